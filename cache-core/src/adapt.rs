@@ -1,0 +1,7 @@
+//! A synchronous store as a [`Backend`](crate::Backend): on the caller's thread, or on threads of its own.
+
+mod inline;
+mod offload;
+mod pool;
+
+pub use self::{inline::Inline, offload::Offload};

@@ -1,0 +1,159 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::pool::Pool;
+use crate::{
+    Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
+    Stamp, SyncBackend, Ttl,
+};
+
+/// Runs each call on threads of its own, for a store that blocks at heart: files, SQLite. One hop
+/// per call, a batch included; no runtime is needed.
+///
+/// A call whose future is dropped while it waits for a thread is not made at all.
+#[derive(Debug)]
+pub struct Offload<B> {
+    store: Arc<B>,
+    pool: Pool,
+}
+
+impl<B: SyncBackend> Offload<B> {
+    /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
+    pub fn new(store: B, threads: usize) -> Self {
+        Self { pool: Pool::new(store.name(), threads), store: Arc::new(store) }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&B) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        self.pool.run(move || call(&store)).await?
+    }
+
+    /// A batch whose thread failed fails for each key.
+    async fn run_many<T: Send + 'static>(
+        &self,
+        len: usize,
+        call: impl FnOnce(&B) -> Vec<Result<T>> + Send + 'static,
+    ) -> Vec<Result<T>> {
+        let store = Arc::clone(&self.store);
+        let res = self.pool.run(move || call(&store)).await;
+        res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<B: SyncBackend> Backend for Offload<B> {
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
+        None // its calls block
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = key.to_owned();
+        self.run(move |it| it.get(&key)).await
+    }
+    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        let key = key.to_owned();
+        self.run(move |it| it.get_entry(&key)).await
+    }
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let keys = owned(keys);
+        self.run_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
+    }
+    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        let keys = owned(keys);
+        self.run_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
+    }
+    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.set(&key, value, expiry, mode)).await
+    }
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        let items: Vec<_> = items.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        self.run_many(items.len(), move |it| {
+            let items: Vec<_> = items.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+            it.set_many(&items, expiry)
+        })
+        .await
+    }
+    async fn has(&self, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.has(&key)).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        let key = key.to_owned();
+        self.run(move |it| it.ttl(&key)).await
+    }
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.touch(&key, expiry)).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.delete(&key)).await
+    }
+    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let keys = owned(keys);
+        self.run_many(keys.len(), move |it| it.delete_many(&borrowed(&keys))).await
+    }
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = key.to_owned();
+        self.run(move |it| it.take(&key)).await
+    }
+    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        let key = key.to_owned();
+        self.run(move |it| it.incr(&key, delta, create)).await
+    }
+    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+        let (key, value, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        self.run(move |it| it.compare_and_delete(&key, seen_again(&value, stamp))).await
+    }
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Seen<'_>,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<bool> {
+        let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        self.run(move |it| it.compare_and_set(&key, seen_again(&old, stamp), value, lifetime)).await
+    }
+    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.run(move |it| it.rename(&from, &to)).await
+    }
+    async fn clear(&self, namespace: &Namespace) -> Result<()> {
+        let namespace = namespace.clone();
+        self.run(move |it| it.clear(&namespace)).await
+    }
+    async fn clear_store(&self) -> Result<()> {
+        self.run(SyncBackend::clear_store).await
+    }
+    async fn check(&self) -> Result<()> {
+        self.run(SyncBackend::check).await
+    }
+    async fn close(&self) -> Result<()> {
+        self.run(SyncBackend::close).await
+    }
+}
+
+fn seen_again(value: &[u8], stamp: Option<Stamp>) -> Seen<'_> {
+    Seen { value, stamp }
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|&it| it.to_owned()).collect()
+}
+
+fn borrowed(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}

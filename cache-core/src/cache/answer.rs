@@ -1,0 +1,95 @@
+//! From what the store answered to what the caller gets: counted, and failing open or not.
+
+use super::Cache;
+use crate::{Error, Result, layers::Operation, stats::Outcome};
+
+impl Cache {
+    /// The answer of a call that never fails open, of a kind that is not a read.
+    #[inline]
+    pub(super) fn answer<T>(
+        &self,
+        operation: Operation,
+        key: Option<&str>,
+        res: Result<T>,
+    ) -> Result<T> {
+        match res {
+            Ok(it) => {
+                self.count(operation, Outcome::Done);
+                Ok(it)
+            }
+            Err(error) => Err(self.fail(operation, key, error)),
+        }
+    }
+
+    /// The answer of a call that fails open as `nothing`.
+    #[inline]
+    pub(super) fn answer_or<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        res: Result<T>,
+        nothing: T,
+    ) -> Result<T> {
+        match self.answer(operation, Some(key), res) {
+            Err(error) if self.hides(&error) => Ok(nothing),
+            res => res,
+        }
+    }
+
+    /// The answer of a read: what is there, or nothing.
+    #[inline]
+    pub(super) fn found<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        res: Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        match res {
+            Ok(it) => {
+                self.count(operation, if it.is_some() { Outcome::Hit } else { Outcome::Miss });
+                Ok(it)
+            }
+            Err(error) => Err(self.fail(operation, Some(key), error)),
+        }
+    }
+
+    /// [`found`](Self::found), failing open as a miss.
+    #[inline]
+    pub(super) fn found_or_miss<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        res: Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        match self.found(operation, key, res) {
+            Err(error) if self.hides(&error) => Ok(None),
+            res => res,
+        }
+    }
+
+    /// Counts an error and says where it happened.
+    #[cold]
+    pub(super) fn fail(&self, operation: Operation, key: Option<&str>, error: Error) -> Error {
+        let failed = error.kind().fails_open();
+        self.shared.counters.error(error.kind());
+        self.shared.observer.error(operation, &error, self.hides(&error));
+        self.count(operation, if failed { Outcome::Failed } else { Outcome::Refused });
+        self.in_context(error, operation, key)
+    }
+
+    /// Counts a call that never reached the store.
+    pub(super) fn refuse(&self, operation: Operation, error: Error) -> Error {
+        self.fail(operation, None, error)
+    }
+
+    /// Whether the caller does not get to see this error.
+    pub(super) fn hides(&self, error: &Error) -> bool {
+        self.hides_failures() && error.kind().fails_open()
+    }
+
+    #[inline]
+    pub(super) fn count(&self, operation: Operation, outcome: Outcome) {
+        self.shared.counters.count(operation, outcome);
+        self.shared.observer.outcome(operation, outcome, 1);
+    }
+}

@@ -1,0 +1,266 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Cache, Shared};
+use crate::{
+    Backend, CacheSettings, Capabilities, Clock, Codec, Error, ErrorKind, LongKeys, Namespace,
+    Period, Result, Timeout,
+    flight::Flights,
+    key::{KeyFunction, KeyHead, KeyRules},
+    layers::{
+        Around, Breaker, BreakerSettings, Deadline, Observe, OwnRuntime, Retry, RetrySettings,
+    },
+    marks::Marks,
+    observe::Observer,
+    stats::Counters,
+};
+
+/// Makes a [`Cache`] over a store that is there already. Its settings are those of a settings file.
+pub struct CacheBuilder {
+    backend: Arc<dyn Backend>,
+    settings: CacheSettings,
+    key_function: Option<KeyFunction>,
+    clock: Clock,
+    state: Option<KeyState>,
+}
+
+/// What is known of single keys. Aliases with the same keys in the same store have it in common: a delete through
+/// one ends a load through the other.
+#[derive(Clone)]
+pub(crate) struct KeyState {
+    flights: Arc<Flights>,
+    marks: Arc<Marks>,
+}
+
+impl KeyState {
+    /// For a store whose calls wait for something, or never do.
+    pub(crate) fn new(waits: bool) -> Self {
+        Self { flights: Arc::new(Flights::new(waits)), marks: Arc::default() }
+    }
+}
+
+impl CacheBuilder {
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+        let settings = CacheSettings::new(backend.name());
+        Self { backend, settings, key_function: None, clock: Clock::system(), state: None }
+    }
+
+    /// All settings at once; `backend`, `location` and `options` have had their effect.
+    #[must_use]
+    pub fn settings(mut self, settings: CacheSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// See [`CacheSettings::key_prefix`].
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.key_prefix = prefix.into();
+        self
+    }
+
+    /// See [`CacheSettings::version`].
+    #[must_use]
+    pub fn version(mut self, version: i64) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// See [`CacheSettings::timeout`].
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<Timeout>) -> Self {
+        self.settings.timeout = timeout.into();
+        self
+    }
+
+    /// See [`CacheSettings::codec`].
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.settings.codec = codec;
+        self
+    }
+
+    /// See [`CacheSettings::fail_open`].
+    #[must_use]
+    pub fn fail_open(mut self, yes: bool) -> Self {
+        self.settings.fail_open = yes;
+        self
+    }
+
+    /// See [`CacheSettings::long_keys`].
+    #[must_use]
+    pub fn long_keys(mut self, it: LongKeys) -> Self {
+        self.settings.long_keys = it;
+        self
+    }
+
+    /// See [`CacheSettings::deadline`].
+    #[must_use]
+    pub fn deadline(mut self, time: impl Into<Period>) -> Self {
+        self.settings.deadline = time.into();
+        self
+    }
+
+    /// See [`CacheSettings::connect_deadline`].
+    #[must_use]
+    pub fn connect_deadline(mut self, time: impl Into<Period>) -> Self {
+        self.settings.connect_deadline = time.into();
+        self
+    }
+
+    /// See [`CacheSettings::retry`].
+    #[must_use]
+    pub fn retry(mut self, settings: RetrySettings) -> Self {
+        self.settings.retry = settings;
+        self
+    }
+
+    /// See [`CacheSettings::breaker`].
+    #[must_use]
+    pub fn breaker(mut self, settings: BreakerSettings) -> Self {
+        self.settings.breaker = settings;
+        self
+    }
+
+    /// See [`CacheSettings::load_deadline`].
+    #[must_use]
+    pub fn load_deadline(mut self, time: impl Into<Period>) -> Self {
+        self.settings.load_deadline = time.into();
+        self
+    }
+
+    /// Changes the part of stored keys after `prefix:version:`; the result obeys the rules for keys.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory; use std::sync::Arc;
+    /// let store = Arc::new(Inline::new(Memory::new()));
+    /// let cache = Cache::builder(store).key_function(str::to_lowercase).build("test")?;
+    /// cache.set("Key", &1, None).await?;
+    /// assert_eq!(cache.get::<i32>("KEY").await?, Some(1));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn key_function(mut self, it: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.key_function = Some(Arc::new(it));
+        self
+    }
+
+    pub(crate) fn state(mut self, state: KeyState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    pub(crate) fn shared_key_function(mut self, it: Option<KeyFunction>) -> Self {
+        self.key_function = it;
+        self
+    }
+
+    /// The clock for times of the wall and for deadlines; the store has its own.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cache. `Config` if a setting makes no sense.
+    pub fn build(self, alias: &str) -> Result<Cache> {
+        let namespace = Namespace::new(&self.settings.key_prefix).map_err(|error| {
+            Error::new(ErrorKind::Config, error.message().replace("the key", "the prefix"))
+                .with_context("setting", format!("caches.{alias}.key_prefix"))
+        })?;
+        for (setting, time) in [
+            ("deadline", self.settings.deadline),
+            ("connect_deadline", self.settings.connect_deadline),
+            ("load_deadline", self.settings.load_deadline),
+        ] {
+            if Duration::from(time).is_zero() {
+                let what = "expected more than no time: every call that waits would fail";
+                return Err(Error::new(ErrorKind::Config, what)
+                    .with_context("setting", format!("caches.{alias}.{setting}")));
+            }
+        }
+        self.settings.breaker.check().map_err(|(setting, what)| {
+            Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.breaker.{setting}"))
+        })?;
+        Ok(self.finish(alias, namespace))
+    }
+
+    /// Without a prefix nothing can be wrong.
+    pub(super) fn build_unchecked(self, alias: &str) -> Cache {
+        self.finish(alias, Namespace::unprefixed())
+    }
+
+    fn finish(self, alias: &str, namespace: Namespace) -> Cache {
+        let Self { backend, settings, key_function, clock, state } = self;
+        let sync = Arc::clone(&backend).sync_view();
+        let state = state.unwrap_or_else(|| KeyState::new(sync.is_none()));
+        let observer = Observer::new(alias);
+        // A store that never waits needs no layers.
+        let (backend, breaker) = if sync.is_some() {
+            (backend, None)
+        } else {
+            layered(backend, &settings, &clock, &observer)
+        };
+        let shared = Shared {
+            alias: alias.into(),
+            sync,
+            write_patience: patience(&backend.capabilities(), &settings),
+            on_own_runtime: Arc::new(Around::new(Arc::new(OwnRuntime), Arc::clone(&backend))),
+            backend,
+            breaker,
+            keys: KeyRules { long_keys: settings.long_keys, function: key_function },
+            timeout: settings.timeout,
+            codec: settings.codec,
+            fail_open: settings.fail_open,
+            load_deadline: settings.load_deadline.into(),
+            clock,
+            flights: state.flights,
+            marks: state.marks,
+            counters: Counters::new(),
+            observer,
+            namespace,
+        };
+        Cache {
+            head: KeyHead::new(&shared.namespace, settings.version),
+            version: settings.version,
+            shared: Arc::new(shared),
+            strict: false,
+            on_own_runtime: false,
+        }
+    }
+}
+
+/// The layers in their one order, observe(breaker(retry(deadline(store)))), as one: a call boxes one future.
+fn layered(
+    store: Arc<dyn Backend>,
+    settings: &CacheSettings,
+    clock: &Clock,
+    observer: &Observer,
+) -> (Arc<dyn Backend>, Option<Arc<Breaker>>) {
+    let facts = store.capabilities();
+    let limit = patience(&facts, settings);
+    let has_breaker = settings.breaker.enabled && !facts.breaks_per_server;
+    let breaker = has_breaker
+        .then(|| Breaker::new(settings.breaker, clock.clone()).observed_by(observer.clone()))
+        .map(Arc::new);
+    let has_retry = settings.retry.retries > 0;
+    let retry = has_retry.then(|| Retry::new(settings.retry, limit, clock.clone()));
+    let connect = limit.saturating_sub(settings.deadline.into());
+    let deadline = Deadline::new(settings.deadline.into(), connect, clock.clone());
+    let observe = Observe { backend: store.name(), observer: observer.clone() };
+    let hooks = (observe, (breaker.clone(), (retry, deadline)));
+    (Arc::new(Around::new(Arc::new(hooks), store)), breaker)
+}
+
+/// The longest that a call with one key takes.
+fn patience(facts: &Capabilities, settings: &CacheSettings) -> Duration {
+    let connect = if facts.connects { settings.connect_deadline.into() } else { Duration::ZERO };
+    Duration::from(settings.deadline).saturating_add(connect)
+}
+
+impl fmt::Debug for CacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

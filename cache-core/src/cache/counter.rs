@@ -1,0 +1,96 @@
+use super::{Cache, call};
+use crate::{
+    Create, Error, ErrorKind, Result, Timeout, integer, key::FullKey, layers::Operation,
+    stats::Outcome,
+};
+
+/// Counting. An integer is decimal text within `i64`, whatever the codec; all else is `NotAnInteger`.
+impl Cache {
+    /// Adds `delta` to the integer under `key` in one step, and keeps its lifetime; the new value.
+    ///
+    /// `KeyNotFound` if there is none, `NotAnInteger`, or `Overflow` if the result is outside `i64`; the value is
+    /// untouched then. Never fails open. After `TimedOut` it may have counted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, ErrorKind, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("stock", &10, None).await?;
+    /// assert_eq!(cache.incr("stock", 5).await?, 15);
+    /// assert_eq!(cache.decr("stock", 20).await?, -5);
+    /// assert_eq!(cache.incr("other", 1).await.unwrap_err().kind(), ErrorKind::KeyNotFound);
+    /// # Ok(()) }
+    /// ```
+    pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
+        let key = self.key(Operation::Incr, key)?;
+        self.incr_stored(&key, delta, None).await
+    }
+
+    /// [`incr`](Self::incr) by `-delta`. (`Overflow` for `i64::MIN`, of which there is no negative.)
+    pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
+        let key = self.key(Operation::Incr, key)?;
+        match delta.checked_neg() {
+            Some(delta) => self.incr_stored(&key, delta, None).await,
+            None => Err(self.fail(Operation::Incr, Some(&key), overflow())),
+        }
+    }
+
+    /// Adds `delta` to the integer under `key`, or to `initial` if there is none, which gives the new entry its lifetime: all in
+    /// one step, so that no crash leaves a counter without a lifetime. One that is there keeps its own.
+    ///
+    /// The call for counters and rate limits. With a lifetime of zero nothing is stored for an absent key. Never fails open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// for n in 1..=3 {
+    ///     assert_eq!(cache.incr_or("requests:ada", 1, 0, secs(60)).await?, n);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn incr_or(
+        &self,
+        key: &str,
+        delta: i64,
+        initial: i64,
+        timeout: impl Into<Timeout>,
+    ) -> Result<i64> {
+        let expiry = self.expiry(timeout);
+        let key = self.key(Operation::Incr, key)?;
+        if let Some(expiry) = expiry {
+            return self.incr_stored(&key, delta, Some(Create { initial, expiry })).await;
+        }
+        match self.incr_stored(&key, delta, None).await {
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => integer::add(initial, delta)
+                .map_err(|error| self.in_context(error, Operation::Incr, Some(&key))),
+            res => res,
+        }
+    }
+
+    async fn incr_stored(&self, key: &FullKey, delta: i64, create: Option<Create>) -> Result<i64> {
+        self.settled(Operation::Incr, key).await?;
+        let _writing = self.before_write(key).await;
+        let res: Result<Option<i64>> = call!(self.incr(key, delta, create));
+        match res {
+            Ok(Some(new)) => {
+                self.count(Operation::Incr, Outcome::Done);
+                Ok(new)
+            }
+            Ok(None) => {
+                self.count(Operation::Incr, Outcome::Miss);
+                Err(self.key_not_found(Operation::Incr, key))
+            }
+            Err(error) => Err(self.fail(Operation::Incr, Some(key), error)),
+        }
+    }
+
+    pub(super) fn key_not_found(&self, operation: Operation, key: &str) -> Error {
+        let error = Error::new(ErrorKind::KeyNotFound, "there is no live entry");
+        self.in_context(error, operation, Some(key))
+    }
+}
+
+fn overflow() -> Error {
+    Error::new(ErrorKind::Overflow, "the result is outside i64")
+}

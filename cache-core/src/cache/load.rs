@@ -1,0 +1,271 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Cache, call};
+use crate::{
+    Error, Expiry, Result, SetMode, Timeout, codec,
+    flight::{Lead, Turn, Waited, first},
+    key::FullKey,
+    layers::Operation,
+    observe::{Direction, Loaded},
+    runtime,
+    stats::{Event, Outcome},
+};
+
+/// Reading through: what is not there is loaded and kept.
+///
+/// One load per key at a time, however many callers: the others wait and share its value, or its error. What ends
+/// a load otherwise:
+///
+/// - The caller who runs it is dropped, or its loader panics: the next one who waits runs its own.
+/// - Someone has waited for it as long as the setting `load_deadline` says (30 s if unset): runs its own.
+/// - The key is written, deleted or cleared meanwhile: those who are in it get its value, but it is not stored; later callers
+///   start another. So a load that read the old data never overwrites what came after.
+/// - A loader that would wait for its own load, directly or through others, gets an error of kind `Loader` that names the keys.
+///
+/// The loader is run by its caller, and only while its caller is polled.
+impl Cache {
+    /// The value of `key`; if it is not there, the one that `load` gives, which is kept for `timeout`.
+    ///
+    /// If the store fails, the value is loaded and not stored; in [strict](Self::strict) mode the error is returned, and nothing is
+    /// loaded. That the loaded value could not be stored is counted, and never an error. With a lifetime of zero it is not stored.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// let load = || async { "the slow part".to_owned() };
+    /// assert_eq!(cache.get_or_set("report", secs(60), load).await?, "the slow part");
+    /// assert_eq!(cache.get_or_set("report", secs(60), || async { String::new() }).await?, "the slow part");
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_set<T, F>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout>,
+        load: impl FnOnce() -> F,
+    ) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = T>,
+    {
+        self.get_or_try_set(key, timeout, || async { Ok::<T, Infallible>(load().await) }).await
+    }
+
+    /// [`get_or_set`](Self::get_or_set) with a loader that can fail. Its error stores nothing and reaches everyone who waited for
+    /// it: kind `Loader`, and [`Error::loader`] gives the loader's own error back.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, ErrorKind, Inline, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// let error = cache
+    ///     .get_or_try_set::<u32, _, _>("answer", secs(60), || async { "42!".parse() })
+    ///     .await
+    ///     .unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Loader);
+    /// assert!(error.loader::<std::num::ParseIntError>().is_some());
+    ///
+    /// let answer: u32 = cache.get_or_try_set("answer", secs(60), || async { "42".parse() }).await?;
+    /// assert_eq!(answer, 42);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_try_set<T, E, F>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout>,
+        load: impl FnOnce() -> F,
+    ) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        F: Future<Output = Result<T, E>>,
+    {
+        let timeout = timeout.into();
+        let key = self.key(Operation::GetOrSet, key)?;
+        let landings = self.shared.flights.landings(&key);
+        let write = match self.look(&key).await? {
+            Look::Hit(value) => return Ok(value),
+            Look::Miss => Some(timeout),
+            Look::Failed => None,
+        };
+        let lead = match self.take_turn(&key, landings).await? {
+            Role::Load(lead) => lead,
+            Role::Have(value) => return Ok(value),
+        };
+        // Pinned here and lent from here on: each frame that held it by value would double the future's size.
+        let loader = pin!(load());
+        self.load(lead, &key, write, loader).await
+    }
+
+    /// Runs the loader, stores its value and hands it to all who wait.
+    async fn load<T, E, F>(
+        &self,
+        lead: Lead<'_>,
+        key: &FullKey,
+        write: Option<Timeout>,
+        loader: Pin<&mut F>,
+    ) -> Result<T>
+    where
+        T: Serialize,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        F: Future<Output = Result<T, E>>,
+    {
+        let began = self.shared.clock.now();
+        let loader = self.shared.observer.in_load_span(key, loader);
+        let loaded = lead.load(loader).await;
+        let took = self.shared.clock.now().saturating_sub(began);
+        self.shared.counters.event(Event::Load);
+        self.shared.counters.load_took(took);
+        let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
+        self.shared.observer.load(result, took);
+        let encoded = match &loaded {
+            Ok(value) => self.shared.codec.encode(value),
+            Err(_) => Ok(Bytes::new()),
+        };
+        let (value, bytes) = match (loaded, encoded) {
+            (Ok(value), Ok(bytes)) => (value, bytes),
+            (Ok(_), Err(error)) => return self.land_failed(lead, key, error),
+            (Err(error), _) => return self.land_failed(lead, key, Error::from_loader(error)),
+        };
+        // Of the time after the load: a point in time is not pushed back by a slow one.
+        if let Some(expiry) = write.and_then(|it| self.expiry(it)) {
+            let store = || self.write_loaded(key, bytes.clone(), expiry);
+            let dropped = || self.wait_out_write(key);
+            if let Some(Err(_)) = lead.store(store, self.write_patience(), dropped).await {
+                self.shared.counters.event(Event::LoadWriteFailed);
+            }
+        }
+        lead.land(Ok(bytes));
+        Ok(value)
+    }
+
+    /// The write of a loaded value was dropped on its way: it counts as on its way for as long as a write may take.
+    fn wait_out_write(&self, key: &FullKey) {
+        let shared = Arc::clone(&self.shared);
+        let key = *key;
+        match runtime::own() {
+            Ok(own) => drop(own.spawn(async move {
+                shared.clock.sleep(shared.write_patience).await;
+                shared.flights.stored(&key);
+            })),
+            Err(_) => shared.flights.stored(&key),
+        }
+    }
+
+    async fn write_loaded(&self, key: &FullKey, bytes: Bytes, expiry: Expiry) -> Result<bool> {
+        self.shared.observer.bytes(Direction::Written, bytes.len());
+        let moment = self.shared.marks.now();
+        let res: Result<bool> = call!(self.set(key, bytes, expiry, SetMode::Always));
+        if res.is_ok() {
+            self.shared.marks.unmark(key, moment);
+        }
+        self.answer(Operation::Set, Some(key), res)
+    }
+
+    fn load_shared(&self) {
+        self.shared.counters.event(Event::LoadShared);
+        self.shared.observer.load(Loaded::Shared, Duration::ZERO);
+    }
+
+    fn land_failed<T>(&self, lead: Lead<'_>, key: &str, error: Error) -> Result<T> {
+        self.shared.counters.event(Event::LoadFailed);
+        let error = self.fail(Operation::GetOrSet, Some(key), error);
+        lead.land(Err(error.clone()));
+        Err(error)
+    }
+
+    /// Becomes the one who loads, or waits for the one who does.
+    async fn take_turn<T: DeserializeOwned>(
+        &self,
+        key: &FullKey,
+        landings: u64,
+    ) -> Result<Role<'_, T>> {
+        let flights = &self.shared.flights;
+        // How long this caller waits for others, in all.
+        let mut patience = None;
+        loop {
+            let turn = flights.join(key);
+            let mut wait = match turn.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
+                Turn::Lead(lead) => return self.lead(lead, key, landings).await,
+                Turn::Wait(wait) => wait,
+            };
+            let patience = patience.get_or_insert_with(|| {
+                Box::pin(self.shared.clock.sleep(self.shared.load_deadline))
+            });
+            match first(wait.outcome(), patience.as_mut()).await {
+                None => return Ok(Role::Load(flights.take_over(&wait))),
+                Some(Waited::Lead(lead)) => return Ok(Role::Load(lead)),
+                Some(Waited::Rejoin) => {}
+                Some(Waited::Landed(result)) => {
+                    self.load_shared();
+                    if let Ok(value) = codec::decode(&result?) {
+                        return Ok(Role::Have(value));
+                    }
+                    // The leader loaded another type than this caller wants: it loads for itself.
+                    return Ok(Role::Load(flights.take_over(&wait)));
+                }
+            }
+        }
+    }
+
+    /// The load is this caller's, unless another one has landed between its read and now.
+    async fn lead<'a, T: DeserializeOwned>(
+        &'a self,
+        lead: Lead<'a>,
+        key: &FullKey,
+        landings: u64,
+    ) -> Result<Role<'a, T>> {
+        if self.shared.flights.landings(key) != landings
+            && let Ok(Some(stored)) = self.read(key).await
+            && let Ok(value) = codec::decode(&stored)
+        {
+            lead.land(Ok(stored));
+            self.load_shared();
+            return Ok(Role::Have(value));
+        }
+        Ok(Role::Load(lead))
+    }
+
+    /// The first read. Bytes that are no `T` are a miss in strict mode, too: the load overwrites them.
+    async fn look<T: DeserializeOwned>(&self, key: &FullKey) -> Result<Look<T>> {
+        let stored = match self.read(key).await {
+            Ok(Some(stored)) => stored,
+            res => {
+                let missing = if res.is_err() { Look::Failed } else { Look::Miss };
+                return self.found_or_miss(Operation::GetOrSet, key, res).map(|_| missing);
+            }
+        };
+        self.shared.observer.bytes(Direction::Read, stored.len());
+        match codec::decode(&stored) {
+            Ok(value) => {
+                self.count(Operation::GetOrSet, Outcome::Hit);
+                Ok(Look::Hit(value))
+            }
+            Err(why) => {
+                self.note_undecodable(Operation::GetOrSet, key, &stored, why).await;
+                Ok(Look::Miss)
+            }
+        }
+    }
+}
+
+enum Look<T> {
+    Hit(T),
+    Miss,
+    /// The store failed, and is not written to: the value would only be late.
+    Failed,
+}
+
+enum Role<'a, T> {
+    Load(Lead<'a>),
+    Have(T),
+}

@@ -1,0 +1,226 @@
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::{Cache, call};
+use crate::{
+    Error, ErrorKind, Result, Seen, Timeout, Ttl,
+    codec::{self, Undecodable},
+    key::FullKey,
+    layers::Operation,
+    observe::Direction,
+    stats::{Event, Outcome},
+};
+
+/// Reading.
+impl Cache {
+    /// The value of `key`, or `None` if there is none or it has expired. A stored `None` is `Some(None)`.
+    ///
+    /// Bytes that are not a `T` (written by another release, damaged) are a miss that is counted; in
+    /// [strict](Self::strict) mode they are an error of kind `Codec`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("user", &("Ada", 36), None).await?;
+    /// assert_eq!(cache.get::<(String, u8)>("user").await?, Some(("Ada".into(), 36)));
+    /// assert_eq!(cache.get::<u8>("user").await?, None, "not a number");
+    ///
+    /// cache.set("nobody", &None::<u8>, None).await?;
+    /// assert_eq!(cache.get::<Option<u8>>("nobody").await?, Some(None));
+    /// # Ok(()) }
+    /// ```
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let mut full = FullKey::new();
+        self.write_key(Operation::Get, key, &mut full)?;
+        let res = match self.plain() {
+            Some(store) => store.get(&full),
+            None => self.read(&full).await,
+        };
+        // A hit without another future around it; all else, and whatever is wrong, the long way.
+        if let Ok(Some(stored)) = &res
+            && let Ok(value) = codec::decode(stored)
+        {
+            self.shared.observer.bytes(Direction::Read, stored.len());
+            self.count(Operation::Get, Outcome::Hit);
+            return Ok(Some(value));
+        }
+        self.decoded(Operation::Get, &full, res).await
+    }
+
+    /// The value of `key` as [`set_bytes`](Self::set_bytes) was given it, or as it is stored.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set_bytes("raw", &b"\x00\xff"[..], None).await?;
+    /// assert_eq!(cache.get_bytes("raw").await?.as_deref(), Some(&b"\x00\xff"[..]));
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_bytes(&self, key: &str) -> Result<Option<Bytes>> {
+        let mut full = FullKey::new();
+        self.write_key(Operation::Get, key, &mut full)?;
+        let res = match self.plain() {
+            Some(store) => store.get(&full),
+            None => self.read(&full).await,
+        };
+        let stored = match res {
+            Ok(Some(stored)) => stored,
+            res => return self.found_or_miss(Operation::Get, &full, res),
+        };
+        self.shared.observer.bytes(Direction::Read, stored.len());
+        match codec::unwrap_raw(stored) {
+            Ok(bytes) => {
+                self.count(Operation::Get, Outcome::Hit);
+                Ok(Some(bytes))
+            }
+            Err((why, stored)) => {
+                self.undecodable(Operation::Get, &full, &stored, why).await.map(|()| None)
+            }
+        }
+    }
+
+    /// Whether `key` is there, without transferring or decoding its value.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("k", "v", None).await?;
+    /// assert!(cache.has_key("k").await? && !cache.has_key("other").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn has_key(&self, key: &str) -> Result<bool> {
+        let key = self.key(Operation::HasKey, key)?;
+        let res = match self.settle_for_read(&key).await {
+            Ok(()) => call!(self.has(&key)),
+            Err(error) => Err(error),
+        };
+        let res = res.map(|it: bool| it.then_some(()));
+        self.found_or_miss(Operation::HasKey, &key, res).map(|it| it.is_some())
+    }
+
+    /// How much longer `key` lives; `None` if it is not there.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, Timeout, Ttl}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("k", "v", Timeout::Never).await?;
+    /// assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
+    /// assert_eq!(cache.ttl("other").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        let key = self.key(Operation::Ttl, key)?;
+        let res = match self.settle_for_read(&key).await {
+            Ok(()) => call!(self.ttl(&key)),
+            Err(error) => Err(error),
+        };
+        self.found_or_miss(Operation::Ttl, &key, res)
+    }
+
+    /// Gives `key` a new lifetime without transferring its value; `true` if it was there. A lifetime of zero removes it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, Timeout, Ttl, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("k", "v", secs(60)).await?;
+    /// assert!(cache.touch("k", Timeout::Never).await?);
+    /// assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
+    /// assert!(!cache.touch("other", secs(60)).await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
+        let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
+        let key = self.key(Operation::Touch, key)?;
+        let res = match self.settle_for_read(&key).await {
+            Ok(()) => call!(self.touch(&key, expiry)),
+            Err(error) => Err(error),
+        };
+        let res = res.map(|it: bool| it.then_some(()));
+        self.found_or_miss(Operation::Touch, &key, res).map(|it| it.is_some())
+    }
+
+    /// The stored bytes, unless the key is marked.
+    #[inline]
+    pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.shared.marks.len() > 0 {
+            self.settle_for_read(key).await?;
+        }
+        call!(self.get(key))
+    }
+
+    /// Stored bytes as a value: counted, failing open as a miss.
+    pub(super) async fn decoded<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        key: &FullKey,
+        res: Result<Option<Bytes>>,
+    ) -> Result<Option<T>> {
+        let stored = match res {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                self.count(operation, Outcome::Miss);
+                return Ok(None);
+            }
+            Err(error) => return self.found_or_miss(operation, key, Err(error)),
+        };
+        self.shared.observer.bytes(Direction::Read, stored.len());
+        match codec::decode(&stored) {
+            Ok(value) => {
+                self.count(operation, Outcome::Hit);
+                Ok(Some(value))
+            }
+            Err(why) => self.undecodable(operation, key, &stored, why).await.map(|()| None),
+        }
+    }
+
+    /// Stored bytes that give no value: a miss, an error in strict mode.
+    pub(super) async fn undecodable(
+        &self,
+        operation: Operation,
+        key: &str,
+        stored: &Bytes,
+        why: Undecodable,
+    ) -> Result<()> {
+        self.note_undecodable(operation, key, stored, why).await;
+        if !self.strict {
+            return Ok(());
+        }
+        let what = match why {
+            Undecodable::OtherType => "the stored bytes are not a value of the type asked for",
+            Undecodable::Damaged => "the stored bytes are damaged",
+        };
+        Err(self.in_context(Error::new(ErrorKind::Codec, what), operation, Some(key)))
+    }
+
+    /// Counts them, as a miss too. What is damaged is removed; what another type or release could read stays.
+    pub(super) async fn note_undecodable(
+        &self,
+        operation: Operation,
+        key: &str,
+        stored: &Bytes,
+        why: Undecodable,
+    ) {
+        self.count(operation, Outcome::Miss);
+        self.shared.counters.event(Event::Undecodable);
+        self.shared.observer.undecodable(operation, key);
+        if why == Undecodable::Damaged {
+            Box::pin(self.purge(key, stored)).await;
+        }
+    }
+
+    /// Removes an entry that nobody can read, if bytes and lifetime are still those that were seen.
+    async fn purge(&self, key: &str, stored: &Bytes) {
+        let entry = call!(self.get_entry(key));
+        if let Ok(Some(entry)) = entry
+            && entry.value == stored
+        {
+            // Failing costs the next reader a miss, nothing else.
+            let _: Result<bool> = call!(self.compare_and_delete(key, Seen::entry(&entry)));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use super::{Cache, call};
+use crate::{Error, ErrorKind, Result, layers::Operation, stats::Outcome};
+
+/// Moving entries between versions.
+impl Cache {
+    /// Moves the entry of `key` to the version `delta` above this handle's, with its value and what remains of its life, over
+    /// whatever is there; the new version. For entries that replace others at a deploy.
+    ///
+    /// `KeyNotFound` if there is none. One step where one server holds both keys; elsewhere (memcached, a cluster) the
+    /// target is written first, and a crash between the steps may leave both. Never fails open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("k", "v", None).await?;
+    /// assert_eq!(cache.incr_version("k", 1).await?, 2);
+    /// assert!(!cache.has_key("k").await?);
+    /// assert!(cache.at_version(2).has_key("k").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64> {
+        self.move_to_version(key, self.version.checked_add(delta)).await
+    }
+
+    /// [`incr_version`](Self::incr_version) by `-delta`.
+    pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
+        self.move_to_version(key, self.version.checked_sub(delta)).await
+    }
+
+    async fn move_to_version(&self, key: &str, version: Option<i64>) -> Result<i64> {
+        let from = self.key(Operation::IncrVersion, key)?;
+        let Some(version) = version else {
+            let error = Error::new(ErrorKind::Overflow, "the version is outside i64");
+            return Err(self.fail(Operation::IncrVersion, Some(&from), error));
+        };
+        let to = self.at_version(version).key(Operation::IncrVersion, key)?;
+        self.settled(Operation::IncrVersion, &from).await?;
+        self.settled(Operation::IncrVersion, &to).await?;
+        let res: Result<bool> = if from == to {
+            call!(self.has(&from))
+        } else {
+            let _writing = self.before_write(&from).await;
+            let _writing_too = self.before_write(&to).await;
+            call!(self.rename(&from, &to))
+        };
+        match res {
+            Ok(true) => {
+                self.count(Operation::IncrVersion, Outcome::Done);
+                Ok(version)
+            }
+            Ok(false) => {
+                self.count(Operation::IncrVersion, Outcome::Miss);
+                Err(self.key_not_found(Operation::IncrVersion, &from))
+            }
+            Err(error) => Err(self.fail(Operation::IncrVersion, Some(&from), error)),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Cache, call};
+use crate::{
+    ErrorKind, Expiry, Lifetime, Result, Seen, SetMode, Timeout, codec, key::FullKey,
+    layers::Operation, observe::Direction,
+};
+
+/// A write whose key and value are ready: made before the future, so that the future is `Send` whatever the value is,
+/// and what does not serialise never reaches a store.
+struct Prepared {
+    key: FullKey,
+    value: Bytes,
+    expiry: Option<Expiry>,
+}
+
+/// Writing.
+impl Cache {
+    /// Stores a value under `key` with a new lifetime, whatever was there. A lifetime of zero removes the key.
+    ///
+    /// `TooLarge` if the store does not take it; the old value is gone then, not left behind. (JSON has no NaN and no
+    /// infinity: as `f64` they are written as `null`, and read as a miss.)
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, Timeout, secs}; use cache_memory::Memory;
+    /// # use std::time::Duration;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("a", &[1, 2, 3], secs(60)).await?;
+    /// cache.set("b", "text", Duration::from_millis(250)).await?;
+    /// cache.set("c", &true, None).await?; // the alias's default
+    /// cache.set("d", &1.5, Timeout::Never).await?;
+    /// assert_eq!(cache.get::<Vec<u8>>("a").await?, Some(vec![1, 2, 3]));
+    ///
+    /// cache.set("a", "gone", secs(0)).await?;
+    /// assert!(!cache.has_key("a").await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn set<'a, T, I>(
+        &'a self,
+        key: &str,
+        value: &T,
+        timeout: I,
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, T, I>
+    where
+        T: Serialize + ?Sized,
+        I: Into<Timeout>,
+    {
+        let write = self.prepare(Operation::Set, key, value, timeout);
+        async move { self.write(&write?).await }
+    }
+
+    /// [`set`](Self::set) of bytes as they are; [`get_bytes`](Self::get_bytes) gives them back.
+    pub fn set_bytes<'a, B, I>(
+        &'a self,
+        key: &str,
+        value: B,
+        timeout: I,
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, B, I>
+    where
+        B: Into<Bytes>,
+        I: Into<Timeout>,
+    {
+        let value = codec::wrap_raw(value.into());
+        let write = self.prepare_bytes(Operation::Set, key, value, timeout);
+        async move { self.write(&write?).await }
+    }
+
+    /// Stores a value if the key is absent, in one step; whether it did. In any race exactly one caller is told `true`.
+    ///
+    /// A lifetime of zero stores nothing and answers whether the key was absent. Never fails open.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// assert!(cache.add("mail-sent", &true, secs(3600)).await?);
+    /// assert!(!cache.add("mail-sent", &true, secs(3600)).await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn add<'a, T, I>(
+        &'a self,
+        key: &str,
+        value: &T,
+        timeout: I,
+    ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
+    where
+        T: Serialize + ?Sized,
+        I: Into<Timeout>,
+    {
+        let write = self.prepare(Operation::Add, key, value, timeout);
+        async move {
+            let write = write?;
+            let res = self.add_prepared(&write).await;
+            self.answer(Operation::Add, Some(&write.key), res)
+        }
+    }
+
+    /// Stores a value if the key is there, in one step; whether it did. Never fails open.
+    ///
+    /// A lifetime of zero removes the key and answers whether it was there.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// assert!(!cache.replace("k", &1, None).await?);
+    /// cache.set("k", &1, None).await?;
+    /// assert!(cache.replace("k", &2, None).await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn replace<'a, T, I>(
+        &'a self,
+        key: &str,
+        value: &T,
+        timeout: I,
+    ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
+    where
+        T: Serialize + ?Sized,
+        I: Into<Timeout>,
+    {
+        let write = self.prepare(Operation::Replace, key, value, timeout);
+        async move {
+            let write = write?;
+            let res = self.replace_prepared(&write).await;
+            self.answer(Operation::Replace, Some(&write.key), res)
+        }
+    }
+
+    /// Changes a value: reads it, gives it to `change`, and stores the result if the entry is still as it was read; otherwise
+    /// again from the start. The new value, or `None` if there was none to change. Never fails open.
+    ///
+    /// `change` may run several times. A lifetime of zero removes the key. `TooLarge` if the store does not take the new
+    /// value; the old one is gone then, as with [`set`](Self::set).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// cache.set("tags", &vec!["a".to_owned()], None).await?;
+    /// let tags = cache
+    ///     .update::<Vec<String>>("tags", None, |mut tags| {
+    ///         tags.push("b".into());
+    ///         tags
+    ///     })
+    ///     .await?;
+    /// assert_eq!(tags, Some(vec!["a".into(), "b".into()]));
+    /// # Ok(()) }
+    /// ```
+    pub async fn update<T>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout>,
+        mut change: impl FnMut(T) -> T,
+    ) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let expiry = self.expiry(timeout);
+        let key = self.key(Operation::Update, key)?;
+        loop {
+            self.settled(Operation::Update, &key).await?;
+            let _writing = self.before_write(&key).await;
+            let stored: Result<Option<Bytes>> = call!(self.get(&key));
+            let Some(stored) = stored.map_err(|it| self.fail(Operation::Update, Some(&key), it))?
+            else {
+                return self.found(Operation::Update, &key, Ok(None));
+            };
+            let old = match codec::decode(&stored) {
+                Ok(old) => old,
+                Err(why) => {
+                    self.undecodable(Operation::Update, &key, &stored, why).await?;
+                    return Ok(None);
+                }
+            };
+            let (new, write) = {
+                let new = change(old);
+                let bytes = self.shared.codec.encode(&new);
+                (new, bytes.map_err(|it| self.fail(Operation::Update, Some(&key), it))?)
+            };
+            let seen = Seen::value(&stored);
+            let res: Result<bool> = match expiry {
+                Some(expiry) => {
+                    call!(self.compare_and_set(&key, seen, write, Lifetime::New(expiry)))
+                }
+                None => call!(self.compare_and_delete(&key, seen)),
+            };
+            if res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge) {
+                // Better nothing than the old value. If that fails, the caller has an error all the same.
+                let _: Result<bool> = call!(self.compare_and_delete(&key, Seen::value(&stored)));
+            }
+            if res.map_err(|it| self.fail(Operation::Update, Some(&key), it))? {
+                return self.found(Operation::Update, &key, Ok(Some(new)));
+            }
+        }
+    }
+
+    fn prepare<T: Serialize + ?Sized>(
+        &self,
+        operation: Operation,
+        key: &str,
+        value: &T,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Prepared> {
+        let expiry = self.expiry(timeout);
+        let key = self.key(operation, key)?;
+        let value = self.shared.codec.encode(value);
+        let value = value.map_err(|it| self.fail(operation, Some(&key), it))?;
+        self.shared.observer.bytes(Direction::Written, value.len());
+        Ok(Prepared { key, value, expiry })
+    }
+
+    fn prepare_bytes(
+        &self,
+        operation: Operation,
+        key: &str,
+        value: Bytes,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Prepared> {
+        let expiry = self.expiry(timeout);
+        self.shared.observer.bytes(Direction::Written, value.len());
+        Ok(Prepared { key: self.key(operation, key)?, value, expiry })
+    }
+
+    async fn write(&self, write: &Prepared) -> Result<()> {
+        let key = &write.key;
+        let _writing = self.before_write(key).await;
+        let moment = self.shared.marks.now();
+        let res: Result<bool> = match write.expiry {
+            Some(expiry) => call!(self.set(key, write.value.clone(), expiry, SetMode::Always)),
+            None => call!(self.delete(key)),
+        };
+        let res = res.map(drop);
+        self.written(key, moment, &res);
+        self.answer_or(Operation::Set, key, res, ())
+    }
+
+    /// After a write or a delete that replaces whatever was there: the key is as it should be, or it is marked.
+    pub(super) fn written(&self, key: &str, moment: Option<u64>, res: &Result<()>) {
+        match res {
+            Ok(()) => self.shared.marks.unmark(key, moment),
+            Err(error) if self.hides(error) => self.mark(key),
+            Err(_) => {}
+        }
+    }
+
+    async fn add_prepared(&self, write: &Prepared) -> Result<bool> {
+        let key = &write.key;
+        self.settle(key).await?;
+        let _writing = self.before_write(key).await;
+        if let Some(expiry) = write.expiry {
+            return call!(self.set(key, write.value.clone(), expiry, SetMode::IfAbsent));
+        }
+        let has: Result<bool> = call!(self.has(key));
+        has.map(|it| !it)
+    }
+
+    async fn replace_prepared(&self, write: &Prepared) -> Result<bool> {
+        let key = &write.key;
+        self.settle(key).await?;
+        let _writing = self.before_write(key).await;
+        match write.expiry {
+            Some(expiry) => call!(self.set(key, write.value.clone(), expiry, SetMode::IfPresent)),
+            None => call!(self.delete(key)),
+        }
+    }
+
+    /// Settles a marked key for a call that never fails open.
+    pub(super) async fn settled(&self, operation: Operation, key: &str) -> Result<()> {
+        self.settle(key).await.map_err(|error| self.fail(operation, Some(key), error))
+    }
+}

@@ -1,0 +1,299 @@
+//! The one error type of the workspace: a kind to match on, a message, context and a source.
+
+use std::{any::Any, borrow::Cow, fmt, sync::Arc};
+
+/// `Result` with [`Error`] as the default error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error from a cache.
+///
+/// One pointer wide, and cheap to clone, so that callers who share one load can share its failure. Its
+/// text holds what was wrong and where (alias, backend, operation, key), and never a value or a password.
+///
+/// ```
+/// use cache_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::Unavailable, "connection refused").with_context("alias", "redis_fast");
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// assert_eq!(error.to_string(), "store unavailable: connection refused (alias: redis_fast)");
+/// assert_eq!(size_of::<Error>(), size_of::<usize>());
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Repr>);
+
+/// What went wrong, coarsely: the part that callers may match on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Settings could not be read or do not make sense, or the call cannot be made from here (no runtime).
+    Config,
+    /// No alias or no backend has that name.
+    Unknown,
+    /// The key breaks the rules for keys.
+    InvalidKey,
+    /// The operation needs the key to exist, and it does not (`incr`, `incr_version`).
+    KeyNotFound,
+    /// `incr` met a value that is not a canonical integer.
+    NotAnInteger,
+    /// The result of an increment is outside `i64`, or the version is.
+    Overflow,
+    /// The value is larger than the store takes; the old value is gone.
+    TooLarge,
+    /// A value could not be encoded, or (strict mode) decoded.
+    Codec,
+    /// The store could not be reached, or refused to serve.
+    Unavailable,
+    /// The store did not answer in time; the outcome of a write is unknown.
+    TimedOut,
+    /// The store or the platform cannot do this.
+    Unsupported,
+    /// The loader given to `get_or_try_set` failed, or loads wait for each other in a circle.
+    Loader,
+    /// Anything else that the store said.
+    Backend,
+}
+
+#[derive(Clone)]
+struct Repr {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    context: Vec<(&'static str, String)>,
+    source: Option<Source>,
+}
+
+#[derive(Clone)]
+struct Source {
+    error: Arc<dyn std::error::Error + Send + Sync>,
+    /// The same object under its own type, for [`Error::loader`].
+    loader: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Error {
+    /// Makes an error of `kind`. The message must hold no value and no secret.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Repr { kind, message: message.into(), context: Vec::new(), source: None }))
+    }
+
+    /// Adds the error that caused this one. It must not quote its input, which may be a value or a password.
+    #[must_use]
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(Source { error: Arc::new(source), loader: None });
+        self
+    }
+
+    /// Adds a `name: value` pair to the text (alias, backend, operation, key). A name that is already
+    /// there keeps its first value: who was nearest to the fault knew best.
+    ///
+    /// Clones made before are not changed.
+    #[must_use]
+    pub fn with_context(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if self.context(name).is_none() {
+            Arc::make_mut(&mut self.0).context.push((name, value.into()));
+        }
+        self
+    }
+
+    /// A loader's own error, kept under its own type.
+    pub(crate) fn from_loader<E>(error: E) -> Self
+    where
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let error = Arc::new(LoaderError(error));
+        let mut res = Self::new(ErrorKind::Loader, "the loader failed");
+        Arc::make_mut(&mut res.0).source =
+            Some(Source { error: Arc::clone(&error) as _, loader: Some(error) });
+        res
+    }
+
+    /// The kind to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message, without kind, context and source.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The value of a context pair: `"alias"`, `"backend"`, `"operation"`, `"key"`, or a setting's path at `"setting"`.
+    pub fn context(&self, name: &str) -> Option<&str> {
+        self.0.context.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The loader's own error, if this is a load's failure and the loader's error type is `E`.
+    ///
+    /// Works for every error type that a loader may have, `anyhow::Error` and `String` among them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// let error = cache
+    ///     .get_or_try_set::<u32, _, _>("k", None, async || Err(std::io::Error::other("db down")))
+    ///     .await
+    ///     .unwrap_err();
+    /// assert_eq!(error.loader::<std::io::Error>().unwrap().to_string(), "db down");
+    /// # }
+    /// ```
+    pub fn loader<E: 'static>(&self) -> Option<&E> {
+        let any = self.0.source.as_ref()?.loader.as_deref()?;
+        any.downcast_ref::<LoaderError<E>>().map(|it| &it.0)
+    }
+}
+
+impl ErrorKind {
+    /// Whether `fail_open` hides errors of this kind from the caller: those that tell of the store's
+    /// health, not of the call.
+    pub const fn fails_open(self) -> bool {
+        matches!(self, Self::Unavailable | Self::TimedOut | Self::Backend)
+    }
+
+    /// Every kind, for tables and metrics.
+    pub const ALL: [Self; 13] = [
+        Self::Config,
+        Self::Unknown,
+        Self::InvalidKey,
+        Self::KeyNotFound,
+        Self::NotAnInteger,
+        Self::Overflow,
+        Self::TooLarge,
+        Self::Codec,
+        Self::Unavailable,
+        Self::TimedOut,
+        Self::Unsupported,
+        Self::Loader,
+        Self::Backend,
+    ];
+
+    /// The kind's name, for labels: `TimedOut`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "Config",
+            Self::Unknown => "Unknown",
+            Self::InvalidKey => "InvalidKey",
+            Self::KeyNotFound => "KeyNotFound",
+            Self::NotAnInteger => "NotAnInteger",
+            Self::Overflow => "Overflow",
+            Self::TooLarge => "TooLarge",
+            Self::Codec => "Codec",
+            Self::Unavailable => "Unavailable",
+            Self::TimedOut => "TimedOut",
+            Self::Unsupported => "Unsupported",
+            Self::Loader => "Loader",
+            Self::Backend => "Backend",
+        }
+    }
+
+    /// The kind in words, as errors begin with it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "bad configuration",
+            Self::Unknown => "unknown name",
+            Self::InvalidKey => "invalid key",
+            Self::KeyNotFound => "key not found",
+            Self::NotAnInteger => "not an integer",
+            Self::Overflow => "integer overflow",
+            Self::TooLarge => "value too large",
+            Self::Codec => "codec error",
+            Self::Unavailable => "store unavailable",
+            Self::TimedOut => "timed out",
+            Self::Unsupported => "unsupported",
+            Self::Loader => "load failed",
+            Self::Backend => "store error",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind, self.0.message)?;
+        for (n, (name, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{name}: {value}", if n == 0 { " (" } else { ", " })?;
+        }
+        f.write_str(if self.0.context.is_empty() { "" } else { ")" })
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut res = f.debug_struct("Error");
+        res.field("kind", &self.0.kind).field("message", &self.0.message);
+        for (name, value) in &self.0.context {
+            res.field(name, value);
+        }
+        if let Some(source) = &self.0.source {
+            res.field("source", &source.error);
+        }
+        res.finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|it| &*it.error as _)
+    }
+}
+
+/// Makes an [`std::error::Error`] of whatever a loader returns: `anyhow::Error` and `String` are none.
+struct LoaderError<E>(E);
+
+impl<E: fmt::Display> fmt::Display for LoaderError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for LoaderError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> std::error::Error for LoaderError<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_added_to_a_clone_is_kept_and_the_original_is_unchanged() {
+        let first = Error::new(ErrorKind::Backend, "odd");
+        let second = first.clone().with_context("key", "a");
+        assert_eq!(second.context("key"), Some("a"));
+        assert_eq!(first.context("key"), None);
+    }
+
+    #[test]
+    fn the_nearest_context_wins() {
+        let error = Error::new(ErrorKind::Backend, "odd").with_context("key", "a");
+        assert_eq!(error.with_context("key", "b").context("key"), Some("a"));
+    }
+
+    #[test]
+    fn a_loaders_error_comes_back_under_its_own_type() {
+        let error = Error::from_loader(anyhow::anyhow!("db down"));
+        assert_eq!(error.loader::<anyhow::Error>().unwrap().to_string(), "db down");
+        assert!(error.loader::<std::io::Error>().is_none());
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "db down");
+        assert_eq!(Error::from_loader("text").loader::<&str>(), Some(&"text"));
+    }
+
+    #[test]
+    fn kinds_have_their_own_names() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(kind.name(), format!("{kind:?}"));
+        }
+    }
+
+    #[test]
+    fn only_the_stores_own_faults_fail_open() {
+        let open: Vec<_> = ErrorKind::ALL.into_iter().filter(|it| it.fails_open()).collect();
+        assert_eq!(open, [ErrorKind::Unavailable, ErrorKind::TimedOut, ErrorKind::Backend]);
+    }
+}

@@ -1,0 +1,311 @@
+//! Keys: the rules they obey, the form they are stored in, and the namespace an alias owns.
+
+use std::{fmt, sync::Arc};
+
+use arrayvec::ArrayString;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The longest stored key, `prefix:version:key` and all, in bytes: memcached's 250 less what a store may add.
+pub const MAX_KEY_LEN: usize = 230;
+
+/// Words that stand where the version would in the keys under which the library keeps its own things.
+pub(crate) const RESERVED: [&str; 3] = ["tag", "lock", "lease"];
+
+/// A stored key. No longer than [`MAX_KEY_LEN`], so it needs no allocation.
+pub(crate) type FullKey = ArrayString<MAX_KEY_LEN>;
+
+/// The keys that belong to one alias: its `key_prefix` with every version, and what the library stored for it.
+///
+/// ```
+/// use cache_core::Namespace;
+///
+/// let shop = Namespace::new("shop")?;
+/// assert!(shop.contains("shop:1:user") && shop.contains("shop:-2:a:b"));
+/// assert!(!shop.contains("shop:eu:1:user"), "`shop:eu` is another namespace");
+/// assert!(!shop.contains("shopping:1:user") && !shop.contains("foreign"));
+/// assert!(Namespace::new("").unwrap().contains(":1:user"));
+///
+/// // "a:2" is refused: the keys of ("a", version 2, "1:x") and ("a:2", version 1, "x") would be one.
+/// assert!(Namespace::new("a:2").is_err());
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The namespace of a `key_prefix`. `InvalidKey` if no key could follow it, or if a segment after a colon
+    /// could be taken for a version or a word of the library's own.
+    pub fn new(prefix: &str) -> Result<Self> {
+        check_bytes(prefix.as_bytes())?;
+        if prefix.len() > MAX_PREFIX_LEN {
+            return Err(invalid(format!(
+                "is {} bytes long; a key prefix may have {MAX_PREFIX_LEN}",
+                prefix.len()
+            )));
+        }
+        match prefix.split(':').skip(1).find(|it| is_integer(it) || RESERVED.contains(it)) {
+            Some(segment) => Err(invalid(format!(
+                "has the segment `{segment}` after a colon, where a version or a word of the library's own \
+                 would stand; use another word, such as `v{segment}`"
+            ))),
+            None => Ok(Self(prefix.into())),
+        }
+    }
+
+    /// That of an alias without a `key_prefix`.
+    pub(crate) fn unprefixed() -> Self {
+        Self("".into())
+    }
+
+    /// The `key_prefix`.
+    pub fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a stored key is one of this namespace: `prefix:`, an integer or a word of the library's own, and a colon.
+    pub fn contains(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(self.prefix()).and_then(|it| it.strip_prefix(':'));
+        let Some((version, _)) = rest.and_then(|it| it.split_once(':')) else { return false };
+        is_integer(version) || RESERVED.contains(&version)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.prefix()).finish()
+    }
+}
+
+/// Room is left for a version of 20 digits and a hashed key.
+const MAX_PREFIX_LEN: usize = 100;
+
+/// How an alias makes stored keys from its callers' keys.
+#[derive(Clone, Default)]
+pub(crate) struct KeyRules {
+    pub(crate) long_keys: LongKeys,
+    pub(crate) function: Option<KeyFunction>,
+}
+
+/// Changes the part of a stored key after `prefix:version:`.
+pub(crate) type KeyFunction = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// What becomes of a key that breaks the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LongKeys {
+    /// The call is refused with `InvalidKey`.
+    #[default]
+    Error,
+    /// The key is replaced by a readable head and its SHA-256 (feature `long-keys`).
+    #[cfg(feature = "long-keys")]
+    Hash,
+}
+
+/// `prefix:version:`, made once per handle: making it on every call would cost more than the call.
+#[derive(Clone)]
+pub(crate) struct KeyHead(Arc<str>);
+
+impl KeyHead {
+    pub(crate) fn new(namespace: &Namespace, version: i64) -> Self {
+        Self(format!("{}:{version}:", namespace.prefix()).into())
+    }
+
+    /// Writes the stored form of a caller's key into `full`, which is empty. (A returned one would be copied
+    /// from frame to frame, which costs more than making it.)
+    pub(crate) fn key(&self, rules: &KeyRules, key: &str, full: &mut FullKey) -> Result<()> {
+        if let Some(function) = &rules.function {
+            return self.join(rules.long_keys, &function(key), full);
+        }
+        self.join(rules.long_keys, key, full)
+    }
+
+    #[cfg_attr(not(feature = "long-keys"), expect(unused_variables, reason = "there is one way"))]
+    fn join(&self, long_keys: LongKeys, key: &str, full: &mut FullKey) -> Result<()> {
+        #[cfg(feature = "long-keys")]
+        if long_keys == LongKeys::Hash
+            && !key.is_empty()
+            && let Some(hashed) = hashed::replace(key, MAX_KEY_LEN - self.0.len())
+        {
+            return self.join(LongKeys::Error, &hashed, full);
+        }
+        let res = check_key(key).and_then(|()| {
+            let pushed = full.try_push_str(&self.0).and_then(|()| full.try_push_str(key));
+            pushed.map_err(|_| self.too_long(key))
+        });
+        res.map_err(|err| err.with_context("key", printable(key)))
+    }
+
+    #[cold]
+    fn too_long(&self, key: &str) -> Error {
+        invalid(format!(
+            "is {} bytes long with `{}` before it; at most {MAX_KEY_LEN} are allowed. Shorten it, or set \
+             long_keys = \"hash\"",
+            self.0.len() + key.len(),
+            self.0
+        ))
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if key.is_empty() {
+        return Err(invalid("is empty"));
+    }
+    check_bytes(key.as_bytes())
+}
+
+/// No space, no control character: in memcached's protocol they end a key and begin a command (CVE-2020-13254).
+fn check_bytes(bytes: &[u8]) -> Result<()> {
+    // The common case without a branch per byte, in chunks that the compiler makes one instruction of.
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |odd, &it| odd | is_forbidden(it));
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    if !chunks.iter().any(|it| any(it)) && !any(rest) {
+        return Ok(());
+    }
+    let at = bytes.iter().position(|&it| is_forbidden(it)).unwrap_or_default();
+    Err(invalid(format!(
+        "has the byte 0x{:02x} at {at}; spaces and control characters are not allowed",
+        bytes[at]
+    )))
+}
+
+const fn is_forbidden(byte: u8) -> bool {
+    byte <= 0x20 || byte == 0x7f
+}
+
+/// `0|-?[1-9][0-9]*`
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text == "0"
+        || (!digits.starts_with('0')
+            && !digits.is_empty()
+            && digits.bytes().all(|it| it.is_ascii_digit()))
+}
+
+fn invalid(rule: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidKey, format!("the key {rule}"))
+}
+
+/// Keys that break the rules are shown shortened and escaped.
+fn printable(key: &str) -> String {
+    let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
+    if key.chars().nth(60).is_some() { shown + "…" } else { shown }
+}
+
+#[cfg(feature = "long-keys")]
+mod hashed {
+    use sha2::{Digest, Sha256};
+
+    /// Between head and digest. A caller's key that looks like a replaced one is replaced as well, so
+    /// that nobody can name another's entry by writing its digest.
+    const MARK: char = '~';
+    const DIGEST_LEN: usize = 64;
+    const HEAD_LEN: usize = 32;
+
+    /// The replacement of a key that breaks the rules; `None` for a good one.
+    pub(super) fn replace(key: &str, room: usize) -> Option<String> {
+        let good = key.len() <= room && super::check_key(key).is_ok() && !looks_replaced(key);
+        if good {
+            return None;
+        }
+        let mut res: String = key
+            .chars()
+            .filter(char::is_ascii_graphic)
+            .take(HEAD_LEN.min(room.saturating_sub(DIGEST_LEN + 1)))
+            .collect();
+        res.push(MARK);
+        for byte in Sha256::digest(key.as_bytes()) {
+            res.push(char::from(HEX[usize::from(byte >> 4)]));
+            res.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        Some(res)
+    }
+
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+
+    fn looks_replaced(key: &str) -> bool {
+        key.rsplit_once(MARK).is_some_and(|(_, digest)| {
+            digest.len() == DIGEST_LEN && digest.bytes().all(|it| HEX.contains(&it))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(key: &str, long_keys: LongKeys) -> Result<FullKey> {
+        let head = KeyHead::new(&Namespace::new("p").unwrap(), 1);
+        let mut full = FullKey::new();
+        head.key(&KeyRules { long_keys, function: None }, key, &mut full).map(|()| full)
+    }
+
+    #[test]
+    fn keys_have_djangos_form() {
+        assert_eq!(full("a:b", LongKeys::Error).unwrap().as_str(), "p:1:a:b");
+        let head = KeyHead::new(&Namespace::new("").unwrap(), i64::MIN);
+        assert_eq!(&*head.0, ":-9223372036854775808:");
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        for (key, rule) in [
+            ("", "is empty"),
+            ("a b", "0x20 at 1"),
+            ("a\r\nflush_all", "0x0d at 1"),
+            ("\u{7f}", "0x7f at 0"),
+            ("\0", "0x00 at 0"),
+        ] {
+            let error = full(key, LongKeys::Error).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidKey);
+            assert!(error.to_string().contains(rule), "{error}");
+        }
+        assert!(full("schlüssel", LongKeys::Error).is_ok());
+    }
+
+    #[test]
+    fn the_length_counts_head_and_all() {
+        assert!(full(&"k".repeat(MAX_KEY_LEN - 4), LongKeys::Error).is_ok());
+        let error = full(&"k".repeat(MAX_KEY_LEN - 3), LongKeys::Error).unwrap_err();
+        assert!(error.to_string().contains("231 bytes"), "{error}");
+    }
+
+    #[test]
+    #[cfg(feature = "long-keys")]
+    fn hashing_replaces_only_what_breaks_the_rules() {
+        assert_eq!(full("good", LongKeys::Hash).unwrap().as_str(), "p:1:good");
+        let long = full(&"x".repeat(1000), LongKeys::Hash).unwrap();
+        assert!(long.starts_with("p:1:xxx") && long.len() <= MAX_KEY_LEN, "{long}");
+        let spaced = full("a b", LongKeys::Hash).unwrap();
+        assert!(spaced.starts_with("p:1:ab~"), "{spaced}");
+        assert_ne!(spaced, full("a  b", LongKeys::Hash).unwrap());
+        assert!(full("", LongKeys::Hash).is_err());
+    }
+
+    #[test]
+    #[cfg(feature = "long-keys")]
+    fn nobody_can_name_anothers_hashed_entry() {
+        let victim = full("secret key", LongKeys::Hash).unwrap();
+        let forged = victim.strip_prefix("p:1:").unwrap();
+        assert_ne!(full(forged, LongKeys::Hash).unwrap(), victim);
+    }
+
+    #[test]
+    fn prefixes_that_would_be_ambiguous_are_refused() {
+        for bad in ["a:2", "a:-7", "a:0", "a:tag", "a:lock:b", ":1", "a b", "a\n"] {
+            assert_eq!(Namespace::new(bad).unwrap_err().kind(), ErrorKind::InvalidKey, "{bad:?}");
+        }
+        for good in ["", "2", "a", "a:b", "a:v2", "a:02", "a:+1", "tag", "a:", "a:-0"] {
+            assert!(Namespace::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_exact() {
+        let empty = Namespace::new("").unwrap();
+        assert!(empty.contains(":1:a") && empty.contains(":lock:a"));
+        assert!(!empty.contains("shop:1:a") && !empty.contains(":a:1") && !empty.contains(":1"));
+        let shop = Namespace::new("shop").unwrap();
+        assert!(!shop.contains("shop:01:a") && !shop.contains("shop:1"));
+    }
+}

@@ -1,0 +1,108 @@
+//! One cache API over many stores, chosen in settings: Django's low-level cache for Rust services.
+//!
+//! A settings file names the caches and their stores; the program names the crates that bring the stores; and
+//! the code uses [`cache()`] for the default cache, or [`CACHES`]`["alias"]` for any other.
+//!
+//! ```
+//! use cache_core::{CACHES, Caches, cache, install, secs};
+//! use cache_memory as _; // links the store that the settings name
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+//! install(Caches::from_toml(r#"
+//!     [caches.default]
+//!     backend = "memory"
+//!     timeout = "5m"
+//!
+//!     [caches.sessions]
+//!     backend = "memory"
+//!     timeout = "never"
+//! "#)?)?;
+//!
+//! cache().set("user:1", &("Ada", 36), secs(60)).await?;
+//! let ada: Option<(String, u8)> = cache().get("user:1").await?;
+//! assert_eq!(ada, Some(("Ada".to_owned(), 36)));
+//!
+//! let report = cache().get_or_set("report", secs(3600), || async { 42 }).await?;
+//! assert_eq!(report, 42);
+//! CACHES["sessions"].set("s", "t", None).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to look
+//! - [`Cache`] has all operations and says what happens when the store fails.
+//! - [`Settings`] and [`CacheSettings`] are what a settings file may say.
+//! - [`Backend`] and [`SyncBackend`] are what a store implements, [`Driver`] is how it offers itself, and
+//!   [`layers`] is what can be put around it.
+//! - [`Error`] is the one error type; [`ErrorKind`] is the part to match on.
+//! - `testing`, behind the feature of that name, is for the tests of stores and of services.
+//!
+//! # Features
+//! | feature | default | what it brings |
+//! |---|---|---|
+//! | `inventory` | yes | finds the drivers of linked crates by itself; without it programs say `.driver(…)` |
+//! | `long-keys` | yes | the setting `long_keys = "hash"` |
+//! | `msgpack` | no | the setting `codec = "msgpack"` |
+//! | `tracing` | no | events and spans: see [`observing`] |
+//! | `metrics` | no | counters, gauges and histograms: see [`observing`] |
+//! | `testing` | no | the conformance suite, the fake clock, the failing store |
+
+mod adapt;
+mod backend;
+mod cache;
+mod caches;
+mod capability;
+mod clock;
+mod codec;
+mod dummy;
+mod error;
+mod flight;
+mod global;
+pub mod integer;
+mod key;
+pub mod layers;
+mod marks;
+#[cfg_attr(
+    not(all(feature = "metrics", feature = "tracing")),
+    allow(
+        unused,
+        clippy::unused_self,
+        clippy::unused_async,
+        reason = "each feature uses its part"
+    )
+)]
+mod observe;
+pub mod observing;
+mod registry;
+mod runtime;
+mod settings;
+mod stats;
+mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod timeout;
+
+pub use self::{
+    adapt::{Inline, Offload},
+    backend::{Backend, Create, Entry, Lifetime, Seen, SetMode, Stamp, SyncBackend},
+    cache::{BlockingCache, Cache, CacheBuilder, Failed},
+    caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
+    capability::Capabilities,
+    clock::{Clock, TimeSource},
+    codec::Codec,
+    dummy::Dummy,
+    error::{Error, ErrorKind, Result},
+    global::{CACHES, GlobalCaches, cache, install},
+    key::{LongKeys, MAX_KEY_LEN, Namespace},
+    registry::{Build, Driver},
+    runtime::current_runtime,
+    settings::{BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings},
+    stats::{OperationStats, Stats},
+    timeout::{Expiry, Timeout, Ttl, secs},
+};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::registry::Linked;
+    #[cfg(feature = "inventory")]
+    pub use inventory;
+}

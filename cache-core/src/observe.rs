@@ -1,0 +1,232 @@
+//! Tells `metrics` and `tracing` what happens, under the names of [`observing`](crate::observing). Without the
+//! features each of these does nothing, and costs nothing.
+
+use std::sync::Arc;
+
+use crate::{Error, layers::Operation, stats::Outcome};
+
+/// What one alias tells.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    alias: Arc<str>,
+    #[cfg(feature = "tracing")]
+    failures: Arc<tracing_limit::Limit>,
+    #[cfg(feature = "tracing")]
+    undecodable: Arc<tracing_limit::Limit>,
+}
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loaded {
+    Ok,
+    Error,
+    Shared,
+}
+
+/// Which way the bytes of a value went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Written,
+}
+
+impl Observer {
+    pub(crate) fn new(alias: &str) -> Self {
+        Self {
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            alias: alias.into(),
+            #[cfg(feature = "tracing")]
+            failures: Arc::default(),
+            #[cfg(feature = "tracing")]
+            undecodable: Arc::default(),
+        }
+    }
+
+    /// So many keys of a call ended so.
+    #[inline]
+    pub(crate) fn outcome(&self, operation: Operation, outcome: Outcome, keys: u64) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_operations_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str(),
+            "outcome" => outcome.as_str()
+        )
+        .increment(keys);
+    }
+
+    /// A call ended with an error. `hidden`: the caller does not get to see it.
+    pub(crate) fn error(&self, operation: Operation, error: &Error, hidden: bool) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_errors_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str(),
+            "kind" => error.kind().name()
+        )
+        .increment(1);
+        #[cfg(feature = "tracing")]
+        if error.kind().fails_open()
+            && let Some(suppressed) = self.failures.pass()
+        {
+            tracing::error!(
+                target: "cache_core",
+                alias = &*self.alias,
+                operation = operation.as_str(),
+                kind = error.kind().name(),
+                %error,
+                hidden,
+                suppressed,
+                "the store failed"
+            );
+        }
+    }
+
+    /// Stored bytes were no value of the type asked for.
+    pub(crate) fn undecodable(&self, operation: Operation, key: &str) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_undecodable_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str()
+        )
+        .increment(1);
+        #[cfg(feature = "tracing")]
+        if let Some(suppressed) = self.undecodable.pass() {
+            tracing::warn!(
+                target: "cache_core",
+                alias = &*self.alias,
+                operation = operation.as_str(),
+                key,
+                suppressed,
+                "stored bytes are no value"
+            );
+        }
+    }
+
+    /// A load, or another's load shared.
+    pub(crate) fn load(&self, result: Loaded, took: std::time::Duration) {
+        #[cfg(feature = "metrics")]
+        {
+            let alias = || Arc::clone(&self.alias);
+            let name = match result {
+                Loaded::Ok => "ok",
+                Loaded::Error => "error",
+                Loaded::Shared => "shared",
+            };
+            metrics::counter!("cache_loads_total", "alias" => alias(), "result" => name)
+                .increment(1);
+            if !matches!(result, Loaded::Shared) {
+                metrics::histogram!("cache_load_duration_seconds", "alias" => alias()).record(took);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, direction: Direction, len: usize) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_value_bytes_total",
+            "alias" => Arc::clone(&self.alias),
+            "direction" => match direction {
+                Direction::Read => "read",
+                Direction::Written => "written",
+            }
+        )
+        .increment(len as u64);
+    }
+
+    /// Runs a loader in its span.
+    pub(crate) async fn in_load_span<F: Future>(&self, key: &str, loader: F) -> F::Output {
+        #[cfg(feature = "tracing")]
+        let loader = {
+            let alias = &*self.alias;
+            let span = tracing::debug_span!(target: "cache_core", "cache_load", alias, key);
+            tracing::Instrument::instrument(loader, span)
+        };
+        loader.await
+    }
+
+    /// Runs a call to a store in its span, and takes its time.
+    pub(crate) async fn in_call<F: Future>(
+        &self,
+        backend: &'static str,
+        operation: Operation,
+        keys: usize,
+        call: F,
+    ) -> F::Output {
+        #[cfg(feature = "tracing")]
+        let call = {
+            let (alias, operation) = (&*self.alias, operation.as_str());
+            let span = tracing::trace_span!(
+                target: "cache_core", "cache_store_call", alias, backend, operation, keys
+            );
+            tracing::Instrument::instrument(call, span)
+        };
+        #[cfg(feature = "metrics")]
+        let began = std::time::Instant::now();
+        let res = call.await;
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(
+            "cache_store_call_duration_seconds",
+            "alias" => Arc::clone(&self.alias),
+            "backend" => backend,
+            "operation" => operation.as_str()
+        )
+        .record(began.elapsed());
+        res
+    }
+
+    /// The breaker changed its state.
+    pub(crate) fn breaker(&self, state: crate::layers::BreakerState) {
+        use crate::layers::BreakerState::{Closed, HalfOpen, Open};
+        #[cfg(feature = "metrics")]
+        metrics::gauge!("cache_breaker_state", "alias" => Arc::clone(&self.alias)).set(
+            match state {
+                Closed => 0.0,
+                Open => 1.0,
+                HalfOpen => 2.0,
+            },
+        );
+        #[cfg(feature = "tracing")]
+        match state {
+            Open => {
+                tracing::warn!(target: "cache_core", alias = &*self.alias, "the circuit breaker opened");
+            }
+            Closed => {
+                tracing::info!(target: "cache_core", alias = &*self.alias, "the circuit breaker closed");
+            }
+            HalfOpen => {}
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+mod tracing_limit {
+    use std::{
+        sync::{Mutex, PoisonError},
+        time::{Duration, Instant},
+    };
+
+    /// Lets one event a second pass: a store that is down fails thousands of calls.
+    #[derive(Default)]
+    pub(super) struct Limit(Mutex<(Option<Instant>, u64)>);
+
+    const EVERY: Duration = Duration::from_secs(1);
+
+    impl Limit {
+        /// How many were held back since the last that passed; `None` if this one is held back as well.
+        pub(super) fn pass(&self) -> Option<u64> {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (last, held_back) = &mut *state;
+            let now = Instant::now();
+            if last.is_some_and(|it| now.duration_since(it) < EVERY) {
+                *held_back += 1;
+                return None;
+            }
+            *last = Some(now);
+            Some(std::mem::take(held_back))
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What a cache tells of itself: the names under which it is found. Nothing of it is compiled in without the features.
+//!
+//! A program reads the counters of a cache as a struct with [`Cache::stats`](crate::Cache::stats), without any feature.
+//!
+//! # Feature `metrics`
+//! Through the facade of the [`metrics`](https://docs.rs/metrics) crate, so a program chooses the exporter. Install the recorder
+//! before the first call. Each has the label `alias`.
+//!
+//! | name | kind | other labels | what |
+//! |---|---|---|---|
+//! | `cache_operations_total` | counter | `operation`, `outcome` | calls, a batch by its keys; outcomes: `hit`, `miss`, `done`, `failed` (by the store), `refused` (the call was wrong) |
+//! | `cache_errors_total` | counter | `operation`, `kind` | errors, whether the caller saw them or `fail_open` hid them |
+//! | `cache_loads_total` | counter | `result` | loaders that were run: `ok`, `error`; callers who got another's load: `shared` |
+//! | `cache_load_duration_seconds` | histogram | | how long loaders took |
+//! | `cache_undecodable_total` | counter | `operation` | stored bytes that were no value of the type asked for |
+//! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written` |
+//! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | calls to stores that wait for something, retries and all |
+//! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open |
+//!
+//! `operation` is the name of the method of [`Cache`](crate::Cache), [`Operation::as_str`](crate::layers::Operation::as_str); `kind` is
+//! the name of the [`ErrorKind`](crate::ErrorKind).
+//!
+//! # Feature `tracing`
+//! With the target `cache_core`:
+//!
+//! | level | message or span | fields | when |
+//! |---|---|---|---|
+//! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed; at most one a second for each alias, with the number of those left out |
+//! | WARN | `stored bytes are no value` | `alias`, `operation`, `key`, `suppressed` | they were a miss; limited in the same way |
+//! | WARN | `the circuit breaker opened` | `alias` | |
+//! | INFO | `the circuit breaker closed` | `alias` | |
+//! | DEBUG | span `cache_load` | `alias`, `key` | around a loader |
+//! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that waits for something |
+//!
+//! No field holds a value or a password. Keys are shown.

@@ -1,0 +1,125 @@
+//! What a driver gets to build a store from.
+
+use std::{
+    any::{Any, TypeId},
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{CacheSettings, reader};
+use crate::{Backend, Clock, Error, ErrorKind, Result};
+
+/// What a driver gets to build a store from: its settings, the clock, and other aliases' stores. Nothing is global.
+#[derive(Debug)]
+pub struct BuildContext<'a> {
+    pub(crate) alias: &'a str,
+    pub(crate) settings: &'a CacheSettings,
+    pub(crate) clock: &'a Clock,
+    pub(crate) resolve: &'a dyn Resolve,
+    pub(crate) shared: &'a Shared,
+}
+
+/// Builds other aliases' stores.
+pub(crate) trait Resolve: fmt::Debug {
+    fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>>;
+}
+
+/// What the aliases of one `Caches` share while it is built, by type and name.
+#[derive(Default)]
+pub(crate) struct Shared(RefCell<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>);
+
+impl BuildContext<'_> {
+    /// The alias that is being built.
+    pub fn alias(&self) -> &str {
+        self.alias
+    }
+
+    /// Its whole table.
+    pub fn settings(&self) -> &CacheSettings {
+        self.settings
+    }
+
+    /// The clock that the store must ask.
+    pub fn clock(&self) -> &Clock {
+        self.clock
+    }
+
+    /// The longest that a round trip may take once connected.
+    pub fn deadline(&self) -> Duration {
+        self.settings.deadline.into()
+    }
+
+    /// The longest that connecting may take.
+    pub fn connect_deadline(&self) -> Duration {
+        self.settings.connect_deadline.into()
+    }
+
+    /// The table `options` as the driver's own type, which should `deny_unknown_fields`. The error names the
+    /// setting by its path and what is allowed, and shows no value.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
+        reader::read(&self.path("options"), self.settings.options.0.clone())
+    }
+
+    /// The places of `location`.
+    pub fn locations(&self) -> &[String] {
+        self.settings.location.as_slice()
+    }
+
+    /// The one place of `location`, if there is any; an error if there are several.
+    pub fn location(&self) -> Result<Option<&str>> {
+        match self.locations() {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            _ => Err(self.error("location", "this backend takes one place, not a list of several")),
+        }
+    }
+
+    /// An error if there is a `location`: for a backend that has no use for one.
+    pub fn no_location(&self) -> Result<()> {
+        match self.locations() {
+            [] => Ok(()),
+            _ => Err(self.error("location", "this backend has no location; remove the setting")),
+        }
+    }
+
+    /// An error about one of this alias's settings: `location`, `options.max_entries`.
+    pub fn error(&self, setting: &str, what: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Config, what.into()).with_context("setting", self.path(setting))
+    }
+
+    /// The store of another alias, for a store made of others. A circle is an error.
+    pub fn backend_of(&self, alias: &str) -> Result<Arc<dyn Backend>> {
+        self.resolve.backend(alias)
+    }
+
+    /// What the aliases of one `Caches` that name the same thing have in common: made by the first, found by the others.
+    pub fn shared<T: Any + Send + Sync>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let key = (TypeId::of::<T>(), name.to_owned());
+        if let Some(Ok(found)) = self.shared.0.borrow().get(&key).cloned().map(Arc::downcast::<T>) {
+            return Ok(found);
+        }
+        let made = Arc::new(make()?);
+        self.shared.0.borrow_mut().insert(key, Arc::clone(&made) as _);
+        Ok(made)
+    }
+
+    fn path(&self, setting: &str) -> String {
+        format!("caches.{}.{setting}", self.alias)
+    }
+}
+
+/// Without the names: they are locations, which may hold a password.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({} hidden)", self.0.borrow().len())
+    }
+}

@@ -1,0 +1,99 @@
+//! `${NAME}` in the string values of the settings.
+
+use toml::Value;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Replaces `${NAME}` by the variable and `$$` by `$`, once: what comes in is not looked at again.
+pub(super) fn expand(
+    table: &mut toml::Table,
+    path: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
+    for (name, value) in table.iter_mut() {
+        expand_value(value, &format!("{path}.{name}"), variable)?;
+    }
+    Ok(())
+}
+
+fn expand_value(
+    value: &mut Value,
+    path: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
+    match value {
+        Value::String(text) if text.contains('$') => {
+            *text = expand_text(text, variable).map_err(|what| {
+                Error::new(ErrorKind::Config, what).with_context("setting", path)
+            })?;
+        }
+        Value::Array(values) => {
+            for (n, value) in values.iter_mut().enumerate() {
+                expand_value(value, &format!("{path}[{n}]"), variable)?;
+            }
+        }
+        Value::Table(table) => expand(table, path, variable)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut res = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        res.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            res.push('$');
+            rest = after;
+        } else if let Some(after) = after.strip_prefix('{') {
+            let (name, after) = after
+                .split_once('}')
+                .ok_or("`${` has no closing `}`; write `$$` for a plain `$`")?;
+            if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+                // What stands here may be a password with a `${` in it: it is not shown.
+                return Err(
+                    "`${…}` does not hold the name of a variable; write `$$` for a plain `$`"
+                        .into(),
+                );
+            }
+            res.push_str(&variable(name).ok_or_else(|| {
+                format!("the environment variable `{name}` is not set (or is not UTF-8)")
+            })?);
+            rest = after;
+        } else {
+            res.push('$');
+            rest = after;
+        }
+    }
+    res.push_str(rest);
+    Ok(res)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variable(name: &str) -> Option<String> {
+        (name == "URL").then(|| "redis://${HOST}".into())
+    }
+
+    #[test]
+    fn variables_are_expanded_once() {
+        for (text, expected) in [
+            ("${URL}/0", "redis://${HOST}/0"),
+            ("pa$$word", "pa$word"),
+            ("a$b$", "a$b$"),
+            ("$${URL}", "${URL}"),
+        ] {
+            assert_eq!(expand_text(text, &variable).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(expand_text("${NOPE}", &variable).unwrap_err().contains("`NOPE`"));
+        assert!(expand_text("${NOPE", &variable).unwrap_err().contains("no closing"));
+        assert!(!expand_text("x${s3cret!}", &variable).unwrap_err().contains("s3cret"));
+    }
+}

@@ -1,0 +1,223 @@
+//! Durations and sizes in words: `"5m"`, `"64MiB"`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+use crate::{LongKeys, Timeout, codec::Codec, settings::Location};
+
+/// A duration in the settings: a number of seconds, or words such as `"500ms"`, `"5m"`, `"1h 30m"`. Never negative, NaN or endless.
+///
+/// ```
+/// use cache_core::Period;
+/// use std::time::Duration;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Options { interval: Period }
+/// let options: Options = toml::from_str("interval = '1m 30s'").unwrap();
+/// assert_eq!(Duration::from(options.interval), Duration::from_secs(90));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// So many seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+
+    /// So many milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+}
+
+impl From<Period> for Duration {
+    fn from(it: Period) -> Self {
+        it.0
+    }
+}
+
+impl From<Duration> for Period {
+    fn from(it: Duration) -> Self {
+        Self(it)
+    }
+}
+
+/// A size in the settings: a number of bytes, or words such as `"64MiB"` (1024 × 1024) or `"64MB"` (1000 × 1000).
+///
+/// ```
+/// use cache_core::ByteSize;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Options { max_bytes: ByteSize }
+/// let options: Options = toml::from_str("max_bytes = '64MiB'").unwrap();
+/// assert_eq!(options.max_bytes.bytes(), 64 * 1024 * 1024);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// So many bytes.
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// How many bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+const PERIOD: &str = "a number of seconds that is not negative, or a duration such as \"500ms\", \"5m\" or \"1h 30m\"";
+const SIZE: &str = "a number of bytes that is not negative, or a size such as \"64MiB\" or \"1GB\"";
+const TIMEOUT: &str =
+    "a number of seconds that is not negative, a duration such as \"5m\", or \"never\"";
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Quantity(PERIOD, seconds, |it: &str| {
+            humantime::parse_duration(it).ok().map(Self)
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = |it: Number| match it {
+            Number::Whole(it) => Some(Self(it)),
+            Number::Float(_) => None,
+        };
+        deserializer.deserialize_any(Quantity(SIZE, number, |it: &str| {
+            bytesize::ByteSize::from_str(it).ok().map(|it| Self(it.as_u64()))
+        }))
+    }
+}
+
+/// For the `timeout` setting.
+pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timeout, D::Error> {
+    let number = |it| seconds(it).map(|it| Timeout::After(it.0));
+    deserializer.deserialize_any(Quantity(TIMEOUT, number, |it: &str| match it {
+        "never" => Some(Timeout::Never),
+        _ => humantime::parse_duration(it).ok().map(Timeout::After),
+    }))
+}
+
+fn seconds(it: Number) -> Option<Period> {
+    match it {
+        Number::Whole(it) => Some(Period::from_secs(it)),
+        Number::Float(it) => Duration::try_from_secs_f64(it).ok().map(Period),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Number {
+    Whole(u64),
+    Float(f64),
+}
+
+/// A number or a word. What is allowed is said by the text; the value never is, because a value may be secret.
+struct Quantity<N, W>(&'static str, N, W);
+
+impl<T, N, W> Visitor<'_> for Quantity<N, W>
+where
+    N: Fn(Number) -> Option<T>,
+    W: Fn(&str) -> Option<T>,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+    fn visit_u64<E: de::Error>(self, it: u64) -> Result<T, E> {
+        (self.1)(Number::Whole(it)).ok_or_else(|| expected(self.0))
+    }
+    fn visit_i64<E: de::Error>(self, it: i64) -> Result<T, E> {
+        let number = u64::try_from(it).ok().map(Number::Whole);
+        number.and_then(self.1).ok_or_else(|| expected(self.0))
+    }
+    fn visit_f64<E: de::Error>(self, it: f64) -> Result<T, E> {
+        (self.1)(Number::Float(it)).ok_or_else(|| expected(self.0))
+    }
+    fn visit_str<E: de::Error>(self, it: &str) -> Result<T, E> {
+        (self.2)(it).ok_or_else(|| expected(self.0))
+    }
+}
+
+fn expected<E: de::Error>(what: &str) -> E {
+    E::custom(format_args!("expected {what}"))
+}
+
+impl<'de> Deserialize<'de> for Location {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Location;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_str<E: de::Error>(self, it: &str) -> Result<Location, E> {
+                Ok(Location::one(it))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Location, A::Error> {
+                let mut res = Vec::new();
+                while let Some(it) = seq.next_element::<String>()? {
+                    res.push(it);
+                }
+                Ok(Location(res))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// Reads a word that is one of a few.
+macro_rules! word {
+    ($type:ty { $($word:literal => $value:expr),+ $(,)? }) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = String::deserialize(deserializer)?;
+                match word.as_str() {
+                    $($word => $value.map_err(de::Error::custom),)+
+                    _ => Err(expected(concat!("one of" $(, " \"", $word, "\"")+))),
+                }
+            }
+        }
+    };
+}
+
+word!(Codec {
+    "json" => Ok::<_, &str>(Codec::Json),
+    "msgpack" => msgpack(),
+});
+
+word!(LongKeys {
+    "error" => Ok::<_, &str>(LongKeys::Error),
+    "hash" => hash(),
+});
+
+#[cfg(feature = "msgpack")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn msgpack() -> Result<Codec, &'static str> {
+    Ok(Codec::MsgPack)
+}
+
+#[cfg(not(feature = "msgpack"))]
+fn msgpack() -> Result<Codec, &'static str> {
+    Err("the codec \"msgpack\" needs cache-core's feature `msgpack`: enable it in Cargo.toml")
+}
+
+#[cfg(feature = "long-keys")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn hash() -> Result<LongKeys, &'static str> {
+    Ok(LongKeys::Hash)
+}
+
+#[cfg(not(feature = "long-keys"))]
+fn hash() -> Result<LongKeys, &'static str> {
+    Err("long_keys = \"hash\" needs cache-core's feature `long-keys`: enable it in Cargo.toml")
+}

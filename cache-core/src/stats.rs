@@ -1,0 +1,256 @@
+//! Counters per alias and operation.
+
+use std::{
+    array,
+    cell::Cell,
+    ops::Index,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{
+    ErrorKind,
+    layers::{BreakerState, Operation},
+};
+
+/// What a cache has done since it was built. Read with [`Cache::stats`](crate::Cache::stats).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+/// # use cache_core::{Cache, Inline, layers::Operation}; use cache_memory::Memory;
+/// let cache = Cache::new("test", Inline::new(Memory::new()));
+/// cache.set("k", &1, None).await?;
+/// cache.get::<i32>("k").await?;
+/// cache.get::<i32>("other").await?;
+///
+/// let stats = cache.stats();
+/// assert_eq!((stats[Operation::Get].hits, stats[Operation::Get].misses), (1, 1));
+/// assert_eq!(stats[Operation::Set].done, 1);
+/// assert_eq!(stats.total().failures, 0);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    operations: [OperationStats; OPERATIONS],
+    /// Loaders that were run.
+    pub loads: u64,
+    /// Loaders that failed.
+    pub load_failures: u64,
+    /// Callers who got another caller's load.
+    pub loads_shared: u64,
+    /// Loaded values that could not be stored.
+    pub load_writes_failed: u64,
+    /// Stored bytes that were not a value of the type asked for, or damaged; each was also a miss.
+    pub undecodable: u64,
+    /// Keys that are misses until a delete of them has got through, because a write of them failed open.
+    pub marked_keys: u64,
+    /// Keys that should have been marked when there was no room: a stale value of theirs may be served.
+    pub marks_lost: u64,
+    /// Loads in progress.
+    pub active_loads: u64,
+    /// The time that loaders took, in all.
+    pub load_time: Duration,
+    /// Where the store's circuit breaker stands, if it has one of its own. Pools keep one per server themselves.
+    pub breaker: Option<BreakerState>,
+    errors: [u64; KINDS],
+}
+
+/// The counters of one operation. A batch counts each of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationStats {
+    /// Reads that found a value.
+    pub hits: u64,
+    /// Reads that found none; failures are not among them.
+    pub misses: u64,
+    /// Writes that were carried out, whatever they answered.
+    pub done: u64,
+    /// Calls that the store failed, whether the caller saw it or `fail_open` hid it.
+    pub failures: u64,
+    /// Calls that were refused: an invalid key, a value that cannot be stored, an increment of text.
+    pub refused: u64,
+}
+
+impl Stats {
+    /// How many calls ended with an error of that kind, whether the caller saw it or `fail_open` hid it.
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        self.errors[kind as usize]
+    }
+
+    /// The sum over all operations. (The read of a `get_or_set` counts as `GetOrSet`, its write as `Set`.)
+    pub fn total(&self) -> OperationStats {
+        Operation::ALL.into_iter().map(|it| self[it]).fold(OperationStats::default(), |a, b| {
+            OperationStats {
+                hits: a.hits + b.hits,
+                misses: a.misses + b.misses,
+                done: a.done + b.done,
+                failures: a.failures + b.failures,
+                refused: a.refused + b.refused,
+            }
+        })
+    }
+}
+
+/// The counters of one operation.
+impl Index<Operation> for Stats {
+    type Output = OperationStats;
+
+    fn index(&self, operation: Operation) -> &OperationStats {
+        &self.operations[operation as usize]
+    }
+}
+
+const OPERATIONS: usize = Operation::ALL.len();
+
+/// What came of a call, for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Hit,
+    Miss,
+    Done,
+    Failed,
+    Refused,
+}
+
+impl Outcome {
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "a label of metrics"))]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+const OUTCOMES: usize = 5;
+
+const KINDS: usize = ErrorKind::ALL.len();
+
+/// What is counted apart from operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Load,
+    LoadFailed,
+    LoadShared,
+    LoadWriteFailed,
+    Undecodable,
+    MarkLost,
+}
+
+const EVENTS: usize = 6;
+
+/// The counters themselves: several sets of them, so that threads do not fight for one cache line.
+pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
+
+const STRIPES: usize = 8;
+
+#[repr(align(128))]
+struct Stripe {
+    operations: [[AtomicU64; OUTCOMES]; OPERATIONS],
+    events: [AtomicU64; EVENTS],
+    errors: [AtomicU64; KINDS],
+    load_nanos: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(array::from_fn(|_| Stripe {
+            operations: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
+            events: array::from_fn(|_| AtomicU64::new(0)),
+            errors: array::from_fn(|_| AtomicU64::new(0)),
+            load_nanos: AtomicU64::new(0),
+        })))
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, operation: Operation, outcome: Outcome) {
+        self.add(operation, outcome, 1);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, operation: Operation, outcome: Outcome, n: u64) {
+        self.stripe().operations[operation as usize][outcome as usize].fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        self.stripe().events[event as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) {
+        self.stripe().errors[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn load_took(&self, time: Duration) {
+        let nanos = time.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.stripe().load_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    #[inline]
+    fn stripe(&self) -> &Stripe {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let mut mine = MINE.get();
+        if mine == usize::MAX {
+            mine = NEXT.fetch_add(1, Relaxed) % STRIPES;
+            MINE.set(mine);
+        }
+        &self.0[mine]
+    }
+
+    /// What has been counted, with the gauges given.
+    pub(crate) fn read(
+        &self,
+        marked_keys: usize,
+        active_loads: usize,
+        breaker: Option<BreakerState>,
+    ) -> Stats {
+        let nanos: u64 = self.0.iter().map(|s| s.load_nanos.load(Relaxed)).sum();
+        let event = |it: Event| self.0.iter().map(|s| s.events[it as usize].load(Relaxed)).sum();
+        Stats {
+            operations: array::from_fn(|n| {
+                let sum = |it: Outcome| {
+                    self.0.iter().map(|s| s.operations[n][it as usize].load(Relaxed)).sum()
+                };
+                OperationStats {
+                    hits: sum(Outcome::Hit),
+                    misses: sum(Outcome::Miss),
+                    done: sum(Outcome::Done),
+                    failures: sum(Outcome::Failed),
+                    refused: sum(Outcome::Refused),
+                }
+            }),
+            loads: event(Event::Load),
+            load_failures: event(Event::LoadFailed),
+            loads_shared: event(Event::LoadShared),
+            load_writes_failed: event(Event::LoadWriteFailed),
+            undecodable: event(Event::Undecodable),
+            marks_lost: event(Event::MarkLost),
+            marked_keys: marked_keys as u64,
+            active_loads: active_loads as u64,
+            load_time: Duration::from_nanos(nanos),
+            breaker,
+            errors: array::from_fn(|n| self.0.iter().map(|s| s.errors[n].load(Relaxed)).sum()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_and_kinds_are_numbered_as_they_are_listed() {
+        for (n, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, n);
+        }
+        for (n, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, n);
+        }
+    }
+}

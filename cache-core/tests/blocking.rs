@@ -1,0 +1,174 @@
+//! The cache without async, wherever it is called from, over stores that wait and stores that do not.
+
+#![allow(missing_docs)]
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{
+    Cache, ErrorKind, Inline, Offload, Period, Result, current_runtime,
+    layers::{Around, Call, Hook, Reply},
+    secs,
+    testing::{Fault, Faulty, Model},
+};
+use tokio::runtime::Builder;
+
+/// What a network store does: it needs the runtime of its caller, and takes a timer of it.
+#[derive(Debug)]
+struct NeedsRuntime;
+
+impl Hook for NeedsRuntime {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        match current_runtime() {
+            Ok(_) => {
+                // sleeps: a timer of the caller's runtime is what such a store needs.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                run().await
+            }
+            Err(error) => R::failed(&call, error),
+        }
+    }
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+fn network() -> Cache {
+    let store = Around::new(Arc::new(NeedsRuntime), Arc::new(Offload::new(Model::default(), 2)));
+    Cache::new("network", store)
+}
+
+fn caches() -> [Cache; 3] {
+    [
+        Cache::new("inline", Inline::new(Model::default())),
+        Cache::new("offload", Offload::new(Model::default(), 2)),
+        network(),
+    ]
+}
+
+/// Every method once, each with its right answer.
+fn use_all(cache: &Cache) -> Result<()> {
+    let it = cache.blocking();
+    it.clear()?;
+    it.set("a", &1, secs(60))?;
+    assert_eq!(it.get::<i32>("a")?, Some(1));
+    it.set_bytes("raw", &b"\xc1\xca"[..], None)?;
+    assert_eq!(it.get_bytes("raw")?.as_deref(), Some(&b"\xc1\xca"[..]));
+    assert!(!it.add("a", &2, None)? && it.replace("a", &2, None)?);
+    assert_eq!(it.incr("a", 3)?, 5);
+    assert_eq!(it.decr("a", 1)?, 4);
+    assert_eq!(it.incr_or("n", 1, 10, None)?, 11);
+    assert!(it.set_many([("x", 1), ("y", 2)], None)?.is_empty());
+    assert_eq!(it.get_many::<i32, _>(["x", "y", "z"])?, [("x", 1), ("y", 2)].into());
+    assert_eq!(it.delete_many(["x", "z"])?, 1);
+    assert!(it.touch("a", secs(9))? && it.has_key("a")? && it.ttl("a")?.is_some());
+    assert_eq!(it.update::<i32>("a", None, |n| n + 1)?, Some(5));
+    assert_eq!(it.get_or_set("l", None, || 7)?, 7);
+    let nested = it.get_or_try_set("m", None, || it.get_or_set("l", None, || 0));
+    assert_eq!(nested?, 7, "a loader may use the blocking cache");
+    assert_eq!(it.incr_version("a", 1)?, 2);
+    assert_eq!(it.at_version(2).decr_version("a", 1)?, 1);
+    assert_eq!(it.pop::<i32>("a")?, Some(5));
+    assert!(!it.delete("a")?);
+    it.check()?;
+    it.close()?;
+    it.clear_store()
+}
+
+#[test]
+fn it_works_on_a_plain_thread_over_every_store() {
+    for cache in caches() {
+        use_all(&cache).unwrap();
+    }
+}
+
+#[test]
+fn it_works_where_blocking_is_allowed_and_is_an_error_elsewhere() {
+    for flavor in ["multi_thread", "current_thread"] {
+        let runtime = match flavor {
+            "multi_thread" => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
+            _ => Builder::new_current_thread().enable_all().build(),
+        }
+        .unwrap();
+        for cache in caches() {
+            runtime.block_on(async {
+                let error = cache.blocking().get::<i32>("k").unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains("spawn_blocking"), "{error}");
+                let task = {
+                    let cache = cache.clone();
+                    tokio::spawn(async move {
+                        let kind = cache.blocking().get::<i32>("k").map_err(|it| it.kind());
+                        assert_eq!(kind, Err(ErrorKind::Config), "on a worker");
+                        if flavor == "multi_thread" {
+                            tokio::task::block_in_place(|| use_all(&cache).unwrap());
+                        }
+                        tokio::task::spawn_blocking(move || use_all(&cache).unwrap())
+                            .await
+                            .unwrap();
+                    })
+                };
+                task.await.unwrap();
+            });
+            let _entered = runtime.enter();
+            use_all(&cache).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
+    let cache = network();
+    let poll_once = || {
+        use std::{
+            pin::pin,
+            task::{Context, Waker},
+        };
+        let mut future = pin!(cache.get::<i32>("k"));
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    let std::task::Poll::Ready(Err(error)) = poll_once() else { panic!("no error") };
+    assert_eq!(error.kind(), ErrorKind::Config, "it is the caller's mistake and never fails open");
+    assert!(error.to_string().contains("blocking()"), "{error}");
+
+    let without_timer = Builder::new_current_thread().build().unwrap();
+    let error = without_timer.block_on(cache.get::<i32>("k")).unwrap_err();
+    assert!(error.to_string().contains("enable_time"), "{error}");
+}
+
+#[test]
+fn an_in_process_store_needs_no_runtime_even_for_async_calls() {
+    let cache = Cache::new("inline", Inline::new(Model::default()));
+    let mut future = std::pin::pin!(cache.get_or_set("k", None, || async { 7 }));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(matches!(future.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(7))));
+}
+
+#[test]
+fn deadlines_hold_without_a_runtime_of_the_callers() {
+    let store = Faulty::new(Arc::new(Inline::new(Model::default())));
+    store.inject(|_| Fault::Hang);
+    let cache =
+        Cache::builder(Arc::new(store)).deadline(Period::from_millis(20)).build("hung").unwrap();
+    let cache = cache.blocking();
+    assert_eq!(cache.get::<i32>("k").unwrap(), None, "a read of a hung store is a miss");
+    assert_eq!(cache.incr("k", 1).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(cache.stats().total().failures, 2);
+}
+
+#[test]
+fn deadlines_do_not_depend_on_a_paused_clock_of_the_callers() {
+    // tokio's paused clock jumps to the next timer when nothing else can run: a store that answers from another
+    // thread would always time out.
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let cache = Cache::new("offload", Offload::new(Model::default(), 1)).strict();
+    runtime.block_on(async {
+        for n in 0..100 {
+            cache.set("k", &n, None).await.unwrap();
+            assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(n));
+        }
+    });
+}

@@ -1,0 +1,88 @@
+//! What the futures of the cache are: `Send` whatever the value is, and small enough to be moved about.
+
+#![allow(missing_docs)]
+
+use std::{cell::Cell, rc::Rc};
+
+use cache_core::{Cache, Inline, secs, testing::Model};
+
+fn send<F: Future + Send>(future: F) -> usize {
+    let size = size_of_val(&future);
+    drop(future);
+    size
+}
+
+/// A value that may not leave its thread.
+#[derive(serde::Serialize)]
+struct Local(Cell<u32>);
+
+#[test]
+fn writes_are_send_whatever_the_value_is_and_borrow_neither_key_nor_value() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
+    let value = Rc::new(7);
+    let local = Local(Cell::new(1));
+    let (set, add, replace) = {
+        let key = String::from("k");
+        (
+            cache.set(&key, &*value, None),
+            cache.add(&key, &local, None),
+            cache.replace(&key, &local, secs(1)),
+        )
+    };
+    send(set);
+    send(add);
+    send(replace);
+    send(cache.set_many([("k", Local(Cell::new(2)))], None));
+}
+
+#[tokio::test]
+async fn batches_of_borrowed_keys_can_be_spawned() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
+    let task = tokio::spawn(async move {
+        let users = [("ada".to_owned(), 1), ("bob".to_owned(), 2)];
+        let keys = || users.iter().map(|it| it.0.as_str());
+        cache.set_many(users.iter().map(|it| (it.0.as_str(), it.1)), None).await.unwrap();
+        let found = cache.get_many::<i32, _>(keys()).await.unwrap();
+        assert_eq!(cache.delete_many(keys()).await.unwrap(), 2);
+        found.len()
+    });
+    assert_eq!(task.await.unwrap(), 2);
+}
+
+#[test]
+fn reads_and_loads_are_send_and_small() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
+    let sizes = [
+        ("get", send(cache.get::<String>("k"))),
+        ("get_bytes", send(cache.get_bytes("k"))),
+        ("set", send(cache.set("k", &1, None))),
+        ("delete", send(cache.delete("k"))),
+        ("incr", send(cache.incr("k", 1))),
+        ("get_many", send(cache.get_many::<String, _>(["k"]))),
+        ("get_or_set", send(cache.get_or_set("k", None, || async { 1 }))),
+        ("update", send(cache.update("k", None, |n: u32| n + 1))),
+        ("incr_version", send(cache.incr_version("k", 1))),
+    ];
+    println!("{sizes:?}");
+    for (name, size) in sizes {
+        let most = match name {
+            // They hold two keys, or a whole load.
+            "get_or_set" | "incr_version" => 4096,
+            _ => 2048,
+        };
+        assert!(size <= most, "{name}: {size} bytes");
+    }
+}
+
+#[test]
+fn a_loader_is_held_about_once() {
+    async fn large() -> u32 {
+        let held = [7_u8; 4096];
+        std::future::pending::<()>().await;
+        held.len().try_into().unwrap()
+    }
+    let cache = Cache::new("test", Inline::new(Model::default()));
+    let loader = size_of_val(&large());
+    let whole = send(cache.get_or_set("k", None, large));
+    assert!(whole < loader + 2048, "{whole} bytes for a loader of {loader}");
+}

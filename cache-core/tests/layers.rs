@@ -1,0 +1,256 @@
+//! What is around a store that waits: deadline, retry, breaker.
+
+#![allow(missing_docs)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use cache_core::{
+    Cache, CacheBuilder, Caches, Clock, ErrorKind, Inline, Period,
+    layers::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
+    testing::{FakeClock, Fault, Faulty, Model},
+};
+
+const DOWN: Fault = Fault::Error(ErrorKind::Unavailable);
+
+fn world(build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Faulty, Cache, FakeClock) {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock());
+    (store, build(builder).build("test").unwrap(), time)
+}
+
+/// Fails the first `n` calls.
+fn fail_first(store: &Faulty, n: u32, fault: Fault) {
+    let left = AtomicU32::new(n);
+    store.inject(move |_| {
+        let fails = left.fetch_update(SeqCst, SeqCst, |it| it.checked_sub(1)).is_ok();
+        if fails { fault } else { Fault::None }
+    });
+}
+
+/// Moves the clock whenever all else waits for it, until the future is done.
+async fn with_time<F: Future>(time: &FakeClock, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = tokio::task::yield_now() => time.advance(Duration::from_millis(1)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_answered_ends_at_the_deadline() {
+    let (store, cache, time) = world(|it| it.deadline(Period::from_millis(200)));
+    let cache = cache.strict();
+    store.inject(|_| Fault::Hang);
+    let before = time.clock().now();
+    let error = with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let took = time.clock().now().saturating_sub(before);
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(210), "{took:?}");
+    let error = with_time(&time, cache.get_many::<i32, _>(["a", "b"])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "a batch has a deadline, too");
+}
+
+#[tokio::test]
+async fn clear_and_check_take_as_long_as_they_take() {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::default()))).with_clock(time.clock());
+    let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock());
+    let cache = builder.build("test").unwrap();
+    store.inject(|_| Fault::Delay(Duration::from_secs(60)));
+    with_time(&time, cache.clear()).await.unwrap();
+    with_time(&time, cache.check()).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_calls_that_do_no_harm_twice_are_repeated() {
+    let (store, cache, time) = world(|it| it.retry(RetrySettings::times(2)));
+    let cache = cache.strict();
+    cache.set("k", &1, None).await.unwrap();
+    let calls = |operation| store.calls(operation);
+
+    fail_first(&store, 2, DOWN);
+    assert_eq!(with_time(&time, cache.get::<i32>("k")).await.unwrap(), Some(1));
+    fail_first(&store, 1, DOWN);
+    with_time(&time, cache.set("k", &2, None)).await.unwrap();
+    fail_first(&store, 2, DOWN);
+    assert_eq!(with_time(&time, cache.get_many::<i32, _>(["k"])).await.unwrap().len(), 1);
+
+    // The answer was lost, the effect was not: a second call would count twice.
+    fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
+    with_time(&time, cache.incr("k", 1)).await.unwrap_err();
+    assert_eq!((calls(Operation::Incr), cache.get::<i32>("k").await.unwrap()), (1, Some(3)));
+    fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
+    with_time(&time, cache.add("a", &1, None)).await.unwrap_err();
+    assert_eq!(calls(Operation::Add), 1);
+    fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
+    with_time(&time, cache.pop::<i32>("k")).await.unwrap_err();
+    assert_eq!(calls(Operation::Pop), 1);
+
+    // What the store has answered is no reason to ask again.
+    let before = calls(Operation::Get);
+    fail_first(&store, 1, Fault::Error(ErrorKind::Backend));
+    with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    assert_eq!(calls(Operation::Get), before + 1);
+}
+
+#[tokio::test]
+async fn all_tries_together_keep_the_deadline() {
+    let (store, cache, time) = world(|it| {
+        it.retry(RetrySettings::times(1000))
+            .deadline(Period::from_millis(300))
+            .breaker(BreakerSettings::off())
+    });
+    let cache = cache.strict();
+    store.inject(|_| DOWN);
+    let before = time.clock().now();
+    let error = with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let took = time.clock().now().saturating_sub(before);
+    assert!(took < Duration::from_millis(310), "{took:?}");
+    assert!(store.calls(Operation::Get) > 2);
+}
+
+#[tokio::test]
+async fn without_settings_nothing_is_repeated() {
+    let (store, cache, _) = world(|it| it);
+    store.inject(|_| DOWN);
+    cache.strict().get::<i32>("k").await.unwrap_err();
+    assert_eq!(store.calls(Operation::Get), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
+    let (store, cache, time) = world(|it| it);
+    cache.set("k", &1, None).await.unwrap();
+    store.inject(|_| DOWN);
+    for _ in 0..50 {
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
+    }
+    let reached = store.calls(Operation::Get);
+    assert!(reached <= 11, "the breaker let {reached} calls through");
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Open));
+    let error = cache.incr("k", 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("breaker is open"), "{error}");
+
+    // A probe that fails opens it again.
+    time.advance(Duration::from_secs(1));
+    cache.get::<i32>("k").await.unwrap();
+    cache.get::<i32>("k").await.unwrap();
+    assert_eq!(store.calls(Operation::Get), reached + 1, "one probe");
+
+    store.heal();
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "still open");
+    time.advance(Duration::from_secs(1));
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "it works again by itself");
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+}
+
+#[tokio::test]
+async fn half_open_lets_one_probe_through_and_a_cancelled_one_blocks_nobody() {
+    let (store, cache, time) = world(|it| it);
+    store.inject(|_| DOWN);
+    for _ in 0..20 {
+        cache.get::<i32>("k").await.unwrap();
+    }
+    store.heal();
+    let held = store.hold(Operation::Get);
+    let arrived = store.calls(Operation::Get);
+    time.advance(Duration::from_secs(1));
+    let probe = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<i32>("k").await }
+    });
+    store.arrived(Operation::Get, arrived + 1).await;
+    assert_eq!(cache.stats().breaker, Some(BreakerState::HalfOpen));
+    let error = cache.strict().get::<i32>("k").await.unwrap_err();
+    assert!(error.to_string().contains("finding out"), "{error}");
+    probe.abort();
+    probe.await.unwrap_err();
+    held.release();
+    cache.strict().get::<i32>("k").await.unwrap();
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+}
+
+#[tokio::test]
+async fn only_a_server_that_does_not_answer_opens_the_breaker() {
+    let (store, cache, _) = world(|it| it);
+    let cache = cache.strict();
+    for kind in [ErrorKind::Backend, ErrorKind::TooLarge, ErrorKind::NotAnInteger] {
+        store.inject(move |_| Fault::Error(kind));
+        for _ in 0..50 {
+            cache.get::<i32>("k").await.unwrap_err();
+        }
+    }
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    assert_eq!(cache.stats().errors(ErrorKind::TooLarge), 50);
+}
+
+#[test]
+fn failures_are_forgotten_with_the_window() {
+    let time = FakeClock::new();
+    let breaker = Breaker::new(BreakerSettings::default(), time.clock());
+    let call = |error| breaker.admit().unwrap().record(error);
+    for _ in 0..9 {
+        call(Some(ErrorKind::TimedOut));
+    }
+    time.advance(Duration::from_secs(11));
+    for _ in 0..9 {
+        call(Some(ErrorKind::TimedOut));
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed, "18 failures, but never 10 in one window");
+    time.advance(Duration::from_secs(5));
+    call(Some(ErrorKind::TimedOut));
+    assert_eq!(breaker.state(), BreakerState::Open);
+}
+
+#[test]
+fn the_share_of_failures_counts() {
+    let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+    for n in 0..1000 {
+        let error = matches!(n % 5, 1 | 3).then_some(ErrorKind::Unavailable);
+        breaker.admit().unwrap().record(error);
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed, "40 % is under the limit");
+}
+
+#[test]
+fn an_in_process_store_has_no_breaker() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
+    assert_eq!(cache.stats().breaker, None);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    for (setting, name) in [
+        ("breaker.failure_rate = 0", "breaker.failure_rate"),
+        ("breaker.failure_rate = 1.5", "breaker.failure_rate"),
+        ("breaker.failure_rate = nan", "breaker.failure_rate"),
+        ("breaker.window = '1ms'", "breaker.window"),
+        ("breaker.min_calls = 0", "breaker.min_calls"),
+        ("breaker.open = 5", "breaker.open"),
+        ("retry.retries = -1", "retry.retries"),
+        ("retry.backoff = 'soon'", "retry.backoff"),
+        ("deadline = 0", "deadline"),
+        ("connect_deadline = '0s'", "connect_deadline"),
+        ("load_deadline = 0.0", "load_deadline"),
+    ] {
+        let error = Caches::from_toml(&format!("[caches.default]\nbackend = 'dummy'\n{setting}"))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let path = format!("caches.default.{name}");
+        assert!(error.to_string().contains(&path), "`{path}` is not in: {error}");
+    }
+    let good = "[caches.default]\nbackend = 'dummy'\nbreaker = { enabled = false }\nretry = { retries = 2, backoff = '5ms' }";
+    assert!(Caches::from_toml(good).is_ok());
+}

@@ -1,0 +1,172 @@
+//! What a cache tells `metrics` and `tracing`: the names that its docs promise.
+
+#![allow(missing_docs)]
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use cache_core::{
+    Cache, ErrorKind, Inline,
+    testing::{FakeClock, Fault, Faulty, Model},
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+const SECRET: &str = "hunter2";
+
+fn world(alias: &str) -> (Faulty, Cache, FakeClock) {
+    // Before anything is told: what is first told without a subscriber is never told again.
+    told();
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let cache = Cache::builder(Arc::new(store.clone())).clock(time.clock()).build(alias).unwrap();
+    (store, cache, time)
+}
+
+/// Hits, misses, loads, failures, an open breaker and its way back.
+async fn live(store: &Faulty, cache: &Cache, time: &FakeClock) {
+    cache.set("k", SECRET, None).await.unwrap();
+    cache.get::<String>("k").await.unwrap();
+    cache.get::<String>("other").await.unwrap();
+    cache.get::<u32>("k").await.unwrap();
+    cache.incr("k", 1).await.unwrap_err();
+    cache.get_or_set("loaded", None, || async { 1 }).await.unwrap();
+    cache
+        .get_or_try_set::<u32, _, _>("bad", None, || async { Err(io::Error::other("no")) })
+        .await
+        .unwrap_err();
+    store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+    for _ in 0..30 {
+        cache.get::<String>("k").await.unwrap();
+    }
+    store.heal();
+    time.advance(Duration::from_secs(2));
+    cache.get::<String>("k").await.unwrap();
+}
+
+/// The recorded metrics by name and labels, each label as `name=value`.
+fn recorded(recorder: &DebuggingRecorder) -> BTreeMap<String, DebugValue> {
+    let all = recorder.snapshotter().snapshot().into_vec();
+    all.into_iter()
+        .map(|(key, _, _, value)| {
+            let (_, key) = key.into_parts();
+            let mut labels: Vec<_> =
+                key.labels().map(|it| format!("{}={}", it.key(), it.value())).collect();
+            labels.sort();
+            (format!("{} {}", key.name(), labels.join(" ")), value)
+        })
+        .collect()
+}
+
+#[test]
+fn metrics_have_the_promised_names_and_labels() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (store, cache, time) = world("shop");
+            live(&store, &cache, &time).await;
+        });
+    });
+    let recorded = recorded(&recorder);
+    let counter = |name: &str| match recorded.get(name) {
+        Some(DebugValue::Counter(it)) => *it,
+        other => panic!("{name}: {other:?} in {:?}", recorded.keys()),
+    };
+    let operations = "cache_operations_total alias=shop";
+    assert_eq!(counter(&format!("{operations} operation=get outcome=hit")), 2);
+    assert_eq!(counter(&format!("{operations} operation=get outcome=miss")), 2);
+    assert_eq!(counter(&format!("{operations} operation=get outcome=failed")), 30);
+    assert_eq!(counter(&format!("{operations} operation=incr outcome=refused")), 1);
+    let errors = "cache_errors_total alias=shop";
+    assert_eq!(counter(&format!("{errors} kind=NotAnInteger operation=incr")), 1);
+    assert_eq!(counter(&format!("{errors} kind=Unavailable operation=get")), 30);
+    assert_eq!(counter("cache_loads_total alias=shop result=ok"), 1);
+    assert_eq!(counter("cache_loads_total alias=shop result=error"), 1);
+    assert_eq!(counter("cache_undecodable_total alias=shop operation=get"), 1);
+    assert!(counter("cache_value_bytes_total alias=shop direction=written") >= 9);
+    assert!(counter("cache_value_bytes_total alias=shop direction=read") >= 9);
+    for name in [
+        "cache_load_duration_seconds alias=shop",
+        "cache_store_call_duration_seconds alias=shop backend=model operation=get",
+    ] {
+        assert!(matches!(recorded.get(name), Some(DebugValue::Histogram(_))), "{name}");
+    }
+    let state = recorded.get("cache_breaker_state alias=shop");
+    assert!(matches!(state, Some(DebugValue::Gauge(it)) if it.0 == 0.0), "{state:?}");
+}
+
+#[test]
+fn loads_that_are_shared_are_counted_apart() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_, cache, _) = world("shop");
+            let load = || async {
+                tokio::task::yield_now().await;
+                1
+            };
+            let (a, b) =
+                tokio::join!(cache.get_or_set("k", None, load), cache.get_or_set("k", None, load));
+            assert_eq!((a.unwrap(), b.unwrap()), (1, 1));
+        });
+    });
+    let shared = recorded(&recorder).remove("cache_loads_total alias=shop result=shared");
+    assert_eq!(shared, Some(DebugValue::Counter(1)));
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All that is told to `tracing` in this program, by all its tests.
+fn told() -> String {
+    static TOLD: OnceLock<Text> = OnceLock::new();
+    let text = TOLD.get_or_init(|| {
+        let text = Text::default();
+        let writer = text.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::NEW)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .init();
+        text
+    });
+    String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
+}
+
+#[tokio::test]
+async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
+    let (store, cache, time) = world("traced");
+    live(&store, &cache, &time).await;
+    let told = told();
+    let lines = |words: &[&str]| {
+        let mine = told.lines().filter(|it| it.contains("alias=\"traced\""));
+        mine.filter(|it| words.iter().all(|word| it.contains(word))).count()
+    };
+    let failed =
+        ["ERROR", "the store failed", "operation=\"get\"", "kind=\"Unavailable\"", "hidden=true"];
+    assert_eq!(lines(&["the store failed"]), 1, "30 failures, one event");
+    assert_eq!(lines(&failed), 1, "{told}");
+    assert_eq!(lines(&["WARN", "stored bytes are no value", "key=\":1:k\""]), 1, "{told}");
+    assert_eq!(lines(&["WARN", "the circuit breaker opened"]), 1, "{told}");
+    assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{told}");
+    assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{told}");
+    assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{told}");
+    assert!(!told.contains(SECRET), "a value shows");
+}

@@ -1,0 +1,58 @@
+//! What is stored under a key, and what it weighs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+
+use crate::{deadline::Deadline, key::Key};
+
+/// What is stored under a key.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) data: Bytes,
+    /// Atomic only so that it can be changed in place; that happens under the lock of the entry's shard.
+    deadline: AtomicU64,
+}
+
+/// What an entry costs beside its key and its value, in bytes: its slot and its place in the hash table (both grow by
+/// doubling), the allocations of key and value, the count that a value which was read has, the sweeper's record, and
+/// its share of what is remembered of evicted keys.
+pub(crate) const OVERHEAD: u64 = 160;
+
+/// Weighs entries so that one sum keeps both bounds: an entry weighs what it costs, but at least its share of the room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weigh {
+    pub(crate) share: u64,
+}
+
+impl Entry {
+    pub(crate) fn new(data: Bytes, deadline: Deadline) -> Self {
+        Self { data, deadline: AtomicU64::new(deadline.to_bits()) }
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::from_bits(self.deadline.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Deadline) {
+        self.deadline.store(deadline.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl Clone for Entry {
+    fn clone(&self) -> Self {
+        Self::new(self.data.clone(), self.deadline())
+    }
+}
+
+/// What an entry costs, in bytes.
+pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {
+    OVERHEAD + key.len() as u64 + value.len() as u64
+}
+
+impl Weighter<Key, Entry> for Weigh {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        cost(key.text(), &entry.data).max(self.share)
+    }
+}

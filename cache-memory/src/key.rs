@@ -1,0 +1,129 @@
+//! Keys, and the two ways to look for one: by its text, and by its hash alone.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::RandomState;
+use quick_cache::Equivalent;
+
+/// A stored key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key(Box<str>);
+
+/// A key that a caller named, with its hash, which is computed once per call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup<'a> {
+    pub(crate) hash: u64,
+    pub(crate) text: &'a str,
+}
+
+/// A key of which only the hash is known: what the sweeper keeps, so that no key is held twice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByHash<'a> {
+    pub(crate) hash: u64,
+    pub(crate) hashing: &'a Hashing,
+}
+
+/// Hashes the text of keys by a seed of its own, and takes a hash that is known as it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hashing(RandomState);
+
+#[derive(Debug)]
+pub(crate) struct KeyHasher {
+    seed: RandomState,
+    hash: u64,
+}
+
+impl Hashing {
+    pub(crate) fn hash(&self, text: &str) -> u64 {
+        hash(&self.0, text.as_bytes())
+    }
+}
+
+impl Lookup<'_> {
+    pub(crate) fn to_key(self) -> Key {
+        Key(self.text.into())
+    }
+}
+
+impl Key {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0.as_bytes());
+    }
+}
+
+impl Hash for Lookup<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for ByHash<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.text == *key.0
+    }
+}
+
+impl Equivalent<Key> for ByHash<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.hash == self.hashing.hash(&key.0)
+    }
+}
+
+impl BuildHasher for Hashing {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher { seed: self.0.clone(), hash: 0 }
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, text: &[u8]) {
+        self.hash = hash(&self.seed, text);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.hash = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+}
+
+fn hash(seed: &RandomState, text: &[u8]) -> u64 {
+    let mut hasher = seed.build_hasher();
+    hasher.write(text);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_look_for_a_key_has_its_hash() {
+        let hashing = Hashing::default();
+        let lookup = Lookup { hash: hashing.hash("shop:1:a"), text: "shop:1:a" };
+        let by_hash = ByHash { hash: lookup.hash, hashing: &hashing };
+        let key = lookup.to_key();
+        assert_eq!(hashing.hash_one(&key), lookup.hash);
+        assert_eq!(hashing.hash_one(lookup), lookup.hash);
+        assert_eq!(hashing.hash_one(by_hash), lookup.hash);
+        assert!(lookup.equivalent(&key) && by_hash.equivalent(&key));
+        let other = Lookup { hash: hashing.hash("shop:1:b"), text: "shop:1:b" };
+        assert!(!other.equivalent(&key));
+    }
+}

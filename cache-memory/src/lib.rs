@@ -1,0 +1,45 @@
+//! The in-process store of [`cache_core`]: `backend = "memory"`.
+//!
+//! [`Memory`] keeps bytes under keys in this process. It is bounded by entries and by bytes at once, gives each entry
+//! its own lifetime, and does every operation on a key in one step. When it is full it evicts what is least likely to
+//! be asked for again (S3-FIFO, by [`quick_cache`]).
+//!
+//! ```
+//! use cache_core::{Expiry, SetMode, SyncBackend};
+//! use cache_memory::Memory;
+//! use std::time::Duration;
+//!
+//! let memory = Memory::new();
+//! let minute = Expiry::After(Duration::from_secs(60));
+//! assert!(memory.set("user:1", "Ada".into(), minute, SetMode::IfAbsent)?);
+//! assert!(!memory.set("user:1", "Bob".into(), minute, SetMode::IfAbsent)?);
+//! assert_eq!(memory.get("user:1")?, Some("Ada".into()));
+//! # Ok::<_, cache_core::Error>(())
+//! ```
+//!
+//! A program that chooses its stores in settings links this crate by naming it once, `use cache_memory as _;`:
+//!
+//! ```toml
+//! [caches.default]
+//! backend = "memory"
+//! location = "main"             # caches of one name within one `Caches` share a store; none: a store of its own
+//!
+//! [caches.default.options]
+//! max_entries = 1000000         # the default
+//! max_bytes = "256MiB"          # the default; keys, values and bookkeeping
+//! max_value_bytes = "4MiB"      # the default here; a larger value is `TooLarge`
+//! ```
+
+mod builder;
+mod deadline;
+mod driver;
+mod entry;
+mod evicted;
+mod expiries;
+mod key;
+mod limits;
+mod memory;
+mod store;
+mod writing;
+
+pub use self::{builder::MemoryBuilder, driver::DRIVER, memory::Memory};

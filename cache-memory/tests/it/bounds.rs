@@ -1,0 +1,148 @@
+//! How much it holds: both bounds at once, and no value refused in silence.
+
+use cache_core::{ErrorKind, Expiry, Lifetime, Seen, SetMode, SyncBackend};
+use cache_memory::Memory;
+
+use crate::{get, put, text};
+
+fn set(memory: &Memory, key: &str, len: usize) -> Result<bool, ErrorKind> {
+    memory.set(key, vec![b'x'; len].into(), Expiry::Never, SetMode::Always).map_err(|it| it.kind())
+}
+
+#[test]
+fn entries_are_bounded_under_turnover() {
+    for max in [1, 2, 5, 100, 3000, 20_000] {
+        let memory = Memory::builder().max_entries(max).build().unwrap();
+        for n in 0..10 * max {
+            put(&memory, &format!("k{n}"), "1");
+            assert!(memory.len() as u64 <= max);
+            assert_eq!(get(&memory, &format!("k{n}")), Some(text("1")), "{n} of {max}");
+        }
+        assert!(memory.len() as u64 >= max - max / 10, "{} of {max}", memory.len());
+    }
+}
+
+#[test]
+fn a_small_store_holds_as_many_entries_as_were_asked_for() {
+    let memory = Memory::builder().max_entries(500).build().unwrap();
+    (0..500).for_each(|n| put(&memory, &format!("k{n}"), "1"));
+    assert!((0..500).all(|n| get(&memory, &format!("k{n}")).is_some()));
+}
+
+#[test]
+fn bytes_are_bounded_under_turnover() {
+    let max = 4 << 20;
+    let memory = Memory::builder().max_bytes(max).build().unwrap();
+    let mut written = 0;
+    for n in 0.. {
+        let len = (n * 7919) % 20_000;
+        set(&memory, &format!("k{n}"), len).unwrap();
+        assert!(memory.bytes() <= max);
+        assert!(memory.has(&format!("k{n}")).unwrap());
+        written += len as u64;
+        if written > 10 * max {
+            break;
+        }
+    }
+    let held: usize =
+        (0..10_000).filter_map(|n| get(&memory, &format!("k{n}"))).map(|it| it.len()).sum();
+    assert!(held as u64 <= max && held as u64 > max / 2, "{held}");
+}
+
+/// Growth in place: by set, by comparing set, and by counting.
+#[test]
+fn entries_that_grow_stay_within_the_bounds_and_stay() {
+    let max = 1 << 20;
+    let memory = Memory::builder().max_bytes(max).build().unwrap();
+    for round in 1..=20_usize {
+        for n in 0..100 {
+            let key = format!("k{n}");
+            // Some were read, so they count as wanted, in every mixture.
+            (0..n % 4).for_each(|_| drop(get(&memory, &key)));
+            let len = round * 1000 + n;
+            if let (Some(old), true) = (get(&memory, &key), n % 2 == 0) {
+                let new = vec![b'y'; len].into();
+                assert!(
+                    memory.compare_and_set(&key, Seen::value(&old), new, Lifetime::Keep).unwrap()
+                );
+            } else {
+                set(&memory, &key, len).unwrap();
+            }
+            assert!(memory.bytes() <= max, "{}", memory.bytes());
+            assert_eq!(get(&memory, &key).map(|it| it.len()), Some(len), "{round} {n}");
+        }
+    }
+}
+
+/// A key that was evicted not long ago comes back into a store of which everything else is wanted.
+#[test]
+fn what_was_just_set_is_there_whatever_else_is_wanted() {
+    let memory = Memory::builder().max_entries(10).build().unwrap();
+    let want_all = || (0..40).for_each(|n| drop(get(&memory, &format!("k{}", n % 20))));
+    for n in 0..1000 {
+        put(&memory, &format!("k{}", n % 10), "1");
+        want_all();
+        // Nobody wants these yet, so one drives out the other, and the engine remembers it.
+        put(&memory, &format!("k{}", 10 + n % 7), "1");
+        put(&memory, &format!("k{}", 10 + (n + 1) % 7), "1");
+        want_all();
+        let key = format!("k{}", 10 + n % 7);
+        put(&memory, &key, &n.to_string());
+        assert_eq!(get(&memory, &key), Some(text(&n.to_string())), "{n}");
+    }
+}
+
+#[test]
+fn a_value_at_the_limit_fits_and_one_over_it_is_too_large() {
+    for max_bytes in [1024, 100_000, 16 << 20, 256 << 20] {
+        let memory = Memory::builder().max_bytes(max_bytes).build().unwrap();
+        let limit = memory.capabilities().max_value_len.unwrap();
+        let key = "k".repeat(cache_core::MAX_KEY_LEN);
+        for n in 0..100 {
+            put(&memory, &format!("other{n}"), "1");
+        }
+        assert_eq!(set(&memory, &key, limit), Ok(true));
+        assert_eq!(get(&memory, &key).map(|it| it.len()), Some(limit));
+        assert_eq!(set(&memory, &key, limit + 1), Err(ErrorKind::TooLarge));
+        assert_eq!(get(&memory, &key), None, "the old value is not left behind");
+    }
+}
+
+#[test]
+fn a_value_that_is_too_large_leaves_what_its_mode_forbade_to_write() {
+    let memory = Memory::builder().max_value_bytes(10).build().unwrap();
+    let large = || bytes::Bytes::from(vec![0; 11]);
+    put(&memory, "k", "old");
+    let kind = |mode| memory.set("k", large(), Expiry::Never, mode).unwrap_err().kind();
+    assert_eq!(kind(SetMode::IfAbsent), ErrorKind::TooLarge);
+    assert_eq!(get(&memory, "k"), Some(text("old")));
+    let cas = memory.compare_and_set("k", Seen::value(b"old"), large(), Lifetime::Keep);
+    assert_eq!(cas.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(get(&memory, "k"), Some(text("old")));
+    assert_eq!(kind(SetMode::IfPresent), ErrorKind::TooLarge);
+    assert_eq!(get(&memory, "k"), None);
+    let all = memory.set_many(&[("a", text("1")), ("b", large()), ("c", text("3"))], Expiry::Never);
+    assert_eq!(all.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
+fn one_large_value_does_not_empty_the_store() {
+    let memory = Memory::new();
+    (0..10_000).for_each(|n| put(&memory, &format!("k{n}"), "1"));
+    set(&memory, "large", memory.capabilities().max_value_len.unwrap()).unwrap();
+    assert!(memory.len() > 9000, "{}", memory.len());
+}
+
+#[test]
+fn bounds_that_make_no_sense_are_config_errors_that_name_them() {
+    for (builder, name) in [
+        (Memory::builder().max_entries(0), "max_entries"),
+        (Memory::builder().max_bytes(0), "max_bytes"),
+        (Memory::builder().max_value_bytes(0), "max_value_bytes"),
+        (Memory::builder().max_bytes(1 << 20).max_value_bytes(1 << 20), "max_value_bytes"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}

@@ -1,0 +1,31 @@
+//! What the store promises, by the file: operations, expiry, bounds, races, all at once against a model, the suite
+//! that all stores pass, and the settings.
+
+mod bounds;
+mod conformance;
+mod driver;
+mod expiry;
+mod model;
+mod operations;
+mod races;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{Expiry, SetMode, SyncBackend};
+use cache_memory::Memory;
+
+const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
+
+/// A plain `set`.
+fn put(memory: &Memory, key: &str, value: &str) {
+    assert!(memory.set(key, text(value), MINUTE, SetMode::Always).unwrap());
+}
+
+fn text(value: &str) -> Bytes {
+    Bytes::copy_from_slice(value.as_bytes())
+}
+
+fn get(memory: &Memory, key: &str) -> Option<Bytes> {
+    memory.get(key).unwrap()
+}

@@ -1,0 +1,154 @@
+//! One caller, one operation after the other.
+
+use cache_core::{
+    Create, ErrorKind, Expiry, Lifetime, Namespace, Seen, SetMode, Stamp, SyncBackend, Ttl,
+};
+use cache_memory::Memory;
+
+use crate::{MINUTE, get, put, text};
+
+#[test]
+fn modes_decide_whether_a_set_writes() {
+    let memory = Memory::new();
+    let set = |value, mode| memory.set("k", text(value), MINUTE, mode).unwrap();
+    assert!(!set("1", SetMode::IfPresent));
+    assert_eq!(get(&memory, "k"), None);
+    assert!(set("2", SetMode::IfAbsent));
+    assert!(!set("3", SetMode::IfAbsent));
+    assert_eq!(get(&memory, "k"), Some(text("2")));
+    assert!(set("4", SetMode::IfPresent));
+    assert!(set("5", SetMode::Always));
+    assert_eq!(get(&memory, "k"), Some(text("5")));
+}
+
+#[test]
+fn empty_values_and_odd_bytes_come_back_as_they_were() {
+    let memory = Memory::new();
+    for value in [&b""[..], b"\0\xff\n", &[7; 10_000]] {
+        memory.set("k", value.to_vec().into(), Expiry::Never, SetMode::Always).unwrap();
+        assert_eq!(memory.get("k").unwrap().unwrap(), value);
+    }
+}
+
+#[test]
+fn delete_and_take_tell_what_was_there() {
+    let memory = Memory::new();
+    put(&memory, "a", "1");
+    put(&memory, "b", "2");
+    assert!(memory.delete("a").unwrap());
+    assert!(!memory.delete("a").unwrap());
+    assert_eq!(memory.take("b").unwrap(), Some(text("2")));
+    assert_eq!(memory.take("b").unwrap(), None);
+    assert!(!memory.has("b").unwrap() && memory.is_empty());
+}
+
+#[test]
+fn batches_answer_per_key_in_order() {
+    let memory = Memory::new();
+    let items = [("a", text("1")), ("b", text("2"))];
+    assert!(memory.set_many(&items, MINUTE).into_iter().all(|it| it.is_ok()));
+    let got: Vec<_> = memory.get_many(&["b", "x", "a"]).into_iter().map(Result::unwrap).collect();
+    assert_eq!(got, [Some(text("2")), None, Some(text("1"))]);
+    let entries = memory.get_entries(&["x", "a"]);
+    assert!(entries[0].as_ref().unwrap().is_none());
+    assert_eq!(entries[1].as_ref().unwrap().as_ref().unwrap().value, "1");
+    let deleted: Vec<_> = memory.delete_many(&["x", "b"]).into_iter().map(Result::unwrap).collect();
+    assert_eq!(deleted, [false, true]);
+    assert!(memory.get_many(&[]).is_empty());
+}
+
+#[test]
+fn integers_count_and_all_else_is_left_alone() {
+    let memory = Memory::new();
+    assert_eq!(memory.incr("n", 1, None).unwrap(), None);
+    let create = Some(Create { initial: 10, expiry: Expiry::Never });
+    assert_eq!(memory.incr("n", -15, create).unwrap(), Some(-5));
+    assert_eq!(memory.incr("n", 6, create).unwrap(), Some(1));
+    assert_eq!(get(&memory, "n"), Some(text("1")));
+    for odd in ["", "+5", "007", "-0", "12abc", "\"41\"", "1.5", " 1", "9223372036854775808"] {
+        put(&memory, "odd", odd);
+        let error = memory.incr("odd", 1, create).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{odd:?}");
+        assert_eq!(get(&memory, "odd"), Some(text(odd)));
+    }
+    for (value, delta) in [(i64::MAX, 1), (i64::MIN, -1)] {
+        put(&memory, "n", &value.to_string());
+        assert_eq!(memory.incr("n", delta, None).unwrap_err().kind(), ErrorKind::Overflow);
+        assert_eq!(get(&memory, "n"), Some(text(&value.to_string())));
+    }
+    let create = Some(Create { initial: i64::MAX, expiry: Expiry::Never });
+    assert_eq!(memory.incr("new", 1, create).unwrap_err().kind(), ErrorKind::Overflow);
+    assert!(!memory.has("new").unwrap());
+}
+
+#[test]
+fn an_error_shows_no_value() {
+    let memory = Memory::new();
+    put(&memory, "k", "marked-value");
+    let error = memory.incr("k", 1, None).unwrap_err();
+    assert!(!format!("{error} {error:?} {memory:?}").contains("marked"));
+}
+
+#[test]
+fn comparing_writes_act_only_on_what_was_seen() {
+    let memory = Memory::new();
+    put(&memory, "k", "1");
+    let seen = memory.get_entry("k").unwrap().unwrap();
+    assert!(!memory.compare_and_set("k", Seen::value(b"2"), text("3"), Lifetime::Keep).unwrap());
+    assert!(!memory.compare_and_delete("k", Seen::value(b"2")).unwrap());
+    assert!(memory.compare_and_set("k", Seen::entry(&seen), text("2"), Lifetime::Keep).unwrap());
+    assert!(!memory.compare_and_set("k", Seen::entry(&seen), text("3"), Lifetime::Keep).unwrap());
+    let stamp = Some(Stamp(seen.stamp.0 + 1));
+    assert!(!memory.compare_and_delete("k", Seen { value: b"2", stamp }).unwrap());
+    assert_eq!(get(&memory, "k"), Some(text("2")));
+    let new = Lifetime::New(Expiry::Never);
+    assert!(memory.compare_and_set("k", Seen::value(b"2"), text("3"), new).unwrap());
+    assert_eq!(memory.ttl("k").unwrap(), Some(Ttl::Forever));
+    assert!(memory.compare_and_delete("k", Seen::value(b"3")).unwrap());
+    assert!(!memory.compare_and_set("k", Seen::value(b"3"), text("4"), new).unwrap());
+}
+
+#[test]
+fn rename_moves_value_and_lifetime() {
+    let memory = Memory::new();
+    assert!(!memory.rename("a", "b").unwrap());
+    // Many pairs, so that some share a shard and some do not.
+    for n in 0..200 {
+        let (from, to) = (format!("from{n}"), format!("to{n}"));
+        memory.set(&from, text("v"), Expiry::Never, SetMode::Always).unwrap();
+        put(&memory, &to, "old");
+        assert!(memory.rename(&from, &to).unwrap());
+        assert_eq!((get(&memory, &from), get(&memory, &to)), (None, Some(text("v"))));
+        assert_eq!(memory.ttl(&to).unwrap(), Some(Ttl::Forever));
+    }
+    assert!(!memory.rename("from0", "to0").unwrap(), "nothing changes without a source");
+    assert_eq!(get(&memory, "to0"), Some(text("v")));
+}
+
+#[test]
+fn clear_removes_one_namespace_and_no_other_key() {
+    let memory = Memory::new();
+    let shop = Namespace::new("shop").unwrap();
+    let others = ["shop:eu:1:a", "shopping:1:a", "foreign", ":1:a", "shop", "shop:1", "shop:x:1"];
+    for key in others {
+        put(&memory, key, "1");
+    }
+    for n in 0..5000 {
+        put(&memory, &format!("shop:{}:{n}", n % 7 - 3), "1");
+    }
+    put(&memory, "shop:tag:a", "1");
+    memory.clear(&shop).unwrap();
+    assert_eq!(memory.len(), others.len());
+    assert!(others.iter().all(|key| memory.has(key).unwrap()));
+    memory.clear_store().unwrap();
+    assert!(memory.is_empty());
+    assert_eq!(memory.bytes(), 0);
+}
+
+#[test]
+fn a_value_keeps_no_larger_buffer_alive() {
+    let memory = Memory::new();
+    let buffer = bytes::Bytes::from(vec![1; 1_000_000]);
+    memory.set("k", buffer.slice(10..20), Expiry::Never, SetMode::Always).unwrap();
+    assert!(buffer.is_unique(), "the store holds a part of the caller's buffer");
+}

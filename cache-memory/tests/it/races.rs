@@ -1,0 +1,283 @@
+//! Many callers at once: each operation is one step.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, SyncBackend};
+use cache_memory::Memory;
+
+use crate::{MINUTE, get, put, text};
+
+const THREADS: usize = 8;
+const ROUNDS: usize = 200;
+
+/// Runs `call(thread, round)` on all threads at once, round by round, and `judge(round)` after each. A panic ends the
+/// race for all: else the others would wait at the barrier for ever.
+fn race(call: impl Fn(usize, usize) + Sync, judge: impl Fn(usize) + Sync) {
+    let (barrier, failed) = (Barrier::new(THREADS), AtomicBool::new(false));
+    let tried = |part: &dyn Fn()| {
+        if catch_unwind(AssertUnwindSafe(part)).is_err() {
+            failed.store(true, Ordering::SeqCst);
+        }
+    };
+    let run = |thread| {
+        for round in 0..ROUNDS {
+            barrier.wait();
+            tried(&|| call(thread, round));
+            if barrier.wait().is_leader() {
+                tried(&|| judge(round));
+            }
+            barrier.wait();
+            if failed.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let run = &run;
+        for thread in 0..THREADS {
+            scope.spawn(move || run(thread));
+        }
+    });
+    assert!(!failed.load(Ordering::SeqCst), "the panics are above");
+}
+
+#[test]
+fn no_increment_is_lost() {
+    let memory = Memory::new();
+    put(&memory, "n", "0");
+    race(
+        |_, _| (0..50).for_each(|_| assert!(memory.incr("n", 1, None).unwrap().is_some())),
+        |round| {
+            assert_eq!(get(&memory, "n"), Some(text(&(50 * THREADS * (round + 1)).to_string())));
+        },
+    );
+}
+
+#[test]
+fn an_absent_counter_is_made_once() {
+    let memory = Memory::new();
+    let create = Some(Create { initial: 100, expiry: MINUTE });
+    race(
+        |_, round| assert!(memory.incr(&format!("n{round}"), 1, create).unwrap().is_some()),
+        |round| assert_eq!(get(&memory, &format!("n{round}")), Some(text("108"))),
+    );
+}
+
+#[test]
+fn add_has_one_winner_and_its_value_stays() {
+    let memory = Memory::new();
+    let (winners, winner) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    race(
+        |thread, round| {
+            let value = text(&thread.to_string());
+            if memory.set(&format!("k{round}"), value, MINUTE, SetMode::IfAbsent).unwrap() {
+                winners.fetch_add(1, Ordering::SeqCst);
+                winner.store(thread, Ordering::SeqCst);
+            }
+        },
+        |round| {
+            assert_eq!(winners.swap(0, Ordering::SeqCst), 1);
+            let won = winner.load(Ordering::SeqCst).to_string();
+            assert_eq!(get(&memory, &format!("k{round}")), Some(text(&won)));
+        },
+    );
+}
+
+#[test]
+fn pop_has_one_winner() {
+    let memory = Memory::new();
+    let winners = AtomicUsize::new(0);
+    put(&memory, "k0", "1");
+    race(
+        |_, round| {
+            if memory.take(&format!("k{round}")).unwrap().is_some() {
+                winners.fetch_add(1, Ordering::SeqCst);
+            }
+        },
+        |round| {
+            assert_eq!(winners.swap(0, Ordering::SeqCst), 1);
+            put(&memory, &format!("k{}", round + 1), "1");
+        },
+    );
+}
+
+#[test]
+fn compare_and_set_loses_no_update() {
+    let memory = Memory::new();
+    put(&memory, "n", "0");
+    race(
+        |_, _| {
+            loop {
+                let old = get(&memory, "n").unwrap();
+                let n: usize = std::str::from_utf8(&old).unwrap().parse().unwrap();
+                let new = text(&(n + 1).to_string());
+                if memory.compare_and_set("n", Seen::value(&old), new, Lifetime::Keep).unwrap() {
+                    break;
+                }
+            }
+        },
+        |round| assert_eq!(get(&memory, "n"), Some(text(&(THREADS * (round + 1)).to_string()))),
+    );
+}
+
+/// Half of the threads add, the other half delete: both sides' successes take turns.
+#[test]
+fn adds_and_deletes_take_turns() {
+    let memory = Memory::new();
+    let balance = AtomicI64::new(0);
+    race(
+        |thread, _| {
+            for _ in 0..20 {
+                let done = if thread % 2 == 0 {
+                    memory.set("k", text("1"), MINUTE, SetMode::IfAbsent).unwrap()
+                } else if thread % 4 == 1 {
+                    memory.delete("k").unwrap()
+                } else {
+                    memory.compare_and_delete("k", Seen::value(b"1")).unwrap()
+                };
+                if done {
+                    balance.fetch_add(if thread % 2 == 0 { 1 } else { -1 }, Ordering::SeqCst);
+                }
+            }
+        },
+        |_| {
+            let there = i64::from(memory.has("k").unwrap());
+            assert_eq!(balance.load(Ordering::SeqCst), there);
+        },
+    );
+}
+
+/// A replace that comes after a delete must not bring the entry back.
+#[test]
+fn replace_and_touch_never_bring_back_what_was_deleted() {
+    let memory = Memory::new();
+    put(&memory, "k", "0");
+    race(
+        |thread, _| match thread {
+            0 => assert!(memory.delete("k").unwrap()),
+            1 | 2 => drop(memory.touch("k", MINUTE).unwrap()),
+            3 => drop(memory.incr("k", 1, None).unwrap()),
+            _ => drop(memory.set("k", text("1"), MINUTE, SetMode::IfPresent).unwrap()),
+        },
+        |_| {
+            assert_eq!(get(&memory, "k"), None);
+            put(&memory, "k", "0");
+        },
+    );
+}
+
+/// Increments of the source while it is renamed: each is in the target, or was told that the source is absent.
+#[test]
+fn rename_loses_no_increment() {
+    let memory = Memory::new();
+    let counted = AtomicUsize::new(0);
+    put(&memory, "from0", "0");
+    race(
+        |thread, round| {
+            let (from, to) = (format!("from{round}"), format!("to{round}"));
+            if thread == 0 {
+                assert!(memory.rename(&from, &to).unwrap());
+                return;
+            }
+            while memory.incr(&from, 1, None).unwrap().is_some() {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        },
+        |round| {
+            let counted = counted.swap(0, Ordering::SeqCst).to_string();
+            assert_eq!(get(&memory, &format!("to{round}")), Some(text(&counted)));
+            assert_eq!(get(&memory, &format!("from{round}")), None);
+            put(&memory, &format!("from{}", round + 1), "0");
+        },
+    );
+}
+
+/// Renames in both directions between the same keys finish, and the one entry is never lost or doubled.
+#[test]
+fn crossing_renames_do_not_wait_for_each_other() {
+    let memory = Memory::new();
+    put(&memory, "0", "v");
+    race(
+        |thread, _| {
+            for n in 0..20 {
+                let (from, to) = ((thread + n) % 5, (thread * 3 + n + 1) % 5);
+                if from != to {
+                    memory.rename(&from.to_string(), &to.to_string()).unwrap();
+                }
+            }
+        },
+        |_| {
+            let left = (0..5).filter(|it: &usize| memory.has(&it.to_string()).unwrap()).count();
+            assert_eq!((left, memory.len()), (1, 1));
+        },
+    );
+}
+
+/// A reader sees an old or a new value whole, and never a gap, while the key is written in every way.
+#[test]
+fn readers_see_no_gap_and_no_mixture() {
+    let memory = Memory::new();
+    put(&memory, "k", "a");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let value = get(&memory, "k").expect("a gap");
+                    assert!(value.windows(2).all(|it| it[0] == it[1]), "{value:?}");
+                }
+            });
+        }
+        for n in 0..20_000_usize {
+            let new = vec![b'a' + u8::try_from(n % 20).unwrap(); n % 300 + 1];
+            match n % 3 {
+                0 => drop(memory.touch("k", MINUTE).unwrap()),
+                1 => drop(memory.set("k", new.into(), MINUTE, SetMode::IfPresent).unwrap()),
+                _ => {
+                    let old = get(&memory, "k").unwrap();
+                    let seen = Seen::value(&old);
+                    assert!(memory.compare_and_set("k", seen, new.into(), Lifetime::Keep).unwrap());
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Writes, evictions, expiry and clearing all at once; afterwards the books still balance.
+#[test]
+fn everything_at_once_stays_within_the_bounds() {
+    let memory = Memory::builder().max_entries(2000).max_bytes(1 << 20).build().unwrap();
+    race(
+        |thread, round| {
+            for n in 0..100 {
+                let key = format!("k{}", (thread * 31 + round * 17 + n * 7) % 5000);
+                let expiry = if n % 2 == 0 {
+                    MINUTE
+                } else {
+                    Expiry::After(std::time::Duration::from_micros(50))
+                };
+                match n % 10 {
+                    0 => drop(memory.take(&key).unwrap()),
+                    1 => drop(memory.touch(&key, expiry).unwrap()),
+                    2 => drop(memory.rename(&key, "one").unwrap()),
+                    3 if round % 50 == 0 => memory.clear_store().unwrap(),
+                    4 | 5 => drop(get(&memory, &key)),
+                    _ => drop(
+                        memory.set(&key, vec![0; n * 10].into(), expiry, SetMode::Always).unwrap(),
+                    ),
+                }
+            }
+        },
+        |_| assert!(memory.len() <= 2000 && memory.bytes() <= 1 << 20),
+    );
+    memory.clear_store().unwrap();
+    assert_eq!((memory.len(), memory.bytes()), (0, 0));
+}
