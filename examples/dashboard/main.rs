@@ -1,0 +1,105 @@
+//! A dashboard of a folder, put together from parts that are cached, each for as long as it stays true enough.
+//!
+//! ```text
+//! cargo run --example dashboard -- [--settings FILE] [FOLDER]
+//! ```
+//!
+//! It makes several visits to the same dashboard and tells for each what was found in the cache, what was loaded,
+//! and how long that took. Two files show how a program uses the cache: this one opens it from settings, and `page.rs`
+//! gets each part through it. The others know nothing of caches.
+
+mod args;
+mod census;
+mod disk;
+mod page;
+mod report;
+mod walk;
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, ensure};
+use cache_core::{Caches, cache, install};
+// Links the store, so that settings can name it: one such line for each store that they may ever name.
+use cache_memory as _;
+use tokio::task::JoinSet;
+
+use crate::{
+    args::Args,
+    page::{Page, key, visit},
+};
+
+const VISITORS_AT_ONCE: usize = 8;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = match Args::parse(env::args_os().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{}", args::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            eprintln!("dashboard: {wrong}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("dashboard: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    install(open(args.settings.as_deref())?)?;
+    // One key for one folder, however it was written.
+    let folder = fs::canonicalize(&args.folder)
+        .with_context(|| format!("cannot open {}", args.folder.display()))?;
+    ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+    ensure!(folder.to_str().is_some(), "{} is not UTF-8, as keys are", folder.display());
+
+    // Not `println!`, which panics when nobody reads on.
+    let mut out = io::stdout();
+    writeln!(out, "1. A visit to {}", folder.display())?;
+    let page = visit(&folder).await?;
+    writeln!(out, "{}\n{}\n{}", page.sources(), page.census.value, page.disk.value)?;
+
+    writeln!(out, "2. A second visit")?;
+    writeln!(out, "{}", visit(&folder).await?.sources())?;
+
+    writeln!(out, "3. A visit after the disk part was deleted")?;
+    cache().delete(&key("disk", &folder)).await?;
+    writeln!(out, "{}", visit(&folder).await?.sources())?;
+
+    writeln!(out, "4. {VISITORS_AT_ONCE} visits at once, after both parts were deleted")?;
+    cache().delete_many([key("census", &folder), key("disk", &folder)]).await?;
+    writeln!(out, "{}", report::crowd(&visit_at_once(&folder).await?))?;
+
+    writeln!(out, "{}", report::totals(&cache().stats()))?;
+    cache().close().await?;
+    Ok(())
+}
+
+async fn visit_at_once(folder: &Path) -> Result<Vec<Page>> {
+    let mut visitors = JoinSet::new();
+    for _ in 0..VISITORS_AT_ONCE {
+        let folder = folder.to_owned();
+        visitors.spawn(async move { visit(&folder).await });
+    }
+    visitors.join_all().await.into_iter().collect()
+}
+
+/// The store is a matter of settings: another file is another store, with no change of code.
+fn open(settings: Option<&Path>) -> cache_core::Result<Caches> {
+    match settings {
+        Some(file) => Caches::from_file(file),
+        None => Caches::from_toml(include_str!("../settings/memory.toml")),
+    }
+}
