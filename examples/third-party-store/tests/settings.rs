@@ -1,0 +1,91 @@
+//! The store is chosen by the settings, and by nothing else.
+
+use cache_core::{Caches, ErrorKind, Result, secs};
+use tempfile::TempDir;
+use third_party_store as _; // links the store that the settings name
+
+/// The settings of one cache in a file of this folder.
+fn settings(folder: &TempDir, options: &str) -> String {
+    let file = folder.path().join("cache.redb");
+    format!("[caches.default]\nbackend = 'redb'\nlocation = '{}'\n{options}", file.display())
+}
+
+// ANCHOR: chosen
+/// The code of a service: it does not know where its entries are.
+async fn visit(caches: &Caches) -> Result<i64> {
+    caches.get("default")?.incr_or("visits", 1, 0, secs(3600)).await
+}
+
+#[tokio::test]
+async fn a_service_changes_to_it_by_its_settings_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for durable in ["", "options.durable = false"] {
+        let settings = settings(&folder, durable);
+        let before = Caches::from_toml(&settings).unwrap();
+        let count = visit(&before).await.unwrap();
+        before.close().await.unwrap();
+        // The program ends, and starts again.
+        let after = Caches::from_toml(&settings).unwrap();
+        assert_eq!(visit(&after).await.unwrap(), count + 1, "entries outlive the process");
+        after.close().await.unwrap();
+    }
+}
+// ANCHOR_END: chosen
+
+#[tokio::test]
+async fn aliases_of_one_file_share_it_and_must_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = |options: &str| {
+        let one = settings(&folder, "options.max_entries = 5\nkey_prefix = 'a'");
+        let other = settings(&folder, options).replace("default", "other");
+        Caches::from_toml(&format!("{one}\n{other}"))
+    };
+    let caches = two("options.max_entries = 5\nkey_prefix = 'b'").unwrap();
+    caches.get("default").unwrap().set("k", "a", None).await.unwrap();
+    caches.get("other").unwrap().set("k", "b", None).await.unwrap();
+    let found = caches.get("default").unwrap().get::<String>("k").await.unwrap();
+    assert_eq!(found.as_deref(), Some("a"));
+    let error = two("options.max_entries = 6").unwrap_err();
+    assert_eq!(error.context("setting"), Some("caches.other.options"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (options, setting) in [
+        ("options.max_entires = 5", "caches.default.options.max_entires"),
+        ("options.max_entries = 0", "caches.default.options.max_entries"),
+        ("options.max_value_bytes = 'big'", "caches.default.options.max_value_bytes"),
+    ] {
+        let error = Caches::from_toml(&settings(&folder, options)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert_eq!(error.context("setting"), Some(setting), "{error}");
+    }
+    let error = Caches::from_toml("caches.default.backend = 'redb'").unwrap_err();
+    assert_eq!(error.context("setting"), Some("caches.default.location"), "{error}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "building opens nothing");
+}
+
+#[tokio::test]
+async fn a_file_that_another_has_is_unavailable_until_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = [(); 2].map(|()| Caches::from_toml(&settings(&folder, "")).unwrap());
+    visit(&first).await.unwrap();
+    assert_eq!(visit(&second).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    // An optional accelerator: without its store the service goes on.
+    assert_eq!(second.get("default").unwrap().get::<i64>("visits").await.unwrap(), None);
+    first.close().await.unwrap();
+    assert_eq!(visit(&second).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_full_store_keeps_what_lives_longest() {
+    let folder = tempfile::tempdir().unwrap();
+    let caches = Caches::from_toml(&settings(&folder, "options.max_entries = 3")).unwrap();
+    let cache = caches.get("default").unwrap();
+    for (key, lifetime) in [("hour", 3600), ("minute", 60), ("day", 86400), ("new", 300)] {
+        cache.set(key, &lifetime, secs(lifetime)).await.unwrap();
+    }
+    let found = cache.get_many::<u64, _>(["hour", "minute", "day", "new"]).await.unwrap();
+    assert_eq!(found, [("hour", 3600), ("day", 86400), ("new", 300)].into());
+}
