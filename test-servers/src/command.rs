@@ -1,0 +1,182 @@
+//! `cargo xtask servers`: servers to try things with by hand.
+
+use std::{
+    any::Any,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    Memcached, Package, Postgres, Redis, RedisCluster, RedisReplicas, Sentinel, Sentinels,
+    install::ensure,
+};
+
+/// How to use it.
+pub const USAGE: &str = "\
+Usage: cargo xtask servers [--env] [redis | memcached | postgres | replicas | sentinel | cluster]…
+       cargo xtask servers --install
+
+Starts the servers that are named (redis, memcached and postgres if none is), prints their URLs, one a line or as
+NAME=value with --env, and stops them on Ctrl-C or at the end of the input. --install only installs what is missing.";
+
+/// Does what the arguments say. It returns when the servers have been stopped.
+pub fn run(args: &[&str]) -> Result<()> {
+    let wish = Wish::parse(args)?;
+    if wish.install {
+        let installed = ensure(Package::ALL)?;
+        let what: Vec<String> = installed.iter().map(ToString::to_string).collect();
+        println!(
+            "installed: {}",
+            if what.is_empty() { "nothing, all is here".into() } else { what.join(", ") }
+        );
+        return Ok(());
+    }
+    let started = wish.servers.iter().map(|it| it.start()).collect::<Result<Vec<_>>>()?;
+    let text: String = started.iter().map(|it| it.text(wish.env)).collect();
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    // Ctrl-C ends this process, and the servers end with it.
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq)]
+struct Wish {
+    install: bool,
+    env: bool,
+    servers: Vec<Family>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Family {
+    Redis,
+    Memcached,
+    Postgres,
+    Replicas,
+    Sentinel,
+    Cluster,
+}
+
+impl Wish {
+    fn parse(args: &[&str]) -> Result<Self> {
+        let mut res = Self { install: false, env: false, servers: Vec::new() };
+        for it in args {
+            res.servers.push(match *it {
+                "--install" => {
+                    res.install = true;
+                    continue;
+                }
+                "--env" => {
+                    res.env = true;
+                    continue;
+                }
+                "redis" => Family::Redis,
+                "memcached" => Family::Memcached,
+                "postgres" => Family::Postgres,
+                "replicas" => Family::Replicas,
+                "sentinel" => Family::Sentinel,
+                "cluster" => Family::Cluster,
+                "help" | "--help" | "-h" => bail!("{USAGE}"),
+                _ => bail!("`{it}` is none of the servers\n\n{USAGE}"),
+            });
+        }
+        if res.install && args.len() > 1 {
+            bail!("--install comes alone\n\n{USAGE}");
+        }
+        if res.servers.is_empty() {
+            res.servers = vec![Family::Redis, Family::Memcached, Family::Postgres];
+        }
+        Ok(res)
+    }
+}
+
+/// Servers that run as long as this lives, and how to reach them.
+struct Started {
+    variables: Vec<(&'static str, Vec<String>)>,
+    _servers: Box<dyn Any>,
+}
+
+impl Started {
+    fn new(name: &'static str, urls: Vec<String>, servers: impl Any) -> Self {
+        Self { variables: vec![(name, urls)], _servers: Box::new(servers) }
+    }
+
+    fn text(&self, env: bool) -> String {
+        let mut res = String::new();
+        for (name, urls) in &self.variables {
+            // Writing to a string does not fail.
+            let _ = if env {
+                writeln!(res, "{name}={}", urls.join(","))
+            } else {
+                writeln!(res, "{}", urls.join("\n"))
+            };
+        }
+        res
+    }
+}
+
+impl Family {
+    fn start(self) -> Result<Started> {
+        Ok(match self {
+            Self::Redis => {
+                let it = Redis::start()?;
+                Started::new("REDIS_URL", vec![it.url()], it)
+            }
+            Self::Memcached => {
+                let it = Memcached::start()?;
+                Started::new("MEMCACHED_URL", vec![it.url()], it)
+            }
+            Self::Postgres => {
+                let it = Postgres::start()?;
+                Started::new("POSTGRES_URL", vec![it.url()], it)
+            }
+            Self::Replicas => {
+                let it = RedisReplicas::start(2)?;
+                let replicas = it.replicas().iter().map(Redis::url).collect();
+                let mut res = Started::new("REDIS_LEADER_URL", vec![it.leader().url()], it);
+                res.variables.push(("REDIS_REPLICA_URLS", replicas));
+                res
+            }
+            Self::Sentinel => {
+                let it = Sentinels::start(2, 3)?;
+                let urls = it.sentinels().iter().map(Sentinel::url).collect();
+                let name = it.name().to_owned();
+                let mut res = Started::new("REDIS_SENTINEL_URLS", urls, it);
+                res.variables.push(("REDIS_SENTINEL_NAME", vec![name]));
+                res
+            }
+            Self::Cluster => {
+                let it = RedisCluster::start(3, 3)?;
+                Started::new("REDIS_CLUSTER_URLS", it.urls(), it)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Wish> {
+        Wish::parse(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_names_the_usual_ones_are_started() {
+        let usual = vec![Family::Redis, Family::Memcached, Family::Postgres];
+        assert_eq!(parse("").unwrap(), Wish { install: false, env: false, servers: usual.clone() });
+        assert_eq!(parse("--env").unwrap(), Wish { install: false, env: true, servers: usual });
+        assert_eq!(parse("cluster redis").unwrap().servers, [Family::Cluster, Family::Redis]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        let err = parse("redis rabbit").unwrap_err().to_string();
+        assert!(err.starts_with("`rabbit` is none of the servers\n\nUsage:"), "{err}");
+        assert!(parse("--install redis").is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! Which server's program is where, and how it gets there.
+
+use std::{
+    env, fmt, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Installs without starting a service.
+const SCRIPT: &str = include_str!("install/debian.sh");
+
+/// A package of Debian and its like that has servers for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    /// `redis-server`, which is Sentinel and Cluster, too.
+    Redis,
+    /// `memcached`
+    Memcached,
+    /// `postgresql`
+    Postgres,
+}
+
+impl Package {
+    /// All that there are.
+    pub const ALL: &[Self] = &[Self::Redis, Self::Memcached, Self::Postgres];
+
+    /// Whether its programs are here.
+    pub fn is_installed(self) -> bool {
+        let programs: &[&str] = match self {
+            Self::Redis => &["redis-server", "valkey-server"],
+            Self::Memcached => &["memcached"],
+            Self::Postgres => &["postgres"],
+        };
+        find(programs).is_some()
+    }
+
+    /// The path of the first of these programs that is here; one that is not is installed.
+    pub(crate) fn program(self, names: &[&str]) -> Result<PathBuf> {
+        if let Some(path) = find(names) {
+            return Ok(path);
+        }
+        ensure(&[self])?;
+        find(names).with_context(|| format!("{self} is installed, but has no {}", names.join(", ")))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server",
+            Self::Memcached => "memcached",
+            Self::Postgres => "postgresql",
+        }
+    }
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// For the start of a test that cannot do without: installs what is missing.
+///
+/// # Panics
+/// If that is not allowed or fails, with one line that says what to type. There is no way to skip: a test that does
+/// not run looks like one that passes.
+pub fn require(packages: &[Package]) {
+    if let Err(err) = ensure(packages) {
+        // panics: promised
+        panic!("{err:#}");
+    }
+}
+
+/// Sees that these are installed, and tells which were not before. Without a missing one it runs no program.
+///
+/// Installing takes root, or `sudo` without a password, and `apt-get`. It starts no service.
+///
+/// # Errors
+/// If one is missing and cannot be installed; the error is one line that says what to type.
+pub fn ensure(packages: &[Package]) -> Result<Vec<Package>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_missing = |it: &Package| !it.is_installed();
+    let missing: Vec<Package> = packages.iter().copied().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    install(&missing, Rights::of_this_user())?;
+    let still: Vec<Package> = missing.iter().copied().filter(is_missing).collect();
+    ensure!(still.is_empty(), "{} installed, but without a program we know", names(&still));
+    Ok(missing)
+}
+
+/// What this user may do to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rights {
+    Root,
+    Sudo,
+    /// Nothing, or there is no `apt-get` to do it with.
+    None,
+}
+
+impl Rights {
+    fn of_this_user() -> Self {
+        if find(&["apt-get"]).is_none() {
+            Self::None
+        } else if rustix::process::geteuid().is_root() {
+            Self::Root
+        } else if Command::new("sudo")
+            .args(["-n", "true"])
+            .output()
+            .is_ok_and(|it| it.status.success())
+        {
+            Self::Sudo
+        } else {
+            Self::None
+        }
+    }
+}
+
+fn install(missing: &[Package], rights: Rights) -> Result<()> {
+    let list = names(missing);
+    let by_hand = format!("sudo apt-get install --no-install-recommends {list}");
+    let mut command = match rights {
+        Rights::Root => Command::new("sh"),
+        Rights::Sudo => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "sh"]);
+            sudo
+        }
+        Rights::None => {
+            bail!("{list}: not installed, and this user may not install it: run `{by_hand}`")
+        }
+    };
+    eprintln!("test-servers: installing {list}");
+    let status = command
+        .args(["-c", SCRIPT, "test-servers-install"])
+        .args(missing.iter().map(|it| it.name()))
+        // Standard output is for the URLs of `cargo xtask servers`.
+        .stdout(io::stderr())
+        .stdin(std::process::Stdio::null())
+        .status()
+        .context("cannot start `sh`")?;
+    ensure!(
+        status.success(),
+        "installing {list} failed ({status}), as told above: run `{by_hand}`"
+    );
+    Ok(())
+}
+
+fn names(packages: &[Package]) -> String {
+    packages.iter().map(|it| it.name()).collect::<Vec<_>>().join(" ")
+}
+
+/// The first of these programs that is here. Servers are often not on the path of users.
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = postgres_folders(Path::new("/usr/lib/postgresql"));
+    folders.extend(env::split_paths(&path));
+    folders.extend(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    names.iter().find_map(|name| folders.iter().map(|it| it.join(name)).find(|it| is_program(it)))
+}
+
+/// Where Debian keeps the programs of each version of PostgreSQL, the newest first.
+fn postgres_folders(all: &Path) -> Vec<PathBuf> {
+    let versions = fs::read_dir(all).into_iter().flatten().flatten();
+    let number = |it: &fs::DirEntry| it.file_name().to_str().and_then(|it| it.parse::<u32>().ok());
+    let mut versions: Vec<(Option<u32>, PathBuf)> =
+        versions.map(|it| (number(&it), it.path().join("bin"))).collect();
+    versions.sort_by(|a, b| b.cmp(a));
+    versions.into_iter().map(|(_, path)| path).collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_the_first_name_that_there_is() {
+        let sh = find(&["no-such-program", "sh"]).unwrap();
+        assert!(sh.ends_with("sh"), "{}", sh.display());
+        assert_eq!(find(&["no-such-program"]), None);
+    }
+
+    #[test]
+    fn the_newest_postgres_comes_first() {
+        let all = tempfile::tempdir().unwrap();
+        for version in ["9", "15", "common", "17"] {
+            fs::create_dir(all.path().join(version)).unwrap();
+        }
+        let found = postgres_folders(all.path());
+        let version = |it: &PathBuf| it.parent().unwrap().file_name().unwrap().to_owned();
+        assert_eq!(found.iter().map(version).collect::<Vec<_>>(), ["17", "15", "9", "common"]);
+        assert!(postgres_folders(&all.path().join("gone")).is_empty());
+    }
+
+    #[test]
+    fn who_may_not_install_is_told_in_one_line_what_to_type() {
+        let err = install(&[Package::Redis, Package::Postgres], Rights::None).unwrap_err();
+        let line = format!("{err:#}");
+        assert!(
+            line.contains("`sudo apt-get install --no-install-recommends redis-server postgresql`")
+        );
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+
+    #[test]
+    fn what_is_here_is_not_installed() {
+        assert_eq!(ensure(&[]).unwrap(), []);
+        require(Package::ALL);
+        assert_eq!(ensure(Package::ALL).unwrap(), []);
+    }
+}

@@ -1,0 +1,188 @@
+//! Redis: one server.
+
+mod cluster;
+mod replicas;
+mod sentinel;
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+
+pub use self::{
+    cluster::RedisCluster,
+    replicas::RedisReplicas,
+    sentinel::{Sentinel, Sentinels},
+};
+use crate::{
+    install::Package,
+    port,
+    process::{Kind, Place, Process, Server},
+    resp::{self, Connection, Reply},
+};
+
+/// The names of the program, best first: Valkey is Redis under another name.
+const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
+
+/// A Redis that keeps nothing on disk, so that it is empty after a restart.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    options: RedisOptions,
+}
+
+impl Redis {
+    /// One without a password.
+    pub fn start() -> Result<Self> {
+        Self::options().start()
+    }
+
+    /// One that is to be other than plain.
+    pub fn options() -> RedisOptions {
+        RedisOptions::default()
+    }
+
+    /// `redis://127.0.0.1:…`, with what is needed to log in.
+    pub fn url(&self) -> String {
+        format!("redis://{}{}", self.options.login(), self.address())
+    }
+
+    /// Its unix socket, if it was asked for.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.options.unix_socket.then(|| socket(self.folder()))
+    }
+
+    /// A connection that is logged in, without a client library.
+    pub fn connect(&self) -> Result<Connection> {
+        self.options.connect(self.address())
+    }
+
+    /// What it answers to one command.
+    pub fn command(&self, words: &[&str]) -> Result<Reply> {
+        self.connect()?.command(words)
+    }
+}
+
+impl Server for Redis {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// How a [`Redis`] is to be.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    password: Option<String>,
+    user: Option<(String, String)>,
+    unix_socket: bool,
+    args: Vec<String>,
+}
+
+impl RedisOptions {
+    /// A password for all. It and the names of users are letters and digits, so that they need no quoting in a URL.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.into());
+        self.args(&["--requirepass", password, "--masterauth", password])
+    }
+
+    /// A user with a password and what it may do, such as `["~app:*", "+@all"]`. The URL logs in as this user.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str, rules: &[&str]) -> Self {
+        self.user = Some((name.into(), password.into()));
+        self.args(&["--user", name, "on", &format!(">{password}")]).args(rules)
+    }
+
+    /// A unix socket besides the port.
+    #[must_use]
+    pub fn unix_socket(mut self) -> Self {
+        self.unix_socket = true;
+        self
+    }
+
+    /// The memory for its values, and what happens when it is full: `noeviction`, `allkeys-lru`, …
+    #[must_use]
+    pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
+        self.args(&["--maxmemory", &bytes.to_string(), "--maxmemory-policy", policy])
+    }
+
+    /// Whatever else redis-server understands.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Redis> {
+        let process = Process::start(Arc::new(Alone(self.clone())))?;
+        Ok(Redis { process, options: self })
+    }
+
+    fn login(&self) -> String {
+        match (&self.user, &self.password) {
+            (Some((name, password)), _) => format!("{name}:{password}@"),
+            (None, Some(password)) => format!(":{password}@"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// As the default user, who may do all.
+    fn connect(&self, address: SocketAddr) -> Result<Connection> {
+        let mut res = Connection::open(address)?;
+        if let Some(password) = &self.password {
+            res.command(&["AUTH", password])?;
+        }
+        Ok(res)
+    }
+}
+
+/// A server that is started from the command line alone.
+#[derive(Debug)]
+struct Alone(RedisOptions);
+
+impl Kind for Alone {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn command(&self, place: &Place) -> Result<Vec<OsString>> {
+        let mut res = program()?;
+        let port = place.port.to_string();
+        res.extend(["--port", &port, "--bind", "127.0.0.1"].map(OsString::from));
+        res.extend(["--save", "", "--appendonly", "no"].map(OsString::from));
+        res.extend(["--dir".into(), place.folder.clone().into()]);
+        if self.0.unix_socket {
+            res.extend(["--unixsocket".into(), socket(&place.folder).into()]);
+        }
+        res.extend(self.0.args.iter().map(OsString::from));
+        Ok(res)
+    }
+
+    fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
+        is_process(&mut self.0.connect(port::address(place.port))?, pid)
+    }
+}
+
+fn program() -> Result<Vec<OsString>> {
+    Ok(vec![Package::Redis.program(PROGRAMS)?.into()])
+}
+
+fn is_process(connection: &mut Connection, pid: u32) -> Result<bool> {
+    let info = connection.command(&["INFO", "server"])?.text();
+    Ok(resp::field(&info, "process_id") == Some(pid.to_string().as_str()))
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("redis.sock")
+}
+
+/// The server of a group that listens on this port.
+fn by_port(nodes: &[Redis], port: u16) -> Result<&Redis> {
+    let found = nodes.iter().find(|it| it.port() == port);
+    found.with_context(|| format!("no server of this group listens on port {port}"))
+}

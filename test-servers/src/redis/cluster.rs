@@ -1,0 +1,148 @@
+//! Redis: a cluster.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Redis, RedisOptions, by_port, replicas::wait_for_link};
+use crate::{
+    process::Server as _,
+    resp::{self, Reply},
+    wait,
+};
+
+/// A cluster's slots are numbered from 0.
+const SLOTS: usize = 16_384;
+/// After how long a node counts as gone. Shorter, and a busy machine loses nodes that are only slow.
+const NODE_TIMEOUT: &str = "2000";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Masters that share the slots evenly, and replicas that take a master's place when it dies.
+///
+/// It takes two seconds to start, which a master waits before it serves: tests share one in a `static`.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// This many masters, and this many replicas in all, which are dealt out to the masters in turn.
+    pub fn start(masters: usize, replicas: usize) -> Result<Self> {
+        Self::start_with(masters, replicas, &Redis::options())
+    }
+
+    /// The same with options, which are for each node.
+    pub fn start_with(masters: usize, replicas: usize, options: &RedisOptions) -> Result<Self> {
+        ensure!(masters > 0, "a cluster has at least one master");
+        let options = options
+            .clone()
+            .args(&["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT])
+            // It would wait five seconds for more replicas to come.
+            .args(&["--repl-diskless-sync-delay", "0"]);
+        let nodes = (0..masters + replicas).map(|_| options.clone().start());
+        let res = Self { nodes: nodes.collect::<Result<_>>()? };
+        let (leading, following) = res.nodes.split_at(masters);
+        share_slots(leading)?;
+        res.introduce()?;
+        for (i, replica) in following.iter().enumerate() {
+            let master = leading[i % masters].command(&["CLUSTER", "MYID"])?.text();
+            replica.command(&["CLUSTER", "REPLICATE", &master])?;
+        }
+        for replica in following {
+            wait_for_link(replica)?;
+        }
+        res.wait_until_served()?;
+        let know_replicas = || res.nodes.iter().all(|it| replicas_known_to(it) == Some(replicas));
+        wait::wait_until("all nodes know the replicas", LIMIT, know_replicas)?;
+        Ok(res)
+    }
+
+    /// All nodes, those that began as masters first.
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    /// The URLs of all nodes.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::url).collect()
+    }
+
+    /// The node that serves this slot, as those that run see it.
+    pub fn master_of(&self, slot: usize) -> Result<&Redis> {
+        ensure!(slot < SLOTS, "there is no slot {slot}");
+        let running = self.nodes.iter().filter(|it| it.is_running());
+        let slots = running.map(|it| it.command(&["CLUSTER", "SLOTS"])).find_map(Result::ok);
+        let slots = slots.context("no node of the cluster answers")?;
+        // [[first, last, [host, port, id], [host, port, id]…]…], the master before its replicas.
+        let range = slots.list().iter().find(|it| {
+            let [Reply::Int(first), Reply::Int(last), ..] = it.list() else { return false };
+            i64::try_from(slot).is_ok_and(|it| (*first..=*last).contains(&it))
+        });
+        let port = range.and_then(|it| it.list().get(2)?.list().get(1)?.text().parse().ok());
+        by_port(&self.nodes, port.with_context(|| format!("nobody serves slot {slot}"))?)
+    }
+
+    /// Waits until a node other than this one serves the slot and all who run say that the cluster works.
+    pub fn wait_for_other_master(&self, slot: usize, old: &Redis) -> Result<&Redis> {
+        wait::poll("a replica is promoted", LIMIT, || {
+            Ok(self.master_of(slot).ok().filter(|it| it.port() != old.port()))
+        })?;
+        self.wait_until_served()?;
+        self.master_of(slot)
+    }
+
+    /// Waits until all nodes that run say that all slots are served.
+    pub fn wait_until_served(&self) -> Result<()> {
+        let is_served = |it: &Redis| {
+            let info = it.command(&["CLUSTER", "INFO"]).map(|it| it.text()).unwrap_or_default();
+            resp::field(&info, "cluster_state") == Some("ok")
+                && resp::field(&info, "cluster_slots_ok") == Some(&SLOTS.to_string())
+        };
+        wait::wait_until("the cluster serves all slots", LIMIT, || {
+            self.nodes.iter().filter(|it| it.is_running()).all(is_served)
+        })
+    }
+
+    /// Makes each node known to each other, without waiting for gossip to spread.
+    fn introduce(&self) -> Result<()> {
+        for (i, node) in self.nodes.iter().enumerate() {
+            let mut connection = node.connect()?;
+            for other in &self.nodes[i + 1..] {
+                let port = other.port().to_string();
+                connection.command(&["CLUSTER", "MEET", "127.0.0.1", &port])?;
+            }
+        }
+        wait::wait_until("all nodes of the cluster know each other", LIMIT, || {
+            self.nodes.iter().all(|it| knows(it, self.nodes.len()))
+        })
+    }
+}
+
+fn share_slots(masters: &[Redis]) -> Result<()> {
+    let count = masters.len();
+    for (i, master) in masters.iter().enumerate() {
+        let mut connection = master.connect()?;
+        let slots: Vec<String> =
+            (SLOTS * i / count..SLOTS * (i + 1) / count).map(|it| it.to_string()).collect();
+        let mut words = vec!["CLUSTER", "ADDSLOTS"];
+        words.extend(slots.iter().map(String::as_str));
+        connection.command(&words)?;
+        // All different, or they would have to settle first whose word counts.
+        connection.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()])?;
+    }
+    Ok(())
+}
+
+/// Whether the node is done with meeting this many nodes, itself among them.
+fn knows(node: &Redis, nodes: usize) -> bool {
+    let known = node.command(&["CLUSTER", "NODES"]).map(|it| it.text()).unwrap_or_default();
+    known.lines().count() == nodes
+        && !known.contains("handshake")
+        && !known.contains("disconnected")
+}
+
+/// How many replicas the node has heard of.
+fn replicas_known_to(node: &Redis) -> Option<usize> {
+    let known = node.command(&["CLUSTER", "NODES"]).ok()?.text();
+    Some(known.lines().filter(|it| it.contains("slave")).count())
+}

@@ -1,0 +1,154 @@
+//! Just enough of Redis' protocol to ask a server how it is, so that the tests of a client do not lean on the client.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Read, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a server may take to connect or to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing is there.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A status, or a value.
+    Bytes(Vec<u8>),
+    /// Several answers.
+    List(Vec<Reply>),
+}
+
+impl Reply {
+    /// The text of a status, value or number; empty for all else.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Int(it) => it.to_string(),
+            Self::Bytes(it) => String::from_utf8_lossy(it).into_owned(),
+            Self::Nil | Self::List(_) => String::new(),
+        }
+    }
+
+    /// The answers of a list; none for all else.
+    pub fn list(&self) -> &[Reply] {
+        if let Self::List(it) = self { it } else { &[] }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// Connects. Whoever does not answer within a few seconds is an error, then and later.
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, LIMIT)
+            .with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Sends a command and waits for its answer. An error that the server answers is one here.
+    pub fn command(&mut self, words: &[&str]) -> Result<Reply> {
+        self.send(words).and_then(|()| self.reply()).with_context(|| {
+            // Not its arguments, which may be a password.
+            format!("command {}", words.first().unwrap_or(&""))
+        })
+    }
+
+    fn send(&mut self, words: &[&str]) -> Result<()> {
+        let mut text = format!("*{}\r\n", words.len());
+        for it in words {
+            write!(text, "${}\r\n{it}\r\n", it.len())?;
+        }
+        Ok(self.0.get_mut().write_all(text.as_bytes())?)
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        let Some(line) = line.strip_suffix("\r\n") else { bail!("the server hung up") };
+        let (kind, rest) = line.split_at_checked(1).context("an empty line")?;
+        Ok(match kind {
+            "+" => Reply::Bytes(rest.into()),
+            "-" => bail!("the server answered: {rest}"),
+            ":" => Reply::Int(rest.parse()?),
+            "$" | "*" if rest == "-1" => Reply::Nil,
+            "$" => {
+                let mut value = vec![0; rest.parse::<usize>()? + 2];
+                self.0.read_exact(&mut value)?;
+                value.truncate(value.len() - 2);
+                Reply::Bytes(value)
+            }
+            "*" => Reply::List((0..rest.parse()?).map(|_| self.reply()).collect::<Result<_>>()?),
+            _ => bail!("this is not Redis' protocol: {line:?}"),
+        })
+    }
+}
+
+/// The value of a `name:value` line of INFO or CLUSTER INFO.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    /// What is understood of a server that says just this.
+    fn understood(said: &'static str) -> Result<Reply> {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let answering = thread::spawn(move || {
+            let mut client = server.accept().unwrap().0;
+            let mut command = [0; 14];
+            client.read_exact(&mut command).unwrap();
+            assert_eq!(command, *b"*1\r\n$4\r\nPING\r\n");
+            client.write_all(said.as_bytes()).unwrap();
+        });
+        let res = Connection::open(address).unwrap().command(&["PING"]);
+        answering.join().unwrap();
+        res
+    }
+
+    #[test]
+    fn every_kind_of_answer_is_understood() {
+        assert_eq!(understood("+PONG\r\n").unwrap().text(), "PONG");
+        assert_eq!(understood(":-7\r\n").unwrap(), Reply::Int(-7));
+        assert_eq!(understood("$-1\r\n").unwrap(), Reply::Nil);
+        assert_eq!(understood("$4\r\na\r\nb\r\n").unwrap().text(), "a\r\nb");
+        let list = understood("*2\r\n*1\r\n:1\r\n$1\r\nx\r\n").unwrap();
+        assert_eq!(list.list()[0].list(), [Reply::Int(1)]);
+        assert_eq!(list.list()[1].text(), "x");
+    }
+
+    #[test]
+    fn errors_and_nonsense_are_errors() {
+        for (said, part) in [
+            ("-ERR no\r\n", "the server answered: ERR no"),
+            ("", "hung up"),
+            ("$4\r\nab", "failed to fill"),
+            ("HTTP/1.1 400\r\n", "not Redis' protocol"),
+        ] {
+            let err = format!("{:#}", understood(said).unwrap_err());
+            assert!(err.starts_with("command PING: ") && err.contains(part), "{said}: {err}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let info = "# Server\r\nprocess_id_x:1\r\nprocess_id:23\r\n";
+        assert_eq!(field(info, "process_id"), Some("23"));
+        assert_eq!(field(info, "process"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! memcached and PostgreSQL.
+#![cfg(target_os = "linux")]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use test_servers::{Memcached, Postgres, Redis, Server, wait_until};
+
+/// What it answers within a moment.
+fn ask(connection: &mut TcpStream, words: &[u8]) -> Vec<u8> {
+    connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    connection.write_all(words).unwrap();
+    let mut bytes = vec![0; 4096];
+    let n = connection.read(&mut bytes).unwrap_or(0);
+    bytes.truncate(n);
+    bytes
+}
+
+fn connect(server: &dyn Server) -> TcpStream {
+    TcpStream::connect(server.address()).unwrap()
+}
+
+fn is_gone_when_dropped(server: impl Server) {
+    let (address, folder) = (server.address(), server.folder().to_owned());
+    assert!(folder.exists());
+    drop(server);
+    TcpStream::connect(address).unwrap_err();
+    assert!(!folder.exists());
+}
+
+#[test]
+fn memcached_serves_stops_and_starts() {
+    let memcached = Memcached::start().unwrap();
+    assert_eq!(memcached.url(), format!("memcache://127.0.0.1:{}", memcached.port()));
+    let mut connection = connect(&memcached);
+    assert_eq!(ask(&mut connection, b"set a 0 0 1\r\nx\r\n"), b"STORED\r\n");
+    memcached.freeze();
+    assert_eq!(ask(&mut connection, b"get a\r\n"), b"");
+    memcached.thaw();
+    assert!(ask(&mut connection, b"mn\r\n").starts_with(b"VALUE a 0 1\r\nx\r\n"));
+    memcached.kill();
+    TcpStream::connect(memcached.address()).unwrap_err();
+    memcached.restart().unwrap();
+    assert_eq!(ask(&mut connect(&memcached), b"get a\r\n"), b"END\r\n");
+    is_gone_when_dropped(memcached);
+}
+
+#[test]
+fn memcached_keeps_to_the_sizes_it_is_given() {
+    let memcached = Memcached::options().memory(16).item_size(2).start().unwrap();
+    let settings = ask(&mut connect(&memcached), b"stats settings\r\n");
+    let settings = String::from_utf8(settings).unwrap();
+    assert!(settings.contains("STAT maxbytes 16777216\r\n"), "{settings}");
+    assert!(settings.contains("STAT item_size_max 2048\r\n"), "{settings}");
+}
+
+/// Enough of the protocol to run one statement: version 3, the user and the database.
+fn login(postgres: &Postgres) -> TcpStream {
+    let mut connection = connect(postgres);
+    let body = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+    let mut hello = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
+    hello.extend(body);
+    connection.write_all(&hello).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    // It ends with `Z`, a length of five, and `I` for idle.
+    while !seen.ends_with(b"Z\0\0\0\x05I") {
+        connection.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    connection
+}
+
+fn query(connection: &mut TcpStream, statement: &str) -> String {
+    let mut message = vec![b'Q'];
+    message.extend(u32::try_from(statement.len() + 5).unwrap().to_be_bytes());
+    message.extend(statement.as_bytes());
+    message.push(0);
+    String::from_utf8_lossy(&ask(connection, &message)).into_owned()
+}
+
+#[test]
+fn postgres_serves_stops_and_keeps_its_data_over_a_crash() {
+    let postgres = Postgres::start_with(&["max_connections=7"]).unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port());
+    assert_eq!(postgres.url(), url);
+    let mut connection = login(&postgres);
+    assert!(query(&mut connection, "SHOW max_connections").contains("\x017"));
+    assert!(query(&mut connection, "CREATE TABLE t AS SELECT 42").contains("SELECT 1"));
+    // The process that answers is not the one that was started.
+    postgres.freeze();
+    assert_eq!(query(&mut connection, "SELECT 'frozen'"), "");
+    postgres.thaw();
+    assert!(query(&mut connection, "").contains("frozen"));
+    postgres.kill();
+    TcpStream::connect(postgres.address()).unwrap_err();
+    postgres.restart().unwrap();
+    assert!(query(&mut login(&postgres), "SELECT * FROM t").contains("42"));
+    is_gone_when_dropped(postgres);
+}
+
+#[test]
+fn servers_that_start_at_once_do_not_collide() {
+    let starts = (0..8)
+        .map(|_| std::thread::spawn(|| (Memcached::start().unwrap(), Redis::start().unwrap())));
+    let starts: Vec<_> = starts.collect();
+    let servers: Vec<_> = starts.into_iter().map(|it| it.join().unwrap()).collect();
+    let mut ports: Vec<u16> = servers.iter().flat_map(|(a, b)| [a.port(), b.port()]).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 16);
+}
+
+#[test]
+fn a_restart_waits_for_its_port() {
+    let servers: [&dyn Server; 3] =
+        [&Redis::start().unwrap(), &Memcached::start().unwrap(), &Postgres::start().unwrap()];
+    for server in servers {
+        server.kill();
+        let taken = TcpListener::bind(server.address()).unwrap();
+        std::thread::scope(|scope| {
+            let restarted = scope.spawn(|| server.restart());
+            let told = || server.log().to_lowercase().contains("address already in use");
+            wait_until("it finds its port taken", Duration::from_secs(10), told).unwrap();
+            drop(taken);
+            restarted.join().unwrap().unwrap();
+        });
+        assert!(server.is_running());
+        connect(server);
+    }
+}
+
+#[test]
+fn a_failed_start_tells_what_the_server_said() {
+    for err in [
+        Memcached::options().args(&["--no-such-option"]).start().unwrap_err(),
+        Postgres::start_with(&["no_such_setting=1"]).unwrap_err(),
+    ] {
+        let text = format!("{err:#}");
+        assert!(text.contains("did not start on port") && text.contains("no"), "{text}");
+        assert!(text.contains("such"), "{text}");
+    }
+}

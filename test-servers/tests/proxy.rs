@@ -1,0 +1,260 @@
+//! What the proxy does, in front of an echo and in front of Redis.
+#![cfg(target_os = "linux")]
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use test_servers::{
+    Proxy, Redis, Server as _,
+    proxy::Direction,
+    resp::{Connection, Reply},
+    wait_until,
+};
+
+/// A moment in which nothing comes.
+const QUIET: Duration = Duration::from_millis(100);
+/// Far longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A server that says all that it is told, and tells how each of its connections ended.
+fn echo() -> (SocketAddr, mpsc::Receiver<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ended, ends) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, ended) = (stream.unwrap(), ended.clone());
+            thread::spawn(move || {
+                let mut bytes = [0; 1024];
+                let end = loop {
+                    match stream.read(&mut bytes) {
+                        Ok(0) => break Ok(()),
+                        Ok(n) => stream.write_all(&bytes[..n]).unwrap_or(()),
+                        Err(err) => break Err(err),
+                    }
+                };
+                // A test may not care.
+                let _ = ended.send(end);
+            });
+        }
+    });
+    (address, ends)
+}
+
+fn connect(proxy: &Proxy) -> TcpStream {
+    let res = TcpStream::connect(proxy.address()).unwrap();
+    res.set_read_timeout(Some(LIMIT)).unwrap();
+    res
+}
+
+fn say(stream: &mut TcpStream, text: &str) -> String {
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut bytes = vec![0; text.len()];
+    stream.read_exact(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn is_quiet(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(QUIET)).unwrap();
+    let res = stream.read(&mut [0]);
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    res.is_err_and(|it| it.kind() == ErrorKind::WouldBlock)
+}
+
+fn is_reset<T>(res: std::io::Result<T>) -> bool {
+    res.is_err_and(|it| it.kind() == ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn it_passes_bytes_and_their_end() {
+    let (server, ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    assert_eq!(say(&mut stream, "hello"), "hello");
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    stream.write_all(b"bye").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "bye");
+    ends.recv_timeout(LIMIT).unwrap().unwrap();
+    wait_until("it is closed", LIMIT, || proxy.open() == 0).unwrap();
+}
+
+#[test]
+fn it_passes_more_than_buffers_hold() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    let mut writing = stream.try_clone().unwrap();
+    let sent = thread::spawn(move || {
+        for i in 0..=255 {
+            writing.write_all(&vec![i; 40_000]).unwrap();
+        }
+    });
+    for i in 0..=255 {
+        let mut bytes = vec![0; 40_000];
+        stream.read_exact(&mut bytes).unwrap();
+        assert!(bytes.iter().all(|it| *it == i));
+    }
+    sent.join().unwrap();
+}
+
+#[test]
+fn it_delays_answers_until_it_passes_again() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    proxy.delay(QUIET);
+    let start = Instant::now();
+    assert_eq!(say(&mut stream, "late"), "late");
+    assert!(start.elapsed() >= QUIET);
+    proxy.delay(LIMIT * 100);
+    stream.write_all(b"held back").unwrap();
+    assert!(is_quiet(&mut stream));
+    proxy.pass();
+    let mut bytes = [0; 9];
+    stream.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"held back");
+}
+
+#[test]
+fn a_cut_resets_both_ends_and_new_connections_work() {
+    let (server, ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    say(&mut stream, "x");
+    proxy.cut();
+    assert_eq!(proxy.open(), 0);
+    assert!(is_reset(stream.read(&mut [0])));
+    assert!(is_reset(ends.recv_timeout(LIMIT).unwrap()));
+    assert_eq!(say(&mut connect(&proxy), "again"), "again");
+}
+
+#[test]
+fn a_cut_ends_what_is_held_back() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    proxy.delay(LIMIT * 100);
+    let mut stream = connect(&proxy);
+    stream.write_all(b"x").unwrap();
+    assert!(is_quiet(&mut stream));
+    proxy.cut();
+    assert!(is_reset(stream.read(&mut [0])));
+}
+
+#[test]
+fn it_refuses_new_connections_only() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut old = connect(&proxy);
+    say(&mut old, "x");
+    proxy.refuse();
+    // The reset may come before or after the connection is seen as made.
+    let refused = TcpStream::connect(proxy.address()).and_then(|mut it| it.read(&mut [0]));
+    assert!(is_reset(refused));
+    assert_eq!(say(&mut old, "still"), "still");
+    assert_eq!(proxy.accepted(), 2);
+    proxy.pass();
+    assert_eq!(say(&mut connect(&proxy), "again"), "again");
+}
+
+#[test]
+fn it_truncates_one_answer_and_then_passes() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    proxy.truncate_after(7);
+    assert_eq!(say(&mut stream, "abcd"), "abcd");
+    stream.write_all(b"efgh").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "efg");
+    assert_eq!(say(&mut connect(&proxy), "abcdefghij"), "abcdefghij");
+}
+
+#[test]
+fn it_swallows_what_it_is_told_to() {
+    for direction in [Direction::ToServer, Direction::ToClient, Direction::Both] {
+        let (server, ends) = echo();
+        let proxy = Proxy::to(server).unwrap();
+        let mut stream = connect(&proxy);
+        say(&mut stream, "x");
+        proxy.swallow(direction);
+        stream.write_all(b"lost").unwrap();
+        assert!(is_quiet(&mut stream));
+        let mut new = connect(&proxy);
+        assert!(is_quiet(&mut new));
+        // Nor does the server learn that a client has left.
+        drop(connect(&proxy));
+        let server_ends = ends.recv_timeout(QUIET);
+        assert_eq!(server_ends.is_ok(), direction == Direction::ToClient);
+        proxy.pass();
+        assert_eq!(say(&mut stream, "back"), "back");
+        assert_eq!(say(&mut new, "new"), "new");
+    }
+}
+
+#[test]
+fn it_is_closed_when_dropped() {
+    let (server, ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    say(&mut stream, "x");
+    let address = proxy.address();
+    drop(proxy);
+    assert!(is_reset(stream.read(&mut [0])));
+    assert!(is_reset(ends.recv_timeout(LIMIT).unwrap()));
+    TcpStream::connect(address).unwrap_err();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_a_reset() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    redis.kill();
+    let refused = TcpStream::connect(proxy.address()).and_then(|mut it| it.read(&mut [0]));
+    assert!(is_reset(refused));
+    redis.restart().unwrap();
+    Connection::open(proxy.address()).unwrap().command(&["PING"]).unwrap();
+}
+
+#[test]
+fn redis_behind_it_can_be_cut_off_in_each_way() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let open = || Connection::open(proxy.address()).unwrap();
+    let value = |key: &str| redis.command(&["GET", key]).unwrap().text();
+    let error = |it: anyhow::Result<Reply>| format!("{:#}", it.unwrap_err());
+
+    let mut connection = open();
+    connection.command(&["SET", "n", "1"]).unwrap();
+    proxy.cut();
+    assert!(error(connection.command(&["INCR", "n"])).contains("reset"));
+    assert_eq!(value("n"), "1");
+
+    // Done, and nobody learns of it.
+    let mut connection = open();
+    proxy.truncate_after(2);
+    assert!(error(connection.command(&["INCR", "n"])).contains("hung up"));
+    assert_eq!(value("n"), "2");
+
+    for (direction, done) in [(Direction::ToServer, "2"), (Direction::ToClient, "3")] {
+        let mut lost = TcpStream::connect(proxy.address()).unwrap();
+        proxy.swallow(direction);
+        lost.write_all(b"INCR n\r\n").unwrap();
+        assert!(is_quiet(&mut lost));
+        assert_eq!(value("n"), done);
+        proxy.pass();
+    }
+
+    proxy.delay(QUIET);
+    let start = Instant::now();
+    open().command(&["PING"]).unwrap();
+    assert!(start.elapsed() >= QUIET);
+}
