@@ -1,0 +1,176 @@
+//! What is measured, and one line of what came of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub(super) name: String,
+    pub(super) runtime: &'static str,
+    pub(super) tasks: usize,
+    pub(super) value_bytes: usize,
+    pub(super) unit: Unit,
+}
+
+/// Of what the figures are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds per operation.
+    Nanos,
+    /// Operations per second, of all tasks together.
+    PerSecond,
+    /// Bytes that an entry takes beside its key and its value.
+    BytesPerEntry,
+    /// Of all requests, those that found a value.
+    PercentHits,
+    /// Allocations per operation.
+    Allocations,
+}
+
+/// One contest with one peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line<'a> {
+    pub(super) suite: &'a str,
+    pub(super) case: &'a str,
+    pub(super) runtime: &'a str,
+    pub(super) tasks: usize,
+    pub(super) value_bytes: usize,
+    pub(super) ours: f64,
+    pub(super) peer: &'a str,
+    pub(super) theirs: f64,
+    pub(super) unit: &'static str,
+    pub(super) ratio: f64,
+}
+
+impl Case {
+    /// By one task in a runtime of one thread.
+    pub fn new(name: impl Into<String>, unit: Unit, value_bytes: usize) -> Self {
+        Self { name: name.into(), runtime: "current_thread", tasks: 1, value_bytes, unit }
+    }
+
+    /// Without a runtime, by so many threads.
+    #[must_use]
+    pub fn on_threads(self, tasks: usize) -> Self {
+        Self { runtime: "threads", tasks, ..self }
+    }
+
+    /// The same thing, measured otherwise.
+    #[must_use]
+    pub fn in_unit(self, unit: Unit) -> Self {
+        Self { unit, ..self }
+    }
+}
+
+impl Unit {
+    pub(super) fn is_better_higher(self) -> bool {
+        matches!(self, Self::PerSecond | Self::PercentHits)
+    }
+
+    /// What it says of so many operations in that time.
+    pub(super) fn figure(self, time: Duration, count: u64) -> f64 {
+        match self {
+            Self::PerSecond => count as f64 / time.as_secs_f64(),
+            _ => time.as_secs_f64() * 1e9 / count as f64,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nanos => "ns",
+            Self::PerSecond => "ops/s",
+            Self::BytesPerEntry => "B/entry",
+            Self::PercentHits => "% hits",
+            Self::Allocations => "allocations",
+        }
+    }
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(
+        suite: &'a str,
+        case: &'a Case,
+        ours: f64,
+        peer: &'a str,
+        theirs: f64,
+        ratio: f64,
+    ) -> Self {
+        let Case { name, runtime, tasks, value_bytes, unit } = case;
+        Self {
+            suite,
+            case: name,
+            runtime,
+            tasks: *tasks,
+            value_bytes: *value_bytes,
+            ours: rounded(ours),
+            peer,
+            theirs: rounded(theirs),
+            unit: unit.name(),
+            ratio: rounded(ratio),
+        }
+    }
+
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// A row of a Markdown table, which is readable as it is.
+    pub(super) fn row(&self) -> String {
+        let Self { case, runtime, tasks, value_bytes, peer, .. } = self;
+        let [ours, theirs] = [self.ours, self.theirs].map(|it| shown(it, self.unit));
+        let ratio = self.ratio;
+        format!(
+            "| {case:22} | {runtime:14} | {tasks:>5} | {value_bytes:>5} | {ours:>16} | {peer:16} | {theirs:>16} | {ratio:>5.2} |"
+        )
+    }
+}
+
+pub(super) const HEAD: &str = "\
+| case                   | runtime        | tasks | bytes |             ours | peer             |           theirs | ratio |
+|------------------------|----------------|------:|------:|-----------------:|------------------|-----------------:|------:|";
+
+/// More digits than these are noise.
+fn rounded(it: f64) -> f64 {
+    (it * 1000.0).round() / 1000.0
+}
+
+fn shown(figure: f64, unit: &str) -> String {
+    match unit {
+        "ops/s" => format!("{:.2} M{unit}", figure / 1e6),
+        "ns" if figure >= 10_000.0 => format!("{:.1} µs", figure / 1e3),
+        "B/entry" => format!("{figure:.0} {unit}"),
+        "allocations" => format!("{figure:.2} allocs"),
+        _ => format!("{figure:.1} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_has_these_keys_and_no_others() {
+        let case = Case::new("get_bytes", Unit::Nanos, 89);
+        let line = Line::new("facade", &case, 95.0, "quick_cache", 47.5, 0.5);
+        assert_eq!(
+            line.json().unwrap(),
+            r#"{"suite":"facade","case":"get_bytes","runtime":"current_thread","tasks":1,"value_bytes":89,"ours":95.0,"peer":"quick_cache","theirs":47.5,"unit":"ns","ratio":0.5}"#
+        );
+    }
+
+    #[test]
+    fn a_row_fits_its_head() {
+        let case = Case::new("get", Unit::PerSecond, 100).on_threads(4);
+        let row = Line::new("memory", &case, 9_000_000.0, "moka", 1_600_000.0, 5.625).row();
+        assert_eq!(row.chars().count(), HEAD.lines().next().unwrap().chars().count());
+        assert!(row.contains("9.00 Mops/s") && row.contains("1.60 Mops/s"), "{row}");
+    }
+
+    #[test]
+    fn figures_are_per_operation_or_per_second() {
+        let second = Duration::from_secs(1);
+        assert!((Unit::Nanos.figure(second, 1000) - 1e6).abs() < 1e-3);
+        assert!((Unit::PerSecond.figure(second / 2, 1000) - 2000.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,117 @@
+//! One contender.
+
+use std::{
+    fmt,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// One contender: a name, and so many operations.
+pub struct Side<'a> {
+    name: &'static str,
+    time: Box<dyn FnMut(u64) -> Duration + 'a>,
+}
+
+impl<'a> Side<'a> {
+    /// One whose operations never wait, given how many: measured in time of its processor, of which other programs'
+    /// turns are no part.
+    pub fn busy(name: &'static str, mut operations: impl FnMut(u64) + 'a) -> Self {
+        Self::timed(name, move |count| {
+            let start = processor_time();
+            operations(count);
+            processor_time().saturating_sub(start)
+        })
+    }
+
+    /// One that takes its time itself.
+    pub fn timed(name: &'static str, time: impl FnMut(u64) -> Duration + 'a) -> Self {
+        Self { name, time: Box::new(time) }
+    }
+
+    /// Who it is.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// How long so many operations take.
+    pub fn time(&mut self, count: u64) -> Duration {
+        (self.time)(count)
+    }
+
+    /// How many operations take about `chunk`. It has run at least that long then, and is warm.
+    pub(super) fn calibrate(&mut self, chunk: Duration) -> u64 {
+        let mut count = 64;
+        loop {
+            let took = self.time(count);
+            if took * 2 >= chunk {
+                let all = u128::from(count) * chunk.as_nanos() / took.as_nanos().max(1);
+                count = u64::try_from(all).unwrap_or(u64::MAX).max(1);
+                self.time(count);
+                return count;
+            }
+            count *= 2;
+        }
+    }
+}
+
+impl fmt::Debug for Side<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Side").field(&self.name).finish()
+    }
+}
+
+/// How long this thread has had a processor.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap_or_default(),
+        time.tv_nsec.try_into().unwrap_or_default(),
+    )
+}
+
+/// Divides the operations among threads, which are given their number and their share. The time is from when the first
+/// began to when the last was done; making the threads is not part of it.
+pub fn on_threads(threads: usize, count: u64, operations: impl Fn(usize, u64) + Sync) -> Duration {
+    let barrier = Barrier::new(threads);
+    let run = |thread| {
+        barrier.wait();
+        let start = Instant::now();
+        operations(thread, count / threads as u64);
+        (start, Instant::now())
+    };
+    let times: Vec<(Instant, Instant)> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|it| scope.spawn(move || run(it))).collect();
+        running.into_iter().filter_map(|it| it.join().ok()).collect()
+    });
+    let first = times.iter().map(|it| it.0).min();
+    let last = times.iter().map(|it| it.1).max();
+    last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_contender_is_given_as_much_as_fills_its_chunk() {
+        let mut side =
+            Side::timed("a", |count| Duration::from_micros(10) * u32::try_from(count).unwrap());
+        assert_eq!(side.calibrate(Duration::from_millis(40)), 4000);
+        let mut slow = Side::timed("b", Duration::from_secs);
+        assert_eq!(slow.calibrate(Duration::from_millis(40)), 1);
+    }
+
+    #[test]
+    fn threads_share_the_operations() {
+        let done = AtomicU64::new(0);
+        on_threads(4, 1000, |_, count| {
+            done.fetch_add(count, Ordering::Relaxed);
+        });
+        assert_eq!(done.into_inner(), 1000);
+    }
+}

@@ -1,0 +1,58 @@
+//! Runs suites: `benches [--quick] [--json FILE] [SUITE[/CASE]…]`.
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+use benches::{
+    harness::{Bench, Effort, Report},
+    suites::{SUITES, Suite, memory},
+};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        // What the memory suite starts to weigh one contender alone.
+        [memory::WEIGH, name, how] => memory::weigh(name, how),
+        _ => run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("benches: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    let (mut effort, mut json, mut wanted) = (Effort::FULL, None, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match *arg {
+            "--quick" => effort = Effort::QUICK,
+            "--json" => json = Some(PathBuf::from(args.next().context("--json needs a file")?)),
+            name => {
+                let (name, case) =
+                    name.split_once('/').map_or((name, None), |it| (it.0, Some(it.1)));
+                wanted.push((suite(name)?, case));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        wanted.extend(SUITES.iter().map(|it| (it, None)));
+    }
+    let mut report = Report::new(json.as_deref())?;
+    for (suite, case) in wanted {
+        (suite.run)(&mut Bench::new(suite.name, case, effort, &mut report))?;
+    }
+    Ok(())
+}
+
+fn suite(name: &str) -> Result<&'static Suite> {
+    let Some(found) = SUITES.iter().find(|it| it.name == name) else {
+        let names: Vec<&str> = SUITES.iter().map(|it| it.name).collect();
+        bail!("there is no suite `{name}`; there are: {}", names.join(", "));
+    };
+    Ok(found)
+}

@@ -1,0 +1,150 @@
+//! What the typed cache costs over the store and over the engine that one would use by hand.
+//!
+//! By hand means: the whole key is at hand, and bytes are turned into values by `serde_json`. `cache-memory` is our store
+//! called directly; `quick_cache` is its engine, which has neither expiry nor any operation in one step.
+
+mod fixture;
+
+use std::hint::black_box;
+
+use anyhow::Result;
+use bytes::Bytes;
+use cache_core::{SetMode, SyncBackend};
+
+pub use self::fixture::Fixture;
+use self::fixture::{LIFE, LIFETIME, MANY, User};
+use crate::harness::{Bench, Case, Contest, Side, Unit};
+
+/// By which it is asked for.
+pub const NAME: &str = "facade";
+
+/// Measures the time of all calls.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let fixture = Fixture::new()?;
+    contests(&fixture).into_iter().try_for_each(|it| bench.run(it))
+}
+
+/// All calls; also counted by their allocations.
+pub fn contests(fixture: &Fixture) -> Vec<Contest<'_>> {
+    vec![
+        get_bytes(fixture),
+        blocking_get_bytes(fixture),
+        get(fixture),
+        get_or_set_hit(fixture),
+        get_many(fixture),
+        set_bytes(fixture),
+        set(fixture),
+        incr(fixture),
+    ]
+}
+
+fn get_bytes(it: &Fixture) -> Contest<'_> {
+    let ours = it.side(async move |n| it.cache.get_bytes(it.name(n)).await);
+    Contest { case: it.case("get_bytes"), sides: vec![ours, it.store_get(), it.engine_get()] }
+}
+
+fn blocking_get_bytes(it: &Fixture) -> Contest<'_> {
+    let ours = plain("cache-core", |n| it.blocking.get_bytes(it.name(n)));
+    let case = it.case("blocking_get_bytes").on_threads(1);
+    Contest { case, sides: vec![ours, it.store_get(), it.engine_get()] }
+}
+
+fn get(it: &Fixture) -> Contest<'_> {
+    let ours = it.side(async move |n| it.cache.get::<User>(it.name(n)).await);
+    Contest { case: it.case("get"), sides: vec![ours, it.store_decode(), it.engine_decode()] }
+}
+
+fn get_or_set_hit(it: &Fixture) -> Contest<'_> {
+    let load = async || User::ada();
+    let ours = it.side(async move |n| it.cache.get_or_set(it.name(n), LIFETIME, load).await);
+    Contest {
+        case: it.case("get_or_set"),
+        sides: vec![ours, it.store_decode(), it.engine_decode()],
+    }
+}
+
+/// Against a loop, as neither store nor engine has batches; into the same kind of map.
+fn get_many(it: &Fixture) -> Contest<'_> {
+    let ours = it.side(async move |n| it.cache.get_many::<User, _>(it.many(n)).await);
+    let store = plain("cache-memory", |n| it.collect(n, |key| it.memory.get(key).ok()?));
+    let engine = plain("quick_cache", |n| it.collect(n, |key| it.engine.get(key)));
+    let case = it.case(&format!("get_many_{MANY}"));
+    Contest { case, sides: vec![ours, store, engine] }
+}
+
+fn set_bytes(it: &Fixture) -> Contest<'_> {
+    let value = || Bytes::copy_from_slice(&it.json);
+    let ours = it.side(async move |n| it.cache.set_bytes(it.name(n), value(), LIFETIME).await);
+    Contest {
+        case: it.case("set_bytes"),
+        sides: vec![ours, it.store_set(value), it.engine_set(value)],
+    }
+}
+
+fn set(it: &Fixture) -> Contest<'_> {
+    let value = || Bytes::from(serde_json::to_vec(black_box(&it.user)).unwrap_or_default());
+    let ours =
+        it.side(async move |n| it.cache.set(it.name(n), black_box(&it.user), LIFETIME).await);
+    Contest { case: it.case("set"), sides: vec![ours, it.store_set(value), it.engine_set(value)] }
+}
+
+fn incr(it: &Fixture) -> Contest<'_> {
+    let ours = it.side(async move |_| it.cache.incr("counter", 1).await);
+    let store = plain("cache-memory", |_| it.memory.incr(":1:counter", 1, None));
+    let case = Case::new("incr", Unit::Nanos, 8);
+    Contest { case, sides: vec![ours, store] }
+}
+
+impl Fixture {
+    fn case(&self, name: &str) -> Case {
+        Case::new(name, Unit::Nanos, self.json.len())
+    }
+
+    fn side<'a, R>(&'a self, call: impl AsyncFn(usize) -> R + 'a) -> Side<'a> {
+        Side::busy("cache-core", move |count| {
+            self.runtime.block_on(async {
+                for n in 0..count {
+                    black_box(call(Self::place(n)).await);
+                }
+            });
+        })
+    }
+
+    fn store_get(&self) -> Side<'_> {
+        plain("cache-memory", |n| seen(self.memory.get(self.key(n)).ok()?))
+    }
+
+    fn engine_get(&self) -> Side<'_> {
+        plain("quick_cache", |n| seen(self.engine.get(self.key(n))))
+    }
+
+    fn store_decode(&self) -> Side<'_> {
+        plain("cache-memory", |n| User::decode(&self.memory.get(self.key(n)).ok()??))
+    }
+
+    fn engine_decode(&self) -> Side<'_> {
+        plain("quick_cache", |n| User::decode(&self.engine.get(self.key(n))?))
+    }
+
+    fn store_set<'a>(&'a self, value: impl Fn() -> Bytes + 'a) -> Side<'a> {
+        plain("cache-memory", move |n| self.memory.set(self.key(n), value(), LIFE, SetMode::Always))
+    }
+
+    fn engine_set<'a>(&'a self, value: impl Fn() -> Bytes + 'a) -> Side<'a> {
+        plain("quick_cache", move |n| self.engine.insert(self.key(n).into(), value()))
+    }
+}
+
+/// Who gets bytes looks at them; the facade does too, for its header, and must not pay alone for fetching them.
+fn seen(bytes: Option<Bytes>) -> Option<Bytes> {
+    black_box(bytes.as_ref().and_then(|it| it.first()));
+    bytes
+}
+
+fn plain<'a, R>(name: &'static str, call: impl Fn(usize) -> R + 'a) -> Side<'a> {
+    Side::busy(name, move |count| {
+        for n in 0..count {
+            black_box(call(Fixture::place(n)));
+        }
+    })
+}

@@ -1,0 +1,149 @@
+//! The caches and engines that are measured, filled alike.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use anyhow::Result;
+use bytes::Bytes;
+use cache_core::{BlockingCache, Cache, Expiry, Inline, SetMode, SyncBackend};
+use cache_memory::Memory;
+use foldhash::fast::RandomState;
+use quick_cache::{
+    UnitWeighter,
+    sync::{self, DefaultLifecycle},
+};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+
+/// The caches and engines that are measured, filled alike.
+pub struct Fixture {
+    pub(super) runtime: Runtime,
+    pub(super) cache: Cache,
+    pub(super) blocking: BlockingCache,
+    pub(super) memory: Arc<Memory>,
+    pub(super) engine: sync::Cache<Box<str>, Bytes, UnitWeighter, RandomState>,
+    pub(super) user: User,
+    pub(super) json: Bytes,
+    /// As callers name them.
+    names: Vec<String>,
+    /// As they are stored.
+    keys: Vec<String>,
+}
+
+/// What is stored: 89 bytes of JSON.
+#[derive(Serialize, Deserialize)]
+pub(super) struct User {
+    id: u64,
+    name: String,
+    email: String,
+    active: bool,
+    score: f64,
+}
+
+/// How many keys a batch has.
+pub(super) const MANY: usize = 100;
+
+pub(super) const LIFETIME: Duration = Duration::from_secs(3600);
+pub(super) const LIFE: Expiry = Expiry::After(LIFETIME);
+
+/// So many that no branch is learned by heart, and so few that what is measured is the calls, not the machine's memory.
+const KEYS: usize = 1_000;
+
+impl Fixture {
+    /// Fills them.
+    pub fn new() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let memory = Arc::new(Memory::new());
+        let cache =
+            Cache::builder(Arc::new(Inline::from_arc(Arc::clone(&memory)))).build("bench")?;
+        let user = User::ada();
+        let json = Bytes::from(serde_json::to_vec(&user)?);
+        let names: Vec<String> = (0..KEYS).map(|n| format!("user:{n:06}")).collect();
+        let keys: Vec<String> = names.iter().map(|it| format!(":1:{it}")).collect();
+        let room = 2 * KEYS;
+        let engine = sync::Cache::with(
+            room,
+            room as u64,
+            UnitWeighter,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        for key in &keys {
+            memory.set(key, json.clone(), LIFE, SetMode::Always)?;
+            engine.insert(key.as_str().into(), Bytes::copy_from_slice(&json));
+        }
+        memory.set(":1:counter", Bytes::from_static(b"0"), LIFE, SetMode::Always)?;
+        let blocking = cache.blocking();
+        Ok(Self { runtime, cache, blocking, memory, engine, user, json, names, keys })
+    }
+
+    /// The key of the n-th call: all of them, far apart.
+    pub(super) fn place(n: u64) -> usize {
+        usize::try_from(n).unwrap_or_default().wrapping_mul(7919) % KEYS
+    }
+
+    pub(super) fn name(&self, place: usize) -> &str {
+        &self.names[place]
+    }
+
+    pub(super) fn key(&self, place: usize) -> &str {
+        &self.keys[place]
+    }
+
+    /// The names of a batch.
+    pub(super) fn many(&self, place: usize) -> impl Iterator<Item = &str> {
+        (0..MANY).map(move |n| self.name((place + n) % KEYS))
+    }
+
+    /// What one would write by hand to get the values of a batch.
+    pub(super) fn collect(
+        &self,
+        place: usize,
+        get: impl Fn(&str) -> Option<Bytes>,
+    ) -> HashMap<&str, User> {
+        let places = (0..MANY).map(|n| (place + n) % KEYS);
+        places.filter_map(|it| Some((self.name(it), User::decode(&get(self.key(it))?)?))).collect()
+    }
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixture").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+impl User {
+    pub(super) fn ada() -> Self {
+        Self {
+            id: 123_456,
+            name: "Ada Lovelace".into(),
+            email: "ada@example.org".into(),
+            active: true,
+            score: 98.25,
+        }
+    }
+
+    pub(super) fn decode(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_contenders_find_the_same() {
+        let it = Fixture::new().unwrap();
+        assert_eq!(it.json.len(), 89);
+        for n in [0, 1, 4242, 999_999] {
+            let place = Fixture::place(n);
+            let ours = it.blocking.get_bytes(it.name(place)).unwrap();
+            assert_eq!(ours.as_ref(), Some(&it.json));
+            assert_eq!(it.memory.get(it.key(place)).unwrap(), ours);
+            assert_eq!(it.engine.get(it.key(place)), ours);
+        }
+        let many = it.collect(7, |key| it.engine.get(key));
+        assert_eq!(many.len(), MANY);
+        assert_eq!(it.blocking.get_many::<User, _>(it.many(7)).unwrap().len(), MANY);
+    }
+}
