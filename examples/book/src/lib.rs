@@ -1,0 +1,25 @@
+//! The chapters of the book as documentation, so that `cargo test` compiles and runs their Rust. Blocks that mdBook
+//! includes from elsewhere are marked `rs` there: they are tested where they are.
+
+#[cfg(doctest)]
+mod chapters {
+    macro_rules! chapters {
+        ($($name:ident: $file:literal),+ $(,)?) => {
+            $(#[doc = include_str!(concat!("../../../docs/src/", $file))] mod $name {})+
+        };
+    }
+
+    chapters! {
+        quick_start: "quick-start.md",
+        operations: "operations.md",
+        settings: "settings.md",
+        keys: "keys.md",
+        timeouts: "timeouts.md",
+        failing: "failing.md",
+        observing: "observing.md",
+        testing: "testing.md",
+        writing_a_store: "writing-a-store.md",
+        django: "django.md",
+        performance: "performance.md",
+    }
+}

@@ -1,0 +1,116 @@
+//! What the book has chapters about is complete, and all its chapters are tested.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cache_core::layers::Operation;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src")
+}
+
+fn chapter(name: &str) -> String {
+    fs::read_to_string(folder().join(name)).unwrap()
+}
+
+/// All chapters with their text, in the order of the book.
+fn chapters() -> Vec<(String, String)> {
+    let summary = chapter("SUMMARY.md");
+    let names = links(&summary).into_iter().map(|it| (it.to_owned(), chapter(it)));
+    names.collect()
+}
+
+/// Where the links of a text lead.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|it| it.split(')').next()).collect()
+}
+
+#[test]
+fn every_chapter_is_listed_and_its_snippets_are_tested() {
+    let files = fs::read_dir(folder()).unwrap();
+    let mut files: BTreeSet<String> =
+        files.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(files.remove("SUMMARY.md"));
+    let (summary, tested) = (chapter("SUMMARY.md"), include_str!("../src/lib.rs"));
+    for file in files {
+        assert!(summary.contains(&format!("({file})")), "{file} is not in SUMMARY.md");
+        assert!(tested.contains(&format!("\"{file}\"")), "{file} is not in src/lib.rs");
+    }
+}
+
+#[test]
+fn no_rust_block_escapes_the_tests() {
+    for (name, text) in chapters() {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let Some(language) = line.strip_prefix("```").filter(|it| !it.is_empty()) else {
+                continue;
+            };
+            let first = lines.next().unwrap_or_default();
+            // `rs` is for what is included, and tested where it comes from.
+            let fine = match language {
+                "rs" => first.starts_with("{{#include "),
+                "rust" | "toml" | "console" | "text" => true,
+                _ => false,
+            };
+            assert!(fine, "{name}: {line} {first}");
+            lines.by_ref().find(|it| *it == "```").expect("the block ends");
+        }
+    }
+}
+
+#[test]
+fn what_is_included_exists() {
+    for (name, text) in chapters() {
+        for include in text.split("{{#include ").skip(1).filter_map(|it| it.split("}}").next()) {
+            let (path, anchor) = include.split_once(':').unwrap_or((include, ""));
+            let file = fs::read_to_string(folder().join(path));
+            let file = file.unwrap_or_else(|err| panic!("{name}: {path}: {err}"));
+            // mdBook shows nothing for an anchor that is not there, and says nothing.
+            let found = anchor.is_empty() || file.contains(&format!("// ANCHOR: {anchor}\n"));
+            assert!(found, "{name}: {path} has no anchor `{anchor}`");
+        }
+    }
+}
+
+#[test]
+fn links_stay_in_the_book_and_meet_their_heading() {
+    for (name, text) in chapters() {
+        for link in links(&text).into_iter().filter(|it| !it.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            assert!(folder().join(file).is_file() && !file.contains('/'), "{name}: {link}");
+            let slug =
+                |it: &str| it.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            let there = chapter(file).lines().any(|it| it.starts_with('#') && slug(it) == heading);
+            assert!(heading.is_empty() || there, "{name}: {link}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_is_explained() {
+    let chapters = [chapter("operations.md"), chapter("failing.md")];
+    // The suite's and the library's own, without a method of `Cache`.
+    let own = Operation::CompareAndDelete;
+    for operation in Operation::ALL.into_iter().filter(|it| *it != own) {
+        for text in &chapters {
+            let named =
+                [format!("`{operation}`"), format!("`{operation}("), format!("`{operation}::<")];
+            assert!(named.iter().any(|it| text.contains(it)), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_told_to_metrics_and_tracing_is_named() {
+    let text = chapter("observing.md");
+    let documented = include_str!("../../../cache-core/src/observing.rs");
+    let rows: Vec<&str> = documented.lines().filter_map(|it| it.strip_prefix("//! | ")).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        assert!(text.contains(row), "not in the chapter: {row}");
+    }
+}

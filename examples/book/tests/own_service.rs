@@ -1,0 +1,102 @@
+//! The chapter "Testing your own service": what it shows is this file.
+
+// ANCHOR: service
+use cache_core::{Result, cache, secs};
+
+/// The price of a thing, kept for a minute.
+async fn price(thing: &str) -> Result<u64> {
+    cache().get_or_set(&format!("price:{thing}"), secs(60), || ask_the_database(thing)).await
+}
+
+/// Whether this request may pass: five a minute for each user.
+async fn may_pass(user: &str) -> bool {
+    match cache().incr_or(&format!("requests:{user}"), 1, 0, secs(60)).await {
+        Ok(count) => count <= 5,
+        // Nobody can count while the store is down. This service would rather serve than refuse.
+        Err(_) => true,
+    }
+}
+// ANCHOR_END: service
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+tokio::task_local! {
+    static QUESTIONS: AtomicU64;
+}
+
+/// As slow as it likes.
+async fn ask_the_database(thing: &str) -> u64 {
+    tokio::task::yield_now().await;
+    QUESTIONS.with(|it| it.fetch_add(1, Ordering::Relaxed));
+    thing.len() as u64
+}
+
+fn questions() -> u64 {
+    QUESTIONS.with(|it| it.load(Ordering::Relaxed))
+}
+
+// ANCHOR: tests
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{
+    CACHES, Caches, ErrorKind, Inline,
+    layers::Operation,
+    testing::{FakeClock, Fault, Faulty},
+};
+use cache_memory::Memory;
+
+/// Caches of a test's own, its clock, and the store to steer.
+fn caches() -> (&'static Caches, FakeClock, Faulty) {
+    let time = FakeClock::new();
+    let memory = Memory::builder().clock(time.clock()).build().unwrap();
+    let store = Faulty::new(Arc::new(Inline::new(memory)));
+    let caches = Caches::builder()
+        .backend("default", Arc::new(store.clone()))
+        .clock(time.clock())
+        .build()
+        .unwrap();
+    (caches.leak(), time, store)
+}
+
+#[tokio::test]
+async fn the_database_is_asked_once_a_minute() {
+    let (caches, time, _) = caches();
+    let test = CACHES.scope(caches, async {
+        assert_eq!(price("tea").await.unwrap(), 3);
+        assert_eq!(price("tea").await.unwrap(), 3);
+        assert_eq!(questions(), 1);
+        time.advance(Duration::from_secs(60));
+        assert_eq!(price("tea").await.unwrap(), 3);
+        assert_eq!(questions(), 2);
+    });
+    QUESTIONS.scope(AtomicU64::new(0), test).await;
+}
+
+#[tokio::test]
+async fn the_sixth_request_of_a_minute_does_not_pass() {
+    let (caches, time, _) = caches();
+    CACHES
+        .scope(caches, async {
+            for _ in 0..5 {
+                assert!(may_pass("ada").await);
+            }
+            assert!(!may_pass("ada").await);
+            time.advance(Duration::from_secs(60));
+            assert!(may_pass("ada").await);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn without_its_store_the_service_goes_on() {
+    let (caches, _, store) = caches();
+    store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+    let test = CACHES.scope(caches, async {
+        assert_eq!(price("tea").await.unwrap(), 3);
+        assert!(may_pass("ada").await);
+        // The store was asked, and not written to after it had failed.
+        assert_eq!((store.calls(Operation::Get), store.calls(Operation::Set)), (1, 0));
+    });
+    QUESTIONS.scope(AtomicU64::new(0), test).await;
+}
+// ANCHOR_END: tests
