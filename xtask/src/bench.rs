@@ -1,0 +1,117 @@
+//! `cargo xtask bench`: what the caches cost.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{machine, shell::Shell};
+
+/// The suite that is also run with each feature that observes, and whose allocations are counted.
+const FACADE: &str = "facade";
+
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    let asked = Asked::parse(args)?;
+    if let Some(file) = &asked.json
+        && file.exists()
+    {
+        // Each of the programs appends.
+        fs::remove_file(file).with_context(|| file.display().to_string())?;
+    }
+    println!("{}", machine::describe()?);
+    asked.commands().iter().try_for_each(Shell::run)
+}
+
+/// What is wanted.
+#[derive(Debug, Default)]
+struct Asked {
+    quick: bool,
+    json: Option<PathBuf>,
+    /// None is all.
+    suites: Vec<String>,
+}
+
+impl Asked {
+    fn parse(args: &[&str]) -> Result<Self> {
+        let mut res = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match *arg {
+                "--quick" => res.quick = true,
+                "--json" => {
+                    let file = args.next().context("--json needs a file")?;
+                    // From where the caller is: commands run in the workspace's root.
+                    res.json = Some(std::path::absolute(file)?);
+                }
+                // The program knows which there are.
+                suite => res.suites.push(suite.to_owned()),
+            }
+        }
+        Ok(res)
+    }
+
+    fn commands(&self) -> Vec<Shell> {
+        // Built for one run: features of other members must not come in.
+        let cargo = |args: &str| {
+            Shell::new(&format!("cargo run --release --quiet --package benches {args} --"))
+        };
+        let all = self.options(cargo("--bin benches"));
+        let suites = self.suites.iter().fold(all, Shell::arg);
+        let mut res = vec![suites];
+        if self.suites.is_empty() || self.suites.iter().any(|it| it == FACADE) {
+            for feature in ["tracing", "metrics"] {
+                let command = cargo(&format!("--bin benches --features {feature}"));
+                res.push(self.options(command).arg(FACADE));
+            }
+            res.push(self.to_file(cargo("--bin allocations")));
+        }
+        res
+    }
+
+    fn options(&self, command: Shell) -> Shell {
+        let command = if self.quick { command.arg("--quick") } else { command };
+        self.to_file(command)
+    }
+
+    fn to_file(&self, command: Shell) -> Shell {
+        match &self.json {
+            Some(file) => command.arg("--json").arg(file.display().to_string()),
+            None => command,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(args: &[&str]) -> Vec<String> {
+        Asked::parse(args).unwrap().commands().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_suite_is_one_run() {
+        assert_eq!(
+            lines(&["--quick", "memory"]),
+            ["cargo run --release --quiet --package benches --bin benches -- --quick memory"]
+        );
+    }
+
+    #[test]
+    fn the_facade_is_measured_with_each_feature_and_counted() {
+        for args in [&[][..], &["memory", "facade"]] {
+            let lines = lines(args);
+            assert_eq!(lines.len(), 4, "{lines:#?}");
+            assert!(lines[1].contains("--features tracing") && lines[1].ends_with("-- facade"));
+            assert!(lines[2].contains("--features metrics") && lines[2].ends_with("-- facade"));
+            assert!(lines[3].contains("--bin allocations"));
+        }
+    }
+
+    #[test]
+    fn all_runs_write_to_the_file_as_the_caller_sees_it() {
+        let lines = lines(&["--json", "out.json"]);
+        let file = std::path::absolute("out.json").unwrap();
+        assert!(lines.iter().all(|it| it.contains(&format!("--json {}", file.display()))));
+        assert!(Asked::parse(&["--json"]).is_err());
+    }
+}

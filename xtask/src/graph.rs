@@ -1,0 +1,128 @@
+//! What the dependency graph must look like.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{shell::Shell, workspace};
+
+/// Prints all that a user of the facade compiles, one `name vX.Y.Z` a line.
+pub(crate) const FACADE_TREE: &str =
+    "cargo tree --package cache-core --edges normal --all-features --target all --prefix none";
+
+/// Clients of stores, and what any client of the network is made of: `mio` and `socket2` catch the ones
+/// that this list has not heard of, by tokio's feature `net`.
+const CLIENTS: &[&str] = &[
+    "deadpool",
+    "deadpool-redis",
+    "diesel",
+    "fred",
+    "hyper",
+    "libsqlite3-sys",
+    "memcache",
+    "mio",
+    "moka",
+    "mysql_async",
+    "native-tls",
+    "postgres",
+    "quick_cache",
+    "r2d2",
+    "redis",
+    "reqwest",
+    "rusqlite",
+    "rustls",
+    "sea-orm",
+    "socket2",
+    "sqlx",
+    "tokio-postgres",
+    "tokio-rusqlite",
+];
+
+/// The facade pulls no client library and no other member into a program: who uses one store compiles one.
+pub(crate) fn no_clients() -> Result<()> {
+    let tree = Shell::new(FACADE_TREE).read()?;
+    let members = workspace::members()?;
+    let mut forbidden: Vec<&str> = CLIENTS.to_vec();
+    forbidden.extend(members.iter().map(|it| it.name.as_str()).filter(|it| *it != "cache-core"));
+    let found = packages(&tree, &forbidden);
+    ensure!(found.is_empty(), "cache-core depends on {}; a store is a crate", found.join(", "));
+    let all = tree.lines().count();
+    ensure!(
+        packages(&tree, &["cache-core"]).len() == 1,
+        "this is not the tree of cache-core:\n{tree}"
+    );
+    println!("{all} lines, no client among them");
+    Ok(())
+}
+
+fn packages<'a>(tree: &'a str, wanted: &[&str]) -> Vec<&'a str> {
+    let names = tree.lines().filter_map(|it| it.split(' ').next());
+    let mut res: Vec<&str> = names.filter(|it| wanted.contains(it)).collect();
+    res.sort_unstable();
+    res.dedup();
+    res
+}
+
+/// No dependency asks for a newer Rust than we declare. Our own code is checked by the lint
+/// `clippy::incompatible_msrv`, and compiled where a toolchain of that version is at hand.
+pub(crate) fn oldest_rust() -> Result<()> {
+    let root = workspace::read_manifest(&workspace::root().join("Cargo.toml"))?;
+    let ours = root["workspace"]["package"].get("rust-version").and_then(|it| it.as_str());
+    let ours = ours.context("[workspace.package] declares no rust-version")?;
+    let metadata = Shell::new("cargo metadata --locked --format-version 1").read()?;
+    let newer = newer_than(ours, &serde_json::from_str(&metadata)?)?;
+    ensure!(newer.is_empty(), "these need a newer Rust than {ours}: {}", newer.join(", "));
+
+    let toolchains = Shell::new("rustup toolchain list");
+    if toolchains.succeeds() && toolchains.read()?.lines().any(|it| it.starts_with(ours)) {
+        Shell::new(&format!("cargo +{ours} check --workspace --all-features --locked")).run()
+    } else {
+        println!("Rust {ours}: not installed, so only the dependencies and the lint were asked");
+        Ok(())
+    }
+}
+
+fn newer_than(ours: &str, metadata: &Value) -> Result<Vec<String>> {
+    let limit = version(ours).context("rust-version")?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    Ok(packages
+        .iter()
+        .filter(|it| it["rust_version"].as_str().and_then(version) > Some(limit))
+        .map(|it| {
+            let text = |key: &str| it[key].as_str().unwrap_or_default();
+            format!("{} {} ({})", text("name"), text("version"), text("rust_version"))
+        })
+        .collect())
+}
+
+fn version(text: &str) -> Option<[u32; 3]> {
+    let mut res = [0; 3];
+    for (i, part) in text.split('.').enumerate() {
+        *res.get_mut(i)? = part.parse().ok()?;
+    }
+    Some(res)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_in_the_tree_is_found_by_its_whole_name() {
+        let tree =
+            "cache-core v0.1.0 (/x)\nredis-like v1.0.0\nredis v0.32.0\nmio v1.0.0 (*)\nmio v1.0.0";
+        assert_eq!(packages(tree, CLIENTS), ["mio", "redis"]);
+        assert!(packages("bytes v1.0.0\ntokio v1.47.0", CLIENTS).is_empty());
+    }
+
+    #[test]
+    fn a_dependency_that_needs_a_newer_rust_is_found() {
+        let metadata = serde_json::json!({ "packages": [
+            { "name": "old", "version": "1.0.0", "rust_version": "1.56" },
+            { "name": "unsaid", "version": "1.0.0", "rust_version": null },
+            { "name": "same", "version": "1.0.0", "rust_version": "1.89.0" },
+            { "name": "new", "version": "2.0.0", "rust_version": "1.90" },
+        ]});
+        assert_eq!(newer_than("1.89", &metadata).unwrap(), ["new 2.0.0 (1.90)"]);
+        assert!(newer_than("latest", &metadata).is_err());
+    }
+}

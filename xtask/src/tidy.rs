@@ -1,0 +1,146 @@
+//! `cargo xtask tidy`: the rules of the house that no other tool knows. Also a test, so that `cargo test` runs it.
+
+mod docs;
+mod files;
+mod manifests;
+mod panics;
+mod size;
+mod sleeps;
+mod text;
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use self::files::File;
+use crate::workspace;
+
+/// A rule that one place may break: the start of its path, what the message starts with, and why.
+/// An entry that excuses nothing is a violation itself.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
+    "cache-core/src/runtime.rs",
+    "`sleep(` in a test",
+    "it tests the library's own sleep, for 1 ms",
+)];
+
+/// One broken rule in one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    path: String,
+    /// From 1; 0 is the whole file.
+    line: usize,
+    /// What is wrong, why that matters, and what to do.
+    message: String,
+}
+
+pub(crate) fn run() -> Result<()> {
+    let files = files::read_all(workspace::root())?;
+    let found = excuse(check(&files), EXCEPTIONS);
+    if found.is_empty() {
+        println!("{} files are tidy", files.len());
+        return Ok(());
+    }
+    let lines: Vec<String> = found.iter().map(|it| format!("\n{it}")).collect();
+    bail!("{} violations:{}", found.len(), lines.concat())
+}
+
+fn check(files: &[File]) -> Vec<Violation> {
+    let mut res = Vec::new();
+    for file in files {
+        res.extend(text::check(file));
+        if file.has_extension("rs") {
+            res.extend(size::check(file));
+            res.extend(panics::check(file));
+            res.extend(sleeps::check(file));
+        }
+    }
+    res.extend(manifests::check(files));
+    res.extend(docs::check(files));
+    res
+}
+
+fn excuse(mut found: Vec<Violation>, exceptions: &[(&str, &str, &str)]) -> Vec<Violation> {
+    for (path, message, reason) in exceptions {
+        let before = found.len();
+        found.retain(|it| !(it.path.starts_with(path) && it.message.starts_with(message)));
+        if found.len() == before {
+            let message = format!("nothing is left to excuse: remove the exception ({reason})");
+            found.push(Violation::new(path, 0, message));
+        }
+    }
+    found
+}
+
+impl Violation {
+    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, message: message.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.path, self.message),
+            line => write!(f, "{}:{line}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// What a rule says about a file of this path and text, for the tests of the rules.
+#[cfg(test)]
+fn told(rule: impl Fn(&File) -> Vec<Violation>, path: &str, text: &str) -> Vec<usize> {
+    rule(&File::new(path, text)).iter().map(|it| it.line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_tidy() {
+        if let Err(err) = run() {
+            panic!("{err:#}");
+        }
+    }
+
+    #[test]
+    fn the_walk_meets_the_files_that_the_rules_are_about() {
+        let files = files::read_all(workspace::root()).unwrap();
+        for path in ["Cargo.toml", "xtask/src/tidy.rs", "cache-core/src/lib.rs", ".ci/run"] {
+            assert!(files.iter().any(|it| it.path == path), "{path}");
+        }
+        assert!(files.iter().all(|it| !it.path.starts_with("target/")));
+    }
+
+    #[test]
+    fn every_family_of_rules_is_asked() {
+        let bad = [
+            File::new("a/src/lib.rs", "fn f() { x.unwrap(); } \n"),
+            File::new("a/src/long.rs", &"\n".repeat(1000)),
+            File::new("a/tests/t.rs", "fn f() { sleep(1); }\n"),
+            File::new("Cargo.toml", "[workspace]\nmembers = ['gone']\n"),
+            File::new("README.md", "[x](gone.md)\n"),
+        ];
+        let found: Vec<String> = check(&bad).iter().map(ToString::to_string).collect();
+        for part in [
+            "a/src/lib.rs:1: a space",
+            "a/src/lib.rs:1: `.unwrap()`",
+            "a/src/long.rs: 1000 lines",
+            "a/tests/t.rs:1: `sleep(`",
+            "Cargo.toml: member `gone`",
+            "README.md:1: `gone.md`",
+        ] {
+            assert!(found.iter().any(|it| it.starts_with(part)), "{part}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn an_exception_covers_its_own_and_must_be_needed() {
+        let found = vec![Violation::new("a/b.rs", 3, "too long"), Violation::new("c.rs", 1, "x")];
+        let rest = excuse(found.clone(), &[("a/", "too long", "why")]);
+        assert_eq!(rest, [Violation::new("c.rs", 1, "x")]);
+        let rest = excuse(found, &[("gone", "too long", "why")]);
+        assert_eq!(rest.len(), 3);
+        assert!(rest[2].message.contains("nothing is left"));
+    }
+}
