@@ -1,0 +1,69 @@
+//! The list of the backend `dummy`, which stores nothing: every call takes the way of a miss, and none is an error but
+//! those that need what is not there.
+
+#![allow(missing_docs)]
+
+use cache_core::{Cache, Caches, ErrorKind, Result, secs};
+
+fn dummy() -> Result<Cache> {
+    Ok(Caches::from_toml("caches.default.backend = 'dummy'")?.get("default")?.clone())
+}
+
+#[tokio::test]
+async fn writes_succeed_and_leave_nothing() -> Result<()> {
+    let cache = dummy()?;
+    cache.set("k", &1, None).await?;
+    cache.set_bytes("k", "raw", None).await?;
+    assert!(cache.set_many([("a", 1), ("b", 2)], None).await?.is_empty());
+    assert_eq!(cache.get::<i32>("k").await?, None);
+    assert_eq!(cache.get_bytes("k").await?, None);
+    assert!(cache.get_many::<i32, _>(["a", "b"]).await?.is_empty());
+    assert!(!cache.has_key("k").await?);
+    assert_eq!(cache.ttl("k").await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_depends_on_an_entry_finds_none() -> Result<()> {
+    let cache = dummy()?;
+    cache.set("k", &1, None).await?;
+    assert!(!cache.replace("k", &2, None).await?);
+    assert!(!cache.touch("k", secs(9)).await?);
+    assert!(!cache.delete("k").await?);
+    assert_eq!(cache.delete_many(["k", "l"]).await?, 0);
+    assert_eq!(cache.pop::<i32>("k").await?, None);
+    assert_eq!(cache.update::<i32>("k", None, |it| it + 1).await?, None);
+    for error in
+        [cache.incr("k", 1).await, cache.decr("k", 1).await, cache.incr_version("k", 1).await]
+    {
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::KeyNotFound);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
+    let cache = dummy()?;
+    for n in 0..3 {
+        assert!(cache.add("k", &n, None).await?);
+        assert_eq!(cache.incr_or("n", 2, 5, None).await?, 7);
+        assert_eq!(cache.get_or_set("l", None, || async { n }).await?, n, "it is loaded each time");
+    }
+    assert_eq!(
+        cache.incr_or("n", 1, i64::MAX, None).await.unwrap_err().kind(),
+        ErrorKind::Overflow
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_wrong_here_too() -> Result<()> {
+    let cache = dummy()?;
+    assert_eq!(cache.get::<i32>("a b").await.unwrap_err().kind(), ErrorKind::InvalidKey);
+    let bad = std::collections::HashMap::from([((1, 2), 3)]);
+    assert_eq!(cache.set("k", &bad, None).await.unwrap_err().kind(), ErrorKind::Codec);
+    cache.clear().await?;
+    cache.clear_store().await?;
+    cache.check().await?;
+    cache.close().await
+}
