@@ -634,3 +634,28 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
     assert_eq!(kind(cache.get_many::<i32, _>(["a"]).await), ErrorKind::Backend);
     Ok(())
 }
+
+#[tokio::test]
+async fn while_the_owed_delete_is_on_its_way_others_read_misses() {
+    let store = Faulty::new(Arc::new(Inline::new(Model::default())));
+    let cache = cache_over(&store);
+    cache.set("k", &"stale", None).await.unwrap();
+    down(&store, ErrorKind::Unavailable);
+    assert!(!cache.delete("k").await.unwrap());
+    store.heal();
+    let held = store.hold(Operation::Delete);
+    let sent = store.calls(Operation::Delete);
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<String>("k").await }
+    });
+    store.arrived(Operation::Delete, sent + 1).await;
+    assert_eq!(cache.get::<String>("k").await.unwrap(), None, "the stale value was served");
+    assert!(!cache.has_key("k").await.unwrap());
+    assert!(cache.get_many::<String, _>(["k"]).await.unwrap().is_empty());
+    let error = cache.strict().get::<String>("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    held.release();
+    assert_eq!(first.await.unwrap().unwrap(), None);
+    assert_eq!(store.calls(Operation::Delete), sent + 1, "one delete is enough");
+}
