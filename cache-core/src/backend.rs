@@ -19,6 +19,9 @@ use crate::{Capabilities, Expiry, Namespace, Result, Ttl};
 ///   [kinds](crate::ErrorKind), `Unavailable` and `TimedOut` say that the store did not answer, `TooLarge`,
 ///   `NotAnInteger` and `Overflow` what the methods below name, `Unsupported` what cannot be done at all,
 ///   `Config` that the call cannot be made from here, `Backend` the rest. No text quotes a value or a password.
+/// - **What is no bytes at all is `Codec`**: a list, say, that another program keeps under the key. So answer `get`, `get_entry`,
+///   `get_entries` and `take`, and leave it there. The facade takes it for a miss, as bytes that do not decode. `get_many` may
+///   answer that there is nothing, where the server's own command for many keys does not tell the two apart.
 /// - **A batch answers per key**, in order: one of three servers may be down. No key is there twice.
 /// - **A dropped future** may have had its effect or not, and disturbs no other call.
 /// - Nothing connects before the first call.
@@ -38,6 +41,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The same store without futures, if no call of it can wait. The facade then boxes none.
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>>;
+
+    /// The same store with every read answered by the server that takes the writes, if this one's reads may be answered
+    /// by a copy that lags behind; `None` if they never are.
+    ///
+    /// The facade reads through it where a stale answer would do harm: before and inside loads, for `update`, and before it
+    /// removes damaged bytes. The view has no view of its own, and a store with a [`sync_view`](Self::sync_view) has
+    /// none: what never waits has no copies elsewhere.
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>>;
 
     /// The live value of `key`.
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;

@@ -1,6 +1,7 @@
 //! The typed face of one alias: what a service calls.
 
 mod answer;
+mod batch;
 mod blocking;
 mod builder;
 mod counter;
@@ -72,6 +73,10 @@ struct Shared {
     sync: Option<Arc<dyn SyncBackend>>,
     /// For callers without a runtime.
     on_own_runtime: Arc<dyn Backend>,
+    /// The same two, for reads that must not be stale. A store whose reads never are is there twice, so that no call has to
+    /// look which it is.
+    leader: Arc<dyn Backend>,
+    leader_on_own_runtime: Arc<dyn Backend>,
     namespace: Namespace,
     keys: KeyRules,
     timeout: Timeout,
@@ -99,6 +104,17 @@ macro_rules! call {
     };
 }
 use call;
+
+/// [`call`] of a read that must not be stale.
+macro_rules! call_leader {
+    ($cache:ident.$method:ident($($arg:expr),*)) => {
+        match &$cache.shared.sync {
+            Some(store) => store.$method($($arg),*),
+            None => $cache.leader().$method($($arg),*).await,
+        }
+    };
+}
+use call_leader;
 
 impl Cache {
     /// A cache over a store, with the defaults of the settings: for tests, and for programs without a settings file.
@@ -236,6 +252,10 @@ impl Cache {
 
     fn store(&self) -> &dyn Backend {
         if self.on_own_runtime { &*self.shared.on_own_runtime } else { &*self.shared.backend }
+    }
+
+    fn leader(&self) -> &dyn Backend {
+        if self.on_own_runtime { &*self.shared.leader_on_own_runtime } else { &*self.shared.leader }
     }
 
     /// [`key`](Self::key) in its place: a returned one would be copied, 232 bytes that were just written in pieces.

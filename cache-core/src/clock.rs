@@ -44,6 +44,11 @@ impl Clock {
         Self(Some(Arc::new(source)))
     }
 
+    /// Whether it is the machine's.
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Monotonic time since a moment that is fixed within the process.
     pub fn now(&self) -> Duration {
         match &self.0 {

@@ -39,7 +39,7 @@ pub enum ErrorKind {
     Overflow,
     /// The value is larger than the store takes; the old value is gone.
     TooLarge,
-    /// A value could not be encoded, or (strict mode) decoded.
+    /// A value could not be encoded, or (strict mode) decoded. Of a store: what is under the key is no bytes at all.
     Codec,
     /// The store could not be reached, or refused to serve.
     Unavailable,

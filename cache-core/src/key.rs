@@ -63,6 +63,29 @@ impl Namespace {
         &self.0
     }
 
+    /// The prefix of a stored key, which every key that an alias makes has; `None` of others.
+    ///
+    /// ```
+    /// use cache_core::Namespace;
+    ///
+    /// assert_eq!(Namespace::prefix_of("shop:eu:1:user:7"), Some("shop:eu"));
+    /// assert_eq!(Namespace::prefix_of(":-2:k"), Some(""));
+    /// assert_eq!(Namespace::prefix_of("somebody's"), None);
+    /// ```
+    pub fn prefix_of(key: &str) -> Option<&str> {
+        let mut colons = key.match_indices(':').map(|(at, _)| at);
+        let mut begin = colons.next()?;
+        // No segment of a prefix after its first colon is a version or a word: the first that is one ends it.
+        for end in colons {
+            let segment = &key[begin + 1..end];
+            if is_integer(segment) || RESERVED.contains(&segment) {
+                return Some(&key[..begin]);
+            }
+            begin = end;
+        }
+        None
+    }
+
     /// Whether a stored key is one of this namespace: `prefix:`, an integer or a word of the library's own, and a colon.
     pub fn contains(&self, key: &str) -> bool {
         let rest = key.strip_prefix(self.prefix()).and_then(|it| it.strip_prefix(':'));

@@ -72,6 +72,7 @@ mod marks;
 )]
 mod observe;
 pub mod observing;
+mod per_runtime;
 mod registry;
 mod runtime;
 mod settings;
@@ -79,6 +80,7 @@ mod stats;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod time_limit;
 mod timeout;
 
 pub use self::{
@@ -93,10 +95,12 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     global::{CACHES, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN, Namespace},
+    per_runtime::PerRuntime,
     registry::{Build, Driver},
     runtime::current_runtime,
     settings::{BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings},
     stats::{OperationStats, Stats},
+    time_limit::TimeLimit,
     timeout::{Expiry, Timeout, Ttl, secs},
 };
 

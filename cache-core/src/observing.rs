@@ -15,7 +15,7 @@
 //! | `cache_undecodable_total` | counter | `operation` | stored bytes that were no value of the type asked for |
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written` |
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | calls to stores that wait for something, retries and all |
-//! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open |
+//! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; with a breaker for each of several servers, of the one that changed last |
 //!
 //! `operation` is the name of the method of [`Cache`](crate::Cache), [`Operation::as_str`](crate::layers::Operation::as_str); `kind` is
 //! the name of the [`ErrorKind`](crate::ErrorKind).

@@ -3,6 +3,7 @@
 use std::{
     array,
     cell::Cell,
+    fmt,
     ops::Index,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
@@ -27,9 +28,10 @@ use crate::{
 /// assert_eq!((stats[Operation::Get].hits, stats[Operation::Get].misses), (1, 1));
 /// assert_eq!(stats[Operation::Set].done, 1);
 /// assert_eq!(stats.total().failures, 0);
+/// assert!(format!("{stats:?}").starts_with("Stats { get: OperationStats { hits: 1, misses: 1,"));
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     operations: [OperationStats; OPERATIONS],
@@ -41,7 +43,7 @@ pub struct Stats {
     pub loads_shared: u64,
     /// Loaded values that could not be stored.
     pub load_writes_failed: u64,
-    /// Stored bytes that were not a value of the type asked for, or damaged; each was also a miss.
+    /// Stored bytes that were not a value of the type asked for, damaged, or no bytes at all; each was also a miss.
     pub undecodable: u64,
     /// Keys that are misses until a delete of them has got through, because a write of them failed open.
     pub marked_keys: u64,
@@ -98,6 +100,45 @@ impl Index<Operation> for Stats {
 
     fn index(&self, operation: Operation) -> &OperationStats {
         &self.operations[operation as usize]
+    }
+}
+
+/// What has happened; what has not is left out.
+#[expect(clippy::missing_fields_in_debug, reason = "counters by their names, without zeros")]
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut res = f.debug_struct("Stats");
+        for it in Operation::ALL {
+            if self[it] != OperationStats::default() {
+                res.field(it.as_str(), &self[it]);
+            }
+        }
+        for (name, count) in [
+            ("loads", self.loads),
+            ("load_failures", self.load_failures),
+            ("loads_shared", self.loads_shared),
+            ("load_writes_failed", self.load_writes_failed),
+            ("undecodable", self.undecodable),
+            ("marked_keys", self.marked_keys),
+            ("marks_lost", self.marks_lost),
+            ("active_loads", self.active_loads),
+        ] {
+            if count > 0 {
+                res.field(name, &count);
+            }
+        }
+        if self.load_time > Duration::ZERO {
+            res.field("load_time", &self.load_time);
+        }
+        if let Some(breaker) = self.breaker {
+            res.field("breaker", &breaker);
+        }
+        for it in ErrorKind::ALL {
+            if self.errors(it) > 0 {
+                res.field(it.name(), &self.errors(it));
+            }
+        }
+        res.finish()
     }
 }
 

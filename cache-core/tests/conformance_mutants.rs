@@ -1,6 +1,7 @@
 //! The conformance suite finds what it looks for: for each way of breaking a promise, the test of that promise fails.
 
 mod mutants;
+mod replicated;
 
 use std::{
     any::Any,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use cache_core::{
-    Clock, Error, ErrorKind, Expiry, Inline, Offload, SetMode, SyncBackend, TimeSource,
+    Backend, Clock, Error, ErrorKind, Expiry, Inline, Offload, SetMode, SyncBackend, TimeSource,
     layers::{Around, Call, Hook, Operation, Reply},
     testing::{
         FakeClock, Fault, Faulty, Model,
@@ -19,7 +20,10 @@ use cache_core::{
     },
 };
 
-use self::mutants::{Bug, Mutant};
+use self::{
+    mutants::{Bug, Mutant},
+    replicated::Replicated,
+};
 
 const CASES: &[(Bug, &str)] = &[
     (Bug::AddInTwoSteps, "d07_add_has_exactly_one_winner"),
@@ -300,6 +304,7 @@ fn no_test_is_without_a_mutant() {
         .chain(&COUNTED_TWICE)
         .chain(&ONE_RUNTIME)
         .chain(&NO_VIEW)
+        .chain(&LEADER_VIEW)
         .chain(&BY_THE_WALL);
     let seen: Vec<_> =
         CASES.iter().map(|it| &it.1).chain(elsewhere).chain(&plain).chain(&random).collect();
@@ -483,6 +488,52 @@ impl Hook for NoView {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_sync_view_that_differs_is_seen() {
     hooked(|| NoView, &NO_VIEW).await;
+}
+
+const LEADER_VIEW: [&str; 1] = ["the_leader_view_is_the_same_store"];
+
+/// A store of one server, whose leader view is made of that server.
+fn led_by(view: impl Fn(&Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync + 'static) -> Harness {
+    let open = move || {
+        let leader: Arc<dyn Backend> = Arc::new(Offload::new(Model::default(), 2));
+        let (view, facts) = (Some(view(&leader)), leader.capabilities());
+        Arc::new(Replicated { copy: Arc::clone(&leader), leader, view, facts }) as _
+    };
+    Harness::new("led", open)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_view_that_differs_is_seen() {
+    let seen = async |view: fn(&Arc<dyn Backend>) -> Arc<dyn Backend>| {
+        conformance::backend(led_by(view).only(&LEADER_VIEW)).await.failed() == LEADER_VIEW
+    };
+    assert!(seen(|_| Arc::new(Offload::new(Model::default(), 2))).await, "another store");
+    let lags = |leader: &Arc<dyn Backend>| {
+        let copy: Arc<dyn Backend> = Arc::new(Offload::new(Model::default(), 2));
+        let (leader, facts) = (Arc::clone(leader), leader.capabilities());
+        Arc::new(Replicated { leader, copy, view: None, facts }) as _
+    };
+    assert!(seen(lags).await, "a view that reads a copy that lags");
+    let two = |leader: &Arc<dyn Backend>| {
+        let (leader, facts) = (Arc::clone(leader), leader.capabilities());
+        let view = Some(Arc::clone(&leader));
+        Arc::new(Replicated { copy: Arc::clone(&leader), leader, view, facts }) as _
+    };
+    assert!(seen(two).await, "a view with a view of its own");
+    conformance::backend(led_by(Arc::clone)).await.assert_passed();
+}
+
+/// A store whose own reads lag behind has a leader view that does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_leader_view_is_tested_where_plain_reads_lag() {
+    let open = || {
+        let part = || Arc::new(Offload::new(Model::default(), 2)) as Arc<dyn Backend>;
+        let (leader, copy) = (part(), part());
+        let (view, facts) = (Some(Arc::clone(&leader)), leader.capabilities());
+        Arc::new(Replicated { leader, copy, view, facts }) as _
+    };
+    let report = conformance::backend(Harness::new("lags", open).only(&LEADER_VIEW)).await;
+    assert_eq!(report.passed(), LEADER_VIEW);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

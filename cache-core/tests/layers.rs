@@ -2,6 +2,8 @@
 
 #![allow(missing_docs)]
 
+mod replicated;
+
 use std::{
     sync::{
         Arc,
@@ -11,10 +13,13 @@ use std::{
 };
 
 use cache_core::{
-    Cache, CacheBuilder, Caches, Clock, ErrorKind, Inline, Period,
+    Backend, BuildContext, Cache, CacheBuilder, Caches, Capabilities, Clock, Driver, ErrorKind,
+    Inline, Period,
     layers::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
     testing::{FakeClock, Fault, Faulty, Model},
 };
+
+use self::replicated::Replicated;
 
 const DOWN: Fault = Fault::Error(ErrorKind::Unavailable);
 
@@ -58,6 +63,29 @@ async fn a_call_that_is_not_answered_ends_at_the_deadline() {
     assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(210), "{took:?}");
     let error = with_time(&time, cache.get_many::<i32, _>(["a", "b"])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "a batch has a deadline, too");
+}
+
+#[tokio::test]
+async fn a_store_that_connects_has_that_time_on_top() {
+    let time = FakeClock::new();
+    let faulty = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    faulty.inject(|_| Fault::Hang);
+    let took = async |facts| {
+        let part: Arc<dyn Backend> = Arc::new(faulty.clone());
+        let store = Replicated { copy: Arc::clone(&part), leader: part, view: None, facts };
+        let cache = Cache::builder(Arc::new(store)).clock(time.clock());
+        let cache = cache.deadline(Period::from_millis(200)).connect_deadline(Period::from_secs(3));
+        let cache = cache.build("test").unwrap().strict();
+        let before = time.clock().now();
+        let error = with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        time.clock().now().saturating_sub(before)
+    };
+    let with = took(Capabilities::new().connects()).await;
+    let without = took(Capabilities::new()).await;
+    let about = |limit: Duration| limit..limit + Duration::from_millis(10);
+    assert!(about(Duration::from_millis(3200)).contains(&with), "{with:?}");
+    assert!(about(Duration::from_millis(200)).contains(&without), "{without:?}");
 }
 
 #[tokio::test]
@@ -253,4 +281,40 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     }
     let good = "[caches.default]\nbackend = 'dummy'\nbreaker = { enabled = false }\nretry = { retries = 2, backoff = '5ms' }";
     assert!(Caches::from_toml(good).is_ok());
+}
+
+/// A driver that keeps its breakers itself is asked before the facade looks at the settings.
+#[test]
+fn a_breaker_of_a_driver_has_the_settings_of_the_alias() {
+    let driver = Driver::new("servers", |context: &BuildContext<'_>| {
+        let made = context.breaker().map_err(|it| it.with_context("from", "the driver"))?;
+        assert_eq!(made.is_some(), context.settings().breaker.enabled);
+        if let (Some(one), Some(two)) = (made, context.breaker()?) {
+            for _ in 0..3 {
+                one.admit()?.record(Some(ErrorKind::TimedOut));
+            }
+            assert_eq!(one.state(), BreakerState::Open, "by the settings");
+            assert_eq!(two.state(), BreakerState::Closed, "each is one of its own");
+        }
+        Ok(Arc::new(Inline::new(Model::new(context.clock().clone()))))
+    });
+    let build = |settings: &str| {
+        let text = format!("[caches.default]\nbackend = 'servers'\nbreaker = {{ {settings} }}");
+        Caches::builder().driver(driver).toml(&text)?.build()
+    };
+    build("min_calls = 3").unwrap();
+    build("enabled = false").unwrap();
+    for (setting, name) in [
+        ("window = '0s'", "window"),
+        ("failure_rate = 0", "failure_rate"),
+        ("failure_rate = nan", "failure_rate"),
+        ("min_calls = 0", "min_calls"),
+        ("enabled = false, window = '0s'", "window"),
+    ] {
+        let error = build(setting).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{setting}");
+        for word in [&format!("caches.default.breaker.{name}"), "the driver"] {
+            assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs)]
 
+mod replicated;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -10,11 +12,14 @@ use std::{
 };
 
 use cache_core::{
-    Cache, ErrorKind, Inline,
+    Backend, BuildContext, Cache, Caches, Driver, ErrorKind, Inline,
+    layers::Around,
     testing::{FakeClock, Fault, Faulty, Model},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing_subscriber::fmt::format::FmtSpan;
+
+use self::replicated::Replicated;
 
 const SECRET: &str = "hunter2";
 
@@ -169,4 +174,49 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
     assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{told}");
     assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{told}");
     assert!(!told.contains(SECRET), "a value shows");
+}
+
+/// A store that keeps its breaker itself, and is down for the first second.
+const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
+    let clock = context.clock().clone();
+    let server = Faulty::new(Arc::new(Inline::new(Model::new(clock.clone()))));
+    let up = clock.now() + Duration::from_secs(1);
+    server.inject(move |_| {
+        if clock.now() < up { Fault::Error(ErrorKind::Unavailable) } else { Fault::None }
+    });
+    let breaker = context.breaker()?.expect("the settings have one");
+    let leader: Arc<dyn Backend> = Arc::new(Around::new(Arc::new(breaker), Arc::new(server)));
+    let facts = leader.capabilities().breaks_per_server();
+    Ok(Arc::new(Replicated { copy: Arc::clone(&leader), leader, view: None, facts }))
+});
+
+#[test]
+fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
+    told();
+    let recorder = DebuggingRecorder::new();
+    let state = || recorded(&recorder).remove("cache_breaker_state alias=servers");
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let time = FakeClock::new();
+            let text = "caches.default.backend = 'dummy'\ncaches.servers.backend = 'servers'";
+            let caches = Caches::builder().driver(SERVERS).clock(time.clock()).toml(text).unwrap();
+            let caches = caches.build().unwrap();
+            let cache = caches.get("servers").unwrap();
+            for _ in 0..30 {
+                cache.get::<u32>("k").await.unwrap();
+            }
+            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "open");
+            assert_eq!(cache.stats().breaker, None, "the facade has none besides");
+            time.advance(Duration::from_secs(2));
+            cache.strict().get::<u32>("k").await.unwrap();
+            assert_eq!(state(), Some(DebugValue::Gauge(0.0.into())), "closed");
+        });
+    });
+    let told = told();
+    let mine = |words: &str| {
+        told.lines().filter(|it| it.contains("alias=\"servers\"") && it.contains(words)).count()
+    };
+    assert_eq!(mine("the circuit breaker opened"), 1, "{told}");
+    assert_eq!(mine("the circuit breaker closed"), 1, "{told}");
 }

@@ -36,6 +36,9 @@ impl<B: SyncBackend> Backend for Inline<B> {
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
         Some(Arc::clone(&self.0) as _)
     }
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        None // one store in this process, without copies
+    }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.0.get(key)
     }

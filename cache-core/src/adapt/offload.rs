@@ -57,6 +57,9 @@ impl<B: SyncBackend> Backend for Offload<B> {
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
         None // its calls block
     }
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        None // one store, without copies
+    }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let key = key.to_owned();
         self.run(move |it| it.get(&key)).await

@@ -202,11 +202,15 @@ impl CacheBuilder {
         } else {
             layered(backend, &settings, &clock, &observer)
         };
+        let on_own_runtime: Arc<dyn Backend> =
+            Arc::new(Around::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
         let shared = Shared {
             alias: alias.into(),
             sync,
             write_patience: patience(&backend.capabilities(), &settings),
-            on_own_runtime: Arc::new(Around::new(Arc::new(OwnRuntime), Arc::clone(&backend))),
+            leader: leader_of(&backend),
+            leader_on_own_runtime: leader_of(&on_own_runtime),
+            on_own_runtime,
             backend,
             breaker,
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },
@@ -251,6 +255,11 @@ fn layered(
     let observe = Observe { backend: store.name(), observer: observer.clone() };
     let hooks = (observe, (breaker.clone(), (retry, deadline)));
     (Arc::new(Around::new(Arc::new(hooks), store)), breaker)
+}
+
+/// The store for reads that must not be stale, with the same layers around it: one breaker counts both.
+fn leader_of(store: &Arc<dyn Backend>) -> Arc<dyn Backend> {
+    Arc::clone(store).leader_view().unwrap_or_else(|| Arc::clone(store))
 }
 
 /// The longest that a call with one key takes.

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call};
 use crate::{
-    Error, Expiry, Result, SetMode, Timeout, codec,
+    Error, ErrorKind, Expiry, Result, SetMode, Timeout, codec,
     flight::{Lead, Turn, Waited, first},
     key::FullKey,
     layers::Operation,
@@ -225,7 +225,7 @@ impl Cache {
         landings: u64,
     ) -> Result<Role<'a, T>> {
         if self.shared.flights.landings(key) != landings
-            && let Ok(Some(stored)) = self.read(key).await
+            && let Ok(Some(stored)) = self.read_leader(key).await
             && let Ok(value) = codec::decode(&stored)
         {
             lead.land(Ok(stored));
@@ -235,10 +235,14 @@ impl Cache {
         Ok(Role::Load(lead))
     }
 
-    /// The first read. Bytes that are no `T` are a miss in strict mode, too: the load overwrites them.
+    /// The first read, of what earlier flights have stored, too: a copy that lags would have each load again. Bytes that are no `T` are a miss in strict mode, too: the load overwrites them.
     async fn look<T: DeserializeOwned>(&self, key: &FullKey) -> Result<Look<T>> {
-        let stored = match self.read(key).await {
+        let stored = match self.read_leader(key).await {
             Ok(Some(stored)) => stored,
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                self.count_undecodable(Operation::GetOrSet, key);
+                return Ok(Look::Miss);
+            }
             res => {
                 let missing = if res.is_err() { Look::Failed } else { Look::Miss };
                 return self.found_or_miss(Operation::GetOrSet, key, res).map(|_| missing);

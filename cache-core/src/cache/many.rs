@@ -1,15 +1,19 @@
-use std::{collections::HashMap, hash::Hash, iter};
+use std::{collections::HashMap, hash::Hash};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Cache, call};
+use super::{
+    Cache,
+    batch::{Distinct, Strings, one_each},
+    call,
+};
 use crate::{
-    Error, ErrorKind, Result, Timeout,
+    Error, Result, Timeout, codec,
     flight::{Writing, first},
-    key::FullKey,
     layers::Operation,
     observe::Direction,
+    stats::Outcome,
 };
 
 /// A key of a [`set_many`](Cache::set_many) that was not written, and why.
@@ -44,17 +48,23 @@ impl Cache {
         T: DeserializeOwned,
         K: AsRef<str> + Eq + Hash,
     {
-        let mut batch = Batch::default();
-        let mut names = Vec::new();
-        for name in keys {
-            let key = self.key(Operation::GetMany, name.as_ref())?;
-            names.push((batch.place(key), name));
-        }
-        let answers = self.read_many(&batch.keys).await;
+        let names: Vec<K> = keys.into_iter().collect();
+        let stored = self.keys(Operation::GetMany, &names)?;
+        let Distinct { keys, places } = stored.distinct();
+        let answers = self.read_many(&keys).await;
         let mut found = HashMap::with_capacity(names.len());
-        for (place, name) in names {
-            let answer = answers[place].clone();
-            let value = self.decoded(Operation::GetMany, &batch.keys[place], answer).await?;
+        for (place, name) in places.into_iter().zip(names) {
+            let (key, answer) = (keys[place], &answers[place]);
+            // As in `get`: a hit without another future, and without counting its users.
+            if let Ok(Some(stored)) = answer
+                && let Ok(value) = codec::decode(stored)
+            {
+                self.shared.observer.bytes(Direction::Read, stored.len());
+                self.count(Operation::GetMany, Outcome::Hit);
+                found.insert(name, value);
+                continue;
+            }
+            let value = self.decoded(Operation::GetMany, key, answer.clone()).await?;
             found.extend(value.map(|it| (name, it)));
         }
         Ok(found)
@@ -88,26 +98,30 @@ impl Cache {
         let expiry = self.expiry(timeout);
         let prepared = self.prepare_many(items);
         async move {
-            let items = prepared?;
-            let keys = || items.iter().map(|it| it.key.as_str());
-            let _writing = self.before_writes(keys()).await;
+            let Prepared { names, keys, values } = prepared?;
+            let Distinct { keys, places } = keys.distinct();
+            // Of a key that is there twice, the last one.
+            let mut items: Vec<(&str, Bytes)> =
+                keys.iter().map(|key| (*key, Bytes::new())).collect();
+            let mut callers = vec![""; keys.len()];
+            for ((place, value), name) in places.into_iter().zip(values).zip(names.iter()) {
+                (items[place].1, callers[place]) = (value, name);
+            }
+            let _writing = self.before_writes(keys.iter().copied()).await;
             let moment = self.shared.marks.now();
             let answers: Vec<Result<()>> = if items.is_empty() {
                 Vec::new()
             } else if let Some(expiry) = expiry {
-                let items: Vec<(&str, Bytes)> =
-                    items.iter().map(|it| (it.key.as_str(), it.value.clone())).collect();
                 call!(self.set_many(&items, expiry))
             } else {
-                let keys: Vec<&str> = keys().collect();
                 let answers: Vec<Result<bool>> = call!(self.delete_many(&keys));
                 answers.into_iter().map(|it| it.map(drop)).collect()
             };
             let mut failed = Vec::new();
-            for (item, answer) in items.iter().zip(one_each(answers)) {
-                self.written(&item.key, moment, &answer);
-                if let Err(error) = self.answer(Operation::SetMany, Some(&item.key), answer) {
-                    failed.push(Failed { key: item.name.clone(), error });
+            for ((key, name), answer) in keys.iter().zip(callers).zip(one_each(answers)) {
+                self.written(key, moment, &answer);
+                if let Err(error) = self.answer(Operation::SetMany, Some(key), answer) {
+                    failed.push(Failed { key: name.to_owned(), error });
                 }
             }
             Ok(failed)
@@ -129,11 +143,11 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<u64> {
-        let mut batch = Batch::default();
+        let mut stored = Strings::default();
         for name in keys {
-            batch.place(self.key(Operation::DeleteMany, name.as_ref())?);
+            self.push_key(Operation::DeleteMany, name.as_ref(), &mut stored)?;
         }
-        let keys = batch.as_strs();
+        let Distinct { keys, .. } = stored.distinct();
         if keys.is_empty() {
             return Ok(0);
         }
@@ -153,13 +167,25 @@ impl Cache {
     }
 
     /// The stored bytes of each key, unless it is marked.
-    async fn read_many(&self, keys: &[FullKey]) -> Vec<Result<Option<Bytes>>> {
-        let mut marked = HashMap::new();
-        if self.shared.marks.len() > 0 {
-            marked = Box::pin(self.settle_many_for_read(keys)).await;
+    async fn read_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        if keys.is_empty() {
+            return Vec::new();
         }
+        if self.shared.marks.len() > 0 {
+            return Box::pin(self.read_many_settled(keys)).await;
+        }
+        let answers: Vec<Result<Option<Bytes>>> = call!(self.get_many(keys));
+        if answers.len() == keys.len() {
+            return answers;
+        }
+        one_each(answers).take(keys.len()).collect()
+    }
+
+    /// [`read_many`](Self::read_many) when keys are marked.
+    async fn read_many_settled(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let mut marked = self.settle_many_for_read(keys).await;
         let wanted = keys.iter().enumerate().filter(|(place, _)| !marked.contains_key(place));
-        let wanted: Vec<&str> = wanted.map(|(_, key)| key.as_str()).collect();
+        let wanted: Vec<&str> = wanted.map(|(_, key)| *key).collect();
         let answers: Vec<Result<Option<Bytes>>> =
             if wanted.is_empty() { Vec::new() } else { call!(self.get_many(&wanted)) };
         let mut answers = one_each(answers);
@@ -186,62 +212,39 @@ impl Cache {
         writing
     }
 
-    fn prepare_many<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<Vec<Item>>
+    fn prepare_many<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<Prepared>
     where
         K: AsRef<str>,
         V: Serialize,
     {
-        let mut batch = Batch::default();
-        let mut res: Vec<Item> = Vec::new();
+        let items = items.into_iter();
+        let count = items.size_hint().0;
+        let mut res = Prepared {
+            names: Strings::with_capacity(count),
+            keys: Strings::with_capacity(count),
+            values: Vec::new(),
+        };
         for (name, value) in items {
             let name = name.as_ref();
-            let key = self.key(Operation::SetMany, name)?;
+            self.push_key(Operation::SetMany, name, &mut res.keys)?;
             let value = self.shared.codec.encode(&value);
-            let value = value.map_err(|it| self.fail(Operation::SetMany, Some(&key), it))?;
+            let value = value.map_err(|it| {
+                let key = self.key(Operation::SetMany, name).ok();
+                self.fail(Operation::SetMany, key.as_deref(), it)
+            })?;
             self.shared.observer.bytes(Direction::Written, value.len());
-            let item = Item { name: name.to_owned(), key, value };
-            match res.get_mut(batch.place(key)) {
-                Some(earlier) => *earlier = item,
-                None => res.push(item),
-            }
+            res.names.push(name);
+            res.values.push(value);
         }
         Ok(res)
     }
 }
 
-/// What is to be written under one stored key.
-struct Item {
-    /// The caller's key.
-    name: String,
-    key: FullKey,
-    value: Bytes,
-}
-
-/// The different stored keys of a batch, in order: a key function may make one of several.
-#[derive(Default)]
-struct Batch {
-    keys: Vec<FullKey>,
-    places: HashMap<FullKey, usize>,
-}
-
-impl Batch {
-    /// The place of a key among the different ones.
-    fn place(&mut self, key: FullKey) -> usize {
-        *self.places.entry(key).or_insert_with(|| {
-            self.keys.push(key);
-            self.keys.len() - 1
-        })
-    }
-
-    fn as_strs(&self) -> Vec<&str> {
-        self.keys.iter().map(FullKey::as_str).collect()
-    }
-}
-
-/// An answer for each key, also of a store that gave too few: a write that it says nothing of is not taken for done.
-pub(super) fn one_each<T>(answers: Vec<Result<T>>) -> impl Iterator<Item = Result<T>> {
-    let too_few = || {
-        Err(Error::new(ErrorKind::Backend, "the store answered for fewer keys than it was asked"))
-    };
-    answers.into_iter().chain(iter::repeat_with(too_few))
+/// What is to be written, as it was given.
+struct Prepared {
+    /// The callers' keys.
+    names: Strings,
+    /// As they are stored.
+    keys: Strings,
+    values: Vec<Bytes>,
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{Cache, call};
+use super::{Cache, call, call_leader};
 use crate::{
     Error, ErrorKind, Result, Seen, Timeout, Ttl,
     codec::{self, Undecodable},
@@ -16,7 +16,8 @@ impl Cache {
     /// The value of `key`, or `None` if there is none or it has expired. A stored `None` is `Some(None)`.
     ///
     /// Bytes that are not a `T` (written by another release, damaged) are a miss that is counted; in
-    /// [strict](Self::strict) mode they are an error of kind `Codec`.
+    /// [strict](Self::strict) mode they are an error of kind `Codec`. So is what another program keeps under the key and is
+    /// no bytes at all, a list in Redis say.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -67,6 +68,9 @@ impl Cache {
         };
         let stored = match res {
             Ok(Some(stored)) => stored,
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                return self.no_bytes(Operation::Get, &full, error);
+            }
             res => return self.found_or_miss(Operation::Get, &full, res),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
@@ -153,11 +157,20 @@ impl Cache {
         call!(self.get(key))
     }
 
+    /// [`read`](Self::read) by the server that takes the writes.
+    #[inline]
+    pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.shared.marks.len() > 0 {
+            self.settle_for_read(key).await?;
+        }
+        call_leader!(self.get(key))
+    }
+
     /// Stored bytes as a value: counted, failing open as a miss.
     pub(super) async fn decoded<T: DeserializeOwned>(
         &self,
         operation: Operation,
-        key: &FullKey,
+        key: &str,
         res: Result<Option<Bytes>>,
     ) -> Result<Option<T>> {
         let stored = match res {
@@ -165,6 +178,9 @@ impl Cache {
             Ok(None) => {
                 self.count(operation, Outcome::Miss);
                 return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                return self.no_bytes(operation, key, error);
             }
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
@@ -205,17 +221,33 @@ impl Cache {
         stored: &Bytes,
         why: Undecodable,
     ) {
-        self.count(operation, Outcome::Miss);
-        self.shared.counters.event(Event::Undecodable);
-        self.shared.observer.undecodable(operation, key);
+        self.count_undecodable(operation, key);
         if why == Undecodable::Damaged {
             Box::pin(self.purge(key, stored)).await;
         }
     }
 
+    /// A read whose error says that what is stored is no bytes: as [`undecodable`](Self::undecodable). It is another
+    /// program's, and stays.
+    pub(super) fn no_bytes<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        error: Error,
+    ) -> Result<Option<T>> {
+        self.count_undecodable(operation, key);
+        if self.strict { Err(self.in_context(error, operation, Some(key))) } else { Ok(None) }
+    }
+
+    pub(super) fn count_undecodable(&self, operation: Operation, key: &str) {
+        self.count(operation, Outcome::Miss);
+        self.shared.counters.event(Event::Undecodable);
+        self.shared.observer.undecodable(operation, key);
+    }
+
     /// Removes an entry that nobody can read, if bytes and lifetime are still those that were seen.
     async fn purge(&self, key: &str, stored: &Bytes) {
-        let entry = call!(self.get_entry(key));
+        let entry = call_leader!(self.get_entry(key));
         if let Ok(Some(entry)) = entry
             && entry.value == stored
         {

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, call};
-use crate::{Result, layers::Operation};
+use crate::{ErrorKind, Result, layers::Operation};
 
 /// Removing.
 impl Cache {
@@ -46,6 +46,9 @@ impl Cache {
         let res: Result<Option<Bytes>> = call!(self.take(&key));
         match res {
             Ok(stored) => self.decoded(Operation::Pop, &key, Ok(stored)).await,
+            Err(error) if error.kind() == ErrorKind::Codec => {
+                self.no_bytes(Operation::Pop, &key, error)
+            }
             Err(error) => Err(self.fail(Operation::Pop, Some(&key), error)),
         }
     }

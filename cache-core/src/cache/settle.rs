@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Cache, call, many::one_each};
+use super::{Cache, batch::one_each, call};
 use crate::{
     Error, ErrorKind, Result,
     flight::first,
-    key::FullKey,
     marks::{Attempt, Marked},
 };
 
@@ -23,7 +22,7 @@ impl Cache {
 
     /// [`settle_for_read`](Self::settle_for_read) of many keys, with one call for all that is owed: the errors, by the
     /// places of their keys.
-    pub(super) async fn settle_many_for_read(&self, keys: &[FullKey]) -> HashMap<usize, Error> {
+    pub(super) async fn settle_many_for_read(&self, keys: &[&str]) -> HashMap<usize, Error> {
         let mut marked = HashMap::new();
         let mut attempts = Vec::new();
         for (place, key) in keys.iter().enumerate() {

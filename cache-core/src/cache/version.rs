@@ -1,4 +1,4 @@
-use super::{Cache, call};
+use super::{Cache, call, call_leader};
 use crate::{Error, ErrorKind, Result, layers::Operation, stats::Outcome};
 
 /// Moving entries between versions.
@@ -38,7 +38,7 @@ impl Cache {
         self.settled(Operation::IncrVersion, &from).await?;
         self.settled(Operation::IncrVersion, &to).await?;
         let res: Result<bool> = if from == to {
-            call!(self.has(&from))
+            call_leader!(self.has(&from))
         } else {
             let _writing = self.before_write(&from).await;
             let _writing_too = self.before_write(&to).await;

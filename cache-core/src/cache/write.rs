@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Cache, call};
+use super::{Cache, call, call_leader};
 use crate::{
     ErrorKind, Expiry, Lifetime, Result, Seen, SetMode, Timeout, codec, key::FullKey,
     layers::Operation, observe::Direction,
@@ -162,10 +162,13 @@ impl Cache {
         loop {
             self.settled(Operation::Update, &key).await?;
             let _writing = self.before_write(&key).await;
-            let stored: Result<Option<Bytes>> = call!(self.get(&key));
-            let Some(stored) = stored.map_err(|it| self.fail(Operation::Update, Some(&key), it))?
-            else {
-                return self.found(Operation::Update, &key, Ok(None));
+            let stored: Result<Option<Bytes>> = call_leader!(self.get(&key));
+            let stored = match stored {
+                Ok(Some(stored)) => stored,
+                Err(error) if error.kind() == ErrorKind::Codec => {
+                    return self.no_bytes(Operation::Update, &key, error);
+                }
+                res => return self.found(Operation::Update, &key, res.map(|_| None)),
             };
             let old = match codec::decode(&stored) {
                 Ok(old) => old,
@@ -252,7 +255,8 @@ impl Cache {
         if let Some(expiry) = write.expiry {
             return call!(self.set(key, write.value.clone(), expiry, SetMode::IfAbsent));
         }
-        let has: Result<bool> = call!(self.has(key));
+        // It never fails open, so neither may it be stale.
+        let has: Result<bool> = call_leader!(self.has(key));
         has.map(|it| !it)
     }
 

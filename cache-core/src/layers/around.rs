@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,8 @@ use crate::{
 
 /// A store with a [`Hook`] around every call. The one place that forwards all methods.
 ///
-/// A store that never waits keeps its [`sync_view`](Backend::sync_view), with the hook around it.
+/// A store that has a [`sync_view`](Backend::sync_view) or a [`leader_view`](Backend::leader_view) keeps it, with the same
+/// hook around it.
 #[derive(Debug)]
 pub struct Around<H, B: ?Sized = dyn Backend> {
     hook: Arc<H>,
@@ -44,6 +45,8 @@ impl<'a> Call<'a> {
     }
 }
 
+// Here and in the hooks, a future that comes from a closure is pinned where it is made: to await it as it is would copy it first,
+// at each of a handful of layers.
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<H: Hook> Backend for Around<H, dyn Backend> {
@@ -57,54 +60,59 @@ impl<H: Hook> Backend for Around<H, dyn Backend> {
         let inner = Arc::clone(&self.inner).sync_view()?;
         Some(Arc::new(Around { hook: Arc::clone(&self.hook), inner }))
     }
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        let inner = Arc::clone(&self.inner).leader_view()?;
+        Some(Arc::new(Around { hook: Arc::clone(&self.hook), inner }))
+    }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.hook.around(Call::one(Operation::Get, key), || self.inner.get(key)).await
+        pin!(self.hook.around(Call::one(Operation::Get, key), || self.inner.get(key))).await
     }
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.hook.around(Call::one(Operation::Get, key), || self.inner.get_entry(key)).await
+        pin!(self.hook.around(Call::one(Operation::Get, key), || self.inner.get_entry(key))).await
     }
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         let call = Call::many(Operation::GetMany, keys.len());
-        self.hook.around(call, || self.inner.get_many(keys)).await
+        pin!(self.hook.around(call, || self.inner.get_many(keys))).await
     }
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
         let call = Call::many(Operation::GetMany, keys.len());
-        self.hook.around(call, || self.inner.get_entries(keys)).await
+        pin!(self.hook.around(call, || self.inner.get_entries(keys))).await
     }
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let call = Call::set(key, mode);
-        self.hook.around(call, || self.inner.set(key, value.clone(), expiry, mode)).await
+        pin!(self.hook.around(call, || self.inner.set(key, value.clone(), expiry, mode))).await
     }
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
         let call = Call::many(Operation::SetMany, items.len());
-        self.hook.around(call, || self.inner.set_many(items, expiry)).await
+        pin!(self.hook.around(call, || self.inner.set_many(items, expiry))).await
     }
     async fn has(&self, key: &str) -> Result<bool> {
-        self.hook.around(Call::one(Operation::HasKey, key), || self.inner.has(key)).await
+        pin!(self.hook.around(Call::one(Operation::HasKey, key), || self.inner.has(key))).await
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.hook.around(Call::one(Operation::Ttl, key), || self.inner.ttl(key)).await
+        pin!(self.hook.around(Call::one(Operation::Ttl, key), || self.inner.ttl(key))).await
     }
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.hook.around(Call::one(Operation::Touch, key), || self.inner.touch(key, expiry)).await
+        pin!(self.hook.around(Call::one(Operation::Touch, key), || self.inner.touch(key, expiry)))
+            .await
     }
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.hook.around(Call::one(Operation::Delete, key), || self.inner.delete(key)).await
+        pin!(self.hook.around(Call::one(Operation::Delete, key), || self.inner.delete(key))).await
     }
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
         let call = Call::many(Operation::DeleteMany, keys.len());
-        self.hook.around(call, || self.inner.delete_many(keys)).await
+        pin!(self.hook.around(call, || self.inner.delete_many(keys))).await
     }
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.hook.around(Call::one(Operation::Pop, key), || self.inner.take(key)).await
+        pin!(self.hook.around(Call::one(Operation::Pop, key), || self.inner.take(key))).await
     }
     async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
         let call = Call::one(Operation::Incr, key);
-        self.hook.around(call, || self.inner.incr(key, delta, create)).await
+        pin!(self.hook.around(call, || self.inner.incr(key, delta, create))).await
     }
     async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let call = Call::one(Operation::CompareAndDelete, key);
-        self.hook.around(call, || self.inner.compare_and_delete(key, seen)).await
+        pin!(self.hook.around(call, || self.inner.compare_and_delete(key, seen))).await
     }
     async fn compare_and_set(
         &self,
@@ -114,25 +122,26 @@ impl<H: Hook> Backend for Around<H, dyn Backend> {
         lifetime: Lifetime,
     ) -> Result<bool> {
         let call = Call::one(Operation::Update, key);
-        self.hook
-            .around(call, || self.inner.compare_and_set(key, seen, value.clone(), lifetime))
-            .await
+        let set = || self.inner.compare_and_set(key, seen, value.clone(), lifetime);
+        pin!(self.hook.around(call, set)).await
     }
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let call = Call { keys: 2, ..Call::one(Operation::IncrVersion, from) };
-        self.hook.around(call, || self.inner.rename(from, to)).await
+        pin!(self.hook.around(call, || self.inner.rename(from, to))).await
     }
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.hook.around(Call::many(Operation::Clear, 0), || self.inner.clear(namespace)).await
+        pin!(self.hook.around(Call::many(Operation::Clear, 0), || self.inner.clear(namespace)))
+            .await
     }
     async fn clear_store(&self) -> Result<()> {
-        self.hook.around(Call::many(Operation::ClearStore, 0), || self.inner.clear_store()).await
+        pin!(self.hook.around(Call::many(Operation::ClearStore, 0), || self.inner.clear_store()))
+            .await
     }
     async fn check(&self) -> Result<()> {
-        self.hook.around(Call::many(Operation::Check, 0), || self.inner.check()).await
+        pin!(self.hook.around(Call::many(Operation::Check, 0), || self.inner.check())).await
     }
     async fn close(&self) -> Result<()> {
-        self.hook.around(Call::many(Operation::Close, 0), || self.inner.close()).await
+        pin!(self.hook.around(Call::many(Operation::Close, 0), || self.inner.close())).await
     }
 }
 

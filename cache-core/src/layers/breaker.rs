@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +18,8 @@ use crate::{Clock, Error, ErrorKind, Period, Result, observe::Observer};
 /// it opens again. Only `Unavailable` and `TimedOut` count as failures: what a server answers, it has answered.
 ///
 /// As a [`Hook`] it is around a store that is one server. A pool or a cluster keeps one for each server instead
-/// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)) and asks [`admit`](Self::admit).
+/// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)), made by
+/// [`BuildContext::breaker`](crate::BuildContext::breaker), and asks [`admit`](Self::admit).
 ///
 /// ```
 /// use cache_core::{Clock, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
@@ -134,6 +136,19 @@ impl Breaker {
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
         let state = State { phase: Phase::Closed, slices: [Slice::default(); SLICES], slice: 0 };
         Self { settings, clock, state: Mutex::new(state), observer: None }
+    }
+
+    /// Another one, closed, for another server of the same store: with the same settings, told of in the same place.
+    ///
+    /// ```
+    /// # use cache_core::{Clock, layers::{Breaker, BreakerSettings, BreakerState}};
+    /// let first = Breaker::new(BreakerSettings::default(), Clock::system());
+    /// assert_eq!(first.another().state(), BreakerState::Closed);
+    /// ```
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let res = Self::new(self.settings, self.clock.clone());
+        Self { observer: self.observer.clone(), ..res }
     }
 
     /// Tells of its changes.
@@ -260,19 +275,21 @@ impl Hook for Breaker {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        // Who checks or closes wants to know, or to be done.
-        if matches!(call.operation, Operation::Check | Operation::Close) {
-            return run().await;
+        // Who checks or closes wants to know, or to be done; and what has no deadline would, as the probe, keep all others waiting.
+        let is_free = matches!(
+            call.operation,
+            Operation::Check | Operation::Close | Operation::Clear | Operation::ClearStore
+        );
+        let permit = match (!is_free).then(|| self.admit()).transpose() {
+            Ok(permit) => permit,
+            Err(error) => return R::failed(&call, error),
+        };
+        let reply = pin!(run()).await;
+        if let Some(permit) = permit {
+            // A batch fails if one of its keys could not be had.
+            permit.record(worst(&reply));
         }
-        match self.admit() {
-            Ok(permit) => {
-                let reply = run().await;
-                // A batch fails if one of its keys could not be had.
-                permit.record(worst(&reply));
-                reply
-            }
-            Err(error) => R::failed(&call, error),
-        }
+        reply
     }
 
     /// A store that never waits has no server that could fail.

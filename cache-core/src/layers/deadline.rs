@@ -1,7 +1,7 @@
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use super::{Call, Hook, Operation, Reply};
-use crate::{Clock, Error, ErrorKind};
+use crate::{Clock, Error, ErrorKind, TimeLimit};
 
 /// Ends calls that take too long with `TimedOut`; their outcome is unknown.
 ///
@@ -14,6 +14,8 @@ pub struct Deadline {
     time: Duration,
     connect: Duration,
     clock: Clock,
+    /// Of calls with so few keys that one round trip is enough: nearly all.
+    of_most: TimeLimit,
 }
 
 /// How many keys a store may be expected to read or write in one round trip.
@@ -22,7 +24,8 @@ const KEYS_PER_ROUND_TRIP: usize = 1000;
 impl Deadline {
     /// At most `time` for a round trip, and `connect` (zero for a store that does not) before it.
     pub fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
-        Self { time, connect, clock }
+        let of_most = TimeLimit::new(time.saturating_add(connect), clock.clone());
+        Self { time, connect, clock, of_most }
     }
 
     fn limit(&self, call: &Call<'_>) -> Option<Duration> {
@@ -43,17 +46,18 @@ impl Hook for Deadline {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        let Some(limit) = self.limit(&call) else { return run().await };
-        let mut answer = pin!(run());
-        let mut over = pin!(self.clock.sleep(limit));
-        poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(answer),
-            Poll::Pending => over.as_mut().poll(cx).map(|()| {
-                let error = format!("no answer within {limit:?}; a write may have had its effect");
-                R::failed(&call, Error::new(ErrorKind::TimedOut, error))
-            }),
+        let answer = pin!(run());
+        let Some(limit) = self.limit(&call) else { return answer.await };
+        let answer = if limit == self.of_most.time() {
+            self.of_most.run(answer).await
+        } else {
+            let of_this = TimeLimit::new(limit, self.clock.clone());
+            Box::pin(async move { of_this.run(answer).await }).await
+        };
+        answer.unwrap_or_else(|| {
+            let error = format!("no answer within {limit:?}; a write may have had its effect");
+            R::failed(&call, Error::new(ErrorKind::TimedOut, error))
         })
-        .await
     }
 
     /// A store that never waits needs no deadline.

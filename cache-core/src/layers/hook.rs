@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc};
 
 use crate::{Error, Result};
 
@@ -62,7 +62,7 @@ impl<A: Hook, B: Hook> Hook for (A, B) {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        self.0.around(call, || self.1.around(call, &run)).await
+        pin!(self.0.around(call, || self.1.around(call, &run))).await
     }
 
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
@@ -78,8 +78,8 @@ impl<H: Hook> Hook for Option<H> {
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
         match self {
-            Some(hook) => hook.around(call, run).await,
-            None => run().await,
+            Some(hook) => pin!(hook.around(call, run)).await,
+            None => pin!(run()).await,
         }
     }
 
@@ -98,7 +98,7 @@ impl<H: Hook> Hook for Arc<H> {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        (**self).around(call, run).await
+        pin!((**self).around(call, run)).await
     }
 
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {

@@ -1,3 +1,5 @@
+use std::pin::pin;
+
 use super::{Call, Hook, Reply};
 use crate::observe::Observer;
 
@@ -13,7 +15,8 @@ impl Hook for Observe {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        self.observer.in_call(self.backend, call.operation, call.keys, run()).await
+        let answer = pin!(run());
+        self.observer.in_call(self.backend, call.operation, call.keys, answer).await
     }
 
     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {

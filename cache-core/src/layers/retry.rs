@@ -1,5 +1,6 @@
 use std::{
     hash::{BuildHasher, RandomState},
+    pin::pin,
     time::Duration,
 };
 
@@ -81,13 +82,13 @@ impl Hook for Retry {
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
         if !call.idempotent || self.settings.retries == 0 {
-            return run().await;
+            return pin!(run()).await;
         }
         if call.key.is_none() {
-            return self.tries(&call, run).await;
+            return Box::pin(self.tries(&call, run)).await;
         }
         let limit = self.clock.sleep(self.total);
-        first(self.tries(&call, run), limit).await.unwrap_or_else(|| {
+        Box::pin(first(self.tries(&call, run), limit)).await.unwrap_or_else(|| {
             let error = format!("no answer within {:?}, over all tries", self.total);
             R::failed(&call, Error::new(ErrorKind::TimedOut, error))
         })

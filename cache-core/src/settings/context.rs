@@ -12,7 +12,7 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{CacheSettings, reader};
-use crate::{Backend, Clock, Error, ErrorKind, Result};
+use crate::{Backend, Clock, Error, ErrorKind, Result, layers::Breaker, observe::Observer};
 
 /// What a driver gets to build a store from: its settings, the clock, and other aliases' stores. Nothing is global.
 #[derive(Debug)]
@@ -57,6 +57,44 @@ impl BuildContext<'_> {
     /// The longest that connecting may take.
     pub fn connect_deadline(&self) -> Duration {
         self.settings.connect_deadline.into()
+    }
+
+    /// A new breaker by this alias's settings and clock, which tells of its changes under this alias; `None` if the settings say
+    /// that there is none. For a store that keeps one for each server
+    /// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)); all others get theirs from the facade.
+    ///
+    /// `Config` if the settings make no sense.
+    ///
+    /// ```
+    /// use cache_core::{Backend, BuildContext, Caches, Driver, Inline, Result, layers::Around};
+    /// use cache_memory::Memory;
+    /// use std::sync::Arc;
+    ///
+    /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    ///     let server: Arc<dyn Backend> = Arc::new(Inline::new(Memory::new()));
+    ///     Ok(match context.breaker()? {
+    ///         Some(breaker) => Arc::new(Around::new(Arc::new(breaker), server)),
+    ///         None => server,
+    ///     })
+    /// }
+    ///
+    /// let caches = |breaker: &str| {
+    ///     let text = format!("caches.default = {{ backend = 'mine', breaker = {{ {breaker} }} }}");
+    ///     Caches::builder().driver(Driver::new("mine", build)).toml(&text)?.build()
+    /// };
+    /// assert!(caches("open_for = '5s'").is_ok() && caches("enabled = false").is_ok());
+    /// assert!(caches("min_calls = 0").unwrap_err().to_string().contains("caches.default.breaker.min_calls"));
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn breaker(&self) -> Result<Option<Breaker>> {
+        let settings = self.settings.breaker;
+        // A driver is asked before the facade checks them.
+        settings
+            .check()
+            .map_err(|(setting, what)| self.error(&format!("breaker.{setting}"), what))?;
+        let observed =
+            || Breaker::new(settings, self.clock.clone()).observed_by(Observer::new(self.alias));
+        Ok(settings.enabled.then(observed))
     }
 
     /// The table `options` as the driver's own type, which should `deny_unknown_fields`. The error names the

@@ -40,6 +40,7 @@ use crate::{
 /// ```
 ///
 /// It offers no [`sync_view`](Backend::sync_view), because its calls may wait; see [`inline`](Self::inline) for one that does.
+/// Its [`leader_view`](Backend::leader_view), if the store has one, has the same faults and the same counts.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     faults: Arc<Faults>,
@@ -94,7 +95,10 @@ impl Faulty {
     }
 
     fn build(store: Arc<dyn Backend>, clock: Clock, inline: bool) -> Self {
-        let faults = Arc::new(Faults::new(clock));
+        Self::with_faults(Arc::new(Faults::new(clock)), store, inline)
+    }
+
+    fn with_faults(faults: Arc<Faults>, store: Arc<dyn Backend>, inline: bool) -> Self {
         let inner = Arc::new(Around::new(Arc::clone(&faults), Arc::clone(&store)));
         Self { faults, store, inner, inline }
     }

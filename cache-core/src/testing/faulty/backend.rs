@@ -46,6 +46,10 @@ impl Backend for Faulty {
         let inner = self.inline.then(|| Arc::clone(&self.inner));
         Some(Arc::new(Inline { outer: self.as_ref().clone(), inner: inner?.sync_view()? }))
     }
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        let leader = Arc::clone(&self.store).leader_view()?;
+        Some(Arc::new(Self::with_faults(Arc::clone(&self.faults), leader, self.inline)))
+    }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.inner.get(key).await
     }

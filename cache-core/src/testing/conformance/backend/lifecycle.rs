@@ -3,7 +3,7 @@ use std::{sync::Arc, thread};
 use crate::{
     Backend, Error, Expiry, Result,
     testing::conformance::{
-        ctx::{Ctx, LONG, skip},
+        ctx::{Ctx, LONG, LONG_TIME, skip},
         runner::{Test, TestResult, tests},
     },
 };
@@ -18,6 +18,7 @@ pub(super) const TESTS: &[Test] = tests![
     entries_outlive_a_handle,
     two_runtimes_can_call,
     the_sync_view_is_the_same_store,
+    the_leader_view_is_the_same_store,
 ];
 
 /// "Connects, if need be, and asks the store whether it serves."
@@ -173,5 +174,41 @@ async fn the_sync_view_is_the_same_store(ctx: &Ctx) -> TestResult {
     assert!(view.delete(&key)?);
     ctx.expect(&key, None, "deleted by the view").await?;
     view.check()?;
+    Ok(())
+}
+
+/// `leader_view`: "The same store with every read answered by the server that takes the writes".
+async fn the_leader_view_is_the_same_store(ctx: &Ctx) -> TestResult {
+    let Some(view) = Arc::clone(&ctx.store).leader_view() else {
+        return skip("the store's reads never lag behind: it has no leader view");
+    };
+    assert_eq!((view.name(), view.capabilities()), (ctx.store.name(), ctx.facts));
+    assert!(Arc::clone(&view).leader_view().is_none(), "the view has no view of its own");
+    assert!(Arc::clone(&ctx.store).sync_view().is_none(), "what never waits has no copies");
+    let (key, keys) = (ctx.key("k"), [ctx.key("k"), ctx.key("absent")]);
+    let keys = keys.each_ref().map(String::as_str);
+    // A copy that lags is not always late.
+    for round in 0..20_i64 {
+        let (start, value) = (ctx.now(), round.to_string());
+        let value = Some(value.as_bytes());
+        ctx.put(&key, round.to_string()).await?;
+        assert_eq!(view.get(&key).await?.as_deref(), value, "what the store wrote is there");
+        ctx.assert_remains(view.ttl(&key).await?, LONG_TIME, start, "of what the store wrote");
+        assert!(view.has(&key).await?);
+        let entry = view.get_entry(&key).await?;
+        assert_eq!(entry.as_ref().map(|it| &it.value[..]), value);
+        let found: Vec<_> = view.get_many(&keys).await.into_iter().collect::<Result<_>>()?;
+        assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), [value, None]);
+        let found: Vec<_> = view.get_entries(&keys).await.into_iter().collect::<Result<_>>()?;
+        let found = found.iter().map(|it| it.as_ref().map(|it| &it.value[..]));
+        assert_eq!(found.collect::<Vec<_>>(), [value, None]);
+        // The other way round with calls that write: what the store reads may lag.
+        assert!(view.set(&key, "41".into(), LONG, crate::SetMode::IfPresent).await?);
+        assert_eq!(ctx.store.incr(&key, 1, None).await?, Some(42), "written by the view");
+        assert_eq!(view.take(&key).await?.as_deref(), Some(&b"42"[..]));
+        assert!(!ctx.store.delete(&key).await?, "taken by the view");
+        assert_eq!(view.get(&key).await?, None);
+    }
+    view.check().await?;
     Ok(())
 }

@@ -326,6 +326,7 @@ async fn lives(ctx: &Ctx, life: Duration, name: &str) -> TestResult {
         let ttl = ctx.store.ttl(key).await?;
         // Of more than a lifetime it does not matter how much.
         let least = life.min(DAY * 365 * 60).saturating_sub(ctx.since(start) + ctx.granularity());
+        let least = least.saturating_sub(ctx.haste());
         assert!(ttl.is_some_and(|it| it.at_least(least)), "{key}, {name}: the ttl is {ttl:?}");
         let entry = ctx.store.get_entry(key).await?.expect("it is there");
         assert!(entry.ttl.at_least(least), "{key}, {name}: the ttl is {:?}", entry.ttl);

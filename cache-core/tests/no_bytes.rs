@@ -1,0 +1,151 @@
+//! Under a key lies what is no bytes at all, such as a list: a miss like bytes that do not decode, and left alone.
+
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use cache_core::{
+    Backend, Cache, Error, ErrorKind, Expiry, Inline, OperationStats, SetMode,
+    layers::Operation,
+    testing::{Fault, Faulty, Model},
+};
+
+const KEY: &str = ":1:k";
+
+/// The way of stores that may wait, and that of those that never do; every read answers `Codec`. To see what is
+/// changed, there is something under the key.
+async fn both() -> [(Faulty, Cache); 2] {
+    let model = || Arc::new(Inline::new(Model::default()));
+    let res = [Faulty::new(model()), Faulty::inline(model())].map(|store| {
+        let cache = Cache::builder(Arc::new(store.clone())).build("test").unwrap();
+        (store, cache)
+    });
+    for (store, _) in &res {
+        store.set(KEY, "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
+        store.inject(|call| match call.operation {
+            Operation::Get | Operation::GetMany | Operation::Pop => Fault::Error(ErrorKind::Codec),
+            _ => Fault::None,
+        });
+    }
+    res
+}
+
+fn one_miss() -> OperationStats {
+    let mut res = OperationStats::default();
+    res.misses = 1;
+    res
+}
+
+/// One read of it was a miss that is counted apart and no failure, and it is still there.
+async fn assert_left_alone(store: &Faulty, cache: &Cache, operation: Operation) {
+    let stats = cache.stats();
+    let counted = stats[operation];
+    assert_eq!((counted, stats.undecodable), (one_miss(), 1), "{operation:?}");
+    assert_eq!(store.calls(Operation::CompareAndDelete), 0, "it is not purged");
+    store.heal();
+    assert_eq!(store.get(KEY).await.unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[track_caller]
+fn assert_codec(error: &Error, operation: &str) {
+    assert_eq!(error.kind(), ErrorKind::Codec);
+    for word in ["injected by the test", operation, KEY] {
+        assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
+    }
+}
+
+#[tokio::test]
+async fn get_is_a_miss() {
+    for (store, cache) in both().await {
+        assert_eq!(cache.get::<u32>("k").await.unwrap(), None);
+        assert_left_alone(&store, &cache, Operation::Get).await;
+    }
+    for (store, cache) in both().await {
+        assert_codec(&cache.strict().get::<u32>("k").await.unwrap_err(), "get");
+        assert_left_alone(&store, &cache, Operation::Get).await;
+    }
+}
+
+#[tokio::test]
+async fn get_bytes_is_a_miss() {
+    for (store, cache) in both().await {
+        assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+        assert_left_alone(&store, &cache, Operation::Get).await;
+    }
+    for (store, cache) in both().await {
+        assert_codec(&cache.strict().get_bytes("k").await.unwrap_err(), "get");
+        assert_left_alone(&store, &cache, Operation::Get).await;
+    }
+}
+
+#[tokio::test]
+async fn get_many_gives_the_others() {
+    for (store, cache) in both().await {
+        store.heal();
+        cache.set("other", &2, None).await.unwrap();
+        store.fail_keys(|key| key == KEY, ErrorKind::Codec);
+        assert_eq!(cache.get_many::<u32, _>(["k", "other"]).await.unwrap(), [("other", 2)].into());
+        let stats = cache.stats();
+        let counted = stats[Operation::GetMany];
+        assert_eq!((counted.hits, counted.misses, counted.failures), (1, 1, 0));
+        assert_eq!((stats.undecodable, counted.refused), (1, 0));
+        let error = cache.strict().get_many::<u32, _>(["k", "other"]).await.unwrap_err();
+        assert_codec(&error, "get_many");
+        assert_eq!(store.calls(Operation::CompareAndDelete), 0, "it is not purged");
+    }
+}
+
+#[tokio::test]
+async fn pop_is_a_miss() {
+    for (store, cache) in both().await {
+        assert_eq!(cache.pop::<u32>("k").await.unwrap(), None);
+        assert_left_alone(&store, &cache, Operation::Pop).await;
+    }
+    for (store, cache) in both().await {
+        assert_codec(&cache.strict().pop::<u32>("k").await.unwrap_err(), "pop");
+        assert_left_alone(&store, &cache, Operation::Pop).await;
+    }
+}
+
+#[tokio::test]
+async fn update_has_nothing_to_change() {
+    for (store, cache) in both().await {
+        assert_eq!(cache.update::<u32>("k", None, |_| unreachable!()).await.unwrap(), None);
+        assert_left_alone(&store, &cache, Operation::Update).await;
+    }
+    for (store, cache) in both().await {
+        let error = cache.strict().update::<u32>("k", None, |_| unreachable!()).await.unwrap_err();
+        assert_codec(&error, "update");
+        assert_left_alone(&store, &cache, Operation::Update).await;
+    }
+}
+
+#[tokio::test]
+async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
+    for strict in [false, true] {
+        for (store, cache) in both().await {
+            let cache = if strict { cache.strict() } else { cache };
+            assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+            let stats = cache.stats();
+            assert_eq!((stats.undecodable, stats.loads, stats.load_writes_failed), (1, 1, 0));
+            assert_eq!(stats[Operation::GetOrSet], one_miss());
+            store.heal();
+            assert_eq!(
+                cache.get::<u32>("k").await.unwrap(),
+                Some(7),
+                "one bad entry keeps failing"
+            );
+        }
+    }
+}
+
+/// Only reads tell of it: a write that answers so has failed for another reason.
+#[tokio::test]
+async fn other_calls_return_the_error() {
+    for (store, cache) in both().await {
+        store.inject(|_| Fault::Error(ErrorKind::Codec));
+        assert_eq!(cache.set("k", &1, None).await.unwrap_err().kind(), ErrorKind::Codec);
+        assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::Codec);
+        assert_eq!(cache.stats().undecodable, 0);
+    }
+}
