@@ -37,6 +37,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod authority;
 pub mod command;
 mod folder;
 pub mod install;
@@ -50,11 +51,15 @@ pub mod resp;
 mod wait;
 
 pub use self::{
+    authority::{Authority, Identity},
     install::{Package, require},
     memcached::{Memcached, MemcachedOptions},
     postgres::Postgres,
     process::{Process, Server},
     proxy::Proxy,
-    redis::{Redis, RedisCluster, RedisOptions, RedisReplicas, Sentinel, Sentinels},
+    redis::{
+        ClientCertificate, Redis, RedisCluster, RedisOptions, RedisReplicas, Sentinel, Sentinels,
+        slot_of,
+    },
     wait::wait_until,
 };

@@ -137,6 +137,10 @@ impl Process {
         Ok(Self { kind, place, child: Mutex::new(Some(child)), _folder: folder })
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     fn read_log(&self) -> String {
         read_log(&self.place)
     }

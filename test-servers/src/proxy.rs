@@ -113,6 +113,15 @@ impl Proxy {
         self.set(Mode::Swallow(direction));
     }
 
+    /// Swallows from now on, both ways and for good, what goes through the connections that are open: as when the way to
+    /// the server is gone and nobody says so. New ones are not concerned, nor is what [`set`](Self::set) says of them.
+    pub fn swallow_open(&self) {
+        let state = self.shared.lock();
+        state.links.iter().filter_map(Weak::upgrade).for_each(|it| it.swallow());
+        // Who holds bytes back looks again.
+        self.shared.changed.notify_all();
+    }
+
     /// Resets all connections that are open, at both ends. What it does with new ones is not changed, and one that has
     /// not carried a byte yet may count as new.
     ///
@@ -252,6 +261,9 @@ impl Shared {
         let is_answer = direction == Direction::ToClient;
         let mut state = self.lock();
         loop {
+            if link.is_swallowed() {
+                return Fate::Swallowed;
+            }
             match &mut state.mode {
                 Mode::Delay(by) if is_answer && !link.is_cut() => {
                     let left = by.saturating_sub(arrived.elapsed());

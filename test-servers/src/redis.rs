@@ -1,12 +1,14 @@
 //! Redis: one server.
 
 mod cluster;
+mod lag;
 mod replicas;
+mod resharding;
 mod sentinel;
+mod slot;
 
 use std::{
     ffi::OsString,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,9 +18,12 @@ use anyhow::{Context, Result};
 pub use self::{
     cluster::RedisCluster,
     replicas::RedisReplicas,
+    resharding::Move,
     sentinel::{Sentinel, Sentinels},
+    slot::slot_of,
 };
 use crate::{
+    authority::{Authority, Identity},
     install::Package,
     port,
     process::{Kind, Place, Process, Server},
@@ -46,9 +51,10 @@ impl Redis {
         RedisOptions::default()
     }
 
-    /// `redis://127.0.0.1:…`, with what is needed to log in.
+    /// `redis://127.0.0.1:…`, or `rediss://127.0.0.1:…` with TLS, with what is needed to log in.
     pub fn url(&self) -> String {
-        format!("redis://{}{}", self.options.login(), self.address())
+        let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}{}", self.options.login(), self.address())
     }
 
     /// Its unix socket, if it was asked for.
@@ -56,9 +62,9 @@ impl Redis {
         self.options.unix_socket.then(|| socket(self.folder()))
     }
 
-    /// A connection that is logged in, without a client library.
+    /// A connection that is logged in, without a client library. If the server speaks TLS, it goes through a unix socket.
     pub fn connect(&self) -> Result<Connection> {
-        self.options.connect(self.address())
+        self.options.connect(self.process.place())
     }
 
     /// What it answers to one command.
@@ -79,7 +85,27 @@ pub struct RedisOptions {
     password: Option<String>,
     user: Option<(String, String)>,
     unix_socket: bool,
+    tls: Option<Tls>,
     args: Vec<String>,
+}
+
+/// Whether a server with TLS asks its clients for a certificate that its own authority has issued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// It does not ask.
+    #[default]
+    Ignored,
+    /// It asks, and serves those that have none.
+    Optional,
+    /// It serves nobody without.
+    Required,
+}
+
+#[derive(Clone, Debug)]
+struct Tls {
+    authority: Authority,
+    names: Vec<String>,
+    clients: ClientCertificate,
 }
 
 impl RedisOptions {
@@ -101,6 +127,26 @@ impl RedisOptions {
     #[must_use]
     pub fn unix_socket(mut self) -> Self {
         self.unix_socket = true;
+        self
+    }
+
+    /// TLS instead of plain text on its port, with a certificate of this authority for `localhost` and `127.0.0.1`. It
+    /// asks no client for a certificate. Replicas speak it with their leader; Sentinels and clusters do not.
+    #[must_use]
+    pub fn tls(self, authority: &Authority) -> Self {
+        self.tls_with(authority, &["localhost", "127.0.0.1"], ClientCertificate::Ignored)
+    }
+
+    /// The same with a certificate for these names or addresses, and with what clients have to show.
+    #[must_use]
+    pub fn tls_with(
+        mut self,
+        authority: &Authority,
+        names: &[&str],
+        clients: ClientCertificate,
+    ) -> Self {
+        let names = names.iter().map(ToString::to_string).collect();
+        self.tls = Some(Tls { authority: authority.clone(), names, clients });
         self
     }
 
@@ -132,8 +178,12 @@ impl RedisOptions {
     }
 
     /// As the default user, who may do all.
-    fn connect(&self, address: SocketAddr) -> Result<Connection> {
-        let mut res = Connection::open(address)?;
+    fn connect(&self, place: &Place) -> Result<Connection> {
+        let mut res = if self.tls.is_some() {
+            Connection::open_unix(&socket(&place.folder))?
+        } else {
+            Connection::open(port::address(place.port))?
+        };
         if let Some(password) = &self.password {
             res.command(&["AUTH", password])?;
         }
@@ -150,13 +200,25 @@ impl Kind for Alone {
         "redis"
     }
 
+    fn prepare(&self, folder: &Path) -> Result<()> {
+        if let Some(tls) = &self.0.tls {
+            tls.authority.issue_server(folder, &tls.names)?;
+        }
+        Ok(())
+    }
+
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
         let mut res = program()?;
         let port = place.port.to_string();
-        res.extend(["--port", &port, "--bind", "127.0.0.1"].map(OsString::from));
+        res.extend(["--bind", "127.0.0.1"].map(OsString::from));
+        match &self.0.tls {
+            Some(tls) => res.extend(tls.args(&port, &place.folder)),
+            None => res.extend(["--port", &port].map(OsString::from)),
+        }
         res.extend(["--save", "", "--appendonly", "no"].map(OsString::from));
         res.extend(["--dir".into(), place.folder.clone().into()]);
-        if self.0.unix_socket {
+        // With TLS it is what we ask it through.
+        if self.0.unix_socket || self.0.tls.is_some() {
             res.extend(["--unixsocket".into(), socket(&place.folder).into()]);
         }
         res.extend(self.0.args.iter().map(OsString::from));
@@ -164,7 +226,24 @@ impl Kind for Alone {
     }
 
     fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
-        is_process(&mut self.0.connect(port::address(place.port))?, pid)
+        is_process(&mut self.0.connect(place)?, pid)
+    }
+}
+
+impl Tls {
+    fn args(&self, port: &str, folder: &Path) -> Vec<OsString> {
+        let Identity { certificate, key } = Identity::of_server(folder);
+        let clients = match self.clients {
+            ClientCertificate::Ignored => "no",
+            ClientCertificate::Optional => "optional",
+            ClientCertificate::Required => "yes",
+        };
+        let mut res: Vec<OsString> = ["--port", "0", "--tls-port", port].map(Into::into).into();
+        res.extend(["--tls-auth-clients", clients, "--tls-replication", "yes"].map(OsString::from));
+        res.extend(["--tls-ca-cert-file".into(), self.authority.certificate().into()]);
+        res.extend(["--tls-cert-file".into(), certificate.into()]);
+        res.extend(["--tls-key-file".into(), key.into()]);
+        res
     }
 }
 

@@ -1,9 +1,11 @@
 //! Just enough of Redis' protocol to ask a server how it is, so that the tests of a client do not lean on the client.
 
 use std::{
-    fmt::Write as _,
-    io::{BufRead, BufReader, Read, Write as _},
+    fmt::Debug,
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -43,7 +45,12 @@ impl Reply {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Box<dyn Stream>>);
+
+trait Stream: Read + Write + Debug + Send + Sync {}
+
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
 
 impl Connection {
     /// Connects. Whoever does not answer within a few seconds is an error, then and later.
@@ -53,23 +60,40 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self(BufReader::new(Box::new(stream))))
+    }
+
+    /// The same through a unix socket.
+    pub fn open_unix(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("cannot connect to {}", path.display()))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        Ok(Self(BufReader::new(Box::new(stream))))
     }
 
     /// Sends a command and waits for its answer. An error that the server answers is one here.
     pub fn command(&mut self, words: &[&str]) -> Result<Reply> {
+        self.command_of_bytes(&words.iter().map(|it| it.as_bytes()).collect::<Vec<_>>())
+    }
+
+    /// The same with words that may be anything, as keys and values are.
+    pub fn command_of_bytes(&mut self, words: &[&[u8]]) -> Result<Reply> {
         self.send(words).and_then(|()| self.reply()).with_context(|| {
             // Not its arguments, which may be a password.
-            format!("command {}", words.first().unwrap_or(&""))
+            let name = words.first().copied().unwrap_or_default();
+            format!("command {}", String::from_utf8_lossy(name))
         })
     }
 
-    fn send(&mut self, words: &[&str]) -> Result<()> {
-        let mut text = format!("*{}\r\n", words.len());
+    fn send(&mut self, words: &[&[u8]]) -> Result<()> {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for it in words {
-            write!(text, "${}\r\n{it}\r\n", it.len())?;
+            write!(bytes, "${}\r\n", it.len())?;
+            bytes.extend_from_slice(it);
+            bytes.extend_from_slice(b"\r\n");
         }
-        Ok(self.0.get_mut().write_all(text.as_bytes())?)
+        Ok(self.0.get_mut().write_all(&bytes)?)
     }
 
     fn reply(&mut self) -> Result<Reply> {

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use test_servers::{Redis, RedisCluster, RedisReplicas, Sentinels, Server, wait_until};
+use test_servers::{
+    Redis, RedisCluster, RedisReplicas, Sentinels, Server, resp::Reply, slot_of, wait_until,
+};
 
 /// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -26,13 +28,59 @@ fn replicas_follow_their_leader() {
 }
 
 #[test]
+fn replicas_that_were_waited_for_have_every_write() {
+    let group = RedisReplicas::start(2).unwrap();
+    let mut leader = group.leader().connect().unwrap();
+    let replicas = group.replicas().iter();
+    let mut replicas: Vec<_> = replicas.map(|it| it.connect().unwrap()).collect();
+    // So much that a replica is busy with it after the leader has answered.
+    let script = "for i = 1, 10000 do redis.call('SET', KEYS[1], ARGV[1] - 10000 + i) end";
+    for n in 0..50 {
+        let n = n.to_string();
+        leader.command(&["EVAL", script, "1", "n", &n]).unwrap();
+        group.wait_for_replicas().unwrap();
+        for it in &mut replicas {
+            assert_eq!(it.command(&["GET", "n"]).unwrap().text(), n);
+        }
+    }
+    // One that does not run is not waited for; back, it is.
+    let late = &group.replicas()[0];
+    late.kill();
+    group.leader().command(&["SET", "n", "x"]).unwrap();
+    group.wait_for_replicas().unwrap();
+    late.restart().unwrap();
+    group.wait_for_replicas().unwrap();
+    assert!(has(late, "n", "x"));
+}
+
+#[test]
+fn a_leader_that_sentinels_demote_stays_as_a_replica() {
+    let group = Sentinels::start(1, 3).unwrap();
+    // There and back: the second finds the traces of the first.
+    for round in ["1", "2"] {
+        let old = group.leader().unwrap();
+        old.command(&["SET", "a", round]).unwrap();
+        // What only the old leader has would be lost.
+        group.wait_for_replicas().unwrap();
+        let new = group.fail_over().unwrap();
+        assert!(old.is_running() && new.port() != old.port());
+        assert!(has(new, "a", round));
+        let err = format!("{:#}", old.command(&["SET", "a", "lost"]).unwrap_err());
+        assert!(err.contains("READONLY"), "{err}");
+        new.command(&["SET", "a", "new"]).unwrap();
+        group.wait_for_replicas().unwrap();
+        assert!(has(old, "a", "new"));
+    }
+}
+
+#[test]
 fn sentinels_promote_a_replica_when_the_leader_is_killed() {
     let options = Redis::options().password("secret");
     let group = Sentinels::start_with(2, 3, &options).unwrap();
     assert_eq!((group.nodes().len(), group.sentinels().len()), (3, 3));
     let old = group.leader().unwrap();
     old.command(&["SET", "a", "1"]).unwrap();
-    assert_eq!(old.command(&["WAIT", "2", "5000"]).unwrap().text(), "2");
+    group.wait_for_replicas().unwrap();
     old.kill();
     let new = group.wait_for_other_leader(old).unwrap();
     assert_ne!(new.port(), old.port());
@@ -50,16 +98,74 @@ fn a_cluster_serves_all_slots_and_promotes_a_killed_masters_replica() {
     assert_eq!(masters, expected);
     cluster.master_of(16_384).unwrap_err();
 
-    // Its slot is 12539, a fact of the protocol.
-    let old = cluster.master_of(12_539).unwrap();
-    old.command(&["SET", "123456789", "1"]).unwrap();
-    assert_eq!(old.command(&["WAIT", "1", "5000"]).unwrap().text(), "1");
+    let slot = slot_of("a");
+    let old = cluster.master_of(slot).unwrap();
+    old.command(&["SET", "a", "1"]).unwrap();
+    cluster.wait_for_replicas().unwrap();
     old.kill();
-    let new = cluster.wait_for_other_master(12_539, old).unwrap();
+    let new = cluster.wait_for_other_master(slot, old).unwrap();
     assert_ne!(new.port(), old.port());
-    assert!(has(new, "123456789", "1"));
+    assert!(has(new, "a", "1"));
     // Back, it is a replica.
     old.restart().unwrap();
     let follows = || old.command(&["ROLE"]).is_ok_and(|it| it.list()[0].text() == "slave");
     wait_until("the old master follows the new one", LIMIT, follows).unwrap();
+}
+
+/// What the server complains of.
+fn complaint(redis: &Redis, words: &[&str]) -> String {
+    format!("{:#}", redis.command(words).unwrap_err())
+}
+
+#[test]
+fn a_slot_moves_with_its_keys_and_is_asked_for_in_between() {
+    let cluster = RedisCluster::start_with(2, 1, &Redis::options().password("secret")).unwrap();
+    let slot = slot_of("{tag}");
+    let old = cluster.master_of(slot).unwrap();
+    let new = cluster.nodes()[..2].iter().find(|it| it.port() != old.port()).unwrap();
+    let keys: Vec<String> = (0..250).map(|it| format!("{{tag}}{it}")).collect();
+    let mut connection = old.connect().unwrap();
+    for key in &keys {
+        connection.command(&["SET", key, key, "EX", "1000"]).unwrap();
+    }
+
+    let mut moving = cluster.begin_move(slot, new).unwrap();
+    assert_eq!((moving.from().port(), moving.to().port()), (old.port(), new.port()));
+    assert_eq!(moving.move_keys(10).unwrap(), 10);
+    let (still, moved): (Vec<&str>, Vec<&str>) =
+        keys.iter().map(String::as_str).partition(|it| has(old, it, it));
+    assert_eq!((still.len(), moved.len()), (240, 10));
+    let ask = format!("ASK {slot} 127.0.0.1:{}", new.port());
+    assert!(complaint(old, &["GET", moved[0]]).ends_with(&ask));
+    assert!(complaint(old, &["MGET", still[0], moved[0]]).contains("TRYAGAIN"));
+    assert!(complaint(new, &["GET", moved[0]]).contains("MOVED"));
+    let mut connection = new.connect().unwrap();
+    connection.command(&["ASKING"]).unwrap();
+    assert_eq!(connection.command(&["GET", moved[0]]).unwrap().text(), moved[0]);
+    assert_eq!(cluster.master_of(slot).unwrap().port(), old.port());
+    moving.finish().unwrap();
+
+    assert_eq!(cluster.master_of(slot).unwrap().port(), new.port());
+    assert!(keys.iter().all(|it| has(new, it, it)));
+    let Reply::Int(left) = new.command(&["TTL", moved[0]]).unwrap() else { panic!("no number") };
+    assert!((900..=1000).contains(&left), "{left}");
+    let gone = format!("MOVED {slot} 127.0.0.1:{}", new.port());
+    for node in cluster.nodes().iter().filter(|it| it.port() != new.port()) {
+        assert!(complaint(node, &["GET", moved[0]]).ends_with(&gone));
+    }
+    // And back, in one step.
+    cluster.move_slot(slot, old).unwrap();
+    assert!(has(old, still[0], still[0]));
+    cluster.wait_until_served().unwrap();
+}
+
+#[test]
+fn slots_are_those_of_the_server() {
+    let redis = Redis::options().args(&["--cluster-enabled", "yes"]).start().unwrap();
+    for key in
+        ["", "a", "123456789", "{tag}a", "a{tag}b", "a{}b", "{}", "a{b", "a}b{c}", "{{a}}b", "äöü"]
+    {
+        let reply = redis.command(&["CLUSTER", "KEYSLOT", key]).unwrap();
+        assert_eq!(reply.text(), slot_of(key).to_string(), "{key}");
+    }
 }

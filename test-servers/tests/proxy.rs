@@ -201,6 +201,23 @@ fn it_swallows_what_it_is_told_to() {
 }
 
 #[test]
+fn it_swallows_what_is_open_and_passes_what_is_new() {
+    let (server, _ends) = echo();
+    let proxy = Proxy::to(server).unwrap();
+    let mut stream = connect(&proxy);
+    say(&mut stream, "x");
+    proxy.swallow_open();
+    stream.write_all(b"lost").unwrap();
+    assert!(is_quiet(&mut stream));
+    assert_eq!(say(&mut connect(&proxy), "new"), "new");
+    proxy.pass();
+    stream.write_all(b"lost").unwrap();
+    assert!(is_quiet(&mut stream));
+    proxy.cut();
+    assert!(is_reset(stream.read(&mut [0])));
+}
+
+#[test]
 fn it_is_closed_when_dropped() {
     let (server, ends) = echo();
     let proxy = Proxy::to(server).unwrap();

@@ -20,6 +20,7 @@ pub(super) struct Link {
     client: TcpStream,
     server: TcpStream,
     is_cut: AtomicBool,
+    is_swallowed: AtomicBool,
 }
 
 impl Link {
@@ -29,7 +30,8 @@ impl Link {
             let _ = it.set_nodelay(true);
             let _ = it.set_write_timeout(Some(LOOK));
         }
-        Self { client, server, is_cut: AtomicBool::new(false) }
+        let [is_cut, is_swallowed] = [false, false].map(AtomicBool::new);
+        Self { client, server, is_cut, is_swallowed }
     }
 
     /// Reads what goes in this direction.
@@ -76,6 +78,15 @@ impl Link {
 
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::SeqCst)
+    }
+
+    /// Has all bytes swallowed.
+    pub(super) fn swallow(&self) {
+        self.is_swallowed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_swallowed(&self) -> bool {
+        self.is_swallowed.load(Ordering::SeqCst)
     }
 
     /// From where to where.

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Redis, RedisOptions, by_port, replicas::wait_for_link};
+use super::{Redis, RedisOptions, by_port, lag::Lag, replicas::wait_for_link, slot::SLOTS};
 use crate::{
     process::Server as _,
     resp::{self, Reply},
     wait,
 };
 
-/// A cluster's slots are numbered from 0.
-const SLOTS: usize = 16_384;
 /// After how long a node counts as gone. Shorter, and a busy machine loses nodes that are only slow.
 const NODE_TIMEOUT: &str = "2000";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
+    lag: Lag,
 }
 
 impl RedisCluster {
@@ -40,7 +39,7 @@ impl RedisCluster {
             // It would wait five seconds for more replicas to come.
             .args(&["--repl-diskless-sync-delay", "0"]);
         let nodes = (0..masters + replicas).map(|_| options.clone().start());
-        let res = Self { nodes: nodes.collect::<Result<_>>()? };
+        let res = Self { nodes: nodes.collect::<Result<_>>()?, lag: Lag::default() };
         let (leading, following) = res.nodes.split_at(masters);
         share_slots(leading)?;
         res.introduce()?;
@@ -71,15 +70,14 @@ impl RedisCluster {
     pub fn master_of(&self, slot: usize) -> Result<&Redis> {
         ensure!(slot < SLOTS, "there is no slot {slot}");
         let running = self.nodes.iter().filter(|it| it.is_running());
-        let slots = running.map(|it| it.command(&["CLUSTER", "SLOTS"])).find_map(Result::ok);
-        let slots = slots.context("no node of the cluster answers")?;
-        // [[first, last, [host, port, id], [host, port, id]…]…], the master before its replicas.
-        let range = slots.list().iter().find(|it| {
-            let [Reply::Int(first), Reply::Int(last), ..] = it.list() else { return false };
-            i64::try_from(slot).is_ok_and(|it| (*first..=*last).contains(&it))
-        });
-        let port = range.and_then(|it| it.list().get(2)?.list().get(1)?.text().parse().ok());
+        let port = running.map(|it| master_port(it, slot)).find_map(Result::ok);
+        let port = port.context("no node of the cluster answers")?;
         by_port(&self.nodes, port.with_context(|| format!("nobody serves slot {slot}"))?)
+    }
+
+    /// Waits until each replica that runs has what its master has had so far. It is cheap enough for each write of a test.
+    pub fn wait_for_replicas(&self) -> Result<()> {
+        self.lag.wait(&self.nodes.iter().collect::<Vec<_>>())
     }
 
     /// Waits until a node other than this one serves the slot and all who run say that the cluster works.
@@ -131,6 +129,17 @@ fn share_slots(masters: &[Redis]) -> Result<()> {
         connection.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()])?;
     }
     Ok(())
+}
+
+/// The port of the slot's master, as this node sees it; none if nobody serves it.
+pub(super) fn master_port(node: &Redis, slot: usize) -> Result<Option<u16>> {
+    // [[first, last, [host, port, id], [host, port, id]…]…], the master before its replicas.
+    let slots = node.command(&["CLUSTER", "SLOTS"])?;
+    let range = slots.list().iter().find(|it| {
+        let [Reply::Int(first), Reply::Int(last), ..] = it.list() else { return false };
+        i64::try_from(slot).is_ok_and(|it| (*first..=*last).contains(&it))
+    });
+    Ok(range.and_then(|it| it.list().get(2)?.list().get(1)?.text().parse().ok()))
 }
 
 /// Whether the node is done with meeting this many nodes, itself among them.

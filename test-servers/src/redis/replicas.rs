@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Redis, RedisOptions};
+use super::{Redis, RedisOptions, lag::Lag};
 use crate::{process::Server as _, resp, wait};
 
 /// Far more than a replica needs to copy an empty leader.
@@ -16,6 +16,7 @@ pub struct RedisReplicas {
     // Dropped first: a replica whose leader goes would look for it.
     replicas: Vec<Redis>,
     leader: Redis,
+    lag: Lag,
 }
 
 impl RedisReplicas {
@@ -35,7 +36,7 @@ impl RedisReplicas {
         for it in &replicas {
             wait_for_link(it)?;
         }
-        Ok(Self { replicas, leader })
+        Ok(Self { replicas, leader, lag: Lag::default() })
     }
 
     /// The one that takes writes.
@@ -48,6 +49,12 @@ impl RedisReplicas {
         &self.replicas
     }
 
+    /// Waits until each replica that runs has what the leader has had so far. It is cheap enough for each write of a test.
+    pub fn wait_for_replicas(&self) -> Result<()> {
+        let nodes: Vec<&Redis> = std::iter::once(&self.leader).chain(&self.replicas).collect();
+        self.lag.wait(&nodes)
+    }
+
     /// All of them, the leader first.
     pub(super) fn into_nodes(self) -> Vec<Redis> {
         let mut res = vec![self.leader];
@@ -58,9 +65,19 @@ impl RedisReplicas {
 
 /// Waits until the replica has its leader's data. One without is never promoted.
 pub(super) fn wait_for_link(replica: &Redis) -> Result<()> {
+    wait_for_link_if(replica, |_| true)
+}
+
+/// Waits until the replica has the data of this leader.
+pub(super) fn wait_for_link_to(replica: &Redis, leader: &Redis) -> Result<()> {
+    let port = leader.port().to_string();
+    wait_for_link_if(replica, |info| resp::field(info, "master_port") == Some(&port))
+}
+
+fn wait_for_link_if(replica: &Redis, is_right: impl Fn(&str) -> bool) -> Result<()> {
     let what = format!("the replica on port {} has its leader's data", replica.port());
     wait::wait_until(&what, LIMIT, || {
         let info = replica.command(&["INFO", "replication"]).map(|it| it.text());
-        info.is_ok_and(|it| resp::field(&it, "master_link_status") == Some("up"))
+        info.is_ok_and(|it| resp::field(&it, "master_link_status") == Some("up") && is_right(&it))
     })
 }

@@ -4,9 +4,12 @@ use std::{
     ffi::OsString, fmt::Write as _, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use super::{Redis, RedisOptions, RedisReplicas, by_port, is_process, program};
+use super::{
+    Redis, RedisOptions, RedisReplicas, by_port, is_process, lag::Lag, program,
+    replicas::wait_for_link_to,
+};
 use crate::{
     port,
     process::{Kind, Place, Process, Server},
@@ -17,6 +20,11 @@ use crate::{
 /// The name under which the Sentinels know the leader.
 const NAME: &str = "mymaster";
 const CONFIG: &str = "sentinel.conf";
+/// How often a Sentinel tells the others what it knows, in milliseconds. One that sees a leader of which nobody has told it
+/// makes that a replica again after four times as long.
+const HASTE: &str = "100";
+/// So long that this takes longer than noticing a promotion, which is looked for once a second.
+const PATIENCE: &str = "500";
 /// The Sentinels tell each other of themselves every two seconds, and look at the replicas every ten.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -26,6 +34,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Sentinels {
     watchers: Vec<Sentinel>,
     nodes: Vec<Redis>,
+    lag: Lag,
 }
 
 impl Sentinels {
@@ -44,10 +53,8 @@ impl Sentinels {
         });
         let start = |_| Ok(Sentinel { process: Process::start(watch.clone())? });
         let watchers = (0..sentinels).map(start).collect::<Result<Vec<_>>>()?;
-        let res = Self { watchers, nodes };
-        for it in &res.watchers {
-            it.hurry();
-        }
+        let res = Self { watchers, nodes, lag: Lag::default() };
+        res.hurry(HASTE);
         wait::wait_until("the Sentinels know each other and the replicas", LIMIT, || {
             res.watchers.iter().all(|it| it.knows(sentinels, replicas).unwrap_or(false))
         })?;
@@ -76,6 +83,35 @@ impl Sentinels {
         by_port(&self.nodes, address.port())
     }
 
+    /// Has them promote a replica as an operator would, and waits until all is settled: the old leader, which has
+    /// never stopped, is a replica of the one that is returned.
+    pub fn fail_over(&self) -> Result<&Redis> {
+        let old = self.leader()?;
+        self.hurry(PATIENCE);
+        wait::poll("a Sentinel can fail over", LIMIT, || {
+            let mut running = self.watchers.iter().filter(|it| it.is_running());
+            let asked = running.next().context("no Sentinel runs")?;
+            let done = Connection::open(asked.address())?.command(&["SENTINEL", "FAILOVER", NAME]);
+            match done.map_err(|err| format!("{err:#}")) {
+                Ok(_) => Ok(Some(())),
+                // Another one is not settled yet, or it has not heard lately of the replicas.
+                Err(err) if err.contains("INPROG") || err.contains("NOGOODSLAVE") => Ok(None),
+                Err(err) => Err(anyhow!(err)),
+            }
+        })?;
+        let new = self.wait_for_other_leader(old)?;
+        self.hurry(HASTE);
+        for it in self.nodes.iter().filter(|it| it.is_running() && it.port() != new.port()) {
+            wait_for_link_to(it, new)?;
+        }
+        Ok(new)
+    }
+
+    /// Waits until each replica that runs has what its leader has had so far. It is cheap enough for each write of a test.
+    pub fn wait_for_replicas(&self) -> Result<()> {
+        self.lag.wait(&self.nodes.iter().collect::<Vec<_>>())
+    }
+
     /// Waits until all Sentinels that run agree on a leader other than this one, and it takes writes.
     pub fn wait_for_other_leader(&self, old: &Redis) -> Result<&Redis> {
         wait::poll("the Sentinels have promoted a replica", LIMIT, || {
@@ -90,6 +126,12 @@ impl Sentinels {
                 role.is_ok_and(|it| it.list().first().is_some_and(|it| it.text() == "master"));
             Ok(leads.then_some(leader))
         })
+    }
+
+    fn hurry(&self, publish: &str) {
+        for it in self.watchers.iter().filter(|it| it.is_running()) {
+            it.hurry(publish);
+        }
     }
 }
 
@@ -114,8 +156,8 @@ impl Sentinel {
     }
 
     /// Lets it look around more often where it can be told to, which older ones cannot: they are only slower.
-    fn hurry(&self) {
-        let periods = ["PUBLISH-PERIOD", "100", "INFO-PERIOD", "500", "ASK-PERIOD", "200"];
+    fn hurry(&self, publish: &str) {
+        let periods = ["PUBLISH-PERIOD", publish, "INFO-PERIOD", "500", "ASK-PERIOD", "200"];
         let _ = Connection::open(self.address())
             .and_then(|mut it| it.command(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()));
     }

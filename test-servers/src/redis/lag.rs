@@ -1,0 +1,86 @@
+//! How far replicas are behind their leaders.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::Redis;
+use crate::{
+    process::Server as _,
+    resp::{Connection, Reply},
+    wait,
+};
+
+/// Far more than a replica takes to do what its leader did, and enough for one that has to find its leader again.
+const LIMIT: Duration = Duration::from_secs(30);
+/// A replica is behind by less than the time of a question or two, and a pause is longer than that.
+const QUESTIONS_WITHOUT_PAUSE: u32 = 50;
+
+/// Connections that stay open, so that asking often is cheap.
+#[derive(Debug, Default)]
+pub(super) struct Lag(Mutex<HashMap<u16, Connection>>);
+
+/// What a node says of itself.
+enum Role {
+    Leader { offset: i64 },
+    Replica { leader: u16, offset: i64 },
+}
+
+impl Lag {
+    /// Waits until each replica among these that runs has done all that its leader had done before this was called.
+    pub(super) fn wait(&self, nodes: &[&Redis]) -> Result<()> {
+        let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut goals = HashMap::new();
+        let mut behind: Vec<&Redis> = nodes.iter().copied().filter(|it| it.is_running()).collect();
+        let mut questions = 0;
+        wait::poll("the replicas have what their leaders have", LIMIT, || {
+            loop {
+                let mut still = Vec::new();
+                for node in &behind {
+                    match role(&mut connections, node) {
+                        Ok(Role::Leader { offset }) => {
+                            goals.insert(node.port(), offset);
+                        }
+                        Ok(Role::Replica { leader, offset })
+                            if goals.get(&leader).is_some_and(|it| offset >= *it) => {}
+                        // One whose leader is not known yet may have a new one, or be one by the next time.
+                        _ => still.push(*node),
+                    }
+                }
+                behind = still;
+                questions += 1;
+                if behind.is_empty() {
+                    return Ok(Some(()));
+                }
+                if questions > QUESTIONS_WITHOUT_PAUSE {
+                    return Ok(None);
+                }
+                thread::yield_now();
+            }
+        })
+    }
+}
+
+fn role(connections: &mut MutexGuard<'_, HashMap<u16, Connection>>, node: &Redis) -> Result<Role> {
+    let mut connection = match connections.remove(&node.port()) {
+        Some(it) => it,
+        None => node.connect()?,
+    };
+    // Not kept if it fails: the server may have been restarted since.
+    let reply = connection.command(&["ROLE"])?;
+    connections.insert(node.port(), connection);
+    // ["master", offset, [replica…]], or ["slave", host, port, state, offset] with an offset of -1 without a link.
+    let role = match reply.list() {
+        [_, Reply::Int(offset), _] => Some(Role::Leader { offset: *offset }),
+        [_, _, Reply::Int(port), _, Reply::Int(offset)] => {
+            Some(Role::Replica { leader: u16::try_from(*port)?, offset: *offset })
+        }
+        _ => None,
+    };
+    role.context("an answer to ROLE that is not known")
+}
