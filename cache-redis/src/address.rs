@@ -1,0 +1,176 @@
+//! What a URL of `location` says.
+
+use std::{fmt, path::PathBuf};
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// Who one is there, and how one gets there.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) database: i64,
+    pub(crate) tls: bool,
+}
+
+/// What is said of a URL that is none of ours. It does not show the URL, which may hold a password.
+type Nonsense = String;
+
+const FORM: &str = "expected redis://[[user]:password@]host[:port][/database], rediss://… for TLS, or \
+                    redis+unix:///path/to.sock[?db=0&user=…&pass=…]";
+
+/// Reads a URL.
+pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), Nonsense> {
+    if let Some((host, port)) = text.rsplit_once(':')
+        && !text.contains("//")
+        && !host.is_empty()
+        && port.parse::<u16>().is_ok()
+    {
+        return Err(format!("has no scheme; {FORM}"));
+    }
+    let url = Url::parse(text).map_err(|it| format!("is not a URL ({it}); {FORM}"))?;
+    if url.fragment().is_some() {
+        return Err(
+            "has a part after `#`; certificates are always verified, and nothing else goes there"
+                .into(),
+        );
+    }
+    match url.scheme() {
+        "redis" | "valkey" => tcp(&url, default_port, false),
+        "rediss" | "valkeys" => tcp(&url, default_port, true),
+        "redis+unix" | "valkey+unix" | "unix" => unix(&url),
+        other => Err(format!("has the unknown scheme `{other}`; {FORM}")),
+    }
+}
+
+fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), Nonsense> {
+    if url.query().is_some() {
+        return Err(
+            "has a part after `?`; write such settings under `options`, as in `resp = 3`".into()
+        );
+    }
+    let host = url.host_str().filter(|it| !it.is_empty());
+    let host = host.ok_or_else(|| format!("names no host; {FORM}"))?;
+    // In a URL an IPv6 address stands in brackets, which are not part of it.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let login = Login {
+        user: decoded(url.username())?,
+        password: decoded(url.password().unwrap_or_default())?,
+        database: database(url.path().trim_matches('/'))?,
+        tls,
+    };
+    Ok((Address::Tcp { host, port: url.port().unwrap_or(default_port) }, login))
+}
+
+fn unix(url: &Url) -> Result<(Address, Login), Nonsense> {
+    if url.host_str().is_some_and(|it| !it.is_empty()) {
+        return Err("names a host before its path; a unix socket has three slashes: redis+unix:///run/redis.sock".into());
+    }
+    let path = decoded(url.path())?.filter(|it| it != "/");
+    let path = path.ok_or_else(|| format!("names no path; {FORM}"))?;
+    let mut login = Login::default();
+    for pair in url.query().into_iter().flat_map(|it| it.split('&')) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "db" => login.database = database(value)?,
+            "user" => login.user = decoded(value)?,
+            "pass" => login.password = decoded(value)?,
+            _ => return Err("has something other than db, user and pass after `?`".into()),
+        }
+    }
+    Ok((Address::Unix(path.into()), login))
+}
+
+fn decoded(text: &str) -> Result<Option<String>, Nonsense> {
+    let text = percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| "holds bytes that are no UTF-8")?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
+}
+
+fn database(text: &str) -> Result<i64, Nonsense> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let number = text.parse().ok().filter(|it| (0..=i64::from(i32::MAX)).contains(it));
+    number.ok_or_else(|| "names a database that is no number; expected …/0, …/1 and so on".into())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("database", &self.database)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.into(), port }
+    }
+
+    #[test]
+    fn urls_say_where_and_who() {
+        let (address, login) = parse("redis://ada:s%40cret@cache.example:7000/3", 6379).unwrap();
+        assert_eq!(address, tcp("cache.example", 7000));
+        assert_eq!(login.user.as_deref(), Some("ada"));
+        assert_eq!(login.password.as_deref(), Some("s@cret"));
+        assert_eq!((login.database, login.tls), (3, false));
+
+        let (address, login) = parse("rediss://:pw@[::1]", 6379).unwrap();
+        assert_eq!(address, tcp("::1", 6379));
+        assert_eq!(address.to_string(), "[::1]:6379");
+        assert_eq!((login.user, login.password.as_deref(), login.tls), (None, Some("pw"), true));
+
+        assert_eq!(parse("valkey://h", 26379).unwrap().0, tcp("h", 26379));
+        assert_eq!(parse("REDIS://Cache.Example", 6379).unwrap().0, tcp("cache.example", 6379));
+        let (address, login) = parse("redis+unix:///run/r%20s.sock?db=2&pass=x+%26", 6379).unwrap();
+        assert_eq!(address, Address::Unix("/run/r s.sock".into()));
+        assert_eq!((login.database, login.password.as_deref()), (2, Some("x+&")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_password() {
+        for (url, expected) in [
+            ("127.0.0.1:6379", "no scheme"),
+            ("", "not a URL"),
+            ("http://:marked@host", "unknown scheme `http`"),
+            ("redis://:marked@", "not a URL"),
+            ("redis:///0", "no host"),
+            ("redis://:marked@host/zero", "no number"),
+            ("redis://:marked@host/-1", "no number"),
+            ("redis://:marked@host:99999", "not a URL"),
+            ("redis://:marked@host?protocol=resp3", "resp = 3"),
+            ("rediss://:marked@host/#insecure", "always verified"),
+            ("redis+unix://", "no path"),
+            ("redis+unix://run/redis.sock?pass=marked", "three slashes"),
+            ("redis+unix:///run/redis.sock?password=marked", "db, user and pass"),
+        ] {
+            let error = parse(url, 6379).unwrap_err();
+            assert!(error.contains(expected), "{url}: {error}");
+            assert!(!error.contains("marked"), "{error}");
+        }
+    }
+}

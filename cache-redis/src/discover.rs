@@ -1,0 +1,50 @@
+//! How it is found out which servers there are.
+
+mod cluster;
+mod sentinel;
+
+use std::sync::Arc;
+
+use cache_core::Result;
+
+pub(crate) use self::{
+    cluster::{giving_to, redirected},
+    sentinel::Sentinels,
+};
+use crate::{address::Address, map::Map, pool::Pool};
+
+/// Who knows.
+#[derive(Debug)]
+pub(crate) enum Discover {
+    /// The settings: the leader, then its replicas.
+    Fixed(Vec<Address>),
+    /// The Sentinels.
+    Sentinels(Sentinels),
+    /// The nodes of a Cluster; these are some of them.
+    Cluster(Vec<Address>),
+}
+
+impl Discover {
+    pub(crate) async fn look(&self, pool: &Arc<Pool>) -> Result<Arc<Map>> {
+        match self {
+            Self::Fixed(addresses) => {
+                let mut addresses = addresses.iter();
+                let leader = addresses
+                    .next()
+                    .map(|it| pool.node(it))
+                    .expect("settings without a server are refused"); // panics: see `Plan::read`
+                Ok(Arc::new(Map::one(leader, addresses.map(|it| pool.replica(it)).collect())))
+            }
+            Self::Sentinels(sentinels) => sentinels.look(pool).await,
+            Self::Cluster(seeds) => cluster::look(seeds, pool).await,
+        }
+    }
+
+    /// Whether the settings name this address.
+    pub(crate) fn names(&self, address: &Address) -> bool {
+        match self {
+            Self::Fixed(addresses) | Self::Cluster(addresses) => addresses.contains(address),
+            Self::Sentinels(sentinels) => sentinels.addresses.contains(address),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A Cluster: its nodes know who serves which slots.
+
+use std::sync::Arc;
+
+use cache_core::{Error, ErrorKind, Result};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::Value;
+
+use crate::{
+    address::Address,
+    map::{Map, Range, Shard},
+    node::Node,
+    pool::Pool,
+    reply,
+};
+
+/// How many nodes are asked at once: one that hangs keeps nobody waiting.
+const AT_ONCE: usize = 3;
+
+/// Asks the nodes that are known, and then those that the settings name.
+pub(super) async fn look(seeds: &[Address], pool: &Arc<Pool>) -> Result<Arc<Map>> {
+    let known: Vec<_> =
+        pool.known().iter().flat_map(|it| it.nodes().cloned().collect::<Vec<_>>()).collect();
+    let seeds = seeds.iter().filter(|it| known.iter().all(|known| known.address != **it));
+    let seeds: Vec<_> = seeds.map(|it| pool.node(it)).collect();
+    let mut waiting = known.into_iter().chain(seeds);
+    let mut asked: FuturesUnordered<_> =
+        waiting.by_ref().take(AT_ONCE).map(|it| ask(it, pool)).collect();
+    let mut failed = Error::new(ErrorKind::Unavailable, "no node of the cluster was asked");
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(map) => return Ok(Arc::new(map)),
+            Err(error) => failed = error,
+        }
+        asked.extend(waiting.next().map(|it| ask(it, pool)));
+    }
+    Err(failed)
+}
+
+async fn ask(node: Arc<Node>, pool: &Arc<Pool>) -> Result<Map> {
+    let slots = node.ask_itself(&["CLUSTER", "SLOTS"]).await?;
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut ranges: Vec<Range> = Vec::new();
+    for range in reply::list(slots)? {
+        let mut parts = reply::list(range)?.into_iter();
+        let mut bound = || {
+            reply::integer(&parts.next().unwrap_or_default())
+                .map(|it| u16::try_from(it).unwrap_or(u16::MAX))
+        };
+        let (first, last) = (bound()?, bound()?);
+        let mut servers = parts.map(|it| address(it, &node.address));
+        let Some(leader) = servers.next().transpose()?.flatten() else { continue };
+        let known = shards.iter().position(|it| it.leader.address == leader);
+        let number = if let Some(it) = known {
+            it
+        } else {
+            let replicas: Result<Vec<_>> = servers.filter_map(Result::transpose).collect();
+            let replicas = replicas?.iter().map(|it| pool.replica(it)).collect();
+            shards.push(Shard::new(pool.node(&leader), replicas));
+            shards.len() - 1
+        };
+        ranges.push((first, last, number));
+    }
+    if ranges.is_empty() {
+        let what = "this node of the cluster knows nobody who serves a slot";
+        return Err(Error::new(ErrorKind::Unavailable, what)
+            .with_context("server", node.address.to_string()));
+    }
+    Ok(Map::of_slots(shards, &ranges))
+}
+
+/// `[host, port, id, …]`. Without a host it is the one that was asked; `?` is a host that is not known yet.
+fn address(server: Value, asked: &Address) -> Result<Option<Address>> {
+    let mut parts = reply::list(server)?.into_iter();
+    let host = reply::text(parts.next().unwrap_or_default())?.filter(|it| !it.is_empty());
+    let port = reply::integer(&parts.next().unwrap_or_default())?;
+    Ok(at(host.as_deref(), port, asked))
+}
+
+fn at(host: Option<&str>, port: i64, asked: &Address) -> Option<Address> {
+    let port = u16::try_from(port).ok().filter(|it| *it > 0)?;
+    let host = match (host, asked) {
+        (Some("?"), _) | (None, Address::Unix(_)) => return None,
+        (Some(host), _) => host.to_owned(),
+        (None, Address::Tcp { host, .. }) => host.clone(),
+    };
+    Some(Address::Tcp { host, port })
+}
+
+/// The address in `MOVED` and `ASK`: `host:port`, where the host may be missing or an IPv6 address.
+pub(crate) fn redirected(text: &str, asked: &Address) -> Option<Address> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    at((!host.is_empty()).then_some(host), port.parse().ok()?, asked)
+}
+
+/// To whom this leader is giving slots away: the addresses of each, best first.
+pub(crate) async fn giving_to(node: &Node) -> Result<Vec<Vec<Address>>> {
+    let nodes = reply::text(node.ask_itself(&["CLUSTER", "NODES"]).await?)?.unwrap_or_default();
+    Ok(given(&nodes, &node.address))
+}
+
+/// `<id> <ip>:<port>@<bus>[,<host>] [myself,]<flags> … [[<slot>->-<id>] …`
+fn given(nodes: &str, asked: &Address) -> Vec<Vec<Address>> {
+    let is_me = |it: &&str| it.split(' ').nth(2).is_some_and(|it| it.contains("myself"));
+    let slots = nodes.lines().find(is_me).into_iter().flat_map(|it| it.split(' ').skip(8));
+    let ids = slots.filter_map(|it| it.strip_suffix(']')?.split_once("->-")).map(|(_, id)| id);
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let addresses = |id: &str| {
+        let mut words = nodes.lines().find(|it| it.starts_with(id))?.split(' ').skip(1);
+        let (place, rest) = words.next()?.split_once('@')?;
+        let port = place.rsplit_once(':')?.1;
+        let host = rest.split(',').nth(1).filter(|it| !it.is_empty());
+        let by_name = host.and_then(|it| redirected(&format!("{it}:{port}"), asked));
+        Some(redirected(place, asked).into_iter().chain(by_name).collect())
+    };
+    // One that is not known any more cannot be cleared, either; that there is a move counts.
+    ids.into_iter().map(|id| addresses(id).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_are_given_away_name_a_server() {
+        let asked = Address::Tcp { host: "asked".into(), port: 1 };
+        let tcp = |host: &str, port| Address::Tcp { host: host.into(), port };
+        let nodes = "a1 10.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-5 7 [5->-b2] [7->-b2] [9-<-c3]\n\
+                     b2 10.0.0.2:7001@17001,two.example,shard-id=x master - 0 0 2 connected\n\
+                     c3 :7002@17002 master - 0 0 3 connected 9 [11->-a1]\n";
+        let two = vec![tcp("10.0.0.2", 7001), tcp("two.example", 7001)];
+        assert_eq!(given(nodes, &asked), [two]);
+        let nodes = nodes.replace("master - 0 0 3", "myself,master - 0 0 3");
+        let (_, nodes) = nodes.split_once('\n').unwrap();
+        assert_eq!(given(nodes, &asked), [Vec::new()]);
+        assert!(given("", &asked).is_empty());
+    }
+
+    #[test]
+    fn redirections_name_a_server() {
+        let asked = Address::Tcp { host: "asked".into(), port: 1 };
+        let tcp = |host: &str, port| Some(Address::Tcp { host: host.into(), port });
+        assert_eq!(redirected("10.0.0.1:7000", &asked), tcp("10.0.0.1", 7000));
+        assert_eq!(redirected("::1:7000", &asked), tcp("::1", 7000));
+        assert_eq!(redirected(":7000", &asked), tcp("asked", 7000));
+        for odd in ["", "host", "host:0", "host:99999", "?:7000"] {
+            assert_eq!(redirected(odd, &asked), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `backend = "redis"` in the settings.
+
+use std::sync::Arc;
+
+use cache_core::{Backend, BuildContext, Capabilities, Driver, Result};
+
+use crate::{
+    connect::Connector,
+    discover::{Discover, Sentinels},
+    options::{Plan, Topology},
+    pool::Common,
+    pools::Pools,
+    store::Redis,
+    transport::Transport,
+};
+
+/// `backend = "redis"`, or `"valkey"`. Found by itself in a program that says `use cache_redis as _;`.
+///
+/// ```
+/// assert_eq!(cache_redis::DRIVER.name(), "redis");
+/// ```
+pub const DRIVER: Driver = Driver::new("redis", build).with_other_names(&["valkey"]);
+
+cache_core::register_driver!(DRIVER);
+
+fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    let plan = Plan::read(context)?;
+    let mut facts =
+        Capabilities::new().shared().persistent().connects().max_value_len(plan.max_value_len);
+    let is_group = plan.topology != Topology::Single;
+    if is_group {
+        facts = facts.breaks_per_server();
+    }
+    let max_value_len = plan.max_value_len;
+    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), facts, max_value_len)))
+}
+
+fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Common> {
+    let transport = transport(context, &plan)?;
+    let is_cluster = plan.topology == Topology::Cluster;
+    let connector = |login, read_only| {
+        Arc::new(Connector {
+            login,
+            transport: transport.clone(),
+            resp: plan.resp,
+            client_name: plan.client_name.clone(),
+            read_only,
+            time: plan.connect_deadline,
+            clock: context.clock().clone(),
+        })
+    };
+    Ok(Common {
+        connector: connector(plan.login.clone(), false),
+        // Who reads a leader must hear when it is none any more, and says no such thing.
+        replica_connector: connector(plan.login.clone(), is_cluster),
+        sentinel_connector: plan.sentinel.as_ref().map(|it| connector(it.login.clone(), false)),
+        discover: match (plan.topology, plan.sentinel) {
+            (Topology::Cluster, _) => Discover::Cluster(plan.addresses),
+            (_, Some(it)) => Discover::Sentinels(Sentinels {
+                addresses: plan.addresses,
+                service_name: it.service_name,
+            }),
+            (_, None) => Discover::Fixed(plan.addresses),
+        },
+        read_from: plan.read_from,
+        connections: plan.connections,
+        deadline: plan.deadline,
+        breaker: if is_group { context.breaker()? } else { None },
+    })
+}
+
+#[cfg(feature = "tls")]
+fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
+    if !plan.login.tls {
+        return Ok(Transport::Plain);
+    }
+    let files = plan.tls.clone().unwrap_or_default();
+    crate::tls::Tls::new(context, &files).map(Transport::Tls)
+}
+
+#[cfg(not(feature = "tls"))]
+fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
+    if plan.login.tls || plan.tls.is_some() {
+        let what = "asks for TLS, which is behind a feature: cache-redis = { …, features = [\"tls\"] } in Cargo.toml";
+        return Err(context.error("location", what));
+    }
+    Ok(Transport::Plain)
+}

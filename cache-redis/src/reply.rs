@@ -1,0 +1,80 @@
+//! What servers answer, as what is wanted of them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{Entry, Result, Stamp, Ttl};
+use redis::Value;
+
+use crate::error;
+
+/// A string, or nothing.
+pub(crate) fn bytes(value: Value) -> Result<Option<Bytes>> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(it) => Ok(Some(it.into())),
+        Value::SimpleString(it) => Ok(Some(it.into())),
+        // What is for people to read: `CLUSTER NODES`.
+        Value::VerbatimString { text, .. } => Ok(Some(text.into())),
+        Value::Okay => Ok(Some(Bytes::from_static(b"OK"))),
+        other => Err(error::unexpected(&other)),
+    }
+}
+
+/// A string that is text.
+pub(crate) fn text(value: Value) -> Result<Option<String>> {
+    let bytes = bytes(value)?;
+    Ok(bytes.map(|it| String::from_utf8_lossy(&it).into_owned()))
+}
+
+pub(crate) fn integer(value: &Value) -> Result<i64> {
+    match value {
+        Value::Int(it) => Ok(*it),
+        other => Err(error::unexpected(other)),
+    }
+}
+
+/// 1 or 0.
+pub(crate) fn flag(value: &Value) -> Result<bool> {
+    integer(value).map(|it| it > 0)
+}
+
+/// `OK`, or nothing if a condition did not hold.
+pub(crate) fn done(value: &Value) -> Result<bool> {
+    match value {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        other => Err(error::unexpected(other)),
+    }
+}
+
+pub(crate) fn list(value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(it) | Value::Set(it) => Ok(it),
+        other => Err(error::unexpected(&other)),
+    }
+}
+
+/// What `PTTL` says.
+pub(crate) fn ttl(value: &Value) -> Result<Option<Ttl>> {
+    Ok(match integer(value)? {
+        -2 => None,
+        -1 => Some(Ttl::Forever),
+        left => Some(Ttl::Remaining(Duration::from_millis(left.try_into().unwrap_or_default()))),
+    })
+}
+
+/// What `GET`, `PEXPIRETIME` and `PTTL` say in one moment.
+pub(crate) fn entry(value: Value) -> Result<Option<Entry>> {
+    let mut parts = list(value)?.into_iter();
+    let mut next = || parts.next().unwrap_or_default();
+    let (value, until, left) = (bytes(next())?, next(), next());
+    // Between the two clocks that the server asks, an entry may have expired.
+    let (Some(value), Some(ttl)) = (value, ttl(&left)?) else { return Ok(None) };
+    Ok(Some(Entry { value, ttl, stamp: stamp(integer(&until)?) }))
+}
+
+/// The absolute expiry in milliseconds; 0 is never.
+fn stamp(until: i64) -> Stamp {
+    Stamp(until.try_into().unwrap_or_default())
+}

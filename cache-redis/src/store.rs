@@ -1,0 +1,313 @@
+//! The operations: which commands each sends.
+
+mod moving;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{
+    Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
+    Seen, SetMode, Stamp, SyncBackend, Ttl,
+};
+use redis::{Cmd, Value};
+
+use crate::{
+    command::{Commands, command},
+    error,
+    options::ReadFrom,
+    pools::Pools,
+    reply,
+    route::{Batch, From},
+    script, slot,
+};
+
+/// A Redis, or several.
+#[derive(Clone)]
+pub(crate) struct Redis {
+    pools: Arc<Pools>,
+    facts: Capabilities,
+    max_value_len: usize,
+    /// Who may answer plain reads.
+    from: From,
+}
+
+impl Redis {
+    pub(crate) fn new(pools: Pools, facts: Capabilities, max_value_len: usize) -> Self {
+        Self { pools: Arc::new(pools), facts, max_value_len, from: From::Anyone }
+    }
+
+    async fn ask(&self, key: &str, from: From, commands: Commands) -> Result<Value> {
+        self.pools.here()?.ask(key, from, &commands).await
+    }
+
+    async fn run(&self, script: &script::Script, keys: &[&str], args: &[&[u8]]) -> Result<Value> {
+        self.pools.here()?.run(script, keys, args).await
+    }
+
+    /// Asks about many keys, and reads each answer.
+    async fn ask_many<T>(&self, batch: Batch<'_>, read: fn(Value) -> Result<T>) -> Vec<Result<T>> {
+        match self.pools.here() {
+            Ok(pool) => {
+                pool.ask_many(&batch).await.into_iter().map(|it| it.and_then(read)).collect()
+            }
+            Err(error) => batch.keys.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn too_large(&self, value: &Bytes) -> Option<Error> {
+        let (len, max) = (value.len(), self.max_value_len);
+        (len > max).then(|| {
+            Error::new(
+                ErrorKind::TooLarge,
+                format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),
+            )
+        })
+    }
+
+    /// Nothing is left under the key, unless `mode` forbids the write.
+    async fn refuse(&self, key: &str, mode: SetMode, error: Error) -> Result<bool> {
+        let is_live = match mode {
+            SetMode::Always => None,
+            SetMode::IfAbsent | SetMode::IfPresent => Some(self.has_at_leader(key).await?),
+        };
+        match (mode, is_live) {
+            (SetMode::IfAbsent, Some(true)) | (SetMode::IfPresent, Some(false)) => Ok(false),
+            (SetMode::IfAbsent, _) => Err(error),
+            _ => self.delete(key).await.and(Err(error)),
+        }
+    }
+
+    async fn has_at_leader(&self, key: &str) -> Result<bool> {
+        reply::flag(&self.ask(key, From::Leader, Commands::of(&["EXISTS", key])).await?)
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.facts
+    }
+
+    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
+        None
+    }
+
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        let may_lag =
+            self.from == From::Anyone && self.pools.common().read_from == ReadFrom::Replica;
+        may_lag.then(|| Arc::new(Self { from: From::Leader, ..Self::clone(&self) }) as _)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        reply::bytes(self.ask(key, self.from, Commands::of(&["GET", key])).await?)
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        reply::entry(self.ask(key, self.from, entry(key)).await?)
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let commands = |i: usize| Commands::of(&["GET", keys[i]]);
+        let batch =
+            Batch { keys, commands: &commands, weight: &|_| 0, from: self.from, is_get: true };
+        self.ask_many(batch, reply::bytes).await
+    }
+
+    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        let commands = |i: usize| entry(keys[i]);
+        let batch =
+            Batch { keys, commands: &commands, weight: &|_| 0, from: self.from, is_get: false };
+        self.ask_many(batch, reply::entry).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        if let Some(error) = self.too_large(&value) {
+            return self.refuse(key, mode, error).await;
+        }
+        reply::done(&self.ask(key, From::Leader, set(key, &value, expiry, mode)).await?)
+    }
+
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        let keys: Vec<&str> = items.iter().map(|(key, _)| *key).collect();
+        let commands = |i: usize| {
+            let (key, value) = &items[i];
+            match self.too_large(value) {
+                None => set(key, value, expiry, SetMode::Always),
+                Some(_) => Commands::of(&["UNLINK", key]),
+            }
+        };
+        let weight = |i: usize| items[i].1.len();
+        let batch = Batch {
+            keys: &keys,
+            commands: &commands,
+            weight: &weight,
+            from: From::Leader,
+            is_get: false,
+        };
+        let answers = self.ask_many(batch, Ok).await;
+        let written = |(answer, (_, value)): (Result<Value>, &(&str, Bytes))| match (
+            answer?,
+            self.too_large(value),
+        ) {
+            (_, Some(error)) => Err(error),
+            (value, None) => reply::done(&value).map(drop),
+        };
+        answers.into_iter().zip(items).map(written).collect()
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        reply::flag(&self.ask(key, self.from, Commands::of(&["EXISTS", key])).await?)
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        reply::ttl(&self.ask(key, self.from, Commands::of(&["PTTL", key])).await?)
+    }
+
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let Some(millis) = millis(expiry) else {
+            // `PERSIST` says only whether it had something to do.
+            let persist = vec![command(&["PERSIST", key]), command(&["EXISTS", key])];
+            let answer = self.ask(key, From::Leader, Commands::Together(persist)).await?;
+            return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Value::Nil));
+        };
+        let mut command = command(&["PEXPIRE", key]);
+        command.arg(millis);
+        reply::flag(&self.ask(key, From::Leader, command.into()).await?)
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool> {
+        reply::flag(&self.ask(key, From::Leader, Commands::of(&["UNLINK", key])).await?)
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let commands = |i: usize| Commands::of(&["UNLINK", keys[i]]);
+        let batch =
+            Batch { keys, commands: &commands, weight: &|_| 0, from: From::Leader, is_get: false };
+        self.ask_many(batch, |it| reply::flag(&it)).await
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        reply::bytes(self.ask(key, From::Leader, Commands::of(&["GETDEL", key])).await?)
+    }
+
+    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        let (first, lifetime) = match create {
+            None => (String::new(), String::new()),
+            Some(it) => (
+                it.initial.checked_add(delta).map_or("overflow".into(), |it| it.to_string()),
+                millis(it.expiry).map(|it| it.to_string()).unwrap_or_default(),
+            ),
+        };
+        let args = [delta.to_string(), first, lifetime];
+        let answer = self.run(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
+        let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
+            // Something that is no string at all is no integer either.
+            ErrorKind::Codec => Error::new(ErrorKind::NotAnInteger, "under the key is no string"),
+            _ => error,
+        })?;
+        let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Value::Nil));
+        answer.map(integer).transpose()
+    }
+
+    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+        let args = [seen.value, stamp(seen).as_bytes()].map(<[u8]>::to_vec);
+        let answer = self.run(&script::COMPARE_AND_DELETE, &[key], &[&args[0], &args[1]]).await?;
+        reply::flag(&answer)
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Seen<'_>,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<bool> {
+        if let Some(error) = self.too_large(&value) {
+            return Err(error);
+        }
+        let lifetime = match lifetime {
+            Lifetime::Keep => "keep".to_owned(),
+            Lifetime::New(expiry) => millis(expiry).map(|it| it.to_string()).unwrap_or_default(),
+        };
+        let stamp = stamp(seen);
+        let args = [seen.value, stamp.as_bytes(), &value, lifetime.as_bytes()];
+        reply::flag(&self.run(&script::COMPARE_AND_SET, &[key], &args).await?)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        if self.pools.common().is_cluster() && slot::slot(from) != slot::slot(to) {
+            return self.move_between_servers(from, to).await;
+        }
+        reply::flag(&self.run(&script::RENAME, &[from, to], &[]).await?)
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<()> {
+        self.pools.here()?.clear(namespace).await
+    }
+
+    async fn clear_store(&self) -> Result<()> {
+        self.pools.here()?.flush().await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.pools.here()?.check().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pools.close();
+        Ok(())
+    }
+}
+
+fn entry(key: &str) -> Commands {
+    let commands = ["GET", "PEXPIRETIME", "PTTL"].map(|it| command(&[it, key]));
+    Commands::Together(commands.into())
+}
+
+fn set(key: &str, value: &Bytes, expiry: Expiry, mode: SetMode) -> Commands {
+    let mut res = Cmd::with_capacity(6, key.len() + value.len() + 32);
+    res.arg("SET").arg(key).arg(&value[..]);
+    if let Some(millis) = millis(expiry) {
+        res.arg("PX").arg(millis);
+    }
+    match mode {
+        SetMode::Always => {}
+        SetMode::IfAbsent => drop(res.arg("NX")),
+        SetMode::IfPresent => drop(res.arg("XX")),
+    }
+    res.into()
+}
+
+/// The lifetime in milliseconds, rounded up; nothing if it does not end, or so late that nobody can tell.
+fn millis(expiry: Expiry) -> Option<u64> {
+    /// A hundred thousand years: Lua's numbers are exact up to there.
+    const LONGEST: u128 = 100_000 * 366 * 24 * 3_600_000;
+    let Expiry::After(time) = expiry else { return None };
+    let millis = time.as_nanos().div_ceil(1_000_000).max(1);
+    (millis <= LONGEST).then(|| millis.try_into().unwrap_or(u64::MAX))
+}
+
+/// The absolute expiry that was seen, if it counts.
+fn stamp(seen: Seen<'_>) -> String {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as Lua's numbers do: both sides are rounded alike"
+    )]
+    let rounded = |it: Stamp| format!("{:.0}", it.0 as f64);
+    seen.stamp.map(rounded).unwrap_or_default()
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let common = self.pools.common();
+        f.debug_struct("Redis")
+            .field("servers", &common.discover)
+            .field("reads_replicas", &(common.read_from == ReadFrom::Replica))
+            .finish_non_exhaustive()
+    }
+}

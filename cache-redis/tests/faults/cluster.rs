@@ -1,0 +1,163 @@
+//! A node of a Cluster that dies or stands still, and slots that nobody serves.
+
+use std::time::{Duration, Instant};
+
+use cache_core::{Cache, ErrorKind};
+use test_servers::{Redis, RedisCluster, Server, slot_of};
+
+use crate::{
+    load::{Age, Load, is_open_about_it},
+    support::{CLUSTERED, LONG, cache, is_outage, keys, report, stored_key, timed, until},
+};
+
+/// By default a Cluster serves nobody while some slots have no master; those who cache want the rest.
+fn start() -> RedisCluster {
+    let options = Redis::options().args(&["--cluster-require-full-coverage", "no"]);
+    RedisCluster::start_with(3, 3, &options).unwrap()
+}
+
+/// Keys that this master serves, and as many that others do.
+fn split(cluster: &RedisCluster, master: &Redis, name: &str) -> (Vec<String>, Vec<String>) {
+    const EACH: usize = 16;
+    let serves = |key: &String| {
+        cluster.master_of(slot_of(&stored_key(key))).unwrap().port() == master.port()
+    };
+    let (mut mine, mut others): (Vec<_>, Vec<_>) =
+        keys(name, 150).into_iter().map(|it| format!("{{{it}}}")).partition(serves);
+    mine.truncate(EACH);
+    others.truncate(EACH);
+    assert_eq!((mine.len(), others.len()), (EACH, EACH));
+    (mine, others)
+}
+
+/// What batches over all servers see when one of them is gone. All at once: before a replica takes its place.
+async fn batches(cache: &Cache, lost: &[String], served: &[String], what: &str) {
+    let all: Vec<_> = lost.iter().chain(served).collect();
+    let strict = cache.strict();
+    let ((found, get_took), strictly_found, (failed, set_took)) = tokio::join!(
+        timed(cache.get_many::<String, _>(&all)),
+        strict.get_many::<String, _>(&all),
+        timed(cache.set_many(all.iter().map(|it| (it, "new")), None)),
+    );
+    let found = found.unwrap();
+    assert_eq!(found.len(), served.len());
+    assert!(served.iter().all(|it| found.contains_key(&it)));
+    report(&format!("Cluster, {what}, get_many"), "the hits of the others", get_took);
+    let error = strictly_found.unwrap_err();
+    assert!(is_outage(&error), "{error}");
+    let mut failed: Vec<_> = failed.unwrap().into_iter().map(|it| it.key).collect();
+    failed.sort();
+    let mut expected = lost.to_vec();
+    expected.sort();
+    assert_eq!(failed, expected);
+    report(&format!("Cluster, {what}, set_many"), "lists the keys of the lost one", set_took);
+}
+
+async fn one_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
+    let cluster = start();
+    // The others must not fail because this machine is busy.
+    let cache = cache(&cluster.urls(), &format!("deadline = \"1500ms\"\n{CLUSTERED}"));
+    let master = &cluster.nodes()[0];
+    let (lost, served) = split(&cluster, master, "open");
+    let (strictly_lost, strictly_served) = split(&cluster, master, "strict");
+    let (some_lost, some_served) = split(&cluster, master, "batch");
+    for key in some_lost.iter().chain(&some_served) {
+        cache.strict().set(key, &"value", None).await.unwrap();
+    }
+    let open_lost = Load::start(&cache, lost, Age::Any);
+    let open_served = Load::start(&cache, served, Age::Latest);
+    let strict_lost = Load::start(&cache.strict(), strictly_lost, Age::Any);
+    let strict_served = Load::start(&cache.strict(), strictly_served, Age::Latest);
+    let all = [&open_lost, &open_served, &strict_lost, &strict_served];
+    until("all work", async || all.iter().all(|it| it.has("incr", "done", 32))).await;
+    cluster.wait_for_replicas().unwrap();
+
+    lose(master);
+    let began = Instant::now();
+    all.into_iter().for_each(Load::forget);
+    batches(&cache, &some_lost, &some_served, what).await;
+    until("it is noticed", async || strict_lost.seen().failed(None) > 0).await;
+    let slot = slot_of(&stored_key(&some_lost[0]));
+    // The one that stands still could not say who serves what.
+    let promoted = until("a replica is promoted", async || {
+        let asked = &cluster.nodes()[1];
+        let nodes = asked.command(&["CLUSTER", "NODES"]).unwrap().text();
+        let port = format!(":{}@", master.port());
+        nodes.lines().any(|it| it.contains(&port) && it.contains("fail"))
+            && nodes.lines().filter(|it| it.contains("master") && !it.contains("fail")).count() == 3
+    })
+    .await;
+    report(&format!("Cluster, {what}, until another is promoted"), "", promoted);
+    until("its keys are served", async || {
+        cache.strict().set(&some_lost[0], &"newest", None).await.is_ok()
+    })
+    .await;
+    report(&format!("Cluster, {what}, slot {slot}"), "works by the same handle", began.elapsed());
+    let [lost, served, strictly_lost, strictly_served] = all.map(Load::seen);
+    report(&format!("Cluster, {what}, its keys"), &lost.to_string(), lost.longest());
+    report(
+        &format!("Cluster, {what}, its keys, strict"),
+        &strictly_lost.to_string(),
+        strictly_lost.longest(),
+    );
+    report(
+        &format!("Cluster, {what}, the others' keys, strict"),
+        &strictly_served.to_string(),
+        strictly_served.longest(),
+    );
+    // All the while.
+    assert_eq!(
+        strictly_served.failed(None) + served.failed(None),
+        0,
+        "{strictly_served}; {served}"
+    );
+    assert_eq!(strictly_served.of("get", "miss") + served.of("get", "miss"), 0);
+    assert!(is_open_about_it(&lost), "{lost}");
+    assert!(lost.has_only_outages() && strictly_lost.has_only_outages(), "{strictly_lost}");
+    assert!(lost.longest().max(strictly_lost.longest()) < LONG);
+    assert!(served.longest().max(strictly_served.longest()) < LONG);
+
+    all.into_iter().for_each(Load::forget);
+    until("all work", async || {
+        all.iter().all(|it| it.has("incr", "done", 32) && it.has("get", "hit", 32))
+    })
+    .await;
+    find(master);
+    for it in [open_lost, open_served, strict_lost, strict_served] {
+        it.stop().await;
+    }
+}
+
+/// A master dies: the keys of the others are served all the while, its own are misses until its replica is promoted; then the same
+/// handle has them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_dies_takes_only_its_own_keys() {
+    one_is_lost("master dead", Server::kill, |_| ()).await;
+}
+
+/// The same for a master that stands still, where each call has to wait before it knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_frozen_takes_only_its_own_keys() {
+    one_is_lost("master frozen", Server::freeze, Server::thaw).await;
+}
+
+/// A slot that nobody served when the servers were looked for is an outage, and is found once somebody serves it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_was_served_by_nobody_is_found_when_it_is() {
+    let cluster = RedisCluster::start(2, 0).unwrap();
+    let key = "hole";
+    let slot = slot_of(key);
+    let owner = cluster.master_of(slot).unwrap();
+    let word = slot.to_string();
+    for it in cluster.nodes() {
+        it.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).unwrap();
+        it.command(&["CLUSTER", "DELSLOTS", &word]).unwrap();
+    }
+    let store = cache(&cluster.urls(), CLUSTERED).backend().clone();
+    assert_eq!(store.get(key).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    owner.command(&["CLUSTER", "ADDSLOTS", &word]).unwrap();
+    cluster.wait_until_served().unwrap();
+    let took = until("it is found", async || store.get(key).await.is_ok()).await;
+    report("Cluster, a slot that nobody served", "works by the same handle", took);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}

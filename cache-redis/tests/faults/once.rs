@@ -1,0 +1,204 @@
+//! A reply that is lost: what was asked was done once, or not at all.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{Cache, ErrorKind, secs};
+use futures_util::future::join_all;
+use test_servers::{Proxy, Redis, RedisCluster, Server as _, proxy::Direction};
+
+use crate::{
+    load::{Age, Load, counter},
+    support::{
+        CLUSTERED, LONG, NO_BREAKER, PATIENT, cache, cache_through, is_outage, keys, report,
+        stored, stored_key, timed, until,
+    },
+};
+
+fn count(redis: &Redis, key: &str) -> i64 {
+    stored(redis, key).unwrap().parse().unwrap()
+}
+
+/// The connection ends in place of the answer to an `incr`: the caller is told that it failed, and it has counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incr_whose_answer_is_cut_off_counts_once() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let cache = cache_through(&proxy, NO_BREAKER);
+    // From here on the server knows the script: nothing is sent but what counts.
+    cache.incr_or("n", 0, 0, None).await.unwrap();
+    let mut longest = Duration::ZERO;
+    for round in 0..40 {
+        until("it works", async || cache.strict().has_key("n").await.is_ok()).await;
+        proxy.truncate_after(0);
+        let (res, took) = timed(cache.incr("n", 1)).await;
+        let error = res.unwrap_err();
+        assert!(is_outage(&error), "{error}");
+        assert_eq!(count(&redis, "n"), round + 1);
+        longest = longest.max(took);
+    }
+    assert!(longest < LONG);
+    report("the answer to an incr is cut off", "`Unavailable`; it has counted once", longest);
+}
+
+/// The same for many at once, and for a network that swallows the answers: never more than were asked for, never less than were
+/// acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn incrs_whose_answers_are_lost_count_at_most_once_each() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let cache = cache_through(&proxy, &format!("deadline = \"150ms\"\n{NO_BREAKER}"));
+    // From here on the server knows the script: nothing is sent but what counts.
+    cache.incr_or("n", 0, 0, None).await.unwrap();
+    let (mut asked, mut acknowledged, mut longest) = (0, 0, Duration::ZERO);
+    for round in 0..12 {
+        until("it works", async || cache.strict().has_key("n").await.is_ok()).await;
+        let is_swallowed = round % 3 == 0;
+        if is_swallowed {
+            proxy.swallow(Direction::ToClient);
+        } else {
+            proxy.truncate_after(round * 13);
+        }
+        let (answers, took) = timed(join_all((0..16).map(|_| cache.incr("n", 1)))).await;
+        longest = longest.max(took);
+        asked += 16;
+        for it in answers {
+            match it {
+                Ok(_) => acknowledged += 1,
+                Err(error) => assert!(is_outage(&error), "{error}"),
+            }
+        }
+        if is_swallowed {
+            // No network goes on in the middle of what it has lost.
+            proxy.cut();
+        }
+        proxy.pass();
+        let counted = count(&redis, "n");
+        assert!((acknowledged..=asked).contains(&counted), "{acknowledged} {counted} {asked}");
+    }
+    let counted = count(&redis, "n");
+    let seen = format!("{asked} asked, {acknowledged} acknowledged, {counted} counted");
+    report("the answers to incrs are lost", &seen, longest);
+    assert!(acknowledged < asked);
+}
+
+/// Nor is one whose outcome is unknown sent again by the layer that tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let more = format!("deadline = \"200ms\"\n{NO_BREAKER}[caches.default.retry]\nretries = 3\n");
+    let cache = cache_through(&proxy, &more).strict();
+    assert_eq!(cache.incr_or("n", 0, 0, secs(60)).await.unwrap(), 0);
+    for round in 1..=4 {
+        let expected = if round % 2 == 1 {
+            proxy.swallow(Direction::ToClient);
+            ErrorKind::TimedOut
+        } else {
+            proxy.truncate_after(2);
+            ErrorKind::Unavailable
+        };
+        let error = cache.incr("n", 1).await.unwrap_err();
+        assert_eq!(error.kind(), expected, "{error}");
+        proxy.pass();
+        proxy.cut();
+        until("it works", async || cache.has_key("n").await.is_ok()).await;
+        assert_eq!(count(&redis, "n"), round);
+        assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(round));
+    }
+}
+
+/// In a Cluster, too: connections are killed, and servers stand still past the deadline and then do what they were asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
+    let cluster = RedisCluster::start(3, 0).unwrap();
+    let cache = cache(&cluster.urls(), CLUSTERED);
+    let names = keys("n", 24);
+    let load = Load::start(&cache.strict(), names.clone(), Age::Any);
+    until("all work", async || load.has("incr", "done", 100)).await;
+    for round in 0..30_u64 {
+        let node = &cluster.nodes()[usize::try_from(round).unwrap() % 3];
+        // It answers before it is gone.
+        node.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+        let tried = load.seen().tried("incr");
+        until("calls went on", async || load.seen().tried("incr") > tried + 24).await;
+    }
+    let killed = load.seen();
+    report("Cluster, connections killed, strict", &killed.to_string(), killed.longest());
+    for node in cluster.nodes() {
+        node.freeze();
+        let failed = load.seen().of("incr", "TimedOut");
+        until("some time out", async || load.seen().of("incr", "TimedOut") > failed).await;
+        node.thaw();
+        cluster.wait_until_served().unwrap();
+    }
+    let seen = load.stop().await;
+    report("Cluster, servers frozen in turn, strict", &seen.to_string(), seen.longest());
+    assert!(seen.has_only_outages(), "{seen}");
+    assert!(seen.longest() < LONG);
+
+    let mut counted = 0;
+    for key in &names {
+        let key = stored_key(&counter(key));
+        let node = cluster.master_of(test_servers::slot_of(&key)).unwrap();
+        counted += node.command(&["GET", &key]).unwrap().text().parse::<u64>().unwrap();
+    }
+    let (acknowledged, asked) = (seen.of("incr", "done"), seen.tried("incr"));
+    let told = format!("{asked} asked, {acknowledged} acknowledged, {counted} counted");
+    report("Cluster, disturbed", &told, seen.longest());
+    assert!((acknowledged..=asked).contains(&counted), "{told}");
+    assert!(acknowledged < asked, "{told}");
+}
+
+/// Connections are killed and scripts forgotten while counting: what is refused unexecuted is sent again, so counts are exact.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_are_forgotten_are_loaded_again_and_counts_are_exact() {
+    const TASKS: u64 = 16;
+    const ROUNDS: u64 = 100;
+    let redis = Arc::new(Redis::start().unwrap());
+    let cache = cache(&[redis.url()], PATIENT).strict();
+    let (done, mut counting) = tokio::sync::mpsc::channel::<()>(1);
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (cache, done) = (cache.clone(), done.clone());
+            tokio::spawn(async move {
+                for _ in 0..ROUNDS {
+                    cache.incr_or("n", 1, 0, secs(600)).await.unwrap();
+                }
+                drop(done);
+            })
+        })
+        .collect();
+    drop(done);
+    let mut flushes = 0;
+    let mut connection = redis.connect().unwrap();
+    while counting.try_recv() == Err(tokio::sync::mpsc::error::TryRecvError::Empty) {
+        connection.command(&["SCRIPT", "FLUSH"]).unwrap();
+        flushes += 1;
+        tokio::task::yield_now().await;
+    }
+    let (_, took) = timed(join_all(tasks.into_iter().map(async |it| it.await.unwrap()))).await;
+    assert_eq!(cache.get::<u64>("n").await.unwrap(), Some(TASKS * ROUNDS));
+    report(&format!("SCRIPT FLUSH, {flushes} times"), "nothing; counts are exact", took);
+    assert!(flushes > 3);
+}
+
+/// `CLIENT KILL` of all connections while calls are under way: those fail, the next ones connect anew, and nothing counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_server_kills_are_replaced() {
+    let redis = Redis::start().unwrap();
+    let cache: Cache = cache(&[redis.url()], NO_BREAKER);
+    let names = keys("n", 32);
+    let load = Load::start(&cache.strict(), names.clone(), Age::Latest);
+    until("all work", async || load.has("incr", "done", 64)).await;
+    for _ in 0..50 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+        let done = load.seen().of("incr", "done");
+        until("calls go on", async || load.has("incr", "done", done + 16)).await;
+    }
+    let seen = load.stop().await;
+    report("CLIENT KILL of all, 50 times, strict", &seen.to_string(), seen.longest());
+    assert!(seen.has_only_outages(), "{seen}");
+    let counted: i64 = names.iter().map(|it| count(&redis, &counter(it))).sum();
+    let counted = u64::try_from(counted).unwrap();
+    assert!((seen.of("incr", "done")..=seen.tried("incr")).contains(&counted), "{counted}: {seen}");
+}

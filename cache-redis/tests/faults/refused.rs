@@ -1,0 +1,196 @@
+//! A server that is there and refuses.
+
+use cache_core::{ErrorKind, layers::BreakerState, secs};
+use test_servers::{Proxy, Redis, RedisReplicas, Server as _};
+
+use crate::support::{cache, cache_through, is_outage, keys, report, stored, timed, until};
+
+/// `maxmemory` is reached and nothing may be evicted: writes are errors that say so in strict mode, and otherwise as if done, with
+/// the key marked. Reads and deletes work, and the breaker stays out of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_full_takes_no_writes_and_all_else() {
+    let redis = Redis::start().unwrap();
+    let cache = cache(&[redis.url()], "");
+    let strict = cache.strict();
+    let large = "x".repeat(100_000);
+    strict.set("large", &large, None).await.unwrap();
+    strict.set("old", &"old", None).await.unwrap();
+    strict.set("n", &1, None).await.unwrap();
+    // Less than it has by now.
+    redis.command(&["CONFIG", "SET", "maxmemory", "500000"]).unwrap();
+    let (res, took) = timed(strict.set("old", &"new", None)).await;
+    let error = res.unwrap_err();
+    report("out of memory, strict set", &error.to_string(), took);
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    assert!(error.to_string().contains("out of memory"), "{error}");
+    for _ in 0..50 {
+        cache.set("old", &"new", None).await.unwrap();
+    }
+    assert_eq!(cache.stats().marked_keys, 1);
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    let (res, took) = timed(cache.set("old", &"new", None)).await;
+    res.unwrap();
+    report("out of memory, set", "as if done; the key is marked", took);
+    // A count would be invented.
+    let (res, took) = timed(cache.incr("n", 1)).await;
+    let error = res.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+    report("out of memory, incr", &error.to_string(), took);
+    assert_eq!(cache.add("new", &1, None).await.unwrap_err().kind(), ErrorKind::Backend);
+    let failed = cache.set_many([("a", "1"), ("b", "2")], None).await.unwrap();
+    assert_eq!(failed.len(), 2);
+
+    assert_eq!(cache.get::<String>("large").await.unwrap().as_ref(), Some(&large));
+    assert_eq!(strict.get::<i32>("n").await.unwrap(), Some(1));
+    // What could not be written is not read as it was before: it is deleted.
+    assert_eq!(cache.get::<String>("old").await.unwrap(), None);
+    assert_eq!(stored(&redis, "old"), None);
+    assert!(strict.delete("n").await.unwrap());
+    assert!(cache.touch("large", std::time::Duration::from_secs(60)).await.unwrap());
+
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    strict.set("old", &"newest", None).await.unwrap();
+    assert_eq!(cache.get::<String>("old").await.unwrap().as_deref(), Some("newest"));
+    assert_eq!(cache.incr_or("n", 1, 0, None).await.unwrap(), 1);
+}
+
+/// A replica that has lost its leader and may not serve old data says so: a miss, or `Unavailable` with the reason. It serves again
+/// when its leader does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_without_its_leader_is_an_outage() {
+    let options = Redis::options().args(&["--replica-serve-stale-data", "no"]);
+    let servers = RedisReplicas::start_with(1, &options).unwrap();
+    let urls = [servers.leader().url(), servers.replicas()[0].url()];
+    let more = "[caches.default.options]\ntopology = \"replicas\"\nread_from = \"replica\"\n";
+    let group = cache(&urls, more);
+    let alone = cache(&urls[1..], "");
+    group.strict().set("k", &"value", None).await.unwrap();
+    servers.wait_for_replicas().unwrap();
+    for it in [&group, &alone] {
+        assert_eq!(it.strict().get::<String>("k").await.unwrap().as_deref(), Some("value"));
+    }
+
+    servers.leader().kill();
+    until("the replica says so", async || alone.strict().get::<String>("k").await.is_err()).await;
+    for (name, it) in [("of a group", &group), ("alone", &alone)] {
+        let (res, took) = timed(it.strict().get::<String>("k")).await;
+        let error = res.unwrap_err();
+        assert!(is_outage(&error), "{error}");
+        report(&format!("replica without leader, {name}, strict"), &error.to_string(), took);
+        let (res, took) = timed(it.get::<String>("k")).await;
+        assert_eq!(res.unwrap(), None);
+        report(&format!("replica without leader, {name}, failing open"), "a miss", took);
+    }
+    let error = alone.strict().get::<String>("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    servers.leader().restart().unwrap();
+    let back = until("it works", async || {
+        group.strict().set("k", &"new", None).await.is_ok()
+            && alone.strict().get::<String>("k").await.is_ok_and(|it| it.as_deref() == Some("new"))
+    })
+    .await;
+    report("replica without leader, after its restart", "works again", back);
+    assert_eq!(group.strict().get::<String>("k").await.unwrap().as_deref(), Some("new"));
+}
+
+/// A server that reads its data in says so: a miss, or `Unavailable` with the reason. When it is done the handle works, with what there
+/// was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_loading_is_an_outage() {
+    const DELAYS: [&str; 4] =
+        ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
+    let options = Redis::options().args(&["--enable-debug-command", "yes"]).args(&DELAYS);
+    let redis = options.start().unwrap();
+    let cache = cache(&[redis.url()], "");
+    let strict = cache.strict();
+    let items = keys("k", 500).into_iter().map(|it| (it, "x".repeat(100)));
+    assert!(strict.set_many(items, None).await.unwrap().is_empty());
+    let mut connection = redis.connect().unwrap();
+    // It answers when all is loaded, after a second and a half.
+    let loading = std::thread::spawn(move || connection.command(&["DEBUG", "RELOAD"]));
+    until("it is loading", async || strict.get::<String>("k0").await.is_err()).await;
+    let (res, took) = timed(strict.get::<String>("k0")).await;
+    if let Err(error) = res {
+        report("loading, strict", &error.to_string(), took);
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let (res, took) = timed(cache.get::<String>("k0")).await;
+    report("loading, failing open", if res.unwrap().is_none() { "a miss" } else { "a hit" }, took);
+    loading.join().unwrap().unwrap();
+    let back = until("it works", async || strict.get::<String>("k0").await.is_ok()).await;
+    report("loading, when it is done", "the same handle works", back);
+    assert_eq!(strict.get::<String>("k499").await.unwrap(), Some("x".repeat(100)));
+}
+
+/// A server that wants a password all of a sudden, or that has as many clients as it may: strict calls say so, others are misses, and
+/// the handle works again when it is let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
+    let redis = Redis::start().unwrap();
+    let cache = cache(&[redis.url()], "");
+    let strict = cache.strict();
+    let mut inside = redis.connect().unwrap();
+    for (setting, shut, open) in [("requirepass", "secret", ""), ("maxclients", "1", "1000")] {
+        strict.set("k", &"value", None).await.unwrap();
+        inside.command(&["CONFIG", "SET", setting, shut]).unwrap();
+        inside.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+        // The first to hear of it hears that the connection was lost.
+        let is_shut = |error: &cache_core::Error| {
+            setting != "requirepass" || error.kind() == ErrorKind::Backend
+        };
+        until("it is shut", async || strict.get::<String>("k").await.is_err_and(|it| is_shut(&it)))
+            .await;
+        let (res, took) = timed(strict.get::<String>("k")).await;
+        let error = res.unwrap_err();
+        report(&format!("nobody is let in ({setting}), strict"), &error.to_string(), took);
+        assert!(!error.to_string().contains("secret"));
+        match setting {
+            "requirepass" => {
+                assert_eq!(error.kind(), ErrorKind::Backend);
+                assert!(error.to_string().contains("password"), "{error}");
+            }
+            _ => assert!(is_outage(&error), "{error}"),
+        }
+        assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+        inside.command(&["CONFIG", "SET", setting, open]).unwrap();
+        let back = until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+        report(&format!("nobody was let in ({setting})"), "the same handle works again", back);
+        assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("value"));
+    }
+}
+
+/// A server with as many clients as it may have does not serve: that is an outage, in either protocol, though it does answer.
+#[tokio::test]
+async fn a_server_with_too_many_clients_is_unavailable() {
+    let redis = Redis::options().args(&["--maxclients", "1"]).start().unwrap();
+    let _only = redis.connect().unwrap();
+    for resp in ["", "resp = 2\n"] {
+        let more = format!("[caches.default.options]\n{resp}");
+        let cache = cache(&[redis.url()], &more).strict();
+        let error = cache.get::<i32>("k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{resp}: {error}");
+    }
+}
+
+/// A managed service moves the name of the leader to another server: who goes on using the old connection never
+/// gets there.
+#[tokio::test]
+async fn a_leader_that_was_demoted_is_connected_to_anew() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let cache = cache_through(&proxy, "").strict();
+    cache.set("k", &7, secs(60)).await.unwrap();
+    assert_eq!(proxy.accepted(), 1);
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    for _ in 0..20 {
+        let error = cache.set("k", &8, secs(60)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        assert!(error.message().contains("it is a replica"), "{error}");
+    }
+    let check = cache.check().await.unwrap_err();
+    assert!(check.message().contains("is a replica"), "{check}");
+    assert!((2..=4).contains(&proxy.accepted()), "anew, but not each time: {}", proxy.accepted());
+    redis.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    cache.set("k", &9, secs(60)).await.unwrap();
+}

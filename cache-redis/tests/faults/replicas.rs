@@ -1,0 +1,116 @@
+//! Replicas of a Cluster that come late, go away, and are promoted, under `read_from = "replica"`.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use cache_core::{Expiry, SetMode};
+use test_servers::{Redis, RedisCluster, Server as _, slot_of};
+
+use crate::support::{CLUSTERED, cache, until};
+
+fn replica_of<'a>(cluster: &'a RedisCluster, leader: &Redis) -> &'a Redis {
+    let id = leader.command(&["CLUSTER", "MYID"]).unwrap().text();
+    let follows = |it: &&Redis| {
+        let nodes = it.command(&["CLUSTER", "NODES"]).unwrap().text();
+        nodes.lines().any(|it| it.contains("myself,slave") && it.contains(&id))
+    };
+    cluster.nodes().iter().find(follows).unwrap()
+}
+
+/// Whether this node tells others to read there.
+fn lists(asked: &Redis, replica: &Redis) -> bool {
+    let port = replica.port().to_string();
+    let slots = asked.command(&["CLUSTER", "SLOTS"]).unwrap();
+    let mut nodes = slots.list().iter().flat_map(|it| it.list().iter().skip(2));
+    nodes.any(|it| it.list().get(1).is_some_and(|it| it.text() == port))
+}
+
+/// How often a server was asked for a value.
+fn reads(at: &Redis) -> u32 {
+    let stats = at.command(&["INFO", "commandstats"]).unwrap().text();
+    let get = stats.lines().find(|it| it.starts_with("cmdstat_get:calls="));
+    get.map_or(0, |it| it.split(['=', ',']).nth(1).unwrap().parse().unwrap())
+}
+
+/// Replicas that were not ready when the servers were first looked for are read once they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_come_later_are_read() {
+    let cluster = RedisCluster::start(3, 3).unwrap();
+    let more = format!("{CLUSTERED}read_from = \"replica\"\n");
+    let store = cache(&cluster.urls(), &more).backend().clone();
+    let leader = cluster.master_of(slot_of("k")).unwrap();
+    let replica = replica_of(&cluster, leader);
+    assert_eq!(store.get("k").await.unwrap(), None);
+    let was_listed = lists(leader, replica);
+    leader.command(&["SET", "k", "1"]).unwrap();
+    until("the replica is listed", async || lists(leader, replica)).await;
+    cluster.wait_for_replicas().unwrap();
+    let before = reads(replica);
+    let took = until("the replica is read", async || {
+        assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+        reads(replica) > before
+    })
+    .await;
+    assert!(took < Duration::from_secs(3), "{took:?} (listed at first: {was_listed})");
+}
+
+/// A replica that was taken away is not asked for ever, and nobody who reads sees that it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_taken_away_is_forgotten() {
+    let cluster = RedisCluster::start(3, 3).unwrap();
+    let leader = cluster.master_of(slot_of("k")).unwrap();
+    leader.command(&["SET", "k", "1"]).unwrap();
+    cluster.wait_for_replicas().unwrap();
+    let gone = replica_of(&cluster, leader);
+    until("the replica is listed", async || lists(leader, gone)).await;
+    let more = format!("{CLUSTERED}read_from = \"replica\"\n");
+    let store = cache(&cluster.urls(), &more).backend().clone();
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+    gone.kill();
+    // Looked for at once, when the others do not know it yet.
+    for _ in 0..20 {
+        assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+        // sleeps: the looks that the failures bring about have pauses between them
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    until("the others know that it is gone", async || {
+        let mut running = cluster.nodes().iter().filter(|it| it.is_running());
+        running.all(|it| !lists(it, gone))
+    })
+    .await;
+    // Who listens there now is nobody's business.
+    let listener = TcpListener::bind(gone.address()).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (began, mut asked) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(6) {
+        assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+        asked += u32::from(listener.accept().is_ok());
+        // sleeps: that nobody comes shows only when time has passed
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(asked <= 1, "connected to {asked} times in 6 s");
+}
+
+/// "The same store with every read answered by the server that takes the writes": not by one that did so before a failover.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_view_reads_no_leader_that_was_demoted() {
+    let cluster = RedisCluster::start(3, 3).unwrap();
+    let more = format!("{CLUSTERED}read_from = \"replica\"\n");
+    let store = cache(&cluster.urls(), &more).backend().clone().leader_view().unwrap();
+    store.set("k", "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+    cluster.wait_for_replicas().unwrap();
+    let slot = slot_of("k");
+    let old = cluster.master_of(slot).unwrap();
+    let new = replica_of(&cluster, old);
+    new.command(&["CLUSTER", "FAILOVER"]).unwrap();
+    cluster.wait_for_other_master(slot, old).unwrap();
+    let (old_before, new_before) = (reads(old), reads(new));
+    for _ in 0..10 {
+        assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+    }
+    assert_eq!(old.command(&["ROLE"]).unwrap().list()[0].text(), "slave");
+    assert_eq!((reads(old) - old_before, reads(new) - new_before), (0, 10), "old, new");
+}

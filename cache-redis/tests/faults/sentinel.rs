@@ -1,0 +1,208 @@
+//! Leaders that change, and Sentinels that are not there.
+
+use std::time::{Duration, Instant};
+
+use cache_core::{Cache, ErrorKind};
+use test_servers::{Proxy, Redis, Sentinel, Sentinels, Server};
+
+use crate::{
+    load::{Age, Load, is_open_about_it},
+    support::{LONG, cache, cache_through, is_outage, keys, report, stored, timed, until},
+};
+
+fn of(sentinels: &Sentinels, name: &str) -> Cache {
+    let urls: Vec<_> = sentinels.sentinels().iter().map(Sentinel::url).collect();
+    let more =
+        format!("[caches.default.options]\ntopology = \"sentinel\"\nservice_name = {name:?}\n");
+    cache(&urls, &more)
+}
+
+async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
+    let sentinels = Sentinels::start(1, 3).unwrap();
+    let cache = of(&sentinels, sentinels.name());
+    let open = Load::start(&cache, keys("open", 16), Age::Any);
+    let strict = Load::start(&cache.strict(), keys("strict", 16), Age::Any);
+    until("all work", async || open.has("incr", "done", 32) && strict.has("incr", "done", 32))
+        .await;
+    let old = sentinels.leader().unwrap();
+    lose(old);
+    let began = Instant::now();
+    open.forget();
+    strict.forget();
+    until("it is noticed", async || strict.seen().failed(None) > 16).await;
+    let new = sentinels.wait_for_other_leader(old).unwrap();
+    let promoted = began.elapsed();
+    until("writes succeed", async || cache.strict().set("k", &"new", None).await.is_ok()).await;
+    let written = began.elapsed();
+    report(&format!("Sentinel, {what}, until another is promoted"), "misses", promoted);
+    report(&format!("Sentinel, {what}, until writes succeed"), "the same handle works", written);
+    assert_eq!(stored(new, "k").as_deref(), Some("\"new\""));
+    let (open_seen, strict_seen) = (open.seen(), strict.seen());
+    let told = [("failing open", &open_seen), ("strict", &strict_seen)];
+    for (mode, seen) in told {
+        report(&format!("Sentinel, {what}, {mode}"), &seen.to_string(), seen.longest());
+    }
+    open.forget();
+    strict.forget();
+    until("all work", async || open.has("get", "hit", 32) && strict.has("incr", "done", 32)).await;
+    // It may believe for a moment that it leads.
+    find(old);
+    for i in 0..200 {
+        cache.strict().set("k", &i, None).await.unwrap();
+        assert_eq!(cache.strict().get::<i32>("k").await.unwrap(), Some(i));
+    }
+    assert_eq!(stored(new, "k").as_deref(), Some("199"));
+    let (open, strict) = (open.stop().await, strict.stop().await);
+    assert!(is_open_about_it(&open) && is_open_about_it(&open_seen));
+    assert!(strict.has_only_outages() && strict_seen.has_only_outages(), "{strict_seen}");
+    assert!(strict_seen.longest().max(open_seen.longest()) < LONG);
+}
+
+/// The leader dies: misses, and errors in strict mode, until the Sentinels have promoted another, and then the same handle works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_dies_is_replaced_by_the_one_that_is_promoted() {
+    a_leader_is_lost("leader dead", Server::kill, |_| ()).await;
+}
+
+/// The same for a leader that stands still. When it goes on it still thinks that it leads, and nobody asks it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_frozen_is_replaced_by_the_one_that_is_promoted() {
+    a_leader_is_lost("leader frozen", Server::freeze, Server::thaw).await;
+}
+
+/// An operator's failover, with the old leader alive: it acknowledges no write any more and answers no read, though its
+/// Sentinels, connections and data are all there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_leader_is_asked_no_more() {
+    let sentinels = Sentinels::start(1, 3).unwrap();
+    let cache = of(&sentinels, sentinels.name());
+    let idle = of(&sentinels, sentinels.name()).strict();
+    let strict = cache.strict();
+    strict.set("k", &"x", None).await.unwrap();
+    assert_eq!(idle.get::<String>("k").await.unwrap().as_deref(), Some("x"));
+    let load = Load::start(&strict, keys("strict", 16), Age::Any);
+    until("all work", async || load.has("incr", "done", 32)).await;
+    load.forget();
+
+    let old = sentinels.leader().unwrap();
+    let began = Instant::now();
+    let new = sentinels.fail_over().unwrap();
+    report("Sentinel, failover with the leader alive, until settled", "", began.elapsed());
+    old.command(&["CONFIG", "RESETSTAT"]).unwrap();
+    // A connection that the old leader closes just now costs its call.
+    let is_done = async || match strict.set("k", &"y", None).await {
+        Ok(()) => true,
+        Err(error) if is_outage(&error) => false,
+        Err(error) => panic!("{error}"),
+    };
+    let took = until("a write is done", is_done).await;
+    report("Sentinel, failover, the first write after it", "done by the new leader", took);
+    assert_eq!(stored(new, "k").as_deref(), Some("\"y\""));
+    // One that has not called meanwhile is no wiser than before.
+    let (res, took) = timed(idle.get::<String>("k")).await;
+    assert_eq!(res.unwrap().as_deref(), Some("y"));
+    report("Sentinel, failover, the first read after it", "of the new leader", took);
+    for _ in 0..50 {
+        assert_eq!(strict.get::<String>("k").await.unwrap().as_deref(), Some("y"));
+        assert_eq!(idle.get::<String>("k").await.unwrap().as_deref(), Some("y"));
+    }
+    let stats = old.command(&["INFO", "commandstats"]).unwrap().text();
+    assert!(!stats.contains("cmdstat_get:"), "{stats}");
+    let seen = load.stop().await;
+    report("Sentinel, failover, strict", &seen.to_string(), seen.longest());
+    assert!(seen.has_only_outages(), "{seen}");
+    assert!(seen.longest() < LONG);
+}
+
+/// A Sentinel that is dead, and one that is frozen, cost nobody more than a moment; a name that none knows is a miss, and an error that
+/// says so; without a majority nothing changes for those who have a leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_are_not_there_are_not_needed() {
+    let sentinels = Sentinels::start(1, 3).unwrap();
+    let unknown = of(&sentinels, "nobody");
+    let (res, took) = timed(unknown.get::<i32>("k")).await;
+    assert_eq!(res.unwrap(), None);
+    report("Sentinel, unknown name, failing open", "a miss", took);
+    for (call, (res, took)) in [
+        ("get", timed(async { unknown.strict().get::<i32>("k").await.map(drop) }).await),
+        ("check", timed(unknown.check()).await),
+    ] {
+        let error = res.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("`nobody`"), "{error}");
+        report(&format!("Sentinel, unknown name, {call}"), &error.to_string(), took);
+    }
+
+    let works = async |what: &str| {
+        let cache = of(&sentinels, sentinels.name()).strict();
+        let (res, took) = timed(cache.set("k", &1, None)).await;
+        res.unwrap();
+        assert!(took < Duration::from_secs(5), "{what}: {took:?}");
+        report(what, "nothing; the first call connects", took);
+        cache.check().await.unwrap();
+    };
+    for (i, watcher) in sentinels.sentinels().iter().enumerate() {
+        watcher.kill();
+        works(&format!("Sentinel {} of 3 dead", i + 1)).await;
+        watcher.restart().unwrap();
+        watcher.freeze();
+        works(&format!("Sentinel {} of 3 frozen", i + 1)).await;
+        watcher.thaw();
+    }
+    let cache = of(&sentinels, sentinels.name()).strict();
+    cache.set("k", &1, None).await.unwrap();
+    for it in sentinels.sentinels() {
+        it.kill();
+    }
+    assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
+    let late = of(&sentinels, sentinels.name());
+    let (res, took) = timed(late.strict().get::<i32>("k")).await;
+    let error = res.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    report("all Sentinels dead, strict, before the leader is known", &error.to_string(), took);
+    assert_eq!(late.get::<i32>("k").await.unwrap(), None);
+}
+
+/// Sentinels that hang do not slow down calls to a leader that is well, though a connection that was lost has given reason to ask them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_hang_slow_down_nobody() {
+    let sentinels = Sentinels::start(1, 1).unwrap();
+    let cache = of(&sentinels, sentinels.name()).strict();
+    cache.set("k", &1, None).await.unwrap();
+    let leader = sentinels.leader().unwrap();
+    sentinels.sentinels()[0].freeze();
+    leader.command(&["CLIENT", "KILL", "TYPE", "NORMAL"]).unwrap();
+    // sleeps: that it is lost is noticed without a sign, and a call that came before would be the one that fails
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let _ = cache.get::<i32>("k").await;
+    let began = Instant::now();
+    let (mut slow, mut all) = (0, 0);
+    while began.elapsed() < Duration::from_secs(3) {
+        let (res, took) = timed(cache.get::<i32>("k")).await;
+        assert_eq!(res.unwrap(), Some(1));
+        all += 1;
+        // A call waits for news for 50 ms at most.
+        slow += u32::from(took >= Duration::from_millis(45));
+        // sleeps: a call now and then, as services make them, not as many as there can be
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sentinels.sentinels()[0].thaw();
+    report("Sentinel frozen, leader well", &format!("{slow} of {all} calls wait"), began.elapsed());
+    assert!(slow <= 6, "{slow} of {all} calls waited for a Sentinel that hangs");
+}
+
+/// "`check` … never fails open": what it says is so now, not as it was when it was last tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_how_it_is_now() {
+    let sentinels = Sentinels::start(1, 1).unwrap();
+    let proxy = Proxy::to(sentinels.sentinels()[0].address()).unwrap();
+    let more = "[caches.default.options]\ntopology = \"sentinel\"\nservice_name = \"mymaster\"\n";
+    let cache = cache_through(&proxy, more).strict();
+    proxy.refuse();
+    cache.check().await.unwrap_err();
+    // There again, over a slow network: to look takes longer than a call in doubt would wait.
+    proxy.delay(Duration::from_millis(60));
+    // sleeps: one that refused is not called again for up to a second, which its callers are told
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    cache.check().await.unwrap();
+}

@@ -1,0 +1,173 @@
+//! `read_from = "replica"`: plain reads may be behind, everything else is not.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use cache_core::{
+    Backend,
+    layers::{Around, Call, Hook, Operation, Reply},
+    secs,
+    testing::conformance::{self, Harness},
+};
+use test_servers::{Redis, RedisReplicas, Sentinel, Server as _, wait_until};
+
+use crate::support::{
+    CLUSTER, CLUSTERED, LARGE_IS_SMALL, OPTIONS, SENTINEL, SENTINELS, cache, store,
+};
+
+/// A leader and two replicas.
+static REPLICAS: LazyLock<RedisReplicas> = LazyLock::new(|| RedisReplicas::start(2).unwrap());
+
+const REPLICATED: &str = "topology = \"replicas\"\n";
+const FROM_REPLICA: &str = "read_from = \"replica\"\n";
+
+fn urls(of: &RedisReplicas) -> Vec<String> {
+    let all = [of.leader()].into_iter().chain(of.replicas());
+    all.map(Redis::url).collect()
+}
+
+/// How often a server was asked for a value.
+fn reads(at: &Redis) -> u32 {
+    let stats = at.command(&["INFO", "commandstats"]).unwrap().text();
+    let get = stats.lines().find(|it| it.starts_with("cmdstat_get:calls="));
+    get.map_or(0, |it| it.split(['=', ',']).nth(1).unwrap().parse().unwrap())
+}
+
+/// Waits after each write until the replicas have it: what is read then is what was written.
+struct Wait(fn());
+
+impl Hook for Wait {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let reply = run().await;
+        let only_reads = matches!(
+            call.operation,
+            Operation::Get | Operation::GetMany | Operation::HasKey | Operation::Ttl
+        );
+        if !only_reads {
+            tokio::task::spawn_blocking(self.0).await.unwrap();
+        }
+        reply
+    }
+
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wait")
+    }
+}
+
+fn harness(name: &str, location: Vec<String>, options: &str, wait: fn()) -> Harness {
+    let more = format!("{LARGE_IS_SMALL}{options}{FROM_REPLICA}");
+    Harness::new(name, move || {
+        Arc::new(Around::new(Arc::new(Wait(wait)), store(&location, &more))) as Arc<dyn Backend>
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_that_are_waited_for_conform() {
+    let wait = || REPLICAS.wait_for_replicas().unwrap();
+    conformance::run_backend(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_that_reads_replicas_conforms() {
+    let wait = || REPLICAS.wait_for_replicas().unwrap();
+    conformance::run_cache(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_of_a_cluster_that_are_waited_for_conform() {
+    let wait = || CLUSTER.wait_for_replicas().unwrap();
+    conformance::run_backend(harness("cluster replicas", CLUSTER.urls(), CLUSTERED, wait)).await;
+    assert!(CLUSTER.nodes()[3..].iter().any(|it| reads(it) > 0), "replicas were read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_named_by_sentinels_that_are_waited_for_conform() {
+    let wait = || SENTINELS.wait_for_replicas().unwrap();
+    let urls = SENTINELS.sentinels().iter().map(Sentinel::url).collect();
+    conformance::run_backend(harness("sentinel replicas", urls, SENTINEL, wait)).await;
+}
+
+/// "Reads go to the leader; `read_from = "replica"` is opt-in."
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_reads_go_to_replicas_in_turn_if_asked_to_and_else_to_the_leader() {
+    let group = RedisReplicas::start(2).unwrap();
+    let more = format!("{OPTIONS}{REPLICATED}");
+    let leader = cache(&urls(&group), &more).strict();
+    let replica = cache(&urls(&group), &format!("{more}{FROM_REPLICA}")).strict();
+    leader.set("k", &7, secs(60)).await.unwrap();
+    group.wait_for_replicas().unwrap();
+
+    for _ in 0..10 {
+        assert_eq!(leader.get::<i32>("k").await.unwrap(), Some(7));
+    }
+    assert_eq!(reads(group.leader()), 10, "all by the leader");
+    for _ in 0..10 {
+        assert_eq!(replica.get::<i32>("k").await.unwrap(), Some(7));
+    }
+    assert_eq!(reads(group.leader()), 10, "none by the leader");
+    assert_eq!(group.replicas().iter().map(reads).sum::<u32>(), 10, "all by replicas");
+    assert!(group.replicas().iter().all(|it| reads(it) == 5), "in turn");
+
+    // What a load reads before it runs must not be behind.
+    replica.get_or_set("k", secs(60), || async { 8 }).await.unwrap();
+    assert_eq!(reads(group.leader()), 11);
+}
+
+/// "A read that fails there goes to the leader."
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_fails_at_a_replica_goes_to_the_leader() {
+    let group = RedisReplicas::start(1).unwrap();
+    let more = format!("deadline = \"300ms\"\n{OPTIONS}{REPLICATED}{FROM_REPLICA}");
+    let cache = cache(&urls(&group), &more).strict();
+    cache.set("k", &7, secs(60)).await.unwrap();
+    group.wait_for_replicas().unwrap();
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(7));
+    group.replicas()[0].freeze();
+    for _ in 0..15 {
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(7));
+        assert_eq!(cache.get_many::<i32, _>(["k", "none"]).await.unwrap().len(), 1);
+    }
+    group.replicas()[0].thaw();
+    group.replicas()[0].kill();
+    for _ in 0..100 {
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(7));
+    }
+}
+
+/// A replica that is behind is read all the same; what must not be behind asks the leader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_behind_is_behind_for_plain_reads_only() {
+    let group = RedisReplicas::start(1).unwrap();
+    let replica = &group.replicas()[0];
+    let more = format!("{OPTIONS}{REPLICATED}{FROM_REPLICA}");
+    let cache = cache(&urls(&group), &more).strict();
+    cache.set("k", &1, secs(60)).await.unwrap();
+    group.wait_for_replicas().unwrap();
+    // It goes on serving what it has, and hears of nothing new.
+    replica.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    wait_until("the replica has lost its leader", Duration::from_secs(10), || {
+        let info = replica.command(&["INFO", "replication"]).unwrap().text();
+        info.contains("master_link_status:down")
+    })
+    .unwrap();
+
+    cache.set("k", &2, secs(60)).await.unwrap();
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "a plain read");
+    assert_eq!(cache.get_or_set("k", secs(60), || async { 9 }).await.unwrap(), 2, "a load's read");
+    assert_eq!(cache.update("k", secs(60), |it: i32| it + 1).await.unwrap(), Some(3), "an update");
+    assert_eq!(cache.incr("k", 1).await.unwrap(), 4);
+    assert_eq!(cache.pop::<i32>("k").await.unwrap(), Some(4));
+}

@@ -1,0 +1,85 @@
+//! Settings: what is wrong is an error when they are read, which names the setting and shows no value; what is right connects nowhere.
+
+use cache_core::{Caches, ErrorKind};
+
+use crate::support::{OPTIONS, toml};
+
+fn error(location: &[&str], options: &str) -> String {
+    let toml = toml(location, &format!("{OPTIONS}{options}"));
+    let error = Caches::from_toml(&toml).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    for text in [error.to_string(), format!("{error:?}")] {
+        assert!(!text.contains("marked"), "{text}");
+    }
+    error.to_string()
+}
+
+#[test]
+fn what_is_wrong_is_named_where_it_is() {
+    let one = &["redis://:marked@host"][..];
+    let two = &["redis://:marked@a", "redis://:marked@b"][..];
+    for (location, options, setting, what) in [
+        (&[][..], "", "location", "is missing"),
+        (&["host:6379"], "", "location", "no scheme"),
+        (&["http://:marked@host"], "", "location", "unknown scheme `http`"),
+        (&["redis://:marked@host/x"], "", "location", "no number"),
+        (two, "", "options.topology", "is missing"),
+        (two, "topology = 'single'", "location", "several servers"),
+        (one, "topology = 'replicas'", "location", "one server"),
+        (two, "topology = 'marked'", "options.topology", "sentinel"),
+        (two, "topology = 'sentinel'", "options.service_name", "mymaster"),
+        (two, "topology = 'replicas'\nservice_name = 'x'", "options.service_name", "sentinel"),
+        (one, "sentinel_password = 'marked'", "options.sentinel_password", "sentinel"),
+        (
+            two,
+            "topology = 'sentinel'\nservice_name = 'x'\nsentinel_username = 'x'",
+            "options.sentinel_password",
+            "is missing",
+        ),
+        (&["redis://a/1"], "topology = 'cluster'", "location", "no databases but 0"),
+        (&["redis+unix:///run/r"], "topology = 'cluster'", "location", "unix sockets"),
+        (&["redis://:marked@a", "redis://b"], "topology = 'cluster'", "location", "entry 2"),
+        (&["redis://a", "redis://a:6379"], "topology = 'cluster'", "location", "named before"),
+        (one, "read_from = 'replica'", "options.read_from", "no replicas"),
+        (one, "read_from = 'marked'", "options.read_from", "replica"),
+        (one, "connections = 0", "options.connections", "1 to 64"),
+        (one, "connections = 65", "options.connections", "1 to 64"),
+        (one, "resp = 4", "options.resp", "2 or 3"),
+        (one, "client_name = 'a marked'", "options.client_name", "without spaces"),
+        (one, "max_value_bytes = '1GiB'", "options.max_value_bytes", "512 MiB"),
+        (one, "max_value_bytes = 0", "options.max_value_bytes", "512 MiB"),
+        (one, "tls = {}", "options.tls", "rediss://"),
+        (one, "tls = { insecure = true }", "options.tls", "ca_file"),
+        (one, "pool = 3", "options", "connections"),
+    ] {
+        let text = error(location, options);
+        assert!(text.contains(&format!("caches.default.{setting}")), "{options}: {text}");
+        assert!(text.contains(what), "{options}: {text}");
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn tls_without_its_feature_says_which_line_to_change() {
+    let text = error(&["rediss://:marked@host"], "");
+    assert!(text.contains("features = [\"tls\"]"), "{text}");
+}
+
+/// "Building `Caches` reads and checks all settings, connects nowhere, needs no runtime."
+#[test]
+fn right_settings_build_without_a_server_and_a_runtime() {
+    for (location, options) in [
+        (&["redis://127.0.0.1:1"][..], ""),
+        (&["valkey://127.0.0.1:1"], "topology = 'single'\nresp = 2\nconnections = 64"),
+        (&["redis://a", "redis://b"], "topology = 'replicas'\nread_from = 'replica'"),
+        (&["redis://a"], "topology = 'cluster'\nread_from = 'replica'"),
+        (
+            &["redis://a", "redis://b"],
+            "topology = 'sentinel'\nservice_name = 'x'\nsentinel_password = 'y'",
+        ),
+        (&["redis+unix:///run/redis.sock?db=2"], "client_name = 'a-b'\nmax_value_bytes = '1MiB'"),
+    ] {
+        Caches::from_toml(&toml(location, &format!("{OPTIONS}{options}"))).unwrap();
+    }
+    Caches::from_toml("caches.default = { backend = 'valkey', location = 'redis://a' }").unwrap();
+}

@@ -1,0 +1,39 @@
+//! Settings and servers for the tests.
+
+use std::sync::{Arc, LazyLock};
+
+use cache_core::{Backend, Cache, Caches};
+use cache_redis as _;
+use test_servers::{RedisCluster, Sentinels};
+
+/// Three leaders with a replica each.
+pub(crate) static CLUSTER: LazyLock<RedisCluster> =
+    LazyLock::new(|| RedisCluster::start(3, 3).unwrap());
+/// A leader, two replicas, three Sentinels.
+pub(crate) static SENTINELS: LazyLock<Sentinels> =
+    LazyLock::new(|| Sentinels::start(2, 3).unwrap());
+
+/// For the suite: large values are refused at a size that is no burden, and slow machines are slow, not wrong.
+pub(crate) const LARGE_IS_SMALL: &str =
+    "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"1MiB\"\n";
+/// Where the options of the store begin: what stands before it are settings that every store has.
+pub(crate) const OPTIONS: &str = "[caches.default.options]\n";
+pub(crate) const CLUSTERED: &str = "topology = \"cluster\"\n";
+pub(crate) const SENTINEL: &str = "topology = \"sentinel\"\nservice_name = \"mymaster\"\n";
+
+/// The settings of one cache.
+pub(crate) fn toml(location: &[impl AsRef<str>], more: &str) -> String {
+    let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
+    format!("[caches.default]\nbackend = \"redis\"\nlocation = [{}]\n{more}\n", location.join(", "))
+}
+
+/// A cache by settings.
+pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
+    let caches = Caches::from_toml(&toml(location, more)).unwrap();
+    caches.get("default").unwrap().clone()
+}
+
+/// The store of a cache by settings.
+pub(crate) fn store(location: &[impl AsRef<str>], more: &str) -> Arc<dyn Backend> {
+    cache(location, more).backend().clone()
+}
