@@ -1,0 +1,38 @@
+//! What concerns the servers as a whole. One that is down never keeps the others from it.
+
+use cache_core::{Namespace, Result};
+use futures_util::future::join_all;
+
+use crate::{store::Memcached, transport::Transport as _};
+
+impl Memcached {
+    /// A new generation of the prefix on every server.
+    pub(crate) async fn renew_generations(&self, namespace: &Namespace) -> Result<()> {
+        let pool = self.pool()?;
+        let renewed = pool.members.iter().map(|it| async move {
+            it.server.generations.renew(namespace, &**it, it.address()).await
+        });
+        first_error(join_all(renewed).await)
+    }
+
+    /// Removes everything.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let pool = self.pool()?;
+        let flushed = pool.members.iter().map(|it| async move {
+            let res = it.flush_all().await;
+            it.server.generations.forget();
+            res
+        });
+        first_error(join_all(flushed).await)
+    }
+
+    pub(crate) async fn check_all(&self) -> Result<()> {
+        let pool = self.pool()?;
+        let max = self.common.plan.max_value_len;
+        first_error(join_all(pool.members.iter().map(|it| it.check(max))).await)
+    }
+}
+
+fn first_error(results: Vec<Result<()>>) -> Result<()> {
+    results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+}

@@ -1,0 +1,101 @@
+//! Commands of the meta protocol, and what their answers say.
+
+use bytes::Bytes;
+use cache_core::{Entry, Result, Stamp, Ttl};
+use memcache::exp::{MetaCommand, MetaOp, MetaResponse, ReturnCode};
+
+use crate::{address::Address, error, lifetime};
+
+/// Reads a value.
+pub(crate) fn get(key: impl Into<Vec<u8>>) -> MetaCommand {
+    MetaCommand::new(MetaOp::Get, key).flag("v")
+}
+
+/// Reads a value, what remains of its life, and its number for compare-and-swap.
+pub(crate) fn get_entry(key: impl Into<Vec<u8>>) -> MetaCommand {
+    get(key).flag("t").flag("c")
+}
+
+/// Whether it is there.
+pub(crate) fn has(key: impl Into<Vec<u8>>) -> MetaCommand {
+    MetaCommand::new(MetaOp::Get, key)
+}
+
+/// What remains of its life.
+pub(crate) fn ttl(key: impl Into<Vec<u8>>) -> MetaCommand {
+    MetaCommand::new(MetaOp::Get, key).flag("t")
+}
+
+/// A new life. The server does not change the number of an entry for that; appending nothing to it does, so that who has seen it
+/// before knows that it is another one.
+pub(crate) fn touch(key: &str, seconds: u64) -> [MetaCommand; 2] {
+    let append = MetaCommand::new(MetaOp::Set, key).value("").flag("MA");
+    [append, MetaCommand::new(MetaOp::Get, key).flag(format!("T{seconds}"))]
+}
+
+/// Writes a value.
+pub(crate) fn set(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, seconds: u64) -> MetaCommand {
+    MetaCommand::new(MetaOp::Set, key).value(value).flag(format!("T{seconds}"))
+}
+
+/// Removes it.
+pub(crate) fn delete(key: impl Into<Vec<u8>>) -> MetaCommand {
+    MetaCommand::new(MetaOp::Delete, key)
+}
+
+/// Adds to the number that is there, whose server knows only those of 64 bits without a sign.
+pub(crate) fn add(key: &str, delta: i64) -> MetaCommand {
+    let command =
+        MetaCommand::new(MetaOp::Arithmetic, key).flag(format!("D{}", delta.unsigned_abs()));
+    if delta < 0 { command.flag("MD") } else { command.flag("MI") }
+}
+
+/// Does it only if the entry still has this number.
+pub(crate) fn if_still(command: MetaCommand, stamp: Stamp) -> MetaCommand {
+    command.flag(format!("C{}", stamp.0))
+}
+
+/// Whether it was done, as far as the answer says so: `HD`, against what speaks of a condition that did not hold.
+pub(crate) fn done(answer: &MetaResponse, at: &Address) -> Result<bool> {
+    match answer.rc() {
+        ReturnCode::Hd | ReturnCode::Va => Ok(true),
+        ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf => Ok(false),
+        _ => Err(error::surprise(at)),
+    }
+}
+
+pub(crate) fn value(answer: MetaResponse, at: &Address) -> Result<Option<Bytes>> {
+    match answer.rc() {
+        ReturnCode::Va => {
+            answer.into_value().map(|it| Some(it.into())).ok_or_else(|| error::surprise(at))
+        }
+        ReturnCode::En => Ok(None),
+        _ => Err(error::surprise(at)),
+    }
+}
+
+pub(crate) fn entry(answer: MetaResponse, at: &Address) -> Result<Option<Entry>> {
+    let (ttl, stamp) = (flag::<i64>(&answer, b't'), flag::<u64>(&answer, b'c'));
+    let Some(value) = value(answer, at)? else { return Ok(None) };
+    match (ttl, stamp) {
+        // Nothing could be compared, and who tries until it is done would never end.
+        (_, Some(0)) => Err(error::without_stamps(at)),
+        (Some(ttl), Some(stamp)) => {
+            Ok(Some(Entry { value, ttl: lifetime::remaining(ttl), stamp: Stamp(stamp) }))
+        }
+        _ => Err(error::surprise(at)),
+    }
+}
+
+pub(crate) fn remaining(answer: &MetaResponse, at: &Address) -> Result<Option<Ttl>> {
+    match (done(answer, at)?, flag(answer, b't')) {
+        (false, _) => Ok(None),
+        (true, Some(ttl)) => Ok(Some(lifetime::remaining(ttl))),
+        (true, None) => Err(error::surprise(at)),
+    }
+}
+
+fn flag<T: std::str::FromStr>(answer: &MetaResponse, name: u8) -> Option<T> {
+    let token = answer.flags().find(|it| it.first() == Some(&name))?;
+    std::str::from_utf8(&token[1..]).ok()?.parse().ok()
+}

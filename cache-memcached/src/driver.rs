@@ -1,0 +1,38 @@
+//! `backend = "memcached"` in the settings.
+
+use std::sync::Arc;
+
+use cache_core::{Backend, BuildContext, Driver, Result};
+
+use crate::{
+    address::Address, generation::Generations, options::Plan, pool::Common, ring::Ring,
+    server::Server, store::Memcached,
+};
+
+/// `backend = "memcached"`. Found by itself in a program that says `use cache_memcached as _;`.
+///
+/// ```
+/// assert_eq!(cache_memcached::DRIVER.name(), "memcached");
+/// ```
+pub const DRIVER: Driver = Driver::new("memcached", build);
+
+cache_core::register_driver!(DRIVER);
+
+fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    let plan = Plan::read(context)?;
+    let is_group = plan.addresses.len() > 1;
+    let servers: Result<Vec<_>> =
+        plan.addresses.iter().map(|it| server(context, it, is_group)).collect();
+    let names: Vec<_> =
+        plan.addresses.iter().map(ToString::to_string).zip(plan.weights.iter().copied()).collect();
+    let common =
+        Common { ring: Ring::new(&names), servers: servers?, clock: context.clock().clone(), plan };
+    Ok(Arc::new(Memcached::new(common)))
+}
+
+/// A server that is alone has the breaker of its cache.
+fn server(context: &BuildContext<'_>, address: &Address, is_group: bool) -> Result<Arc<Server>> {
+    let (address, generations) = (address.clone(), Generations::of(address));
+    let breaker = if is_group { context.breaker()? } else { None };
+    Ok(Arc::new(Server { address, generations, breaker }))
+}

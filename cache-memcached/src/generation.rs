@@ -1,0 +1,222 @@
+//! Clearing one prefix of a server that can only be emptied as a whole: by never asking for its old keys again.
+//!
+//! Each server has a generation for each prefix, a random number that is part of all keys of that prefix there. `clear` writes a new
+//! one. It is remembered for a second; so for that long another process may act on the old one. A generation that the server
+//! has lost is made anew by `add`, and since it is random, no old entry comes back.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use cache_core::{Clock, Error, ErrorKind, Namespace, Result};
+use memcache::exp::ReturnCode;
+
+use crate::{address::Address, command, error, transport::Transport};
+
+/// For how long a generation is remembered.
+const MEMORY: Duration = Duration::from_secs(1);
+/// How often it is tried to make one while others make theirs.
+const TRIES: usize = 5;
+
+/// The generations of one server, as this process knows them.
+#[derive(Debug)]
+pub(crate) struct Generations {
+    clock: Clock,
+    known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
+}
+
+/// Locked for moments only. A lock that is held while the server is asked would make a frozen server cost its deadline once for
+/// each who waits, one after the other; and another runtime could hold it that is not driven any more.
+#[derive(Debug, Default)]
+struct Known(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// With the time at which it was read.
+    generation: Option<(Arc<str>, Duration)>,
+    /// How often `clear` has begun or ended: who has read before has read nothing.
+    clears: u64,
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets what was, and counts.
+    fn clear(&mut self) -> u64 {
+        self.generation = None;
+        self.clears += 1;
+        self.clears
+    }
+}
+
+/// The names under which things are kept at a server. No two sorts meet: a generation is of hexadecimal digits.
+pub(crate) struct Names {
+    generation: Option<Arc<str>>,
+}
+
+impl Names {
+    /// The key of an entry.
+    pub(crate) fn entry(&self, key: &str) -> String {
+        self.join(":", key)
+    }
+
+    /// The key under which one marks an entry that one moves.
+    pub(crate) fn mark(&self, key: &str) -> String {
+        self.join("~", key)
+    }
+
+    fn join(&self, by: &str, key: &str) -> String {
+        [self.generation.as_deref().unwrap_or("-"), by, key].concat()
+    }
+}
+
+fn place(prefix: &str) -> String {
+    format!("!:{prefix}")
+}
+
+impl Generations {
+    /// Those of the server at this address, which all stores of this process share: what one of them clears is cleared for the
+    /// others at once.
+    pub(crate) fn of(address: &Address) -> Arc<Self> {
+        static OF: LazyLock<Mutex<HashMap<Address, Weak<Generations>>>> =
+            LazyLock::new(Mutex::default);
+        let mut of = OF.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(it) = of.get(address).and_then(Weak::upgrade) {
+            return it;
+        }
+        of.retain(|_, it| it.strong_count() > 0);
+        let it = Arc::new(Self { clock: Clock::system(), known: Mutex::default() });
+        of.insert(address.clone(), Arc::downgrade(&it));
+        it
+    }
+
+    /// The names for the prefix of this key, if they need not be asked for.
+    pub(crate) fn remembered_names(&self, key: &str) -> Option<Names> {
+        let Some(prefix) = Namespace::prefix_of(key) else {
+            return Some(Names { generation: None });
+        };
+        let generation = self.remembered(&self.known(prefix))?;
+        Some(Names { generation: Some(generation) })
+    }
+
+    /// The names for the prefix of this key.
+    pub(crate) async fn names(
+        &self,
+        key: &str,
+        server: &dyn Transport,
+        at: &Address,
+    ) -> Result<Names> {
+        // A key without a version is nobody's prefix: `clear` never concerns it.
+        let Some(prefix) = Namespace::prefix_of(key) else { return Ok(Names { generation: None }) };
+        let known = self.known(prefix);
+        loop {
+            let clears = known.lock().clears;
+            if let Some(generation) = self.remembered(&known) {
+                return Ok(Names { generation: Some(generation) });
+            }
+            // Of the time before the question: what the answer says may be as old.
+            let now = self.clock.now();
+            let generation = read(prefix, server, at).await?;
+            let mut state = known.lock();
+            if state.clears == clears {
+                state.generation = Some((Arc::clone(&generation), now));
+                return Ok(Names { generation: Some(generation) });
+            }
+            // It may be the one that was cleared meanwhile.
+        }
+    }
+
+    /// A new generation: the entries of the old one are never asked for again.
+    pub(crate) async fn renew(
+        &self,
+        namespace: &Namespace,
+        server: &dyn Transport,
+        at: &Address,
+    ) -> Result<()> {
+        let known = self.known(namespace.prefix());
+        // Whatever comes of it, it is not the old one for sure.
+        let clears = known.lock().clear();
+        let new = random();
+        let now = self.clock.now();
+        let written = server.ask(command::set(place(namespace.prefix()), new.as_bytes(), 0)).await;
+        let is_written = written.and_then(|it| command::done(&it, at));
+        let mut state = known.lock();
+        let is_only = state.clear() == clears + 1;
+        match is_written {
+            // Of several at a time, the server knows which was the last.
+            Ok(true) if is_only => state.generation = Some((new, now)),
+            Ok(true) => {}
+            Ok(false) => return Err(error::surprise(at)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Forgets all of them: the server has been emptied.
+    pub(crate) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Remembers none of them any longer: the server may have lost them.
+    pub(crate) fn doubt(&self) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for it in known.values() {
+            it.lock().clear();
+        }
+    }
+
+    fn known(&self, prefix: &str) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(prefix) {
+            Some(it) => Arc::clone(it),
+            None => Arc::clone(known.entry(prefix.into()).or_default()),
+        }
+    }
+
+    fn remembered(&self, known: &Known) -> Option<Arc<str>> {
+        let state = known.lock();
+        let (generation, since) = state.generation.as_ref()?;
+        (self.clock.coarse() < *since + MEMORY).then(|| Arc::clone(generation))
+    }
+}
+
+/// Reads it, or makes it. Of several who make it, one wins.
+async fn read(prefix: &str, server: &dyn Transport, at: &Address) -> Result<Arc<str>> {
+    for _ in 0..TRIES {
+        let found = command::value(server.ask(command::get(place(prefix))).await?, at)?;
+        // What somebody else has put there is not ours, and is replaced.
+        let is_odd = match &found {
+            Some(found) => match std::str::from_utf8(found) {
+                Ok(text) if is_generation(text) => return Ok(text.into()),
+                _ => true,
+            },
+            None => false,
+        };
+        let new = random();
+        let write = command::set(place(prefix), new.as_bytes(), 0);
+        let write = if is_odd { write } else { write.flag("ME") };
+        match server.ask(write).await?.rc() {
+            ReturnCode::Hd => return Ok(new),
+            ReturnCode::Ns => {}
+            _ => return Err(error::surprise(at)),
+        }
+    }
+    let what = "the generation of the prefix is lost as soon as it is written; the server has too little memory";
+    Err(error::at(Error::new(ErrorKind::Backend, what), at))
+}
+
+fn is_generation(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit())
+}
+
+/// 64 bits that nobody has had: each state is seeded by the operating system.
+fn random() -> Arc<str> {
+    format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now())).into()
+}

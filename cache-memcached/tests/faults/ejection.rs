@@ -1,0 +1,221 @@
+//! One server of three is down: its keys are misses or elsewhere, and the others go on as if nothing were.
+
+use std::time::Duration;
+
+use cache_core::Cache;
+use test_servers::{Memcached, Server as _};
+
+use crate::raw::Raw;
+use crate::support::{LONG, at, cache, is_outage, keys, report, stored, timed, until};
+
+const KEYS: usize = 90;
+
+struct Three {
+    servers: Vec<Memcached>,
+    cache: Cache,
+    /// Those of the server that goes down, and those of the others.
+    its: Vec<String>,
+    others: Vec<String>,
+}
+
+/// Slow machines are slow, not wrong; what waits for the frozen one is still told from what hangs.
+const DEADLINE: &str = "deadline = \"2s\"\n";
+
+async fn three(more: &str) -> Three {
+    let servers: Vec<_> = (0..3).map(|_| Memcached::start().unwrap()).collect();
+    let locations: Vec<_> = servers.iter().map(at).collect();
+    let cache = cache(&locations, &format!("{DEADLINE}{more}"));
+    let keys = keys("k", KEYS);
+    let failed = cache.strict().set_many(keys.iter().map(|it| (it, 1)), None).await.unwrap();
+    assert!(failed.is_empty());
+    let (its, others) = keys.into_iter().partition(|it| stored(&servers[1], it).is_some());
+    let res = Three { servers, cache, its, others };
+    assert!(res.its.len() > 5 && res.others.len() > 20, "{:?}", res.its);
+    res
+}
+
+impl Three {
+    /// Until nobody asks the server any more.
+    async fn ejected(&self) -> Duration {
+        let strict = self.cache.strict();
+        until("it is ejected", async || {
+            let calls = (0..10).map(|_| strict.set(&self.its[0], &1, None));
+            let answers = futures_util::future::join_all(calls).await;
+            // By a miss or by the next server: either way nobody waits.
+            answers.iter().all(|it| match it {
+                Ok(()) => true,
+                Err(error) => error.to_string().contains("circuit breaker"),
+            })
+        })
+        .await
+    }
+
+    /// The others' keys are all there, one by one and in batches in which the lost ones are, too.
+    async fn others_serve(&self, what: &str) {
+        let strict = self.cache.strict();
+        let mut longest = Duration::ZERO;
+        for key in &self.others {
+            let (res, took) = timed(strict.get::<i32>(key)).await;
+            assert_eq!(res.unwrap(), Some(1), "{key}");
+            longest = longest.max(took);
+        }
+        report(&format!("{what}, gets of the others' keys"), "nothing", longest);
+        let all: Vec<_> = self.others.iter().chain(&self.its).collect();
+        let (found, took) = timed(self.cache.get_many::<i32, _>(&all)).await;
+        let found = found.unwrap();
+        assert!(self.others.iter().all(|it| found.get(&it) == Some(&1)));
+        report(&format!("{what}, a batch over all"), "the others' keys are hits", took);
+        assert!(longest.max(took) < LONG);
+    }
+
+    async fn back(&self) -> Duration {
+        let strict = self.cache.strict();
+        let back = until("it is back", async || {
+            strict.set(&self.its[0], &1, None).await.is_ok()
+                && stored(&self.servers[1], &self.its[0]).is_some()
+        })
+        .await;
+        let all: Vec<_> = self.others.iter().chain(&self.its).collect();
+        let failed = strict.set_many(all.iter().map(|it| (it, 1)), None).await.unwrap();
+        assert!(failed.is_empty(), "{:?}", failed.first());
+        assert_eq!(strict.get_many::<i32, _>(&all).await.unwrap().len(), KEYS);
+        assert!(self.its.iter().all(|it| stored(&self.servers[1], it).is_some()));
+        back
+    }
+}
+
+/// `when_down = "miss"`, which is what is if nothing is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_server_that_is_killed_are_misses_and_the_others_serve() {
+    let three = three("").await;
+    three.servers[1].kill();
+    // Each key of a batch is answered on its own, from the first call on.
+    three.others_serve("one of three killed").await;
+    report(
+        "one of three killed, until it is ejected",
+        "its keys fail at once",
+        three.ejected().await,
+    );
+    three.others_serve("one of three ejected").await;
+    for key in &three.its {
+        assert_eq!(three.cache.get::<i32>(key).await.unwrap(), None);
+        assert!(is_outage(&three.cache.strict().get::<i32>(key).await.unwrap_err()));
+    }
+    let all = three.its.iter().chain(&three.others);
+    let failed = three.cache.strict().set_many(all.map(|it| (it, 1)), None).await.unwrap();
+    let mut failed: Vec<_> = failed.into_iter().map(|it| it.key).collect();
+    failed.sort();
+    let mut its = three.its.clone();
+    its.sort();
+    assert_eq!(failed, its, "listed are those, and only those");
+    let (error, took) = timed(three.cache.check()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(&at(&three.servers[1])), "{error}");
+    report("one of three killed, check", &error, took);
+    three.servers[1].restart().unwrap();
+    report("one of three restarted", "its keys are there again", three.back().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_server_that_is_frozen_are_misses_and_the_others_serve() {
+    let three = three("").await;
+    three.servers[1].freeze();
+    three.others_serve("one of three frozen").await;
+    report(
+        "one of three frozen, until it is ejected",
+        "its keys take the deadline",
+        three.ejected().await,
+    );
+    three.others_serve("one of three frozen and ejected").await;
+    let (res, took) = timed(three.cache.get::<i32>(&three.its[0])).await;
+    assert_eq!(res.unwrap(), None);
+    report("one of three ejected, a get of its key", "a miss", took);
+    let mut raw = Raw::to(three.servers[0].address());
+    raw.set("foreign", "there");
+    let (res, took) = timed(three.cache.clear()).await;
+    let error = res.unwrap_err();
+    assert!(is_outage(&error), "{error}");
+    report("one of three frozen, clear", &error.to_string(), took);
+    for key in &three.others {
+        assert_eq!(three.cache.strict().get::<i32>(key).await.unwrap(), None, "cleared");
+    }
+    assert_eq!(raw.get("foreign").as_deref(), Some("there"));
+    three.servers[1].thaw();
+    report("one of three goes on", "its keys are there again", three.back().await);
+}
+
+/// `when_down = "next"`: the keys are on the next server while theirs is ejected, and come back with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
+    for is_killed in [true, false] {
+        let three = three("[caches.default.options]\nwhen_down = \"next\"\n").await;
+        let strict = three.cache.strict();
+        let server = &three.servers[1];
+        if is_killed {
+            server.kill();
+        } else {
+            server.freeze();
+        }
+        report(
+            "one of three down, next, until it is ejected",
+            "its keys fail",
+            three.ejected().await,
+        );
+        three.others_serve("one of three down, next").await;
+        let mut served = 0;
+        // Now and then one call is the probe, and fails.
+        for key in three.its.iter().cycle().take(200) {
+            let write = strict.set(key, &2, None).await;
+            let read = if write.is_ok() { strict.get::<i32>(key).await } else { Ok(None) };
+            match write.and(read) {
+                Ok(found) => {
+                    assert_eq!(found, Some(2), "{key}");
+                    served += 1;
+                }
+                Err(error) => assert!(is_outage(&error), "{error}"),
+            }
+        }
+        report(
+            "one of three down, next",
+            &format!("{served} of 200 writes are read"),
+            Duration::ZERO,
+        );
+        assert!(served > 190, "{served}");
+        let failed = strict.set_many(three.its.iter().map(|it| (it, 3)), None).await.unwrap();
+        let found = strict.get_many::<i32, _>(&three.its).await.unwrap();
+        assert!(failed.is_empty() && found.values().all(|it| *it == 3) || found.is_empty());
+        if is_killed {
+            server.restart().unwrap();
+        } else {
+            server.thaw();
+        }
+        report("one of three is back, next", "its keys are there again", three.back().await);
+    }
+}
+
+/// With all of them down, each call is an outage at once, and all come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_servers_down_are_an_outage_until_one_is_back() {
+    let three = three("[caches.default.options]\nwhen_down = \"next\"\n").await;
+    let strict = three.cache.strict();
+    for it in &three.servers {
+        it.kill();
+    }
+    let all: Vec<_> = three.others.iter().chain(&three.its).collect();
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        let (found, took) = timed(three.cache.get_many::<i32, _>(&all)).await;
+        assert!(found.unwrap().is_empty());
+        longest = longest.max(took);
+        for key in &all[..20] {
+            assert!(is_outage(&strict.set(key, &1, None).await.unwrap_err()));
+        }
+    }
+    report("all three killed, a batch", "misses", longest);
+    three.servers[0].restart().unwrap();
+    until("all keys are on the one that is back", async || {
+        strict.set_many(all.iter().map(|it| (it, 1)), None).await.unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(strict.get_many::<i32, _>(&all).await.unwrap().len(), KEYS);
+}

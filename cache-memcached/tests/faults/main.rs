@@ -1,0 +1,15 @@
+//! What callers see when servers, networks and runtimes fail. Each test prints it, with the time that it took: the lines of the
+//! table "what an outage looks like" of the book.
+#![cfg(target_os = "linux")]
+
+mod cancelled;
+mod ejection;
+mod frozen;
+mod load;
+mod network;
+mod once;
+#[path = "../raw/mod.rs"]
+mod raw;
+mod restart;
+mod runtimes;
+mod support;

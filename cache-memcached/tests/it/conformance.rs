@@ -1,0 +1,70 @@
+//! The suite that every store passes, of the store and of a whole cache over it.
+
+use std::slice;
+
+use cache_core::testing::conformance::{self, Harness};
+
+use test_servers::Memcached;
+
+use crate::support::{at, servers, store};
+
+/// Large values are refused at a size that is no burden. Slow machines are slow, not wrong.
+const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
+
+fn harness(name: &str, location: Vec<String>) -> Harness {
+    Harness::new(name, move || store(&location, MORE)).may_clear_store()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_server_conforms() {
+    let servers = servers(1);
+    conformance::run_backend(harness("one", at(&servers))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_on_one_server_conforms() {
+    let servers = servers(1);
+    conformance::run_cache(harness("one", at(&servers))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn three_servers_conform() {
+    let servers = servers(3);
+    conformance::run_backend(harness("three", at(&servers))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_on_three_servers_conforms() {
+    let servers = servers(3);
+    conformance::run_cache(harness("three", at(&servers))).await;
+}
+
+/// A server that takes just what the settings say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_with_a_small_item_size_conforms() {
+    let server = Memcached::options().item_size(512).start().unwrap();
+    conformance::run_backend(harness("small items", at(slice::from_ref(&server)))).await;
+}
+
+/// One that takes less than the settings say, and refuses by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_on_a_server_that_takes_less_than_it_is_told_conforms() {
+    let server = Memcached::options().item_size(512).start().unwrap();
+    let location = at(slice::from_ref(&server));
+    let more = MORE.replace("500KiB", "600KiB");
+    let harness = Harness::new("smaller items", move || store(&location, &more));
+    let harness = harness.may_clear_store().skip(
+        "check_and_close_may_be_called_at_any_time",
+        "here `check` says that the settings allow more than the server takes",
+    );
+    conformance::run_cache(harness).await;
+}
+
+/// What is kept fits, as long as it is small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_with_little_memory_conforms() {
+    let server = Memcached::options().memory(8).start().unwrap();
+    let harness = harness("little memory", at(slice::from_ref(&server)))
+        .skip("batches_of_large_values_work", "together they do not fit this server, which evicts");
+    conformance::run_backend(harness).await;
+}

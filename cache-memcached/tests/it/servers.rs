@@ -1,0 +1,127 @@
+//! Several servers: which has what, and who is asked.
+
+use std::{collections::BTreeMap, slice};
+
+use cache_core::ErrorKind;
+use test_servers::{Memcached, Proxy, Redis, Server as _};
+
+use crate::{
+    raw::Raw,
+    support::{PATIENT, at, cache, raw, servers},
+};
+
+fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("k{i}")).collect()
+}
+
+/// Which of these keys each server has.
+fn placed(servers: &[Memcached], keys: &[String]) -> Vec<Vec<String>> {
+    let of = |server| {
+        let mut raw: Raw = raw(server);
+        let Some(generation) = raw.get("!:") else { return Vec::new() };
+        let has = |key: &&String| raw.get(&format!("{generation}::1:{key}")).is_some();
+        keys.iter().filter(has).cloned().collect()
+    };
+    servers.iter().map(of).collect()
+}
+
+/// Each key is on one server, by the weights, and whoever asks looks there.
+#[tokio::test]
+async fn keys_are_spread_by_weight_and_found_again_by_everyone() {
+    let servers = servers(3);
+    let more = format!("{PATIENT}[caches.default.options]\nweights = [1, 2, 3]\n");
+    let keys = keys(600);
+    let one = cache(&at(&servers), &more).strict();
+    for key in &keys {
+        one.set(key, key, None).await.unwrap();
+    }
+    let placed = placed(&servers, &keys);
+    let counts: Vec<_> = placed.iter().map(Vec::len).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 600, "{counts:?}");
+    // Chance has a part in it: the ports are others each time.
+    for (count, (least, most)) in counts.iter().zip([(50, 150), (140, 260), (230, 370)]) {
+        assert!((least..most).contains(count), "{counts:?}");
+    }
+    let other = cache(&at(&servers), &more).strict();
+    let found = other.get_many::<String, _>(&keys).await.unwrap();
+    assert_eq!(found.len(), 600);
+    assert!(found.iter().all(|(key, value)| *key == value));
+}
+
+/// A fourth server takes its share, and the others keep what they have.
+#[tokio::test]
+async fn a_server_that_joins_takes_its_share_and_no_more() {
+    let servers = servers(4);
+    let keys = keys(800);
+    let three = cache(&at(&servers)[..3], PATIENT).strict();
+    assert!(three.set_many(keys.iter().map(|it| (it, it)), None).await.unwrap().is_empty());
+    let four = cache(&at(&servers), PATIENT).strict();
+    let found = four.get_many::<String, _>(&keys).await.unwrap();
+    assert!((500..700).contains(&found.len()), "{} of 800 are found", found.len());
+    let back = three.get_many::<String, _>(&keys).await.unwrap();
+    assert_eq!(back.len(), 800);
+}
+
+/// A batch goes to each server once, however it is mixed; answers are in their places, keys that come twice too.
+#[tokio::test]
+async fn batches_over_all_servers_answer_each_key() {
+    let servers = servers(3);
+    let cache = cache(&at(&servers), PATIENT).strict();
+    // More than fit one pipeline.
+    let keys = keys(2500);
+    let items = keys.iter().step_by(2).map(|it| (it, it));
+    assert!(cache.set_many(items, None).await.unwrap().is_empty());
+    let twice: Vec<&str> = keys.iter().chain(&keys).map(String::as_str).collect();
+    let stored: Vec<_> = twice.iter().map(|it| format!(":1:{it}")).collect();
+    let stored: Vec<_> = stored.iter().map(String::as_str).collect();
+    let answers = cache.backend().get_many(&stored).await;
+    for (i, (key, answer)) in twice.iter().zip(answers).enumerate() {
+        let expected = (i % 2500).is_multiple_of(2).then(|| format!("\"{key}\""));
+        assert_eq!(answer.unwrap().as_deref(), expected.as_deref().map(str::as_bytes));
+    }
+    assert_eq!(cache.delete_many(&keys).await.unwrap(), 1250);
+    let left: BTreeMap<_, _> =
+        cache.get_many::<String, _>(&keys).await.unwrap().into_iter().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A name is looked up when a connection is made.
+#[tokio::test]
+async fn a_server_by_its_name_is_found_again_after_a_restart() {
+    let server = Memcached::start().unwrap();
+    let by_name = cache(&[format!("localhost:{}", server.port())], PATIENT).strict();
+    for round in 0..3 {
+        by_name.set("k", &round, None).await.unwrap();
+        assert_eq!(by_name.get("k").await.unwrap(), Some(round));
+        server.restart().unwrap();
+        crate::support::until("it works", async || by_name.set("k", &0, None).await.is_ok()).await;
+    }
+}
+
+/// What answers is no memcached: each call says so, none hangs or takes it for a miss, and no connection is used again on which there
+/// was something that surprises.
+#[tokio::test]
+async fn a_server_that_is_none_is_an_error() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::to(redis.address()).unwrap();
+    let address = proxy.address().to_string();
+    let breaker = "[caches.default.breaker]\nenabled = false\n";
+    let cache = cache(slice::from_ref(&address), &format!("{PATIENT}{breaker}")).strict();
+    for _ in 0..3 {
+        for call in ["get", "set", "incr_or", "clear", "check"] {
+            let before = proxy.accepted();
+            let res = match call {
+                "get" => cache.get::<String>("k").await.map(drop),
+                "set" => cache.set("k", &"marked", None).await,
+                "incr_or" => cache.incr_or("k", 1, 0, None).await.map(drop),
+                "clear" => cache.clear().await,
+                _ => cache.check().await,
+            };
+            let error = res.unwrap_err();
+            let is_apt = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Backend);
+            assert!(is_apt && error.to_string().contains(&address), "{call}: {error}");
+            assert!(!format!("{error:?}").contains("marked"), "{error:?}");
+            assert!(proxy.accepted() > before, "{call}: the connection was used again");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Nobody waits for what another waits for, and nothing is lost with a server that is started anew.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cache_core::{Backend, ErrorKind, Expiry, SetMode};
+use test_servers::Server as _;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::support::{at, cache, servers, store, until};
+
+const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
+
+async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {
+    assert!(store.set(key, value.into(), HOUR, SetMode::Always).await.unwrap());
+}
+
+/// How long each of so many reads took.
+async fn reads(store: &Arc<dyn Backend>, count: usize) -> Duration {
+    let mut all = JoinSet::new();
+    for i in 0..count {
+        let store = Arc::clone(store);
+        all.spawn(async move {
+            let began = Instant::now();
+            let error = store.get(&format!("p:1:k{i}")).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Unavailable));
+            began.elapsed()
+        });
+    }
+    all.join_all().await.into_iter().max().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_a_frozen_server_does_not_wait_for_others_to_find_it_too() {
+    let servers = servers(1);
+    let store = store(&at(&servers), "breaker = { enabled = false }");
+    put(&store, "p:1:k", "v").await;
+    // sleeps: for as long as a generation is remembered, by the machine's clock
+    sleep(Duration::from_millis(1200)).await;
+    servers[0].freeze();
+    let longest = reads(&store, 8).await;
+    servers[0].thaw();
+    assert!(longest < Duration::from_millis(900), "{longest:?} instead of the deadline of 500 ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_to_a_frozen_server_open_its_breaker() {
+    let servers = servers(1);
+    let store = store(&at(&servers), "");
+    put(&store, "p:1:k", "v").await;
+    // sleeps: for as long as a generation is remembered, by the machine's clock
+    sleep(Duration::from_millis(1200)).await;
+    servers[0].freeze();
+    reads(&store, 14).await;
+    let next = reads(&store, 1).await;
+    servers[0].thaw();
+    assert!(next < Duration::from_millis(100), "{next:?}, after 14 calls that failed");
+}
+
+#[test]
+fn a_runtime_that_stands_still_keeps_no_other_from_clearing() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let servers = servers(1);
+    let cache = cache(&at(&servers), "key_prefix = \"p\"");
+    let (first, second) = (runtime(), runtime());
+    first.block_on(async {
+        servers[0].freeze();
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get::<u8>("k").await });
+        // sleeps: until it has begun to ask, which nobody can see
+        sleep(Duration::from_millis(50)).await;
+    });
+    servers[0].thaw();
+    let cleared = second
+        .block_on(async { tokio::time::timeout(Duration::from_secs(3), cache.clear()).await });
+    assert!(cleared.is_ok(), "waits for a runtime that nobody drives");
+    drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_rename_disturbs_no_other() {
+    let servers = servers(2);
+    let store = store(&at(&servers), "");
+    // A source on one server, and a target on the other.
+    let mut places = Vec::new();
+    servers[1].kill();
+    for i in 0..8 {
+        let key = format!("p:1:k{i}");
+        places.push((store.get(&key).await.is_err(), key));
+    }
+    servers[1].restart().unwrap();
+    let from = &places.iter().find(|it| !it.0).unwrap().1;
+    let to = &places.iter().find(|it| it.0).unwrap().1;
+    until("the server is used again", async || store.get(to).await.is_ok()).await;
+    put(&store, from, "v").await;
+    put(&store, to, "old").await;
+    servers[1].freeze();
+    let dropped = tokio::time::timeout(Duration::from_millis(200), store.rename(from, to)).await;
+    servers[1].thaw();
+    assert!(dropped.is_err(), "{dropped:?}");
+    // A mark that is left would be in the way for longer than a call may take.
+    assert!(store.rename(from, to).await.unwrap(), "it can be moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_after_a_crash_stays() {
+    let servers = servers(1);
+    let store = store(&at(&servers), "");
+    put(&store, "p:1:k", "v").await;
+    servers[0].restart().unwrap();
+    let lock = async || store.set("p:1:lock", "mine".into(), HOUR, SetMode::IfAbsent).await;
+    until("the lock is taken", async || lock().await.is_ok()).await;
+    // sleeps: for as long as a generation is remembered, by the machine's clock
+    sleep(Duration::from_millis(1200)).await;
+    let again = store.set("p:1:lock", "other".into(), HOUR, SetMode::IfAbsent).await.unwrap();
+    assert!(!again, "two have the lock");
+}

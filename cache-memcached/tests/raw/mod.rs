@@ -1,0 +1,46 @@
+//! Another program that talks to the server, with a connection of its own.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// A connection that knows nothing of caches.
+pub(crate) struct Raw(BufReader<TcpStream>);
+
+impl Raw {
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// The line that answers a command of the meta protocol, and the value with it.
+    pub(crate) fn ask(&mut self, command: &str) -> (String, Option<Vec<u8>>) {
+        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let line = self.line();
+        let Some(len) = line.strip_prefix("VA ") else { return (line, None) };
+        let len: usize = len.split(' ').next().unwrap().parse().unwrap();
+        let mut value = vec![0; len + 2];
+        self.0.read_exact(&mut value).unwrap();
+        value.truncate(len);
+        (line, Some(value))
+    }
+
+    /// The next line of an answer that has several.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn get(&mut self, key: &str) -> Option<String> {
+        self.ask(&format!("mg {key} v")).1.map(|it| String::from_utf8(it).unwrap())
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        let answer = self.ask(&format!("ms {key} {}\r\n{value}", value.len()));
+        assert_eq!(answer.0, "HD", "{key}");
+    }
+}
