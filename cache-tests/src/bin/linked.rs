@@ -1,0 +1,13 @@
+//! A program that names the crates of the stores, and nothing of them: it has all of them.
+
+use cache_memcached as _;
+use cache_memory as _;
+use cache_redis as _;
+
+fn main() {
+    let toml = std::env::args().nth(1).unwrap_or_default();
+    match cache_core::Caches::from_toml(&toml) {
+        Ok(_) => println!("built"),
+        Err(error) => println!("{error}"),
+    }
+}

@@ -1,0 +1,9 @@
+//! A program that depends on the crates of the stores and names none of them: it has none of them.
+
+fn main() {
+    let toml = std::env::args().nth(1).unwrap_or_default();
+    match cache_core::Caches::from_toml(&toml) {
+        Ok(_) => println!("built"),
+        Err(error) => println!("{error}"),
+    }
+}

@@ -1,0 +1,53 @@
+//! One of several processes on a store: `worker SETTINGS TASK COUNT`. It says what it did in lines, one for each step, so that who
+//! kills it knows how far it came.
+
+use std::io::Write as _;
+
+use anyhow::{Context, Result, bail};
+use cache_core::{Cache, Caches, ErrorKind, secs};
+use cache_tests as _;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, settings, task, count] = args.as_slice() else { bail!("worker SETTINGS TASK COUNT") };
+    let caches = Caches::from_toml(settings)?;
+    let cache = caches.get("default")?.clone().strict();
+    let count: usize = count.parse().context("COUNT")?;
+    for i in 0..count {
+        step(&cache, task, i).await?;
+    }
+    Ok(())
+}
+
+async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
+    let done = match task {
+        "incr" => cache.incr("counter", 1).await?,
+        "incr_or" => cache.incr_or("limited", 1, 0, secs(600)).await?,
+        "add" => i64::from(cache.add(&format!("add:{i}"), &std::process::id(), secs(600)).await?),
+        "update" => cache.update("sum", secs(600), |it: i64| it + 1).await?.context("no sum")?,
+        "move" => to_and_fro(cache).await?,
+        other => bail!("unknown task {other}"),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{done}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// There is always something to move. The mark of a mover who was killed keeps the others from it for a while.
+async fn to_and_fro(cache: &Cache) -> Result<i64> {
+    loop {
+        let there = cache.incr_version("moving", 1).await;
+        let moved = match there {
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => {
+                cache.at_version(2).decr_version("moving", 1).await
+            }
+            res => res,
+        };
+        match moved {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            res => return Ok(res?),
+        }
+    }
+}

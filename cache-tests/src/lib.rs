@@ -1,0 +1,67 @@
+//! What spans the crates: one program over all stores, chosen by settings alone; programs that link them, and one that does not;
+//! several processes on one store.
+
+#![cfg(target_os = "linux")]
+
+use std::fmt;
+
+use anyhow::Result;
+use cache_memcached as _;
+use cache_memory as _;
+use cache_redis as _;
+use test_servers::{Memcached, Redis, RedisCluster, Server as _};
+
+/// A store that is there: the settings that name it, and the server that it needs, for as long as this lives.
+pub struct Store {
+    /// What it is called in messages.
+    pub name: &'static str,
+    /// The lines of its table `[caches.default]`.
+    pub toml: String,
+    /// Whether other processes see its entries.
+    pub is_shared: bool,
+    _server: Option<Box<dyn std::any::Any + Send + Sync>>,
+}
+
+impl Store {
+    fn new(name: &'static str, toml: String, server: impl std::any::Any + Send + Sync) -> Self {
+        Self { name, toml, is_shared: true, _server: Some(Box::new(server)) }
+    }
+
+    /// The settings file.
+    pub fn settings(&self) -> String {
+        format!("[caches.default]\n{}\nkey_prefix = \"tests\"\n", self.toml)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// All stores that a program can choose by its settings, each empty.
+pub fn stores() -> Result<Vec<Store>> {
+    let memory = Store {
+        name: "memory",
+        toml: "backend = \"memory\"".into(),
+        is_shared: false,
+        _server: None,
+    };
+    let redis = Redis::start()?;
+    let single = format!("backend = \"redis\"\nlocation = \"{}\"", redis.url());
+    let cluster = RedisCluster::start(3, 0)?;
+    let urls: Vec<_> = cluster.urls().iter().map(|it| format!("{it:?}")).collect();
+    let many = format!(
+        "backend = \"valkey\"\nlocation = [{}]\noptions = {{ topology = \"cluster\" }}",
+        urls.join(", ")
+    );
+    let pool: Vec<_> = (0..3).map(|_| Memcached::start()).collect::<Result<_>>()?;
+    let at: Vec<_> = pool.iter().map(|it| it.address().to_string()).collect();
+    let three = format!("backend = \"memcached\"\nlocation = \"{}\"", at.join("; "));
+    Ok(vec![
+        memory,
+        Store::new("redis", single, redis),
+        Store::new("redis cluster", many, cluster),
+        Store::new("memcached", three, pool),
+    ])
+}

@@ -1,0 +1,33 @@
+//! "Rust links a crate only if the program names it": who names it has it, who does not gets the line to add.
+
+use std::process::Command;
+
+/// Each backend of ours that needs a crate, with settings that build without a server.
+const BACKENDS: &[(&str, &str, &str)] = &[
+    ("memory", "cache_memory", ""),
+    ("memcached", "cache_memcached", "location = '127.0.0.1:1'"),
+    ("redis", "cache_redis", "location = 'redis://127.0.0.1:1'"),
+    ("valkey", "cache_redis", "location = 'redis://127.0.0.1:1'"),
+];
+
+fn says(program: &str, backend: &str, more: &str) -> String {
+    let toml = format!("[caches.default]\nbackend = '{backend}'\n{more}\n");
+    let out = Command::new(program).arg(toml).output().unwrap();
+    assert!(out.status.success());
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn who_names_a_crate_has_its_store() {
+    for (backend, _, more) in BACKENDS {
+        assert_eq!(says(env!("CARGO_BIN_EXE_linked"), backend, more), "built\n", "{backend}");
+    }
+}
+
+#[test]
+fn who_does_not_gets_the_line_to_add() {
+    for (backend, krate, more) in BACKENDS {
+        let said = says(env!("CARGO_BIN_EXE_unlinked"), backend, more);
+        assert!(said.contains(&format!("use {krate} as _;")), "{backend}: {said}");
+    }
+}
