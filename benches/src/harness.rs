@@ -8,7 +8,7 @@ mod side;
 pub use self::{
     case::{Case, Line, Unit},
     report::Report,
-    side::{Side, on_threads, processor_time},
+    side::{Side, on_threads, process_time, processor_time},
 };
 
 use std::time::Duration;

@@ -8,5 +8,6 @@
 )]
 
 pub mod harness;
+pub mod peers;
 pub mod random;
 pub mod suites;

@@ -1,7 +1,13 @@
 //! The suites, one file each.
 
 pub mod facade;
+#[cfg(target_os = "linux")]
+pub mod memcached;
 pub mod memory;
+#[cfg(target_os = "linux")]
+mod network;
+#[cfg(target_os = "linux")]
+pub mod redis;
 
 use anyhow::Result;
 
@@ -20,4 +26,8 @@ pub struct Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: facade::NAME, run: facade::run },
     Suite { name: memory::NAME, run: memory::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: redis::NAME, run: redis::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: memcached::NAME, run: memcached::run },
 ];

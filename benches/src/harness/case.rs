@@ -19,6 +19,8 @@ pub struct Case {
 pub enum Unit {
     /// Nanoseconds per operation.
     Nanos,
+    /// Nanoseconds of processors per operation, of all threads of this process; servers are not among them.
+    ProcessorNanos,
     /// Operations per second, of all tasks together.
     PerSecond,
     /// Bytes that an entry takes beside its key and its value.
@@ -56,6 +58,12 @@ impl Case {
         Self { runtime: "threads", tasks, ..self }
     }
 
+    /// By so many tasks at once in a runtime of that flavour.
+    #[must_use]
+    pub fn on_runtime(self, runtime: &'static str, tasks: usize) -> Self {
+        Self { runtime, tasks, ..self }
+    }
+
     /// The same thing, measured otherwise.
     #[must_use]
     pub fn in_unit(self, unit: Unit) -> Self {
@@ -79,6 +87,7 @@ impl Unit {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Nanos => "ns",
+            Self::ProcessorNanos => "ns CPU",
             Self::PerSecond => "ops/s",
             Self::BytesPerEntry => "B/entry",
             Self::PercentHits => "% hits",
@@ -137,8 +146,10 @@ fn rounded(it: f64) -> f64 {
 
 fn shown(figure: f64, unit: &str) -> String {
     match unit {
-        "ops/s" => format!("{:.2} M{unit}", figure / 1e6),
+        "ops/s" if figure >= 1e6 => format!("{:.2} M{unit}", figure / 1e6),
+        "ops/s" => format!("{:.1} k{unit}", figure / 1e3),
         "ns" if figure >= 10_000.0 => format!("{:.1} µs", figure / 1e3),
+        "ns CPU" if figure >= 10_000.0 => format!("{:.1} µs CPU", figure / 1e3),
         "B/entry" => format!("{figure:.0} {unit}"),
         "allocations" => format!("{figure:.2} allocs"),
         _ => format!("{figure:.1} {unit}"),
@@ -165,6 +176,14 @@ mod tests {
         let row = Line::new("memory", &case, 9_000_000.0, "moka", 1_600_000.0, 5.625).row();
         assert_eq!(row.chars().count(), HEAD.lines().next().unwrap().chars().count());
         assert!(row.contains("9.00 Mops/s") && row.contains("1.60 Mops/s"), "{row}");
+    }
+
+    #[test]
+    fn a_line_names_its_runtime() {
+        let case = Case::new("get_cpu", Unit::ProcessorNanos, 100).on_runtime("multi_thread", 64);
+        let row = Line::new("redis", &case, 12_340.0, "redis", 940.0, 0.076).row();
+        assert!(row.contains("multi_thread") && row.contains("|    64 |"), "{row}");
+        assert!(row.contains("12.3 µs CPU") && row.contains("940.0 ns CPU"), "{row}");
     }
 
     #[test]

@@ -1,0 +1,181 @@
+//! Peers in Python: what Django users have today, measured on the same server.
+//!
+//! They are measured where Python and its packages can be had, and left out with one line where not. The packages go
+//! to a folder of their own under cargo's target folder, and nowhere else.
+
+mod python;
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::python::{Python, Talk};
+use crate::harness::Side;
+
+/// Measures when it is told to.
+const PROGRAM: &str = include_str!("peers/django_caches.py");
+const DJANGO: &str = "django==5.2.19";
+const REDIS: &str = "redis==8.1.0";
+const DJANGO_REDIS: &str = "django-redis==7.0.0";
+const PYMEMCACHE: &str = "pymemcache==4.0.0";
+
+/// A cache backend of Django.
+#[derive(Clone, Debug)]
+pub struct DjangoCache {
+    name: &'static str,
+    backend: Value,
+    packages: Vec<&'static str>,
+}
+
+/// What it is to do: `get`, `set`, `get_many_100`, `set_many_100` or `incr`. Each value is a dictionary, and there are
+/// 1000 keys; a thread has a connection of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCase {
+    /// By which the program knows it.
+    pub case: &'static str,
+    /// How long a value is as JSON; it is pickled, as is usual there.
+    pub value_bytes: usize,
+    /// How many threads do it at once.
+    pub threads: usize,
+}
+
+/// A cache that is ready to be measured.
+#[derive(Debug)]
+pub struct Peer {
+    name: &'static str,
+    talk: RefCell<Talk>,
+}
+
+impl DjangoCache {
+    /// Django's own for Redis.
+    pub fn redis(url: &str) -> Self {
+        let backend = "django.core.cache.backends.redis.RedisCache";
+        Self::new("django", json!({ "BACKEND": backend, "LOCATION": url }), &[REDIS])
+    }
+
+    /// The package django-redis.
+    pub fn django_redis(url: &str) -> Self {
+        let backend = json!({ "BACKEND": "django_redis.cache.RedisCache", "LOCATION": url });
+        Self::new("django-redis", backend, &[REDIS, DJANGO_REDIS])
+    }
+
+    /// Django's own for memcached, on pymemcache.
+    pub fn memcached(address: &str) -> Self {
+        let backend = "django.core.cache.backends.memcached.PyMemcacheCache";
+        Self::new("django", json!({ "BACKEND": backend, "LOCATION": address }), &[PYMEMCACHE])
+    }
+
+    /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs besides Django. Its
+    /// keys begin with its name.
+    pub fn new(name: &'static str, mut backend: Value, packages: &[&'static str]) -> Self {
+        // Or it would find the values of others on the same server.
+        backend["KEY_PREFIX"] = name.into();
+        Self { name, backend, packages: [&[DJANGO], packages].concat() }
+    }
+}
+
+impl PeerCase {
+    /// Of this name, with values of that size, by one thread.
+    pub fn new(case: &'static str, value_bytes: usize) -> Self {
+        Self { case, value_bytes, threads: 1 }
+    }
+
+    /// By so many threads.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+}
+
+/// Starts these caches. None, and a line that says why, if Python, its packages or the network are missing, or a cache
+/// does not work.
+///
+/// ```no_run
+/// use benches::{
+///     harness::{Case, Contest, Side, Unit},
+///     peers::{self, DjangoCache, PeerCase},
+/// };
+///
+/// # fn ours() -> Side<'static> { Side::busy("cache-redis", |_| ()) }
+/// let url = "redis://127.0.0.1:6379";
+/// let peers = peers::django(&[DjangoCache::redis(url), DjangoCache::django_redis(url)]);
+/// let peers = peers.unwrap_or_default();
+/// let mut sides = vec![ours()];
+/// sides.extend(peers.iter().map(|it| it.side(&PeerCase::new("get", 100))));
+/// let contest = Contest { case: Case::new("get", Unit::Nanos, 100), sides };
+/// ```
+pub fn django(caches: &[DjangoCache]) -> Option<Vec<Peer>> {
+    match caches.iter().map(DjangoCache::start).collect::<Result<Vec<_>>>() {
+        Ok(peers) => Some(peers),
+        Err(err) => {
+            // Not among the lines of the table.
+            eprintln!("without the peers in Python: {err:#}");
+            None
+        }
+    }
+}
+
+impl DjangoCache {
+    fn start(&self) -> Result<Peer> {
+        let talk = Python::with(&self.packages)?.start(PROGRAM, &self.backend.to_string())?;
+        let peer = Peer { name: self.name, talk: RefCell::new(talk) };
+        parse(&peer.talk.borrow_mut().hear()?).with_context(|| self.name)?;
+        Ok(peer)
+    }
+}
+
+impl Peer {
+    /// Who it is.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// As a contender, which takes its turns with ours: by the clock, as is to be ours then.
+    ///
+    /// # Panics
+    /// If it fails when it is measured: it has worked before.
+    pub fn side(&self, case: &PeerCase) -> Side<'_> {
+        let case = case.clone();
+        Side::timed(self.name, move |count| match self.time(&case, count) {
+            Ok(time) => time,
+            Err(err) => panic!("{}, {}: {err:#}", self.name, case.case),
+        })
+    }
+
+    fn time(&self, case: &PeerCase, count: u64) -> Result<Duration> {
+        let PeerCase { case, value_bytes, threads } = case;
+        let asked = json!({
+            "case": case, "value_bytes": value_bytes, "threads": threads, "count": count,
+        });
+        parse(&self.talk.borrow_mut().ask(&asked.to_string())?)
+    }
+}
+
+/// What the program answered.
+fn parse(line: &str) -> Result<Duration> {
+    #[derive(Deserialize)]
+    struct Answer {
+        seconds: f64,
+    }
+    let answer: Answer = serde_json::from_str(line).with_context(|| format!("line {line:?}"))?;
+    Ok(Duration::try_from_secs_f64(answer.seconds)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_time() {
+        assert_eq!(parse("{\"seconds\": 0.0405}\n").unwrap(), Duration::from_micros(40_500));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_time_is_told() {
+        let err = parse("Traceback").unwrap_err();
+        assert_eq!(err.to_string(), "line \"Traceback\"");
+        parse("{\"seconds\": -1}").unwrap_err();
+    }
+}

@@ -1,0 +1,150 @@
+//! The memcached store by its settings, beside the clients of the crate that it is made of, used by hand, and what Django has.
+//!
+//! By hand means: the whole key is at hand, `serde_json` turns bytes into values, and the crate's asynchronous client has as many
+//! connections as ours. Its synchronous client is called on tokio's threads for blocking work. The server is a process of its own.
+
+mod clients;
+
+use anyhow::Result;
+use test_servers::{Memcached, Server as _};
+
+use self::clients::{CONNECTIONS, Clients};
+use super::network::{
+    BUSY, SIZES, THREADS,
+    calls::{self, CALLS, Call},
+    inputs::{self, Inputs},
+    workers::{self, Clock, Workers},
+};
+use crate::{
+    harness::{Bench, Case, Contest, Side, Unit},
+    peers::{self, DjangoCache, Peer, PeerCase},
+};
+
+/// By which it is asked for.
+pub const NAME: &str = "memcached";
+
+const OURS: &str = "cache-memcached";
+
+/// Measures calls, what they cost the processors, and how many connections are worth it.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    // All keys of all contenders, with values of 10 KB.
+    let server = Memcached::options().memory(512).start()?;
+    let address = server.address().to_string();
+    let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
+        peers::django(&[DjangoCache::memcached(&address)])
+    } else {
+        None
+    };
+    let peers = peers.unwrap_or_default();
+    let flavours = [Workers::current_thread()?, Workers::multi_thread()?];
+    for size in SIZES {
+        let inputs = Inputs::new(size)?;
+        for workers in &flavours {
+            let clients = workers.block_on(Clients::connect(&address, &inputs))?;
+            let suite = Suite { workers, clients, peers: &peers, size };
+            let mut calls = CALLS.iter().filter(|it| size == SIZES[0] || **it != Call::Incr);
+            calls.try_for_each(|it| suite.calls(bench, *it))?;
+            if !bench.effort().quick || size == SIZES[0] {
+                suite.connections(bench)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All that is measured in one runtime, with values of one size.
+struct Suite<'a> {
+    workers: &'a Workers,
+    clients: Clients,
+    peers: &'a [Peer],
+    size: usize,
+}
+
+impl<'a> Suite<'a> {
+    fn calls(&'a self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
+        bench.run(self.alone(call))?;
+        if !self.workers.is_current_thread() {
+            bench.run(self.beside_threads(call))?;
+        }
+        bench.run(self.busy(call))?;
+        if bench.effort().quick && self.size != SIZES[0] {
+            return Ok(());
+        }
+        [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
+    }
+
+    /// One thing after the other.
+    fn alone(&'a self, call: Call) -> Contest<'a> {
+        let mut sides = self.sides(call, 1, Clock::Wall);
+        sides.push(self.blocking(call, 1));
+        if self.workers.is_current_thread() {
+            sides.extend(self.peers(call, 1));
+        }
+        Contest { case: self.case(call.name(), 1, Unit::Nanos), sides }
+    }
+
+    /// As many tasks as the peer has threads.
+    fn beside_threads(&'a self, call: Call) -> Contest<'a> {
+        let mut sides = self.sides(call, THREADS, Clock::Wall);
+        sides.extend(self.peers(call, THREADS));
+        Contest { case: self.case(call.name(), THREADS, Unit::PerSecond), sides }
+    }
+
+    fn busy(&'a self, call: Call) -> Contest<'a> {
+        let mut sides = self.sides(call, BUSY, Clock::Wall);
+        sides.push(self.blocking(call, BUSY));
+        Contest { case: self.case(call.name(), BUSY, Unit::PerSecond), sides }
+    }
+
+    fn processors(&'a self, call: Call, tasks: usize) -> Contest<'a> {
+        let name = format!("{}_cpu", call.name());
+        let sides = self.sides(call, tasks, Clock::Processors);
+        Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
+    }
+
+    /// The number of the settings' default beside each that is tried, and the crate's client with that number. A ratio below 1 speaks
+    /// for the other.
+    fn connections(&'a self, bench: &mut Bench<'_>) -> Result<()> {
+        for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
+            let side = |name, job| self.workers.side(name, BUSY, Clock::Wall, job);
+            let mut sides = vec![side(OURS, call.of(&self.clients.ours_default))];
+            for (count, ours, by_hand) in CONNECTIONS {
+                sides.push(side(ours, call.of(self.clients.ours(count))));
+                sides.push(side(by_hand, call.of(self.clients.by_hand(count))));
+            }
+            sides.push(side("memcache_unset", call.of(&self.clients.by_hand_unset)));
+            bench.run(Contest { case: self.case(name, BUSY, Unit::PerSecond), sides })?;
+        }
+        Ok(())
+    }
+
+    /// Ours and the crate's asynchronous client, with as many connections.
+    fn sides(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
+        let it = &self.clients;
+        let mut sides = vec![
+            self.workers.side(OURS, tasks, clock, call.of(&it.ours_default)),
+            self.workers.side("memcache", tasks, clock, call.of(&it.by_hand_default)),
+        ];
+        if call == Call::Incr {
+            // Without looking first what is there, which ours promises.
+            sides.push(self.workers.side("memcache_ma", tasks, clock, it.increment()));
+        }
+        sides
+    }
+
+    fn blocking(&'a self, call: Call, tasks: usize) -> Side<'a> {
+        self.workers.side("memcache_sync", tasks, Clock::Wall, call.of(&self.clients.blocking))
+    }
+
+    fn peers(&self, call: Call, threads: usize) -> impl Iterator<Item = Side<'a>> {
+        let case = PeerCase::new(call.name(), self.size).on_threads(threads);
+        let peers = if call == Call::GetBytes { &[] } else { self.peers };
+        peers.iter().map(move |it| it.side(&case))
+    }
+
+    fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
+        // A counter is as long as it is.
+        let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+    }
+}

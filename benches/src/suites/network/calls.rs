@@ -1,0 +1,75 @@
+//! What a client can do, and tasks that do it over and over.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::workers::Job;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::suites) enum Call {
+    Get,
+    GetBytes,
+    Set,
+    Incr,
+    GetMany,
+    SetMany,
+}
+
+pub(in crate::suites) const CALLS: [Call; 6] =
+    [Call::Get, Call::GetBytes, Call::Set, Call::Incr, Call::GetMany, Call::SetMany];
+
+/// Somebody who does it; an error if it finds something else than is there.
+pub(in crate::suites) trait Client: Send + Sync + 'static {
+    fn get(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+    fn get_bytes(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+    fn set(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+    fn incr(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+    fn get_many(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+    fn set_many(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Tasks that call one method again and again. No method's future is as large as the largest of them all, as it would be
+/// if the task chose.
+macro_rules! each {
+    ($client:expr, $method:ident) => {{
+        let client = std::sync::Arc::clone($client);
+        let job: $crate::suites::network::workers::Job = Box::new(move |range| {
+            let client = std::sync::Arc::clone(&client);
+            Box::pin(async move {
+                for n in range {
+                    client.$method(n).await?;
+                }
+                Ok(())
+            })
+        });
+        job
+    }};
+}
+pub(in crate::suites) use each;
+
+impl Call {
+    pub(in crate::suites) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::GetBytes => "get_bytes",
+            Self::Set => "set",
+            Self::Incr => "incr",
+            Self::GetMany => "get_many_100",
+            Self::SetMany => "set_many_100",
+        }
+    }
+
+    /// Done by this client.
+    pub(in crate::suites) fn of<C: Client>(self, client: &Arc<C>) -> Job {
+        match self {
+            Self::Get => each!(client, get),
+            Self::GetBytes => each!(client, get_bytes),
+            Self::Set => each!(client, set),
+            Self::Incr => each!(client, incr),
+            Self::GetMany => each!(client, get_many),
+            Self::SetMany => each!(client, set_many),
+        }
+    }
+}

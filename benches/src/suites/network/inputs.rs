@@ -1,0 +1,98 @@
+//! Keys and values, the same for all contenders.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+/// Keys and the value that all of them have.
+pub(in crate::suites) struct Inputs {
+    /// As callers name them.
+    names: Vec<String>,
+    /// As they are stored.
+    keys: Vec<String>,
+    counters: Vec<String>,
+    counter_keys: Vec<String>,
+    pub(in crate::suites) value: User,
+}
+
+/// What is stored; the peers in Python have the same.
+#[derive(Serialize, Deserialize)]
+pub(in crate::suites) struct User {
+    id: u64,
+    name: String,
+    text: String,
+}
+
+/// How many keys a batch has.
+pub(in crate::suites) const MANY: usize = 100;
+/// In the settings of ours.
+pub(in crate::suites) const PREFIX: &str = "bench";
+
+const KEYS: usize = 1_000;
+
+impl Inputs {
+    /// With values of so many bytes of JSON.
+    pub(in crate::suites) fn new(size: usize) -> Result<Arc<Self>> {
+        let mut value = User { id: 42, name: "Ada".into(), text: String::new() };
+        value.text = "x".repeat(size - serde_json::to_vec(&value)?.len());
+        let names: Vec<String> = (0..KEYS).map(|n| format!("user:{n:06}")).collect();
+        let counters: Vec<String> = (0..KEYS).map(|n| format!("visits:{n:06}")).collect();
+        let stored = |it: &Vec<String>| it.iter().map(|it| format!("{PREFIX}:1:{it}")).collect();
+        let (keys, counter_keys) = (stored(&names), stored(&counters));
+        Ok(Arc::new(Self { names, keys, counters, counter_keys, value }))
+    }
+
+    pub(in crate::suites) fn all(&self) -> (&[String], &[String]) {
+        (&self.names, &self.counters)
+    }
+
+    /// Of the n-th call: all of them, far apart.
+    pub(in crate::suites) fn name(&self, n: usize) -> &str {
+        &self.names[place(n)]
+    }
+
+    pub(in crate::suites) fn key(&self, n: usize) -> &str {
+        &self.keys[place(n)]
+    }
+
+    pub(in crate::suites) fn counter(&self, n: usize) -> &str {
+        &self.counters[place(n)]
+    }
+
+    pub(in crate::suites) fn counter_key(&self, n: usize) -> &str {
+        &self.counter_keys[place(n)]
+    }
+
+    /// The names of a batch.
+    pub(in crate::suites) fn many(&self, n: usize) -> impl Iterator<Item = &str> {
+        batch(n).map(|it| self.names[it].as_str())
+    }
+
+    /// The keys of a batch.
+    pub(in crate::suites) fn many_keys(&self, n: usize) -> impl Iterator<Item = &str> {
+        batch(n).map(|it| self.keys[it].as_str())
+    }
+}
+
+fn place(n: usize) -> usize {
+    n.wrapping_mul(7919) % KEYS
+}
+
+fn batch(n: usize) -> impl Iterator<Item = usize> {
+    let start = place(n);
+    (0..MANY).map(move |it| (start + it) % KEYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_as_long_as_asked() {
+        for size in [100, 10_000] {
+            let inputs = Inputs::new(size).unwrap();
+            assert_eq!(serde_json::to_vec(&inputs.value).unwrap().len(), size);
+        }
+    }
+}

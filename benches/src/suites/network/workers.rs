@@ -1,0 +1,142 @@
+//! Tasks in a runtime, and how long they take.
+
+use std::{
+    ops::Range,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
+
+use crate::harness::{Side, process_time};
+
+/// A runtime.
+pub(in crate::suites) struct Workers {
+    runtime: Runtime,
+    flavour: &'static str,
+}
+
+/// Makes a task of the operations with these numbers.
+pub(in crate::suites) type Job = Box<dyn Fn(Range<usize>) -> Task>;
+pub(in crate::suites) type Task = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(in crate::suites) enum Clock {
+    Wall,
+    /// Of all threads of this process.
+    Processors,
+}
+
+const CURRENT_THREAD: &str = "current_thread";
+
+impl Workers {
+    pub(in crate::suites) fn current_thread() -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime, flavour: CURRENT_THREAD })
+    }
+
+    /// Two of them.
+    pub(in crate::suites) fn multi_thread() -> Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { runtime, flavour: "multi_thread" })
+    }
+
+    pub(in crate::suites) fn flavour(&self) -> &'static str {
+        self.flavour
+    }
+
+    pub(in crate::suites) fn is_current_thread(&self) -> bool {
+        self.flavour == CURRENT_THREAD
+    }
+
+    pub(in crate::suites) fn block_on<R>(&self, it: impl Future<Output = R>) -> R {
+        self.runtime.block_on(it)
+    }
+
+    /// A contender with so many operations under way. It panics if one fails: what fails is fast.
+    pub(in crate::suites) fn side(
+        &self,
+        name: &'static str,
+        tasks: usize,
+        clock: Clock,
+        job: Job,
+    ) -> Side<'_> {
+        Side::timed(name, move |count| match self.time(&job, tasks, count, clock) {
+            Ok(time) => time,
+            Err(err) => panic!("{name}: {err:#}"),
+        })
+    }
+
+    fn time(&self, job: &Job, tasks: usize, count: u64, clock: Clock) -> Result<Duration> {
+        let share = (usize::try_from(count)? / tasks).max(1);
+        let took = self.block_on(async {
+            let began = clock.now();
+            let mut running = JoinSet::new();
+            for task in 0..tasks {
+                // Also the one task: what `block_on` runs is not on one of the workers.
+                running.spawn(job(task * share..(task + 1) * share));
+            }
+            while let Some(done) = running.join_next().await {
+                done??;
+            }
+            anyhow::Ok(clock.now().saturating_sub(began))
+        })?;
+        Ok(took.mul_f64(count as f64 / (share * tasks) as f64))
+    }
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        match self {
+            Self::Wall => since_start(),
+            Self::Processors => process_time(),
+        }
+    }
+}
+
+fn since_start() -> Duration {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    #[test]
+    fn tasks_share_the_operations() {
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let job: Job = Box::new(move |range| {
+            let done = Arc::clone(&counted);
+            Box::pin(async move {
+                done.fetch_add(range.len(), Ordering::Relaxed);
+                Ok(())
+            })
+        });
+        for workers in [Workers::current_thread().unwrap(), Workers::multi_thread().unwrap()] {
+            workers.time(&job, 64, 6400, Clock::Wall).unwrap();
+            assert_eq!(done.swap(0, Ordering::Relaxed), 6400);
+            workers.time(&job, 64, 3, Clock::Processors).unwrap();
+            assert_eq!(done.swap(0, Ordering::Relaxed), 64, "each has one at least");
+        }
+    }
+
+    #[test]
+    fn what_fails_is_told() {
+        let job: Job = Box::new(|_| Box::pin(async { anyhow::bail!("no server") }));
+        let workers = Workers::current_thread().unwrap();
+        assert!(workers.time(&job, 2, 2, Clock::Wall).is_err());
+    }
+}

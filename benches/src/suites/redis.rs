@@ -1,0 +1,144 @@
+//! The Redis store by its settings, beside the client that it is made of, used by hand, and what Django has.
+//!
+//! By hand means: the whole key is at hand, `serde_json` turns bytes into values, and a `MultiplexedConnection` with
+//! `TCP_NODELAY` is otherwise as the crate makes it. The server is a process of its own, so time of processors is the
+//! client's alone. With one task, what is measured is mostly how long threads take to wake up.
+
+mod broken;
+mod clients;
+mod connections;
+
+use anyhow::Result;
+use test_servers::Redis;
+
+use self::clients::Clients;
+use super::network::{
+    BUSY, SIZES, THREADS,
+    calls::{self, CALLS, Call},
+    inputs::{self, Inputs},
+    workers::{self, Clock, Workers},
+};
+use crate::{
+    harness::{Bench, Case, Contest, Side, Unit},
+    peers::{self, DjangoCache, Peer, PeerCase},
+};
+
+/// By which it is asked for.
+pub const NAME: &str = "redis";
+
+/// Measures calls, what they cost the processors, how many connections are worth it, and an outage.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let server = Redis::start()?;
+    let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
+        let url = server.url();
+        peers::django(&[DjangoCache::redis(&url), DjangoCache::django_redis(&url)])
+    } else {
+        None
+    };
+    let peers = peers.unwrap_or_default();
+    let flavours = [Workers::current_thread()?, Workers::multi_thread()?];
+    for size in SIZES {
+        let inputs = Inputs::new(size)?;
+        for workers in &flavours {
+            let clients = workers.block_on(Clients::connect(&server.url(), &inputs))?;
+            let suite = Suite { workers, clients, peers: &peers, size };
+            let mut calls = CALLS.iter().filter(|it| size == SIZES[0] || **it != Call::Incr);
+            calls.try_for_each(|it| suite.calls(bench, *it))?;
+            if !bench.effort().quick || size == SIZES[0] {
+                connections::run(bench, &suite)?;
+            }
+        }
+    }
+    flavours.iter().try_for_each(|it| broken::run(bench, it))
+}
+
+/// All that is measured in one runtime, with values of one size.
+struct Suite<'a> {
+    workers: &'a Workers,
+    clients: Clients,
+    peers: &'a [Peer],
+    size: usize,
+}
+
+impl<'a> Suite<'a> {
+    fn calls(&'a self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
+        bench.run(self.alone(call))?;
+        if !self.workers.is_current_thread() {
+            bench.run(self.beside_threads(call))?;
+        }
+        bench.run(self.busy(call))?;
+        if bench.effort().quick && self.size != SIZES[0] {
+            return Ok(());
+        }
+        bench.run(self.over_several(call))?;
+        [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
+    }
+
+    /// One thing after the other.
+    fn alone(&'a self, call: Call) -> Contest<'a> {
+        let mut sides = self.one_connection(call, 1, Clock::Wall);
+        if call == Call::GetMany {
+            let job = self.clients.ours_one_by_one();
+            sides.push(self.workers.side("100_gets", 1, Clock::Wall, job));
+        }
+        if self.workers.is_current_thread() {
+            sides.extend(self.peers(call, 1));
+        }
+        Contest { case: self.case(call.name(), 1, Unit::Nanos), sides }
+    }
+
+    /// As many tasks as the peer has threads.
+    fn beside_threads(&'a self, call: Call) -> Contest<'a> {
+        let mut sides = self.one_connection(call, THREADS, Clock::Wall);
+        sides.extend(self.peers(call, THREADS));
+        Contest { case: self.case(call.name(), THREADS, Unit::PerSecond), sides }
+    }
+
+    fn busy(&'a self, call: Call) -> Contest<'a> {
+        let sides = self.one_connection(call, BUSY, Clock::Wall);
+        Contest { case: self.case(call.name(), BUSY, Unit::PerSecond), sides }
+    }
+
+    /// Ours and the client's with four connections, and the client's with one.
+    fn over_several(&'a self, call: Call) -> Contest<'a> {
+        let it = &self.clients;
+        let sides = vec![
+            self.workers.side("cache-redis", BUSY, Clock::Wall, call.of(it.ours(4))),
+            self.workers.side("redis_x4", BUSY, Clock::Wall, call.of(&it.raw_x4)),
+            self.workers.side("redis", BUSY, Clock::Wall, call.of(&it.raw)),
+        ];
+        let name = format!("{}_x4", call.name());
+        Contest { case: self.case(&name, BUSY, Unit::PerSecond), sides }
+    }
+
+    fn processors(&'a self, call: Call, tasks: usize) -> Contest<'a> {
+        let name = format!("{}_cpu", call.name());
+        let sides = self.one_connection(call, tasks, Clock::Processors);
+        Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
+    }
+
+    fn one_connection(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
+        let it = &self.clients;
+        let mut sides = vec![
+            self.workers.side("cache-redis", tasks, clock, call.of(it.ours(1))),
+            self.workers.side("redis", tasks, clock, call.of(&it.raw)),
+        ];
+        if call == Call::Incr {
+            // Without looking first whether there is anything, which ours promises.
+            sides.push(self.workers.side("redis_incrby", tasks, clock, it.raw_incrby()));
+        }
+        sides
+    }
+
+    fn peers(&self, call: Call, threads: usize) -> impl Iterator<Item = Side<'a>> {
+        let case = PeerCase::new(call.name(), self.size).on_threads(threads);
+        let peers = if call == Call::GetBytes { &[] } else { self.peers };
+        peers.iter().map(move |it| it.side(&case))
+    }
+
+    fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
+        // A counter is as long as it is.
+        let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+    }
+}

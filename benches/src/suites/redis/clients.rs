@@ -1,0 +1,58 @@
+//! Those who call: ours, by its settings, and the client by hand.
+
+mod by_hand;
+mod ours;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use self::{by_hand::ByHand, ours::Ours};
+use super::{calls::each, inputs::Inputs, workers::Job};
+
+/// All of them, in one runtime.
+pub(super) struct Clients {
+    /// With so many connections.
+    ours: Vec<(usize, Arc<Ours>)>,
+    /// With as many as there are if nobody says anything.
+    pub(super) ours_default: Arc<Ours>,
+    pub(super) raw: Arc<ByHand>,
+    pub(super) raw_x4: Arc<ByHand>,
+}
+
+/// How many connections are tried.
+pub(super) const CONNECTIONS: [usize; 4] = [1, 2, 4, 8];
+
+impl Clients {
+    pub(super) async fn connect(url: &str, inputs: &Arc<Inputs>) -> Result<Self> {
+        let mut ours = Vec::new();
+        for count in CONNECTIONS {
+            ours.push((count, Arc::new(Ours::new(url, Some(count), inputs)?)));
+        }
+        let ours_default = Arc::new(Ours::new(url, None, inputs)?);
+        ours_default.fill().await?;
+        let raw = Arc::new(ByHand::connect(url, 1, inputs).await?);
+        let raw_x4 = Arc::new(ByHand::connect(url, 4, inputs).await?);
+        Ok(Self { ours, ours_default, raw, raw_x4 })
+    }
+
+    /// Ours with so many connections.
+    pub(super) fn ours(&self, connections: usize) -> &Arc<Ours> {
+        let found = self.ours.iter().find(|it| it.0 == connections);
+        found.map_or(&self.ours_default, |it| &it.1)
+    }
+
+    /// Ours, which gets a batch key by key.
+    pub(super) fn ours_one_by_one(&self) -> Job {
+        each!(self.ours(1), get_one_by_one)
+    }
+
+    /// The client, which adds to what may not be there.
+    pub(super) fn raw_incrby(&self) -> Job {
+        each!(&self.raw, incrby)
+    }
+}
+
+fn found<T>(it: Option<T>) -> Result<T> {
+    it.context("it is not there")
+}

@@ -1,0 +1,28 @@
+//! How many connections are worth it.
+
+use anyhow::Result;
+
+use super::{BUSY, Call, Suite, clients::CONNECTIONS, workers::Clock};
+use crate::harness::{Bench, Contest, Unit};
+
+/// The number of the settings' default beside each that is tried. A ratio below 1 speaks for that one.
+pub(super) fn run(bench: &mut Bench<'_>, suite: &Suite<'_>) -> Result<()> {
+    for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
+        for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
+            let Suite { workers, clients, .. } = suite;
+            let side = |name, client| workers.side(name, tasks, Clock::Wall, call.of(client));
+            let mut sides = vec![side("cache-redis", &clients.ours_default)];
+            for count in CONNECTIONS {
+                let name = match count {
+                    1 => "1_connection",
+                    2 => "2_connections",
+                    4 => "4_connections",
+                    _ => "8_connections",
+                };
+                sides.push(side(name, clients.ours(count)));
+            }
+            bench.run(Contest { case: suite.case(name, tasks, unit), sides })?;
+        }
+    }
+    Ok(())
+}
