@@ -24,8 +24,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use cache_core::{Caches, cache, install};
-// Links the store, so that settings can name it: one such line for each store that they may ever name.
+// Links the stores, so that settings can name them: one such line for each store that they may ever name.
+use cache_memcached as _;
 use cache_memory as _;
+use cache_redis as _;
 use tokio::task::JoinSet;
 
 use crate::{

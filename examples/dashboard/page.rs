@@ -128,6 +128,27 @@ mod tests {
         CACHES.scope(caches, scene).await;
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn on_a_server_what_one_program_has_loaded_is_there_for_the_next() {
+        let (redis, memcached) =
+            (test_servers::Redis::start().unwrap(), test_servers::Memcached::start().unwrap());
+        for settings in [
+            include_str!("../settings/redis.toml").replace("${REDIS_URL}", &redis.url()),
+            include_str!("../settings/memcached.toml")
+                .replace("${MEMCACHED_SERVERS}", &memcached.url()),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for is_first in [true, false] {
+                let caches = Caches::from_toml(&settings).unwrap().leak();
+                let scene = async {
+                    assert_eq!(loaded(&visit(root.path()).await.unwrap()), (is_first, is_first));
+                };
+                CACHES.scope(caches, scene).await;
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_folder_that_is_gone_is_an_error_and_not_cached() {
         let (root, caches) = scene("memory.toml");

@@ -13,6 +13,8 @@ mod chapters {
         quick_start: "quick-start.md",
         operations: "operations.md",
         settings: "settings.md",
+        redis: "redis.md",
+        memcached: "memcached.md",
         keys: "keys.md",
         timeouts: "timeouts.md",
         failing: "failing.md",

@@ -1,4 +1,4 @@
-//! The chapter "Settings" names every setting that there is, no other, and the defaults that they have.
+//! The chapters name every setting that there is, no other, and the defaults that they have.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -7,21 +7,28 @@ use cache_core::{
     layers::{BreakerSettings, RetrySettings},
     testing::FakeClock,
 };
+use cache_memcached as _;
 use cache_memory as _;
+use cache_redis as _;
 
-const CHAPTER: &str = include_str!("../../../docs/src/settings.md");
+const SETTINGS: &str = include_str!("../../../docs/src/settings.md");
+const REDIS: &str = include_str!("../../../docs/src/redis.md");
+const MEMCACHED: &str = include_str!("../../../docs/src/memcached.md");
 
-/// The names in the table under a heading, with their default as the table has it.
-fn table(heading: &str) -> Vec<(&str, &str)> {
-    let start = format!("\n## {heading}\n");
-    let (_, section) = CHAPTER.split_once(&start).unwrap_or_else(|| panic!("no `## {heading}`"));
-    let section = section.split("\n## ").next().unwrap();
+/// The rows of the table under a heading of a chapter, as cells.
+fn rows(chapter: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
+    let section = ["##", "###"]
+        .iter()
+        .find_map(|level| chapter.split_once(&format!("\n{level} {heading}\n")))
+        .and_then(|(_, section)| section.split("\n##").next());
+    let section = section.unwrap_or_else(|| panic!("no `## {heading}`"));
     let rows = section.lines().filter(|it| it.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        (cells[1].trim_matches('`'), cells[3])
-    })
-    .collect()
+    rows.map(|row| row.split('|').skip(1).map(str::trim).collect()).collect()
+}
+
+/// The names in the table under a heading of a chapter, with their default as the table has it.
+fn table(chapter: &'static str, heading: &str) -> Vec<(&'static str, &'static str)> {
+    rows(chapter, heading).iter().map(|cells| (cells[0].trim_matches('`'), cells[2])).collect()
 }
 
 /// The defaults of a table that are written as TOML, as lines under `prefix`.
@@ -36,28 +43,35 @@ fn read(lines: &str) -> CacheSettings {
     toml::from_str::<Settings>(&text).unwrap().remove("default").unwrap()
 }
 
+const MEMORY: &str = "backend = 'memory'";
+const A_MEMCACHED: &str = "backend = 'memcached'\nlocation = ['a', 'b']";
+const A_REDIS: &str = "backend = 'redis'\nlocation = 'redis://127.0.0.1'";
+
 /// The names that the settings' reader allows in a table, by its own words about one that it does not.
-fn allowed(prefix: &str) -> BTreeSet<String> {
-    let text = format!("[caches.default]\nbackend = 'memory'\n{prefix}zzz = 1");
+fn allowed(alias: &str, prefix: &str) -> BTreeSet<String> {
+    let text = format!("[caches.default]\n{alias}\n{prefix}zzz = 1");
     let error = Caches::from_toml(&text).unwrap_err();
     let (_, names) = error.message().split_once("allowed: ").unwrap();
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[track_caller]
-fn assert_complete(heading: &str, prefix: &str) {
-    let rows = table(heading);
+fn assert_complete(chapter: &'static str, heading: &str, alias: &str, prefix: &str) {
+    let rows = table(chapter, heading);
     let named: BTreeSet<String> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(named.len(), rows.len(), "`{heading}` names a setting twice");
-    assert_eq!(named, allowed(prefix), "what `{heading}` names, and what there is");
+    assert_eq!(named, allowed(alias, prefix), "what `{heading}` names, and what there is");
 }
 
 #[test]
 fn every_setting_is_there_and_no_other() {
-    assert_complete("`[caches.<alias>]`", "");
-    assert_complete("`[caches.<alias>.breaker]`", "breaker.");
-    assert_complete("`[caches.<alias>.retry]`", "retry.");
-    assert_complete("Options of `memory`", "options.");
+    assert_complete(SETTINGS, "`[caches.<alias>]`", MEMORY, "");
+    assert_complete(SETTINGS, "`[caches.<alias>.breaker]`", MEMORY, "breaker.");
+    assert_complete(SETTINGS, "`[caches.<alias>.retry]`", MEMORY, "retry.");
+    assert_complete(SETTINGS, "Options of `memory`", MEMORY, "options.");
+    assert_complete(REDIS, "Options", A_REDIS, "options.");
+    assert_complete(REDIS, "TLS", A_REDIS, "options.tls.");
+    assert_complete(MEMCACHED, "Options", A_MEMCACHED, "options.");
     let dummy = "[caches.default]\nbackend = 'dummy'\noptions.zzz = 1";
     let error = Caches::from_toml(dummy).unwrap_err();
     assert!(error.message().ends_with("allowed: none"), "{error}");
@@ -80,7 +94,7 @@ fn the_defaults_of_a_cache_are_those_of_the_code() {
         ("load_deadline", |it| shown(it.load_deadline)),
         ("timeout", |_| "looked at below".to_owned()),
     ];
-    let rows = table("`[caches.<alias>]`");
+    let rows = table(SETTINGS, "`[caches.<alias>]`");
     let (told, code) = (read(&as_toml(&rows, "")), CacheSettings::new("memory"));
     for (name, default) in rows {
         if default.starts_with('`') {
@@ -97,7 +111,7 @@ fn the_defaults_of_a_cache_are_those_of_the_code() {
 
 #[tokio::test]
 async fn the_default_timeout_is_that_of_the_code() {
-    let rows = table("`[caches.<alias>]`");
+    let rows = table(SETTINGS, "`[caches.<alias>]`");
     let timeout: Vec<_> = rows.into_iter().filter(|(name, _)| *name == "timeout").collect();
     let text = format!(
         "[caches.default]\nbackend = 'memory'\n[caches.told]\nbackend = 'memory'\n{}",
@@ -115,18 +129,95 @@ async fn the_default_timeout_is_that_of_the_code() {
 
 #[test]
 fn the_defaults_of_the_layers_are_those_of_the_code() {
-    let breaker = as_toml(&table("`[caches.<alias>.breaker]`"), "breaker.");
+    let breaker = as_toml(&table(SETTINGS, "`[caches.<alias>.breaker]`"), "breaker.");
     assert_eq!(read(&breaker).breaker, BreakerSettings::default());
-    let retry = as_toml(&table("`[caches.<alias>.retry]`"), "retry.");
+    let retry = as_toml(&table(SETTINGS, "`[caches.<alias>.retry]`"), "retry.");
     assert_eq!(read(&retry).retry, RetrySettings::default());
 }
 
 #[test]
 fn the_defaults_of_memory_are_those_of_the_code() {
     // Aliases of one location must have the same options.
-    let told = as_toml(&table("Options of `memory`"), "options.");
+    let told = as_toml(&table(SETTINGS, "Options of `memory`"), "options.");
     let alias = "backend = 'memory'\nlocation = 'main'";
     let text = format!("[caches.default]\n{alias}\n[caches.told]\n{alias}\n{told}");
     assert!(told.contains("max_entries"), "{told}");
     Caches::from_toml(&text).unwrap();
+}
+
+#[test]
+fn the_defaults_of_redis_are_those_of_the_code() {
+    let told = as_toml(&table(REDIS, "Options"), "options.");
+    assert!(told.contains("max_value_bytes") && told.contains("topology"), "{told}");
+    let text = format!("[caches.default]\n{A_REDIS}\n[caches.told]\n{A_REDIS}\n{told}");
+    let caches = Caches::from_toml(&text).unwrap();
+    let store = |alias| caches.get(alias).unwrap().backend().clone();
+    let (code, told) = (store("default"), store("told"));
+    assert_eq!(code.capabilities(), told.capabilities());
+    assert_eq!(format!("{code:?}"), format!("{told:?}"));
+}
+
+#[test]
+fn the_defaults_of_memcached_are_those_of_the_code() {
+    let told = as_toml(&table(MEMCACHED, "Options"), "options.");
+    for option in ["when_down", "connections", "max_value_bytes"] {
+        assert!(told.contains(option), "{told}");
+    }
+    let text = format!("[caches.default]\n{A_MEMCACHED}\n[caches.told]\n{A_MEMCACHED}\n{told}");
+    let caches = Caches::from_toml(&text).unwrap();
+    let store = |alias| caches.get(alias).unwrap().backend().clone();
+    let (code, told) = (store("default"), store("told"));
+    assert_eq!(code.capabilities(), told.capabilities());
+    assert_eq!(format!("{code:?}"), format!("{told:?}"));
+}
+
+#[test]
+fn the_forms_of_a_location_of_memcached_are_understood() {
+    let forms = rows(MEMCACHED, "`location`");
+    assert!(forms.len() > 4, "{forms:?}");
+    for form in forms {
+        let location = form[0].trim_matches('`');
+        let text = format!("[caches.default]\nbackend = 'memcached'\nlocation = '{location}'");
+        Caches::from_toml(&text).unwrap();
+    }
+}
+
+/// Of `| wrong | what the error says |`, the rows whose wrong is a setting.
+#[test]
+fn the_errors_of_memcached_are_those_of_the_chapter() {
+    let rows = rows(MEMCACHED, "Wrong settings");
+    let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
+    assert!(rows.len() >= 5, "{rows:?}");
+    for row in rows {
+        let wrong = row[0].split('`').nth(1).unwrap();
+        let location = if wrong.starts_with("location") { "" } else { "location = ['a', 'b']\n" };
+        let text = format!("[caches.default]\nbackend = 'memcached'\n{location}{wrong}");
+        let text = text.replace("\nweights", "\noptions.weights");
+        let error = Caches::from_toml(&text).unwrap_err();
+        let said = row[1].split([';', ',']).next().unwrap();
+        assert!(error.message().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn the_forms_of_a_location_of_redis_are_understood() {
+    let forms = rows(REDIS, "`location`");
+    assert!(forms.len() > 4, "{forms:?}");
+    for form in forms {
+        // With TLS it is the same, but for the certificates of this machine.
+        let url = form[0].trim_matches('`').replace("rediss", "redis");
+        let text = format!("[caches.default]\nbackend = 'redis'\nlocation = '{url}'");
+        Caches::from_toml(&text).unwrap();
+    }
+}
+
+#[test]
+fn the_settings_in_the_chapters_on_servers_are_good() {
+    let blocks = |it: &'static str| it.split("```toml\n").skip(1);
+    let blocks: Vec<_> =
+        blocks(REDIS).chain(blocks(MEMCACHED)).map(|it| it.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6, "{blocks:?}");
+    for block in blocks.into_iter().filter(|it| !it.contains("rediss")) {
+        Caches::from_toml(&block.replace("${SENTINEL_PASSWORD}", "secret")).unwrap();
+    }
 }
