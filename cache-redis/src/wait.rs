@@ -1,23 +1,17 @@
 //! Waiting: with an end, and several for one.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::time::Duration;
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
 use tokio::{runtime::Handle, sync::watch};
 
-/// What a future answers within this time, if it does.
+/// What a future answers within this time, if it does: for calls that are few, and have limits of their own.
 pub(crate) async fn within<T>(
     clock: &Clock,
     time: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    let mut future = pin!(future);
-    let mut over = pin!(clock.sleep(time));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(res) => Poll::Ready(Some(res)),
-        Poll::Pending => over.as_mut().poll(cx).map(|()| None),
-    })
-    .await
+    TimeLimit::new(time, clock.clone()).run(future).await
 }
 
 /// Something that several wait for and that runs in a task of its own: it goes on if those who wait are dropped.

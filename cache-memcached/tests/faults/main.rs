@@ -5,6 +5,8 @@
 mod cancelled;
 mod ejection;
 mod frozen;
+// The same tasks for every store: what they see is what is compared.
+#[path = "../../../cache-redis/tests/faults/load.rs"]
 mod load;
 mod network;
 mod once;
