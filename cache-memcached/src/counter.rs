@@ -1,11 +1,11 @@
 //! Signed counters over a server that knows only numbers of 64 bits without a sign.
 
-use cache_core::{Create, Error, ErrorKind, Result, integer};
+use cache_core::{Create, Entry, Error, ErrorKind, Result, integer};
 
 use crate::{
-    command, lifetime,
+    command, error, lifetime,
     pool::Place,
-    store::{Memcached, ask, entry},
+    store::{Memcached, ask},
     transport::Transport as _,
 };
 
@@ -60,4 +60,32 @@ impl Memcached {
         let answer = place.member.ask(write.flag("ME")).await?;
         Ok(command::done(&answer, place.member.address())?.then_some(first))
     }
+}
+
+/// The counter that is there, with the number for compare-and-swap that is its own.
+///
+/// The server's arithmetic gives the item that it replaces the number of the new one, and who is just reading it gets the old
+/// value with the new number: compared by that, an increment would be lost. So it is read twice in one pipeline. An item that
+/// is replaced is found no more, so what is the same both times belongs together.
+pub(crate) async fn entry(place: &Place) -> Result<Option<Entry>> {
+    let at = place.member.address();
+    loop {
+        let twice = vec![command::get_entry(place.key()), command::get_entry(place.key())];
+        let mut answers = place.member.ask_all(twice).await?.into_iter();
+        let mut next = || match answers.next() {
+            Some(it) => command::entry(it, at),
+            None => Err(error::surprise(at)),
+        };
+        let (first, second) = (next()?, next()?);
+        match (first, second) {
+            (_, None) => return Ok(None),
+            (Some(a), Some(b)) if (&a.value, a.stamp) == (&b.value, b.stamp) => return Ok(Some(b)),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the server's arithmetic could have written this.
+pub(crate) fn may_be(value: &[u8]) -> bool {
+    value.len() <= 20 && value.first().is_some_and(u8::is_ascii_digit)
 }

@@ -7,13 +7,12 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Expiry, Result, TimeLimit};
-use tokio::runtime::Handle;
 
 use crate::{
     command, lifetime,
-    pool::Place,
+    pool::{Common, Place},
     server::Member,
-    store::{Memcached, ask, entry},
+    store::{Memcached, ask, entry_to_compare},
     transport::Transport as _,
 };
 
@@ -22,82 +21,60 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How much longer than a call may take the mark of a mover stays who has died.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A mark that is set, and removed when this is dropped.
-struct Mark {
-    member: Arc<Member>,
-    runtime: Handle,
-    key: String,
-    token: String,
-}
-
 impl Memcached {
     /// `to` is written, then `from` compared and deleted. A crash in between leaves both.
     ///
     /// One who moves an entry marks it, so that of several only one writes; the others find nothing to move.
+    ///
+    /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
+    /// the others waiting.
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
         let source = self.place(from).await?;
         let target = self.place(to).await?;
-        let plan = &self.common.plan;
-        let time = plan.deadline + plan.connect_deadline;
-        let runtime = cache_core::current_runtime()?;
-        let (key, token) = (source.mark(from), RandomState::new().hash_one(from).to_string());
-        let life = self.seconds(Expiry::After(time + GRACE));
-        let limit = TimeLimit::new(time, self.common.clock.clone());
-        let marked = limit.run(async {
-            while !ask(&source, command::set(key.as_str(), token.as_bytes(), life).flag("ME"))
-                .await?
-            {
-                self.common.clock.sleep(PAUSE).await;
-            }
-            Ok(())
+        let (common, from) = (Arc::clone(&self.common), from.to_owned());
+        let task = cache_core::current_runtime()?.spawn(async move {
+            let (key, token) = mark(&common, &source, &from).await?;
+            let res = move_marked(&common, &source, &target).await;
+            // If this fails, it goes by itself.
+            let _ = unmark(&source.member, &key, token.as_bytes()).await;
+            res
         });
-        marked.await.unwrap_or_else(|| {
-            Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("somebody else moves the entry, for longer than {time:?}"),
-            ))
-        })?;
-        let mark = Mark { member: Arc::clone(&source.member), runtime, key, token };
-        let res = self.move_marked(&source, &target).await;
-        mark.remove().await;
-        res
-    }
-
-    async fn move_marked(&self, source: &Place, target: &Place) -> Result<bool> {
-        loop {
-            let Some(seen) = entry(source).await? else { return Ok(false) };
-            let seconds = lifetime::rest(seen.ttl, &self.common.clock);
-            ask(target, command::set(target.key(), seen.value, seconds)).await?;
-            if ask(source, command::if_still(command::delete(source.key()), seen.stamp)).await? {
-                return Ok(true);
-            }
-            // It was written meanwhile: that is what is moved.
-        }
+        task.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Backend, "the runtime ended while the entry was moved"))
+        })
     }
 }
 
-impl Mark {
-    async fn remove(mut self) {
-        let (key, token) = (std::mem::take(&mut self.key), std::mem::take(&mut self.token));
-        // If this fails, it goes by itself.
-        let _ = unmark(&self.member, &key, token.as_bytes()).await;
-    }
+/// Marks the entry: the key of the mark, and what is there.
+async fn mark(common: &Common, source: &Place, from: &str) -> Result<(String, String)> {
+    let time = common.plan.deadline + common.plan.connect_deadline;
+    let (key, token) = (source.mark(from), RandomState::new().hash_one(from).to_string());
+    let life = lifetime::seconds(Expiry::After(time + GRACE), &common.clock);
+    let marked = TimeLimit::new(time, common.clock.clone());
+    let marked = marked.run(async {
+        while !ask(source, command::set(key.as_str(), token.as_bytes(), life).flag("ME")).await? {
+            common.clock.sleep(PAUSE).await;
+        }
+        Ok(())
+    });
+    marked.await.unwrap_or_else(|| {
+        Err(Error::new(
+            ErrorKind::TimedOut,
+            format!("somebody else moves the entry, for longer than {time:?}"),
+        ))
+    })?;
+    Ok((key, token))
 }
 
-impl Drop for Mark {
-    /// The mover was dropped: others need not wait until the mark goes by itself.
-    fn drop(&mut self) {
-        if self.key.is_empty() {
-            return;
+async fn move_marked(common: &Common, source: &Place, target: &Place) -> Result<bool> {
+    loop {
+        let Some(seen) = entry_to_compare(source).await? else { return Ok(false) };
+        let seconds = lifetime::rest(seen.ttl, &common.clock);
+        ask(target, command::set(target.key(), seen.value, seconds)).await?;
+        if ask(source, command::if_still(command::delete(source.key()), seen.stamp)).await? {
+            return Ok(true);
         }
-        let mark = Self {
-            member: Arc::clone(&self.member),
-            runtime: self.runtime.clone(),
-            key: std::mem::take(&mut self.key),
-            token: std::mem::take(&mut self.token),
-        };
-        // That of its connections, whoever drops it.
-        self.runtime.spawn(mark.remove());
+        // It was written meanwhile: that is what is moved.
     }
 }
 

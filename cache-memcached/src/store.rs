@@ -11,7 +11,7 @@ use cache_core::{
 use memcache::exp::MetaCommand;
 
 use crate::{
-    command, lifetime,
+    command, counter, lifetime,
     pool::{Common, Place, Pool},
     transport::Transport as _,
 };
@@ -66,10 +66,18 @@ pub(crate) async fn ask(place: &Place, command: MetaCommand) -> Result<bool> {
     command::done(&answer, place.member.address())
 }
 
-/// The entry that is there.
-pub(crate) async fn entry(place: &Place) -> Result<Option<Entry>> {
+/// The entry that is there. Its number may be that of a newer one, if it is a counter: see [`counter::entry`].
+async fn entry(place: &Place) -> Result<Option<Entry>> {
     let answer = place.member.ask(command::get_entry(place.key())).await?;
     command::entry(answer, place.member.address())
+}
+
+/// The entry that is there, with the number that is its own.
+pub(crate) async fn entry_to_compare(place: &Place) -> Result<Option<Entry>> {
+    match entry(place).await? {
+        Some(it) if counter::may_be(&it.value) => counter::entry(place).await,
+        it => Ok(it),
+    }
 }
 
 #[async_trait]
@@ -168,7 +176,7 @@ impl Backend for Memcached {
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let place = self.place(key).await?;
         loop {
-            let Some(entry) = entry(&place).await? else { return Ok(None) };
+            let Some(entry) = entry_to_compare(&place).await? else { return Ok(None) };
             if ask(&place, command::if_still(command::delete(place.key()), entry.stamp)).await? {
                 return Ok(Some(entry.value));
             }
@@ -182,7 +190,9 @@ impl Backend for Memcached {
     async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let place = self.place(key).await?;
         loop {
-            let Some(entry) = entry(&place).await?.filter(|it| seen.is(&it.value, it.stamp)) else {
+            let Some(entry) =
+                entry_to_compare(&place).await?.filter(|it| seen.is(&it.value, it.stamp))
+            else {
                 return Ok(false);
             };
             if ask(&place, command::if_still(command::delete(place.key()), entry.stamp)).await? {
@@ -203,7 +213,9 @@ impl Backend for Memcached {
         }
         let place = self.place(key).await?;
         loop {
-            let Some(entry) = entry(&place).await?.filter(|it| seen.is(&it.value, it.stamp)) else {
+            let Some(entry) =
+                entry_to_compare(&place).await?.filter(|it| seen.is(&it.value, it.stamp))
+            else {
                 return Ok(false);
             };
             let seconds = match lifetime {

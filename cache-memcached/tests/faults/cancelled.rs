@@ -130,3 +130,27 @@ async fn dropped_futures_take_nobodys_answer() {
         report(&format!("{dropped} futures dropped"), "nothing: the others get their own", took);
     }
 }
+
+/// Who moves an entry marks it for the others; a mover that is dropped half way must not keep them waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_move_that_is_dropped_comes_to_its_end_by_itself() {
+    let servers: Vec<_> = (0..3).map(|_| Memcached::start().unwrap()).collect();
+    let at: Vec<_> = servers.iter().map(at).collect();
+    let cache = cache(&at, PATIENT).strict();
+    let mut dice = Dice::new();
+    for round in 0..ROUNDS {
+        let key = format!("moved{}", round % 5);
+        cache.set(&key, &round, cache_core::secs(60)).await.unwrap();
+        let moving = cache.incr_version(&key, 1);
+        let _ = cancelled(&mut dice, moving).await;
+        // The old mover may have been faster.
+        let again = timed(cache.incr_version(&key, 1)).await;
+        let error = again.0.err().map(|it| it.kind());
+        assert!(
+            matches!(error, None | Some(cache_core::ErrorKind::KeyNotFound)),
+            "{round} {error:?}"
+        );
+        let (old, new) = (cache.get::<usize>(&key).await, cache.at_version(2).get(&key).await);
+        assert_eq!((old.unwrap(), new.unwrap()), (None, Some(round)));
+    }
+}

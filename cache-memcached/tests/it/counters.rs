@@ -1,9 +1,11 @@
 //! Counters that the server by itself would clamp, wrap, or make of anything.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Timeout, Ttl, secs};
+use futures_util::future::join_all;
 use test_servers::Memcached;
+use tokio::sync::Barrier;
 
 use crate::{
     raw::Raw,
@@ -112,4 +114,29 @@ async fn counting_keeps_the_lifetime() {
         cache.incr("n", delta).await.unwrap();
         assert_eq!(cache.ttl("n").await.unwrap(), Some(Ttl::Forever));
     }
+}
+
+/// The server's arithmetic lends the number of the new item to the old one, which somebody may just be reading: compared by
+/// that alone, one in some 10,000 increments would be counted twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_of_many_increments_at_a_time_counts_once() {
+    const TASKS: i64 = 8;
+    const EACH: i64 = 3000;
+    let (_servers, cache, _, _) = counter(0).await;
+    let barrier = Arc::new(Barrier::new(8));
+    let tasks = (0..TASKS).map(|_| {
+        let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
+        tokio::spawn(async move {
+            barrier.wait().await;
+            let mut said = Vec::new();
+            for _ in 0..EACH {
+                said.push(cache.incr("n", 1).await.unwrap());
+            }
+            said
+        })
+    });
+    let said = join_all(tasks).await.into_iter().flat_map(Result::unwrap);
+    let mut said: Vec<i64> = said.collect();
+    said.sort_unstable();
+    assert_eq!(said, (1..=TASKS * EACH).collect::<Vec<_>>());
 }

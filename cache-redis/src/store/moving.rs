@@ -5,19 +5,18 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Backend as _, Expiry, Result, Seen, SetMode, Ttl};
+use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, Seen, SetMode, Ttl};
 
 use super::{Redis, entry, set};
-use crate::{reply, route::From};
+use crate::{reply, route::From, wait::within};
 
 /// How often it is tried while somebody else moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How much longer than a call may take the mark of a mover stays who has died.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A mark that is set, and removed when this is dropped.
+/// A mark that is set.
 struct Mark {
-    store: Redis,
     key: String,
     token: String,
 }
@@ -27,23 +26,43 @@ impl Redis {
     ///
     /// One who moves an entry marks it, so that of several only one writes; the others find nothing to move. The mark is a key of the
     /// same namespace that no caller can name, because of the sign in it, and that [`clear`](cache_core::Backend::clear) removes.
+    ///
+    /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
+    /// the others waiting.
     pub(super) async fn move_between_servers(&self, from: &str, to: &str) -> Result<bool> {
-        let mark = self.mark(from).await?;
-        let res = self.move_marked(from, to).await;
-        mark.remove().await;
-        res
+        let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
+        let task = cache_core::current_runtime()?.spawn(async move {
+            let mark = store.mark(&from).await?;
+            let res = store.move_marked(&from, &to).await;
+            // If this fails, it goes by itself.
+            let _ = store.compare_and_delete(&mark.key, Seen::value(mark.token.as_bytes())).await;
+            res
+        });
+        task.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Backend, "the runtime ended while the entry was moved"))
+        })
     }
 
     async fn mark(&self, from: &str) -> Result<Mark> {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
         let common = self.pools.common();
-        let life = Expiry::After(common.deadline + common.connector.time + GRACE);
+        let time = common.deadline + common.connector.time;
+        let life = Expiry::After(time + GRACE);
         let write = set(&key, &token.clone().into(), life, SetMode::IfAbsent);
-        while !reply::done(&self.pools.here()?.ask(&key, From::Leader, &write).await?)? {
-            common.connector.clock.sleep(PAUSE).await;
-        }
-        Ok(Mark { store: self.clone(), key, token })
+        let marked = within(&common.connector.clock, time, async {
+            while !reply::done(&self.pools.here()?.ask(&key, From::Leader, &write).await?)? {
+                common.connector.clock.sleep(PAUSE).await;
+            }
+            Ok(())
+        });
+        marked.await.unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("somebody else moves the entry, for longer than {time:?}"),
+            ))
+        })?;
+        Ok(Mark { key, token })
     }
 
     async fn move_marked(&self, from: &str, to: &str) -> Result<bool> {
@@ -60,32 +79,6 @@ impl Redis {
                 return Ok(true);
             }
             // It was written meanwhile: that is what is moved.
-        }
-    }
-}
-
-impl Mark {
-    async fn remove(mut self) {
-        let (store, key, token) =
-            (self.store.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.token));
-        // If this fails, it goes by itself.
-        let _ = store.compare_and_delete(&key, Seen::value(token.as_bytes())).await;
-    }
-}
-
-impl Drop for Mark {
-    /// The mover was dropped: others need not wait until the mark goes by itself.
-    fn drop(&mut self) {
-        if self.key.is_empty() {
-            return;
-        }
-        if let Ok(runtime) = cache_core::current_runtime() {
-            let mark = Self {
-                store: self.store.clone(),
-                key: std::mem::take(&mut self.key),
-                token: std::mem::take(&mut self.token),
-            };
-            runtime.spawn(mark.remove());
         }
     }
 }
