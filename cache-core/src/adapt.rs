@@ -2,6 +2,6 @@
 
 mod inline;
 mod offload;
-mod pool;
+mod threads;
 
-pub use self::{inline::Inline, offload::Offload};
+pub use self::{inline::Inline, offload::Offload, threads::Threads};

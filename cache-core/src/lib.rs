@@ -84,7 +84,7 @@ mod time_limit;
 mod timeout;
 
 pub use self::{
-    adapt::{Inline, Offload},
+    adapt::{Inline, Offload, Threads},
     backend::{Backend, Create, Entry, Lifetime, Seen, SetMode, Stamp, SyncBackend},
     cache::{BlockingCache, Cache, CacheBuilder, Failed},
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},

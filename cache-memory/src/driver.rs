@@ -28,34 +28,14 @@ struct Options {
     max_value_bytes: Option<ByteSize>,
 }
 
-/// The store of a named place, and the alias that was first to name it.
-struct Place {
-    store: Arc<Memory>,
-    limits: Limits,
-    alias: String,
-}
-
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let limits = limits(context)?;
     let make = || Memory::with_limits(limits, context.clock().clone());
     let Some(location) = context.location()? else {
         return Ok(Arc::new(Inline::new(make())));
     };
-    let place = context.shared(location, || {
-        Ok(Place { store: Arc::new(make()), limits, alias: context.alias().to_owned() })
-    })?;
-    if place.limits != limits {
-        return Err(context.error(
-            "options",
-            format!(
-                "the aliases `{}` and `{}` share one store by their location, so they must ask for the same bounds; \
-                 give both the same options, or one another location",
-                place.alias,
-                context.alias()
-            ),
-        ));
-    }
-    Ok(Arc::new(Inline::from_arc(Arc::clone(&place.store))))
+    let store = context.shared_store(location, &limits, || Ok(make()))?;
+    Ok(Arc::new(Inline::from_arc(store)))
 }
 
 fn limits(context: &BuildContext<'_>) -> Result<Limits> {

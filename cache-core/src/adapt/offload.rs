@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::pool::Pool;
+use super::threads::Threads;
 use crate::{
     Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
     Stamp, SyncBackend, Ttl,
@@ -16,13 +16,13 @@ use crate::{
 #[derive(Debug)]
 pub struct Offload<B> {
     store: Arc<B>,
-    pool: Pool,
+    threads: Threads,
 }
 
 impl<B: SyncBackend> Offload<B> {
     /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
     pub fn new(store: B, threads: usize) -> Self {
-        Self { pool: Pool::new(store.name(), threads), store: Arc::new(store) }
+        Self { threads: Threads::new(store.name(), threads), store: Arc::new(store) }
     }
 
     async fn run<T: Send + 'static>(
@@ -30,7 +30,7 @@ impl<B: SyncBackend> Offload<B> {
         call: impl FnOnce(&B) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = Arc::clone(&self.store);
-        self.pool.run(move || call(&store)).await?
+        self.threads.run(move || call(&store)).await?
     }
 
     /// A batch whose thread failed fails for each key.
@@ -40,7 +40,7 @@ impl<B: SyncBackend> Offload<B> {
         call: impl FnOnce(&B) -> Vec<Result<T>> + Send + 'static,
     ) -> Vec<Result<T>> {
         let store = Arc::clone(&self.store);
-        let res = self.pool.run(move || call(&store)).await;
+        let res = self.threads.run(move || call(&store)).await;
         res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
     }
 }

@@ -150,6 +150,43 @@ impl BuildContext<'_> {
         Ok(made)
     }
 
+    /// The one store of a place that several aliases of one `Caches` name, made by the first of them. They must ask for the same:
+    /// one store cannot have two bounds. `Config` names them if they do not.
+    pub fn shared_store<T, O>(
+        &self,
+        place: &str,
+        options: &O,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>>
+    where
+        T: Any + Send + Sync,
+        O: Any + Send + Sync + Clone + PartialEq,
+    {
+        struct Place<T, O> {
+            store: Arc<T>,
+            options: O,
+            alias: String,
+        }
+        let found = self.shared(place, || {
+            Ok(Place {
+                store: Arc::new(make()?),
+                options: options.clone(),
+                alias: self.alias.to_owned(),
+            })
+        })?;
+        if *options != found.options {
+            return Err(self.error(
+                "options",
+                format!(
+                    "the aliases `{}` and `{}` share one store by their location, so they must ask for the same; \
+                     give both the same options, or one another location",
+                    found.alias, self.alias
+                ),
+            ));
+        }
+        Ok(Arc::clone(&found.store))
+    }
+
     fn path(&self, setting: &str) -> String {
         format!("caches.{}.{setting}", self.alias)
     }

@@ -1,4 +1,4 @@
-//! A few threads for calls that block.
+//! Threads of a store's own.
 
 use std::{
     collections::VecDeque,
@@ -11,12 +11,20 @@ use tokio::sync::oneshot;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Threads that are started when there is work for them, and end with the pool.
+/// A few threads for calls that block, for a store that is no [`SyncBackend`](crate::SyncBackend) as a whole; the others have
+/// [`Offload`](crate::Offload). They are started when there is work for them, and end with this value.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let threads = cache_core::Threads::new("mine", 2);
+/// assert_eq!(threads.run(|| 6 * 7).await?, 42);
+/// # Ok::<_, cache_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
-pub(super) struct Pool {
+pub struct Threads {
     shared: Arc<Shared>,
     name: &'static str,
-    max_threads: usize,
+    most: usize,
 }
 
 #[derive(Debug, Default)]
@@ -62,13 +70,16 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
 /// From this length on, the queue is now and then rid of calls that nobody waits for: threads that hang do not.
 const LONG_QUEUE: usize = 256;
 
-impl Pool {
-    pub(super) fn new(name: &'static str, max_threads: usize) -> Self {
-        Self { shared: Arc::default(), name, max_threads: max_threads.max(1) }
+impl Threads {
+    /// Up to so many threads, at least one, named `cache-` and `name`.
+    pub fn new(name: &'static str, most: usize) -> Self {
+        Self { shared: Arc::default(), name, most: most.max(1) }
     }
 
-    /// Runs `call` on a thread of the pool. A call whose future is dropped before its turn is not made.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Runs `call` on one of the threads. A call whose future is dropped before its turn is not made. Needs no runtime.
+    ///
+    /// `Unavailable` if no thread can be started, `Backend` if the call panics.
+    pub async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
@@ -79,7 +90,7 @@ impl Pool {
 
     fn push(&self, job: Box<dyn Job>) -> Result<()> {
         let mut state = self.shared.lock();
-        if state.idle <= state.queue.len() && state.threads < self.max_threads {
+        if state.idle <= state.queue.len() && state.threads < self.most {
             match self.start_thread() {
                 Ok(()) => state.threads += 1,
                 Err(_) if state.threads > 0 => {} // the others will do
@@ -109,7 +120,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.work.notify_all();
@@ -163,7 +174,7 @@ mod tests {
 
     #[test]
     fn calls_that_nobody_waits_for_are_not_made_and_do_not_pile_up() {
-        let pool = Pool::new("test", 1);
+        let pool = Threads::new("test", 1);
         let hangs = Arc::new(Barrier::new(2));
         let mut cx = Context::from_waker(Waker::noop());
         let mut hung = pin!(pool.run({
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_the_store_is_an_error() {
-        let pool = Pool::new("test", 1);
+        let pool = Threads::new("test", 1);
         let error =
             crate::runtime::block_on(pool.run(|| panic!("as the test wants"))).map(|(): ()| ());
         assert!(error.unwrap_err().to_string().contains("panicked"));
