@@ -98,7 +98,10 @@ pub use self::{
     per_runtime::PerRuntime,
     registry::{Build, Driver},
     runtime::current_runtime,
-    settings::{BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings},
+    settings::{
+        BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings,
+        from_toml as settings_from_toml,
+    },
     stats::{OperationStats, Stats},
     time_limit::TimeLimit,
     timeout::{Expiry, Timeout, Ttl, secs},

@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 pub use self::{
     context::BuildContext,
+    document::from_toml,
     words::{ByteSize, Period},
 };
 pub(crate) use self::{
     context::{Resolve, Shared},
-    document::from_toml,
     reader::list,
 };
 use crate::{

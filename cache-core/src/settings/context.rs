@@ -29,11 +29,40 @@ pub(crate) trait Resolve: fmt::Debug {
     fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>>;
 }
 
+/// There are no other aliases.
+#[derive(Debug)]
+struct Alone;
+
+impl Resolve for Alone {
+    fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>> {
+        Err(Error::new(ErrorKind::Unknown, format!("there is no cache `{alias}` here")))
+    }
+}
+
 /// What the aliases of one `Caches` share while it is built, by type and name.
 #[derive(Default)]
 pub(crate) struct Shared(RefCell<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>);
 
 impl BuildContext<'_> {
+    /// What a driver would get for this alias, for what a backend crate offers beside its driver: to make a table, say.
+    ///
+    /// ```
+    /// use cache_core::{BuildContext, CacheSettings};
+    ///
+    /// let settings = CacheSettings::new("mine");
+    /// let deadline = BuildContext::with("default", &settings, |context| Ok(context.deadline()))?;
+    /// assert_eq!(deadline.as_millis(), 500);
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn with<T>(
+        alias: &str,
+        settings: &CacheSettings,
+        read: impl FnOnce(&BuildContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (clock, shared) = (Clock::system(), Shared::default());
+        read(&BuildContext { alias, settings, clock: &clock, resolve: &Alone, shared: &shared })
+    }
+
     /// The alias that is being built.
     pub fn alias(&self) -> &str {
         self.alias

@@ -5,8 +5,15 @@ use toml::{Table, Value};
 use super::{Settings, env, reader};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads the `caches` table of a document that may hold others.
-pub(crate) fn from_toml(text: &str) -> Result<Settings> {
+/// The `caches` table of a settings file in TOML, which may hold others, with `${NAME}` replaced. [`Caches`](crate::Caches) are built
+/// from a file without this; it is for what else reads their settings.
+///
+/// ```
+/// let settings = cache_core::settings_from_toml("[caches.default]\nbackend = 'memory'")?;
+/// assert_eq!(settings["default"].backend, "memory");
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+pub fn from_toml(text: &str) -> Result<Settings> {
     // A variable that is not UTF-8 cannot be meant.
     from_toml_with(text, &|name| std::env::var(name).ok())
 }

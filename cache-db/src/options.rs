@@ -1,0 +1,125 @@
+//! The settings, checked.
+
+use std::time::Duration;
+
+use cache_core::{BuildContext, ByteSize, Result};
+use serde::Deserialize;
+
+use crate::{
+    location::{EXPECTED, Location},
+    table::Table,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    table: Option<String>,
+    max_entries: Option<u64>,
+    max_bytes: Option<ByteSize>,
+    max_value_bytes: Option<ByteSize>,
+    synchronous: Option<Synchronous>,
+    readers: Option<usize>,
+    direct_reads: Option<bool>,
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Synchronous {
+    /// Nothing: a crash of the machine may damage the file.
+    Off,
+    /// Nothing either, but the order is kept: a crash of the machine may lose the last writes, one of the process none.
+    #[default]
+    Normal,
+    /// The disk.
+    Full,
+}
+
+/// What holds for a table, wherever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) table: Table,
+    pub(crate) max_entries: Option<u64>,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_value_len: usize,
+    pub(crate) deadline: Duration,
+}
+
+/// What holds for a SQLite database besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SqlitePlan {
+    pub(crate) plan: Plan,
+    pub(crate) synchronous: Synchronous,
+    pub(crate) readers: usize,
+    pub(crate) direct_reads: bool,
+}
+
+const TABLE: &str = "cache";
+/// As much as one may find on a disk without asking.
+const MAX_BYTES: u64 = 1 << 30;
+const MAX_VALUE_LEN: u64 = 64 << 20;
+/// What either database takes at the most.
+const LARGEST: u64 = 512 << 20;
+const READERS: usize = 2;
+const MAX_READERS: usize = 64;
+
+/// The one place of a database.
+pub(crate) fn location(context: &BuildContext<'_>) -> Result<Location> {
+    match context.location()? {
+        None => Err(context.error("location", format!("is missing; {EXPECTED}"))),
+        Some(text) => Location::parse(text).map_err(|it| context.error("location", it)),
+    }
+}
+
+impl Options {
+    pub(crate) fn read(context: &BuildContext<'_>) -> Result<Self> {
+        context.options()
+    }
+
+    fn plan(&self, context: &BuildContext<'_>) -> Result<Plan> {
+        let wrong = |name: &str, what: String| context.error(&format!("options.{name}"), what);
+        let name = self.table.as_deref().unwrap_or(TABLE);
+        let table = Table::new(name).map_err(|it| wrong("table", it))?;
+        let max_bytes = self.max_bytes.map(ByteSize::bytes);
+        for (name, bound) in [("max_entries", self.max_entries), ("max_bytes", max_bytes)] {
+            if bound == Some(0) {
+                let what = format!("{name} is 0, so nothing could be kept; remove it or raise it");
+                return Err(wrong(name, what));
+            }
+        }
+        let largest = self.max_value_bytes.map_or(MAX_VALUE_LEN, ByteSize::bytes);
+        if !(1..=LARGEST).contains(&largest) {
+            return Err(wrong("max_value_bytes", "expected 1 to 512 MiB".into()));
+        }
+        // A value that fills the table by itself would drive out all others, and then itself.
+        let bound = max_bytes.unwrap_or(MAX_BYTES);
+        let largest = match self.max_value_bytes {
+            Some(_) if largest > bound => {
+                return Err(wrong("max_value_bytes", "is more than max_bytes".into()));
+            }
+            _ => largest.min(bound),
+        };
+        Ok(Plan {
+            table,
+            max_entries: self.max_entries,
+            max_bytes: Some(bound),
+            max_value_len: usize::try_from(largest).unwrap_or(usize::MAX),
+            deadline: context.deadline(),
+        })
+    }
+
+    pub(crate) fn sqlite(&self, context: &BuildContext<'_>) -> Result<SqlitePlan> {
+        let plan = self.plan(context)?;
+        let readers = self.readers.unwrap_or(READERS);
+        if !(1..=MAX_READERS).contains(&readers) {
+            let what = format!("expected 1 to {MAX_READERS}");
+            return Err(context.error("options.readers", what));
+        }
+        Ok(SqlitePlan {
+            plan,
+            synchronous: self.synchronous.unwrap_or_default(),
+            readers,
+            direct_reads: self.direct_reads.unwrap_or(false),
+        })
+    }
+}

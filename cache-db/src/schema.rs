@@ -1,0 +1,82 @@
+//! Making the tables beforehand, as Django's `createcachetable` does.
+
+use std::fmt::Write as _;
+
+use cache_core::{BuildContext, CacheSettings, Error, ErrorKind, Result, Settings};
+
+use crate::{
+    DRIVER,
+    location::Location,
+    options::{self, Options},
+    sqlite,
+};
+
+/// Makes the table of each cache in the settings that is in a database, or brings it to the version of this crate.
+///
+/// Without this a table is made by the first call. It is for deployments in which the program itself may not make tables, and is
+/// Django's `createcachetable`. What is there already stays as it is.
+///
+/// The errors are those of the first call: the database cannot be reached or written, or has a table of that name that is not ours.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let folder = tempfile::tempdir().unwrap();
+/// let file = folder.path().join("cache.db");
+/// let settings = cache_core::settings_from_toml(&format!(
+///     "[caches.default]\nbackend = 'db'\nlocation = '{}'", file.display()
+/// ))?;
+/// cache_db::create_tables(&settings).await?;
+/// assert!(file.exists());
+/// # Ok::<_, cache_core::Error>(()) }).unwrap();
+/// ```
+pub async fn create_tables(settings: &Settings) -> Result<()> {
+    for (alias, cache) in ours(settings) {
+        let caches = cache_core::Caches::builder().driver(DRIVER);
+        let one = [("default".to_owned(), cache.clone())].into();
+        let named = |error: Error| error.with_context("alias", alias.clone());
+        let caches = caches.settings(one).build().map_err(named)?;
+        let cache = caches.get("default")?;
+        cache.backend().check().await.map_err(named)?;
+        cache.backend().close().await.map_err(named)?;
+    }
+    Ok(())
+}
+
+/// The SQL by which [`create_tables`] makes the tables where there are none, in the dialect of each database; nothing is connected to.
+///
+/// ```
+/// let settings = cache_core::settings_from_toml(r#"
+///     [caches.default]
+///     backend = "db"
+///     location = "cache.db"
+///     options = { table = "my cache" }
+/// "#)?;
+/// assert!(cache_db::create_tables_sql(&settings)?.contains("CREATE TABLE \"my cache\""));
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+pub fn create_tables_sql(settings: &Settings) -> Result<String> {
+    let mut res = String::new();
+    for (alias, cache) in ours(settings) {
+        let sql = BuildContext::with(alias, cache, |context| {
+            let options = Options::read(context)?;
+            match options::location(context)? {
+                Location::File(_) | Location::Memory => {
+                    Ok(sqlite::sql(&options.sqlite(context)?.plan.table))
+                }
+                Location::Postgres(_) => {
+                    let what = "is a PostgreSQL server; add the feature `postgres` of cache-db";
+                    Err(context.error("location", what))
+                }
+            }
+        })?;
+        write!(res, "-- {alias}\n{sql}")
+            .map_err(|_| Error::new(ErrorKind::Backend, "the text cannot be written"))?;
+    }
+    Ok(res)
+}
+
+/// Those that are in a database.
+fn ours(settings: &Settings) -> impl Iterator<Item = (&String, &CacheSettings)> {
+    let names = ["db", "sqlite", "postgres"];
+    settings.iter().filter(move |(_, it)| names.contains(&it.backend.as_str()))
+}

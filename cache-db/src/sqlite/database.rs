@@ -1,0 +1,273 @@
+//! The file, and the connections to it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use cache_core::{Clock, Error, ErrorKind, Result};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{call::Call, error::Failure, schema, sql::Sql};
+use crate::{
+    options::{SqlitePlan, Synchronous},
+    time::Time,
+};
+
+#[derive(Debug)]
+pub(super) struct Database {
+    /// None is in memory.
+    pub(super) path: Option<PathBuf>,
+    pub(super) plan: SqlitePlan,
+    pub(super) time: Time,
+    sql: Sql,
+    opened: RwLock<Option<Arc<Opened>>>,
+    /// Held by who opens: why it failed, and until when it is not tried again.
+    opening: Mutex<Option<(Duration, Error)>>,
+}
+
+/// A file that was opened, and may not be what is at its path any more.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) writer: Mutex<Connection>,
+    /// Those that read, while nobody has them.
+    idle: Mutex<Vec<Connection>>,
+    identity: Option<Identity>,
+    /// When the path was last looked at, in milliseconds of the coarse clock.
+    looked: AtomicU64,
+}
+
+/// What tells a file from another one at the same path.
+type Identity = (u64, u64);
+
+/// How often it is seen whether the file is still there.
+const LOOK: u64 = 100;
+/// A file that cannot be opened is tried again after this.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Others may be making the same file: they are waited for this long, by nobody but the thread that opens.
+const OPENING: Duration = Duration::from_secs(5);
+/// SQLite's own memory for each connection, in KiB.
+const CACHE: u32 = 16 * 1024;
+/// The log is cut to this size when it has been larger.
+const LOG_LIMIT: u64 = 64 << 20;
+
+impl Database {
+    pub(super) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
+        let sql = Sql::new(&plan.plan.table);
+        let time = if path.is_some() { Time::Wall(clock) } else { Time::Process(clock) };
+        Self { path, plan, time, sql, opened: RwLock::default(), opening: Mutex::default() }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        self.time.clock()
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// What was opened, if it is still what is at the path. Waits for nobody.
+    pub(super) fn ready(&self) -> Option<Arc<Opened>> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let now = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
+        if now.saturating_sub(opened.looked.load(Ordering::Relaxed)) >= LOOK {
+            opened.looked.store(now, Ordering::Relaxed);
+            if opened.identity != self.identity() {
+                self.doubt(&opened);
+                return None;
+            }
+        }
+        Some(opened)
+    }
+
+    /// Opens the file, makes it and its table if need be. Waits for the disk.
+    pub(super) fn open(&self) -> Result<Arc<Opened>> {
+        if let Some(opened) = self.ready() {
+            return Ok(opened);
+        }
+        let mut failed = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = self.ready() {
+            return Ok(opened);
+        }
+        let now = self.clock().now();
+        if let Some((until, error)) = failed.as_ref()
+            && now < *until
+        {
+            return Err(error.clone());
+        }
+        match self.connect_first() {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                *failed = None;
+                *self.opened.write().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(&opened));
+                Ok(opened)
+            }
+            Err(failure) => {
+                let error = self.failed(failure);
+                *failed = Some((self.clock().now() + PAUSE, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens it anew at the next call: it may be another file by then.
+    pub(super) fn doubt(&self, opened: &Arc<Opened>) {
+        let mut current = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        current.take_if(|it| Arc::ptr_eq(it, opened));
+    }
+
+    /// Puts all that was written into the file itself, and lets go of it.
+    pub(super) fn close(&self) -> Result<()> {
+        let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(opened) = opened else { return Ok(()) };
+        if self.path.is_none() {
+            // In memory, closing would be losing.
+            *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+            return Ok(());
+        }
+        opened.idle().clear();
+        let writer = opened.writer();
+        // Who else has the file open may keep it from being done, and does it then.
+        let res = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        match res.map_err(Failure::from) {
+            Err(failure) if !failure.is_busy() => Err(self.failed(failure)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks on a connection that reads.
+    pub(super) fn read<T>(
+        &self,
+        ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        let opened = self.open()?;
+        let res = if self.path.is_none() {
+            ask(&self.call(&opened.writer()))
+        } else {
+            self.reader(&opened).and_then(|reader| {
+                let res = ask(&self.call(&reader));
+                opened.idle().push(reader);
+                res
+            })
+        };
+        res.map_err(|failure| self.settle(&opened, failure))
+    }
+
+    pub(super) fn call<'a>(&'a self, db: &'a Connection) -> Call<'a> {
+        Call { db, sql: &self.sql, now: self.time.now() }
+    }
+
+    /// An error to hand on; the file is opened anew if it may be about that.
+    pub(super) fn settle(&self, opened: &Arc<Opened>, failure: Failure) -> Error {
+        if failure.is_about_the_file() && self.path.is_some() {
+            self.doubt(opened);
+        }
+        self.failed(failure)
+    }
+
+    fn failed(&self, failure: Failure) -> Error {
+        failure.into_error(self.path())
+    }
+
+    fn reader(&self, opened: &Opened) -> std::result::Result<Connection, Failure> {
+        if let Some(idle) = opened.idle().pop() {
+            return Ok(idle);
+        }
+        let reader = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        reader.busy_timeout(self.plan.plan.deadline)?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(reader)
+    }
+
+    /// The first connection, which is the one that writes. It never waits by itself for another process.
+    fn connect_first(&self) -> std::result::Result<Opened, Failure> {
+        let began = Instant::now();
+        let writer = loop {
+            match self.connect_writer() {
+                // Of those who make the file, one goes first, and SQLite itself does not wait for it.
+                Err(failure) if failure.is_busy() && began.elapsed() < OPENING => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                res => break res?,
+            }
+        };
+        let looked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
+        Ok(Opened {
+            writer: Mutex::new(writer),
+            idle: Mutex::default(),
+            identity: self.identity(),
+            looked: AtomicU64::new(looked),
+        })
+    }
+
+    fn connect_writer(&self) -> std::result::Result<Connection, Failure> {
+        let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let db = self.connect(create)?;
+        db.busy_timeout(Duration::ZERO)?;
+        let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if self.path.is_some() && !mode.eq_ignore_ascii_case("wal") {
+            return Err(Failure::Ours(Error::new(
+                ErrorKind::Unavailable,
+                "the database cannot have a write-ahead log there; a network file system is no place for it",
+            )));
+        }
+        db.pragma_update(
+            None,
+            "synchronous",
+            match self.plan.synchronous {
+                Synchronous::Off => "OFF",
+                Synchronous::Normal => "NORMAL",
+                Synchronous::Full => "FULL",
+            },
+        )?;
+        // The keeper does that, beside the writes.
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        db.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
+        schema::ensure(&db, &self.plan.plan.table)?;
+        Ok(db)
+    }
+
+    fn connect(&self, how: OpenFlags) -> std::result::Result<Connection, Failure> {
+        // Each connection has one user at a time.
+        let how = how | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = match &self.path {
+            Some(path) => Connection::open_with_flags(path, how)?,
+            None => Connection::open_in_memory_with_flags(how)?,
+        };
+        db.set_prepared_statement_cache_capacity(32);
+        // Who closes last would delete the log at the path, which is another file's if this one was taken away.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        db.pragma_update(None, "cache_size", -i64::from(CACHE))?;
+        db.pragma_update(None, "temp_store", "MEMORY")?;
+        Ok(db)
+    }
+
+    #[cfg(unix)]
+    fn identity(&self) -> Option<Identity> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(self.path.as_ref()?).ok()?;
+        Some((found.dev(), found.ino()))
+    }
+
+    /// Elsewhere a file that is open cannot be taken away.
+    #[cfg(not(unix))]
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+}
+
+impl Opened {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

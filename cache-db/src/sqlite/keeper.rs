@@ -1,0 +1,250 @@
+//! Keeps the table within its bounds, rids it of what has expired, and the log of what is in the file already: all beside the writes, in
+//! small steps, so that none of them waits for long.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use cache_core::Result;
+
+use super::{call::Call, database::Database, error::Failure};
+
+/// A thread that is started by the first write and ends with [`end`](Keeper::end).
+#[derive(Debug)]
+pub(super) struct Keeper(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<Database>,
+    /// Writes since it was last looked.
+    written: AtomicU64,
+    /// After so many it is looked.
+    often: u64,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    has_thread: bool,
+    is_called: bool,
+    is_closed: bool,
+}
+
+/// What the table holds.
+struct Counters {
+    entries: i64,
+    bytes: i64,
+}
+
+/// How far the search for what has expired has come.
+#[derive(Debug)]
+struct Sweep {
+    after: i64,
+    /// How many are looked at in one step: more where something is found.
+    reach: u32,
+}
+
+/// How often it looks by itself.
+const TICK: Duration = Duration::from_secs(1);
+/// It looks after at most this many writes, and after a twentieth of what the table may hold.
+const OFTEN: u64 = 64;
+/// How many are removed in one transaction.
+const STEP: i64 = 128;
+const REACH: (u32, u32) = (256, 8192);
+/// How many steps the search goes at each tick, if there is nothing else to do.
+const STEPS: usize = 16;
+/// After so many writes the log is written into the file.
+const WRITES: u64 = 4000;
+/// So many pages in the log, and the writes are held up for that.
+const LONG_LOG: i64 = 16_000;
+
+impl Keeper {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        let plan = &database.plan.plan;
+        let often = plan.max_entries.map_or(OFTEN, |it| (it / 20).clamp(1, OFTEN));
+        Self(Arc::new(Shared {
+            database,
+            written: AtomicU64::new(0),
+            often,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        }))
+    }
+
+    /// So many writes were made.
+    pub(super) fn written(&self, count: u64) {
+        let before = self.0.written.fetch_add(count, Ordering::Relaxed);
+        let is_first = before == 0;
+        if (before / self.0.often != (before + count) / self.0.often) || is_first {
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.has_thread {
+            let shared = Arc::clone(&self.0);
+            let thread = thread::Builder::new().name("cache-db-keeper".into());
+            // If there is no thread to be had now, the next write tries again.
+            state.has_thread = thread.spawn(move || shared.serve()).is_ok();
+        }
+        state.is_called = true;
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
+    pub(super) fn end(&self) {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        self.0.wake.notify_one();
+    }
+}
+
+impl Shared {
+    fn serve(&self) {
+        let mut sweep = Sweep { after: 0, reach: REACH.0 };
+        let mut logged = 0;
+        while let Some(is_tick) = self.wait() {
+            if self.database.ready().is_none() {
+                continue;
+            }
+            // What fails is found by the calls too, and told there.
+            let _ = self.trim(&mut sweep);
+            let written = self.written.load(Ordering::Relaxed);
+            if written - logged >= WRITES || (is_tick && written > logged) {
+                logged = written;
+                let _ = self.write_log();
+            }
+            if is_tick {
+                let _ = self.sweep(&mut sweep);
+            }
+        }
+    }
+
+    /// Until it is called, or for a while: whether it was the while; nothing at the end.
+    fn wait(&self) -> Option<bool> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |it: &mut State| !it.is_called && !it.is_closed;
+        let (mut state, waited) =
+            self.wake.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner);
+        state.is_called = false;
+        (!state.is_closed).then_some(waited.timed_out())
+    }
+
+    /// Removes what is too much: what has expired first, then what is oldest.
+    fn trim(&self, sweep: &mut Sweep) -> Result<()> {
+        loop {
+            let excess = self.excess()?;
+            if excess <= 0 || self.is_over() {
+                return Ok(());
+            }
+            let count = excess.min(STEP);
+            let expired = self.look_for_expired(sweep)?;
+            let found = i64::try_from(expired.len()).unwrap_or(STEP);
+            self.remove(&expired, (count - found).max(0))?;
+        }
+    }
+
+    fn counters(&self) -> Result<Counters> {
+        self.database.read(|call| {
+            let (entries, bytes) = call.counters()?;
+            Ok(Counters { entries, bytes })
+        })
+    }
+
+    /// How many entries are too many, about.
+    fn excess(&self) -> Result<i64> {
+        let Counters { entries, bytes } = self.counters()?;
+        let plan = &self.database.plan.plan;
+        let over = |has: i64, may: Option<u64>| {
+            may.map_or(0, |it| has.saturating_sub(i64::try_from(it).unwrap_or(i64::MAX)))
+        };
+        let bytes_each = (bytes / entries.max(1)).max(1);
+        let by_bytes = over(bytes, plan.max_bytes);
+        let by_bytes = by_bytes / bytes_each + i64::from(by_bytes > 0);
+        Ok(over(entries, plan.max_entries).max(by_bytes))
+    }
+
+    /// What has expired among the next.
+    fn look_for_expired(&self, sweep: &mut Sweep) -> Result<Vec<i64>> {
+        let (after, reach) = (sweep.after, sweep.reach);
+        let seen = self.database.read(|call| call.look_for_expired(after, reach))?;
+        sweep.after =
+            if seen.len() < reach as usize { 0 } else { seen.last().map_or(0, |it| it.0) };
+        let expired: Vec<_> = seen.into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        sweep.reach =
+            if expired.is_empty() { reach / 2 } else { reach * 2 }.clamp(REACH.0, REACH.1);
+        Ok(expired)
+    }
+
+    /// Removes these, and so many of the oldest, in steps that others can come between.
+    fn remove(&self, expired: &[i64], oldest: i64) -> Result<()> {
+        for some in expired.chunks(usize::try_from(STEP).unwrap_or(1)) {
+            self.step(|call| some.iter().try_for_each(|it| call.remove_expired(*it).map(drop)))?;
+        }
+        if oldest > 0 {
+            self.step(|call| call.remove_oldest(oldest).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on looking for what has expired, until there is none in the next or all was seen.
+    fn sweep(&self, sweep: &mut Sweep) -> Result<()> {
+        for _ in 0..STEPS {
+            if self.is_over() || self.database.ready().is_none() {
+                break;
+            }
+            let expired = self.look_for_expired(sweep)?;
+            self.remove(&expired, 0)?;
+            if sweep.after == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, work: impl Fn(&Call<'_>) -> std::result::Result<(), Failure>) -> Result<()> {
+        let opened = self.database.open()?;
+        let res = {
+            let connection = opened.writer();
+            let call = self.database.call(&connection);
+            call.together(|| work(&call))
+        };
+        match res {
+            // Another process writes, and will see to it as well.
+            Err(failure) if failure.is_busy() => {
+                thread::sleep(Duration::from_millis(1));
+                Ok(())
+            }
+            res => res.map_err(|failure| self.database.settle(&opened, failure)),
+        }
+    }
+
+    /// Writes what is in the log into the file. The writes go on meanwhile, unless that has kept the log growing.
+    fn write_log(&self) -> Result<()> {
+        if self.database.path.is_none() {
+            return Ok(());
+        }
+        let pages = |how: &str| {
+            self.database.read(|call| {
+                let sql = format!("PRAGMA wal_checkpoint({how})");
+                Ok(call.db.query_row(&sql, [], |row| row.get::<_, i64>(1))?)
+            })
+        };
+        if pages("PASSIVE")? > LONG_LOG {
+            let opened = self.database.open()?;
+            let _writer = opened.writer();
+            pages("RESTART")?;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed
+    }
+}

@@ -1,0 +1,100 @@
+//! The statements, with the name of the table.
+
+use crate::table::Table;
+
+/// One statement for each operation. `:now` is in milliseconds, and so is `:expires`; NULL is never.
+#[derive(Debug)]
+pub(super) struct Sql {
+    pub(super) get: String,
+    pub(super) has: String,
+    pub(super) set: String,
+    pub(super) add: String,
+    pub(super) replace: String,
+    pub(super) touch: String,
+    pub(super) delete: String,
+    pub(super) take: String,
+    pub(super) incr: String,
+    pub(super) incr_or: String,
+    pub(super) compare_and_delete: String,
+    pub(super) compare_and_set: String,
+    pub(super) make_room: String,
+    pub(super) rename: String,
+    pub(super) keys_after: String,
+    pub(super) remove: String,
+    pub(super) remove_expired: String,
+    pub(super) remove_oldest: String,
+    pub(super) expired_after: String,
+    pub(super) counters: String,
+    pub(super) clear_store: String,
+}
+
+const LIVE: &str = "(expires IS NULL OR expires > :now)";
+/// A canonical integer, and no other: it is what its number is written as. CAST alone would take 12 for `12abc`.
+const INTEGER: &str = "length(value) <= 20 AND value = CAST(CAST(CAST(CAST(value AS TEXT) AS INTEGER) AS TEXT) AS BLOB)";
+/// Beyond i64 SQLite goes on with a float.
+const SUM: &str = "CAST(CAST(value AS TEXT) AS INTEGER) + :delta";
+
+impl Sql {
+    pub(super) fn new(table: &Table) -> Self {
+        let (t, meta) = (table.quoted(), table.quoted_with("meta"));
+        let countable = format!("{INTEGER} AND typeof({SUM}) = 'integer'");
+        let seen = format!(
+            "key = :key AND {LIVE} AND value = :seen AND (:stamp IS NULL OR ifnull(expires, 0) = :stamp)"
+        );
+        let upsert = format!(
+            "INSERT INTO {t} (key, expires, size, value) VALUES (:key, :expires, :size, :value) \
+             ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, size = excluded.size, value = excluded.value"
+        );
+        Self {
+            get: format!("SELECT value, expires FROM {t} WHERE key = :key AND {LIVE}"),
+            has: format!("SELECT expires FROM {t} WHERE key = :key AND {LIVE}"),
+            add: format!("{upsert} WHERE expires <= :now"),
+            set: upsert,
+            replace: format!(
+                "UPDATE {t} SET expires = :expires, size = :size, value = :value WHERE key = :key AND {LIVE}"
+            ),
+            touch: format!("UPDATE {t} SET expires = :expires WHERE key = :key AND {LIVE}"),
+            delete: format!("DELETE FROM {t} WHERE key = :key RETURNING {LIVE}"),
+            take: format!("DELETE FROM {t} WHERE key = :key RETURNING {LIVE}, value"),
+            incr: format!(
+                "UPDATE {t} SET value = {} WHERE key = :key AND {LIVE} AND {countable} RETURNING value",
+                blob(SUM)
+            ),
+            incr_or: format!(
+                "INSERT INTO {t} (key, expires, size, value) VALUES (:key, :expires, :size, :value) \
+                 ON CONFLICT (key) DO UPDATE SET \
+                 value = CASE WHEN {LIVE} THEN {} ELSE excluded.value END, \
+                 expires = CASE WHEN {LIVE} THEN expires ELSE excluded.expires END, \
+                 size = CASE WHEN {LIVE} THEN size ELSE excluded.size END \
+                 WHERE NOT {LIVE} OR {countable} RETURNING value",
+                blob(SUM)
+            ),
+            compare_and_delete: format!("DELETE FROM {t} WHERE {seen}"),
+            compare_and_set: format!(
+                "UPDATE {t} SET expires = CASE WHEN :keep THEN expires ELSE :expires END, size = :size, value = :value WHERE {seen}"
+            ),
+            make_room: format!(
+                "DELETE FROM {t} WHERE key = :to AND EXISTS (SELECT 1 FROM {t} WHERE key = :key AND {LIVE})"
+            ),
+            rename: format!("UPDATE {t} SET key = :to WHERE key = :key AND {LIVE}"),
+            keys_after: format!(
+                "SELECT key FROM {t} WHERE key > :after AND key < :end ORDER BY key LIMIT :limit"
+            ),
+            remove: format!("DELETE FROM {t} WHERE key = :key"),
+            remove_expired: format!("DELETE FROM {t} WHERE id = :id AND expires <= :now"),
+            remove_oldest: format!(
+                "DELETE FROM {t} WHERE id IN (SELECT id FROM {t} ORDER BY id LIMIT :limit)"
+            ),
+            expired_after: format!(
+                "SELECT id, expires <= :now FROM {t} WHERE id > :after ORDER BY id LIMIT :limit"
+            ),
+            counters: format!("SELECT entries, bytes FROM {meta}"),
+            clear_store: format!("DELETE FROM {t} WHERE id IN (SELECT id FROM {t} LIMIT :limit)"),
+        }
+    }
+}
+
+/// A number, as it is stored.
+fn blob(number: &str) -> String {
+    format!("CAST(CAST({number} AS TEXT) AS BLOB)")
+}

@@ -1,0 +1,320 @@
+//! Writes: one at a time, as SQLite has it; what waits is written in one transaction.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use cache_core::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{call::Call, database::Database, error::Failure, keeper::Keeper};
+use crate::options::Synchronous;
+
+/// What a write does. It may be begun more than once, and is done once.
+pub(super) trait Work<T>:
+    Fn(&Call<'_>) -> std::result::Result<T, Failure> + Send + 'static
+{
+}
+
+impl<T, F> Work<T> for F where F: Fn(&Call<'_>) -> std::result::Result<T, Failure> + Send + 'static {}
+
+/// The one that writes, with a thread that is started when it is needed and ends with this value.
+#[derive(Debug)]
+pub(super) struct Writer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<Database>,
+    keeper: Keeper,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    /// The task that wrote last, and when, in microseconds.
+    last: (AtomicU64, AtomicU64),
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    /// The thread is there, and is it at work?
+    has_thread: bool,
+    is_busy: bool,
+    is_closed: bool,
+}
+
+trait Job: Send {
+    fn is_wanted(&self, now: Duration) -> bool;
+    /// Whether the transaction can go on.
+    fn run(&mut self, call: &Call<'_>) -> bool;
+    fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database);
+}
+
+struct Write<T, W> {
+    work: W,
+    done: Option<std::result::Result<T, Failure>>,
+    answer: oneshot::Sender<Result<T>>,
+    until: Option<Duration>,
+}
+
+/// The most writes in one transaction: others wait for all of them.
+const GROUP: usize = 256;
+/// Two tasks that write within this time write at the same time.
+const TOGETHER: u64 = 1000;
+/// How long another process is waited for before it is asked again.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+
+impl Writer {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        let keeper = Keeper::new(Arc::clone(&database));
+        Self(Arc::new(Shared {
+            database,
+            keeper,
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            last: Default::default(),
+        }))
+    }
+
+    /// Writes, for as long as the caller waits and no longer than the deadline.
+    pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+        let work = match self.0.write_directly(work) {
+            Ok(res) => return res,
+            Err(work) => work,
+        };
+        let until = self.0.database.clock().now() + self.0.database.plan.plan.deadline;
+        self.enqueue(work, Some(until)).await
+    }
+
+    /// Writes, for as long as the caller waits.
+    pub(super) async fn write_patiently<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+        self.enqueue(work, None).await
+    }
+
+    async fn enqueue<T: Send + 'static>(
+        &self,
+        work: impl Work<T>,
+        until: Option<Duration>,
+    ) -> Result<T> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Box::new(Write { work, done: None, answer, until }))?;
+        receiver.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Backend, "the thread that writes has ended"))
+        })
+    }
+
+    fn push(&self, job: Box<dyn Job>) -> Result<()> {
+        let mut queue = self.0.queue();
+        if !queue.has_thread {
+            let shared = Arc::clone(&self.0);
+            let thread = thread::Builder::new().name("cache-db-writer".into());
+            thread.spawn(move || shared.serve()).map_err(|err| {
+                let what = format!("cannot start the thread that writes: {err}");
+                Error::new(ErrorKind::Unavailable, what)
+            })?;
+            queue.has_thread = true;
+        }
+        queue.jobs.push_back(job);
+        let wakes = !queue.is_busy;
+        drop(queue);
+        if wakes {
+            self.0.work.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.queue().is_closed = true;
+        self.0.work.notify_all();
+        self.0.keeper.end();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes on the caller's thread if nobody else writes: waking another costs more than the write. Gives the work back
+    /// if somebody does, or if the disk is to be waited for.
+    fn write_directly<T, W: Work<T>>(&self, work: W) -> std::result::Result<Result<T>, W> {
+        if self.others_write() || self.database.plan.synchronous == Synchronous::Full {
+            return Err(work);
+        }
+        {
+            let queue = self.queue();
+            if queue.is_busy || !queue.jobs.is_empty() {
+                return Err(work);
+            }
+        }
+        let opened = match self.database.ready() {
+            Some(it) => it,
+            // In memory it takes no time.
+            None if self.database.path.is_none() => match self.database.open() {
+                Ok(it) => it,
+                Err(error) => return Ok(Err(error)),
+            },
+            None => return Err(work),
+        };
+        let connection = match opened.writer.try_lock() {
+            Ok(it) => it,
+            Err(TryLockError::Poisoned(it)) => it.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(work),
+        };
+        let res = work(&self.database.call(&connection));
+        drop(connection);
+        match res {
+            Err(failure) if failure.is_busy() => return Err(work),
+            _ => self.keeper.written(1),
+        }
+        Ok(res.map_err(|failure| self.database.settle(&opened, failure)))
+    }
+
+    /// Whether another task has written just now. Tasks of one thread never meet here otherwise.
+    fn others_write(&self) -> bool {
+        let id = tokio::task::try_id().map_or(0, |it| {
+            use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(it)
+        });
+        let now = self.database.clock().now().as_micros().try_into().unwrap_or(u64::MAX);
+        let before = self.last.0.swap(id, Ordering::Relaxed);
+        let since = now.saturating_sub(self.last.1.swap(now, Ordering::Relaxed));
+        before != id && since < TOGETHER
+    }
+
+    fn serve(&self) {
+        while let Some(jobs) = self.next() {
+            let count = jobs.len();
+            self.write_together(jobs);
+            self.keeper.written(count as u64);
+        }
+    }
+
+    /// All that waits; nothing at the end.
+    fn next(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut queue = self.queue();
+        queue.is_busy = false;
+        while queue.jobs.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.is_busy = true;
+        let count = queue.jobs.len().min(GROUP);
+        Some(queue.jobs.drain(..count).collect())
+    }
+
+    fn write_together(&self, mut jobs: Vec<Box<dyn Job>>) {
+        let now = self.database.clock().now();
+        jobs.retain(|it| it.is_wanted(now));
+        let opened = match self.database.open() {
+            Ok(it) => it,
+            Err(error) => return self.answer(jobs, Err(&error)),
+        };
+        let connection = opened.writer();
+        if let Err(failure) = self.begin(&connection, &mut jobs) {
+            let error = self.database.settle(&opened, failure);
+            return self.answer(jobs, Err(&error));
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let res = self.run(&connection, &mut jobs);
+        drop(connection);
+        let res = res.map_err(|failure| self.database.settle(&opened, failure));
+        self.answer(jobs, res.as_ref().copied());
+    }
+
+    /// Waits for other processes, as long as anybody here waits.
+    fn begin(
+        &self,
+        connection: &Connection,
+        jobs: &mut Vec<Box<dyn Job>>,
+    ) -> std::result::Result<(), Failure> {
+        let mut pause = PAUSE.0;
+        while !jobs.is_empty() {
+            match connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::from) {
+                Err(failure) if failure.is_busy() => thread::sleep(pause),
+                res => return res,
+            }
+            pause = (pause * 2).min(PAUSE.1);
+            let now = self.database.clock().now();
+            let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
+            *jobs = wanted;
+            let error = Error::new(
+                ErrorKind::TimedOut,
+                "the database is locked by another connection; who holds a transaction open keeps all others from writing",
+            );
+            self.answer(late, Err(&error));
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        connection: &Connection,
+        jobs: &mut [Box<dyn Job>],
+    ) -> std::result::Result<(), Failure> {
+        let call = self.database.call(connection);
+        for job in jobs {
+            let goes_on = catch_unwind(AssertUnwindSafe(|| job.run(&call)));
+            if !goes_on.unwrap_or(false) {
+                break;
+            }
+        }
+        if connection.is_autocommit() {
+            let what = "the transaction was rolled back, because one of the writes in it failed";
+            return Err(Failure::Ours(Error::new(ErrorKind::Unavailable, what)));
+        }
+        connection.execute_batch("COMMIT").map_err(|error| {
+            // Or the next would find it open.
+            let _ = connection.execute_batch("ROLLBACK");
+            error.into()
+        })
+    }
+
+    fn answer(&self, jobs: Vec<Box<dyn Job>>, committed: std::result::Result<(), &Error>) {
+        for job in jobs {
+            job.answer(committed, &self.database);
+        }
+    }
+}
+
+impl<T: Send, W: Work<T>> Job for Write<T, W> {
+    fn is_wanted(&self, now: Duration) -> bool {
+        !self.answer.is_closed() && self.until.is_none_or(|it| now < it)
+    }
+
+    fn run(&mut self, call: &Call<'_>) -> bool {
+        self.done = Some((self.work)(call));
+        !call.db.is_autocommit()
+    }
+
+    fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database) {
+        let res = match (self.done, committed) {
+            // What failed by itself says more than what came of it.
+            (Some(Err(failure)), _) => Err(failure.into_error(database.path())),
+            (_, Err(error)) => Err(error.clone()),
+            (Some(Ok(it)), Ok(())) => Ok(it),
+            (None, Ok(())) => Err(Error::new(ErrorKind::Backend, "the write was not made")),
+        };
+        // Nobody may be there any more.
+        let _ = self.answer.send(res);
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("waiting", &self.jobs.len()).finish_non_exhaustive()
+    }
+}

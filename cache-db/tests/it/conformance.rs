@@ -1,0 +1,49 @@
+//! The suite that every store passes, of the store and of a whole cache over it.
+
+use cache_core::testing::{
+    FakeClock,
+    conformance::{self, Harness},
+};
+use tempfile::TempDir;
+
+use crate::support::{store_by, text};
+
+/// Large values are refused at a size that is no burden. Slow machines are slow, not wrong.
+const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
+
+/// A harness over a file, or memory, which each handle has for itself.
+fn harness(name: &str, folder: Option<&TempDir>, more: &str) -> Harness {
+    let location = folder.map_or(":memory:".into(), |it| text(&it.path().join("cache.db")));
+    let (time, more) = (FakeClock::new(), format!("{MORE}{more}"));
+    let clock = time.clock();
+    Harness::new(name, move || store_by(&clock, &location, &more)).clock(time).may_clear_store()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::run_backend(harness("file", Some(&folder), "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_on_a_file_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::run_cache(harness("file", Some(&folder), "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn direct_reads_conform() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = "direct_reads = true\nsynchronous = \"off\"\ntable = 'a \"b\" c'";
+    conformance::run_backend(harness("direct reads", Some(&folder), more)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_conforms() {
+    conformance::run_backend(harness("memory", None, "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_on_memory_conforms() {
+    conformance::run_cache(harness("memory", None, "")).await;
+}

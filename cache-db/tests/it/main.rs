@@ -1,0 +1,4 @@
+//! The SQLite store: the suite that every store passes, and what it promises besides.
+
+mod conformance;
+mod support;

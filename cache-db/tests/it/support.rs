@@ -1,0 +1,40 @@
+//! Settings and files for the tests.
+
+use std::{path::Path, sync::Arc};
+
+use cache_core::{Backend, Cache, Caches, Clock};
+use cache_db as _;
+
+/// Slow machines are slow, not wrong.
+pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
+
+/// The settings of one cache.
+pub(crate) fn toml(location: &str, more: &str) -> String {
+    format!("[caches.default]\nbackend = \"db\"\nlocation = '{location}'\n{more}\n")
+}
+
+/// Caches by settings.
+pub(crate) fn caches(location: &str, more: &str) -> Caches {
+    Caches::from_toml(&toml(location, more)).unwrap()
+}
+
+/// A cache by settings.
+pub(crate) fn cache(location: &str, more: &str) -> Cache {
+    caches(location, more).get("default").unwrap().clone()
+}
+
+/// The store of a cache by settings.
+pub(crate) fn store(location: &str, more: &str) -> Arc<dyn Backend> {
+    cache(location, more).backend().clone()
+}
+
+/// A store whose clock the test moves.
+pub(crate) fn store_by(clock: &Clock, location: &str, more: &str) -> Arc<dyn Backend> {
+    let caches = Caches::builder().clock(clock.clone()).toml(&toml(location, more)).unwrap();
+    caches.build().unwrap().get("default").unwrap().backend().clone()
+}
+
+/// A path as it is written in settings.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
