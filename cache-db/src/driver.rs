@@ -37,6 +37,9 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
             })?;
             Ok(store)
         }
+        #[cfg(feature = "postgres")]
+        Location::Postgres(url) => crate::postgres::open(context, options, &url),
+        #[cfg(not(feature = "postgres"))]
         Location::Postgres(_) => Err(context.error(
             "location",
             "is a PostgreSQL server, for which this program has no driver; add the feature `postgres` of cache-db",

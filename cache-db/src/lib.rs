@@ -17,6 +17,9 @@
 //! # synchronous = "normal"                # SQLite: off | normal | full
 //! # readers = 2                           # SQLite: threads that read
 //! # direct_reads = false                  # SQLite: reads on the caller's thread
+//! # connections = 2                       # PostgreSQL: how many there are to the server
+//! # unlogged = false                      # PostgreSQL: a table that is faster, and empty after a crash of the server
+//! # tls = { ca_file = "…" }               # PostgreSQL: also client_cert_file, client_key_file (feature `postgres-tls`)
 //! ```
 //!
 //! ```
@@ -38,6 +41,8 @@
 mod driver;
 mod location;
 mod options;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod schema;
 mod sqlite;
 mod table;

@@ -1,6 +1,6 @@
 //! The settings, checked.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use cache_core::{BuildContext, ByteSize, Result};
 use serde::Deserialize;
@@ -20,6 +20,19 @@ pub(crate) struct Options {
     synchronous: Option<Synchronous>,
     readers: Option<usize>,
     direct_reads: Option<bool>,
+    connections: Option<usize>,
+    unlogged: Option<bool>,
+    tls: Option<TlsFiles>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "as the settings name them")]
+pub(crate) struct TlsFiles {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_cert_file: Option<PathBuf>,
+    pub(crate) client_key_file: Option<PathBuf>,
 }
 
 /// What a commit waits for.
@@ -54,6 +67,17 @@ pub(crate) struct SqlitePlan {
     pub(crate) direct_reads: bool,
 }
 
+/// What holds for a table in PostgreSQL besides.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PostgresPlan {
+    pub(crate) plan: Plan,
+    pub(crate) connections: usize,
+    pub(crate) unlogged: bool,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) connect_deadline: Duration,
+}
+
 const TABLE: &str = "cache";
 /// As much as one may find on a disk without asking.
 const MAX_BYTES: u64 = 1 << 30;
@@ -62,6 +86,10 @@ const MAX_VALUE_LEN: u64 = 64 << 20;
 const LARGEST: u64 = 512 << 20;
 const READERS: usize = 2;
 const MAX_READERS: usize = 64;
+#[cfg(feature = "postgres")]
+const CONNECTIONS: usize = 2;
+#[cfg(feature = "postgres")]
+const MAX_CONNECTIONS: usize = 64;
 
 /// The one place of a database.
 pub(crate) fn location(context: &BuildContext<'_>) -> Result<Location> {
@@ -110,6 +138,12 @@ impl Options {
 
     pub(crate) fn sqlite(&self, context: &BuildContext<'_>) -> Result<SqlitePlan> {
         let plan = self.plan(context)?;
+        let others = [
+            ("connections", self.connections.is_some()),
+            ("unlogged", self.unlogged.is_some()),
+            ("tls", self.tls.is_some()),
+        ];
+        none_of(context, others, "PostgreSQL, and the location is a SQLite database")?;
         let readers = self.readers.unwrap_or(READERS);
         if !(1..=MAX_READERS).contains(&readers) {
             let what = format!("expected 1 to {MAX_READERS}");
@@ -121,5 +155,43 @@ impl Options {
             readers,
             direct_reads: self.direct_reads.unwrap_or(false),
         })
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres(self, context: &BuildContext<'_>) -> Result<PostgresPlan> {
+        let plan = self.plan(context)?;
+        let others = [
+            ("synchronous", self.synchronous.is_some()),
+            ("readers", self.readers.is_some()),
+            ("direct_reads", self.direct_reads.is_some()),
+        ];
+        none_of(context, others, "SQLite, and the location is a PostgreSQL server")?;
+        let connections = self.connections.unwrap_or(CONNECTIONS);
+        if !(1..=MAX_CONNECTIONS).contains(&connections) {
+            let what = format!("expected 1 to {MAX_CONNECTIONS}");
+            return Err(context.error("options.connections", what));
+        }
+        Ok(PostgresPlan {
+            plan,
+            connections,
+            unlogged: self.unlogged.unwrap_or(false),
+            tls: self.tls,
+            connect_deadline: context.connect_deadline(),
+        })
+    }
+}
+
+/// An option that the database does not have must not seem to have an effect.
+fn none_of<const N: usize>(
+    context: &BuildContext<'_>,
+    others: [(&str, bool); N],
+    whose: &str,
+) -> Result<()> {
+    match others.into_iter().find(|(_, is_set)| *is_set) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let what = format!("options.{name} is for {whose}; remove it");
+            Err(context.error(&format!("options.{name}"), what))
+        }
     }
 }

@@ -1,0 +1,168 @@
+//! From an address to a connection that is logged in and has found its table.
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use cache_core::{Clock, Error, ErrorKind, Result};
+use futures_util::{FutureExt as _, TryStreamExt as _};
+use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
+use tokio_postgres::{
+    Client, Config, Error as PgError, Row, Statement,
+    types::{BorrowToSql, ToSql},
+};
+
+use super::{
+    address::Address,
+    error, schema,
+    sql::{Ask, COUNT},
+    transport::Transport,
+    wait::within,
+};
+use crate::{options::PostgresPlan, table::Table};
+
+/// How to connect.
+pub(crate) struct Connector {
+    pub(crate) config: Config,
+    pub(crate) address: Address,
+    pub(crate) transport: Transport,
+    pub(crate) plan: PostgresPlan,
+    pub(crate) clock: Clock,
+}
+
+/// A connection, what is prepared on it, and the task that moves its bytes.
+pub(crate) struct Up {
+    client: Client,
+    table: Table,
+    statements: [OnceCell<Statement>; COUNT],
+    task: AbortHandle,
+}
+
+/// What a statement answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<Row>,
+    /// How many it has written or removed.
+    pub(crate) count: u64,
+}
+
+/// A parameter of a statement.
+pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
+
+/// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
+const MAKING: Duration = Duration::from_secs(60);
+
+impl Connector {
+    /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime.
+    pub(crate) async fn connect(&self, runtime: &Handle) -> Result<Up> {
+        let (up, is_ready) = {
+            let log_in = Box::pin(self.log_in(runtime));
+            self.in_time(self.plan.connect_deadline, log_in).await?
+        };
+        if !is_ready {
+            let (plan, address) = (&self.plan, &self.address);
+            self.in_time(MAKING, schema::make(&up.client, plan, address, schema::STEPS)).await?;
+        }
+        self.in_time(self.plan.connect_deadline, self.settle(&up)).await?;
+        Ok(up)
+    }
+
+    /// Makes the table if it is not there, or brings it up to date.
+    pub(crate) async fn make_table(&self) -> Result<()> {
+        self.connect(&cache_core::current_runtime()?).await.map(drop)
+    }
+
+    /// The connection, and whether the table is there.
+    async fn log_in(&self, runtime: &Handle) -> Result<(Up, bool)> {
+        // A runtime without sockets is told from one with them only by a panic; it goes no further.
+        let client = AssertUnwindSafe(self.transport.connect(&self.config)).catch_unwind().await;
+        let client = client.map_err(|_| no_sockets())?;
+        let (client, moving) = client.map_err(|it| error::of(&it, &self.address))?;
+        let up = Up {
+            client,
+            table: self.plan.plan.table.clone(),
+            statements: std::array::from_fn(|_| OnceCell::new()),
+            task: runtime.spawn(moving).abort_handle(),
+        };
+        let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
+        Ok((up, is_ready))
+    }
+
+    /// What holds for all that is asked. The plans are the same whatever is asked, so they are made once; they were made when
+    /// the table may have been empty, and must not be those for an empty one. Whoever waits for a row does so no longer
+    /// than its caller.
+    async fn settle(&self, up: &Up) -> Result<()> {
+        let millis = self.plan.plan.deadline.as_millis().clamp(1, 1 << 30);
+        let sql = format!(
+            "SET lock_timeout = {millis}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+        );
+        up.client.batch_execute(&sql).await.map_err(|it| error::of(&it, &self.address))
+    }
+
+    async fn in_time<T>(&self, time: Duration, it: impl Future<Output = Result<T>>) -> Result<T> {
+        within(&self.clock, time, it).await.unwrap_or_else(|| {
+            let what = format!("cannot connect within {time:?}");
+            Err(error::at(Error::new(ErrorKind::TimedOut, what), &self.address))
+        })
+    }
+}
+
+impl Up {
+    /// Sends a statement, after it was prepared if need be. Others may be under way at the same time.
+    pub(crate) async fn ask(&self, ask: Ask, params: &[Param<'_>]) -> Result<Answer, PgError> {
+        let statement = match self.statements[ask as usize].get() {
+            Some(it) => it,
+            None => Box::pin(self.prepare(ask)).await?,
+        };
+        let params = params.iter().map(BorrowToSql::borrow_to_sql);
+        let stream = self.client.query_raw(statement, params).await?;
+        let mut stream = std::pin::pin!(stream);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await? {
+            rows.push(row);
+        }
+        Ok(Answer { rows, count: stream.rows_affected().unwrap_or_default() })
+    }
+
+    async fn prepare(&self, ask: Ask) -> Result<&Statement, PgError> {
+        let prepare = || async { self.client.prepare(&ask.sql(&self.table)).await };
+        self.statements[ask as usize].get_or_try_init(prepare).await
+    }
+
+    /// Whether it has ended: the server has closed it, it was given up, or its runtime is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.client.is_closed() || self.task.is_finished()
+    }
+
+    /// Ends it, with all that is under way on it.
+    pub(crate) fn give_up(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+fn no_sockets() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`",
+    )
+}
+
+/// Without the configuration, which holds the password.
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Up {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Up").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+/// Those who share it.
+pub(crate) type SharedUp = Arc<Up>;

@@ -1,0 +1,58 @@
+//! Counters: one statement, as long as there is an integer to count on.
+
+use cache_core::{Backend as _, Create, Result, integer};
+
+use super::{
+    connect::{Answer, Param},
+    sql::Ask,
+    store::{Postgres, micros, taken},
+    trim::column,
+};
+
+impl Postgres {
+    /// See [`Backend::incr`](cache_core::Backend::incr).
+    pub(crate) async fn count(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<Create>,
+    ) -> Result<Option<i64>> {
+        loop {
+            if let Some(sum) = self.count_once(key, delta, create).await? {
+                return Ok(Some(sum));
+            }
+            // Nothing was done. What is there now says why; if that would do, it came meanwhile.
+            match (self.get(key).await?, create) {
+                (Some(value), _) => integer::add(integer::parse(&value)?, delta).map(drop)?,
+                (None, None) => return Ok(None),
+                // Above i64 there is no entry to make, but one that is there would have been counted on.
+                (None, Some(it)) => integer::add(it.initial, delta).map(drop)?,
+            }
+        }
+    }
+
+    async fn count_once(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<Create>,
+    ) -> Result<Option<i64>> {
+        let pool = self.pool()?;
+        let made = create.and_then(|it| Some((integer::add(it.initial, delta).ok()?, it.expiry)));
+        let Some((first, expiry)) = made else {
+            return sum(&pool.ask(key, Ask::Incr, &[&key.as_bytes(), &delta]).await?);
+        };
+        let text = first.to_string();
+        let params: [Param<'_>; 4] = [&key.as_bytes(), &text.as_bytes(), &micros(expiry), &delta];
+        let sum = sum(&pool.ask(key, Ask::IncrOr, &params).await?)?;
+        // It may have been made.
+        if sum == Some(first) {
+            pool.written.add(1, taken(key, text.len()));
+        }
+        Ok(sum)
+    }
+}
+
+fn sum(answer: &Answer) -> Result<Option<i64>> {
+    answer.rows.first().map(|row| column(row, 0)).transpose()
+}

@@ -1,0 +1,156 @@
+//! Batches: one statement for each chunk of keys.
+
+use std::{collections::HashMap, ops::Range};
+
+use bytes::Bytes;
+use cache_core::{Backend as _, Expiry, Result, SetMode};
+use tokio_postgres::Row;
+
+use super::{
+    connect::Param,
+    sql::Ask,
+    store::{Postgres, micros, taken},
+    trim::column,
+};
+
+/// Keys of one statement, which are some milliseconds of work.
+const KEYS: usize = 1000;
+/// Bytes of one statement: whoever waits behind it on the same connection waits for all of them.
+const BYTES: usize = 4 << 20;
+
+impl Postgres {
+    /// Reads; `key` is the column with the key.
+    pub(crate) async fn read_many<T: Clone>(
+        &self,
+        keys: &[&str],
+        ask: Ask,
+        key: usize,
+        read: impl Fn(&Row) -> Result<Option<T>>,
+    ) -> Vec<Result<Option<T>>> {
+        let mut res = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(KEYS) {
+            res.extend(match self.ask_chunk(ask, chunk).await {
+                Err(error) => vec![Err(error); chunk.len()],
+                Ok(rows) => {
+                    let found = places(&rows, key);
+                    let answer = |it: &&str| match found.get(it.as_bytes()) {
+                        None => Ok(None),
+                        Some(row) => read(row),
+                    };
+                    chunk.iter().map(answer).collect()
+                }
+            });
+        }
+        res
+    }
+
+    pub(crate) async fn remove_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let mut res = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(KEYS) {
+            res.extend(match self.ask_chunk(Ask::DeleteMany, chunk).await {
+                Err(error) => vec![Err(error); chunk.len()],
+                Ok(rows) => {
+                    let found = places(&rows, 0);
+                    let answer = |it: &&str| match found.get(it.as_bytes()) {
+                        None => Ok(false),
+                        Some(row) => column(row, 1),
+                    };
+                    chunk.iter().map(answer).collect()
+                }
+            });
+        }
+        res
+    }
+
+    pub(crate) async fn write_many(
+        &self,
+        items: &[(&str, Bytes)],
+        expiry: Expiry,
+    ) -> Vec<Result<()>> {
+        let mut res = vec![Ok(()); items.len()];
+        // In one order for all, so that two batches do not wait for each other in a circle.
+        let mut order: Vec<usize> = Vec::with_capacity(items.len());
+        for (i, (key, value)) in items.iter().enumerate() {
+            if self.too_large(value).is_some() {
+                let refused = self.set(key, value.clone(), expiry, SetMode::Always).await;
+                res[i] = refused.map(drop);
+            } else {
+                order.push(i);
+            }
+        }
+        order.sort_unstable_by_key(|i| items[*i].0);
+        for range in chunks(&order, items) {
+            let chunk = &order[range];
+            if let Err(error) = self.write_chunk(chunk, items, expiry).await {
+                for i in chunk {
+                    res[*i] = Err(error.clone());
+                }
+            }
+        }
+        res
+    }
+
+    async fn write_chunk(
+        &self,
+        chunk: &[usize],
+        items: &[(&str, Bytes)],
+        expiry: Expiry,
+    ) -> Result<()> {
+        let keys: Vec<&[u8]> = chunk.iter().map(|i| items[*i].0.as_bytes()).collect();
+        let values: Vec<&[u8]> = chunk.iter().map(|i| &items[*i].1[..]).collect();
+        let params: [Param<'_>; 3] = [&keys, &values, &micros(expiry)];
+        let pool = self.pool()?;
+        let first = chunk.first().map_or("", |i| items[*i].0);
+        pool.ask(first, Ask::SetMany, &params).await?;
+        let bytes = chunk.iter().map(|i| taken(items[*i].0, items[*i].1.len())).sum();
+        pool.written.add(chunk.len(), bytes);
+        Ok(())
+    }
+
+    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Vec<Row>> {
+        let keys: Vec<&[u8]> = chunk.iter().map(|it| it.as_bytes()).collect();
+        let first = chunk.first().copied().unwrap_or_default();
+        Ok(self.pool()?.ask(first, ask, &[&keys]).await?.rows)
+    }
+}
+
+/// Rows by their key.
+fn places(rows: &[Row], key: usize) -> HashMap<&[u8], &Row> {
+    rows.iter().filter_map(|row| Some((column(row, key).ok()?, row))).collect()
+}
+
+/// Pieces of the order that are not too much for one statement.
+fn chunks(order: &[usize], items: &[(&str, Bytes)]) -> Vec<Range<usize>> {
+    let mut res = Vec::new();
+    let (mut begin, mut bytes) = (0, 0);
+    for (at, i) in order.iter().enumerate() {
+        let len = items[*i].1.len();
+        if at > begin && (at - begin == KEYS || bytes + len > BYTES) {
+            res.push(begin..at);
+            (begin, bytes) = (at, 0);
+        }
+        bytes += len;
+    }
+    if begin < order.len() {
+        res.push(begin..order.len());
+    }
+    res
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_bounded_by_keys_and_by_bytes() {
+        let items = |count: usize, len: usize| vec![("k", Bytes::from(vec![0; len])); count];
+        let cut = |items: &[(&str, Bytes)]| {
+            let order: Vec<usize> = (0..items.len()).collect();
+            chunks(&order, items).iter().map(Range::len).collect::<Vec<_>>()
+        };
+        assert!(cut(&[]).is_empty());
+        assert_eq!(cut(&items(2500, 1)), [1000, 1000, 500]);
+        assert_eq!(cut(&items(5, 3 << 20)), [1, 1, 1, 1, 1]);
+        assert_eq!(cut(&items(5, 2 << 20)), [2, 2, 1]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The statements: one for each operation, so that each is one step and one round trip.
+
+use crate::table::Table;
+
+/// What can be asked; each is prepared once on each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Get,
+    GetEntry,
+    GetMany,
+    GetEntries,
+    Set,
+    Add,
+    Replace,
+    SetMany,
+    Has,
+    Ttl,
+    Touch,
+    Delete,
+    DeleteMany,
+    Take,
+    Incr,
+    IncrOr,
+    CompareAndDelete,
+    CompareAndSet,
+    Rename,
+    KeysFrom,
+    Newest,
+    DeleteUpTo,
+    Turn,
+    TurnOver,
+    Sample,
+    Sweep,
+    Evict,
+    Ping,
+}
+
+/// How many there are.
+pub(crate) const COUNT: usize = Ask::Ping as usize + 1;
+
+/// The server's clock in milliseconds, rounded down. Not `now()`: a statement may have waited for another.
+pub(crate) const NOW: &str = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Decimal text as it is written, and nothing else. It is no text to the server, which would refuse bytes that are no UTF-8.
+const IS_INTEGER: &str =
+    "octet_length(t.value) <= 20 AND encode(t.value, 'escape') ~ '^(0|-?[1-9][0-9]*)$'";
+const NUMBER: &str = "encode(t.value, 'escape')::numeric";
+const I64: &str = "-9223372036854775808 AND 9223372036854775807";
+
+impl Ask {
+    /// Its text. Nothing goes in but the quoted name of the table.
+    #[expect(clippy::too_many_lines, reason = "a list")]
+    pub(crate) fn sql(self, table: &Table) -> String {
+        let (name, meta) = (table.quoted(), table.quoted_with("meta"));
+        let live = format!("(t.expires IS NULL OR t.expires > {NOW})");
+        // Rounded up. No lifetime is no expiry.
+        let after = |parameter: &str| {
+            format!(
+                "ceil(extract(epoch FROM clock_timestamp()) * 1000 + {parameter}::bigint / 1000.0)::bigint"
+            )
+        };
+        // An entry that had expired is a new one, and as young as one.
+        let overwrite = format!(
+            "value = excluded.value, expires = excluded.expires, \
+             id = CASE WHEN t.expires <= {NOW} THEN excluded.id ELSE t.id END"
+        );
+        // Whatever the order in which a server looks at conditions, only what is an integer is taken for one.
+        let counts = |delta: &str| {
+            format!(
+                "(CASE WHEN {IS_INTEGER} THEN {NUMBER} BETWEEN {I64} AND {NUMBER} + {delta}::bigint BETWEEN {I64} \
+                 ELSE false END)"
+            )
+        };
+        let sum = |delta: &str| format!("decode(({NUMBER} + {delta}::bigint)::text, 'escape')");
+        let is_seen = "t.value = $2 AND ($3::bigint IS NULL OR coalesce(t.expires, 0) = $3)";
+        match self {
+            Self::Get => format!("SELECT t.value FROM {name} t WHERE t.key = $1 AND {live}"),
+            Self::GetEntry => format!(
+                "SELECT t.value, t.expires, {NOW} FROM {name} t WHERE t.key = $1 AND {live}"
+            ),
+            Self::GetMany => {
+                format!("SELECT t.key, t.value FROM {name} t WHERE t.key = ANY($1) AND {live}")
+            }
+            Self::GetEntries => format!(
+                "SELECT t.value, t.expires, {NOW}, t.key FROM {name} t WHERE t.key = ANY($1) AND {live}"
+            ),
+            Self::Set => format!(
+                "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
+                 ON CONFLICT (key) DO UPDATE SET {overwrite}",
+                after("$3")
+            ),
+            Self::Add => format!(
+                "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires, id = excluded.id \
+                 WHERE t.expires <= {NOW}",
+                after("$3")
+            ),
+            Self::Replace => format!(
+                "UPDATE {name} t SET value = $2, expires = {} WHERE t.key = $1 AND {live}",
+                after("$3")
+            ),
+            Self::SetMany => format!(
+                "INSERT INTO {name} AS t (key, value, expires) \
+                 SELECT n.key, n.value, {} FROM unnest($1::bytea[], $2::bytea[]) AS n (key, value) \
+                 ON CONFLICT (key) DO UPDATE SET {overwrite}",
+                after("$3")
+            ),
+            Self::Has => format!("SELECT 1 FROM {name} t WHERE t.key = $1 AND {live}"),
+            Self::Ttl => {
+                format!("SELECT t.expires, {NOW} FROM {name} t WHERE t.key = $1 AND {live}")
+            }
+            Self::Touch => {
+                format!("UPDATE {name} t SET expires = {} WHERE t.key = $1 AND {live}", after("$2"))
+            }
+            Self::Delete => {
+                format!("DELETE FROM {name} t WHERE t.key = $1 RETURNING {live}")
+            }
+            // In the order of the keys, as `SetMany` is given them: so two batches never wait for each other in a circle.
+            Self::DeleteMany => format!(
+                "DELETE FROM {name} t WHERE t.key = ANY(ARRAY(\
+                 SELECT d.key FROM {name} d WHERE d.key = ANY($1) ORDER BY d.key FOR UPDATE)) RETURNING t.key, {live}"
+            ),
+            Self::Take => format!(
+                "DELETE FROM {name} t WHERE t.key = $1 RETURNING CASE WHEN {live} THEN t.value END"
+            ),
+            Self::Incr => format!(
+                "UPDATE {name} t SET value = {} WHERE t.key = $1 AND {live} AND {} \
+                 RETURNING encode(t.value, 'escape')::bigint",
+                sum("$2"),
+                counts("$2")
+            ),
+            // The time is asked once for all three, or a counter could get the sum of one and the lifetime of another.
+            Self::IncrOr => format!(
+                "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {after}) \
+                 ON CONFLICT (key) DO UPDATE SET (value, expires, id) = (SELECT \
+                 CASE WHEN t.expires <= c.now THEN excluded.value ELSE {sum} END, \
+                 CASE WHEN t.expires <= c.now THEN excluded.expires ELSE t.expires END, \
+                 CASE WHEN t.expires <= c.now THEN excluded.id ELSE t.id END \
+                 FROM (SELECT {NOW} AS now OFFSET 0) c) \
+                 WHERE t.expires <= {NOW} OR {counts} \
+                 RETURNING encode(t.value, 'escape')::bigint",
+                after = after("$3"),
+                sum = sum("$4"),
+                counts = counts("$4")
+            ),
+            Self::CompareAndDelete => {
+                format!("DELETE FROM {name} t WHERE t.key = $1 AND {live} AND {is_seen}")
+            }
+            Self::CompareAndSet => format!(
+                "UPDATE {name} t SET value = $4, expires = CASE WHEN $5::boolean THEN t.expires ELSE {} END \
+                 WHERE t.key = $1 AND {live} AND {is_seen}",
+                after("$6")
+            ),
+            Self::Rename => format!(
+                "WITH moved AS (DELETE FROM {name} t WHERE t.key = $1 RETURNING t.value, t.expires) \
+                 INSERT INTO {name} AS t (key, value, expires) \
+                 SELECT $2, m.value, m.expires FROM moved m WHERE m.expires IS NULL OR m.expires > {NOW} \
+                 ON CONFLICT (key) DO UPDATE SET {overwrite}"
+            ),
+            Self::KeysFrom => format!(
+                "SELECT t.key FROM {name} t WHERE t.key > $1 AND t.key < $2 ORDER BY t.key LIMIT $3"
+            ),
+            Self::Newest => format!("SELECT coalesce(max(id), 0) FROM {name}"),
+            Self::DeleteUpTo => format!(
+                "DELETE FROM {name} WHERE id = ANY(ARRAY(\
+                 SELECT id FROM {name} WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE))"
+            ),
+            // A turn that nobody ended is over after a while; one from a clock that was set back is none.
+            Self::Turn => format!(
+                "UPDATE {meta} SET value = {NOW} + $1 WHERE name = 'trimming' \
+                 AND value NOT BETWEEN {NOW} AND {NOW} + $1"
+            ),
+            Self::TurnOver => format!("UPDATE {meta} SET value = 0 WHERE name = 'trimming'"),
+            Self::Sample => {
+                let share = "least(100, 100 * $1::float8 / greatest(1, pg_relation_size(to_regclass($2::text)) \
+                             / current_setting('block_size')::bigint))";
+                format!(
+                    "SELECT count(*), coalesce(sum(size), 0)::bigint, \
+                     count(*) FILTER (WHERE expires <= (SELECT {NOW})), {share}::float8 \
+                     FROM {name} TABLESAMPLE SYSTEM ({share})"
+                )
+            }
+            // What somebody works on is left for the next time: trimming waits for nobody, and holds nobody up.
+            Self::Sweep => format!(
+                "WITH seen AS MATERIALIZED (SELECT id, expires FROM {name} WHERE id > $1 ORDER BY id LIMIT $2), \
+                 gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(\
+                 SELECT t.id FROM {name} t WHERE t.id = ANY(ARRAY(SELECT s.id FROM seen s WHERE s.expires <= {NOW})) \
+                 AND t.expires <= {NOW} ORDER BY t.id FOR UPDATE SKIP LOCKED)) RETURNING size) \
+                 SELECT (SELECT max(id) FROM seen), (SELECT count(*) FROM gone), \
+                 (SELECT coalesce(sum(size), 0)::bigint FROM gone)"
+            ),
+            Self::Evict => format!(
+                "WITH gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(\
+                 SELECT id FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING id, size) \
+                 SELECT max(id), count(*), coalesce(sum(size), 0)::bigint FROM gone"
+            ),
+            Self::Ping => "SELECT 1".to_owned(),
+        }
+    }
+}

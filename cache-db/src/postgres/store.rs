@@ -1,0 +1,259 @@
+//! The operations: which statement each sends.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{
+    Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
+    PerRuntime, Result, Seen, SetMode, Stamp, SyncBackend, Ttl,
+};
+use tokio_postgres::Row;
+
+use super::{
+    connect::{Answer, Param},
+    pool::{Common, Pool},
+    sql::Ask,
+    trim::column,
+};
+
+/// A table in PostgreSQL.
+pub(crate) struct Postgres {
+    common: Arc<Common>,
+    pools: PerRuntime<Pool>,
+}
+
+impl Postgres {
+    pub(crate) fn new(common: Common) -> Self {
+        Self { common: Arc::new(common), pools: PerRuntime::new() }
+    }
+
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
+        self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
+    }
+
+    async fn ask(&self, ask: Ask, key: &str, params: &[Param<'_>]) -> Result<Answer> {
+        self.pool()?.ask(key, ask, params).await
+    }
+
+    /// Asks what writes one entry; whether it did.
+    async fn write(&self, ask: Ask, key: &str, len: usize, params: &[Param<'_>]) -> Result<bool> {
+        let pool = self.pool()?;
+        let is_written = pool.ask(key, ask, params).await?.count > 0;
+        if is_written {
+            pool.written.add(1, taken(key, len));
+        }
+        Ok(is_written)
+    }
+
+    pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
+        let (len, max) = (value.len(), self.common.plan.plan.max_value_len);
+        (len > max).then(|| {
+            Error::new(
+                ErrorKind::TooLarge,
+                format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),
+            )
+        })
+    }
+
+    /// What is too large leaves nothing behind, unless `mode` forbids the write.
+    async fn refuse(&self, key: &str, mode: SetMode, error: Error) -> Result<bool> {
+        let is_forbidden = match mode {
+            SetMode::Always => self.delete(key).await.map(|_| false)?,
+            SetMode::IfAbsent => self.has(key).await?,
+            SetMode::IfPresent => !self.delete(key).await?,
+        };
+        if is_forbidden { Ok(false) } else { Err(error) }
+    }
+}
+
+/// As a table of this crate measures an entry.
+pub(crate) fn taken(key: &str, len: usize) -> usize {
+    2 * key.len() + len + 100
+}
+
+/// In microseconds, rounded up. What is beyond all time does not expire.
+pub(crate) fn micros(expiry: Expiry) -> Option<i64> {
+    /// The server adds its own time to it.
+    const LONGEST: i64 = i64::MAX / 4;
+    let Expiry::After(time) = expiry else { return None };
+    let micros = time.as_nanos().div_ceil(1000);
+    i64::try_from(micros).ok().filter(|it| *it <= LONGEST)
+}
+
+pub(crate) fn bytes(row: &Row, i: usize) -> Result<Bytes> {
+    column(row, i).map(Bytes::copy_from_slice)
+}
+
+/// The value, and its columns for when it expires and what time it was.
+pub(crate) fn entry(row: &Row) -> Result<Option<Entry>> {
+    let expires: Option<i64> = column(row, 1)?;
+    let Some(ttl) = ttl(expires, column(row, 2)?) else { return Ok(None) };
+    let stamp = Stamp(u64::try_from(expires.unwrap_or(0)).unwrap_or(0));
+    Ok(Some(Entry { value: bytes(row, 0)?, ttl, stamp }))
+}
+
+/// What remained; it may have expired since the row was found.
+fn ttl(expires: Option<i64>, now: i64) -> Option<Ttl> {
+    match expires {
+        None => Some(Ttl::Forever),
+        Some(it) if it <= now => None,
+        it => Some(crate::time::ttl(it, now)),
+    }
+}
+
+fn first<T>(answer: &Answer, read: impl FnOnce(&Row) -> Result<T>) -> Result<Option<T>> {
+    answer.rows.first().map(read).transpose()
+}
+
+#[async_trait]
+impl Backend for Postgres {
+    fn name(&self) -> &'static str {
+        "db"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+            .shared()
+            .persistent()
+            .connects()
+            .granularity(Duration::from_millis(1))
+            .max_value_len(self.common.plan.plan.max_value_len)
+    }
+
+    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
+        None
+    }
+
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        None
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        first(&self.ask(Ask::Get, key, &[&key.as_bytes()]).await?, |row| bytes(row, 0))
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        let answer = self.ask(Ask::GetEntry, key, &[&key.as_bytes()]).await?;
+        first(&answer, entry).map(Option::flatten)
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        self.read_many(keys, Ask::GetMany, 0, |row| bytes(row, 1).map(Some)).await
+    }
+
+    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        self.read_many(keys, Ask::GetEntries, 3, entry).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        if let Some(error) = self.too_large(&value) {
+            return Box::pin(self.refuse(key, mode, error)).await;
+        }
+        let ask = match mode {
+            SetMode::Always => Ask::Set,
+            SetMode::IfAbsent => Ask::Add,
+            SetMode::IfPresent => Ask::Replace,
+        };
+        let params: [Param<'_>; 3] = [&key.as_bytes(), &&value[..], &micros(expiry)];
+        self.write(ask, key, value.len(), &params).await
+    }
+
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        self.write_many(items, expiry).await
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        Ok(!self.ask(Ask::Has, key, &[&key.as_bytes()]).await?.rows.is_empty())
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        let answer = self.ask(Ask::Ttl, key, &[&key.as_bytes()]).await?;
+        let ttl = first(&answer, |row| Ok(ttl(column(row, 0)?, column(row, 1)?)));
+        ttl.map(Option::flatten)
+    }
+
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        Ok(self.ask(Ask::Touch, key, &[&key.as_bytes(), &micros(expiry)]).await?.count > 0)
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool> {
+        let answer = self.ask(Ask::Delete, key, &[&key.as_bytes()]).await?;
+        Ok(first(&answer, |row| column(row, 0))?.unwrap_or(false))
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        self.remove_many(keys).await
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        let answer = self.ask(Ask::Take, key, &[&key.as_bytes()]).await?;
+        let taken = first(&answer, |row| {
+            column::<Option<&[u8]>>(row, 0).map(|it| it.map(Bytes::copy_from_slice))
+        });
+        taken.map(Option::flatten)
+    }
+
+    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        self.count(key, delta, create).await
+    }
+
+    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+        let params: [Param<'_>; 3] = [&key.as_bytes(), &seen.value, &stamp(seen)];
+        Ok(self.ask(Ask::CompareAndDelete, key, &params).await?.count > 0)
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Seen<'_>,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<bool> {
+        if let Some(error) = self.too_large(&value) {
+            return Err(error);
+        }
+        let (keeps, micros) = match lifetime {
+            Lifetime::Keep => (true, None),
+            Lifetime::New(expiry) => (false, micros(expiry)),
+        };
+        let params: [Param<'_>; 6] =
+            [&key.as_bytes(), &seen.value, &stamp(seen), &&value[..], &keeps, &micros];
+        self.write(Ask::CompareAndSet, key, value.len(), &params).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let params: [Param<'_>; 2] = [&from.as_bytes(), &to.as_bytes()];
+        Ok(self.ask(Ask::Rename, from, &params).await?.count > 0)
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<()> {
+        self.clear_namespace(namespace).await
+    }
+
+    async fn clear_store(&self) -> Result<()> {
+        self.clear_table().await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.pool()?.check().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pools.clear();
+        Ok(())
+    }
+}
+
+fn stamp(seen: Seen<'_>) -> Option<i64> {
+    seen.stamp.map(|Stamp(it)| i64::try_from(it).unwrap_or(i64::MAX))
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("table", &self.common.plan.plan.table)
+            .field("runtimes", &self.pools)
+            .finish_non_exhaustive()
+    }
+}

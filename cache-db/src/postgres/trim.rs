@@ -1,0 +1,227 @@
+//! Keeps the table within its bounds, beside the calls: no call waits for it, and none counts the rows.
+//!
+//! Each process counts what it writes itself. When that is enough to matter, its task estimates the table by a sample of its
+//! pages and removes what is too much in small batches: first what has expired, then what is oldest. One process at a time has
+//! the turn.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cache_core::{Clock, Error, ErrorKind, Result};
+use futures_util::future::{Either, select};
+use tokio::sync::Notify;
+use tokio_postgres::Row;
+
+use super::{pool::Pool, sql::Ask};
+use crate::options::Plan;
+
+/// What was written since the last look, and how much calls for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    due_entries: AtomicU64,
+    due_bytes: AtomicU64,
+    wake: Notify,
+}
+
+/// What there is, about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Estimate {
+    entries: u64,
+    bytes: u64,
+    expired: u64,
+}
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Excess {
+    entries: u64,
+    bytes: u64,
+}
+
+/// An idle cache shrinks, too: what has expired goes.
+const IDLE: Duration = Duration::from_secs(60);
+/// Trimming begins when a bound is passed, and ends this part of it below: so a look is worth its cost.
+const SLACK: u64 = 32;
+/// So many pages are about 2 % exact where the table is full, and some 10 ms of work. A smaller table is counted.
+const SAMPLE: f64 = 2048.0;
+/// Rows looked at, and rows removed, by one statement: a few milliseconds.
+const WINDOW: i64 = 1000;
+const BATCH: u64 = 500;
+/// Statements of one turn, and how long a turn lasts that nobody ends.
+const STEPS: u32 = 100;
+const TURN: i64 = 30_000;
+
+/// Runs as long as the pool.
+pub(crate) async fn task(pool: Weak<Pool>, written: Arc<Written>, clock: Clock) {
+    let mut cursor = 0;
+    loop {
+        let idle = {
+            let wake = std::pin::pin!(written.wake.notified());
+            let time = std::pin::pin!(clock.sleep(IDLE));
+            matches!(select(wake, time).await, Either::Right(_))
+        };
+        let Some(pool) = pool.upgrade() else { return };
+        // What fails is tried again with the next writes, or after a while: a server that is not there has other callers to tell.
+        let _ = pool.look(idle, &mut cursor).await;
+    }
+}
+
+impl Written {
+    /// Notes a write.
+    pub(crate) fn add(&self, entries: usize, bytes: usize) {
+        let add = |it: &AtomicU64, more: usize| {
+            let more = more as u64;
+            it.fetch_add(more, Ordering::Relaxed) + more
+        };
+        let entries = add(&self.entries, entries) >= self.due_entries.load(Ordering::Relaxed);
+        let bytes = add(&self.bytes, bytes) >= self.due_bytes.load(Ordering::Relaxed);
+        if entries || bytes {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Begins to count anew, before the look, so that nothing is missed. The next is due when enough was written to fill a
+    /// quarter of the room: others may write as much.
+    fn restart(&self) {
+        self.entries.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn due(&self, plan: &Plan, seen: Estimate) {
+        let due = |bound: Option<u64>, seen: u64| match bound {
+            None => u64::MAX,
+            Some(bound) => (bound / SLACK).max(bound.saturating_sub(seen) / 4).max(1),
+        };
+        self.due_entries.store(due(plan.max_entries, seen.entries), Ordering::Relaxed);
+        self.due_bytes.store(due(plan.max_bytes, seen.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Estimate {
+    fn excess(self, plan: &Plan) -> Excess {
+        let over = |bound: Option<u64>, seen: u64| match bound {
+            Some(bound) if seen > bound => seen - (bound - bound / SLACK),
+            _ => 0,
+        };
+        Excess {
+            entries: over(plan.max_entries, self.entries),
+            bytes: over(plan.max_bytes, self.bytes),
+        }
+    }
+
+    /// So few that to look for them would cost more than it gives.
+    fn has_few_expired(self) -> bool {
+        self.expired <= self.entries / 100
+    }
+
+    fn bytes_each(self) -> u64 {
+        (self.bytes / self.entries.max(1)).max(1)
+    }
+}
+
+impl Excess {
+    fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    fn less(self, entries: i64, bytes: i64) -> Self {
+        let less = |it: u64, by: i64| it.saturating_sub(u64::try_from(by).unwrap_or(0));
+        Self { entries: less(self.entries, entries), bytes: less(self.bytes, bytes) }
+    }
+
+    /// How many of the oldest to remove next.
+    fn batch(self, seen: Estimate) -> i64 {
+        let rows = self.entries.max(self.bytes.div_ceil(seen.bytes_each()));
+        i64::try_from(rows.clamp(1, BATCH)).unwrap_or(1)
+    }
+}
+
+impl Pool {
+    /// Turns, until nothing is left to do or somebody else has the turn. The cursor is how far the last sweep came.
+    async fn look(&self, idle: bool, cursor: &mut i64) -> Result<()> {
+        self.written.restart();
+        let plan = &self.common.plan.plan;
+        while self.ask_patiently(Ask::Turn, &[&TURN]).await?.count > 0 {
+            let turn = self.turn(plan, idle, cursor).await;
+            self.ask_patiently(Ask::TurnOver, &[]).await?;
+            if turn? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has done all there was to do.
+    async fn turn(&self, plan: &Plan, idle: bool, cursor: &mut i64) -> Result<bool> {
+        let seen = self.estimate(plan).await?;
+        self.written.due(plan, seen);
+        let mut excess = seen.excess(plan);
+        let mut steps = 0..STEPS;
+        if !seen.has_few_expired() && (idle || !excess.is_none()) {
+            let mut wrapped = *cursor == 0;
+            while steps.next().is_some() {
+                let row = one(self.ask_patiently(Ask::Sweep, &[&*cursor, &WINDOW]).await?.rows)?;
+                let (last, entries, bytes): (Option<i64>, i64, i64) =
+                    (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
+                excess = excess.less(entries, bytes);
+                *cursor = last.unwrap_or(0);
+                if (last.is_none() && std::mem::replace(&mut wrapped, true))
+                    || (!idle && excess.is_none())
+                {
+                    break;
+                }
+            }
+        }
+        let mut after = i64::MIN;
+        while !excess.is_none() && steps.next().is_some() {
+            let batch = excess.batch(seen);
+            let row = one(self.ask_patiently(Ask::Evict, &[&after, &batch]).await?.rows)?;
+            let Some(last) = column(&row, 0)? else { return Ok(true) };
+            after = last;
+            excess = excess.less(column(&row, 1)?, column(&row, 2)?);
+        }
+        Ok(steps.next().is_some())
+    }
+
+    async fn estimate(&self, plan: &Plan) -> Result<Estimate> {
+        let name = plan.table.quoted();
+        let row = one(self.ask_patiently(Ask::Sample, &[&SAMPLE, &name]).await?.rows)?;
+        let share: f64 = column(&row, 3)?;
+        let whole = |i: usize| -> Result<u64> {
+            let part: i64 = column(&row, i)?;
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an estimate, and never negative"
+            )]
+            let whole = (part as f64 * 100.0 / share) as u64;
+            Ok(whole)
+        };
+        Ok(Estimate { entries: whole(0)?, bytes: whole(1)?, expired: whole(2)? })
+    }
+}
+
+fn one(rows: Vec<Row>) -> Result<Row> {
+    rows.into_iter().next().ok_or_else(odd)
+}
+
+/// A column of a row.
+pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    i: usize,
+) -> Result<T> {
+    row.try_get(i).map_err(|_| odd())
+}
+
+#[cold]
+fn odd() -> Error {
+    Error::new(ErrorKind::Backend, "the server answered with something of another form")
+}

@@ -1,0 +1,116 @@
+//! Counters, which the server's own casts would make of anything.
+
+use cache_core::{Backend, Create, ErrorKind, Expiry, SetMode, Ttl, integer};
+use futures_util::future::join_all;
+use std::{sync::Arc, time::Duration};
+use test_servers::Postgres;
+
+use crate::support::{options, store};
+
+const LONG: Expiry = Expiry::After(Duration::from_secs(600));
+
+async fn put(store: &Arc<dyn Backend>, key: &str, value: &[u8]) {
+    let value = value.to_vec().into();
+    store.set(key, value, LONG, SetMode::Always).await.unwrap();
+}
+
+/// Whatever is there, and whatever is added: as if the client had read it and added by itself.
+#[tokio::test]
+async fn counting_is_what_the_integers_of_the_core_are() {
+    let server = Postgres::start().unwrap();
+    let store = store(&server.url(), &options(""));
+    let numbers = [0, 1, -1, 9, 10, -10, 41, i64::MAX, i64::MAX - 5, i64::MIN, i64::MIN + 5];
+    let mut texts: Vec<Vec<u8>> = numbers.iter().map(|it| it.to_string().into_bytes()).collect();
+    let odd: [&[u8]; 24] = [
+        b"",
+        b"-",
+        b"+5",
+        b"007",
+        b"-0",
+        b"00",
+        b"-01",
+        b" 1",
+        b"1 ",
+        b"1\n",
+        b"\n1",
+        b"12abc",
+        b"\"41\"",
+        b"true",
+        b"1.0",
+        b"1e3",
+        b"0x1",
+        b"--1",
+        b"9223372036854775808",
+        b"-9223372036854775809",
+        b"99999999999999999999",
+        b"\xff1",
+        b"1\0",
+        "\u{663}".as_bytes(),
+    ];
+    texts.extend(odd.iter().map(|it| it.to_vec()));
+    for text in texts {
+        for delta in numbers {
+            let expected = integer::parse(&text).and_then(|it| integer::add(it, delta));
+            let create = Create { initial: i64::MAX, expiry: LONG };
+            for create in [None, Some(create), Some(Create { initial: 0, expiry: LONG })] {
+                put(&store, "n", &text).await;
+                let counted = store.incr("n", delta, create).await;
+                let said = counted.as_ref().map_err(|it| it.kind()).copied();
+                let wanted = expected.as_ref().map(|it| Some(*it)).map_err(|it| it.kind());
+                assert_eq!(said, wanted, "{} + {delta}", text.escape_ascii());
+                let stored = expected.as_ref().map_or(text.clone(), |it| it.to_string().into());
+                assert_eq!(store.get("n").await.unwrap().unwrap(), stored);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_made_or_not_as_asked() {
+    let server = Postgres::start().unwrap();
+    let store = store(&server.url(), &options(""));
+    assert_eq!(store.incr("n", 1, None).await.unwrap(), None);
+    let create = Create { initial: i64::MAX, expiry: LONG };
+    let error = store.incr("n", 1, Some(create)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Overflow);
+    assert!(!store.has("n").await.unwrap());
+    assert_eq!(store.incr("n", -1, Some(create)).await.unwrap(), Some(i64::MAX - 1));
+    let ttl = store.ttl("n").await.unwrap();
+    assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(500)), "{ttl:?}");
+    let never = Create { initial: 0, expiry: Expiry::Never };
+    assert_eq!(store.incr("n", -5, Some(never)).await.unwrap(), Some(i64::MAX - 6));
+    assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+}
+
+/// Also while the counter expires again and again: each life begins with the first count and has no sum of the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_of_many_increments_at_a_time_counts_once() {
+    const TASKS: i64 = 8;
+    const EACH: i64 = 300;
+    let server = Postgres::start().unwrap();
+    let store = store(&server.url(), &options("connections = 4"));
+    for expiry in [LONG, Expiry::After(Duration::from_millis(3))] {
+        let create = Some(Create { initial: 0, expiry });
+        let tasks = (0..TASKS).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut said = Vec::new();
+                for _ in 0..EACH {
+                    said.push(store.incr("n", 1, create).await.unwrap().unwrap());
+                }
+                said
+            })
+        });
+        let mut said: Vec<i64> =
+            join_all(tasks).await.into_iter().flat_map(Result::unwrap).collect();
+        said.sort_unstable();
+        if expiry == LONG {
+            assert_eq!(said, (1..=TASKS * EACH).collect::<Vec<_>>());
+            store.delete("n").await.unwrap();
+        } else {
+            // As many twos as ones but for lives that ended with one, and so on.
+            let counts = |n: i64| said.iter().filter(|it| **it == n).count();
+            assert!((1..TASKS * EACH).all(|n| counts(n) >= counts(n + 1)));
+        }
+    }
+}
