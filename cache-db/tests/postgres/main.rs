@@ -1,6 +1,13 @@
 //! What the store promises on PostgreSQL, by the file; all of it against real servers that the tests start.
 #![cfg(target_os = "linux")]
 
+mod batches;
+mod bounds;
 mod conformance;
 mod counters;
+mod handles;
+mod outages;
+mod refused;
+mod schema;
+mod settings;
 mod support;

@@ -1,0 +1,124 @@
+//! Many keys at a time, from many at a time.
+
+use cache_core::{ErrorKind, secs};
+use futures_util::future::join_all;
+use test_servers::Postgres;
+
+use crate::support::{cache, number, options, raw};
+
+#[tokio::test]
+async fn more_keys_than_one_statement_takes_are_each_answered() {
+    const COUNT: usize = 2500;
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("")).strict();
+    let keys: Vec<String> = (0..COUNT).map(|i| format!("k{}", i * 7919 % COUNT)).collect();
+    let items = keys.iter().map(|key| (key, key));
+    assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
+    let asked = keys.iter().cloned().chain((0..10).map(|i| format!("missing{i}")));
+    let found = cache.get_many::<String, _>(asked).await.unwrap();
+    assert_eq!(found.len(), COUNT);
+    assert!(found.iter().all(|(key, value)| key == value));
+    assert_eq!(cache.delete_many(&keys[..2000]).await.unwrap(), 2000);
+    assert_eq!(cache.delete_many(&keys).await.unwrap(), 500);
+}
+
+/// One that is too large takes its old value with it, and leaves the others alone.
+#[tokio::test]
+async fn what_is_too_large_is_listed_alone() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("max_value_bytes = \"1KiB\"")).strict();
+    cache.set("large", &"old", None).await.unwrap();
+    let large = "x".repeat(2000);
+    let items = [("a", "1"), ("large", &large), ("b", "2")];
+    let failed = cache.set_many(items, None).await.unwrap();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].key.as_ref(), failed[0].error.kind()), ("large", ErrorKind::TooLarge));
+    let found = cache.get_many::<String, _>(["a", "large", "b"]).await.unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+/// In any order, each would hold rows that the others wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_that_race_wait_for_each_other_in_no_circle() {
+    const KEYS: usize = 60;
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let tasks = (0..8_usize).map(|task| {
+        let cache = cache(&server.url(), &options("connections = 2")).strict();
+        tokio::spawn(async move {
+            for round in 0..30 {
+                let mut keys: Vec<_> =
+                    (0..KEYS).map(|i| format!("k{}", (i * 7 + round) % KEYS)).collect();
+                if (task + round) % 2 == 0 {
+                    keys.reverse();
+                }
+                if task % 4 == 3 {
+                    cache.delete_many(&keys).await.unwrap();
+                } else {
+                    let items = keys.iter().map(|key| (key, &task));
+                    assert!(cache.set_many(items, secs(60)).await.unwrap().is_empty());
+                }
+            }
+        })
+    });
+    for it in join_all(tasks).await {
+        it.unwrap();
+    }
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
+    assert_eq!(number(&client, sql).await, 0);
+}
+
+/// Two entries that change places: a deadlock that no order prevents. The server ends one of them, which is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadlock_is_asked_again() {
+    let server = Postgres::start_with(&["deadlock_timeout=10ms"]).unwrap();
+    let client = raw(&server).await;
+    let store = crate::support::store(&server.url(), &options("connections = 8"));
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
+    let keys: Vec<String> = (0..8).map(|i| format!("k{i}")).collect();
+    crate::support::until("there was a deadlock", async || {
+        let tasks = (0..16).map(|task| {
+            let (store, keys) = (store.clone(), keys.clone());
+            tokio::spawn(async move {
+                for i in 0..50 {
+                    let (a, b) = (&keys[(i + task) % 8], &keys[(i + task * 3 + 1) % 8]);
+                    if a == b {
+                        continue;
+                    }
+                    let expiry = cache_core::Expiry::Never;
+                    let value = format!("{task}").into();
+                    store.set(a, value, expiry, cache_core::SetMode::Always).await.unwrap();
+                    store.rename(a, b).await.unwrap();
+                }
+            })
+        });
+        for it in join_all(tasks).await {
+            it.unwrap();
+        }
+        number(&client, deadlocks).await > 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clearing_takes_what_is_ours_and_nothing_else() {
+    const COUNT: usize = 2500;
+    let server = Postgres::start().unwrap();
+    let mine = cache(&server.url(), &format!("key_prefix = \"shop\"\n{}", options(""))).strict();
+    let other =
+        cache(&server.url(), &format!("key_prefix = \"shop:eu\"\n{}", options(""))).strict();
+    let unprefixed = cache(&server.url(), &options("")).strict();
+    for cache in [&mine, &other, &unprefixed, &mine.at_version(-3)] {
+        let items = (0..COUNT).map(|i| (format!("k{i}"), i));
+        assert!(cache.set_many(items, None).await.unwrap().is_empty());
+    }
+    mine.clear().await.unwrap();
+    let client = raw(&server).await;
+    let count = i64::try_from(COUNT).unwrap();
+    assert_eq!(number(&client, "SELECT count(*) FROM cache").await, 2 * count);
+    assert_eq!(other.get::<usize>("k7").await.unwrap(), Some(7));
+    unprefixed.clear().await.unwrap();
+    assert_eq!(number(&client, "SELECT count(*) FROM cache").await, count);
+    other.clear_store().await.unwrap();
+    assert_eq!(number(&client, "SELECT count(*) FROM cache").await, 0);
+}

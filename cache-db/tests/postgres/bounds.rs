@@ -1,0 +1,116 @@
+//! How large the table gets, and what goes.
+
+use std::time::Duration;
+
+use cache_core::{Cache, Caches, secs, testing::FakeClock};
+use futures_util::future::join_all;
+use test_servers::Postgres;
+
+use crate::support::{PATIENT, cache, number, options, raw, toml, until};
+
+const ENTRIES: &str = "SELECT count(*) FROM cache";
+
+async fn write(cache: &Cache, from: usize, count: usize, len: usize) {
+    let value = "x".repeat(len);
+    let tasks = (0..8).map(|task| {
+        let (cache, value) = (cache.clone(), value.clone());
+        tokio::spawn(async move {
+            for i in (from..from + count).filter(|i| i % 8 == task) {
+                cache.set(&format!("k{i}"), &value, secs(600)).await.unwrap();
+            }
+        })
+    });
+    for it in join_all(tasks).await {
+        it.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_entries() {
+    const BOUND: usize = 2000;
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options(&format!("max_entries = {BOUND}"))).strict();
+    write(&cache, 0, 10 * BOUND, 100).await;
+    until("it is within its bound", async || number(&client, ENTRIES).await <= 2000).await;
+    let left = number(&client, ENTRIES).await;
+    assert!(left >= 1800, "{left}");
+    // The oldest have gone, whatever their keys.
+    for i in (0..BOUND).chain(BOUND * 5..BOUND * 6) {
+        assert!(!cache.has_key(&format!("k{i}")).await.unwrap(), "k{i}");
+    }
+    for i in BOUND * 10 - 1000..BOUND * 10 {
+        assert!(cache.has_key(&format!("k{i}")).await.unwrap(), "k{i}");
+    }
+}
+
+/// Of values that the server stores apart, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    for len in [100, 5000] {
+        let more = format!("max_bytes = \"1MiB\"\nmax_value_bytes = \"1MiB\"\ntable = \"t{len}\"");
+        let cache = cache(&server.url(), &options(&more)).strict();
+        write(&cache, 0, (10 << 20) / len, len).await;
+        let sum = format!("SELECT coalesce(sum(size), 0)::bigint FROM t{len}");
+        until("it is within its bound", async || number(&client, &sum).await <= 1 << 20).await;
+        let left = number(&client, &sum).await;
+        assert!(left >= (1 << 20) * 9 / 10, "{left}");
+    }
+}
+
+/// Never far above it meanwhile, and several who trim at once do not remove each other's share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_caches_on_one_table_keep_its_bound_together() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let more = options("max_entries = 2000");
+    let caches: Vec<_> = (0..4).map(|_| cache(&server.url(), &more).strict()).collect();
+    let writes = caches.iter().enumerate().map(|(i, it)| write(it, i * 5000, 5000, 20));
+    join_all(writes).await;
+    until("it is within its bound", async || number(&client, ENTRIES).await <= 2000).await;
+    let left = number(&client, ENTRIES).await;
+    assert!(left >= 1800, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_goes_before_what_is_older() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("max_entries = 1000")).strict();
+    for i in 0..500 {
+        cache.set(&format!("old{i}"), &i, secs(600)).await.unwrap();
+    }
+    let items = (0..490).map(|i| (format!("short{i}"), i));
+    cache.set_many(items, Duration::from_millis(1)).await.unwrap();
+    for i in 0..300 {
+        cache.set(&format!("new{i}"), &i, secs(600)).await.unwrap();
+    }
+    until("there is room again", async || number(&client, ENTRIES).await <= 1000).await;
+    for i in 0..500 {
+        assert!(cache.has_key(&format!("old{i}")).await.unwrap(), "old{i}");
+    }
+}
+
+/// By the cache's own clock, which the test moves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_cache_shrinks() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let clock = FakeClock::new();
+    let caches =
+        Caches::builder().clock(clock.clock()).toml(&toml(&server.url(), PATIENT)).unwrap();
+    let caches = caches.build().unwrap();
+    let cache = caches.get("default").unwrap().strict();
+    let items = (0..3000).map(|i| (format!("short{i}"), i));
+    cache.set_many(items, Duration::from_millis(50)).await.unwrap();
+    cache.set("long", &1, secs(600)).await.unwrap();
+    until("what has expired is gone", async || {
+        // In small steps: the deadlines are by this clock, too.
+        clock.advance(Duration::from_secs(1));
+        number(&client, ENTRIES).await == 1
+    })
+    .await;
+    assert_eq!(cache.get::<i32>("long").await.unwrap(), Some(1));
+}

@@ -1,0 +1,142 @@
+//! Runtimes that come and go under one handle, futures that are dropped, and calls from nowhere.
+
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use cache_core::{ErrorKind, secs};
+use futures_util::future::join_all;
+use test_servers::{Postgres, wait_until};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::support::{PATIENT, cache, number, options, raw, until};
+
+const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cache-db'";
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn each_runtime_has_its_own_connections_and_takes_them_with_it() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("connections = 1")).strict();
+    let outside = runtime();
+    let client = outside.block_on(raw(&server));
+    let connections = || outside.block_on(number(&client, OURS));
+    for _ in 0..3 {
+        let [first, second] = [runtime(), runtime()];
+        first.block_on(cache.set("k", &1, secs(60))).unwrap();
+        assert_eq!(second.block_on(cache.get::<i32>("k")).unwrap(), Some(1));
+        assert_eq!(connections(), 2);
+        first.shutdown_background();
+        assert_eq!(second.block_on(cache.get::<i32>("k")).unwrap(), Some(1));
+        drop(second);
+        let gone = || connections() == 0;
+        wait_until("the connections are gone", Duration::from_secs(30), gone).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_the_connections_and_the_next_call_makes_others() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("connections = 3")).strict();
+    for _ in 0..3 {
+        for i in 0..20 {
+            cache.set(&format!("k{i}"), &1, secs(60)).await.unwrap();
+        }
+        assert_eq!(number(&client, OURS).await, 3);
+        cache.close().await.unwrap();
+        cache.close().await.unwrap();
+        until("the connections are gone", async || number(&client, OURS).await == 0).await;
+    }
+}
+
+#[test]
+fn without_a_runtime_it_is_a_clear_error() {
+    let cache = cache("postgres://nobody@127.0.0.1:1/d", "").strict();
+    let mut call = pin!(cache.get::<i32>("k"));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match call.as_mut().poll(&mut cx) {
+        Poll::Ready(Err(error)) => {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("tokio runtime"), "{error}");
+        }
+        it => panic!("{it:?}"),
+    }
+}
+
+#[test]
+fn without_async_it_is_the_same() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), PATIENT).strict();
+    let cache = cache.blocking();
+    cache.set("k", &1, secs(60)).unwrap();
+    assert_eq!(cache.incr("k", 1).unwrap(), 2);
+}
+
+/// Polls so often, and then no more.
+async fn polled<T>(times: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    let mut left = times;
+    poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(it) => Poll::Ready(Some(it)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// All on one connection: what is dropped takes nobody's answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_gets_its_own_answer_beside_calls_that_are_dropped() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("connections = 1")).strict();
+    let keys: Vec<String> = (0..20).map(|i| format!("k{i}")).collect();
+    for key in &keys {
+        cache.set(key, key, secs(600)).await.unwrap();
+    }
+    let tasks = (0..20).map(|task: usize| {
+        let (cache, keys) = (cache.clone(), keys.clone());
+        tokio::spawn(async move {
+            let mut dropped = 0;
+            for round in 0..200 {
+                let key = &keys[(task + round) % 20];
+                let many = async {
+                    let asked = [key, &keys[task]];
+                    let found = cache.get_many::<String, _>(asked).await.unwrap();
+                    assert!(found.iter().all(|(key, value)| *key == value));
+                };
+                let one = async {
+                    assert_eq!(cache.get::<String>(key).await.unwrap().as_ref(), Some(key));
+                };
+                if task.is_multiple_of(2) {
+                    many.await;
+                    one.await;
+                } else {
+                    dropped += usize::from(polled(round % 3, many).await.is_none());
+                    dropped += usize::from(polled(round % 2, one).await.is_none());
+                }
+            }
+            dropped
+        })
+    });
+    let dropped: usize = join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+    assert!(dropped > 0);
+}
+
+/// Who is dropped while a connection or a statement is made does not take it away from the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_first_call_costs_nobody_anything() {
+    let server = Postgres::start().unwrap();
+    for times in 0..12 {
+        let cache = cache(&server.url(), &options("connections = 1")).strict();
+        assert!(polled(times % 4, cache.get::<i32>("k")).await.is_none());
+        let calls = (0..50).map(|_| cache.get::<i32>("k"));
+        for it in join_all(calls).await {
+            assert_eq!(it.unwrap(), None);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Servers that are not there, do not answer, or go in the middle of a word.
+
+use std::time::Duration;
+
+use cache_core::{ErrorKind, layers::BreakerState, secs};
+use futures_util::future::join_all;
+use test_servers::{Postgres, Proxy, Server as _, proxy::Direction};
+
+use crate::support::{LONG, NO_BREAKER, PATIENT, cache, number, raw, timed, until};
+
+fn through(proxy: &Proxy) -> String {
+    format!("postgres://postgres@{}/postgres", proxy.address())
+}
+
+fn is_outage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::TimedOut)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_crashes_under_load_comes_back_under_the_same_handle() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), NO_BREAKER).strict();
+    cache.set("n", &0, secs(600)).await.unwrap();
+    for _ in 0..3 {
+        let load = (0..16).map(|task| {
+            let cache = cache.clone();
+            tokio::spawn(async move {
+                let mut last = Ok(());
+                for i in 0..4000 {
+                    last = cache.set(&format!("k{task}"), &i, secs(60)).await;
+                    if let Err(error) = &last {
+                        assert!(is_outage(error.kind()), "{error}");
+                        break;
+                    }
+                }
+                last.is_err()
+            })
+        });
+        let load: Vec<_> = load.collect();
+        until("it works", async || cache.get::<i32>("k0").await.unwrap().is_some()).await;
+        server.kill();
+        assert!(join_all(load).await.into_iter().all(Result::unwrap), "all have noticed");
+        let error = cache.get::<i32>("n").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        server.restart().unwrap();
+        until("it works again", async || cache.get::<i32>("n").await.is_ok_and(|it| it == Some(0)))
+            .await;
+    }
+}
+
+/// While nobody calls: the first call after it is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_restart_is_not_noticed() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), PATIENT).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    for _ in 0..3 {
+        server.restart().unwrap();
+        // Its own socket tells the client, which takes a moment.
+        until("it is served", async || cache.get::<i32>("k").await.is_ok()).await;
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_costs_its_deadline_and_then_next_to_nothing() {
+    let server = Postgres::start().unwrap();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let cache = cache(&through(&proxy), "");
+    let strict = cache.strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    let accepted = proxy.accepted();
+    server.freeze();
+    until("the breaker is open", async || {
+        let calls = (0..8).map(|_| timed(strict.get::<i32>("k")));
+        for (res, took) in join_all(calls).await {
+            assert!(took < LONG, "{took:?}");
+            assert!(is_outage(res.unwrap_err().kind()));
+        }
+        cache.stats().breaker == Some(BreakerState::Open)
+    })
+    .await;
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
+    let (res, took) = timed(cache.clear()).await;
+    assert!(is_outage(res.unwrap_err().kind()) && took < LONG, "{took:?}");
+    until("the connection is replaced", async || {
+        let _ = strict.get::<i32>("k").await;
+        proxy.accepted() > accepted
+    })
+    .await;
+    server.thaw();
+    until("it works again", async || strict.get::<i32>("k").await.is_ok_and(|it| it == Some(1)))
+        .await;
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+}
+
+/// A line that goes dead says nothing: calls time out, and then there is another connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_line_is_replaced() {
+    let server = Postgres::start().unwrap();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let deadline = format!("deadline = \"200ms\"\n{NO_BREAKER}");
+    let cache = cache(&through(&proxy), &deadline).strict();
+    for round in 0..3 {
+        until("it works", async || cache.set("k", &round, secs(600)).await.is_ok()).await;
+        proxy.swallow_open();
+        let error = cache.get::<i32>("k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        until("it works on another", async || cache.get::<i32>("k").await.is_ok()).await;
+    }
+}
+
+/// Also if nobody ever waits for as long as the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_line_is_replaced_for_those_who_leave_early() {
+    let server = Postgres::start().unwrap();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let cache = cache(&through(&proxy), NO_BREAKER).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    proxy.swallow_open();
+    until("it works on another", async || {
+        let call = cache.get::<i32>("k");
+        matches!(tokio::time::timeout(Duration::from_millis(50), call).await, Ok(Ok(Some(1))))
+    })
+    .await;
+}
+
+/// In the middle of answers, at any byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_fails_what_is_under_way_and_nothing_else() {
+    let server = Postgres::start().unwrap();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let cache = cache(&through(&proxy), &format!("{PATIENT}{NO_BREAKER}")).strict();
+    let keys: Vec<String> = (0..50).map(|i| format!("k{i}")).collect();
+    for key in &keys {
+        cache.set(key, key, secs(600)).await.unwrap();
+    }
+    for bytes in [1, 5, 60, 500, 2000] {
+        proxy.truncate_after(bytes);
+        let calls = keys.iter().map(async |key| (key, cache.get::<String>(key).await));
+        let mut failed = 0;
+        for (key, res) in join_all(calls).await {
+            match res {
+                Ok(read) => assert_eq!(read.as_ref(), Some(key)),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                    failed += 1;
+                }
+            }
+        }
+        assert!(failed > 0, "{bytes}");
+        until("it works again", async || cache.get::<String>("k1").await.is_ok()).await;
+    }
+    proxy.cut();
+    proxy.refuse();
+    let error = cache.get::<String>("k1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    proxy.pass();
+    until("it works again", async || cache.get::<String>("k1").await.is_ok()).await;
+}
+
+/// What is sent once is done once at most, also if its answer is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_counts_nothing_twice() {
+    let server = Postgres::start().unwrap();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let cache = cache(&through(&proxy), &format!("deadline = \"300ms\"\n{NO_BREAKER}")).strict();
+    let client = raw(&server).await;
+    cache.set("n", &0, secs(600)).await.unwrap();
+    let mut answered = 0;
+    for _ in 0..5 {
+        proxy.swallow(Direction::ToClient);
+        assert!(cache.incr("n", 1).await.is_err());
+        proxy.pass();
+        proxy.cut();
+        until("it works again", async || cache.get::<i64>("n").await.is_ok()).await;
+        answered = cache.incr("n", 1).await.unwrap();
+    }
+    assert!((5..=10).contains(&answered), "{answered}");
+    let stored = "SELECT encode(value, 'escape')::bigint FROM cache";
+    assert_eq!(number(&client, stored).await, answered);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_at_once() {
+    let server = Postgres::start().unwrap();
+    let url = server.url();
+    drop(server);
+    let cache = cache(&url, NO_BREAKER);
+    for _ in 0..5 {
+        let (res, took) = timed(cache.strict().get::<i32>("k")).await;
+        let error = res.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("nobody listens there"), "{error}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+}

@@ -1,0 +1,179 @@
+//! How the table is made, found, and refused.
+
+use cache_core::{ErrorKind, secs};
+use futures_util::future::join_all;
+use test_servers::Postgres;
+
+use crate::support::{cache, number, options, raw, url};
+
+#[tokio::test]
+async fn odd_names_of_tables_are_only_names() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    client.batch_execute("CREATE TABLE victim (x int)").await.unwrap();
+    for name in [
+        "my cache",
+        "select",
+        r#"a"b"#,
+        "it's",
+        r#"x"; DROP TABLE victim; --"#,
+        "'); DROP TABLE victim; --",
+        "Über%s$1",
+        "1234567890123456789012345678901234567890",
+    ] {
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+        let cache = cache(&server.url(), &options(&format!("table = \"{quoted}\""))).strict();
+        cache.set("k", &1, None).await.unwrap();
+        assert_eq!(cache.incr("k", 1).await.unwrap(), 2, "{name}");
+        assert_eq!(cache.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
+        let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+        assert_eq!(number(&client, &sql).await, 1, "{name}");
+        cache.clear_store().await.unwrap();
+        assert_eq!(number(&client, &sql).await, 0, "{name}");
+    }
+    assert_eq!(number(&client, "SELECT count(*) FROM victim").await, 0);
+}
+
+#[tokio::test]
+async fn a_foreign_table_is_refused_and_left_alone() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let ours = "key bytea, expires bigint, size int, value bytea";
+    for sql in [
+        "CREATE TABLE cache (cache_key varchar(255) PRIMARY KEY, value text, expires timestamptz)".to_owned(),
+        // One that looks like ours, without our mark.
+        format!("CREATE TABLE cache (id bigint, {ours})"),
+        "CREATE TABLE cache_meta (x int)".to_owned(),
+        "CREATE TABLE cache_meta (name text, value bigint)".to_owned(),
+        "CREATE TABLE cache_meta (name text, value bigint); INSERT INTO cache_meta VALUES ('schema', 1); \
+         CREATE TABLE cache (id bigint, key text)"
+            .to_owned(),
+    ] {
+        client.batch_execute(&sql).await.unwrap();
+        let cache = cache(&server.url(), "").strict();
+        let error = cache.set("k", &1, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        assert!(error.to_string().contains("none of this cache's; choose another"), "{error}");
+        assert!(cache.check().await.is_err());
+        let drop = "DROP TABLE IF EXISTS cache; DROP TABLE IF EXISTS cache_meta";
+        client.batch_execute(drop).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_both_versions() {
+    let server = Postgres::start().unwrap();
+    let (client, first) = (raw(&server).await, cache(&server.url(), "").strict());
+    first.set("k", &1, None).await.unwrap();
+    client.batch_execute("UPDATE cache_meta SET value = 7 WHERE name = 'schema'").await.unwrap();
+    let later = cache(&server.url(), "").strict();
+    let error = later.check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    let text = error.to_string();
+    assert!(text.contains("version 7") && text.contains("version 1 at the most"), "{text}");
+    // Failing open, it is an empty cache.
+    assert_eq!(cache(&server.url(), "").get::<i32>("k").await.unwrap(), None);
+    client.batch_execute("UPDATE cache_meta SET value = 1 WHERE name = 'schema'").await.unwrap();
+    assert_eq!(first.get::<i32>("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_start_at_once_make_one_table() {
+    let server = Postgres::start().unwrap();
+    for round in 0..5 {
+        let start = |i: i32| {
+            let cache = cache(&server.url(), &options(&format!("table = \"t{round}\""))).strict();
+            tokio::spawn(async move { cache.set(&format!("k{i}"), &i, None).await })
+        };
+        for it in join_all((0..16).map(start)).await {
+            it.unwrap().unwrap();
+        }
+        let sql = format!("SELECT count(*) FROM t{round}");
+        assert_eq!(number(&raw(&server).await, &sql).await, 16);
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_create_uses_a_table_that_was_made_for_it() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let roles = "CREATE ROLE app LOGIN; REVOKE CREATE ON SCHEMA public FROM public";
+    client.batch_execute(roles).await.unwrap();
+    let url = url(&server, "app", "postgres");
+    let error = cache(&url, "").strict().set("k", &1, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    assert!(error.to_string().contains("made beforehand or GRANT CREATE"), "{error}");
+
+    cache(&server.url(), "").check().await.unwrap();
+    let error = cache(&url, "").strict().set("k", &1, None).await.unwrap_err();
+    assert!(error.to_string().contains("GRANT SELECT, INSERT, UPDATE, DELETE"), "{error}");
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON cache, cache_meta TO app";
+    client.batch_execute(grant).await.unwrap();
+    let cache = cache(&url, &options("max_entries = 10")).strict();
+    for i in 0..200 {
+        cache.set(&format!("k{i}"), &i, secs(60)).await.unwrap();
+    }
+    cache.delete("k0").await.unwrap();
+    assert_eq!(cache.incr_or("n", 1, 0, secs(60)).await.unwrap(), 1);
+    crate::support::until("it trims, too", async || {
+        number(&client, "SELECT count(*) FROM cache").await <= 10
+    })
+    .await;
+    cache.clear().await.unwrap();
+    cache.clear_store().await.unwrap();
+    cache.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unlogged_table_is_one_and_a_usual_one_is_none() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    for (unlogged, kind) in [(true, "u"), (false, "p")] {
+        let more = options(&format!("unlogged = {unlogged}\ntable = \"{kind}\""));
+        cache(&server.url(), &more).strict().set("k", &1, None).await.unwrap();
+        let sql = "SELECT relpersistence::text FROM pg_class WHERE relname = $1";
+        let found: String = client.query_one(sql, &[&kind]).await.unwrap().get(0);
+        assert_eq!(found, kind);
+    }
+}
+
+/// Somebody tidies up, or restores a backup.
+#[tokio::test]
+async fn a_table_that_is_dropped_is_made_again() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("connections = 3")).strict();
+    for round in 0..3 {
+        for i in 0..10 {
+            cache.set(&format!("k{i}"), &round, None).await.unwrap();
+            assert_eq!(cache.get::<i32>(&format!("k{i}")).await.unwrap(), Some(round));
+        }
+        client.batch_execute("DROP TABLE cache; DROP TABLE cache_meta").await.unwrap();
+    }
+}
+
+/// As a pooler's server does that gives each transaction another session, or one where somebody changed the table.
+#[tokio::test]
+async fn what_is_prepared_for_another_table_is_prepared_again() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("connections = 1")).strict();
+    cache.set("k", &1, secs(60)).await.unwrap();
+    assert!(cache.ttl("k").await.unwrap().is_some());
+    // A statement whose columns have changed meanwhile is refused until it is prepared anew.
+    client
+        .batch_execute(
+            "ALTER TABLE cache RENAME COLUMN expires TO e; ALTER TABLE cache ADD expires text",
+        )
+        .await
+        .unwrap();
+    let error = cache.ttl("k").await.unwrap_err();
+    assert!(error.to_string().contains("none of this cache's"), "{error}");
+    client
+        .batch_execute(
+            "ALTER TABLE cache DROP expires; ALTER TABLE cache RENAME COLUMN e TO expires",
+        )
+        .await
+        .unwrap();
+    crate::support::until("it is found again", async || cache.ttl("k").await.is_ok()).await;
+}

@@ -1,0 +1,53 @@
+//! Settings that are wrong, told when they are read.
+
+use cache_core::{Caches, ErrorKind};
+
+use crate::support::toml;
+
+fn error(location: &str, more: &str) -> String {
+    let error = Caches::from_toml(&toml(location, more)).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    let text = format!("{error} {error:?}");
+    assert!(!text.contains("marked"), "{text}");
+    text
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_setting() {
+    let options = |it: &str| format!("[caches.default.options]\n{it}");
+    let url = "postgres://u:marked@h/d";
+    for (location, more, setting, what) in [
+        ("postgres://u:marked@h:port", String::new(), "location", "cannot be read"),
+        ("postgres://u:marked@h/d?nonsense=marked", String::new(), "location", "cannot be read"),
+        (url, options("readers = 2"), "options.readers", "is for SQLite"),
+        (url, options("synchronous = 'off'"), "options.synchronous", "is for SQLite"),
+        (url, options("direct_reads = true"), "options.direct_reads", "is for SQLite"),
+        (url, options("connections = 0"), "options.connections", "1 to 64"),
+        (url, options("table = ''"), "options.table", "1 to 40 bytes"),
+        (url, options("max_entries = 0"), "options.max_entries", "is 0"),
+        (url, options("pool = 3"), "options", "pool"),
+    ] {
+        let text = error(location, &more);
+        assert!(
+            text.contains(&format!("caches.default.{setting}")) && text.contains(what),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+#[cfg(not(feature = "postgres-tls"))]
+fn tls_without_its_feature_is_an_error() {
+    let text = error("postgres://u:marked@h/d?sslmode=require", "");
+    assert!(text.contains("postgres-tls"), "{text}");
+    let text = error("postgres://u:marked@h/d", "[caches.default.options.tls]\nca_file = 'x'");
+    assert!(text.contains("options.tls") && text.contains("postgres-tls"), "{text}");
+}
+
+#[test]
+fn a_store_shows_no_password() {
+    let caches = Caches::from_toml(&toml("postgres://u:marked@h/d", "")).unwrap();
+    let cache = caches.get("default").unwrap();
+    let text = format!("{caches:?} {cache:?} {:?}", cache.backend());
+    assert!(text.contains("Postgres") && !text.contains("marked"), "{text}");
+}
