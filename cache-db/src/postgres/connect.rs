@@ -50,6 +50,11 @@ pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
 /// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
 const MAKING: Duration = Duration::from_secs(60);
 
+/// The statements are made for `read committed`, where one that meets another waits and goes on. Their plans are the same whatever
+/// is asked, so they are made once; that may be while the table is empty, and they must not be those for an empty one.
+const SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
+                       SET enable_seqscan = off; SET jit = off";
+
 impl Connector {
     /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime.
     pub(crate) async fn connect(&self, runtime: &Handle) -> Result<Up> {
@@ -86,14 +91,11 @@ impl Connector {
         Ok((up, is_ready))
     }
 
-    /// What holds for all that is asked. The plans are the same whatever is asked, so they are made once; they were made when
-    /// the table may have been empty, and must not be those for an empty one. Whoever waits for a row does so no longer
-    /// than its caller.
+    /// What holds for all that is asked, whatever the server's own settings are.
     async fn settle(&self, up: &Up) -> Result<()> {
+        // Whoever waits for a row does so no longer than its caller.
         let millis = self.plan.plan.deadline.as_millis().clamp(1, 1 << 30);
-        let sql = format!(
-            "SET lock_timeout = {millis}; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
-        );
+        let sql = format!("SET lock_timeout = {millis}; {SESSION}");
         up.client.batch_execute(&sql).await.map_err(|it| error::of(&it, &self.address))
     }
 

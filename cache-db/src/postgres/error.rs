@@ -24,8 +24,8 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
     let Some(code) = error.code() else { return Remedy::None };
     match code.code() {
         "40P01" | "40001" => Remedy::Again,
-        // A statement that is not there, a table that is not, a plan that does not fit any more.
-        "26000" | "42P01" | "0A000" => Remedy::Anew,
+        // A statement that is not there, a table that is not, or is another one.
+        "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Anew,
         "25006" => Remedy::Leave,
         _ => Remedy::None,
     }

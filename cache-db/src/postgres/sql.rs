@@ -38,8 +38,9 @@ pub(crate) enum Ask {
 /// How many there are.
 pub(crate) const COUNT: usize = Ask::Ping as usize + 1;
 
-/// The server's clock in milliseconds, rounded down. Not `now()`: a statement may have waited for another.
-pub(crate) const NOW: &str = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+/// The server's clock in milliseconds, rounded down. Not `now()`: a statement may have waited for another. A double is exact enough
+/// for a clock of microseconds, and much faster than the `numeric` of `extract`.
+const NOW: &str = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint";
 
 /// Decimal text as it is written, and nothing else. It is no text to the server, which would refuse bytes that are no UTF-8.
 const IS_INTEGER: &str =
@@ -56,7 +57,7 @@ impl Ask {
         // Rounded up. No lifetime is no expiry.
         let after = |parameter: &str| {
             format!(
-                "ceil(extract(epoch FROM clock_timestamp()) * 1000 + {parameter}::bigint / 1000.0)::bigint"
+                "ceil(date_part('epoch', clock_timestamp()) * 1000 + {parameter}::bigint / 1000::float8)::bigint"
             )
         };
         // An entry that had expired is a new one, and as young as one.

@@ -133,7 +133,8 @@ async fn a_dropped_first_call_costs_nobody_anything() {
     let server = Postgres::start().unwrap();
     for times in 0..12 {
         let cache = cache(&server.url(), &options("connections = 1")).strict();
-        assert!(polled(times % 4, cache.get::<i32>("k")).await.is_none());
+        // A quick server may have answered.
+        let _ = polled(times % 4, cache.get::<i32>("k")).await;
         let calls = (0..50).map(|_| cache.get::<i32>("k"));
         for it in join_all(calls).await {
             assert_eq!(it.unwrap(), None);
