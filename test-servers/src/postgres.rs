@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    authority::{Authority, Identity},
     install::Package,
     process::{Kind, Place, Process, Server},
 };
@@ -39,9 +40,18 @@ impl Postgres {
 
     /// The same with settings, such as `max_connections=5`.
     pub fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::start_setup(settings, None)
+    }
+
+    /// One that speaks TLS, too, as 127.0.0.1 with a certificate of this authority. A client may show one of its own.
+    pub fn start_tls(authority: &Authority) -> Result<Self> {
+        Self::start_setup(&[], Some(authority.clone()))
+    }
+
+    fn start_setup(settings: &[&str], authority: Option<Authority>) -> Result<Self> {
         let settings = SETTINGS.iter().chain(settings).map(ToString::to_string).collect();
-        let process = Process::start(Arc::new(Setup { settings, account: Account::new()? }))?;
-        Ok(Self { process })
+        let setup = Setup { settings, account: Account::new()?, authority };
+        Ok(Self { process: Process::start(Arc::new(setup))? })
     }
 
     /// `postgres://postgres@127.0.0.1:…/postgres`
@@ -60,6 +70,7 @@ impl Server for Postgres {
 struct Setup {
     settings: Vec<String>,
     account: Option<Account>,
+    authority: Option<Authority>,
 }
 
 impl Kind for Setup {
@@ -82,6 +93,13 @@ impl Kind for Setup {
             .context("cannot start `setpriv`: it is in util-linux")?;
         let said = String::from_utf8_lossy(&out.stderr);
         ensure!(out.status.success(), "initdb failed ({}); it said:\n{}", out.status, said.trim());
+        let Some(authority) = &self.authority else { return Ok(()) };
+        let identity = authority.issue_server(folder, &["127.0.0.1".into()])?;
+        // It takes no key that others may read.
+        fs::set_permissions(&identity.key, fs::Permissions::from_mode(0o600))?;
+        if let Some(Account { uid, gid }) = self.account {
+            chown(&identity.key, Some(uid), Some(gid)).context("cannot give PostgreSQL its key")?;
+        }
         Ok(())
     }
 
@@ -89,8 +107,17 @@ impl Kind for Setup {
         let mut res = vec![programs()?.join("postgres").into()];
         res.extend(["-D".into(), data(&place.folder).into()]);
         res.extend(["-p".into(), place.port.to_string().into()]);
-        for it in &self.settings {
-            res.extend(["-c", it].map(OsString::from));
+        let mut settings = self.settings.clone();
+        if let Some(authority) = &self.authority {
+            let Identity { certificate, key } = Identity::of_server(&place.folder);
+            settings.push("ssl=on".into());
+            let roots = authority.certificate();
+            for (name, path) in [("cert", certificate), ("key", key), ("ca", roots)] {
+                settings.push(format!("ssl_{name}_file={}", path.display()));
+            }
+        }
+        for it in settings {
+            res.extend(["-c".into(), it.into()]);
         }
         Ok(res)
     }

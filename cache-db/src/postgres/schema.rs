@@ -162,3 +162,85 @@ fn refused(found: Found, plan: &PostgresPlan, steps: &[Step]) -> Error {
     };
     Error::new(ErrorKind::Backend, what)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use test_servers::Postgres;
+    use tokio_postgres::NoTls;
+
+    use super::*;
+    use crate::{options::Plan, postgres::address, table::Table};
+
+    fn plan() -> PostgresPlan {
+        PostgresPlan {
+            plan: Plan {
+                table: Table::new("my \"cache\"").unwrap(),
+                max_entries: None,
+                max_bytes: None,
+                max_value_len: 1 << 20,
+                deadline: Duration::from_secs(20),
+            },
+            connections: 1,
+            unlogged: false,
+            tls: None,
+            connect_deadline: Duration::from_secs(20),
+        }
+    }
+
+    fn rename(plan: &PostgresPlan) -> String {
+        let name = plan.plan.table.quoted();
+        format!("ALTER TABLE {name} ADD odd int; UPDATE {name} SET value = value || 'x';\n")
+    }
+
+    fn back(plan: &PostgresPlan) -> String {
+        format!("ALTER TABLE {} DROP odd;\n", plan.plan.table.quoted())
+    }
+
+    fn broken(_: &PostgresPlan) -> String {
+        "SELECT 1 / 0;\n".to_owned()
+    }
+
+    #[tokio::test]
+    async fn an_older_table_is_brought_up_to_date_step_by_step_or_not_at_all() {
+        let server = Postgres::start().unwrap();
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let (_, address) = address::parse(&server.url()).unwrap();
+        let plan = plan();
+        let is_ready = async |steps: &[Step]| verify(&client, &plan, &address, steps).await;
+        let make = async |steps: &[Step]| make(&client, &plan, &address, steps).await;
+
+        assert!(!is_ready(&STEPS[..1]).await.unwrap());
+        make(&STEPS[..1]).await.unwrap();
+        assert!(is_ready(&STEPS[..1]).await.unwrap());
+        let name = plan.plan.table.quoted();
+        let insert = format!("INSERT INTO {name} (key, value) VALUES ('k', 'v')");
+        client.batch_execute(&insert).await.unwrap();
+
+        let later = [version_1 as Step, rename, back];
+        assert!(!is_ready(&later).await.unwrap());
+        assert!(make(&[version_1, rename, broken]).await.is_err());
+        assert!(is_ready(&STEPS[..1]).await.unwrap(), "all or nothing");
+        make(&later).await.unwrap();
+        make(&later).await.unwrap();
+        assert!(is_ready(&later).await.unwrap());
+        let value = format!("SELECT value FROM {name}");
+        let value: Vec<u8> = client.query_one(&value, &[]).await.unwrap().get(0);
+        assert_eq!(value, b"vx", "each step once");
+        let error = is_ready(&STEPS[..1]).await.unwrap_err().to_string();
+        assert!(error.contains("version 3") && error.contains("version 1"), "{error}");
+    }
+
+    /// Whoever may not make tables by a program may do so by hand.
+    #[tokio::test]
+    async fn the_sql_that_is_shown_makes_the_table() {
+        let server = Postgres::start().unwrap();
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let (_, address) = address::parse(&server.url()).unwrap();
+        client.batch_execute(&create_sql(&plan())).await.unwrap();
+        assert!(verify(&client, &plan(), &address, STEPS).await.unwrap());
+    }
+}

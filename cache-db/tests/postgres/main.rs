@@ -11,3 +11,5 @@ mod refused;
 mod schema;
 mod settings;
 mod support;
+#[cfg(feature = "postgres-tls")]
+mod tls;
