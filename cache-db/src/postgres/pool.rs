@@ -30,6 +30,8 @@ pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
     pub(crate) written: Arc<Written>,
     lines: Vec<Arc<Line>>,
+    /// For what is slow: what is sent behind it on the same connection waits for it.
+    slow: Arc<Line>,
     patient: TimeLimit,
     trimming: AbortHandle,
 }
@@ -41,6 +43,7 @@ impl Pool {
     pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
         let line = |_| Line::new(Arc::clone(&common.connector), runtime.clone());
         let lines = (0..common.plan.connections).map(line).collect();
+        let slow = line(0);
         let time = common.plan.plan.deadline.saturating_mul(PATIENCE);
         let patient = TimeLimit::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
@@ -51,7 +54,7 @@ impl Pool {
             let clock = common.connector.clock.clone();
             let trimming = trim::task(pool.clone(), Arc::clone(&written), clock);
             let trimming = runtime.spawn(trimming).abort_handle();
-            Self { common, written, lines, patient, trimming }
+            Self { common, written, lines, slow, patient, trimming }
         })
     }
 
@@ -62,7 +65,7 @@ impl Pool {
 
     /// Asks what takes as long as it takes.
     pub(crate) async fn ask_patiently(&self, ask: Ask, params: &[Param<'_>]) -> Result<Answer> {
-        self.line_of("").ask(Some(&self.patient), ask, params).await
+        self.slow.ask(Some(&self.patient), ask, params).await
     }
 
     pub(crate) async fn check(&self) -> Result<()> {

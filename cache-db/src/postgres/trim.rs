@@ -87,13 +87,17 @@ impl Written {
         }
     }
 
-    /// Begins to count anew, before the look, so that nothing is missed. The next is due when enough was written to fill a
-    /// quarter of the room: others may write as much.
-    fn restart(&self) {
+    /// Begins to count anew, before the look, so that nothing is missed.
+    fn restart(&self, plan: &Plan) {
         self.entries.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
+        // Until it is known how much room there is, as if there were none: the look may fail, or be somebody else's.
+        let full = |bound: Option<u64>| bound.unwrap_or(0);
+        let (entries, bytes) = (full(plan.max_entries), full(plan.max_bytes));
+        self.due(plan, Estimate { entries, bytes, expired: 0 });
     }
 
+    /// The next look is due when enough was written to fill a quarter of the room: others may write as much.
     fn due(&self, plan: &Plan, seen: Estimate) {
         let due = |bound: Option<u64>, seen: u64| match bound {
             None => u64::MAX,
@@ -146,8 +150,8 @@ impl Excess {
 impl Pool {
     /// Turns, until nothing is left to do or somebody else has the turn. The cursor is how far the last sweep came.
     async fn look(&self, idle: bool, cursor: &mut i64) -> Result<()> {
-        self.written.restart();
         let plan = &self.common.plan.plan;
+        self.written.restart(plan);
         while self.ask_patiently(Ask::Turn, &[&TURN]).await?.count > 0 {
             let turn = self.turn(plan, idle, cursor).await;
             self.ask_patiently(Ask::TurnOver, &[]).await?;
@@ -224,4 +228,41 @@ pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
 #[cold]
 fn odd() -> Error {
     Error::new(ErrorKind::Backend, "the server answered with something of another form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Table;
+
+    fn plan(max_entries: Option<u64>, max_bytes: Option<u64>) -> Plan {
+        let table = Table::new("cache").unwrap();
+        Plan { table, max_entries, max_bytes, max_value_len: 1, deadline: Duration::ZERO }
+    }
+
+    #[test]
+    fn what_is_over_a_bound_goes_until_a_little_below_it() {
+        let seen = |entries, bytes| Estimate { entries, bytes, expired: 0 };
+        let plan = plan(Some(3200), Some(64_000));
+        assert!(seen(3200, 64_000).excess(&plan).is_none());
+        assert_eq!(seen(3201, 10).excess(&plan), Excess { entries: 101, bytes: 0 });
+        assert_eq!(seen(10, 64_001).excess(&plan), Excess { entries: 0, bytes: 2001 });
+        let excess = Excess { entries: 0, bytes: 2001 };
+        assert_eq!(excess.batch(seen(100, 2000)), 101);
+        assert!(excess.less(7, 3000).is_none());
+    }
+
+    #[test]
+    fn a_look_is_due_sooner_the_less_room_there_is() {
+        let plan = plan(Some(3200), None);
+        let written = Written::default();
+        let due = |entries: u64| {
+            written.due(&plan, Estimate { entries, bytes: 0, expired: 0 });
+            written.due_entries.load(Ordering::Relaxed)
+        };
+        assert_eq!([due(0), due(1600), due(3200), due(9999)], [800, 400, 100, 100]);
+        assert_eq!(written.due_bytes.load(Ordering::Relaxed), u64::MAX);
+        written.restart(&plan);
+        assert_eq!(written.due_entries.load(Ordering::Relaxed), 100);
+    }
 }

@@ -26,7 +26,7 @@ fn each_runtime_has_its_own_connections_and_takes_them_with_it() {
         let [first, second] = [runtime(), runtime()];
         first.block_on(cache.set("k", &1, secs(60))).unwrap();
         assert_eq!(second.block_on(cache.get::<i32>("k")).unwrap(), Some(1));
-        assert_eq!(connections(), 2);
+        assert!(connections() >= 2);
         first.shutdown_background();
         assert_eq!(second.block_on(cache.get::<i32>("k")).unwrap(), Some(1));
         drop(second);
@@ -44,7 +44,8 @@ async fn closing_ends_the_connections_and_the_next_call_makes_others() {
         for i in 0..20 {
             cache.set(&format!("k{i}"), &1, secs(60)).await.unwrap();
         }
-        assert_eq!(number(&client, OURS).await, 3);
+        // And one for what is slow.
+        until("there are all connections", async || number(&client, OURS).await == 4).await;
         cache.close().await.unwrap();
         cache.close().await.unwrap();
         until("the connections are gone", async || number(&client, OURS).await == 0).await;
