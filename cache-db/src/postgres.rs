@@ -22,10 +22,7 @@ use std::sync::Arc;
 use cache_core::{Backend, BuildContext, Result};
 
 use self::{connect::Connector, pool::Common, store::Postgres, transport::Transport};
-use crate::options::{Options, PostgresPlan};
-
-#[expect(unused_imports, reason = "for `create_tables` and `create_tables_sql`")]
-pub(crate) use self::schema::create_sql;
+use crate::options::Options;
 
 /// Checks the settings; connects nowhere.
 pub(crate) fn open(
@@ -33,23 +30,17 @@ pub(crate) fn open(
     options: Options,
     url: &str,
 ) -> Result<Arc<dyn Backend>> {
-    let plan = options.postgres(context)?;
-    let connector = connector(context, plan.clone(), url)?;
-    Ok(Arc::new(Postgres::new(Common { plan, connector: Arc::new(connector) })))
+    let connector = connector(context, options, url)?;
+    Ok(Arc::new(Postgres::new(Common { connector: Arc::new(connector) })))
 }
 
-/// Makes the table, or brings it up to date, with a connection that serves nothing else. It needs a tokio runtime.
-#[expect(dead_code, reason = "for `create_tables`")]
-pub(crate) async fn create_table(connector: &Connector) -> Result<()> {
-    connector.make_table().await
-}
-
-/// How to connect, by the settings.
+/// How to connect, by the settings; also for those who make the table beforehand.
 pub(crate) fn connector(
     context: &BuildContext<'_>,
-    plan: PostgresPlan,
+    options: Options,
     url: &str,
 ) -> Result<Connector> {
+    let plan = options.postgres(context)?;
     let (config, address) = address::parse(url).map_err(|it| context.error("location", it))?;
     let (config, transport) = Transport::new(context, config, plan.tls.as_ref())?;
     Ok(Connector { config, address, transport, plan, clock: context.clock().clone() })

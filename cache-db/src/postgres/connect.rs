@@ -58,19 +58,22 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET
 impl Connector {
     /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime.
     pub(crate) async fn connect(&self, runtime: &Handle) -> Result<Up> {
-        let (up, is_ready) = {
-            let log_in = Box::pin(self.log_in(runtime));
-            self.in_time(self.plan.connect_deadline, log_in).await?
-        };
+        let (up, is_ready) = self.in_time(self.plan.connect_deadline, self.log_in(runtime)).await?;
         if !is_ready {
             let (plan, address) = (&self.plan, &self.address);
             self.in_time(MAKING, schema::make(&up.client, plan, address, schema::STEPS)).await?;
         }
-        self.in_time(self.plan.connect_deadline, self.settle(&up)).await?;
         Ok(up)
     }
 
-    /// Makes the table if it is not there, or brings it up to date.
+    /// All SQL that makes the table from nothing.
+    #[expect(dead_code, reason = "for `create_tables_sql`")]
+    pub(crate) fn create_sql(&self) -> String {
+        schema::create_sql(&self.plan)
+    }
+
+    /// Makes the table if it is not there, or brings it up to date, with a connection that serves nothing else.
+    #[expect(dead_code, reason = "for `create_tables`")]
     pub(crate) async fn make_table(&self) -> Result<()> {
         self.connect(&cache_core::current_runtime()?).await.map(drop)
     }
@@ -87,6 +90,7 @@ impl Connector {
             statements: std::array::from_fn(|_| OnceCell::new()),
             task: runtime.spawn(moving).abort_handle(),
         };
+        self.settle(&up).await?;
         let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
         Ok((up, is_ready))
     }
@@ -100,10 +104,13 @@ impl Connector {
     }
 
     async fn in_time<T>(&self, time: Duration, it: impl Future<Output = Result<T>>) -> Result<T> {
-        within(&self.clock, time, it).await.unwrap_or_else(|| {
-            let what = format!("cannot connect within {time:?}");
-            Err(error::at(Error::new(ErrorKind::TimedOut, what), &self.address))
-        })
+        within(&self.clock, time, Box::pin(it)).await.unwrap_or_else(|| Err(self.too_slow(time)))
+    }
+
+    /// What is said of a connection that is not there in time.
+    pub(crate) fn too_slow(&self, time: Duration) -> Error {
+        let what = format!("cannot connect within {time:?}");
+        error::at(Error::new(ErrorKind::TimedOut, what), &self.address)
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Line {
     connector: Arc<Connector>,
     runtime: Handle,
     deadline: TimeLimit,
+    /// For those who wait for the connection: making the table, which is part of it, may take longer.
+    connect_deadline: TimeLimit,
     state: Mutex<State>,
     /// How often something was heard.
     answers: AtomicU64,
@@ -62,8 +64,10 @@ const RETRIES: usize = 5;
 impl Line {
     pub(crate) fn new(connector: Arc<Connector>, runtime: Handle) -> Arc<Self> {
         let deadline = TimeLimit::new(connector.plan.plan.deadline, connector.clock.clone());
+        let connect_deadline =
+            TimeLimit::new(connector.plan.connect_deadline, connector.clock.clone());
         let (state, answers) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { connector, runtime, deadline, state, answers })
+        Arc::new(Self { connector, runtime, deadline, connect_deadline, state, answers })
     }
 
     /// Asks, and asks again what the server has not done because of others. All tries together take no longer than two
@@ -220,7 +224,8 @@ impl Line {
                 _ => state.connecting.insert(self.connect()).clone(),
             }
         };
-        connecting.outcome().await
+        let outcome = self.connect_deadline.run(connecting.outcome()).await;
+        outcome.unwrap_or_else(|| Err(self.connector.too_slow(self.connect_deadline.time())))
     }
 
     fn connect(self: &Arc<Self>) -> Attempt<SharedUp> {

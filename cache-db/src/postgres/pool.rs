@@ -15,13 +15,18 @@ use super::{
     sql::Ask,
     trim::{self, Written},
 };
-use crate::options::PostgresPlan;
+use crate::options::Plan;
 
 /// What the pools of a store have in common.
 #[derive(Debug)]
 pub(crate) struct Common {
-    pub(crate) plan: PostgresPlan,
     pub(crate) connector: Arc<Connector>,
+}
+
+impl Common {
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.connector.plan.plan
+    }
 }
 
 /// Ends with its runtime, or when the store is closed.
@@ -42,9 +47,9 @@ const PATIENCE: u32 = 10;
 impl Pool {
     pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
         let line = |_| Line::new(Arc::clone(&common.connector), runtime.clone());
-        let lines = (0..common.plan.connections).map(line).collect();
+        let lines = (0..common.connector.plan.connections).map(line).collect();
         let slow = line(0);
-        let time = common.plan.plan.deadline.saturating_mul(PATIENCE);
+        let time = common.plan().deadline.saturating_mul(PATIENCE);
         let patient = TimeLimit::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
             common.connector.clock.clone(),

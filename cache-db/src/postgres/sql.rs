@@ -195,7 +195,8 @@ impl Ask {
                  SELECT id FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING id, size) \
                  SELECT max(id), count(*), coalesce(sum(size), 0)::bigint FROM gone"
             ),
-            Self::Ping => "SELECT 1".to_owned(),
+            // Whether anybody is there, and the table is.
+            Self::Ping => format!("SELECT 1 FROM {name} WHERE key = ''"),
         }
     }
 }

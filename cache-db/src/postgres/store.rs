@@ -47,7 +47,7 @@ impl Postgres {
     }
 
     pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
-        let (len, max) = (value.len(), self.common.plan.plan.max_value_len);
+        let (len, max) = (value.len(), self.common.plan().max_value_len);
         (len > max).then(|| {
             Error::new(
                 ErrorKind::TooLarge,
@@ -118,7 +118,7 @@ impl Backend for Postgres {
             .persistent()
             .connects()
             .granularity(Duration::from_millis(1))
-            .max_value_len(self.common.plan.plan.max_value_len)
+            .max_value_len(self.common.plan().max_value_len)
     }
 
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
@@ -252,7 +252,7 @@ fn stamp(seen: Seen<'_>) -> Option<i64> {
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres")
-            .field("table", &self.common.plan.plan.table)
+            .field("table", &self.common.plan().table)
             .field("runtimes", &self.pools)
             .finish_non_exhaustive()
     }

@@ -150,7 +150,7 @@ impl Excess {
 impl Pool {
     /// Turns, until nothing is left to do or somebody else has the turn. The cursor is how far the last sweep came.
     async fn look(&self, idle: bool, cursor: &mut i64) -> Result<()> {
-        let plan = &self.common.plan.plan;
+        let plan = self.common.plan();
         self.written.restart(plan);
         while self.ask_patiently(Ask::Turn, &[&TURN]).await?.count > 0 {
             let turn = self.turn(plan, idle, cursor).await;

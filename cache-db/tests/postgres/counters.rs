@@ -1,6 +1,6 @@
 //! Counters, which the server's own casts would make of anything.
 
-use cache_core::{Backend, Create, ErrorKind, Expiry, SetMode, Ttl, integer};
+use cache_core::{Backend, Create, Error, ErrorKind, Expiry, SetMode, Ttl, integer};
 use futures_util::future::join_all;
 use std::{sync::Arc, time::Duration};
 use test_servers::Postgres;
@@ -55,8 +55,8 @@ async fn counting_is_what_the_integers_of_the_core_are() {
             for create in [None, Some(create), Some(Create { initial: 0, expiry: LONG })] {
                 put(&store, "n", &text).await;
                 let counted = store.incr("n", delta, create).await;
-                let said = counted.as_ref().map_err(|it| it.kind()).copied();
-                let wanted = expected.as_ref().map(|it| Some(*it)).map_err(|it| it.kind());
+                let said = counted.as_ref().map_err(Error::kind).copied();
+                let wanted = expected.as_ref().map(|it| Some(*it)).map_err(Error::kind);
                 assert_eq!(said, wanted, "{} + {delta}", text.escape_ascii());
                 let stored = expected.as_ref().map_or(text.clone(), |it| it.to_string().into());
                 assert_eq!(store.get("n").await.unwrap().unwrap(), stored);

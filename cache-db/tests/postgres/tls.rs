@@ -6,7 +6,7 @@ use test_servers::{Authority, Postgres};
 use crate::support::{PATIENT, cache, raw, toml};
 
 fn files(more: &[(&str, &std::path::Path)]) -> String {
-    let lines = more.iter().map(|(name, path)| format!("{name} = {path:?}\n"));
+    let lines = more.iter().map(|(name, path)| format!("{name} = '{}'\n", path.display()));
     format!("{PATIENT}[caches.default.options.tls]\n{}", lines.collect::<String>())
 }
 
