@@ -16,7 +16,7 @@ pub(crate) enum Remedy {
     /// The connection knows an older state of the table or of its statements: asked on another, it works.
     Anew,
     /// None here, but another connection may lead to a server that can.
-    Leave,
+    Elsewhere,
     None,
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
         "40P01" | "40001" => Remedy::Again,
         // A statement that is not there, a table that is not, or is another one.
         "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Anew,
-        "25006" => Remedy::Leave,
+        "25006" => Remedy::Elsewhere,
         _ => Remedy::None,
     }
 }

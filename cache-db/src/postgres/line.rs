@@ -40,6 +40,8 @@ struct State {
     failed: Option<(Duration, Error)>,
     /// After how many answers, and since when, nothing was heard although it was asked.
     silent: Option<(u64, Duration)>,
+    /// When it was last left for one that may lead to another server.
+    left: Option<Duration>,
     /// The store itself asks whether anybody is there.
     knocking: bool,
 }
@@ -101,8 +103,8 @@ impl Line {
             match error::remedy(&failed) {
                 Remedy::Again => {}
                 Remedy::Anew => self.leave(&up),
-                Remedy::Leave => {
-                    self.leave(&up);
+                Remedy::Elsewhere => {
+                    self.look_elsewhere(&up);
                     break;
                 }
                 Remedy::None => break,
@@ -148,6 +150,19 @@ impl Line {
     fn leave(&self, up: &SharedUp) {
         let left = self.lock().up.take_if(|it| Arc::ptr_eq(it, up));
         drop(left);
+    }
+
+    /// Has the next call connect anew, but not more often than who cannot be reached is tried: it may be the same server again.
+    fn look_elsewhere(&self, up: &SharedUp) {
+        let now = self.connector.clock.now();
+        {
+            let mut state = self.lock();
+            if state.left.is_some_and(|it| now < it + PAUSE.1) {
+                return;
+            }
+            state.left = Some(now);
+        }
+        self.leave(up);
     }
 
     /// Gives the connection up if nothing was heard on it for long.

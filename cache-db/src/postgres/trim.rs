@@ -47,6 +47,8 @@ struct Excess {
 
 /// An idle cache shrinks, too: what has expired goes.
 const IDLE: Duration = Duration::from_secs(60);
+/// Who has the turn may not have seen what was written last.
+const SOON: Duration = Duration::from_secs(1);
 /// Trimming begins when a bound is passed, and ends this part of it below: so a look is worth its cost.
 const SLACK: u64 = 32;
 /// So many pages are about 2 % exact where the table is full, and some 10 ms of work. A smaller table is counted.
@@ -60,16 +62,17 @@ const TURN: i64 = 30_000;
 
 /// Runs as long as the pool.
 pub(crate) async fn task(pool: Weak<Pool>, written: Arc<Written>, clock: Clock) {
-    let mut cursor = 0;
+    let (mut cursor, mut time) = (0, IDLE);
     loop {
-        let idle = {
+        let is_over = {
             let wake = std::pin::pin!(written.wake.notified());
-            let time = std::pin::pin!(clock.sleep(IDLE));
-            matches!(select(wake, time).await, Either::Right(_))
+            let over = std::pin::pin!(clock.sleep(time));
+            matches!(select(wake, over).await, Either::Right(_))
         };
         let Some(pool) = pool.upgrade() else { return };
+        let is_done = pool.look(is_over && time == IDLE, &mut cursor).await;
         // What fails is tried again with the next writes, or after a while: a server that is not there has other callers to tell.
-        let _ = pool.look(idle, &mut cursor).await;
+        time = if matches!(is_done, Ok(false)) { SOON } else { IDLE };
     }
 }
 
@@ -148,18 +151,18 @@ impl Excess {
 }
 
 impl Pool {
-    /// Turns, until nothing is left to do or somebody else has the turn. The cursor is how far the last sweep came.
-    async fn look(&self, idle: bool, cursor: &mut i64) -> Result<()> {
+    /// Turns, until nothing is left to do; `false` if somebody else has the turn. The cursor is how far the last sweep came.
+    async fn look(&self, idle: bool, cursor: &mut i64) -> Result<bool> {
         let plan = self.common.plan();
         self.written.restart(plan);
         while self.ask_patiently(Ask::Turn, &[&TURN]).await?.count > 0 {
             let turn = self.turn(plan, idle, cursor).await;
             self.ask_patiently(Ask::TurnOver, &[]).await?;
             if turn? {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether it has done all there was to do.

@@ -95,6 +95,23 @@ async fn what_has_expired_goes_before_what_is_older() {
     }
 }
 
+/// Here it cannot go on at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_waits_for_the_trimming() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("max_entries = 500")).strict();
+    cache.check().await.unwrap();
+    let (one, other) = (raw(&server).await, "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    one.batch_execute("BEGIN; SELECT * FROM cache_meta FOR UPDATE").await.unwrap();
+    write(&cache, 0, 1000, 10).await;
+    until("the trimming waits", async || number(&client, other).await > 0).await;
+    write(&cache, 1000, 1000, 10).await;
+    assert_eq!(number(&client, ENTRIES).await, 2000);
+    one.batch_execute("ROLLBACK").await.unwrap();
+    until("it goes on", async || number(&client, ENTRIES).await <= 500).await;
+}
+
 /// By the cache's own clock, which the test moves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_cache_shrinks() {

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use std::{sync::Arc, time::Duration};
 use test_servers::Postgres;
 
-use crate::support::{options, store};
+use crate::support::{options, store, until};
 
 const LONG: Expiry = Expiry::After(Duration::from_secs(600));
 
@@ -74,6 +74,9 @@ async fn what_is_missing_is_made_or_not_as_asked() {
     let error = store.incr("n", 1, Some(create)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overflow);
     assert!(!store.has("n").await.unwrap());
+    let moment = Expiry::After(Duration::from_millis(1));
+    store.set("n", "no number".into(), moment, SetMode::Always).await.unwrap();
+    until("it has expired", async || !store.has("n").await.unwrap()).await;
     assert_eq!(store.incr("n", -1, Some(create)).await.unwrap(), Some(i64::MAX - 1));
     let ttl = store.ttl("n").await.unwrap();
     assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(500)), "{ttl:?}");
