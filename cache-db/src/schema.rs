@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 
-use cache_core::{BuildContext, CacheSettings, Error, ErrorKind, Result, Settings};
+use cache_core::{
+    BuildContext, CacheSettings, Caches, DEFAULT_ALIAS, Error, ErrorKind, Result, Settings,
+};
 
+#[cfg(feature = "postgres")]
+use crate::postgres;
 use crate::{
     DRIVER,
     location::Location,
@@ -31,15 +35,30 @@ use crate::{
 /// ```
 pub async fn create_tables(settings: &Settings) -> Result<()> {
     for (alias, cache) in ours(settings) {
-        let caches = cache_core::Caches::builder().driver(DRIVER);
-        let one = [("default".to_owned(), cache.clone())].into();
-        let named = |error: Error| error.with_context("alias", alias.clone());
-        let caches = caches.settings(one).build().map_err(named)?;
-        let cache = caches.get("default")?;
-        cache.backend().check().await.map_err(named)?;
-        cache.backend().close().await.map_err(named)?;
+        create_table(alias, cache).await.map_err(|it| it.with_context("alias", alias.clone()))?;
     }
     Ok(())
+}
+
+async fn create_table(alias: &str, settings: &CacheSettings) -> Result<()> {
+    #[cfg(feature = "postgres")]
+    {
+        let connector = BuildContext::with(alias, settings, |context| {
+            let options = Options::read(context)?;
+            match options::location(context)? {
+                Location::Postgres(url) => postgres::connector(context, options, &url).map(Some),
+                _ => Ok(None),
+            }
+        })?;
+        if let Some(connector) = connector {
+            return connector.make_table().await;
+        }
+    }
+    let one = [(DEFAULT_ALIAS.to_owned(), settings.clone())].into();
+    let caches = Caches::builder().driver(DRIVER).settings(one).build()?;
+    let store = caches.get(DEFAULT_ALIAS)?.backend();
+    store.check().await?;
+    store.close().await
 }
 
 /// The SQL by which [`create_tables`] makes the tables where there are none, in the dialect of each database; nothing is connected to.
@@ -63,6 +82,11 @@ pub fn create_tables_sql(settings: &Settings) -> Result<String> {
                 Location::File(_) | Location::Memory => {
                     Ok(sqlite::sql(&options.sqlite(context)?.plan.table))
                 }
+                #[cfg(feature = "postgres")]
+                Location::Postgres(url) => {
+                    Ok(postgres::connector(context, options, &url)?.create_sql())
+                }
+                #[cfg(not(feature = "postgres"))]
                 Location::Postgres(_) => {
                     let what = "is a PostgreSQL server; add the feature `postgres` of cache-db";
                     Err(context.error("location", what))

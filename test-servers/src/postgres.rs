@@ -17,7 +17,8 @@ use crate::{
     process::{Kind, Place, Process, Server},
 };
 
-/// Speed for safety: nobody misses this data after a crash of the machine. A crash of the server loses nothing.
+/// Speed for safety: nobody misses this data after a crash. One of the server may lose the last commits, unless a session asks for
+/// `synchronous_commit`.
 const SETTINGS: &[&str] = &[
     "fsync=off",
     "full_page_writes=off",

@@ -67,13 +67,11 @@ impl Connector {
     }
 
     /// All SQL that makes the table from nothing.
-    #[expect(dead_code, reason = "for `create_tables_sql`")]
     pub(crate) fn create_sql(&self) -> String {
         schema::create_sql(&self.plan)
     }
 
     /// Makes the table if it is not there, or brings it up to date, with a connection that serves nothing else.
-    #[expect(dead_code, reason = "for `create_tables`")]
     pub(crate) async fn make_table(&self) -> Result<()> {
         self.connect(&cache_core::current_runtime()?).await.map(drop)
     }

@@ -177,3 +177,33 @@ async fn what_is_prepared_for_another_table_is_prepared_again() {
         .unwrap();
     crate::support::until("it is found again", async || cache.ttl("k").await.is_ok()).await;
 }
+
+/// Django's `createcachetable`, and its dry run: each makes what the store then takes as it is.
+#[tokio::test]
+async fn tables_are_made_beforehand_by_a_call_or_by_its_sql() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let settings = |table: &str| {
+        let more = format!("options = {{ table = \"{table}\", unlogged = true }}");
+        cache_core::settings_from_toml(&crate::support::toml(&server.url(), &more)).unwrap()
+    };
+    cache_db::create_tables(&settings("by a call")).await.unwrap();
+    cache_db::create_tables(&settings("by a call")).await.unwrap();
+    let sql = cache_db::create_tables_sql(&settings("by sql")).unwrap();
+    client.batch_execute(&sql).await.unwrap();
+    client.batch_execute("CREATE ROLE poor LOGIN").await.unwrap();
+    for table in ["by a call", "by sql"] {
+        let rights = format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON \"{table}\", \"{table}_meta\" TO poor"
+        );
+        client.batch_execute(&rights).await.unwrap();
+        let url = url(&server, "poor", "postgres");
+        let cache = cache(&url, &options(&format!("table = \"{table}\""))).strict();
+        cache.set("k", &1, None).await.unwrap();
+        assert_eq!(cache.incr("k", 1).await.unwrap(), 2, "{table}");
+    }
+    let nobody = crate::support::toml("postgres://poor@127.0.0.1:1/d", "");
+    let nobody = cache_core::settings_from_toml(&nobody).unwrap();
+    let error = cache_db::create_tables(&nobody).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
