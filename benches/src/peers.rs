@@ -5,7 +5,7 @@
 
 mod python;
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -67,8 +67,24 @@ impl DjangoCache {
         Self::new("django", json!({ "BACKEND": backend, "LOCATION": address }), &[PYMEMCACHE])
     }
 
+    /// Django's own for a database, on a SQLite file with the pragmas of ours, and room for all.
+    pub fn sqlite(file: &Path) -> Self {
+        let pragmas =
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16384;";
+        let options =
+            json!({ "timeout": 10, "transaction_mode": "IMMEDIATE", "init_command": pragmas });
+        let database =
+            json!({ "ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": options });
+        let backend = "django.core.cache.backends.db.DatabaseCache";
+        let cache = json!({
+            "BACKEND": backend, "LOCATION": "cache", "OPTIONS": { "MAX_ENTRIES": 1_000_000 },
+            "DATABASE": database,
+        });
+        Self::new("django", cache, &[])
+    }
+
     /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs besides Django. Its
-    /// keys begin with its name.
+    /// keys begin with its name. A `DATABASE` in it is an entry of `DATABASES`, in which the table is made.
     pub fn new(name: &'static str, mut backend: Value, packages: &[&'static str]) -> Self {
         // Or it would find the values of others on the same server.
         backend["KEY_PREFIX"] = name.into();

@@ -1,5 +1,7 @@
 //! The suites, one file each.
 
+#[cfg(target_os = "linux")]
+pub mod db;
 pub mod facade;
 #[cfg(target_os = "linux")]
 pub mod memcached;
@@ -30,4 +32,6 @@ pub const SUITES: &[Suite] = &[
     Suite { name: redis::NAME, run: redis::run },
     #[cfg(target_os = "linux")]
     Suite { name: memcached::NAME, run: memcached::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: db::NAME, run: db::run },
 ];

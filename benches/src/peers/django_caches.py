@@ -1,6 +1,6 @@
 """Measures a cache backend of Django, a little whenever it is told to, so that it can take turns with others.
 
-The one argument is an entry of Django's CACHES as JSON. Each line of the input is a JSON object: `count` operations of
+The one argument is an entry of Django's CACHES as JSON; what it has as DATABASE is one of DATABASES. Each line of the input is a JSON object: `count` operations of
 `case`, by `threads`, with values of `value_bytes`. The answer is a line, too: `{"seconds": 0.04}`, all threads together, by the
 clock. The first line says `{"seconds": 0}` when the backend works.
 """
@@ -103,8 +103,15 @@ def main():
         answer(run(operation, asked["count"], asked["threads"]))
 
 
-settings.configure(CACHES={"default": json.loads(sys.argv[1])}, USE_TZ=True)
+backend = json.loads(sys.argv[1])
+database = backend.pop("DATABASE", None)
+databases = {} if database is None else {"default": database}
+settings.configure(CACHES={"default": backend}, DATABASES=databases, USE_TZ=True)
 django.setup()
+if database is not None:
+    from django.core.management import call_command
+
+    call_command("createcachetable", verbosity=0)
 
 # It reads the settings.
 from django.core.cache import caches  # noqa: E402

@@ -1,0 +1,175 @@
+//! SQLite: ours beside the crate `rusqlite` by hand and two caches of Django's.
+//!
+//! By hand means: a table as one would make it (no counters, no bound), prepared statements, the same pragmas as ours, and
+//! connections that are kept; on the caller's thread (`rusqlite`), and by `spawn_blocking` (`rusqlite_blocking`).
+
+mod bounded;
+mod calls;
+mod ours;
+mod raw;
+mod rows;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Result;
+use serde_json::json;
+use tempfile::TempDir;
+
+use self::{calls::Call, ours::Ours, raw::Raw, rows::Rows};
+use super::OURS;
+use crate::{
+    harness::{Bench, Case, Contest, Side, Unit},
+    peers::{self, DjangoCache, Peer, PeerCase},
+    suites::network::{
+        BUSY, SIZES, THREADS,
+        workers::{Clock, Workers},
+    },
+};
+
+/// How many rows, and what is said of that in a case's name.
+const TABLES: [(usize, &str); 3] = [(1_000, "_1k"), (100_000, ""), (1_000_000, "_1m")];
+/// Beyond this there are short values only, and only in long runs.
+const LONG: usize = 100_000;
+/// The peers in Python have as many.
+const PEERS: usize = 1_000;
+
+pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let quick = bench.effort().quick;
+    let flavours = [Workers::current_thread()?, Workers::multi_thread()?];
+    for size in SIZES {
+        for (count, suffix) in TABLES {
+            if (count > LONG && (quick || size > SIZES[0]))
+                || (quick && count == LONG && size > SIZES[0])
+            {
+                continue;
+            }
+            let calls: Vec<Call> = calls::CALLS.into_iter().filter(|it| it.has(size)).collect();
+            if !calls.iter().any(|it| bench.wants(&it.case(suffix))) {
+                continue;
+            }
+            let table = Table::new(Rows::new(count, size)?)?;
+            let peers = if count == PEERS { peers(table.folder.path()) } else { Vec::new() };
+            for workers in &flavours {
+                let suite = Suite { workers, table: &table, suffix, peers: &peers };
+                calls.iter().try_for_each(|it| suite.call(bench, *it))?;
+            }
+        }
+    }
+    for workers in &flavours {
+        bounded::run(bench, workers)?;
+        memory(bench, workers)?;
+    }
+    bounded::longest(bench, &flavours[0])
+}
+
+/// The same rows in a file of ours and in one that was made by hand.
+struct Table {
+    ours: Arc<Ours>,
+    direct: Arc<Ours>,
+    raw: Arc<Raw>,
+    rows: Arc<Rows>,
+    folder: TempDir,
+}
+
+impl Table {
+    fn new(rows: Arc<Rows>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (file, by_hand) = (folder.path().join("ours.db"), folder.path().join("raw.db"));
+        let location = file.display().to_string();
+        let ours = Ours::new(&location, "max_bytes = \"16GiB\"", &rows)?;
+        let options = "max_bytes = \"16GiB\"\ndirect_reads = true";
+        let direct = Ours::new(&location, options, &rows)?;
+        ours.fill()?;
+        let raw = Raw::open(Some(&by_hand), &rows)?;
+        raw.fill()?;
+        Ok(Self { ours, direct, raw, rows, folder })
+    }
+}
+
+/// All that is measured in one runtime, on one table.
+struct Suite<'a> {
+    workers: &'a Workers,
+    table: &'a Table,
+    suffix: &'static str,
+    peers: &'a [Peer],
+}
+
+impl Suite<'_> {
+    fn call(&self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
+        let name = call.case(self.suffix);
+        if !bench.wants(&name) {
+            return Ok(());
+        }
+        let case = |unit, tasks| {
+            Case::new(&name, unit, call.value_bytes(self.table.rows.size))
+                .on_runtime(self.workers.flavour(), tasks)
+        };
+        let mut sides = self.sides(call, 1);
+        if self.workers.is_current_thread() {
+            sides.extend(self.peers(call, 1));
+        }
+        bench.run(Contest { case: case(Unit::Nanos, 1), sides })?;
+        if !self.workers.is_current_thread() && !self.peers.is_empty() && call.in_python().is_some()
+        {
+            let mut sides = self.sides(call, THREADS);
+            sides.extend(self.peers(call, THREADS));
+            bench.run(Contest { case: case(Unit::PerSecond, THREADS), sides })?;
+        }
+        bench.run(Contest { case: case(Unit::PerSecond, BUSY), sides: self.sides(call, BUSY) })?;
+        if call.adds() {
+            self.table.ours.remove_new()?;
+            self.table.raw.remove_new()?;
+        }
+        Ok(())
+    }
+
+    fn sides(&self, call: Call, tasks: usize) -> Vec<Side<'_>> {
+        let Table { ours, direct, raw, .. } = self.table;
+        let ours = if call == Call::GetDirect { direct } else { ours };
+        let side = |name, job| self.workers.side(name, tasks, Clock::Wall, job);
+        vec![
+            side(OURS, call.of(ours)),
+            side("rusqlite", raw::inline(raw, call.by_hand())),
+            side("rusqlite_blocking", raw::blocking(raw, call.by_hand())),
+        ]
+    }
+
+    fn peers(&self, call: Call, threads: usize) -> Vec<Side<'_>> {
+        let Some(name) = call.in_python() else { return Vec::new() };
+        let case = PeerCase::new(name, self.table.rows.size).on_threads(threads);
+        self.peers.iter().map(|it| it.side(&case)).collect()
+    }
+}
+
+/// Django's own, with the pragmas of ours, and the package diskcache.
+fn peers(folder: &Path) -> Vec<Peer> {
+    let django = DjangoCache::sqlite(&folder.join("django.db"));
+    let location = json!({
+        "BACKEND": "diskcache.DjangoCache", "LOCATION": folder.join("diskcache"),
+    });
+    let diskcache = DjangoCache::new("diskcache", location, &["diskcache==5.6.3"]);
+    peers::django(&[django, diskcache]).unwrap_or_default()
+}
+
+/// Without a file.
+fn memory(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
+    let calls = [(Call::Get, "get_memory"), (Call::Set, "set_memory")];
+    if !calls.iter().any(|it| bench.wants(it.1)) {
+        return Ok(());
+    }
+    let rows = Rows::new(LONG, SIZES[0])?;
+    let (ours, raw) = (Ours::new(":memory:", "", &rows)?, Raw::open(None, &rows)?);
+    ours.fill()?;
+    raw.fill()?;
+    for (call, name) in calls {
+        for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
+            let sides = vec![
+                workers.side(OURS, tasks, Clock::Wall, call.of(&ours)),
+                workers.side("rusqlite", tasks, Clock::Wall, raw::inline(&raw, call.by_hand())),
+            ];
+            let case = Case::new(name, unit, SIZES[0]).on_runtime(workers.flavour(), tasks);
+            bench.run(Contest { case, sides })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Keys and values, the same for all contenders.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::random::Random;
+
+/// What a table holds, and what comes next.
+pub(super) struct Rows {
+    pub(super) count: usize,
+    /// Of a value, as JSON.
+    pub(super) size: usize,
+    text: String,
+    next: AtomicUsize,
+}
+
+/// What is stored.
+#[derive(Serialize, Deserialize)]
+pub(super) struct User {
+    id: usize,
+    name: String,
+    text: String,
+}
+
+/// The same, not yet its own.
+#[derive(Serialize)]
+pub(super) struct NewUser<'a> {
+    id: usize,
+    name: &'a str,
+    text: &'a str,
+}
+
+/// In the settings of ours.
+pub(super) const PREFIX: &str = "bench";
+/// How many keys a batch has.
+pub(super) const MANY: usize = 100;
+/// As many as counters are there.
+const COUNTERS: usize = 1_000;
+
+impl Rows {
+    pub(super) fn new(count: usize, size: usize) -> Result<Arc<Self>> {
+        let mut res = Self { count, size, text: String::new(), next: AtomicUsize::new(0) };
+        res.text = "x".repeat(size - serde_json::to_vec(&res.value(0))?.len());
+        Ok(Arc::new(res))
+    }
+
+    /// Another number each time.
+    pub(super) fn next(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Any row: all of them, far apart.
+    pub(super) fn any(&self) -> usize {
+        place(self.next(), self.count)
+    }
+
+    /// A value that has not been there before: SQLite does not write what is there already.
+    pub(super) fn value(&self, n: usize) -> NewUser<'_> {
+        NewUser { id: 10_000_000 + n % 10_000_000, name: "Ada", text: &self.text }
+    }
+
+    pub(super) fn json(&self, n: usize) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec(&self.value(n))?)
+    }
+
+    /// Some rows that follow each other in the table.
+    pub(super) fn many(&self) -> impl Iterator<Item = usize> {
+        let (start, count) = (self.any(), self.count);
+        (0..MANY).map(move |it| (start + it) % count)
+    }
+}
+
+pub(super) fn name(row: usize) -> String {
+    format!("user:{row:07}")
+}
+
+pub(super) fn new_name(n: usize) -> String {
+    format!("new:{n:08}")
+}
+
+pub(super) fn counter(n: usize) -> String {
+    format!("visits:{:04}", n % COUNTERS)
+}
+
+pub(super) fn counters() -> impl Iterator<Item = String> {
+    (0..COUNTERS).map(counter)
+}
+
+/// As it is stored.
+pub(super) fn key(name: &str) -> String {
+    format!("{PREFIX}:1:{name}")
+}
+
+fn place(n: usize, count: usize) -> usize {
+    let number = Random::new(n as u64).number();
+    usize::try_from(number % count as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_as_long_as_asked_and_never_the_same() {
+        for size in [100, 10_000] {
+            let rows = Rows::new(10, size).unwrap();
+            let (one, other) = (rows.json(1).unwrap(), rows.json(9_999_999).unwrap());
+            assert_eq!((one.len(), other.len()), (size, size));
+            assert_ne!(one, other);
+        }
+    }
+}
