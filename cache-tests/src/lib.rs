@@ -6,6 +6,7 @@
 use std::fmt;
 
 use anyhow::Result;
+use cache_db as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
@@ -19,12 +20,19 @@ pub struct Store {
     pub toml: String,
     /// Whether other processes see its entries.
     pub is_shared: bool,
+    /// Whether it waits for a network, and so needs a runtime.
+    pub needs_runtime: bool,
     _server: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Store {
     fn new(name: &'static str, toml: String, server: impl std::any::Any + Send + Sync) -> Self {
-        Self { name, toml, is_shared: true, _server: Some(Box::new(server)) }
+        Self { name, toml, is_shared: true, needs_runtime: true, _server: Some(Box::new(server)) }
+    }
+
+    /// One that is gone with the process.
+    fn own(name: &'static str, toml: &str) -> Self {
+        Self { name, toml: toml.into(), is_shared: false, needs_runtime: false, _server: None }
     }
 
     /// The settings file.
@@ -41,12 +49,9 @@ impl fmt::Debug for Store {
 
 /// All stores that a program can choose by its settings, each empty.
 pub fn stores() -> Result<Vec<Store>> {
-    let memory = Store {
-        name: "memory",
-        toml: "backend = \"memory\"".into(),
-        is_shared: false,
-        _server: None,
-    };
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("cache.db");
+    let file = format!("backend = \"db\"\nlocation = \"{}\"", file.display());
     let redis = Redis::start()?;
     let single = format!("backend = \"redis\"\nlocation = \"{}\"", redis.url());
     let cluster = RedisCluster::start(3, 0)?;
@@ -59,7 +64,9 @@ pub fn stores() -> Result<Vec<Store>> {
     let at: Vec<_> = pool.iter().map(|it| it.address().to_string()).collect();
     let three = format!("backend = \"memcached\"\nlocation = \"{}\"", at.join("; "));
     Ok(vec![
-        memory,
+        Store::own("memory", "backend = \"memory\""),
+        Store { needs_runtime: false, ..Store::new("sqlite", file, folder) },
+        Store::own("sqlite in memory", "backend = \"sqlite\"\nlocation = \":memory:\""),
         Store::new("redis", single, redis),
         Store::new("redis cluster", many, cluster),
         Store::new("memcached", three, pool),

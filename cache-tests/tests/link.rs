@@ -5,6 +5,8 @@ use std::process::Command;
 /// Each backend of ours that needs a crate, with settings that build without a server.
 const BACKENDS: &[(&str, &str, &str)] = &[
     ("memory", "cache_memory", ""),
+    ("db", "cache_db", "location = ':memory:'"),
+    ("sqlite", "cache_db", "location = ':memory:'"),
     ("memcached", "cache_memcached", "location = '127.0.0.1:1'"),
     ("redis", "cache_redis", "location = 'redis://127.0.0.1:1'"),
     ("valkey", "cache_redis", "location = 'redis://127.0.0.1:1'"),

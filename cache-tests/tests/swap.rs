@@ -103,7 +103,7 @@ fn the_blocking_view_is_the_same_on_every_store() {
 /// "A network store that is called without a runtime or its timer is a typed error."
 #[test]
 fn without_a_runtime_a_network_store_is_a_typed_error() {
-    for store in cache_tests::stores().unwrap().into_iter().filter(|it| it.is_shared) {
+    for store in cache_tests::stores().unwrap().into_iter().filter(|it| it.needs_runtime) {
         let caches = Caches::from_toml(&store.settings()).unwrap();
         let cache = caches.get("default").unwrap();
         let mut call = std::pin::pin!(cache.get::<i32>("k"));

@@ -1,5 +1,6 @@
 //! A program that names the crates of the stores, and nothing of them: it has all of them.
 
+use cache_db as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
