@@ -25,6 +25,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use cache_core::{Caches, cache, install};
 // Links the stores, so that settings can name them: one such line for each store that they may ever name.
+use cache_db as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;

@@ -130,13 +130,16 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn on_a_server_what_one_program_has_loaded_is_there_for_the_next() {
+    async fn what_one_program_has_loaded_is_there_for_the_next() {
         let (redis, memcached) =
             (test_servers::Redis::start().unwrap(), test_servers::Memcached::start().unwrap());
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("cache.db").display().to_string();
         for settings in [
             include_str!("../settings/redis.toml").replace("${REDIS_URL}", &redis.url()),
             include_str!("../settings/memcached.toml")
                 .replace("${MEMCACHED_SERVERS}", &memcached.url()),
+            include_str!("../settings/db.toml").replace("${CACHE_DB}", &file),
         ] {
             let root = tempfile::tempdir().unwrap();
             for is_first in [true, false] {

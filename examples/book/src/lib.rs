@@ -15,6 +15,7 @@ mod chapters {
         settings: "settings.md",
         redis: "redis.md",
         memcached: "memcached.md",
+        db: "db.md",
         keys: "keys.md",
         timeouts: "timeouts.md",
         failing: "failing.md",

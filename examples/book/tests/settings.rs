@@ -7,6 +7,7 @@ use cache_core::{
     layers::{BreakerSettings, RetrySettings},
     testing::FakeClock,
 };
+use cache_db as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
@@ -14,6 +15,7 @@ use cache_redis as _;
 const SETTINGS: &str = include_str!("../../../docs/src/settings.md");
 const REDIS: &str = include_str!("../../../docs/src/redis.md");
 const MEMCACHED: &str = include_str!("../../../docs/src/memcached.md");
+const DB: &str = include_str!("../../../docs/src/db.md");
 
 /// The rows of the table under a heading of a chapter, as cells.
 fn rows(chapter: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
@@ -45,6 +47,7 @@ fn read(lines: &str) -> CacheSettings {
 
 const MEMORY: &str = "backend = 'memory'";
 const A_MEMCACHED: &str = "backend = 'memcached'\nlocation = ['a', 'b']";
+const A_DB: &str = "backend = 'db'\nlocation = 'cache.db'";
 const A_REDIS: &str = "backend = 'redis'\nlocation = 'redis://127.0.0.1'";
 
 /// The names that the settings' reader allows in a table, by its own words about one that it does not.
@@ -72,6 +75,7 @@ fn every_setting_is_there_and_no_other() {
     assert_complete(REDIS, "Options", A_REDIS, "options.");
     assert_complete(REDIS, "TLS", A_REDIS, "options.tls.");
     assert_complete(MEMCACHED, "Options", A_MEMCACHED, "options.");
+    assert_complete(DB, "Options", A_DB, "options.");
     let dummy = "[caches.default]\nbackend = 'dummy'\noptions.zzz = 1";
     let error = Caches::from_toml(dummy).unwrap_err();
     assert!(error.message().ends_with("allowed: none"), "{error}");
@@ -172,30 +176,69 @@ fn the_defaults_of_memcached_are_those_of_the_code() {
 }
 
 #[test]
-fn the_forms_of_a_location_of_memcached_are_understood() {
-    let forms = rows(MEMCACHED, "`location`");
-    assert!(forms.len() > 4, "{forms:?}");
-    for form in forms {
-        let location = form[0].trim_matches('`');
-        let text = format!("[caches.default]\nbackend = 'memcached'\nlocation = '{location}'");
-        Caches::from_toml(&text).unwrap();
+fn the_defaults_of_db_are_those_of_the_code() {
+    let told = as_toml(&table(DB, "Options"), "options.");
+    for option in
+        ["table", "max_bytes", "max_value_bytes", "synchronous", "readers", "direct_reads"]
+    {
+        assert!(told.contains(option), "{told}");
+    }
+    // Aliases of one file must have the same options.
+    Caches::from_toml(&format!("[caches.default]\n{A_DB}\n[caches.told]\n{A_DB}\n{told}")).unwrap();
+}
+
+#[test]
+fn the_forms_of_a_location_are_understood() {
+    for (backend, chapter, least) in [("memcached", MEMCACHED, 5), ("db", DB, 4)] {
+        let forms = rows(chapter, "`location`");
+        assert!(forms.len() >= least, "{forms:?}");
+        for form in forms {
+            let location = form[0].trim_matches('`');
+            let text = format!("[caches.default]\nbackend = '{backend}'\nlocation = '{location}'");
+            Caches::from_toml(&text).unwrap();
+        }
     }
 }
 
 /// Of `| wrong | what the error says |`, the rows whose wrong is a setting.
 #[test]
-fn the_errors_of_memcached_are_those_of_the_chapter() {
-    let rows = rows(MEMCACHED, "Wrong settings");
-    let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
-    assert!(rows.len() >= 5, "{rows:?}");
-    for row in rows {
-        let wrong = row[0].split('`').nth(1).unwrap();
-        let location = if wrong.starts_with("location") { "" } else { "location = ['a', 'b']\n" };
-        let text = format!("[caches.default]\nbackend = 'memcached'\n{location}{wrong}");
-        let text = text.replace("\nweights", "\noptions.weights");
-        let error = Caches::from_toml(&text).unwrap_err();
-        let said = row[1].split([';', ',']).next().unwrap();
-        assert!(error.message().contains(said), "{error}");
+fn the_errors_are_those_of_the_chapters() {
+    let stores = [("memcached", MEMCACHED, "['a', 'b']", 5), ("db", DB, "'cache.db'", 8)];
+    for (backend, chapter, location, least) in stores {
+        let rows = rows(chapter, "Wrong settings");
+        let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
+        assert!(rows.len() >= least, "{rows:?}");
+        for row in rows {
+            let wrong = row[0].split('`').nth(1).unwrap();
+            let other = format!("location = {location}\n");
+            let location = if wrong.starts_with("location") { "" } else { &other };
+            let text = format!("[caches.default]\nbackend = '{backend}'\n{location}{wrong}");
+            let text = text.replace("\nweights", "\noptions.weights");
+            let error = Caches::from_toml(&text).unwrap_err();
+            let said = row[1].split([';', ',']).next().unwrap();
+            assert!(error.message().contains(said), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_the_chapter_on_databases_is_that_of_the_code() {
+    let settings = cache_core::settings_from_toml(&format!("[caches.default]\n{A_DB}")).unwrap();
+    let sql = cache_db::create_tables_sql(&settings).unwrap();
+    let (_, shown) = DB.split_once("```text\nCREATE TABLE").unwrap();
+    let columns = shown.split(");").next().unwrap().lines().skip(1);
+    let columns: Vec<&str> = columns
+        .filter_map(|it| it.split("--").next())
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .collect();
+    assert_eq!(columns.len(), 5, "{columns:?}");
+    for column in columns {
+        let column = column.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(sql.contains(&column), "{column}: {sql}");
+    }
+    for name in ["cache_meta", "cache_added", "cache_changed", "cache_removed"] {
+        assert!(sql.contains(&format!("\"{name}\"")) && DB.contains(name), "{name}: {sql}");
     }
 }
 
@@ -212,11 +255,11 @@ fn the_forms_of_a_location_of_redis_are_understood() {
 }
 
 #[test]
-fn the_settings_in_the_chapters_on_servers_are_good() {
+fn the_settings_in_the_chapters_on_stores_are_good() {
     let blocks = |it: &'static str| it.split("```toml\n").skip(1);
-    let blocks: Vec<_> =
-        blocks(REDIS).chain(blocks(MEMCACHED)).map(|it| it.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 6, "{blocks:?}");
+    let blocks = [REDIS, MEMCACHED, DB].into_iter().flat_map(blocks);
+    let blocks: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 7, "{blocks:?}");
     for block in blocks.into_iter().filter(|it| !it.contains("rediss")) {
         Caches::from_toml(&block.replace("${SENTINEL_PASSWORD}", "secret")).unwrap();
     }
