@@ -87,10 +87,8 @@ impl Sqlite {
         let keys: Vec<String> = keys.iter().map(|&it| it.to_owned()).collect();
         let len = keys.len();
         let res = self.read(move |call| {
-            call.at_once(|| {
-                let one = |key: &String| Ok(call.get(key)?.map(|it| what(it, call.now)));
-                keys.iter().map(one).collect::<std::result::Result<Vec<_>, Failure>>()
-            })
+            let found = call.at_once(|| call.get_many(&keys))?;
+            Ok(found.into_iter().map(|it| it.map(|it| what(it, call.now))).collect::<Vec<_>>())
         });
         all(len, res.await.map(|found| found.into_iter().map(Ok).collect()))
     }

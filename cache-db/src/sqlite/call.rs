@@ -70,6 +70,16 @@ impl Call<'_> {
         self.row(&self.sql.get, named_params! {":key": key, ":now": self.now}, read)
     }
 
+    /// The same statement again and again, looked up once.
+    pub(super) fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Found>>> {
+        let mut statement = self.db.prepare_cached(&self.sql.get)?;
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let mut one = |key: &String| {
+            statement.query_row(named_params! {":key": key, ":now": self.now}, read).optional()
+        };
+        Ok(keys.iter().map(&mut one).collect::<rusqlite::Result<_>>()?)
+    }
+
     /// When it expires, of a live entry.
     #[expect(clippy::option_option, reason = "no entry, and one that never expires")]
     pub(super) fn expires(&self, key: &str) -> Result<Option<Option<i64>>> {
