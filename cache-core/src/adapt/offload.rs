@@ -17,12 +17,22 @@ use crate::{
 pub struct Offload<B> {
     store: Arc<B>,
     threads: Threads,
+    direct_reads: bool,
 }
 
 impl<B: SyncBackend> Offload<B> {
     /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
     pub fn new(store: B, threads: usize) -> Self {
-        Self { threads: Threads::new(store.name(), threads), store: Arc::new(store) }
+        let threads = Threads::new(store.name(), threads);
+        Self { threads, store: Arc::new(store), direct_reads: false }
+    }
+
+    /// Whether reads run where they are called instead: a hop to a thread and back costs more than a read that finds its bytes in
+    /// memory. One that does wait for the disk then keeps its runtime's thread waiting.
+    #[must_use]
+    pub fn direct_reads(mut self, direct: bool) -> Self {
+        self.direct_reads = direct;
+        self
     }
 
     async fn run<T: Send + 'static>(
@@ -61,18 +71,30 @@ impl<B: SyncBackend> Backend for Offload<B> {
         None // one store, without copies
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.direct_reads {
+            return self.store.get(key);
+        }
         let key = key.to_owned();
         self.run(move |it| it.get(&key)).await
     }
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        if self.direct_reads {
+            return self.store.get_entry(key);
+        }
         let key = key.to_owned();
         self.run(move |it| it.get_entry(&key)).await
     }
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        if self.direct_reads {
+            return self.store.get_many(keys);
+        }
         let keys = owned(keys);
         self.run_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
     }
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        if self.direct_reads {
+            return self.store.get_entries(keys);
+        }
         let keys = owned(keys);
         self.run_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
     }
@@ -89,10 +111,16 @@ impl<B: SyncBackend> Backend for Offload<B> {
         .await
     }
     async fn has(&self, key: &str) -> Result<bool> {
+        if self.direct_reads {
+            return self.store.has(key);
+        }
         let key = key.to_owned();
         self.run(move |it| it.has(&key)).await
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        if self.direct_reads {
+            return self.store.ttl(key);
+        }
         let key = key.to_owned();
         self.run(move |it| it.ttl(&key)).await
     }

@@ -1,0 +1,170 @@
+//! The directory while it is open: who may be in it, and its folders.
+
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+    sync::OnceLock,
+};
+
+use cache_core::Result;
+use rustix::{
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, chmodat, fchmod, fstat, mkdirat, openat},
+    io::Errno,
+    process::geteuid,
+};
+
+use crate::{
+    counters::Counters,
+    error,
+    folder::Folder,
+    name::folder_name,
+};
+
+/// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    /// Device and number.
+    id: (u64, u64),
+    folders: Vec<OnceLock<Folder>>,
+    pub(crate) counters: Counters,
+}
+
+/// How all is opened: links are not followed, pipes not waited for, and children inherit nothing.
+pub(crate) const SAFELY: OFlags =
+    OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const FOLDER: OFlags = SAFELY.union(OFlags::DIRECTORY);
+/// Only the owner may write, read, and look.
+const PRIVATE: Mode = Mode::RWXU;
+const PERMISSIONS: u32 = 0o777;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+impl Directory {
+    /// Opens the directory, and makes it if `create`; `None` if it is not there.
+    pub(crate) fn open(path: &Path, create: bool) -> Result<Option<Self>> {
+        let fd = match openat(CWD, path, FOLDER, Mode::empty()) {
+            Err(Errno::NOENT) if create => {
+                make(path).and_then(|()| openat(CWD, path, FOLDER, Mode::empty()))
+            }
+            res => res,
+        };
+        let fd = match fd {
+            Ok(it) => it,
+            Err(Errno::NOENT) if !create => return Ok(None),
+            Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
+                let what = "the location is a link or no directory; name the directory itself";
+                return Err(error::refused(what));
+            }
+            Err(errno) => return Err(error::of(errno, ".")),
+        };
+        let stat = fstat(&fd).map_err(|it| error::of(it, "."))?;
+        check_owner(&stat)?;
+        let is_private = mode(&stat) & PERMISSIONS == PRIVATE.bits();
+        if create && !is_private && is_empty(&fd) {
+            // Made for us, with the permissions that the umask gave. One with files in it may have other uses.
+            fchmod(&fd, PRIVATE).map_err(|it| error::of(it, "."))?;
+        }
+        Ok(Some(Self {
+            fd,
+            id: id(&stat),
+            folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// A folder, which is made if `create`; `None` if it is not there.
+    pub(crate) fn folder(&self, number: u8, create: bool) -> Result<Option<&Folder>> {
+        let place = &self.folders[usize::from(number)];
+        if let Some(folder) = place.get() {
+            return Ok(Some(folder));
+        }
+        let name = folder_name(number);
+        let shown = || String::from_utf8_lossy(&name).into_owned();
+        let fd = match openat(&self.fd, &name[..], FOLDER, Mode::empty()) {
+            Err(Errno::NOENT) if !create => return Ok(None),
+            Err(Errno::NOENT) => self.make_folder(&name),
+            res => res,
+        };
+        let fd = fd.map_err(|it| error::of(it, shown()))?;
+        let stat = fstat(&fd).map_err(|it| error::of(it, shown()))?;
+        check_owner(&stat).map_err(|it| it.with_context("folder", shown()))?;
+        if mode(&stat) & PERMISSIONS != PRIVATE.bits() {
+            fchmod(&fd, PRIVATE).map_err(|it| error::of(it, shown()))?;
+        }
+        // Who came second closes its own: locks of one process are of one descriptor.
+        Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
+    }
+
+    fn make_folder(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        match mkdirat(&self.fd, name, PRIVATE) {
+            // Whatever the umask.
+            Ok(()) => chmodat(&self.fd, name, PRIVATE, AtFlags::empty())?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        openat(&self.fd, name, FOLDER, Mode::empty())
+    }
+
+    /// The directory's descriptor, for what lies in it beside the folders.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Whether the path still leads here: it may have been deleted, or moved away.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let there = fs::symlink_metadata(path);
+        there.is_ok_and(|it| (it.dev(), it.ino()) == self.id) && !self.counters.is_gone()
+    }
+}
+
+/// All levels that are missing, each for its owner alone, whatever the umask.
+fn make(path: &Path) -> Result<(), Errno> {
+    let made = match mkdirat(CWD, path, PRIVATE) {
+        Err(Errno::NOENT) => {
+            make(path.parent().ok_or(Errno::NOENT)?)?;
+            mkdirat(CWD, path, PRIVATE)
+        }
+        res => res,
+    };
+    match made {
+        Ok(()) => chmodat(CWD, path, PRIVATE, AtFlags::empty()),
+        Err(Errno::EXIST) => Ok(()), // somebody else did at the same time
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whoever may write there may put anything under any name, and take locks for ever.
+fn check_owner(stat: &Stat) -> Result<()> {
+    if stat.st_uid != geteuid().as_raw() {
+        let what = "the directory belongs to another user, who may write to it; give it to the user that the \
+                    program runs as (chown), or name another";
+        return Err(error::refused(what));
+    }
+    if mode(stat) & WRITABLE_BY_OTHERS != 0 {
+        let what = "others may write to the directory; take that from them (chmod go-w), or name a directory of its \
+                    own in it, which is then made for this user alone";
+        return Err(error::refused(what));
+    }
+    Ok(())
+}
+
+fn is_empty(fd: &OwnedFd) -> bool {
+    let Ok(mut entries) = Dir::read_from(fd) else { return false };
+    entries.all(|it| it.is_ok_and(|it| [&b"."[..], b".."].contains(&it.file_name().to_bytes())))
+}
+
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "its type differs by platform")]
+pub(crate) fn mode(stat: &Stat) -> u32 {
+    stat.st_mode as u32
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_lossless,
+    clippy::cast_sign_loss,
+    reason = "its type differs by platform"
+)]
+fn id(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
+}

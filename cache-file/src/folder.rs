@@ -1,0 +1,186 @@
+//! A folder: its lock, and who holds it.
+
+use std::{
+    cell::Cell,
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, TryLockError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
+    io::Errno,
+};
+
+use crate::{
+    counters::{Change, Counters, room},
+    directory::SAFELY,
+    error::{self, Fault},
+    look::{Look, Want, look},
+    name::{Name, folder_name},
+    slot::Slot,
+};
+
+/// One of the 256 folders. Its lock is on the folder itself, which nobody replaces: `flock` among processes, and a mutex
+/// among the threads of this one, as a descriptor's lock is the process's.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) number: u8,
+    fd: OwnedFd,
+    threads: Mutex<()>,
+}
+
+/// The only writer in a folder.
+#[derive(Debug)]
+pub(crate) struct Locked<'a> {
+    pub(crate) folder: &'a Folder,
+    counters: &'a Counters,
+    change: Cell<Change>,
+    _thread: MutexGuard<'a, ()>,
+}
+
+impl Folder {
+    pub(crate) fn new(number: u8, fd: OwnedFd) -> Self {
+        Self { number, fd, threads: Mutex::new(()) }
+    }
+
+    /// What a reader sees, who waits for nobody: it may be in the middle of a write.
+    pub(crate) fn look(&self, name: &Name, key: &str, want: Want) -> Result<Look, Fault> {
+        match self.open(name, OFlags::RDONLY)? {
+            Some(fd) => look(&fd, Some(key), want).map_err(|it| error::of(it, name).into()),
+            None => Ok(Look::Absent),
+        }
+    }
+
+    /// `None` if it is not there.
+    pub(crate) fn open(&self, name: &Name, access: OFlags) -> Result<Option<OwnedFd>, Fault> {
+        match openat(&self.fd, name.file(), access | SAFELY, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT) if self.is_gone() => Err(Fault::Gone),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(error::of(errno, name).into()),
+        }
+    }
+
+    /// Waits for the lock until then, and no longer.
+    pub(crate) fn lock<'a>(
+        &'a self,
+        counters: &'a Counters,
+        until: Instant,
+    ) -> Result<Locked<'a>, Fault> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 0_u32.. {
+            if let Some(locked) = self.try_lock(counters)? {
+                return Ok(locked);
+            }
+            if attempt < SPINS {
+                thread::yield_now();
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(error::locked(String::from_utf8_lossy(&folder_name(self.number))).into())
+    }
+
+    /// `None` if another thread or process has it.
+    pub(crate) fn try_lock<'a>(
+        &'a self,
+        counters: &'a Counters,
+    ) -> Result<Option<Locked<'a>>, Fault> {
+        let thread = match self.threads.try_lock() {
+            Ok(it) => it,
+            Err(TryLockError::Poisoned(it)) => it.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
+            Err(errno) => {
+                let folder = folder_name(self.number);
+                return Err(error::of(errno, String::from_utf8_lossy(&folder)).into());
+            }
+        }
+        Ok(Some(Locked { folder: self, counters, change: Cell::default(), _thread: thread }))
+    }
+
+    /// The names of all entries. Others' files are left out.
+    pub(crate) fn names(&self) -> Result<Vec<Name>, Fault> {
+        let told = |errno| {
+            Fault::Of(error::of(errno, String::from_utf8_lossy(&folder_name(self.number))))
+        };
+        let mut res = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(told)? {
+            let entry = entry.map_err(told)?;
+            res.extend(Name::in_folder(self.number, entry.file_name().to_bytes()));
+        }
+        Ok(res)
+    }
+
+    fn is_gone(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
+    }
+}
+
+/// A holder is done in microseconds, unless it waits for the disk.
+const SPINS: u32 = 20;
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+
+impl<'a> Locked<'a> {
+    /// The file of that name, if it is there.
+    pub(crate) fn slot<'s>(&'s self, name: &'s Name) -> Result<Option<Slot<'s>>, Fault> {
+        let fd = self.folder.open(name, OFlags::RDWR)?;
+        fd.map(|fd| Slot::new(self, name, fd)).transpose()
+    }
+
+    /// The file of that name, empty if it was not there.
+    pub(crate) fn slot_or_new<'s>(&'s self, name: &'s Name) -> Result<Slot<'s>, Fault> {
+        let fd = self.folder.open(name, OFlags::RDWR | OFlags::CREATE)?;
+        // A folder in which nothing can be made is not there any more.
+        Slot::new(self, name, fd.ok_or(Fault::Gone)?)
+    }
+
+    /// Deletes a file of this length.
+    pub(crate) fn unlink(&self, name: &Name, len: u64) -> Result<(), Fault> {
+        match unlinkat(&self.folder.fd, name.file(), AtFlags::empty()) {
+            Ok(()) => {
+                self.count(len, None);
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(error::of(errno, name).into()),
+        }
+    }
+
+    /// A file of one length has another now. An empty one, which nobody counts, is none.
+    pub(crate) fn count(&self, old: u64, new: Option<u64>) {
+        let part = |len: u64| Change {
+            entries: i64::from(len > 0),
+            bytes: i64::try_from(room(len)).unwrap_or(i64::MAX),
+        };
+        let (old, new, sum) = (part(old), part(new.unwrap_or(0)), self.change.get());
+        self.change.set(Change {
+            entries: sum.entries + new.entries - old.entries,
+            bytes: sum.bytes.saturating_add(new.bytes).saturating_sub(old.bytes),
+        });
+    }
+
+    /// Whether there is more here than before.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.change.get().entries > 0 || self.change.get().bytes > 0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.counters.change(self.folder.number, self.change.get());
+        // The other processes' turn; the threads' comes when the mutex is dropped.
+        let _ = flock(&self.folder.fd, FlockOperation::Unlock);
+    }
+}

@@ -1,0 +1,196 @@
+//! The store behind its operations: the directory, opened when it is needed, and what goes on in the background.
+
+use std::{
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use cache_core::{Clock, Error, ErrorKind, Result};
+
+use crate::{
+    cull::Queue,
+    directory::Directory,
+    error::{self, Fault},
+    folder::Locked,
+    life,
+    look::{Found, Look, Want},
+    name::Name,
+    options::Plan,
+    sweeper::Sweeper,
+};
+
+/// What operations and the sweeper share.
+pub(crate) struct Inner {
+    pub(crate) plan: Plan,
+    pub(crate) clock: Clock,
+    directory: RwLock<Option<Arc<Directory>>>,
+    stamps: AtomicU64,
+    pub(crate) queue: Mutex<Queue>,
+    sweeper: Sweeper,
+}
+
+impl Inner {
+    pub(crate) fn new(plan: Plan, clock: Clock) -> Self {
+        // Different in each process and store, so that no two writes have one stamp.
+        let begin = RandomState::new().hash_one(std::process::id());
+        Self {
+            plan,
+            clock,
+            directory: RwLock::default(),
+            stamps: AtomicU64::new(begin),
+            queue: Mutex::default(),
+            sweeper: Sweeper::default(),
+        }
+    }
+
+    /// Runs a step that reads; `None` if there is no directory.
+    pub(crate) fn read<T>(
+        &self,
+        step: impl Fn(&Directory) -> Result<T, Fault>,
+    ) -> Result<Option<T>> {
+        self.again(|| {
+            let Some(directory) = self.directory(false)? else { return Ok(None) };
+            self.step(&directory, &step).map(Some)
+        })
+    }
+
+    /// Runs a step that writes, in a directory that is made if need be.
+    pub(crate) fn write<T>(
+        self: &Arc<Self>,
+        step: impl Fn(&Directory) -> Result<T, Fault>,
+    ) -> Result<T> {
+        self.sweeper.start(self);
+        self.again(|| {
+            let directory = self.directory(true)?.ok_or(Fault::Gone)?;
+            directory.counters.open(&directory)?;
+            self.step(&directory, &step)
+        })
+    }
+
+    /// How long an operation that begins now may wait for locks.
+    pub(crate) fn until(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.plan.patience).unwrap_or(now)
+    }
+
+    /// The lock of a key's folder.
+    pub(crate) fn lock<'a>(
+        directory: &'a Directory,
+        name: &Name,
+        until: Instant,
+    ) -> Result<Locked<'a>, Fault> {
+        let folder = directory.folder(name.folder(), true)?.ok_or(Fault::Gone)?;
+        folder.lock(&directory.counters, until)
+    }
+
+    /// The live entry of a key, for a reader: without a lock, and again where a writer came between.
+    ///
+    /// What is bad even under the lock is so for good: it is removed, as nobody else can have written it meanwhile.
+    pub(crate) fn find(
+        &self,
+        directory: &Directory,
+        key: &str,
+        want: Want,
+        until: Instant,
+    ) -> Result<Option<Found>, Fault> {
+        let name = Name::of(key);
+        let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
+        let live = |found: Found| found.header.is_live(self.now()).then_some(found);
+        for _ in 0..ATTEMPTS {
+            match folder.look(&name, key, want)? {
+                Look::Found(found) => return Ok(live(found)),
+                Look::Absent | Look::Other => return Ok(None),
+                Look::Newer => return Err(error::newer(name).into()),
+                Look::Unfinished | Look::Damaged => std::thread::yield_now(),
+            }
+        }
+        let locked = folder.lock(&directory.counters, until)?;
+        let Some(slot) = locked.slot(&name)? else { return Ok(None) };
+        match slot.look(Some(key), want)? {
+            Look::Found(found) => Ok(live(found)),
+            Look::Unfinished => slot.remove().map(|()| None),
+            Look::Damaged => {
+                slot.remove()?;
+                Err(error::damaged(name).into())
+            }
+            Look::Absent | Look::Other | Look::Newer => Ok(None),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        life::now(&self.clock)
+    }
+
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamps.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets go of the directory and of what goes on in the background, until the next call.
+    pub(crate) fn close(&self) {
+        self.sweeper.stop();
+        self.forget();
+    }
+
+    /// The open directory, if it is open.
+    pub(crate) fn open_directory(&self) -> Option<Arc<Directory>> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn forget(&self) {
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn directory(&self, create: bool) -> Result<Option<Arc<Directory>>> {
+        if let Some(open) = self.open_directory() {
+            return Ok(Some(open));
+        }
+        let mut place = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+        if place.is_none() {
+            *place = Directory::open(&self.plan.path, create)?.map(Arc::new);
+        }
+        Ok(place.clone())
+    }
+
+    fn step<T>(
+        &self,
+        directory: &Directory,
+        step: impl Fn(&Directory) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let res = step(directory);
+        if matches!(res, Err(Fault::Gone)) {
+            self.forget();
+        }
+        res
+    }
+
+    /// A directory that was deleted is made anew, which somebody may delete again.
+    fn again<T>(&self, run: impl Fn() -> Result<T, Fault>) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            match run() {
+                Ok(it) => return Ok(it),
+                Err(Fault::Of(error)) => return Err(error),
+                Err(Fault::Gone) => {}
+            }
+        }
+        let what = "the directory is deleted again and again; somebody else uses it";
+        Err(Error::new(ErrorKind::Backend, what))
+    }
+}
+
+/// How often something is tried that somebody else disturbs.
+const ATTEMPTS: usize = 4;
+
+/// Without the path, which is a setting.
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("max_entries", &self.plan.max_entries)
+            .field("max_bytes", &self.plan.max_bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! A file in the hands of its only writer.
+
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use rustix::{
+    fs::{FileType, Mode, fchmod, fstat, ftruncate},
+    io::{Errno, pread, pwrite},
+};
+
+use crate::{
+    counters::room,
+    directory::mode,
+    error::{self, Fault},
+    folder::Locked,
+    header::{Header, LEN, MAX_KEY, value_sum},
+    look::{Found, Look, PAGE, Want, look},
+    name::Name,
+};
+
+/// A file in the hands of its only writer, who overwrites it in place: neither a name nor a block changes, which is what
+/// makes other ways slow.
+#[derive(Debug)]
+pub(crate) struct Slot<'a> {
+    locked: &'a Locked<'a>,
+    name: &'a Name,
+    fd: OwnedFd,
+    /// The file's length.
+    len: u64,
+}
+
+/// What is written.
+#[derive(Debug)]
+pub(crate) struct New<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) value: &'a Bytes,
+    pub(crate) expires: u64,
+    pub(crate) stamp: u64,
+}
+
+impl<'a> Slot<'a> {
+    pub(crate) fn new(locked: &'a Locked<'a>, name: &'a Name, fd: OwnedFd) -> Result<Self, Fault> {
+        let told = |errno| Fault::Of(error::of(errno, name));
+        let stat = fstat(&fd).map_err(told)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(told(Errno::ISDIR));
+        }
+        let private = Mode::RUSR | Mode::WUSR;
+        if mode(&stat) & 0o777 != private.bits() {
+            // Whatever the umask.
+            fchmod(&fd, private).map_err(told)?;
+        }
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(Self { locked, name, fd, len })
+    }
+
+    pub(crate) fn look(&self, key: Option<&str>, want: Want) -> Result<Look, Fault> {
+        look(&self.fd, key, want).map_err(|it| error::of(it, self.name).into())
+    }
+
+    /// The live entry of the key. Whatever else is there counts as nothing for a writer.
+    pub(crate) fn live(&self, key: &str, want: Want, now: u64) -> Result<Option<Found>, Fault> {
+        match self.look(Some(key), want)? {
+            Look::Found(it) if it.header.is_live(now) => Ok(Some(it)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The key that the header names, of an entry that is finished or not; `None` if it names none.
+    pub(crate) fn key(&self) -> Result<Option<String>, Fault> {
+        let mut start = [0; LEN + MAX_KEY];
+        let len = pread(&self.fd, &mut start[..], 0).map_err(|it| error::of(it, self.name))?;
+        let key = Header::decode(&start[..len]).ok().map(|(_, key)| key.to_vec());
+        Ok(key.and_then(|it| String::from_utf8(it).ok()))
+    }
+
+    /// Overwrites whatever is there.
+    ///
+    /// What fits a page is one write, which a kill does not divide. A larger one begins with a header that says that it is
+    /// not finished, and ends with one that says that it is: what a kill leaves behind is known for what it is.
+    pub(crate) fn write(&mut self, new: &New<'_>) -> Result<(), Fault> {
+        let key = new.key.as_bytes();
+        let key_len = u16::try_from(key.len()).ok().filter(|it| usize::from(*it) <= MAX_KEY);
+        let header = Header {
+            whole: true,
+            key_len: key_len.ok_or_else(|| error::key_too_long(key.len()))?,
+            value_len: new.value.len() as u64,
+            expires: new.expires,
+            stamp: new.stamp,
+            value_sum: value_sum(new.value),
+        };
+        let mut start = header.encode(key);
+        let len = (start.len() + new.value.len()) as u64;
+        let written = if len <= PAGE as u64 {
+            start.extend_from_slice(new.value);
+            self.put(&start, 0)
+        } else {
+            let unfinished = Header { whole: false, ..header }.encode(key);
+            self.put(&unfinished, 0)
+                .and_then(|()| self.put(new.value, start.len() as u64))
+                .and_then(|()| self.put(&start, 0))
+        };
+        if let Err(errno) = written {
+            self.give_up(len);
+            return Err(error::of(errno, self.name).into());
+        }
+        let old = self.len;
+        // Whole blocks are given back; a shorter rest is what the next write overwrites.
+        self.len = if room(len) < room(old) && ftruncate(&self.fd, len).is_ok() {
+            len
+        } else {
+            len.max(old)
+        };
+        self.locked.count(old, Some(self.len));
+        Ok(())
+    }
+
+    /// Gives the entry another lifetime, without reading or writing its value.
+    pub(crate) fn touch(&mut self, key: &str, header: &Header) -> Result<(), Fault> {
+        let start = header.encode(key.as_bytes());
+        self.put(&start, 0).map_err(|it| error::of(it, self.name).into())
+    }
+
+    pub(crate) fn remove(self) -> Result<(), Fault> {
+        self.locked.unlink(self.name, self.len)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// A write failed. A small one has changed nothing: what was there stays, if there was something.
+    fn give_up(&self, len: u64) {
+        if self.len == 0 || len > PAGE as u64 {
+            // The disk is full, say, so this is all that can be done; and what stays is known to be unfinished.
+            let _ = self.locked.unlink(self.name, self.len);
+        }
+    }
+
+    fn put(&self, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match pwrite(&self.fd, bytes, at) {
+                Ok(0) => return Err(Errno::NOSPC),
+                Ok(len) => {
+                    bytes = &bytes[len..];
+                    at += len as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! The store: every operation as one step under the lock of a folder, and reads without one.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use cache_core::{
+    Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
+    SetMode, Stamp, SyncBackend, Ttl, integer,
+};
+
+use crate::{
+    DRIVER, clear, cull,
+    directory::Directory,
+    error::{self, Fault},
+    header::Header,
+    inner::Inner,
+    life, location,
+    look::{Found, Look, Want},
+    name::Name,
+    options::Plan,
+    slot::New,
+};
+
+/// A store in a directory.
+#[derive(Debug)]
+pub(crate) struct File(Arc<Inner>);
+
+impl File {
+    pub(crate) fn new(plan: Plan, clock: Clock) -> Self {
+        Self(Arc::new(Inner::new(plan, clock)))
+    }
+
+    fn find(&self, key: &str, want: Want) -> Result<Option<Found>> {
+        let until = self.0.until();
+        let found = self.0.read(|it| self.0.find(it, key, want, until))?;
+        Ok(found.flatten())
+    }
+
+    /// As [`find`](Self::find) for those who only ask whether it is there: what is damaged is not.
+    fn head(&self, key: &str) -> Result<Option<Header>> {
+        match self.find(key, Want::Head) {
+            Err(error) if error.kind() == ErrorKind::Codec => Ok(None),
+            res => Ok(res?.map(|it| it.header)),
+        }
+    }
+
+    /// Runs a step that may leave more than there was, and then makes room.
+    fn grow<T>(&self, key: &str, step: impl Fn(&Directory) -> Result<(T, bool), Fault>) -> Result<T> {
+        let (answer, grown) = self.0.write(step)?;
+        if grown {
+            cull::make_room(&self.0, &Name::of(key));
+        }
+        Ok(answer)
+    }
+
+    fn check_size(&self, value: &Bytes) -> Result<()> {
+        let max = self.0.plan.max_value;
+        if value.len() as u64 <= max { Ok(()) } else { Err(error::too_large(value.len(), max)) }
+    }
+
+    fn new_entry<'a>(&self, key: &'a str, value: &'a Bytes, expires: u64) -> New<'a> {
+        New { key, value, expires, stamp: self.0.stamp() }
+    }
+
+    fn set_until(
+        &self,
+        key: &str,
+        value: &Bytes,
+        expiry: Expiry,
+        mode: SetMode,
+        until: Instant,
+    ) -> Result<bool> {
+        let fits = self.check_size(value);
+        let name = Name::of(key);
+        let allowed = self.grow(key, |directory| {
+            let locked = Inner::lock(directory, &name, until)?;
+            let found = if fits.is_ok() && mode != SetMode::IfPresent {
+                Some(locked.slot_or_new(&name)?)
+            } else {
+                locked.slot(&name)?
+            };
+            let live = match (&found, mode) {
+                (_, SetMode::Always) => true,
+                (Some(slot), _) => slot.live(key, Want::Head, self.0.now())?.is_some(),
+                (None, _) => false,
+            };
+            let allowed = mode == SetMode::Always || live == (mode == SetMode::IfPresent);
+            let Some(mut slot) = found.filter(|_| allowed) else { return Ok((allowed, false)) };
+            if fits.is_err() {
+                // Better nothing than the old value, which the caller believes to be gone.
+                if !matches!(slot.look(Some(key), Want::Head)?, Look::Other) {
+                    slot.remove()?;
+                }
+                return Ok((true, false));
+            }
+            let expires = life::expires(expiry, &self.0.clock);
+            if let Err(fault) = slot.write(&self.new_entry(key, value, expires)) {
+                // As above; it may be gone already.
+                let _ = slot.remove();
+                return Err(fault);
+            }
+            Ok((true, locked.has_grown()))
+        })?;
+        // A write that was not allowed is not too large.
+        if allowed { fits.map(|()| true) } else { Ok(false) }
+    }
+
+    /// Removes the live entry if it is wanted, and what has expired or is damaged anyway; the live one that was removed.
+    fn remove_if(
+        &self,
+        key: &str,
+        want: Want,
+        until: Instant,
+        wanted: impl Fn(&Found) -> bool,
+    ) -> Result<Option<Found>> {
+        let name = Name::of(key);
+        let removed = self.0.read(|directory| {
+            let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
+            // Else each delete of what is not there would wait for a lock.
+            if folder.open(&name, rustix::fs::OFlags::RDONLY)?.is_none() {
+                return Ok(None);
+            }
+            directory.counters.open(directory)?;
+            let locked = folder.lock(&directory.counters, until)?;
+            let Some(slot) = locked.slot(&name)? else { return Ok(None) };
+            match slot.look(Some(key), want)? {
+                Look::Other => Ok(None),
+                Look::Found(it) if it.header.is_live(self.0.now()) => {
+                    if !wanted(&it) {
+                        return Ok(None);
+                    }
+                    slot.remove()?;
+                    Ok(Some(it))
+                }
+                Look::Damaged if want == Want::Value => {
+                    slot.remove()?;
+                    Err(error::damaged(name).into())
+                }
+                _ => slot.remove().map(|()| None),
+            }
+        })?;
+        Ok(removed.flatten())
+    }
+
+    fn delete_until(&self, key: &str, until: Instant) -> Result<bool> {
+        Ok(self.remove_if(key, Want::Head, until, |_| true)?.is_some())
+    }
+}
+
+impl SyncBackend for File {
+    fn name(&self) -> &'static str {
+        DRIVER.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let max_value = usize::try_from(self.0.plan.max_value).unwrap_or(usize::MAX);
+        Capabilities::new().shared().persistent().max_value_len(max_value)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.find(key, Want::Value)?.map(|it| it.value))
+    }
+
+    fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        let found = self.find(key, Want::Value)?;
+        Ok(found.map(|it| Entry {
+            value: it.value,
+            ttl: life::remaining(it.header.expires, &self.0.clock),
+            stamp: Stamp(it.header.stamp),
+        }))
+    }
+
+    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        keys.iter().map(|key| self.get_entry(key)).collect()
+    }
+
+    fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        self.set_until(key, &value, expiry, mode, self.0.until())
+    }
+
+    fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        let until = self.0.until();
+        let set = |(key, value): &(&str, Bytes)| {
+            self.set_until(key, value, expiry, SetMode::Always, until).map(drop)
+        };
+        items.iter().map(set).collect()
+    }
+
+    fn has(&self, key: &str) -> Result<bool> {
+        Ok(self.head(key)?.is_some())
+    }
+
+    fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        Ok(self.head(key)?.map(|it| life::remaining(it.expires, &self.0.clock)))
+    }
+
+    fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let (name, until) = (Name::of(key), self.0.until());
+        self.0.write(|directory| {
+            let locked = Inner::lock(directory, &name, until)?;
+            let Some(mut slot) = locked.slot(&name)? else { return Ok(false) };
+            let Some(found) = slot.live(key, Want::Head, self.0.now())? else { return Ok(false) };
+            let expires = life::expires(expiry, &self.0.clock);
+            slot.touch(key, &Header { expires, stamp: self.0.stamp(), ..found.header })?;
+            Ok(true)
+        })
+    }
+
+    fn delete(&self, key: &str) -> Result<bool> {
+        self.delete_until(key, self.0.until())
+    }
+
+    fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let until = self.0.until();
+        keys.iter().map(|key| self.delete_until(key, until)).collect()
+    }
+
+    fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        let taken = self.remove_if(key, Want::Value, self.0.until(), |_| true)?;
+        Ok(taken.map(|it| it.value))
+    }
+
+    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        let (name, until) = (Name::of(key), self.0.until());
+        self.grow(key, |directory| {
+            let locked = Inner::lock(directory, &name, until)?;
+            let found = match locked.slot(&name)? {
+                Some(slot) => slot.live(key, Want::Value, self.0.now())?,
+                None => None,
+            };
+            let (value, expires) = match (&found, create) {
+                (Some(it), _) => (integer::parse(&it.value)?, it.header.expires),
+                (None, Some(create)) => {
+                    (create.initial, life::expires(create.expiry, &self.0.clock))
+                }
+                (None, None) => return Ok((None, false)),
+            };
+            let value = integer::add(value, delta)?;
+            let text = Bytes::from(value.to_string());
+            self.check_size(&text)?;
+            locked.slot_or_new(&name)?.write(&self.new_entry(key, &text, expires))?;
+            Ok((Some(value), locked.has_grown()))
+        })
+    }
+
+    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+        let same = |it: &Found| seen.is(&it.value, Stamp(it.header.stamp));
+        match self.remove_if(key, Want::Value, self.0.until(), same) {
+            // It is gone, and was not what was seen.
+            Err(error) if error.kind() == ErrorKind::Codec => Ok(false),
+            res => Ok(res?.is_some()),
+        }
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Seen<'_>,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<bool> {
+        self.check_size(&value)?;
+        let (name, until) = (Name::of(key), self.0.until());
+        self.grow(key, |directory| {
+            let locked = Inner::lock(directory, &name, until)?;
+            let Some(mut slot) = locked.slot(&name)? else { return Ok((false, false)) };
+            let found = slot.live(key, Want::Value, self.0.now())?;
+            let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
+            let Some(found) = same else { return Ok((false, false)) };
+            let expires = match lifetime {
+                Lifetime::Keep => found.header.expires,
+                Lifetime::New(expiry) => life::expires(expiry, &self.0.clock),
+            };
+            slot.write(&self.new_entry(key, &value, expires))?;
+            Ok((true, locked.has_grown()))
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let (source, target, until) = (Name::of(from), Name::of(to), self.0.until());
+        self.grow(to, |directory| {
+            // In one order, so that two of these cannot wait for each other.
+            let is_first = source.folder() <= target.folder();
+            let (low, high) = if is_first { (&source, &target) } else { (&target, &source) };
+            let low = Inner::lock(directory, low, until)?;
+            let high = if source.folder() == target.folder() {
+                None
+            } else {
+                Some(Inner::lock(directory, high, until)?)
+            };
+            let (first, last) = (&low, high.as_ref().unwrap_or(&low));
+            let (at_source, at_target) = if is_first { (first, last) } else { (last, first) };
+            let Some(slot) = at_source.slot(&source)? else { return Ok((false, false)) };
+            let found = slot.live(from, Want::Value, self.0.now())?;
+            let Some(found) = found else { return Ok((false, false)) };
+            // First in, then out: who looks for the entry in both places finds it in one.
+            let new = self.new_entry(to, &found.value, found.header.expires);
+            at_target.slot_or_new(&target)?.write(&new)?;
+            slot.remove()?;
+            Ok((true, at_target.has_grown()))
+        })
+    }
+
+    fn clear(&self, namespace: &Namespace) -> Result<()> {
+        clear::clear(&self.0, |key| namespace.contains(key))
+    }
+
+    fn clear_store(&self) -> Result<()> {
+        clear::clear_all(&self.0)
+    }
+
+    fn check(&self) -> Result<()> {
+        let until = self.0.until();
+        self.0.write(|directory| {
+            let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
+            // That it can be locked and written.
+            let locked = folder.lock(&directory.counters, until)?;
+            directory.counters.put(0, directory.counters.read(0));
+            drop(locked);
+            location::check(directory)?;
+            Ok(())
+        })?;
+        location::warn_of_web_root(&self.0.plan.path);
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.0.close();
+        Ok(())
+    }
+}
