@@ -10,7 +10,7 @@ use cache_core::{
     },
 };
 
-use crate::support::{Place, cache_by};
+use crate::place::{Place, cache_by};
 
 /// Values that are refused are small enough to be no burden.
 const OPTIONS: &str = "max_value_bytes = '500KiB'";

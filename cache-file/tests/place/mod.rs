@@ -1,31 +1,45 @@
 //! Settings and directories for the tests.
+#![allow(dead_code, reason = "each program of tests uses its part")]
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use cache_core::{Backend, Cache, Caches, Clock};
+use cache_core::{Backend, Cache, Caches, Clock, Result};
 use cache_file as _;
 use tempfile::TempDir;
 
 /// A directory that is not there yet, in one that goes with the test.
 pub(crate) struct Place {
-    _outer: TempDir,
+    outer: TempDir,
     pub(crate) path: PathBuf,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let outer = tempfile::tempdir().unwrap();
-        Self { path: outer.path().join("cache"), _outer: outer }
+        Self { path: outer.path().join("cache"), outer }
     }
 
-    /// Its entries' files.
+    /// What is around it.
+    pub(crate) fn outer(&self) -> &Path {
+        self.outer.path()
+    }
+
+    /// Its entries' files, and what others put beside them.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let folders = std::fs::read_dir(&self.path).unwrap().map(|it| it.unwrap().path());
+        let folders = fs::read_dir(&self.path).unwrap().map(|it| it.unwrap().path());
         let folders = folders.filter(|it| it.is_dir());
-        folders.flat_map(|it| std::fs::read_dir(it).unwrap()).map(|it| it.unwrap().path()).collect()
+        folders.flat_map(|it| fs::read_dir(it).unwrap()).map(|it| it.unwrap().path()).collect()
+    }
+
+    /// The file of the only entry.
+    pub(crate) fn file(&self) -> PathBuf {
+        let files = self.files();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files[0].clone()
     }
 }
 
@@ -38,9 +52,12 @@ pub(crate) fn toml(path: &Path, options: &str) -> String {
     )
 }
 
+pub(crate) fn of_toml(clock: Clock, toml: &str) -> Result<Cache> {
+    Ok(Caches::builder().clock(clock).toml(toml)?.build()?.get("default")?.clone())
+}
+
 pub(crate) fn cache_by(clock: Clock, path: &Path, options: &str) -> Cache {
-    let caches = Caches::builder().clock(clock).toml(&toml(path, options)).unwrap().build();
-    caches.unwrap().get("default").unwrap().clone()
+    of_toml(clock, &toml(path, options)).unwrap()
 }
 
 /// One that tells every error.

@@ -1,0 +1,158 @@
+//! Other processes: this program of tests, run again with one test that does as it is told.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    path::Path,
+    process::{Child as Process, ChildStdout, Command, Stdio},
+};
+
+use cache_core::{Cache, Result, secs};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::place;
+
+/// A process that works on a directory. It is killed when this is dropped.
+pub(crate) struct Child {
+    process: Process,
+    pub(crate) lines: Lines<BufReader<ChildStdout>>,
+}
+
+const TASK: &str = "CACHE_FILE_TEST_TASK";
+const PLACE: &str = "CACHE_FILE_TEST_PLACE";
+const OPTIONS: &str = "CACHE_FILE_TEST_OPTIONS";
+
+impl Child {
+    pub(crate) fn start(task: &str, path: &Path, options: &str) -> Self {
+        Self::start_in("", task, path, options)
+    }
+
+    /// With commands of a shell before it: `umask 0`, `ulimit -n 20`.
+    pub(crate) fn start_in(shell: &str, task: &str, path: &Path, options: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell}\nexec \"$0\" child::works --exact --nocapture -q"));
+        command.arg(env::current_exe().unwrap()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.env(TASK, task).env(PLACE, path).env(OPTIONS, options);
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        // What speaks to nobody is not waited for.
+        if !shell.contains("/dev/null") {
+            assert!(lines.by_ref().any(|it| it.unwrap().ends_with("begins")));
+        }
+        Self { process, lines }
+    }
+
+    /// What it says next; `None` if it has ended.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        self.lines.next().map(|it| it.unwrap()).filter(|it| !it.starts_with("test result"))
+    }
+
+    /// All that it says until it ends, well.
+    pub(crate) fn all(mut self) -> Vec<String> {
+        let lines = std::iter::from_fn(|| self.line()).filter(|it| it.starts_with("> "));
+        let lines = lines.map(|it| it[2..].to_owned()).collect();
+        assert!(self.process.wait().unwrap().success());
+        lines
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Ends it in whatever it does, and tells what it had said that was not read yet.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let lines = self.lines.by_ref().map_while(|it| it.ok()).filter(|it| it.starts_with("> "));
+        lines.map(|it| it[2..].to_owned()).collect()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Not a test, unless this program is a child.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn works() {
+    let Ok(task) = env::var(TASK) else { return };
+    let (path, options) = (env::var(PLACE).unwrap(), env::var(OPTIONS).unwrap());
+    let cache = place::cache(Path::new(&path), &options);
+    println!("begins");
+    let mut words = task.split(' ');
+    let name = words.next().unwrap();
+    let count = words.next().map_or(u64::MAX, |it| it.parse().unwrap());
+    for n in 0..count {
+        match step(&cache, name, n).await {
+            Ok(told) => say(&told),
+            Err(error) => say(&format!("error {error}")),
+        }
+    }
+}
+
+async fn step(cache: &Cache, name: &str, n: u64) -> Result<String> {
+    Ok(match name {
+        "incr" => cache.incr_or("counter", 1, 0, secs(600)).await?.to_string(),
+        "add" => cache.add(&format!("add:{n}"), &std::process::id(), secs(600)).await?.to_string(),
+        "update" => format!("{:?}", cache.update("sum", secs(600), |it: i64| it + 1).await?),
+        "write" => {
+            for (key, len) in [("small", 100), ("page", 4200), ("large", 100_000)] {
+                cache.set_bytes(key, pattern(n, len), secs(600)).await?;
+            }
+            n.to_string()
+        }
+        "touch" => {
+            cache.touch("small", secs(600 + n)).await?;
+            cache.touch("large", secs(600 + n)).await?;
+            n.to_string()
+        }
+        "fill" => {
+            cache.set(&format!("fill:{}", n % 5000), &n, secs(600)).await?;
+            n.to_string()
+        }
+        "clear" => {
+            cache.clear().await?;
+            n.to_string()
+        }
+        "set_and_clear" => {
+            for key in 0..100 {
+                cache.set(&format!("c:{key}"), &n, secs(600)).await?;
+            }
+            cache.clear().await?;
+            n.to_string()
+        }
+        "large" => {
+            cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await?;
+            n.to_string()
+        }
+        "get" => format!("{:?}", cache.get::<u64>("k").await?),
+        other => panic!("no task {other}"),
+    })
+}
+
+fn say(told: &str) {
+    let mut out = std::io::stdout().lock();
+    // Who killed it may be gone as well.
+    let _ = writeln!(out, "> {told}").and_then(|()| out.flush());
+}
+
+/// Bytes of which each depends on the number: a mixture of two is neither.
+pub(crate) fn pattern(n: u64, len: usize) -> Vec<u8> {
+    let mut res = n.to_le_bytes().to_vec();
+    while res.len() < len {
+        let at = res.len() as u64;
+        res.extend_from_slice(&(n.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ at).to_le_bytes());
+    }
+    res.truncate(len);
+    res
+}
+
+pub(crate) fn is_pattern(bytes: &[u8]) -> bool {
+    bytes.len() >= 8 && {
+        let n = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        bytes == pattern(n, bytes.len())
+    }
+}

@@ -1,0 +1,174 @@
+//! Files that are damaged, on every path that reads them: a miss that is told in strict mode, never garbage, and never for ever.
+
+use std::{fs, path::Path};
+
+use cache_core::{Cache, ErrorKind, Expiry, Namespace, Seen, SetMode, secs};
+
+use crate::place::{Place, cache, store};
+
+/// What is done to the file of an entry.
+type Harm = (&'static str, fn(&Path));
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+const HARMS: [Harm; 11] = [
+    ("empty", |it| change(it, Vec::clear)),
+    ("cut in the header", |it| change(it, |it| it.truncate(20))),
+    ("cut in the key", |it| change(it, |it| it.truncate(50))),
+    ("cut in the value", |it| change(it, |it| it.truncate(it.len() - 1))),
+    ("one bit of the header", |it| change(it, |it| it[25] ^= 4)),
+    ("one bit of the value", |it| change(it, |it| *it.last_mut().unwrap() ^= 1)),
+    ("wrong magic", |it| change(it, |it| it[0] = b'x')),
+    ("a huge length of the value", |it| change(it, |it| it[16..24].fill(0xff))),
+    ("a huge length of the key", |it| change(it, |it| it[6..8].fill(0xff))),
+    ("another key's file", |it| {
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/good-small"), it).unwrap();
+    }),
+    ("nothing but zeros", |it| change(it, |it| it.fill(0))),
+];
+
+async fn harmed(len: usize, harm: Harm) -> (Place, Cache) {
+    let place = Place::new();
+    let cache = cache(&place.path, "");
+    cache.set_bytes("k", vec![b'1'; len], secs(600)).await.unwrap();
+    harm.1(&place.file());
+    (place, cache)
+}
+
+/// A value in one page, and one in many.
+const LENGTHS: [usize; 2] = [10, 50_000];
+
+fn missed<T>(res: Result<Option<T>, cache_core::Error>) -> bool {
+    match res {
+        Ok(it) => it.is_none(),
+        Err(error) => error.kind() == ErrorKind::Codec,
+    }
+}
+
+#[tokio::test]
+async fn every_read_misses_it_and_the_next_write_is_as_if_nothing_was_there() {
+    for len in LENGTHS {
+        for harm in HARMS {
+            let what = format!("{} of {len}", harm.0);
+            let (_place, cache) = harmed(len, harm).await;
+            assert!(missed(cache.get_bytes("k").await), "{what}");
+            assert!(cache.get_bytes("k").await.unwrap().is_none(), "{what}: told once");
+
+            let (_place, cache) = harmed(len, harm).await;
+            let many = cache.get_many::<String, _>(["k"]).await;
+            assert!(many.map_or_else(|it| it.kind() == ErrorKind::Codec, |it| it.is_empty()), "{what}");
+
+            let (_place, cache) = harmed(len, harm).await;
+            assert!(missed(cache.pop::<String>("k").await), "{what}");
+            assert!(missed(cache.pop::<String>("k").await), "{what}");
+
+            // Of the value's bits these do not know, as they do not read it.
+            if len < 4000 || harm.0 != "one bit of the value" {
+                let (_place, cache) = harmed(len, harm).await;
+                assert!(!cache.has_key("k").await.unwrap(), "{what}");
+                let (_place, cache) = harmed(len, harm).await;
+                assert_eq!(cache.ttl("k").await.unwrap(), None, "{what}");
+                let (_place, cache) = harmed(len, harm).await;
+                assert!(!cache.touch("k", secs(5)).await.unwrap(), "{what}");
+                let (_place, cache) = harmed(len, harm).await;
+                assert!(!cache.delete("k").await.unwrap(), "{what}");
+                let (_place, cache) = harmed(len, harm).await;
+                assert!(!cache.replace("k", &2, secs(5)).await.unwrap(), "{what}");
+                let (_place, cache) = harmed(len, harm).await;
+                assert!(cache.add("k", &2, secs(5)).await.unwrap(), "{what}");
+                assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2), "{what}");
+            }
+
+            let (_place, cache) = harmed(len, harm).await;
+            let error = cache.incr("k", 1).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{what}");
+            assert_eq!(cache.incr_or("k", 1, 5, secs(5)).await.unwrap(), 6, "{what}");
+
+            let (_place, cache) = harmed(len, harm).await;
+            cache.set("k", &3, secs(5)).await.unwrap();
+            assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn steps_of_the_store_take_it_for_nothing() {
+    for len in LENGTHS {
+        for (what, harm) in HARMS {
+            let place = Place::new();
+            let store = store(&place.path, "");
+            let value = vec![b'1'; len];
+            let harmed = async || {
+                let set = store.set(":1:k", value.clone().into(), Expiry::Never, SetMode::Always);
+                set.await.unwrap();
+                harm(&place.file());
+            };
+            harmed().await;
+            assert!(!store.compare_and_delete(":1:k", Seen::value(&value)).await.unwrap(), "{what}");
+            harmed().await;
+            let set = store.compare_and_set(
+                ":1:k",
+                Seen::value(&value),
+                "2".into(),
+                cache_core::Lifetime::Keep,
+            );
+            assert!(!set.await.unwrap(), "{what}");
+            harmed().await;
+            assert!(!store.rename(":1:k", ":2:k").await.unwrap(), "{what}");
+            assert!(!store.has(":2:k").await.unwrap(), "{what}");
+            harmed().await;
+            assert!(missed(store.get_entry(":1:k").await), "{what}");
+            harmed().await;
+            assert!(missed(store.get_entries(&[":1:k"]).await.remove(0)), "{what}");
+            store.clear(&Namespace::new("").unwrap()).await.unwrap();
+            store.clear_store().await.unwrap();
+            assert!(place.files().is_empty(), "{what}");
+        }
+    }
+}
+
+/// "A miss that is counted, `Codec` in strict mode"; and failing open, the loader is asked.
+#[tokio::test]
+async fn strict_callers_are_told_and_others_load() {
+    let harm = HARMS[5];
+    let (place, strict) = harmed(10, harm).await;
+    let error = strict.get_bytes("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Codec);
+    assert!(error.to_string().contains("damaged") && error.to_string().contains("file: "), "{error}");
+
+    strict.set_bytes("k", vec![b'1'; 10], secs(600)).await.unwrap();
+    harm.1(&place.file());
+    let open = crate::place::cache_by(cache_core::Clock::system(), &place.path, "");
+    assert_eq!(open.get_or_set("k", secs(600), async || 7).await.unwrap(), 7);
+    assert_eq!(open.get::<i32>("k").await.unwrap(), Some(7), "it was overwritten");
+}
+
+/// What nobody reads is found by those who make room.
+#[tokio::test]
+async fn what_kills_and_damage_leave_behind_is_swept() {
+    let place = Place::new();
+    let cache = cache(&place.path, "");
+    for n in 0..20 {
+        cache.set_bytes(&n.to_string(), vec![b'1'; 5000], secs(600)).await.unwrap();
+    }
+    for (n, file) in place.files().iter().enumerate() {
+        match n % 4 {
+            0 => fs::write(file, "").unwrap(),
+            1 => change(file, |it| it[0] = 0),
+            2 => change(file, |it| it.truncate(100)),
+            _ => {}
+        }
+    }
+    for _ in 0..600 {
+        if place.files().len() == 5 {
+            return;
+        }
+        // sleeps: the sweeper goes by the machine's clock
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{} files are left of 5", place.files().len());
+}

@@ -1,0 +1,154 @@
+//! Disks that are full or read-only, and too many open files: told clearly, and over by themselves.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+};
+
+use cache_core::{Cache, ErrorKind, secs};
+
+use crate::{
+    child::{Child, is_pattern, pattern},
+    place::{Place, cache},
+};
+
+/// A file system in memory, where mounting is allowed.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn new(path: &'a Path, options: &str) -> Option<Self> {
+        fs::create_dir(path).unwrap();
+        let options = format!("{options},mode=0700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path);
+        mount.output().is_ok_and(|it| it.status.success()).then_some(Self(path))
+    }
+
+    fn again(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.0).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+async fn check_all(cache: &Cache, keys: u64) -> u64 {
+    let mut found = 0;
+    for n in 0..keys {
+        let value = cache.get_bytes(&format!("l:{n}")).await.unwrap();
+        assert!(value.as_ref().is_none_or(|it| is_pattern(it)), "l:{n}");
+        found += u64::from(value.is_some());
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_over_when_there_is_room() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=3M") else {
+        eprintln!("mounting is not allowed here; the limit of file sizes is tried instead");
+        return;
+    };
+    let cache = cache(mount.0, "");
+    let mut full = None;
+    for n in 0..60 {
+        if let Err(error) = cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await {
+            full = Some(error);
+        }
+    }
+    let error = full.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    assert!(error.to_string().contains("no space is left"), "{error}");
+    assert!(check_all(&cache, 60).await > 10, "what was written is there");
+
+    // Overwriting: what did not fit is gone, not stale.
+    cache.set_bytes("l:0", pattern(0, 10), secs(600)).await.unwrap();
+    let filler = place.path.join("filler");
+    let _ = fs::write(&filler, vec![0; 3 << 20]);
+    assert!(cache.set_bytes("l:0", pattern(1, 900_000), secs(600)).await.is_err());
+    assert_eq!(cache.get_bytes("l:0").await.unwrap(), None);
+    fs::remove_file(&filler).unwrap();
+
+    let open = crate::place::cache_by(cache_core::Clock::system(), mount.0, "");
+    for n in 0..60 {
+        let key = format!("o:{n}");
+        open.set_bytes(&key, pattern(n, 100_000), secs(600)).await.unwrap();
+        assert!(open.get_bytes(&key).await.unwrap().is_none_or(|it| is_pattern(&it)));
+    }
+    cache.clear_store().await.unwrap();
+    cache.set_bytes("l:1", pattern(1, 100_000), secs(600)).await.unwrap();
+    assert_eq!(check_all(&cache, 60).await, 1);
+}
+
+/// A counter is overwritten in its own block, which a full disk has.
+#[tokio::test]
+async fn a_counter_goes_on_where_nothing_new_fits() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=2M") else { return };
+    let cache = cache(mount.0, "");
+    cache.set("n", &1, secs(600)).await.unwrap();
+    let _ = fs::write(place.path.join("filler"), vec![0; 3 << 20]);
+    assert_eq!(cache.incr("n", 41).await.unwrap(), 42);
+    assert!(cache.set_bytes("large", pattern(1, 100_000), secs(600)).await.is_err());
+    assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(42));
+}
+
+#[tokio::test]
+async fn files_that_may_not_grow_are_told_and_leave_nothing_torn() {
+    let place = Place::new();
+    // In blocks of 512 or 1024 bytes, as the shell has it.
+    let shell = "trap '' XFSZ; ulimit -f 60";
+    let lines = Child::start_in(shell, "large 20", &place.path, "").all();
+    assert!(lines.iter().all(|it| it.contains("may not grow so large")), "{lines:?}");
+    let lines = Child::start_in(shell, "fill 20", &place.path, "").all();
+    assert!(lines.iter().all(|it| !it.contains("error")), "{lines:?}");
+    assert_eq!(check_all(&cache(&place.path, ""), 20).await, 0);
+}
+
+#[tokio::test]
+async fn a_read_only_disk_is_read_and_told_to_writers() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=4M") else { return };
+    let first = cache(mount.0, "");
+    first.set("k", &1, secs(600)).await.unwrap();
+    drop(first);
+    mount.again("ro");
+    let cache = cache(mount.0, "");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+    assert_eq!(cache.get::<i32>("other").await.unwrap(), None);
+    for error in [
+        cache.set("k", &2, secs(600)).await.unwrap_err(),
+        cache.incr("k", 1).await.unwrap_err(),
+        cache.delete("k").await.unwrap_err(),
+        cache.clear().await.unwrap_err(),
+        cache.check().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("read-only"), "{error}");
+    }
+    mount.again("rw");
+    assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
+}
+
+#[test]
+fn too_many_open_files_are_told_and_over_by_themselves() {
+    let place = Place::new();
+    // Enough for the program, and not for all folders.
+    let lines = Child::start_in("ulimit -n 40", "fill 300", &place.path, "").all();
+    let errors: Vec<_> = lines.iter().filter(|it| it.contains("error")).collect();
+    assert!(!errors.is_empty() && errors.len() < 300, "{}", errors.len());
+    assert!(errors.iter().all(|it| it.contains("too many open files")), "{errors:?}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let cache = cache(&place.path, "");
+        for n in 0..300 {
+            cache.get::<u64>(&format!("fill:{n}")).await.unwrap();
+        }
+    });
+}

@@ -1,0 +1,64 @@
+//! Four processes in one directory.
+
+use cache_core::secs;
+
+use crate::{
+    child::{Child, is_pattern},
+    place::{Place, cache},
+};
+
+const PROCESSES: usize = 4;
+
+fn start(task: &str, place: &Place) -> Vec<Child> {
+    (0..PROCESSES).map(|_| Child::start(task, &place.path, "")).collect()
+}
+
+#[tokio::test]
+async fn increments_of_all_processes_count() {
+    let place = Place::new();
+    let children = start("incr 1000", &place);
+    let mut seen: Vec<i64> =
+        children.into_iter().flat_map(Child::all).map(|it| it.parse().unwrap()).collect();
+    seen.sort_unstable();
+    assert!(seen.iter().copied().eq(1..=4000), "each number is seen once");
+}
+
+#[tokio::test]
+async fn compare_and_set_loses_nothing() {
+    let place = Place::new();
+    cache(&place.path, "").set("sum", &0, secs(600)).await.unwrap();
+    for child in start("update 300", &place) {
+        assert!(child.all().iter().all(|it| it.starts_with("Some")));
+    }
+    assert_eq!(cache(&place.path, "").get::<i64>("sum").await.unwrap(), Some(1200));
+}
+
+#[tokio::test]
+async fn each_key_is_added_by_one_process() {
+    let place = Place::new();
+    let told: Vec<_> = start("add 1000", &place).into_iter().map(Child::all).collect();
+    for n in 0..1000 {
+        let winners = told.iter().filter(|it| it[n] == "true").count();
+        assert_eq!(winners, 1, "add:{n}");
+    }
+}
+
+/// 100 000 reads while others overwrite and touch: not one is torn, mixed, or a miss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_is_torn() {
+    let place = Place::new();
+    drop(Child::start("write 1", &place.path, "").all());
+    let writers: Vec<_> = ["write", "write", "touch"]
+        .map(|task| Child::start_in("exec >/dev/null", task, &place.path, ""))
+        .into();
+    let cache = cache(&place.path, "direct_reads = true");
+    for n in 0..100_000 {
+        let key = ["small", "page", "large"][n % 3];
+        let value = cache.get_bytes(key).await.unwrap();
+        assert!(value.is_some_and(|it| is_pattern(&it)), "read {n} of `{key}`");
+        if n % 1000 == 0 {
+            assert!(cache.has_key(key).await.unwrap());
+        }
+    }
+    drop(writers);
+}
