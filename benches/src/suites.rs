@@ -4,6 +4,8 @@
 pub mod db;
 pub mod facade;
 #[cfg(target_os = "linux")]
+pub mod file;
+#[cfg(target_os = "linux")]
 pub mod memcached;
 pub mod memory;
 #[cfg(target_os = "linux")]
@@ -28,6 +30,8 @@ pub struct Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: facade::NAME, run: facade::run },
     Suite { name: memory::NAME, run: memory::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: file::NAME, run: file::run },
     #[cfg(target_os = "linux")]
     Suite { name: redis::NAME, run: redis::run },
     #[cfg(target_os = "linux")]

@@ -26,10 +26,7 @@ pub(crate) fn clear_all(inner: &Arc<Inner>) -> Result<()> {
 /// How many entries are looked at before others get the lock.
 const PIECE: usize = 32;
 
-fn each(
-    inner: &Arc<Inner>,
-    step: impl Fn(&Locked<'_>, &Name) -> Result<(), Fault>,
-) -> Result<()> {
+fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Fault>) -> Result<()> {
     for number in 0..=u8::MAX {
         inner.read(|directory| {
             let Some(folder) = directory.folder(number, false)? else { return Ok(()) };

@@ -1,9 +1,6 @@
 //! How much is in the store, in a file that all processes share.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::OnceLock,
-};
+use std::{os::fd::OwnedFd, sync::OnceLock};
 
 use cache_core::Result;
 use rustix::{
@@ -53,7 +50,7 @@ impl Counters {
         let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
         let open = || -> Result<OwnedFd, Errno> {
             let fd = openat(directory.fd(), FILE, flags, private)?;
-            if mode(&fstat(&fd)?) & 0o777 != private.bits() {
+            if mode(&fstat(&fd)?) != private {
                 fchmod(&fd, private)?;
             }
             Ok(fd)

@@ -185,7 +185,11 @@ fn remove(inner: &Inner, directory: &Directory, seen: &Seen) -> Result<bool, Fau
     Ok(same)
 }
 
-#[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, reason = "the types differ by platform")]
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_wrap,
+    reason = "the types differ by platform"
+)]
 fn as_numbers((secs, nanos): (impl Into<i64>, impl TryInto<i64>)) -> (i64, i64) {
     (secs.into(), nanos.try_into().unwrap_or(0))
 }

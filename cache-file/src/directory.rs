@@ -14,12 +14,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::{
-    counters::Counters,
-    error,
-    folder::Folder,
-    name::folder_name,
-};
+use crate::{counters::Counters, error, folder::Folder, name::folder_name};
 
 /// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
 #[derive(Debug)]
@@ -37,8 +32,7 @@ pub(crate) const SAFELY: OFlags =
 const FOLDER: OFlags = SAFELY.union(OFlags::DIRECTORY);
 /// Only the owner may write, read, and look.
 const PRIVATE: Mode = Mode::RWXU;
-const PERMISSIONS: u32 = 0o777;
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+const WRITABLE_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 impl Directory {
     /// Opens the directory, and makes it if `create`; `None` if it is not there.
@@ -60,7 +54,7 @@ impl Directory {
         };
         let stat = fstat(&fd).map_err(|it| error::of(it, "."))?;
         check_owner(&stat)?;
-        let is_private = mode(&stat) & PERMISSIONS == PRIVATE.bits();
+        let is_private = mode(&stat) == PRIVATE;
         if create && !is_private && is_empty(&fd) {
             // Made for us, with the permissions that the umask gave. One with files in it may have other uses.
             fchmod(&fd, PRIVATE).map_err(|it| error::of(it, "."))?;
@@ -89,7 +83,7 @@ impl Directory {
         let fd = fd.map_err(|it| error::of(it, shown()))?;
         let stat = fstat(&fd).map_err(|it| error::of(it, shown()))?;
         check_owner(&stat).map_err(|it| it.with_context("folder", shown()))?;
-        if mode(&stat) & PERMISSIONS != PRIVATE.bits() {
+        if mode(&stat) != PRIVATE {
             fchmod(&fd, PRIVATE).map_err(|it| error::of(it, shown()))?;
         }
         // Who came second closes its own: locks of one process are of one descriptor.
@@ -141,7 +135,7 @@ fn check_owner(stat: &Stat) -> Result<()> {
                     program runs as (chown), or name another";
         return Err(error::refused(what));
     }
-    if mode(stat) & WRITABLE_BY_OTHERS != 0 {
+    if mode(stat).intersects(WRITABLE_BY_OTHERS) {
         let what = "others may write to the directory; take that from them (chmod go-w), or name a directory of its \
                     own in it, which is then made for this user alone";
         return Err(error::refused(what));
@@ -154,9 +148,9 @@ fn is_empty(fd: &OwnedFd) -> bool {
     entries.all(|it| it.is_ok_and(|it| [&b"."[..], b".."].contains(&it.file_name().to_bytes())))
 }
 
-#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "its type differs by platform")]
-pub(crate) fn mode(stat: &Stat) -> u32 {
-    stat.st_mode as u32
+/// The permissions alone.
+pub(crate) fn mode(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode)
 }
 
 #[allow(

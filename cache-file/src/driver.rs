@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Driver, Offload, Result};
+#[cfg(unix)]
+use cache_core::Offload;
+use cache_core::{Backend, BuildContext, Driver, Result};
+#[cfg(not(unix))]
+use cache_core::{Error, ErrorKind};
 
-use crate::{options::Plan, store::File};
+use crate::options::Plan;
+#[cfg(unix)]
+use crate::store::File;
 
 /// `backend = "file"`. Found by itself in a program that says `use cache_file as _;`.
 ///
@@ -15,14 +21,24 @@ pub const DRIVER: Driver = Driver::new("file", build);
 
 cache_core::register_driver!(DRIVER);
 
-/// Aliases that name one directory share its threads, too.
+#[cfg(unix)]
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
     let place = plan.path.to_string_lossy().into_owned();
+    // Aliases that name one directory share its threads, too.
     let store = context.shared_store(&place, &plan, || {
-        let (threads, direct_reads) = (plan.threads, plan.direct_reads);
         let store = File::new(plan.clone(), context.clock().clone());
-        Ok(Offload::new(store, threads).direct_reads(direct_reads))
+        Ok(Offload::new(store, plan.threads).direct_reads(plan.direct_reads))
     })?;
     Ok(store)
+}
+
+/// The settings are checked as everywhere.
+#[cfg(not(unix))]
+fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    Plan::read(context)?;
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "backend \"file\" needs the locks and permissions of Linux or macOS; use memory, redis, memcached or db here",
+    ))
 }

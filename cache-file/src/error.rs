@@ -36,7 +36,8 @@ pub(crate) fn of(errno: Errno, what: impl fmt::Display) -> Error {
         ),
         Errno::MFILE | Errno::NFILE => (
             ErrorKind::Backend,
-            "too many open files; raise the limit (ulimit -n): the store keeps up to 258 open".to_owned(),
+            "too many open files; raise the limit (ulimit -n): the store keeps up to 258 open"
+                .to_owned(),
         ),
         Errno::LOOP | Errno::MLINK => {
             (ErrorKind::Backend, "is a link, which is not followed; remove it".to_owned())
@@ -58,7 +59,8 @@ pub(crate) fn refused(what: &'static str) -> Error {
 /// Somebody holds the lock and does not let go.
 #[cold]
 pub(crate) fn locked(folder: impl fmt::Display) -> Error {
-    let what = "another writer, perhaps a process that hangs, holds the lock for longer than the deadline";
+    let what =
+        "another writer, perhaps a process that hangs, holds the lock for longer than the deadline";
     Error::new(ErrorKind::TimedOut, what).with_context("folder", folder.to_string())
 }
 

@@ -111,9 +111,8 @@ impl Folder {
 
     /// The names of all entries. Others' files are left out.
     pub(crate) fn names(&self) -> Result<Vec<Name>, Fault> {
-        let told = |errno| {
-            Fault::Of(error::of(errno, String::from_utf8_lossy(&folder_name(self.number))))
-        };
+        let told =
+            |errno| Fault::Of(error::of(errno, String::from_utf8_lossy(&folder_name(self.number))));
         let mut res = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(told)? {
             let entry = entry.map_err(told)?;
@@ -132,7 +131,7 @@ const SPINS: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
-impl<'a> Locked<'a> {
+impl Locked<'_> {
     /// The file of that name, if it is there.
     pub(crate) fn slot<'s>(&'s self, name: &'s Name) -> Result<Option<Slot<'s>>, Fault> {
         let fd = self.folder.open(name, OFlags::RDWR)?;

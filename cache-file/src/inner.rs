@@ -53,7 +53,7 @@ impl Inner {
         &self,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<Option<T>> {
-        self.again(|| {
+        again(|| {
             let Some(directory) = self.directory(false)? else { return Ok(None) };
             self.step(&directory, &step).map(Some)
         })
@@ -65,7 +65,7 @@ impl Inner {
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T> {
         self.sweeper.start(self);
-        self.again(|| {
+        again(|| {
             let directory = self.directory(true)?.ok_or(Fault::Gone)?;
             directory.counters.open(&directory)?;
             self.step(&directory, &step)
@@ -167,23 +167,23 @@ impl Inner {
         }
         res
     }
-
-    /// A directory that was deleted is made anew, which somebody may delete again.
-    fn again<T>(&self, run: impl Fn() -> Result<T, Fault>) -> Result<T> {
-        for _ in 0..ATTEMPTS {
-            match run() {
-                Ok(it) => return Ok(it),
-                Err(Fault::Of(error)) => return Err(error),
-                Err(Fault::Gone) => {}
-            }
-        }
-        let what = "the directory is deleted again and again; somebody else uses it";
-        Err(Error::new(ErrorKind::Backend, what))
-    }
 }
 
 /// How often something is tried that somebody else disturbs.
 const ATTEMPTS: usize = 4;
+
+/// A directory that was deleted is made anew, which somebody may delete again.
+fn again<T>(run: impl Fn() -> Result<T, Fault>) -> Result<T> {
+    for _ in 0..ATTEMPTS {
+        match run() {
+            Ok(it) => return Ok(it),
+            Err(Fault::Of(error)) => return Err(error),
+            Err(Fault::Gone) => {}
+        }
+    }
+    let what = "the directory is deleted again and again; somebody else uses it";
+    Err(Error::new(ErrorKind::Backend, what))
+}
 
 /// Without the path, which is a setting.
 impl fmt::Debug for Inner {

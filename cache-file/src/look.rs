@@ -103,3 +103,46 @@ fn rest(fd: &OwnedFd, header: &Header, start: &[u8]) -> Result<Option<Vec<u8>>, 
 pub(crate) fn size(fd: &OwnedFd) -> Result<u64, Errno> {
     Ok(fstat(fd)?.st_size as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    /// The seeds as files: what a reader makes of each.
+    #[test]
+    fn only_good_files_hold_an_entry() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+        for seed in std::fs::read_dir(corpus).unwrap().map(|it| it.unwrap()) {
+            let fd = File::open(seed.path()).unwrap().into();
+            let is_good = seed.file_name().to_string_lossy().starts_with("good");
+            for key in [None, Some("shop:1:user:7")] {
+                let found = look(&fd, key, Want::Value).unwrap();
+                assert_eq!(matches!(found, Look::Found(_)), is_good, "{seed:?}: {found:?}");
+            }
+            assert!(!matches!(look(&fd, Some("other"), Want::Value).unwrap(), Look::Found(_)));
+        }
+    }
+
+    /// A file that is as long as a header says, but for the holes in it, is read and refused; one that is shorter is not even
+    /// made room for.
+    #[test]
+    fn no_room_is_made_for_a_length_that_the_file_does_not_have() {
+        let file = tempfile::tempfile().unwrap();
+        let header = Header {
+            whole: true,
+            key_len: 1,
+            value_len: 1 << 40,
+            expires: 0,
+            stamp: 1,
+            value_sum: 0,
+        };
+        let fd: OwnedFd = file.into();
+        rustix::io::pwrite(&fd, &header.encode(b"k"), 0).unwrap();
+        rustix::fs::ftruncate(&fd, 1 << 20).unwrap();
+        for want in [Want::Head, Want::Value] {
+            assert!(matches!(look(&fd, None, want).unwrap(), Look::Damaged));
+        }
+    }
+}

@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn other_names_are_not_ours() {
-        for other in ["README", "0", "0123456789abcdef0123456789ABCD", "../456789abcdef0123456789abcd"] {
+        for other in
+            ["README", "0", "0123456789abcdef0123456789ABCD", "../456789abcdef0123456789abcd"]
+        {
             assert_eq!(Name::in_folder(7, other.as_bytes()), None, "{other}");
         }
     }

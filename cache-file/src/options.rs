@@ -57,10 +57,9 @@ impl Plan {
             let what = "is less than one entry takes on the disk; expected 4KiB or more";
             return wrong("options.max_bytes", what.into());
         }
-        let max_value = options.max_value_bytes.map_or_else(
-            || (max_bytes / 64).max(MIB).min(max_bytes),
-            ByteSize::bytes,
-        );
+        let max_value = options
+            .max_value_bytes
+            .map_or_else(|| (max_bytes / 64).max(MIB).min(max_bytes), ByteSize::bytes);
         if max_value == 0 || max_value > max_bytes {
             let what = format!("expected 1 byte to max_bytes, which is {max_bytes} bytes");
             return wrong("options.max_value_bytes", what);

@@ -46,7 +46,7 @@ impl<'a> Slot<'a> {
             return Err(told(Errno::ISDIR));
         }
         let private = Mode::RUSR | Mode::WUSR;
-        if mode(&stat) & 0o777 != private.bits() {
+        if mode(&stat) != private {
             // Whatever the umask.
             fchmod(&fd, private).map_err(told)?;
         }

@@ -45,7 +45,11 @@ impl File {
     }
 
     /// Runs a step that may leave more than there was, and then makes room.
-    fn grow<T>(&self, key: &str, step: impl Fn(&Directory) -> Result<(T, bool), Fault>) -> Result<T> {
+    fn grow<T>(
+        &self,
+        key: &str,
+        step: impl Fn(&Directory) -> Result<(T, bool), Fault>,
+    ) -> Result<T> {
         let (answer, grown) = self.0.write(step)?;
         if grown {
             cull::make_room(&self.0, &Name::of(key));

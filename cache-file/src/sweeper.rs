@@ -83,7 +83,12 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
 
 /// Counts a folder anew if its numbers are wrong by more than a hundredth: a kill, or somebody's hand.
 pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
-    let Some(folder) = directory.folder(number, false)? else { return Ok(()) };
+    let Some(folder) = directory.folder(number, false)? else {
+        if directory.counters.read(number) != Count::default() {
+            directory.counters.put(number, Count::default());
+        }
+        return Ok(());
+    };
     let found = folder.names()?.len() as u64;
     if is_about(directory.counters.read(number), found) {
         return Ok(());

@@ -7,6 +7,7 @@ use std::fmt;
 
 use anyhow::Result;
 use cache_db as _;
+use cache_file as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
@@ -63,10 +64,13 @@ pub fn stores() -> Result<Vec<Store>> {
     let pool: Vec<_> = (0..3).map(|_| Memcached::start()).collect::<Result<_>>()?;
     let at: Vec<_> = pool.iter().map(|it| it.address().to_string()).collect();
     let three = format!("backend = \"memcached\"\nlocation = \"{}\"", at.join("; "));
+    let directory = tempfile::tempdir()?;
+    let in_directory = format!("backend = \"file\"\nlocation = \"{}\"", directory.path().display());
     Ok(vec![
         Store::own("memory", "backend = \"memory\""),
         Store { needs_runtime: false, ..Store::new("sqlite", file, folder) },
         Store::own("sqlite in memory", "backend = \"sqlite\"\nlocation = \":memory:\""),
+        Store { needs_runtime: false, ..Store::new("file", in_directory, directory) },
         Store::new("redis", single, redis),
         Store::new("redis cluster", many, cluster),
         Store::new("memcached", three, pool),

@@ -7,6 +7,7 @@ const BACKENDS: &[(&str, &str, &str)] = &[
     ("memory", "cache_memory", ""),
     ("db", "cache_db", "location = ':memory:'"),
     ("sqlite", "cache_db", "location = ':memory:'"),
+    ("file", "cache_file", "location = '/tmp/never-made'"),
     ("memcached", "cache_memcached", "location = '127.0.0.1:1'"),
     ("redis", "cache_redis", "location = 'redis://127.0.0.1:1'"),
     ("valkey", "cache_redis", "location = 'redis://127.0.0.1:1'"),

@@ -26,6 +26,7 @@ use anyhow::{Context, Result, ensure};
 use cache_core::{Caches, cache, install};
 // Links the stores, so that settings can name them: one such line for each store that they may ever name.
 use cache_db as _;
+use cache_file as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;

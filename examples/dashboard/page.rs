@@ -152,6 +152,21 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn in_a_directory_what_one_program_has_loaded_is_there_for_the_next() {
+        let (root, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let settings = include_str!("../settings/file.toml");
+        let settings = settings.replace("${CACHE_DIR}", directory.path().to_str().unwrap());
+        for is_first in [true, false] {
+            let caches = Caches::from_toml(&settings).unwrap().leak();
+            let scene = async {
+                assert_eq!(loaded(&visit(root.path()).await.unwrap()), (is_first, is_first));
+            };
+            CACHES.scope(caches, scene).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_folder_that_is_gone_is_an_error_and_not_cached() {
         let (root, caches) = scene("memory.toml");

@@ -7,7 +7,7 @@ use std::{
     process::{Child as Process, ChildStdout, Command, Stdio},
 };
 
-use cache_core::{Cache, Result, secs};
+use cache_core::{Cache, secs};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place;
@@ -63,7 +63,7 @@ impl Child {
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        let lines = self.lines.by_ref().map_while(|it| it.ok()).filter(|it| it.starts_with("> "));
+        let lines = self.lines.by_ref().map_while(Result::ok).filter(|it| it.starts_with("> "));
         lines.map(|it| it[2..].to_owned()).collect()
     }
 }
@@ -93,7 +93,7 @@ async fn works() {
     }
 }
 
-async fn step(cache: &Cache, name: &str, n: u64) -> Result<String> {
+async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
     Ok(match name {
         "incr" => cache.incr_or("counter", 1, 0, secs(600)).await?.to_string(),
         "add" => cache.add(&format!("add:{n}"), &std::process::id(), secs(600)).await?.to_string(),

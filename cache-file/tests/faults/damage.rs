@@ -60,7 +60,10 @@ async fn every_read_misses_it_and_the_next_write_is_as_if_nothing_was_there() {
 
             let (_place, cache) = harmed(len, harm).await;
             let many = cache.get_many::<String, _>(["k"]).await;
-            assert!(many.map_or_else(|it| it.kind() == ErrorKind::Codec, |it| it.is_empty()), "{what}");
+            assert!(
+                many.map_or_else(|it| it.kind() == ErrorKind::Codec, |it| it.is_empty()),
+                "{what}"
+            );
 
             let (_place, cache) = harmed(len, harm).await;
             assert!(missed(cache.pop::<String>("k").await), "{what}");
@@ -108,7 +111,10 @@ async fn steps_of_the_store_take_it_for_nothing() {
                 harm(&place.file());
             };
             harmed().await;
-            assert!(!store.compare_and_delete(":1:k", Seen::value(&value)).await.unwrap(), "{what}");
+            assert!(
+                !store.compare_and_delete(":1:k", Seen::value(&value)).await.unwrap(),
+                "{what}"
+            );
             harmed().await;
             let set = store.compare_and_set(
                 ":1:k",
@@ -138,7 +144,10 @@ async fn strict_callers_are_told_and_others_load() {
     let (place, strict) = harmed(10, harm).await;
     let error = strict.get_bytes("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
-    assert!(error.to_string().contains("damaged") && error.to_string().contains("file: "), "{error}");
+    assert!(
+        error.to_string().contains("damaged") && error.to_string().contains("file: "),
+        "{error}"
+    );
 
     strict.set_bytes("k", vec![b'1'; 10], secs(600)).await.unwrap();
     harm.1(&place.file());

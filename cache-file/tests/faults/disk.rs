@@ -1,10 +1,6 @@
 //! Disks that are full or read-only, and too many open files: told clearly, and over by themselves.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use cache_core::{Cache, ErrorKind, secs};
 
@@ -58,7 +54,8 @@ async fn a_full_disk_is_told_and_over_when_there_is_room() {
     let cache = cache(mount.0, "");
     let mut full = None;
     for n in 0..60 {
-        if let Err(error) = cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await {
+        if let Err(error) = cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await
+        {
             full = Some(error);
         }
     }
@@ -109,6 +106,21 @@ async fn files_that_may_not_grow_are_told_and_leave_nothing_torn() {
     let lines = Child::start_in(shell, "fill 20", &place.path, "").all();
     assert!(lines.iter().all(|it| !it.contains("error")), "{lines:?}");
     assert_eq!(check_all(&cache(&place.path, ""), 20).await, 0);
+}
+
+/// Not one byte can be written: what `set` was to replace is gone, what `incr` was to change is as it was.
+#[tokio::test]
+async fn a_failed_write_leaves_nothing_stale() {
+    let place = Place::new();
+    let cache = cache(&place.path, "");
+    cache.set_bytes("small", pattern(1, 100), secs(600)).await.unwrap();
+    cache.set("counter", &5, secs(600)).await.unwrap();
+    for task in ["write 1", "incr 1"] {
+        let lines = Child::start_in("trap '' XFSZ; ulimit -f 0", task, &place.path, "").all();
+        assert!(lines[0].contains("may not grow so large"), "{lines:?}");
+    }
+    assert_eq!(cache.get_bytes("small").await.unwrap(), None);
+    assert_eq!(cache.get::<i64>("counter").await.unwrap(), Some(5));
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A process that is stopped while it holds a lock keeps nobody longer than the deadline.
 
-use std::{fs::File, time::{Duration, Instant}};
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
 
 use cache_core::{ErrorKind, secs};
 use rustix::process::Signal;
@@ -11,10 +14,9 @@ use crate::{
 };
 
 fn impatient(place: &Place) -> cache_core::Cache {
-    let toml = toml(&place.path, "").replace("'20s'", "'300ms'").replace(
-        "[caches.default.options]",
-        "breaker.enabled = false\n[caches.default.options]",
-    );
+    let toml = toml(&place.path, "")
+        .replace("'20s'", "'300ms'")
+        .replace("[caches.default.options]", "breaker.enabled = false\n[caches.default.options]");
     of_toml(cache_core::Clock::system(), &toml).unwrap().strict()
 }
 

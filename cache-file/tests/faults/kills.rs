@@ -1,10 +1,6 @@
 //! Processes that are killed at any point: the old value, the new one or a miss is left, never garbage and never an error.
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{sync::mpsc, thread, time::Duration};
 
 use cache_core::{Cache, secs};
 
@@ -55,6 +51,38 @@ fn kills_during_set_and_touch_leave_the_old_or_the_new_or_nothing() {
             });
         });
     }
+}
+
+/// In the very middle of a value: the signal that a limit of file sizes sends kills a process there, each time.
+#[test]
+fn a_kill_in_the_middle_of_a_large_value_is_a_miss_and_no_error() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let place = Place::new();
+    runtime.block_on(async {
+        for is_new in [true, false] {
+            let cache = cache(&place.path, "");
+            for look in ["get", "has", "add", "touch", "delete", "incr"] {
+                if !is_new {
+                    cache
+                        .set_bytes("l:0", crate::child::pattern(9, 100_000), secs(600))
+                        .await
+                        .unwrap();
+                }
+                let mut child = Child::start_in("ulimit -f 60", "large 1", &place.path, "");
+                assert_eq!(child.line(), None, "it was killed");
+                let found = match look {
+                    "get" => cache.get_bytes("l:0").await.unwrap().is_some(),
+                    "has" => cache.has_key("l:0").await.unwrap(),
+                    "add" => !cache.add("l:0", &1, secs(600)).await.unwrap(),
+                    "touch" => cache.touch("l:0", secs(600)).await.unwrap(),
+                    "delete" => cache.delete("l:0").await.unwrap(),
+                    _ => cache.incr_or("l:0", 1, 0, secs(600)).await.unwrap() != 1,
+                };
+                assert!(!found, "{look}");
+                cache.clear_store().await.unwrap();
+            }
+        }
+    });
 }
 
 /// A counter fits a page, and a kill does not divide its write: what was told is never lost.

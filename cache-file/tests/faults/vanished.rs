@@ -19,7 +19,10 @@ async fn a_deleted_directory_is_made_again_by_the_next_write() {
         fs::remove_dir_all(&place.path).unwrap();
         assert_eq!(one.get::<i32>("a").await.unwrap(), None);
         match n % 4 {
-            0 => assert_eq!(one.incr_or("i", 1, n.into(), secs(600)).await.unwrap(), i64::from(n) + 1),
+            0 => assert_eq!(
+                one.incr_or("i", 1, n.into(), secs(600)).await.unwrap(),
+                i64::from(n) + 1
+            ),
             1 => assert!(one.add("a", &n, secs(600)).await.unwrap()),
             2 => assert!(!one.touch("a", secs(600)).await.unwrap()),
             _ => one.clear().await.unwrap(),

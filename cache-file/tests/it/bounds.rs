@@ -14,7 +14,11 @@ async fn there_are_never_more_entries_than_may_be() {
         let cache = cache(&place.path, &format!("max_entries = {most}"));
         for n in 0..2 * most + 100 {
             cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
-            assert_eq!(cache.get::<usize>(&n.to_string()).await.unwrap(), Some(n), "the newest stays");
+            assert_eq!(
+                cache.get::<usize>(&n.to_string()).await.unwrap(),
+                Some(n),
+                "the newest stays"
+            );
         }
         let files = place.files().len();
         assert!(files <= most, "{files} of {most}");
@@ -124,7 +128,10 @@ async fn wrong_counts_are_set_right() {
     assert_eq!(total(), 500);
     // As if all 256 folders had 1000 entries.
     let mut wrong = fs::read(&counters).unwrap();
-    wrong.chunks_exact_mut(16).take(3).for_each(|it| it[..8].copy_from_slice(&50_u64.to_le_bytes()));
+    wrong
+        .chunks_exact_mut(16)
+        .take(3)
+        .for_each(|it| it[..8].copy_from_slice(&50_u64.to_le_bytes()));
     fs::write(&counters, wrong).unwrap();
     for _ in 0..600 {
         let exact = place.files().len() as u64;

@@ -46,7 +46,10 @@ async fn values_of_all_lengths_replace_each_other() {
         for new in lengths {
             for (len, byte) in [(old, b'o'), (new, b'n')] {
                 let value = vec![byte; len];
-                store.set(":1", value.clone().into(), Expiry::Never, SetMode::Always).await.unwrap();
+                store
+                    .set(":1", value.clone().into(), Expiry::Never, SetMode::Always)
+                    .await
+                    .unwrap();
                 assert_eq!(store.get(":1").await.unwrap().unwrap(), value, "{old} to {new}");
             }
         }

@@ -1,6 +1,7 @@
 //! A program that names the crates of the stores, and nothing of them: it has all of them.
 
 use cache_db as _;
+use cache_file as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;

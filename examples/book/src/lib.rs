@@ -16,6 +16,7 @@ mod chapters {
         redis: "redis.md",
         memcached: "memcached.md",
         db: "db.md",
+        file: "file.md",
         keys: "keys.md",
         timeouts: "timeouts.md",
         failing: "failing.md",

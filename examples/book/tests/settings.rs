@@ -8,12 +8,14 @@ use cache_core::{
     testing::FakeClock,
 };
 use cache_db as _;
+use cache_file as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
 
 const SETTINGS: &str = include_str!("../../../docs/src/settings.md");
 const REDIS: &str = include_str!("../../../docs/src/redis.md");
+const FILE: &str = include_str!("../../../docs/src/file.md");
 const MEMCACHED: &str = include_str!("../../../docs/src/memcached.md");
 const DB: &str = include_str!("../../../docs/src/db.md");
 
@@ -46,6 +48,7 @@ fn read(lines: &str) -> CacheSettings {
 }
 
 const MEMORY: &str = "backend = 'memory'";
+const A_FILE: &str = "backend = 'file'\nlocation = '/tmp/never-made'";
 const A_MEMCACHED: &str = "backend = 'memcached'\nlocation = ['a', 'b']";
 const A_DB: &str = "backend = 'db'\nlocation = 'cache.db'";
 const A_REDIS: &str = "backend = 'redis'\nlocation = 'redis://127.0.0.1'";
@@ -76,6 +79,7 @@ fn every_setting_is_there_and_no_other() {
     assert_complete(REDIS, "TLS", A_REDIS, "options.tls.");
     assert_complete(MEMCACHED, "Options", A_MEMCACHED, "options.");
     assert_complete(DB, "Options", A_DB, "options.");
+    assert_complete(FILE, "Options", A_FILE, "options.");
     let dummy = "[caches.default]\nbackend = 'dummy'\noptions.zzz = 1";
     let error = Caches::from_toml(dummy).unwrap_err();
     assert!(error.message().ends_with("allowed: none"), "{error}");
@@ -200,6 +204,31 @@ fn the_forms_of_a_location_are_understood() {
     }
 }
 
+#[test]
+fn the_defaults_of_file_are_those_of_the_code() {
+    // Aliases of one directory must have the same options.
+    let told = as_toml(&table(FILE, "Options"), "options.");
+    for option in ["max_entries", "max_bytes", "max_value_bytes", "direct_reads", "threads"] {
+        assert!(told.contains(option), "{told}");
+    }
+    let text = format!("[caches.default]\n{A_FILE}\n[caches.told]\n{A_FILE}\n{told}");
+    Caches::from_toml(&text).unwrap();
+}
+
+#[test]
+fn the_errors_of_file_are_those_of_the_chapter() {
+    let rows = rows(FILE, "What goes wrong");
+    let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
+    assert!(rows.len() >= 7, "{rows:?}");
+    for row in rows {
+        let wrong = row[0].split('`').nth(1).unwrap();
+        let location = if wrong.starts_with("location") { "" } else { "location = 'a'\n" };
+        let text = format!("[caches.default]\nbackend = 'file'\n{location}{wrong}");
+        let error = Caches::from_toml(&text).unwrap_err();
+        assert!(error.message().contains(row[1]), "{error}");
+    }
+}
+
 /// Of `| wrong | what the error says |`, the rows whose wrong is a setting.
 #[test]
 fn the_errors_are_those_of_the_chapters() {
@@ -257,9 +286,9 @@ fn the_forms_of_a_location_of_redis_are_understood() {
 #[test]
 fn the_settings_in_the_chapters_on_stores_are_good() {
     let blocks = |it: &'static str| it.split("```toml\n").skip(1);
-    let blocks = [REDIS, MEMCACHED, DB].into_iter().flat_map(blocks);
+    let blocks = [REDIS, MEMCACHED, DB, FILE].into_iter().flat_map(blocks);
     let blocks: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 7, "{blocks:?}");
+    assert!(blocks.len() >= 8, "{blocks:?}");
     for block in blocks.into_iter().filter(|it| !it.contains("rediss")) {
         Caches::from_toml(&block.replace("${SENTINEL_PASSWORD}", "secret")).unwrap();
     }

@@ -1,0 +1,136 @@
+//! The store in a directory by its settings, beside `std::fs` used by hand, and what Django users have.
+//!
+//! By hand means: a file for each key in 256 folders, `serde_json` turns bytes into values, and a write is a new file that is renamed, as
+//! who reads must not see a part of one. It has no lifetimes, no bounds, no checksums and no locks. Where ours takes the way to its threads, so does
+//! what is done by hand (`spawn_blocking`).
+
+mod by_hand;
+mod growth;
+mod ours;
+
+use anyhow::Result;
+use serde_json::json;
+
+use self::{by_hand::ByHand, ours::Ours};
+use super::network::{
+    BUSY, THREADS,
+    calls::{CALLS, Call},
+    inputs::Inputs,
+    workers::{Clock, Workers},
+};
+use crate::{
+    harness::{Bench, Case, Contest, Side, Unit},
+    peers::{self, DjangoCache, Peer, PeerCase},
+};
+
+/// By which it is asked for.
+pub const NAME: &str = "file";
+
+const OURS: &str = "cache-file";
+const SIZES: [usize; 3] = [100, 10_000, 100_000];
+
+/// Measures calls, and what becomes of them when there are many entries.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let of_peer = |name: &str| directory.path().join(name).display().to_string();
+    let many = json!({ "MAX_ENTRIES": 1_000_000 });
+    let django = json!({
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": of_peer("django"), "OPTIONS": many,
+    });
+    let diskcache = json!({ "BACKEND": "diskcache.DjangoCache", "LOCATION": of_peer("diskcache") });
+    let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
+        peers::django(&[
+            DjangoCache::new("django", django, &[]),
+            DjangoCache::new("diskcache", diskcache, &["diskcache==5.6.3"]),
+        ])
+    } else {
+        None
+    };
+    let peers = peers.unwrap_or_default();
+    let workers = Workers::multi_thread()?;
+    for size in SIZES {
+        let inputs = Inputs::new(size)?;
+        let at = |name: &str| directory.path().join(format!("{name}-{size}"));
+        let threads = Ours::new(&at("threads"), false, &inputs)?;
+        let direct = Ours::new(&at("direct"), true, &inputs)?;
+        workers.block_on(threads.fill())?;
+        workers.block_on(direct.fill())?;
+        let suite = Suite {
+            workers: &workers,
+            threads: threads.into(),
+            direct: direct.into(),
+            by_hand: ByHand::new(&at("by-hand"), &inputs)?.into(),
+            peers: &peers,
+            size,
+        };
+        suite.run(bench)?;
+    }
+    growth::run(bench, directory.path())
+}
+
+/// All that is measured with values of one size.
+struct Suite<'a> {
+    workers: &'a Workers,
+    threads: std::sync::Arc<Ours>,
+    direct: std::sync::Arc<Ours>,
+    by_hand: std::sync::Arc<ByHand>,
+    peers: &'a [Peer],
+    size: usize,
+}
+
+impl<'a> Suite<'a> {
+    fn run(&'a self, bench: &mut Bench<'_>) -> Result<()> {
+        for call in [Call::Get, Call::Set, Call::Incr, Call::GetMany, Call::SetMany] {
+            if call == Call::Incr && self.size != SIZES[0] {
+                continue;
+            }
+            for tasks in [1, BUSY] {
+                let mut sides = vec![self.side(OURS, tasks, call.of(&self.threads))];
+                if call != Call::Incr {
+                    sides.push(self.side(by_hand_name(call), tasks, call.of(&self.by_hand)));
+                }
+                // As many threads as a process of Django's may have, beside many tasks of ours.
+                let threads = if tasks == 1 { 1 } else { THREADS };
+                let case = PeerCase::new(call.name(), self.size).on_threads(threads);
+                // Django takes milliseconds for each write, so large ones by many threads would take all day.
+                let is_slow = tasks > 1 || self.size > SIZES[1];
+                let peers = if is_slow && call != Call::Get { &[] } else { self.peers };
+                sides.extend(peers.iter().map(|it| it.side(&case)));
+                let unit = if tasks == 1 { Unit::Nanos } else { Unit::PerSecond };
+                bench.run(Contest { case: self.case(call.name(), tasks, unit), sides })?;
+            }
+        }
+        // Where they are called, without a thread: the store and the system alone.
+        for (name, call) in [("get_direct", Call::Get), ("get_bytes_direct", Call::GetBytes)] {
+            let sides = vec![
+                self.side(OURS, 1, call.of(&self.direct)),
+                self.side("fs_read", 1, call.of(&self.by_hand.direct())),
+            ];
+            bench.run(Contest { case: self.case(name, 1, Unit::Nanos), sides })?;
+        }
+        Ok(())
+    }
+
+    fn side(
+        &'a self,
+        name: &'static str,
+        tasks: usize,
+        job: super::network::workers::Job,
+    ) -> Side<'a> {
+        self.workers.side(name, tasks, Clock::Wall, job)
+    }
+
+    fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
+        // A counter is as long as it is.
+        let size = if name == Call::Incr.name() { 8 } else { self.size };
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+    }
+}
+
+fn by_hand_name(call: Call) -> &'static str {
+    match call {
+        Call::Set | Call::SetMany => "temp_rename",
+        _ => "fs_read",
+    }
+}
