@@ -36,7 +36,7 @@ impl Call<'_> {
         if !self.db.is_autocommit() {
             let end =
                 if res.is_ok() { "RELEASE cache" } else { "ROLLBACK TO cache; RELEASE cache" };
-            self.db.execute_batch(end)?;
+            self.end(end)?;
         }
         res
     }
@@ -48,8 +48,23 @@ impl Call<'_> {
         }
         self.db.execute_batch("BEGIN")?;
         let res = work();
-        self.db.execute_batch("COMMIT")?;
+        self.end("COMMIT")?;
         res
+    }
+
+    /// Ends a transaction, one way or the other: what fails to be released or committed stays open otherwise, and later writes would
+    /// be made in it and never committed.
+    fn end(&self, how: &str) -> Result<()> {
+        self.db.execute_batch(how).map_err(|error| {
+            self.roll_back();
+            error.into()
+        })
+    }
+
+    pub(super) fn roll_back(&self) {
+        if !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
     }
 
     fn row<T>(
@@ -58,7 +73,13 @@ impl Call<'_> {
         params: &[(&str, &dyn ToSql)],
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        Ok(self.db.prepare_cached(sql)?.query_row(params, read).optional()?)
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let res = read(row)?;
+        // A statement that writes commits at its end, and says there whether it could; a row before that is no promise.
+        while rows.next()?.is_some() {}
+        Ok(Some(res))
     }
 
     fn change(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<bool> {

@@ -51,6 +51,8 @@ const LOOK: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Others may be making the same file: they are waited for this long, by nobody but the thread that opens.
 const OPENING: Duration = Duration::from_secs(5);
+/// What SQLite can wait for at the most, about: it counts milliseconds in an `int`.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// SQLite's own memory for each connection, in KiB.
 const CACHE: u32 = 16 * 1024;
 /// The log is cut to this size when it has been larger.
@@ -124,13 +126,12 @@ impl Database {
 
     /// Puts all that was written into the file itself, and lets go of it.
     pub(super) fn close(&self) -> Result<()> {
-        let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(opened) = opened else { return Ok(()) };
         if self.path.is_none() {
             // In memory, closing would be losing.
-            *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
             return Ok(());
         }
+        let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(opened) = opened else { return Ok(()) };
         opened.idle().clear();
         let writer = opened.writer();
         // Who else has the file open may keep it from being done, and does it then.
@@ -151,7 +152,9 @@ impl Database {
             ask(&self.call(&opened.writer()))
         } else {
             self.reader(&opened).and_then(|reader| {
-                let res = ask(&self.call(&reader));
+                let call = self.call(&reader);
+                let res = ask(&call);
+                call.roll_back();
                 opened.idle().push(reader);
                 res
             })
@@ -180,7 +183,7 @@ impl Database {
             return Ok(idle);
         }
         let reader = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        reader.busy_timeout(self.plan.plan.deadline)?;
+        reader.busy_timeout(self.plan.plan.deadline.min(LONGEST))?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(reader)
     }

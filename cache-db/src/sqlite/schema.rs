@@ -15,7 +15,7 @@
 //! right whoever writes, and after a crash too.
 
 use cache_core::{Error, ErrorKind};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, ffi::ErrorCode};
 
 use super::error::Failure;
 use crate::table::Table;
@@ -87,7 +87,13 @@ fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
         _ => return Err(foreign(table)),
     }
     let sql = format!("SELECT version FROM {}", table.quoted_with("meta"));
-    let version: i64 = db.query_row(&sql, [], |row| row.get(0)).map_err(|_| foreign(table))?;
+    let version: i64 = match db.query_row(&sql, [], |row| row.get(0)) {
+        // A table without this column, without a row, or with something else in it. A lock or a bad disk says nothing about it.
+        Err(error) if matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown)) => {
+            return Err(foreign(table));
+        }
+        res => res?,
+    };
     match usize::try_from(version) {
         Ok(it) if it > known => Err(Failure::Ours(Error::new(
             ErrorKind::Backend,

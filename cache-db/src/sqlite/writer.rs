@@ -89,7 +89,8 @@ impl Writer {
             Ok(res) => return res,
             Err(work) => work,
         };
-        let until = self.0.database.clock().now() + self.0.database.plan.plan.deadline;
+        let now = self.0.database.clock().now();
+        let until = now.saturating_add(self.0.database.plan.plan.deadline);
         self.enqueue(work, Some(until)).await
     }
 
@@ -170,7 +171,9 @@ impl Shared {
             Err(TryLockError::Poisoned(it)) => it.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(work),
         };
-        let res = work(&self.database.call(&connection));
+        let call = self.database.call(&connection);
+        let res = work(&call);
+        call.roll_back();
         drop(connection);
         match res {
             Err(failure) if failure.is_busy() => return Err(work),
@@ -215,8 +218,6 @@ impl Shared {
     }
 
     fn write_together(&self, mut jobs: Vec<Box<dyn Job>>) {
-        let now = self.database.clock().now();
-        jobs.retain(|it| it.is_wanted(now));
         let opened = match self.database.open() {
             Ok(it) => it,
             Err(error) => return self.answer(jobs, Err(&error)),
@@ -242,22 +243,34 @@ impl Shared {
         jobs: &mut Vec<Box<dyn Job>>,
     ) -> std::result::Result<(), Failure> {
         let mut pause = PAUSE.0;
-        while !jobs.is_empty() {
+        loop {
+            // They may have waited for the file, or for the writes before them, until nobody wants them.
+            self.give_up(jobs);
+            if jobs.is_empty() {
+                return Ok(());
+            }
             match connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::from) {
                 Err(failure) if failure.is_busy() => thread::sleep(pause),
                 res => return res,
             }
             pause = (pause * 2).min(PAUSE.1);
-            let now = self.database.clock().now();
-            let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
-            *jobs = wanted;
-            let error = Error::new(
-                ErrorKind::TimedOut,
-                "the database is locked by another connection; who holds a transaction open keeps all others from writing",
-            );
-            self.answer(late, Err(&error));
         }
-        Ok(())
+    }
+
+    /// Those whose time is over are told so, and are never made.
+    fn give_up(&self, jobs: &mut Vec<Box<dyn Job>>) {
+        let now = self.database.clock().now();
+        let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
+        *jobs = wanted;
+        let error = Error::new(
+            ErrorKind::TimedOut,
+            "the database is locked by another connection; who holds a transaction open keeps all others from writing",
+        );
+        let error = match self.database.path() {
+            Some(path) => error.with_context("file", path.display().to_string()),
+            None => error,
+        };
+        self.answer(late, Err(&error));
     }
 
     fn run(

@@ -1,4 +1,5 @@
 //! Settings and files for the tests.
+#![allow(dead_code, reason = "each test program has use for some of it")]
 
 use std::{path::Path, sync::Arc};
 
@@ -7,6 +8,9 @@ use cache_db as _;
 
 /// Slow machines are slow, not wrong.
 pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
+
+/// Not what is tested here.
+pub(crate) const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
 
 /// The settings of one cache.
 pub(crate) fn toml(location: &str, more: &str) -> String {

@@ -1,0 +1,150 @@
+//! A disk without room.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use cache_core::{Cache, Error, ErrorKind};
+
+use crate::{
+    child::is_child_on_a_small_disk,
+    support::{NO_BREAKER, PATIENT, cache, text},
+};
+
+/// Takes all the room that is left, until it is dropped.
+struct Ballast(PathBuf);
+
+impl Ballast {
+    fn new(folder: &Path) -> Self {
+        let path = folder.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        for len in [64 * 1024, 4096, 1] {
+            while file.write_all(&vec![0; len]).is_ok() {}
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The body of a test runs in a process that has a disk of its own; nobody else sees it.
+fn on_a_small_disk(name: &str, test: impl AsyncFnOnce(&Path)) {
+    let mounted = tempfile::tempdir().unwrap();
+    if is_child_on_a_small_disk(name, mounted.path(), "2m") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = std::env::current_dir().unwrap();
+        runtime.block_on(test(&folder));
+    }
+}
+
+fn strict(folder: &Path) -> Cache {
+    let more = format!("{PATIENT}{NO_BREAKER}");
+    cache(&text(&folder.join("cache.db")), &more).strict()
+}
+
+/// What another connection finds in the file: the plain text under a key.
+fn stored(folder: &Path, key: &str) -> Option<String> {
+    let db = rusqlite::Connection::open(folder.join("cache.db")).unwrap();
+    let sql = "SELECT CAST(value AS TEXT) FROM cache WHERE key = ?1";
+    db.query_row(sql, [format!(":1:{key}")], |row| row.get(0)).ok()
+}
+
+fn is_full(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("the disk") && text.contains("cache.db"), "{text}");
+}
+
+#[test]
+fn a_count_that_was_answered_is_on_the_disk() {
+    on_a_small_disk("full::a_count_that_was_answered_is_on_the_disk", async |folder| {
+        let cache = strict(folder);
+        let mut count = cache.incr_or("n", 1, 0, None).await.unwrap();
+        let ballast = Ballast::new(folder);
+        let error = loop {
+            match cache.incr("n", 1).await {
+                Ok(it) => count = it,
+                Err(error) => break error,
+            }
+            assert_eq!(stored(folder, "n"), Some(count.to_string()), "it was answered");
+        };
+        is_full(&error);
+        drop(ballast);
+        assert_eq!(cache.incr("n", 1).await.unwrap(), count + 1, "there is room again");
+        assert_eq!(stored(folder, "n"), Some((count + 1).to_string()));
+    });
+}
+
+#[test]
+fn what_is_popped_or_deleted_is_gone_from_the_disk() {
+    on_a_small_disk("full::what_is_popped_or_deleted_is_gone_from_the_disk", async |folder| {
+        let cache = strict(folder);
+        let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
+        for key in &keys {
+            cache.set(key, &1, None).await.unwrap();
+        }
+        let _ballast = Ballast::new(folder);
+        let mut failed = 0;
+        for (i, key) in keys.iter().enumerate() {
+            let gone = match i % 2 {
+                0 => cache.pop::<i32>(key).await.map(|it| it.is_some()),
+                _ => cache.delete(key).await,
+            };
+            match gone {
+                Ok(gone) => assert_eq!((gone, stored(folder, key)), (true, None), "{key}"),
+                Err(error) => {
+                    is_full(&error);
+                    failed += 1;
+                }
+            }
+        }
+        assert!(failed > 0);
+    });
+}
+
+/// A batch that fails must not leave a transaction behind in which later writes are made and never committed.
+#[test]
+fn writes_after_a_batch_that_failed_are_kept() {
+    on_a_small_disk("full::writes_after_a_batch_that_failed_are_kept", async |folder| {
+        let cache = strict(folder);
+        cache.set("before", &1, None).await.unwrap();
+        let ballast = Ballast::new(folder);
+        let items: Vec<_> = (0..100).map(|i| (format!("k{i}"), "x".repeat(1000))).collect();
+        let failed = cache.set_many(items.iter().map(|it| (&it.0, &it.1)), None).await.unwrap();
+        assert_eq!(failed.len(), 100);
+        failed.iter().for_each(|it| is_full(&it.error));
+        drop(ballast);
+        for i in 0..10 {
+            let key = format!("after{i}");
+            cache.set(&key, &i, None).await.unwrap();
+            assert_eq!(stored(folder, &key), Some(i.to_string()), "{key} was answered");
+        }
+        assert_eq!(cache.get::<i32>("before").await.unwrap(), Some(1));
+    });
+}
+
+#[test]
+fn a_full_disk_fails_open_and_reads_go_on() {
+    on_a_small_disk("full::a_full_disk_fails_open_and_reads_go_on", async |folder| {
+        let strict = strict(folder);
+        let cache = cache(&text(&folder.join("cache.db")), &format!("{PATIENT}{NO_BREAKER}"));
+        strict.set("k", &1, None).await.unwrap();
+        let ballast = Ballast::new(folder);
+        let large = "x".repeat(100_000);
+        let error = strict.set("large", &large, None).await.unwrap_err();
+        is_full(&error);
+        assert!(!format!("{error:?}").contains("xxxx"));
+        cache.set("large", &large, None).await.unwrap();
+        assert_eq!(cache.get::<String>("large").await.unwrap(), None);
+        assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
+        drop(ballast);
+        strict.set("large", &large, None).await.unwrap();
+        assert_eq!(strict.get::<String>("large").await.unwrap(), Some(large));
+    });
+}

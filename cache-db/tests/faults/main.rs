@@ -1,0 +1,7 @@
+//! What callers see when the file, the disk, other processes and runtimes fail, with real files and real processes.
+#![cfg(target_os = "linux")]
+
+mod child;
+mod full;
+#[path = "../it/support.rs"]
+mod support;
