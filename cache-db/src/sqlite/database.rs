@@ -37,7 +37,9 @@ pub(super) struct Opened {
     pub(super) writer: Mutex<Connection>,
     /// Those that read, while nobody has them.
     idle: Mutex<Vec<Connection>>,
-    identity: Option<Identity>,
+    file: Option<Identity>,
+    /// Its log, which belongs to that file and no other.
+    log: Option<Identity>,
     /// When the path was last looked at, in milliseconds of the coarse clock.
     looked: AtomicU64,
 }
@@ -45,6 +47,9 @@ pub(super) struct Opened {
 /// What tells a file from another one at the same path.
 type Identity = (u64, u64);
 
+const FILE: &str = "";
+const LOG: &str = "-wal";
+const LOG_INDEX: &str = "-shm";
 /// How often it is seen whether the file is still there.
 const LOOK: u64 = 100;
 /// A file that cannot be opened is tried again after this.
@@ -79,7 +84,7 @@ impl Database {
         let now = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
         if now.saturating_sub(opened.looked.load(Ordering::Relaxed)) >= LOOK {
             opened.looked.store(now, Ordering::Relaxed);
-            if opened.identity != self.identity() {
+            if (opened.file, opened.log) != (self.identity(FILE), self.identity(LOG)) {
                 self.doubt(&opened);
                 return None;
             }
@@ -121,7 +126,30 @@ impl Database {
     /// Opens it anew at the next call: it may be another file by then.
     pub(super) fn doubt(&self, opened: &Arc<Opened>) {
         let mut current = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        current.take_if(|it| Arc::ptr_eq(it, opened));
+        if current.take_if(|it| Arc::ptr_eq(it, opened)).is_some() {
+            self.remove_old_log(opened);
+        }
+    }
+
+    /// SQLite takes the log that it finds beside a file for that file's, and a file that was replaced would be read with the log of the
+    /// one before, which is damage. While that is open here, its numbers are not given to another.
+    fn remove_old_log(&self, opened: &Opened) {
+        let log = self.identity(LOG);
+        if log.is_some() && opened.log == log && opened.file != self.identity(FILE) {
+            for suffix in [LOG, LOG_INDEX] {
+                // If it cannot be removed, what is read will tell.
+                let _ = self.beside(suffix).map(std::fs::remove_file);
+            }
+        }
+    }
+
+    /// Lets go of it, whatever it is; what was not committed is rolled back with that.
+    pub(super) fn forget(&self) {
+        if self.path.is_some() {
+            self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
+        } else if let Some(opened) = self.ready() {
+            self.call(&opened.writer()).roll_back();
+        }
     }
 
     /// Puts all that was written into the file itself, and lets go of it.
@@ -148,10 +176,19 @@ impl Database {
         ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let opened = self.open()?;
+        self.read_from(&opened, ask)
+    }
+
+    /// Asks what was opened, also if something else is at the path by now.
+    pub(super) fn read_from<T>(
+        &self,
+        opened: &Arc<Opened>,
+        ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
         let res = if self.path.is_none() {
             ask(&self.call(&opened.writer()))
         } else {
-            self.reader(&opened).and_then(|reader| {
+            self.reader(opened).and_then(|reader| {
                 let call = self.call(&reader);
                 let res = ask(&call);
                 call.roll_back();
@@ -159,7 +196,7 @@ impl Database {
                 res
             })
         };
-        res.map_err(|failure| self.settle(&opened, failure))
+        res.map_err(|failure| self.settle(opened, failure))
     }
 
     pub(super) fn call<'a>(&'a self, db: &'a Connection) -> Call<'a> {
@@ -174,6 +211,11 @@ impl Database {
         self.failed(failure)
     }
 
+    /// How long a connection that reads waits for another process.
+    pub(super) fn patience(&self) -> Duration {
+        self.plan.plan.deadline.min(LONGEST)
+    }
+
     fn failed(&self, failure: Failure) -> Error {
         failure.into_error(self.path())
     }
@@ -183,7 +225,7 @@ impl Database {
             return Ok(idle);
         }
         let reader = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        reader.busy_timeout(self.plan.plan.deadline.min(LONGEST))?;
+        reader.busy_timeout(self.patience())?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(reader)
     }
@@ -191,20 +233,24 @@ impl Database {
     /// The first connection, which is the one that writes. It never waits by itself for another process.
     fn connect_first(&self) -> std::result::Result<Opened, Failure> {
         let began = Instant::now();
-        let writer = loop {
+        let (writer, file) = loop {
+            let before = self.identity(FILE);
             match self.connect_writer() {
                 // Of those who make the file, one goes first, and SQLite itself does not wait for it.
                 Err(failure) if failure.is_busy() && began.elapsed() < OPENING => {
                     thread::sleep(Duration::from_millis(5));
                 }
-                res => break res?,
+                // It was made or replaced meanwhile: which of the two was opened?
+                Ok(_) if before != self.identity(FILE) && began.elapsed() < OPENING => {}
+                res => break (res?, before),
             }
         };
         let looked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
         Ok(Opened {
             writer: Mutex::new(writer),
             idle: Mutex::default(),
-            identity: self.identity(),
+            file,
+            log: self.identity(LOG),
             looked: AtomicU64::new(looked),
         })
     }
@@ -252,16 +298,23 @@ impl Database {
     }
 
     #[cfg(unix)]
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self, suffix: &str) -> Option<Identity> {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(self.path.as_ref()?).ok()?;
+        let found = std::fs::metadata(self.beside(suffix)?).ok()?;
         Some((found.dev(), found.ino()))
     }
 
     /// Elsewhere a file that is open cannot be taken away.
     #[cfg(not(unix))]
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self, _: &str) -> Option<Identity> {
         None
+    }
+
+    /// The file, or what SQLite keeps beside it.
+    fn beside(&self, suffix: &str) -> Option<PathBuf> {
+        let mut path = self.path.clone()?.into_os_string();
+        path.push(suffix);
+        Some(path.into())
     }
 }
 

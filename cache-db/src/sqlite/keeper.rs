@@ -12,7 +12,11 @@ use std::{
 
 use cache_core::Result;
 
-use super::{call::Call, database::Database, error::Failure};
+use super::{
+    call::Call,
+    database::{Database, Opened},
+    error::Failure,
+};
 
 /// A thread that is started by the first write and ends with [`end`](Keeper::end).
 #[derive(Debug)]
@@ -63,6 +67,8 @@ const STEPS: usize = 16;
 const WRITES: u64 = 4000;
 /// So many pages in the log, and the writes are held up for that.
 const LONG_LOG: i64 = 16_000;
+/// The longest that it holds them up for readers who are in the way.
+const HOLD_UP: Duration = Duration::from_millis(20);
 
 impl Keeper {
     pub(super) fn new(database: Arc<Database>) -> Self {
@@ -110,18 +116,17 @@ impl Shared {
         let mut sweep = Sweep { after: 0, reach: REACH.0 };
         let mut logged = 0;
         while let Some(is_tick) = self.wait() {
-            if self.database.ready().is_none() {
-                continue;
-            }
+            // It opens nothing: what is closed, or gone, stays so until somebody calls.
+            let Some(opened) = self.database.ready() else { continue };
             // What fails is found by the calls too, and told there.
-            let _ = self.trim(&mut sweep);
+            let _ = self.trim(&opened, &mut sweep);
             let written = self.written.load(Ordering::Relaxed);
             if written - logged >= WRITES || (is_tick && written > logged) {
                 logged = written;
-                let _ = self.write_log();
+                let _ = self.write_log(&opened);
             }
             if is_tick {
-                let _ = self.sweep(&mut sweep);
+                let _ = self.sweep(&opened, &mut sweep);
             }
         }
     }
@@ -137,29 +142,29 @@ impl Shared {
     }
 
     /// Removes what is too much: what has expired first, then what is oldest.
-    fn trim(&self, sweep: &mut Sweep) -> Result<()> {
+    fn trim(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<()> {
         loop {
-            let excess = self.excess()?;
+            let excess = self.excess(opened)?;
             if excess <= 0 || self.is_over() {
                 return Ok(());
             }
             let count = excess.min(STEP);
-            let expired = self.look_for_expired(sweep)?;
+            let expired = self.look_for_expired(opened, sweep)?;
             let found = i64::try_from(expired.len()).unwrap_or(STEP);
-            self.remove(&expired, (count - found).max(0))?;
+            self.remove(opened, &expired, (count - found).max(0))?;
         }
     }
 
-    fn counters(&self) -> Result<Counters> {
-        self.database.read(|call| {
+    fn counters(&self, opened: &Arc<Opened>) -> Result<Counters> {
+        self.database.read_from(opened, |call| {
             let (entries, bytes) = call.counters()?;
             Ok(Counters { entries, bytes })
         })
     }
 
     /// How many entries are too many, about.
-    fn excess(&self) -> Result<i64> {
-        let Counters { entries, bytes } = self.counters()?;
+    fn excess(&self, opened: &Arc<Opened>) -> Result<i64> {
+        let Counters { entries, bytes } = self.counters(opened)?;
         let plan = &self.database.plan.plan;
         let over = |has: i64, may: Option<u64>| {
             may.map_or(0, |it| has.saturating_sub(i64::try_from(it).unwrap_or(i64::MAX)))
@@ -171,9 +176,9 @@ impl Shared {
     }
 
     /// What has expired among the next.
-    fn look_for_expired(&self, sweep: &mut Sweep) -> Result<Vec<i64>> {
+    fn look_for_expired(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<Vec<i64>> {
         let (after, reach) = (sweep.after, sweep.reach);
-        let seen = self.database.read(|call| call.look_for_expired(after, reach))?;
+        let seen = self.database.read_from(opened, |call| call.look_for_expired(after, reach))?;
         sweep.after =
             if seen.len() < reach as usize { 0 } else { seen.last().map_or(0, |it| it.0) };
         let expired: Vec<_> = seen.into_iter().filter(|it| it.1).map(|it| it.0).collect();
@@ -183,24 +188,24 @@ impl Shared {
     }
 
     /// Removes these, and so many of the oldest, in steps that others can come between.
-    fn remove(&self, expired: &[i64], oldest: i64) -> Result<()> {
+    fn remove(&self, opened: &Arc<Opened>, expired: &[i64], oldest: i64) -> Result<()> {
         for some in expired.chunks(usize::try_from(STEP).unwrap_or(1)) {
-            self.step(|call| some.iter().try_for_each(|it| call.remove_expired(*it).map(drop)))?;
+            self.step(opened, |call| some.iter().try_for_each(|it| call.remove_expired(*it).map(drop)))?;
         }
         if oldest > 0 {
-            self.step(|call| call.remove_oldest(oldest).map(drop))?;
+            self.step(opened, |call| call.remove_oldest(oldest).map(drop))?;
         }
         Ok(())
     }
 
     /// Goes on looking for what has expired, until there is none in the next or all was seen.
-    fn sweep(&self, sweep: &mut Sweep) -> Result<()> {
+    fn sweep(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<()> {
         for _ in 0..STEPS {
             if self.is_over() || self.database.ready().is_none() {
                 break;
             }
-            let expired = self.look_for_expired(sweep)?;
-            self.remove(&expired, 0)?;
+            let expired = self.look_for_expired(opened, sweep)?;
+            self.remove(opened, &expired, 0)?;
             if sweep.after == 0 {
                 break;
             }
@@ -208,8 +213,11 @@ impl Shared {
         Ok(())
     }
 
-    fn step(&self, work: impl Fn(&Call<'_>) -> std::result::Result<(), Failure>) -> Result<()> {
-        let opened = self.database.open()?;
+    fn step(
+        &self,
+        opened: &Arc<Opened>,
+        work: impl Fn(&Call<'_>) -> std::result::Result<(), Failure>,
+    ) -> Result<()> {
         let res = {
             let connection = opened.writer();
             let call = self.database.call(&connection);
@@ -221,23 +229,26 @@ impl Shared {
                 thread::sleep(Duration::from_millis(1));
                 Ok(())
             }
-            res => res.map_err(|failure| self.database.settle(&opened, failure)),
+            res => res.map_err(|failure| self.database.settle(opened, failure)),
         }
     }
 
     /// Writes what is in the log into the file. The writes go on meanwhile, unless that has kept the log growing.
-    fn write_log(&self) -> Result<()> {
+    fn write_log(&self, opened: &Arc<Opened>) -> Result<()> {
         if self.database.path.is_none() {
             return Ok(());
         }
         let pages = |how: &str| {
-            self.database.read(|call| {
+            self.database.read_from(opened, |call| {
+                // Readers of other processes may keep it from being done for as long as they like; the writes must not wait for them.
+                call.db.busy_timeout(HOLD_UP)?;
                 let sql = format!("PRAGMA wal_checkpoint({how})");
-                Ok(call.db.query_row(&sql, [], |row| row.get::<_, i64>(1))?)
+                let pages = call.db.query_row(&sql, [], |row| row.get::<_, i64>(1));
+                call.db.busy_timeout(self.database.patience())?;
+                Ok(pages?)
             })
         };
         if pages("PASSIVE")? > LONG_LOG {
-            let opened = self.database.open()?;
             let _writer = opened.writer();
             pages("RESTART")?;
         }

@@ -52,8 +52,9 @@ struct Queue {
 
 trait Job: Send {
     fn is_wanted(&self, now: Duration) -> bool;
-    /// Whether the transaction can go on.
-    fn run(&mut self, call: &Call<'_>) -> bool;
+    fn run(&mut self, call: &Call<'_>);
+    /// Whether it failed in a way that puts the file in doubt.
+    fn doubts_the_file(&self) -> bool;
     fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database);
 }
 
@@ -197,7 +198,10 @@ impl Shared {
     fn serve(&self) {
         while let Some(jobs) = self.next() {
             let count = jobs.len();
-            self.write_together(jobs);
+            // A panic drops the answers, which the callers see as an error, and the connection's transaction is rolled back below.
+            if catch_unwind(AssertUnwindSafe(|| self.write_together(jobs))).is_err() {
+                self.database.forget();
+            }
             self.keeper.written(count as u64);
         }
     }
@@ -232,6 +236,9 @@ impl Shared {
         }
         let res = self.run(&connection, &mut jobs);
         drop(connection);
+        if jobs.iter().any(|it| it.doubts_the_file()) && self.database.path.is_some() {
+            self.database.doubt(&opened);
+        }
         let res = res.map_err(|failure| self.database.settle(&opened, failure));
         self.answer(jobs, res.as_ref().copied());
     }
@@ -280,8 +287,9 @@ impl Shared {
     ) -> std::result::Result<(), Failure> {
         let call = self.database.call(connection);
         for job in jobs {
-            let goes_on = catch_unwind(AssertUnwindSafe(|| job.run(&call)));
-            if !goes_on.unwrap_or(false) {
+            job.run(&call);
+            // After some errors the whole transaction is gone.
+            if connection.is_autocommit() {
                 break;
             }
         }
@@ -308,9 +316,12 @@ impl<T: Send, W: Work<T>> Job for Write<T, W> {
         !self.answer.is_closed() && self.until.is_none_or(|it| now < it)
     }
 
-    fn run(&mut self, call: &Call<'_>) -> bool {
+    fn run(&mut self, call: &Call<'_>) {
         self.done = Some((self.work)(call));
-        !call.db.is_autocommit()
+    }
+
+    fn doubts_the_file(&self) -> bool {
+        matches!(&self.done, Some(Err(failure)) if failure.is_about_the_file())
     }
 
     fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database) {

@@ -118,7 +118,9 @@ fn writes_after_a_batch_that_failed_are_kept() {
         let items: Vec<_> = (0..100).map(|i| (format!("k{i}"), "x".repeat(1000))).collect();
         let failed = cache.set_many(items.iter().map(|it| (&it.0, &it.1)), None).await.unwrap();
         assert_eq!(failed.len(), 100);
-        failed.iter().for_each(|it| is_full(&it.error));
+        for it in &failed {
+            is_full(&it.error);
+        }
         drop(ballast);
         for i in 0..10 {
             let key = format!("after{i}");

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 
 mod child;
+mod file;
 mod full;
+mod locked;
 #[path = "../it/support.rs"]
 mod support;

@@ -1,7 +1,11 @@
 //! Settings and files for the tests.
 #![allow(dead_code, reason = "each test program has use for some of it")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cache_core::{Backend, Cache, Caches, Clock};
 use cache_db as _;
@@ -9,6 +13,8 @@ use cache_db as _;
 /// Slow machines are slow, not wrong.
 pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
 
+/// Far longer than anything takes that is waited for.
+const LIMIT: Duration = Duration::from_secs(60);
 /// Not what is tested here.
 pub(crate) const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
 
@@ -41,4 +47,14 @@ pub(crate) fn store_by(clock: &Clock, location: &str, more: &str) -> Arc<dyn Bac
 /// A path as it is written in settings.
 pub(crate) fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
+}
+
+/// Asks until the answer is yes.
+pub(crate) async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !ask().await {
+        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        // sleeps: files, and what the store does on its own, give no sign that could be waited for
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -1,0 +1,140 @@
+//! Another connection holds the lock.
+
+use std::{path::Path, time::Duration};
+
+use cache_core::{Cache, ErrorKind};
+use futures_util::future::join_all;
+use rusqlite::Connection;
+
+use crate::support::{NO_BREAKER, PATIENT, cache, text, until};
+
+const SHORT: &str = "deadline = \"200ms\"\n";
+
+fn lock(path: &Path, how: &str) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(how).unwrap();
+    db
+}
+
+fn at(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("cache.db")
+}
+
+async fn is_locked_out(cache: &Cache) {
+    let error = cache.set("k", &"marked", None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    assert!(!format!("{error} {error:?}").contains("marked"));
+    assert_eq!(cache.incr_or("n", 1, 0, None).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(cache.delete("k").await.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
+    for how in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = cache(&text(&at(&folder)), &format!("{SHORT}{NO_BREAKER}"));
+        let strict = open.strict();
+        let patient = cache(&text(&at(&folder)), PATIENT).strict();
+        patient.set("k", &1, None).await.unwrap();
+        let held = lock(&at(&folder), how);
+        is_locked_out(&strict).await;
+        assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
+        assert_eq!(strict.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
+        open.set("k", &2, None).await.unwrap();
+        assert_eq!(open.get::<i32>("k").await.unwrap(), None, "what was not written is a miss");
+        assert!(open.incr_or("n", 1, 0, None).await.is_err(), "that never fails open");
+        drop(held);
+        patient.set("k", &3, None).await.unwrap();
+        assert_eq!(patient.incr_or("n", 1, 0, None).await.unwrap(), 1, "none was made later");
+    }
+}
+
+/// The store itself, without the deadline of the facade over it: a write that is given up says why.
+#[tokio::test]
+async fn what_waits_behind_a_lock_is_told_that_time_is_up_and_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = cache(&text(&at(&folder)), SHORT).backend().clone();
+    store.incr("n", 1, Some(create())).await.unwrap();
+    let held = lock(&at(&folder), "BEGIN IMMEDIATE");
+    // Those that come later are in no transaction yet when the time of the first is up.
+    let calls = (0..40).map(|i| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            // sleeps: so that each waits in another group
+            tokio::time::sleep(Duration::from_millis(i * 5)).await;
+            store.incr("n", 1, None).await
+        })
+    });
+    for res in join_all(calls).await {
+        let error = res.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    }
+    drop(held);
+    let patient = cache(&text(&at(&folder)), PATIENT).backend().clone();
+    assert_eq!(patient.incr("n", 1, None).await.unwrap(), Some(2));
+}
+
+fn create() -> cache_core::Create {
+    cache_core::Create { initial: 0, expiry: cache_core::Expiry::Never }
+}
+
+#[tokio::test]
+async fn dropped_writes_are_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(&text(&at(&folder)), PATIENT).strict();
+    cache.incr_or("n", 1, 0, None).await.unwrap();
+    let held = lock(&at(&folder), "BEGIN IMMEDIATE");
+    for _ in 0..50 {
+        let calls = join_all((0..10).map(|_| cache.incr("n", 1)));
+        assert!(tokio::time::timeout(Duration::from_millis(1), calls).await.is_err());
+    }
+    drop(held);
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 2);
+}
+
+/// A reader elsewhere keeps the log from being begun anew for as long as it likes. It grows then, and nobody waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_never_ends_holds_up_no_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(&text(&at(&folder)), &format!("{PATIENT}{NO_BREAKER}")).strict();
+    cache.set("k", &1, None).await.unwrap();
+    let reader = lock(&at(&folder), "BEGIN; SELECT count(*) FROM cache");
+    let value = "x".repeat(100_000);
+    let began = std::time::Instant::now();
+    for i in 0..1200 {
+        cache.set(&format!("k{}", i % 50), &value, None).await.unwrap();
+if i%100==0 {eprintln!("{i} {}", std::fs::metadata(folder.path().join("cache.db-wal")).unwrap().len());}
+    }
+    let log = || std::fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
+    assert!(log() > 64 << 20, "it could not be begun anew: {}", log());
+    // sleeps: longer than the keeper's tick, in which it looks at the log
+    let mut longest = Duration::ZERO;
+    while began.elapsed() < Duration::from_secs(5) {
+        let one = std::time::Instant::now();
+        cache.set("k", &1, None).await.unwrap();
+        longest = longest.max(one.elapsed());
+    }
+    assert!(longest < Duration::from_secs(4), "a write waited for a reader: {longest:?}");
+    drop(reader);
+    until("the log is cut", async || {
+        cache.set("k", &1, None).await.unwrap();
+        log() <= 64 << 20
+    })
+    .await;
+}
+
+/// It waits for the file to be opened, which another process keeps it from.
+#[tokio::test]
+async fn a_deadline_may_be_as_long_as_one_likes() {
+    for deadline in ["60d", "200000000000d"] {
+        for location in [text(&at(&tempfile::tempdir().unwrap())), ":memory:".into()] {
+            let folder = Path::new(&location).parent().unwrap();
+            if location != ":memory:" {
+                std::fs::create_dir_all(folder).unwrap();
+            }
+            let cache = cache(&location, &format!("deadline = \"{deadline}\"\n")).strict();
+            cache.set("k", &1, None).await.unwrap();
+            assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+        }
+    }
+}
