@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cache_core::Result;
@@ -115,7 +115,13 @@ impl Shared {
     fn serve(&self) {
         let mut sweep = Sweep { after: 0, reach: REACH.0 };
         let mut logged = 0;
-        while let Some(is_tick) = self.wait() {
+        let mut ticked = Instant::now();
+        while self.wait() {
+            // Also where it is called so often that it never waits for so long.
+            let is_tick = ticked.elapsed() >= TICK;
+            if is_tick {
+                ticked = Instant::now();
+            }
             // It opens nothing: what is closed, or gone, stays so until somebody calls.
             let Some(opened) = self.database.ready() else { continue };
             // What fails is found by the calls too, and told there.
@@ -131,14 +137,14 @@ impl Shared {
         }
     }
 
-    /// Until it is called, or for a while: whether it was the while; nothing at the end.
-    fn wait(&self) -> Option<bool> {
+    /// Until it is called, or for a while; whether it goes on.
+    fn wait(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |it: &mut State| !it.is_called && !it.is_closed;
-        let (mut state, waited) =
+        let (mut state, _) =
             self.wake.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner);
         state.is_called = false;
-        (!state.is_closed).then_some(waited.timed_out())
+        !state.is_closed
     }
 
     /// Removes what is too much: what has expired first, then what is oldest.
