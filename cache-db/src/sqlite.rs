@@ -133,10 +133,15 @@ impl Backend for Sqlite {
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let (key, expires) = (key.to_owned(), self.expires(expiry));
-        match too_large(&value, self.max_value_len()) {
+        let len = value.len();
+        let res = match too_large(&value, self.max_value_len()) {
             Some(error) => self.write(move |it| it.refuse(&key, mode, error.clone())).await,
             None => self.write(move |it| it.set(&key, &value, expires, mode)).await,
+        };
+        if matches!(res, Ok(true)) {
+            self.writer.weighed(1, len);
         }
+        res
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
@@ -162,6 +167,7 @@ impl Backend for Sqlite {
                 call.together(|| some.iter().map(one).collect())
             });
             res.extend(all(count, written.await));
+            self.writer.weighed(count, bytes);
         }
         res
     }
@@ -231,6 +237,7 @@ impl Backend for Sqlite {
             Lifetime::Keep => None,
             Lifetime::New(expiry) => self.expires(expiry),
         };
+        self.writer.weighed(1, value.len());
         self.write(move |call| {
             call.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime, expires)
         })

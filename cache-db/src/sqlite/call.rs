@@ -41,6 +41,17 @@ impl Call<'_> {
         res
     }
 
+    /// All or nothing, and what is read first is still so when it is written.
+    pub(super) fn alone<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let res = work();
+        if res.is_ok() {
+            self.end("COMMIT")?;
+        }
+        self.roll_back();
+        res
+    }
+
     /// Several reads of one moment.
     pub(super) fn at_once<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.db.is_autocommit() {
@@ -288,9 +299,17 @@ impl Call<'_> {
         self.change(&self.sql.remove_expired, named_params! {":id": id, ":now": self.now})
     }
 
-    /// Removes so many of the oldest.
-    pub(super) fn remove_oldest(&self, limit: i64) -> Result<bool> {
-        self.change(&self.sql.remove_oldest, named_params! {":limit": limit})
+    /// The numbers and sizes of so many of the oldest.
+    pub(super) fn oldest(&self, limit: i64) -> Result<Vec<(i64, i64)>> {
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let mut statement = self.db.prepare_cached(&self.sql.oldest)?;
+        let found = statement.query_map(named_params! {":limit": limit}, read)?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Removes that number and those before it.
+    pub(super) fn remove_up_to(&self, id: i64) -> Result<bool> {
+        self.change(&self.sql.remove_up_to, named_params! {":id": id})
     }
 }
 

@@ -27,8 +27,10 @@ struct Shared {
     database: Arc<Database>,
     /// Writes since it was last looked.
     written: AtomicU64,
-    /// After so many it is looked.
-    often: u64,
+    /// Bytes in values.
+    bytes: AtomicU64,
+    /// After so many of either it is looked.
+    often: (u64, u64),
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -52,6 +54,8 @@ struct Sweep {
     after: i64,
     /// How many are looked at in one step: more where something is found.
     reach: u32,
+    /// How many were looked at since the last that had expired, or since the last tick.
+    barren: i64,
 }
 
 /// How often it looks by itself.
@@ -63,6 +67,8 @@ const STEP: i64 = 128;
 const REACH: (u32, u32) = (256, 8192);
 /// How many steps the search goes at each tick, if there is nothing else to do.
 const STEPS: usize = 16;
+/// How many are looked at between two ticks, when room is needed, for one that has expired.
+const SEARCH: i64 = 100_000;
 /// After so many writes the log is written into the file.
 const WRITES: u64 = 4000;
 /// So many pages in the log, and the writes are held up for that.
@@ -74,10 +80,12 @@ impl Keeper {
     pub(super) fn new(database: Arc<Database>) -> Self {
         let plan = &database.plan.plan;
         let often = plan.max_entries.map_or(OFTEN, |it| (it / 20).clamp(1, OFTEN));
+        let often_bytes = plan.max_bytes.map_or(u64::MAX, |it| (it / 20).max(1));
         Self(Arc::new(Shared {
             database,
             written: AtomicU64::new(0),
-            often,
+            bytes: AtomicU64::new(0),
+            often: (often, often_bytes),
             state: Mutex::default(),
             wake: Condvar::new(),
         }))
@@ -87,7 +95,16 @@ impl Keeper {
     pub(super) fn written(&self, count: u64) {
         let before = self.0.written.fetch_add(count, Ordering::Relaxed);
         let is_first = before == 0;
-        if (before / self.0.often != (before + count) / self.0.often) || is_first {
+        if is_due(before, count, self.0.often.0) || is_first {
+            self.call();
+        }
+    }
+
+    /// They were so large. A few large values may be more than many writes.
+    pub(super) fn written_bytes(&self, len: usize) {
+        let len = len as u64;
+        let before = self.0.bytes.fetch_add(len, Ordering::Relaxed);
+        if is_due(before, len, self.0.often.1) {
             self.call();
         }
     }
@@ -113,7 +130,7 @@ impl Keeper {
 
 impl Shared {
     fn serve(&self) {
-        let mut sweep = Sweep { after: 0, reach: REACH.0 };
+        let mut sweep = Sweep { after: 0, reach: REACH.0, barren: 0 };
         let mut logged = 0;
         let mut ticked = Instant::now();
         while self.wait() {
@@ -133,6 +150,7 @@ impl Shared {
             }
             if is_tick {
                 let _ = self.sweep(&opened, &mut sweep);
+                sweep.barren = 0;
             }
         }
     }
@@ -150,13 +168,19 @@ impl Shared {
     /// Removes what is too much: what has expired first, then what is oldest.
     fn trim(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<()> {
         loop {
-            let excess = self.excess(opened)?;
+            let counters = self.counters(opened)?;
+            let excess = self.excess(&counters);
             if excess <= 0 || self.is_over() {
                 return Ok(());
             }
             let count = excess.min(STEP);
-            let expired = self.look_for_expired(opened, sweep)?;
-            let found = i64::try_from(expired.len()).unwrap_or(STEP);
+            let mut expired = self.look_for_expired(opened, sweep)?;
+            // All is looked through before what lives must go, but once between two ticks, and not the whole of a huge table.
+            let found = |it: &[i64]| i64::try_from(it.len()).unwrap_or(STEP);
+            while found(&expired) < count && sweep.barren < counters.entries.min(SEARCH) {
+                expired.extend(self.look_for_expired(opened, sweep)?);
+            }
+            let found = found(&expired);
             self.remove(opened, &expired, (count - found).max(0))?;
         }
     }
@@ -169,16 +193,19 @@ impl Shared {
     }
 
     /// How many entries are too many, about.
-    fn excess(&self, opened: &Arc<Opened>) -> Result<i64> {
-        let Counters { entries, bytes } = self.counters(opened)?;
+    fn excess(&self, counters: &Counters) -> i64 {
+        let bytes_each = (counters.bytes / counters.entries.max(1)).max(1);
+        let (entries, bytes) = self.over(counters);
+        entries.max(bytes / bytes_each + i64::from(bytes > 0))
+    }
+
+    /// How many entries and bytes are over the bounds.
+    fn over(&self, counters: &Counters) -> (i64, i64) {
         let plan = &self.database.plan.plan;
         let over = |has: i64, may: Option<u64>| {
             may.map_or(0, |it| has.saturating_sub(i64::try_from(it).unwrap_or(i64::MAX)))
         };
-        let bytes_each = (bytes / entries.max(1)).max(1);
-        let by_bytes = over(bytes, plan.max_bytes);
-        let by_bytes = by_bytes / bytes_each + i64::from(by_bytes > 0);
-        Ok(over(entries, plan.max_entries).max(by_bytes))
+        (over(counters.entries, plan.max_entries), over(counters.bytes, plan.max_bytes))
     }
 
     /// What has expired among the next.
@@ -187,19 +214,35 @@ impl Shared {
         let seen = self.database.read_from(opened, |call| call.look_for_expired(after, reach))?;
         sweep.after =
             if seen.len() < reach as usize { 0 } else { seen.last().map_or(0, |it| it.0) };
+        let looked = i64::try_from(seen.len()).unwrap_or(i64::MAX);
         let expired: Vec<_> = seen.into_iter().filter(|it| it.1).map(|it| it.0).collect();
         sweep.reach =
             if expired.is_empty() { reach / 2 } else { reach * 2 }.clamp(REACH.0, REACH.1);
+        sweep.barren = if expired.is_empty() { sweep.barren + looked } else { 0 };
         Ok(expired)
     }
 
     /// Removes these, and so many of the oldest, in steps that others can come between.
     fn remove(&self, opened: &Arc<Opened>, expired: &[i64], oldest: i64) -> Result<()> {
         for some in expired.chunks(usize::try_from(STEP).unwrap_or(1)) {
-            self.step(opened, |call| some.iter().try_for_each(|it| call.remove_expired(*it).map(drop)))?;
+            self.step(opened, |call| {
+                some.iter().try_for_each(|it| call.remove_expired(*it).map(drop))
+            })?;
         }
         if oldest > 0 {
-            self.step(opened, |call| call.remove_oldest(oldest).map(drop))?;
+            self.step(opened, |call| {
+                // Another process may have made room since it was counted, and both must not.
+                let (entries, bytes) = call.counters()?;
+                let (mut entries, mut bytes) = self.over(&Counters { entries, bytes });
+                let mut last = None;
+                for (id, size) in call.oldest(oldest)? {
+                    if entries <= 0 && bytes <= 0 {
+                        break;
+                    }
+                    (entries, bytes, last) = (entries - 1, bytes - size, Some(id));
+                }
+                last.map_or(Ok(()), |id| call.remove_up_to(id).map(drop))
+            })?;
         }
         Ok(())
     }
@@ -227,7 +270,7 @@ impl Shared {
         let res = {
             let connection = opened.writer();
             let call = self.database.call(&connection);
-            call.together(|| work(&call))
+            call.alone(|| work(&call))
         };
         match res {
             // Another process writes, and will see to it as well.
@@ -264,4 +307,9 @@ impl Shared {
     fn is_over(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed
     }
+}
+
+/// Whether a multiple of `often` was reached.
+fn is_due(before: u64, more: u64, often: u64) -> bool {
+    before / often != before.saturating_add(more) / often
 }

@@ -22,7 +22,8 @@ pub(super) struct Sql {
     pub(super) keys_after: String,
     pub(super) remove: String,
     pub(super) remove_expired: String,
-    pub(super) remove_oldest: String,
+    pub(super) oldest: String,
+    pub(super) remove_up_to: String,
     pub(super) expired_after: String,
     pub(super) counters: String,
     pub(super) clear_store: String,
@@ -82,9 +83,8 @@ impl Sql {
             ),
             remove: format!("DELETE FROM {t} WHERE key = :key"),
             remove_expired: format!("DELETE FROM {t} WHERE id = :id AND expires <= :now"),
-            remove_oldest: format!(
-                "DELETE FROM {t} WHERE id IN (SELECT id FROM {t} ORDER BY id LIMIT :limit)"
-            ),
+            oldest: format!("SELECT id, size FROM {t} ORDER BY id LIMIT :limit"),
+            remove_up_to: format!("DELETE FROM {t} WHERE id <= :id"),
             expired_after: format!(
                 "SELECT id, expires <= :now FROM {t} WHERE id > :after ORDER BY id LIMIT :limit"
             ),

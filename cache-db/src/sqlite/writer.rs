@@ -112,6 +112,14 @@ impl Writer {
         })
     }
 
+    /// So many entries were written by one write, with so many bytes.
+    pub(super) fn weighed(&self, entries: usize, bytes: usize) {
+        self.0.keeper.written_bytes(bytes);
+        if entries > 1 {
+            self.0.keeper.written(entries as u64 - 1);
+        }
+    }
+
     fn push(&self, job: Box<dyn Job>) -> Result<()> {
         let mut queue = self.0.queue();
         if !queue.has_thread {

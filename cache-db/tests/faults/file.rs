@@ -153,7 +153,10 @@ async fn a_file_that_is_replaced_is_used_as_it_is() {
 async fn a_file_that_is_cut_to_nothing_is_made_anew() {
     let scene = Scene::new().await;
     // What was in the log is in the file then.
-    Connection::open(scene.path()).unwrap().query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+    Connection::open(scene.path())
+        .unwrap()
+        .query_row("PRAGMA wal_checkpoint", [], |_| Ok(()))
+        .unwrap();
     fs::File::options().write(true).open(scene.path()).unwrap().set_len(0).unwrap();
     scene.recovers().await;
 }

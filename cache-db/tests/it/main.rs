@@ -1,4 +1,5 @@
 //! The SQLite store: the suite that every store passes, and what it promises besides.
 
+mod bounds;
 mod conformance;
 mod support;
