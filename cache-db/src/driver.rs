@@ -31,7 +31,9 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         Location::File(path) => {
             let plan = options.sqlite(context)?;
             let path = absolute(&path);
-            let place = format!("{} {}", path.display(), plan.plan.table.quoted());
+            // `Cache` and `cache` are one table to SQLite.
+            let table = plan.plan.table.quoted().to_ascii_lowercase();
+            let place = format!("{} {table}", path.display());
             let store = context.shared_store(&place, &plan, || {
                 Ok(Sqlite::new(Some(path), plan.clone(), context.clock().clone()))
             })?;

@@ -23,6 +23,9 @@ pub(super) struct Call<'a> {
 /// What an entry takes besides its value: the key is in the table and in its index, and each has a little more.
 const OVERHEAD: usize = 40;
 
+/// How often a counter is looked at that others change in between: in a transaction nobody can.
+const TRIES: usize = 100;
+
 fn size(key: &str, value: &[u8]) -> i64 {
     i64::try_from(2 * key.len() + value.len() + OVERHEAD).unwrap_or(i64::MAX)
 }
@@ -178,7 +181,7 @@ impl Call<'_> {
         delta: i64,
         create: Option<(Create, Option<i64>)>,
     ) -> Result<Option<i64>> {
-        loop {
+        for _ in 0..TRIES {
             let sum: Option<Vec<u8>> = match create {
                 None => self.row(
                     &self.sql.incr,
@@ -214,6 +217,7 @@ impl Call<'_> {
             integer::add(integer::parse(&value)?, delta)?;
             // It was something else before this look.
         }
+        Err(Error::new(ErrorKind::Unavailable, "the entry changed too often meanwhile").into())
     }
 
     pub(super) fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {

@@ -278,6 +278,16 @@ impl Database {
         // The keeper does that, beside the writes.
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
         db.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
+        let encoding: String = db.query_row("PRAGMA encoding", [], |row| row.get(0))?;
+        if encoding != "UTF-8" {
+            // Text is what bytes are taken for when they are counted.
+            return Err(Failure::Ours(Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "the database is in {encoding}, and only UTF-8 will do; name another file in `location`"
+                ),
+            )));
+        }
         schema::ensure(&db, &self.plan.plan.table)?;
         Ok(db)
     }

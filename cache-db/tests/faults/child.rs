@@ -1,6 +1,11 @@
 //! Processes of the tests' own: this program, run once more.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Lines},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
 const CHILD: &str = "CACHE_DB_TEST_CHILD";
 
@@ -25,4 +30,69 @@ pub(crate) fn is_child_on_a_small_disk(name: &str, folder: &Path, size: &str) ->
     let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && cd \"$0\" && exec \"$@\"");
     let folder = folder.to_str().unwrap();
     is_child(name, &["unshare", "--map-root-user", "--mount", "sh", "-c", &script, folder])
+}
+
+const ROLE: &str = "CACHE_DB_TEST_ROLE";
+const FILE: &str = "CACHE_DB_TEST_FILE";
+
+/// A process that works on a file and says lines, until it is killed or this value is dropped.
+pub(crate) struct Worker {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// What the test of this name is to do in this process, if it is a worker.
+pub(crate) fn role(test: &str) -> Option<String> {
+    env::var(CHILD).is_ok_and(|it| it == test).then(|| env::var(ROLE).unwrap())
+}
+
+pub(crate) fn file_of_worker() -> PathBuf {
+    env::var_os(FILE).unwrap().into()
+}
+
+impl Worker {
+    /// The test of this name, in a process of its own that ends with this one.
+    pub(crate) fn start(test: &str, role: &str, file: &Path) -> Self {
+        let mut process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .envs([(CHILD, test), (ROLE, role)])
+            .env(FILE, file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// The next that it says, `None` at its end.
+    pub(crate) fn next_line(&mut self) -> Option<String> {
+        // The rest is the test runner's, or a line that was cut off by the kill.
+        self.lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|it| Some(it.split_once("= ")?.1.to_owned()))
+    }
+
+    pub(crate) fn lines_to_the_end(mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next_line()).collect()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

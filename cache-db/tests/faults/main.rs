@@ -4,6 +4,8 @@
 mod child;
 mod file;
 mod full;
+mod killed;
 mod locked;
+mod processes;
 #[path = "../it/support.rs"]
 mod support;

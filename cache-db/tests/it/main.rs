@@ -2,4 +2,8 @@
 
 mod bounds;
 mod conformance;
+mod integers;
+mod keys;
+mod schema;
+mod settings;
 mod support;
