@@ -283,6 +283,11 @@ impl Call<'_> {
         self.change(&self.sql.remove_expired, named_params! {":id": -1, ":now": self.now})
     }
 
+    /// Writes the log into the file; how many pages the log has.
+    pub(super) fn write_log(&self, how: &str) -> rusqlite::Result<i64> {
+        self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(1))
+    }
+
     /// Entries and bytes.
     pub(super) fn counters(&self) -> Result<(i64, i64)> {
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));

@@ -188,13 +188,18 @@ impl Database {
         let res = if self.path.is_none() {
             ask(&self.call(&opened.writer()))
         } else {
-            self.reader(opened).and_then(|reader| {
-                let call = self.call(&reader);
-                let res = ask(&call);
-                call.roll_back();
-                opened.idle().push(reader);
-                res
-            })
+            match self.reader(opened) {
+                Ok(reader) => {
+                    let call = self.call(&reader);
+                    let res = ask(&call);
+                    call.roll_back();
+                    opened.idle().push(reader);
+                    res
+                }
+                // No more files can be opened, say: what is open is good for it, and must not be given up.
+                Err(_) if opened.file == self.identity(FILE) => ask(&self.call(&opened.writer())),
+                Err(failure) => Err(failure),
+            }
         };
         res.map_err(|failure| self.settle(opened, failure))
     }

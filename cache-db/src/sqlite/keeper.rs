@@ -287,19 +287,14 @@ impl Shared {
         if self.database.path.is_none() {
             return Ok(());
         }
-        let pages = |how: &str| {
-            self.database.read_from(opened, |call| {
-                // Readers of other processes may keep it from being done for as long as they like; the writes must not wait for them.
-                call.db.busy_timeout(HOLD_UP)?;
-                let sql = format!("PRAGMA wal_checkpoint({how})");
-                let pages = call.db.query_row(&sql, [], |row| row.get::<_, i64>(1));
-                call.db.busy_timeout(self.database.patience())?;
-                Ok(pages?)
-            })
-        };
-        if pages("PASSIVE")? > LONG_LOG {
-            let _writer = opened.writer();
-            pages("RESTART")?;
+        let pages = self.database.read_from(opened, |call| Ok(call.write_log("PASSIVE")?))?;
+        if pages > LONG_LOG {
+            let writer = opened.writer();
+            let call = self.database.call(&writer);
+            // Readers of other processes may be in the way for as long as they like; the writes must not wait for them.
+            let res = writer.busy_timeout(HOLD_UP).and_then(|()| call.write_log("RESTART"));
+            let res = writer.busy_timeout(Duration::ZERO).and(res);
+            return res.map(drop).map_err(|it| self.database.settle(opened, it.into()));
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ mod child;
 mod file;
 mod full;
 mod killed;
+mod limits;
 mod locked;
 mod processes;
+mod runtimes;
 #[path = "../it/support.rs"]
 mod support;

@@ -77,7 +77,7 @@ fn worker() {
                 db.execute_batch("BEGIN IMMEDIATE").unwrap();
                 println!("= locked");
                 // Until it is killed.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             _ => panic!("unknown role {role}"),
         }

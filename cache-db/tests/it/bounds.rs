@@ -99,7 +99,7 @@ async fn after_ten_times_its_bytes_the_table_is_at_its_bound() {
 async fn a_few_large_values_are_not_taken_for_many_small_ones() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&at(&folder)), &options("max_bytes = \"1MiB\""));
-    let lens = [100_000; 8].into_iter().chain([50; 4000]);
+    let lens = [100_000; 8].into_iter().chain(std::iter::repeat_n(50, 4000));
     for (i, len) in lens.enumerate() {
         set(&store, &key(i), len).await;
     }

@@ -1,0 +1,88 @@
+//! A file that may not be written, and a process that may open no more files.
+
+use std::fs::{self, File};
+
+use cache_core::ErrorKind;
+
+use crate::{
+    child::{is_child, is_child_on_a_small_disk},
+    support::{NO_BREAKER, PATIENT, cache, text, until},
+};
+
+/// Not while a file there is open for writing.
+async fn remount(how: &str) {
+    let folder = std::env::current_dir().unwrap();
+    until(how, async || {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-o", how]).arg(&folder).output().unwrap().status.success()
+    })
+    .await;
+}
+
+/// The disk is mounted read-only, which holds for root too.
+#[test]
+fn a_file_that_may_not_be_written_is_an_error_until_it_may() {
+    let mounted = tempfile::tempdir().unwrap();
+    let name = "limits::a_file_that_may_not_be_written_is_an_error_until_it_may";
+    if !is_child_on_a_small_disk(name, mounted.path(), "8m") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let path = text(&std::env::current_dir().unwrap().join("cache.db"));
+        let open = || cache(&path, &format!("{PATIENT}{NO_BREAKER}"));
+        open().strict().set("k", &1, None).await.unwrap();
+        remount("remount,ro").await;
+        let cache = open();
+        let error = cache.strict().set("k", &"marked", None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let said = format!("{error}");
+        assert!(said.contains("cache.db") && said.contains("right"), "{said}");
+        assert!(!format!("{error:?}").contains("marked"));
+        assert!(cache.strict().check().await.is_err());
+        cache.set("k", &2, None).await.unwrap();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
+        remount("remount,rw").await;
+        until("it works again", async || cache.strict().set("k", &3, None).await.is_ok()).await;
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3));
+    });
+}
+
+#[test]
+fn too_many_open_files_are_an_error_until_there_are_fewer() {
+    let name = "limits::too_many_open_files_are_an_error_until_there_are_fewer";
+    if !is_child(name, &["prlimit", "--nofile=64"]) {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = text(&folder.path().join("cache.db"));
+        let cache = cache(&path, &format!("{PATIENT}{NO_BREAKER}"));
+        let strict = cache.strict();
+        let mut hogs = Vec::new();
+        while let Ok(it) = File::open("/dev/null") {
+            hogs.push(it);
+        }
+        let error = strict.set("k", &"marked", None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let said = format!("{error}");
+        assert!(said.contains("cache.db") && said.contains("cannot be opened"), "{said}");
+        assert!(!format!("{error:?}").contains("marked"));
+        cache.set("k", &1, None).await.unwrap();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
+        hogs.clear();
+        until("it works again", async || strict.set("k", &1, None).await.is_ok()).await;
+        assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
+        // What is open stays open, and goes on.
+        while let Ok(it) = File::open("/dev/null") {
+            hogs.push(it);
+        }
+        for i in 0..100 {
+            strict.set("k", &i, None).await.unwrap();
+            assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(i));
+        }
+        hogs.clear();
+        drop(fs::read_dir(folder.path()).unwrap());
+    });
+}
