@@ -180,9 +180,9 @@ fn a_runtime_that_ends_with_calls_under_way_is_the_end_of_those_alone() {
         }
         ending.block_on(works(&cache));
         if round % 2 == 0 {
-            ending.shutdown_background()
+            ending.shutdown_background();
         } else {
-            drop(ending)
+            drop(ending);
         }
         current_thread().block_on(works(&cache));
     }

@@ -4,6 +4,7 @@ mod bounds;
 mod conformance;
 mod integers;
 mod keys;
+mod load;
 mod rows;
 mod schema;
 mod settings;

@@ -1,0 +1,133 @@
+//! Many callers at once: what is written together, and what keeps up with them.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cache_core::{Backend, ErrorKind, Expiry, SetMode, testing::FakeClock};
+use futures_util::{FutureExt as _, future::join_all, task::noop_waker};
+use rusqlite::Connection;
+
+use crate::support::{PATIENT, store, store_by, text};
+
+async fn set(store: &Arc<dyn Backend>, key: &str, value: &str) {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    store.set(key, value, Expiry::Never, SetMode::Always).await.unwrap();
+}
+
+fn entries(path: &Path) -> i64 {
+    let db = Connection::open(path).unwrap();
+    db.query_row("SELECT entries FROM cache_meta", [], |row| row.get(0)).unwrap()
+}
+
+/// Of writes in one transaction each is told what became of itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_fails_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let store = store(&text(&path), &format!("{PATIENT}options = {{ synchronous = 'full' }}"));
+    set(&store, "text", "text").await;
+    set(&store, "most", &i64::MAX.to_string()).await;
+    // They gather behind a lock, and are written together.
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let calls = (0..90).map(|i| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            match i % 3 {
+                0 => store.incr("text", 1, None).await.map(|_| ()),
+                1 => store.incr("most", 1, None).await.map(|_| ()),
+                _ => Ok(set(&store, &format!("k{i}"), "x").await),
+            }
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    tokio::task::yield_now().await;
+    drop(lock);
+    for (i, call) in calls.into_iter().enumerate() {
+        let expected = [Some(ErrorKind::NotAnInteger), Some(ErrorKind::Overflow), None][i % 3];
+        assert_eq!(call.await.unwrap().err().map(|it| it.kind()), expected, "{i}");
+    }
+    assert_eq!(entries(&path), 32);
+    assert_eq!(store.get("text").await.unwrap().unwrap(), "text");
+}
+
+/// Neither the bound nor the log is lost sight of where there is never an idle moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_table_and_the_log_stay_small_under_load_without_end() {
+    const BOUND: i64 = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let options = format!("{PATIENT}options = {{ max_entries = {BOUND} }}");
+    let store = store(&text(&path), &options);
+    set(&store, "k", "").await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let readers = (0..4).map(|_| {
+        let (store, is_over) = (Arc::clone(&store), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                store
+                    .get_many(&["k", "0-1", "absent"])
+                    .await
+                    .into_iter()
+                    .for_each(|it| drop(it.unwrap()));
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let writers = (0..32).map(|task| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for i in 0..1200 {
+                set(&store, &format!("{task}-{i}"), &"x".repeat(1000)).await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let (mut most, mut log) = (0, 0);
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(entries(&path));
+        log = log.max(fs::metadata(folder.path().join("cache.db-wal")).unwrap().len());
+        tokio::task::yield_now().await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for it in join_all(readers.into_iter().chain(writers)).await {
+        it.unwrap();
+    }
+    println!("at the most {most} entries, and {log} bytes in the log");
+    assert!(most < 3 * BOUND, "{most} entries where {BOUND} may be");
+    assert!(log < 160 << 20, "the log had {log} bytes");
+}
+
+/// Time that stands still is no time that is over, and moves when the test says so.
+#[tokio::test]
+async fn a_deadline_goes_by_the_clock_of_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let time = FakeClock::new();
+    let store = store_by(&time.clock(), &text(&path), "deadline = \"1s\"\n");
+    set(&store, "k", "1").await;
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut call = store.incr("k", 1, None);
+    let nobody = noop_waker();
+    let mut cx = Context::from_waker(&nobody);
+    assert!(call.poll_unpin(&mut cx).is_pending());
+    // sleeps: longer than the deadline by any other clock
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(call.poll_unpin(&mut cx).is_pending());
+    time.advance(Duration::from_secs(2));
+    assert_eq!(call.await.unwrap_err().kind(), ErrorKind::TimedOut);
+    let mut call = store.incr("k", 1, None);
+    assert!(call.poll_unpin(&mut cx).is_pending());
+    drop(lock);
+    assert_eq!(call.await.unwrap(), Some(2), "the first was not made");
+}
