@@ -283,6 +283,11 @@ impl Call<'_> {
         self.change(&self.sql.remove_expired, named_params! {":id": -1, ":now": self.now})
     }
 
+    /// Sets the counters by what is there: this looks at all of it.
+    pub(super) fn recount(&self) -> Result<()> {
+        self.change(&self.sql.recount, &[]).map(drop)
+    }
+
     /// Writes the log into the file; how many pages the log has.
     pub(super) fn write_log(&self, how: &str) -> rusqlite::Result<i64> {
         self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(1))

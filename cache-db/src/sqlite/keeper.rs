@@ -69,6 +69,8 @@ const REACH: (u32, u32) = (256, 8192);
 const STEPS: usize = 16;
 /// How many are looked at between two ticks, when room is needed, for one that has expired.
 const SEARCH: i64 = 100_000;
+/// How often a step is tried while another process writes.
+const TRIES: u32 = 100;
 /// After so many writes the log is written into the file.
 const WRITES: u64 = 4000;
 /// So many pages in the log, and the writes are held up for that.
@@ -235,7 +237,12 @@ impl Shared {
                 let (entries, bytes) = call.counters()?;
                 let (mut entries, mut bytes) = self.over(&Counters { entries, bytes });
                 let mut last = None;
-                for (id, size) in call.oldest(oldest)? {
+                let found = call.oldest(oldest)?;
+                if found.is_empty() && (entries > 0 || bytes > 0) {
+                    // Somebody else has changed what is counted; of nothing it costs nothing to count anew.
+                    return call.recount();
+                }
+                for (id, size) in found {
                     if entries <= 0 && bytes <= 0 {
                         break;
                     }
@@ -267,18 +274,21 @@ impl Shared {
         opened: &Arc<Opened>,
         work: impl Fn(&Call<'_>) -> std::result::Result<(), Failure>,
     ) -> Result<()> {
-        let res = {
-            let connection = opened.writer();
-            let call = self.database.call(&connection);
-            call.alone(|| work(&call))
-        };
-        match res {
-            // Another process writes, and will see to it as well.
-            Err(failure) if failure.is_busy() => {
-                thread::sleep(Duration::from_millis(1));
-                Ok(())
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let res = {
+                let connection = opened.writer();
+                let call = self.database.call(&connection);
+                call.alone(|| work(&call))
+            };
+            match res {
+                // Another process writes. If it goes on for long, this is left to the next tick.
+                Err(failure) if failure.is_busy() && tries > 0 && !self.is_over() => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                res => return res.map_err(|failure| self.database.settle(opened, failure)),
             }
-            res => res.map_err(|failure| self.database.settle(opened, failure)),
         }
     }
 

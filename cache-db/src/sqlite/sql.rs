@@ -26,6 +26,7 @@ pub(super) struct Sql {
     pub(super) remove_up_to: String,
     pub(super) expired_after: String,
     pub(super) counters: String,
+    pub(super) recount: String,
     pub(super) clear_store: String,
 }
 
@@ -89,6 +90,9 @@ impl Sql {
                 "SELECT id, expires <= :now FROM {t} WHERE id > :after ORDER BY id LIMIT :limit"
             ),
             counters: format!("SELECT entries, bytes FROM {meta}"),
+            recount: format!(
+                "UPDATE {meta} SET (entries, bytes) = (SELECT count(*), coalesce(sum(size), 0) FROM {t})"
+            ),
             clear_store: format!("DELETE FROM {t} WHERE id IN (SELECT id FROM {t} LIMIT :limit)"),
         }
     }

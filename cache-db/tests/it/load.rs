@@ -16,7 +16,7 @@ use cache_core::{Backend, ErrorKind, Expiry, SetMode, testing::FakeClock};
 use futures_util::{FutureExt as _, future::join_all, task::noop_waker};
 use rusqlite::Connection;
 
-use crate::support::{PATIENT, store, store_by, text};
+use crate::support::{PATIENT, store, store_by, text, until};
 
 async fn set(store: &Arc<dyn Backend>, key: &str, value: &str) {
     let value = Bytes::copy_from_slice(value.as_bytes());
@@ -45,7 +45,10 @@ async fn a_write_that_fails_takes_no_other_with_it() {
             match i % 3 {
                 0 => store.incr("text", 1, None).await.map(|_| ()),
                 1 => store.incr("most", 1, None).await.map(|_| ()),
-                _ => Ok(set(&store, &format!("k{i}"), "x").await),
+                _ => {
+                    set(&store, &format!("k{i}"), "x").await;
+                    Ok(())
+                }
             }
         })
     });
@@ -105,6 +108,23 @@ async fn the_table_and_the_log_stay_small_under_load_without_end() {
     println!("at the most {most} entries, and {log} bytes in the log");
     assert!(most < 3 * BOUND, "{most} entries where {BOUND} may be");
     assert!(log < 160 << 20, "the log had {log} bytes");
+}
+
+/// They were changed by hand: the table must not stay empty for ever for that.
+#[tokio::test]
+async fn counters_that_are_wrong_are_put_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.db");
+    let store = store(&text(&path), &format!("{PATIENT}options = {{ max_entries = 100 }}"));
+    set(&store, "k", "1").await;
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch("UPDATE cache_meta SET entries = 5000").unwrap();
+    until("they are right", async || {
+        set(&store, "k", "1").await;
+        entries(&path) == 1
+    })
+    .await;
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
 }
 
 /// Time that stands still is no time that is over, and moves when the test says so.
