@@ -231,7 +231,6 @@ async fn no_write_waits_for_a_trim() {
     assert!(between > 5, "{between} writes of {i} came between");
 }
 
-#[derive(Clone, Copy)]
 struct Dice(u64);
 
 impl Dice {
