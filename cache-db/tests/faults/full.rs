@@ -9,7 +9,7 @@ use std::{
 use cache_core::{Cache, Error, ErrorKind};
 
 use crate::{
-    child::is_child_on_a_small_disk,
+    child::{is_child_on_a_small_disk, is_child_with_short_files},
     support::{NO_BREAKER, PATIENT, cache, text},
 };
 
@@ -148,5 +148,32 @@ fn a_full_disk_fails_open_and_reads_go_on() {
         drop(ballast);
         strict.set("large", &large, None).await.unwrap();
         assert_eq!(strict.get::<String>("large").await.unwrap(), Some(large));
+    });
+}
+
+/// What remains to be tried where no disk can be mounted.
+#[test]
+fn files_that_cannot_grow_are_an_error_and_what_was_answered_stays() {
+    let name = "full::files_that_cannot_grow_are_an_error_and_what_was_answered_stays";
+    if !is_child_with_short_files(name, 1_000_000) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cache = strict(folder.path());
+        let mut kept = 0;
+        let error = loop {
+            match cache.set(&format!("k{kept}"), &"x".repeat(10_000), None).await {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        is_full(&error);
+        assert!(kept > 10, "{kept}");
+        for i in 0..kept {
+            let found = cache.get::<String>(&format!("k{i}")).await.unwrap();
+            assert_eq!(found.map(|it| it.len()), Some(10_000), "k{i} of {kept}");
+        }
     });
 }
