@@ -11,7 +11,7 @@ use cache_file as _;
 use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
-use test_servers::{Memcached, Redis, RedisCluster, Server as _};
+use test_servers::{Memcached, Postgres, Redis, RedisCluster, Server as _};
 
 /// A store that is there: the settings that name it, and the server that it needs, for as long as this lives.
 pub struct Store {
@@ -53,6 +53,8 @@ pub fn stores() -> Result<Vec<Store>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("cache.db");
     let file = format!("backend = \"db\"\nlocation = \"{}\"", file.display());
+    let postgres = Postgres::start()?;
+    let server = format!("backend = \"db\"\nlocation = \"{}\"", postgres.url());
     let redis = Redis::start()?;
     let single = format!("backend = \"redis\"\nlocation = \"{}\"", redis.url());
     let cluster = RedisCluster::start(3, 0)?;
@@ -71,6 +73,7 @@ pub fn stores() -> Result<Vec<Store>> {
         Store { needs_runtime: false, ..Store::new("sqlite", file, folder) },
         Store::own("sqlite in memory", "backend = \"sqlite\"\nlocation = \":memory:\""),
         Store { needs_runtime: false, ..Store::new("file", in_directory, directory) },
+        Store::new("postgres", server, postgres),
         Store::new("redis", single, redis),
         Store::new("redis cluster", many, cluster),
         Store::new("memcached", three, pool),

@@ -51,6 +51,7 @@ const MEMORY: &str = "backend = 'memory'";
 const A_FILE: &str = "backend = 'file'\nlocation = '/tmp/never-made'";
 const A_MEMCACHED: &str = "backend = 'memcached'\nlocation = ['a', 'b']";
 const A_DB: &str = "backend = 'db'\nlocation = 'cache.db'";
+const A_POSTGRES: &str = "backend = 'db'\nlocation = 'postgres://user@host/database'";
 const A_REDIS: &str = "backend = 'redis'\nlocation = 'redis://127.0.0.1'";
 
 /// The names that the settings' reader allows in a table, by its own words about one that it does not.
@@ -80,6 +81,7 @@ fn every_setting_is_there_and_no_other() {
     assert_complete(MEMCACHED, "Options", A_MEMCACHED, "options.");
     assert_complete(DB, "Options", A_DB, "options.");
     assert_complete(FILE, "Options", A_FILE, "options.");
+    assert_complete(DB, "TLS", A_POSTGRES, "options.tls.");
     let dummy = "[caches.default]\nbackend = 'dummy'\noptions.zzz = 1";
     let error = Caches::from_toml(dummy).unwrap_err();
     assert!(error.message().ends_with("allowed: none"), "{error}");
@@ -179,21 +181,36 @@ fn the_defaults_of_memcached_are_those_of_the_code() {
     assert_eq!(format!("{code:?}"), format!("{told:?}"));
 }
 
+/// Each of the options is said to be for one of the databases, or is for both.
 #[test]
 fn the_defaults_of_db_are_those_of_the_code() {
-    let told = as_toml(&table(DB, "Options"), "options.");
-    for option in
-        ["table", "max_bytes", "max_value_bytes", "synchronous", "readers", "direct_reads"]
-    {
-        assert!(told.contains(option), "{told}");
+    let both = ["table", "max_bytes", "max_value_bytes"];
+    for (alias, name, own) in [
+        (A_DB, "SQLite", &["synchronous", "readers", "direct_reads"][..]),
+        (A_POSTGRES, "PostgreSQL", &["connections", "unlogged"]),
+    ] {
+        let is_for = |text: &str| match text.split_once(": ") {
+            Some((whose @ ("SQLite" | "PostgreSQL"), _)) => whose == name,
+            _ => true,
+        };
+        let rows = rows(DB, "Options");
+        let rows = rows.iter().filter(|it| is_for(it[3]));
+        let rows: Vec<_> = rows.map(|it| (it[0].trim_matches('`'), it[2])).collect();
+        let told = as_toml(&rows, "options.");
+        for option in both.iter().chain(own) {
+            assert!(told.contains(option), "{told}");
+        }
+        // Aliases of one file must have the same options; those of a server show them.
+        let text = format!("[caches.default]\n{alias}\n[caches.told]\n{alias}\n{told}");
+        let caches = Caches::from_toml(&text).unwrap();
+        let shown = |alias| format!("{:?}", caches.get(alias).unwrap().backend());
+        assert_eq!(shown("default"), shown("told"));
     }
-    // Aliases of one file must have the same options.
-    Caches::from_toml(&format!("[caches.default]\n{A_DB}\n[caches.told]\n{A_DB}\n{told}")).unwrap();
 }
 
 #[test]
 fn the_forms_of_a_location_are_understood() {
-    for (backend, chapter, least) in [("memcached", MEMCACHED, 5), ("db", DB, 4)] {
+    for (backend, chapter, least) in [("memcached", MEMCACHED, 5), ("db", DB, 8)] {
         let forms = rows(chapter, "`location`");
         assert!(forms.len() >= least, "{forms:?}");
         for form in forms {
@@ -232,7 +249,7 @@ fn the_errors_of_file_are_those_of_the_chapter() {
 /// Of `| wrong | what the error says |`, the rows whose wrong is a setting.
 #[test]
 fn the_errors_are_those_of_the_chapters() {
-    let stores = [("memcached", MEMCACHED, "['a', 'b']", 5), ("db", DB, "'cache.db'", 8)];
+    let stores = [("memcached", MEMCACHED, "['a', 'b']", 5), ("db", DB, "'cache.db'", 12)];
     for (backend, chapter, location, least) in stores {
         let rows = rows(chapter, "Wrong settings");
         let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
@@ -251,24 +268,30 @@ fn the_errors_are_those_of_the_chapters() {
 }
 
 #[test]
-fn the_table_of_the_chapter_on_databases_is_that_of_the_code() {
-    let settings = cache_core::settings_from_toml(&format!("[caches.default]\n{A_DB}")).unwrap();
-    let sql = cache_db::create_tables_sql(&settings).unwrap();
-    let (_, shown) = DB.split_once("```text\nCREATE TABLE").unwrap();
-    let columns = shown.split(");").next().unwrap().lines().skip(1);
-    let columns: Vec<&str> = columns
-        .filter_map(|it| it.split("--").next())
-        .map(str::trim)
-        .filter(|it| !it.is_empty())
-        .collect();
-    assert_eq!(columns.len(), 5, "{columns:?}");
-    for column in columns {
-        let column = column.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(sql.contains(&column), "{column}: {sql}");
+fn the_tables_of_the_chapter_on_databases_are_those_of_the_code() {
+    let shown = DB.split("```text\nCREATE TABLE").skip(1);
+    let triggers = ["cache_added", "cache_changed", "cache_removed"];
+    let mut seen = 0;
+    for (shown, (alias, names)) in shown.zip([(A_DB, &triggers[..]), (A_POSTGRES, &[])]) {
+        let settings = cache_core::settings_from_toml(&format!("[caches.default]\n{alias}"));
+        let sql = cache_db::create_tables_sql(&settings.unwrap()).unwrap();
+        let columns = shown.split("\n)").next().unwrap().lines().skip(1);
+        let columns: Vec<&str> = columns
+            .filter_map(|it| it.split("--").next())
+            .map(str::trim)
+            .filter(|it| !it.is_empty())
+            .collect();
+        assert_eq!(columns.len(), 5, "{columns:?}");
+        for column in columns {
+            let column = column.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(sql.contains(&column), "{column}: {sql}");
+        }
+        for name in names.iter().chain(&["cache_meta"]) {
+            assert!(sql.contains(&format!("\"{name}\"")) && DB.contains(name), "{name}: {sql}");
+        }
+        seen += 1;
     }
-    for name in ["cache_meta", "cache_added", "cache_changed", "cache_removed"] {
-        assert!(sql.contains(&format!("\"{name}\"")) && DB.contains(name), "{name}: {sql}");
-    }
+    assert_eq!(seen, 2);
 }
 
 #[test]
@@ -290,6 +313,9 @@ fn the_settings_in_the_chapters_on_stores_are_good() {
     let blocks: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 8, "{blocks:?}");
     for block in blocks.into_iter().filter(|it| !it.contains("rediss")) {
-        Caches::from_toml(&block.replace("${SENTINEL_PASSWORD}", "secret")).unwrap();
+        let block = ["${SENTINEL_PASSWORD}", "${DB_PASSWORD}"]
+            .iter()
+            .fold(block.to_owned(), |it, name| it.replace(name, "secret"));
+        Caches::from_toml(&block).unwrap();
     }
 }
