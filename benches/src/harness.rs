@@ -78,9 +78,12 @@ impl<'a> Bench<'a> {
         self.effort
     }
 
-    /// Whether anybody wants this case.
+    /// Whether anybody wants this case: by its name, or by how its name begins, with `*` after that.
     pub fn wants(&self, case: &str) -> bool {
-        self.only.as_ref().is_none_or(|it| it == case)
+        self.only.as_ref().is_none_or(|it| match it.strip_suffix('*') {
+            Some(start) => case.starts_with(start),
+            None => it == case,
+        })
     }
 
     /// Measures: each in its turn, A B C A B C …, after one round that only warms up.

@@ -20,6 +20,8 @@ const DJANGO: &str = "django==5.2.19";
 const REDIS: &str = "redis==8.1.0";
 const DJANGO_REDIS: &str = "django-redis==7.0.0";
 const PYMEMCACHE: &str = "pymemcache==4.0.0";
+/// With its part in C, as it is installed where speed counts.
+const PSYCOPG: [&str; 2] = ["psycopg==3.2.13", "psycopg-binary==3.2.13"];
 
 /// A cache backend of Django.
 #[derive(Clone, Debug)]
@@ -81,6 +83,16 @@ impl DjangoCache {
             "DATABASE": database,
         });
         Self::new("django", cache, &[])
+    }
+
+    /// Django's own for a database, on this entry of `DATABASES` of a PostgreSQL, with room for all.
+    pub fn postgres(database: &Value) -> Self {
+        let backend = "django.core.cache.backends.db.DatabaseCache";
+        let cache = json!({
+            "BACKEND": backend, "LOCATION": "django", "OPTIONS": { "MAX_ENTRIES": 1_000_000 },
+            "DATABASE": database,
+        });
+        Self::new("django", cache, &PSYCOPG)
     }
 
     /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs besides Django. Its

@@ -70,6 +70,10 @@ def run(operation, count, threads):
             # The others would wait for this one for ever.
             barrier.abort()
             raise
+        finally:
+            # A server has room for so many, and threads that are gone do not close theirs.
+            if threads > 1:
+                connections.close_all()
 
     if threads == 1:
         work(0)
@@ -113,7 +117,8 @@ if database is not None:
 
     call_command("createcachetable", verbosity=0)
 
-# It reads the settings.
+# They read the settings.
 from django.core.cache import caches  # noqa: E402
+from django.db import connections  # noqa: E402
 
 main()

@@ -5,18 +5,17 @@
 
 mod bounded;
 mod calls;
-mod ours;
 mod raw;
-mod rows;
 
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
+use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::{calls::Call, ours::Ours, raw::Raw, rows::Rows};
-use super::OURS;
+use self::{calls::Call, raw::Raw};
+use super::{LONG, OURS, TABLES, ours::Ours, rows::Rows};
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
     peers::{self, DjangoCache, Peer, PeerCase},
@@ -26,12 +25,9 @@ use crate::{
     },
 };
 
-/// How many rows, and what is said of that in a case's name.
-const TABLES: [(usize, &str); 3] = [(1_000, "_1k"), (100_000, ""), (1_000_000, "_1m")];
-/// Beyond this there are short values only, and only in long runs.
-const LONG: usize = 100_000;
 /// The peers in Python have as many.
 const PEERS: usize = 1_000;
+const OURS_FILE: &str = "ours.db";
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let quick = bench.effort().quick;
@@ -74,7 +70,7 @@ struct Table {
 impl Table {
     fn new(rows: Arc<Rows>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (file, by_hand) = (folder.path().join("ours.db"), folder.path().join("raw.db"));
+        let (file, by_hand) = (folder.path().join(OURS_FILE), folder.path().join("raw.db"));
         let location = file.display().to_string();
         let ours = Ours::new(&location, "max_bytes = \"16GiB\"", &rows)?;
         let options = "max_bytes = \"16GiB\"\ndirect_reads = true";
@@ -83,6 +79,12 @@ impl Table {
         let raw = Raw::open(Some(&by_hand), &rows)?;
         raw.fill()?;
         Ok(Self { ours, direct, raw, rows, folder })
+    }
+
+    /// Makes both tables as long as they were.
+    fn remove_new(&self) -> Result<()> {
+        raw::remove_new(&Connection::open(self.folder.path().join(OURS_FILE))?)?;
+        self.raw.remove_new()
     }
 }
 
@@ -117,8 +119,7 @@ impl Suite<'_> {
         }
         bench.run(Contest { case: case(Unit::PerSecond, BUSY), sides: self.sides(call, BUSY) })?;
         if call.adds() {
-            self.table.ours.remove_new()?;
-            self.table.raw.remove_new()?;
+            self.table.remove_new()?;
         }
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{Ours, Raw};
-use crate::suites::network::{calls::each, workers::Job};
+use crate::suites::network::{
+    calls::{Client as _, each},
+    workers::Job,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {

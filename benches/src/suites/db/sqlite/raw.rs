@@ -10,11 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params, params_from_iter};
 use tokio::task::spawn_blocking;
 
-use super::{
-    ours,
-    rows::{MANY, Rows, User, counter, counters, key, name, new_name},
+use crate::suites::{
+    db::rows::{MANY, Rows, User, counter, counters, key, name, new_name},
+    network::workers::Job,
 };
-use crate::suites::network::workers::Job;
 
 /// The crate `rusqlite`, as one would use it: one connection that writes, and others that read.
 pub(super) struct Raw {
@@ -86,7 +85,7 @@ impl Raw {
     }
 
     pub(super) fn remove_new(&self) -> Result<()> {
-        ours::remove_new(&self.writer())
+        remove_new(&self.writer())
     }
 
     fn writer(&self) -> MutexGuard<'_, Connection> {
@@ -192,6 +191,13 @@ impl Raw {
             .execute([])?;
         Ok(db.execute_batch("COMMIT")?)
     }
+}
+
+pub(super) fn remove_new(db: &Connection) -> Result<()> {
+    db.busy_timeout(Duration::from_secs(60))?;
+    let (from, to) = (key("new:"), key("new;"));
+    db.execute("DELETE FROM cache WHERE key >= ?1 AND key < ?2", [from, to])?;
+    Ok(())
 }
 
 fn write(db: &Connection, key: &str, json: &[u8]) -> Result<()> {

@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::random::Random;
 
 /// What a table holds, and what comes next.
-pub(super) struct Rows {
-    pub(super) count: usize,
+pub(in crate::suites) struct Rows {
+    pub(in crate::suites) count: usize,
     /// Of a value, as JSON.
-    pub(super) size: usize,
+    pub(in crate::suites) size: usize,
     text: String,
     next: AtomicUsize,
 }
 
 /// What is stored.
 #[derive(Serialize, Deserialize)]
-pub(super) struct User {
+pub(in crate::suites) struct User {
     id: usize,
     name: String,
     text: String,
@@ -29,70 +29,70 @@ pub(super) struct User {
 
 /// The same, not yet its own.
 #[derive(Serialize)]
-pub(super) struct NewUser<'a> {
+pub(in crate::suites) struct NewUser<'a> {
     id: usize,
     name: &'a str,
     text: &'a str,
 }
 
 /// In the settings of ours.
-pub(super) const PREFIX: &str = "bench";
+pub(in crate::suites) const PREFIX: &str = "bench";
 /// How many keys a batch has.
-pub(super) const MANY: usize = 100;
+pub(in crate::suites) const MANY: usize = 100;
 /// As many as counters are there.
 const COUNTERS: usize = 1_000;
 
 impl Rows {
-    pub(super) fn new(count: usize, size: usize) -> Result<Arc<Self>> {
+    pub(in crate::suites) fn new(count: usize, size: usize) -> Result<Arc<Self>> {
         let mut res = Self { count, size, text: String::new(), next: AtomicUsize::new(0) };
         res.text = "x".repeat(size - serde_json::to_vec(&res.value(0))?.len());
         Ok(Arc::new(res))
     }
 
     /// Another number each time.
-    pub(super) fn next(&self) -> usize {
+    pub(in crate::suites) fn next(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Any row: all of them, far apart.
-    pub(super) fn any(&self) -> usize {
+    pub(in crate::suites) fn any(&self) -> usize {
         place(self.next(), self.count)
     }
 
-    /// A value that has not been there before: SQLite does not write what is there already.
-    pub(super) fn value(&self, n: usize) -> NewUser<'_> {
+    /// A value that has not been there before: a database may not write what is there already.
+    pub(in crate::suites) fn value(&self, n: usize) -> NewUser<'_> {
         NewUser { id: 10_000_000 + n % 10_000_000, name: "Ada", text: &self.text }
     }
 
-    pub(super) fn json(&self, n: usize) -> Result<Vec<u8>> {
+    pub(in crate::suites) fn json(&self, n: usize) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec(&self.value(n))?)
     }
 
     /// Some rows that follow each other in the table.
-    pub(super) fn many(&self) -> impl Iterator<Item = usize> {
+    pub(in crate::suites) fn many(&self) -> impl Iterator<Item = usize> {
         let (start, count) = (self.any(), self.count);
         (0..MANY).map(move |it| (start + it) % count)
     }
 }
 
-pub(super) fn name(row: usize) -> String {
+pub(in crate::suites) fn name(row: usize) -> String {
     format!("user:{row:07}")
 }
 
-pub(super) fn new_name(n: usize) -> String {
+pub(in crate::suites) fn new_name(n: usize) -> String {
     format!("new:{n:08}")
 }
 
-pub(super) fn counter(n: usize) -> String {
+pub(in crate::suites) fn counter(n: usize) -> String {
     format!("visits:{:04}", n % COUNTERS)
 }
 
-pub(super) fn counters() -> impl Iterator<Item = String> {
+pub(in crate::suites) fn counters() -> impl Iterator<Item = String> {
     (0..COUNTERS).map(counter)
 }
 
 /// As it is stored.
-pub(super) fn key(name: &str) -> String {
+pub(in crate::suites) fn key(name: &str) -> String {
     format!("{PREFIX}:1:{name}")
 }
 
