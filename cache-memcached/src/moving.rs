@@ -33,10 +33,15 @@ impl Memcached {
         let target = self.place(to).await?;
         let (common, from) = (Arc::clone(&self.common), from.to_owned());
         let task = cache_core::current_runtime()?.spawn(async move {
-            let (key, token) = mark(&common, &source, &from).await?;
-            let res = move_marked(&common, &source, &target).await;
+            let mark = mark(&common, &source, &from).await?;
+            let left = mark.until.saturating_sub(common.clock.now());
+            let moved = TimeLimit::new(left, common.clock.clone());
+            let Some(res) = moved.run(move_marked(&common, &source, &target)).await else {
+                // The mark stays for as long as what was sent last may still arrive.
+                return Err(late(time_to_move(&common)));
+            };
             // If this fails, it goes by itself.
-            let _ = unmark(&source.member, &key, token.as_bytes()).await;
+            let _ = unmark(&source.member, &mark.key, mark.token.as_bytes()).await;
             res
         });
         task.await.unwrap_or_else(|_| {
@@ -45,25 +50,41 @@ impl Memcached {
     }
 }
 
-/// Marks the entry: the key of the mark, and what is there.
-async fn mark(common: &Common, source: &Place, from: &str) -> Result<(String, String)> {
-    let time = common.plan.deadline + common.plan.connect_deadline;
+/// A mark that is set.
+struct Mark {
+    key: String,
+    token: String,
+    /// When its owner may do nothing any more: others may have the next one soon.
+    until: Duration,
+}
+
+/// As long as a call with one more connection may take.
+fn time_to_move(common: &Common) -> Duration {
+    common.plan.deadline.saturating_add(common.plan.connect_deadline)
+}
+
+async fn mark(common: &Common, source: &Place, from: &str) -> Result<Mark> {
+    let time = time_to_move(common);
     let (key, token) = (source.mark(from), RandomState::new().hash_one(from).to_string());
-    let life = lifetime::seconds(Expiry::After(time + GRACE), &common.clock);
+    let life = lifetime::seconds(Expiry::After(time.saturating_add(GRACE)), &common.clock);
     let marked = TimeLimit::new(time, common.clock.clone());
     let marked = marked.run(async {
-        while !ask(source, command::set(key.as_str(), token.as_bytes(), life).flag("ME")).await? {
+        loop {
+            let until = common.clock.now().saturating_add(time);
+            let write = command::set(key.as_str(), token.as_bytes(), life).flag("ME");
+            if ask(source, write).await? {
+                return Ok(until);
+            }
             common.clock.sleep(PAUSE).await;
         }
-        Ok(())
     });
-    marked.await.unwrap_or_else(|| {
+    let until = marked.await.unwrap_or_else(|| {
         Err(Error::new(
             ErrorKind::TimedOut,
             format!("somebody else moves the entry, for longer than {time:?}"),
         ))
     })?;
-    Ok((key, token))
+    Ok(Mark { key, token, until })
 }
 
 async fn move_marked(common: &Common, source: &Place, target: &Place) -> Result<bool> {
@@ -87,4 +108,9 @@ async fn unmark(member: &Member, mark: &str, token: &[u8]) -> Result<()> {
         member.ask(command::if_still(command::delete(mark), found.stamp)).await?;
     }
     Ok(())
+}
+
+fn late(time: Duration) -> Error {
+    let what = format!("the entry was not moved within {time:?}; it may be in both places");
+    Error::new(ErrorKind::TimedOut, what)
 }

@@ -19,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(1);
 struct Mark {
     key: String,
     token: String,
+    /// When its owner may do nothing any more: others may have the next one soon.
+    until: Duration,
 }
 
 impl Redis {
@@ -33,7 +35,12 @@ impl Redis {
         let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
         let task = cache_core::current_runtime()?.spawn(async move {
             let mark = store.mark(&from).await?;
-            let res = store.move_marked(&from, &to).await;
+            let clock = &store.pools.common().connector.clock;
+            let left = mark.until.saturating_sub(clock.now());
+            let Some(res) = within(clock, left, store.move_marked(&from, &to)).await else {
+                // The mark stays for as long as what was sent last may still arrive.
+                return Err(late(store.time_to_move()));
+            };
             // If this fails, it goes by itself.
             let _ = store.compare_and_delete(&mark.key, Seen::value(mark.token.as_bytes())).await;
             res
@@ -46,23 +53,35 @@ impl Redis {
     async fn mark(&self, from: &str) -> Result<Mark> {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
-        let common = self.pools.common();
-        let time = common.deadline + common.connector.time;
-        let life = Expiry::After(time + GRACE);
-        let write = set(&key, &token.clone().into(), life, SetMode::IfAbsent);
-        let marked = within(&common.connector.clock, time, async {
-            while !reply::done(&self.pools.here()?.ask(&key, From::Leader, &write).await?)? {
-                common.connector.clock.sleep(PAUSE).await;
+        let (clock, time) = (&self.pools.common().connector.clock, self.time_to_move());
+        let write = set(
+            &key,
+            &token.clone().into(),
+            Expiry::After(time.saturating_add(GRACE)),
+            SetMode::IfAbsent,
+        );
+        let marked = within(clock, time, async {
+            loop {
+                let until = clock.now().saturating_add(time);
+                if reply::done(&self.pools.here()?.ask(&key, From::Leader, &write).await?)? {
+                    return Ok(until);
+                }
+                clock.sleep(PAUSE).await;
             }
-            Ok(())
         });
-        marked.await.unwrap_or_else(|| {
+        let until = marked.await.unwrap_or_else(|| {
             Err(Error::new(
                 ErrorKind::TimedOut,
                 format!("somebody else moves the entry, for longer than {time:?}"),
             ))
         })?;
-        Ok(Mark { key, token })
+        Ok(Mark { key, token, until })
+    }
+
+    /// As long as a call with one more connection may take.
+    fn time_to_move(&self) -> Duration {
+        let common = self.pools.common();
+        common.deadline.saturating_add(common.connector.time)
     }
 
     async fn move_marked(&self, from: &str, to: &str) -> Result<bool> {
@@ -81,4 +100,9 @@ impl Redis {
             // It was written meanwhile: that is what is moved.
         }
     }
+}
+
+fn late(time: Duration) -> Error {
+    let what = format!("the entry was not moved within {time:?}; it may be in both places");
+    Error::new(ErrorKind::TimedOut, what)
 }

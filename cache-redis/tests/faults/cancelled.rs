@@ -134,7 +134,7 @@ async fn dropped_futures_take_nobodys_answer() {
 /// In a Cluster, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_futures_take_nobodys_answer_in_a_cluster() {
-    let cluster = RedisCluster::start(3, 0).unwrap();
+    let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
     let cache = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).strict();
     let (dropped, took) = timed(each_gets_its_own(cache)).await;
     assert!(dropped > 0);
@@ -167,7 +167,7 @@ async fn a_dropped_first_call_costs_nobody_the_connection() {
 /// Who moves an entry between two slots marks it for the others; a mover that is dropped half way must not keep them waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_move_that_is_dropped_comes_to_its_end_by_itself() {
-    let cluster = RedisCluster::start(3, 0).unwrap();
+    let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
     let cache = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).strict();
     let mut dice = Dice::new();
     for round in 0..ROUNDS {

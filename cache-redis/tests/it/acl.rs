@@ -114,7 +114,7 @@ async fn the_rights_in_the_book_are_enough_for_sentinels() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_in_the_book_are_enough_for_a_cluster() {
-    let cluster = RedisCluster::start(3, 3).unwrap();
+    let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let user = of_all_keys(user(&["Cluster"]));
     for it in cluster.nodes() {
         it.command(&user).unwrap();

@@ -8,7 +8,7 @@ use test_servers::{RedisCluster, Sentinels};
 
 /// Three leaders with a replica each.
 pub(crate) static CLUSTER: LazyLock<RedisCluster> =
-    LazyLock::new(|| RedisCluster::start(3, 3).unwrap());
+    LazyLock::new(|| RedisCluster::start(3, 3).unwrap().patient().unwrap());
 /// A leader, two replicas, three Sentinels.
 pub(crate) static SENTINELS: LazyLock<Sentinels> =
     LazyLock::new(|| Sentinels::start(2, 3).unwrap());

@@ -13,6 +13,7 @@ use crate::{
 
 /// After how long a node counts as gone. Shorter, and a busy machine loses nodes that are only slow.
 const NODE_TIMEOUT: &str = "2000";
+const PATIENT_TIMEOUT: &str = "60000";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Masters that share the slots evenly, and replicas that take a master's place when it dies.
@@ -54,6 +55,15 @@ impl RedisCluster {
         let know_replicas = || res.nodes.iter().all(|it| replicas_known_to(it) == Some(replicas));
         wait::wait_until("all nodes know the replicas", LIMIT, know_replicas)?;
         Ok(res)
+    }
+
+    /// Has nodes that are only slow, as on a busy machine, taken for nothing else: no replica takes a master's place, which would lose
+    /// what was written last. For tests that kill no node.
+    pub fn patient(self) -> Result<Self> {
+        for it in &self.nodes {
+            it.command(&["CONFIG", "SET", "cluster-node-timeout", PATIENT_TIMEOUT])?;
+        }
+        Ok(self)
     }
 
     /// All nodes, those that began as masters first.
