@@ -27,17 +27,26 @@ pub(crate) fn clear_all(inner: &Arc<Inner>) -> Result<()> {
 const PIECE: usize = 32;
 
 fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Fault>) -> Result<()> {
+    let mut res = Ok(());
     for number in 0..=u8::MAX {
-        inner.read(|directory| {
+        let done = inner.read(|directory| {
             let Some(folder) = directory.folder(number, false)? else { return Ok(()) };
             directory.counters.open(directory)?;
+            let mut res = Ok(());
             for names in folder.names()?.chunks(PIECE) {
                 // As long as anybody may hold it, however often.
                 let locked = folder.lock(&directory.counters, inner.until())?;
-                names.iter().try_for_each(|name| step(&locked, name))?;
+                for name in names {
+                    match step(&locked, name) {
+                        Err(Fault::Gone) => return Err(Fault::Gone),
+                        // What cannot be removed does not keep the rest.
+                        done => res = res.and(done),
+                    }
+                }
             }
-            Ok(())
-        })?;
+            res
+        });
+        res = res.and(done.map(drop));
     }
-    Ok(())
+    res
 }

@@ -38,7 +38,7 @@ const FOLDERS: usize = 256;
 /// Two numbers for a folder.
 const SLOT: usize = 16;
 /// What file systems give out.
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 impl Counters {
     /// Opens the file, and makes it if it is not there. An empty one counts nothing.

@@ -3,12 +3,13 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use rustix::fs::{OFlags, fstat};
 
 use crate::{
-    counters::Count,
+    counters::{BLOCK, Count},
     directory::Directory,
     error::Fault,
     inner::Inner,
@@ -46,22 +47,28 @@ struct Live {
 const SAMPLE: usize = 16;
 /// How many of them are evicted at most. Fewer would be older, and cost more looks for each.
 const EVICTED: u64 = 4;
-/// How much more may be removed than the write that removes it has added, so that culling catches up.
-const ROUNDS: usize = 8;
+/// How many samples a write takes beside one for each block that it has added, so that culling catches up.
+const ROUNDS: u64 = 8;
+/// How many entries are looked at for a sample: those of newer releases are in none, and may be all.
+const LOOKS: usize = 4 * SAMPLE;
 
-/// After a write that added something: removes a few entries if there are too many. The one of that write stays.
+/// After a write that added so many blocks: removes a few entries if there are too many. The one of that write stays.
 ///
 /// The caller's write is done, so what fails here fails nobody.
-pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name) {
+pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
     let Some(directory) = inner.open_directory() else { return };
-    if excess(inner, directory.counters.total()).is_none() {
+    if !is_over(inner, directory.counters.total()) {
         return;
     }
     // Another thread that makes room does so for this one.
     let Ok(mut queue) = inner.queue.try_lock() else { return };
-    for _ in 0..ROUNDS {
-        let Some(excess) = excess(inner, directory.counters.total()) else { return };
-        match queue.cull(inner, &directory, excess, Some(written)) {
+    // A call that makes room for longer would be taken for one that failed.
+    let (began, pause) = (Instant::now(), inner.plan.patience / 4);
+    for _ in 0..grown.saturating_add(ROUNDS) {
+        if !is_over(inner, directory.counters.total()) || began.elapsed() > pause {
+            return;
+        }
+        match queue.cull(inner, &directory, Some(written)) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -72,40 +79,49 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name) {
 /// how many.
 pub(crate) fn sweep(inner: &Inner, directory: &Directory) -> (usize, usize) {
     let mut queue = queue(inner);
-    let excess = excess(inner, directory.counters.total()).unwrap_or(0);
-    (queue.cull(inner, directory, excess, None).unwrap_or(0), SAMPLE)
+    (queue.cull(inner, directory, None).unwrap_or(0), SAMPLE)
 }
 
 fn queue(inner: &Inner) -> MutexGuard<'_, Queue> {
     inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many entries of a sample are to go; `None` if there is room.
-fn excess(inner: &Inner, total: Count) -> Option<u64> {
-    let plan = &inner.plan;
-    let over = total.entries.saturating_sub(plan.max_entries);
-    let wide = total.bytes > plan.max_bytes;
-    // A small store is not emptied by a few writes.
-    let share = (plan.max_entries / 64).clamp(1, EVICTED);
-    (over > 0 || wide).then_some(share)
+fn is_over(inner: &Inner, total: Count) -> bool {
+    total.entries > inner.plan.max_entries || total.bytes > inner.plan.max_bytes
+}
+
+/// How many entries of a sample are to go at most. A small store is not emptied by a few writes.
+fn share(inner: &Inner) -> u64 {
+    (inner.plan.max_entries / 64).clamp(1, EVICTED)
+}
+
+/// Whether there is room, and some for the writes that come next: a few large values do not all go for one more.
+fn is_enough(inner: &Inner, total: Count) -> bool {
+    let blocks = (inner.plan.max_bytes / BLOCK / 64).min(EVICTED - 1);
+    total.entries.saturating_add(share(inner)) <= inner.plan.max_entries.saturating_add(1)
+        && total.bytes.saturating_add(blocks * BLOCK) <= inner.plan.max_bytes
 }
 
 impl Queue {
-    /// Looks at a sample, removes what is no live entry, and evicts up to `evict` of those written longest ago. How many are gone.
+    /// Looks at a sample, removes what is no live entry, and evicts some of those written longest ago if there is too much. How many
+    /// are gone.
     fn cull(
         &mut self,
         inner: &Inner,
         directory: &Directory,
-        evict: u64,
         keep: Option<&Name>,
     ) -> Result<usize, Fault> {
         let mut seen = self.sample(inner, directory, keep)?;
         seen.sort_by_key(|it| it.live.as_ref().map(|live| live.written));
-        let dead = seen.iter().filter(|it| it.live.is_none()).count();
-        // What has expired makes room, too.
-        let evict = usize::try_from(evict).unwrap_or(0).saturating_sub(dead);
+        let is_over = is_over(inner, directory.counters.total());
+        let evict = if is_over { usize::try_from(share(inner)).unwrap_or(0) } else { 0 };
         let mut removed = 0;
-        for it in seen.iter().take(dead + evict) {
+        for (n, it) in seen.iter().enumerate() {
+            // What has expired makes room, too.
+            let is_spared = n >= evict || is_enough(inner, directory.counters.total());
+            if it.live.is_some() && is_spared {
+                break;
+            }
             removed += usize::from(remove(inner, directory, it)?);
         }
         Ok(removed)
@@ -123,16 +139,18 @@ impl Queue {
             self.next = inner.stamp().to_le_bytes()[7];
         }
         let mut res = Vec::with_capacity(SAMPLE);
-        let mut folders = 0;
-        while res.len() < SAMPLE {
+        let (mut folders, mut looks) = (0, 0);
+        while res.len() < SAMPLE && looks < LOOKS {
             let Some(name) = self.names.pop_front() else {
                 if folders > usize::from(u8::MAX) {
                     break;
                 }
                 folders += 1;
-                self.refill(directory)?;
+                // Only the sweeper has the time to look where nothing is counted.
+                self.refill(directory, keep.is_none())?;
                 continue;
             };
+            looks += 1;
             if Some(&name) != keep {
                 res.extend(see(inner, directory, &name)?);
             }
@@ -140,10 +158,10 @@ impl Queue {
         Ok(res)
     }
 
-    fn refill(&mut self, directory: &Directory) -> Result<(), Fault> {
+    fn refill(&mut self, directory: &Directory, all: bool) -> Result<(), Fault> {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        if directory.counters.read(number) != Count::default()
+        if (all || directory.counters.read(number) != Count::default())
             && let Some(folder) = directory.folder(number, false)?
         {
             self.names.extend(folder.names()?);
@@ -192,4 +210,45 @@ fn remove(inner: &Inner, directory: &Directory, seen: &Seen) -> Result<bool, Fau
 )]
 fn as_numbers((secs, nanos): (impl Into<i64>, impl TryInto<i64>)) -> (i64, i64) {
     (secs.into(), nanos.try_into().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use cache_core::Clock;
+
+    use super::*;
+    use crate::options::Plan;
+
+    /// "Never a listing of everything on a write", also where nothing of it may go.
+    #[test]
+    fn entries_of_a_newer_release_are_not_all_looked_at() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("cache/07");
+        fs::create_dir_all(&folder).unwrap();
+        for n in 0..300 {
+            let newer = *b"\xffcch\x02";
+            let newer: Vec<u8> = newer.into_iter().chain([0; 60]).collect();
+            fs::write(folder.join(format!("{n:030x}")), newer).unwrap();
+        }
+        let plan = Plan {
+            path: place.path().join("cache"),
+            max_entries: 1,
+            max_bytes: 1 << 30,
+            max_value: 1 << 20,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(1),
+        };
+        let directory = Directory::open(&plan.path, true).unwrap().unwrap();
+        directory.counters.open(&directory).unwrap();
+        directory.counters.put(7, Count { entries: 300, bytes: 300 * BLOCK });
+        let inner = Inner::new(plan, Clock::system());
+        let mut queue = Queue::default();
+        let written = Name::of("k");
+        assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), 0);
+        assert_eq!(queue.names.len(), 300 - LOOKS);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 300);
+    }
 }

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 pub(crate) enum Fault {
     /// The directory was deleted while it was open. It may be there again.
     Gone,
+    /// There are too many open files. Those that the store keeps are closed now, so it may be tried again.
+    OpenFiles(Error),
     Of(Error),
 }
 
@@ -48,7 +50,16 @@ pub(crate) fn of(errno: Errno, what: impl fmt::Display) -> Error {
         Errno::NOENT => (ErrorKind::Backend, "was deleted while it was in use".to_owned()),
         other => (ErrorKind::Backend, std::io::Error::from(other).to_string()),
     };
-    Error::new(kind, said).with_context("file", what.to_string())
+    Error::new(kind, said)
+        .with_source(std::io::Error::from(errno))
+        .with_context("file", what.to_string())
+}
+
+/// Whether this is for want of a descriptor.
+pub(crate) fn is_of_open_files(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let number = source.and_then(|it| it.downcast_ref::<std::io::Error>()?.raw_os_error());
+    [Errno::MFILE, Errno::NFILE].iter().any(|it| Some(it.raw_os_error()) == number)
 }
 
 /// The store's directory is not one to keep a cache in.

@@ -3,18 +3,24 @@
 use std::{
     cell::Cell,
     os::fd::OwnedFd,
-    sync::{Mutex, MutexGuard, TryLockError},
+    sync::{
+        Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat},
+    fs::{
+        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat,
+        unlinkat,
+    },
     io::Errno,
 };
 
 use crate::{
-    counters::{Change, Counters, room},
+    counters::{BLOCK, Change, Count, Counters, room},
     directory::SAFELY,
     error::{self, Fault},
     look::{Look, Want, look},
@@ -29,6 +35,8 @@ pub(crate) struct Folder {
     pub(crate) number: u8,
     fd: OwnedFd,
     threads: Mutex<()>,
+    /// Somebody waited for the lock in vain, and nobody has got it since.
+    is_stuck: AtomicBool,
 }
 
 /// The only writer in a folder.
@@ -42,7 +50,7 @@ pub(crate) struct Locked<'a> {
 
 impl Folder {
     pub(crate) fn new(number: u8, fd: OwnedFd) -> Self {
-        Self { number, fd, threads: Mutex::new(()) }
+        Self { number, fd, threads: Mutex::new(()), is_stuck: AtomicBool::new(false) }
     }
 
     /// What a reader sees, who waits for nobody: it may be in the middle of a write.
@@ -63,20 +71,24 @@ impl Folder {
         }
     }
 
-    /// Waits for the lock until then, and no longer.
+    /// Waits for the lock until then, and no longer. Where others have waited in vain, the threads have better things to do.
     pub(crate) fn lock<'a>(
         &'a self,
         counters: &'a Counters,
         until: Instant,
     ) -> Result<Locked<'a>, Fault> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 0_u32.. {
+        for _ in 0..SPINS {
             if let Some(locked) = self.try_lock(counters)? {
                 return Ok(locked);
             }
-            if attempt < SPINS {
-                thread::yield_now();
-                continue;
+            thread::yield_now();
+        }
+        let was_stuck = self.is_stuck.load(Ordering::Relaxed);
+        let until = if was_stuck { until.min(Instant::now() + WAIT_IF_STUCK) } else { until };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(locked) = self.try_lock(counters)? {
+                return Ok(locked);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -85,6 +97,7 @@ impl Folder {
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        self.is_stuck.store(true, Ordering::Relaxed);
         Err(error::locked(String::from_utf8_lossy(&folder_name(self.number))).into())
     }
 
@@ -106,6 +119,7 @@ impl Folder {
                 return Err(error::of(errno, String::from_utf8_lossy(&folder)).into());
             }
         }
+        self.is_stuck.store(false, Ordering::Relaxed);
         Ok(Some(Locked { folder: self, counters, change: Cell::default(), _thread: thread }))
     }
 
@@ -121,6 +135,23 @@ impl Folder {
         Ok(res)
     }
 
+    /// How many entries there are and what they take. Empty files are none.
+    pub(crate) fn measure(&self) -> Result<Count, Fault> {
+        let mut res = Count::default();
+        for name in self.names()? {
+            match statat(&self.fd, name.file(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(it) if FileType::from_raw_mode(it.st_mode).is_file() && it.st_size > 0 => {
+                    res.entries += 1;
+                    let room = room(u64::try_from(it.st_size).unwrap_or(0));
+                    res.bytes = res.bytes.saturating_add(room);
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(error::of(errno, name).into()),
+            }
+        }
+        Ok(res)
+    }
+
     fn is_gone(&self) -> bool {
         fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
     }
@@ -130,6 +161,8 @@ impl Folder {
 const SPINS: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+/// Long enough for one who is only slow, and so short that a few threads do not run out.
+const WAIT_IF_STUCK: Duration = Duration::from_millis(5);
 
 impl Locked<'_> {
     /// The file of that name, if it is there.
@@ -170,9 +203,9 @@ impl Locked<'_> {
         });
     }
 
-    /// Whether there is more here than before.
-    pub(crate) fn has_grown(&self) -> bool {
-        self.change.get().entries > 0 || self.change.get().bytes > 0
+    /// How much more there is here than before, in blocks.
+    pub(crate) fn growth(&self) -> u64 {
+        u64::try_from(self.change.get().bytes).unwrap_or(0) / BLOCK
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
@@ -50,11 +51,13 @@ impl Inner {
 
     /// Runs a step that reads; `None` if there is no directory.
     pub(crate) fn read<T>(
-        &self,
+        self: &Arc<Self>,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<Option<T>> {
         again(|| {
-            let Some(directory) = self.directory(false)? else { return Ok(None) };
+            let Some(directory) = self.directory(false).map_err(open_files)? else {
+                return Ok(None);
+            };
             self.step(&directory, &step).map(Some)
         })
     }
@@ -66,16 +69,18 @@ impl Inner {
     ) -> Result<T> {
         self.sweeper.start(self);
         again(|| {
-            let directory = self.directory(true)?.ok_or(Fault::Gone)?;
-            directory.counters.open(&directory)?;
-            self.step(&directory, &step)
+            let directory = self.directory(true).map_err(open_files)?.ok_or(Fault::Gone)?;
+            self.step(&directory, |it| {
+                it.counters.open(it)?;
+                step(it)
+            })
         })
     }
 
     /// How long an operation that begins now may wait for locks.
     pub(crate) fn until(&self) -> Instant {
         let now = Instant::now();
-        now.checked_add(self.plan.patience).unwrap_or(now)
+        now.checked_add(self.plan.patience.min(ENDLESS)).unwrap_or(now)
     }
 
     /// The lock of a key's folder.
@@ -106,9 +111,11 @@ impl Inner {
                 Look::Found(found) => return Ok(live(found)),
                 Look::Absent | Look::Other => return Ok(None),
                 Look::Newer => return Err(error::newer(name).into()),
-                Look::Unfinished | Look::Damaged => std::thread::yield_now(),
+                Look::Unfinished | Look::Damaged => thread::yield_now(),
             }
         }
+        // What is removed is counted, where that can be written.
+        let _ = directory.counters.open(directory);
         let locked = folder.lock(&directory.counters, until)?;
         let Some(slot) = locked.slot(&name)? else { return Ok(None) };
         match slot.look(Some(key), want)? {
@@ -145,13 +152,17 @@ impl Inner {
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn directory(&self, create: bool) -> Result<Option<Arc<Directory>>> {
+    fn directory(self: &Arc<Self>, create: bool) -> Result<Option<Arc<Directory>>> {
         if let Some(open) = self.open_directory() {
             return Ok(Some(open));
         }
         let mut place = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_none() {
             *place = Directory::open(&self.plan.path, create)?.map(Arc::new);
+            if place.is_some() {
+                // Who only reads must notice, too, that the directory is another one.
+                self.sweeper.start(self);
+            }
         }
         Ok(place.clone())
     }
@@ -161,28 +172,48 @@ impl Inner {
         directory: &Directory,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let res = step(directory);
-        if matches!(res, Err(Fault::Gone)) {
+        let res = step(directory).map_err(|fault| match fault {
+            Fault::Of(error) => open_files(error),
+            other => other,
+        });
+        // Of a want of descriptors, the folders that are open for speed may be the cause.
+        if matches!(res, Err(Fault::Gone | Fault::OpenFiles(_))) {
             self.forget();
         }
         res
     }
 }
 
+/// Longer than anybody waits, and so short that a clock can tell it.
+const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
+
 /// How often something is tried that somebody else disturbs.
 const ATTEMPTS: usize = 4;
+/// Longer than a call has files open, mostly.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A directory that was deleted is made anew, which somebody may delete again.
 fn again<T>(run: impl Fn() -> Result<T, Fault>) -> Result<T> {
+    let mut last = None;
     for _ in 0..ATTEMPTS {
         match run() {
             Ok(it) => return Ok(it),
             Err(Fault::Of(error)) => return Err(error),
+            Err(Fault::OpenFiles(error)) => {
+                last = Some(error);
+                // Calls that are under way close what they have in their hands.
+                thread::sleep(PAUSE);
+            }
             Err(Fault::Gone) => {}
         }
     }
     let what = "the directory is deleted again and again; somebody else uses it";
-    Err(Error::new(ErrorKind::Backend, what))
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Backend, what)))
+}
+
+/// What may be tried again if it is for want of descriptors.
+fn open_files(error: Error) -> Fault {
+    if error::is_of_open_files(&error) { Fault::OpenFiles(error) } else { Fault::Of(error) }
 }
 
 /// Without the path, which is a setting.

@@ -125,13 +125,11 @@ impl<'a> Slot<'a> {
         self.locked.unlink(self.name, self.len)
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// A write failed. A small one has changed nothing: what was there stays, if there was something.
+    /// A write failed. What was there stays, if it is still whole: a small write has changed nothing, or stopped in the middle.
     fn give_up(&self, len: u64) {
-        if self.len == 0 || len > PAGE as u64 {
+        let look = || self.look(None, Want::Value);
+        let is_whole = len <= PAGE as u64 && matches!(look(), Ok(Look::Found(_) | Look::Newer));
+        if !is_whole {
             // The disk is full, say, so this is all that can be done; and what stays is known to be unfinished.
             let _ = self.locked.unlink(self.name, self.len);
         }

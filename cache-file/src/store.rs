@@ -30,15 +30,27 @@ impl File {
         Self(Arc::new(Inner::new(plan, clock)))
     }
 
-    fn find(&self, key: &str, want: Want) -> Result<Option<Found>> {
-        let until = self.0.until();
+    fn find(&self, key: &str, want: Want, until: Instant) -> Result<Option<Found>> {
         let found = self.0.read(|it| self.0.find(it, key, want, until))?;
         Ok(found.flatten())
     }
 
+    fn value_until(&self, key: &str, until: Instant) -> Result<Option<Bytes>> {
+        Ok(self.find(key, Want::Value, until)?.map(|it| it.value))
+    }
+
+    fn entry_until(&self, key: &str, until: Instant) -> Result<Option<Entry>> {
+        let found = self.find(key, Want::Value, until)?;
+        Ok(found.map(|it| Entry {
+            value: it.value,
+            ttl: life::remaining(it.header.expires, &self.0.clock),
+            stamp: Stamp(it.header.stamp),
+        }))
+    }
+
     /// As [`find`](Self::find) for those who only ask whether it is there: what is damaged is not.
     fn head(&self, key: &str) -> Result<Option<Header>> {
-        match self.find(key, Want::Head) {
+        match self.find(key, Want::Head, self.0.until()) {
             Err(error) if error.kind() == ErrorKind::Codec => Ok(None),
             res => Ok(res?.map(|it| it.header)),
         }
@@ -48,11 +60,11 @@ impl File {
     fn grow<T>(
         &self,
         key: &str,
-        step: impl Fn(&Directory) -> Result<(T, bool), Fault>,
+        step: impl Fn(&Directory) -> Result<(T, u64), Fault>,
     ) -> Result<T> {
         let (answer, grown) = self.0.write(step)?;
-        if grown {
-            cull::make_room(&self.0, &Name::of(key));
+        if grown > 0 {
+            cull::make_room(&self.0, &Name::of(key), grown);
         }
         Ok(answer)
     }
@@ -89,13 +101,13 @@ impl File {
                 (None, _) => false,
             };
             let allowed = mode == SetMode::Always || live == (mode == SetMode::IfPresent);
-            let Some(mut slot) = found.filter(|_| allowed) else { return Ok((allowed, false)) };
+            let Some(mut slot) = found.filter(|_| allowed) else { return Ok((allowed, 0)) };
             if fits.is_err() {
                 // Better nothing than the old value, which the caller believes to be gone.
                 if !matches!(slot.look(Some(key), Want::Head)?, Look::Other) {
                     slot.remove()?;
                 }
-                return Ok((true, false));
+                return Ok((true, 0));
             }
             let expires = life::expires(expiry, &self.0.clock);
             if let Err(fault) = slot.write(&self.new_entry(key, value, expires)) {
@@ -103,7 +115,7 @@ impl File {
                 let _ = slot.remove();
                 return Err(fault);
             }
-            Ok((true, locked.has_grown()))
+            Ok((true, locked.growth()))
         })?;
         // A write that was not allowed is not too large.
         if allowed { fits.map(|()| true) } else { Ok(false) }
@@ -136,6 +148,7 @@ impl File {
                     slot.remove()?;
                     Ok(Some(it))
                 }
+                Look::Newer if want == Want::Value => Err(error::newer(name).into()),
                 Look::Damaged if want == Want::Value => {
                     slot.remove()?;
                     Err(error::damaged(name).into())
@@ -162,24 +175,21 @@ impl SyncBackend for File {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.find(key, Want::Value)?.map(|it| it.value))
+        self.value_until(key, self.0.until())
     }
 
     fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        let found = self.find(key, Want::Value)?;
-        Ok(found.map(|it| Entry {
-            value: it.value,
-            ttl: life::remaining(it.header.expires, &self.0.clock),
-            stamp: Stamp(it.header.stamp),
-        }))
+        self.entry_until(key, self.0.until())
     }
 
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        keys.iter().map(|key| self.get(key)).collect()
+        let until = self.0.until();
+        keys.iter().map(|key| self.value_until(key, until)).collect()
     }
 
     fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        keys.iter().map(|key| self.get_entry(key)).collect()
+        let until = self.0.until();
+        keys.iter().map(|key| self.entry_until(key, until)).collect()
     }
 
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
@@ -241,13 +251,13 @@ impl SyncBackend for File {
                 (None, Some(create)) => {
                     (create.initial, life::expires(create.expiry, &self.0.clock))
                 }
-                (None, None) => return Ok((None, false)),
+                (None, None) => return Ok((None, 0)),
             };
             let value = integer::add(value, delta)?;
             let text = Bytes::from(value.to_string());
             self.check_size(&text)?;
             locked.slot_or_new(&name)?.write(&self.new_entry(key, &text, expires))?;
-            Ok((Some(value), locked.has_grown()))
+            Ok((Some(value), locked.growth()))
         })
     }
 
@@ -271,16 +281,16 @@ impl SyncBackend for File {
         let (name, until) = (Name::of(key), self.0.until());
         self.grow(key, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
-            let Some(mut slot) = locked.slot(&name)? else { return Ok((false, false)) };
+            let Some(mut slot) = locked.slot(&name)? else { return Ok((false, 0)) };
             let found = slot.live(key, Want::Value, self.0.now())?;
             let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
-            let Some(found) = same else { return Ok((false, false)) };
+            let Some(found) = same else { return Ok((false, 0)) };
             let expires = match lifetime {
                 Lifetime::Keep => found.header.expires,
                 Lifetime::New(expiry) => life::expires(expiry, &self.0.clock),
             };
             slot.write(&self.new_entry(key, &value, expires))?;
-            Ok((true, locked.has_grown()))
+            Ok((true, locked.growth()))
         })
     }
 
@@ -298,14 +308,14 @@ impl SyncBackend for File {
             };
             let (first, last) = (&low, high.as_ref().unwrap_or(&low));
             let (at_source, at_target) = if is_first { (first, last) } else { (last, first) };
-            let Some(slot) = at_source.slot(&source)? else { return Ok((false, false)) };
+            let Some(slot) = at_source.slot(&source)? else { return Ok((false, 0)) };
             let found = slot.live(from, Want::Value, self.0.now())?;
-            let Some(found) = found else { return Ok((false, false)) };
+            let Some(found) = found else { return Ok((false, 0)) };
             // First in, then out: who looks for the entry in both places finds it in one.
             let new = self.new_entry(to, &found.value, found.header.expires);
             at_target.slot_or_new(&target)?.write(&new)?;
             slot.remove()?;
-            Ok((true, at_target.has_grown()))
+            Ok((true, at_target.growth()))
         })
     }
 

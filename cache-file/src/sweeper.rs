@@ -9,13 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    counters::{Count, room},
-    cull,
-    directory::Directory,
-    error::Fault,
-    inner::Inner,
-};
+use crate::{counters::Count, cull, directory::Directory, error::Fault, inner::Inner};
 
 /// The thread, once something was written. It ends with the store.
 #[derive(Debug, Default)]
@@ -62,6 +56,10 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
         inner.forget();
         return Some(());
     }
+    // Who only reads has not opened them yet.
+    if directory.counters.open(&directory).is_err() {
+        return Some(());
+    }
     let began = Instant::now();
     for _ in 0..COUNTED {
         // What fails here fails nobody; the operations tell.
@@ -81,7 +79,9 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
     Some(())
 }
 
-/// Counts a folder anew if its numbers are wrong by more than a hundredth: a kill, or somebody's hand.
+/// Counts a folder, and again under its lock if its numbers are wrong: by a kill, somebody's hand, or one who writes just now.
+///
+/// One entry too many in each folder is 256, which is more than a small store may have.
 pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
     let Some(folder) = directory.folder(number, false)? else {
         if directory.counters.read(number) != Count::default() {
@@ -89,23 +89,10 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
         }
         return Ok(());
     };
-    let found = folder.names()?.len() as u64;
-    if is_about(directory.counters.read(number), found) {
-        return Ok(());
+    if folder.measure()? != directory.counters.read(number)
+        && let Some(_locked) = folder.try_lock(&directory.counters)?
+    {
+        directory.counters.put(number, folder.measure()?);
     }
-    let Some(locked) = folder.try_lock(&directory.counters)? else { return Ok(()) };
-    let mut counted = Count::default();
-    for name in folder.names()? {
-        if let Some(slot) = locked.slot(&name)? {
-            counted.entries += 1;
-            counted.bytes += room(slot.len());
-        }
-    }
-    directory.counters.put(number, counted);
     Ok(())
-}
-
-fn is_about(count: Count, entries: u64) -> bool {
-    count.entries.abs_diff(entries) <= 2 + entries / 100
-        && count.bytes >= count.entries.saturating_mul(room(1))
 }

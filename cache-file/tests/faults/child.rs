@@ -128,6 +128,35 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await?;
             n.to_string()
         }
+        "grow" => {
+            let grown = cache.update("small", secs(600), |_: String| "x".repeat(3000)).await?;
+            format!("{}", grown.is_some())
+        }
+        "crowd" => {
+            let tasks = (0..16).map(|task| {
+                let cache = cache.clone();
+                tokio::spawn(
+                    async move { cache.set(&format!("crowd:{n}:{task}"), &n, secs(600)).await },
+                )
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.unwrap()?;
+            }
+            n.to_string()
+        }
+        "hoard" => {
+            let mut hoard = Vec::new();
+            while let Ok(it) = std::fs::File::open("/dev/null") {
+                hoard.push(it);
+            }
+            let full = cache
+                .set("h", &n, secs(600))
+                .await
+                .map_or_else(|it| it.to_string(), |()| String::new());
+            drop(hoard);
+            cache.set("h", &n, secs(600)).await?;
+            full
+        }
         "get" => format!("{:?}", cache.get::<u64>("k").await?),
         other => panic!("no task {other}"),
     })

@@ -181,3 +181,22 @@ async fn what_kills_and_damage_leave_behind_is_swept() {
     }
     panic!("{} files are left of 5", place.files().len());
 }
+
+/// What a newer release wrote is no damage: who wants to take it, or saw something else, leaves it there.
+#[tokio::test]
+async fn what_a_newer_release_wrote_is_left_there() {
+    let place = Place::new();
+    let store = store(&place.path, "");
+    store.set(":1:k", "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
+    change(&place.file(), |it| it[4] = 2);
+    let newer = fs::read(place.file()).unwrap();
+    for error in [store.get(":1:k").await.unwrap_err(), store.take(":1:k").await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Codec);
+        assert!(error.to_string().contains("newer release"), "{error}");
+    }
+    assert!(!store.compare_and_delete(":1:k", Seen::value(b"1")).await.unwrap());
+    assert_eq!(fs::read(place.file()).unwrap(), newer);
+    // Who deletes wants it gone, whatever it is.
+    store.delete(":1:k").await.unwrap();
+    assert!(place.files().is_empty());
+}

@@ -75,3 +75,50 @@ async fn a_stopped_process_hangs_nobody() {
     }
     assert!(answered > 0);
 }
+
+/// A hot key in the folder of a stopped process: those who wait for it take the threads of the others once, and no longer.
+#[tokio::test]
+async fn who_waits_for_a_frozen_folder_leaves_threads_to_the_others() {
+    let place = Place::new();
+    let cache = impatient(&place);
+    cache.set("hot", &1, secs(600)).await.unwrap();
+    let frozen = place.file().parent().unwrap().to_owned();
+    let held = File::open(frozen).unwrap();
+    held.lock().unwrap();
+    let hot = (0..64).map(|_| {
+        let cache = cache.clone();
+        tokio::spawn(async move { while cache.set("hot", &2, secs(600)).await.is_err() {} })
+    });
+    let hot: Vec<_> = hot.collect();
+    assert!(cache.set("hot", &2, secs(600)).await.is_err());
+    assert!(cache.set("hot", &2, secs(600)).await.is_err());
+    let mut written = 0;
+    for n in 0..100 {
+        written += usize::from(cache.set(&format!("other:{n}"), &n, secs(600)).await.is_ok());
+    }
+    assert!(written >= 95, "{written} of 100");
+    drop(held);
+    for it in hot {
+        it.await.unwrap();
+    }
+}
+
+/// No deadline is not a deadline of nothing.
+#[tokio::test]
+async fn an_endless_deadline_waits() {
+    let place = Place::new();
+    let toml = toml(&place.path, "").replace("'20s'", "'18446744073709551615s'");
+    let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    let held = File::open(place.file().parent().unwrap()).unwrap();
+    held.lock().unwrap();
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.set("k", &2, secs(600)).await }
+    });
+    // sleeps: long enough to give up, if it did
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    drop(held);
+    waiting.await.unwrap().unwrap();
+}

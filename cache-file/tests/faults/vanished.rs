@@ -60,3 +60,22 @@ async fn a_directory_that_is_moved_away_is_left_alone() {
     }
     panic!("it is still the moved one");
 }
+
+/// As well for a process that only reads.
+#[tokio::test]
+async fn a_reader_notices_that_the_directory_is_another_one() {
+    let place = Place::new();
+    cache(&place.path, "").set("k", &1, secs(600)).await.unwrap();
+    let reader = cache(&place.path, "");
+    assert_eq!(reader.get::<i32>("k").await.unwrap(), Some(1));
+    fs::rename(&place.path, place.outer().join("moved")).unwrap();
+    cache(&place.path, "").set("k", &2, secs(600)).await.unwrap();
+    for _ in 0..300 {
+        if reader.get::<i32>("k").await.unwrap() == Some(2) {
+            return;
+        }
+        // sleeps: the sweeper looks once a second
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it reads what was moved away");
+}

@@ -143,3 +143,88 @@ async fn wrong_counts_are_set_right() {
     }
     panic!("{} counted, {} there", total(), place.files().len());
 }
+
+/// One value too many costs about one value, however few fit.
+#[tokio::test]
+async fn a_few_large_values_do_not_all_go_for_one_more() {
+    let place = Place::new();
+    let cache = cache(&place.path, "max_bytes = '4MiB'");
+    for n in 0..20 {
+        cache.set_bytes(&n.to_string(), vec![7; 1_000_000], secs(600)).await.unwrap();
+        assert!(place.files().len() >= 4.min(n + 1), "{} after {n}", place.files().len());
+    }
+    assert_eq!(place.files().len(), 4);
+}
+
+/// "Bounded by bytes": a large value takes the room of hundreds of small ones.
+#[tokio::test]
+async fn large_values_make_as_much_room_as_they_take() {
+    let place = Place::new();
+    let cache = cache(&place.path, "max_bytes = '16MiB'");
+    for n in 0..4000 {
+        cache.set(&format!("small:{n}"), &n, secs(600)).await.unwrap();
+    }
+    let room = |len: u64| len.div_ceil(4096) * 4096;
+    for n in 0..10 {
+        cache.set_bytes(&n.to_string(), vec![7; 1_000_000], secs(600)).await.unwrap();
+        let files = place.files();
+        let bytes: u64 = files.iter().map(|it| room(fs::metadata(it).unwrap().len())).sum();
+        assert!(bytes <= 16 << 20, "{bytes} after {n}");
+        assert!(bytes >= 14 << 20, "{bytes} after {n}");
+    }
+}
+
+/// Kills between a file and its count, in folders that have a file or two.
+#[tokio::test]
+async fn what_nobody_counted_is_found_in_small_folders() {
+    let (place, time) = (Place::new(), FakeClock::new());
+    let cache = cache_by(time.clock(), &place.path, "");
+    for n in 0..100 {
+        cache.set(&n.to_string(), &n, secs(1)).await.unwrap();
+    }
+    let counters = place.path.join("counters");
+    // What is there counts nothing, and what is not there counts.
+    let wrong: Vec<u8> = fs::read(&counters)
+        .unwrap()
+        .chunks(16)
+        .flat_map(|it| if it.starts_with(&[0]) { [1, 4096_u64] } else { [0, 0] })
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    fs::write(&counters, wrong).unwrap();
+    time.advance(Duration::from_secs(2));
+    for _ in 0..800 {
+        let zeros = fs::read(&counters).unwrap().iter().all(|it| *it == 0);
+        if place.files().is_empty() && zeros {
+            return;
+        }
+        // sleeps: the sweeper goes by the machine's clock
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} files are left", place.files().len());
+}
+
+/// A kill between a value and its count: a large one that nobody knows of, or room that nobody takes.
+#[tokio::test]
+async fn wrong_counts_of_bytes_are_set_right() {
+    let place = Place::new();
+    // So much that none of it is evicted meanwhile.
+    let cache = cache(&place.path, "max_bytes = '100GiB'");
+    for n in 0..300 {
+        cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
+    }
+    let counters = place.path.join("counters");
+    let right = fs::read(&counters).unwrap();
+    let mut wrong = right.clone();
+    for slot in wrong.chunks_mut(16).filter(|it| it[0] != 0) {
+        slot[8..].copy_from_slice(&(64_u64 << 20).to_le_bytes());
+    }
+    fs::write(&counters, wrong).unwrap();
+    for _ in 0..800 {
+        if fs::read(&counters).unwrap() == right {
+            return;
+        }
+        // sleeps: the sweeper goes by the machine's clock
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the counts are still wrong");
+}

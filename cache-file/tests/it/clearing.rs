@@ -88,3 +88,22 @@ async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
     assert!(cache.set("k", &2, secs(60)).await.is_err());
     assert_eq!(fs::read_dir(place.outer().join("elsewhere")).unwrap().count(), 0);
 }
+
+/// One place where nothing can be removed does not keep the rest; and it is told.
+#[tokio::test]
+async fn clear_goes_on_behind_what_it_cannot_remove() {
+    let place = Place::new();
+    let cache = cache(&place.path, "");
+    for n in 0..300 {
+        cache.set(&n.to_string(), &n, secs(60)).await.unwrap();
+    }
+    let mut files = place.files();
+    files.sort();
+    fs::remove_file(&files[0]).unwrap();
+    symlink(place.outer().join("outside"), &files[0]).unwrap();
+    assert!(cache.clear().await.unwrap_err().to_string().contains("is a link"));
+    assert_eq!(place.files(), [files[0].clone()]);
+    cache.set("k", &1, secs(60)).await.unwrap();
+    assert!(cache.clear_store().await.unwrap_err().to_string().contains("is a link"));
+    assert_eq!(place.files(), [files[0].clone()]);
+}
