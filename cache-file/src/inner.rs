@@ -79,8 +79,14 @@ impl Inner {
 
     /// How long an operation that begins now may wait for locks.
     pub(crate) fn until(&self) -> Instant {
+        self.until_of(1)
+    }
+
+    /// As [`until`](Self::until) for a batch, which the layer around the store gives that time for each thousand keys.
+    pub(crate) fn until_of(&self, keys: usize) -> Instant {
+        let rounds = u32::try_from(keys.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
         let now = Instant::now();
-        now.checked_add(self.plan.patience.min(ENDLESS)).unwrap_or(now)
+        now.checked_add(self.plan.patience.saturating_mul(rounds).min(ENDLESS)).unwrap_or(now)
     }
 
     /// The lock of a key's folder.

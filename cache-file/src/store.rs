@@ -183,12 +183,12 @@ impl SyncBackend for File {
     }
 
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let until = self.0.until();
+        let until = self.0.until_of(keys.len());
         keys.iter().map(|key| self.value_until(key, until)).collect()
     }
 
     fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let until = self.0.until();
+        let until = self.0.until_of(keys.len());
         keys.iter().map(|key| self.entry_until(key, until)).collect()
     }
 
@@ -197,7 +197,7 @@ impl SyncBackend for File {
     }
 
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let until = self.0.until();
+        let until = self.0.until_of(items.len());
         let set = |(key, value): &(&str, Bytes)| {
             self.set_until(key, value, expiry, SetMode::Always, until).map(drop)
         };
@@ -229,7 +229,7 @@ impl SyncBackend for File {
     }
 
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let until = self.0.until();
+        let until = self.0.until_of(keys.len());
         keys.iter().map(|key| self.delete_until(key, until)).collect()
     }
 

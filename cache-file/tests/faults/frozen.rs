@@ -122,3 +122,23 @@ async fn an_endless_deadline_waits() {
     drop(held);
     waiting.await.unwrap().unwrap();
 }
+
+/// A batch of thousands has as much more time, and waits for a lock in it.
+#[tokio::test]
+async fn a_large_batch_waits_as_long_as_it_may() {
+    let place = Place::new();
+    let toml = toml(&place.path, "").replace("'20s'", "'1s'");
+    let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
+    cache.set("0", &0, secs(600)).await.unwrap();
+    let held = File::open(place.file().parent().unwrap()).unwrap();
+    held.lock().unwrap();
+    let free = std::thread::spawn(move || {
+        // sleeps: longer than one key may wait, and shorter than so many
+        std::thread::sleep(Duration::from_millis(1300));
+        drop(held);
+    });
+    let keys: Vec<_> = (0..2500).map(|n| (n.to_string(), n)).collect();
+    let failed = cache.set_many(keys.iter().map(|(k, n)| (k.as_str(), n)), secs(600)).await;
+    assert!(failed.unwrap().is_empty());
+    free.join().unwrap();
+}
