@@ -196,7 +196,7 @@ const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
 /// How often something is tried that somebody else disturbs.
 const ATTEMPTS: usize = 4;
 /// Longer than a call has files open, mostly.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A directory that was deleted is made anew, which somebody may delete again.
 fn again<T>(run: impl Fn() -> Result<T, Fault>) -> Result<T> {

@@ -127,14 +127,14 @@ async fn an_endless_deadline_waits() {
 #[tokio::test]
 async fn a_large_batch_waits_as_long_as_it_may() {
     let place = Place::new();
-    let toml = toml(&place.path, "").replace("'20s'", "'1s'");
+    let toml = toml(&place.path, "").replace("'20s'", "'3s'");
     let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
     cache.set("0", &0, secs(600)).await.unwrap();
     let held = File::open(place.file().parent().unwrap()).unwrap();
     held.lock().unwrap();
     let free = std::thread::spawn(move || {
         // sleeps: longer than one key may wait, and shorter than so many
-        std::thread::sleep(Duration::from_millis(1300));
+        std::thread::sleep(Duration::from_millis(3300));
         drop(held);
     });
     let keys: Vec<_> = (0..2500).map(|n| (n.to_string(), n)).collect();
