@@ -46,6 +46,8 @@ const NOW: &str = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint";
 const IS_INTEGER: &str =
     "octet_length(t.value) <= 20 AND encode(t.value, 'escape') ~ '^(0|-?[1-9][0-9]*)$'";
 const NUMBER: &str = "encode(t.value, 'escape')::numeric";
+/// The lock of who trims is this and the table's number: `cach`, as bytes.
+const TRIMMING: i32 = 0x6361_6368;
 const I64: &str = "-9223372036854775808 AND 9223372036854775807";
 
 impl Ask {
@@ -166,12 +168,16 @@ impl Ask {
                 "DELETE FROM {name} WHERE id = ANY(ARRAY(\
                  SELECT id FROM {name} WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE))"
             ),
-            // A turn that nobody ended is over after a while; one from a clock that was set back is none.
+            // A turn that nobody ended is over when its connection is, and if that stays, after a while; one from a clock that was set
+            // back is none.
             Self::Turn => format!(
-                "UPDATE {meta} SET value = {NOW} + $1 WHERE name = 'trimming' \
-                 AND value NOT BETWEEN {NOW} AND {NOW} + $1"
+                "UPDATE {meta} m SET value = {NOW} + $1 WHERE m.name = 'trimming' \
+                 AND (pg_try_advisory_lock({TRIMMING}, m.tableoid::integer) OR m.value NOT BETWEEN {NOW} AND {NOW} + $1)"
             ),
-            Self::TurnOver => format!("UPDATE {meta} SET value = 0 WHERE name = 'trimming'"),
+            // A lock may be held twice, by a turn that was not told that it had it.
+            Self::TurnOver => format!(
+                "UPDATE {meta} SET value = 0 WHERE name = 'trimming' RETURNING pg_advisory_unlock_all()::text"
+            ),
             Self::Sample => {
                 let share = "least(100, 100 * $1::float8 / greatest(1, pg_relation_size(to_regclass($2::text)) \
                              / current_setting('block_size')::bigint))";

@@ -32,7 +32,7 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_entries() {
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options(&format!("max_entries = {BOUND}"))).strict();
     write(&cache, 0, 10 * BOUND, 100).await;
-    until("it is within its bound", async || number(&client, ENTRIES).await <= 2000).await;
+    until("it is within its bound", async || number(&client, ENTRIES).await <= 2200).await;
     let left = number(&client, ENTRIES).await;
     assert!(left >= 1800, "{left}");
     // The oldest have gone, whatever their keys.
@@ -56,7 +56,7 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
         let cache = cache(&server.url(), &options(&more)).strict();
         write(&cache, 0, 10 * BOUND / (len + 100), len).await;
         let sum = format!("SELECT coalesce(sum(size), 0)::bigint FROM t{len}");
-        until("it is within its bound", async || number(&client, &sum).await <= bound).await;
+        until("it is within its bound", async || number(&client, &sum).await <= bound * 11 / 10).await;
         let left = number(&client, &sum).await;
         assert!(left >= bound * 9 / 10, "{left}");
     }
@@ -71,7 +71,7 @@ async fn several_caches_on_one_table_keep_its_bound_together() {
     let caches: Vec<_> = (0..4).map(|_| cache(&server.url(), &more).strict()).collect();
     let writes = caches.iter().enumerate().map(|(i, it)| write(it, i * 5000, 5000, 20));
     join_all(writes).await;
-    until("it is within its bound", async || number(&client, ENTRIES).await <= 2000).await;
+    until("it is within its bound", async || number(&client, ENTRIES).await <= 2200).await;
     let left = number(&client, ENTRIES).await;
     assert!(left >= 1800, "{left}");
 }
@@ -110,6 +110,20 @@ async fn no_write_waits_for_the_trimming() {
     assert_eq!(number(&client, ENTRIES).await, 2000);
     one.batch_execute("ROLLBACK").await.unwrap();
     until("it goes on", async || number(&client, ENTRIES).await <= 500).await;
+}
+
+/// Its connection has ended, so nobody waits until its time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_turn_of_a_process_that_has_died_is_over() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("max_entries = 500")).strict();
+    cache.check().await.unwrap();
+    let turn = "UPDATE cache_meta SET value = extract(epoch FROM clock_timestamp()) * 1000 + 29000 WHERE name = 'trimming'";
+    client.batch_execute(turn).await.unwrap();
+    write(&cache, 0, 2000, 10).await;
+    let took = until("it is trimmed", async || number(&client, ENTRIES).await <= 550).await;
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 /// By the cache's own clock, which the test moves.
