@@ -1,6 +1,6 @@
 //! Batches: one statement for each chunk of keys.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{Backend as _, Expiry, Result, SetMode};
@@ -11,6 +11,7 @@ use super::{
     sql::Ask,
     store::{Postgres, micros, taken},
     trim::column,
+    wait::Attempt,
 };
 
 /// Keys of one statement, which are some milliseconds of work.
@@ -107,10 +108,15 @@ impl Postgres {
         Ok(())
     }
 
-    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Vec<Row>> {
-        let keys: Vec<&[u8]> = chunk.iter().map(|it| it.as_bytes()).collect();
-        let first = chunk.first().copied().unwrap_or_default();
-        Ok(self.pool()?.ask(first, ask, &[&keys]).await?.rows)
+    /// In a task of its own: an answer of many parts that nobody takes, because the caller has turned to something else, would hold
+    /// up all that is asked on the same connection.
+    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Arc<Vec<Row>>> {
+        let keys: Vec<Vec<u8>> = chunk.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let first = chunk.first().copied().unwrap_or_default().to_owned();
+        let pool = self.pool()?;
+        let asked = Arc::clone(&pool);
+        let asked = async move { Ok(Arc::new(asked.ask(&first, ask, &[&keys]).await?.rows)) };
+        Attempt::start(&pool.runtime, asked).outcome().await
     }
 }
 

@@ -34,6 +34,7 @@ impl Common {
 pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
     pub(crate) written: Arc<Written>,
+    pub(crate) runtime: Handle,
     lines: Vec<Arc<Line>>,
     /// For what is slow: what is sent behind it on the same connection waits for it.
     slow: Arc<Line>,
@@ -59,7 +60,8 @@ impl Pool {
             let clock = common.connector.clock.clone();
             let trimming = trim::task(pool.clone(), Arc::clone(&written), clock);
             let trimming = runtime.spawn(trimming).abort_handle();
-            Self { common, written, lines, slow, patient, trimming }
+            let runtime = runtime.clone();
+            Self { common, written, runtime, lines, slow, patient, trimming }
         })
     }
 
