@@ -16,7 +16,7 @@ use super::{
     connect::{Answer, Connector, Param, SharedUp, Up},
     error::{self, Remedy},
     sql::Ask,
-    wait::Attempt,
+    wait::{Attempt, within},
 };
 
 /// A place for one connection, and what is known of it. Statements of many callers are under way on it at the same time.
@@ -72,8 +72,8 @@ impl Line {
         Arc::new(Self { connector, runtime, deadline, connect_deadline, state, answers })
     }
 
-    /// Asks, and asks again what the server has not done because of others. All tries together take no longer than two
-    /// deadlines, but for connecting.
+    /// Asks, and asks again what the server has not done because of others. All tries together have one deadline, but for
+    /// connecting.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         limit: Option<&TimeLimit>,
@@ -82,23 +82,25 @@ impl Line {
     ) -> Result<Answer> {
         let limit = limit.unwrap_or(&self.deadline);
         let up = self.up().await?;
+        let until = self.connector.clock.now().saturating_add(limit.time());
         match self.heard(limit, &up, up.ask(ask, params)).await? {
             Ok(answer) => Ok(answer),
-            Err(failed) => Box::pin(self.ask_again(limit, ask, params, failed, up)).await,
+            Err(failed) => {
+                Box::pin(self.ask_again((limit, until), ask, params, failed, up)).await
+            }
         }
     }
 
     #[cold]
     async fn ask_again(
         self: &Arc<Self>,
-        limit: &TimeLimit,
+        (limit, mut until): (&TimeLimit, Duration),
         ask: Ask,
         params: &[Param<'_>],
         mut failed: PgError,
         mut up: SharedUp,
     ) -> Result<Answer> {
         let clock = &self.connector.clock;
-        let until = clock.now().saturating_add(limit.time());
         for _ in 0..RETRIES {
             match error::remedy(&failed) {
                 Remedy::Again => {}
@@ -109,11 +111,15 @@ impl Line {
                 }
                 Remedy::None => break,
             }
-            if clock.now() >= until {
+            let now = clock.now();
+            if now >= until {
                 break;
             }
             up = self.up().await?;
-            match self.heard(limit, &up, up.ask(ask, params)).await? {
+            until = until.saturating_add(clock.now().saturating_sub(now));
+            let left = until.saturating_sub(clock.now());
+            let again = self.heard(limit, &up, up.ask(ask, params));
+            match within(clock, left, again).await.unwrap_or_else(|| Err(self.unheard(limit)))? {
                 Ok(answer) => return Ok(answer),
                 Err(error) => failed = error,
             }
@@ -177,12 +183,16 @@ impl Line {
                 _ => now.saturating_sub(limit.time()),
             };
             state.silent = Some((before, since));
-            if now.saturating_sub(since) >= deadline * SILENCE {
+            if now.saturating_sub(since) >= deadline.saturating_mul(SILENCE) {
                 up.give_up();
                 state.silent = None;
                 state.up.take_if(|it| Arc::ptr_eq(it, up));
             }
         }
+        self.unheard(limit)
+    }
+
+    fn unheard(&self, limit: &TimeLimit) -> Error {
         let what = format!("no answer within {:?}; a write may have had its effect", limit.time());
         error::at(Error::new(ErrorKind::TimedOut, what), &self.connector.address)
     }

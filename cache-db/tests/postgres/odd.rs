@@ -1,0 +1,135 @@
+//! Servers with other settings, odd bytes, and absurd times.
+
+use std::time::Duration;
+
+use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, Ttl, secs};
+use test_servers::{Postgres, Server as _};
+
+use crate::support::{NO_BREAKER, cache, options, raw, store, timed, until, url};
+
+const LONG: Expiry = Expiry::After(Duration::from_secs(600));
+
+/// What a statement means must not depend on them.
+#[tokio::test]
+async fn settings_of_the_server_change_nothing() {
+    let server = Postgres::start_with(&[
+        "standard_conforming_strings=off",
+        "TimeZone=Asia/Kathmandu",
+        "DateStyle=SQL,DMY",
+        "IntervalStyle=sql_standard",
+        "bytea_output=escape",
+        "extra_float_digits=-15",
+        "default_transaction_isolation=serializable",
+        "enable_indexscan=off",
+        "array_nulls=off",
+        "transform_null_equals=on",
+        "escape_string_warning=on",
+        "row_security=off",
+    ])
+    .unwrap();
+    let store = store(&server.url(), &options("table = 'a\\b%s$1'"));
+    store.set("n", "41".into(), LONG, SetMode::Always).await.unwrap();
+    assert_eq!(store.incr("n", 1, None).await.unwrap(), Some(42));
+    let ttl = store.ttl("n").await.unwrap();
+    assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(590) && it <= Duration::from_millis(600_002)), "{ttl:?}");
+    let entry = store.get_entry("n").await.unwrap().unwrap();
+    let kept = store
+        .compare_and_set("n", Seen::entry(&entry), "\\x00\0'\u{0}".into(), Lifetime::Keep)
+        .await;
+    assert!(kept.unwrap());
+    assert_eq!(store.get("n").await.unwrap().unwrap(), "\\x00\0'\u{0}");
+    assert!(store.rename("n", "m\\'%").await.unwrap());
+    assert_eq!(store.take("m\\'%").await.unwrap().unwrap(), "\\x00\0'\u{0}");
+    store.clear_store().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    for encoding in ["SQL_ASCII", "LATIN1"] {
+        let sql = format!("CREATE DATABASE {encoding} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'");
+        client.batch_execute(&sql).await.unwrap();
+        let at = url(&server, "postgres", &encoding.to_lowercase());
+        crate::support::raw_as(&at).await.batch_execute("CREATE SCHEMA \"Own\"; CREATE TABLE cache (x int)").await.unwrap();
+        let at = format!("{at}?options=-c%20search_path%3D%22Own%22");
+        let cache = cache(&at, &options("table = 'Über'")).strict();
+        for key in ["größe", "日本", "\u{a0}", "%s", "\\x41"] {
+            cache.set(key, &key, None).await.unwrap();
+            assert_eq!(cache.get::<String>(key).await.unwrap().as_deref(), Some(key));
+            assert_eq!(cache.delete_many([key]).await.unwrap(), 1);
+        }
+        let plain = crate::support::cache(&at, &options("")).strict();
+        plain.incr_or("n", 1, 0, secs(9)).await.unwrap();
+        plain.clear_store().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn absurd_times_are_only_long() {
+    let server = Postgres::start().unwrap();
+    for deadline in ["60d", "1440h", "5124095576030431s", "18446744073709551615s"] {
+        let more = format!("deadline = \"{deadline}\"\nconnect_deadline = \"{deadline}\"\n{NO_BREAKER}");
+        let Ok(caches) = cache_core::Caches::from_toml(&crate::support::toml(&server.url(), &more)) else {
+            eprintln!("{deadline} refused");
+            continue;
+        };
+        let cache = caches.get("default").unwrap().strict();
+        cache.set("k", &1, Duration::MAX).await.unwrap();
+        assert_eq!(cache.ttl("k").await.unwrap(), Some(Ttl::Forever));
+        cache.clear().await.unwrap();
+    }
+    let store = store(&server.url(), &options(""));
+    for time in [Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::from_micros(1 << 61), Duration::MAX] {
+        let create = Some(Create { initial: 0, expiry: Expiry::After(time) });
+        store.set("k", "1".into(), Expiry::After(time), SetMode::Always).await.unwrap();
+        store.incr("n", 1, create).await.unwrap();
+        store.touch("n", Expiry::After(time)).await.unwrap();
+        if time > Duration::from_secs(1) {
+            assert!(store.has("k").await.unwrap() && store.ttl("n").await.unwrap().is_some(), "{time:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn empty_and_doubled_batches_are_answered() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("")).strict();
+    let none: [(&str, i32); 0] = [];
+    assert!(cache.set_many(none, None).await.unwrap().is_empty());
+    assert!(cache.get_many::<i32, &str>([]).await.unwrap().is_empty());
+    assert_eq!(cache.delete_many::<&str>([]).await.unwrap(), 0);
+    assert!(cache.set_many([("a", 1), ("a", 2)], None).await.unwrap().is_empty());
+    assert_eq!(cache.get::<i32>("a").await.unwrap(), Some(2));
+    assert_eq!(cache.get_many::<i32, _>(["a", "a"]).await.unwrap().len(), 1);
+    assert_eq!(cache.delete_many(["a", "a"]).await.unwrap(), 1);
+    let items = (0..10_000).map(|i| (format!("k{i}"), i));
+    assert!(cache.set_many(items, None).await.unwrap().is_empty());
+    let found = cache.get_many::<i32, _>((0..10_000).map(|i| format!("k{i}"))).await.unwrap();
+    assert_eq!(found.len(), 10_000);
+}
+
+/// However often it is undone and asked again: a row that is held, and a connection that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_tries_of_a_call_have_one_deadline() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let more = format!("deadline = \"800ms\"\nconnect_deadline = \"3s\"\n{NO_BREAKER}");
+    let cache = cache(&server.url(), &more).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    // Each try is undone after most of the deadline.
+    client
+        .batch_execute(
+            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); \
+             RAISE EXCEPTION 'undone' USING ERRCODE = '40001'; END $$; \
+             CREATE TRIGGER undo BEFORE UPDATE ON cache FOR EACH ROW EXECUTE FUNCTION undo()",
+        )
+        .await
+        .unwrap();
+    let (res, took) = timed(cache.touch("k", secs(60))).await;
+    eprintln!("{res:?} {took:?}");
+    assert!(res.is_err() && took < Duration::from_millis(1150), "{took:?}");
+    client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
+    until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
+    assert!(server.folder().exists());
+}
