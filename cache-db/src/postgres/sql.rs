@@ -196,9 +196,13 @@ impl Ask {
                  SELECT (SELECT max(id) FROM seen), (SELECT count(*) FROM gone), \
                  (SELECT coalesce(sum(size), 0)::bigint FROM gone)"
             ),
+            // No more than so many entries, or than so many bytes call for: the oldest may be larger than others.
             Self::Evict => format!(
-                "WITH gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(\
-                 SELECT id FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING id, size) \
+                "WITH old AS MATERIALIZED (\
+                 SELECT id, size FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
+                 gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(SELECT o.id FROM (\
+                 SELECT id, row_number() OVER w AS number, sum(size) OVER w - size AS before FROM old WINDOW w AS (ORDER BY id)\
+                 ) o WHERE o.number <= $3::bigint OR o.before < $4::bigint)) RETURNING id, size) \
                  SELECT max(id), count(*), coalesce(sum(size), 0)::bigint FROM gone"
             ),
             // Whether anybody is there, and the table is.

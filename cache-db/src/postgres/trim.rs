@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::{pool::Pool, sql::Ask};
+use super::{connect::Param, pool::Pool, sql::Ask};
 use crate::options::Plan;
 
 /// What was written since the last look, and how much calls for the next.
@@ -146,8 +146,12 @@ impl Excess {
     /// How many of the oldest to remove next.
     fn batch(self, seen: Estimate) -> i64 {
         let rows = self.entries.max(self.bytes.div_ceil(seen.bytes_each()));
-        i64::try_from(rows.clamp(1, BATCH)).unwrap_or(1)
+        whole(rows.clamp(1, BATCH))
     }
+}
+
+fn whole(it: u64) -> i64 {
+    i64::try_from(it).unwrap_or(i64::MAX)
 }
 
 impl Pool {
@@ -189,7 +193,8 @@ impl Pool {
         let mut after = i64::MIN;
         while !excess.is_none() && steps.next().is_some() {
             let batch = excess.batch(seen);
-            let row = one(self.ask_patiently(Ask::Evict, &[&after, &batch]).await?.rows)?;
+            let params: [Param<'_>; 4] = [&after, &batch, &whole(excess.entries), &whole(excess.bytes)];
+            let row = one(self.ask_patiently(Ask::Evict, &params).await?.rows)?;
             let Some(last) = column(&row, 0)? else { return Ok(true) };
             after = last;
             excess = excess.less(column(&row, 1)?, column(&row, 2)?);
@@ -201,7 +206,7 @@ impl Pool {
         let name = plan.table.quoted();
         let row = one(self.ask_patiently(Ask::Sample, &[&SAMPLE, &name]).await?.rows)?;
         let share: f64 = column(&row, 3)?;
-        let whole = |i: usize| -> Result<u64> {
+        let estimate = |i: usize| -> Result<u64> {
             let part: i64 = column(&row, i)?;
             #[expect(
                 clippy::cast_precision_loss,
@@ -212,7 +217,7 @@ impl Pool {
             let whole = (part as f64 * 100.0 / share) as u64;
             Ok(whole)
         };
-        Ok(Estimate { entries: whole(0)?, bytes: whole(1)?, expired: whole(2)? })
+        Ok(Estimate { entries: estimate(0)?, bytes: estimate(1)?, expired: estimate(2)? })
     }
 }
 

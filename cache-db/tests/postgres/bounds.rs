@@ -62,6 +62,28 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
     }
 }
 
+/// Where the oldest are much larger than the others, few of them are enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_goes_than_must_whatever_the_sizes() {
+    const BOUND: usize = 1 << 20;
+    let bound = i64::try_from(BOUND).unwrap();
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options(&format!("max_bytes = {BOUND}"))).strict();
+    write(&cache, 0, 9, 100_000).await;
+    let large = "SELECT count(*) FROM cache WHERE octet_length(value) > 50000";
+    let sum = "SELECT coalesce(sum(size), 0)::bigint FROM cache";
+    let mut from = 1000;
+    until("one has gone", async || {
+        write(&cache, from, 16, 100).await;
+        from += 16;
+        number(&client, large).await < 9
+    })
+    .await;
+    let left = number(&client, sum).await;
+    assert!(left >= bound * 8 / 10, "{left}");
+}
+
 /// Never far above it meanwhile, and several who trim at once do not remove each other's share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_caches_on_one_table_keep_its_bound_together() {
