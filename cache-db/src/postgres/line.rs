@@ -85,9 +85,7 @@ impl Line {
         let until = self.connector.clock.now().saturating_add(limit.time());
         match self.heard(limit, &up, up.ask(ask, params)).await? {
             Ok(answer) => Ok(answer),
-            Err(failed) => {
-                Box::pin(self.ask_again((limit, until), ask, params, failed, up)).await
-            }
+            Err(failed) => Box::pin(self.ask_again((limit, until), ask, params, failed, up)).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{Backend as _, Expiry, Result, SetMode};
+use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, SetMode};
 use tokio_postgres::Row;
 
 use super::{
@@ -29,9 +29,17 @@ impl Postgres {
         read: impl Fn(&Row) -> Result<Option<T>>,
     ) -> Vec<Result<Option<T>>> {
         let mut res = Vec::with_capacity(keys.len());
+        let mut down = None;
         for chunk in keys.chunks(KEYS) {
-            res.extend(match self.ask_chunk(ask, chunk).await {
-                Err(error) => vec![Err(error); chunk.len()],
+            let rows = match &down {
+                None => self.ask_chunk(ask, chunk).await,
+                Some(error) => Err(Error::clone(error)),
+            };
+            res.extend(match rows {
+                Err(error) => {
+                    down = is_down(&error).then(|| error.clone());
+                    vec![Err(error); chunk.len()]
+                }
                 Ok(rows) => {
                     let found = places(&rows, key);
                     let answer = |it: &&str| match found.get(it.as_bytes()) {
@@ -47,9 +55,17 @@ impl Postgres {
 
     pub(crate) async fn remove_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
         let mut res = Vec::with_capacity(keys.len());
+        let mut down = None;
         for chunk in keys.chunks(KEYS) {
-            res.extend(match self.ask_chunk(Ask::DeleteMany, chunk).await {
-                Err(error) => vec![Err(error); chunk.len()],
+            let rows = match &down {
+                None => self.ask_chunk(Ask::DeleteMany, chunk).await,
+                Some(error) => Err(Error::clone(error)),
+            };
+            res.extend(match rows {
+                Err(error) => {
+                    down = is_down(&error).then(|| error.clone());
+                    vec![Err(error); chunk.len()]
+                }
                 Ok(rows) => {
                     let found = places(&rows, 0);
                     let answer = |it: &&str| match found.get(it.as_bytes()) {
@@ -80,9 +96,15 @@ impl Postgres {
             }
         }
         order.sort_unstable_by_key(|i| items[*i].0);
+        let mut down = None;
         for range in chunks(&order, items) {
             let chunk = &order[range];
-            if let Err(error) = self.write_chunk(chunk, items, expiry).await {
+            let written = match &down {
+                None => self.write_chunk(chunk, items, expiry).await,
+                Some(error) => Err(Error::clone(error)),
+            };
+            if let Err(error) = written {
+                down = is_down(&error).then(|| error.clone());
                 for i in chunk {
                     res[*i] = Err(error.clone());
                 }
@@ -118,6 +140,11 @@ impl Postgres {
         let asked = async move { Ok(Arc::new(asked.ask(&first, ask, &[&keys]).await?.rows)) };
         Attempt::start(&pool.runtime, asked).outcome().await
     }
+}
+
+/// Whether the rest of a batch need not be tried: each part would wait as long again.
+fn is_down(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Unavailable)
 }
 
 /// Rows by their key.

@@ -193,7 +193,8 @@ impl Pool {
         let mut after = i64::MIN;
         while !excess.is_none() && steps.next().is_some() {
             let batch = excess.batch(seen);
-            let params: [Param<'_>; 4] = [&after, &batch, &whole(excess.entries), &whole(excess.bytes)];
+            let params: [Param<'_>; 4] =
+                [&after, &batch, &whole(excess.entries), &whole(excess.bytes)];
             let row = one(self.ask_patiently(Ask::Evict, &params).await?.rows)?;
             let Some(last) = column(&row, 0)? else { return Ok(true) };
             after = last;

@@ -56,7 +56,8 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
         let cache = cache(&server.url(), &options(&more)).strict();
         write(&cache, 0, 10 * BOUND / (len + 100), len).await;
         let sum = format!("SELECT coalesce(sum(size), 0)::bigint FROM t{len}");
-        until("it is within its bound", async || number(&client, &sum).await <= bound * 11 / 10).await;
+        until("it is within its bound", async || number(&client, &sum).await <= bound * 11 / 10)
+            .await;
         let left = number(&client, &sum).await;
         assert!(left >= bound * 9 / 10, "{left}");
     }

@@ -1,6 +1,6 @@
 //! Servers with other settings, odd bytes, and absurd times.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, Ttl, secs};
 use test_servers::{Postgres, Server as _};
@@ -31,7 +31,10 @@ async fn settings_of_the_server_change_nothing() {
     store.set("n", "41".into(), LONG, SetMode::Always).await.unwrap();
     assert_eq!(store.incr("n", 1, None).await.unwrap(), Some(42));
     let ttl = store.ttl("n").await.unwrap();
-    assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(590) && it <= Duration::from_millis(600_002)), "{ttl:?}");
+    assert!(
+        matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(590) && it <= Duration::from_millis(600_002)),
+        "{ttl:?}"
+    );
     let entry = store.get_entry("n").await.unwrap().unwrap();
     let kept = store
         .compare_and_set("n", Seen::entry(&entry), "\\x00\0'\u{0}".into(), Lifetime::Keep)
@@ -48,10 +51,16 @@ async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     for encoding in ["SQL_ASCII", "LATIN1"] {
-        let sql = format!("CREATE DATABASE {encoding} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'");
+        let sql = format!(
+            "CREATE DATABASE {encoding} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'"
+        );
         client.batch_execute(&sql).await.unwrap();
         let at = url(&server, "postgres", &encoding.to_lowercase());
-        crate::support::raw_as(&at).await.batch_execute("CREATE SCHEMA \"Own\"; CREATE TABLE cache (x int)").await.unwrap();
+        crate::support::raw_as(&at)
+            .await
+            .batch_execute("CREATE SCHEMA \"Own\"; CREATE TABLE cache (x int)")
+            .await
+            .unwrap();
         let at = format!("{at}?options=-c%20search_path%3D%22Own%22");
         let cache = cache(&at, &options("table = 'Über'")).strict();
         for key in ["größe", "日本", "\u{a0}", "%s", "\\x41"] {
@@ -69,8 +78,10 @@ async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
 async fn absurd_times_are_only_long() {
     let server = Postgres::start().unwrap();
     for deadline in ["60d", "1440h", "5124095576030431s", "18446744073709551615s"] {
-        let more = format!("deadline = \"{deadline}\"\nconnect_deadline = \"{deadline}\"\n{NO_BREAKER}");
-        let Ok(caches) = cache_core::Caches::from_toml(&crate::support::toml(&server.url(), &more)) else {
+        let more =
+            format!("deadline = \"{deadline}\"\nconnect_deadline = \"{deadline}\"\n{NO_BREAKER}");
+        let Ok(caches) = cache_core::Caches::from_toml(&crate::support::toml(&server.url(), &more))
+        else {
             eprintln!("{deadline} refused");
             continue;
         };
@@ -80,13 +91,21 @@ async fn absurd_times_are_only_long() {
         cache.clear().await.unwrap();
     }
     let store = store(&server.url(), &options(""));
-    for time in [Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::from_micros(1 << 61), Duration::MAX] {
+    for time in [
+        Duration::from_nanos(1),
+        Duration::from_secs(1 << 40),
+        Duration::from_micros(1 << 61),
+        Duration::MAX,
+    ] {
         let create = Some(Create { initial: 0, expiry: Expiry::After(time) });
         store.set("k", "1".into(), Expiry::After(time), SetMode::Always).await.unwrap();
         store.incr("n", 1, create).await.unwrap();
         store.touch("n", Expiry::After(time)).await.unwrap();
         if time > Duration::from_secs(1) {
-            assert!(store.has("k").await.unwrap() && store.ttl("n").await.unwrap().is_some(), "{time:?}");
+            assert!(
+                store.has("k").await.unwrap() && store.ttl("n").await.unwrap().is_some(),
+                "{time:?}"
+            );
         }
     }
 }
@@ -132,4 +151,56 @@ async fn all_tries_of_a_call_have_one_deadline() {
     client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
     until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
     assert!(server.folder().exists());
+}
+
+/// What is moved about is there once, whoever else moves it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_renamed_by_many_is_neither_lost_nor_doubled() {
+    let server = Postgres::start_with(&["deadlock_timeout=10ms"]).unwrap();
+    let store = store(&server.url(), &options("connections = 6"));
+    store.set("k0", "token".into(), LONG, SetMode::Always).await.unwrap();
+    let moment = Expiry::After(Duration::from_millis(1));
+    for key in ["k1", "k2"] {
+        store.set(key, "expired".into(), moment, SetMode::Always).await.unwrap();
+        until("it has expired", async || !store.has(key).await.unwrap()).await;
+    }
+    let tasks = (0..6).map(|task| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let mut moved = 0;
+            for i in 0..300 {
+                let (from, to) =
+                    (format!("k{}", (i + task) % 4), format!("k{}", (i * task + 1) % 4));
+                if from != to {
+                    moved += usize::from(store.rename(&from, &to).await.unwrap());
+                }
+            }
+            moved
+        })
+    });
+    let moved = futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap);
+    assert!(moved.sum::<usize>() > 10);
+    let found = store.get_many(&["k0", "k1", "k2", "k3"]).await;
+    let tokens = found.into_iter().filter(|it| it.as_ref().unwrap().as_deref() == Some(b"token"));
+    assert_eq!(tokens.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_batch_does_not_wait_for_a_frozen_server_again_and_again() {
+    let server = Postgres::start().unwrap();
+    let more = format!("deadline = \"300ms\"\nconnect_deadline = \"500ms\"\n{NO_BREAKER}");
+    let cache = cache(&server.url(), &more).strict();
+    let keys: Vec<String> = (0..20_000).map(|i| format!("k{i}")).collect();
+    until("it works", async || cache.set("k", &1, None).await.is_ok()).await;
+    server.freeze();
+    for _ in 0..3 {
+        let (failed, took) = timed(cache.set_many(keys.iter().map(|it| (it, 1)), None)).await;
+        assert_eq!(failed.unwrap().len(), keys.len());
+        assert!(took < Duration::from_millis(1400), "{took:?}");
+        let (failed, took) = timed(cache.delete_many(&keys)).await;
+        assert!(failed.is_err() && took < Duration::from_millis(1400), "{took:?}");
+        let (failed, took) = timed(cache.get_many::<i32, _>(&keys)).await;
+        assert!(failed.is_err() && took < Duration::from_millis(1400), "{took:?}");
+    }
+    server.thaw();
 }

@@ -179,7 +179,10 @@ async fn a_server_that_is_killed_loses_no_write_that_was_acknowledged() {
         // Each task has at most one count that it was not told of.
         let counted: i64 = told.iter().map(|it| it.1).sum();
         let found: i64 = cache.get("n").await.unwrap().unwrap();
-        assert!((count + counted..=count + counted + 8).contains(&found), "{count} {counted} {found}");
+        assert!(
+            (count + counted..=count + counted + 8).contains(&found),
+            "{count} {counted} {found}"
+        );
         count = found;
     }
 }
