@@ -133,13 +133,13 @@ async fn empty_and_doubled_batches_are_answered() {
 async fn all_tries_of_a_call_have_one_deadline() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
-    let more = format!("deadline = \"800ms\"\nconnect_deadline = \"3s\"\n{NO_BREAKER}");
+    let more = format!("deadline = \"3s\"\nconnect_deadline = \"3s\"\n{NO_BREAKER}");
     let cache = cache(&server.url(), &more).strict();
     cache.set("k", &1, secs(600)).await.unwrap();
     // Each try is undone after most of the deadline.
     client
         .batch_execute(
-            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); \
+            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.4); \
              RAISE EXCEPTION 'undone' USING ERRCODE = '40001'; END $$; \
              CREATE TRIGGER undo BEFORE UPDATE ON cache FOR EACH ROW EXECUTE FUNCTION undo()",
         )
@@ -147,7 +147,8 @@ async fn all_tries_of_a_call_have_one_deadline() {
         .unwrap();
     let (res, took) = timed(cache.touch("k", secs(60))).await;
     eprintln!("{res:?} {took:?}");
-    assert!(res.is_err() && took < Duration::from_millis(1150), "{took:?}");
+    // Three tries would take seven seconds.
+    assert!(res.is_err() && took < Duration::from_millis(5500), "{took:?}");
     client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
     until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
     assert!(server.folder().exists());
@@ -185,22 +186,26 @@ async fn what_is_renamed_by_many_is_neither_lost_nor_doubled() {
     assert_eq!(tokens.count(), 1);
 }
 
+/// Both deadlines of the next test once, and time for a busy machine.
+const ONCE: Duration = Duration::from_secs(6);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_batch_does_not_wait_for_a_frozen_server_again_and_again() {
     let server = Postgres::start().unwrap();
-    let more = format!("deadline = \"300ms\"\nconnect_deadline = \"500ms\"\n{NO_BREAKER}");
+    let more = format!("deadline = \"1s\"\nconnect_deadline = \"1s\"\n{NO_BREAKER}");
     let cache = cache(&server.url(), &more).strict();
     let keys: Vec<String> = (0..20_000).map(|i| format!("k{i}")).collect();
     until("it works", async || cache.set("k", &1, None).await.is_ok()).await;
     server.freeze();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let (failed, took) = timed(cache.set_many(keys.iter().map(|it| (it, 1)), None)).await;
         assert_eq!(failed.unwrap().len(), keys.len());
-        assert!(took < Duration::from_millis(1400), "{took:?}");
+        // Each of twenty parts would wait for a deadline.
+        assert!(took < ONCE, "{took:?}");
         let (failed, took) = timed(cache.delete_many(&keys)).await;
-        assert!(failed.is_err() && took < Duration::from_millis(1400), "{took:?}");
+        assert!(failed.is_err() && took < ONCE, "{took:?}");
         let (failed, took) = timed(cache.get_many::<i32, _>(&keys)).await;
-        assert!(failed.is_err() && took < Duration::from_millis(1400), "{took:?}");
+        assert!(failed.is_err() && took < ONCE, "{took:?}");
     }
     server.thaw();
 }

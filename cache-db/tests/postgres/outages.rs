@@ -102,15 +102,15 @@ async fn a_frozen_server_costs_its_deadline_and_then_next_to_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_longer_than_both_deadlines() {
     let server = Postgres::start().unwrap();
-    let deadlines = "deadline = \"200ms\"\nconnect_deadline = \"300ms\"\n";
+    let deadlines = "deadline = \"800ms\"\nconnect_deadline = \"1200ms\"\n";
     let cache = cache(&server.url(), &format!("{deadlines}{NO_BREAKER}")).strict();
     for _ in 0..2 {
         until("it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
         server.freeze();
-        for _ in 0..6 {
+        for _ in 0..3 {
             let calls = (0..20).map(|_| timed(cache.get::<i32>("k")));
             for (res, took) in join_all(calls).await {
-                assert!(res.is_err() && took < Duration::from_millis(900), "{res:?} {took:?}");
+                assert!(res.is_err() && took < Duration::from_millis(3900), "{res:?} {took:?}");
             }
         }
         server.thaw();
