@@ -43,6 +43,8 @@ struct Litter {
 #[derive(Clone, Copy)]
 pub(super) struct Moment(Duration);
 
+/// Longer than any call takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any test moves the time.
 const AGES: Duration = Duration::from_secs(1 << 40);
 
@@ -76,7 +78,8 @@ impl Ctx {
 
     /// What makes a cache over the test's store, in the test's namespace.
     pub(super) fn builder(&self) -> CacheBuilder {
-        let mut builder = Cache::builder(Arc::clone(&self.store));
+        // Slow machines are slow, not wrong.
+        let mut builder = Cache::builder(Arc::clone(&self.store)).deadline(PATIENCE);
         if let Some(clock) = &self.clock {
             // A call that is on its way when a test moves the time by days must not end at its deadline.
             builder = builder.clock(clock.clock()).deadline(AGES);
