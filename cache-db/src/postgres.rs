@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use cache_core::{Backend, BuildContext, Result};
 
-use self::{connect::Connector, pool::Common, store::Postgres, transport::Transport};
+pub(crate) use self::connect::Connector;
+use self::{pool::Common, store::Postgres, transport::Transport};
 use crate::options::Options;
 
 /// Checks the settings; connects nowhere.

@@ -13,6 +13,7 @@ use crate::{
     location::Location,
     options::{self, Options},
     sqlite,
+    table::Table,
 };
 
 /// Makes the table of each cache in the settings that is in a database, or brings it to the version of this crate.
@@ -41,24 +42,42 @@ pub async fn create_tables(settings: &Settings) -> Result<()> {
 }
 
 async fn create_table(alias: &str, settings: &CacheSettings) -> Result<()> {
+    match BuildContext::with(alias, settings, place)? {
+        Place::Sqlite(_) => {
+            let one = [(DEFAULT_ALIAS.to_owned(), settings.clone())].into();
+            let caches = Caches::builder().driver(DRIVER).settings(one).build()?;
+            let store = caches.get(DEFAULT_ALIAS)?.backend();
+            store.check().await?;
+            store.close().await
+        }
+        #[cfg(feature = "postgres")]
+        Place::Postgres(connector) => connector.make_table().await,
+    }
+}
+
+/// Where a table is to be made.
+enum Place {
+    Sqlite(Table),
     #[cfg(feature = "postgres")]
-    {
-        let connector = BuildContext::with(alias, settings, |context| {
-            let options = Options::read(context)?;
-            match options::location(context)? {
-                Location::Postgres(url) => postgres::connector(context, options, &url).map(Some),
-                _ => Ok(None),
-            }
-        })?;
-        if let Some(connector) = connector {
-            return connector.make_table().await;
+    Postgres(Box<postgres::Connector>),
+}
+
+fn place(context: &BuildContext<'_>) -> Result<Place> {
+    let options = Options::read(context)?;
+    match options::location(context)? {
+        Location::File(_) | Location::Memory => {
+            Ok(Place::Sqlite(options.sqlite(context)?.plan.table))
+        }
+        #[cfg(feature = "postgres")]
+        Location::Postgres(url) => {
+            Ok(Place::Postgres(Box::new(postgres::connector(context, options, &url)?)))
+        }
+        #[cfg(not(feature = "postgres"))]
+        Location::Postgres(_) => {
+            let what = "is a PostgreSQL server; add the feature `postgres` of cache-db";
+            Err(context.error("location", what))
         }
     }
-    let one = [(DEFAULT_ALIAS.to_owned(), settings.clone())].into();
-    let caches = Caches::builder().driver(DRIVER).settings(one).build()?;
-    let store = caches.get(DEFAULT_ALIAS)?.backend();
-    store.check().await?;
-    store.close().await
 }
 
 /// The SQL by which [`create_tables`] makes the tables where there are none, in the dialect of each database; nothing is connected to.
@@ -76,23 +95,11 @@ async fn create_table(alias: &str, settings: &CacheSettings) -> Result<()> {
 pub fn create_tables_sql(settings: &Settings) -> Result<String> {
     let mut res = String::new();
     for (alias, cache) in ours(settings) {
-        let sql = BuildContext::with(alias, cache, |context| {
-            let options = Options::read(context)?;
-            match options::location(context)? {
-                Location::File(_) | Location::Memory => {
-                    Ok(sqlite::sql(&options.sqlite(context)?.plan.table))
-                }
-                #[cfg(feature = "postgres")]
-                Location::Postgres(url) => {
-                    Ok(postgres::connector(context, options, &url)?.create_sql())
-                }
-                #[cfg(not(feature = "postgres"))]
-                Location::Postgres(_) => {
-                    let what = "is a PostgreSQL server; add the feature `postgres` of cache-db";
-                    Err(context.error("location", what))
-                }
-            }
-        })?;
+        let sql = match BuildContext::with(alias, cache, place)? {
+            Place::Sqlite(table) => sqlite::sql(&table),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(connector) => connector.create_sql(),
+        };
         write!(res, "-- {alias}\n{sql}")
             .map_err(|_| Error::new(ErrorKind::Backend, "the text cannot be written"))?;
     }
