@@ -155,9 +155,13 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
         assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
         cache.get_many::<String, _>(&keys).await.unwrap();
         let mut left = pin!(cache.get_many::<String, _>(&keys));
-        poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_ready())).await;
+        let first = poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx))).await;
         let other = tokio::time::timeout(Duration::from_secs(5), cache.get::<i32>("other")).await;
         assert!(other.is_ok(), "{len}");
-        assert_eq!(left.await.unwrap().len(), keys.len());
+        let found = match first {
+            Poll::Ready(it) => it,
+            Poll::Pending => left.await,
+        };
+        assert_eq!(found.unwrap().len(), keys.len());
     }
 }
