@@ -54,7 +54,7 @@ impl Inner {
         self: &Arc<Self>,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<Option<T>> {
-        again(|| {
+        again(self.until_free(), || {
             let Some(directory) = self.directory(false).map_err(open_files)? else {
                 return Ok(None);
             };
@@ -68,7 +68,7 @@ impl Inner {
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T> {
         self.sweeper.start(self);
-        again(|| {
+        again(self.until_free(), || {
             let directory = self.directory(true).map_err(open_files)?.ok_or(Fault::Gone)?;
             self.step(&directory, |it| {
                 it.counters.open(it)?;
@@ -87,6 +87,12 @@ impl Inner {
         let rounds = u32::try_from(keys.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
         let now = Instant::now();
         now.checked_add(self.plan.patience.saturating_mul(rounds).min(ENDLESS)).unwrap_or(now)
+    }
+
+    /// Until when descriptors are waited for: others may hold them for good, and a thread is held up meanwhile.
+    fn until_free(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add((self.plan.patience / 4).min(ENDLESS)).unwrap_or(now)
     }
 
     /// The lock of a key's folder.
@@ -198,23 +204,21 @@ const ATTEMPTS: usize = 4;
 /// Longer than a call has files open, mostly.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A directory that was deleted is made anew, which somebody may delete again.
-fn again<T>(run: impl Fn() -> Result<T, Fault>) -> Result<T> {
-    let mut last = None;
-    for _ in 0..ATTEMPTS {
+/// A directory that was deleted is made anew, which somebody may delete again. Descriptors are waited for until then: calls that are
+/// under way close what they have in their hands.
+fn again<T>(until: Instant, run: impl Fn() -> Result<T, Fault>) -> Result<T> {
+    let mut deleted = 0;
+    while deleted < ATTEMPTS {
         match run() {
             Ok(it) => return Ok(it),
             Err(Fault::Of(error)) => return Err(error),
-            Err(Fault::OpenFiles(error)) => {
-                last = Some(error);
-                // Calls that are under way close what they have in their hands.
-                thread::sleep(PAUSE);
-            }
-            Err(Fault::Gone) => {}
+            Err(Fault::OpenFiles(error)) if Instant::now() >= until => return Err(error),
+            Err(Fault::OpenFiles(_)) => thread::sleep(PAUSE),
+            Err(Fault::Gone) => deleted += 1,
         }
     }
     let what = "the directory is deleted again and again; somebody else uses it";
-    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Backend, what)))
+    Err(Error::new(ErrorKind::Backend, what))
 }
 
 /// What may be tried again if it is for want of descriptors.

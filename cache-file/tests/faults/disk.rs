@@ -158,9 +158,7 @@ fn few_open_files_are_enough() {
     assert_eq!(place.files().len(), 300);
     // And for many calls at once.
     let lines = Child::start_in("ulimit -n 80", "crowd 30", &place.path, "").all();
-    let errors = lines.iter().filter(|it| it.contains("error")).count();
-    // Where the machine is busy, a call may keep its files for longer than another tries.
-    assert!(errors < lines.len() / 2, "{lines:?}");
+    assert!(lines.iter().all(|it| !it.contains("error")), "{lines:?}");
 }
 
 #[test]

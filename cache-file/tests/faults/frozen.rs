@@ -80,7 +80,11 @@ async fn a_stopped_process_hangs_nobody() {
 #[tokio::test]
 async fn who_waits_for_a_frozen_folder_leaves_threads_to_the_others() {
     let place = Place::new();
-    let cache = impatient(&place);
+    // Time enough for a busy machine.
+    let toml = toml(&place.path, "")
+        .replace("'20s'", "'1500ms'")
+        .replace("[caches.default.options]", "breaker.enabled = false\n[caches.default.options]");
+    let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
     cache.set("hot", &1, secs(600)).await.unwrap();
     let frozen = place.file().parent().unwrap().to_owned();
     let held = File::open(frozen).unwrap();
@@ -96,8 +100,7 @@ async fn who_waits_for_a_frozen_folder_leaves_threads_to_the_others() {
     for n in 0..100 {
         written += usize::from(cache.set(&format!("other:{n}"), &n, secs(600)).await.is_ok());
     }
-    // With no thread left for them it would be next to none.
-    assert!(written >= 50, "{written} of 100");
+    assert!(written >= 95, "{written} of 100");
     drop(held);
     for it in hot {
         it.await.unwrap();
