@@ -148,7 +148,7 @@ async fn all_tries_of_a_call_have_one_deadline() {
     let (res, took) = timed(cache.touch("k", secs(60))).await;
     eprintln!("{res:?} {took:?}");
     // Three tries would take seven seconds.
-    assert!(res.is_err() && took < Duration::from_millis(5500), "{took:?}");
+    assert!(res.is_err() && took < Duration::from_millis(4300), "{took:?}");
     client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
     until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
     assert!(server.folder().exists());
@@ -187,7 +187,7 @@ async fn what_is_renamed_by_many_is_neither_lost_nor_doubled() {
 }
 
 /// Both deadlines of the next test once, and time for a busy machine.
-const ONCE: Duration = Duration::from_secs(6);
+const ONCE: Duration = Duration::from_millis(3500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_batch_does_not_wait_for_a_frozen_server_again_and_again() {

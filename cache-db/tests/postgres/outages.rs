@@ -110,7 +110,7 @@ async fn nobody_waits_longer_than_both_deadlines() {
         for _ in 0..3 {
             let calls = (0..20).map(|_| timed(cache.get::<i32>("k")));
             for (res, took) in join_all(calls).await {
-                assert!(res.is_err() && took < Duration::from_millis(3900), "{res:?} {took:?}");
+                assert!(res.is_err() && took < Duration::from_millis(3600), "{res:?} {took:?}");
             }
         }
         server.thaw();
