@@ -1,10 +1,10 @@
 //! Emptying the store, or a namespace of it: folder by folder, in small pieces.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::Result;
 
-use crate::{error::Fault, folder::Locked, inner::Inner, name::Name};
+use crate::{error::Fault, folder::Locked, inner::Inner, name::Name, spares::Spares};
 
 /// Removes the entries whose key is wanted. What is written meanwhile may stay.
 pub(crate) fn clear(inner: &Arc<Inner>, wanted: impl Fn(&str) -> bool) -> Result<()> {
@@ -35,7 +35,7 @@ fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Faul
             let mut res = Ok(());
             for names in folder.names()?.chunks(PIECE) {
                 // As long as anybody may hold it, however often.
-                let locked = folder.lock(&directory.counters, inner.until())?;
+                let locked = folder.lock(directory, inner.until())?;
                 for name in names {
                     match step(&locked, name) {
                         Err(Fault::Gone) => return Err(Fault::Gone),
@@ -48,5 +48,7 @@ fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Faul
         });
         res = res.and(done.map(drop));
     }
-    res
+    // In what waits for an entry there may be one that was wanted.
+    let swept = inner.read(|directory| Ok(Spares::sweep(directory, Duration::ZERO)?));
+    res.and(swept.map(drop))
 }

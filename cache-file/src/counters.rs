@@ -74,12 +74,21 @@ impl Counters {
 
     /// As [`change`](Self::change), with what was counted.
     pub(crate) fn put(&self, folder: u8, count: Count) {
-        let Some(fd) = self.0.get() else { return };
+        // Approximate is what they are anyway.
+        let _ = self.try_put(folder, count);
+    }
+
+    /// As [`put`](Self::put), for who wants to know whether it can be done.
+    pub(crate) fn try_put(&self, folder: u8, count: Count) -> Result<()> {
+        let Some(fd) = self.0.get() else { return Ok(()) };
         let mut slot = [0; SLOT];
         slot[..8].copy_from_slice(&count.entries.to_le_bytes());
         slot[8..].copy_from_slice(&count.bytes.to_le_bytes());
-        // Approximate is what they are anyway.
-        let _ = pwrite(fd, &slot, at(folder));
+        match pwrite(fd, &slot, at(folder)) {
+            Ok(SLOT) => Ok(()),
+            Ok(_) => Err(error::of(Errno::NOSPC, FILE)),
+            Err(errno) => Err(error::of(errno, FILE)),
+        }
     }
 
     pub(crate) fn read(&self, folder: u8) -> Count {

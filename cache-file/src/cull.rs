@@ -15,6 +15,7 @@ use crate::{
     inner::Inner,
     look::{Look, Want, look},
     name::Name,
+    spares,
 };
 
 /// The names that are next to be looked at: those of a folder, folder after folder. So every entry is looked at as often
@@ -69,7 +70,7 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
             return;
         }
         match queue.cull(inner, &directory, Some(written)) {
-            Ok(0) | Err(_) => return,
+            Ok((0, _)) | Err(_) => return,
             Ok(_) => {}
         }
     }
@@ -79,7 +80,7 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
 /// how many.
 pub(crate) fn sweep(inner: &Inner, directory: &Directory) -> (usize, usize) {
     let mut queue = queue(inner);
-    (queue.cull(inner, directory, None).unwrap_or(0), SAMPLE)
+    queue.cull(inner, directory, None).unwrap_or_default()
 }
 
 fn queue(inner: &Inner) -> MutexGuard<'_, Queue> {
@@ -87,7 +88,12 @@ fn queue(inner: &Inner) -> MutexGuard<'_, Queue> {
 }
 
 fn is_over(inner: &Inner, total: Count) -> bool {
-    total.entries > inner.plan.max_entries || total.bytes > inner.plan.max_bytes
+    total.entries > inner.plan.max_entries || total.bytes > max_bytes(inner)
+}
+
+/// What entries may take, beside the files that wait for some.
+fn max_bytes(inner: &Inner) -> u64 {
+    inner.plan.max_bytes - spares::reserve(inner.plan.max_bytes)
 }
 
 /// How many entries of a sample are to go at most. A small store is not emptied by a few writes.
@@ -97,20 +103,20 @@ fn share(inner: &Inner) -> u64 {
 
 /// Whether there is room, and some for the writes that come next: a few large values do not all go for one more.
 fn is_enough(inner: &Inner, total: Count) -> bool {
-    let blocks = (inner.plan.max_bytes / BLOCK / 64).min(EVICTED - 1);
+    let blocks = (max_bytes(inner) / BLOCK / 64).min(EVICTED - 1);
     total.entries.saturating_add(share(inner)) <= inner.plan.max_entries.saturating_add(1)
-        && total.bytes.saturating_add(blocks * BLOCK) <= inner.plan.max_bytes
+        && total.bytes.saturating_add(blocks * BLOCK) <= max_bytes(inner)
 }
 
 impl Queue {
     /// Looks at a sample, removes what is no live entry, and evicts some of those written longest ago if there is too much. How many
-    /// are gone.
+    /// are gone, and of how many.
     fn cull(
         &mut self,
         inner: &Inner,
         directory: &Directory,
         keep: Option<&Name>,
-    ) -> Result<usize, Fault> {
+    ) -> Result<(usize, usize), Fault> {
         let mut seen = self.sample(inner, directory, keep)?;
         seen.sort_by_key(|it| it.live.as_ref().map(|live| live.written));
         let is_over = is_over(inner, directory.counters.total());
@@ -124,7 +130,7 @@ impl Queue {
             }
             removed += usize::from(remove(inner, directory, it)?);
         }
-        Ok(removed)
+        Ok((removed, seen.len()))
     }
 
     fn sample(
@@ -189,7 +195,7 @@ fn see(inner: &Inner, directory: &Directory, name: &Name) -> Result<Option<Seen>
 /// Removes an entry if it is as it was seen. One whose folder is busy stays: somebody else will find it.
 fn remove(inner: &Inner, directory: &Directory, seen: &Seen) -> Result<bool, Fault> {
     let Some(folder) = directory.folder(seen.name.folder(), false)? else { return Ok(false) };
-    let Some(locked) = folder.try_lock(&directory.counters)? else { return Ok(false) };
+    let Some(locked) = folder.try_lock(directory)? else { return Ok(false) };
     let Some(slot) = locked.slot(&seen.name)? else { return Ok(false) };
     let same = match (slot.look(None, Want::Head)?, &seen.live) {
         (Look::Newer, _) => false,
@@ -198,7 +204,7 @@ fn remove(inner: &Inner, directory: &Directory, seen: &Seen) -> Result<bool, Fau
         (_, live) => live.is_none(),
     };
     if same {
-        slot.remove()?;
+        slot.retire()?;
     }
     Ok(same)
 }
@@ -241,13 +247,13 @@ mod tests {
             threads: 1,
             patience: Duration::from_secs(1),
         };
-        let directory = Directory::open(&plan.path, true).unwrap().unwrap();
+        let directory = Directory::open(&plan, true).unwrap().unwrap();
         directory.counters.open(&directory).unwrap();
         directory.counters.put(7, Count { entries: 300, bytes: 300 * BLOCK });
         let inner = Inner::new(plan, Clock::system());
         let mut queue = Queue::default();
         let written = Name::of("k");
-        assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), 0);
+        assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), (0, 0));
         assert_eq!(queue.names.len(), 300 - LOOKS);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 300);
     }

@@ -14,7 +14,9 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::{counters::Counters, error, folder::Folder, name::folder_name};
+use crate::{
+    counters::Counters, error, folder::Folder, name::folder_name, options::Plan, spares::Spares,
+};
 
 /// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct Directory {
     id: (u64, u64),
     folders: Vec<OnceLock<Folder>>,
     pub(crate) counters: Counters,
+    pub(crate) spares: Spares,
 }
 
 /// How all is opened: links are not followed, pipes not waited for, and children inherit nothing.
@@ -36,7 +39,8 @@ const WRITABLE_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
 impl Directory {
     /// Opens the directory, and makes it if `create`; `None` if it is not there.
-    pub(crate) fn open(path: &Path, create: bool) -> Result<Option<Self>> {
+    pub(crate) fn open(plan: &Plan, create: bool) -> Result<Option<Self>> {
+        let path = &plan.path;
         let fd = match openat(CWD, path, FOLDER, Mode::empty()) {
             Err(Errno::NOENT) if create => {
                 make(path).and_then(|()| openat(CWD, path, FOLDER, Mode::empty()))
@@ -64,6 +68,7 @@ impl Directory {
             id: id(&stat),
             folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
             counters: Counters::default(),
+            spares: Spares::new(plan.max_bytes),
         }))
     }
 
@@ -73,11 +78,17 @@ impl Directory {
         if let Some(folder) = place.get() {
             return Ok(Some(folder));
         }
-        let name = folder_name(number);
-        let shown = || String::from_utf8_lossy(&name).into_owned();
-        let fd = match openat(&self.fd, &name[..], FOLDER, Mode::empty()) {
+        let Some(fd) = self.open_folder(&folder_name(number), create)? else { return Ok(None) };
+        // Who came second closes its own: locks of one process are of one descriptor.
+        Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
+    }
+
+    /// Any folder in it, for the owner alone.
+    pub(crate) fn open_folder(&self, name: &[u8], create: bool) -> Result<Option<OwnedFd>> {
+        let shown = || String::from_utf8_lossy(name).into_owned();
+        let fd = match openat(&self.fd, name, FOLDER, Mode::empty()) {
             Err(Errno::NOENT) if !create => return Ok(None),
-            Err(Errno::NOENT) => self.make_folder(&name),
+            Err(Errno::NOENT) => self.make_folder(name),
             res => res,
         };
         let fd = fd.map_err(|it| error::of(it, shown()))?;
@@ -86,8 +97,7 @@ impl Directory {
         if mode(&stat) != PRIVATE {
             fchmod(&fd, PRIVATE).map_err(|it| error::of(it, shown()))?;
         }
-        // Who came second closes its own: locks of one process are of one descriptor.
-        Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
+        Ok(Some(fd))
     }
 
     fn make_folder(&self, name: &[u8]) -> Result<OwnedFd, Errno> {

@@ -38,7 +38,7 @@ pub(crate) fn of(errno: Errno, what: impl fmt::Display) -> Error {
         ),
         Errno::MFILE | Errno::NFILE => (
             ErrorKind::Backend,
-            "too many open files; raise the limit (ulimit -n): the store keeps up to 258 open"
+            "too many open files; raise the limit (ulimit -n): the store keeps up to 259 open"
                 .to_owned(),
         ),
         Errno::LOOP | Errno::MLINK => {
@@ -78,8 +78,7 @@ pub(crate) fn locked(folder: impl fmt::Display) -> Error {
 /// Bytes that no writer leaves behind.
 #[cold]
 pub(crate) fn damaged(file: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Codec, "the file is damaged, and was removed")
-        .with_context("file", file.to_string())
+    Error::new(ErrorKind::Codec, "the file is damaged").with_context("file", file.to_string())
 }
 
 #[cold]

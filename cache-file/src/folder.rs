@@ -20,8 +20,8 @@ use rustix::{
 };
 
 use crate::{
-    counters::{BLOCK, Change, Count, Counters, room},
-    directory::SAFELY,
+    counters::{BLOCK, Change, Count, room},
+    directory::{Directory, SAFELY},
     error::{self, Fault},
     look::{Look, Want, look},
     name::{Name, folder_name},
@@ -43,7 +43,7 @@ pub(crate) struct Folder {
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
     pub(crate) folder: &'a Folder,
-    counters: &'a Counters,
+    directory: &'a Directory,
     change: Cell<Change>,
     _thread: MutexGuard<'a, ()>,
 }
@@ -74,11 +74,11 @@ impl Folder {
     /// Waits for the lock until then, and no longer. Where others have waited in vain, the threads have better things to do.
     pub(crate) fn lock<'a>(
         &'a self,
-        counters: &'a Counters,
+        directory: &'a Directory,
         until: Instant,
     ) -> Result<Locked<'a>, Fault> {
         for _ in 0..SPINS {
-            if let Some(locked) = self.try_lock(counters)? {
+            if let Some(locked) = self.try_lock(directory)? {
                 return Ok(locked);
             }
             thread::yield_now();
@@ -87,7 +87,7 @@ impl Folder {
         let until = if was_stuck { until.min(Instant::now() + WAIT_IF_STUCK) } else { until };
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(locked) = self.try_lock(counters)? {
+            if let Some(locked) = self.try_lock(directory)? {
                 return Ok(locked);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -104,7 +104,7 @@ impl Folder {
     /// `None` if another thread or process has it.
     pub(crate) fn try_lock<'a>(
         &'a self,
-        counters: &'a Counters,
+        directory: &'a Directory,
     ) -> Result<Option<Locked<'a>>, Fault> {
         let thread = match self.threads.try_lock() {
             Ok(it) => it,
@@ -120,7 +120,7 @@ impl Folder {
             }
         }
         self.is_stuck.store(false, Ordering::Relaxed);
-        Ok(Some(Locked { folder: self, counters, change: Cell::default(), _thread: thread }))
+        Ok(Some(Locked { folder: self, directory, change: Cell::default(), _thread: thread }))
     }
 
     /// The names of all entries. Others' files are left out.
@@ -171,11 +171,38 @@ impl Locked<'_> {
         fd.map(|fd| Slot::new(self, name, fd)).transpose()
     }
 
-    /// The file of that name, empty if it was not there.
+    /// The file of that name, or one without an entry that gets the name by being written.
     pub(crate) fn slot_or_new<'s>(&'s self, name: &'s Name) -> Result<Slot<'s>, Fault> {
+        let spares = &self.directory.spares;
+        if !spares.is_empty() {
+            if let Some(slot) = self.slot(name)? {
+                return Ok(slot);
+            }
+            if let Some(spare) = spares.take() {
+                return Slot::of_spare(self, name, spare);
+            }
+        }
         let fd = self.folder.open(name, OFlags::RDWR | OFlags::CREATE)?;
         // A folder in which nothing can be made is not there any more.
         Slot::new(self, name, fd.ok_or(Fault::Gone)?)
+    }
+
+    /// Gives up a file of this length, which may serve another entry.
+    pub(crate) fn retire(&self, name: &Name, len: u64) -> Result<(), Fault> {
+        if self.directory.spares.keep(self.directory, &self.folder.fd, name.file(), len) {
+            self.count(len, None);
+            return Ok(());
+        }
+        self.unlink(name, len)
+    }
+
+    /// Gives a spare file the name of the entry in it.
+    pub(crate) fn place(&self, spare: u64, name: &Name) -> Result<(), Errno> {
+        self.directory.spares.place(spare, &self.folder.fd, name.file())
+    }
+
+    pub(crate) fn discard(&self, spare: u64) {
+        self.directory.spares.discard(spare);
     }
 
     /// Deletes a file of this length.
@@ -211,7 +238,7 @@ impl Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.counters.change(self.folder.number, self.change.get());
+        self.directory.counters.change(self.folder.number, self.change.get());
         // The other processes' turn; the threads' comes when the mutex is dropped.
         let _ = flock(&self.folder.fd, FlockOperation::Unlock);
     }

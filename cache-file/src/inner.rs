@@ -22,6 +22,7 @@ use crate::{
     look::{Found, Look, Want},
     name::Name,
     options::Plan,
+    slot::Slot,
     sweeper::Sweeper,
 };
 
@@ -102,7 +103,7 @@ impl Inner {
         until: Instant,
     ) -> Result<Locked<'a>, Fault> {
         let folder = directory.folder(name.folder(), true)?.ok_or(Fault::Gone)?;
-        folder.lock(&directory.counters, until)
+        folder.lock(directory, until)
     }
 
     /// The live entry of a key, for a reader: without a lock, and again where a writer came between.
@@ -128,16 +129,16 @@ impl Inner {
         }
         // What is removed is counted, where that can be written.
         let _ = directory.counters.open(directory);
-        let locked = folder.lock(&directory.counters, until)?;
-        let Some(slot) = locked.slot(&name)? else { return Ok(None) };
-        match slot.look(Some(key), want)? {
+        let locked = folder.lock(directory, until)?;
+        let found = folder.look(&name, key, want)?;
+        if matches!(found, Look::Unfinished | Look::Damaged) {
+            // Where that cannot be done, a read-only disk say, it is a miss as well.
+            let _ = locked.slot(&name).and_then(|it| it.map_or(Ok(()), Slot::remove));
+        }
+        match found {
             Look::Found(found) => Ok(live(found)),
-            Look::Unfinished => slot.remove().map(|()| None),
-            Look::Damaged => {
-                slot.remove()?;
-                Err(error::damaged(name).into())
-            }
-            Look::Absent | Look::Other | Look::Newer => Ok(None),
+            Look::Damaged => Err(error::damaged(name).into()),
+            Look::Absent | Look::Unfinished | Look::Other | Look::Newer => Ok(None),
         }
     }
 
@@ -170,7 +171,7 @@ impl Inner {
         }
         let mut place = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_none() {
-            *place = Directory::open(&self.plan.path, create)?.map(Arc::new);
+            *place = Directory::open(&self.plan, create)?.map(Arc::new);
             if place.is_some() {
                 // Who only reads must notice, too, that the directory is another one.
                 self.sweeper.start(self);

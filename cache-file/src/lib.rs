@@ -62,7 +62,8 @@
 //! | 48– | the key, and after it the value. What may follow is left of a longer value |
 //!
 //! A file of no bytes is an entry that was never written. `counters`, beside the folders, has for each of them two numbers of eight bytes:
-//! its entries, and the bytes that their blocks take.
+//! its entries, and the bytes that their blocks take. In `spare` are a few files whose entries are gone, for new ones: what is in
+//! them was an entry once, and is read by nobody.
 //!
 //! On Windows the settings are refused with `Unsupported`.
 
@@ -94,6 +95,8 @@ mod name;
 mod options;
 #[cfg(unix)]
 mod slot;
+#[cfg(unix)]
+mod spares;
 #[cfg(unix)]
 mod store;
 #[cfg(unix)]

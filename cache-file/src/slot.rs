@@ -16,6 +16,7 @@ use crate::{
     header::{Header, LEN, MAX_KEY, value_sum},
     look::{Found, Look, PAGE, Want, look},
     name::Name,
+    spares::Spare,
 };
 
 /// A file in the hands of its only writer, who overwrites it in place: neither a name nor a block changes, which is what
@@ -27,6 +28,10 @@ pub(crate) struct Slot<'a> {
     fd: OwnedFd,
     /// The file's length.
     len: u64,
+    /// It has no other name, by which somebody keeps what is in it.
+    is_alone: bool,
+    /// The number of a file that has no name yet. What it holds was another entry.
+    spare: Option<u64>,
 }
 
 /// What is written.
@@ -51,10 +56,23 @@ impl<'a> Slot<'a> {
             fchmod(&fd, private).map_err(told)?;
         }
         let len = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Self { locked, name, fd, len })
+        Ok(Self { locked, name, fd, len, is_alone: stat.st_nlink == 1, spare: None })
+    }
+
+    pub(crate) fn of_spare(
+        locked: &'a Locked<'a>,
+        name: &'a Name,
+        spare: Spare,
+    ) -> Result<Self, Fault> {
+        let number = spare.number;
+        let slot = Self::new(locked, name, spare.fd).inspect_err(|_| locked.discard(number))?;
+        Ok(Self { spare: Some(number), ..slot })
     }
 
     pub(crate) fn look(&self, key: Option<&str>, want: Want) -> Result<Look, Fault> {
+        if self.spare.is_some() {
+            return Ok(Look::Absent);
+        }
         look(&self.fd, key, want).map_err(|it| error::of(it, self.name).into())
     }
 
@@ -77,7 +95,8 @@ impl<'a> Slot<'a> {
     /// Overwrites whatever is there.
     ///
     /// What fits a page is one write, which a kill does not divide. A larger one begins with a header that says that it is
-    /// not finished, and ends with one that says that it is: what a kill leaves behind is known for what it is.
+    /// not finished, and ends with one that says that it is: what a kill leaves behind is known for what it is. A spare file gets its
+    /// name last.
     pub(crate) fn write(&mut self, new: &New<'_>) -> Result<(), Fault> {
         let key = new.key.as_bytes();
         let key_len = u16::try_from(key.len()).ok().filter(|it| usize::from(*it) <= MAX_KEY);
@@ -100,18 +119,22 @@ impl<'a> Slot<'a> {
                 .and_then(|()| self.put(new.value, start.len() as u64))
                 .and_then(|()| self.put(&start, 0))
         };
-        if let Err(errno) = written {
+        if let Err(errno) = written.and_then(|()| self.get_name()) {
             self.give_up(len);
-            return Err(error::of(errno, self.name).into());
+            // Swept meanwhile, or the folder was deleted: nobody has seen it.
+            let is_gone = self.spare.is_some() && errno == Errno::NOENT;
+            return Err(if is_gone { Fault::Gone } else { error::of(errno, self.name).into() });
         }
         let old = self.len;
+        // Nobody counted it while it was spare.
+        let counted = if self.spare.take().is_some() { 0 } else { old };
         // Whole blocks are given back; a shorter rest is what the next write overwrites.
         self.len = if room(len) < room(old) && ftruncate(&self.fd, len).is_ok() {
             len
         } else {
             len.max(old)
         };
-        self.locked.count(old, Some(self.len));
+        self.locked.count(counted, Some(self.len));
         Ok(())
     }
 
@@ -122,17 +145,33 @@ impl<'a> Slot<'a> {
     }
 
     pub(crate) fn remove(self) -> Result<(), Fault> {
-        self.locked.unlink(self.name, self.len)
+        match self.spare {
+            Some(spare) => self.locked.discard(spare),
+            None => self.locked.unlink(self.name, self.len)?,
+        }
+        Ok(())
+    }
+
+    /// Removes the entry; its file may serve another one.
+    pub(crate) fn retire(self) -> Result<(), Fault> {
+        if self.is_alone { self.locked.retire(self.name, self.len) } else { self.remove() }
     }
 
     /// A write failed. What was there stays, if it is still whole: a small write has changed nothing, or stopped in the middle.
     fn give_up(&self, len: u64) {
+        if let Some(spare) = self.spare {
+            return self.locked.discard(spare);
+        }
         let look = || self.look(None, Want::Value);
         let is_whole = len <= PAGE as u64 && matches!(look(), Ok(Look::Found(_) | Look::Newer));
         if !is_whole {
             // The disk is full, say, so this is all that can be done; and what stays is known to be unfinished.
             let _ = self.locked.unlink(self.name, self.len);
         }
+    }
+
+    fn get_name(&self) -> Result<(), Errno> {
+        self.spare.map_or(Ok(()), |spare| self.locked.place(spare, self.name))
     }
 
     fn put(&self, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

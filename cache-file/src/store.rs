@@ -137,7 +137,7 @@ impl File {
                 return Ok(None);
             }
             directory.counters.open(directory)?;
-            let locked = folder.lock(&directory.counters, until)?;
+            let locked = folder.lock(directory, until)?;
             let Some(slot) = locked.slot(&name)? else { return Ok(None) };
             match slot.look(Some(key), want)? {
                 Look::Other => Ok(None),
@@ -145,7 +145,7 @@ impl File {
                     if !wanted(&it) {
                         return Ok(None);
                     }
-                    slot.remove()?;
+                    slot.retire()?;
                     Ok(Some(it))
                 }
                 Look::Newer if want == Want::Value => Err(error::newer(name).into()),
@@ -332,8 +332,8 @@ impl SyncBackend for File {
         self.0.write(|directory| {
             let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
             // That it can be locked and written.
-            let locked = folder.lock(&directory.counters, until)?;
-            directory.counters.put(0, directory.counters.read(0));
+            let locked = folder.lock(directory, until)?;
+            directory.counters.try_put(0, directory.counters.read(0))?;
             drop(locked);
             location::check(directory)?;
             Ok(())

@@ -9,7 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{counters::Count, cull, directory::Directory, error::Fault, inner::Inner};
+use crate::{
+    counters::Count,
+    cull,
+    directory::Directory,
+    error::Fault,
+    inner::Inner,
+    spares::{self, Spares},
+};
 
 /// The thread, once something was written. It ends with the store.
 #[derive(Debug, Default)]
@@ -19,7 +26,8 @@ pub(crate) struct Sweeper(Mutex<Option<Sender<()>>>);
 const EVERY: Duration = Duration::from_secs(1);
 /// How much of that it may work.
 const WORK: Duration = Duration::from_millis(20);
-
+/// How many entries it looks at, even if few of them have expired: a million in half an hour.
+const LOOKED: u64 = 512;
 /// How many folders are counted at a time: all in 16 seconds, if they are small.
 const COUNTED: usize = 16;
 
@@ -61,19 +69,26 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
         return Some(());
     }
     let began = Instant::now();
+    // What fails here fails nobody; the operations tell.
+    let _ = Spares::sweep(&directory, spares::AGE);
     for _ in 0..COUNTED {
-        // What fails here fails nobody; the operations tell.
         let _ = count(&directory, *folder);
         *folder = folder.wrapping_add(1);
         if began.elapsed() > WORK / 4 {
             break;
         }
     }
-    while began.elapsed() < WORK {
+    let (mut looked, mut is_rich) = (0, true);
+    // Where few have expired, there is no hurry.
+    while began.elapsed() < WORK && (is_rich || looked < LOOKED) {
         let (removed, sampled) = cull::sweep(&inner, &directory);
-        // Where few have expired, there is no hurry.
-        if removed < sampled / 4 {
+        if sampled == 0 {
             break;
+        }
+        looked += sampled as u64;
+        is_rich = removed >= sampled / 4;
+        if !is_rich && looked >= directory.counters.total().entries {
+            break; // all, once
         }
     }
     Some(())
@@ -90,7 +105,7 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
         return Ok(());
     };
     if folder.measure()? != directory.counters.read(number)
-        && let Some(_locked) = folder.try_lock(&directory.counters)?
+        && let Some(_locked) = folder.try_lock(directory)?
     {
         directory.counters.put(number, folder.measure()?);
     }

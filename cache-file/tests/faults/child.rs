@@ -128,6 +128,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await?;
             n.to_string()
         }
+        "churn" => churn(cache, n).await?,
         "grow" => {
             let grown = cache.update("small", secs(600), |_: String| "x".repeat(3000)).await?;
             format!("{}", grown.is_some())
@@ -160,6 +161,31 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
         "get" => format!("{:?}", cache.get::<u64>("k").await?),
         other => panic!("no task {other}"),
     })
+}
+
+/// Entries come and go, so that a file serves one key after the other; each value tells of which key it is.
+async fn churn(cache: &Cache, n: u64) -> cache_core::Result<String> {
+    let of = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(std::process::id().into());
+    let key = of(n) >> 8 & 255;
+    match of(n) >> 16 & 3 {
+        0 => drop(cache.delete(&format!("c:{key}")).await?),
+        1 => drop(cache.add(&format!("c:{key}"), &key, secs(600)).await?),
+        size => {
+            let len = if size == 2 { 100 } else { 12_000 };
+            cache.set_bytes(&format!("c:{key}"), pattern(key, len), secs(600)).await?;
+        }
+    }
+    for other in 0..8 {
+        let key = of(n + other) >> 24 & 255;
+        if let Some(bytes) = cache.get_bytes(&format!("c:{key}")).await? {
+            let is_added = *bytes == *key.to_string().as_bytes();
+            let is_set = is_pattern(&bytes) && bytes[..8] == key.to_le_bytes();
+            if !is_added && !is_set {
+                return Ok(format!("error: another value than that of c:{key}"));
+            }
+        }
+    }
+    Ok(n.to_string())
 }
 
 fn say(told: &str) {

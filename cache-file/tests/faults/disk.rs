@@ -128,12 +128,17 @@ async fn a_read_only_disk_is_read_and_told_to_writers() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=4M") else { return };
     let first = cache(mount.0, "");
+    first.set("damaged", &1, secs(600)).await.unwrap();
+    fs::write(place.file(), "harm").unwrap();
     first.set("k", &1, secs(600)).await.unwrap();
     drop(first);
     mount.again("ro");
     let cache = cache(mount.0, "");
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
     assert_eq!(cache.get::<i32>("other").await.unwrap(), None);
+    let error = cache.get::<i32>("damaged").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Codec, "it is a miss though it cannot be removed");
+    assert!(!cache.has_key("damaged").await.unwrap());
     for error in [
         cache.set("k", &2, secs(600)).await.unwrap_err(),
         cache.incr("k", 1).await.unwrap_err(),

@@ -123,6 +123,14 @@ fn kills_during_culling_leave_a_store_that_is_within_its_bounds() {
 }
 
 #[test]
+fn kills_while_files_change_hands_show_no_key_the_value_of_another() {
+    let place = Place::new();
+    kill_often(&place, "churn", "max_entries = 100", |_| {});
+    let told = Child::start("churn 2000", &place.path, "max_entries = 100").all();
+    assert!(told.iter().all(|it| !it.contains("error")), "{told:?}");
+}
+
+#[test]
 fn kills_during_clear_leave_entries_or_nothing() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let place = Place::new();

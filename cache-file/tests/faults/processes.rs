@@ -43,6 +43,21 @@ async fn each_key_is_added_by_one_process() {
     }
 }
 
+/// In a store that is full, a file serves one key after the other, of all processes.
+#[tokio::test]
+async fn no_key_shows_the_value_of_another() {
+    let place = Place::new();
+    let start = |_| Child::start("churn 4000", &place.path, "max_entries = 100");
+    for child in (0..PROCESSES).map(start).collect::<Vec<_>>() {
+        let told = child.all();
+        assert_eq!(told.len(), 4000);
+        assert!(told.iter().all(|it| !it.contains("error")), "{told:?}");
+    }
+    let files = place.files().len();
+    assert!((50..=100).contains(&files), "{files}");
+    assert_eq!(place.all_files().len(), files, "who ends well leaves none that waits");
+}
+
 /// 100 000 reads while others overwrite and touch: not one is torn, mixed, or a miss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_torn() {

@@ -35,7 +35,7 @@ async fn the_files_take_no_more_room_than_may_be() {
         cache.set_bytes(&n.to_string(), vec![7; len], secs(600)).await.unwrap();
     }
     let room = |len: u64| len.div_ceil(4096) * 4096;
-    let bytes: u64 = place.files().iter().map(|it| room(fs::metadata(it).unwrap().len())).sum();
+    let bytes: u64 = place.all_files().iter().map(|it| room(fs::metadata(it).unwrap().len())).sum();
     assert!(bytes <= 1 << 20, "{bytes}");
     assert!(bytes > 1 << 19, "{bytes}");
 }
@@ -111,6 +111,26 @@ async fn the_sweeper_removes_what_has_expired() {
     panic!("{} files are left", place.files().len());
 }
 
+/// Not only where it finds many.
+#[tokio::test]
+async fn the_sweeper_finds_the_few_that_have_expired_among_many() {
+    let (place, time) = (Place::new(), FakeClock::new());
+    let cache = cache_by(time.clock(), &place.path, "");
+    for n in 0..4000 {
+        let timeout = if n % 100 == 0 { secs(1) } else { Timeout::Never };
+        cache.set(&n.to_string(), &n, timeout).await.unwrap();
+    }
+    time.advance(Duration::from_secs(2));
+    for _ in 0..1200 {
+        if place.files().len() == 3960 {
+            return;
+        }
+        // sleeps: the sweeper goes by the machine's clock
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} files are left", place.files().len());
+}
+
 /// Somebody deleted files by hand, or a kill cut the counting off.
 #[tokio::test]
 async fn wrong_counts_are_set_right() {
@@ -167,7 +187,7 @@ async fn large_values_make_as_much_room_as_they_take() {
     let room = |len: u64| len.div_ceil(4096) * 4096;
     for n in 0..10 {
         cache.set_bytes(&n.to_string(), vec![7; 1_000_000], secs(600)).await.unwrap();
-        let files = place.files();
+        let files = place.all_files();
         let bytes: u64 = files.iter().map(|it| room(fs::metadata(it).unwrap().len())).sum();
         assert!(bytes <= 16 << 20, "{bytes} after {n}");
         assert!(bytes >= 14 << 20, "{bytes} after {n}");

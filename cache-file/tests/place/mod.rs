@@ -30,6 +30,12 @@ impl Place {
 
     /// Its entries' files, and what others put beside them.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let is_spare = |it: &PathBuf| it.parent().unwrap().ends_with("spare");
+        self.all_files().into_iter().filter(|it| !is_spare(it)).collect()
+    }
+
+    /// And those that wait for an entry.
+    pub(crate) fn all_files(&self) -> Vec<PathBuf> {
         let folders = fs::read_dir(&self.path).unwrap().map(|it| it.unwrap().path());
         let folders = folders.filter(|it| it.is_dir());
         folders.flat_map(|it| fs::read_dir(it).unwrap()).map(|it| it.unwrap().path()).collect()

@@ -1,0 +1,356 @@
+//! Files whose entries are gone, for the entries that come.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    mem,
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use cache_core::Result;
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+use crate::{
+    counters::{BLOCK, room},
+    directory::{Directory, SAFELY},
+};
+
+/// A few files whose entries were evicted or deleted, in a folder of their own. A new entry is written into one of them, and then gets its
+/// name: to free a file and to make another is what file systems are slow at, and slower the more there are.
+///
+/// What is in this process's list is its own. It may be gone all the same, when it was swept.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    most: usize,
+    folder: OnceLock<Option<OwnedFd>>,
+    free: Mutex<Free>,
+}
+
+#[derive(Debug)]
+struct Free {
+    numbers: Vec<u64>,
+    next: u64,
+}
+
+/// A file that waits for an entry.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) number: u64,
+    pub(crate) fd: OwnedFd,
+}
+
+/// By which the folder is found.
+pub(crate) const FOLDER: &str = "spare";
+/// A store that is full gives one for one, so a few are enough.
+const MOST: u64 = 64;
+/// Larger files are given back at once.
+const LARGEST: u64 = 4 * BLOCK;
+/// How many there may be of all processes: those that end soon leave theirs behind.
+const MOST_OF_ALL: usize = 256;
+/// How long one may wait for an entry.
+pub(crate) const AGE: Duration = Duration::from_secs(60);
+/// Of a name; the number in hex comes after it.
+const PREFIX: &str = "s";
+
+/// What the spares of a process may take of the store's bytes.
+pub(crate) fn reserve(max_bytes: u64) -> u64 {
+    most(max_bytes) * LARGEST
+}
+
+fn most(max_bytes: u64) -> u64 {
+    (max_bytes / 64 / LARGEST).min(MOST)
+}
+
+impl Spares {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        // Different in each process and store, so that no two have the same file.
+        let next = RandomState::new().hash_one(std::process::id());
+        Self {
+            most: usize::try_from(most(max_bytes)).unwrap_or(0),
+            folder: OnceLock::new(),
+            free: Mutex::new(Free { numbers: Vec::new(), next }),
+        }
+    }
+
+    /// Keeps the file of that name and length, whose entry is to go. `false` if it is not wanted: it is still there then.
+    pub(crate) fn keep(
+        &self,
+        directory: &Directory,
+        from: &OwnedFd,
+        name: &[u8],
+        len: u64,
+    ) -> bool {
+        if room(len) > LARGEST || self.most == 0 {
+            return false;
+        }
+        let mut free = self.free();
+        if free.numbers.len() >= self.most {
+            return false;
+        }
+        let Some(folder) = self.folder.get_or_init(|| open(directory)) else { return false };
+        let number = free.next;
+        let kept = renameat(from, name, folder, name_of(number)).is_ok();
+        if kept {
+            free.next = number.wrapping_add(1);
+            free.numbers.push(number);
+        }
+        kept
+    }
+
+    /// One that no other caller has.
+    pub(crate) fn take(&self) -> Option<Spare> {
+        let folder = self.folder.get()?.as_ref()?;
+        loop {
+            let number = self.free().numbers.pop()?;
+            let flags = OFlags::RDWR | SAFELY;
+            match openat(folder, name_of(number), flags, Mode::empty()) {
+                Ok(fd) => return Some(Spare { number, fd }),
+                Err(Errno::NOENT) => {} // it was swept
+                Err(_) => {
+                    self.discard(number);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free().numbers.is_empty()
+    }
+
+    /// Gives a file its name, which nobody else has.
+    pub(crate) fn place(&self, spare: u64, into: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let folder = self.folder.get().and_then(Option::as_ref).ok_or(Errno::NOENT)?;
+        renameat(folder, name_of(spare), into, name)
+    }
+
+    pub(crate) fn discard(&self, spare: u64) {
+        if let Some(Some(folder)) = self.folder.get() {
+            let _ = unlinkat(folder, name_of(spare), AtFlags::empty());
+        }
+    }
+
+    /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.
+    pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<usize> {
+        let Some(folder) = directory.open_folder(FOLDER.as_bytes(), false)? else { return Ok(0) };
+        Ok(sweep(&folder, age))
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing is left behind by who ends well.
+impl Drop for Spares {
+    fn drop(&mut self) {
+        for number in mem::take(&mut self.free().numbers) {
+            self.discard(number);
+        }
+    }
+}
+
+/// The folder, if there is one and there are few files in it.
+fn open(directory: &Directory) -> Option<OwnedFd> {
+    let folder = directory.open_folder(FOLDER.as_bytes(), true).ok().flatten()?;
+    (sweep(&folder, AGE) <= MOST_OF_ALL).then_some(folder)
+}
+
+/// How many are left.
+fn sweep(folder: &OwnedFd, age: Duration) -> usize {
+    let Ok(files) = Dir::read_from(folder) else { return 0 };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut left = 0;
+    for file in files.filter_map(Result::ok) {
+        let name = file.file_name().to_bytes();
+        if !is_ours(name) {
+            continue;
+        }
+        // When it was given this name.
+        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let since = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
+        let is_old = now.saturating_sub(since) >= age;
+        if !is_old || unlinkat(folder, name, AtFlags::empty()).is_err() {
+            left += 1;
+        }
+    }
+    left
+}
+
+fn name_of(number: u64) -> String {
+    format!("{PREFIX}{number:016x}")
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    let is_hex = |it: &u8| it.is_ascii_digit() || (b'a'..=b'f').contains(it);
+    name.len() == 17 && name.starts_with(PREFIX.as_bytes()) && name[1..].iter().all(is_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf, time::Instant};
+
+    use bytes::Bytes;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        counters::Count,
+        error::Fault,
+        folder::Locked,
+        look::{Look, Want},
+        name::Name,
+        options::Plan,
+        slot::New,
+    };
+
+    fn directory(max_bytes: u64) -> (TempDir, PathBuf, Directory) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("cache");
+        let plan = Plan {
+            path: path.clone(),
+            max_entries: 1000,
+            max_bytes,
+            max_value: 1 << 20,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(20),
+        };
+        let directory = Directory::open(&plan, true).unwrap().unwrap();
+        directory.counters.open(&directory).unwrap();
+        (place, path.join(FOLDER), directory)
+    }
+
+    /// What a step does under the lock of a key's folder.
+    fn with<T>(directory: &Directory, key: &str, step: impl FnOnce(&Locked<'_>, &Name) -> T) -> T {
+        let name = Name::of(key);
+        let folder = directory.folder(name.folder(), true).unwrap().unwrap();
+        let locked = folder.lock(directory, Instant::now() + Duration::from_secs(20)).unwrap();
+        step(&locked, &name)
+    }
+
+    fn write(directory: &Directory, key: &str, len: usize) -> Result<(), Fault> {
+        let value = Bytes::from(vec![b'x'; len]);
+        with(directory, key, |locked, name| {
+            locked.slot_or_new(name)?.write(&New { key, value: &value, expires: 0, stamp: 1 })
+        })
+    }
+
+    fn retire(directory: &Directory, key: &str) {
+        with(directory, key, |it, name| it.slot(name).unwrap().unwrap().retire().unwrap());
+    }
+
+    fn count(folder: &PathBuf) -> usize {
+        fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn a_new_entry_takes_the_file_of_one_that_went() {
+        let (_place, spare, directory) = directory(1 << 30);
+        write(&directory, "old", 9000).unwrap();
+        assert_eq!((count(&spare), directory.counters.total().entries), (0, 1));
+        retire(&directory, "old");
+        assert_eq!((count(&spare), directory.counters.total()), (1, Count::default()));
+        write(&directory, "new", 10).unwrap();
+        assert_eq!(count(&spare), 0);
+        let total = directory.counters.total();
+        assert_eq!((total.entries, total.bytes), (1, BLOCK), "the rest of it was given back");
+    }
+
+    /// Not even of the same key.
+    #[test]
+    fn nothing_is_seen_of_what_a_file_held_before() {
+        let (_place, _, directory) = directory(1 << 30);
+        write(&directory, "k", 100).unwrap();
+        retire(&directory, "k");
+        with(&directory, "k", |locked, name| {
+            let slot = locked.slot_or_new(name).unwrap();
+            assert!(matches!(slot.look(Some("k"), Want::Value).unwrap(), Look::Absent));
+            assert!(locked.slot(name).unwrap().is_none(), "it has no name before it is written");
+        });
+    }
+
+    #[test]
+    fn few_are_kept_and_none_that_is_large() {
+        let (_place, spare, directory) = directory(1 << 30);
+        for n in 0..100 {
+            write(&directory, &n.to_string(), 10).unwrap();
+        }
+        for n in 0..100 {
+            retire(&directory, &n.to_string());
+        }
+        assert_eq!(count(&spare), 64);
+        drop(directory);
+        assert_eq!(count(&spare), 0, "none is left by who ends well");
+
+        let (_place, spare, directory) = self::directory(1 << 30);
+        write(&directory, "large", 20_000).unwrap();
+        retire(&directory, "large");
+        assert_eq!(count(&spare), 0);
+        let (_place, spare, directory) = self::directory(1 << 16);
+        write(&directory, "in a small store", 10).unwrap();
+        retire(&directory, "in a small store");
+        assert_eq!(count(&spare), 0);
+    }
+
+    /// Its other name is somebody's copy.
+    #[test]
+    fn a_file_with_another_name_is_not_used_again() {
+        let (place, spare, directory) = directory(1 << 30);
+        write(&directory, "k", 10).unwrap();
+        let name = Name::of("k").to_string();
+        fs::hard_link(place.path().join("cache").join(name), place.path().join("copy")).unwrap();
+        retire(&directory, "k");
+        assert_eq!(count(&spare), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_is_foreign_stays() {
+        let (_place, spare, directory) = directory(1 << 30);
+        write(&directory, "k", 10).unwrap();
+        retire(&directory, "k");
+        fs::write(spare.join("notes"), "foreign").unwrap();
+        fs::write(spare.join("s0123456789abcdef"), "of a process that was killed").unwrap();
+        Spares::sweep(&directory, AGE).unwrap();
+        assert_eq!(count(&spare), 3, "they are not old enough");
+        Spares::sweep(&directory, Duration::ZERO).unwrap();
+        assert_eq!(count(&spare), 1);
+        assert_eq!(fs::read_to_string(spare.join("notes")).unwrap(), "foreign");
+        write(&directory, "k", 10).unwrap();
+        assert_eq!(directory.counters.total().entries, 1, "one that was swept is done without");
+    }
+
+    #[test]
+    fn one_that_is_swept_while_it_is_written_is_tried_again() {
+        let (_place, _, directory) = directory(1 << 30);
+        write(&directory, "old", 10).unwrap();
+        retire(&directory, "old");
+        let value = Bytes::from_static(b"1");
+        let new = New { key: "new", value: &value, expires: 0, stamp: 1 };
+        with(&directory, "new", |locked, name| {
+            let mut slot = locked.slot_or_new(name).unwrap();
+            Spares::sweep(&directory, Duration::ZERO).unwrap();
+            assert!(matches!(slot.write(&new), Err(Fault::Gone)));
+            assert!(locked.slot(name).unwrap().is_none());
+        });
+        assert_eq!(directory.counters.total().entries, 0);
+    }
+
+    /// Programs that run for a moment, one after the other, leave theirs to nobody.
+    #[test]
+    fn no_more_are_kept_where_many_were_left() {
+        let (_place, spare, directory) = directory(1 << 30);
+        drop(directory.open_folder(FOLDER.as_bytes(), true).unwrap());
+        for n in 0..=MOST_OF_ALL as u64 {
+            fs::write(spare.join(name_of(n)), "").unwrap();
+        }
+        write(&directory, "k", 10).unwrap();
+        retire(&directory, "k");
+        assert_eq!(count(&spare), MOST_OF_ALL + 1);
+    }
+}
