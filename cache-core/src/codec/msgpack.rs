@@ -4,6 +4,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Content, Undecodable, cannot_encode, envelope};
 use crate::Result;
 
+/// As deep as JSON may be. Whoever writes to the store decides how deep its bytes are, and the crate's own limit is deeper than the
+/// stack of a thread.
+const MAX_DEPTH: usize = 128;
+
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
     let bytes = rmp_serde::to_vec_named(value)
         .map_err(|_| cannot_encode("MessagePack: its `Serialize` failed"))?;
@@ -12,7 +16,9 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecodable> {
-    rmp_serde::from_slice(bytes).map_err(|_| Undecodable::OtherType)
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(MAX_DEPTH);
+    T::deserialize(&mut reader).map_err(|_| Undecodable::OtherType)
 }
 
 /// The integer that the bytes are: fixnums and the tags 0xcc (u8) to 0xd3 (i64). What is above `i64` is no
@@ -25,7 +31,23 @@ fn integer(bytes: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut res = vec![0x91; depth];
+        res.push(0xc0);
+        res
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused_before_the_stack_ends() {
+        assert!(decode::<Value>(&nested(100)).is_ok());
+        for depth in [200, 2000, 1_000_000] {
+            assert_eq!(decode::<Value>(&nested(depth)), Err(Undecodable::OtherType), "{depth}");
+        }
+    }
 
     #[test]
     fn integers_are_plain_text_and_all_else_is_wrapped() {
