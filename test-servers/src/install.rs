@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// Installs without starting a service.
 const SCRIPT: &str = include_str!("install/debian.sh");
 
-/// A package of Debian and its like that has servers for tests.
+/// A package of Debian and its like that tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
     /// `redis-server`, which is Sentinel and Cluster, too.
@@ -22,10 +22,12 @@ pub enum Package {
     Memcached,
     /// `postgresql`
     Postgres,
+    /// `g++`, which libFuzzer is built with.
+    Cxx,
 }
 
 impl Package {
-    /// All that there are.
+    /// All servers.
     pub const ALL: &[Self] = &[Self::Redis, Self::Memcached, Self::Postgres];
 
     /// Whether its programs are here.
@@ -34,6 +36,7 @@ impl Package {
             Self::Redis => &["redis-server", "valkey-server"],
             Self::Memcached => &["memcached"],
             Self::Postgres => &["postgres"],
+            Self::Cxx => &["c++"],
         };
         find(programs).is_some()
     }
@@ -52,6 +55,7 @@ impl Package {
             Self::Redis => "redis-server",
             Self::Memcached => "memcached",
             Self::Postgres => "postgresql",
+            Self::Cxx => "g++",
         }
     }
 }

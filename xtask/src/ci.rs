@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::{graph, report::Report, shell::Shell, tidy, workspace};
+use crate::{fuzz, graph, report::Report, shell::Shell, tidy, workspace};
 
 pub(crate) fn run() -> Result<()> {
     let mut report = Report::default();
@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<()> {
     report.step(oldest, "cargo metadata --locked --format-version 1", graph::oldest_rust);
     report.step("facade without clients", graph::FACADE_TREE, graph::no_clients);
     dependencies(&mut report);
+    let by_hand = format!("cargo xtask fuzz {}", fuzz::IN_CI.join(" "));
+    report.step("fuzzing", &by_hand, || fuzz::run(fuzz::IN_CI));
     report.finish()
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod graph;
 mod machine;
 mod quickstart;
@@ -18,10 +19,12 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   test   runs every test that there is, with what it needs
-  ci     runs the checks: format, lints, docs, the book, features, dependencies, tidy
+  ci     runs the checks: format, lints, docs, the book, features, dependencies, tidy, fuzzing
   tidy   checks the rules of the house that no other tool knows
   bench [--quick] [SUITE[/CASE]…] [--json FILE]
          measures the caches beside their engines and peers; all suites if none is named
+  fuzz [TARGET…] [--seconds N | --runs N]
+         gives what reads foreign bytes any bytes; all targets, 30 seconds each, if nothing else is said
   servers [--env] [NAME…]
          starts servers to try things with: redis, memcached, postgres, replicas, sentinel, cluster
   servers --install
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
         ["bench", ref args @ ..] => bench::run(args),
+        ["fuzz", ref args @ ..] => fuzz::run(args),
         ["servers", ref args @ ..] => servers::run(args),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -19,5 +19,10 @@ apt update || echo 'going on with the lists of packages that are here'
 apt install --no-install-recommends "$@"
 # Nor at the next start of the machine.
 if [ -d /run/systemd/system ]; then
-  systemctl disable --now "$@"
+  for service; do
+    # A compiler brings none.
+    if systemctl cat "$service" >/dev/null 2>&1; then
+      systemctl disable --now "$service"
+    fi
+  done
 fi

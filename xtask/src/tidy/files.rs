@@ -85,7 +85,7 @@ impl File {
 
     /// Whether all of it is test code: what only runs when someone tests or measures.
     pub(crate) fn is_test(&self) -> bool {
-        ["tests", "benches", "cache-tests", "testing"].iter().any(|it| self.is_under(it))
+        ["tests", "benches", "cache-tests", "testing", "fuzz"].iter().any(|it| self.is_under(it))
             || ["/tests.rs", "/testing.rs"].iter().any(|it| self.path.ends_with(it))
     }
 
@@ -193,7 +193,13 @@ f();
 
     #[test]
     fn test_files_are_known_by_their_path() {
-        for path in ["a/tests/x.rs", "a/benches/x.rs", "a/src/testing/x/y.rs", "a/src/b/tests.rs"] {
+        for path in [
+            "a/tests/x.rs",
+            "a/benches/x.rs",
+            "a/src/testing/x/y.rs",
+            "a/src/b/tests.rs",
+            "fuzz/src/x.rs",
+        ] {
             assert!(File::new(path, "").is_test(), "{path}");
         }
         for path in ["a/src/lib.rs", "a/src/contests/x.rs", "tests"] {

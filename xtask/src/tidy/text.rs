@@ -15,8 +15,8 @@ const IGNORED: &str = concat!("#[ign", "ore");
 pub(super) fn check(file: &File) -> Vec<Violation> {
     let mut res = Vec::new();
     // Their writers have their own ideas of white space, and nobody edits them.
-    let written_by_tools =
-        file.path.ends_with("Cargo.lock") || file.path.contains("proptest-regressions");
+    let written_by_tools = file.path.ends_with("Cargo.lock")
+        || ["proptest-regressions", "corpus", "artifacts"].iter().any(|it| file.is_under(it));
     if written_by_tools {
         return res;
     }
@@ -68,7 +68,9 @@ mod tests {
         assert_eq!(told(check, "a.md", "fine\nends here \n"), [2]);
         assert_eq!(told(check, "a.toml", "\tx\n"), [1]);
         assert_eq!(told(check, "a.rs", "fine\nno end"), [2]);
-        assert!(told(check, "Cargo.lock", "x ").is_empty());
+        for path in ["Cargo.lock", "a/proptest-regressions/b.txt", "fuzz/corpus/a/b"] {
+            assert!(told(check, path, "x ").is_empty(), "{path}");
+        }
     }
 
     #[test]

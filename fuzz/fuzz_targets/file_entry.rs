@@ -1,0 +1,10 @@
+//! A file of `cache-file` with any bytes in it, as its readers and writers see it.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::file_entry(bytes));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    fuzz::replay(fuzz::file_entry);
+}

@@ -1,0 +1,196 @@
+//! A file of `cache-file` with any bytes in it, as its readers and writers see it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use cache_core::{BlockingCache, Caches, Error, ErrorKind, Timeout, Ttl, secs};
+use cache_file as _;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{allocations::at_most, layout};
+
+const KEY: &str = "user:7";
+const STORED_KEY: &[u8] = b"shop:1:user:7";
+const FILE: &str = "93/622b50b45b7980f36e75a95f3b4c5a";
+
+/// A file of these bytes where the store keeps the entry of a key, and once more with its sums put right: the operations on that key.
+///
+/// # Panics
+/// If one takes the file for an entry that it is not, or misses one that is there, or fails otherwise than with what it may say.
+pub fn file_entry(bytes: &[u8]) {
+    thread_local! {
+        static PLACE: Place = Place::new();
+    }
+    PLACE.with(|place| {
+        place.check(bytes);
+        if let Some(mended) = layout::with_right_sums(bytes).filter(|it| it != bytes) {
+            place.check(&mended);
+        }
+    });
+}
+
+/// A store in a directory of its own.
+struct Place {
+    cache: BlockingCache,
+    file: PathBuf,
+    _directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let toml = format!(
+            "[caches.default]\nbackend = 'file'\nlocation = '{}'\nkey_prefix = 'shop'\ndeadline = '20s'\n\
+             options.direct_reads = true\noptions.threads = 1",
+            directory.path().display()
+        );
+        let caches = Caches::from_toml(&toml).unwrap();
+        let cache = caches.get("default").unwrap().strict().blocking();
+        // The folder is there from now on.
+        cache.set(KEY, &1, None).unwrap();
+        let file = directory.path().join(FILE);
+        assert!(file.exists(), "the layout of directories is another one");
+        Self { cache, file, _directory: directory }
+    }
+
+    fn check(&self, bytes: &[u8]) {
+        let known = Known::new(bytes);
+        // It may be read into room of its own some times, and nothing that it only claims.
+        let limit = 100_000 + 100 * bytes.len();
+        let changes = CHANGES[crc32fast::hash(bytes) as usize % CHANGES.len()];
+        for step in [reads, changes] {
+            fs::write(&self.file, bytes).unwrap();
+            at_most(limit, || step(&self.cache, &known));
+        }
+        // Whatever was there, the key can be used.
+        fs::write(&self.file, bytes).unwrap();
+        self.cache.set(KEY, "new", secs(60)).unwrap();
+        assert_eq!(self.cache.get::<String>(KEY).unwrap().as_deref(), Some("new"));
+    }
+}
+
+/// What a file is, by the documentation.
+struct Known<'a> {
+    /// The value of the live entry.
+    value: Option<&'a [u8]>,
+    /// Whether it looks like a live entry to those who do not read its value.
+    looks_live: bool,
+    /// It expires about now: it may be there and may not.
+    at_its_end: bool,
+}
+
+impl<'a> Known<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let head = layout::head(bytes).filter(|it| it.whole && it.key == STORED_KEY);
+        let expires = head.map_or(0, |it| u128::from(it.expires));
+        let live = head.filter(|_| expires == 0 || expires > now);
+        Self {
+            value: live.filter(|it| it.is_right).and_then(|it| it.value),
+            looks_live: live.is_some_and(|it| it.value.is_some()),
+            at_its_end: expires.abs_diff(now) < 60_000,
+        }
+    }
+
+    /// An operation found an entry or did not, whose value it has read.
+    #[track_caller]
+    fn is(&self, found: bool) {
+        assert!(self.at_its_end || found == self.value.is_some(), "found: {found}");
+    }
+
+    /// As [`is`](Self::is) for one that need not read the value.
+    #[track_caller]
+    fn looks(&self, found: bool) {
+        let right = if found { self.looks_live } else { self.value.is_none() };
+        assert!(self.at_its_end || right, "found: {found}");
+    }
+
+    /// Whether the value may begin like one that is wrapped, and so be no value for the facade.
+    fn may_be_wrapped(&self) -> bool {
+        self.value.is_some_and(|it| it.starts_with(&[0xc1, 0xca]))
+    }
+}
+
+/// What a read may say of bytes that are no value: there is none.
+#[track_caller]
+fn codec<T>(res: Result<Option<T>, Error>) -> Option<T> {
+    res.unwrap_or_else(|error| {
+        assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
+        None
+    })
+}
+
+fn reads(cache: &BlockingCache, known: &Known<'_>) {
+    known.looks(cache.has_key(KEY).unwrap());
+    let ttl = cache.ttl(KEY).unwrap();
+    known.looks(ttl.is_some());
+    assert!(!matches!(ttl, Some(Ttl::Remaining(Duration::ZERO))));
+    let read = codec(cache.get_bytes(KEY));
+    if !known.may_be_wrapped() {
+        known.is(read.is_some());
+        assert!(known.at_its_end || read.as_deref() == known.value);
+        // What is damaged is told once.
+        let again = codec(cache.get_bytes(KEY));
+        assert!(known.at_its_end || again.as_deref() == known.value);
+    }
+}
+
+type Step = fn(&BlockingCache, &Known<'_>);
+
+/// Each of them begins with what is there. A run makes the one that the bytes choose: all of them would take a millisecond.
+const CHANGES: &[Step] = &[
+    |cache, known| {
+        let many = codec(cache.get_many::<Value, _>([KEY, "other"]).map(Some)).unwrap_or_default();
+        assert!(known.at_its_end || known.value.is_some() || many.is_empty());
+    },
+    |cache, known| {
+        let popped = codec(cache.pop::<Value>(KEY));
+        assert!(known.at_its_end || known.value.is_some() || popped.is_none());
+        if known.value.is_some() {
+            assert!(!cache.has_key(KEY).unwrap());
+        }
+    },
+    |cache, known| match cache.incr(KEY, 1) {
+        Ok(it) => {
+            known.is(true);
+            assert_eq!(cache.get::<i64>(KEY).unwrap(), Some(it));
+        }
+        Err(error) if error.kind() == ErrorKind::KeyNotFound => known.is(false),
+        Err(error) => {
+            assert!(
+                matches!(error.kind(), ErrorKind::NotAnInteger | ErrorKind::Overflow),
+                "{error}"
+            );
+            known.is(true);
+        }
+    },
+    |cache, known| {
+        known.looks(cache.touch(KEY, secs(60)).unwrap());
+        if known.value.is_some() && !known.may_be_wrapped() && !known.at_its_end {
+            assert_eq!(cache.get_bytes(KEY).unwrap().as_deref(), known.value);
+        }
+    },
+    |cache, known| known.looks(!cache.add(KEY, &1, Timeout::Never).unwrap()),
+    |cache, known| known.looks(cache.replace(KEY, &1, Timeout::Never).unwrap()),
+    |cache, known| known.looks(cache.delete(KEY).unwrap()),
+    |cache, known| {
+        // Twice, as a stored value may be of another type: then it is loaded, and is there.
+        let loaded = cache.get_or_set(KEY, secs(60), || Value::from("loaded"));
+        let read = cache.get::<Value>(KEY);
+        assert!(known.at_its_end || loaded.unwrap() == read.unwrap().unwrap());
+    },
+    |cache, known| match cache.incr_version(KEY, 1) {
+        Ok(it) => {
+            known.looks(true);
+            cache.at_version(it).delete(KEY).unwrap();
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
+            known.looks(false);
+        }
+    },
+];
