@@ -1,7 +1,7 @@
 //! A file of `cache-file` with any bytes in it, as its readers and writers see it.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -37,6 +37,7 @@ pub fn file_entry(bytes: &[u8]) {
 struct Place {
     cache: BlockingCache,
     file: PathBuf,
+    folder: File,
     _directory: TempDir,
 }
 
@@ -54,7 +55,15 @@ impl Place {
         cache.set(KEY, &1, None).unwrap();
         let file = directory.path().join(FILE);
         assert!(file.exists(), "the layout of directories is another one");
-        Self { cache, file, _directory: directory }
+        let folder = File::open(file.parent().unwrap()).unwrap();
+        Self { cache, file, folder, _directory: directory }
+    }
+
+    /// As writers do, under the folder's lock: else the sweeper may take what is half written, and all of it, for damaged.
+    fn write(&self, bytes: &[u8]) {
+        self.folder.lock().unwrap();
+        fs::write(&self.file, bytes).unwrap();
+        self.folder.unlock().unwrap();
     }
 
     fn check(&self, bytes: &[u8]) {
@@ -63,11 +72,11 @@ impl Place {
         let limit = 100_000 + 100 * bytes.len();
         let changes = CHANGES[crc32fast::hash(bytes) as usize % CHANGES.len()];
         for step in [reads, changes] {
-            fs::write(&self.file, bytes).unwrap();
+            self.write(bytes);
             at_most(limit, || step(&self.cache, &known));
         }
         // Whatever was there, the key can be used.
-        fs::write(&self.file, bytes).unwrap();
+        self.write(bytes);
         self.cache.set(KEY, "new", secs(60)).unwrap();
         assert_eq!(self.cache.get::<String>(KEY).unwrap().as_deref(), Some("new"));
     }
