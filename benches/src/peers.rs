@@ -8,7 +8,7 @@ mod python;
 use std::{cell::RefCell, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use self::python::{Python, Talk};
@@ -41,6 +41,17 @@ pub struct PeerCase {
     pub value_bytes: usize,
     /// How many threads do it at once.
     pub threads: usize,
+}
+
+/// Writes of new keys into a cache that is full, one at a time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct FullWrites {
+    /// How many seconds all of them took.
+    pub seconds: f64,
+    /// The usual one.
+    pub median: f64,
+    /// The longest one.
+    pub longest: f64,
 }
 
 /// A cache that is ready to be measured.
@@ -93,6 +104,13 @@ impl DjangoCache {
             "DATABASE": database,
         });
         Self::new("django", cache, &PSYCOPG)
+    }
+
+    /// With so many entries from the start: files of Django's or of diskcache, with values of 100 bytes.
+    #[must_use]
+    pub fn with_entries(mut self, entries: usize) -> Self {
+        self.backend["ENTRIES"] = entries.into();
+        self
     }
 
     /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs besides Django. Its
@@ -149,7 +167,7 @@ impl DjangoCache {
     fn start(&self) -> Result<Peer> {
         let talk = Python::with(&self.packages)?.start(PROGRAM, &self.backend.to_string())?;
         let peer = Peer { name: self.name, talk: RefCell::new(talk) };
-        parse(&peer.talk.borrow_mut().hear()?).with_context(|| self.name)?;
+        time(&peer.talk.borrow_mut().hear()?).with_context(|| self.name)?;
         Ok(peer)
     }
 }
@@ -177,18 +195,30 @@ impl Peer {
         let asked = json!({
             "case": case, "value_bytes": value_bytes, "threads": threads, "count": count,
         });
-        parse(&self.talk.borrow_mut().ask(&asked.to_string())?)
+        time(&self.talk.borrow_mut().ask(&asked.to_string())?)
+    }
+
+    /// From now on one of [`with_entries`](DjangoCache::with_entries) has no room for more. Writes so many new keys, or as many as it can in
+    /// two seconds, but a few at least.
+    pub fn write_full(&self, value_bytes: usize, count: usize) -> Result<FullWrites> {
+        let asked = json!({
+            "case": "set_full", "value_bytes": value_bytes, "count": count, "seconds": 2, "least": 9,
+        });
+        parse(&self.talk.borrow_mut().ask(&asked.to_string())?).with_context(|| self.name)
     }
 }
 
-/// What the program answered.
-fn parse(line: &str) -> Result<Duration> {
+fn time(line: &str) -> Result<Duration> {
     #[derive(Deserialize)]
     struct Answer {
         seconds: f64,
     }
-    let answer: Answer = serde_json::from_str(line).with_context(|| format!("line {line:?}"))?;
-    Ok(Duration::try_from_secs_f64(answer.seconds)?)
+    Ok(Duration::try_from_secs_f64(parse::<Answer>(line)?.seconds)?)
+}
+
+/// What the program answered.
+fn parse<T: DeserializeOwned>(line: &str) -> Result<T> {
+    serde_json::from_str(line).with_context(|| format!("line {line:?}"))
 }
 
 #[cfg(test)]
@@ -197,13 +227,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_time() {
-        assert_eq!(parse("{\"seconds\": 0.0405}\n").unwrap(), Duration::from_micros(40_500));
+        assert_eq!(time("{\"seconds\": 0.0405}\n").unwrap(), Duration::from_micros(40_500));
     }
 
     #[test]
     fn an_answer_that_is_no_time_is_told() {
-        let err = parse("Traceback").unwrap_err();
+        let err = time("Traceback").unwrap_err();
         assert_eq!(err.to_string(), "line \"Traceback\"");
-        parse("{\"seconds\": -1}").unwrap_err();
+        time("{\"seconds\": -1}").unwrap_err();
     }
 }

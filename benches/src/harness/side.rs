@@ -43,14 +43,17 @@ impl<'a> Side<'a> {
 
     /// How many operations take about `chunk`. It has run at least that long then, and is warm.
     pub(super) fn calibrate(&mut self, chunk: Duration) -> u64 {
-        let mut count = 64;
+        // From one on: there are peers that take half a second for each.
+        let mut count = 1;
         loop {
             let took = self.time(count);
             if took * 2 >= chunk {
                 let all = u128::from(count) * chunk.as_nanos() / took.as_nanos().max(1);
                 count = u64::try_from(all).unwrap_or(u64::MAX).max(1);
-                self.time(count);
-                return count;
+                // Or the first ones were slow alone: a few say little about the others.
+                if self.time(count) * 2 >= chunk {
+                    return count;
+                }
             }
             count *= 2;
         }
@@ -113,6 +116,17 @@ mod tests {
         assert_eq!(side.calibrate(Duration::from_millis(40)), 4000);
         let mut slow = Side::timed("b", Duration::from_secs);
         assert_eq!(slow.calibrate(Duration::from_millis(40)), 1);
+    }
+
+    #[test]
+    fn a_slow_start_does_not_make_the_chunk_short() {
+        let mut calls = 0;
+        let mut side = Side::timed("a", |count| {
+            calls += 1;
+            let start = Duration::from_millis(if calls == 1 { 90 } else { 0 });
+            start + Duration::from_micros(10) * u32::try_from(count).unwrap()
+        });
+        assert_eq!(side.calibrate(Duration::from_millis(40)), 4000);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 """Measures a cache backend of Django, a little whenever it is told to, so that it can take turns with others.
 
-The one argument is an entry of Django's CACHES as JSON; what it has as DATABASE is one of DATABASES. Each line of the input is a JSON object: `count` operations of
+The one argument is an entry of Django's CACHES as JSON; what it has as DATABASE is one of DATABASES, and with ENTRIES the cache has that many from the
+start. Each line of the input is a JSON object: `count` operations of
 `case`, by `threads`, with values of `value_bytes`. The answer is a line, too: `{"seconds": 0.04}`, all threads together, by the
-clock. The first line says `{"seconds": 0}` when the backend works.
+clock; for `set_full` also the `median` and the `longest` operation. The first line says `{"seconds": 0}` when the backend works.
 """
 
+import itertools
 import json
+import statistics
 import sys
 import threading
 import time
@@ -15,6 +18,9 @@ from django.conf import settings
 
 KEYS = 1000
 MANY = 100
+LIFETIME = 3600
+# Neighbours in time are none in the cache.
+STEP = 7919
 
 
 def value(size):
@@ -24,17 +30,17 @@ def value(size):
     return res
 
 
-def operations(size):
+def operations(size, keys):
     """For each case, what makes the n-th operation of a cache."""
     one = value(size)
-    names = ["key%d" % n for n in range(KEYS)]
+    names = ["key%d" % (n * STEP % keys) for n in range(keys)]
     batches = [names[n : n + MANY] for n in range(0, KEYS, MANY)]
     items = [dict.fromkeys(it, one) for it in batches]
     return {
-        "get": lambda cache, n: cache.get(names[n % KEYS]),
-        "set": lambda cache, n: cache.set(names[n % KEYS], one, 300),
+        "get": lambda cache, n: cache.get(names[n % keys]),
+        "set": lambda cache, n: cache.set(names[n % keys], one, LIFETIME),
         "get_many_100": lambda cache, n: cache.get_many(batches[n % len(batches)]),
-        "set_many_100": lambda cache, n: cache.set_many(items[n % len(items)], 300),
+        "set_many_100": lambda cache, n: cache.set_many(items[n % len(items)], LIFETIME),
         "incr": lambda cache, n: cache.incr("counter"),
     }
 
@@ -42,16 +48,63 @@ def operations(size):
 def prepare(cache, size):
     """What the cases find: a value for each key, of which they miss none."""
     one = value(size)
-    for n in range(0, KEYS, MANY):
-        cache.set_many({"key%d" % it: one for it in range(n, n + MANY)}, 300)
-    cache.set("counter", 0, 300)
+    items = {"key%d" % n: one for n in range(KEYS)}
+    # Django's files take milliseconds each.
+    if cache.get_many(items) != items:
+        for n in range(0, KEYS, MANY):
+            cache.set_many({"key%d" % it: one for it in range(n, n + MANY)}, LIFETIME)
+    cache.set("counter", 0, LIFETIME)
     found = cache.get_many(["key%d" % n for n in range(MANY)])
     if len(found) != MANY or found["key0"] != one or cache.get("key%d" % (KEYS - 1)) != one:
         sys.exit("the cache does not keep what it is given")
 
 
-def run(operation, count, threads):
-    """How many seconds so many operations take, from when the first thread began to when the last was done."""
+def fill(cache, entries, one):
+    """That many entries. Django lists its folder for each write, so its files are made by the part of it that writes a file."""
+    names = ["key%d" % n for n in range(entries)]
+    if is_files(cache):
+        cache._createdir()
+        for name in names:
+            with open(cache._key_to_file(name), "wb") as file:
+                cache._write_content(file, LIFETIME, one)
+    else:
+        for n in range(0, entries, KEYS):
+            with cache._cache.transact():
+                for name in names[n : n + KEYS]:
+                    cache.set(name, one, LIFETIME)
+    for name in names[:: max(entries // KEYS, 1)]:
+        if cache.get(name) != one:
+            sys.exit("the cache does not find what it was filled with")
+
+
+def is_files(cache):
+    """Whether it is Django's own; else it is diskcache's."""
+    return hasattr(cache, "_write_content")
+
+
+def bound(cache, entries):
+    """From now on there is no room for more."""
+    if is_files(cache):
+        cache._max_entries = entries
+    else:
+        for shard in cache._cache._shards:
+            shard.reset("size_limit", shard.volume())
+
+
+def set_full(cache, names, one, count, seconds, least):
+    """New keys, so many or for so long, each timed alone."""
+    times = []
+    end = time.perf_counter() + seconds
+    while len(times) < count and (len(times) < least or time.perf_counter() < end):
+        name = next(names)
+        start = time.perf_counter()
+        cache.set(name, one, LIFETIME)
+        times.append(time.perf_counter() - start)
+    return {"seconds": sum(times), "median": statistics.median(times), "longest": max(times)}
+
+
+def run(operation, first, count, threads):
+    """From the `first` on. How many seconds so many operations take, from when the first thread began to when the last was done."""
     # Django has a cache object, and with it a connection, for each thread; making it is not measured.
     barrier = threading.Barrier(threads)
     share = max(count // threads, 1)
@@ -63,7 +116,7 @@ def run(operation, count, threads):
             operation(cache, thread)
             barrier.wait()
             start = time.perf_counter()
-            for n in range(thread, thread + share):
+            for n in range(first + thread, first + thread + share):
                 operation(cache, n)
             times[thread] = (start, time.perf_counter())
         except BaseException:
@@ -89,25 +142,39 @@ def run(operation, count, threads):
     return took * count / (share * threads)
 
 
-def answer(seconds):
-    print(json.dumps({"seconds": seconds}), flush=True)
+def answer(figures):
+    print(json.dumps(figures), flush=True)
 
 
 def main():
-    prepare(caches["default"], 100)
-    answer(0)
+    cache = caches["default"]
+    if entries is None:
+        prepare(cache, 100)
+    else:
+        fill(cache, entries, value(100))
+    answer({"seconds": 0})
     prepared = None
+    new = ("new%d" % n for n in itertools.count())
     for line in sys.stdin:
         asked = json.loads(line)
-        case, size = asked["case"], asked["value_bytes"]
+        case, size, count = asked["case"], asked["value_bytes"], asked["count"]
         if prepared != (case, size):
-            prepare(caches["default"], size)
+            if entries is None:
+                prepare(cache, size)
+            elif case == "set_full":
+                bound(cache, entries)
             prepared = (case, size)
-            operation = operations(size)[case]
-        answer(run(operation, asked["count"], asked["threads"]))
+            operation = operations(size, entries or KEYS).get(case)
+            first = 0
+        if case == "set_full":
+            answer(set_full(cache, new, value(size), count, asked["seconds"], asked["least"]))
+        else:
+            answer({"seconds": run(operation, first, count, asked["threads"])})
+            first += count
 
 
 backend = json.loads(sys.argv[1])
+entries = backend.pop("ENTRIES", None)
 database = backend.pop("DATABASE", None)
 databases = {} if database is None else {"default": database}
 settings.configure(CACHES={"default": backend}, DATABASES=databases, USE_TZ=True)

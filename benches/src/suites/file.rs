@@ -1,17 +1,18 @@
-//! The store in a directory by its settings, beside `std::fs` used by hand, and what Django users have.
+//! The store in a directory by its settings, beside `std::fs` used by hand, the crate `cacache`, and what Django users have.
 //!
 //! By hand means: a file for each key in 256 folders, `serde_json` turns bytes into values, and a write is a new file that is renamed, as
 //! who reads must not see a part of one. It has no lifetimes, no bounds, no checksums and no locks. Where ours takes the way to its threads, so does
 //! what is done by hand (`spawn_blocking`).
 
 mod by_hand;
+mod cacache;
+mod django;
 mod growth;
 mod ours;
 
 use anyhow::Result;
-use serde_json::json;
 
-use self::{by_hand::ByHand, ours::Ours};
+use self::{by_hand::ByHand, cacache::Cacache, ours::Ours};
 use super::network::{
     BUSY, THREADS,
     calls::{CALLS, Call},
@@ -20,30 +21,21 @@ use super::network::{
 };
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
-    peers::{self, DjangoCache, Peer, PeerCase},
+    peers::{self, Peer, PeerCase},
 };
 
 /// By which it is asked for.
 pub const NAME: &str = "file";
 
 const OURS: &str = "cache-file";
+const CACACHE: &str = "cacache";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
 
 /// Measures calls, and what becomes of them when there are many entries.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let of_peer = |name: &str| directory.path().join(name).display().to_string();
-    let many = json!({ "MAX_ENTRIES": 1_000_000 });
-    let django = json!({
-        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": of_peer("django"), "OPTIONS": many,
-    });
-    let diskcache = json!({ "BACKEND": "diskcache.DjangoCache", "LOCATION": of_peer("diskcache") });
     let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
-        peers::django(&[
-            DjangoCache::new("django", django, &[]),
-            DjangoCache::new("diskcache", diskcache, &["diskcache==5.6.3"]),
-        ])
+        peers::django(&django::caches(directory.path(), 1_000_000))
     } else {
         None
     };
@@ -52,8 +44,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for size in SIZES {
         let inputs = Inputs::new(size)?;
         let at = |name: &str| directory.path().join(format!("{name}-{size}"));
-        let threads = Ours::new(&at("threads"), false, &inputs)?;
-        let direct = Ours::new(&at("direct"), true, &inputs)?;
+        let threads = Ours::new(&at("threads"), "direct_reads = false", &inputs)?;
+        let direct = Ours::new(&at("direct"), "direct_reads = true", &inputs)?;
         workers.block_on(threads.fill())?;
         workers.block_on(direct.fill())?;
         let suite = Suite {
@@ -61,6 +53,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
             threads: threads.into(),
             direct: direct.into(),
             by_hand: ByHand::new(&at("by-hand"), &inputs)?.into(),
+            cacache: Cacache::new(&at("cacache"), &inputs)?.into(),
             peers: &peers,
             size,
         };
@@ -75,6 +68,7 @@ struct Suite<'a> {
     threads: std::sync::Arc<Ours>,
     direct: std::sync::Arc<Ours>,
     by_hand: std::sync::Arc<ByHand>,
+    cacache: std::sync::Arc<Cacache>,
     peers: &'a [Peer],
     size: usize,
 }
@@ -89,6 +83,7 @@ impl<'a> Suite<'a> {
                 let mut sides = vec![self.side(OURS, tasks, call.of(&self.threads))];
                 if call != Call::Incr {
                     sides.push(self.side(by_hand_name(call), tasks, call.of(&self.by_hand)));
+                    sides.push(self.side(CACACHE, tasks, call.of(&self.cacache)));
                 }
                 // As many threads as a process of Django's may have, beside many tasks of ours.
                 let threads = if tasks == 1 { 1 } else { THREADS };
@@ -106,6 +101,7 @@ impl<'a> Suite<'a> {
             let sides = vec![
                 self.side(OURS, 1, call.of(&self.direct)),
                 self.side("fs_read", 1, call.of(&self.by_hand.direct())),
+                self.side(CACACHE, 1, call.of(&self.cacache.direct())),
             ];
             bench.run(Contest { case: self.case(name, 1, Unit::Nanos), sides })?;
         }

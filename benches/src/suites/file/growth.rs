@@ -1,141 +1,172 @@
-//! What becomes of writes and reads when there are many entries: as fast as with few, and no pause.
+//! What becomes of writes and reads when there are many entries: ours as fast as with few and without a pause, and the others beside it.
+//!
+//! In batches, in which the way to a thread counts little; figures are of one entry.
+
+mod full;
 
 use std::{
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{Context, Result, ensure};
-use cache_core::Cache;
+use anyhow::Result;
 
-use super::ours::{LIFETIME, cache};
-use crate::harness::{Bench, Case, Unit};
+use self::full::Full;
+use super::{CACACHE, OURS, by_hand::ByHand, by_hand_name, cacache::Cacache, django, ours::Ours};
+use crate::{
+    harness::{Bench, Case, Contest, Side, Unit},
+    peers::{self, Peer, PeerCase},
+    suites::network::{
+        calls::{Call, Client},
+        inputs::{Inputs, MANY},
+        workers::{Clock, Workers},
+    },
+};
 
-/// How many entries there are. Of Django's 50 thousand take 45 minutes to write.
-const ENTRIES: [(usize, &str); 3] =
-    [(1_000, "at_1k_entries"), (50_000, "at_50k_entries"), (500_000, "at_500k_entries")];
-/// How many calls a round has.
-const CALLS: usize = 4_000;
-const BATCH: usize = 100;
-const SIZE: usize = 100;
-
-/// What is measured in one round, in nanoseconds per operation.
+/// So many entries.
 #[derive(Clone, Copy)]
-enum What {
-    /// Batches, in which the way to a thread counts little.
-    Overwrite,
-    Get,
-    /// New keys, each of which drives another one out.
-    Full,
-    /// The longest of them, one at a time.
-    Longest,
+struct Number {
+    entries: usize,
+    name: &'static str,
+    /// Of ours with this number beside ours with the smallest.
+    grown: &'static str,
 }
 
-const WHATS: [(What, &str); 4] = [
-    (What::Overwrite, "overwrite_growing"),
-    (What::Get, "get_growing"),
-    (What::Full, "set_full_growing"),
-    (What::Longest, "longest_set_full"),
+const NUMBERS: [Number; 3] = [
+    Number { entries: 1_000, name: "1k", grown: OURS },
+    Number { entries: 50_000, name: "50k", grown: "at_50k_entries" },
+    Number { entries: 500_000, name: "500k", grown: "at_500k_entries" },
 ];
+const SIZE: usize = 100;
+/// Half a gigabyte for each contender, with the middle number.
+const LARGE: usize = 10_000;
+
+/// What is measured: the name, our call, and the one of the peers in Python.
+const CALLS: [(&str, Call, &str); 2] =
+    [("overwrite", Call::SetMany, "set"), ("get", Call::GetMany, "get")];
+
+impl Number {
+    fn case(self, what: &str) -> String {
+        format!("at_{}_{what}", self.name)
+    }
+
+    /// Whether anybody wants one of the cases that are named after these.
+    fn is_wanted(self, bench: &Bench<'_>, whats: &[&str]) -> bool {
+        whats.iter().any(|what| bench.wants(&self.case(what)))
+    }
+}
 
 pub(super) fn run(bench: &mut Bench<'_>, directory: &Path) -> Result<()> {
-    if !WHATS.iter().any(|(_, name)| bench.wants(name)) {
-        return Ok(());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let count = if bench.effort().quick { 2 } else { ENTRIES.len() };
+    let quick = bench.effort().quick;
+    let workers = Workers::current_thread()?;
+    let numbers = if quick { &NUMBERS[..2] } else { &NUMBERS };
+    // First, as files that others delete make new ones slow for half a minute.
+    let full = Full::of_ours(bench, &workers, numbers, directory)?;
+
+    let is_growing = CALLS.iter().any(|it| bench.wants(&growing(it.0)));
     let mut stores = Vec::new();
-    for (entries, name) in &ENTRIES[..count] {
-        let options = format!("max_entries = {entries}");
-        let mut store =
-            Grown { cache: cache(&directory.join(name), &options)?, next: 0, entries: *entries };
-        runtime.block_on(store.fill())?;
-        stores.push(store);
+    for number in numbers {
+        let is_called = number.is_wanted(bench, &CALLS.map(|it| it.0));
+        let in_python = is_called || number.is_wanted(bench, &[full::SET, full::LONGEST]);
+        if is_growing || in_python {
+            let mut store = Store::new(*number, SIZE, &workers, &directory.join(number.name))?;
+            if is_called {
+                store.add_cacache()?;
+            }
+            if in_python {
+                store.add_python();
+            }
+            stores.push(store);
+        }
     }
-    for (what, case) in WHATS.into_iter().filter(|it| bench.wants(it.1)).collect::<Vec<_>>() {
-        let mut samples = vec![Vec::new(); stores.len()];
-        let mut medians = samples.clone();
-        for _ in 0..bench.effort().rounds {
-            for (n, store) in stores.iter_mut().enumerate() {
-                let mut times = runtime.block_on(store.round(what))?;
-                times.sort_by(f64::total_cmp);
-                let median = times[times.len() / 2];
-                let longest = times[times.len() - 1];
-                samples[n].push(if matches!(what, What::Longest) { longest } else { median });
-                medians[n].push(median);
-            }
-        }
-        let case = Case::new(case, Unit::Nanos, SIZE).on_runtime("current_thread", 1);
-        let mut names: Vec<_> = ENTRIES.iter().map(|it| it.1).take(count).collect();
-        if matches!(what, What::Longest) {
-            // The longest beside the usual one.
-            for (n, name) in names.iter().enumerate() {
-                let shown = [samples[n].clone(), medians[n].clone()];
-                bench.tell(&case, &[name, &format!("median_{name}")], &shown)?;
-            }
-        } else {
-            names[0] = "cache-file";
-            bench.tell(&case, &names, &samples)?;
-        }
+    for (what, call, _) in CALLS {
+        let case = case(growing(what), SIZE);
+        let sides = stores.iter().map(|it| it.side(it.number.grown, call, &it.ours)).collect();
+        bench.run(Contest { case, sides })?;
+    }
+    stores.iter().try_for_each(|it| it.beside_peers(bench))?;
+    for it in &stores {
+        full.beside_peers(bench, it.number, &it.python)?;
+    }
+
+    let middle = NUMBERS[1];
+    if !quick && middle.is_wanted(bench, &CALLS.map(|it| it.0)) {
+        Store::new(middle, LARGE, &workers, &directory.join("large"))?.beside_peers(bench)?;
     }
     Ok(())
 }
 
-/// A store that is full.
-struct Grown {
-    cache: Cache,
-    next: usize,
-    entries: usize,
+/// That many entries in each contender.
+struct Store<'a> {
+    number: Number,
+    size: usize,
+    workers: &'a Workers,
+    directory: PathBuf,
+    inputs: Arc<Inputs>,
+    ours: Arc<Ours>,
+    by_hand: Arc<ByHand>,
+    /// Where it takes part.
+    cacache: Option<Arc<Cacache>>,
+    python: Vec<Peer>,
 }
 
-impl Grown {
-    async fn fill(&mut self) -> Result<()> {
-        while self.next < self.entries {
-            self.batch(self.next).await?;
-            self.next += BATCH;
+impl<'a> Store<'a> {
+    /// Of ours and by hand.
+    fn new(number: Number, size: usize, workers: &'a Workers, directory: &Path) -> Result<Self> {
+        let inputs = Inputs::with_keys(size, number.entries)?;
+        // None is driven out.
+        let options = format!("max_entries = {}", 2 * number.entries);
+        let ours = Ours::new(&directory.join("ours"), &options, &inputs)?;
+        workers.block_on(ours.fill())?;
+        let by_hand = ByHand::new(&directory.join("by-hand"), &inputs)?.into();
+        let (ours, directory) = (ours.into(), directory.to_owned());
+        let (cacache, python) = (None, Vec::new());
+        Ok(Self { number, size, workers, directory, inputs, ours, by_hand, cacache, python })
+    }
+
+    fn add_cacache(&mut self) -> Result<()> {
+        let new = Cacache::new(&self.directory.join("cacache"), &self.inputs)?;
+        self.cacache = Some(new.into());
+        Ok(())
+    }
+
+    fn add_python(&mut self) {
+        let entries = self.number.entries;
+        // Room for all until it is to be full.
+        let caches = django::caches(&self.directory, 2 * entries);
+        let caches = caches.map(|it| it.with_entries(entries));
+        self.python = peers::django(&caches).unwrap_or_default();
+    }
+
+    fn beside_peers(&self, bench: &mut Bench<'_>) -> Result<()> {
+        for (what, call, in_python) in CALLS {
+            let mut sides = vec![
+                self.side(OURS, call, &self.ours),
+                self.side(by_hand_name(call), call, &self.by_hand),
+            ];
+            sides.extend(self.cacache.iter().map(|it| self.side(CACACHE, call, it)));
+            // One at a time, which in them costs no more than batches.
+            let peer_case = PeerCase::new(in_python, self.size);
+            sides.extend(self.python.iter().map(|it| it.side(&peer_case)));
+            bench.run(Contest { case: case(self.number.case(what), self.size), sides })?;
         }
         Ok(())
     }
 
-    async fn batch(&self, from: usize) -> Result<()> {
-        let value = "x".repeat(SIZE - 2);
-        let items = (from..from + BATCH).map(|it| (it.to_string(), &value));
-        let failed = self.cache.set_many(items, LIFETIME).await?;
-        ensure!(failed.is_empty(), "{failed:?}");
-        Ok(())
-    }
-
-    async fn round(&mut self, what: What) -> Result<Vec<f64>> {
-        let mut times = Vec::new();
-        let (per_call, calls) = match what {
-            What::Longest => (1, CALLS),
-            _ => (BATCH, CALLS / BATCH),
-        };
-        for call in 0..calls {
-            // Those that are surely there: the newest.
-            let newest = self.next - BATCH - call % 4 * BATCH;
-            let keys: Vec<String> = (newest..newest + BATCH).map(|it| it.to_string()).collect();
-            let value = "x".repeat(SIZE - 2);
-            let began = Instant::now();
-            match what {
-                What::Overwrite => self.batch(newest).await?,
-                What::Get => {
-                    let found = self.cache.get_many::<String, _>(&keys).await?;
-                    ensure!(found.len() * 2 > BATCH, "{} of {BATCH}", found.len());
-                }
-                What::Full => self.batch(self.next).await?,
-                What::Longest => self.cache.set(&self.next.to_string(), &value, LIFETIME).await?,
-            }
-            times.push(per(began.elapsed(), per_call));
-            if matches!(what, What::Full | What::Longest) {
-                self.next += per_call;
-            }
-        }
-        times.last().context("no calls")?;
-        Ok(times)
+    fn side<C: Client>(&self, name: &'static str, call: Call, client: &Arc<C>) -> Side<'a> {
+        let mut batches = self.workers.side(name, 1, Clock::Wall, call.of(client));
+        Side::timed(name, move |count| {
+            let made = count.div_ceil(MANY as u64);
+            batches.time(made).mul_f64(count as f64 / (made * MANY as u64) as f64)
+        })
     }
 }
 
-fn per(took: Duration, operations: usize) -> f64 {
-    took.as_nanos() as f64 / operations as f64
+fn case(name: String, size: usize) -> Case {
+    Case::new(name, Unit::Nanos, size)
+}
+
+/// Of ours alone, with many entries beside few.
+fn growing(what: &str) -> String {
+    format!("{what}_growing")
 }

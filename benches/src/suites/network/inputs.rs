@@ -34,10 +34,19 @@ const KEYS: usize = 1_000;
 impl Inputs {
     /// With values of so many bytes of JSON.
     pub(in crate::suites) fn new(size: usize) -> Result<Arc<Self>> {
+        Self::of(size, KEYS, KEYS)
+    }
+
+    /// With that many keys, and no counters.
+    pub(in crate::suites) fn with_keys(size: usize, keys: usize) -> Result<Arc<Self>> {
+        Self::of(size, keys, 0)
+    }
+
+    fn of(size: usize, keys: usize, counters: usize) -> Result<Arc<Self>> {
         let mut value = User { id: 42, name: "Ada".into(), text: String::new() };
         value.text = "x".repeat(size - serde_json::to_vec(&value)?.len());
-        let names: Vec<String> = (0..KEYS).map(|n| format!("user:{n:06}")).collect();
-        let counters: Vec<String> = (0..KEYS).map(|n| format!("visits:{n:06}")).collect();
+        let names: Vec<String> = (0..keys).map(|n| format!("user:{n:06}")).collect();
+        let counters: Vec<String> = (0..counters).map(|n| format!("visits:{n:06}")).collect();
         let stored = |it: &Vec<String>| it.iter().map(|it| format!("{PREFIX}:1:{it}")).collect();
         let (keys, counter_keys) = (stored(&names), stored(&counters));
         Ok(Arc::new(Self { names, keys, counters, counter_keys, value }))
@@ -49,39 +58,39 @@ impl Inputs {
 
     /// Of the n-th call: all of them, far apart.
     pub(in crate::suites) fn name(&self, n: usize) -> &str {
-        &self.names[place(n)]
+        &self.names[self.place(n)]
     }
 
     pub(in crate::suites) fn key(&self, n: usize) -> &str {
-        &self.keys[place(n)]
+        &self.keys[self.place(n)]
     }
 
     pub(in crate::suites) fn counter(&self, n: usize) -> &str {
-        &self.counters[place(n)]
+        &self.counters[self.place(n)]
     }
 
     pub(in crate::suites) fn counter_key(&self, n: usize) -> &str {
-        &self.counter_keys[place(n)]
+        &self.counter_keys[self.place(n)]
     }
 
     /// The names of a batch.
     pub(in crate::suites) fn many(&self, n: usize) -> impl Iterator<Item = &str> {
-        batch(n).map(|it| self.names[it].as_str())
+        self.batch(n).map(|it| self.names[it].as_str())
     }
 
     /// The keys of a batch.
     pub(in crate::suites) fn many_keys(&self, n: usize) -> impl Iterator<Item = &str> {
-        batch(n).map(|it| self.keys[it].as_str())
+        self.batch(n).map(|it| self.keys[it].as_str())
     }
-}
 
-fn place(n: usize) -> usize {
-    n.wrapping_mul(7919) % KEYS
-}
+    fn place(&self, n: usize) -> usize {
+        n.wrapping_mul(7919) % self.names.len()
+    }
 
-fn batch(n: usize) -> impl Iterator<Item = usize> {
-    let start = place(n);
-    (0..MANY).map(move |it| (start + it) % KEYS)
+    fn batch(&self, n: usize) -> impl Iterator<Item = usize> {
+        let (start, len) = (self.place(n), self.names.len());
+        (0..MANY).map(move |it| (start + it) % len)
+    }
 }
 
 #[cfg(test)]

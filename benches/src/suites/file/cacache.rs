@@ -1,0 +1,107 @@
+use std::{
+    hint::black_box,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Result, bail};
+use tokio::task::spawn_blocking;
+
+use crate::suites::network::{
+    calls::Client,
+    inputs::{Inputs, User},
+};
+
+/// The crate `cacache`, as one would use it: its futures for one value. It knows no batches; they are its blocking functions in a row, in one
+/// `spawn_blocking`, as a hundred of its futures would each change threads several times.
+pub(super) struct Cacache {
+    directory: Arc<PathBuf>,
+    inputs: Arc<Inputs>,
+    is_direct: bool,
+}
+
+impl Cacache {
+    pub(super) fn new(directory: &Path, inputs: &Arc<Inputs>) -> Result<Self> {
+        for name in inputs.all().0 {
+            cacache::write_sync(directory, name, contents(&inputs.value, name)?)?;
+        }
+        let directory = Arc::new(directory.to_owned());
+        Ok(Self { directory, inputs: Arc::clone(inputs), is_direct: false })
+    }
+
+    /// The same files, read where the call is made.
+    pub(super) fn direct(&self) -> Arc<Self> {
+        let (directory, inputs) = (Arc::clone(&self.directory), Arc::clone(&self.inputs));
+        Arc::new(Self { directory, inputs, is_direct: true })
+    }
+
+    async fn read(&self, n: usize) -> Result<Vec<u8>> {
+        let name = self.inputs.name(n);
+        Ok(if self.is_direct {
+            cacache::read_sync(&*self.directory, name)?
+        } else {
+            cacache::read(&*self.directory, name).await?
+        })
+    }
+
+    fn many(&self, n: usize) -> (Arc<PathBuf>, Vec<String>) {
+        (Arc::clone(&self.directory), self.inputs.many(n).map(String::from).collect())
+    }
+}
+
+impl Client for Cacache {
+    async fn get(&self, n: usize) -> Result<()> {
+        black_box(serde_json::from_slice::<User>(&self.read(n).await?)?);
+        Ok(())
+    }
+
+    async fn get_bytes(&self, n: usize) -> Result<()> {
+        black_box(self.read(n).await?);
+        Ok(())
+    }
+
+    async fn set(&self, n: usize) -> Result<()> {
+        let name = self.inputs.name(n);
+        cacache::write(&*self.directory, name, contents(&self.inputs.value, name)?).await?;
+        Ok(())
+    }
+
+    async fn incr(&self, _: usize) -> Result<()> {
+        bail!("it has no counters")
+    }
+
+    async fn get_many(&self, n: usize) -> Result<()> {
+        let (directory, names) = self.many(n);
+        let read = move || {
+            let read = |name| cacache::read_sync(&*directory, name);
+            names.iter().map(read).collect::<cacache::Result<Vec<_>>>()
+        };
+        for bytes in spawn_blocking(read).await?? {
+            black_box(serde_json::from_slice::<User>(&bytes)?);
+        }
+        Ok(())
+    }
+
+    async fn set_many(&self, n: usize) -> Result<()> {
+        let (directory, names) = self.many(n);
+        let inputs = Arc::clone(&self.inputs);
+        let write = move || {
+            names.iter().try_for_each(|name| {
+                cacache::write_sync(&*directory, name, contents(&inputs.value, name)?)?;
+                anyhow::Ok(())
+            })
+        };
+        spawn_blocking(write).await?
+    }
+}
+
+/// The value, with the number of its key in the text: files are named after what is in them, so values that are equal would be one
+/// file, which is faster than what users have.
+fn contents(value: &User, name: &str) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(value)?;
+    let number = &name.as_bytes()[name.len() - 6..];
+    // Before the quotation mark and the brace.
+    let end = bytes.len() - 2;
+    bytes[end - number.len()..end].copy_from_slice(number);
+    Ok(bytes)
+}

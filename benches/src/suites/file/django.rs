@@ -1,0 +1,21 @@
+//! What Django users have for files.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::peers::DjangoCache;
+
+/// Django's own, with room for so many entries, and diskcache, which has a bound in bytes alone. In folders of their names.
+pub(super) fn caches(directory: &Path, max_entries: usize) -> [DjangoCache; 2] {
+    let of_peer = |name: &str| directory.join(name).display().to_string();
+    let django = json!({
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": of_peer("django"), "OPTIONS": { "MAX_ENTRIES": max_entries },
+    });
+    let diskcache = json!({ "BACKEND": "diskcache.DjangoCache", "LOCATION": of_peer("diskcache") });
+    [
+        DjangoCache::new("django", django, &[]),
+        DjangoCache::new("diskcache", diskcache, &["diskcache==5.6.3"]),
+    ]
+}
