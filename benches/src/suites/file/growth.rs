@@ -7,6 +7,7 @@ mod full;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -155,11 +156,16 @@ impl<'a> Store<'a> {
 
     fn side<C: Client>(&self, name: &'static str, call: Call, client: &Arc<C>) -> Side<'a> {
         let mut batches = self.workers.side(name, 1, Clock::Wall, call.of(client));
-        Side::timed(name, move |count| {
-            let made = count.div_ceil(MANY as u64);
-            batches.time(made).mul_f64(count as f64 / (made * MANY as u64) as f64)
-        })
+        in_batches(name, move |made| batches.time(made))
     }
+}
+
+/// A contender that knows how long so many batches take, as one of single entries.
+fn in_batches<'a>(name: &'static str, mut time: impl FnMut(u64) -> Duration + 'a) -> Side<'a> {
+    Side::timed(name, move |count| {
+        let made = count.div_ceil(MANY as u64);
+        time(made).mul_f64(count as f64 / (made * MANY as u64) as f64)
+    })
 }
 
 fn case(name: String, size: usize) -> Case {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use cache_core::Cache;
 
-use super::{Number, OURS, SIZE, case, growing};
+use super::{Number, OURS, SIZE, case, growing, in_batches};
 use crate::{
     harness::{Bench, Contest, Side},
     peers::Peer,
@@ -135,13 +135,9 @@ impl<'a> FullStore<'a> {
     /// New ones, a batch at a time.
     fn side(&self) -> Side<'_> {
         let name = self.number.grown;
-        Side::timed(name, move |count| {
-            let made = count.div_ceil(MANY as u64);
+        in_batches(name, move |made| {
             let took = (0..made).map(|_| self.batch()).sum::<Result<Duration>>();
-            match took {
-                Ok(took) => took.mul_f64(count as f64 / (made * MANY as u64) as f64),
-                Err(err) => panic!("{name}: {err:#}"),
-            }
+            took.unwrap_or_else(|err| panic!("{name}: {err:#}"))
         })
     }
 
