@@ -1,8 +1,9 @@
 //! The settings, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use cache_core::{BuildContext, ByteSize, Result};
+use cache_net::TlsFiles;
 use serde::Deserialize;
 
 use crate::{
@@ -23,16 +24,6 @@ pub(crate) struct Options {
     connections: Option<usize>,
     unlogged: Option<bool>,
     tls: Option<TlsFiles>,
-}
-
-/// Files in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "as the settings name them")]
-pub(crate) struct TlsFiles {
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_cert_file: Option<PathBuf>,
-    pub(crate) client_key_file: Option<PathBuf>,
 }
 
 /// What a commit waits for.

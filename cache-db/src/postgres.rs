@@ -15,7 +15,6 @@ mod store;
 mod tls;
 mod transport;
 mod trim;
-mod wait;
 
 use std::sync::Arc;
 

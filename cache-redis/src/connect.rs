@@ -11,6 +11,7 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_net::within;
 use futures_util::FutureExt as _;
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
@@ -23,7 +24,6 @@ use crate::{
     command::command,
     error,
     transport::{Stream, Transport},
-    wait::within,
 };
 
 /// How to connect to one sort of server.

@@ -75,7 +75,7 @@ fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
         return Ok(Transport::Plain);
     }
     let files = plan.tls.clone().unwrap_or_default();
-    crate::tls::Tls::new(context, &files).map(Transport::Tls)
+    cache_net::Tls::new(context, &files).map(Transport::Tls)
 }
 
 #[cfg(not(feature = "tls"))]

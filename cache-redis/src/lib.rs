@@ -71,9 +71,6 @@ mod route;
 mod script;
 mod slot;
 mod store;
-#[cfg(feature = "tls")]
-mod tls;
 mod transport;
-mod wait;
 
 pub use self::driver::DRIVER;

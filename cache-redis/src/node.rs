@@ -1,7 +1,5 @@
 //! One server: its connections, and the breaker that spares it and its callers.
 
-use std::sync::Arc;
-
 use cache_core::{
     Error, ErrorKind, Result,
     layers::{Breaker, BreakerState, Permit},
@@ -13,13 +11,13 @@ use crate::{address::Address, command::Commands, error, line::Line, reply, slot}
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
-    lines: Vec<Arc<Line>>,
+    lines: Vec<Line>,
     /// A single server has the one that is around the whole store.
     breaker: Option<Breaker>,
 }
 
 impl Node {
-    pub(crate) fn new(address: Address, lines: Vec<Arc<Line>>, breaker: Option<Breaker>) -> Self {
+    pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Breaker>) -> Self {
         Self { address, lines, breaker }
     }
 
@@ -59,7 +57,7 @@ impl Node {
 
     /// See [`Line::renew`].
     pub(crate) fn renew(&self) {
-        self.lines.iter().for_each(|it| it.renew());
+        self.lines.iter().for_each(Line::renew);
     }
 
     /// Whether it is worth a try.

@@ -1,8 +1,9 @@
 //! The table `options`, checked together with `location`.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
 use cache_core::{BuildContext, ByteSize, Result};
+use cache_net::TlsFiles;
 use serde::Deserialize;
 
 use crate::address::{self, Address, Login};
@@ -40,16 +41,6 @@ pub(crate) enum ReadFrom {
     #[default]
     Leader,
     Replica,
-}
-
-/// Files in PEM.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "as the settings name them")]
-pub(crate) struct TlsFiles {
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_cert_file: Option<PathBuf>,
-    pub(crate) client_key_file: Option<PathBuf>,
 }
 
 /// All that the settings say, checked.

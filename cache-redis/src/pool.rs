@@ -10,6 +10,7 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Result, layers::Breaker};
+use cache_net::{Attempt, within};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     map::Map,
     node::Node,
     options::ReadFrom,
-    wait::{Attempt, within},
 };
 
 /// The servers of a store, and the connections to them that the callers of one runtime share.

@@ -5,6 +5,7 @@ mod batch;
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Error, ErrorKind, Result};
+use cache_net::within;
 use redis::{ServerErrorKind, Value};
 
 pub(crate) use self::batch::Batch;
@@ -18,7 +19,6 @@ use crate::{
     options::ReadFrom,
     pool::Pool,
     slot,
-    wait::within,
 };
 
 /// Who may answer.

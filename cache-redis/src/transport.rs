@@ -18,7 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(crate) enum Transport {
     Plain,
     #[cfg(feature = "tls")]
-    Tls(crate::tls::Tls),
+    Tls(cache_net::Tls),
 }
 
 impl Transport {
@@ -31,7 +31,7 @@ impl Transport {
                 match self {
                     Self::Plain => Ok(Box::new(tcp)),
                     #[cfg(feature = "tls")]
-                    Self::Tls(tls) => Ok(Box::new(tls.wrap(host, tcp).await?)),
+                    Self::Tls(tls) => Ok(Box::new(tls.to(host)?.wrap(tcp).await?)),
                 }
             }
             #[cfg(unix)]

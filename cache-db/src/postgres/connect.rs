@@ -1,8 +1,9 @@
 //! From an address to a connection that is logged in and has found its table.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, time::Duration};
 
 use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_net::within;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
 use tokio_postgres::{
@@ -15,7 +16,6 @@ use super::{
     error, schema,
     sql::{Ask, COUNT},
     transport::Transport,
-    wait::within,
 };
 use crate::{options::PostgresPlan, table::Table};
 
@@ -170,6 +170,3 @@ impl fmt::Debug for Up {
         f.debug_struct("Up").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
 }
-
-/// Those who share it.
-pub(crate) type SharedUp = Arc<Up>;

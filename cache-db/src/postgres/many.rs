@@ -4,6 +4,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, SetMode};
+use cache_net::Attempt;
 use tokio_postgres::Row;
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     sql::Ask,
     store::{Postgres, micros, taken},
     trim::column,
-    wait::Attempt,
 };
 
 /// Keys of one statement, which are some milliseconds of work.

@@ -35,9 +35,9 @@ pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
     pub(crate) written: Arc<Written>,
     pub(crate) runtime: Handle,
-    lines: Vec<Arc<Line>>,
+    lines: Vec<Line>,
     /// For what is slow: what is sent behind it on the same connection waits for it.
-    slow: Arc<Line>,
+    slow: Line,
     patient: TimeLimit,
     trimming: AbortHandle,
 }
@@ -82,7 +82,7 @@ impl Pool {
         Ok(())
     }
 
-    fn line_of(&self, key: &str) -> &Arc<Line> {
+    fn line_of(&self, key: &str) -> &Line {
         if let [line] = &self.lines[..] {
             return line;
         }

@@ -1,9 +1,8 @@
 //! With TLS or without.
 
 use cache_core::{BuildContext, Result};
+use cache_net::TlsFiles;
 use tokio_postgres::{Client, Config, Error, config::SslMode};
-
-use crate::options::TlsFiles;
 
 /// How bytes get to the server.
 #[derive(Clone, Debug)]
@@ -24,8 +23,8 @@ impl Transport {
     ) -> Result<(Config, Self)> {
         if config.get_ssl_mode() == SslMode::Require || files.is_some() {
             config.ssl_mode(SslMode::Require);
-            let tls = super::tls::Tls::new(context, &files.cloned().unwrap_or_default())?;
-            return Ok((config, Self::Tls(tls)));
+            let tls = cache_net::Tls::new(context, &files.cloned().unwrap_or_default())?;
+            return Ok((config, Self::Tls(super::tls::Tls(tls))));
         }
         config.ssl_mode(SslMode::Disable);
         Ok((config, Self::Plain))

@@ -6,9 +6,10 @@ use std::{
 };
 
 use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, Seen, SetMode, Ttl};
+use cache_net::within;
 
 use super::{Redis, entry, set};
-use crate::{reply, route::From, wait::within};
+use crate::{reply, route::From};
 
 /// How often it is tried while somebody else moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
