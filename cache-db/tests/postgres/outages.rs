@@ -6,7 +6,7 @@ use cache_core::{ErrorKind, layers::BreakerState, secs};
 use futures_util::future::join_all;
 use test_servers::{Postgres, Proxy, Server as _, proxy::Direction};
 
-use crate::support::{LONG, NO_BREAKER, PATIENT, cache, number, raw, timed, until};
+use crate::support::{LONG, NO_BREAKER, PATIENT, cache, is_outage, number, raw, timed, until};
 
 fn through(proxy: &Proxy) -> String {
     format!("postgres://postgres@{}/postgres", proxy.address())
@@ -15,10 +15,6 @@ fn through(proxy: &Proxy) -> String {
 /// The test server by itself may lose its last commits in a crash.
 fn safe(server: &Postgres) -> String {
     format!("{}?options=-c%20synchronous_commit%3Don", server.url())
-}
-
-fn is_outage(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::TimedOut)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +30,7 @@ async fn a_server_that_crashes_under_load_comes_back_under_the_same_handle() {
                 for i in 0..4000 {
                     last = cache.set(&format!("k{task}"), &i, secs(60)).await;
                     if let Err(error) = &last {
-                        assert!(is_outage(error.kind()), "{error}");
+                        assert!(is_outage(error), "{error}");
                         break;
                     }
                 }
@@ -80,14 +76,14 @@ async fn a_frozen_server_costs_its_deadline_and_then_next_to_nothing() {
         let calls = (0..8).map(|_| timed(strict.get::<i32>("k")));
         for (res, took) in join_all(calls).await {
             assert!(took < LONG, "{took:?}");
-            assert!(is_outage(res.unwrap_err().kind()));
+            assert!(is_outage(&res.unwrap_err()));
         }
         cache.stats().breaker == Some(BreakerState::Open)
     })
     .await;
     assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
     let (res, took) = timed(cache.clear()).await;
-    assert!(is_outage(res.unwrap_err().kind()) && took < LONG, "{took:?}");
+    assert!(is_outage(&res.unwrap_err()) && took < LONG, "{took:?}");
     until("the connection is replaced", async || {
         let _ = strict.get::<i32>("k").await;
         proxy.accepted() > accepted

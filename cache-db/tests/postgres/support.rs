@@ -1,23 +1,15 @@
 //! Settings, servers, and a client that is not ours.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use cache_core::{Backend, Cache, Caches};
 use cache_db as _;
+pub(crate) use fault_tests::{LONG, NO_BREAKER, is_outage, timed, until};
 use test_servers::{Postgres, Server as _};
 use tokio_postgres::{Client, NoTls};
 
 /// Slow machines are slow, not wrong.
 pub(crate) const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
-/// For tests of connections: each call is sent, however many have failed before it.
-pub(crate) const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
-/// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
-pub(crate) const LONG: Duration = Duration::from_secs(15);
-/// Far longer than anything takes.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The settings of one cache.
 pub(crate) fn toml(location: &str, more: &str) -> String {
@@ -59,21 +51,4 @@ pub(crate) fn url(server: &Postgres, user: &str, rest: &str) -> String {
 /// A number that the server answers.
 pub(crate) async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
-/// What came of a call, and how long that took.
-pub(crate) async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
-    let began = Instant::now();
-    (call.await, began.elapsed())
-}
-
-/// Asks until the answer is yes; how long that took.
-pub(crate) async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while !ask().await {
-        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        // sleeps: servers, and what the store does on its own, give no sign that could be waited for
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    began.elapsed()
 }

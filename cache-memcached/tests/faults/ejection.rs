@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cache_core::Cache;
+use fault_tests::{LONG, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Server as _};
 
 use crate::raw::Raw;
-use crate::support::{LONG, at, cache, is_outage, keys, report, stored, timed, until};
+use crate::support::{at, cache, stored};
 
 const KEYS: usize = 90;
 

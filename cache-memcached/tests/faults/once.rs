@@ -3,16 +3,12 @@
 use std::time::Duration;
 
 use cache_core::{Ttl, secs};
-use futures_util::future::join_all;
-use test_servers::{Memcached, Proxy, Server as _, proxy::Direction};
+use fault_tests::{LONG, NO_BREAKER, is_outage, once::count, report, timed, until};
+use test_servers::{Memcached, Proxy, Server as _};
 
-use crate::support::{
-    LONG, NO_BREAKER, at, cache, cache_through, is_outage, report, stored, timed, until,
-};
+use crate::support::{OnMemcached, at, cache, cache_through, stored};
 
-fn count(server: &Memcached, key: &str) -> i64 {
-    stored(server, key).unwrap().parse().unwrap()
-}
+fault_tests::once!(OnMemcached);
 
 /// The connection ends in place of an answer to an `incr`, which is two questions: the caller is told that it failed, and it has
 /// counted once or not at all; the same for one that makes the counter, which has its lifetime or is not there.
@@ -25,7 +21,7 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
     let (mut longest, mut counted, mut made) = (Duration::ZERO, 0, 0);
     for round in 0..60 {
         until("it works", async || cache.has_key("n").await.is_ok()).await;
-        let before = count(&server, "n");
+        let before = count::<OnMemcached>(&server, "n");
         let key = format!("new{round}");
         let is_new = round % 2 == 0;
         // In the first answer or the second, or behind both.
@@ -53,7 +49,7 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
             let ttl = cache.ttl(&key).await.unwrap();
             assert!(matches!(ttl, None | Some(Ttl::Remaining(_))), "an immortal counter");
         } else {
-            let after = count(&server, "n");
+            let after = count::<OnMemcached>(&server, "n");
             assert!(after == before - 3 || after == before && !is_done, "{before} {after}");
             counted += i32::from(after != before);
         }
@@ -63,44 +59,6 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
         format!("`Unavailable`; of 30 each {counted} were counted and {made} made, none twice");
     report("an answer to an incr is cut off", &seen, longest);
     assert!(counted > 0 && made > 0, "{seen}");
-}
-
-/// The same for many at once, and for a network that swallows the answers: never more than were asked for, never less than were
-/// acknowledged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn incrs_whose_answers_are_lost_count_at_most_once_each() {
-    let server = Memcached::start().unwrap();
-    let proxy = Proxy::to(server.address()).unwrap();
-    let cache = cache_through(&proxy, &format!("deadline = \"150ms\"\n{NO_BREAKER}")).strict();
-    cache.incr_or("n", 0, 0, None).await.unwrap();
-    let (mut asked, mut acknowledged, mut longest) = (0, 0, Duration::ZERO);
-    for round in 0..12 {
-        until("it works", async || cache.has_key("n").await.is_ok()).await;
-        let is_swallowed = round % 3 == 0;
-        if is_swallowed {
-            proxy.swallow(Direction::ToClient);
-        } else {
-            proxy.truncate_after(round * 130);
-        }
-        let (answers, took) = timed(join_all((0..16).map(|_| cache.incr("n", 1)))).await;
-        longest = longest.max(took);
-        asked += 16;
-        for it in answers {
-            match it {
-                Ok(_) => acknowledged += 1,
-                Err(error) => assert!(is_outage(&error), "{error}"),
-            }
-        }
-        // No network goes on in the middle of what it has lost.
-        proxy.cut();
-        proxy.pass();
-        let counted = count(&server, "n");
-        assert!((acknowledged..=asked).contains(&counted), "{acknowledged} {counted} {asked}");
-    }
-    let counted = count(&server, "n");
-    let seen = format!("{asked} asked, {acknowledged} acknowledged, {counted} counted");
-    report("the answers to incrs are lost", &seen, longest);
-    assert!(acknowledged < asked);
 }
 
 /// A lock is had by one at the most, also when those who got it or lost it were not told.

@@ -1,74 +1,64 @@
-//! Caches, waiting, and the report.
+//! memcached as the tests of all stores see it, and caches.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{any::Any, net::SocketAddr, time::Duration};
 
-use cache_core::{Cache, Caches, Error, ErrorKind, layers::BreakerState};
+use cache_core::Cache;
 use cache_memcached as _;
+use fault_tests::{Large, Stage};
 use test_servers::{Memcached, Proxy, Server as _};
 
 use crate::raw::Raw;
 
-/// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
-pub(crate) const LONG: Duration = Duration::from_secs(15);
-/// For what must not fail: slow machines are slow, not wrong.
-pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
-/// Far longer than servers need to find together again.
-const LIMIT: Duration = Duration::from_secs(60);
+/// This store on memcached.
+pub(crate) struct OnMemcached;
+
+impl Stage for OnMemcached {
+    type Server = Memcached;
+
+    const BACKEND: &'static str = "memcached";
+    const SHARES_CONNECTIONS: bool = false;
+    const LARGE: Large = Large { len: 1_000_000, piece: Duration::from_millis(200) };
+    const OTHERWISE: &'static str = "connections = 2";
+
+    fn start() -> Memcached {
+        Memcached::start().unwrap()
+    }
+
+    fn location(at: SocketAddr) -> String {
+        at.to_string()
+    }
+
+    fn stored(server: &Memcached, key: &str) -> Option<String> {
+        stored(server, key)
+    }
+
+    fn reads(server: &Memcached) -> u64 {
+        let mut raw = Raw::to(server.address());
+        let (mut line, mut res) = (raw.ask("stats").0, 0);
+        while line != "END" {
+            if let Some(count) = line.strip_prefix("STAT cmd_get ") {
+                res = count.parse().unwrap();
+            }
+            line = raw.line();
+        }
+        res
+    }
+
+    fn several(more: &str) -> (Cache, Box<dyn Any>) {
+        let servers: Vec<_> = (0..3).map(|_| Self::start()).collect();
+        let at: Vec<_> = servers.iter().map(at).collect();
+        (cache(&at, more), Box::new(servers))
+    }
+}
 
 /// A cache by settings.
 pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
-    let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
-    let location = location.join(", ");
-    let toml =
-        format!("[caches.default]\nbackend = \"memcached\"\nlocation = [{location}]\n{more}\n");
-    Caches::from_toml(&toml).unwrap().get("default").unwrap().clone()
+    fault_tests::cache(OnMemcached::BACKEND, location, more)
 }
 
 /// A cache whose calls go through this proxy.
 pub(crate) fn cache_through(proxy: &Proxy, more: &str) -> Cache {
-    cache(&[proxy.address().to_string()], more)
-}
-
-/// Not what is tested here.
-pub(crate) const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
-
-/// A line of the table.
-pub(crate) fn report(outage: &str, seen: &str, took: Duration) {
-    eprintln!("| {outage} | {seen} | {took:.1?} |");
-}
-
-/// What came of a call, and how long that took.
-pub(crate) async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
-    let began = Instant::now();
-    (call.await, began.elapsed())
-}
-
-/// Asks until the answer is yes; how long that took.
-pub(crate) async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while !ask().await {
-        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        // sleeps: servers, and what the store does on its own, give no sign that could be waited for
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    began.elapsed()
-}
-
-/// Whether it is what an outage is: the server was not there, or did not answer.
-pub(crate) fn is_outage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
-}
-
-pub(crate) fn is_open(cache: &Cache) -> bool {
-    cache.stats().breaker == Some(BreakerState::Open)
-}
-
-/// The keys `name0`, `name1`, …
-pub(crate) fn keys(name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("{name}{i}")).collect()
+    fault_tests::cache_through::<OnMemcached>(proxy, more)
 }
 
 /// Where a server is.
@@ -81,17 +71,4 @@ pub(crate) fn stored(server: &Memcached, key: &str) -> Option<String> {
     let mut raw = Raw::to(server.address());
     let generation = raw.get("!:")?;
     raw.get(&format!("{generation}::1:{key}"))
-}
-
-/// How many connections to this port have a client whom nobody has told that they are gone.
-pub(crate) fn connections_to(port: u16) -> usize {
-    const ESTABLISHED: &str = "01";
-    let port = format!(":{port:04X}");
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_one = |line: &&str| {
-        let mut words = line.split_ascii_whitespace().skip(2);
-        let (remote, state) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        remote.ends_with(&port) && state == ESTABLISHED
-    };
-    table.lines().filter(is_one).count()
 }

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use cache_core::{Cache, ErrorKind};
+use fault_tests::{
+    LONG, is_outage, keys,
+    load::{Age, Load, is_open_about_it},
+    report, stored_key, timed, until,
+};
 use test_servers::{Redis, RedisCluster, Server, slot_of};
 
-use crate::{
-    load::{Age, Load, is_open_about_it},
-    support::{CLUSTERED, LONG, cache, is_outage, keys, report, stored_key, timed, until},
-};
+use crate::support::{CLUSTERED, cache};
 
 /// By default a Cluster serves nobody while some slots have no master; those who cache want the rest.
 fn start() -> RedisCluster {

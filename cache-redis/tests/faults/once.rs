@@ -3,20 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Cache, ErrorKind, secs};
+use fault_tests::{
+    LONG, NO_BREAKER, PATIENT, is_outage, keys,
+    load::{Age, Load, counter},
+    once::count,
+    report, stored_key, timed, until,
+};
 use futures_util::future::join_all;
 use test_servers::{Proxy, Redis, RedisCluster, Server as _, proxy::Direction};
 
-use crate::{
-    load::{Age, Load, counter},
-    support::{
-        CLUSTERED, LONG, NO_BREAKER, PATIENT, cache, cache_through, is_outage, keys, report,
-        stored, stored_key, timed, until,
-    },
-};
+use crate::support::{CLUSTERED, OnRedis, cache, cache_through};
 
-fn count(redis: &Redis, key: &str) -> i64 {
-    stored(redis, key).unwrap().parse().unwrap()
-}
+fault_tests::once!(OnRedis);
 
 /// The connection ends in place of the answer to an `incr`: the caller is told that it failed, and it has counted once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,52 +31,11 @@ async fn an_incr_whose_answer_is_cut_off_counts_once() {
         let (res, took) = timed(cache.incr("n", 1)).await;
         let error = res.unwrap_err();
         assert!(is_outage(&error), "{error}");
-        assert_eq!(count(&redis, "n"), round + 1);
+        assert_eq!(count::<OnRedis>(&redis, "n"), round + 1);
         longest = longest.max(took);
     }
     assert!(longest < LONG);
     report("the answer to an incr is cut off", "`Unavailable`; it has counted once", longest);
-}
-
-/// The same for many at once, and for a network that swallows the answers: never more than were asked for, never less than were
-/// acknowledged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn incrs_whose_answers_are_lost_count_at_most_once_each() {
-    let redis = Redis::start().unwrap();
-    let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, &format!("deadline = \"150ms\"\n{NO_BREAKER}"));
-    // From here on the server knows the script: nothing is sent but what counts.
-    cache.incr_or("n", 0, 0, None).await.unwrap();
-    let (mut asked, mut acknowledged, mut longest) = (0, 0, Duration::ZERO);
-    for round in 0..12 {
-        until("it works", async || cache.strict().has_key("n").await.is_ok()).await;
-        let is_swallowed = round % 3 == 0;
-        if is_swallowed {
-            proxy.swallow(Direction::ToClient);
-        } else {
-            proxy.truncate_after(round * 13);
-        }
-        let (answers, took) = timed(join_all((0..16).map(|_| cache.incr("n", 1)))).await;
-        longest = longest.max(took);
-        asked += 16;
-        for it in answers {
-            match it {
-                Ok(_) => acknowledged += 1,
-                Err(error) => assert!(is_outage(&error), "{error}"),
-            }
-        }
-        if is_swallowed {
-            // No network goes on in the middle of what it has lost.
-            proxy.cut();
-        }
-        proxy.pass();
-        let counted = count(&redis, "n");
-        assert!((acknowledged..=asked).contains(&counted), "{acknowledged} {counted} {asked}");
-    }
-    let counted = count(&redis, "n");
-    let seen = format!("{asked} asked, {acknowledged} acknowledged, {counted} counted");
-    report("the answers to incrs are lost", &seen, longest);
-    assert!(acknowledged < asked);
 }
 
 /// Nor is one whose outcome is unknown sent again by the layer that tries again.
@@ -102,7 +59,7 @@ async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
         proxy.pass();
         proxy.cut();
         until("it works", async || cache.has_key("n").await.is_ok()).await;
-        assert_eq!(count(&redis, "n"), round);
+        assert_eq!(count::<OnRedis>(&redis, "n"), round);
         assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(round));
     }
 }
@@ -198,7 +155,7 @@ async fn connections_that_the_server_kills_are_replaced() {
     let seen = load.stop().await;
     report("CLIENT KILL of all, 50 times, strict", &seen.to_string(), seen.longest());
     assert!(seen.has_only_outages(), "{seen}");
-    let counted: i64 = names.iter().map(|it| count(&redis, &counter(it))).sum();
+    let counted: i64 = names.iter().map(|it| count::<OnRedis>(&redis, &counter(it))).sum();
     let counted = u64::try_from(counted).unwrap();
     assert!((seen.of("incr", "done")..=seen.tried("incr")).contains(&counted), "{counted}: {seen}");
 }

@@ -1,9 +1,10 @@
 //! A server that is there and refuses.
 
 use cache_core::{ErrorKind, layers::BreakerState, secs};
+use fault_tests::{is_outage, keys, report, timed, until};
 use test_servers::{Proxy, Redis, RedisReplicas, Server as _};
 
-use crate::support::{cache, cache_through, is_outage, keys, report, stored, timed, until};
+use crate::support::{cache, cache_through, stored};
 
 /// `maxmemory` is reached and nothing may be evicted: writes are errors that say so in strict mode, and otherwise as if done, with
 /// the key marked. Reads and deletes work, and the breaker stays out of it.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use cache_core::{Expiry, SetMode};
+use fault_tests::until;
 use test_servers::{Redis, RedisCluster, Server as _, slot_of};
 
-use crate::support::{CLUSTERED, cache, until};
+use crate::support::{CLUSTERED, cache};
 
 fn replica_of<'a>(cluster: &'a RedisCluster, leader: &Redis) -> &'a Redis {
     let id = leader.command(&["CLUSTER", "MYID"]).unwrap().text();

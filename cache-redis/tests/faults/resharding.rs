@@ -9,9 +9,10 @@ use std::{
 };
 
 use cache_core::{Cache, Lifetime, Seen, Ttl, secs};
+use fault_tests::{PATIENT, keys, report, stored_key, timed, until};
 use test_servers::{Redis, RedisCluster, Server as _, slot_of};
 
-use crate::support::{CLUSTERED, PATIENT, cache, keys, report, stored_key, timed, until};
+use crate::support::{CLUSTERED, cache};
 
 fn of(cluster: &RedisCluster) -> Cache {
     with_prefix(cluster, "")

@@ -1,111 +1,13 @@
 //! A server that is not there for a while: killed, absent at the start, out of reach; and what it is like when it is there again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cache_core::ErrorKind;
+use fault_tests::{is_open, until};
 use test_servers::{Proxy, Redis, Server as _};
 
-use crate::{
-    load::{Age, Load, is_open_about_it},
-    support::{
-        LONG, PATIENT, cache, cache_through, connections_to, is_open, is_outage, keys, report,
-        stored, timed, until,
-    },
-};
+use crate::support::{OnRedis, cache_through};
 
-/// Who calls again after a restart that came while nobody called sees nothing of it: neither a miss of what was written
-/// since, nor an error in strict mode.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_while_idle_is_not_seen() {
-    let redis = Redis::start().unwrap();
-    let cache = cache(&[redis.url()], PATIENT).strict();
-    cache.set("k", &0, None).await.unwrap();
-    let mut longest = Duration::ZERO;
-    for _ in 0..5 {
-        redis.kill();
-        until("the loss is noticed", async || connections_to(redis.port()) == 0).await;
-        redis.restart().unwrap();
-        let (res, took) = timed(cache.get::<i32>("k")).await;
-        assert_eq!(res.unwrap(), None);
-        longest = longest.max(took);
-        cache.set("k", &1, None).await.unwrap();
-        assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
-    }
-    report("restart while idle", "nothing: the next call connects", longest);
-}
-
-/// Calls fail at once while the server is gone: reads are misses, writes seem done, counts and strict calls are errors. The same
-/// handle works again as soon as the server does.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_under_load_is_misses_until_the_server_is_back() {
-    let redis = Redis::start().unwrap();
-    let cache = cache(&[redis.url()], "");
-    let open = Load::start(&cache, keys("open", 32), Age::Latest);
-    let strict = Load::start(&cache.strict(), keys("strict", 32), Age::Latest);
-    until("all work", async || open.has("incr", "done", 64) && strict.has("incr", "done", 64))
-        .await;
-    assert_eq!(open.seen().failed(None) + strict.seen().failed(None), 0);
-
-    redis.kill();
-    open.forget();
-    strict.forget();
-    let many = "Unavailable";
-    until("all fail", async || open.has("incr", many, 200) && strict.has("get", many, 200)).await;
-    let (open_seen, strict_seen) = (open.seen(), strict.seen());
-    report("crash, failing open", &open_seen.to_string(), open_seen.longest());
-    report("crash, strict", &strict_seen.to_string(), strict_seen.longest());
-    assert!(is_open_about_it(&open_seen), "{open_seen}");
-    assert!(open_seen.of("get", "miss") > 100, "{open_seen}");
-    assert!(open_seen.has_only_outages() && strict_seen.has_only_outages());
-
-    redis.restart().unwrap();
-    open.forget();
-    strict.forget();
-    let back = until("all work again", async || {
-        open.has("get", "hit", 64) && strict.has("incr", "done", 64)
-    })
-    .await;
-    report("crash, after the restart", "the same handle works again", back);
-    let (open, strict) = (open.stop().await, strict.stop().await);
-    assert!(is_open_about_it(&open), "{open}");
-    assert!(open.longest().max(strict.longest()) < LONG, "{open}; {strict}");
-}
-
-/// Settings name a server that is not there yet: building succeeds, calls are misses at once, strict ones and `check` say
-/// which server it is. When it comes it is found.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes() {
-    let redis = Redis::start().unwrap();
-    redis.kill();
-    let cache = cache(&[redis.url()], "");
-    let (res, took) = timed(cache.get::<i32>("k")).await;
-    assert_eq!(res.unwrap(), None);
-    report("absent at the start, first get", "a miss", took);
-    assert!(took < LONG / 3, "{took:?}");
-    let (res, took) = timed(cache.set("k", &1, None)).await;
-    res.unwrap();
-    report("absent at the start, set", "as if done; the key is marked", took);
-    let (res, took) = timed(cache.add("k", &1, None)).await;
-    assert!(is_outage(&res.unwrap_err()));
-    report("absent at the start, add", "an error", took);
-    let (res, took) = timed(cache.strict().get::<i32>("k")).await;
-    let error = res.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    report("absent at the start, strict get", &error.to_string(), took);
-    let (res, took) = timed(cache.check()).await;
-    let error = res.unwrap_err();
-    assert!(error.to_string().contains(&redis.address().to_string()), "{error}");
-    report("absent at the start, check", &error.to_string(), took);
-    assert!(took < LONG / 3, "{took:?}");
-
-    let began = Instant::now();
-    redis.restart().unwrap();
-    until("it works", async || cache.strict().set("k", &2, None).await.is_ok()).await;
-    report("absent at the start, then started", "the handle works", began.elapsed());
-    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2));
-    assert_eq!(stored(&redis, "k").as_deref(), Some("2"));
-    cache.check().await.unwrap();
-}
+fault_tests::restart!(OnRedis);
 
 /// A `clear` may take long. If it is the first call after an outage, the one that shows that the server is back, nobody waits for its
 /// end.

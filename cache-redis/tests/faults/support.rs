@@ -1,72 +1,58 @@
-//! Caches, waiting, and the report.
+//! Redis as the tests of all stores see it, and caches.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{any::Any, net::SocketAddr, time::Duration};
 
-use cache_core::{Cache, Caches, Error, ErrorKind, layers::BreakerState};
+use cache_core::Cache;
 use cache_redis as _;
-use test_servers::{Proxy, Redis, resp::Reply};
+use fault_tests::{Large, Stage, stored_key};
+use test_servers::{Proxy, Redis, RedisCluster, resp::Reply};
 
-/// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
-pub(crate) const LONG: Duration = Duration::from_secs(15);
-/// For what must not fail: slow machines are slow, not wrong.
-pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
 /// The options of a Cluster: they come after all other settings.
 pub(crate) const CLUSTERED: &str = "[caches.default.options]\ntopology = \"cluster\"\n";
-/// For tests of connections: each call is sent, however many have failed before it.
-pub(crate) const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
-/// Far longer than servers need to find together again.
-const LIMIT: Duration = Duration::from_secs(60);
+
+/// This store on a Redis.
+pub(crate) struct OnRedis;
+
+impl Stage for OnRedis {
+    type Server = Redis;
+
+    const BACKEND: &'static str = "redis";
+    const SHARES_CONNECTIONS: bool = true;
+    const LARGE: Large = Large { len: 5_000_000, piece: Duration::from_millis(100) };
+    const OTHERWISE: &'static str = "resp = 2";
+
+    fn start() -> Redis {
+        Redis::start().unwrap()
+    }
+
+    fn location(at: SocketAddr) -> String {
+        format!("redis://{at}")
+    }
+
+    fn stored(redis: &Redis, key: &str) -> Option<String> {
+        stored(redis, key)
+    }
+
+    fn reads(redis: &Redis) -> u64 {
+        let stats = redis.command(&["INFO", "commandstats"]).unwrap().text();
+        let calls = stats.split_once("cmdstat_get:calls=").map_or("0", |it| it.1);
+        calls.split(',').next().unwrap().parse().unwrap()
+    }
+
+    fn several(more: &str) -> (Cache, Box<dyn Any>) {
+        let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
+        (cache(&cluster.urls(), &format!("{more}{CLUSTERED}")), Box::new(cluster))
+    }
+}
 
 /// A cache by settings.
 pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
-    let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
-    let location = location.join(", ");
-    let toml = format!("[caches.default]\nbackend = \"redis\"\nlocation = [{location}]\n{more}\n");
-    Caches::from_toml(&toml).unwrap().get("default").unwrap().clone()
+    fault_tests::cache(OnRedis::BACKEND, location, more)
 }
 
 /// A cache whose calls go through this proxy.
 pub(crate) fn cache_through(proxy: &Proxy, more: &str) -> Cache {
-    cache(&[format!("redis://{}", proxy.address())], more)
-}
-
-/// A line of the table.
-pub(crate) fn report(outage: &str, seen: &str, took: Duration) {
-    eprintln!("| {outage} | {seen} | {took:.1?} |");
-}
-
-/// What came of a call, and how long that took.
-pub(crate) async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
-    let began = Instant::now();
-    (call.await, began.elapsed())
-}
-
-/// Asks until the answer is yes; how long that took.
-pub(crate) async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Duration {
-    let began = Instant::now();
-    while !ask().await {
-        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        // sleeps: servers, and what the store does on its own, give no sign that could be waited for
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    began.elapsed()
-}
-
-/// Whether it is what an outage is: the server was not there, or did not answer.
-pub(crate) fn is_outage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
-}
-
-pub(crate) fn is_open(cache: &Cache) -> bool {
-    cache.stats().breaker == Some(BreakerState::Open)
-}
-
-/// The keys `name0`, `name1`, …
-pub(crate) fn keys(name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("{name}{i}")).collect()
+    fault_tests::cache_through::<OnRedis>(proxy, more)
 }
 
 /// What the server holds under this key of a cache without a prefix.
@@ -75,23 +61,4 @@ pub(crate) fn stored(redis: &Redis, key: &str) -> Option<String> {
         Reply::Nil => None,
         it => Some(it.text()),
     }
-}
-
-/// A key as the server knows it.
-pub(crate) fn stored_key(key: &str) -> String {
-    format!(":1:{key}")
-}
-
-/// How many connections to this port have a client that has not noticed that they are gone.
-pub(crate) fn connections_to(port: u16) -> usize {
-    const ESTABLISHED: &str = "01";
-    const CLOSED_BY_THE_OTHER: &str = "08";
-    let port = format!(":{port:04X}");
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_one = |line: &&str| {
-        let mut words = line.split_ascii_whitespace().skip(2);
-        let (remote, state) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        remote.ends_with(&port) && [ESTABLISHED, CLOSED_BY_THE_OTHER].contains(&state)
-    };
-    table.lines().filter(is_one).count()
 }

@@ -13,29 +13,30 @@ use std::{
 use cache_core::{Cache, Error, Result, secs};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
-use crate::support::timed;
+use crate::timed;
 
 /// A task per key that writes it, reads it and counts, again and again.
-pub(crate) struct Load {
+#[derive(Debug)]
+pub struct Load {
     seen: Arc<Mutex<Seen>>,
     over: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 /// What came of the calls.
-#[derive(Clone, Default)]
-pub(crate) struct Seen {
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
     /// How often an operation came to an outcome, and the longest that it took.
     outcomes: BTreeMap<(&'static str, String), (u64, Duration)>,
     /// One error of each kind.
     texts: BTreeMap<String, String>,
     /// Values that should not have been read.
-    pub(crate) wrong: Vec<String>,
+    wrong: Vec<String>,
 }
 
 /// How old a value may be that a task reads.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Age {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
     /// Not older than what it has written last: only this task writes the key.
     Latest,
     /// What is acknowledged may be lost with a leader, and what timed out may be done late.
@@ -46,7 +47,8 @@ pub(crate) enum Age {
 const PACE: Duration = Duration::from_millis(20);
 
 impl Load {
-    pub(crate) fn start(cache: &Cache, keys: Vec<String>, age: Age) -> Self {
+    /// Begins, in this runtime.
+    pub fn start(cache: &Cache, keys: Vec<String>, age: Age) -> Self {
         let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let task = |key| tokio::spawn(work(cache.clone(), key, age, seen.clone(), over.clone()));
         let tasks = keys.into_iter().map(task).collect();
@@ -54,22 +56,22 @@ impl Load {
     }
 
     /// What was seen so far.
-    pub(crate) fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
     }
 
     /// Forgets what was seen so far.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         *self.seen.lock().unwrap() = Seen::default();
     }
 
     /// Whether each operation has come to this outcome so many times since the last look away.
-    pub(crate) fn has(&self, operation: &'static str, outcome: &str, times: u64) -> bool {
+    pub fn has(&self, operation: &'static str, outcome: &str, times: u64) -> bool {
         self.seen.lock().unwrap().of(operation, outcome) >= times
     }
 
     /// Lets each task end its round. A task that panicked is a failure here.
-    pub(crate) async fn stop(self) -> Seen {
+    pub async fn stop(self) -> Seen {
         self.over.store(true, Ordering::SeqCst);
         for it in self.tasks {
             it.await.unwrap();
@@ -82,17 +84,17 @@ impl Load {
 
 impl Seen {
     /// How often an operation came to this outcome.
-    pub(crate) fn of(&self, operation: &'static str, outcome: &str) -> u64 {
+    pub fn of(&self, operation: &'static str, outcome: &str) -> u64 {
         self.outcomes.get(&(operation, outcome.to_owned())).map_or(0, |it| it.0)
     }
 
     /// How often an operation was tried.
-    pub(crate) fn tried(&self, operation: &'static str) -> u64 {
+    pub fn tried(&self, operation: &'static str) -> u64 {
         self.outcomes.iter().filter(|((it, _), _)| *it == operation).map(|(_, it)| it.0).sum()
     }
 
     /// How often an operation, or any, ended with an error.
-    pub(crate) fn failed(&self, operation: Option<&str>) -> u64 {
+    pub fn failed(&self, operation: Option<&str>) -> u64 {
         let failed = self.outcomes.iter().filter(|((it, outcome), _)| {
             operation.is_none_or(|wanted| *it == wanted) && is_kind(outcome)
         });
@@ -100,13 +102,13 @@ impl Seen {
     }
 
     /// Whether all errors are what an outage is.
-    pub(crate) fn has_only_outages(&self) -> bool {
+    pub fn has_only_outages(&self) -> bool {
         let mut kinds = self.outcomes.keys().map(|(_, outcome)| outcome).filter(|it| is_kind(it));
         kinds.all(|it| it == "Unavailable" || it == "TimedOut")
     }
 
     /// The longest that a call took.
-    pub(crate) fn longest(&self) -> Duration {
+    pub fn longest(&self) -> Duration {
         self.outcomes.values().map(|it| it.1).max().unwrap_or_default()
     }
 
@@ -189,11 +191,11 @@ fn is_right(value: &str, key: &str, oldest: u64, latest: u64) -> bool {
 }
 
 /// Where the task of this key counts. In a Cluster it is on the same server.
-pub(crate) fn counter(key: &str) -> String {
+pub fn counter(key: &str) -> String {
     if key.contains('{') { format!("count-{key}") } else { format!("count-{{{key}}}") }
 }
 
 /// The kinds that each call of a handle may end with that fails open.
-pub(crate) fn is_open_about_it(seen: &Seen) -> bool {
+pub fn is_open_about_it(seen: &Seen) -> bool {
     seen.failed(Some("get")) == 0 && seen.failed(Some("set")) == 0
 }

@@ -1,0 +1,124 @@
+//! A server that stands still, and answers nobody.
+
+use std::time::{Duration, Instant};
+
+use cache_core::layers::BreakerState;
+use futures_util::future::join_all;
+use test_servers::{Proxy, Server as _};
+
+use crate::{
+    LONG, Stage, cache_on, cache_through, is_open, is_outage, keys,
+    load::{Age, Load, is_open_about_it},
+    promises, report, timed, until,
+};
+
+promises!($ frozen:
+    a_frozen_server_costs_its_deadline_and_then_next_to_nothing,
+    what_was_deleted_during_an_outage_stays_deleted,
+);
+
+/// The first calls take their deadline, and are misses or `TimedOut`. Then the breaker is open and calls cost microseconds. The
+/// connection is replaced, and the handle works again by itself when the server goes on.
+async fn a_frozen_server_costs_its_deadline_and_then_next_to_nothing<S: Stage>() {
+    const CALLS: u32 = 1000;
+    let server = S::start();
+    let proxy = Proxy::to(server.address()).unwrap();
+    let cache = cache_through::<S>(&proxy, "");
+    let open = Load::start(&cache, keys("open", 32), Age::Any);
+    let strict = Load::start(&cache.strict(), keys("strict", 32), Age::Any);
+    until("all work", async || open.has("incr", "done", 64) && strict.has("incr", "done", 64))
+        .await;
+    let accepted = proxy.accepted();
+
+    server.freeze();
+    open.forget();
+    strict.forget();
+    let opened = until("the breaker is open", async || is_open(&cache)).await;
+    report("frozen, until the breaker opens", "calls take their deadline", opened);
+    let began = Instant::now();
+    for _ in 0..CALLS {
+        assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+    }
+    let each = began.elapsed() / CALLS;
+    report("frozen, breaker open, failing open", "a miss", each);
+    assert!(each < Duration::from_millis(50), "{each:?}");
+    let replaced = until("the connection is replaced", async || proxy.accepted() > accepted).await;
+    report("frozen, after the breaker has opened", "the connection is replaced", replaced);
+    // Those that take as long as they take do not take for ever.
+    for (call, (res, took)) in [
+        ("check", timed(cache.check()).await),
+        ("clear", timed(cache.clear()).await),
+        ("add", timed(async { cache.add("k", &1, None).await.map(drop) }).await),
+    ] {
+        let error = res.unwrap_err();
+        assert!(is_outage(&error), "{error}");
+        report(&format!("frozen, {call}"), &error.to_string(), took);
+        assert!(took < LONG);
+    }
+    let (open_seen, strict_seen) = (open.seen(), strict.seen());
+    report("frozen, failing open", &open_seen.to_string(), open_seen.longest());
+    report("frozen, strict", &strict_seen.to_string(), strict_seen.longest());
+    assert!(is_open_about_it(&open_seen), "{open_seen}");
+    assert!(open_seen.has_only_outages() && strict_seen.has_only_outages());
+    assert!(strict_seen.of("get", "TimedOut") + strict_seen.of("set", "TimedOut") > 0);
+
+    server.thaw();
+    open.forget();
+    strict.forget();
+    let back = until("all work again", async || {
+        open.has("get", "hit", 64) && strict.has("incr", "done", 64)
+    })
+    .await;
+    report("frozen, after it goes on", "the same handle works again", back);
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    let (open, strict) = (open.stop().await, strict.stop().await);
+    assert!(open.longest().max(strict.longest()) < LONG, "{open}; {strict}");
+}
+
+/// What was deleted during an outage is not served when the server comes back with it: reads are misses until the delete has got
+/// through, and then because of it.
+async fn what_was_deleted_during_an_outage_stays_deleted<S: Stage>() {
+    let server = S::start();
+    let cache = cache_on::<S>(&server, "");
+    let strict = cache.strict();
+    let names = keys("k", 20);
+    for key in &names {
+        cache.set(key, &"old", None).await.unwrap();
+    }
+    server.freeze();
+    // A delete that reached the server's door would be done when it goes on: here none does.
+    until("the breaker is open", async || {
+        let calls = (0..10).map(|_| strict.get::<String>("other"));
+        join_all(calls).await;
+        is_open(&cache)
+    })
+    .await;
+    let (res, took) = timed(cache.delete(&names[0])).await;
+    assert!(!res.unwrap());
+    report("frozen, delete", "`false`, and the key is marked", took);
+    assert_eq!(cache.delete_many(&names[1..10]).await.unwrap(), 0);
+    for key in &names[10..] {
+        cache.set(key, &"new", None).await.unwrap();
+    }
+    assert_eq!(cache.stats().marked_keys, 20);
+
+    server.thaw();
+    for key in &names {
+        assert_eq!(S::stored(&server, key).as_deref(), Some("\"old\""));
+    }
+    let back = until("all deletes have got through", async || {
+        for key in &names[..15] {
+            assert_eq!(cache.get::<String>(key).await.unwrap(), None);
+        }
+        assert!(cache.get_many::<String, _>(&names[15..]).await.unwrap().is_empty());
+        assert!(!cache.has_key(&names[0]).await.unwrap());
+        cache.stats().marked_keys == 0
+    })
+    .await;
+    report("frozen, after it goes on, reads of marked keys", "misses; the deletes are sent", back);
+    for key in &names {
+        assert_eq!(S::stored(&server, key), None);
+        strict.set(key, &"newest", None).await.unwrap();
+        assert_eq!(strict.get::<String>(key).await.unwrap().as_deref(), Some("newest"));
+    }
+}
