@@ -1,0 +1,143 @@
+//! Stores that break a promise by what is around them: dropped calls, runtimes, and the wrong clock.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    sync::{Arc, Mutex, OnceLock},
+    task::Waker,
+    time::{Duration, SystemTime},
+};
+
+use cache_core::{
+    Clock, Error, ErrorKind, Inline, TimeSource,
+    layers::{Around, Call, Hook, Reply},
+    testing::{
+        FakeClock, Model,
+        conformance::{self, Harness},
+    },
+};
+
+/// The tests that a store with this hook must fail.
+pub(crate) async fn hooked<H: Hook>(hook: fn() -> H, tests: &[&str]) {
+    let open = move || {
+        Arc::new(Around::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
+    };
+    let report = conformance::backend(Harness::new("hooked", open).only(tests)).await;
+    assert_eq!(report.failed(), tests);
+}
+
+pub(crate) const DESYNCHRONISED: [&str; 3] = [
+    "a_dropped_read_disturbs_no_other_call",
+    "a_dropped_write_disturbs_no_other_call",
+    "dropped_calls_among_others_disturb_none",
+];
+
+/// One connection for all, and who goes away leaves an answer in it for the next.
+#[derive(Debug, Default)]
+struct Desynchronised {
+    answers: Mutex<VecDeque<Box<dyn Any + Send>>>,
+}
+
+impl Hook for Desynchronised {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let answer = run().await;
+        self.answers.lock().unwrap().push_back(Box::new(answer));
+        tokio::task::yield_now().await; // the bytes are on their way
+        let next = self.answers.lock().unwrap().pop_front();
+        let next = next.and_then(|it| it.downcast::<R>().ok());
+        next.map_or_else(
+            || R::failed(&call, Error::new(ErrorKind::Backend, "odd answer")),
+            |it| *it,
+        )
+    }
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn answers_to_dropped_calls_are_seen() {
+    hooked(Desynchronised::default, &DESYNCHRONISED).await;
+}
+
+pub(crate) const COUNTED_TWICE: [&str; 1] = ["a_dropped_increment_counts_once_or_not"];
+
+/// Makes each call again.
+#[derive(Debug)]
+struct Twice;
+
+impl Hook for Twice {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        _: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        run().await;
+        run().await
+    }
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_count_that_is_made_again_is_seen() {
+    hooked(|| Twice, &COUNTED_TWICE).await;
+}
+
+pub(crate) const ONE_RUNTIME: [&str; 1] = ["two_runtimes_can_call"];
+
+/// Serves only the runtime that it was called in first, as a connection does.
+#[derive(Debug, Default)]
+struct OneRuntime(OnceLock<tokio::runtime::Id>);
+
+impl Hook for OneRuntime {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let here = tokio::runtime::Handle::current().id();
+        if *self.0.get_or_init(|| here) == here {
+            return run().await;
+        }
+        R::failed(&call, Error::new(ErrorKind::Unavailable, "a socket of another runtime"))
+    }
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_for_one_runtime_is_seen() {
+    hooked(OneRuntime::default, &ONE_RUNTIME).await;
+}
+
+pub(crate) const BY_THE_WALL: [&str; 1] = ["a_step_of_the_wall_clock_changes_no_lifetime"];
+
+/// Takes the wall's time for lifetimes.
+struct Wall(Clock);
+
+impl TimeSource for Wall {
+    fn now(&self) -> Duration {
+        self.0.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+    fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
+    fn wake_at(&self, _: Duration, _: &Waker) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_follows_the_wall_is_seen() {
+    let time = FakeClock::new();
+    let clock = time.clock();
+    let open =
+        move || Arc::new(Inline::new(Model::new(Clock::from_source(Wall(clock.clone()))))) as _;
+    let harness = Harness::new("wall", open).clock(time).only(&BY_THE_WALL);
+    assert_eq!(conformance::backend(harness).await.failed(), BY_THE_WALL);
+}

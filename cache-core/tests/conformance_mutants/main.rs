@@ -1,0 +1,127 @@
+//! The conformance suite finds what it looks for: for each way of breaking a promise, the test of that promise fails.
+
+mod cases;
+mod hooks;
+mod mutants;
+#[path = "../replicated/mod.rs"]
+mod replicated;
+mod views;
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{
+    Expiry, Inline, Offload, SetMode, SyncBackend,
+    layers::Operation,
+    testing::{
+        FakeClock, Fault, Faulty, Model,
+        conformance::{self, Harness},
+    },
+};
+
+use crate::{
+    cases::{CASES, FOUND_AT_RANDOM, THROUGH_THE_FACADE},
+    hooks::{BY_THE_WALL, COUNTED_TWICE, DESYNCHRONISED, ONE_RUNTIME},
+    mutants::{Bug, Mutant},
+    views::{LEADER_VIEW, NO_VIEW},
+};
+
+fn harness(bug: Bug) -> Harness {
+    let time = FakeClock::new();
+    let clock = time.clock();
+    // Threads for the calls, because a mutant's pauses must not stop the tasks that race with it.
+    let open = move || Arc::new(Offload::new(Mutant::new(bug, Model::new(clock.clone())), 8)) as _;
+    Harness::new(format!("{bug:?}"), open).clock(time).may_clear_store()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_broken_promise_is_named() {
+    let mut missed = Vec::new();
+    for (bug, test) in CASES {
+        let report = conformance::backend(harness(*bug).only(&[test])).await;
+        missed.extend((report.failed() != [*test]).then_some((bug, test, report)));
+    }
+    for (bug, test) in THROUGH_THE_FACADE {
+        let report = conformance::cache(harness(*bug).only(&[test])).await;
+        missed.extend((report.failed() != [*test]).then_some((bug, test, report)));
+    }
+    assert!(missed.is_empty(), "the suite does not see: {missed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn random_steps_find_what_needs_no_race() {
+    let test = "random_operations_answer_as_the_model_does";
+    let mut missed = Vec::new();
+    for bug in FOUND_AT_RANDOM {
+        let report = conformance::backend(harness(*bug).only(&[test])).await;
+        if report.failed() != [test] {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "random steps do not see: {missed:?}");
+}
+
+/// Every test of the suite has been seen to fail.
+#[test]
+fn no_test_is_without_a_mutant() {
+    // What these need is needed by all others: a store that fails them fails everything.
+    let plain = ["get_answers_what_was_set", "get_of_an_absent_key_is_a_miss"];
+    let random = ["random_operations_answer_as_the_model_does"];
+    let elsewhere = DESYNCHRONISED
+        .iter()
+        .chain(&COUNTED_TWICE)
+        .chain(&ONE_RUNTIME)
+        .chain(&NO_VIEW)
+        .chain(&LEADER_VIEW)
+        .chain(&BY_THE_WALL);
+    let seen: Vec<_> =
+        CASES.iter().map(|it| &it.1).chain(elsewhere).chain(&plain).chain(&random).collect();
+    let tests = conformance::backend_tests();
+    let never: Vec<_> = tests.iter().filter(|it| !seen.contains(it)).collect();
+    assert!(never.is_empty(), "no mutant is aimed at {never:#?}");
+}
+
+/// A store that rounds, as its facts say, keeps every promise: in moved time and in real time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whole_seconds_are_no_bug() {
+    conformance::run_backend(harness(Bug::WholeSeconds)).await;
+    conformance::run_cache(harness(Bug::WholeSeconds)).await;
+    let open = || Arc::new(Inline::new(Mutant::new(Bug::WholeSeconds, Model::default()))) as _;
+    conformance::run_backend(Harness::new("whole seconds in real time", open)).await;
+}
+
+/// Several handles on one store that lasts, which need not be empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_shared_store_is_tested_with_several_handles() {
+    let time = FakeClock::new();
+    let store = Arc::new(Mutant::new(Bug::Lasting, Model::new(time.clock())));
+    let shared = || {
+        let store = Arc::clone(&store);
+        let open = move || Arc::new(Inline::from_arc(Arc::clone(&store))) as _;
+        Harness::new("lasting", open).clock(time.clone())
+    };
+    store.set("not of the suite", "v".into(), Expiry::Never, SetMode::Always).unwrap();
+    let report = conformance::backend(shared()).await;
+    report.assert_passed();
+    assert!(report.passed().contains(&"handles_share_one_store"));
+    assert!(report.passed().contains(&"entries_outlive_a_handle"));
+    conformance::run_cache(shared()).await;
+    assert_eq!(store.entries(), 1, "the suite removes what it wrote, and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_hangs_fails_and_does_not_hang_the_suite() {
+    let open = || {
+        let store = Faulty::new(Arc::new(Inline::new(Model::default())));
+        store.inject(|call| match call.operation {
+            Operation::HasKey => Fault::Hang,
+            _ => Fault::None,
+        });
+        Arc::new(store) as _
+    };
+    let harness = Harness::new("hangs", open)
+        .patience(Duration::from_millis(50))
+        .only(&["has_key_tells_live_keys", "get_answers_what_was_set"]);
+    let report = conformance::backend(harness).await;
+    assert_eq!(report.failed(), ["has_key_tells_live_keys"]);
+    assert_eq!(report.passed(), ["get_answers_what_was_set"]);
+}

@@ -1,0 +1,154 @@
+//! Keys whose write has failed open: what is stale is not served.
+
+use cache_core::{Cache, Error, ErrorKind, Result, layers::Operation, secs, testing::Fault};
+
+use crate::{both, down, kind, put, writes};
+
+/// The calls that mark a key when they fail open.
+async fn write_by(cache: &Cache, how: &str) -> Result<()> {
+    match how {
+        "set" => cache.set("k", &2, None).await,
+        "set_bytes" => cache.set_bytes("k", "2", None).await,
+        "set to zero" => cache.set("k", &2, secs(0)).await,
+        "set_many" => cache.set_many([("k", 2)], None).await.map(drop),
+        "set_many to zero" => cache.set_many([("k", 2)], secs(0)).await.map(drop),
+        "delete" => cache.delete("k").await.map(drop),
+        "delete_many" => cache.delete_many(["k"]).await.map(drop),
+        "touch to zero" => cache.touch("k", secs(0)).await.map(drop),
+        _ => unreachable!("{how}"),
+    }
+}
+
+const WRITES: [&str; 8] = [
+    "set",
+    "set_bytes",
+    "set to zero",
+    "set_many",
+    "set_many to zero",
+    "delete",
+    "delete_many",
+    "touch to zero",
+];
+
+/// "So a value that was deleted during an outage is not served when the store returns."
+#[tokio::test]
+async fn a_stale_value_is_not_served_after_a_write_that_failed_open() -> Result<()> {
+    for (store, cache) in both() {
+        for how in WRITES {
+            for fault in
+                [Fault::Error(ErrorKind::Unavailable), Fault::ErrorAfter(ErrorKind::TimedOut)]
+            {
+                put(&store, "k", "1").await;
+                assert_eq!(cache.get::<i32>("k").await?, Some(1), "{how}");
+                store.inject(writes(fault));
+                write_by(&cache, how).await?;
+                assert_eq!(cache.stats().marked_keys, 1, "{how}");
+                // Reads get through to the store, but its answers are stale.
+                assert_eq!(cache.get::<i32>("k").await?, None, "{how}");
+                assert!(cache.get_many::<i32, _>(["k"]).await?.is_empty(), "{how}");
+                assert!(!cache.has_key("k").await?, "{how}");
+                assert_eq!(cache.ttl("k").await?, None, "{how}");
+                assert_eq!(cache.clone().get_bytes("k").await?, None, "{how}: another handle");
+                store.heal();
+                assert_eq!(
+                    cache.get::<i32>("k").await?,
+                    None,
+                    "{how}: the delete gets through first"
+                );
+                assert_eq!(cache.stats().marked_keys, 0, "{how}");
+                put(&store, "k", "3").await;
+                assert_eq!(cache.get::<i32>("k").await?, Some(3), "{how}: as any key");
+                cache.delete("k").await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_that_gets_through_ends_the_mark() -> Result<()> {
+    for (store, cache) in both() {
+        for how in WRITES {
+            put(&store, "k", "1").await;
+            store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
+            cache.delete("k").await?;
+            assert_eq!(cache.stats().marked_keys, 1);
+            store.heal();
+            write_by(&cache, how).await?;
+            assert_eq!(cache.stats().marked_keys, 0, "{how}");
+            let deletes = store.calls(Operation::Delete);
+            let found = cache.get::<i32>("k").await?;
+            assert!(matches!(found, None | Some(2)), "{how}: {found:?}");
+            assert_eq!(store.calls(Operation::Delete), deletes, "{how}: nothing is owed");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn clear_ends_all_marks() -> Result<()> {
+    for (store, cache) in both() {
+        down(&store, ErrorKind::Unavailable);
+        cache.delete_many(["a", "b", "c"]).await?;
+        assert_eq!(cache.stats().marked_keys, 3);
+        cache.clear().await.unwrap_err();
+        assert_eq!(cache.stats().marked_keys, 3, "a clear that failed removed nothing");
+        store.heal();
+        cache.clear().await?;
+        assert_eq!(cache.stats().marked_keys, 0);
+    }
+    Ok(())
+}
+
+/// What decides by what is there must not decide by what should be gone.
+#[tokio::test]
+async fn no_call_decides_by_a_stale_value() -> Result<()> {
+    for (store, cache) in both() {
+        let mark = async || {
+            put(&store, "k", "41").await;
+            store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
+            cache.delete("k").await?;
+            assert_eq!(cache.stats().marked_keys, 1);
+            // While the delete does not get through, these cannot answer.
+            assert_eq!(kind(cache.add("k", &1, None).await), ErrorKind::Unavailable);
+            assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::Unavailable);
+            assert_eq!(kind(cache.pop::<i32>("k").await), ErrorKind::Unavailable);
+            store.heal();
+            Ok::<_, Error>(())
+        };
+        mark().await?;
+        assert!(cache.add("k", &1, None).await?, "add");
+        mark().await?;
+        assert!(!cache.replace("k", &1, None).await?, "replace");
+        mark().await?;
+        assert!(!cache.touch("k", None).await?, "touch");
+        mark().await?;
+        assert_eq!(cache.pop::<i32>("k").await?, None, "pop");
+        mark().await?;
+        assert_eq!(cache.update("k", None, |it: i32| it + 1).await?, None, "update");
+        mark().await?;
+        assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::KeyNotFound, "incr");
+        mark().await?;
+        assert_eq!(cache.incr_or("k", 1, 0, None).await?, 1, "incr_or");
+        mark().await?;
+        assert_eq!(kind(cache.incr_version("k", 1).await), ErrorKind::KeyNotFound, "incr_version");
+        mark().await?;
+        assert_eq!(cache.get_or_set("k", None, || async { 7 }).await?, 7, "get_or_set");
+        assert_eq!(cache.get::<i32>("k").await?, Some(7), "what was loaded is stored");
+    }
+    Ok(())
+}
+
+/// The target of a move may be marked as well: the moved entry must not fall to the delete that is owed.
+#[tokio::test]
+async fn an_entry_moved_to_a_marked_key_stays() -> Result<()> {
+    for (store, cache) in both() {
+        cache.set("k", "v", None).await?;
+        store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
+        cache.at_version(2).delete("k").await?;
+        store.heal();
+        assert_eq!(cache.incr_version("k", 1).await?, 2);
+        assert_eq!(cache.at_version(2).get::<String>("k").await?.as_deref(), Some("v"));
+    }
+    Ok(())
+}

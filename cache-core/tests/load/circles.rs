@@ -1,0 +1,98 @@
+//! Loads that need other loads, and loads that wait for themselves.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use cache_core::{Cache, ErrorKind, Timeout};
+use tokio::sync::Barrier;
+
+use crate::world;
+
+#[tokio::test]
+async fn a_load_that_waits_for_itself_is_an_error_that_names_the_keys() {
+    let (_, cache, _) = world();
+    let inner = cache.clone();
+    let error =
+        cache
+            .get_or_try_set::<u32, _, _>("a", None, || async move {
+                let again = inner.clone();
+                inner
+                    .get_or_try_set("b", None, || async move {
+                        again.get_or_set("a", None, pending).await
+                    })
+                    .await
+            })
+            .await
+            .unwrap_err();
+    let circle =
+        error.loader::<cache_core::Error>().unwrap().loader::<cache_core::Error>().unwrap();
+    assert_eq!(circle.kind(), ErrorKind::Loader);
+    assert!(circle.to_string().contains(":1:a → :1:b → :1:a"), "{circle}");
+}
+
+#[tokio::test]
+async fn loads_of_two_tasks_and_two_caches_that_wait_for_each_other_end() {
+    let ((_, left, _), (_, right, _)) = (world(), world());
+    let barrier = Arc::new(Barrier::new(2));
+    let task = |outer: &Cache, inner: &Cache| {
+        let (outer, inner, barrier) = (outer.clone(), inner.clone(), Arc::clone(&barrier));
+        tokio::spawn(async move {
+            outer
+                .get_or_try_set("k", None, || async move {
+                    barrier.wait().await;
+                    inner.get_or_set("k", None, pending::<u32>).await
+                })
+                .await
+        })
+    };
+    let (a, b) = (task(&left, &right), task(&right, &left));
+    let (a, b) = (a.await.unwrap(), b.await.unwrap());
+    assert!(a.is_err() && b.is_err());
+    assert!(format!("{a:?} {b:?}").contains("in a circle"), "{a:?} {b:?}");
+}
+
+#[tokio::test]
+async fn a_loader_may_load_other_keys() {
+    let (_, cache, _) = world();
+    let inner = cache.clone();
+    let sum = cache
+        .get_or_try_set("sum", None, || async move {
+            let one = inner.get_or_set("one", None, || async { 1 }).await?;
+            let two = inner.get_or_set("two", None, || async { 2 }).await?;
+            Ok::<_, cache_core::Error>(one + two)
+        })
+        .await
+        .unwrap();
+    assert_eq!(sum, 3);
+    assert_eq!(cache.stats().loads, 3);
+}
+
+#[test]
+fn blocking_loads_share_one_flight_and_find_circles() {
+    let (_, cache, _) = world();
+    let cache = cache.blocking();
+    let loads = AtomicUsize::new(0);
+    let barrier = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                barrier.wait();
+                let load = || {
+                    loads.fetch_add(1, SeqCst);
+                    7
+                };
+                assert_eq!(cache.get_or_set("k", Timeout::Never, load).unwrap(), 7);
+            });
+        }
+    });
+    assert_eq!(loads.load(SeqCst), 1);
+    let error = cache
+        .get_or_try_set::<u32, _>("a", None, || cache.get_or_set("a", None, || 1))
+        .unwrap_err();
+    assert!(format!("{error:?}").contains("in a circle"), "{error:?}");
+}

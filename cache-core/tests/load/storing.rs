@@ -1,0 +1,82 @@
+//! What a load finds in the store, and what it leaves there.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
+
+use cache_core::{
+    Backend, ErrorKind, Expiry, SetMode, Ttl, layers::Operation, secs, testing::Fault,
+};
+
+use crate::world;
+
+#[tokio::test]
+async fn a_value_of_another_type_is_loaded_again_and_overwritten() {
+    for strict in [false, true] {
+        let (_, cache, _) = world();
+        let cache = if strict { cache.strict() } else { cache };
+        cache.set("k", "text", None).await.unwrap();
+        assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+        assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7), "one bad entry keeps failing");
+        assert_eq!(cache.stats().undecodable, 1);
+    }
+}
+
+#[tokio::test]
+async fn with_a_lifetime_of_zero_nothing_is_stored() {
+    let (_, cache, _) = world();
+    assert_eq!(cache.get_or_set("k", secs(0), || async { 7 }).await.unwrap(), 7);
+    assert!(!cache.has_key("k").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_loaded_around_and_not_written_to() {
+    let (store, cache, _) = world();
+    store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+    assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+    assert_eq!(store.calls(Operation::Set), 0);
+    let loads = AtomicUsize::new(0);
+    let strict = cache.strict();
+    let load = || async {
+        loads.fetch_add(1, SeqCst);
+        7
+    };
+    let error = strict.get_or_set("k", None, load).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(loads.load(SeqCst), 0, "strict mode loads nothing");
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_decode_count_as_a_miss() {
+    let (store, cache, _) = world();
+    cache.set("k", "text", None).await.unwrap();
+    assert_eq!(cache.get_or_set("k", None, || async { 1 }).await.unwrap(), 1);
+    let stats = cache.stats();
+    let counted = stats[Operation::GetOrSet];
+    assert_eq!((counted.hits, counted.misses, stats.undecodable), (0, 1, 1));
+
+    let damaged = (&b"\xc1\xca damaged"[..]).into();
+    store.set(":1:k", damaged, Expiry::Never, SetMode::Always).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+    let counted = cache.stats()[Operation::Get];
+    assert_eq!((counted.hits, counted.misses), (0, 1));
+}
+
+#[tokio::test]
+async fn a_slow_load_does_not_push_a_point_in_time_back() {
+    let (_, cache, time) = world();
+    let secs = Duration::from_secs;
+    let load = |took| {
+        let time = &time;
+        move || async move {
+            time.advance(secs(took));
+            1
+        }
+    };
+    let at = time.clock().wall() + secs(10);
+    cache.get_or_set("k", at, load(6)).await.unwrap();
+    assert_eq!(cache.ttl("k").await.unwrap(), Some(Ttl::Remaining(secs(4))));
+    cache.get_or_set("late", at, load(4)).await.unwrap();
+    assert!(!cache.has_key("late").await.unwrap(), "its time was over when it was there");
+}

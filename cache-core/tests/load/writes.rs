@@ -1,0 +1,196 @@
+//! Loads and writes of the same key at the same time: what was written is not overwritten by what was loaded before.
+
+use std::{pin::Pin, time::Duration};
+
+use cache_core::{Cache, layers::Operation, secs, testing::Fault};
+
+use crate::{Source, settle, spawn_load, world};
+
+#[tokio::test]
+async fn a_delete_or_write_during_a_load_wins() {
+    type Change = fn(Cache) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    let changes: &[(&str, Change, Option<u32>)] = &[
+        ("delete", |it| Box::pin(async move { assert!(!it.delete("k").await.unwrap()) }), None),
+        (
+            "delete_many",
+            |it| Box::pin(async move { assert_eq!(it.delete_many(["k"]).await.unwrap(), 0) }),
+            None,
+        ),
+        ("clear", |it| Box::pin(async move { it.clear().await.unwrap() }), None),
+        ("clear_store", |it| Box::pin(async move { it.clear_store().await.unwrap() }), None),
+        ("set", |it| Box::pin(async move { it.set("k", &9, None).await.unwrap() }), Some(9)),
+        (
+            "set_many",
+            |it| {
+                Box::pin(
+                    async move { assert!(it.set_many([("k", 9)], None).await.unwrap().is_empty()) },
+                )
+            },
+            Some(9),
+        ),
+        (
+            "add",
+            |it| Box::pin(async move { assert!(it.add("k", &9, None).await.unwrap()) }),
+            Some(9),
+        ),
+        (
+            "incr_or",
+            |it| Box::pin(async move { assert_eq!(it.incr_or("k", 4, 5, None).await.unwrap(), 9) }),
+            Some(9),
+        ),
+        (
+            "pop",
+            |it| Box::pin(async move { assert_eq!(it.pop::<u32>("k").await.unwrap(), None) }),
+            None,
+        ),
+        (
+            "touch to zero",
+            |it| Box::pin(async move { assert!(!it.touch("k", secs(0)).await.unwrap()) }),
+            None,
+        ),
+        (
+            "incr_version",
+            |it| {
+                Box::pin(async move {
+                    it.at_version(0).set("k", &9, None).await.unwrap();
+                    assert_eq!(it.at_version(0).incr_version("k", 1).await.unwrap(), 1);
+                })
+            },
+            Some(9),
+        ),
+    ];
+    for (name, change, expected) in changes {
+        let (_, cache, _) = world();
+        let (old, new) = (Source::default(), Source::default());
+        let caller = spawn_load(&cache, &old, 1);
+        old.began.notified().await;
+        change(cache.clone()).await;
+        let later = spawn_load(&cache, &new, 2);
+        settle().await;
+        old.go_on.notify_one();
+        assert_eq!(caller.await.unwrap().unwrap(), 1, "{name}: who was in the load keeps it");
+        assert_eq!(cache.get::<u32>("k").await.unwrap(), *expected, "{name}: the old load stored");
+        new.go_on.notify_one();
+        assert_eq!(later.await.unwrap().unwrap(), expected.unwrap_or(2), "{name}: who came later");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_waits_for_a_loaded_value_that_is_on_its_way() {
+    let (store, cache, _) = world();
+    let source = Source::default();
+    let held = store.hold(Operation::Set);
+    let caller = spawn_load(&cache, &source, 1);
+    source.go_on.notify_one();
+    store.arrived(Operation::Set, 1).await;
+    let delete = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.delete("k").await })
+    };
+    settle().await;
+    assert_eq!(store.calls(Operation::Delete), 0, "the delete could be overtaken");
+    held.release();
+    assert!(delete.await.unwrap().unwrap());
+    assert_eq!(caller.await.unwrap().unwrap(), 1);
+    assert!(!cache.has_key("k").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_delete_waits_no_longer_than_a_write_may_take() {
+    let (store, cache, time) = world();
+    let source = Source::default();
+    store.inject(|call| if call.operation == Operation::Set { Fault::Hang } else { Fault::None });
+    let caller = spawn_load(&cache, &source, 1);
+    source.go_on.notify_one();
+    store.arrived(Operation::Set, 1).await;
+    let delete = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.delete("k").await })
+    };
+    settle().await;
+    assert_eq!(store.calls(Operation::Delete), 0);
+    time.advance(Duration::from_millis(500));
+    assert!(!delete.await.unwrap().unwrap());
+    assert_eq!(caller.await.unwrap().unwrap(), 1, "a write that failed fails nobody");
+    assert_eq!(cache.stats().load_writes_failed, 1);
+}
+
+#[tokio::test]
+async fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
+    for by_incr in [true, false] {
+        let (store, cache, _) = world();
+        let held = store.hold(if by_incr { Operation::Incr } else { Operation::Set });
+        let write = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                if by_incr {
+                    cache.incr_or("k", 4, 5, None).await.map(drop)
+                } else {
+                    cache.set("k", &9, None).await
+                }
+            }
+        });
+        store.arrived(if by_incr { Operation::Incr } else { Operation::Set }, 1).await;
+        let source = Source::default();
+        let load = spawn_load(&cache, &source, 1);
+        source.began.notified().await;
+        held.release();
+        write.await.unwrap().unwrap();
+        source.go_on.notify_one();
+        assert_eq!(load.await.unwrap().unwrap(), 1);
+        assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(9), "what was acknowledged is lost");
+    }
+}
+
+#[tokio::test]
+async fn a_loaded_value_whose_caller_was_dropped_on_its_way_is_waited_out() {
+    let (store, cache, time) = world();
+    let source = Source::default();
+    let held = store.hold(Operation::Set);
+    let caller = spawn_load(&cache, &source, 1);
+    source.go_on.notify_one();
+    store.arrived(Operation::Set, 1).await;
+    caller.abort();
+    caller.await.unwrap_err();
+    let delete = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.delete("k").await }
+    });
+    // sleeps: what must not happen has no event, and it would come from the library's own thread.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(store.calls(Operation::Delete), 0, "a write of a dropped call may still arrive");
+    time.advance(Duration::from_millis(500));
+    delete.await.unwrap().unwrap();
+    drop(held);
+    while cache.stats().active_loads > 0 {
+        time.advance(Duration::from_millis(500));
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn aliases_with_the_same_keys_in_the_same_store_know_of_each_others_loads() {
+    let alias = "backend = 'memory'\nlocation = 'main'";
+    let text = format!(
+        "[caches.default]\n{alias}\n[caches.b]\n{alias}\ntimeout = 'never'\n[caches.c]\n{alias}\nkey_prefix = 'c'"
+    );
+    let caches = cache_core::Caches::builder()
+        .driver(cache_memory::DRIVER)
+        .toml(&text)
+        .unwrap()
+        .build()
+        .unwrap();
+    for (other, expected) in [("b", None), ("c", Some(1))] {
+        let source = Source::default();
+        let load = spawn_load(caches.get("default").unwrap(), &source, 1);
+        source.began.notified().await;
+        caches.get(other).unwrap().delete("k").await.unwrap();
+        source.go_on.notify_one();
+        load.await.unwrap().unwrap();
+        assert_eq!(
+            caches.get("default").unwrap().get::<u32>("k").await.unwrap(),
+            expected,
+            "{other}"
+        );
+    }
+}
