@@ -164,14 +164,16 @@ impl Registry {
     fn unknown(&self, name: &str) -> Error {
         let known = self.linked.keys().chain(self.explicit.keys()).copied();
         let known: std::collections::BTreeSet<_> = known.collect();
+        let lower = name.to_ascii_lowercase();
+        let is_spelling = known.contains(lower.as_str());
         let known = crate::settings::list(known);
-        let hint = match OUR_CRATES.iter().find(|(names, _)| names.contains(&name)) {
+        let hint = match OUR_CRATES.iter().find(|(names, _)| names.contains(&lower.as_str())) {
+            _ if is_spelling => format!("it is spelled `{lower}` here"),
             Some((_, krate)) => {
                 let module = krate.replace('-', "_");
                 format!("add `{krate}` to Cargo.toml and name it once in the program: `use {module} as _;`")
             }
             None if name.contains('.') => {
-                let lower = name.to_ascii_lowercase();
                 let ours = DJANGO.iter().find(|(theirs, _)| lower.contains(theirs));
                 let ours = ours.map_or("memory", |(_, ours)| ours);
                 format!("this looks like a Django class path; here it is a short name, such as \"{ours}\"")

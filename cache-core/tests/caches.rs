@@ -48,6 +48,8 @@ fn what_makes_no_sense_is_refused_at_build() {
         Unknown,
         &["`redis`", "use cache_redis as _;", "caches.default.backend", "`memory`", "`dummy`"],
     );
+    refused("[caches.default]\nbackend = 'Memory'", Unknown, &["it is spelled `memory` here"]);
+    refused("[caches.default]\nbackend = 'Redis'", Unknown, &["use cache_redis as _;"]);
     refused("[caches.default]\nbackend = 'mine'", Unknown, &["`mine`", "use that_crate as _;"]);
     refused(
         "[caches.default]\nbackend = 'django.core.cache.backends.locmem.LocMemCache'",
@@ -62,7 +64,7 @@ fn what_makes_no_sense_is_refused_at_build() {
     refused(
         &format!("{MEMORY}options = {{ max_entries = 'many' }}"),
         Config,
-        &["caches.default.options.max_entries"],
+        &["caches.default.options.max_entries", "an integer that is not negative", "a string"],
     );
     refused(&format!("{MEMORY}key_prefix = 'a:2'"), Config, &["caches.default.key_prefix", "`2`"]);
     refused(&format!("{MEMORY}key_prefix = 'a b'"), Config, &["caches.default.key_prefix", "0x20"]);

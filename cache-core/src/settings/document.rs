@@ -118,6 +118,10 @@ mod tests {
                 &["caches.default.timout", "`timeout`"],
             ),
             (
+                "[caches.default]\nbackend = 'm'\nmax_entries = 5",
+                &["caches.default.max_entries", "in the table `options`"],
+            ),
+            (
                 "[caches.default]\nbackend = 'm'\nBackend = 'm'",
                 &["caches.default.Backend", "`backend`"],
             ),
@@ -138,12 +142,16 @@ mod tests {
                 &["caches.default.timeout", "\"5m\""],
             ),
             (
+                "[caches.default]\nbackend = 'm'\ntimeout = '300'",
+                &["caches.default.timeout", "without quotes"],
+            ),
+            (
                 "[caches.default]\nbackend = 'm'\ndeadline = 'never'",
                 &["caches.default.deadline", "\"500ms\""],
             ),
             (
                 "[caches.default]\nbackend = 'm'\ncodec = 's3cret'",
-                &["caches.default.codec", "\"json\""],
+                &["caches.default.codec", "expected \"json\" or \"msgpack\""],
             ),
             (
                 "[caches.default]\nbackend = 'm'\nlong_keys = true",
@@ -159,9 +167,24 @@ mod tests {
             ),
             (
                 "[caches.default]\nbackend = 'm'\noptions = 's3cret'",
-                &["caches.default.options", "a string"],
+                &["caches.default.options", "expected a table, found a string"],
             ),
-            ("[caches.default]\nbackend = 'm'\nversion = 'one'", &["caches.default.version"]),
+            (
+                "[caches.default]\nbackend = 'm'\nversion = 'one'",
+                &["caches.default.version", "expected an integer, found a string"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nbreaker = false",
+                &["caches.default.breaker", "expected a table, found a boolean"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nretry.retries = -1",
+                &["caches.default.retry.retries", "expected an integer from 0 to 4294967295"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nbreaker.failure_rate = 's3cret'",
+                &["caches.default.breaker.failure_rate", "number"],
+            ),
             ("[caches.default]\nlocation = 's3cret\n", &["line 2"]),
             ("a = 1\na = 's3cret'", &["line 2", "column 1"]),
         ];

@@ -30,6 +30,23 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// What serde expects, for readers of a settings file: serde's own words are names of Rust's types.
+fn plain(expected: &dyn de::Expected) -> String {
+    let theirs = expected.to_string();
+    match theirs.as_str() {
+        "i64" => "an integer".into(),
+        "u64" | "usize" => "an integer that is not negative".into(),
+        "u32" => format!("an integer from 0 to {}", u32::MAX),
+        "u16" => format!("an integer from 0 to {}", u16::MAX),
+        "u8" => format!("an integer from 0 to {}", u8::MAX),
+        "f64" | "f32" => "a number".into(),
+        "a map" => "a table".into(),
+        "a sequence" => "a list".into(),
+        it if it.starts_with("struct ") => "a table".into(),
+        _ => theirs,
+    }
+}
+
 struct Reader(Value);
 
 #[derive(Debug)]
@@ -152,11 +169,11 @@ impl de::Error for ReadError {
             Unexpected::Map => "a table",
             _ => "something else",
         };
-        Self::custom(format_args!("expected {expected}, found {found}"))
+        Self::custom(format_args!("expected {}, found {found}", plain(expected)))
     }
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::custom(format_args!("expected {expected}"))
+        Self::custom(format_args!("expected {}", plain(expected)))
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
@@ -175,6 +192,9 @@ impl de::Error for ReadError {
         match expected.iter().copied().find(similar) {
             Some(close) => Self::custom(format_args!(
                 "there is no such setting; did you mean `{close}`? Allowed: {allowed}"
+            )),
+            None if expected.contains(&"options") => Self::custom(format_args!(
+                "there is no such setting; allowed: {allowed}. The backend's own stand in the table `options`"
             )),
             None => Self::custom(format_args!("there is no such setting; allowed: {allowed}")),
         }

@@ -143,7 +143,13 @@ where
         (self.1)(Number::Float(it)).ok_or_else(|| expected(self.0))
     }
     fn visit_str<E: de::Error>(self, it: &str) -> Result<T, E> {
-        (self.2)(it).ok_or_else(|| expected(self.0))
+        (self.2)(it).ok_or_else(|| {
+            let is_number =
+                it.starts_with(|c: char| c.is_ascii_digit()) && it.parse::<f64>().is_ok();
+            let hint =
+                if is_number { "; a number stands without quotes, or with its unit" } else { "" };
+            expected(&format!("{}{hint}", self.0))
+        })
     }
 }
 
@@ -183,7 +189,7 @@ macro_rules! word {
                 let word = String::deserialize(deserializer)?;
                 match word.as_str() {
                     $($word => $value.map_err(de::Error::custom),)+
-                    _ => Err(expected(concat!("one of" $(, " \"", $word, "\"")+))),
+                    _ => Err(expected(&[$(concat!("\"", $word, "\"")),+].join(" or "))),
                 }
             }
         }
