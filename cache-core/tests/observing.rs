@@ -176,6 +176,25 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
     assert!(!told.contains(SECRET), "a value shows");
 }
 
+#[tokio::test]
+async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
+    for (alias, hidden) in [("hidden-get", true), ("seen-add", false), ("seen-check", false)] {
+        let (store, cache, _) = world(alias);
+        store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+        let res = match alias {
+            "hidden-get" => cache.get::<u32>("k").await.map(drop),
+            "seen-add" => cache.add("k", &1, None).await.map(drop),
+            _ => cache.check().await,
+        };
+        assert_eq!(res.is_ok(), hidden);
+        let words = [format!("alias=\"{alias}\""), format!("hidden={hidden}")];
+        let told = told();
+        let is_event = |it: &&str| it.contains("the store failed") && it.contains(&words[0]);
+        let events: Vec<_> = told.lines().filter(is_event).collect();
+        assert!(events.len() == 1 && events[0].contains(&words[1]), "{events:?}");
+    }
+}
+
 /// A store that keeps its breaker itself, and is down for the first second.
 const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
     let clock = context.clock().clone();

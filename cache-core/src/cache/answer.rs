@@ -72,7 +72,8 @@ impl Cache {
     pub(super) fn fail(&self, operation: Operation, key: Option<&str>, error: Error) -> Error {
         let failed = error.kind().fails_open();
         self.shared.counters.error(error.kind());
-        self.shared.observer.error(operation, &error, self.hides(&error));
+        let hidden = self.hides(&error) && may_fail_open(operation);
+        self.shared.observer.error(operation, &error, hidden);
         self.count(operation, if failed { Outcome::Failed } else { Outcome::Refused });
         self.in_context(error, operation, key)
     }
@@ -91,5 +92,32 @@ impl Cache {
     pub(super) fn count(&self, operation: Operation, outcome: Outcome) {
         self.shared.counters.count(operation, outcome);
         self.shared.observer.outcome(operation, outcome, 1);
+    }
+}
+
+/// Whether an answer can be made up when the store fails.
+fn may_fail_open(operation: Operation) -> bool {
+    match operation {
+        Operation::Get
+        | Operation::GetMany
+        | Operation::Set
+        | Operation::SetMany
+        | Operation::HasKey
+        | Operation::Ttl
+        | Operation::Touch
+        | Operation::Delete
+        | Operation::DeleteMany
+        | Operation::CompareAndDelete
+        | Operation::GetOrSet => true,
+        Operation::Add
+        | Operation::Replace
+        | Operation::Pop
+        | Operation::Incr
+        | Operation::Update
+        | Operation::IncrVersion
+        | Operation::Clear
+        | Operation::ClearStore
+        | Operation::Check
+        | Operation::Close => false,
     }
 }
