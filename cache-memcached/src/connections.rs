@@ -1,6 +1,7 @@
 //! Connections of the `memcache` crate to one server: lent to one caller at a time, and closed rather than reused when in doubt.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -136,8 +137,10 @@ impl Connections {
     /// The name is looked up anew each time.
     async fn dial(&self) -> Result<TcpStream> {
         let Address { host, port } = &self.address;
-        let (kind, what) = match self.connect.run(TcpStream::connect((host.as_str(), *port))).await
-        {
+        // A runtime without sockets is told from one with them only by a panic; it goes no further.
+        let dial = AssertUnwindSafe(TcpStream::connect((host.as_str(), *port))).catch_unwind();
+        let dialed = self.connect.run(dial).await.transpose().map_err(|_| error::no_sockets())?;
+        let (kind, what) = match dialed {
             Some(Ok(stream)) => {
                 // Or small requests wait for the answers to those before them.
                 return match stream.set_nodelay(true) {

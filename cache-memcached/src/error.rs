@@ -51,6 +51,12 @@ pub(crate) fn without_stamps(address: &Address) -> Error {
     at(Error::new(ErrorKind::Unsupported, what), address)
 }
 
+/// A runtime that was made without `enable_io`.
+pub(crate) fn no_sockets() -> Error {
+    let what = "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`";
+    Error::new(ErrorKind::Config, what)
+}
+
 /// With the server that it is about.
 pub(crate) fn at(error: Error, address: &Address) -> Error {
     error.with_context("server", address.to_string())

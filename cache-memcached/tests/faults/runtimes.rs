@@ -2,8 +2,9 @@
 
 use std::{sync::mpsc, thread, time::Instant};
 
+use cache_core::ErrorKind;
 use fault_tests::{
-    PATIENT, report,
+    PATIENT, cache_on, report,
     runtimes::{LIMIT, answers, runtime},
 };
 use test_servers::{Memcached, Proxy, Server as _, proxy::Direction, wait_until};
@@ -49,4 +50,19 @@ fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
     report("a runtime stands still in a call", "the others answer", began.elapsed());
     drop(still);
     wait_until("no connections", LIMIT, || proxy.open() == 0).unwrap();
+}
+
+/// "A network store that is called without a runtime or its timer is a typed error", and "nothing else panics".
+#[test]
+fn a_runtime_without_sockets_is_an_error_that_says_so() {
+    let server = Memcached::start().unwrap();
+    let cache = cache_on::<OnMemcached>(&server, PATIENT).strict();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let calls = async {
+        [cache.get::<i32>("k").await.map(drop), cache.clear_store().await, cache.check().await]
+    };
+    for error in runtime.block_on(calls).map(Result::unwrap_err) {
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.message().contains("enable_io"), "{error}");
+    }
 }
