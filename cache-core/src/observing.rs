@@ -17,8 +17,9 @@
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | calls to stores that wait for something, retries and all |
 //! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; with a breaker for each of several servers, of the one that changed last |
 //!
-//! `operation` is the name of the method of [`Cache`](crate::Cache), [`Operation::as_str`](crate::layers::Operation::as_str); `kind` is
-//! the name of the [`ErrorKind`](crate::ErrorKind).
+//! `operation` is the name of the method of [`Cache`](crate::Cache), [`Operation::as_str`](crate::layers::Operation::as_str); methods that are
+//! one to the store have one name: `decr` and `incr_or` are `incr`, `decr_version` is `incr_version`, `get_or_try_set` is `get_or_set`, and
+//! `get_bytes` and `set_bytes` are `get` and `set`. `kind` is the name of the [`ErrorKind`](crate::ErrorKind).
 //!
 //! # Feature `tracing`
 //! With the target `cache_core`:

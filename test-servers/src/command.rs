@@ -40,6 +40,8 @@ pub fn run(args: &[&str]) -> Result<()> {
     out.flush()?;
     // Ctrl-C ends this process, and the servers end with it.
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    // Who started it in the background, without an input, would look for servers that are gone.
+    eprintln!("the input has ended, and the servers with it");
     Ok(())
 }
 
