@@ -87,8 +87,8 @@ impl Directory {
     pub(crate) fn open_folder(&self, name: &[u8], create: bool) -> Result<Option<OwnedFd>> {
         let shown = || String::from_utf8_lossy(name).into_owned();
         let fd = match openat(&self.fd, name, FOLDER, Mode::empty()) {
-            Err(Errno::NOENT) if !create => return Ok(None),
-            Err(Errno::NOENT) => self.make_folder(name),
+            Err(Errno::NOENT) if !create && !self.is_deleted() => return Ok(None),
+            Err(Errno::NOENT) if create => self.make_folder(name),
             res => res,
         };
         let fd = fd.map_err(|it| error::of(it, shown()))?;
@@ -113,6 +113,11 @@ impl Directory {
     /// The directory's descriptor, for what lies in it beside the folders.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    /// It may be there again, with all that is missing in this one.
+    fn is_deleted(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
     }
 
     /// Whether the path still leads here: it may have been deleted, or moved away.

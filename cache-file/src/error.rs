@@ -57,9 +57,18 @@ pub(crate) fn of(errno: Errno, what: impl fmt::Display) -> Error {
 
 /// Whether this is for want of a descriptor.
 pub(crate) fn is_of_open_files(error: &Error) -> bool {
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
+}
+
+/// Whether this is for want of the directory, or of a folder in it.
+pub(crate) fn is_of_deleted(error: &Error) -> bool {
+    is_one_of(error, &[Errno::NOENT])
+}
+
+fn is_one_of(error: &Error, all: &[Errno]) -> bool {
     let source = std::error::Error::source(error);
     let number = source.and_then(|it| it.downcast_ref::<std::io::Error>()?.raw_os_error());
-    [Errno::MFILE, Errno::NFILE].iter().any(|it| Some(it.raw_os_error()) == number)
+    all.iter().any(|it| Some(it.raw_os_error()) == number)
 }
 
 /// The store's directory is not one to keep a cache in.

@@ -186,6 +186,8 @@ impl Inner {
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let res = step(directory).map_err(|fault| match fault {
+            // What is missing is made, or is no error, unless it is in a directory that was deleted.
+            Fault::Of(error) if error::is_of_deleted(&error) => Fault::Gone,
             Fault::Of(error) => open_files(error),
             other => other,
         });

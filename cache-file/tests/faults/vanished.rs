@@ -42,6 +42,25 @@ async fn a_folder_that_is_deleted_alone_is_made_again() {
     assert!(place.file().exists());
 }
 
+/// Nothing but the directory is open then.
+#[tokio::test]
+async fn who_has_found_nothing_yet_notices_that_the_directory_was_deleted() {
+    let place = Place::new();
+    let writer = cache(&place.path, "");
+    for n in 0..5 {
+        writer.set("other", &n, secs(600)).await.unwrap();
+        let late = [cache(&place.path, ""), cache(&place.path, ""), cache(&place.path, "")];
+        for it in &late {
+            assert_eq!(it.get::<i32>("k").await.unwrap(), None);
+        }
+        fs::remove_dir_all(&place.path).unwrap();
+        late[0].set("k", &n, secs(600)).await.unwrap();
+        assert_eq!(late[1].get::<i32>("k").await.unwrap(), Some(n), "it is in the new one");
+        assert!(late[2].delete("k").await.unwrap(), "it is in the new one");
+        late[0].clear().await.unwrap();
+    }
+}
+
 /// Who moved it away has it, and the cache begins anew where it is said to be.
 #[tokio::test]
 async fn a_directory_that_is_moved_away_is_left_alone() {
