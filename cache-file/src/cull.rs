@@ -1,10 +1,6 @@
 //! Making room: a few entries at a time, by a sample.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use rustix::fs::{OFlags, fstat};
 
@@ -70,21 +66,17 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
             return;
         }
         match queue.cull(inner, &directory, Some(written)) {
-            Ok((0, _)) | Err(_) => return,
+            Ok((_, 0)) | Err(_) => return,
+            // Perhaps nothing is gone: a sample is of one folder, which may be busy.
             Ok(_) => {}
         }
     }
 }
 
 /// A step of the sweeper: removes what has expired of a sample, and more if there is too much. How many were removed, and of
-/// how many.
-pub(crate) fn sweep(inner: &Inner, directory: &Directory) -> (usize, usize) {
-    let mut queue = queue(inner);
+/// how many. Its queue is its own: a write that found it taken would leave the room that it needs to a single sample.
+pub(crate) fn sweep(inner: &Inner, directory: &Directory, queue: &mut Queue) -> (usize, usize) {
     queue.cull(inner, directory, None).unwrap_or_default()
-}
-
-fn queue(inner: &Inner) -> MutexGuard<'_, Queue> {
-    inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_over(inner: &Inner, total: Count) -> bool {
@@ -220,33 +212,44 @@ fn as_numbers((secs, nanos): (impl Into<i64>, impl TryInto<i64>)) -> (i64, i64) 
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::{fs, fs::File, path::PathBuf, time::Duration};
 
     use cache_core::Clock;
+    use tempfile::TempDir;
 
     use super::*;
-    use crate::options::Plan;
+    use crate::{header::Header, options::Plan};
 
-    /// "Never a listing of everything on a write", also where nothing of it may go.
-    #[test]
-    fn entries_of_a_newer_release_are_not_all_looked_at() {
+    fn place(max_entries: u64) -> (TempDir, Plan) {
         let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("cache/07");
-        fs::create_dir_all(&folder).unwrap();
-        for n in 0..300 {
-            let newer = *b"\xffcch\x02";
-            let newer: Vec<u8> = newer.into_iter().chain([0; 60]).collect();
-            fs::write(folder.join(format!("{n:030x}")), newer).unwrap();
-        }
         let plan = Plan {
             path: place.path().join("cache"),
-            max_entries: 1,
+            max_entries,
             max_bytes: 1 << 30,
             max_value: 1 << 20,
             direct_reads: false,
             threads: 1,
-            patience: Duration::from_secs(1),
+            patience: Duration::from_secs(20),
         };
+        (place, plan)
+    }
+
+    /// A folder with so many files of that content.
+    fn fill(plan: &Plan, number: u8, count: usize, bytes: &[u8]) -> PathBuf {
+        let folder = plan.path.join(format!("{number:02x}"));
+        fs::create_dir_all(&folder).unwrap();
+        for n in 0..count {
+            fs::write(folder.join(format!("{n:030x}")), bytes).unwrap();
+        }
+        folder
+    }
+
+    /// "Never a listing of everything on a write", also where nothing of it may go.
+    #[test]
+    fn entries_of_a_newer_release_are_not_all_looked_at() {
+        let (_place, plan) = place(1);
+        let newer: Vec<u8> = b"\xffcch\x02".iter().copied().chain([0; 60]).collect();
+        let folder = fill(&plan, 7, 300, &newer);
         let directory = Directory::open(&plan, true).unwrap().unwrap();
         directory.counters.open(&directory).unwrap();
         directory.counters.put(7, Count { entries: 300, bytes: 300 * BLOCK });
@@ -256,5 +259,31 @@ mod tests {
         assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), (0, 0));
         assert_eq!(queue.names.len(), 300 - LOOKS);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 300);
+    }
+
+    /// A sample of it removes nothing, and the next one does.
+    #[test]
+    fn a_busy_folder_does_not_keep_a_write_from_making_room() {
+        let (_place, plan) = place(2 * SAMPLE as u64 - 1);
+        let whole =
+            Header { whole: true, key_len: 1, value_len: 0, expires: 0, stamp: 1, value_sum: 0 };
+        let value_sum = crate::header::value_sum(b"");
+        let entry = Header { value_sum, ..whole }.encode(b"k");
+        let busy = File::open(fill(&plan, 0, SAMPLE, &entry)).unwrap();
+        fill(&plan, 1, SAMPLE, &entry);
+        let inner = Arc::new(Inner::new(plan, Clock::system()));
+        let count = Count { entries: SAMPLE as u64, bytes: SAMPLE as u64 * BLOCK };
+        let counted = inner.write(|it| {
+            it.counters.put(0, count);
+            it.counters.put(1, count);
+            Ok(())
+        });
+        counted.unwrap();
+        // From the first folder on.
+        inner.queue.lock().unwrap().begun = true;
+        busy.lock().unwrap();
+        make_room(&inner, &Name::of("written"), 1);
+        let directory = inner.open_directory().unwrap();
+        assert!(!is_over(&inner, directory.counters.total()), "{:?}", directory.counters.total());
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     counters::Count,
-    cull,
+    cull::{self, Queue},
     directory::Directory,
     error::Fault,
     inner::Inner,
@@ -40,9 +40,9 @@ impl Sweeper {
         let (stop, stopped) = mpsc::channel();
         let inner = Arc::downgrade(inner);
         let run = move || {
-            let mut folder = 0;
+            let (mut folder, mut queue) = (0, Queue::default());
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout)
-                && tick(&inner, &mut folder).is_some()
+                && tick(&inner, &mut folder, &mut queue).is_some()
             {}
         };
         let thread = thread::Builder::new().name("cache-file-sweeper".into()).spawn(run);
@@ -56,7 +56,7 @@ impl Sweeper {
 }
 
 /// `None` if the store is gone.
-fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
+fn tick(inner: &Weak<Inner>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
     let inner = inner.upgrade()?;
     let Some(directory) = inner.open_directory() else { return Some(()) };
     if !directory.is_at(&inner.plan.path) {
@@ -78,20 +78,26 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8) -> Option<()> {
             break;
         }
     }
+    purge(&inner, &directory, queue, began + WORK);
+    Some(())
+}
+
+/// Removes what has expired until then, at the latest. How many were looked at.
+fn purge(inner: &Inner, directory: &Directory, queue: &mut Queue, until: Instant) -> u64 {
     let (mut looked, mut is_rich) = (0, true);
     // Where few have expired, there is no hurry.
-    while began.elapsed() < WORK && (is_rich || looked < LOOKED) {
-        let (removed, sampled) = cull::sweep(&inner, &directory);
+    while Instant::now() < until && (is_rich || looked < LOOKED) {
+        let (removed, sampled) = cull::sweep(inner, directory, queue);
         if sampled == 0 {
             break;
         }
         looked += sampled as u64;
-        is_rich = removed >= sampled / 4;
+        is_rich = removed >= sampled.div_ceil(4);
         if !is_rich && looked >= directory.counters.total().entries {
             break; // all, once
         }
     }
-    Some(())
+    looked
 }
 
 /// Counts a folder, and again under its lock if its numbers are wrong: by a kill, somebody's hand, or one who writes just now.
@@ -110,4 +116,40 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
         directory.counters.put(number, folder.measure()?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{Clock, Expiry, SetMode, SyncBackend as _};
+
+    use super::*;
+    use crate::{options::Plan, store::File};
+
+    /// A store of a few entries is not looked at again and again until the time is over.
+    #[test]
+    fn where_nothing_has_expired_each_entry_is_looked_at_once() {
+        for count in [1, 2, 3, 5, 40] {
+            let place = tempfile::tempdir().unwrap();
+            let plan = Plan {
+                path: place.path().join("cache"),
+                max_entries: 1000,
+                max_bytes: 1 << 30,
+                max_value: 1 << 20,
+                direct_reads: false,
+                threads: 1,
+                patience: Duration::from_secs(20),
+            };
+            let store = File::new(plan.clone(), Clock::system());
+            for n in 0..count {
+                store.set(&n.to_string(), "1".into(), Expiry::Never, SetMode::Always).unwrap();
+            }
+            let directory = Directory::open(&plan, false).unwrap().unwrap();
+            directory.counters.open(&directory).unwrap();
+            let inner = Inner::new(plan, Clock::system());
+            let until = Instant::now() + Duration::from_secs(20);
+            let looked = purge(&inner, &directory, &mut Queue::default(), until);
+            // A sample begins anew where the last one has found no more.
+            assert!((count..count + 16).contains(&looked), "{looked} of {count}");
+        }
+    }
 }
