@@ -85,7 +85,7 @@ fn is_over(inner: &Inner, total: Count) -> bool {
 
 /// What entries may take, beside the files that wait for some.
 fn max_bytes(inner: &Inner) -> u64 {
-    inner.plan.max_bytes - spares::reserve(inner.plan.max_bytes)
+    inner.plan.max_bytes - spares::reserve(&inner.plan)
 }
 
 /// How many entries of a sample are to go at most. A small store is not emptied by a few writes.
@@ -259,6 +259,28 @@ mod tests {
         assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), (0, 0));
         assert_eq!(queue.names.len(), 300 - LOOKS);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 300);
+    }
+
+    /// The settings allow it, so it is not the sweeper's to remove.
+    #[test]
+    fn a_value_that_takes_nearly_all_stays() {
+        let (_place, plan) = place(1000);
+        let plan = Plan { max_bytes: 4 << 20, max_value: 4 << 20, ..plan };
+        let value = vec![b'1'; (4 << 20) - 5000];
+        let header = Header {
+            whole: true,
+            key_len: 1,
+            value_len: value.len() as u64,
+            expires: 0,
+            stamp: 1,
+            value_sum: crate::header::value_sum(&value),
+        };
+        fill(&plan, 0, 1, &[header.encode(b"k"), value].concat());
+        let directory = Directory::open(&plan, true).unwrap().unwrap();
+        directory.counters.open(&directory).unwrap();
+        directory.counters.put(0, directory.folder(0, false).unwrap().unwrap().measure().unwrap());
+        let inner = Inner::new(plan, Clock::system());
+        assert_eq!(sweep(&inner, &directory, &mut Queue::default()), (0, 1));
     }
 
     /// A sample of it removes nothing, and the next one does.

@@ -68,7 +68,7 @@ impl Directory {
             id: id(&stat),
             folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
             counters: Counters::default(),
-            spares: Spares::new(plan.max_bytes),
+            spares: Spares::new(plan),
         }))
     }
 

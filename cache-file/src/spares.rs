@@ -17,6 +17,7 @@ use rustix::{
 use crate::{
     counters::{BLOCK, room},
     directory::{Directory, SAFELY},
+    options::Plan,
 };
 
 /// A few files whose entries were evicted or deleted, in a folder of their own. A new entry is written into one of them, and then gets its
@@ -57,20 +58,22 @@ pub(crate) const AGE: Duration = Duration::from_secs(60);
 const PREFIX: &str = "s";
 
 /// What the spares of a process may take of the store's bytes.
-pub(crate) fn reserve(max_bytes: u64) -> u64 {
-    most(max_bytes) * LARGEST
+pub(crate) fn reserve(plan: &Plan) -> u64 {
+    most(plan) * LARGEST
 }
 
-fn most(max_bytes: u64) -> u64 {
-    (max_bytes / 64 / LARGEST).min(MOST)
+/// Beside the largest value, with its header and key, there may be room for none.
+fn most(plan: &Plan) -> u64 {
+    let beside = plan.max_bytes.saturating_sub(room(plan.max_value.saturating_add(BLOCK)));
+    ((plan.max_bytes / 64).min(beside) / LARGEST).min(MOST)
 }
 
 impl Spares {
-    pub(crate) fn new(max_bytes: u64) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         // Different in each process and store, so that no two have the same file.
         let next = RandomState::new().hash_one(std::process::id());
         Self {
-            most: usize::try_from(most(max_bytes)).unwrap_or(0),
+            most: usize::try_from(most(plan)).unwrap_or(0),
             folder: OnceLock::new(),
             free: Mutex::new(Free { numbers: Vec::new(), next }),
         }
@@ -205,22 +208,25 @@ mod tests {
         folder::Locked,
         look::{Look, Want},
         name::Name,
-        options::Plan,
         slot::New,
     };
+
+    fn plan(path: PathBuf, max_bytes: u64) -> Plan {
+        Plan {
+            path,
+            max_entries: 1000,
+            max_bytes,
+            max_value: max_bytes / 4,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(20),
+        }
+    }
 
     fn directory(max_bytes: u64) -> (TempDir, PathBuf, Directory) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("cache");
-        let plan = Plan {
-            path: path.clone(),
-            max_entries: 1000,
-            max_bytes,
-            max_value: 1 << 20,
-            direct_reads: false,
-            threads: 1,
-            patience: Duration::from_secs(20),
-        };
+        let plan = plan(path.clone(), max_bytes);
         let directory = Directory::open(&plan, true).unwrap().unwrap();
         directory.counters.open(&directory).unwrap();
         (place, path.join(FOLDER), directory)
@@ -296,6 +302,16 @@ mod tests {
         write(&directory, "in a small store", 10).unwrap();
         retire(&directory, "in a small store");
         assert_eq!(count(&spare), 0);
+    }
+
+    /// What fits `max_bytes` alone would be too much at once, if it left room for files that nobody needs.
+    #[test]
+    fn the_largest_value_has_the_room_that_it_may_take() {
+        let (_place, _, directory) = directory(1 << 30);
+        assert_eq!(directory.spares.most, 64);
+        let plan = |max_value| Plan { max_value, ..plan(PathBuf::new(), 1 << 30) };
+        assert_eq!(reserve(&plan(1 << 30)), 0);
+        assert_eq!(reserve(&plan((1 << 30) - 3 * LARGEST)), 2 * LARGEST);
     }
 
     /// Its other name is somebody's copy.
