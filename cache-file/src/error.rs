@@ -65,6 +65,11 @@ pub(crate) fn is_of_deleted(error: &Error) -> bool {
     is_one_of(error, &[Errno::NOENT])
 }
 
+/// Whether there is something else where a folder would be.
+pub(crate) fn is_of_no_folder(error: &Error) -> bool {
+    is_one_of(error, &[Errno::NOTDIR, Errno::LOOP, Errno::MLINK])
+}
+
 fn is_one_of(error: &Error, all: &[Errno]) -> bool {
     let source = std::error::Error::source(error);
     let number = source.and_then(|it| it.downcast_ref::<std::io::Error>()?.raw_os_error());

@@ -10,13 +10,14 @@ use std::{
 
 use cache_core::Result;
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags, openat, renameat, statat, unlinkat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 
 use crate::{
     counters::{BLOCK, room},
     directory::{Directory, SAFELY},
+    error,
     options::Plan,
 };
 
@@ -139,9 +140,16 @@ impl Spares {
     }
 
     /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.
-    pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<usize> {
-        let Some(folder) = directory.open_folder(FOLDER.as_bytes(), false)? else { return Ok(0) };
-        Ok(sweep(&folder, age))
+    pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<()> {
+        match directory.open_folder(FOLDER.as_bytes(), false) {
+            Ok(Some(folder)) => {
+                sweep(&folder, age, now()).map(drop).map_err(|it| error::of(it, FOLDER))
+            }
+            Ok(None) => Ok(()),
+            // It is foreign, so there are none.
+            Err(error) if error::is_of_no_folder(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
@@ -161,28 +169,42 @@ impl Drop for Spares {
 /// The folder, if there is one and there are few files in it.
 fn open(directory: &Directory) -> Option<OwnedFd> {
     let folder = directory.open_folder(FOLDER.as_bytes(), true).ok().flatten()?;
-    (sweep(&folder, AGE) <= MOST_OF_ALL).then_some(folder)
+    sweep(&folder, AGE, now()).is_ok_and(|left| left <= MOST_OF_ALL).then_some(folder)
 }
 
-/// How many are left.
-fn sweep(folder: &OwnedFd, age: Duration) -> usize {
-    let Ok(files) = Dir::read_from(folder) else { return 0 };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut left = 0;
-    for file in files.filter_map(Result::ok) {
+/// How many are left, as they are too young.
+fn sweep(folder: &OwnedFd, age: Duration, now: Duration) -> Result<usize, Errno> {
+    let (mut left, mut res) = (0, Ok(()));
+    for file in Dir::read_from(folder)? {
+        let file = file?;
         let name = file.file_name().to_bytes();
         if !is_ours(name) {
             continue;
         }
-        // When it was given this name.
-        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        let since = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-        let is_old = now.saturating_sub(since) >= age;
-        if !is_old || unlinkat(folder, name, AtFlags::empty()).is_err() {
+        let since = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // When it was given this name.
+            Ok(it) if FileType::from_raw_mode(it.st_mode).is_file() => it.st_ctime,
+            Ok(_) | Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(errno),
+        };
+        let since = Duration::from_secs(u64::try_from(since).unwrap_or(0));
+        // A time to come is of a clock that was set back since, and would be long in coming.
+        if now.abs_diff(since) < age {
             left += 1;
+            continue;
+        }
+        match unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // What cannot be deleted does not keep the rest.
+            Err(errno) => res = res.and(Err(errno)),
         }
     }
-    left
+    res.map(|()| left)
+}
+
+/// By the clock of files.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn name_of(number: u64) -> String {
@@ -339,6 +361,16 @@ mod tests {
         assert_eq!(fs::read_to_string(spare.join("notes")).unwrap(), "foreign");
         write(&directory, "k", 10).unwrap();
         assert_eq!(directory.counters.total().entries, 1, "one that was swept is done without");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_none_for_ever() {
+        let (_place, spare, directory) = directory(1 << 30);
+        let folder = directory.open_folder(FOLDER.as_bytes(), true).unwrap().unwrap();
+        fs::write(spare.join(name_of(7)), "of a process that was killed").unwrap();
+        assert_eq!(sweep(&folder, AGE, now().saturating_sub(AGE / 2)), Ok(1));
+        assert_eq!(sweep(&folder, AGE, now().saturating_sub(60 * AGE)), Ok(0));
+        assert_eq!(count(&spare), 0);
     }
 
     #[test]

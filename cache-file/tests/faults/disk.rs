@@ -153,6 +153,24 @@ async fn a_read_only_disk_is_read_and_told_to_writers() {
     assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
 }
 
+/// A deleted entry is still in its file, which waits for another one.
+#[tokio::test]
+async fn clear_tells_that_it_cannot_delete_what_waits() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=4M") else { return };
+    let cache = cache(mount.0, "");
+    cache.set("k", &1, secs(600)).await.unwrap();
+    assert!(cache.delete("k").await.unwrap());
+    cache.close().await.unwrap();
+    fs::write(place.path.join("spare/s0123456789abcdef"), "of a process that was killed").unwrap();
+    mount.again("ro");
+    let error = cache.clear().await.unwrap_err();
+    assert!(error.to_string().contains("read-only"), "{error}");
+    mount.again("rw");
+    cache.clear().await.unwrap();
+    assert!(place.all_files().is_empty());
+}
+
 /// The store takes no more than there are: what it keeps open for speed it lets go of.
 #[test]
 fn few_open_files_are_enough() {

@@ -60,6 +60,31 @@ async fn foreign_files_and_links_are_left_alone() {
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
 }
 
+/// What is where spare files would be is as foreign as anything else.
+#[tokio::test]
+async fn a_foreign_file_or_link_named_spare_is_left_alone_and_in_nobodys_way() {
+    for is_link in [false, true] {
+        let place = Place::new();
+        let cache = cache(&place.path, "max_entries = 5");
+        cache.set("k", &1, secs(60)).await.unwrap();
+        let spare = place.path.join("spare");
+        if is_link {
+            symlink(place.outer(), &spare).unwrap();
+        } else {
+            fs::write(&spare, "foreign").unwrap();
+        }
+        for n in 0..50 {
+            cache.set(&n.to_string(), &n, secs(60)).await.unwrap();
+        }
+        assert!(cache.delete("49").await.unwrap());
+        cache.clear().await.unwrap();
+        cache.clear_store().await.unwrap();
+        assert!(place.files().is_empty());
+        assert!(spare.is_symlink() == is_link && spare.exists());
+        assert_eq!(fs::read_dir(place.outer()).unwrap().count(), 1);
+    }
+}
+
 /// Somebody put links where entries would be: nothing outside is read, written or removed.
 #[tokio::test]
 async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
