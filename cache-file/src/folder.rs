@@ -205,6 +205,11 @@ impl Locked<'_> {
         self.directory.spares.discard(spare);
     }
 
+    /// Gives their room back; whether there were any.
+    pub(crate) fn free_spares(&self) -> bool {
+        self.directory.spares.free_all()
+    }
+
     /// Deletes a file of this length.
     pub(crate) fn unlink(&self, name: &Name, len: u64) -> Result<(), Fault> {
         match unlinkat(&self.folder.fd, name.file(), AtFlags::empty()) {

@@ -108,16 +108,13 @@ impl<'a> Slot<'a> {
             stamp: new.stamp,
             value_sum: value_sum(new.value),
         };
-        let mut start = header.encode(key);
-        let len = (start.len() + new.value.len()) as u64;
-        let written = if len <= PAGE as u64 {
-            start.extend_from_slice(new.value);
-            self.put(&start, 0)
-        } else {
-            let unfinished = Header { whole: false, ..header }.encode(key);
-            self.put(&unfinished, 0)
-                .and_then(|()| self.put(new.value, start.len() as u64))
-                .and_then(|()| self.put(&start, 0))
+        let len = (header.value_at() + new.value.len()) as u64;
+        let written = match self.put_all(&header, key, new.value) {
+            // What waits for other entries may have the room.
+            Err(Errno::NOSPC | Errno::DQUOT) if self.locked.free_spares() => {
+                self.put_all(&header, key, new.value)
+            }
+            res => res,
         };
         if let Err(errno) = written.and_then(|()| self.get_name()) {
             self.give_up(len);
@@ -172,6 +169,17 @@ impl<'a> Slot<'a> {
 
     fn get_name(&self) -> Result<(), Errno> {
         self.spare.map_or(Ok(()), |spare| self.locked.place(spare, self.name))
+    }
+
+    fn put_all(&self, header: &Header, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+        let mut start = header.encode(key);
+        if start.len() + value.len() <= PAGE {
+            start.extend_from_slice(value);
+            return self.put(&start, 0);
+        }
+        self.put(&Header { whole: false, ..*header }.encode(key), 0)?;
+        self.put(value, start.len() as u64)?;
+        self.put(&start, 0)
     }
 
     fn put(&self, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

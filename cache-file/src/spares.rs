@@ -139,6 +139,15 @@ impl Spares {
         }
     }
 
+    /// Deletes all of this process; whether there were any.
+    pub(crate) fn free_all(&self) -> bool {
+        let numbers = mem::take(&mut self.free().numbers);
+        for it in &numbers {
+            self.discard(*it);
+        }
+        !numbers.is_empty()
+    }
+
     /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.
     pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<()> {
         match directory.open_folder(FOLDER.as_bytes(), false) {
@@ -160,9 +169,7 @@ impl Spares {
 /// Nothing is left behind by who ends well.
 impl Drop for Spares {
     fn drop(&mut self) {
-        for number in mem::take(&mut self.free().numbers) {
-            self.discard(number);
-        }
+        self.free_all();
     }
 }
 

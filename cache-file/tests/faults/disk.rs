@@ -83,6 +83,23 @@ async fn a_full_disk_is_told_and_over_when_there_is_room() {
     assert_eq!(check_all(&cache, 60).await, 1);
 }
 
+/// What entries took that are deleted is room at once, though their files wait for others.
+#[tokio::test]
+async fn what_was_deleted_from_a_full_disk_makes_room() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=3M") else { return };
+    let cache = cache(mount.0, "");
+    let mut count = 0;
+    while cache.set_bytes(&count.to_string(), pattern(count, 12_000), secs(600)).await.is_ok() {
+        count += 1;
+    }
+    for n in 0..60 {
+        assert!(cache.delete(&n.to_string()).await.unwrap());
+    }
+    cache.set_bytes("large", pattern(1, 400_000), secs(600)).await.unwrap();
+    assert!(is_pattern(&cache.get_bytes("large").await.unwrap().unwrap()));
+}
+
 /// A counter is overwritten in its own block, which a full disk has.
 #[tokio::test]
 async fn a_counter_goes_on_where_nothing_new_fits() {
