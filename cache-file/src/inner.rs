@@ -162,7 +162,9 @@ impl Inner {
     }
 
     pub(crate) fn forget(&self) {
-        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let old = self.directory.write().unwrap_or_else(PoisonError::into_inner).take();
+        // It closes and deletes files, for which nobody is to wait.
+        drop(old);
     }
 
     fn directory(self: &Arc<Self>, create: bool) -> Result<Option<Arc<Directory>>> {

@@ -151,9 +151,7 @@ impl Spares {
     /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.
     pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<()> {
         match directory.open_folder(FOLDER.as_bytes(), false) {
-            Ok(Some(folder)) => {
-                sweep(&folder, age, now()).map(drop).map_err(|it| error::of(it, FOLDER))
-            }
+            Ok(Some(folder)) => directory.spares.sweep_in(&folder, age),
             Ok(None) => Ok(()),
             // It is foreign, so there are none.
             Err(error) if error::is_of_no_folder(&error) => Ok(()),
@@ -161,12 +159,20 @@ impl Spares {
         }
     }
 
+    fn sweep_in(&self, folder: &OwnedFd, age: Duration) -> Result<()> {
+        let known = self.free().numbers.clone();
+        let left = sweep(folder, age, now()).map_err(|it| error::of(it, FOLDER))?;
+        // For what is gone, by whomever, there is place again.
+        self.free().numbers.retain(|it| left.contains(it) || !known.contains(it));
+        Ok(())
+    }
+
     fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Nothing is left behind by who ends well.
+/// Nothing is left behind by who closes the store, or drops it.
 impl Drop for Spares {
     fn drop(&mut self) {
         self.free_all();
@@ -176,18 +182,16 @@ impl Drop for Spares {
 /// The folder, if there is one and there are few files in it.
 fn open(directory: &Directory) -> Option<OwnedFd> {
     let folder = directory.open_folder(FOLDER.as_bytes(), true).ok().flatten()?;
-    sweep(&folder, AGE, now()).is_ok_and(|left| left <= MOST_OF_ALL).then_some(folder)
+    sweep(&folder, AGE, now()).is_ok_and(|left| left.len() <= MOST_OF_ALL).then_some(folder)
 }
 
-/// How many are left, as they are too young.
-fn sweep(folder: &OwnedFd, age: Duration, now: Duration) -> Result<usize, Errno> {
-    let (mut left, mut res) = (0, Ok(()));
+/// Which are left, as they are too young.
+fn sweep(folder: &OwnedFd, age: Duration, now: Duration) -> Result<Vec<u64>, Errno> {
+    let (mut left, mut res) = (Vec::new(), Ok(()));
     for file in Dir::read_from(folder)? {
         let file = file?;
         let name = file.file_name().to_bytes();
-        if !is_ours(name) {
-            continue;
-        }
+        let Some(number) = number_of(name) else { continue };
         let since = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             // When it was given this name.
             Ok(it) if FileType::from_raw_mode(it.st_mode).is_file() => it.st_ctime,
@@ -197,7 +201,7 @@ fn sweep(folder: &OwnedFd, age: Duration, now: Duration) -> Result<usize, Errno>
         let since = Duration::from_secs(u64::try_from(since).unwrap_or(0));
         // A time to come is of a clock that was set back since, and would be long in coming.
         if now.abs_diff(since) < age {
-            left += 1;
+            left.push(number);
             continue;
         }
         match unlinkat(folder, name, AtFlags::empty()) {
@@ -218,9 +222,11 @@ fn name_of(number: u64) -> String {
     format!("{PREFIX}{number:016x}")
 }
 
-fn is_ours(name: &[u8]) -> bool {
-    let is_hex = |it: &u8| it.is_ascii_digit() || (b'a'..=b'f').contains(it);
-    name.len() == 17 && name.starts_with(PREFIX.as_bytes()) && name[1..].iter().all(is_hex)
+/// `None` if the name is none of ours.
+fn number_of(name: &[u8]) -> Option<u64> {
+    let digits = str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (name_of(number).as_bytes() == name).then_some(number)
 }
 
 #[cfg(test)]
@@ -371,12 +377,26 @@ mod tests {
     }
 
     #[test]
+    fn there_is_place_again_for_as_many_as_were_swept() {
+        let (_place, spare, directory) = directory(1 << 30);
+        for n in 0..65 {
+            write(&directory, &n.to_string(), 10).unwrap();
+        }
+        for n in 0..64 {
+            retire(&directory, &n.to_string());
+        }
+        Spares::sweep(&directory, Duration::ZERO).unwrap();
+        retire(&directory, "64");
+        assert_eq!(count(&spare), 1);
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_keeps_none_for_ever() {
         let (_place, spare, directory) = directory(1 << 30);
         let folder = directory.open_folder(FOLDER.as_bytes(), true).unwrap().unwrap();
         fs::write(spare.join(name_of(7)), "of a process that was killed").unwrap();
-        assert_eq!(sweep(&folder, AGE, now().saturating_sub(AGE / 2)), Ok(1));
-        assert_eq!(sweep(&folder, AGE, now().saturating_sub(60 * AGE)), Ok(0));
+        assert_eq!(sweep(&folder, AGE, now().saturating_sub(AGE / 2)), Ok(vec![7]));
+        assert_eq!(sweep(&folder, AGE, now().saturating_sub(60 * AGE)), Ok(vec![]));
         assert_eq!(count(&spare), 0);
     }
 
