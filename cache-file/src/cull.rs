@@ -170,7 +170,12 @@ impl Queue {
 
 fn see(inner: &Inner, directory: &Directory, name: &Name) -> Result<Option<Seen>, Fault> {
     let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
-    let Some(fd) = folder.open(name, OFlags::RDONLY)? else { return Ok(None) };
+    let fd = match folder.open(name, OFlags::RDONLY) {
+        Ok(Some(it)) => it,
+        // As what cannot be read: a link, say, is not ours, and must not keep the others.
+        Ok(None) | Err(Fault::Of(_)) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
     let live = match look(&fd, None, Want::Head) {
         Ok(Look::Found(it)) if it.header.is_live(inner.now()) => {
             let stat = fstat(&fd);

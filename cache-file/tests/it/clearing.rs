@@ -114,6 +114,27 @@ async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
     assert_eq!(fs::read_dir(place.outer().join("elsewhere")).unwrap().count(), 0);
 }
 
+/// Nor are they in the way of what makes room.
+#[tokio::test]
+async fn links_in_the_place_of_entries_do_not_keep_the_bounds_from_holding() {
+    let place = Place::new();
+    let cache = cache(&place.path, "max_entries = 5");
+    let mut links = Vec::new();
+    for n in 0..40 {
+        cache.set(&n.to_string(), &n, secs(60)).await.unwrap();
+        let folder = place.files().into_iter().find(|it| !it.is_symlink()).unwrap();
+        let link = folder.parent().unwrap().join(format!("{n:030x}"));
+        symlink(place.outer().join("outside"), &link).unwrap();
+        links.push(link);
+    }
+    for n in 0..200 {
+        cache.set(&n.to_string(), &n, secs(60)).await.unwrap();
+    }
+    assert!(links.iter().all(|it| it.is_symlink()));
+    let entries = place.files().len() - links.len();
+    assert!(entries <= 5, "{entries}");
+}
+
 /// One place where nothing can be removed does not keep the rest; and it is told.
 #[tokio::test]
 async fn clear_goes_on_behind_what_it_cannot_remove() {
