@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Expiry, Result, TimeLimit};
 
 use crate::{
@@ -41,7 +42,7 @@ impl Memcached {
                 return Err(late(time_to_move(&common)));
             };
             // If this fails, it goes by itself.
-            let _ = unmark(&source.member, &mark.key, mark.token.as_bytes()).await;
+            let _ = remove(&source.member, &mark.key, mark.token.as_bytes()).await;
             res
         });
         task.await.unwrap_or_else(|_| {
@@ -88,24 +89,32 @@ async fn mark(common: &Common, source: &Place, from: &str) -> Result<Mark> {
 }
 
 async fn move_marked(common: &Common, source: &Place, target: &Place) -> Result<bool> {
+    let mut written: Option<Bytes> = None;
     loop {
-        let Some(seen) = entry_to_compare(source).await? else { return Ok(false) };
+        let Some(seen) = entry_to_compare(source).await? else {
+            // Somebody took it meanwhile.
+            if let Some(value) = written {
+                remove(&target.member, target.key(), &value).await?;
+            }
+            return Ok(false);
+        };
         let seconds = lifetime::rest(seen.ttl, &common.clock);
-        ask(target, command::set(target.key(), seen.value, seconds)).await?;
+        ask(target, command::set(target.key(), seen.value.clone(), seconds)).await?;
         if ask(source, command::if_still(command::delete(source.key()), seen.stamp)).await? {
             return Ok(true);
         }
         // It was written meanwhile: that is what is moved.
+        written = Some(seen.value);
     }
 }
 
-/// Removes the mark if it is still one's own.
-async fn unmark(member: &Member, mark: &str, token: &[u8]) -> Result<()> {
-    let answer = member.ask(command::get_entry(mark)).await?;
+/// Removes what one has written, if it is still there.
+async fn remove(member: &Member, key: &str, written: &[u8]) -> Result<()> {
+    let answer = member.ask(command::get_entry(key)).await?;
     if let Some(found) = command::entry(answer, member.address())?
-        && found.value == token
+        && found.value == written
     {
-        member.ask(command::if_still(command::delete(mark), found.stamp)).await?;
+        member.ask(command::if_still(command::delete(key), found.stamp)).await?;
     }
     Ok(())
 }

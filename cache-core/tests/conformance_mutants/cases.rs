@@ -92,6 +92,7 @@ pub(crate) const CASES: &[(Bug, &str)] = &[
     (Bug::RenameSparesTarget, "rename_overwrites_its_target"),
     (Bug::RenameOfNothingEmptiesTarget, "rename_of_an_absent_key_changes_nothing"),
     (Bug::RenameInTwoSteps, "rename_has_exactly_one_winner"),
+    (Bug::RenameLeavesWhatItLost, "rename_and_pop_have_exactly_one_winner"),
     (Bug::ClearByPrefix, "d26_clear_spares_what_is_not_in_the_namespace"),
     (Bug::ClearByPrefix, "clear_spares_what_is_written_elsewhere_meanwhile"),
     (Bug::ClearByGlob, "clear_takes_the_prefix_literally"),

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, Seen, SetMode, Ttl};
 use cache_net::within;
 
@@ -86,9 +87,16 @@ impl Redis {
     }
 
     async fn move_marked(&self, from: &str, to: &str) -> Result<bool> {
+        let mut written: Option<Bytes> = None;
         loop {
             let seen = self.ask(from, From::Leader, entry(from)).await?;
-            let Some(seen) = reply::entry(seen)? else { return Ok(false) };
+            let Some(seen) = reply::entry(seen)? else {
+                // Somebody took it, or moved it within its server, for which no mark is needed.
+                if let Some(value) = written {
+                    self.compare_and_delete(to, Seen::value(&value)).await?;
+                }
+                return Ok(false);
+            };
             let expiry = match seen.ttl {
                 Ttl::Forever => Expiry::Never,
                 Ttl::Remaining(left) => Expiry::After(left.max(Duration::from_millis(1))),
@@ -99,6 +107,7 @@ impl Redis {
                 return Ok(true);
             }
             // It was written meanwhile: that is what is moved.
+            written = Some(seen.value);
         }
     }
 }

@@ -131,6 +131,32 @@ async fn an_entry_that_lives_longer_than_lua_counts_moves_between_slots() {
     assert!(store.delete(to).await.unwrap());
 }
 
+/// One server moves an entry in one step, between two it takes several: of both, one gets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_within_a_server_and_to_another_have_one_winner() {
+    let store = store(&CLUSTER.urls(), &format!("deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"));
+    for round in 0..100 {
+        let from = format!("{{one}}:1:{round}");
+        let targets = [format!("{{one}}:2:{round}"), format!("{{another}}:3:{round}")];
+        assert_eq!(slot_of(&from), slot_of(&targets[0]));
+        assert_ne!(slot_of(&from), slot_of(&targets[1]));
+        store.set(&from, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();
+        let within = async {
+            // sleeps: the other one's first step comes before, and the last may come after
+            tokio::time::sleep(Duration::from_micros(round % 25 * 100)).await;
+            store.rename(&from, &targets[0]).await
+        };
+        let (within, between) = tokio::join!(within, store.rename(&from, &targets[1]));
+        let moved = [within.unwrap(), between.unwrap()];
+        let mut found = [false; 2];
+        for (found, target) in found.iter_mut().zip(&targets) {
+            *found = store.delete(target).await.unwrap();
+        }
+        assert_eq!(found, moved, "an entry is where it was moved to, and nowhere else");
+        assert_ne!(moved[0], moved[1], "one of them moved it");
+    }
+}
+
 /// "Glob characters in a prefix are escaped, the backslash too"; foreign keys survive.
 #[tokio::test]
 async fn clear_takes_only_what_is_its_own_whatever_the_prefix_looks_like() {

@@ -252,13 +252,17 @@ impl SyncBackend for Mutant {
             Bug::RenameOfNothingEmptiesTarget if !self.model.has(&from)? => {
                 self.model.delete(&to)?;
             }
-            Bug::RenameCopies | Bug::RenameInTwoSteps => {
+            Bug::RenameCopies | Bug::RenameInTwoSteps | Bug::RenameLeavesWhatItLost => {
                 let Some(value) = self.model.get(&from)? else { return Ok(false) };
                 let expiry = self.lifetime(&from)?.unwrap_or(Expiry::Never);
                 self.model.set(&to, value, expiry, SetMode::Always)?;
                 if self.has_bug(Bug::RenameInTwoSteps) {
                     pause();
                     self.model.delete(&from)?;
+                }
+                if self.has_bug(Bug::RenameLeavesWhatItLost) {
+                    pause();
+                    return self.model.delete(&from);
                 }
                 return Ok(true);
             }

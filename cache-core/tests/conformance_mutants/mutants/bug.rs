@@ -67,6 +67,7 @@ pub(crate) enum Bug {
     RenameSparesTarget,
     RenameOfNothingEmptiesTarget,
     RenameInTwoSteps,
+    RenameLeavesWhatItLost,
     ClearByPrefix,
     ClearByGlob,
     ClearIgnoresCase,

@@ -17,6 +17,7 @@ pub(super) const TESTS: &[Test] = tests![
     delete_has_exactly_one_winner,
     compare_and_delete_has_exactly_one_winner,
     rename_has_exactly_one_winner,
+    rename_and_pop_have_exactly_one_winner,
     add_and_delete_take_turns,
     replace_never_revives,
     touch_never_revives_what_is_deleted,
@@ -134,6 +135,34 @@ async fn rename_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
         assert_eq!(found.iter().flatten().count(), 1, "that many places have it");
+        ctx.expect(&from, None, "the old place").await?;
+    }
+    Ok(())
+}
+
+/// An entry that somebody took while it was moved is not in the new place as well.
+async fn rename_and_pop_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
+    for round in 0..ROUNDS {
+        let from = ctx.key(format_args!("{round}-from"));
+        let to = ctx.key(format_args!("{round}-to"));
+        ctx.put(&from, "v").await?;
+        let answers = ctx
+            .race(2, |n, store| {
+                let (from, to) = (from.clone(), to.clone());
+                async move {
+                    if n == 0 {
+                        store.rename(&from, &to).await
+                    } else {
+                        store.take(&from).await.map(|it| it.is_some())
+                    }
+                }
+            })
+            .await;
+        let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
+        let is_moved = answers[0];
+        assert_ne!(is_moved, answers[1], "one moved it or one took it");
+        let moved: Option<&[u8]> = if is_moved { Some(b"v") } else { None };
+        ctx.expect(&to, moved, "the new place").await?;
         ctx.expect(&from, None, "the old place").await?;
     }
     Ok(())
