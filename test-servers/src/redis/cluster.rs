@@ -63,6 +63,15 @@ impl RedisCluster {
         for it in &self.nodes {
             it.command(&["CONFIG", "SET", "cluster-node-timeout", PATIENT_TIMEOUT])?;
         }
+        // One that was slow until now may be missed already.
+        let is_missed = |line: &str| line.split(' ').nth(2).is_some_and(|it| it.contains("fail"));
+        let misses_nobody = |it: &Redis| {
+            let nodes = it.command(&["CLUSTER", "NODES"]).map(|it| it.text()).unwrap_or_default();
+            !nodes.is_empty() && !nodes.lines().any(is_missed)
+        };
+        let is_whole = || self.nodes.iter().all(misses_nobody);
+        wait::wait_until("no node of the cluster is missed", LIMIT, is_whole)?;
+        self.wait_until_served()?;
         Ok(self)
     }
 
