@@ -2,13 +2,14 @@
 
 use std::{fmt, panic::AssertUnwindSafe, time::Duration};
 
+use bytes::BytesMut;
 use cache_core::{Clock, Error, ErrorKind, Result};
 use cache_net::within;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
 use tokio_postgres::{
     Client, Config, Error as PgError, Row, Statement,
-    types::{BorrowToSql, ToSql},
+    types::{Format, IsNull, ToSql, Type},
 };
 
 use super::{
@@ -46,6 +47,9 @@ pub(crate) struct Answer {
 
 /// A parameter of a statement.
 pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
+
+/// A parameter as the crate gets it, which logs the `Debug` of each: keys and values, that is.
+struct Hidden<'a>(Param<'a>);
 
 /// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
 const MAKING: Duration = Duration::from_secs(60);
@@ -119,7 +123,7 @@ impl Up {
             Some(it) => it,
             None => Box::pin(self.prepare(ask)).await?,
         };
-        let params = params.iter().map(BorrowToSql::borrow_to_sql);
+        let params = params.iter().copied().map(Hidden);
         let stream = self.client.query_raw(statement, params).await?;
         let mut stream = std::pin::pin!(stream);
         let mut rows = Vec::new();
@@ -150,6 +154,34 @@ impl Drop for Up {
         self.give_up();
     }
 }
+
+impl ToSql for Hidden<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, NotSent> {
+        self.0.to_sql_checked(ty, out)
+    }
+
+    /// What is inside checks it.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, NotSent> {
+        self.0.to_sql_checked(ty, out)
+    }
+
+    fn encode_format(&self, ty: &Type) -> Format {
+        self.0.encode_format(ty)
+    }
+}
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+/// What the crate wants to be told of a parameter that has no form for the server.
+type NotSent = Box<dyn std::error::Error + Sync + Send>;
 
 fn no_sockets() -> Error {
     Error::new(

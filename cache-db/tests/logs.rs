@@ -1,0 +1,103 @@
+//! What the client of PostgreSQL writes into a program's log. That has one logger for all of a process, so this is a process of its own.
+#![cfg(target_os = "linux")]
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use cache_core::{Caches, Seen, secs};
+use cache_db as _;
+use log::{LevelFilter, Log, Metadata, Record};
+use test_servers::{Postgres, Server as _};
+
+struct Lines(Mutex<Vec<String>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = format!("{} {}", record.target(), record.args());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+impl Lines {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// As text, and as `Debug` shows its bytes.
+fn forms(mark: &str) -> [String; 2] {
+    let bytes = format!("{:?}", mark.as_bytes());
+    [mark.to_owned(), bytes.trim_matches(['[', ']']).to_owned()]
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_holds_a_key_or_a_value_or_the_password() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let server = Postgres::start().unwrap();
+    let toml = format!(
+        "[caches.default]\nbackend = 'db'\nlocation = 'postgres://postgres:secretmark@{}/postgres'\n\
+         key_prefix = 'prefixmark'\ndeadline = '20s'\nconnect_deadline = '20s'\n",
+        server.address()
+    );
+    let caches = Caches::from_toml(&toml).unwrap();
+    let cache = caches.get("default").unwrap().strict();
+    let value = "valuemark";
+
+    cache.check().await.unwrap();
+    cache.set("keymark", &value, None).await.unwrap();
+    cache.get::<String>("keymark").await.unwrap();
+    cache.add("keymark", &value, None).await.unwrap();
+    cache.replace("keymark", &value, None).await.unwrap();
+    cache.get_or_set("keymark", None, async || value.to_owned()).await.unwrap();
+    cache.get_or_set("keymark2", None, async || value.to_owned()).await.unwrap();
+    cache.touch("keymark", secs(60)).await.unwrap();
+    cache.ttl("keymark").await.unwrap();
+    cache.has_key("keymark").await.unwrap();
+    cache.update("keymark", None, |it: String| it + "more").await.unwrap();
+    cache.incr_version("keymark", 1).await.unwrap();
+    assert!(
+        cache.set_many([("keymark3", value), ("keymark4", value)], None).await.unwrap().is_empty()
+    );
+    cache.get_many::<String, _>(["keymark3", "keymark4"]).await.unwrap();
+    cache.delete_many(["keymark3", "keymark5"]).await.unwrap();
+    cache.pop::<String>("keymark4").await.unwrap();
+    cache.delete("keymark2").await.unwrap();
+    cache.set_bytes("keymark", value.as_bytes(), None).await.unwrap();
+    cache.get_bytes("keymark").await.unwrap();
+    cache.incr("keymark", 1).await.unwrap_err();
+    cache.get::<String>("keymark").await.unwrap_err();
+    cache.set("countmark", &70_301_000, None).await.unwrap();
+    cache.incr("countmark", 341).await.unwrap();
+    cache.incr_or("countmark2", 341, 70_301_000, secs(60)).await.unwrap();
+    let store = cache.backend();
+    store.get_entries(&["keymark"]).await;
+    let seen = Seen { value: value.as_bytes(), stamp: None };
+    store.compare_and_delete("keymark", seen).await.unwrap();
+    cache.clear().await.unwrap();
+    cache.set("keymark", &value, Duration::from_secs(60)).await.unwrap();
+    cache.clear_store().await.unwrap();
+    cache.close().await.unwrap();
+
+    let lines = LINES.take();
+    assert!(
+        lines.iter().any(|it| it.contains("executing statement")),
+        "the client logs: {lines:?}"
+    );
+    for mark in ["prefixmark", "keymark", "countmark", "valuemark", "70301341", "secretmark"] {
+        for form in forms(mark) {
+            let shown: Vec<_> = lines.iter().filter(|it| it.contains(&form)).collect();
+            assert!(shown.is_empty(), "{mark}: {} lines, as {:?}", shown.len(), shown[0]);
+        }
+    }
+}
