@@ -20,6 +20,10 @@ pub(crate) enum Location {
 pub(crate) const EXPECTED: &str =
     "expected the path of a SQLite file, sqlite://path, :memory:, or postgres://user@host/database";
 
+const KEYWORDS_ARE_NONE: &str =
+    "is written in words, as libpq takes it; write a URL: postgres://user:password@host/database";
+const NO_HOME: &str = "begins with `~`, which is not expanded; write the path, or \"${HOME}/…\"";
+
 impl Location {
     /// Reads a `location`; an error says what is wrong with it, and shows nothing of it but the scheme.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -29,16 +33,18 @@ impl Location {
         if text == ":memory:" {
             return Ok(Self::Memory);
         }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return match text.strip_prefix("sqlite:") {
-                Some(path) => Self::file(path),
-                None => Self::file(text),
-            };
-        };
-        match scheme {
-            "sqlite" => Self::file(rest),
-            "postgres" | "postgresql" => Ok(Self::Postgres(text.to_owned())),
-            _ => Err(format!("has the unknown scheme `{scheme}`; {EXPECTED}")),
+        match text.split_once("://") {
+            Some(("sqlite", path)) => Self::file(path),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
+            _ if is_keywords(text) => Err(KEYWORDS_ARE_NONE.into()),
+            // What is no scheme may be anything.
+            Some((it, _))
+                if it.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it)) =>
+            {
+                Err(format!("has the unknown scheme `{it}`; {EXPECTED}"))
+            }
+            Some(_) => Err(format!("has an unknown scheme; {EXPECTED}")),
+            None => Self::file(text.strip_prefix("sqlite:").unwrap_or(text)),
         }
     }
 
@@ -51,12 +57,24 @@ impl Location {
             _ if path.starts_with("file:") => {
                 Err("is a URI of SQLite's own; expected the path of the file alone".into())
             }
+            _ if path == "~" || path.starts_with("~/") => Err(NO_HOME.into()),
             _ if path.contains('?') => {
                 Err("has a `?`, and parameters are not taken there; use the options".into())
             }
             _ => Ok(Self::File(Path::new(path).to_owned())),
         }
     }
+}
+
+/// Whether it looks like `host=h user=u password=…`: taken for a path, it would be shown, password and all.
+fn is_keywords(text: &str) -> bool {
+    const WORDS: [&str; 5] = ["host", "hostaddr", "dbname", "user", "password"];
+    let text = text.to_ascii_lowercase();
+    text.match_indices('=').any(|(at, _)| {
+        let name = text[..at].trim_end();
+        let word = name.rsplit(|it: char| it.is_whitespace() || it == ';').next();
+        name.ends_with("password") || word.is_some_and(|it| WORDS.contains(&it))
+    })
 }
 
 impl fmt::Debug for Location {
@@ -84,6 +102,10 @@ mod tests {
             ("sqlite:cache.db", file("cache.db")),
             (":memory:", Location::Memory),
             ("sqlite://:memory:", Location::Memory),
+            ("a=b/user_host=1.db", file("a=b/user_host=1.db")),
+            ("backup~/cache.db", file("backup~/cache.db")),
+            ("~backup.db", file("~backup.db")),
+            ("postgres://h/d?password=p", Location::Postgres("postgres://h/d?password=p".into())),
             ("postgres://u:p@h/d", Location::Postgres("postgres://u:p@h/d".into())),
             ("postgresql://h", Location::Postgres("postgresql://h".into())),
         ] {
@@ -92,8 +114,41 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_libpq_are_no_path_and_not_shown() {
+        for text in [
+            "host=h user=u password=marked",
+            "password='marked marked' host=h",
+            "dbname = marked",
+            "user=marked",
+            "Host=h;Username=u;Password=marked",
+            "service=s connect_timeout=3 password=marked://x",
+            "marked password=x",
+        ] {
+            let error = Location::parse(text).unwrap_err();
+            assert!(error.contains("postgres://user:password@host/database"), "{text}: {error}");
+            assert!(!error.contains("marked"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_home_is_not_expanded_and_not_taken_for_a_folder() {
+        for text in ["~/marked.db", "~", "sqlite://~/marked.db", "sqlite:~/marked.db"] {
+            let error = Location::parse(text).unwrap_err();
+            assert!(error.contains("${HOME}") && !error.contains("marked"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_what_it_is() {
-        for text in ["", "sqlite://", "mysql://user:marked@h/d", "file:marked", "marked?mode=ro"] {
+        for text in [
+            "",
+            "sqlite://",
+            "mysql://user:marked@h/d",
+            "file:marked",
+            "marked?mode=ro",
+            "u:marked@h://d",
+            "u:marked://d",
+        ] {
             let error = Location::parse(text).unwrap_err();
             assert!(!error.contains("marked"), "{error}");
         }

@@ -25,6 +25,13 @@ fn what_is_wrong_is_named_where_it_is() {
         ("db", "location = 'mysql://user:marked@host/d'", "location", "unknown scheme `mysql`"),
         ("db", "location = 'file:marked?mode=ro'", "location", "URI"),
         ("db", "location = 'marked?mode=ro'", "location", "options"),
+        (
+            "db",
+            "location = 'host=h user=u password=marked'",
+            "location",
+            "postgres://user:password@",
+        ),
+        ("db", "location = '~/marked.db'", "location", "${HOME}"),
         ("db", "location = \"a\\u0000b\"", "location", "NUL"),
         (
             "sqlite",
