@@ -88,6 +88,10 @@ fn path(context: &BuildContext<'_>) -> Result<PathBuf> {
     if location.contains("://") {
         return Err(context.error("location", "is a URL; expected the path of a directory"));
     }
+    if location == "~" || location.starts_with("~/") {
+        let what = "begins with `~`, which is not expanded; write the path, or \"${HOME}/…\"";
+        return Err(context.error("location", what));
+    }
     let path = std::path::absolute(location)
         .map_err(|it| context.error("location", format!("is no path: {}", it.kind())))?;
     // Without `..`, two names of one directory are one name, as far as a look at the names can tell.

@@ -51,6 +51,7 @@ fn what_is_wrong_is_named_where_it_is() {
         ("location = ' '", "", "location", "is missing"),
         ("location = ['a', 'b']", "", "location", "one place"),
         ("location = 'file:///marked'", "", "location", "URL"),
+        ("location = '~/marked'", "", "location", "${HOME}"),
         ("location = '/'", "", "location", "root"),
         ("location = 'marked'", "max_entries = 0", "options.max_entries", "at least 1"),
         ("location = 'marked'", "max_bytes = '4095B'", "options.max_bytes", "4KiB"),
