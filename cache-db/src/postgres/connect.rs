@@ -85,7 +85,7 @@ impl Connector {
         // A runtime without sockets is told from one with them only by a panic; it goes no further.
         let client = AssertUnwindSafe(self.transport.connect(&self.config)).catch_unwind().await;
         let client = client.map_err(|_| no_sockets())?;
-        let (client, moving) = client.map_err(|it| error::of(&it, &self.address))?;
+        let (client, moving) = client.map_err(|it| error::connecting(&it, &self.address))?;
         let up = Up {
             client,
             table: self.plan.plan.table.clone(),

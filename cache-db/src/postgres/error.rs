@@ -31,13 +31,22 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
     }
 }
 
-/// What the client says.
+/// What the client says of a connection that was there.
 pub(crate) fn of(error: &tokio_postgres::Error, address: &Address) -> Error {
+    say(error, "the connection was lost", address)
+}
+
+/// What it says before there is one.
+pub(crate) fn connecting(error: &tokio_postgres::Error, address: &Address) -> Error {
+    say(error, "cannot connect", address)
+}
+
+fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
     let (kind, what) = match (error.code(), cause(error)) {
         (Some(code), _) => refused(code),
-        (None, Some(it)) => unreachable(it),
+        (None, Some(it)) => unreachable(it, lost),
         (None, None) if error.is_closed() => {
-            (ErrorKind::Unavailable, "the connection was lost".to_owned())
+            (ErrorKind::Unavailable, format!("{lost}: the server hung up"))
         }
         (None, None) => failed(&error.to_string()),
     };
@@ -53,14 +62,14 @@ fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
     error.source().and_then(|it| it.downcast_ref())
 }
 
-fn unreachable(error: &io::Error) -> (ErrorKind, String) {
+fn unreachable(error: &io::Error, lost: &str) -> (ErrorKind, String) {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             (ErrorKind::Unavailable, "cannot connect: nobody listens there".into())
         }
         // What TLS is refused for does not pass by itself.
         io::ErrorKind::InvalidData => (ErrorKind::Backend, format!("no trust: {error}")),
-        _ => (ErrorKind::Unavailable, format!("the connection was lost: {error}")),
+        _ => (ErrorKind::Unavailable, format!("{lost}: {error}")),
     }
 }
 
@@ -94,7 +103,8 @@ fn refused(code: &SqlState) -> (ErrorKind, String) {
         }
         "28000" => (
             Backend,
-            "the server lets this user not in from here, or not without TLS; see its pg_hba.conf, and sslmode=require",
+            "the server refuses this user; check user and password in location, its pg_hba.conf, and sslmode=require \
+             if it wants TLS",
         ),
         "3D000" => {
             (Backend, "the server has no database of that name; see the end of the URL in location")

@@ -1,6 +1,6 @@
 //! Servers that answer, and do not serve.
 
-use std::fs;
+use std::{fs, net::TcpListener, thread};
 
 use cache_core::{ErrorKind, secs};
 use test_servers::{Postgres, Server as _};
@@ -37,13 +37,34 @@ async fn an_unknown_database_or_user_is_told() {
     let server = Postgres::start().unwrap();
     for (user, database, what) in [
         ("postgres", "nowhere", "no database of that name"),
-        ("nobody", "postgres", "lets this user not in"),
+        ("nobody", "postgres", "refuses this user"),
     ] {
         let cache = cache(&url(&server, user, database), PATIENT).strict();
         let error = cache.get::<i32>("k").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(error.to_string().contains(what), "{error}");
     }
+}
+
+/// No name has so long a part, so nobody need be asked for it.
+#[tokio::test]
+async fn an_unknown_host_cannot_be_connected_to() {
+    let url = format!("postgres://{}.invalid/d", "x".repeat(64));
+    let cache = cache(&url, PATIENT).strict();
+    let error = cache.get::<i32>("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("cannot connect"), "{error}");
+}
+
+/// Whoever it is that listens there.
+#[tokio::test]
+async fn a_server_that_hangs_up_at_once_cannot_be_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u@{}/d", listener.local_addr().unwrap());
+    thread::spawn(move || while listener.accept().is_ok() {});
+    let error = cache(&url, PATIENT).strict().get::<i32>("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("cannot connect"), "{error}");
 }
 
 #[tokio::test]
