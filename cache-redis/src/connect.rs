@@ -75,9 +75,9 @@ impl Connector {
             Ok(up) => up,
             Err(error) if self.resp.is_none() && error::knows_no_resp3(&error) => {
                 let again = self.log_in(runtime, address, ProtocolVersion::RESP2, lost).await?;
-                again.map_err(|it| error::lost(&it, address))?
+                again.map_err(|it| error::connecting(&it, address))?
             }
-            Err(error) => return Err(error::lost(&error, address)),
+            Err(error) => return Err(error::connecting(&error, address)),
         };
         self.introduce(&up).await.map_err(|it| error::at(it, address))?;
         Ok(up)

@@ -56,7 +56,7 @@ pub(crate) fn refused(error: &ServerError) -> Error {
         "EXECABORT" => (ErrorKind::Backend, "the server refused one of the commands"),
         _ if details.starts_with("unknown command") => (ErrorKind::Backend, UNKNOWN_COMMAND),
         _ if details.contains("not an integer or out of range") => {
-            (ErrorKind::NotAnInteger, "the value is not an integer")
+            (ErrorKind::NotAnInteger, "the stored value is not a decimal integer within i64")
         }
         _ if details.contains("would overflow") => {
             (ErrorKind::Overflow, "the result is outside i64")
@@ -93,6 +93,25 @@ pub(crate) fn is_unknown_command(error: &Error) -> bool {
 
 /// The connection failed, with all that was under way on it.
 pub(crate) fn lost(error: &RedisError, address: &Address) -> Error {
+    failed(
+        error,
+        ["the connection was lost", "the server answered with something that is not its protocol"],
+        address,
+    )
+}
+
+/// There is no connection yet: whoever listens there has not answered as a server does.
+pub(crate) fn connecting(error: &RedisError, address: &Address) -> Error {
+    const NO_REDIS: &str = "cannot connect: what answers there is no Redis or Valkey";
+    if error.is_connection_dropped() {
+        let what = "cannot connect: the server hung up at once; is it Redis or Valkey, and is the location rediss:// if, and \
+                    only if, it wants TLS?";
+        return at(Error::new(ErrorKind::Unavailable, what), address);
+    }
+    failed(error, ["cannot connect", NO_REDIS], address)
+}
+
+fn failed(error: &RedisError, [lost, foreign]: [&str; 2], address: &Address) -> Error {
     use redis::ErrorKind as Theirs;
     let (kind, what) = match error.kind() {
         Theirs::AuthenticationFailed => (
@@ -103,11 +122,8 @@ pub(crate) fn lost(error: &RedisError, address: &Address) -> Error {
         Theirs::Io if error.to_string().contains("fatal alert") => {
             (ErrorKind::Backend, format!("the server refused the connection: {error}"))
         }
-        Theirs::Io => (ErrorKind::Unavailable, format!("the connection was lost: {error}")),
-        Theirs::Parse => (
-            ErrorKind::Unavailable,
-            "the server answered with something that is not its protocol".into(),
-        ),
+        Theirs::Io => (ErrorKind::Unavailable, format!("{lost}: {error}")),
+        Theirs::Parse => (ErrorKind::Unavailable, foreign.to_owned()),
         Theirs::Server(_) | Theirs::Extension => return at(from_setup(error), address),
         other => (ErrorKind::Backend, format!("the client failed: {other:?}")),
     };

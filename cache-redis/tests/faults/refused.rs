@@ -2,7 +2,7 @@
 
 use cache_core::{ErrorKind, layers::BreakerState, secs};
 use fault_tests::{is_outage, keys, report, timed, until};
-use test_servers::{Proxy, Redis, RedisReplicas, Server as _};
+use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
 
 use crate::support::{cache, cache_through, stored};
 
@@ -194,4 +194,21 @@ async fn a_leader_that_was_demoted_is_connected_to_anew() {
     assert!((2..=4).contains(&proxy.accepted()), "anew, but not each time: {}", proxy.accepted());
     redis.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
     cache.set("k", &9, secs(60)).await.unwrap();
+}
+
+/// What hangs up on a Redis client before it has answered at all, and what answers in another language.
+#[tokio::test]
+async fn a_server_that_is_no_redis_cannot_be_connected_to() {
+    let postgres = Postgres::start().unwrap();
+    let memcached = Memcached::start().unwrap();
+    for at in [postgres.address(), memcached.address()] {
+        for resp in ["", "resp = 2\n"] {
+            let more = format!("[caches.default.options]\n{resp}");
+            let cache = cache(&[format!("redis://{at}")], &more).strict();
+            let error = cache.get::<i32>("k").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            let text = error.to_string();
+            assert!(text.contains("cannot connect") && text.contains("Redis"), "{text}");
+        }
+    }
 }

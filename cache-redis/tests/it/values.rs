@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{ErrorKind, Expiry, SetMode, Timeout, Ttl, secs};
+use cache_core::{ErrorKind, Expiry, SetMode, Timeout, Ttl, integer, secs};
 use serde::{Deserialize, Serialize};
 use test_servers::{Redis, resp::Reply, slot_of};
 
@@ -45,6 +45,22 @@ async fn what_others_have_put_there_is_read() {
     assert_eq!(cache.get::<User>("user").await.unwrap(), Some(ada()));
     assert_eq!(cache.incr("hits", 1).await.unwrap(), 42);
     assert_eq!(cache.get::<i64>("hits").await.unwrap(), Some(42));
+}
+
+#[tokio::test]
+async fn what_is_no_integer_is_told_in_the_words_of_all_stores() {
+    let redis = Redis::start().unwrap();
+    let cache = cache(&[redis.url()], "").strict();
+    let expected = integer::parse(b"x").unwrap_err();
+    for odd in ["x", "007", "1.5", "9223372036854775808"] {
+        redis.command(&["SET", ":1:k", odd]).unwrap();
+        let plain = cache.incr("k", 1).await.unwrap_err();
+        let made = cache.incr_or("k", 1, 0, secs(60)).await.unwrap_err();
+        for error in [plain, made] {
+            assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{odd}");
+            assert_eq!(error.message(), expected.message(), "{odd}");
+        }
+    }
 }
 
 /// "Bytes that do not decode … are a miss that is counted, `Codec` in strict mode; `get_or_set` reloads and overwrites."
