@@ -2,6 +2,13 @@
 
 use std::{collections::BTreeSet, fs};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
+
+use crate::until;
+
 /// Which connections count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -24,4 +31,16 @@ pub fn connections_to(port: u16, held: Held) -> BTreeSet<String> {
         (remote.ends_with(&port) && counts).then(|| local.to_owned())
     });
     ours.collect()
+}
+
+/// Waits until no connection to this port is left, and this runtime has heard of it.
+///
+/// It hears from its system in the order in which things happen. On a busy machine that may be later than a server needs to start.
+pub async fn loss_is_known(port: u16, held: Held) {
+    until("the loss is known", async || connections_to(port, held).is_empty()).await;
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    near.write_all(b"!").await.unwrap();
+    far.read_u8().await.unwrap();
+    // And its tasks, which were woken before this one.
+    tokio::spawn(async {}).await.unwrap();
 }

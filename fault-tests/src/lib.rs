@@ -43,7 +43,7 @@ mod stage;
 mod support;
 
 pub use self::{
-    connections::{Held, connections_to},
+    connections::{Held, connections_to, loss_is_known},
     stage::{Large, Stage, cache, cache_on, cache_through},
     support::{
         LONG, NO_BREAKER, PATIENT, is_open, is_outage, keys, report, stored_key, timed, until,

@@ -4,15 +4,11 @@ use std::time::{Duration, Instant};
 
 use cache_core::ErrorKind;
 use test_servers::Server as _;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
-};
 
 use crate::{
-    Held, LONG, PATIENT, Stage, cache_on, connections_to, is_outage, keys,
+    Held, LONG, PATIENT, Stage, cache_on, is_outage, keys,
     load::{Age, Load, is_open_about_it},
-    promises, report, timed, until,
+    loss_is_known, promises, report, timed, until,
 };
 
 promises!($ restart:
@@ -32,8 +28,7 @@ async fn a_restart_while_idle_is_not_seen<S: Stage>() {
         server.kill();
         // Where nobody listens between calls, it is the next one that notices.
         let held = if S::SHARES_CONNECTIONS { Held::ByClient } else { Held::ByBoth };
-        until("the loss is known", async || connections_to(server.port(), held).is_empty()).await;
-        this_runtime_knows().await;
+        loss_is_known(server.port(), held).await;
         server.restart().unwrap();
         let (res, took) = timed(cache.get::<i32>("k")).await;
         assert_eq!(res.unwrap(), None);
@@ -42,14 +37,6 @@ async fn a_restart_while_idle_is_not_seen<S: Stage>() {
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
     }
     report("restart while idle", "nothing: the next call connects", longest);
-}
-
-/// Waits until this runtime has heard from its system of all that has happened to its connections so far: it hears in the order in
-/// which things happen. On a busy machine that may be later than a server needs to start.
-async fn this_runtime_knows() {
-    let (mut near, mut far) = UnixStream::pair().unwrap();
-    near.write_all(b"!").await.unwrap();
-    far.read_u8().await.unwrap();
 }
 
 /// Calls fail at once while the server is gone: reads are misses, writes seem done, counts and strict calls are errors. The same

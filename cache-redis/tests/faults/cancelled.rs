@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use fault_tests::{
-    Held, PATIENT, cancelled::each_gets_its_own, connections_to, report, timed, until,
-};
+use fault_tests::{Held, PATIENT, cancelled::each_gets_its_own, loss_is_known, report, timed};
 use futures_util::future::join_all;
 use test_servers::{Proxy, Redis, RedisCluster, Server as _};
 
@@ -41,9 +39,6 @@ async fn a_dropped_first_call_costs_nobody_the_connection() {
         }
         assert_eq!(proxy.accepted(), round);
         proxy.cut();
-        until("the loss is noticed", async || {
-            connections_to(proxy.port(), Held::ByClient).is_empty()
-        })
-        .await;
+        loss_is_known(proxy.port(), Held::ByClient).await;
     }
 }
