@@ -8,10 +8,7 @@ use cache_core::{
     SetMode, SyncBackend, Ttl,
 };
 
-use super::{
-    Bug, Mutant,
-    store::{MAX_LEN, pause},
-};
+use super::{Bug, Mutant, store::MAX_LEN};
 
 impl SyncBackend for Mutant {
     fn name(&self) -> &'static str {
@@ -102,12 +99,12 @@ impl SyncBackend for Mutant {
             }
             Bug::TouchWritesTheValue => {
                 let Some(value) = self.model.get(&key)? else { return Ok(false) };
-                pause();
+                self.pause();
                 return self.model.set(&key, value, expiry, SetMode::Always);
             }
             Bug::TouchRemovesForAMoment => {
                 let Some(value) = self.model.take(&key)? else { return Ok(false) };
-                pause();
+                self.pause();
                 return self.model.set(&key, value, expiry, SetMode::Always);
             }
             _ => {}
@@ -127,7 +124,7 @@ impl SyncBackend for Mutant {
             Bug::ExpiredIsDeleted => self.model.delete(&key).map(|it| it || expired),
             Bug::DeleteInTwoSteps => {
                 let live = self.model.has(&key)?;
-                pause();
+                self.pause();
                 self.model.delete(&key)?;
                 Ok(live)
             }
@@ -151,7 +148,7 @@ impl SyncBackend for Mutant {
         match self.bug {
             Bug::TakeInTwoSteps => {
                 let value = self.model.get(&key)?;
-                pause();
+                self.pause();
                 self.model.delete(&key)?;
                 Ok(value)
             }
@@ -179,6 +176,7 @@ impl SyncBackend for Mutant {
         match self.bug {
             Bug::CompareNever => Ok(false),
             Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
+                self.pause(); // what was seen is of old when it is compared
                 if !self.looks_same(&key, seen)? {
                     return Ok(false);
                 }
@@ -188,7 +186,7 @@ impl SyncBackend for Mutant {
             }
             Bug::CompareInTwoSteps => {
                 let same = self.looks_same(&key, seen)?;
-                pause();
+                self.pause();
                 if same {
                     self.model.delete(&key)?;
                 }
@@ -221,7 +219,7 @@ impl SyncBackend for Mutant {
             Bug::CompareInTwoSteps => {
                 let same = self.looks_same(&key, seen)?;
                 let expiry = self.lifetime(&key)?.unwrap_or(Expiry::Never);
-                pause();
+                self.pause();
                 Ok(same && self.model.set(&key, value, expiry, SetMode::Always)?)
             }
             Bug::CompareNever => Ok(false),
@@ -257,11 +255,11 @@ impl SyncBackend for Mutant {
                 let expiry = self.lifetime(&from)?.unwrap_or(Expiry::Never);
                 self.model.set(&to, value, expiry, SetMode::Always)?;
                 if self.has_bug(Bug::RenameInTwoSteps) {
-                    pause();
+                    self.pause();
                     self.model.delete(&from)?;
                 }
                 if self.has_bug(Bug::RenameLeavesWhatItLost) {
-                    pause();
+                    self.pause();
                     return self.model.delete(&from);
                 }
                 return Ok(true);
@@ -310,7 +308,7 @@ impl SyncBackend for Mutant {
     fn close(&self) -> Result<()> {
         if self.has_bug(Bug::CloseDisturbs) {
             self.closed.store(true, Ordering::SeqCst);
-            pause();
+            self.pause();
             self.closed.store(false, Ordering::SeqCst);
             return Ok(());
         }

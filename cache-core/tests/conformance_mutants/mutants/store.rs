@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Mutex,
+        Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -28,22 +28,20 @@ pub(crate) struct Mutant {
     pub(super) closed: AtomicBool,
     /// Names of keys that something has happened to.
     marked: Mutex<HashSet<String>>,
+    /// How many calls have come, and who waits for the next one.
+    calls: Mutex<u64>,
+    called: Condvar,
 }
 
 pub(super) const MAX_LEN: usize = 1 << 20;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Between two steps that should be one: long enough for others to come in.
-pub(super) fn pause() {
-    // sleeps: the bug is that nothing can be waited for here.
-    thread::sleep(Duration::from_micros(300));
-}
-
 impl Mutant {
     pub(crate) fn new(bug: Bug, model: Model) -> Self {
         let (ghosts, closed) = (Mutex::default(), AtomicBool::new(false));
         let model = model.with_max_value_len(MAX_LEN);
-        Self { bug, model, ghosts, closed, marked: Mutex::default() }
+        let (marked, calls, called) = (Mutex::default(), Mutex::default(), Condvar::new());
+        Self { bug, model, ghosts, closed, marked, calls, called }
     }
 
     /// How many entries there are, without those that have expired.
@@ -56,7 +54,20 @@ impl Mutant {
         self.bug == bug
     }
 
+    /// Between two steps that should be one: another call comes in here, if there is one.
+    pub(super) fn pause(&self) {
+        let calls = self.calls.lock().unwrap();
+        let before = *calls;
+        let others = |now: &mut u64| *now == before;
+        drop(self.called.wait_timeout_while(calls, Duration::from_millis(20), others));
+        // sleeps: until what has come is done, too, which nothing tells.
+        thread::sleep(Duration::from_micros(300));
+    }
+
+    /// The key that is taken for this one. Every call begins with it.
     pub(super) fn key(&self, key: &str) -> String {
+        *self.calls.lock().unwrap() += 1;
+        self.called.notify_all();
         match self.bug {
             Bug::KeysIgnoreCase => key.to_lowercase(),
             Bug::KeysAreCut => key.chars().take(200).collect(),
@@ -169,7 +180,7 @@ impl Mutant {
                 if self.model.has(key)? {
                     return Ok(false);
                 }
-                pause();
+                self.pause();
                 return self.model.set(key, value, expiry, SetMode::Always);
             }
             (Bug::KeysAreShort, _) if key.len() > 200 => {
@@ -210,7 +221,7 @@ impl Mutant {
                 if !self.model.has(key)? {
                     return Ok(false);
                 }
-                pause();
+                self.pause();
                 return self.model.set(key, value, expiry, SetMode::Always);
             }
             (Bug::ExpiredIsReplaced, SetMode::IfPresent) => self.revive(key)?,
@@ -224,7 +235,7 @@ impl Mutant {
                     let half = value.len() / 2;
                     let torn = [&value[..half], &old[half..]].concat();
                     self.model.set(key, torn.into(), expiry, mode)?;
-                    pause();
+                    self.pause();
                 }
             }
             _ => {}
@@ -242,7 +253,7 @@ impl Mutant {
         let found = self.model.get(key)?;
         match self.bug {
             Bug::PurgeDeletesBlindly if found.is_none() && self.ghost(key).is_some() => {
-                pause();
+                self.pause();
                 self.model.delete(key)?;
             }
             Bug::ExpiredIsThere if found.is_none() => return Ok(self.ghost(key)),
@@ -275,7 +286,7 @@ impl Mutant {
                 let Ok(old) = old.parse::<i64>() else {
                     return self.model.incr(key, delta, create);
                 };
-                pause();
+                self.pause();
                 put(old + delta, keep()?)
             }
             (Bug::IncrLosesLifetime, Some(_), _) => {
@@ -330,7 +341,7 @@ impl Mutant {
                     delta,
                     Some(Create { expiry: Expiry::Never, ..create }),
                 )?;
-                pause();
+                self.pause();
                 self.model.touch(key, create.expiry)?;
                 Ok(sum)
             }
@@ -351,7 +362,7 @@ impl Mutant {
         let entry = match self.bug {
             Bug::EntryInTwoSteps => {
                 let Some(value) = self.model.get(key)? else { return Ok(None) };
-                pause();
+                self.pause();
                 self.model.get_entry(key)?.map(|it| Entry { value, ..it })
             }
             Bug::EntryIsForever => {
