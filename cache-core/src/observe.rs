@@ -178,8 +178,8 @@ impl Observer {
         res
     }
 
-    /// The breaker changed its state.
-    pub(crate) fn breaker(&self, state: crate::layers::BreakerState) {
+    /// The breaker changed its state; when it opened, for this reason.
+    pub(crate) fn breaker(&self, state: crate::layers::BreakerState, reason: Option<&Error>) {
         use crate::layers::BreakerState::{Closed, HalfOpen, Open};
         #[cfg(feature = "metrics")]
         metrics::gauge!("cache_breaker_state", "alias" => Arc::clone(&self.alias)).set(
@@ -192,7 +192,8 @@ impl Observer {
         #[cfg(feature = "tracing")]
         match state {
             Open => {
-                tracing::warn!(target: "cache_core", alias = &*self.alias, "the circuit breaker opened");
+                let error = reason.map(tracing::field::display);
+                tracing::warn!(target: "cache_core", alias = &*self.alias, error, "the circuit breaker opened");
             }
             Closed => {
                 tracing::info!(target: "cache_core", alias = &*self.alias, "the circuit breaker closed");

@@ -13,8 +13,8 @@ use std::{
 };
 
 use cache_core::{
-    Backend, BuildContext, Cache, CacheBuilder, Caches, Capabilities, Clock, Driver, ErrorKind,
-    Inline, Period,
+    Backend, BuildContext, Cache, CacheBuilder, Caches, Capabilities, Clock, Driver, Error,
+    ErrorKind, Inline, Period,
     layers::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
     testing::{FakeClock, Fault, Faulty, Model},
 };
@@ -170,6 +170,7 @@ async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
     let error = cache.incr("k", 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("breaker is open"), "{error}");
+    assert!(error.to_string().contains("(last: injected by the test)"), "it says why: {error}");
 
     // A probe that fails opens it again.
     time.advance(Duration::from_secs(1));
@@ -228,28 +229,50 @@ async fn only_a_server_that_does_not_answer_opens_the_breaker() {
 fn failures_are_forgotten_with_the_window() {
     let time = FakeClock::new();
     let breaker = Breaker::new(BreakerSettings::default(), time.clock());
-    let call = |error| breaker.admit().unwrap().record(error);
+    let fails = || breaker.admit().unwrap().record(Some(&Error::new(ErrorKind::TimedOut, "slow")));
     for _ in 0..9 {
-        call(Some(ErrorKind::TimedOut));
+        fails();
     }
     time.advance(Duration::from_secs(11));
     for _ in 0..9 {
-        call(Some(ErrorKind::TimedOut));
+        fails();
     }
     assert_eq!(breaker.state(), BreakerState::Closed, "18 failures, but never 10 in one window");
     time.advance(Duration::from_secs(5));
-    call(Some(ErrorKind::TimedOut));
+    fails();
     assert_eq!(breaker.state(), BreakerState::Open);
 }
 
 #[test]
 fn the_share_of_failures_counts() {
     let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+    let error = Error::new(ErrorKind::Unavailable, "refused");
     for n in 0..1000 {
-        let error = matches!(n % 5, 1 | 3).then_some(ErrorKind::Unavailable);
-        breaker.admit().unwrap().record(error);
+        breaker.admit().unwrap().record(matches!(n % 5, 1 | 3).then_some(&error));
     }
     assert_eq!(breaker.state(), BreakerState::Closed, "40 % is under the limit");
+}
+
+/// Who is turned away learns which server it was, and what was wrong with it.
+#[test]
+fn what_it_opened_for_is_told() {
+    let time = FakeClock::new();
+    let breaker = Breaker::new(BreakerSettings::default(), time.clock());
+    let refused = Error::new(ErrorKind::Unavailable, "connection refused")
+        .with_context("server", "10.0.0.7:6379");
+    for _ in 0..10 {
+        breaker.admit().unwrap().record(Some(&refused));
+    }
+    let error = breaker.admit().unwrap_err();
+    assert!(error.to_string().contains("(last: connection refused)"), "{error}");
+    assert_eq!(error.context("server"), Some("10.0.0.7:6379"));
+
+    // A probe that fails for another reason.
+    time.advance(Duration::from_secs(1));
+    breaker.admit().unwrap().record(Some(&Error::new(ErrorKind::TimedOut, "no answer")));
+    let error = breaker.admit().unwrap_err();
+    assert!(error.to_string().contains("(last: no answer)"), "{error}");
+    assert_eq!(error.context("server"), None);
 }
 
 #[test]
@@ -291,7 +314,7 @@ fn a_breaker_of_a_driver_has_the_settings_of_the_alias() {
         assert_eq!(made.is_some(), context.settings().breaker.enabled);
         if let (Some(one), Some(two)) = (made, context.breaker()?) {
             for _ in 0..3 {
-                one.admit()?.record(Some(ErrorKind::TimedOut));
+                one.admit()?.record(Some(&Error::new(ErrorKind::TimedOut, "slow")));
             }
             assert_eq!(one.state(), BreakerState::Open, "by the settings");
             assert_eq!(two.state(), BreakerState::Closed, "each is one of its own");

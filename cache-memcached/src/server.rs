@@ -118,7 +118,6 @@ impl Transport for Member {
 
 fn record<T>(permit: Option<Permit<'_>>, res: &Result<T>) {
     if let Some(permit) = permit {
-        let kind: Option<ErrorKind> = res.as_ref().err().map(Error::kind);
-        permit.record(kind);
+        permit.record(res.as_ref().err());
     }
 }

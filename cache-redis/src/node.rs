@@ -1,7 +1,7 @@
 //! One server: its connections, and the breaker that spares it and its callers.
 
 use cache_core::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     layers::{Breaker, BreakerState, Permit},
 };
 use redis::{Pipeline, Value};
@@ -87,6 +87,6 @@ impl Node {
 /// What a server answers, it has answered, even if it is that it does not serve this.
 fn record<T>(permit: Option<Permit<'_>>, res: &Result<T>) {
     if let Some(permit) = permit {
-        permit.record(res.as_ref().err().map(Error::kind));
+        permit.record(res.as_ref().err());
     }
 }

@@ -22,14 +22,17 @@ use crate::{Clock, Error, ErrorKind, Period, Result, observe::Observer};
 /// [`BuildContext::breaker`](crate::BuildContext::breaker), and asks [`admit`](Self::admit).
 ///
 /// ```
-/// use cache_core::{Clock, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
+/// use cache_core::{Clock, Error, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
 ///
 /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+/// let error = Error::new(ErrorKind::TimedOut, "no answer within 500ms");
 /// for _ in 0..10 {
-///     breaker.admit()?.record(Some(ErrorKind::TimedOut));
+///     breaker.admit()?.record(Some(&error));
 /// }
 /// assert_eq!(breaker.state(), BreakerState::Open);
-/// assert_eq!(breaker.admit().unwrap_err().kind(), ErrorKind::Unavailable);
+/// let refused = breaker.admit().unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Unavailable);
+/// assert!(refused.to_string().contains("no answer within 500ms"), "it says why");
 /// # Ok::<_, cache_core::Error>(())
 /// ```
 pub struct Breaker {
@@ -76,17 +79,24 @@ pub struct Permit<'a> {
     recorded: bool,
 }
 
+#[derive(Default)]
 struct State {
     phase: Phase,
     /// Calls and failures, in slices of the window; the current one is last.
     slices: [Slice; SLICES],
     /// The number of the current slice since the clock began.
     slice: u128,
+    /// What it opened for, so that those whom it turns away learn what is wrong.
+    reason: Option<Error>,
 }
 
+#[derive(Default)]
 enum Phase {
+    #[default]
     Closed,
-    Open { until: Duration },
+    Open {
+        until: Duration,
+    },
     Probing,
 }
 
@@ -134,8 +144,7 @@ impl BreakerSettings {
 impl Breaker {
     /// A closed breaker.
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
-        let state = State { phase: Phase::Closed, slices: [Slice::default(); SLICES], slice: 0 };
-        Self { settings, clock, state: Mutex::new(state), observer: None }
+        Self { settings, clock, state: Mutex::default(), observer: None }
     }
 
     /// Another one, closed, for another server of the same store: with the same settings, told of in the same place.
@@ -156,13 +165,13 @@ impl Breaker {
         Self { observer: Some(observer), ..self }
     }
 
-    fn tell(&self, state: BreakerState) {
+    fn tell(&self, state: BreakerState, reason: Option<&Error>) {
         if let Some(observer) = &self.observer {
-            observer.breaker(state);
+            observer.breaker(state, reason);
         }
     }
 
-    /// Lets a call through, or ends it at once with `Unavailable`.
+    /// Lets a call through, or ends it at once with `Unavailable`, whose text has the failure that it opened for.
     pub fn admit(&self) -> Result<Permit<'_>> {
         let mut state = self.lock();
         let is_probe = match state.phase {
@@ -170,13 +179,13 @@ impl Breaker {
             Phase::Open { until } => {
                 let now = self.clock.coarse();
                 if now < until {
-                    return Err(open(Some(until.saturating_sub(now))));
+                    return Err(state.refusal(Some(until.saturating_sub(now))));
                 }
                 state.phase = Phase::Probing;
-                self.tell(BreakerState::HalfOpen);
+                self.tell(BreakerState::HalfOpen, None);
                 true
             }
-            Phase::Probing => return Err(open(None)),
+            Phase::Probing => return Err(state.refusal(None)),
         };
         Ok(Permit { breaker: self, is_probe, recorded: false })
     }
@@ -190,14 +199,18 @@ impl Breaker {
         }
     }
 
-    fn record(&self, failed: bool, is_probe: bool) {
+    fn record(&self, failure: Option<&Error>, is_probe: bool) {
         let now = self.clock.coarse();
         let mut state = self.lock();
         let until = now.saturating_add(self.settings.open_for.into());
         if is_probe {
             state.slices = [Slice::default(); SLICES];
-            state.phase = if failed { Phase::Open { until } } else { Phase::Closed };
-            self.tell(if failed { BreakerState::Open } else { BreakerState::Closed });
+            if let Some(reason) = failure {
+                self.open(&mut state, until, reason);
+            } else {
+                (state.phase, state.reason) = (Phase::Closed, None);
+                self.tell(BreakerState::Closed, None);
+            }
             return;
         }
         // Late answers of calls that were let through before it opened tell nothing new.
@@ -209,11 +222,18 @@ impl Breaker {
         );
         let current = &mut state.slices[SLICES - 1];
         current.calls = current.calls.saturating_add(1);
-        current.failures = current.failures.saturating_add(u32::from(failed));
-        if failed && self.is_over_the_limit(&state.slices) {
-            state.phase = Phase::Open { until };
-            self.tell(BreakerState::Open);
+        current.failures = current.failures.saturating_add(u32::from(failure.is_some()));
+        if let Some(reason) = failure
+            && self.is_over_the_limit(&state.slices)
+        {
+            self.open(&mut state, until, reason);
         }
+    }
+
+    fn open(&self, state: &mut State, until: Duration, reason: &Error) {
+        state.phase = Phase::Open { until };
+        state.reason = Some(reason.clone());
+        self.tell(BreakerState::Open, Some(reason));
     }
 
     fn is_over_the_limit(&self, slices: &[Slice]) -> bool {
@@ -238,14 +258,33 @@ impl State {
         self.slices[SLICES - passed..].fill(Slice::default());
         self.slice = self.slice.max(number);
     }
+
+    /// What a call is told that is not let through.
+    fn refusal(&self, left: Option<Duration>) -> Error {
+        let next = match left {
+            Some(left) => format!("the next try is in {left:.0?}"),
+            None => "a first call is finding out whether it answers again".into(),
+        };
+        let last = self.reason.as_ref().map(|it| format!(" (last: {})", it.message()));
+        let refusal = Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "the circuit breaker is open, because the server failed too often{}; {next}",
+                last.unwrap_or_default()
+            ),
+        );
+        match self.reason.as_ref().and_then(|it| it.context("server")) {
+            Some(server) => refusal.with_context("server", server),
+            None => refusal,
+        }
+    }
 }
 
 impl Permit<'_> {
-    /// Says what came of the call: the kind of its error, if it failed.
-    pub fn record(mut self, error: Option<ErrorKind>) {
+    /// Says what came of the call: its error, if it failed.
+    pub fn record(mut self, error: Option<&Error>) {
         self.recorded = true;
-        let failed = matches!(error, Some(ErrorKind::Unavailable | ErrorKind::TimedOut));
-        self.breaker.record(failed, self.is_probe);
+        self.breaker.record(error.filter(|it| counts(it)), self.is_probe);
     }
 }
 
@@ -256,17 +295,6 @@ impl Drop for Permit<'_> {
             self.breaker.lock().phase = Phase::Open { until: Duration::ZERO };
         }
     }
-}
-
-fn open(left: Option<Duration>) -> Error {
-    let next = match left {
-        Some(left) => format!("the next try is in {left:.0?}"),
-        None => "a first call is finding out whether it answers again".into(),
-    };
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("the circuit breaker is open, because the server failed too often; {next}"),
-    )
 }
 
 impl Hook for Breaker {
@@ -287,7 +315,7 @@ impl Hook for Breaker {
         let reply = pin!(run()).await;
         if let Some(permit) = permit {
             // A batch fails if one of its keys could not be had.
-            permit.record(worst(&reply));
+            permit.record(reply.errors().find(|it| counts(it)));
         }
         reply
     }
@@ -298,17 +326,9 @@ impl Hook for Breaker {
     }
 }
 
-/// The kind of an error that counts, or of any.
-fn worst<R: Reply>(reply: &R) -> Option<ErrorKind> {
-    let mut res = None;
-    for error in reply.errors() {
-        let kind = error.kind();
-        if matches!(kind, ErrorKind::Unavailable | ErrorKind::TimedOut) {
-            return Some(kind);
-        }
-        res = Some(kind);
-    }
-    res
+/// Whether an error is the server's: what it answers, it has answered.
+fn counts(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
 }
 
 impl fmt::Debug for Breaker {
