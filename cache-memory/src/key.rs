@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use quick_cache::Equivalent;
 
 /// A stored key.
@@ -24,6 +24,9 @@ pub(crate) struct ByHash<'a> {
 }
 
 /// Hashes the text of keys by a seed of its own, and takes a hash that is known as it is.
+///
+/// The engine chooses a shard by bits from the middle. With `foldhash::fast` these depend too little on the end of a short key:
+/// keys that are counted up left a shard out for a thousand writes, so what had expired there stayed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hashing(RandomState);
 
@@ -125,5 +128,20 @@ mod tests {
         assert!(lookup.equivalent(&key) && by_hash.equivalent(&key));
         let other = Lookup { hash: hashing.hash("shop:1:b"), text: "shop:1:b" };
         assert!(!other.equivalent(&key));
+    }
+
+    /// A good hash leaves none of 32 shards out for a thousand keys but once in 10^13.
+    #[test]
+    fn keys_that_are_counted_up_come_to_every_shard_again_and_again() {
+        for _ in 0..100 {
+            let hashing = Hashing::default();
+            let mut last = [10_000; 32];
+            for n in 10_000..40_000 {
+                let middle = hashing.hash(&format!("k{n}")).rotate_right(usize::BITS / 2);
+                let last = &mut last[usize::try_from(middle % 32).unwrap()];
+                assert!(n - *last < 1000, "a shard was left out from {last} to {n}");
+                *last = n;
+            }
+        }
     }
 }
