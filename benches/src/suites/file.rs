@@ -8,15 +8,16 @@ mod by_hand;
 mod cacache;
 mod django;
 mod growth;
-mod ours;
+mod settings;
 
 use anyhow::Result;
 
-use self::{by_hand::ByHand, cacache::Cacache, ours::Ours};
+use self::{by_hand::ByHand, cacache::Cacache, settings::settings};
 use super::network::{
     BUSY, THREADS,
     calls::{CALLS, Call},
     inputs::Inputs,
+    ours::Ours,
     workers::{Clock, Workers},
 };
 use crate::{
@@ -44,8 +45,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for size in SIZES {
         let inputs = Inputs::new(size)?;
         let at = |name: &str| directory.path().join(format!("{name}-{size}"));
-        let threads = Ours::new(&at("threads"), "direct_reads = false", &inputs)?;
-        let direct = Ours::new(&at("direct"), "direct_reads = true", &inputs)?;
+        let threads = Ours::new(&settings(&at("threads"), "direct_reads = false"), &inputs)?;
+        let direct = Ours::new(&settings(&at("direct"), "direct_reads = true"), &inputs)?;
         workers.block_on(threads.fill())?;
         workers.block_on(direct.fill())?;
         let suite = Suite {

@@ -2,6 +2,7 @@
 
 pub(in crate::suites) mod calls;
 pub(in crate::suites) mod inputs;
+pub(in crate::suites) mod ours;
 pub(in crate::suites) mod workers;
 
 /// How long values are.

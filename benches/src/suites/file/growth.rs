@@ -13,13 +13,16 @@ use std::{
 use anyhow::Result;
 
 use self::full::Full;
-use super::{CACACHE, OURS, by_hand::ByHand, by_hand_name, cacache::Cacache, django, ours::Ours};
+use super::{
+    CACACHE, OURS, by_hand::ByHand, by_hand_name, cacache::Cacache, django, settings::settings,
+};
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
     peers::{self, Peer, PeerCase},
     suites::network::{
         calls::{Call, Client},
         inputs::{Inputs, MANY},
+        ours::Ours,
         workers::{Clock, Workers},
     },
 };
@@ -117,7 +120,7 @@ impl<'a> Store<'a> {
         let inputs = Inputs::with_keys(size, number.entries)?;
         // None is driven out.
         let options = format!("max_entries = {}", 2 * number.entries);
-        let ours = Ours::new(&directory.join("ours"), &options, &inputs)?;
+        let ours = Ours::new(&settings(&directory.join("ours"), &options), &inputs)?;
         workers.block_on(ours.fill())?;
         let by_hand = ByHand::new(&directory.join("by-hand"), &inputs)?.into();
         let (ours, directory) = (ours.into(), directory.to_owned());

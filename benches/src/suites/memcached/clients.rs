@@ -2,14 +2,15 @@
 
 mod blocking;
 mod by_hand;
-mod ours;
+mod settings;
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use self::{blocking::Blocking, by_hand::ByHand, ours::Ours};
+use self::{blocking::Blocking, by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
+use crate::suites::network::ours::Ours;
 
 /// All of them, in one runtime.
 pub(super) struct Clients {
@@ -39,10 +40,10 @@ impl Clients {
     pub(super) async fn connect(address: &str, inputs: &Arc<Inputs>) -> Result<Self> {
         let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
         for (count, ..) in CONNECTIONS {
-            ours.push((count, Arc::new(Ours::new(address, Some(count), inputs)?)));
+            ours.push((count, Arc::new(Ours::new(&settings(address, Some(count)), inputs)?)));
             by_hand.push((count, Arc::new(ByHand::connect(address, Some(count), inputs).await?)));
         }
-        let ours_default = Arc::new(Ours::new(address, None, inputs)?);
+        let ours_default = Arc::new(Ours::new(&settings(address, None), inputs)?);
         ours_default.fill().await?;
         let by_hand_default = Arc::new(ByHand::connect(address, Some(DEFAULT), inputs).await?);
         by_hand_default.fill().await?;

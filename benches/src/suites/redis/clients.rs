@@ -1,14 +1,15 @@
 //! Those who call: ours, by its settings, and the client by hand.
 
 mod by_hand;
-mod ours;
+mod settings;
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use self::{by_hand::ByHand, ours::Ours};
+use self::{by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
+use crate::suites::network::ours::Ours;
 
 /// All of them, in one runtime.
 pub(super) struct Clients {
@@ -27,9 +28,9 @@ impl Clients {
     pub(super) async fn connect(url: &str, inputs: &Arc<Inputs>) -> Result<Self> {
         let mut ours = Vec::new();
         for count in CONNECTIONS {
-            ours.push((count, Arc::new(Ours::new(url, Some(count), inputs)?)));
+            ours.push((count, Arc::new(Ours::new(&settings(url, Some(count)), inputs)?)));
         }
-        let ours_default = Arc::new(Ours::new(url, None, inputs)?);
+        let ours_default = Arc::new(Ours::new(&settings(url, None), inputs)?);
         ours_default.fill().await?;
         let raw = Arc::new(ByHand::connect(url, 1, inputs).await?);
         let raw_x4 = Arc::new(ByHand::connect(url, 4, inputs).await?);

@@ -14,8 +14,12 @@ use crate::{
     harness::{Bench, Contest, Side},
     peers::Peer,
     suites::{
-        file::ours::{LIFETIME, cache},
-        network::{inputs::MANY, workers::Workers},
+        file::settings::settings,
+        network::{
+            inputs::MANY,
+            ours::{LIFETIME, cache},
+            workers::Workers,
+        },
     },
 };
 
@@ -124,7 +128,7 @@ struct FullStore<'a> {
 
 impl<'a> FullStore<'a> {
     fn new(number: Number, workers: &'a Workers, directory: &Path) -> Result<Self> {
-        let cache = cache(directory, &format!("max_entries = {}", number.entries))?;
+        let cache = cache(&settings(directory, &format!("max_entries = {}", number.entries)))?;
         let res = Self { number, workers, cache, next: Cell::new(0) };
         while res.next.get() < number.entries {
             res.batch()?;

@@ -1,42 +1,39 @@
-use std::{hint::black_box, path::Path, sync::Arc, time::Duration};
+//! Ours, over whichever store.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use cache_core::{Cache, Caches};
-use cache_file as _;
 
-use crate::suites::network::{
+use super::{
     calls::Client,
     inputs::{Inputs, MANY, PREFIX, User},
 };
 
-/// `cache-file`, as settings make it.
-pub(super) struct Ours {
-    pub(super) cache: Cache,
+/// A cache, as settings make it.
+pub(in crate::suites) struct Ours {
+    pub(in crate::suites) cache: Cache,
     inputs: Arc<Inputs>,
 }
 
-pub(super) const LIFETIME: Duration = Duration::from_secs(3600);
+pub(in crate::suites) const LIFETIME: Duration = Duration::from_secs(3600);
 /// So that one call does not reach its deadline.
 const KEYS_AT_ONCE: usize = 1_000;
 
-/// A cache in that directory. A deadline that a busy machine does not reach: a call that fails would be measured as a fast one.
-pub(super) fn cache(directory: &Path, options: &str) -> Result<Cache> {
-    let toml = format!(
-        "[caches.default]\nbackend = \"file\"\nlocation = \"{}\"\nkey_prefix = \"{PREFIX}\"\ndeadline = \"30s\"\n\
-         options = {{ max_bytes = \"20GiB\", {options} }}",
-        directory.display()
-    );
+/// A cache with these settings and a deadline that a busy machine does not reach: a call that fails would be measured as a fast one.
+pub(in crate::suites) fn cache(settings: &str) -> Result<Cache> {
+    let toml =
+        format!("[caches.default]\nkey_prefix = \"{PREFIX}\"\ndeadline = \"30s\"\n{settings}");
     Ok(Caches::from_toml(&toml)?.get("default")?.clone().strict())
 }
 
 impl Ours {
-    /// With these options, as they stand in a file of settings.
-    pub(super) fn new(directory: &Path, options: &str, inputs: &Arc<Inputs>) -> Result<Self> {
-        Ok(Self { cache: cache(directory, options)?, inputs: Arc::clone(inputs) })
+    pub(in crate::suites) fn new(settings: &str, inputs: &Arc<Inputs>) -> Result<Self> {
+        Ok(Self { cache: cache(settings)?, inputs: Arc::clone(inputs) })
     }
 
     /// Writes what all of ours will find.
-    pub(super) async fn fill(&self) -> Result<()> {
+    pub(in crate::suites) async fn fill(&self) -> Result<()> {
         let (names, counters) = self.inputs.all();
         for names in names.chunks(KEYS_AT_ONCE) {
             let values = names.iter().map(|it| (it, &self.inputs.value));
@@ -45,6 +42,14 @@ impl Ours {
         }
         let failed = self.cache.set_many(counters.iter().map(|it| (it, 0)), LIFETIME).await?;
         ensure!(failed.is_empty(), "{failed:?}");
+        Ok(())
+    }
+
+    /// What a batch has, one call after another.
+    pub(in crate::suites) async fn get_one_by_one(&self, n: usize) -> Result<()> {
+        for name in self.inputs.many(n) {
+            black_box(self.cache.get::<User>(name).await?.context("a miss")?);
+        }
         Ok(())
     }
 }
