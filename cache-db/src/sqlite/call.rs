@@ -288,9 +288,10 @@ impl Call<'_> {
         self.change(&self.sql.recount, &[]).map(drop)
     }
 
-    /// Writes the log into the file; how many pages the log has.
-    pub(super) fn write_log(&self, how: &str) -> rusqlite::Result<i64> {
-        self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(1))
+    /// Writes the log into the file; what there is to say of the log.
+    pub(super) fn write_log(&self, how: &str) -> rusqlite::Result<Log> {
+        let read = |row: &Row<'_>| Ok(Log { is_busy: row.get(0)?, pages: row.get(1)? });
+        self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], read)
     }
 
     /// Entries and bytes.
@@ -325,6 +326,13 @@ impl Call<'_> {
     pub(super) fn remove_up_to(&self, id: i64) -> Result<bool> {
         self.change(&self.sql.remove_up_to, named_params! {":id": id})
     }
+}
+
+/// What becomes of the log.
+pub(super) struct Log {
+    /// Somebody was in the way.
+    pub(super) is_busy: bool,
+    pub(super) pages: i64,
 }
 
 fn stamp(seen: Seen<'_>) -> Option<i64> {

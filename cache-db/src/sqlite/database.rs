@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -34,7 +34,10 @@ pub(super) struct Database {
 /// A file that was opened, and may not be what is at its path any more.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) writer: Mutex<Connection>,
+    writer: Mutex<Connection>,
+    /// Held by the keeper from when it wants the writer until it is done with it. Locks go to whoever is there when they are free,
+    /// which is who has just let go: without a word, writes without end would leave the keeper nothing.
+    keeper: Mutex<()>,
     /// Those that read, while nobody has them.
     idle: Mutex<Vec<Connection>>,
     file: Option<Identity>,
@@ -253,6 +256,7 @@ impl Database {
         let looked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
         Ok(Opened {
             writer: Mutex::new(writer),
+            keeper: Mutex::default(),
             idle: Mutex::default(),
             file,
             log: self.identity(LOG),
@@ -338,7 +342,32 @@ impl Opened {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// After the keeper, if it waits.
+    pub(super) fn writer_in_turn(&self) -> MutexGuard<'_, Connection> {
+        drop(self.keeper());
+        self.writer()
+    }
+
+    /// If nobody has it and the keeper does not wait for it.
+    pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Connection>> {
+        drop(free(&self.keeper)?);
+        free(&self.writer)
+    }
+
+    /// Says that the keeper wants the writer.
+    pub(super) fn keeper(&self) -> MutexGuard<'_, ()> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(it) => Some(it),
+        Err(TryLockError::Poisoned(it)) => Some(it.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }

@@ -31,6 +31,8 @@ struct Shared {
     bytes: AtomicU64,
     /// After so many of either it is looked.
     often: (u64, u64),
+    /// What the two were when the table was last seen within its bounds.
+    kept: (AtomicU64, AtomicU64),
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -43,6 +45,7 @@ struct State {
 }
 
 /// What the table holds.
+#[derive(PartialEq, Eq)]
 struct Counters {
     entries: i64,
     bytes: i64,
@@ -56,6 +59,8 @@ struct Sweep {
     reach: u32,
     /// How many were looked at since the last that had expired, or since the last tick.
     barren: i64,
+    /// How often it came to the end of the table meanwhile: after twice it has seen all.
+    ends: u32,
 }
 
 /// How often it looks by itself.
@@ -88,6 +93,7 @@ impl Keeper {
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             often: (often, often_bytes),
+            kept: Default::default(),
             state: Mutex::default(),
             wake: Condvar::new(),
         }))
@@ -111,6 +117,26 @@ impl Keeper {
         }
     }
 
+    /// Whether a quarter of what the table may hold was written since it was seen within its bounds. On a busy machine this thread
+    /// may be left behind, or has a long log to write; then the writer helps.
+    pub(super) fn is_behind(&self) -> bool {
+        self.0.since_kept().is_some()
+    }
+
+    /// Makes room within the transaction of those who have written, if the keeper is behind: so the table is soon within its bounds
+    /// again, however busy the machine is.
+    pub(super) fn help(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
+        let Some(since) = self.0.since_kept() else { return Ok(()) };
+        let (written, bytes) = self.0.so_far();
+        let counters = Counters::of(call)?;
+        match self.0.excess(&counters) {
+            ..=0 => self.0.is_kept(written, bytes),
+            // More than has come, so that it ends.
+            excess => self.0.remove_oldest(call, excess.min(since.saturating_mul(2).max(STEP)))?,
+        }
+        Ok(())
+    }
+
     fn call(&self) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.has_thread {
@@ -132,7 +158,7 @@ impl Keeper {
 
 impl Shared {
     fn serve(&self) {
-        let mut sweep = Sweep { after: 0, reach: REACH.0, barren: 0 };
+        let mut sweep = Sweep { after: 0, reach: REACH.0, barren: 0, ends: 0 };
         let mut logged = 0;
         let mut ticked = Instant::now();
         while self.wait() {
@@ -147,12 +173,13 @@ impl Shared {
             let _ = self.trim(&opened, &mut sweep);
             let written = self.written.load(Ordering::Relaxed);
             if written - logged >= WRITES || (is_tick && written > logged) {
-                logged = written;
-                let _ = self.write_log(&opened);
+                let is_short = self.write_log(&opened).unwrap_or(true);
+                // Readers were in the way: they are not for long.
+                logged = if is_short { written } else { written.saturating_sub(WRITES / 4 * 3) };
             }
             if is_tick {
                 let _ = self.sweep(&opened, &mut sweep);
-                sweep.barren = 0;
+                (sweep.barren, sweep.ends) = (0, 0);
             }
         }
     }
@@ -167,11 +194,37 @@ impl Shared {
         !state.is_closed
     }
 
+    /// How much was written.
+    fn so_far(&self) -> (u64, u64) {
+        (self.written.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// The table was within its bounds when so much was written.
+    fn is_kept(&self, written: u64, bytes: u64) {
+        self.kept.0.fetch_max(written, Ordering::Relaxed);
+        self.kept.1.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// How many writes were made since the table was seen within its bounds, if they are many.
+    fn since_kept(&self) -> Option<i64> {
+        let (written, bytes) = self.so_far();
+        let written = written.saturating_sub(self.kept.0.load(Ordering::Relaxed));
+        let bytes = bytes.saturating_sub(self.kept.1.load(Ordering::Relaxed));
+        let plan = &self.database.plan.plan;
+        let is_much = |it: u64, may: Option<u64>| may.is_some_and(|may| it > may / 4);
+        let is_behind = is_much(written, plan.max_entries) || is_much(bytes, plan.max_bytes);
+        is_behind.then(|| i64::try_from(written).unwrap_or(i64::MAX))
+    }
+
     /// Removes what is too much: what has expired first, then what is oldest.
     fn trim(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<()> {
         loop {
-            let counters = self.counters(opened)?;
+            let (written, bytes) = self.so_far();
+            let counters = self.database.read_from(opened, Counters::of)?;
             let excess = self.excess(&counters);
+            if excess <= 0 {
+                self.is_kept(written, bytes);
+            }
             if excess <= 0 || self.is_over() {
                 return Ok(());
             }
@@ -179,19 +232,13 @@ impl Shared {
             let mut expired = self.look_for_expired(opened, sweep)?;
             // All is looked through before what lives must go, but once between two ticks, and not the whole of a huge table.
             let found = |it: &[i64]| i64::try_from(it.len()).unwrap_or(STEP);
-            while found(&expired) < count && sweep.barren < counters.entries.min(SEARCH) {
+            let most = counters.entries.min(SEARCH);
+            while found(&expired) < count && sweep.barren < most && sweep.ends < 2 {
                 expired.extend(self.look_for_expired(opened, sweep)?);
             }
             let found = found(&expired);
             self.remove(opened, &expired, (count - found).max(0))?;
         }
-    }
-
-    fn counters(&self, opened: &Arc<Opened>) -> Result<Counters> {
-        self.database.read_from(opened, |call| {
-            let (entries, bytes) = call.counters()?;
-            Ok(Counters { entries, bytes })
-        })
     }
 
     /// How many entries are too many, about.
@@ -214,13 +261,17 @@ impl Shared {
     fn look_for_expired(&self, opened: &Arc<Opened>, sweep: &mut Sweep) -> Result<Vec<i64>> {
         let (after, reach) = (sweep.after, sweep.reach);
         let seen = self.database.read_from(opened, |call| call.look_for_expired(after, reach))?;
-        sweep.after =
-            if seen.len() < reach as usize { 0 } else { seen.last().map_or(0, |it| it.0) };
+        let is_end = seen.len() < reach as usize;
+        sweep.after = if is_end { 0 } else { seen.last().map_or(0, |it| it.0) };
         let looked = i64::try_from(seen.len()).unwrap_or(i64::MAX);
         let expired: Vec<_> = seen.into_iter().filter(|it| it.1).map(|it| it.0).collect();
         sweep.reach =
             if expired.is_empty() { reach / 2 } else { reach * 2 }.clamp(REACH.0, REACH.1);
-        sweep.barren = if expired.is_empty() { sweep.barren + looked } else { 0 };
+        (sweep.barren, sweep.ends) = if expired.is_empty() {
+            (sweep.barren + looked, sweep.ends + u32::from(is_end))
+        } else {
+            (0, 0)
+        };
         Ok(expired)
     }
 
@@ -232,26 +283,29 @@ impl Shared {
             })?;
         }
         if oldest > 0 {
-            self.step(opened, |call| {
-                // Another process may have made room since it was counted, and both must not.
-                let (entries, bytes) = call.counters()?;
-                let (mut entries, mut bytes) = self.over(&Counters { entries, bytes });
-                let mut last = None;
-                let found = call.oldest(oldest)?;
-                if found.is_empty() && (entries > 0 || bytes > 0) {
-                    // Somebody else has changed what is counted; of nothing it costs nothing to count anew.
-                    return call.recount();
-                }
-                for (id, size) in found {
-                    if entries <= 0 && bytes <= 0 {
-                        break;
-                    }
-                    (entries, bytes, last) = (entries - 1, bytes - size, Some(id));
-                }
-                last.map_or(Ok(()), |id| call.remove_up_to(id).map(drop))
-            })?;
+            self.step(opened, |call| self.remove_oldest(call, oldest))?;
         }
         Ok(())
+    }
+
+    /// Up to so many, as long as there is too much: another process may have made room since it was counted, and both must not.
+    fn remove_oldest(&self, call: &Call<'_>, most: i64) -> std::result::Result<(), Failure> {
+        let counters = Counters::of(call)?;
+        let found = call.oldest(most)?;
+        let is_all = i64::try_from(found.len()).is_ok_and(|it| it < most);
+        if is_all && counters != Counters::sum(&found) {
+            // Somebody else has changed what is counted; of so few it costs nothing to count anew.
+            return call.recount();
+        }
+        let (mut entries, mut bytes) = self.over(&counters);
+        let mut last = None;
+        for (id, size) in found {
+            if entries <= 0 && bytes <= 0 {
+                break;
+            }
+            (entries, bytes, last) = (entries - 1, bytes - size, Some(id));
+        }
+        last.map_or(Ok(()), |id| call.remove_up_to(id).map(drop))
     }
 
     /// Goes on looking for what has expired, until there is none in the next or all was seen.
@@ -278,6 +332,7 @@ impl Shared {
         loop {
             tries -= 1;
             let res = {
+                let _turn = opened.keeper();
                 let connection = opened.writer();
                 let call = self.database.call(&connection);
                 call.alone(|| work(&call))
@@ -292,25 +347,40 @@ impl Shared {
         }
     }
 
-    /// Writes what is in the log into the file. The writes go on meanwhile, unless that has kept the log growing.
-    fn write_log(&self, opened: &Arc<Opened>) -> Result<()> {
+    /// Writes what is in the log into the file; whether it can begin anew. The writes go on meanwhile, unless that has kept the log growing.
+    fn write_log(&self, opened: &Arc<Opened>) -> Result<bool> {
         if self.database.path.is_none() {
-            return Ok(());
+            return Ok(true);
         }
-        let pages = self.database.read_from(opened, |call| Ok(call.write_log("PASSIVE")?))?;
-        if pages > LONG_LOG {
+        let log = self.database.read_from(opened, |call| Ok(call.write_log("PASSIVE")?))?;
+        if log.pages > LONG_LOG {
+            let _turn = opened.keeper();
             let writer = opened.writer();
             let call = self.database.call(&writer);
             // Readers of other processes may be in the way for as long as they like; the writes must not wait for them.
             let res = writer.busy_timeout(HOLD_UP).and_then(|()| call.write_log("RESTART"));
             let res = writer.busy_timeout(Duration::ZERO).and(res);
-            return res.map(drop).map_err(|it| self.database.settle(opened, it.into()));
+            let log = res.map_err(|it| self.database.settle(opened, it.into()))?;
+            return Ok(!log.is_busy);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn is_over(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed
+    }
+}
+
+impl Counters {
+    fn of(call: &Call<'_>) -> std::result::Result<Self, Failure> {
+        let (entries, bytes) = call.counters()?;
+        Ok(Self { entries, bytes })
+    }
+
+    /// Of entries with their sizes.
+    fn sum(all: &[(i64, i64)]) -> Self {
+        let entries = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        Self { entries, bytes: all.iter().map(|it| it.1).sum() }
     }
 }
 

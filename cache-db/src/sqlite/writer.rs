@@ -5,7 +5,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -157,7 +157,10 @@ impl Shared {
     /// Writes on the caller's thread if nobody else writes: waking another costs more than the write. Gives the work back
     /// if somebody does, or if the disk is to be waited for.
     fn write_directly<T, W: Work<T>>(&self, work: W) -> std::result::Result<Result<T>, W> {
-        if self.others_write() || self.database.plan.synchronous == Synchronous::Full {
+        if self.others_write()
+            || self.database.plan.synchronous == Synchronous::Full
+            || self.keeper.is_behind()
+        {
             return Err(work);
         }
         {
@@ -175,11 +178,7 @@ impl Shared {
             },
             None => return Err(work),
         };
-        let connection = match opened.writer.try_lock() {
-            Ok(it) => it,
-            Err(TryLockError::Poisoned(it)) => it.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(work),
-        };
+        let Some(connection) = opened.idle_writer() else { return Err(work) };
         let call = self.database.call(&connection);
         let res = work(&call);
         call.roll_back();
@@ -234,7 +233,7 @@ impl Shared {
             Ok(it) => it,
             Err(error) => return self.answer(jobs, Err(&error)),
         };
-        let connection = opened.writer();
+        let connection = opened.writer_in_turn();
         if let Err(failure) = self.begin(&connection, &mut jobs) {
             let error = self.database.settle(&opened, failure);
             return self.answer(jobs, Err(&error));
@@ -305,6 +304,8 @@ impl Shared {
             let what = "the transaction was rolled back, because one of the writes in it failed";
             return Err(Failure::Ours(Error::new(ErrorKind::Unavailable, what)));
         }
+        // What fails here fails the commit, too, or is the keeper's to find.
+        let _ = self.keeper.help(&call);
         connection.execute_batch("COMMIT").map_err(|error| {
             // Or the next would find it open.
             let _ = connection.execute_batch("ROLLBACK");
