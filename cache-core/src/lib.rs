@@ -30,6 +30,7 @@
 //!
 //! # Where to look
 //! - [`Cache`] has all operations and says what happens when the store fails.
+//! - [`Cache::blocking`] is the same without async, for programs that have no runtime and for threads that may wait.
 //! - [`Settings`] and [`CacheSettings`] are what a settings file may say.
 //! - [`Backend`] and [`SyncBackend`] are what a store implements, [`Driver`] is how it offers itself, and
 //!   [`layers`] is what can be put around it.
