@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::{Error, layers::Operation, stats::Outcome};
+use crate::{Clock, Error, layers::Operation, stats::Outcome};
 
 /// What one alias tells.
 #[derive(Clone)]
 pub(crate) struct Observer {
     #[cfg(any(feature = "metrics", feature = "tracing"))]
     alias: Arc<str>,
+    #[cfg(feature = "tracing")]
+    clock: Clock,
     #[cfg(feature = "tracing")]
     failures: Arc<tracing_limit::Limit>,
     #[cfg(feature = "tracing")]
@@ -32,10 +34,13 @@ pub(crate) enum Direction {
 }
 
 impl Observer {
-    pub(crate) fn new(alias: &str) -> Self {
+    /// The clock says which events are of the same second.
+    pub(crate) fn new(alias: &str, clock: &Clock) -> Self {
         Self {
             #[cfg(any(feature = "metrics", feature = "tracing"))]
             alias: alias.into(),
+            #[cfg(feature = "tracing")]
+            clock: clock.clone(),
             #[cfg(feature = "tracing")]
             failures: Arc::default(),
             #[cfg(feature = "tracing")]
@@ -68,7 +73,7 @@ impl Observer {
         .increment(1);
         #[cfg(feature = "tracing")]
         if error.kind().fails_open()
-            && let Some(suppressed) = self.failures.pass()
+            && let Some(suppressed) = self.failures.pass(self.clock.now())
         {
             tracing::error!(
                 target: "cache_core",
@@ -93,7 +98,7 @@ impl Observer {
         )
         .increment(1);
         #[cfg(feature = "tracing")]
-        if let Some(suppressed) = self.undecodable.pass() {
+        if let Some(suppressed) = self.undecodable.pass(self.clock.now()) {
             tracing::warn!(
                 target: "cache_core",
                 alias = &*self.alias,
@@ -207,22 +212,21 @@ impl Observer {
 mod tracing_limit {
     use std::{
         sync::{Mutex, PoisonError},
-        time::{Duration, Instant},
+        time::Duration,
     };
 
     /// Lets one event a second pass: a store that is down fails thousands of calls.
     #[derive(Default)]
-    pub(super) struct Limit(Mutex<(Option<Instant>, u64)>);
+    pub(super) struct Limit(Mutex<(Option<Duration>, u64)>);
 
     const EVERY: Duration = Duration::from_secs(1);
 
     impl Limit {
         /// How many were held back since the last that passed; `None` if this one is held back as well.
-        pub(super) fn pass(&self) -> Option<u64> {
+        pub(super) fn pass(&self, now: Duration) -> Option<u64> {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let (last, held_back) = &mut *state;
-            let now = Instant::now();
-            if last.is_some_and(|it| now.duration_since(it) < EVERY) {
+            if last.is_some_and(|it| now.saturating_sub(it) < EVERY) {
                 *held_back += 1;
                 return None;
             }

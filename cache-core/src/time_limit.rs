@@ -262,22 +262,25 @@ mod tests {
     #[tokio::test]
     async fn whoever_leaves_in_the_middle_leaves_the_others_their_time() {
         let limit = limit(30);
-        let slow = |limit: TimeLimit| async move { limit.run(pending::<()>()).await };
-        let first = tokio::spawn(slow(limit.clone()));
+        let slow = || Box::pin(limit.run(pending::<()>()));
         let (send, receive) = tokio::sync::oneshot::channel();
-        let middle = tokio::spawn({
-            let limit = limit.clone();
-            async move { limit.run(receive).await }
-        });
-        let dropped = tokio::spawn(slow(limit.clone()));
-        let last = tokio::spawn(slow(limit.clone()));
-        tokio::task::yield_now().await;
+        let (mut first, mut dropped, mut last) = (slow(), slow(), slow());
+        let mut middle = Box::pin(limit.run(receive));
+        // Polled here and not in tasks: each waits by now, and is not asked again before it has its answer.
+        poll_fn(|cx| {
+            assert!(first.as_mut().poll(cx).is_pending());
+            assert!(middle.as_mut().poll(cx).is_pending());
+            assert!(dropped.as_mut().poll(cx).is_pending());
+            assert!(last.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
         send.send(7).unwrap();
-        dropped.abort();
-        assert_eq!(middle.await.unwrap(), Some(Ok(7)));
-        assert_eq!((first.await.unwrap(), last.await.unwrap()), (None, None));
+        drop(dropped);
+        assert_eq!(middle.await, Some(Ok(7)));
+        assert_eq!(tokio::join!(first, last), (None, None));
         // Another one after nobody has waited for a while.
-        assert_eq!(slow(limit.clone()).await, None);
+        assert_eq!(slow().await, None);
         let (places, free) = waiting(&limit);
         assert_eq!((places, free), (4, 4));
     }

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use cache_core::{
-    Backend, Cache, ErrorKind, Expiry, Inline, SetMode, Ttl,
+    Backend, Cache, ErrorKind, Expiry, Inline, Period, SetMode, Ttl,
     layers::{Around, BreakerState, Call, Hook, Operation, Reply},
     secs,
     testing::{Fault, Faulty, Model},
@@ -110,7 +110,9 @@ async fn a_miss_that_is_out_of_date_is_looked_up_with_the_leader() {
     let late = Arc::new(LateAnswer::default());
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
     let leader = Around::new(Arc::clone(&late), Arc::new(part()) as _);
-    let cache = Cache::builder(store(Arc::new(leader), &part())).build("test").unwrap();
+    let cache = Cache::builder(store(Arc::new(leader), &part()));
+    // Late is not too late.
+    let cache = cache.deadline(Period::from_secs(60)).build("test").unwrap();
     let loads = Arc::new(AtomicUsize::new(0));
     let load = |value| {
         let (cache, loads) = (cache.clone(), Arc::clone(&loads));

@@ -195,7 +195,7 @@ impl CacheBuilder {
         let Self { backend, settings, key_function, clock, state } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none()));
-        let observer = Observer::new(alias);
+        let observer = Observer::new(alias, &clock);
         // A store that never waits needs no layers.
         let (backend, breaker) = if sync.is_some() {
             (backend, None)

@@ -121,8 +121,10 @@ impl BuildContext<'_> {
         settings
             .check()
             .map_err(|(setting, what)| self.error(&format!("breaker.{setting}"), what))?;
-        let observed =
-            || Breaker::new(settings, self.clock.clone()).observed_by(Observer::new(self.alias));
+        let observed = || {
+            let observer = Observer::new(self.alias, self.clock);
+            Breaker::new(settings, self.clock.clone()).observed_by(observer)
+        };
         Ok(settings.enabled.then(observed))
     }
 
