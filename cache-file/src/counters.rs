@@ -46,6 +46,8 @@ impl Counters {
         if let Some(fd) = self.0.get() {
             return Ok(fd);
         }
+        // It is the first file of all.
+        directory.make_private().map_err(|it| error::of(it, "."))?;
         let private = Mode::RUSR | Mode::WUSR;
         let flags = OFlags::RDWR | OFlags::CREATE | SAFELY;
         let open = || -> Result<OwnedFd, Errno> {

@@ -58,11 +58,6 @@ impl Directory {
         };
         let stat = fstat(&fd).map_err(|it| error::of(it, "."))?;
         check_owner(&stat)?;
-        let is_private = mode(&stat) == PRIVATE;
-        if create && !is_private && is_empty(&fd) {
-            // Made for us, with the permissions that the umask gave. One with files in it may have other uses.
-            fchmod(&fd, PRIVATE).map_err(|it| error::of(it, "."))?;
-        }
         Ok(Some(Self {
             fd,
             id: id(&stat),
@@ -108,6 +103,13 @@ impl Directory {
             Err(errno) => return Err(errno),
         }
         openat(&self.fd, name, FOLDER, Mode::empty())
+    }
+
+    /// To be called before the first file is made in it. While it is empty it was made for us, with the permissions that the umask gave; one
+    /// with files in it may have other uses.
+    pub(crate) fn make_private(&self) -> Result<(), Errno> {
+        let is_private = mode(&fstat(&self.fd)?) == PRIVATE;
+        if is_private || !is_empty(&self.fd)? { Ok(()) } else { fchmod(&self.fd, PRIVATE) }
     }
 
     /// The directory's descriptor, for what lies in it beside the folders.
@@ -158,9 +160,13 @@ fn check_owner(stat: &Stat) -> Result<()> {
     Ok(())
 }
 
-fn is_empty(fd: &OwnedFd) -> bool {
-    let Ok(mut entries) = Dir::read_from(fd) else { return false };
-    entries.all(|it| it.is_ok_and(|it| [&b"."[..], b".."].contains(&it.file_name().to_bytes())))
+fn is_empty(fd: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(fd)? {
+        if ![&b"."[..], b".."].contains(&entry?.file_name().to_bytes()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The permissions alone.

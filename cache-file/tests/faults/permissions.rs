@@ -51,6 +51,18 @@ async fn an_empty_directory_that_was_made_for_it_is_made_private() {
     assert_eq!(mode(&place.path), 0o700);
 }
 
+/// The directory is open then, and the first write makes it private all the same.
+#[tokio::test]
+async fn an_empty_directory_that_is_read_before_it_is_written_is_made_private() {
+    let place = Place::new();
+    fs::create_dir(&place.path).unwrap();
+    fs::set_permissions(&place.path, fs::Permissions::from_mode(0o755)).unwrap();
+    let cache = cache(&place.path, "");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    cache.set("k", &1, secs(60)).await.unwrap();
+    assert_eq!(mode(&place.path), 0o700);
+}
+
 #[tokio::test]
 async fn a_directory_with_other_things_in_it_keeps_its_permissions() {
     let place = Place::new();
