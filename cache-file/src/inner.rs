@@ -164,7 +164,9 @@ impl Inner {
     pub(crate) fn forget(&self) {
         let old = self.directory.write().unwrap_or_else(PoisonError::into_inner).take();
         // It closes and deletes files, for which nobody is to wait.
-        drop(old);
+        if let Some(directory) = old {
+            directory.spares.close();
+        }
     }
 
     fn directory(self: &Arc<Self>, create: bool) -> Result<Option<Arc<Directory>>> {

@@ -36,6 +36,7 @@ pub(crate) struct Spares {
 struct Free {
     numbers: Vec<u64>,
     next: u64,
+    is_closed: bool,
 }
 
 /// A file that waits for an entry.
@@ -76,7 +77,7 @@ impl Spares {
         Self {
             most: usize::try_from(most(plan)).unwrap_or(0),
             folder: OnceLock::new(),
-            free: Mutex::new(Free { numbers: Vec::new(), next }),
+            free: Mutex::new(Free { numbers: Vec::new(), next, is_closed: false }),
         }
     }
 
@@ -92,7 +93,7 @@ impl Spares {
             return false;
         }
         let mut free = self.free();
-        if free.numbers.len() >= self.most {
+        if free.is_closed || free.numbers.len() >= self.most {
             return false;
         }
         let Some(folder) = self.folder.get_or_init(|| open(directory)) else { return false };
@@ -146,6 +147,12 @@ impl Spares {
             self.discard(*it);
         }
         !numbers.is_empty()
+    }
+
+    /// Deletes all of this process, and keeps none from now on: who has the directory in hand, as the sweeper may, is not waited for.
+    pub(crate) fn close(&self) {
+        self.free().is_closed = true;
+        self.free_all();
     }
 
     /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.

@@ -347,3 +347,49 @@ impl SyncBackend for File {
         Ok(())
     }
 }
+
+/// The sweeper may be at work, and would else be the last to have the directory.
+impl Drop for File {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+    use crate::spares::FOLDER;
+
+    /// The program may end before the sweeper does.
+    #[test]
+    fn who_ends_well_leaves_no_spare_file_though_the_sweeper_is_at_work() {
+        let place = tempfile::tempdir().unwrap();
+        let plan = Plan {
+            path: place.path().join("cache"),
+            max_entries: 1000,
+            max_bytes: 1 << 30,
+            max_value: 1 << 20,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(20),
+        };
+        let closed = |it: File| it.close().map(|()| it).ok();
+        let dropped = |it: File| {
+            drop(it);
+            None
+        };
+        for end in [closed as fn(File) -> Option<File>, dropped] {
+            let store = File::new(plan.clone(), Clock::system());
+            store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
+            // As the sweeper has them.
+            let at_work = (Arc::clone(&store.0), store.0.open_directory().unwrap());
+            assert!(store.delete("k").unwrap());
+            assert_eq!(fs::read_dir(plan.path.join(FOLDER)).unwrap().count(), 1);
+            let _store = end(store);
+            assert_eq!(fs::read_dir(plan.path.join(FOLDER)).unwrap().count(), 0);
+            drop(at_work);
+        }
+    }
+}
