@@ -29,7 +29,7 @@ const PIECE: usize = 32;
 fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Fault>) -> Result<()> {
     let mut res = Ok(());
     for number in 0..=u8::MAX {
-        let done = inner.read(|directory| {
+        let done = inner.read(inner.until(), |directory| {
             let Some(folder) = directory.folder(number, false)? else { return Ok(()) };
             directory.counters.open(directory)?;
             let mut res = Ok(());
@@ -49,6 +49,7 @@ fn each(inner: &Arc<Inner>, step: impl Fn(&Locked<'_>, &Name) -> Result<(), Faul
         res = res.and(done.map(drop));
     }
     // In what waits for an entry there may be one that was wanted.
-    let swept = inner.read(|directory| Ok(Spares::sweep(directory, Duration::ZERO)?));
+    let swept =
+        inner.read(inner.until(), |directory| Ok(Spares::sweep(directory, Duration::ZERO)?));
     res.and(swept.map(drop))
 }

@@ -300,7 +300,7 @@ mod tests {
         fill(&plan, 1, SAMPLE, &entry);
         let inner = Arc::new(Inner::new(plan, Clock::system()));
         let count = Count { entries: SAMPLE as u64, bytes: SAMPLE as u64 * BLOCK };
-        let counted = inner.write(|it| {
+        let counted = inner.write(inner.until(), |it| {
             it.counters.put(0, count);
             it.counters.put(1, count);
             Ok(())

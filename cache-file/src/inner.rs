@@ -50,12 +50,13 @@ impl Inner {
         }
     }
 
-    /// Runs a step that reads; `None` if there is no directory.
+    /// Runs a step that reads, of an operation that has until then; `None` if there is no directory.
     pub(crate) fn read<T>(
         self: &Arc<Self>,
+        until: Instant,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<Option<T>> {
-        again(self.until_free(), || {
+        again(self.until_free(until), || {
             let Some(directory) = self.directory(false).map_err(open_files)? else {
                 return Ok(None);
             };
@@ -63,13 +64,14 @@ impl Inner {
         })
     }
 
-    /// Runs a step that writes, in a directory that is made if need be.
+    /// As [`read`](Self::read) for a step that writes, in a directory that is made if need be.
     pub(crate) fn write<T>(
         self: &Arc<Self>,
+        until: Instant,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T> {
         self.sweeper.start(self);
-        again(self.until_free(), || {
+        again(self.until_free(until), || {
             let directory = self.directory(true).map_err(open_files)?.ok_or(Fault::Gone)?;
             self.step(&directory, |it| {
                 it.counters.open(it)?;
@@ -90,10 +92,11 @@ impl Inner {
         now.checked_add(self.plan.patience.saturating_mul(rounds).min(ENDLESS)).unwrap_or(now)
     }
 
-    /// Until when descriptors are waited for: others may hold them for good, and a thread is held up meanwhile.
-    fn until_free(&self) -> Instant {
+    /// Until when descriptors are waited for: others may hold them for good, and a thread is held up meanwhile. The keys of a batch together
+    /// wait no longer than it may take.
+    fn until_free(&self, until: Instant) -> Instant {
         let now = Instant::now();
-        now.checked_add((self.plan.patience / 4).min(ENDLESS)).unwrap_or(now)
+        now.checked_add((self.plan.patience / 4).min(ENDLESS)).unwrap_or(now).min(until)
     }
 
     /// The lock of a key's folder.

@@ -31,7 +31,7 @@ impl File {
     }
 
     fn find(&self, key: &str, want: Want, until: Instant) -> Result<Option<Found>> {
-        let found = self.0.read(|it| self.0.find(it, key, want, until))?;
+        let found = self.0.read(until, |it| self.0.find(it, key, want, until))?;
         Ok(found.flatten())
     }
 
@@ -60,9 +60,10 @@ impl File {
     fn grow<T>(
         &self,
         key: &str,
+        until: Instant,
         step: impl Fn(&Directory) -> Result<(T, u64), Fault>,
     ) -> Result<T> {
-        let (answer, grown) = self.0.write(step)?;
+        let (answer, grown) = self.0.write(until, step)?;
         if grown > 0 {
             cull::make_room(&self.0, &Name::of(key), grown);
         }
@@ -88,7 +89,7 @@ impl File {
     ) -> Result<bool> {
         let fits = self.check_size(value);
         let name = Name::of(key);
-        let allowed = self.grow(key, |directory| {
+        let allowed = self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let found = if fits.is_ok() && mode != SetMode::IfPresent {
                 Some(locked.slot_or_new(&name)?)
@@ -130,7 +131,7 @@ impl File {
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Option<Found>> {
         let name = Name::of(key);
-        let removed = self.0.read(|directory| {
+        let removed = self.0.read(until, |directory| {
             let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
             // Else each delete of what is not there would wait for a lock.
             if folder.open(&name, rustix::fs::OFlags::RDONLY)?.is_none() {
@@ -214,7 +215,7 @@ impl SyncBackend for File {
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let (name, until) = (Name::of(key), self.0.until());
-        self.0.write(|directory| {
+        self.0.write(until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let Some(mut slot) = locked.slot(&name)? else { return Ok(false) };
             let Some(found) = slot.live(key, Want::Head, self.0.now())? else { return Ok(false) };
@@ -240,7 +241,7 @@ impl SyncBackend for File {
 
     fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
         let (name, until) = (Name::of(key), self.0.until());
-        self.grow(key, |directory| {
+        self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let found = match locked.slot(&name)? {
                 Some(slot) => slot.live(key, Want::Value, self.0.now())?,
@@ -279,7 +280,7 @@ impl SyncBackend for File {
     ) -> Result<bool> {
         self.check_size(&value)?;
         let (name, until) = (Name::of(key), self.0.until());
-        self.grow(key, |directory| {
+        self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let Some(mut slot) = locked.slot(&name)? else { return Ok((false, 0)) };
             let found = slot.live(key, Want::Value, self.0.now())?;
@@ -296,7 +297,7 @@ impl SyncBackend for File {
 
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let (source, target, until) = (Name::of(from), Name::of(to), self.0.until());
-        self.grow(to, |directory| {
+        self.grow(to, until, |directory| {
             // In one order, so that two of these cannot wait for each other.
             let is_first = source.folder() <= target.folder();
             let (low, high) = if is_first { (&source, &target) } else { (&target, &source) };
@@ -329,7 +330,7 @@ impl SyncBackend for File {
 
     fn check(&self) -> Result<()> {
         let until = self.0.until();
-        self.0.write(|directory| {
+        self.0.write(until, |directory| {
             let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
             // That it can be locked and written.
             let locked = folder.lock(directory, until)?;

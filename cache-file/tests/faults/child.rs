@@ -7,7 +7,7 @@ use std::{
     process::{Child as Process, ChildStdout, Command, Stdio},
 };
 
-use cache_core::{Cache, secs};
+use cache_core::{Cache, Clock, secs};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place;
@@ -146,10 +146,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             n.to_string()
         }
         "hoard" => {
-            let mut hoard = Vec::new();
-            while let Ok(it) = std::fs::File::open("/dev/null") {
-                hoard.push(it);
-            }
+            let hoard = hoard();
             let full = cache
                 .set("h", &n, secs(600))
                 .await
@@ -157,6 +154,18 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             drop(hoard);
             cache.set("h", &n, secs(600)).await?;
             full
+        }
+        "hoard_batch" => {
+            let path = env::var(PLACE).unwrap();
+            let toml = place::toml(Path::new(&path), "").replace("'20s'", "'4s'");
+            let cache = place::of_toml(Clock::system(), &toml)?.strict();
+            let keys: Vec<_> = (0..20).map(|it| format!("h:{it}")).collect();
+            let hoard = hoard();
+            let read = cache.get_many::<u64, _>(&keys).await.unwrap_err();
+            let written =
+                cache.set_many(keys.iter().map(|it| (it.as_str(), &n)), secs(600)).await?;
+            drop(hoard);
+            format!("{read}; {}; {}", written[0].error, written[19].error)
         }
         "get" => format!("{:?}", cache.get::<u64>("k").await?),
         other => panic!("no task {other}"),
@@ -186,6 +195,11 @@ async fn churn(cache: &Cache, n: u64) -> cache_core::Result<String> {
         }
     }
     Ok(n.to_string())
+}
+
+/// All descriptors that there are.
+fn hoard() -> Vec<std::fs::File> {
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
 }
 
 fn say(told: &str) {

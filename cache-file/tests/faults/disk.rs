@@ -209,6 +209,14 @@ fn too_many_open_files_are_told_and_over_by_themselves() {
     assert!(lines.iter().all(|it| it.contains("too many open files")), "{lines:?}");
 }
 
+/// Each key waits for a descriptor, and all of them no longer than the batch may take.
+#[test]
+fn a_batch_tells_of_too_many_open_files_within_its_deadline() {
+    let place = Place::new();
+    let lines = Child::start_in("ulimit -n 60", "hoard_batch 1", &place.path, "").all();
+    assert_eq!(lines[0].matches("too many open files").count(), 3, "{lines:?}");
+}
+
 /// A write that stops in the middle of a page leaves nothing that looks like damage.
 #[tokio::test]
 async fn half_a_small_value_is_no_damage() {
