@@ -64,6 +64,7 @@ impl Proxy {
             state: Mutex::new(State { mode: Mode::Pass, links: Vec::new(), closed: false }),
             changed: Condvar::new(),
             accepted: AtomicU64::new(0),
+            swallowed: AtomicU64::new(0),
         });
         let accepting = thread::spawn({
             let shared = shared.clone();
@@ -140,6 +141,11 @@ impl Proxy {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
+    /// How many bytes it has swallowed so far.
+    pub fn swallowed(&self) -> u64 {
+        self.shared.swallowed.load(Ordering::SeqCst)
+    }
+
     /// How many connections are open through it.
     pub fn open(&self) -> usize {
         self.shared.lock().links.iter().filter(|it| it.strong_count() > 0).count()
@@ -166,6 +172,7 @@ struct Shared {
     /// The mode is another, or a connection is cut: who holds bytes back looks again.
     changed: Condvar,
     accepted: AtomicU64,
+    swallowed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -241,7 +248,10 @@ impl Shared {
             let written = match self.fate(link, direction, n) {
                 _ if link.is_cut() => return,
                 Fate::Swallowed if n == 0 => return,
-                Fate::Swallowed => Ok(()),
+                Fate::Swallowed => {
+                    self.swallowed.fetch_add(n as u64, Ordering::SeqCst);
+                    Ok(())
+                }
                 _ if n == 0 => return link.finish(direction),
                 Fate::Forwarded => link.write(direction, &bytes[..n]),
                 Fate::Truncated(n) => {

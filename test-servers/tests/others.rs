@@ -9,9 +9,18 @@ use std::{
 
 use test_servers::{Memcached, Postgres, Redis, Server, wait_until};
 
-/// What it answers within a moment.
+/// A moment in which a server that can would answer.
+const MOMENT: Duration = Duration::from_millis(300);
+/// Far longer than an answer takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What it answers.
 fn ask(connection: &mut TcpStream, words: &[u8]) -> Vec<u8> {
-    connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    ask_within(LIMIT, connection, words)
+}
+
+fn ask_within(time: Duration, connection: &mut TcpStream, words: &[u8]) -> Vec<u8> {
+    connection.set_read_timeout(Some(time)).unwrap();
     connection.write_all(words).unwrap();
     let mut bytes = vec![0; 4096];
     let n = connection.read(&mut bytes).unwrap_or(0);
@@ -38,7 +47,7 @@ fn memcached_serves_stops_and_starts() {
     let mut connection = connect(&memcached);
     assert_eq!(ask(&mut connection, b"set a 0 0 1\r\nx\r\n"), b"STORED\r\n");
     memcached.freeze();
-    assert_eq!(ask(&mut connection, b"get a\r\n"), b"");
+    assert_eq!(ask_within(MOMENT, &mut connection, b"get a\r\n"), b"");
     memcached.thaw();
     assert!(ask(&mut connection, b"mn\r\n").starts_with(b"VALUE a 0 1\r\nx\r\n"));
     memcached.kill();
@@ -76,11 +85,15 @@ fn login(postgres: &Postgres) -> TcpStream {
 }
 
 fn query(connection: &mut TcpStream, statement: &str) -> String {
+    query_within(LIMIT, connection, statement)
+}
+
+fn query_within(time: Duration, connection: &mut TcpStream, statement: &str) -> String {
     let mut message = vec![b'Q'];
     message.extend(u32::try_from(statement.len() + 5).unwrap().to_be_bytes());
     message.extend(statement.as_bytes());
     message.push(0);
-    String::from_utf8_lossy(&ask(connection, &message)).into_owned()
+    String::from_utf8_lossy(&ask_within(time, connection, &message)).into_owned()
 }
 
 #[test]
@@ -93,7 +106,7 @@ fn postgres_serves_stops_and_keeps_its_data_over_a_crash() {
     assert!(query(&mut connection, "CREATE TABLE t AS SELECT 42").contains("SELECT 1"));
     // The process that answers is not the one that was started.
     postgres.freeze();
-    assert_eq!(query(&mut connection, "SELECT 'frozen'"), "");
+    assert_eq!(query_within(MOMENT, &mut connection, "SELECT 'frozen'"), "");
     postgres.thaw();
     assert!(query(&mut connection, "").contains("frozen"));
     postgres.kill();
