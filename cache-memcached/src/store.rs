@@ -91,7 +91,7 @@ impl Backend for Memcached {
             .shared()
             .persistent()
             .connects()
-            .granularity(Duration::from_secs(3))
+            .granularity(Duration::from_secs(4))
             .max_value_len(self.common.plan.max_value_len);
         if self.common.servers.len() > 1 { facts.breaks_per_server() } else { facts }
     }
