@@ -46,7 +46,8 @@ pub use self::{
     connections::{Held, connections_to, loss_is_known},
     stage::{Large, Stage, cache, cache_on, cache_through},
     support::{
-        LONG, NO_BREAKER, PATIENT, is_open, is_outage, keys, report, stored_key, timed, until,
+        LONG, NO_BREAKER, PATIENT, answered, is_open, is_outage, keys, report, stored_key, timed,
+        until,
     },
 };
 

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _};
 
 use crate::{
-    LONG, NO_BREAKER, PATIENT, Stage, cache_through, is_outage, keys, promises, report, timed,
-    until,
+    LONG, NO_BREAKER, PATIENT, Stage, answered, cache_through, is_outage, keys, promises, report,
+    timed, until,
 };
 
 promises!($ network:
@@ -21,12 +21,27 @@ promises!($ network:
     a_late_answer_is_nobody_elses,
 );
 
-async fn behind_a_proxy<S: Stage>(more: &str) -> (S::Server, Proxy, Cache) {
+const BEGINNINGS: u32 = 20;
+
+/// A server, a proxy in front of it, and a cache that goes through it and has stored `k` over its one connection.
+pub async fn behind_a_proxy<S: Stage>(more: &str) -> (S::Server, Proxy, Cache) {
     let server = S::start();
-    let proxy = Proxy::to(server.address()).unwrap();
-    let cache = cache_through::<S>(&proxy, more);
-    cache.strict().set("k", &"value", None).await.unwrap();
-    (server, proxy, cache)
+    // Who begins with a call that a slow machine was too slow for begins anew: these are tests of what comes after it.
+    for _ in 0..BEGINNINGS {
+        let proxy = Proxy::to(server.address()).unwrap();
+        let cache = cache_through::<S>(&proxy, more);
+        match cache.strict().set("k", &"value", None).await {
+            Ok(()) => return (server, proxy, cache),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
+        }
+    }
+    panic!("no first call is answered in time");
+}
+
+/// A patient twin: it asks the same server on the same way.
+fn twin<S: Stage>(proxy: &Proxy) -> impl AsyncFnMut() {
+    let patient = cache_through::<S>(proxy, PATIENT).strict();
+    async move || drop(patient.get::<String>("k").await.unwrap())
 }
 
 /// The way to the server is gone without a word, for the connections that are open only: a call or two take their deadline, then
@@ -66,17 +81,19 @@ async fn a_half_open_connection_is_replaced_though_nobody_waits_for_long<S: Stag
     let (_server, proxy, cache) = behind_a_proxy::<S>("").await;
     let strict = cache.strict();
     proxy.swallow_open();
-    let mut dropped = 0;
+    let (mut dropped, mut moment) = (0, Duration::from_millis(50));
     let back = until("it works", async || {
         let call = strict.get::<String>("k");
-        let res = tokio::time::timeout(Duration::from_millis(50), call).await;
+        let res = tokio::time::timeout(moment, call).await;
         dropped += u32::from(res.is_err());
+        // Where the machine is slow all leave a little later, and always before the deadline.
+        moment = (moment + Duration::from_millis(5)).min(Duration::from_millis(300));
         let Ok(Ok(value)) = res else { return false };
         assert_eq!(value.as_deref(), Some("value"));
         true
     })
     .await;
-    report("half open, calls dropped after 50 ms", &format!("{dropped} are dropped"), back);
+    report("half open, calls dropped early", &format!("{dropped} are dropped"), back);
 }
 
 /// The same under load: many calls of each kind wait at the same time, and all is well after two deadlines.
@@ -161,9 +178,12 @@ async fn a_batch_that_is_cut_off_lists_what_it_did_not_write<S: Stage>() {
         // As much as one answer in three: what came before is there.
         proxy.truncate_after(bytes);
         let found = cache.get_many::<usize, _>(&keys).await.unwrap();
-        assert!(found.iter().all(|(key, value)| stored.get(key) == Some(value)));
         proxy.pass();
         until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+        // A busy server may do only now what it was told on the connection that was cut.
+        let later = strict.get_many::<usize, _>(&keys).await.unwrap();
+        let is_stored = |key, value| [stored.get(key), later.get(key)].contains(&Some(value));
+        assert!(found.iter().all(|(key, value)| is_stored(key, value)));
     }
     assert!(listed.iter().all(|it| *it > 0), "{listed:?}");
 }
@@ -207,14 +227,19 @@ async fn a_reset_in_the_middle_of_a_reply_is_an_error<S: Stage>() {
 async fn a_late_answer_is_nobody_elses<S: Stage>() {
     let (_server, proxy, cache) = behind_a_proxy::<S>(NO_BREAKER).await;
     let strict = cache.strict();
+    let mut twin = twin::<S>(&proxy);
     let keys = keys("key", 8);
     for key in &keys {
-        strict.set(key, key, None).await.unwrap();
+        answered(&mut twin, async || strict.set(key, key, None).await).await;
     }
     proxy.delay(Duration::from_millis(20));
     for key in &keys {
-        let (res, took) = timed(strict.get::<String>(key)).await;
-        assert_eq!(res.unwrap().as_ref(), Some(key));
+        let (found, took) = answered(&mut twin, async || {
+            let (res, took) = timed(strict.get::<String>(key)).await;
+            res.map(|it| (it, took))
+        })
+        .await;
+        assert_eq!(found.as_ref(), Some(key));
         assert!(took >= Duration::from_millis(20));
     }
     // Later than the deadline of 0.5 s, earlier than the end of the next call.
@@ -236,6 +261,7 @@ async fn a_late_answer_is_nobody_elses<S: Stage>() {
     proxy.pass();
     until("it works", async || strict.get::<String>("k").await.is_ok()).await;
     for key in &keys {
-        assert_eq!(strict.get::<String>(key).await.unwrap().as_ref(), Some(key));
+        let found = answered(&mut twin, async || strict.get::<String>(key).await).await;
+        assert_eq!(found.as_ref(), Some(key));
     }
 }

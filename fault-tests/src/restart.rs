@@ -43,7 +43,8 @@ async fn a_restart_while_idle_is_not_seen<S: Stage>() {
 /// handle works again as soon as the server does.
 async fn a_crash_under_load_is_misses_until_the_server_is_back<S: Stage>() {
     let server = S::start();
-    let cache = cache_on::<S>(&server, "");
+    // Who has crashed is no matter of deadlines, and none may make a call fail beforehand.
+    let cache = cache_on::<S>(&server, PATIENT);
     let open = Load::start(&cache, keys("open", 32), Age::Latest);
     let strict = Load::start(&cache.strict(), keys("strict", 32), Age::Latest);
     until("all work", async || open.has("incr", "done", 64) && strict.has("incr", "done", 64))
@@ -80,7 +81,7 @@ async fn a_crash_under_load_is_misses_until_the_server_is_back<S: Stage>() {
 async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>() {
     let server = S::start();
     server.kill();
-    let cache = cache_on::<S>(&server, "");
+    let cache = cache_on::<S>(&server, PATIENT);
     let (res, took) = timed(cache.get::<i32>("k")).await;
     assert_eq!(res.unwrap(), None);
     report("absent at the start, first get", "a miss", took);

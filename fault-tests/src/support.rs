@@ -1,8 +1,11 @@
 //! Settings, waiting, and the report.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
-use cache_core::{Cache, Error, ErrorKind, layers::BreakerState};
+use cache_core::{Cache, Error, ErrorKind, Result, layers::BreakerState};
 
 /// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
 pub const LONG: Duration = Duration::from_secs(15);
@@ -33,6 +36,38 @@ pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Duration {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     began.elapsed()
+}
+
+/// What a call answers that must not fail, though its deadline is short: slow machines are slow, not wrong. One that times out is
+/// made again only where the twins beside it, who ask the same server and are patient, had to wait as long.
+pub async fn answered<T>(
+    mut twin: impl AsyncFnMut(),
+    mut call: impl AsyncFnMut() -> Result<T>,
+) -> T {
+    loop {
+        let is_done = Cell::new(false);
+        let own = async {
+            let res = timed(call()).await;
+            is_done.set(true);
+            res
+        };
+        // From before the call until after it: what stops the call for a while stops one of them.
+        let twins = async {
+            let mut longest = Duration::ZERO;
+            while !is_done.get() {
+                longest = longest.max(timed(twin()).await.1);
+            }
+            longest.max(timed(twin()).await.1)
+        };
+        let (longest, (res, took)) = tokio::join!(twins, own);
+        match res {
+            Ok(it) => return it,
+            Err(error) => assert!(
+                error.kind() == ErrorKind::TimedOut && longest * 2 > took,
+                "{error}, after {took:?}; a patient call was answered after {longest:?}"
+            ),
+        }
+    }
 }
 
 /// Whether it is what an outage is: the server was not there, or did not answer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_core::{Ttl, secs};
-use fault_tests::{LONG, NO_BREAKER, is_outage, once::count, report, timed, until};
+use fault_tests::{LONG, NO_BREAKER, PATIENT, is_outage, once::count, report, timed, until};
 use test_servers::{Memcached, Proxy, Server as _};
 
 use crate::support::{OnMemcached, at, cache, cache_through, stored};
@@ -16,7 +16,7 @@ fault_tests::once!(OnMemcached);
 async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
     let server = Memcached::start().unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
-    let cache = cache_through(&proxy, NO_BREAKER).strict();
+    let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}")).strict();
     cache.incr_or("n", 100, 0, secs(600)).await.unwrap();
     let (mut longest, mut counted, mut made) = (Duration::ZERO, 0, 0);
     for round in 0..60 {
@@ -66,8 +66,9 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
 async fn an_add_or_a_pop_whose_answer_is_lost_has_no_second_winner() {
     let server = Memcached::start().unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
-    let near = cache(&[at(&server)], NO_BREAKER).strict();
-    let far = cache_through(&proxy, NO_BREAKER).strict();
+    let more = format!("{PATIENT}{NO_BREAKER}");
+    let near = cache(&[at(&server)], &more).strict();
+    let far = cache_through(&proxy, &more).strict();
     for round in 0..24 {
         until("it works", async || far.has_key("k").await.is_ok()).await;
         let (lock, item) = (format!("lock{round}"), format!("item{round}"));

@@ -25,7 +25,7 @@ async fn dropped_futures_take_nobodys_answer_in_a_cluster() {
 async fn a_dropped_first_call_costs_nobody_the_connection() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, "").strict();
+    let cache = cache_through(&proxy, PATIENT).strict();
     proxy.delay(Duration::from_millis(100));
     for round in 1..=3 {
         let first = cache.get::<i32>("k");

@@ -2,26 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::{Cache, Expiry};
-use fault_tests::{NO_BREAKER, keys, until};
-use test_servers::{Proxy, Redis, Server as _};
+use cache_core::Expiry;
+use fault_tests::{NO_BREAKER, PATIENT, keys, network::behind_a_proxy, until};
 
-use crate::support::{OnRedis, cache_through};
+use crate::support::OnRedis;
 
 fault_tests::network!(OnRedis);
-
-async fn behind_a_proxy(more: &str) -> (Redis, Proxy, Cache) {
-    let redis = Redis::start().unwrap();
-    let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, more);
-    cache.strict().set("k", &"value", None).await.unwrap();
-    (redis, proxy, cache)
-}
 
 /// Callers who are in even more of a hurry than a server that is well cost nobody the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_whose_callers_are_impatient_is_kept() {
-    let (_redis, proxy, cache) = behind_a_proxy("deadline = \"1s\"\n").await;
+    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>("deadline = \"1s\"\n").await;
     let strict = cache.strict();
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2500) {
@@ -37,7 +28,8 @@ async fn a_connection_whose_callers_are_impatient_is_kept() {
 /// then or later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_are_cut_off_give_no_key_the_value_of_another() {
-    let (_redis, proxy, cache) = behind_a_proxy(NO_BREAKER).await;
+    let more = format!("{PATIENT}{NO_BREAKER}");
+    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>(&more).await;
     let store = cache.backend();
     let keys = keys("k", 50);
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();

@@ -21,7 +21,7 @@ fault_tests::once!(OnRedis);
 async fn an_incr_whose_answer_is_cut_off_counts_once() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, NO_BREAKER);
+    let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}"));
     // From here on the server knows the script: nothing is sent but what counts.
     cache.incr_or("n", 0, 0, None).await.unwrap();
     let mut longest = Duration::ZERO;
@@ -43,11 +43,18 @@ async fn an_incr_whose_answer_is_cut_off_counts_once() {
 async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
-    let more = format!("deadline = \"200ms\"\n{NO_BREAKER}[caches.default.retry]\nretries = 3\n");
-    let cache = cache_through(&proxy, &more).strict();
-    assert_eq!(cache.incr_or("n", 0, 0, secs(60)).await.unwrap(), 0);
+    let of = |deadline| {
+        let retries = "[caches.default.retry]\nretries = 3\n";
+        cache_through(&proxy, &format!("{deadline}{NO_BREAKER}{retries}")).strict()
+    };
+    let (hasty, patient) = (of("deadline = \"200ms\"\n"), of(PATIENT));
+    assert_eq!(patient.incr_or("n", 0, 0, secs(60)).await.unwrap(), 0);
     for round in 1..=4 {
-        let expected = if round % 2 == 1 {
+        let is_swallowed = round % 2 == 1;
+        // What is swallowed ends with the deadline, and what is cut off must not end with it.
+        let cache = if is_swallowed { &hasty } else { &patient };
+        until("it works", async || cache.has_key("n").await.is_ok()).await;
+        let expected = if is_swallowed {
             proxy.swallow(Direction::ToClient);
             ErrorKind::TimedOut
         } else {
@@ -60,7 +67,8 @@ async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
         proxy.cut();
         until("it works", async || cache.has_key("n").await.is_ok()).await;
         assert_eq!(count::<OnRedis>(&redis, "n"), round);
-        assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(round));
+        until("it works", async || patient.has_key("n").await.is_ok()).await;
+        assert_eq!(patient.get::<i64>("n").await.unwrap(), Some(round));
     }
 }
 
@@ -143,7 +151,7 @@ async fn scripts_that_are_forgotten_are_loaded_again_and_counts_are_exact() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_server_kills_are_replaced() {
     let redis = Redis::start().unwrap();
-    let cache: Cache = cache(&[redis.url()], NO_BREAKER);
+    let cache: Cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}"));
     let names = keys("n", 32);
     let load = Load::start(&cache.strict(), names.clone(), Age::Latest);
     until("all work", async || load.has("incr", "done", 64)).await;

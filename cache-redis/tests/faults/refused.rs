@@ -1,7 +1,7 @@
 //! A server that is there and refuses.
 
 use cache_core::{ErrorKind, layers::BreakerState, secs};
-use fault_tests::{is_outage, keys, report, timed, until};
+use fault_tests::{PATIENT, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
 
 use crate::support::{cache, cache_through, stored};
@@ -11,7 +11,7 @@ use crate::support::{cache, cache_through, stored};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     let redis = Redis::start().unwrap();
-    let cache = cache(&[redis.url()], "");
+    let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let large = "x".repeat(100_000);
     strict.set("large", &large, None).await.unwrap();
@@ -63,8 +63,8 @@ async fn a_replica_without_its_leader_is_an_outage() {
     let servers = RedisReplicas::start_with(1, &options).unwrap();
     let urls = [servers.leader().url(), servers.replicas()[0].url()];
     let more = "[caches.default.options]\ntopology = \"replicas\"\nread_from = \"replica\"\n";
-    let group = cache(&urls, more);
-    let alone = cache(&urls[1..], "");
+    let group = cache(&urls, &format!("{PATIENT}{more}"));
+    let alone = cache(&urls[1..], PATIENT);
     group.strict().set("k", &"value", None).await.unwrap();
     servers.wait_for_replicas().unwrap();
     for it in [&group, &alone] {
@@ -103,7 +103,7 @@ async fn a_server_that_is_loading_is_an_outage() {
         ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
     let options = Redis::options().args(&["--enable-debug-command", "yes"]).args(&DELAYS);
     let redis = options.start().unwrap();
-    let cache = cache(&[redis.url()], "");
+    let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let items = keys("k", 500).into_iter().map(|it| (it, "x".repeat(100)));
     assert!(strict.set_many(items, None).await.unwrap().is_empty());
@@ -129,7 +129,7 @@ async fn a_server_that_is_loading_is_an_outage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
     let redis = Redis::start().unwrap();
-    let cache = cache(&[redis.url()], "");
+    let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let mut inside = redis.connect().unwrap();
     for (setting, shut, open) in [("requirepass", "secret", ""), ("maxclients", "1", "1000")] {
@@ -167,7 +167,7 @@ async fn a_server_with_too_many_clients_is_unavailable() {
     let redis = Redis::options().args(&["--maxclients", "1"]).start().unwrap();
     let _only = redis.connect().unwrap();
     for resp in ["", "resp = 2\n"] {
-        let more = format!("[caches.default.options]\n{resp}");
+        let more = format!("{PATIENT}[caches.default.options]\n{resp}");
         let cache = cache(&[redis.url()], &more).strict();
         let error = cache.get::<i32>("k").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{resp}: {error}");
@@ -180,7 +180,7 @@ async fn a_server_with_too_many_clients_is_unavailable() {
 async fn a_leader_that_was_demoted_is_connected_to_anew() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, "").strict();
+    let cache = cache_through(&proxy, PATIENT).strict();
     cache.set("k", &7, secs(60)).await.unwrap();
     assert_eq!(proxy.accepted(), 1);
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
@@ -203,7 +203,7 @@ async fn a_server_that_is_no_redis_cannot_be_connected_to() {
     let memcached = Memcached::start().unwrap();
     for at in [postgres.address(), memcached.address()] {
         for resp in ["", "resp = 2\n"] {
-            let more = format!("[caches.default.options]\n{resp}");
+            let more = format!("{PATIENT}[caches.default.options]\n{resp}");
             let cache = cache(&[format!("redis://{at}")], &more).strict();
             let error = cache.get::<i32>("k").await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable);
