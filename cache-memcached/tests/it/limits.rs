@@ -6,10 +6,10 @@ use cache_core::{Backend, ErrorKind, Expiry, SetMode};
 use test_servers::{Memcached, Proxy, Server as _};
 use tokio::task::JoinSet;
 
-use crate::support::{at, cache, servers, store};
+use crate::support::{PATIENT, at, cache, servers, store};
 
 /// The server takes 1 MiB.
-const MORE: &str = "[caches.default.options]\nmax_value_bytes = \"2MiB\"\n";
+const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"2MiB\"\n";
 const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
 
 async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {
@@ -19,7 +19,7 @@ async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_compare_and_swap_is_refused_at_once() {
     let server = Memcached::options().args(&["-C"]).start().unwrap();
-    let store = store(&[server.address().to_string()], "");
+    let store = store(&[server.address().to_string()], PATIENT);
     put(&store, "p:1:n", "1").await;
     for error in
         [store.incr("p:1:n", 1, None).await.unwrap_err(), store.take("p:1:n").await.unwrap_err()]
@@ -53,10 +53,11 @@ async fn what_the_server_finds_too_large_fails_alone_in_a_batch() {
 async fn too_few_connections_are_not_taken_for_a_server_that_fails() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
-    let more = "[caches.default.options]\nconnections = 1";
+    // Long enough for a machine that stands still for a moment, and short enough for most to wait in vain.
+    let more = "deadline = \"2s\"\n[caches.default.options]\nconnections = 1";
     let store = store(&[proxy.address().to_string()], more);
     put(&store, "p:1:k", "v").await;
-    proxy.delay(Duration::from_millis(60));
+    proxy.delay(Duration::from_millis(240));
     let mut all = JoinSet::new();
     for _ in 0..40 {
         let store = Arc::clone(&store);
@@ -75,5 +76,5 @@ async fn check_says_that_the_settings_allow_more_than_the_server_takes() {
     let error = cache(&at(&servers), MORE).check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.message().contains("options.max_value_bytes"), "{error}");
-    cache(&at(&servers), "").check().await.unwrap();
+    cache(&at(&servers), PATIENT).check().await.unwrap();
 }

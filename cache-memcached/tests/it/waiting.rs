@@ -5,16 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Backend, ErrorKind, Expiry, SetMode};
+use cache_core::{Backend, ErrorKind, Expiry, Result, SetMode};
 use test_servers::Server as _;
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::support::{at, cache, servers, store, until};
+use crate::support::{PATIENT, at, cache, servers, store, until};
 
 const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
 
-async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {
-    assert!(store.set(key, value.into(), HOUR, SetMode::Always).await.unwrap());
+/// By which all that fails here fails.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) -> Result<bool> {
+    store.set(key, value.into(), HOUR, SetMode::Always).await
 }
 
 /// How long each of so many reads took.
@@ -36,26 +39,43 @@ async fn reads(store: &Arc<dyn Backend>, count: usize) -> Duration {
 async fn who_finds_a_frozen_server_does_not_wait_for_others_to_find_it_too() {
     let servers = servers(1);
     let store = store(&at(&servers), "breaker = { enabled = false }");
-    put(&store, "p:1:k", "v").await;
+    until("it is written", async || put(&store, "p:1:k", "v").await.is_ok()).await;
     // sleeps: for as long as a generation is remembered, by the machine's clock
     sleep(Duration::from_millis(1200)).await;
     servers[0].freeze();
-    let longest = reads(&store, 8).await;
+    // Beside them one who waits for nothing but the deadline: what the machine adds it adds to both.
+    let alone = async {
+        let began = Instant::now();
+        // sleeps: that is what it is for
+        sleep(DEADLINE).await;
+        began.elapsed()
+    };
+    let (alone, longest) = tokio::join!(alone, reads(&store, 8));
     servers[0].thaw();
-    assert!(longest < Duration::from_millis(900), "{longest:?} instead of the deadline of 500 ms");
+    let most = alone + Duration::from_millis(400);
+    assert!(longest < most, "{longest:?}; the deadline of 500 ms alone took {alone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_to_a_frozen_server_open_its_breaker() {
     let servers = servers(1);
-    let store = store(&at(&servers), "");
-    put(&store, "p:1:k", "v").await;
+    // So long that no call is the one that tries whether the server is back.
+    let store = store(&at(&servers), "breaker = { open_for = '60s' }");
+    until("it is written", async || put(&store, "p:1:k", "v").await.is_ok()).await;
     // sleeps: for as long as a generation is remembered, by the machine's clock
     sleep(Duration::from_millis(1200)).await;
     servers[0].freeze();
     reads(&store, 14).await;
-    let next = reads(&store, 1).await;
+    let mut next = Vec::new();
+    for _ in 0..21 {
+        next.push(reads(&store, 1).await);
+        let error = store.get("p:1:k").await.unwrap_err();
+        assert!(error.message().contains("circuit breaker"), "{error}");
+    }
     servers[0].thaw();
+    // A machine that stands still for a moment makes one slow, and not half of them.
+    next.sort_unstable();
+    let next = next[next.len() / 2];
     assert!(next < Duration::from_millis(100), "{next:?}, after 14 calls that failed");
 }
 
@@ -82,11 +102,12 @@ fn a_runtime_that_stands_still_keeps_no_other_from_clearing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_rename_disturbs_no_other() {
     let servers = servers(2);
-    let store = store(&at(&servers), "");
+    let store = store(&at(&servers), PATIENT);
     // A source on one server, and a target on the other.
     let mut places = Vec::new();
     servers[1].kill();
-    for i in 0..8 {
+    // So many that both servers have some, wherever they listen.
+    for i in 0..64 {
         let key = format!("p:1:k{i}");
         places.push((store.get(&key).await.is_err(), key));
     }
@@ -94,8 +115,7 @@ async fn a_dropped_rename_disturbs_no_other() {
     let from = &places.iter().find(|it| !it.0).unwrap().1;
     let to = &places.iter().find(|it| it.0).unwrap().1;
     until("the server is used again", async || store.get(to).await.is_ok()).await;
-    put(&store, from, "v").await;
-    put(&store, to, "old").await;
+    assert!(put(&store, from, "v").await.unwrap() && put(&store, to, "old").await.unwrap());
     servers[1].freeze();
     let dropped = tokio::time::timeout(Duration::from_millis(200), store.rename(from, to)).await;
     servers[1].thaw();
@@ -109,8 +129,8 @@ async fn a_dropped_rename_disturbs_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_after_a_crash_stays() {
     let servers = servers(1);
-    let store = store(&at(&servers), "");
-    put(&store, "p:1:k", "v").await;
+    let store = store(&at(&servers), PATIENT);
+    assert!(put(&store, "p:1:k", "v").await.unwrap());
     servers[0].restart().unwrap();
     let lock = async || store.set("p:1:lock", "mine".into(), HOUR, SetMode::IfAbsent).await;
     until("the lock is taken", async || lock().await.is_ok()).await;

@@ -130,7 +130,8 @@ async fn plain_reads_go_to_replicas_in_turn_if_asked_to_and_else_to_the_leader()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_fails_at_a_replica_goes_to_the_leader() {
     let group = RedisReplicas::start(1).unwrap();
-    let more = format!("deadline = \"300ms\"\n{OPTIONS}{REPLICATED}{FROM_REPLICA}");
+    // Of it the replica has a part, which is waited for several times here.
+    let more = format!("deadline = \"1s\"\n{OPTIONS}{REPLICATED}{FROM_REPLICA}");
     let cache = cache(&urls(&group), &more).strict();
     cache.set("k", &7, secs(60)).await.unwrap();
     group.wait_for_replicas().unwrap();

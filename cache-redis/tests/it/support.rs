@@ -21,10 +21,15 @@ pub(crate) const OPTIONS: &str = "[caches.default.options]\n";
 pub(crate) const CLUSTERED: &str = "topology = \"cluster\"\n";
 pub(crate) const SENTINEL: &str = "topology = \"sentinel\"\nservice_name = \"mymaster\"\n";
 
+/// Slow machines are slow, not wrong: what says nothing of deadlines has long ones.
+const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
+
 /// The settings of one cache.
 pub(crate) fn toml(location: &[impl AsRef<str>], more: &str) -> String {
     let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
-    format!("[caches.default]\nbackend = \"redis\"\nlocation = [{}]\n{more}\n", location.join(", "))
+    let patience = if more.contains("deadline = ") { "" } else { PATIENT };
+    let location = location.join(", ");
+    format!("[caches.default]\nbackend = \"redis\"\nlocation = [{location}]\n{patience}{more}\n")
 }
 
 /// A cache by settings.
