@@ -41,8 +41,14 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
         patient.set("k", &1, None).await.unwrap();
         let held = lock(&at(&folder), how);
         is_locked_out(&strict).await;
-        assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
-        assert_eq!(strict.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
+        // Who waits for the lock, however long he may, waits in vain.
+        assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(1));
+        assert_eq!(patient.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
+        until("reads go on here, too", async || {
+            strict.get::<i32>("k").await.is_ok_and(|it| it == Some(1))
+                && strict.get_many::<i32, _>(["k"]).await.is_ok_and(|it| it.len() == 1)
+        })
+        .await;
         open.set("k", &2, None).await.unwrap();
         assert_eq!(open.get::<i32>("k").await.unwrap(), None, "what was not written is a miss");
         assert!(open.incr_or("n", 1, 0, None).await.is_err(), "that never fails open");
@@ -56,8 +62,10 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
 #[tokio::test]
 async fn what_waits_behind_a_lock_is_told_that_time_is_up_and_is_never_made() {
     let folder = tempfile::tempdir().unwrap();
+    let patient = cache(&text(&at(&folder)), PATIENT).backend().clone();
+    patient.incr("n", 1, Some(create())).await.unwrap();
     let store = cache(&text(&at(&folder)), SHORT).backend().clone();
-    store.incr("n", 1, Some(create())).await.unwrap();
+    until("it has opened its file", async || store.incr("n", 0, None).await.is_ok()).await;
     let held = lock(&at(&folder), "BEGIN IMMEDIATE");
     // Those that come later are in no transaction yet when the time of the first is up.
     let calls = (0..40).map(|i| {
@@ -73,7 +81,6 @@ async fn what_waits_behind_a_lock_is_told_that_time_is_up_and_is_never_made() {
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     }
     drop(held);
-    let patient = cache(&text(&at(&folder)), PATIENT).backend().clone();
     assert_eq!(patient.incr("n", 1, None).await.unwrap(), Some(2));
 }
 

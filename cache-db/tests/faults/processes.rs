@@ -1,15 +1,18 @@
 //! Several processes on one file, and threads and runtimes that come and go.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use cache_core::{Cache, ErrorKind};
 use rusqlite::Connection;
+use test_servers::wait_until;
 
 use crate::{
     child::{Worker, file_of_worker, role},
     support::{NO_BREAKER, PATIENT, cache, text},
 };
 
+/// Far longer than anything takes.
+const LIMIT: Duration = Duration::from_secs(60);
 const PROCESSES: usize = 4;
 const COUNTS: usize = 2000;
 const ADDS: usize = 300;
@@ -143,7 +146,10 @@ fn a_frozen_process_that_holds_the_lock_costs_the_deadline() {
     for _ in 0..3 {
         let error = open.strict().set("k", &2, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert_eq!(open.strict().get::<i32>("k").unwrap(), Some(1));
+        // Who waits for the lock, however long he may, waits in vain.
+        assert_eq!(patient.get::<i32>("k").unwrap(), Some(1));
+        let reads = || open.strict().get::<i32>("k").is_ok_and(|it| it == Some(1));
+        wait_until("reads go on here, too", LIMIT, reads).unwrap();
     }
     open.set("k", &2, None).unwrap();
     worker.signal("CONT");
