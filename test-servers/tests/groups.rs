@@ -55,7 +55,7 @@ fn replicas_that_were_waited_for_have_every_write() {
 
 #[test]
 fn a_leader_that_sentinels_demote_stays_as_a_replica() {
-    let group = Sentinels::start(1, 3).unwrap();
+    let group = Sentinels::start(1, 3).unwrap().patient().unwrap();
     // There and back: the second finds the traces of the first.
     for round in ["1", "2"] {
         let old = group.leader().unwrap();

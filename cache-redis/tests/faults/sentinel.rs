@@ -78,7 +78,7 @@ async fn a_leader_that_is_frozen_is_replaced_by_the_one_that_is_promoted() {
 /// Sentinels, connections and data are all there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_leader_is_asked_no_more() {
-    let sentinels = Sentinels::start(1, 3).unwrap();
+    let sentinels = Sentinels::start(1, 3).unwrap().patient().unwrap();
     let cache = of(&sentinels, sentinels.name());
     let idle = of(&sentinels, sentinels.name()).strict();
     let strict = cache.strict();
@@ -122,7 +122,7 @@ async fn a_demoted_leader_is_asked_no_more() {
 /// says so; without a majority nothing changes for those who have a leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_that_are_not_there_are_not_needed() {
-    let sentinels = Sentinels::start(1, 3).unwrap();
+    let sentinels = Sentinels::start(1, 3).unwrap().patient().unwrap();
     let unknown = of(&sentinels, "nobody");
     let (res, took) = timed(unknown.get::<i32>("k")).await;
     assert_eq!(res.unwrap(), None);
@@ -170,7 +170,7 @@ async fn sentinels_that_are_not_there_are_not_needed() {
 /// Sentinels that hang do not slow down calls to a leader that is well, though a connection that was lost has given reason to ask them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_that_hang_slow_down_nobody() {
-    let sentinels = Sentinels::start(1, 1).unwrap();
+    let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let cache = of(&sentinels, sentinels.name()).strict();
     cache.set("k", &1, None).await.unwrap();
     let leader = sentinels.leader().unwrap();
@@ -207,7 +207,7 @@ async fn sentinels_that_hang_slow_down_nobody() {
 /// "`check` … never fails open": what it says is so now, not as it was when it was last tried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_says_how_it_is_now() {
-    let sentinels = Sentinels::start(1, 1).unwrap();
+    let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let proxy = Proxy::to(sentinels.sentinels()[0].address()).unwrap();
     let more = "[caches.default.options]\ntopology = \"sentinel\"\nservice_name = \"mymaster\"\n";
     let cache = cache_through(&proxy, more).strict();

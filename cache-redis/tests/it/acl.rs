@@ -87,7 +87,7 @@ async fn what_the_user_may_not_is_an_error_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_in_the_book_are_enough_for_sentinels() {
-    let sentinels = Sentinels::start(1, 1).unwrap();
+    let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let user = of_all_keys(user(&["Sentinel"]));
     for it in sentinels.nodes() {
         it.command(&user).unwrap();

@@ -11,7 +11,7 @@ pub(crate) static CLUSTER: LazyLock<RedisCluster> =
     LazyLock::new(|| RedisCluster::start(3, 3).unwrap().patient().unwrap());
 /// A leader, two replicas, three Sentinels.
 pub(crate) static SENTINELS: LazyLock<Sentinels> =
-    LazyLock::new(|| Sentinels::start(2, 3).unwrap());
+    LazyLock::new(|| Sentinels::start(2, 3).unwrap().patient().unwrap());
 
 /// For the suite: large values are refused at a size that is no burden, and slow machines are slow, not wrong.
 pub(crate) const LARGE_IS_SMALL: &str =

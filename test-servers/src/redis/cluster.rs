@@ -123,16 +123,30 @@ impl RedisCluster {
     /// Makes each node known to each other, without waiting for gossip to spread.
     fn introduce(&self) -> Result<()> {
         for (i, node) in self.nodes.iter().enumerate() {
-            let mut connection = node.connect()?;
-            for other in &self.nodes[i + 1..] {
-                let port = other.port().to_string();
-                connection.command(&["CLUSTER", "MEET", "127.0.0.1", &port])?;
-            }
+            meet(node, &self.nodes[i + 1..])?;
         }
-        wait::wait_until("all nodes of the cluster know each other", LIMIT, || {
-            self.nodes.iter().all(|it| knows(it, self.nodes.len()))
+        wait::poll("all nodes of the cluster know each other", LIMIT, || {
+            if self.nodes.iter().all(|it| knows(it, self.nodes.len())) {
+                return Ok(Some(()));
+            }
+            // Those that a busy machine was too slow for have forgotten that they were to meet.
+            self.nodes.iter().try_for_each(|it| meet(it, &self.nodes))?;
+            Ok(None)
         })
     }
+}
+
+/// Has a node meet those of these that it has not heard of.
+fn meet(node: &Redis, others: &[Redis]) -> Result<()> {
+    let mut connection = node.connect()?;
+    let known = connection.command(&["CLUSTER", "NODES"])?.text();
+    for other in others {
+        let port = other.port().to_string();
+        if !known.contains(&format!(":{port}@")) && other.port() != node.port() {
+            connection.command(&["CLUSTER", "MEET", "127.0.0.1", &port])?;
+        }
+    }
+    Ok(())
 }
 
 fn share_slots(masters: &[Redis]) -> Result<()> {

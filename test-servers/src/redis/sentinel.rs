@@ -13,7 +13,7 @@ use super::{
 use crate::{
     port,
     process::{Kind, Place, Process, Server},
-    resp::{Connection, field},
+    resp::{Connection, Reply, field},
     wait,
 };
 
@@ -25,6 +25,8 @@ const CONFIG: &str = "sentinel.conf";
 const HASTE: &str = "100";
 /// So long that this takes longer than noticing a promotion, which is looked for once a second.
 const PATIENCE: &str = "500";
+/// How long one must not have answered to be called dead where nobody dies, in milliseconds.
+const PATIENT_TIMEOUT: &str = "60000";
 /// The Sentinels tell each other of themselves every two seconds, and look at the replicas every ten.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,27 @@ impl Sentinels {
             res.watchers.iter().all(|it| it.knows(sentinels, replicas).unwrap_or(false))
         })?;
         Ok(res)
+    }
+
+    /// Has a leader that is only slow, as on a busy machine, taken for nothing else: no replica takes its place, which would lose what
+    /// was written last. For tests that let no leader die.
+    pub fn patient(self) -> Result<Self> {
+        let set = ["SENTINEL", "SET", NAME, "down-after-milliseconds", PATIENT_TIMEOUT];
+        for it in &self.watchers {
+            Connection::open(it.address())?.command(&set)?;
+        }
+        // One that was slow until now may be called dead already, and another be on its way to its place.
+        wait::wait_until("the Sentinels miss no leader", LIMIT, || {
+            let leaders = self.watchers.iter().map(|it| it.leader_if_well().ok().flatten());
+            let Some(leaders) = leaders.collect::<Option<Vec<_>>>() else { return false };
+            let leads = |it: &Redis| {
+                let role = it.command(&["ROLE"]);
+                role.is_ok_and(|it| it.list().first().is_some_and(|it| it.text() == "master"))
+            };
+            leaders.iter().all(|it| *it == leaders[0])
+                && by_port(&self.nodes, leaders[0].port()).is_ok_and(leads)
+        })?;
+        Ok(self)
     }
 
     /// What the Sentinels call the leader.
@@ -153,6 +176,13 @@ impl Sentinel {
         let reply = Connection::open(self.address())?.command(&command)?;
         let [host, port] = reply.list() else { anyhow::bail!("the Sentinel knows no {NAME}") };
         Ok(SocketAddr::new(host.text().parse()?, port.text().parse()?))
+    }
+
+    /// The same, if it has nothing to say against it and puts none in its place.
+    fn leader_if_well(&self) -> Result<Option<SocketAddr>> {
+        let about = Connection::open(self.address())?.command(&["SENTINEL", "MASTER", NAME])?;
+        let mut words = about.list().iter().map(Reply::text).skip_while(|it| it != "flags");
+        if words.nth(1).as_deref() == Some("master") { self.leader().map(Some) } else { Ok(None) }
     }
 
     /// Lets it look around more often where it can be told to, which older ones cannot: they are only slower.
