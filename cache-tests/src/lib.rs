@@ -36,8 +36,14 @@ impl Store {
         Self { name, toml: toml.into(), is_shared: false, needs_runtime: false, _server: None }
     }
 
-    /// The settings file.
+    /// The settings file. Slow machines are slow, not wrong.
     pub fn settings(&self) -> String {
+        format!("{}deadline = \"20s\"\nconnect_deadline = \"20s\"\n", self.hasty_settings())
+    }
+
+    /// The same with the deadlines that are if nothing is said: what a dead process has left behind is in the way for as long as
+    /// they are.
+    pub fn hasty_settings(&self) -> String {
         format!("[caches.default]\n{}\nkey_prefix = \"tests\"\n", self.toml)
     }
 }

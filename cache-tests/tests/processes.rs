@@ -13,7 +13,8 @@ const WORKERS: usize = 4;
 
 fn start(store: &Store, task: &str, count: usize) -> Child {
     let mut command = Command::new(WORKER);
-    command.arg(store.settings()).arg(task).arg(count.to_string());
+    let settings = if task == "move" { store.hasty_settings() } else { store.settings() };
+    command.arg(settings).arg(task).arg(count.to_string());
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
