@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cache_core::{Cache, ErrorKind};
 use fault_tests::{
-    LONG, is_outage, keys,
+    LONG, PATIENT, is_outage, keys,
     load::{Age, Load, is_open_about_it},
     report, stored_key, timed, until,
 };
@@ -156,7 +156,7 @@ async fn a_slot_that_was_served_by_nobody_is_found_when_it_is() {
         it.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).unwrap();
         it.command(&["CLUSTER", "DELSLOTS", &word]).unwrap();
     }
-    let store = cache(&cluster.urls(), CLUSTERED).backend().clone();
+    let store = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).backend().clone();
     assert_eq!(store.get(key).await.unwrap_err().kind(), ErrorKind::Unavailable);
     owner.command(&["CLUSTER", "ADDSLOTS", &word]).unwrap();
     cluster.wait_until_served().unwrap();
