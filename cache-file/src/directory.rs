@@ -73,7 +73,13 @@ impl Directory {
         if let Some(folder) = place.get() {
             return Ok(Some(folder));
         }
-        let Some(fd) = self.open_folder(&folder_name(number), create)? else { return Ok(None) };
+        let open = || self.open_folder(&folder_name(number), create);
+        let fd = match open() {
+            // What waits for entries may have the room.
+            Err(error) if error::is_of_space(&error) && self.spares.free_all() => open()?,
+            res => res?,
+        };
+        let Some(fd) = fd else { return Ok(None) };
         // Who came second closes its own: locks of one process are of one descriptor.
         Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
     }

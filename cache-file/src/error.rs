@@ -60,6 +60,11 @@ pub(crate) fn is_of_open_files(error: &Error) -> bool {
     is_one_of(error, &[Errno::MFILE, Errno::NFILE])
 }
 
+/// Whether this is for want of room on the disk.
+pub(crate) fn is_of_space(error: &Error) -> bool {
+    is_one_of(error, &[Errno::NOSPC, Errno::DQUOT])
+}
+
 /// Whether this is for want of the directory, or of a folder in it.
 pub(crate) fn is_of_deleted(error: &Error) -> bool {
     is_one_of(error, &[Errno::NOENT])

@@ -100,6 +100,26 @@ async fn what_was_deleted_from_a_full_disk_makes_room() {
     assert!(is_pattern(&cache.get_bytes("large").await.unwrap().unwrap()));
 }
 
+/// And their files for a folder that was not needed before.
+#[tokio::test]
+async fn what_was_deleted_from_a_disk_without_inodes_makes_room_for_folders() {
+    let place = Place::new();
+    let Some(mount) = Mount::new(&place.path, "size=3M,nr_inodes=60") else { return };
+    let cache = cache(mount.0, "");
+    cache.set("0", &0, secs(600)).await.unwrap();
+    assert!(cache.delete("0").await.unwrap());
+    let mut count = 0;
+    while cache.set(&count.to_string(), &count, secs(600)).await.is_ok() {
+        count += 1;
+    }
+    for n in 0..count {
+        assert!(cache.delete(&n.to_string()).await.unwrap());
+    }
+    for n in count..count + 10 {
+        cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
+    }
+}
+
 /// A counter is overwritten in its own block, which a full disk has.
 #[tokio::test]
 async fn a_counter_goes_on_where_nothing_new_fits() {
