@@ -180,12 +180,13 @@ pub(crate) fn mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode)
 }
 
+/// Device and number.
 #[allow(
     clippy::unnecessary_cast,
     clippy::cast_lossless,
     clippy::cast_sign_loss,
     reason = "its type differs by platform"
 )]
-fn id(stat: &Stat) -> (u64, u64) {
+pub(crate) fn id(stat: &Stat) -> (u64, u64) {
     (stat.st_dev as u64, stat.st_ino as u64)
 }

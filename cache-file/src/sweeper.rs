@@ -72,7 +72,10 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
     // What fails here fails nobody; the operations tell.
     let _ = Spares::sweep(&directory, spares::AGE);
     for _ in 0..COUNTED {
-        let _ = count(&directory, *folder);
+        if matches!(count(&directory, *folder), Err(Fault::Gone)) {
+            inner.forget();
+            return Some(());
+        }
         *folder = folder.wrapping_add(1);
         if began.elapsed() > WORK / 4 {
             break;
@@ -100,7 +103,8 @@ fn purge(inner: &Inner, directory: &Directory, queue: &mut Queue, until: Instant
     looked
 }
 
-/// Counts a folder, and again under its lock if its numbers are wrong: by a kill, somebody's hand, or one who writes just now.
+/// Counts a folder, and again under its lock if its numbers are wrong: by a kill, somebody's hand, or one who writes just now. `Gone` if
+/// it is elsewhere.
 ///
 /// One entry too many in each folder is 256, which is more than a small store may have.
 pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
@@ -110,6 +114,9 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
         }
         return Ok(());
     };
+    if !folder.is_in(directory) {
+        return Err(Fault::Gone);
+    }
     if folder.measure()? != directory.counters.read(number)
         && let Some(_locked) = folder.try_lock(directory)?
     {
@@ -120,25 +127,48 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf};
+
     use cache_core::{Clock, Expiry, SetMode, SyncBackend as _};
 
     use super::*;
     use crate::{options::Plan, store::File};
+
+    fn plan(path: PathBuf) -> Plan {
+        Plan {
+            path,
+            max_entries: 1000,
+            max_bytes: 1 << 30,
+            max_value: 1 << 20,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    /// Who has it open would go on in it, beside those who make another one.
+    #[test]
+    fn a_folder_that_is_moved_away_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let inner = Arc::new(Inner::new(plan(place.path().join("cache")), Clock::system()));
+        let open = || inner.write(inner.until(), |it| Ok(it.folder(7, true)?.is_some())).unwrap();
+        let tick = || tick(&Arc::downgrade(&inner), &mut 7, &mut Queue::default()).unwrap();
+        assert!(open());
+        tick();
+        assert!(inner.open_directory().is_some(), "nothing has happened");
+        fs::rename(inner.plan.path.join("07"), place.path().join("moved")).unwrap();
+        tick();
+        assert!(inner.open_directory().is_none());
+        assert!(open());
+        assert!(inner.plan.path.join("07").is_dir());
+    }
 
     /// A store of a few entries is not looked at again and again until the time is over.
     #[test]
     fn where_nothing_has_expired_each_entry_is_looked_at_once() {
         for count in [1, 2, 3, 5, 40] {
             let place = tempfile::tempdir().unwrap();
-            let plan = Plan {
-                path: place.path().join("cache"),
-                max_entries: 1000,
-                max_bytes: 1 << 30,
-                max_value: 1 << 20,
-                direct_reads: false,
-                threads: 1,
-                patience: Duration::from_secs(20),
-            };
+            let plan = plan(place.path().join("cache"));
             let store = File::new(plan.clone(), Clock::system());
             for n in 0..count {
                 store.set(&n.to_string(), "1".into(), Expiry::Never, SetMode::Always).unwrap();
