@@ -184,12 +184,12 @@ impl Ctx {
         if self.moves_time() { Duration::from_secs(5) } else { Duration::from_millis(200) }
     }
 
-    /// How much longer an entry may live than asked.
     /// How far a server's clock may be behind when it reads it once for several commands, and is kept from running in between.
     pub(super) fn haste(&self) -> Duration {
         if self.facts.shared { Duration::from_millis(100) } else { Duration::ZERO }
     }
 
+    /// How much longer an entry may live than asked.
     pub(super) fn granularity(&self) -> Duration {
         self.facts.granularity.max(Duration::from_millis(1))
     }
