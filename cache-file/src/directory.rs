@@ -9,13 +9,18 @@ use std::{
 
 use cache_core::Result;
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, chmodat, fchmod, fstat, mkdirat, openat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, chmodat, fchmod, fstat, mkdirat, openat, statat},
     io::Errno,
     process::geteuid,
 };
 
 use crate::{
-    counters::Counters, error, folder::Folder, name::folder_name, options::Plan, spares::Spares,
+    counters::Counters,
+    error,
+    folder::Folder,
+    name::folder_name,
+    options::Plan,
+    spares::{self, Spares},
 };
 
 /// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
@@ -128,10 +133,18 @@ impl Directory {
         fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
     }
 
-    /// Whether the path still leads here: it may have been deleted, or moved away.
+    /// Whether the path still leads here: it may have been deleted, or moved away. As well what is open beside the folders of entries.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let there = fs::symlink_metadata(path);
-        there.is_ok_and(|it| (it.dev(), it.ino()) == self.id) && !self.counters.is_gone()
+        there.is_ok_and(|it| (it.dev(), it.ino()) == self.id)
+            && !self.counters.is_gone()
+            && self.spares.folder().is_none_or(|it| self.leads_to(spares::FOLDER.as_bytes(), it))
+    }
+
+    /// Whether a name in it is that of the folder.
+    pub(crate) fn leads_to(&self, name: &[u8], folder: &OwnedFd) -> bool {
+        let there = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        there.is_ok_and(|there| fstat(folder).is_ok_and(|here| id(&here) == id(&there)))
     }
 }
 
@@ -180,13 +193,12 @@ pub(crate) fn mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode)
 }
 
-/// Device and number.
 #[allow(
     clippy::unnecessary_cast,
     clippy::cast_lossless,
     clippy::cast_sign_loss,
     reason = "its type differs by platform"
 )]
-pub(crate) fn id(stat: &Stat) -> (u64, u64) {
+fn id(stat: &Stat) -> (u64, u64) {
     (stat.st_dev as u64, stat.st_ino as u64)
 }

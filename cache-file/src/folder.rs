@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::{
     counters::{BLOCK, Change, Count, room},
-    directory::{Directory, SAFELY, id},
+    directory::{Directory, SAFELY},
     error::{self, Fault},
     look::{Look, Want, look},
     name::{Name, folder_name},
@@ -152,11 +152,9 @@ impl Folder {
         Ok(res)
     }
 
-    /// Whether its name leads to it. It may have been moved away, and there may be another one.
+    /// Whether it is still there. It may have been moved away, and there may be another one.
     pub(crate) fn is_in(&self, directory: &Directory) -> bool {
-        let name = folder_name(self.number);
-        let there = statat(directory.fd(), &name[..], AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| fstat(&self.fd).is_ok_and(|here| id(&here) == id(&there)))
+        directory.leads_to(&folder_name(self.number), &self.fd)
     }
 
     fn is_gone(&self) -> bool {

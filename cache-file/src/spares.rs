@@ -108,7 +108,7 @@ impl Spares {
 
     /// One that no other caller has.
     pub(crate) fn take(&self) -> Option<Spare> {
-        let folder = self.folder.get()?.as_ref()?;
+        let folder = self.folder()?;
         loop {
             let number = self.free().numbers.pop()?;
             let flags = OFlags::RDWR | SAFELY;
@@ -130,12 +130,12 @@ impl Spares {
 
     /// Gives a file its name, which nobody else has.
     pub(crate) fn place(&self, spare: u64, into: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-        let folder = self.folder.get().and_then(Option::as_ref).ok_or(Errno::NOENT)?;
+        let folder = self.folder().ok_or(Errno::NOENT)?;
         renameat(folder, name_of(spare), into, name)
     }
 
     pub(crate) fn discard(&self, spare: u64) {
-        if let Some(Some(folder)) = self.folder.get() {
+        if let Some(folder) = self.folder() {
             let _ = unlinkat(folder, name_of(spare), AtFlags::empty());
         }
     }
@@ -172,6 +172,11 @@ impl Spares {
         // For what is gone, by whomever, there is place again.
         self.free().numbers.retain(|it| left.contains(it) || !known.contains(it));
         Ok(())
+    }
+
+    /// Once a file was kept.
+    pub(crate) fn folder(&self) -> Option<&OwnedFd> {
+        self.folder.get()?.as_ref()
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
