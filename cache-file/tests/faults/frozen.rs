@@ -94,7 +94,7 @@ async fn a_stopped_process_hangs_nobody() {
 async fn who_waits_for_a_frozen_folder_leaves_threads_to_the_others() {
     let place = Place::new();
     // Time enough for a busy machine.
-    let cache = impatient(&place, "1500ms");
+    let cache = impatient(&place, "5s");
     cache.set("hot", &1, secs(600)).await.unwrap();
     let frozen = place.file().parent().unwrap().to_owned();
     let held = File::open(frozen).unwrap();
@@ -141,14 +141,14 @@ async fn an_endless_deadline_waits() {
 #[tokio::test]
 async fn a_large_batch_waits_as_long_as_it_may() {
     let place = Place::new();
-    let toml = toml(&place.path, "").replace("'20s'", "'3s'");
+    let toml = toml(&place.path, "").replace("'20s'", "'8s'");
     let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
     cache.set("0", &0, secs(600)).await.unwrap();
     let held = File::open(place.file().parent().unwrap()).unwrap();
     held.lock().unwrap();
     let free = std::thread::spawn(move || {
-        // sleeps: longer than one key may wait, and shorter than so many
-        std::thread::sleep(Duration::from_millis(3300));
+        // sleeps: longer than one key may wait, and so much shorter than so many that a busy machine has time to write them
+        std::thread::sleep(Duration::from_millis(8300));
         drop(held);
     });
     let keys: Vec<_> = (0..2500).map(|n| (n.to_string(), n)).collect();
