@@ -69,6 +69,8 @@ const TICK: Duration = Duration::from_secs(1);
 const OFTEN: u64 = 64;
 /// How many are removed in one transaction.
 const STEP: i64 = 128;
+/// How many the writer removes at once where it makes room: twice what it writes at once, so that there is less after it, however long that took.
+const LONG_STEP: i64 = 512;
 const REACH: (u32, u32) = (256, 8192);
 /// How many steps the search goes at each tick, if there is nothing else to do.
 const STEPS: usize = 16;
@@ -80,7 +82,7 @@ const TRIES: u32 = 100;
 const WRITES: u64 = 4000;
 /// So many pages in the log, and the writes are held up for that.
 const LONG_LOG: i64 = 16_000;
-/// The longest that it holds them up for readers who are in the way.
+/// The longest that it holds them up for readers who are in the way, or for room.
 const HOLD_UP: Duration = Duration::from_millis(20);
 
 impl Keeper {
@@ -120,21 +122,39 @@ impl Keeper {
     /// Whether a quarter of what the table may hold was written since it was seen within its bounds. On a busy machine this thread
     /// may be left behind, or has a long log to write; then the writer helps.
     pub(super) fn is_behind(&self) -> bool {
-        self.0.since_kept().is_some()
+        let (written, bytes) = self.0.so_far();
+        let (kept, plan) = (&self.0.kept, &self.0.database.plan.plan);
+        let is_much = |it: u64, kept: &AtomicU64, may: Option<u64>| {
+            may.is_some_and(|may| it.saturating_sub(kept.load(Ordering::Relaxed)) > may / 4)
+        };
+        is_much(written, &kept.0, plan.max_entries) || is_much(bytes, &kept.1, plan.max_bytes)
     }
 
-    /// Makes room within the transaction of those who have written, if the keeper is behind: so the table is soon within its bounds
-    /// again, however busy the machine is.
-    pub(super) fn help(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
-        let Some(since) = self.0.since_kept() else { return Ok(()) };
-        let (written, bytes) = self.0.so_far();
-        let counters = Counters::of(call)?;
-        match self.0.excess(&counters) {
-            ..=0 => self.0.is_kept(written, bytes),
-            // More than has come, so that it ends.
-            excess => self.0.remove_oldest(call, excess.min(since.saturating_mul(2).max(STEP)))?,
+    /// Makes room within the transaction of those who have written for so long, if the keeper is behind: so the table is soon within its
+    /// bounds again, however busy the machine is.
+    pub(super) fn help(
+        &self,
+        call: &Call<'_>,
+        writing: Duration,
+    ) -> std::result::Result<(), Failure> {
+        if !self.is_behind() {
+            return Ok(());
         }
-        Ok(())
+        // They wait for it no longer than this; and it takes longer than they did, so that it comes to an end.
+        let most = HOLD_UP.max(writing * 2);
+        let began = Instant::now();
+        loop {
+            let (written, bytes) = self.0.so_far();
+            let excess = self.0.excess(&Counters::of(call)?);
+            if excess <= 0 {
+                self.0.seen_within_bounds(written, bytes);
+                return Ok(());
+            }
+            self.0.remove_oldest(call, excess.min(LONG_STEP))?;
+            if began.elapsed() > most {
+                return Ok(());
+            }
+        }
     }
 
     fn call(&self) {
@@ -200,20 +220,9 @@ impl Shared {
     }
 
     /// The table was within its bounds when so much was written.
-    fn is_kept(&self, written: u64, bytes: u64) {
+    fn seen_within_bounds(&self, written: u64, bytes: u64) {
         self.kept.0.fetch_max(written, Ordering::Relaxed);
         self.kept.1.fetch_max(bytes, Ordering::Relaxed);
-    }
-
-    /// How many writes were made since the table was seen within its bounds, if they are many.
-    fn since_kept(&self) -> Option<i64> {
-        let (written, bytes) = self.so_far();
-        let written = written.saturating_sub(self.kept.0.load(Ordering::Relaxed));
-        let bytes = bytes.saturating_sub(self.kept.1.load(Ordering::Relaxed));
-        let plan = &self.database.plan.plan;
-        let is_much = |it: u64, may: Option<u64>| may.is_some_and(|may| it > may / 4);
-        let is_behind = is_much(written, plan.max_entries) || is_much(bytes, plan.max_bytes);
-        is_behind.then(|| i64::try_from(written).unwrap_or(i64::MAX))
     }
 
     /// Removes what is too much: what has expired first, then what is oldest.
@@ -223,7 +232,7 @@ impl Shared {
             let counters = self.database.read_from(opened, Counters::of)?;
             let excess = self.excess(&counters);
             if excess <= 0 {
-                self.is_kept(written, bytes);
+                self.seen_within_bounds(written, bytes);
             }
             if excess <= 0 || self.is_over() {
                 return Ok(());

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cache_core::{Error, ErrorKind, Result};
@@ -293,6 +293,7 @@ impl Shared {
         jobs: &mut [Box<dyn Job>],
     ) -> std::result::Result<(), Failure> {
         let call = self.database.call(connection);
+        let began = Instant::now();
         for job in jobs {
             job.run(&call);
             // After some errors the whole transaction is gone.
@@ -305,7 +306,7 @@ impl Shared {
             return Err(Failure::Ours(Error::new(ErrorKind::Unavailable, what)));
         }
         // What fails here fails the commit, too, or is the keeper's to find.
-        let _ = self.keeper.help(&call);
+        let _ = self.keeper.help(&call, began.elapsed());
         connection.execute_batch("COMMIT").map_err(|error| {
             // Or the next would find it open.
             let _ = connection.execute_batch("ROLLBACK");
