@@ -217,7 +217,7 @@ fn as_numbers((secs, nanos): (impl Into<i64>, impl TryInto<i64>)) -> (i64, i64) 
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, fs::File, path::PathBuf, time::Duration};
+    use std::{fs, fs::File, path::PathBuf};
 
     use cache_core::Clock;
     use tempfile::TempDir;
@@ -227,15 +227,7 @@ mod tests {
 
     fn place(max_entries: u64) -> (TempDir, Plan) {
         let place = tempfile::tempdir().unwrap();
-        let plan = Plan {
-            path: place.path().join("cache"),
-            max_entries,
-            max_bytes: 1 << 30,
-            max_value: 1 << 20,
-            direct_reads: false,
-            threads: 1,
-            patience: Duration::from_secs(20),
-        };
+        let plan = Plan { max_entries, ..Plan::of(place.path().join("cache")) };
         (place, plan)
     }
 

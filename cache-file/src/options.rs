@@ -80,6 +80,22 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+impl Plan {
+    /// For tests: room for a thousand entries, and time for a slow machine.
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self {
+            path,
+            max_entries: 1000,
+            max_bytes: 1 << 30,
+            max_value: 1 << 20,
+            direct_reads: false,
+            threads: 1,
+            patience: Duration::from_secs(20),
+        }
+    }
+}
+
 /// Absolute, so that a program that changes its directory keeps its cache.
 fn path(context: &BuildContext<'_>) -> Result<PathBuf> {
     let missing = "is missing; expected the path of a directory for this cache alone";

@@ -259,15 +259,7 @@ mod tests {
     };
 
     fn plan(path: PathBuf, max_bytes: u64) -> Plan {
-        Plan {
-            path,
-            max_entries: 1000,
-            max_bytes,
-            max_value: max_bytes / 4,
-            direct_reads: false,
-            threads: 1,
-            patience: Duration::from_secs(20),
-        }
+        Plan { max_bytes, max_value: max_bytes / 4, ..Plan::of(path) }
     }
 
     fn directory(max_bytes: u64) -> (TempDir, PathBuf, Directory) {

@@ -358,28 +358,16 @@ impl Drop for File {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf, time::Duration};
+    use std::fs;
 
     use super::*;
     use crate::spares::FOLDER;
-
-    fn plan(path: PathBuf) -> Plan {
-        Plan {
-            path,
-            max_entries: 1000,
-            max_bytes: 1 << 30,
-            max_value: 1 << 20,
-            direct_reads: false,
-            threads: 1,
-            patience: Duration::from_secs(20),
-        }
-    }
 
     /// The sweeper, which looks for it, then opens all anew: else files would go to wherever the folder is.
     #[test]
     fn a_folder_of_spare_files_that_is_moved_away_is_noticed() {
         let place = tempfile::tempdir().unwrap();
-        let plan = plan(place.path().join("cache"));
+        let plan = Plan::of(place.path().join("cache"));
         let store = File::new(plan.clone(), Clock::system());
         store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
         let directory = store.0.open_directory().unwrap();
@@ -394,7 +382,7 @@ mod tests {
     #[test]
     fn who_ends_well_leaves_no_spare_file_though_the_sweeper_is_at_work() {
         let place = tempfile::tempdir().unwrap();
-        let plan = plan(place.path().join("cache"));
+        let plan = Plan::of(place.path().join("cache"));
         let closed = |it: File| it.close().map(|()| it).ok();
         let dropped = |it: File| {
             drop(it);

@@ -127,30 +127,18 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
     use cache_core::{Clock, Expiry, SetMode, SyncBackend as _};
 
     use super::*;
     use crate::{options::Plan, store::File};
 
-    fn plan(path: PathBuf) -> Plan {
-        Plan {
-            path,
-            max_entries: 1000,
-            max_bytes: 1 << 30,
-            max_value: 1 << 20,
-            direct_reads: false,
-            threads: 1,
-            patience: Duration::from_secs(20),
-        }
-    }
-
     /// Who has it open would go on in it, beside those who make another one.
     #[test]
     fn a_folder_that_is_moved_away_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
-        let inner = Arc::new(Inner::new(plan(place.path().join("cache")), Clock::system()));
+        let inner = Arc::new(Inner::new(Plan::of(place.path().join("cache")), Clock::system()));
         let open = || inner.write(inner.until(), |it| Ok(it.folder(7, true)?.is_some())).unwrap();
         let tick = || tick(&Arc::downgrade(&inner), &mut 7, &mut Queue::default()).unwrap();
         assert!(open());
@@ -168,7 +156,7 @@ mod tests {
     fn where_nothing_has_expired_each_entry_is_looked_at_once() {
         for count in [1, 2, 3, 5, 40] {
             let place = tempfile::tempdir().unwrap();
-            let plan = plan(place.path().join("cache"));
+            let plan = Plan::of(place.path().join("cache"));
             let store = File::new(plan.clone(), Clock::system());
             for n in 0..count {
                 store.set(&n.to_string(), "1".into(), Expiry::Never, SetMode::Always).unwrap();
