@@ -352,3 +352,40 @@ impl fmt::Debug for Queue {
         f.debug_struct("Queue").field("waiting", &self.jobs.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{Backend as _, Clock, Expiry, SetMode};
+
+    use super::*;
+    use crate::{
+        options::{Plan, SqlitePlan},
+        sqlite::Sqlite,
+        table::Table,
+    };
+
+    /// As on a machine that has no moment for it.
+    #[tokio::test]
+    async fn the_writer_makes_room_where_the_keeper_does_not() {
+        const BOUND: u16 = 100;
+        let plan = Plan {
+            table: Table::new("cache").unwrap(),
+            max_entries: Some(BOUND.into()),
+            max_bytes: None,
+            max_value_len: 1000,
+            deadline: Duration::from_secs(60),
+        };
+        let synchronous = Synchronous::Normal;
+        let plan = SqlitePlan { plan, synchronous, readers: 1, direct_reads: true };
+        let store = Sqlite::new(None, plan, Clock::system());
+        store.writer.0.keeper.end();
+        for n in 0..1000 {
+            let key = format!("k{n}");
+            store.set(&key, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();
+            assert!(store.has(&key).await.unwrap(), "what is new stays");
+            let entries = store.database.read(|it| Ok(it.counters()?.0)).unwrap();
+            // A quarter, and the one that finds that it is more.
+            assert!(entries <= i64::from(BOUND + BOUND / 4 + 2), "{entries} after {n}");
+        }
+    }
+}
