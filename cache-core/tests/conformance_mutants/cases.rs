@@ -195,7 +195,7 @@ pub(crate) const THROUGH_THE_FACADE: &[(Bug, &str)] = &[
     (Bug::CompareIgnoresBytes, "update_begins_again_on_a_conflict"),
     (Bug::CompareKeepsLifetime, "update_sets_the_lifetime"),
     (Bug::CompareNever, "d22_damaged_bytes_are_a_miss_and_removed"),
-    (Bug::CompareIgnoresBytes, "d20_only_what_was_seen_is_purged"),
+    (Bug::PurgeComparesNothing, "d20_only_what_was_seen_is_purged"),
     (Bug::RenameCopies, "incr_version_moves_the_entry"),
     (Bug::RenameLosesLifetime, "d16_incr_version_moves_the_lifetime"),
     (Bug::RenameSparesTarget, "incr_version_overwrites_its_target"),

@@ -8,7 +8,7 @@ use cache_core::{
     SetMode, SyncBackend, Ttl,
 };
 
-use super::{Bug, Mutant, store::MAX_LEN};
+use super::{Bug, Mutant, calls::Until, store::MAX_LEN};
 
 impl SyncBackend for Mutant {
     fn name(&self) -> &'static str {
@@ -99,12 +99,12 @@ impl SyncBackend for Mutant {
             }
             Bug::TouchWritesTheValue => {
                 let Some(value) = self.model.get(&key)? else { return Ok(false) };
-                self.pause();
+                self.calls.pause(Until::Written);
                 return self.model.set(&key, value, expiry, SetMode::Always);
             }
             Bug::TouchRemovesForAMoment => {
                 let Some(value) = self.model.take(&key)? else { return Ok(false) };
-                self.pause();
+                self.calls.pause(Until::Read);
                 return self.model.set(&key, value, expiry, SetMode::Always);
             }
             _ => {}
@@ -175,8 +175,13 @@ impl SyncBackend for Mutant {
         let key = self.key(key);
         match self.bug {
             Bug::CompareNever => Ok(false),
-            Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
-                self.pause(); // what was seen is of old when it is compared
+            Bug::CompareIgnoresBytes
+            | Bug::CompareIgnoresStamp
+            | Bug::CompareByPrefix
+            | Bug::PurgeComparesNothing => {
+                if self.has_bug(Bug::PurgeComparesNothing) {
+                    self.calls.pause(Until::Written); // what was seen is of old when it is purged
+                }
                 if !self.looks_same(&key, seen)? {
                     return Ok(false);
                 }
@@ -308,7 +313,7 @@ impl SyncBackend for Mutant {
     fn close(&self) -> Result<()> {
         if self.has_bug(Bug::CloseDisturbs) {
             self.closed.store(true, Ordering::SeqCst);
-            self.pause();
+            self.calls.pause(Until::Read);
             self.closed.store(false, Ordering::SeqCst);
             return Ok(());
         }

@@ -45,6 +45,7 @@ pub(crate) enum Bug {
     ExpiredIsRenamed,
     ExpiredIsReplaced,
     PurgeDeletesBlindly,
+    PurgeComparesNothing,
     TtlOfNeverIsNone,
     TtlStandsStill,
     EntryInTwoSteps,

@@ -2,6 +2,7 @@
 
 mod backend;
 mod bug;
+mod calls;
 mod store;
 
-pub(crate) use self::{bug::Bug, store::Mutant};
+pub(crate) use self::{bug::Bug, calls::Calls, store::Mutant};

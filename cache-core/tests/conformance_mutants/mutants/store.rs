@@ -3,10 +3,9 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Condvar, Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use cache_core::{
     Ttl, testing::Model,
 };
 
-use super::Bug;
+use super::{Bug, Calls, calls::Until};
 
 /// The plain model with one [`Bug`].
 #[derive(Debug)]
@@ -28,9 +27,7 @@ pub(crate) struct Mutant {
     pub(super) closed: AtomicBool,
     /// Names of keys that something has happened to.
     marked: Mutex<HashSet<String>>,
-    /// How many calls have come, and who waits for the next one.
-    calls: Mutex<u64>,
-    called: Condvar,
+    pub(super) calls: Arc<Calls>,
 }
 
 pub(super) const MAX_LEN: usize = 1 << 20;
@@ -40,8 +37,13 @@ impl Mutant {
     pub(crate) fn new(bug: Bug, model: Model) -> Self {
         let (ghosts, closed) = (Mutex::default(), AtomicBool::new(false));
         let model = model.with_max_value_len(MAX_LEN);
-        let (marked, calls, called) = (Mutex::default(), Mutex::default(), Condvar::new());
-        Self { bug, model, ghosts, closed, marked, calls, called }
+        let (marked, calls) = (Mutex::default(), Arc::default());
+        Self { bug, model, ghosts, closed, marked, calls }
+    }
+
+    /// What must be around the store for its races to happen.
+    pub(crate) fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
     }
 
     /// How many entries there are, without those that have expired.
@@ -54,20 +56,13 @@ impl Mutant {
         self.bug == bug
     }
 
-    /// Between two steps that should be one: another call comes in here, if there is one.
+    /// Between two steps that should be one.
     pub(super) fn pause(&self) {
-        let calls = self.calls.lock().unwrap();
-        let before = *calls;
-        let others = |now: &mut u64| *now == before;
-        drop(self.called.wait_timeout_while(calls, Duration::from_millis(20), others));
-        // sleeps: until what has come is done, too, which nothing tells.
-        thread::sleep(Duration::from_micros(300));
+        self.calls.pause(Until::Another);
     }
 
-    /// The key that is taken for this one. Every call begins with it.
+    /// The key that is taken for this one.
     pub(super) fn key(&self, key: &str) -> String {
-        *self.calls.lock().unwrap() += 1;
-        self.called.notify_all();
         match self.bug {
             Bug::KeysIgnoreCase => key.to_lowercase(),
             Bug::KeysAreCut => key.chars().take(200).collect(),
@@ -221,7 +216,7 @@ impl Mutant {
                 if !self.model.has(key)? {
                     return Ok(false);
                 }
-                self.pause();
+                self.calls.pause(Until::Written);
                 return self.model.set(key, value, expiry, SetMode::Always);
             }
             (Bug::ExpiredIsReplaced, SetMode::IfPresent) => self.revive(key)?,
@@ -235,7 +230,7 @@ impl Mutant {
                     let half = value.len() / 2;
                     let torn = [&value[..half], &old[half..]].concat();
                     self.model.set(key, torn.into(), expiry, mode)?;
-                    self.pause();
+                    self.calls.pause(Until::Read);
                 }
             }
             _ => {}
@@ -253,7 +248,7 @@ impl Mutant {
         let found = self.model.get(key)?;
         match self.bug {
             Bug::PurgeDeletesBlindly if found.is_none() && self.ghost(key).is_some() => {
-                self.pause();
+                self.calls.pause(Until::Written);
                 self.model.delete(key)?;
             }
             Bug::ExpiredIsThere if found.is_none() => return Ok(self.ghost(key)),
@@ -341,7 +336,7 @@ impl Mutant {
                     delta,
                     Some(Create { expiry: Expiry::Never, ..create }),
                 )?;
-                self.pause();
+                self.calls.pause(Until::Read);
                 self.model.touch(key, create.expiry)?;
                 Ok(sum)
             }
@@ -362,7 +357,7 @@ impl Mutant {
         let entry = match self.bug {
             Bug::EntryInTwoSteps => {
                 let Some(value) = self.model.get(key)? else { return Ok(None) };
-                self.pause();
+                self.calls.pause(Until::Written);
                 self.model.get_entry(key)?.map(|it| Entry { value, ..it })
             }
             Bug::EntryIsForever => {
@@ -397,7 +392,7 @@ impl Mutant {
     pub(super) fn looks_same(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let Some(entry) = self.model.get_entry(key)? else { return Ok(false) };
         Ok(match self.bug {
-            Bug::CompareIgnoresBytes => true,
+            Bug::CompareIgnoresBytes | Bug::PurgeComparesNothing => true,
             Bug::CompareIgnoresStamp => entry.value == seen.value,
             Bug::CompareByPrefix => entry.value.starts_with(seen.value),
             _ => seen.is(&entry.value, entry.stamp),

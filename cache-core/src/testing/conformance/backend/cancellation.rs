@@ -1,6 +1,7 @@
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::{
     Backend, Create, Result, SetMode,
@@ -100,9 +101,17 @@ async fn a_dropped_write_has_its_effect_or_not(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let [old, new] = [b'o', b'n'].map(|it| Bytes::from(vec![it; 50_000]));
     for round in 0..ROUNDS {
+        let start = Instant::now();
         ctx.put(&key, old.clone()).await?;
-        let done =
-            abandon(ctx.store.set(&key, new.clone(), LONG, SetMode::Always), round % 5).await;
+        let whole = start.elapsed();
+        let call = ctx.store.set(&key, new.clone(), LONG, SetMode::Always);
+        let step = round / 2 % 5;
+        let done = if round % 2 == 0 {
+            abandon(call, step).await
+        } else {
+            // From before a thread or a server has begun with it to after it is done, however busy the machine is.
+            timeout(whole * u32::try_from(step).unwrap_or_default() / 2, call).await.is_ok()
+        };
         let found = ctx.get(&key).await?;
         let found = found.as_ref().expect("there is a value all the time");
         assert!(*found == new || (*found == old && !done), "neither the old value nor the new one");

@@ -1,0 +1,89 @@
+//! The calls of a store, so that the step that a mutant leaves unprotected is long enough for another call, however busy
+//! the machine is.
+
+use std::{
+    sync::{Condvar, Mutex},
+    time::Duration,
+};
+
+use cache_core::layers::{Call, Hook, Operation, Reply};
+
+/// How far calls have come, and who waits for that. Around the store, it sees them end.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    so_far: Mutex<SoFar>,
+    more: Condvar,
+}
+
+/// What a call waits for in the middle of its own step.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// Another call waits in its step, too, or is done.
+    Another,
+    /// Another call has read.
+    Read,
+    /// Another call has written.
+    Written,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct SoFar {
+    paused: u64,
+    read: u64,
+    written: u64,
+    /// How many pauses have ended without what they waited for.
+    vain: u32,
+}
+
+impl SoFar {
+    fn of(self, until: Until) -> u64 {
+        match until {
+            Until::Another => self.paused + self.read + self.written,
+            Until::Read => self.read,
+            Until::Written => self.written,
+        }
+    }
+}
+
+impl Calls {
+    /// Lets other calls in between two steps that should be one, for as long as it takes, but not for ever: there may be none,
+    /// and the more often there was none, the less is waited.
+    pub(super) fn pause(&self, until: Until) {
+        let mut so_far = self.so_far.lock().unwrap();
+        so_far.paused += 1;
+        self.more.notify_all();
+        let before = so_far.of(until);
+        let limit = Duration::from_millis(500 >> so_far.vain.min(8));
+        let (mut so_far, waited) =
+            self.more.wait_timeout_while(so_far, limit, |it| it.of(until) == before).unwrap();
+        so_far.vain += u32::from(waited.timed_out());
+    }
+
+    fn done(&self, operation: Operation) {
+        let mut so_far = self.so_far.lock().unwrap();
+        match operation {
+            Operation::Get | Operation::GetMany | Operation::HasKey | Operation::Ttl => {
+                so_far.read += 1;
+            }
+            _ => so_far.written += 1,
+        }
+        self.more.notify_all();
+    }
+}
+
+impl Hook for Calls {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let res = run().await;
+        self.done(call.operation);
+        res
+    }
+    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
+        let res = run();
+        self.done(call.operation);
+        res
+    }
+}
