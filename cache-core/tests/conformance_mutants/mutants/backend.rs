@@ -175,13 +175,11 @@ impl SyncBackend for Mutant {
         let key = self.key(key);
         match self.bug {
             Bug::CompareNever => Ok(false),
-            Bug::CompareIgnoresBytes
-            | Bug::CompareIgnoresStamp
-            | Bug::CompareByPrefix
-            | Bug::PurgeComparesNothing => {
-                if self.has_bug(Bug::PurgeComparesNothing) {
-                    self.calls.pause(Until::Written); // what was seen is of old when it is purged
-                }
+            Bug::PurgeComparesNothing => {
+                self.calls.pause(Until::Written); // what was seen is of old when it is purged
+                self.model.delete(&key)
+            }
+            Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
                 if !self.looks_same(&key, seen)? {
                     return Ok(false);
                 }

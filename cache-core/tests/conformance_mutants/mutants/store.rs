@@ -392,7 +392,7 @@ impl Mutant {
     pub(super) fn looks_same(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let Some(entry) = self.model.get_entry(key)? else { return Ok(false) };
         Ok(match self.bug {
-            Bug::CompareIgnoresBytes | Bug::PurgeComparesNothing => true,
+            Bug::CompareIgnoresBytes => true,
             Bug::CompareIgnoresStamp => entry.value == seen.value,
             Bug::CompareByPrefix => entry.value.starts_with(seen.value),
             _ => seen.is(&entry.value, entry.stamp),

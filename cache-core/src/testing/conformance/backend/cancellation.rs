@@ -100,7 +100,7 @@ async fn a_dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
 async fn a_dropped_write_has_its_effect_or_not(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let [old, new] = [b'o', b'n'].map(|it| Bytes::from(vec![it; 50_000]));
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS * 2 {
         let start = Instant::now();
         ctx.put(&key, old.clone()).await?;
         let whole = start.elapsed();
