@@ -15,7 +15,7 @@
 //! right whoever writes, and after a crash too.
 
 use cache_core::{Error, ErrorKind};
-use rusqlite::{Connection, OptionalExtension as _, ffi::ErrorCode};
+use rusqlite::{Connection, ffi::ErrorCode};
 
 use super::error::Failure;
 use crate::table::Table;
@@ -76,12 +76,11 @@ pub(super) fn ensure(db: &Connection, table: &Table) -> Result<(), Failure> {
 /// Which it is; 0 if there is none.
 fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
     let known = STEPS.len();
-    let found = |name: &str| {
-        let sql = "SELECT 1 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE";
-        db.query_row(sql, [name], |_| Ok(())).optional().map(|it| it.is_some())
-    };
+    // One statement sees one moment. With two, another process may make both tables in between.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE),
+                      EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?2 COLLATE NOCASE)";
     let meta = format!("{}_meta", table.name());
-    match (found(table.name())?, found(&meta)?) {
+    match db.query_row(sql, [table.name(), &meta], |row| Ok((row.get(0)?, row.get(1)?)))? {
         (false, false) => return Ok(0),
         (true, true) => {}
         _ => return Err(foreign(table)),
