@@ -59,6 +59,7 @@ struct Repr {
     message: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
     source: Option<Source>,
+    ignored_by_breaker: bool,
 }
 
 #[derive(Clone)]
@@ -71,7 +72,13 @@ struct Source {
 impl Error {
     /// Makes an error of `kind`. The message must hold no value and no secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Repr { kind, message: message.into(), context: Vec::new(), source: None }))
+        Self(Arc::new(Repr {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+            ignored_by_breaker: false,
+        }))
     }
 
     /// Adds the error that caused this one. It must not quote its input, which may be a value or a password.
@@ -91,6 +98,33 @@ impl Error {
             Arc::make_mut(&mut self.0).context.push((name, value.into()));
         }
         self
+    }
+
+    /// Marks an error that says nothing about the server's health: a lock on one key, a slow statement, a wait behind
+    /// other callers. The circuit breaker does not count it.
+    ///
+    /// ```
+    /// use cache_core::{Clock, Error, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
+    ///
+    /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+    /// let locked = Error::new(ErrorKind::TimedOut, "the row is locked").ignored_by_breaker();
+    /// for _ in 0..100 {
+    ///     breaker.admit()?.record(Some(&locked));
+    /// }
+    /// assert_eq!(breaker.state(), BreakerState::Closed);
+    /// # Ok::<_, Error>(())
+    /// ```
+    #[must_use]
+    pub fn ignored_by_breaker(mut self) -> Self {
+        Arc::make_mut(&mut self.0).ignored_by_breaker = true;
+        self
+    }
+
+    /// Whether the circuit breaker counts this error as a failure of the server: `Unavailable` and `TimedOut`, unless
+    /// [`ignored_by_breaker`](Self::ignored_by_breaker) marked it.
+    pub fn counts_for_breaker(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::TimedOut)
+            && !self.0.ignored_by_breaker
     }
 
     /// A loader's own error, kept under its own type.

@@ -284,7 +284,7 @@ impl Permit<'_> {
     /// Says what came of the call: its error, if it failed.
     pub fn record(mut self, error: Option<&Error>) {
         self.recorded = true;
-        self.breaker.record(error.filter(|it| counts(it)), self.is_probe);
+        self.breaker.record(error.filter(|it| it.counts_for_breaker()), self.is_probe);
     }
 }
 
@@ -315,7 +315,7 @@ impl Hook for Breaker {
         let reply = pin!(run()).await;
         if let Some(permit) = permit {
             // A batch fails if one of its keys could not be had.
-            permit.record(reply.errors().find(|it| counts(it)));
+            permit.record(reply.errors().find(|it| it.counts_for_breaker()));
         }
         reply
     }
@@ -324,11 +324,6 @@ impl Hook for Breaker {
     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
         run()
     }
-}
-
-/// Whether an error is the server's: what it answers, it has answered.
-fn counts(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
 }
 
 impl fmt::Debug for Breaker {
