@@ -1,11 +1,15 @@
 //! What stores of [`cache_core`] over a network have in common: for those who write one. An application needs nothing of it.
 //!
+//! - [`Dial`]: connections by TCP, all addresses of a host within one deadline; [`staggered`]: attempts one beside the other;
+//! - [`Socket`]: a connection that can be looked at and reset while a client library has it;
 //! - [`Line`]: one connection that is there when it is needed, and is replaced when it is lost or silent;
 //! - [`Attempt`]: something that several wait for, and that goes on if they are dropped;
 //! - [`within`]: waiting, with an end;
 //! - [`TlsFiles`]: the option `tls`, and behind the feature `tls` what comes of it, by rustls.
 
+mod dial;
 mod line;
+mod socket;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_files;
@@ -14,7 +18,9 @@ mod wait;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsPeer, TlsStream};
 pub use self::{
+    dial::{Dial, staggered},
     line::{Line, Peer},
+    socket::{Peek, Socket, SocketHandle, Stream},
     tls_files::TlsFiles,
     wait::{Attempt, within},
 };

@@ -48,6 +48,7 @@ mod process;
 pub mod proxy;
 pub mod redis;
 pub mod resp;
+mod silent;
 mod wait;
 
 pub use self::{
@@ -61,5 +62,6 @@ pub use self::{
         ClientCertificate, Redis, RedisCluster, RedisOptions, RedisReplicas, Sentinel, Sentinels,
         slot_of,
     },
+    silent::Silent,
     wait::wait_until,
 };
