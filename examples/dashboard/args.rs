@@ -3,10 +3,11 @@
 use std::{ffi::OsString, path::PathBuf};
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo run --example dashboard -- [--settings FILE] [FOLDER]
+Usage: cargo run -p examples --example dashboard [--features STORE] -- [--settings FILE] [FOLDER]
 
 Shows a dashboard of FOLDER (this one by default), several times, and says each time what was cached.
-FILE says where the cache is; examples/settings has some.";
+FILE says where the cache is; examples/settings has some. STORE links the store that FILE names, if it is
+not `memory`: redis, memcached, db or file.";
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]

@@ -1,18 +1,20 @@
 //! A dashboard of a folder, put together from parts that are cached, each for as long as it stays true enough.
 //!
 //! ```text
-//! cargo run --example dashboard -- [--settings FILE] [FOLDER]
+//! cargo run -p examples --example dashboard -- [--settings FILE] [FOLDER]
 //! ```
 //!
 //! It makes several visits to the same dashboard and tells for each what was found in the cache, what was loaded,
-//! and how long that took. Two files show how a program uses the cache: this one opens it from settings, and `page.rs`
-//! gets each part through it. The others know nothing of caches.
+//! and how long that took. Three files show how a program uses the cache: this one opens it from settings, `stores.rs`
+//! links the stores that settings may name, and `page.rs` gets each part through the cache. The others know nothing of
+//! caches.
 
 mod args;
 mod census;
 mod disk;
 mod page;
 mod report;
+mod stores;
 mod walk;
 
 use std::{
@@ -24,12 +26,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use cache_core::{Caches, cache, install};
-// Links the stores, so that settings can name them: one such line for each store that they may ever name.
-use cache_db as _;
-use cache_file as _;
-use cache_memcached as _;
-use cache_memory as _;
-use cache_redis as _;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -102,8 +98,9 @@ async fn visit_at_once(folder: &Path) -> Result<Vec<Page>> {
 
 /// The store is a matter of settings: another file is another store, with no change of code.
 fn open(settings: Option<&Path>) -> cache_core::Result<Caches> {
+    let caches = stores::with_hints(Caches::builder());
     match settings {
-        Some(file) => Caches::from_file(file),
-        None => Caches::from_toml(include_str!("../settings/memory.toml")),
+        Some(file) => caches.file(file)?.build(),
+        None => caches.toml(include_str!("../settings/memory.toml"))?.build(),
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         CACHES.scope(caches, scene).await;
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "servers"))]
     #[tokio::test]
     async fn what_one_program_has_loaded_is_there_for_the_next() {
         let (redis, memcached) =
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "file"))]
     #[tokio::test]
     async fn in_a_directory_what_one_program_has_loaded_is_there_for_the_next() {
         let (root, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -16,6 +16,7 @@ pub(crate) fn run() -> Result<()> {
     let oldest = "minimum Rust version";
     report.step(oldest, "cargo metadata --locked --format-version 1", graph::oldest_rust);
     report.step("facade without clients", graph::FACADE_TREE, graph::no_clients);
+    report.step("small first build", graph::DASHBOARD_TREE, graph::small_dashboard);
     dependencies(&mut report);
     if cfg!(unix) {
         let by_hand = format!("cargo xtask fuzz {}", fuzz::IN_CI.join(" "));

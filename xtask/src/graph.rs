@@ -9,6 +9,12 @@ use crate::{shell::Shell, workspace};
 pub(crate) const FACADE_TREE: &str =
     "cargo tree --package cache-core --edges normal --all-features --target all --prefix none";
 
+/// Prints all that the README's first command compiles, in the same form.
+pub(crate) const DASHBOARD_TREE: &str = "cargo tree --package examples --prefix none";
+
+/// How many crates the README's first command may compile.
+const DASHBOARD_CRATES: usize = 60;
+
 /// Clients of stores, and what any client of the network is made of: `mio` and `socket2` catch the ones
 /// that this list has not heard of, by tokio's feature `net`.
 const CLIENTS: &[&str] = &[
@@ -51,6 +57,29 @@ pub(crate) fn no_clients() -> Result<()> {
         "this is not the tree of cache-core:\n{tree}"
     );
     println!("{all} lines, no client among them");
+    Ok(())
+}
+
+/// A reader who types the README's first command waits for the facade, one store and what the example itself uses.
+pub(crate) fn small_dashboard() -> Result<()> {
+    let tree = Shell::new(DASHBOARD_TREE).read()?;
+    // The store in the process is built on this one.
+    let clients: Vec<&str> = CLIENTS.iter().copied().filter(|it| *it != "quick_cache").collect();
+    let found = packages(&tree, &clients);
+    ensure!(
+        found.is_empty(),
+        "the dashboard builds {}; a store is a feature of it",
+        found.join(", ")
+    );
+    let mut crates: Vec<&str> = tree.lines().map(|it| it.trim_end_matches(" (*)")).collect();
+    crates.sort_unstable();
+    crates.dedup();
+    let all = crates.len();
+    ensure!(
+        all <= DASHBOARD_CRATES,
+        "the dashboard builds {all} crates, {DASHBOARD_CRATES} at the most"
+    );
+    println!("{all} crates");
     Ok(())
 }
 
@@ -104,7 +133,26 @@ fn version(text: &str) -> Option<[u32; 3]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    /// Without `-p`, cargo builds the example with what any member of the workspace asks of its dependencies.
+    const DASHBOARD: &str = "cargo run -p examples --example dashboard";
+
+    #[test]
+    fn first_command_of_the_readme_builds_one_package_and_is_checked() {
+        let read = |path: &str| fs::read_to_string(workspace::root().join(path)).unwrap();
+        let first =
+            read("README.md").lines().find_map(|it| it.strip_prefix("$ ").map(String::from));
+        assert_eq!(first.as_deref(), Some(DASHBOARD));
+        assert!(read(".ci/run").lines().any(|it| it == format!("run {DASHBOARD}")));
+    }
+
+    #[test]
+    fn first_command_of_the_readme_builds_no_client() {
+        small_dashboard().unwrap();
+    }
 
     #[test]
     fn a_client_in_the_tree_is_found_by_its_whole_name() {
