@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Capabilities, Expiry, Namespace, Result, Ttl};
+use crate::{Capabilities, Expiry, Namespace, Result, StoreId, Ttl};
 
 /// A store of bytes with expiry. Object-safe: the facade holds an `Arc<dyn Backend>`.
 ///
@@ -35,6 +35,10 @@ use crate::{Capabilities, Expiry, Namespace, Result, Ttl};
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The driver's name, for messages and counters.
     fn name(&self) -> &'static str;
+
+    /// Returns the place where this store keeps its entries. Equal for all handles and views of one store, and the same at every
+    /// call; made without connecting. Wrappers return the id of the wrapped store.
+    fn id(&self) -> StoreId;
 
     /// What this store is.
     fn capabilities(&self) -> Capabilities;
@@ -137,6 +141,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 pub trait SyncBackend: fmt::Debug + Send + Sync + 'static {
     /// See [`Backend::name`].
     fn name(&self) -> &'static str;
+    /// See [`Backend::id`].
+    fn id(&self) -> StoreId;
     /// See [`Backend::capabilities`].
     fn capabilities(&self) -> Capabilities;
     /// See [`Backend::get`].

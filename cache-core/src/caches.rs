@@ -275,10 +275,9 @@ impl CachesBuilder {
             let backend = plan.backend(alias)?;
             let waits = Arc::clone(&backend).sync_view().is_none();
             let new_state = || KeyState::new(waits);
-            let state = match same_keys(settings, &*backend) {
-                Some(same) => states.entry(same).or_insert_with(new_state).clone(),
-                None => new_state(),
-            };
+            // Aliases with the same keys in the same store.
+            let same_keys = (backend.id(), settings.key_prefix.as_str());
+            let state = states.entry(same_keys).or_insert_with(new_state).clone();
             let cache = Cache::builder(backend)
                 .state(state)
                 .settings(settings.clone())
@@ -289,16 +288,6 @@ impl CachesBuilder {
         }
         Ok(Caches(res))
     }
-}
-
-/// What is equal of two aliases whose entries are the same: prefix and store. `None` for a store of the alias's own.
-fn same_keys<'a>(
-    settings: &'a CacheSettings,
-    backend: &dyn Backend,
-) -> Option<(&'a str, &'a [String], &'a str)> {
-    let location = settings.location.as_slice();
-    let is_private = location.is_empty() && !backend.capabilities().shared;
-    (!is_private).then_some((&settings.backend, location, &settings.key_prefix))
 }
 
 impl fmt::Debug for CachesBuilder {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     Backend, BuildContext, Capabilities, Create, Driver, Entry, Expiry, Inline, Lifetime,
-    Namespace, Result, Seen, SetMode, SyncBackend, Ttl, integer,
+    Namespace, Result, Seen, SetMode, StoreId, SyncBackend, Ttl, integer,
 };
 
 /// `backend = "dummy"`.
@@ -42,6 +42,10 @@ pub struct Dummy;
 impl SyncBackend for Dummy {
     fn name(&self) -> &'static str {
         DRIVER.name()
+    }
+    // Each alias is a store of its own, as it would be with a real one: no two of them share a load.
+    fn id(&self) -> StoreId {
+        StoreId::unique()
     }
     fn capabilities(&self) -> Capabilities {
         Capabilities::new()

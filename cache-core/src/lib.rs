@@ -78,6 +78,7 @@ mod registry;
 mod runtime;
 mod settings;
 mod stats;
+mod store_id;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -104,6 +105,7 @@ pub use self::{
         from_toml as settings_from_toml,
     },
     stats::{OperationStats, Stats},
+    store_id::StoreId,
     time_limit::TimeLimit,
     timeout::{Expiry, Timeout, Ttl, secs},
 };

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, Stamp, SyncBackend, Threads, Ttl,
+    SetMode, Stamp, StoreId, SyncBackend, Threads, Ttl,
 };
 
 pub(crate) use self::schema::sql;
@@ -29,6 +29,7 @@ use crate::{options::SqlitePlan, time};
 /// A table in a SQLite database.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
+    id: StoreId,
     database: Arc<Database>,
     writer: Writer,
     readers: Threads,
@@ -44,9 +45,17 @@ const STEP: u32 = 500;
 impl Sqlite {
     /// The file is opened by the first call.
     pub(crate) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
+        // `Cache` and `cache` are one table to SQLite.
+        let table = plan.plan.table.name().to_ascii_lowercase();
+        let id = path.as_ref().map(|it| StoreId::of_path("sqlite", it, [table]));
         let readers = Threads::new("db-reader", plan.readers);
         let database = Arc::new(Database::new(path, plan, clock));
-        Self { writer: Writer::new(Arc::clone(&database)), database, readers }
+        Self {
+            id: id.unwrap_or_default(),
+            writer: Writer::new(Arc::clone(&database)),
+            database,
+            readers,
+        }
     }
 
     async fn read<T: Send + 'static>(
@@ -98,6 +107,10 @@ impl Sqlite {
 impl Backend for Sqlite {
     fn name(&self) -> &'static str {
         "db"
+    }
+
+    fn id(&self) -> StoreId {
+        self.id.clone()
     }
 
     fn capabilities(&self) -> Capabilities {

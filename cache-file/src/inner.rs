@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
 
 use crate::{
+    DRIVER,
     cull::Queue,
     directory::Directory,
     error::{self, Fault},
@@ -30,6 +31,7 @@ use crate::{
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) clock: Clock,
+    pub(crate) id: StoreId,
     directory: RwLock<Option<Arc<Directory>>>,
     stamps: AtomicU64,
     pub(crate) queue: Mutex<Queue>,
@@ -41,6 +43,7 @@ impl Inner {
         // Different in each process and store, so that no two writes have one stamp.
         let begin = RandomState::new().hash_one(std::process::id());
         Self {
+            id: StoreId::of_path(DRIVER.name(), &plan.path, [""; 0]),
             plan,
             clock,
             directory: RwLock::default(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, Stamp, SyncBackend, Ttl, integer,
+    SetMode, Stamp, StoreId, SyncBackend, Ttl, integer,
 };
 
 use crate::{
@@ -168,6 +168,10 @@ impl File {
 impl SyncBackend for File {
     fn name(&self) -> &'static str {
         DRIVER.name()
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id.clone()
     }
 
     fn capabilities(&self) -> Capabilities {

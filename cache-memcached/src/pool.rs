@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
 
 use crate::{
     connections::Connections,
@@ -25,6 +25,21 @@ pub(crate) struct Common {
 pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
     pub(crate) members: Vec<Arc<Member>>,
+}
+
+impl Common {
+    /// Returns the identity of the ring. The order of the servers does not count, as it does not decide where a key goes.
+    pub(crate) fn store_id(&self) -> StoreId {
+        let (addresses, weights) = (&self.plan.addresses, &self.plan.weights);
+        let mut servers: Vec<_> =
+            addresses.iter().zip(weights).map(|(it, weight)| format!("{it} {weight}")).collect();
+        servers.sort_unstable();
+        // A server that is alone has all keys, whatever its weight.
+        if let ([_], [address]) = (&servers[..], &addresses[..]) {
+            servers = vec![address.to_string()];
+        }
+        StoreId::new("memcached", servers)
+    }
 }
 
 /// Where a key is: a server, and its name there.

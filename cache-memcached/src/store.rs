@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, SyncBackend, Ttl,
+    PerRuntime, Result, Seen, SetMode, StoreId, SyncBackend, Ttl,
 };
 use memcache::exp::MetaCommand;
 
@@ -84,6 +84,10 @@ pub(crate) async fn entry_to_compare(place: &Place) -> Result<Option<Entry>> {
 impl Backend for Memcached {
     fn name(&self) -> &'static str {
         "memcached"
+    }
+
+    fn id(&self) -> StoreId {
+        self.common.store_id()
     }
 
     fn capabilities(&self) -> Capabilities {

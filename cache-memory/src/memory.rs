@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, SyncBackend, Ttl, integer,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer,
 };
 
 use crate::{
@@ -134,6 +134,10 @@ impl Memory {
 impl SyncBackend for Memory {
     fn name(&self) -> &'static str {
         DRIVER.name()
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id.clone()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use cache_core::Clock;
+use cache_core::{Clock, StoreId};
 use quick_cache::{OptionsBuilder, sync::Cache};
 
 use crate::{
@@ -29,6 +29,7 @@ pub(crate) struct Store {
     pub(crate) hashing: Hashing,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    pub(crate) id: StoreId,
     shards: Box<[Shard]>,
 }
 
@@ -56,7 +57,7 @@ impl Store {
             }
         };
         let shards = (0..engine.num_shards()).map(|_| Shard::default()).collect();
-        Self { engine, hashing, clock, limits, shards }
+        Self { engine, hashing, clock, limits, id: StoreId::unique(), shards }
     }
 
     pub(crate) fn lookup<'a>(&self, key: &'a str) -> Lookup<'a> {

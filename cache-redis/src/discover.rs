@@ -5,7 +5,7 @@ mod sentinel;
 
 use std::sync::Arc;
 
-use cache_core::Result;
+use cache_core::{Result, StoreId};
 
 pub(crate) use self::{
     cluster::{giving_to, redirected},
@@ -38,6 +38,20 @@ impl Discover {
             Self::Sentinels(sentinels) => sentinels.look(pool).await,
             Self::Cluster(seeds) => cluster::look(seeds, pool).await,
         }
+    }
+
+    /// Returns the identity of a database of these servers. Replicas do not count, as all writes go to the leader; and neither
+    /// does the order of Sentinels, nor of the nodes of a Cluster.
+    pub(crate) fn store_id(&self, database: i64) -> StoreId {
+        let (topology, service, addresses) = match self {
+            Self::Fixed(addresses) => ("single", "", addresses.get(..1).unwrap_or_default()),
+            Self::Sentinels(it) => ("sentinel", &*it.service_name, &it.addresses[..]),
+            Self::Cluster(addresses) => ("cluster", "", &addresses[..]),
+        };
+        let mut addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        addresses.sort_unstable();
+        let parts = [topology.into(), service.into(), database.to_string()];
+        StoreId::new("redis", parts.into_iter().chain(addresses))
     }
 
     /// Whether the settings name this address.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, SyncBackend, Ttl,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
 };
 use redis::{Cmd, Value};
 
@@ -87,6 +87,11 @@ impl Redis {
 impl Backend for Redis {
     fn name(&self) -> &'static str {
         "redis"
+    }
+
+    fn id(&self) -> StoreId {
+        let common = self.pools.common();
+        common.discover.store_id(common.connector.login.database)
     }
 
     fn capabilities(&self) -> Capabilities {

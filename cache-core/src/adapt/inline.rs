@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
-    SyncBackend, Ttl,
+    StoreId, SyncBackend, Ttl,
 };
 
 /// Runs each call where it is made, for a store whose calls never wait. The facade skips the future altogether.
@@ -29,6 +29,9 @@ impl<B: SyncBackend> Inline<B> {
 impl<B: SyncBackend> Backend for Inline<B> {
     fn name(&self) -> &'static str {
         self.0.name()
+    }
+    fn id(&self) -> StoreId {
+        self.0.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::threads::Threads;
 use crate::{
     Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
-    Stamp, SyncBackend, Ttl,
+    Stamp, StoreId, SyncBackend, Ttl,
 };
 
 /// Runs each call on threads of its own, for a store that blocks at heart: files, SQLite. One hop
@@ -60,6 +60,9 @@ impl<B: SyncBackend> Offload<B> {
 impl<B: SyncBackend> Backend for Offload<B> {
     fn name(&self) -> &'static str {
         self.store.name()
+    }
+    fn id(&self) -> StoreId {
+        self.store.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.store.capabilities()

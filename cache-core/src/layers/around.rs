@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{Call, Hook, Operation};
 use crate::{
     Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
-    SyncBackend, Ttl,
+    StoreId, SyncBackend, Ttl,
 };
 
 /// A store with a [`Hook`] around every call. The one place that forwards all methods.
@@ -52,6 +52,9 @@ impl<'a> Call<'a> {
 impl<H: Hook> Backend for Around<H, dyn Backend> {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+    fn id(&self) -> StoreId {
+        self.inner.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
@@ -149,6 +152,9 @@ impl<H: Hook> Backend for Around<H, dyn Backend> {
 impl<H: Hook> SyncBackend for Around<H, dyn SyncBackend> {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+    fn id(&self) -> StoreId {
+        self.inner.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()

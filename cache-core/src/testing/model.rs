@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{
     Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, SyncBackend, Ttl,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
 };
 
 /// A map behind one lock, with a clock: slow, without limits, and obviously right.
@@ -39,6 +39,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Model {
     clock: Clock,
+    id: StoreId,
     max_value_len: Option<usize>,
     state: Mutex<State>,
 }
@@ -148,6 +149,9 @@ impl Moment<'_> {
 impl SyncBackend for Model {
     fn name(&self) -> &'static str {
         "model"
+    }
+    fn id(&self) -> StoreId {
+        self.id.clone()
     }
     fn capabilities(&self) -> Capabilities {
         let facts = Capabilities::new();

@@ -151,6 +151,7 @@ pub(crate) const CASES: &[(Bug, &str)] = &[
     (Bug::SetSwapsHalves, "values_of_batches_are_never_mixed"),
     (Bug::SetSwapsHalves, "a_dropped_write_has_its_effect_or_not"),
     (Bug::NameIsEmpty, "the_name_is_a_name"),
+    (Bug::IdChanges, "the_id_is_the_same_at_every_call"),
     (Bug::CloseDisturbs, "calls_during_close_are_answered"),
     (Bug::SharesNothing, "handles_share_one_store"),
     (Bug::SharesNothing, "entries_outlive_a_handle"),

@@ -1,8 +1,13 @@
 //! Loads and writes of the same key at the same time: what was written is not overwritten by what was loaded before.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use cache_core::{Cache, layers::Operation, secs, testing::Fault};
+use cache_core::{
+    Backend, Cache, Caches, Inline,
+    layers::Operation,
+    secs,
+    testing::{Fault, Model},
+};
 
 use crate::{Source, settle, spawn_load, world};
 
@@ -174,12 +179,8 @@ async fn aliases_with_the_same_keys_in_the_same_store_know_of_each_others_loads(
     let text = format!(
         "[caches.default]\n{alias}\n[caches.b]\n{alias}\ntimeout = 'never'\n[caches.c]\n{alias}\nkey_prefix = 'c'"
     );
-    let caches = cache_core::Caches::builder()
-        .driver(cache_memory::DRIVER)
-        .toml(&text)
-        .unwrap()
-        .build()
-        .unwrap();
+    let caches =
+        Caches::builder().driver(cache_memory::DRIVER).toml(&text).unwrap().build().unwrap();
     for (other, expected) in [("b", None), ("c", Some(1))] {
         let source = Source::default();
         let load = spawn_load(caches.get("default").unwrap(), &source, 1);
@@ -192,5 +193,25 @@ async fn aliases_with_the_same_keys_in_the_same_store_know_of_each_others_loads(
             expected,
             "{other}"
         );
+    }
+}
+
+#[tokio::test]
+async fn aliases_of_one_store_given_by_hand_share_loads_and_those_of_two_do_not() {
+    for (is_same, loads) in [(true, 1), (false, 2)] {
+        let model = || Arc::new(Inline::new(Model::default())) as Arc<dyn Backend>;
+        let one = model();
+        let other = if is_same { Arc::clone(&one) } else { model() };
+        let builder = Caches::builder().backend("default", one).backend("other", other);
+        let caches = builder.build().unwrap();
+        let source = Source::default();
+        let first = spawn_load(caches.get("default").unwrap(), &source, 1);
+        source.began.notified().await;
+        let second = spawn_load(caches.get("other").unwrap(), &source, 2);
+        settle().await;
+        assert_eq!(source.count(), loads, "the same store: {is_same}");
+        source.go_on.notify_waiters();
+        assert_eq!(first.await.unwrap().unwrap(), 1);
+        assert_eq!(second.await.unwrap().unwrap(), if is_same { 1 } else { 2 });
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
-    SyncBackend, Ttl,
+    StoreId, SyncBackend, Ttl,
 };
 
 /// Plain reads are answered by the copy, all else by the leader. Nothing ever goes from one to the other.
@@ -24,6 +24,9 @@ pub(crate) struct Replicated {
 impl Backend for Replicated {
     fn name(&self) -> &'static str {
         self.leader.name()
+    }
+    fn id(&self) -> StoreId {
+        self.leader.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.facts

@@ -3,7 +3,7 @@
 use std::{fmt, panic::AssertUnwindSafe, time::Duration};
 
 use bytes::BytesMut;
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
 use cache_net::within;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
@@ -27,6 +27,23 @@ pub(crate) struct Connector {
     pub(crate) transport: Transport,
     pub(crate) plan: PostgresPlan,
     pub(crate) clock: Clock,
+}
+
+impl Connector {
+    /// Returns the identity of the table. The user and its parameters count, as they decide in which schema a name is looked up.
+    pub(crate) fn store_id(&self) -> StoreId {
+        let config = &self.config;
+        let user = config.get_user().unwrap_or_default();
+        let parts = [
+            self.address.to_string(),
+            format!("{:?}", config.get_hostaddrs()),
+            user.to_owned(),
+            config.get_dbname().unwrap_or(user).to_owned(),
+            config.get_options().unwrap_or_default().to_owned(),
+            self.plan.plan.table.name().to_owned(),
+        ];
+        StoreId::new("postgres", parts)
+    }
 }
 
 /// A connection, what is prepared on it, and the task that moves its bytes.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, Stamp, SyncBackend, Ttl,
+    PerRuntime, Result, Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
 };
 use tokio_postgres::Row;
 
@@ -110,6 +110,10 @@ fn first<T>(answer: &Answer, read: impl FnOnce(&Row) -> Result<T>) -> Result<Opt
 impl Backend for Postgres {
     fn name(&self) -> &'static str {
         "db"
+    }
+
+    fn id(&self) -> StoreId {
+        self.common.connector.store_id()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -5,13 +5,14 @@ use std::{fmt, path::PathBuf};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, SyncBackend, Ttl, integer,
+    Seen, SetMode, StoreId, SyncBackend, Ttl, integer,
 };
 
 use crate::{DRIVER, Options, engine::Engine};
 
 /// A file of entries. Its calls block, so give it to [`Offload`](cache_core::Offload).
 pub struct Redb {
+    id: StoreId,
     engine: Engine,
     max_value_len: usize,
 }
@@ -20,7 +21,9 @@ impl Redb {
     /// The store in this file, which the first call opens or makes.
     pub fn new(path: impl Into<PathBuf>, options: Options, clock: Clock) -> Self {
         let max_value_len = usize::try_from(options.max_value_bytes.bytes()).unwrap_or(usize::MAX);
-        Self { engine: Engine::new(path.into(), options, clock), max_value_len }
+        let path = path.into();
+        let id = StoreId::of_path(DRIVER.name(), &path, [""; 0]);
+        Self { id, engine: Engine::new(path, options, clock), max_value_len }
     }
 
     fn check_len(&self, value: &Bytes) -> Result<()> {
@@ -37,6 +40,12 @@ impl SyncBackend for Redb {
     fn name(&self) -> &'static str {
         DRIVER.name()
     }
+
+    // ANCHOR: id
+    fn id(&self) -> StoreId {
+        self.id.clone()
+    }
+    // ANCHOR_END: id
 
     // ANCHOR: facts
     fn capabilities(&self) -> Capabilities {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Faulty;
 use crate::{
     Backend, Capabilities, Create, Entry, Error, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, SyncBackend, Ttl,
+    SetMode, StoreId, SyncBackend, Ttl,
 };
 
 impl Faulty {
@@ -38,6 +38,9 @@ fn join<T>(errors: Vec<Option<Error>>, good: Vec<Result<T>>) -> Vec<Result<T>> {
 impl Backend for Faulty {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+    fn id(&self) -> StoreId {
+        self.inner.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
@@ -133,6 +136,9 @@ struct Inline {
 impl SyncBackend for Inline {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+    fn id(&self) -> StoreId {
+        self.inner.id()
     }
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, SyncBackend, Ttl,
+    SetMode, StoreId, SyncBackend, Ttl,
 };
 
 use super::{Bug, Mutant, calls::Until, store::MAX_LEN};
@@ -13,6 +13,9 @@ use super::{Bug, Mutant, calls::Until, store::MAX_LEN};
 impl SyncBackend for Mutant {
     fn name(&self) -> &'static str {
         if self.has_bug(Bug::NameIsEmpty) { "" } else { "mutant" }
+    }
+    fn id(&self) -> StoreId {
+        if self.has_bug(Bug::IdChanges) { StoreId::unique() } else { self.model.id() }
     }
     fn capabilities(&self) -> Capabilities {
         let facts = self.model.capabilities();

@@ -119,6 +119,7 @@ pub(crate) enum Bug {
     KeysAreLatin,
     LimitIsLess,
     NameIsEmpty,
+    IdChanges,
     CloseDisturbs,
     SharesNothing,
     // No bugs: what a store may be like.

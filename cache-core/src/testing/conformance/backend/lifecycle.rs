@@ -11,6 +11,7 @@ use crate::{
 pub(super) const TESTS: &[Test] = tests![
     check_says_that_the_store_serves,
     the_name_is_a_name,
+    the_id_is_the_same_at_every_call,
     close_may_be_called_again,
     calls_after_close_connect_again,
     calls_during_close_are_answered,
@@ -37,6 +38,23 @@ async fn the_name_is_a_name(ctx: &Ctx) -> TestResult {
     ctx.store.check().await?;
     assert_eq!(ctx.store.capabilities(), ctx.facts);
     assert!(!format!("{:?}", ctx.store).is_empty());
+    Ok(())
+}
+
+/// `id`: "Equal for all handles and views of one store, and the same at every call".
+async fn the_id_is_the_same_at_every_call(ctx: &Ctx) -> TestResult {
+    let id = ctx.store.id();
+    ctx.store.check().await?;
+    assert_eq!(ctx.store.id(), id);
+    if let Some(view) = Arc::clone(&ctx.store).sync_view() {
+        assert_eq!(view.id(), id, "the sync view");
+    }
+    if let Some(view) = Arc::clone(&ctx.store).leader_view() {
+        assert_eq!(view.id(), id, "the leader view");
+    }
+    if ctx.facts.shared {
+        assert_eq!(ctx.another_handle().id(), id, "another handle on the same entries");
+    }
     Ok(())
 }
 
