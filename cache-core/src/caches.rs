@@ -66,6 +66,7 @@ impl Caches {
             backends: BTreeMap::new(),
             key_functions: HashMap::new(),
             clock: Clock::system(),
+            stderr_notice: true,
         }
     }
 
@@ -180,6 +181,7 @@ pub struct CachesBuilder {
     backends: BTreeMap<String, Arc<dyn Backend>>,
     key_functions: HashMap<String, KeyFunction>,
     clock: Clock,
+    stderr_notice: bool,
 }
 
 impl CachesBuilder {
@@ -245,6 +247,25 @@ impl CachesBuilder {
         self
     }
 
+    /// Whether a failing store appears on stderr (the default): a line for the first failure and one a minute at most after that, for
+    /// the whole process, as long as no subscriber of `tracing` listens. Off for programs whose stderr is for something else.
+    ///
+    /// ```
+    /// use cache_core::Caches;
+    ///
+    /// let quiet = Caches::builder()
+    ///     .stderr_notice(false)
+    ///     .toml("caches.default.backend = 'dummy'")?
+    ///     .build()?;
+    /// assert_eq!(quiet.aliases().count(), 1);
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stderr_notice(mut self, yes: bool) -> Self {
+        self.stderr_notice = yes;
+        self
+    }
+
     /// Checks everything and builds every cache. Connects nowhere.
     pub fn build(mut self) -> Result<Caches> {
         for (alias, backend) in &self.backends {
@@ -283,6 +304,7 @@ impl CachesBuilder {
                 .settings(settings.clone())
                 .shared_key_function(self.key_functions.get(alias).cloned())
                 .clock(self.clock.clone())
+                .stderr_notice(self.stderr_notice)
                 .build(alias)?;
             res.insert(alias.clone(), cache);
         }

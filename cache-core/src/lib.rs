@@ -62,6 +62,7 @@ pub mod integer;
 mod key;
 pub mod layers;
 mod marks;
+mod notice;
 #[cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),
     allow(
@@ -73,6 +74,7 @@ mod marks;
 )]
 mod observe;
 pub mod observing;
+mod outage;
 mod per_runtime;
 mod registry;
 mod runtime;
@@ -97,6 +99,7 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     global::{CACHES, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN, Namespace},
+    outage::OnOutage,
     per_runtime::PerRuntime,
     registry::{Build, Driver},
     runtime::current_runtime,

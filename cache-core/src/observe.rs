@@ -16,6 +16,7 @@ pub(crate) struct Observer {
     failures: Arc<tracing_limit::Limit>,
     #[cfg(feature = "tracing")]
     undecodable: Arc<tracing_limit::Limit>,
+    stderr_notice: bool,
 }
 
 /// How a load ended.
@@ -45,7 +46,14 @@ impl Observer {
             failures: Arc::default(),
             #[cfg(feature = "tracing")]
             undecodable: Arc::default(),
+            stderr_notice: true,
         }
+    }
+
+    /// Whether a failure that no subscriber sees appears on stderr.
+    pub(crate) fn stderr_notice(mut self, yes: bool) -> Self {
+        self.stderr_notice = yes;
+        self
     }
 
     /// So many keys of a call ended so.
@@ -85,6 +93,13 @@ impl Observer {
                 suppressed,
                 "the store failed"
             );
+        }
+    }
+
+    /// Tells of a failing store where no subscriber does. The error says where it happened.
+    pub(crate) fn notice(&self, error: &Error) {
+        if self.stderr_notice && error.kind().fails_open() {
+            crate::notice::store_failed(error);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a cache tells of itself: the names under which it is found. Nothing of it is compiled in without the features.
+//! What a cache tells of itself: the names under which it is found. Without the features there are the counters and a line on stderr.
 //!
 //! A program reads the counters of a cache as a struct with [`Cache::stats`](crate::Cache::stats), without any feature.
 //!
@@ -34,3 +34,8 @@
 //! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that waits for something |
 //!
 //! No field holds a value or a password. Keys are shown.
+//!
+//! # Without the feature `tracing`, or without a subscriber
+//! The first failure of a store in a process appears on stderr, with the error and where it happened, and then one a minute at most:
+//! `cache-core: the store failed: store unavailable: …`. So a new program says why it has no hits. `stderr_notice(false)` of
+//! [`CachesBuilder`](crate::CachesBuilder::stderr_notice) or [`CacheBuilder`](crate::CacheBuilder::stderr_notice) turns it off. It appears also where `tracing` passes its events on to the crate `log`.

@@ -75,7 +75,9 @@ impl Cache {
         let hidden = self.hides(&error) && may_fail_open(operation);
         self.shared.observer.error(operation, &error, hidden);
         self.count(operation, if failed { Outcome::Failed } else { Outcome::Refused });
-        self.in_context(error, operation, key)
+        let error = self.in_context(error, operation, key);
+        self.shared.observer.notice(&error);
+        error
     }
 
     /// Counts a call that never reached the store.

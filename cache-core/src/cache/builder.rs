@@ -21,6 +21,7 @@ pub struct CacheBuilder {
     key_function: Option<KeyFunction>,
     clock: Clock,
     state: Option<KeyState>,
+    stderr_notice: bool,
 }
 
 /// What is known of single keys. Aliases with the same keys in the same store have it in common: a delete through
@@ -41,7 +42,14 @@ impl KeyState {
 impl CacheBuilder {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
         let settings = CacheSettings::new(backend.name());
-        Self { backend, settings, key_function: None, clock: Clock::system(), state: None }
+        Self {
+            backend,
+            settings,
+            key_function: None,
+            clock: Clock::system(),
+            state: None,
+            stderr_notice: true,
+        }
     }
 
     /// All settings at once; `backend`, `location` and `options` have had their effect.
@@ -162,6 +170,13 @@ impl CacheBuilder {
         self
     }
 
+    /// See [`CachesBuilder::stderr_notice`](crate::CachesBuilder::stderr_notice).
+    #[must_use]
+    pub fn stderr_notice(mut self, yes: bool) -> Self {
+        self.stderr_notice = yes;
+        self
+    }
+
     /// The cache. `Config` if a setting makes no sense.
     pub fn build(self, alias: &str) -> Result<Cache> {
         let namespace = Namespace::new(&self.settings.key_prefix).map_err(|error| {
@@ -192,10 +207,10 @@ impl CacheBuilder {
     }
 
     fn finish(self, alias: &str, namespace: Namespace) -> Cache {
-        let Self { backend, settings, key_function, clock, state } = self;
+        let Self { backend, settings, key_function, clock, state, stderr_notice } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none()));
-        let observer = Observer::new(alias, &clock);
+        let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.
         let (backend, breaker) = if sync.is_some() {
             (backend, None)

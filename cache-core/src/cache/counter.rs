@@ -38,15 +38,18 @@ impl Cache {
     /// Adds `delta` to the integer under `key`, or to `initial` if there is none, which gives the new entry its lifetime: all in
     /// one step, so that no crash leaves a counter without a lifetime. One that is there keeps its own.
     ///
-    /// The call for counters and rate limits. With a lifetime of zero nothing is stored for an absent key. Never fails open.
+    /// The call for counters and rate limits. With a lifetime of zero nothing is stored for an absent key. Never fails open:
+    /// [`or_allow`](crate::OnOutage::or_allow) and [`or_deny`](crate::OnOutage::or_deny) say what a limit does while the store is down.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Inline, OnOutage, secs}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// for n in 1..=3 {
     ///     assert_eq!(cache.incr_or("requests:ada", 1, 0, secs(60)).await?, n);
     /// }
+    /// let count = cache.incr_or("requests:ada", 1, 0, secs(60)).await;
+    /// assert!(!count.map(|count| count <= 3).or_allow()?);
     /// # Ok(()) }
     /// ```
     pub async fn incr_or(
