@@ -18,7 +18,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use self::builder::KeyState;
 pub use self::{blocking::BlockingCache, builder::CacheBuilder, many::Failed};
 use crate::{
-    Backend, Clock, Codec, Error, Expiry, Namespace, Result, Stats, SyncBackend, Timeout,
+    Backend, Clock, Codec, Error, ErrorKind, Expiry, Namespace, Result, Stats, SyncBackend,
+    Timeout,
     flight::{Flights, Writing},
     key::{FullKey, KeyHead, KeyRules},
     layers::{Breaker, Operation},
@@ -104,6 +105,30 @@ macro_rules! call {
     };
 }
 use call;
+
+/// [`call`] of a write under this claim.
+macro_rules! call_write {
+    ($cache:ident, $writing:ident, $method:ident($($arg:expr),*)) => {
+        match &$cache.shared.sync {
+            Some(store) => store.$method($($arg),*),
+            None => match $writing.run($cache.store().$method($($arg),*)).await {
+                Some(res) => res,
+                None => Err(put_aside()),
+            },
+        }
+    };
+}
+use call_write;
+
+/// The error of a write whose future was not polled for longer than a write may take.
+#[cold]
+fn put_aside() -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        "the future of this write was not polled for longer than a write may take; it may have had its effect",
+    )
+    .ignored_by_breaker()
+}
 
 /// [`call`] of a read that must not be stale.
 macro_rules! call_leader {
@@ -285,10 +310,18 @@ impl Cache {
         self.shared.clock.sleep(self.shared.write_patience)
     }
 
+    /// How long a write of so many keys counts as under way: twice what the deadlines allow, as it may wait for a loaded value before, and so that
+    /// only a future that nobody polls gets there.
+    fn write_claim(&self, keys: usize) -> Duration {
+        let rounds = u32::try_from(keys.div_ceil(1000)).unwrap_or(u32::MAX).saturating_add(1);
+        self.shared.write_patience.saturating_mul(rounds).saturating_mul(2)
+    }
+
     /// Before a write of `key`: no load that began before its end may overwrite it.
     async fn before_write<'a>(&'a self, key: &'a str) -> Writing<'a> {
-        let writing = self.shared.flights.writing(key);
+        let mut writing = self.shared.flights.writing(key, self.write_claim(1));
         if self.shared.flights.active() > 0 {
+            writing.may_wait(self.write_claim(1));
             // Boxed, as all that is rare: the future of every write would be larger by it.
             Box::pin(self.shared.flights.detach(key, self.write_patience())).await;
         }

@@ -295,7 +295,7 @@ impl CachesBuilder {
         for (alias, settings) in &self.settings {
             let backend = plan.backend(alias)?;
             let waits = Arc::clone(&backend).sync_view().is_none();
-            let new_state = || KeyState::new(waits);
+            let new_state = || KeyState::new(waits, &self.clock);
             // Aliases with the same keys in the same store.
             let same_keys = (backend.id(), settings.key_prefix.as_str());
             let state = states.entry(same_keys).or_insert_with(new_state).clone();

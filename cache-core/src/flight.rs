@@ -4,13 +4,17 @@
 //! share the result, an error too. What can end a flight otherwise:
 //!
 //! - The leader is dropped or panics: one of those who wait leads, with its own loader.
-//! - A waiter has waited as long as it may: it takes the flight over.
+//! - The leader has not ended in the time of a load: the next caller who looks takes the flight over, and the others
+//!   wait for that one.
 //! - The key is written or deleted: the flight is *detached*. Those in it keep it, later callers start another,
 //!   and it does not store. A write of the loaded value that is already on its way is waited for first, or the
 //!   two could cross. Flights that begin while the key is being written are detached when that is done.
 //!
-//! This file knows nothing of stores, codecs or time; it is checked as a model in `tests/flight_model.rs`,
-//! which puts its own `crate::sync` under it.
+//! Every claim (to lead, to store a loaded value, to write a key) has an end in time, because the future that holds it
+//! may never be polled again. After its end the claim counts for nothing, and its write is not made any more.
+//!
+//! This file knows nothing of stores or codecs, and of the time what `now` tells; it is checked as a model in
+//! `tests/flight_model.rs`, which puts its own `crate::sync` under it.
 
 // Named, so that the model test finds them too.
 #[path = "flight/circle.rs"]
@@ -27,6 +31,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -52,6 +57,8 @@ pub(crate) struct Flights {
     /// Whether writes take so long that it pays to know exactly which keys are being written. Otherwise the stripe
     /// tells, which has other keys, too.
     writes_wait: bool,
+    /// Tells the time since some fixed moment.
+    now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
 const STRIPES: usize = 64;
@@ -61,7 +68,7 @@ struct Stripe {
     /// How many values of its keys have been written, by flights or otherwise: a caller whose read missed knows by
     /// it whether its miss may be out of date.
     landings: AtomicU64,
-    /// How many of its keys are being written now.
+    /// How many of its keys are being written now, by calls that wait for nothing: a claim here has no end in time.
     writers: AtomicUsize,
 }
 
@@ -69,10 +76,28 @@ struct Stripe {
 struct Table {
     /// What callers of a key join.
     flights: HashMap<Box<str>, Arc<Flight>>,
-    /// Keys with a loaded value on its way to the store, and who waits for that.
-    storing: HashMap<Box<str>, Vec<Waker>>,
-    /// Keys that are being written, and by how many.
-    writing: HashMap<Box<str>, usize>,
+    /// Keys with a loaded value on its way to the store.
+    storing: HashMap<Box<str>, Store>,
+    /// Keys that are being written.
+    writing: HashMap<Box<str>, Writers>,
+    next_store: u64,
+}
+
+/// A loaded value that is on its way to the store.
+struct Store {
+    /// Tells it from a later one of the same key.
+    id: u64,
+    /// When the claim ends.
+    until: Duration,
+    waiting: Vec<Waker>,
+}
+
+/// Who writes a key.
+#[derive(Default)]
+struct Writers {
+    count: usize,
+    /// When the claim of the last one ends.
+    until: Duration,
 }
 
 /// One load of one key.
@@ -88,6 +113,8 @@ struct State {
     phase: Phase,
     /// The key was written, or a waiter took over: the loaded value must not be stored.
     detached: bool,
+    /// When the leader's claim ends.
+    until: Duration,
     waiters: HashMap<u64, Waker>,
     next_waiter: u64,
 }
@@ -112,9 +139,13 @@ pub(crate) enum Turn<'a> {
 }
 
 impl Flights {
-    /// For a store whose writes wait for something, or one whose writes are done at once.
-    pub(crate) fn new(writes_wait: bool) -> Self {
+    /// For a store whose writes wait for something, or one whose writes are done at once. `now` tells the time.
+    pub(crate) fn new(
+        writes_wait: bool,
+        now: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
         Self {
+            now: Box::new(now),
             table: Mutex::default(),
             active: AtomicUsize::new(0),
             stripes: std::array::from_fn(|_| Stripe::default()),
@@ -147,65 +178,70 @@ impl Flights {
         &self.stripes[usize::try_from(mixed).unwrap_or_default() % STRIPES]
     }
 
-    /// Begins a write of a key: its flight will not store, nor will any that begins before the end. To be followed
-    /// by [`detach`](Self::detach).
-    pub(crate) fn writing<'a>(&'a self, key: &'a str) -> Writing<'a> {
+    pub(crate) fn now(&self) -> Duration {
+        (self.now)()
+    }
+
+    fn after(&self, time: Duration) -> Duration {
+        self.now().saturating_add(time)
+    }
+
+    /// Begins a write of a key that takes so long at the most: its flight will not store, nor will any that begins before
+    /// the end. To be followed by [`detach`](Self::detach).
+    pub(crate) fn writing<'a>(&'a self, key: &'a str, lasts: Duration) -> Writing<'a> {
+        let mut writing = Writing { flights: self, key, until: None };
         self.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
         if self.writes_wait {
-            *self.lock().writing.entry(key.into()).or_default() += 1;
+            writing.may_wait(lasts);
         }
-        Writing { flights: self, key }
+        writing
     }
 
     /// Whether a key is being written, or perhaps.
     fn is_being_written(&self, table: &Table, key: &str) -> bool {
         self.stripe(key).writers.load(Ordering::SeqCst) > 0
-            && (!self.writes_wait || table.writing.contains_key(key))
+            || table.writing.get(key).is_some_and(|it| self.now() < it.until)
     }
 
     /// A loaded value whose leader was dropped while it was on its way must have arrived.
-    pub(crate) fn stored(&self, key: &str) {
+    pub(crate) fn stored(&self, key: &str, id: u64) {
         let mut table = self.lock();
-        let waiting = table.storing.remove(key);
+        let is_this = table.storing.get(key).is_some_and(|it| it.id == id);
+        let store = if is_this { table.storing.remove(key) } else { None };
         self.count(&table);
         drop(table);
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        store.into_iter().flat_map(|it| it.waiting).for_each(Waker::wake);
     }
 
-    /// Joins the flight of a key, or begins one. An error if waiting would close a circle of loads that
-    /// wait for each other.
-    pub(crate) fn join(&self, key: &str) -> Result<Turn<'_>> {
+    /// Joins the flight of a key, or begins one whose load takes so long at the most. A flight that has not ended in its
+    /// time is replaced by a new one, to which its waiters move. An error if waiting would close a circle of loads
+    /// that wait for each other.
+    pub(crate) fn join(&self, key: &str, lasts: Duration) -> Result<Turn<'_>> {
         let mut table = self.lock();
         let Some(flight) = table.flights.get(key).map(Arc::clone) else {
-            return Ok(Turn::Lead(self.begin(&mut table, key)));
+            return Ok(Turn::Lead(self.begin(&mut table, key, lasts)));
         };
+        let mut state = flight.lock();
+        if matches!(state.phase, Phase::Led) && state.until <= self.now() {
+            drop(state);
+            flight.detach(true);
+            return Ok(Turn::Lead(self.begin(&mut table, key, lasts)));
+        }
         // A place is taken while the flight is known to be there, so that a leader who goes now knows
         // that somebody waits.
-        let id = flight.lock().take_place();
+        let id = state.take_place();
+        drop(state);
         drop(table);
-        let mut wait = Wait { flights: self, flight, id, edge: None };
+        let mut wait = Wait { flights: self, flight, id, lasts, edge: None };
         wait.edge = Circles::wait_for(&wait.flight)?;
         Ok(Turn::Wait(wait))
     }
 
-    /// Begins a new flight of a key after having waited too long for `old`. If another waiter did so before, this
-    /// caller loads alone, in a flight that nobody joins and that stores nothing: it must not wait any longer.
-    pub(crate) fn take_over(&self, old: &Wait<'_>) -> Lead<'_> {
-        let key = &*old.flight.key;
-        let mut table = self.lock();
-        let is_current = table.flights.get(key).is_some_and(|it| Arc::ptr_eq(it, &old.flight));
-        let lead = if is_current {
-            table.flights.remove(key);
-            // Those who wait for the old one move to the new one.
-            old.flight.detach(true);
-            self.begin(&mut table, key)
-        } else {
-            let flight = Flight::new(key);
-            flight.lock().detached = true;
-            Lead { flights: self, flight, landed: false }
-        };
-        drop(table);
-        lead
+    /// A flight that nobody joins and that stores nothing: for a caller who has no use for the result of the others.
+    pub(crate) fn alone(&self, key: &str) -> Lead<'_> {
+        let flight = Flight::new(key, Duration::MAX);
+        flight.lock().detached = true;
+        Lead { flights: self, flight, landed: false }
     }
 
     /// Before a key is written: its flight will not store. Waits for a loaded value that is already on its way,
@@ -215,7 +251,7 @@ impl Flights {
             return;
         }
         if self.detach_now(key) {
-            first(poll_fn(|cx| self.lock().poll_stored(key, cx)), patience).await;
+            first(poll_fn(|cx| self.poll_stored(&mut self.lock(), key, cx)), patience).await;
         }
     }
 
@@ -227,7 +263,7 @@ impl Flights {
         let storing = self.detach_all_now();
         let all = async {
             for key in &storing {
-                poll_fn(|cx| self.lock().poll_stored(key, cx)).await;
+                poll_fn(|cx| self.poll_stored(&mut self.lock(), key, cx)).await;
             }
         };
         first(all, patience).await;
@@ -253,8 +289,8 @@ impl Flights {
         table.storing.keys().cloned().collect()
     }
 
-    fn begin(&self, table: &mut Table, key: &str) -> Lead<'_> {
-        let flight = Flight::new(key);
+    fn begin(&self, table: &mut Table, key: &str, lasts: Duration) -> Lead<'_> {
+        let flight = Flight::new(key, self.after(lasts));
         table.flights.insert(key.into(), Arc::clone(&flight));
         self.count(table);
         Lead { flights: self, flight, landed: false }
@@ -283,6 +319,22 @@ impl Flights {
         self.count(&table);
     }
 
+    /// Ready when no loaded value of the key is on its way.
+    fn poll_stored(&self, table: &mut Table, key: &str, cx: &Context<'_>) -> Poll<()> {
+        let Some(store) = table.storing.get_mut(key) else { return Poll::Ready(()) };
+        if self.now() < store.until {
+            if !store.waiting.iter().any(|it| it.will_wake(cx.waker())) {
+                store.waiting.push(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        let waiting = mem::take(&mut store.waiting);
+        table.storing.remove(key);
+        self.count(table);
+        waiting.into_iter().for_each(Waker::wake);
+        Poll::Ready(())
+    }
+
     fn count(&self, table: &Table) {
         self.active.store(table.flights.len() + table.storing.len(), Ordering::SeqCst);
     }
@@ -292,24 +344,10 @@ impl Flights {
     }
 }
 
-impl Table {
-    /// Ready when no loaded value of the key is on its way.
-    fn poll_stored(&mut self, key: &str, cx: &Context<'_>) -> Poll<()> {
-        match self.storing.get_mut(key) {
-            None => Poll::Ready(()),
-            Some(waiting) => {
-                if !waiting.iter().any(|it| it.will_wake(cx.waker())) {
-                    waiting.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
-    }
-}
-
 impl Flight {
-    fn new(key: &str) -> Arc<Self> {
-        Arc::new(Self { id: circle::next_id(), key: key.into(), state: Mutex::default() })
+    fn new(key: &str, until: Duration) -> Arc<Self> {
+        let state = Mutex::new(State { until, ..State::default() });
+        Arc::new(Self { id: circle::next_id(), key: key.into(), state })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -18,7 +18,11 @@ mod sync {
     };
 }
 
-use std::future::{pending, ready};
+use std::{
+    future::{Future, pending, ready},
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use bytes::Bytes;
 // The source under test looks for these at the crate's root.
@@ -35,6 +39,8 @@ use sync::Ordering::SeqCst;
 
 const KEY: &str = "k";
 const SCHEDULES: usize = 3_000;
+/// How long a load and a write may take. Time stands still but where a scenario moves it.
+const LASTS: Duration = Duration::from_secs(10);
 
 /// Runs the scenario in many random schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
@@ -58,16 +64,20 @@ struct World {
     /// The loaders that run, each with `detached` before it joined and `detaching` when it ran.
     loaders: Mutex<Vec<(u64, u64)>>,
     loads: AtomicU64,
+    time: Arc<AtomicU64>,
 }
 
 impl World {
     /// A store whose writes take steps, with exact knowledge of which keys are being written, or without.
     fn new() -> Arc<Self> {
         let exact = thread_rng().gen_bool(0.5);
+        let time = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&time);
         Arc::new(Self {
             source: AtomicU64::new(1),
             store: Mutex::new(None),
-            flights: Flights::new(exact),
+            flights: Flights::new(exact, move || Duration::from_secs(clock.load(SeqCst))),
+            time,
             floor: AtomicU64::new(1),
             detaching: AtomicU64::new(0),
             detached: AtomicU64::new(0),
@@ -116,7 +126,7 @@ impl World {
         }
         loop {
             let before = self.detached.load(SeqCst);
-            match self.flights.join(KEY).unwrap() {
+            match self.flights.join(KEY, LASTS).unwrap() {
                 Turn::Lead(lead) => {
                     if self.flights.landings(KEY) != landings
                         && let Some(value) = self.read().await
@@ -137,7 +147,7 @@ impl World {
 
     async fn lead(&self, lead: Lead<'_>, loader: impl Future<Output = u64>) -> u64 {
         let value = lead.load(loader).await;
-        lead.store(|| self.write(Some(value)), pending(), || ()).await;
+        lead.store(|| self.write(Some(value)), LASTS, pending(), |_| ()).await;
         lead.land(Ok(encode(value)));
         value
     }
@@ -150,7 +160,7 @@ impl World {
         }
         let new = self.source.fetch_add(1, SeqCst) + 1;
         self.detaching.fetch_add(1, SeqCst);
-        let writing = self.flights.writing(KEY);
+        let writing = self.flights.writing(KEY, LASTS);
         self.flights.detach(KEY, pending()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(None).await;
@@ -172,7 +182,7 @@ impl World {
         }
         // The flight that reads the source has another generation, as with a delete.
         self.detaching.fetch_add(1, SeqCst);
-        let writing = self.flights.writing(KEY);
+        let writing = self.flights.writing(KEY, LASTS);
         self.flights.detach(KEY, pending()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(Some(value)).await;
@@ -272,7 +282,7 @@ fn when_the_leader_is_dropped_another_leads() {
             };
             // The loader's own entry would stay behind in the list; this one keeps none.
             let get = async {
-                match it.flights.join(KEY).unwrap() {
+                match it.flights.join(KEY, LASTS).unwrap() {
                     Turn::Lead(lead) => lead.load(pending::<()>()).await,
                     Turn::Wait(mut wait) => match wait.outcome().await {
                         Waited::Lead(lead) => lead.load(pending::<()>()).await,
@@ -288,42 +298,105 @@ fn when_the_leader_is_dropped_another_leads() {
     });
 }
 
+/// Polls a future once and puts it aside.
+fn put_aside<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
+    let mut future = Box::pin(future);
+    let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll.is_pending());
+    future
+}
+
 #[test]
-fn who_has_waited_long_enough_takes_over() {
+fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
     check(|| {
         let world = World::new();
-        let hung = Arc::new(Mutex::new(true));
-        // Its loader never ends; the task gives up once the others have their values.
-        let stuck = task(&world, {
-            let hung = Arc::clone(&hung);
-            |it| async move {
-                let Turn::Lead(lead) = it.flights.join(KEY).unwrap() else { return };
-                let released = async {
-                    while *hung.lock().unwrap() {
-                        yield_now().await;
+        // Its loader never ends; it is in the way of nobody once its time is over.
+        let own = Arc::clone(&world);
+        let stuck = put_aside(async move {
+            let Turn::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
+            lead.load(pending::<()>()).await;
+        });
+        let waiter = || {
+            task(&world, |it| async move {
+                loop {
+                    match it.flights.join(KEY, LASTS).unwrap() {
+                        Turn::Lead(lead) => break assert_eq!(it.lead(lead, it.load(0)).await, 1),
+                        Turn::Wait(mut wait) => {
+                            // As the cache's timer does.
+                            let until = wait.until();
+                            let over = async {
+                                while Duration::from_secs(it.time.load(SeqCst)) < until {
+                                    yield_now().await;
+                                }
+                            };
+                            match first(wait.outcome(), over).await {
+                                Some(Waited::Lead(lead)) => {
+                                    break assert_eq!(it.lead(lead, it.load(0)).await, 1);
+                                }
+                                Some(Waited::Landed(result)) => {
+                                    break assert_eq!(decode(&result.unwrap()), 1);
+                                }
+                                Some(Waited::Rejoin) | None => {}
+                            }
+                        }
                     }
-                };
-                first(lead.load(pending::<()>()), released).await;
-            }
+                }
+            })
+        };
+        let clock = task(&world, |it| async move {
+            yield_now().await;
+            it.time.fetch_add(LASTS.as_secs(), SeqCst);
         });
-        let impatient = task(&world, {
-            let hung = Arc::clone(&hung);
-            |it| async move {
-                let value = match it.flights.join(KEY).unwrap() {
-                    Turn::Lead(lead) => it.lead(lead, ready(1)).await,
-                    Turn::Wait(mut wait) => match first(wait.outcome(), ready(())).await {
-                        None => it.lead(it.flights.take_over(&wait), ready(1)).await,
-                        Some(Waited::Lead(lead)) => it.lead(lead, ready(1)).await,
-                        Some(Waited::Landed(result)) => decode(&result.unwrap()),
-                        Some(Waited::Rejoin) => it.get().await,
-                    },
-                };
-                assert_eq!(value, 1);
-                *hung.lock().unwrap() = false;
-            }
+        run(&world, vec![waiter(), waiter(), waiter(), clock]);
+        // One who comes when all is over finds nobody and loads as well.
+        assert!((1..=3).contains(&world.loads.load(SeqCst)));
+        drop(stuck);
+        assert_eq!(world.flights.active(), 0, "I4: flights are left");
+    });
+}
+
+#[test]
+fn a_write_that_is_put_aside_ends_with_its_time() {
+    check(|| {
+        let world = World::new();
+        let own = Arc::clone(&world);
+        let aside = put_aside(async move {
+            let mut writing = own.flights.writing(KEY, LASTS);
+            writing.may_wait(LASTS);
+            let done = writing.run(own.write(Some(0))).await;
+            own.end(writing);
+            done
         });
-        let patient = task(&world, |it| async move { it.get_checked().await });
-        run(&world, vec![stuck, impatient, patient]);
+        world.time.fetch_add(LASTS.as_secs(), SeqCst);
+        let get = || task(&world, |it| async move { it.get_checked().await });
+        let late = task(&world, |_| async move {
+            assert!(aside.await.is_none(), "it would overwrite what was loaded since");
+        });
+        run(&world, vec![get(), get(), late]);
+        assert_ne!(*world.store.lock().unwrap(), Some(0));
+        // The late one has detached the flights that it met, so only now it is sure to be stored.
+        run(&world, vec![get()]);
+        assert_eq!(*world.store.lock().unwrap(), Some(1));
+    });
+}
+
+#[test]
+fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
+    check(|| {
+        let world = World::new();
+        let own = Arc::clone(&world);
+        let aside = put_aside(async move {
+            let Turn::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
+            lead.load(ready(())).await;
+            lead.store(|| own.write(Some(0)), LASTS, pending(), |_| ()).await
+        });
+        world.time.fetch_add(LASTS.as_secs(), SeqCst);
+        let set = task(&world, |it| async move { it.set(50).await });
+        let late = task(&world, |_| async move {
+            assert!(aside.await.is_none(), "it would overwrite what was written since");
+        });
+        run(&world, vec![set, late]);
+        assert_eq!(*world.store.lock().unwrap(), Some(50));
     });
 }
 
@@ -331,7 +404,7 @@ fn who_has_waited_long_enough_takes_over() {
 fn loads_that_wait_for_each_other_end_with_an_error() {
     /// Loads `outer`, whose loader loads `inner`; whether a circle was found somewhere inside.
     async fn nest(flights: &Flights, outer: &str, inner: &str) -> Result<()> {
-        match flights.join(outer)? {
+        match flights.join(outer, LASTS)? {
             Turn::Wait(mut wait) => match wait.outcome().await {
                 Waited::Landed(res) => res.map(drop),
                 Waited::Rejoin | Waited::Lead(_) => Ok(()),
@@ -340,7 +413,7 @@ fn loads_that_wait_for_each_other_end_with_an_error() {
                 let res = lead
                     .load(async {
                         yield_now().await;
-                        match flights.join(inner)? {
+                        match flights.join(inner, LASTS)? {
                             Turn::Lead(lead) => {
                                 lead.load(yield_now()).await;
                                 lead.land(Ok(Bytes::new()));
@@ -359,7 +432,7 @@ fn loads_that_wait_for_each_other_end_with_an_error() {
         }
     }
     check(|| {
-        let flights = Arc::new(Flights::new(true));
+        let flights = Arc::new(Flights::new(true, || Duration::ZERO));
         let tasks: Vec<_> = [("a", "b"), ("b", "c"), ("c", "a")]
             .into_iter()
             .map(|(outer, inner)| {

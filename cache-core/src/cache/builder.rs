@@ -34,8 +34,12 @@ pub(crate) struct KeyState {
 
 impl KeyState {
     /// For a store whose calls wait for something, or never do.
-    pub(crate) fn new(waits: bool) -> Self {
-        Self { flights: Arc::new(Flights::new(waits)), marks: Arc::default() }
+    pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
+        let clock = clock.clone();
+        Self {
+            flights: Arc::new(Flights::new(waits, move || clock.coarse())),
+            marks: Arc::default(),
+        }
     }
 }
 
@@ -209,7 +213,7 @@ impl CacheBuilder {
     fn finish(self, alias: &str, namespace: Namespace) -> Cache {
         let Self { backend, settings, key_function, clock, state, stderr_notice } = self;
         let sync = Arc::clone(&backend).sync_view();
-        let state = state.unwrap_or_else(|| KeyState::new(sync.is_none()));
+        let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.
         let (backend, breaker) = if sync.is_some() {

@@ -1,4 +1,4 @@
-use super::{Cache, call};
+use super::{Cache, call_write, put_aside};
 use crate::{
     Create, Error, ErrorKind, Result, Timeout, integer, key::FullKey, layers::Operation,
     stats::Outcome,
@@ -73,8 +73,8 @@ impl Cache {
 
     async fn incr_stored(&self, key: &FullKey, delta: i64, create: Option<Create>) -> Result<i64> {
         self.settled(Operation::Incr, key).await?;
-        let _writing = self.before_write(key).await;
-        let res: Result<Option<i64>> = call!(self.incr(key, delta, create));
+        let writing = self.before_write(key).await;
+        let res: Result<Option<i64>> = call_write!(self, writing, incr(key, delta, create));
         match res {
             Ok(Some(new)) => {
                 self.count(Operation::Incr, Outcome::Done);

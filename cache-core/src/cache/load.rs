@@ -26,10 +26,14 @@ use crate::{
 /// a load otherwise:
 ///
 /// - The caller who runs it is dropped, or its loader panics: the next one who waits runs its own.
-/// - Someone has waited for it as long as the setting `load_deadline` says (30 s if unset): runs its own.
+/// - It has not ended within `load_deadline` (30 s if unset): one of those who wait runs its own, and the others wait for that one. A
+///   caller waits at most two `load_deadline`s in all, and then gets an error of kind `TimedOut`.
 /// - The key is written, deleted or cleared meanwhile: those who are in it get its value, but it is not stored; later callers
 ///   start another. So a load that read the old data never overwrites what came after.
-/// - A loader that would wait for its own load, directly or through others, gets an error of kind `Loader` that names the keys.
+/// - A loader that would wait for its own load, directly or through others, gets an error of kind `Loader` that names the keys. This is
+///   found out where the loader itself asks, also through nested loads. It is not found out in a task that the loader spawns, nor on
+///   another thread, because nothing tells whose loader such a task works for: there the inner call waits for `load_deadline`,
+///   and then runs its own loader.
 ///
 /// The loader is run by its caller, and only while its caller is polled.
 impl Cache {
@@ -139,8 +143,9 @@ impl Cache {
         // Of the time after the load: a point in time is not pushed back by a slow one.
         if let Some(expiry) = write.and_then(|it| self.expiry(it)) {
             let store = || self.write_loaded(key, bytes.clone(), expiry);
-            let dropped = || self.wait_out_write(key);
-            if let Some(Err(_)) = lead.store(store, self.write_patience(), dropped).await {
+            let dropped = |id| self.wait_out_write(key, id);
+            let lasts = self.write_claim(1);
+            if let Some(Err(_)) = lead.store(store, lasts, self.write_patience(), dropped).await {
                 self.shared.counters.event(Event::LoadWriteFailed);
             }
         }
@@ -149,15 +154,15 @@ impl Cache {
     }
 
     /// The write of a loaded value was dropped on its way: it counts as on its way for as long as a write may take.
-    fn wait_out_write(&self, key: &FullKey) {
+    fn wait_out_write(&self, key: &FullKey, id: u64) {
         let shared = Arc::clone(&self.shared);
         let key = *key;
         match runtime::own() {
             Ok(own) => drop(own.spawn(async move {
                 shared.clock.sleep(shared.write_patience).await;
-                shared.flights.stored(&key);
+                shared.flights.stored(&key, id);
             })),
-            Err(_) => shared.flights.stored(&key),
+            Err(_) => shared.flights.stored(&key, id),
         }
     }
 
@@ -190,28 +195,33 @@ impl Cache {
         landings: u64,
     ) -> Result<Role<'_, T>> {
         let flights = &self.shared.flights;
+        let lasts = self.shared.load_deadline;
         // How long this caller waits for others, in all.
-        let mut patience = None;
+        let mut end = None;
         loop {
-            let turn = flights.join(key);
+            let turn = flights.join(key, lasts);
             let mut wait = match turn.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
                 Turn::Lead(lead) => return self.lead(lead, key, landings).await,
                 Turn::Wait(wait) => wait,
             };
-            let patience = patience.get_or_insert_with(|| {
-                Box::pin(self.shared.clock.sleep(self.shared.load_deadline))
-            });
-            match first(wait.outcome(), patience.as_mut()).await {
-                None => return Ok(Role::Load(flights.take_over(&wait))),
+            let now = flights.now();
+            let end = *end.get_or_insert_with(|| now.saturating_add(lasts.saturating_mul(2)));
+            let time = wait.until().min(end).saturating_sub(now);
+            let patience = Box::pin(self.shared.clock.sleep(time));
+            match first(wait.outcome(), patience).await {
+                None if flights.now() >= end => {
+                    return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
+                }
                 Some(Waited::Lead(lead)) => return Ok(Role::Load(lead)),
-                Some(Waited::Rejoin) => {}
+                // After the leader's time there is another one, or this caller is it.
+                Some(Waited::Rejoin) | None => {}
                 Some(Waited::Landed(result)) => {
                     self.load_shared();
                     if let Ok(value) = codec::decode(&result?) {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type than this caller wants: it loads for itself.
-                    return Ok(Role::Load(flights.take_over(&wait)));
+                    return Ok(Role::Load(flights.alone(key)));
                 }
             }
         }
@@ -260,6 +270,17 @@ impl Cache {
             }
         }
     }
+}
+
+#[cold]
+fn hung(lasts: Duration) -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        format!(
+            "no load of this key has ended within twice the load_deadline of {lasts:?}: the loader hangs, its future is \
+             not polled, or it waits for its own key in another task"
+        ),
+    )
 }
 
 enum Look<T> {

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Cache,
     batch::{Distinct, Strings, one_each},
-    call,
+    call, put_aside,
 };
 use crate::{
     Error, Result, Timeout, codec,
@@ -15,6 +15,20 @@ use crate::{
     observe::Direction,
     stats::Outcome,
 };
+
+/// Calls the store with a batch under these claims, which end together.
+macro_rules! call_many {
+    ($cache:ident, $writing:ident, $len:expr, $method:ident($($arg:expr),*)) => {
+        match (&$cache.shared.sync, $writing.first()) {
+            (Some(store), _) => store.$method($($arg),*),
+            (None, None) => Vec::new(),
+            (None, Some(first)) => match first.run($cache.store().$method($($arg),*)).await {
+                Some(answers) => answers,
+                None => (0..$len).map(|_| Err(put_aside())).collect(),
+            },
+        }
+    };
+}
 
 /// A key of a [`set_many`](Cache::set_many) that was not written, and why.
 #[derive(Clone, Debug)]
@@ -107,14 +121,15 @@ impl Cache {
             for ((place, value), name) in places.into_iter().zip(values).zip(names.iter()) {
                 (items[place].1, callers[place]) = (value, name);
             }
-            let _writing = self.before_writes(keys.iter().copied()).await;
+            let writing = self.before_writes(keys.iter().copied()).await;
             let moment = self.shared.marks.now();
             let answers: Vec<Result<()>> = if items.is_empty() {
                 Vec::new()
             } else if let Some(expiry) = expiry {
-                call!(self.set_many(&items, expiry))
+                call_many!(self, writing, keys.len(), set_many(&items, expiry))
             } else {
-                let answers: Vec<Result<bool>> = call!(self.delete_many(&keys));
+                let answers: Vec<Result<bool>> =
+                    call_many!(self, writing, keys.len(), delete_many(&keys));
                 answers.into_iter().map(|it| it.map(drop)).collect()
             };
             let mut failed = Vec::new();
@@ -151,9 +166,9 @@ impl Cache {
         if keys.is_empty() {
             return Ok(0);
         }
-        let _writing = self.before_writes(keys.iter().copied()).await;
+        let writing = self.before_writes(keys.iter().copied()).await;
         let moment = self.shared.marks.now();
-        let answers: Vec<Result<bool>> = call!(self.delete_many(&keys));
+        let answers: Vec<Result<bool>> = call_many!(self, writing, keys.len(), delete_many(&keys));
         let mut removed = 0;
         let mut failed = None;
         for (key, answer) in keys.iter().zip(one_each(answers)) {
@@ -199,8 +214,12 @@ impl Cache {
         keys: impl Iterator<Item = &'a str> + Clone,
     ) -> Vec<Writing<'a>> {
         let flights = &self.shared.flights;
-        let writing = keys.clone().map(|key| flights.writing(key)).collect();
+        let lasts = self.write_claim(keys.clone().count());
+        let mut writing: Vec<_> = keys.clone().map(|key| flights.writing(key, lasts)).collect();
         if flights.active() > 0 {
+            for it in &mut writing {
+                it.may_wait(lasts);
+            }
             let all = Box::pin(async {
                 for key in keys {
                     flights.detach(key, std::future::pending()).await;

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{Cache, call};
+use super::{Cache, call_write, put_aside};
 use crate::{ErrorKind, Result, layers::Operation};
 
 /// Removing.
@@ -21,9 +21,9 @@ impl Cache {
     /// ```
     pub async fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(Operation::Delete, key)?;
-        let _writing = self.before_write(&key).await;
+        let writing = self.before_write(&key).await;
         let moment = self.shared.marks.now();
-        let res: Result<bool> = call!(self.delete(&key));
+        let res: Result<bool> = call_write!(self, writing, delete(&key));
         self.written(&key, moment, &res.clone().map(drop));
         self.answer_or(Operation::Delete, &key, res, false)
     }
@@ -42,8 +42,8 @@ impl Cache {
     pub async fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let key = self.key(Operation::Pop, key)?;
         self.settled(Operation::Pop, &key).await?;
-        let _writing = self.before_write(&key).await;
-        let res: Result<Option<Bytes>> = call!(self.take(&key));
+        let writing = self.before_write(&key).await;
+        let res: Result<Option<Bytes>> = call_write!(self, writing, take(&key));
         match res {
             Ok(stored) => self.decoded(Operation::Pop, &key, Ok(stored)).await,
             Err(error) if error.kind() == ErrorKind::Codec => {

@@ -1,4 +1,4 @@
-use super::{Cache, call, call_leader};
+use super::{Cache, call_leader, call_write, put_aside};
 use crate::{Error, ErrorKind, Result, layers::Operation, stats::Outcome};
 
 /// Moving entries between versions.
@@ -40,9 +40,10 @@ impl Cache {
         let res: Result<bool> = if from == to {
             call_leader!(self.has(&from))
         } else {
-            let _writing = self.before_write(&from).await;
-            let _writing_too = self.before_write(&to).await;
-            call!(self.rename(&from, &to))
+            // The write ends with the first of its two claims.
+            let writing = self.before_write(&from).await;
+            let _target = self.before_write(&to).await;
+            call_write!(self, writing, rename(&from, &to))
         };
         match res {
             Ok(true) => {

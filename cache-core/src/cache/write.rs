@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Cache, call, call_leader};
+use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
     ErrorKind, Expiry, Lifetime, Result, Seen, SetMode, Timeout, codec, key::FullKey,
     layers::Operation, observe::Direction,
@@ -161,7 +161,7 @@ impl Cache {
         let key = self.key(Operation::Update, key)?;
         loop {
             self.settled(Operation::Update, &key).await?;
-            let _writing = self.before_write(&key).await;
+            let writing = self.before_write(&key).await;
             let stored: Result<Option<Bytes>> = call_leader!(self.get(&key));
             let stored = match stored {
                 Ok(Some(stored)) => stored,
@@ -185,9 +185,13 @@ impl Cache {
             let seen = Seen::value(&stored);
             let res: Result<bool> = match expiry {
                 Some(expiry) => {
-                    call!(self.compare_and_set(&key, seen, write, Lifetime::New(expiry)))
+                    call_write!(
+                        self,
+                        writing,
+                        compare_and_set(&key, seen, write, Lifetime::New(expiry))
+                    )
                 }
-                None => call!(self.compare_and_delete(&key, seen)),
+                None => call_write!(self, writing, compare_and_delete(&key, seen)),
             };
             if res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge) {
                 // Better nothing than the old value. If that fails, the caller has an error all the same.
@@ -228,11 +232,13 @@ impl Cache {
 
     async fn write(&self, write: &Prepared) -> Result<()> {
         let key = &write.key;
-        let _writing = self.before_write(key).await;
+        let writing = self.before_write(key).await;
         let moment = self.shared.marks.now();
         let res: Result<bool> = match write.expiry {
-            Some(expiry) => call!(self.set(key, write.value.clone(), expiry, SetMode::Always)),
-            None => call!(self.delete(key)),
+            Some(expiry) => {
+                call_write!(self, writing, set(key, write.value.clone(), expiry, SetMode::Always))
+            }
+            None => call_write!(self, writing, delete(key)),
         };
         let res = res.map(drop);
         self.written(key, moment, &res);
@@ -251,9 +257,13 @@ impl Cache {
     async fn add_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
         self.settle(key).await?;
-        let _writing = self.before_write(key).await;
+        let writing = self.before_write(key).await;
         if let Some(expiry) = write.expiry {
-            return call!(self.set(key, write.value.clone(), expiry, SetMode::IfAbsent));
+            return call_write!(
+                self,
+                writing,
+                set(key, write.value.clone(), expiry, SetMode::IfAbsent)
+            );
         }
         // It never fails open, so neither may it be stale.
         let has: Result<bool> = call_leader!(self.has(key));
@@ -263,10 +273,16 @@ impl Cache {
     async fn replace_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
         self.settle(key).await?;
-        let _writing = self.before_write(key).await;
+        let writing = self.before_write(key).await;
         match write.expiry {
-            Some(expiry) => call!(self.set(key, write.value.clone(), expiry, SetMode::IfPresent)),
-            None => call!(self.delete(key)),
+            Some(expiry) => {
+                call_write!(
+                    self,
+                    writing,
+                    set(key, write.value.clone(), expiry, SetMode::IfPresent)
+                )
+            }
+            None => call_write!(self, writing, delete(key)),
         }
     }
 

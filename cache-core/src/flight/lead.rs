@@ -4,11 +4,12 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
 
-use super::{Flight, Flights, Phase, circle::Circles, first};
+use super::{Flight, Flights, Phase, Store, circle::Circles, first};
 use crate::{
     Result,
     sync::{Arc, Ordering},
@@ -34,25 +35,30 @@ impl Lead<'_> {
     }
 
     /// Writes the loaded value, unless the key was written meanwhile; `None` if it was not written. Until
-    /// `write` is over, others who want to write the key wait. If it is dropped before, it may still arrive: then
-    /// `dropped` is called, to see that [`Flights::stored`] is when it must have.
+    /// `write` is over, but not for longer than it `lasts` at the most, others who want to write the key wait. If it is
+    /// dropped before, it may still arrive: then `dropped` is called, to see that [`Flights::stored`] is when it must have.
     pub(crate) async fn store<F: Future>(
         &self,
         write: impl FnOnce() -> F,
+        lasts: Duration,
         patience: impl Future<Output = ()>,
-        dropped: impl FnOnce(),
+        dropped: impl FnOnce(u64),
     ) -> Option<F::Output> {
         let key = &self.flight.key;
+        let (mut id, mut until) = (0, Duration::ZERO);
         let entered = poll_fn(|cx| {
             let mut table = self.flights.lock();
             // An earlier flight's value may be on its way; overtaking it would leave the older one.
-            if table.poll_stored(key, cx).is_pending() {
+            if self.flights.poll_stored(&mut table, key, cx).is_pending() {
                 return Poll::Pending;
             }
             let mut detached = self.flight.lock().detached;
             detached |= self.flights.is_being_written(&table, key);
             if !detached {
-                table.storing.insert(key.clone(), Vec::new());
+                table.next_store += 1;
+                id = table.next_store;
+                until = self.flights.after(lasts);
+                table.storing.insert(key.clone(), Store { id, until, waiting: Vec::new() });
                 self.flights.count(&table);
             }
             Poll::Ready(!detached)
@@ -60,11 +66,19 @@ impl Lead<'_> {
         if first(entered, patience).await != Some(true) {
             return None;
         }
-        let mut storing = Storing { lead: self, dropped: Some(dropped) };
-        let res = write().await;
+        let mut storing = Storing { lead: self, id, dropped: Some(dropped) };
+        let mut write = pin!(write());
+        let res = poll_fn(|cx| {
+            // Put aside for so long that others do not wait any more: it would overwrite what they wrote.
+            if until <= self.flights.now() {
+                return Poll::Ready(None);
+            }
+            write.as_mut().poll(cx).map(Some)
+        })
+        .await;
         storing.dropped = None;
         self.flights.stripe(key).landings.fetch_add(1, Ordering::SeqCst);
-        Some(res)
+        res
     }
 
     /// Hands the result to all who wait.
@@ -99,17 +113,18 @@ impl Drop for Lead<'_> {
 }
 
 /// A loaded value is on its way to the store.
-struct Storing<'a, 'b, D: FnOnce()> {
+struct Storing<'a, 'b, D: FnOnce(u64)> {
     lead: &'a Lead<'b>,
+    id: u64,
     /// Until the write is over.
     dropped: Option<D>,
 }
 
-impl<D: FnOnce()> Drop for Storing<'_, '_, D> {
+impl<D: FnOnce(u64)> Drop for Storing<'_, '_, D> {
     fn drop(&mut self) {
         match self.dropped.take() {
-            Some(dropped) => dropped(),
-            None => self.lead.flights.stored(&self.lead.flight.key),
+            Some(dropped) => dropped(self.id),
+            None => self.lead.flights.stored(&self.lead.flight.key, self.id),
         }
     }
 }

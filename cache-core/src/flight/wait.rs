@@ -4,6 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ pub(crate) struct Wait<'a> {
     pub(super) flights: &'a Flights,
     pub(super) flight: Arc<Flight>,
     pub(super) id: u64,
+    /// How long a load takes at the most, if this caller leads.
+    pub(super) lasts: Duration,
     /// This caller is itself inside a loader, which now depends on the flight.
     pub(super) edge: Option<circle::Edge>,
 }
@@ -31,6 +34,11 @@ pub(crate) enum Waited<'a> {
 }
 
 impl<'a> Wait<'a> {
+    /// Until when the leader has time. After it, [`Flights::join`] gives another leader.
+    pub(crate) fn until(&self) -> Duration {
+        self.flight.lock().until
+    }
+
     /// Waits for the flight's end.
     pub(crate) async fn outcome(&mut self) -> Waited<'a> {
         poll_fn(|cx| {
@@ -45,6 +53,7 @@ impl<'a> Wait<'a> {
                 (Phase::Abandoned, true) => Poll::Ready(Waited::Rejoin),
                 (Phase::Abandoned, false) => {
                     state.phase = Phase::Led;
+                    state.until = self.flights.after(self.lasts);
                     Poll::Ready(Waited::Lead(Lead {
                         flights: self.flights,
                         flight: Arc::clone(&self.flight),

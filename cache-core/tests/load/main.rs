@@ -2,6 +2,7 @@
 //! checked in `flight_model.rs`; here it is the whole cache over a store that may wait.
 
 mod circles;
+mod put_aside;
 mod sharing;
 mod storing;
 mod writes;
