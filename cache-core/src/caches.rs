@@ -305,6 +305,7 @@ impl CachesBuilder {
                 .shared_key_function(self.key_functions.get(alias).cloned())
                 .clock(self.clock.clone())
                 .stderr_notice(self.stderr_notice)
+                .shared_breaker(plan.shared.breaker(alias, settings, &self.clock)?)
                 .build(alias)?;
             res.insert(alias.clone(), cache);
         }

@@ -127,6 +127,11 @@ impl Error {
             && !self.0.ignored_by_breaker
     }
 
+    /// Whether [`ignored_by_breaker`](Self::ignored_by_breaker) marked it.
+    pub(crate) fn is_ignored_by_breaker(&self) -> bool {
+        self.0.ignored_by_breaker
+    }
+
     /// A loader's own error, kept under its own type.
     pub(crate) fn from_loader<E>(error: E) -> Self
     where

@@ -10,9 +10,9 @@ mod retry;
 
 pub use self::{
     around::Around,
-    breaker::{Breaker, BreakerSettings, BreakerState, Permit},
+    breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},
     deadline::Deadline,
     hook::{Call, Hook, Operation, Reply},
     retry::{Retry, RetrySettings},
 };
-pub(crate) use self::{observe::Observe, own_runtime::OwnRuntime};
+pub(crate) use self::{breaker::Known, observe::Observe, own_runtime::OwnRuntime};

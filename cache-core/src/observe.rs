@@ -197,28 +197,35 @@ impl Observer {
         .record(began.elapsed());
         res
     }
+}
 
-    /// The breaker changed its state; when it opened, for this reason.
-    pub(crate) fn breaker(&self, state: crate::layers::BreakerState, reason: Option<&Error>) {
-        use crate::layers::BreakerState::{Closed, HalfOpen, Open};
-        #[cfg(feature = "metrics")]
-        metrics::gauge!("cache_breaker_state", "alias" => Arc::clone(&self.alias)).set(
-            match state {
-                Closed => 0.0,
-                Open => 1.0,
-                HalfOpen => 2.0,
-            },
-        );
-        #[cfg(feature = "tracing")]
-        match state {
-            Open => {
-                let error = reason.map(tracing::field::display);
-                tracing::warn!(target: "cache_core", alias = &*self.alias, error, "the circuit breaker opened");
+/// A breaker of these aliases changed its state. `reason`: a call failed, and opened it; without one, a probe did not
+/// close it, which is no news.
+pub(crate) fn breaker(
+    aliases: &[Arc<str>],
+    state: crate::layers::BreakerState,
+    reason: Option<&Error>,
+) {
+    use crate::layers::BreakerState::{Closed, HalfOpen, Open};
+    #[cfg(feature = "metrics")]
+    for alias in aliases {
+        metrics::gauge!("cache_breaker_state", "alias" => Arc::clone(alias)).set(match state {
+            Closed => 0.0,
+            Open => 1.0,
+            HalfOpen => 2.0,
+        });
+    }
+    #[cfg(feature = "tracing")]
+    {
+        let alias = aliases.join(", ");
+        match (state, reason) {
+            (Open, Some(error)) => {
+                tracing::warn!(target: "cache_core", alias, %error, "the circuit breaker opened");
             }
-            Closed => {
-                tracing::info!(target: "cache_core", alias = &*self.alias, "the circuit breaker closed");
+            (Closed, _) => {
+                tracing::info!(target: "cache_core", alias, "the circuit breaker closed");
             }
-            HalfOpen => {}
+            (Open, None) | (HalfOpen, _) => {}
         }
     }
 }

@@ -28,7 +28,7 @@
 //! |---|---|---|---|
 //! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed; at most one a second for each alias, with the number of those left out |
 //! | WARN | `stored bytes are no value` | `alias`, `operation`, `key`, `suppressed` | they were a miss; limited in the same way |
-//! | WARN | `the circuit breaker opened` | `alias`, `error` | with the failure that it opened for |
+//! | WARN | `the circuit breaker opened` | `alias`, `error` | with the failure that it opened for, once until it closes; `alias` names all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
 //! | DEBUG | span `cache_load` | `alias`, `key` | around a loader |
 //! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that waits for something |

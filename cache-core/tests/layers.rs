@@ -229,7 +229,8 @@ async fn only_a_server_that_does_not_answer_opens_the_breaker() {
 fn failures_are_forgotten_with_the_window() {
     let time = FakeClock::new();
     let breaker = Breaker::new(BreakerSettings::default(), time.clock());
-    let fails = || breaker.admit().unwrap().record(Some(&Error::new(ErrorKind::TimedOut, "slow")));
+    let refused = Error::new(ErrorKind::Unavailable, "refused");
+    let fails = || breaker.admit().unwrap().record(Some(&refused));
     for _ in 0..9 {
         fails();
     }
@@ -289,6 +290,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         ("breaker.failure_rate = nan", "breaker.failure_rate"),
         ("breaker.window = '1ms'", "breaker.window"),
         ("breaker.min_calls = 0", "breaker.min_calls"),
+        ("breaker.unanswered = 0", "breaker.unanswered"),
         ("breaker.open = 5", "breaker.open"),
         ("retry.retries = -1", "retry.retries"),
         ("retry.backoff = 'soon'", "retry.backoff"),
@@ -310,14 +312,14 @@ fn settings_that_make_no_sense_are_refused_by_name() {
 #[test]
 fn a_breaker_of_a_driver_has_the_settings_of_the_alias() {
     let driver = Driver::new("servers", |context: &BuildContext<'_>| {
-        let made = context.breaker().map_err(|it| it.with_context("from", "the driver"))?;
+        let made = context.breaker("one").map_err(|it| it.with_context("from", "the driver"))?;
         assert_eq!(made.is_some(), context.settings().breaker.enabled);
-        if let (Some(one), Some(two)) = (made, context.breaker()?) {
+        if let (Some(one), Some(two)) = (made, context.breaker("two")?) {
             for _ in 0..3 {
-                one.admit()?.record(Some(&Error::new(ErrorKind::TimedOut, "slow")));
+                one.admit()?.record(Some(&Error::new(ErrorKind::Unavailable, "refused")));
             }
             assert_eq!(one.state(), BreakerState::Open, "by the settings");
-            assert_eq!(two.state(), BreakerState::Closed, "each is one of its own");
+            assert_eq!(two.state(), BreakerState::Closed, "each server has its own");
         }
         Ok(Arc::new(Inline::new(Model::new(context.clock().clone()))))
     });

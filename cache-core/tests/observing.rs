@@ -197,16 +197,16 @@ async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
     }
 }
 
-/// A store that keeps its breaker itself, and is down for the first second.
+/// A store that keeps its breaker itself, and is down for the first seconds.
 const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
     let clock = context.clock().clone();
     let server = Faulty::new(Arc::new(Inline::new(Model::new(clock.clone()))));
-    let up = clock.now() + Duration::from_secs(1);
+    let up = clock.now() + Duration::from_secs(4);
     server.inject(move |_| {
         if clock.now() < up { Fault::Error(ErrorKind::Unavailable) } else { Fault::None }
     });
-    let breaker = context.breaker()?.expect("the settings have one");
-    let leader: Arc<dyn Backend> = Arc::new(Around::new(Arc::new(breaker), Arc::new(server)));
+    let breaker = context.breaker("one")?.expect("the settings have one");
+    let leader: Arc<dyn Backend> = Arc::new(Around::new(breaker, Arc::new(server)));
     let facts = leader.capabilities().breaks_per_server();
     Ok(Arc::new(Replicated { copy: Arc::clone(&leader), leader, view: None, facts }))
 });
@@ -229,7 +229,12 @@ fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
             }
             assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "open");
             assert_eq!(cache.stats().breaker, None, "the facade has none besides");
-            time.advance(Duration::from_secs(2));
+            for _ in 0..3 {
+                time.advance(Duration::from_millis(1100));
+                cache.strict().get::<u32>("k").await.unwrap_err();
+            }
+            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "probes have failed");
+            time.advance(Duration::from_millis(1100));
             cache.strict().get::<u32>("k").await.unwrap();
             assert_eq!(state(), Some(DebugValue::Gauge(0.0.into())), "closed");
         });
@@ -238,6 +243,27 @@ fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
     let mine = |words: &str| {
         told.lines().filter(|it| it.contains("alias=\"servers\"") && it.contains(words)).count()
     };
-    assert_eq!(mine("the circuit breaker opened"), 1, "{told}");
+    assert_eq!(mine("the circuit breaker opened"), 1, "failed probes are no news: {told}");
     assert_eq!(mine("the circuit breaker closed"), 1, "{told}");
+}
+
+/// One server, one line.
+#[test]
+fn a_breaker_of_two_aliases_tells_once_and_names_both() {
+    told();
+    let driver = Driver::new("pair", |context: &BuildContext<'_>| {
+        let server = Faulty::new(Arc::new(Inline::new(Model::new(context.clock().clone()))));
+        server.inject(|_| Fault::Error(ErrorKind::Unavailable));
+        context.one_server("10.0.0.1:1")?;
+        Ok(Arc::new(server))
+    });
+    let text = "caches.default.backend = 'pair'\ncaches.pair2.backend = 'pair'";
+    let caches = Caches::builder().driver(driver).toml(text).unwrap().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..10 {
+        runtime.block_on(caches.get("pair2").unwrap().get::<u32>("k")).unwrap();
+    }
+    let told = told();
+    let mine = |it: &&str| it.contains("alias=\"default, pair2\"") && it.contains("opened");
+    assert_eq!(told.lines().filter(mine).count(), 1, "{told}");
 }

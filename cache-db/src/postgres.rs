@@ -31,6 +31,7 @@ pub(crate) fn open(
     url: &str,
 ) -> Result<Arc<dyn Backend>> {
     let connector = connector(context, options, url)?;
+    context.one_server(&connector.address.to_string())?;
     Ok(Arc::new(Postgres::new(Common { connector: Arc::new(connector) })))
 }
 

@@ -33,6 +33,12 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
 /// A server that is alone has the breaker of its cache.
 fn server(context: &BuildContext<'_>, address: &Address, is_group: bool) -> Result<Arc<Server>> {
     let (address, generations) = (address.clone(), Generations::of(address));
-    let breaker = if is_group { context.breaker()? } else { None };
+    let name = address.to_string();
+    let breaker = if is_group {
+        context.breaker(&name)?
+    } else {
+        context.one_server(&name)?;
+        None
+    };
     Ok(Arc::new(Server { address, generations, breaker }))
 }

@@ -1,12 +1,9 @@
 //! One server: what all runtimes know of it, and one runtime's way to it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use async_trait::async_trait;
-use cache_core::{
-    Error, ErrorKind, Result,
-    layers::{Breaker, Permit},
-};
+use cache_core::{Error, ErrorKind, Result, layers::Breaker};
 use memcache::exp::{MetaCommand, MetaResponse};
 
 use crate::{
@@ -25,7 +22,7 @@ pub(crate) struct Server {
     pub(crate) address: Address,
     pub(crate) generations: Arc<Generations>,
     /// Of one of several. Open, the server is ejected: nobody asks it but a probe now and then.
-    pub(crate) breaker: Option<Breaker>,
+    pub(crate) breaker: Option<Arc<Breaker>>,
 }
 
 /// The way of one runtime to it, past its breaker.
@@ -46,8 +43,7 @@ impl Member {
 
     /// Whether it would be asked.
     pub(crate) fn is_up(&self) -> bool {
-        // Who is let through and asks nothing has not been let through.
-        self.server.breaker.as_ref().is_none_or(|it| it.admit().is_ok())
+        self.server.breaker.as_ref().is_none_or(|it| it.admits())
     }
 
     /// Under which names things are kept there.
@@ -78,26 +74,20 @@ impl Member {
         Err(error::at(Error::new(ErrorKind::Backend, what), self.address()))
     }
 
-    fn admit(&self) -> Result<Option<Permit<'_>>> {
-        let permit = self.server.breaker.as_ref().map(Breaker::admit).transpose();
-        permit.map_err(|it| error::at(it, self.address()))
+    async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(breaker) = &self.server.breaker else { return pin!(call).await };
+        pin!(breaker.run(call)).await.map_err(|it| error::at(it, self.address()))
     }
 }
 
 #[async_trait]
 impl Transport for Member {
     async fn ask(&self, command: MetaCommand) -> Result<MetaResponse> {
-        let permit = self.admit()?;
-        let res = self.transport.ask(command).await;
-        record(permit, &res);
-        res
+        self.past_breaker(self.transport.ask(command)).await
     }
 
     async fn ask_all(&self, commands: Vec<MetaCommand>) -> Result<Vec<MetaResponse>> {
-        let permit = self.admit()?;
-        let res = self.transport.ask_all(commands).await;
-        record(permit, &res);
-        res
+        self.past_breaker(self.transport.ask_all(commands)).await
     }
 
     fn is_whole(&self) -> bool {
@@ -109,15 +99,6 @@ impl Transport for Member {
     }
 
     async fn flush_all(&self) -> Result<()> {
-        let permit = self.admit()?;
-        let res = self.transport.flush_all().await;
-        record(permit, &res);
-        res
-    }
-}
-
-fn record<T>(permit: Option<Permit<'_>>, res: &Result<T>) {
-    if let Some(permit) = permit {
-        permit.record(res.as_ref().err());
+        self.past_breaker(self.transport.flush_all()).await
     }
 }

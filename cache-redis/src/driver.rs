@@ -30,6 +30,8 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let is_group = plan.topology != Topology::Single;
     if is_group {
         facts = facts.breaks_per_server();
+    } else if let [address] = &plan.addresses[..] {
+        context.one_server(&address.to_string())?;
     }
     let max_value_len = plan.max_value_len;
     Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), facts, max_value_len)))
@@ -65,7 +67,7 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
         read_from: plan.read_from,
         connections: plan.connections,
         deadline: plan.deadline,
-        breaker: if is_group { context.breaker()? } else { None },
+        breakers: if is_group { context.breakers()? } else { None },
     })
 }
 

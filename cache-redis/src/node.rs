@@ -1,8 +1,10 @@
 //! One server: its connections, and the breaker that spares it and its callers.
 
+use std::{pin::pin, sync::Arc};
+
 use cache_core::{
     ErrorKind, Result,
-    layers::{Breaker, BreakerState, Permit},
+    layers::{Breaker, BreakerState},
 };
 use redis::{Pipeline, Value};
 
@@ -13,11 +15,11 @@ pub(crate) struct Node {
     pub(crate) address: Address,
     lines: Vec<Line>,
     /// A single server has the one that is around the whole store.
-    breaker: Option<Breaker>,
+    breaker: Option<Arc<Breaker>>,
 }
 
 impl Node {
-    pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Breaker>) -> Self {
+    pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Arc<Breaker>>) -> Self {
         Self { address, lines, breaker }
     }
 
@@ -28,31 +30,22 @@ impl Node {
 
     /// Asks about one key.
     pub(crate) async fn ask(&self, key: &str, commands: &Commands) -> Result<Value> {
-        let permit = self.admit()?;
-        let res = self.lines[self.line_of(key)].ask(commands).await;
-        record(permit, &res);
-        res
+        self.past_breaker(self.lines[self.line_of(key)].ask(commands)).await
     }
 
     /// Asks about a key that is on its way here.
     pub(crate) async fn ask_arriving(&self, key: &str, commands: &Commands) -> Result<Value> {
-        let permit = self.admit()?;
-        let res = self.lines[self.line_of(key)].ask_arriving(commands).await;
-        record(permit, &res);
-        res
+        self.past_breaker(self.lines[self.line_of(key)].ask_arriving(commands)).await
     }
 
     /// Sends many commands on one connection; a reply for each.
     pub(crate) async fn send(&self, line: usize, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        let permit = self.admit()?;
-        let res = self.lines[line].send(pipeline).await;
-        record(permit, &res);
-        res
+        self.past_breaker(self.lines[line].send(pipeline)).await
     }
 
-    fn admit(&self) -> Result<Option<Permit<'_>>> {
-        let permit = self.breaker.as_ref().map(Breaker::admit).transpose();
-        permit.map_err(|it| error::at(it, &self.address))
+    async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(breaker) = &self.breaker else { return pin!(call).await };
+        pin!(breaker.run(call)).await.map_err(|it| error::at(it, &self.address))
     }
 
     /// See [`Line::renew`].
@@ -81,12 +74,5 @@ impl Node {
             Err(error) => return Err(error),
         };
         Ok(reply::text(role)?.as_deref() == Some("master"))
-    }
-}
-
-/// What a server answers, it has answered, even if it is that it does not serve this.
-fn record<T>(permit: Option<Permit<'_>>, res: &Result<T>) {
-    if let Some(permit) = permit {
-        permit.record(res.as_ref().err());
     }
 }

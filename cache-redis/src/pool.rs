@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, layers::Breaker};
+use cache_core::{Error, ErrorKind, Result, layers::Breakers};
 use cache_net::{Attempt, within};
 use tokio::runtime::Handle;
 
@@ -50,8 +50,8 @@ pub(crate) struct Common {
     pub(crate) read_from: ReadFrom,
     pub(crate) connections: usize,
     pub(crate) deadline: Duration,
-    /// Each server of a group gets another one like it.
-    pub(crate) breaker: Option<Breaker>,
+    /// Of the servers of a group.
+    pub(crate) breakers: Option<Breakers>,
 }
 
 /// As what a server is asked. One may be asked as both: a leader of old that is a replica now.
@@ -261,7 +261,7 @@ impl Pool {
             let (connector, runtime) = (Arc::clone(connector), self.runtime.clone());
             Line::new(address.clone(), connector, runtime, self.common.deadline, lost)
         };
-        let breaker = self.common.breaker.as_ref().map(Breaker::another);
+        let breaker = self.common.breakers.as_ref().map(|it| it.of(&address.to_string()));
         Node::new(address.clone(), (0..connections).map(|_| line()).collect(), breaker)
     }
 

@@ -7,13 +7,15 @@ use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _, proxy::Direction};
 
 use crate::{
-    LONG, PATIENT, Stage, answered, cache_on, cache_through, is_open, is_outage, keys,
+    LONG, PATIENT, Stage, answered, cache_on, cache_through, freeze_opens_the_breaker_in_time,
+    is_open, is_outage, keys,
     load::{Age, Load, is_open_about_it},
     promises, report, timed, until,
 };
 
 promises!($ frozen:
     a_frozen_server_costs_its_deadline_and_then_next_to_nothing,
+    a_freeze_after_healthy_traffic_opens_the_breaker_within_one_and_a_half_deadlines,
     what_was_deleted_during_an_outage_stays_deleted,
 );
 
@@ -133,5 +135,16 @@ async fn what_was_deleted_during_an_outage_stays_deleted<S: Stage>() {
         answered(twin, async || strict.set(key, &"newest", None).await).await;
         let found = answered(twin, async || strict.get::<String>(key).await).await;
         assert_eq!(found.as_deref(), Some("newest"));
+    }
+}
+
+/// However many calls went well before, and however few callers there are.
+async fn a_freeze_after_healthy_traffic_opens_the_breaker_within_one_and_a_half_deadlines<
+    S: Stage,
+>() {
+    for callers in [1, 8, 64] {
+        let server = S::start();
+        let cache = cache_on::<S>(&server, "");
+        freeze_opens_the_breaker_in_time(&server, &cache, callers).await;
     }
 }

@@ -39,11 +39,13 @@ pub mod network;
 pub mod once;
 pub mod restart;
 pub mod runtimes;
+mod silence;
 mod stage;
 mod support;
 
 pub use self::{
     connections::{Held, connections_to, loss_is_known},
+    silence::freeze_opens_the_breaker_in_time,
     stage::{Large, Stage, cache, cache_on, cache_through},
     support::{
         LONG, NO_BREAKER, PATIENT, answered, is_open, is_outage, keys, report, stored_key, timed,

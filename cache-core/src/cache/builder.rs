@@ -7,7 +7,8 @@ use crate::{
     flight::Flights,
     key::{KeyFunction, KeyHead, KeyRules},
     layers::{
-        Around, Breaker, BreakerSettings, Deadline, Observe, OwnRuntime, Retry, RetrySettings,
+        Around, Breaker, BreakerSettings, Breakers, Deadline, Observe, OwnRuntime, Retry,
+        RetrySettings,
     },
     marks::Marks,
     observe::Observer,
@@ -22,6 +23,8 @@ pub struct CacheBuilder {
     clock: Clock,
     state: Option<KeyState>,
     stderr_notice: bool,
+    /// Of the server, which other aliases may use, too; `None` if there is to be one of this alias's own.
+    breaker: Option<Arc<Breaker>>,
 }
 
 /// What is known of single keys. Aliases with the same keys in the same store have it in common: a delete through
@@ -53,6 +56,7 @@ impl CacheBuilder {
             clock: Clock::system(),
             state: None,
             stderr_notice: true,
+            breaker: None,
         }
     }
 
@@ -162,6 +166,11 @@ impl CacheBuilder {
         self
     }
 
+    pub(crate) fn shared_breaker(mut self, breaker: Option<Arc<Breaker>>) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
     pub(crate) fn shared_key_function(mut self, it: Option<KeyFunction>) -> Self {
         self.key_function = it;
         self
@@ -211,7 +220,7 @@ impl CacheBuilder {
     }
 
     fn finish(self, alias: &str, namespace: Namespace) -> Cache {
-        let Self { backend, settings, key_function, clock, state, stderr_notice } = self;
+        let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
@@ -219,7 +228,11 @@ impl CacheBuilder {
         let (backend, breaker) = if sync.is_some() {
             (backend, None)
         } else {
-            layered(backend, &settings, &clock, &observer)
+            let breaker = breaker.or_else(|| {
+                let breakers = Breakers::new(&Arc::default(), alias, &settings, &clock);
+                breakers.map(|it| it.of("its own"))
+            });
+            layered(backend, &settings, &clock, &observer, breaker)
         };
         let on_own_runtime: Arc<dyn Backend> =
             Arc::new(Around::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
@@ -260,13 +273,11 @@ fn layered(
     settings: &CacheSettings,
     clock: &Clock,
     observer: &Observer,
+    breaker: Option<Arc<Breaker>>,
 ) -> (Arc<dyn Backend>, Option<Arc<Breaker>>) {
     let facts = store.capabilities();
     let limit = patience(&facts, settings);
-    let has_breaker = settings.breaker.enabled && !facts.breaks_per_server;
-    let breaker = has_breaker
-        .then(|| Breaker::new(settings.breaker, clock.clone()).observed_by(observer.clone()))
-        .map(Arc::new);
+    let breaker = breaker.filter(|_| !facts.breaks_per_server);
     let has_retry = settings.retry.retries > 0;
     let retry = has_retry.then(|| Retry::new(settings.retry, limit, clock.clone()));
     let connect = limit.saturating_sub(settings.deadline.into());

@@ -1,32 +1,47 @@
+mod settings;
+mod shared;
+mod state;
+mod window;
+
 use std::{
     fmt,
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use serde::Deserialize;
-
+pub(crate) use self::shared::Known;
+use self::state::{Admitted, Outcome, Refused, Rules, State};
+pub use self::{settings::BreakerSettings, shared::Breakers};
 use super::{Call, Hook, Operation, Reply};
-use crate::{Clock, Error, ErrorKind, Period, Result, observe::Observer};
+use crate::{CacheSettings, Clock, Error, ErrorKind, Result, TimeLimit, observe};
 
-/// A circuit breaker: when a server fails too often, calls end at once instead of waiting for it.
+/// A circuit breaker: when a server fails too often, or does not answer at all, calls end at once instead of waiting for it.
 ///
-/// *Closed*, it lets every call through and counts. When of the calls in the last `window` (at least `min_calls`) a share
-/// of `failure_rate` has failed, it *opens*: for `open_for` every call fails with `Unavailable`, without reaching
-/// the server. Then it is *half open*: one call, the probe, goes through; if it succeeds, the breaker closes, otherwise
-/// it opens again. Only `Unavailable` and `TimedOut` count as failures: what a server answers, it has answered.
+/// *Closed*, it lets every call through. It *opens* in two ways:
+/// - after [`unanswered`](BreakerSettings::unanswered) calls in a row during which the server was not heard of at all, whatever
+///   went well before. After the first of them, calls have a fifth of the deadline, or twice what the slowest answer of
+///   the last seconds took, until the server answers one;
+/// - when of the calls in the last `window`, and at least `min_calls`, a share of `failure_rate` has failed.
+///
+/// Open, every call fails for `open_for` with `Unavailable`, without reaching the server. Then it is *half open*: one call, the
+/// probe, goes through; if it succeeds, the breaker closes, otherwise it opens again. So that it costs its caller little, the
+/// probe has the same short time; each fourth has all the time of a call, for a server that is slower than before. A
+/// probe that has not ended when its time is over loses its right to the next call, even if nobody polls it.
+///
+/// Only `Unavailable` and `TimedOut` count as failures: what a server answers, it has answered. An error that is
+/// [`ignored_by_breaker`](Error::ignored_by_breaker) counts as neither.
 ///
 /// As a [`Hook`] it is around a store that is one server. A pool or a cluster keeps one for each server instead
-/// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)), made by
-/// [`BuildContext::breaker`](crate::BuildContext::breaker), and asks [`admit`](Self::admit).
+/// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)), from
+/// [`BuildContext::breakers`](crate::BuildContext::breakers), and makes its calls by [`run`](Self::run).
 ///
 /// ```
 /// use cache_core::{Clock, Error, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
 ///
 /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
 /// let error = Error::new(ErrorKind::TimedOut, "no answer within 500ms");
-/// for _ in 0..10 {
+/// for _ in 0..3 {
 ///     breaker.admit()?.record(Some(&error));
 /// }
 /// assert_eq!(breaker.state(), BreakerState::Open);
@@ -36,27 +51,11 @@ use crate::{Clock, Error, ErrorKind, Period, Result, observe::Observer};
 /// # Ok::<_, cache_core::Error>(())
 /// ```
 pub struct Breaker {
-    settings: BreakerSettings,
+    rules: Rules,
     clock: Clock,
     state: Mutex<State>,
-    observer: Option<Observer>,
-}
-
-/// The settings of a [`Breaker`]: the table `[caches.<alias>.breaker]`. Stores that never wait have none.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct BreakerSettings {
-    /// Whether there is one. `true` if unset.
-    pub enabled: bool,
-    /// The share of failed calls at which it opens, over 0 and up to 1. 0.5 if unset.
-    pub failure_rate: f64,
-    /// The time over which calls are counted. 10 s if unset.
-    pub window: Period,
-    /// It does not open on fewer calls than these. 10 if unset.
-    pub min_calls: u32,
-    /// How long it stays open before a probe. 1 s if unset.
-    pub open_for: Period,
+    /// Those whose logs and metrics tell of it.
+    aliases: Mutex<Vec<Arc<str>>>,
 }
 
 /// Where a [`Breaker`] stands.
@@ -75,173 +74,104 @@ pub enum BreakerState {
 #[must_use = "a call that is let through is recorded"]
 pub struct Permit<'a> {
     breaker: &'a Breaker,
-    is_probe: bool,
+    call: Admitted,
     recorded: bool,
 }
 
-#[derive(Default)]
-struct State {
-    phase: Phase,
-    /// Calls and failures, in slices of the window; the current one is last.
-    slices: [Slice; SLICES],
-    /// The number of the current slice since the clock began.
-    slice: u128,
-    /// What it opened for, so that those whom it turns away learn what is wrong.
-    reason: Option<Error>,
-}
-
-#[derive(Default)]
-enum Phase {
-    #[default]
-    Closed,
-    Open {
-        until: Duration,
-    },
-    Probing,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Slice {
-    calls: u32,
-    failures: u32,
-}
-
-const SLICES: usize = 10;
-
-impl Default for BreakerSettings {
-    fn default() -> Self {
-        Self { enabled: true, ..Self::off() }
-    }
-}
-
-impl BreakerSettings {
-    /// No breaker.
-    pub const fn off() -> Self {
-        Self {
-            enabled: false,
-            failure_rate: 0.5,
-            window: Period::from_secs(10),
-            min_calls: 10,
-            open_for: Period::from_secs(1),
-        }
-    }
-
-    /// What is wrong with these, by the name of the setting.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
-            return Err(("failure_rate", "expected a share over 0 and up to 1, such as 0.5"));
-        }
-        if Duration::from(self.window) < Duration::from_millis(SLICES as u64) {
-            return Err(("window", "expected at least 10 ms"));
-        }
-        if self.min_calls == 0 {
-            return Err(("min_calls", "expected at least 1"));
-        }
-        Ok(())
-    }
-}
-
 impl Breaker {
-    /// A closed breaker.
+    /// A closed breaker, for calls with the deadlines that are the defaults of the settings.
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
-        Self { settings, clock, state: Mutex::default(), observer: None }
+        let defaults = CacheSettings { breaker: settings, ..CacheSettings::new("") };
+        Self::with_rules(rules(&defaults), clock)
     }
 
-    /// Another one, closed, for another server of the same store: with the same settings, told of in the same place.
+    fn with_rules(rules: Rules, clock: Clock) -> Self {
+        Self { rules, clock, state: Mutex::default(), aliases: Mutex::default() }
+    }
+
+    fn observed_as(&self, alias: &Arc<str>) {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        if !aliases.contains(alias) {
+            aliases.push(Arc::clone(alias));
+        }
+    }
+
+    /// Makes a call, unless the breaker is open, and records what comes of it. The call has less time where
+    /// the server is in doubt.
     ///
     /// ```
-    /// # use cache_core::{Clock, layers::{Breaker, BreakerSettings, BreakerState}};
-    /// let first = Breaker::new(BreakerSettings::default(), Clock::system());
-    /// assert_eq!(first.another().state(), BreakerState::Closed);
+    /// use cache_core::{Clock, layers::{Breaker, BreakerSettings}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+    /// assert_eq!(breaker.run(async { Ok("PONG") }).await.unwrap(), "PONG");
+    /// # }
     /// ```
-    #[must_use]
-    pub fn another(&self) -> Self {
-        let res = Self::new(self.settings, self.clock.clone());
-        Self { observer: self.observer.clone(), ..res }
-    }
-
-    /// Tells of its changes.
-    pub(crate) fn observed_by(self, observer: Observer) -> Self {
-        Self { observer: Some(observer), ..self }
-    }
-
-    fn tell(&self, state: BreakerState, reason: Option<&Error>) {
-        if let Some(observer) = &self.observer {
-            observer.breaker(state, reason);
-        }
-    }
-
-    /// Lets a call through, or ends it at once with `Unavailable`, whose text has the failure that it opened for.
-    pub fn admit(&self) -> Result<Permit<'_>> {
-        let mut state = self.lock();
-        let is_probe = match state.phase {
-            Phase::Closed => false,
-            Phase::Open { until } => {
-                let now = self.clock.coarse();
-                if now < until {
-                    return Err(state.refusal(Some(until.saturating_sub(now))));
-                }
-                state.phase = Phase::Probing;
-                self.tell(BreakerState::HalfOpen, None);
-                true
-            }
-            Phase::Probing => return Err(state.refusal(None)),
+    ///
+    /// # Errors
+    /// `Unavailable` while it is open, with the failure that it opened for; `TimedOut` at the end of that time; else what
+    /// the call answers.
+    ///
+    /// # Cancel safety
+    /// A dropped call counts as not made.
+    pub async fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        // Here and not in a branch, as it is large.
+        let call = pin!(call);
+        let permit = self.admit()?;
+        let res = match permit.call.limit {
+            None => call.await,
+            Some(limit) => Box::pin(self.within(limit, call)).await.unwrap_or_else(|it| Err(it)),
         };
-        Ok(Permit { breaker: self, is_probe, recorded: false })
+        permit.record(res.as_ref().err());
+        res
+    }
+
+    async fn within<F: Future>(&self, limit: Duration, call: F) -> Result<F::Output> {
+        let answer = TimeLimit::new(limit, self.clock.clone()).run(call).await;
+        answer.ok_or_else(|| {
+            let what = format!(
+                "no answer within {limit:.0?}, which is all the time that a call has after others were not \
+                 answered; a write may have had its effect"
+            );
+            Error::new(ErrorKind::TimedOut, what)
+        })
+    }
+
+    /// Lets a call through, or ends it at once with `Unavailable`, whose text has the failure that it opened for. A call
+    /// that is let through so has the time that its caller gives it; [`run`](Self::run) limits it where the server is in doubt.
+    pub fn admit(&self) -> Result<Permit<'_>> {
+        let now = self.clock.coarse();
+        let mut state = self.lock();
+        let call = state.admit(now, &self.rules).map_err(|it| refusal(&state, &it))?;
+        if call.probe.is_some() {
+            self.tell(BreakerState::HalfOpen, None);
+        }
+        Ok(Permit { breaker: self, call, recorded: false })
+    }
+
+    /// Whether a call would be let through now.
+    pub fn admits(&self) -> bool {
+        self.lock().refuses(self.clock.coarse()).is_none()
     }
 
     /// Where it stands.
     pub fn state(&self) -> BreakerState {
-        match self.lock().phase {
-            Phase::Closed => BreakerState::Closed,
-            Phase::Open { .. } => BreakerState::Open,
-            Phase::Probing => BreakerState::HalfOpen,
-        }
+        self.lock().public()
     }
 
-    fn record(&self, failure: Option<&Error>, is_probe: bool) {
+    fn record(&self, call: &Admitted, outcome: Outcome<'_>) {
         let now = self.clock.coarse();
         let mut state = self.lock();
-        let until = now.saturating_add(self.settings.open_for.into());
-        if is_probe {
-            state.slices = [Slice::default(); SLICES];
-            if let Some(reason) = failure {
-                self.open(&mut state, until, reason);
-            } else {
-                (state.phase, state.reason) = (Phase::Closed, None);
-                self.tell(BreakerState::Closed, None);
-            }
-            return;
-        }
-        // Late answers of calls that were let through before it opened tell nothing new.
-        if !matches!(state.phase, Phase::Closed) {
-            return;
-        }
-        state.turn_to(
-            now.as_nanos() * SLICES as u128 / Duration::from(self.settings.window).as_nanos(),
-        );
-        let current = &mut state.slices[SLICES - 1];
-        current.calls = current.calls.saturating_add(1);
-        current.failures = current.failures.saturating_add(u32::from(failure.is_some()));
-        if let Some(reason) = failure
-            && self.is_over_the_limit(&state.slices)
-        {
-            self.open(&mut state, until, reason);
+        if state.record(call, outcome, now, &self.rules) {
+            // That it is still open after a probe is no news.
+            self.tell(state.public(), state.reason().filter(|_| call.probe.is_none()));
         }
     }
 
-    fn open(&self, state: &mut State, until: Duration, reason: &Error) {
-        state.phase = Phase::Open { until };
-        state.reason = Some(reason.clone());
-        self.tell(BreakerState::Open, Some(reason));
-    }
-
-    fn is_over_the_limit(&self, slices: &[Slice]) -> bool {
-        let sum = |of: fn(&Slice) -> u32| slices.iter().map(|it| u64::from(of(it))).sum::<u64>();
-        let (calls, failures) = (sum(|it| it.calls), sum(|it| it.failures));
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-        let rate = failures as f64 / calls as f64;
-        calls >= u64::from(self.settings.min_calls) && rate >= self.settings.failure_rate
+    /// Called under the lock of the state, so that changes are told of in their order.
+    fn tell(&self, state: BreakerState, reason: Option<&Error>) {
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        observe::breaker(&aliases, state, reason);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -249,50 +179,71 @@ impl Breaker {
     }
 }
 
-impl State {
-    /// Makes slice `number` the current one.
-    fn turn_to(&mut self, number: u128) {
-        let passed = usize::try_from(number.saturating_sub(self.slice)).unwrap_or(SLICES);
-        let passed = passed.min(SLICES);
-        self.slices.rotate_left(passed);
-        self.slices[SLICES - passed..].fill(Slice::default());
-        self.slice = self.slice.max(number);
-    }
+/// What a breaker for an alias with these settings goes by.
+fn rules(settings: &CacheSettings) -> Rules {
+    let deadline = settings.deadline.into();
+    let longest = settings.connect_deadline.into();
+    Rules { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
+}
 
-    /// What a call is told that is not let through.
-    fn refusal(&self, left: Option<Duration>) -> Error {
-        let next = match left {
-            Some(left) => format!("the next try is in {left:.0?}"),
-            None => "a first call is finding out whether it answers again".into(),
-        };
-        let last = self.reason.as_ref().map(|it| format!(" (last: {})", it.message()));
-        let refusal = Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "the circuit breaker is open, because the server failed too often{}; {next}",
-                last.unwrap_or_default()
-            ),
-        );
-        match self.reason.as_ref().and_then(|it| it.context("server")) {
-            Some(server) => refusal.with_context("server", server),
-            None => refusal,
-        }
+/// What a call is told that is not let through.
+fn refusal(state: &State, refused: &Refused) -> Error {
+    let next = match refused.0 {
+        Some(left) => format!("the next try is in {left:.0?}"),
+        None => "a first call is finding out whether it answers again".into(),
+    };
+    let last = state.reason().map(|it| format!(" (last: {})", it.message()));
+    let refusal = Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "the circuit breaker is open, because the server failed too often{}; {next}",
+            last.unwrap_or_default()
+        ),
+    );
+    match state.reason().and_then(|it| it.context("server")) {
+        Some(server) => refusal.with_context("server", server),
+        None => refusal,
+    }
+}
+
+impl Breakers {
+    /// For an alias with these settings; `None` if they say that it has no breaker.
+    pub(crate) fn new(
+        known: &Arc<Known>,
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+    ) -> Option<Self> {
+        settings.breaker.enabled.then(|| Self {
+            known: Arc::clone(known),
+            rules: rules(settings),
+            clock: clock.clone(),
+            alias: alias.into(),
+        })
     }
 }
 
 impl Permit<'_> {
     /// Says what came of the call: its error, if it failed.
-    pub fn record(mut self, error: Option<&Error>) {
+    pub fn record(self, error: Option<&Error>) {
+        let outcome = match error {
+            Some(error) if error.counts_for_breaker() => Outcome::Failed { error, heard: false },
+            Some(error) if error.is_ignored_by_breaker() => Outcome::Nothing,
+            _ => Outcome::Answered,
+        };
+        self.end(outcome);
+    }
+
+    fn end(mut self, outcome: Outcome<'_>) {
         self.recorded = true;
-        self.breaker.record(error.filter(|it| it.counts_for_breaker()), self.is_probe);
+        self.breaker.record(&self.call, outcome);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.is_probe && !self.recorded {
-            // The probe was cancelled: the next call is one.
-            self.breaker.lock().phase = Phase::Open { until: Duration::ZERO };
+        if !self.recorded && self.call.probe.is_some() {
+            self.breaker.record(&self.call, Outcome::Nothing);
         }
     }
 }
@@ -308,15 +259,22 @@ impl Hook for Breaker {
             call.operation,
             Operation::Check | Operation::Close | Operation::Clear | Operation::ClearStore
         );
-        let permit = match (!is_free).then(|| self.admit()).transpose() {
+        if is_free {
+            return pin!(run()).await;
+        }
+        let permit = match self.admit() {
             Ok(permit) => permit,
             Err(error) => return R::failed(&call, error),
         };
-        let reply = pin!(run()).await;
-        if let Some(permit) = permit {
-            // A batch fails if one of its keys could not be had.
-            permit.record(reply.errors().find(|it| it.counts_for_breaker()));
-        }
+        let reply = match permit.call.limit {
+            None => pin!(run()).await,
+            Some(limit) => {
+                let limit = limit.saturating_mul(call.rounds());
+                let reply = Box::pin(self.within(limit, run())).await;
+                reply.unwrap_or_else(|error| R::failed(&call, error))
+            }
+        };
+        permit.end(outcome(&call, &reply));
         reply
     }
 
@@ -326,8 +284,42 @@ impl Hook for Breaker {
     }
 }
 
+/// A batch fails if one of its keys could not be had; the server was heard of if it answered for one.
+fn outcome<'a, R: Reply>(call: &Call<'_>, reply: &'a R) -> Outcome<'a> {
+    let (mut failed, mut silent) = (None, 0);
+    for error in reply.errors() {
+        let counts = error.counts_for_breaker();
+        silent += usize::from(counts || error.is_ignored_by_breaker());
+        failed = failed.or(counts.then_some(error));
+    }
+    let heard = silent < call.keys.max(1);
+    match failed {
+        Some(error) => Outcome::Failed { error, heard },
+        None if heard => Outcome::Answered,
+        None => Outcome::Nothing,
+    }
+}
+
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_heard_of_if_one_of_its_keys_is_answered() {
+        let call = Call { operation: Operation::GetMany, key: None, keys: 2, idempotent: true };
+        let failed = || Err(Error::new(ErrorKind::TimedOut, "no answer"));
+        let locked = || failed().map_err(|it: Error| it.ignored_by_breaker());
+        let of = |replies: [Result<()>; 2]| format!("{:?}", outcome(&call, &replies.to_vec()));
+        assert!(of([failed(), Ok(())]).contains("heard: true"));
+        assert!(of([failed(), failed()]).contains("heard: false"));
+        assert!(of([locked(), failed()]).contains("heard: false"));
+        assert_eq!(of([locked(), Ok(())]), "Answered");
+        assert_eq!(of([locked(), locked()]), "Nothing");
     }
 }

@@ -18,9 +18,6 @@ pub struct Deadline {
     of_most: TimeLimit,
 }
 
-/// How many keys a store may be expected to read or write in one round trip.
-const KEYS_PER_ROUND_TRIP: usize = 1000;
-
 impl Deadline {
     /// At most `time` for a round trip, and `connect` (zero for a store that does not) before it.
     pub fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
@@ -31,11 +28,7 @@ impl Deadline {
     fn limit(&self, call: &Call<'_>) -> Option<Duration> {
         match call.operation {
             Operation::Clear | Operation::ClearStore | Operation::Check | Operation::Close => None,
-            _ => {
-                let rounds = call.keys.div_ceil(KEYS_PER_ROUND_TRIP).max(1);
-                let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
-                Some(self.time.saturating_mul(rounds).saturating_add(self.connect))
-            }
+            _ => Some(self.time.saturating_mul(call.rounds()).saturating_add(self.connect)),
         }
     }
 }

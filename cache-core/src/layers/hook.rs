@@ -120,6 +120,17 @@ pub struct Call<'a> {
     pub idempotent: bool,
 }
 
+/// How many keys a store may be expected to read or write in one round trip.
+const KEYS_PER_ROUND_TRIP: usize = 1000;
+
+impl Call<'_> {
+    /// How many round trips a store may be expected to make of it.
+    pub(super) fn rounds(&self) -> u32 {
+        let rounds = self.keys.div_ceil(KEYS_PER_ROUND_TRIP).max(1);
+        u32::try_from(rounds).unwrap_or(u32::MAX)
+    }
+}
+
 /// A method of [`Backend`](crate::Backend), or one of [`Cache`](crate::Cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

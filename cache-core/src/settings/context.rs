@@ -12,7 +12,10 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use super::{CacheSettings, reader};
-use crate::{Backend, Clock, Error, ErrorKind, Result, layers::Breaker, observe::Observer};
+use crate::{
+    Backend, Clock, Error, ErrorKind, Result,
+    layers::{Breaker, Breakers, Known},
+};
 
 /// What a driver gets to build a store from: its settings, the clock, and other aliases' stores. Nothing is global.
 #[derive(Debug)]
@@ -42,6 +45,52 @@ impl Resolve for Alone {
 /// What the aliases of one `Caches` share while it is built, by type and name.
 #[derive(Default)]
 pub(crate) struct Shared(RefCell<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>);
+
+/// The one server of an alias.
+struct OneServer(String);
+
+impl Shared {
+    fn get<T: Any + Send + Sync>(&self, name: &str) -> Option<Arc<T>> {
+        let found = self.0.borrow().get(&(TypeId::of::<T>(), name.to_owned())).cloned();
+        found.and_then(|it| it.downcast().ok())
+    }
+
+    fn get_or_make<T: Any + Send + Sync>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        if let Some(found) = self.get(name) {
+            return Ok(found);
+        }
+        let made = Arc::new(make()?);
+        self.0.borrow_mut().insert((TypeId::of::<T>(), name.to_owned()), Arc::clone(&made) as _);
+        Ok(made)
+    }
+
+    fn breakers(
+        &self,
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+    ) -> Result<Option<Breakers>> {
+        let known = self.get_or_make("breakers", || Ok(Known::default()))?;
+        Ok(Breakers::new(&known, alias, settings, clock))
+    }
+
+    /// The breaker that the facade puts around the store of an alias.
+    pub(crate) fn breaker(
+        &self,
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+    ) -> Result<Option<Arc<Breaker>>> {
+        let server = self.get::<OneServer>(alias);
+        // A server that has no name is the alias's own.
+        let server = server.map_or_else(|| format!("of {alias}"), |it| it.0.clone());
+        Ok(self.breakers(alias, settings, clock)?.map(|it| it.of(&server)))
+    }
+}
 
 impl BuildContext<'_> {
     /// What a driver would get for this alias, for what a backend crate offers beside its driver: to make a table, say.
@@ -88,9 +137,10 @@ impl BuildContext<'_> {
         self.settings.connect_deadline.into()
     }
 
-    /// A new breaker by this alias's settings and clock, which tells of its changes under this alias; `None` if the settings say
-    /// that there is none. For a store that keeps one for each server
-    /// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)); all others get theirs from the facade.
+    /// The breaker of one of the servers of this store; `None` if the settings say that there is none. All aliases of one `Caches` that
+    /// name the server in the same way, and have the same table `breaker` and deadlines, get the same one. For a store that keeps one for each server
+    /// ([`Capabilities::breaks_per_server`](crate::Capabilities::breaks_per_server)); all others get theirs from the facade, and
+    /// say by [`one_server`](Self::one_server) which it is.
     ///
     /// `Config` if the settings make no sense.
     ///
@@ -101,7 +151,7 @@ impl BuildContext<'_> {
     ///
     /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     ///     let server: Arc<dyn Backend> = Arc::new(Inline::new(Memory::new()));
-    ///     Ok(match context.breaker()? {
+    ///     Ok(match context.breaker("10.0.0.1:4000")? {
     ///         Some(breaker) => Arc::new(Around::new(Arc::new(breaker), server)),
     ///         None => server,
     ///     })
@@ -115,17 +165,38 @@ impl BuildContext<'_> {
     /// assert!(caches("min_calls = 0").unwrap_err().to_string().contains("caches.default.breaker.min_calls"));
     /// # Ok::<_, cache_core::Error>(())
     /// ```
-    pub fn breaker(&self) -> Result<Option<Breaker>> {
-        let settings = self.settings.breaker;
+    pub fn breaker(&self, server: &str) -> Result<Option<Arc<Breaker>>> {
+        Ok(self.breakers()?.map(|it| it.of(server)))
+    }
+
+    /// As [`breaker`](Self::breaker), for servers that are not known yet.
+    pub fn breakers(&self) -> Result<Option<Breakers>> {
         // A driver is asked before the facade checks them.
-        settings
+        self.settings
+            .breaker
             .check()
             .map_err(|(setting, what)| self.error(&format!("breaker.{setting}"), what))?;
-        let observed = || {
-            let observer = Observer::new(self.alias, self.clock);
-            Breaker::new(settings, self.clock.clone()).observed_by(observer)
-        };
-        Ok(settings.enabled.then(observed))
+        self.shared.breakers(self.alias, self.settings, self.clock)
+    }
+
+    /// Says that all calls of this store go to this server: the facade puts the breaker of that server around it, which the aliases share
+    /// as [`breaker`](Self::breaker) says. Without this, the alias has a breaker of its own.
+    ///
+    /// ```
+    /// use cache_core::{Backend, BuildContext, Driver, Result};
+    /// use std::sync::Arc;
+    ///
+    /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    ///     context.one_server("10.0.0.1:4000")?;
+    ///     Ok(Arc::new(cache_core::Inline::new(cache_memory::Memory::new())))
+    /// }
+    ///
+    /// let text = "caches.default.backend = 'mine'";
+    /// assert!(cache_core::Caches::builder().driver(Driver::new("mine", build)).toml(text)?.build().is_ok());
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn one_server(&self, server: &str) -> Result<()> {
+        self.shared.get_or_make(self.alias, || Ok(OneServer(server.to_owned()))).map(drop)
     }
 
     /// The table `options` as the driver's own type, which should `deny_unknown_fields`. The error names the
@@ -172,13 +243,7 @@ impl BuildContext<'_> {
         name: &str,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
-        let key = (TypeId::of::<T>(), name.to_owned());
-        if let Some(Ok(found)) = self.shared.0.borrow().get(&key).cloned().map(Arc::downcast::<T>) {
-            return Ok(found);
-        }
-        let made = Arc::new(make()?);
-        self.shared.0.borrow_mut().insert(key, Arc::clone(&made) as _);
-        Ok(made)
+        self.shared.get_or_make(name, make)
     }
 
     /// The one store of a place that several aliases of one `Caches` name, made by the first of them. They must ask for the same:

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cache_core::{ErrorKind, layers::BreakerState, secs};
+use fault_tests::freeze_opens_the_breaker_in_time;
 use futures_util::future::join_all;
 use test_servers::{Postgres, Proxy, Server as _, proxy::Direction};
 
@@ -46,6 +47,16 @@ async fn a_server_that_crashes_under_load_comes_back_under_the_same_handle() {
         server.restart().unwrap();
         until("it works again", async || cache.get::<i32>("n").await.is_ok_and(|it| it == Some(0)))
             .await;
+    }
+}
+
+/// However many calls went well before, and however few callers there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freeze_after_healthy_traffic_opens_the_breaker_within_one_and_a_half_deadlines() {
+    for callers in [1, 8, 64] {
+        let server = Postgres::start().unwrap();
+        let cache = cache(&server.url(), "");
+        freeze_opens_the_breaker_in_time(&server, &cache, callers).await;
     }
 }
 

@@ -1,0 +1,52 @@
+//! The calls of the last seconds.
+
+use std::time::Duration;
+
+pub(super) const SLICES: usize = 10;
+
+/// Calls, failures and the slowest answer, in slices of the time over which they are counted.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// The current one is last.
+    slices: [Slice; SLICES],
+    /// The number of the current slice since the clock began.
+    number: u128,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slice {
+    calls: u32,
+    failures: u32,
+    slowest: Duration,
+}
+
+impl Window {
+    /// Counts a call that ended now: one that failed, or one that was answered after so long.
+    pub(super) fn count(&mut self, now: Duration, of: Duration, answered: Option<Duration>) {
+        self.turn_to(now.as_nanos() * SLICES as u128 / of.as_nanos());
+        let current = &mut self.slices[SLICES - 1];
+        current.calls = current.calls.saturating_add(1);
+        current.failures = current.failures.saturating_add(u32::from(answered.is_none()));
+        current.slowest = current.slowest.max(answered.unwrap_or_default());
+    }
+
+    /// Calls, and how many of them failed.
+    pub(super) fn sums(&self) -> (u64, u64) {
+        let sum =
+            |of: fn(&Slice) -> u32| self.slices.iter().map(|it| u64::from(of(it))).sum::<u64>();
+        (sum(|it| it.calls), sum(|it| it.failures))
+    }
+
+    /// How long the slowest answer took.
+    pub(super) fn slowest(&self) -> Duration {
+        self.slices.iter().map(|it| it.slowest).max().unwrap_or_default()
+    }
+
+    fn turn_to(&mut self, number: u128) {
+        let passed = usize::try_from(number.saturating_sub(self.number)).unwrap_or(SLICES);
+        let passed = passed.min(SLICES);
+        self.slices.rotate_left(passed);
+        self.slices[SLICES - passed..].fill(Slice::default());
+        self.number = self.number.max(number);
+    }
+}

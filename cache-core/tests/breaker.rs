@@ -1,0 +1,302 @@
+//! The circuit breaker: silence opens it, a probe that nobody polls keeps nobody out, aliases of one server share it.
+
+#![allow(missing_docs)]
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use cache_core::{
+    BuildContext, Cache, Caches, Driver, Error, ErrorKind, Inline,
+    layers::{
+        Around, Breaker, BreakerSettings, BreakerState, Call, Hook, Operation, Reply, RetrySettings,
+    },
+    testing::{FakeClock, Fault, Faulty, Model},
+};
+
+const DEADLINE: Duration = Duration::from_millis(500);
+
+fn breaker() -> (Breaker, FakeClock) {
+    let time = FakeClock::new();
+    (Breaker::new(BreakerSettings::default(), time.clock()), time)
+}
+
+fn silence() -> Error {
+    Error::new(ErrorKind::TimedOut, "no answer")
+}
+
+fn refused() -> Error {
+    Error::new(ErrorKind::Unavailable, "connection refused")
+}
+
+fn answers(breaker: &Breaker, times: usize) {
+    for _ in 0..times {
+        breaker.admit().unwrap().record(None);
+    }
+}
+
+fn open(breaker: &Breaker) {
+    for _ in 0..3 {
+        breaker.admit().unwrap().record(Some(&silence()));
+    }
+    assert_eq!(breaker.state(), BreakerState::Open);
+}
+
+/// Moves the clock whenever all else waits for it, until the future is done.
+async fn with_time<F: Future>(time: &FakeClock, future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = tokio::task::yield_now() => time.advance(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn world() -> (Faulty, Cache, FakeClock) {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let store = store.with_clock(time.clock());
+    let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock());
+    (store, builder.build("test").unwrap().strict(), time)
+}
+
+#[test]
+fn three_unanswered_calls_in_a_row_open_it_whatever_went_well_before() {
+    let (breaker, time) = breaker();
+    answers(&breaker, 10_000);
+    time.advance(Duration::from_millis(20));
+    let calls: Vec<_> = (0..3).map(|_| breaker.admit().unwrap()).collect();
+    time.advance(DEADLINE);
+    for call in calls {
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        call.record(Some(&silence()));
+    }
+    assert_eq!(breaker.state(), BreakerState::Open);
+}
+
+#[test]
+fn calls_that_time_out_beside_answered_ones_do_not_open_it() {
+    let (breaker, time) = breaker();
+    answers(&breaker, 1000);
+    for _ in 0..20 {
+        let slow = breaker.admit().unwrap();
+        time.advance(DEADLINE / 2);
+        answers(&breaker, 2);
+        time.advance(DEADLINE / 2);
+        slow.record(Some(&silence()));
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn connections_that_are_refused_at_once_are_no_silence() {
+    let (breaker, _) = breaker();
+    answers(&breaker, 1000);
+    for _ in 0..100 {
+        breaker.admit().unwrap().record(Some(&refused()));
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed, "a restart; the rate decides");
+}
+
+#[tokio::test]
+async fn a_single_caller_opens_it_within_one_and_a_half_deadlines() {
+    let (store, cache, time) = world();
+    for _ in 0..1000 {
+        cache.get::<i32>("k").await.unwrap();
+    }
+    store.inject(|_| Fault::Hang);
+    let before = time.clock().now();
+    while cache.stats().breaker == Some(BreakerState::Closed) {
+        with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    }
+    let took = time.clock().now().saturating_sub(before);
+    assert!(took < DEADLINE * 3 / 2, "{took:?}");
+    assert!(took >= DEADLINE, "the first call has all its time: {took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_again_gives_calls_all_their_time_again() {
+    let (store, cache, time) = world();
+    store.inject(|_| Fault::Hang);
+    with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    store.heal();
+    cache.get::<i32>("k").await.unwrap();
+    store.inject(|_| Fault::Delay(DEADLINE * 4 / 5));
+    with_time(&time, cache.get::<i32>("k")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_costs_its_caller_a_fraction_of_a_deadline() {
+    let (store, cache, time) = world();
+    store.inject(|_| Fault::Hang);
+    while cache.stats().breaker != Some(BreakerState::Open) {
+        with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    }
+    let before = store.calls(Operation::Get);
+    time.advance(Duration::from_secs(1));
+    let began = time.clock().now();
+    with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    let took = time.clock().now().saturating_sub(began);
+    assert!(took < DEADLINE / 4, "{took:?}");
+    assert_eq!(store.calls(Operation::Get), before + 1, "it was sent");
+}
+
+/// It answers within the deadline, but not within a probe's time.
+#[tokio::test]
+async fn a_server_that_has_become_slow_is_found_again() {
+    let (store, cache, time) = world();
+    store.inject(|_| Fault::Hang);
+    while cache.stats().breaker != Some(BreakerState::Open) {
+        with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    }
+    store.inject(|_| Fault::Delay(DEADLINE * 4 / 5));
+    for _ in 0..4 {
+        time.advance(Duration::from_secs(1));
+        drop(with_time(&time, cache.get::<i32>("k")).await);
+    }
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+}
+
+#[tokio::test]
+async fn a_probe_that_nobody_polls_keeps_nobody_out() {
+    let (store, cache, time) = world();
+    store.inject(|_| Fault::Hang);
+    while cache.stats().breaker != Some(BreakerState::Open) {
+        with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    }
+    time.advance(Duration::from_secs(1));
+    let mut aside = Box::pin(cache.get::<i32>("k"));
+    assert!(aside.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(cache.stats().breaker, Some(BreakerState::HalfOpen));
+    store.heal();
+    let error = cache.get::<i32>("k").await.unwrap_err();
+    assert!(error.to_string().contains("finding out"), "{error}");
+    time.advance(DEADLINE);
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "the next one may try");
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    aside.await.unwrap_err();
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed), "what it saw is old");
+}
+
+#[test]
+fn the_late_result_of_a_probe_is_ignored_once_another_has_begun() {
+    let (breaker, time) = breaker();
+    open(&breaker);
+    time.advance(Duration::from_secs(1));
+    let old = breaker.admit().unwrap();
+    breaker.admit().unwrap_err();
+    time.advance(DEADLINE);
+    let new = breaker.admit().unwrap();
+    old.record(None);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    new.record(Some(&silence()));
+    assert_eq!(breaker.state(), BreakerState::Open);
+    // Dropped late, it gives no right away that is another's.
+    time.advance(Duration::from_secs(1));
+    let old = breaker.admit().unwrap();
+    time.advance(DEADLINE);
+    let new = breaker.admit().unwrap();
+    drop(old);
+    breaker.admit().unwrap_err();
+    new.record(None);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn an_error_that_says_nothing_about_the_server_neither_opens_nor_closes_it() {
+    let (breaker, time) = breaker();
+    let locked = silence().ignored_by_breaker();
+    for _ in 0..1000 {
+        breaker.admit().unwrap().record(Some(&locked));
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    open(&breaker);
+    time.advance(Duration::from_secs(1));
+    breaker.admit().unwrap().record(Some(&locked));
+    assert_eq!(breaker.state(), BreakerState::Open, "it was no answer");
+    breaker.admit().unwrap().record(None);
+    assert_eq!(breaker.state(), BreakerState::Closed, "and the next call was a probe at once");
+}
+
+/// Fails each call as one that waited for a lock.
+#[derive(Debug)]
+struct Locked;
+
+impl Hook for Locked {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        drop(run().await);
+        R::failed(&call, silence().ignored_by_breaker())
+    }
+
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+/// A lock may be free a moment later.
+#[tokio::test]
+async fn calls_behind_a_lock_are_repeated_and_leave_the_breaker_closed() {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let locked = Around::new(Arc::new(Locked), Arc::new(store.clone()));
+    let cache = Cache::builder(Arc::new(locked)).clock(time.clock());
+    let cache = cache.retry(RetrySettings::times(1)).build("test").unwrap().strict();
+    for _ in 0..50 {
+        with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+        with_time(&time, cache.get_many::<i32, _>(["a", "b"])).await.unwrap_err();
+    }
+    assert_eq!(store.calls(Operation::Get), 100);
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+}
+
+#[test]
+fn aliases_of_one_server_share_its_breaker_if_they_mean_the_same_by_a_failure() {
+    let driver = Driver::new("net", |context: &BuildContext<'_>| {
+        let store = Faulty::new(Arc::new(Inline::new(Model::new(context.clock().clone()))));
+        store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+        context.one_server(context.location()?.unwrap_or_default())?;
+        Ok(Arc::new(store))
+    });
+    let text = "
+        caches.default = { backend = 'net', location = 'a:1' }
+        caches.same = { backend = 'net', location = 'a:1', key_prefix = 'p' }
+        caches.other_server = { backend = 'net', location = 'b:1' }
+        caches.other_deadline = { backend = 'net', location = 'a:1', deadline = '1s' }
+        caches.other_breaker = { backend = 'net', location = 'a:1', breaker = { min_calls = 20 } }
+    ";
+    let caches = Caches::builder().driver(driver).toml(text).unwrap().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..10 {
+        runtime.block_on(caches.get("default").unwrap().get::<i32>("k")).unwrap();
+    }
+    let state = |alias| caches.get(alias).unwrap().stats().breaker.unwrap();
+    assert_eq!((state("default"), state("same")), (BreakerState::Open, BreakerState::Open));
+    for alias in ["other_server", "other_deadline", "other_breaker"] {
+        assert_eq!(state(alias), BreakerState::Closed, "{alias}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_by_hand_is_admitted_limited_and_recorded() {
+    let (breaker, time) = breaker();
+    assert_eq!(breaker.run(async { Ok(7) }).await.unwrap(), 7);
+    breaker.run::<()>(async { Err(silence()) }).await.unwrap_err();
+    let before = time.clock().now();
+    let error = with_time(&time, breaker.run(pending::<Result<(), Error>>())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(time.clock().now().saturating_sub(before) < DEADLINE / 4);
+    assert!(breaker.admits());
+    breaker.run::<()>(async { Err(silence()) }).await.unwrap_err();
+    assert!(!breaker.admits());
+    breaker.run::<()>(async { unreachable!("it is open") }).await.unwrap_err();
+}
