@@ -1,9 +1,12 @@
 //! Values to bytes and back.
 
+mod checked;
 mod envelope;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+
+use std::{any::type_name, fmt};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -11,15 +14,38 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::envelope::{Content, Corrupt, Stored};
 use crate::{Error, ErrorKind, Result};
 
-/// How values become bytes. Whatever it is, a top-level integer is stored as plain decimal text, so that `incr` works on it,
+/// How values become bytes. In every codec a top-level integer is stored as plain decimal text, so that `incr` works on it,
 /// and values that were stored under another codec are still read.
+///
+/// A value that is written is read back equal, by the type that wrote it. A value that could not be read back is refused, with
+/// an error of kind `Codec`:
+///
+/// - lists, maps, structs and variants with content that are nested deeper than 127 levels;
+/// - `Some` of an empty value (`Some(None)`, `Some(())`), which both formats write as null, and read as `None`;
+/// - in JSON: NaN and the infinities, and maps whose keys are neither strings nor numbers nor variants without content.
+///
+/// The codecs cannot see what serde itself cannot read. It reads enums with `tag` or `untagged`, and structs with `flatten`, through a
+/// buffer that has no `i128` and no `u128`, and in which JSON's maps have texts as keys only. A type with one of these in it
+/// is a miss on every read.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+/// # use cache_core::{Cache, ErrorKind, Inline}; use cache_memory::Memory;
+/// # let cache = Cache::new("test", Inline::new(Memory::new()));
+/// let error = cache.set("rate", &f64::NAN, None).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Codec);
+/// assert!(error.to_string().contains("JSON has no NaN"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {
-    /// JSON, plain: other languages read it, and the store's own tools show it.
+    /// JSON, plain: other languages read it, and the store's own tools show it. Bytes (`Vec<u8>`, `Bytes`) become lists of
+    /// numbers, about 3.6 times as long: [`set_bytes`](crate::Cache::set_bytes) stores them as they are.
     #[default]
     Json,
-    /// MessagePack with named fields (feature `msgpack`): smaller and faster to read than JSON.
+    /// MessagePack with named fields (feature `msgpack`): smaller and faster to read than JSON. Types that have a form of their own
+    /// for text formats (addresses, UUIDs) are written in that form. `Bytes` become bytes, `Vec<u8>` a list of numbers.
     #[cfg(feature = "msgpack")]
     MsgPack,
 }
@@ -28,9 +54,39 @@ pub enum Codec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undecodable {
     /// The bytes are whole, but not a value of the type that was asked for.
-    OtherType,
+    OtherType(Problem),
+    /// A newer release wrote them, or one with more features.
+    Foreign(&'static str),
     /// They were written by us, and are damaged: nobody can read them.
     Damaged,
+}
+
+/// What a format's reader met. Never what it quotes: that may be the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    codec: &'static str,
+    what: &'static str,
+    /// Line and column.
+    place: Option<(usize, usize)>,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherType(Problem { codec, what, place }) => {
+                write!(
+                    f,
+                    "the stored bytes are not a value of the type asked for: {codec}, {what}"
+                )?;
+                match place {
+                    Some((line, column)) => write!(f, " at line {line}, column {column}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Foreign(why) => f.write_str(why),
+            Self::Damaged => f.write_str("the stored bytes are damaged"),
+        }
+    }
 }
 
 impl Codec {
@@ -46,13 +102,33 @@ impl Codec {
 /// Stored bytes as a value. What they are is told by the bytes, not by the settings.
 pub(crate) fn decode<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
     match envelope::open(stored) {
-        Ok(Stored::Plain(bytes) | Stored::Wrapped(Content::Raw, bytes)) => json::decode(bytes),
+        Ok(Stored::Plain(bytes) | Stored::Wrapped(Content::Raw, bytes)) => {
+            json::decode(bytes).map_err(Undecodable::OtherType)
+        }
         #[cfg(feature = "msgpack")]
-        Ok(Stored::Wrapped(Content::MsgPack, bytes)) => msgpack::decode(bytes),
+        Ok(Stored::Wrapped(Content::MsgPack, bytes)) => {
+            msgpack::decode(bytes).map_err(Undecodable::OtherType)
+        }
         #[cfg(not(feature = "msgpack"))]
-        Ok(Stored::Wrapped(Content::MsgPack, _)) => Err(Undecodable::OtherType),
+        Ok(Stored::Wrapped(Content::MsgPack, _)) => Err(Undecodable::Foreign(
+            "the stored bytes are MessagePack, which needs cache-core's feature `msgpack`",
+        )),
         Err(why) => Err(why.into()),
     }
+}
+
+/// Returns how many bytes of a stored value are the caller's: without the header that the facade puts before values that need one.
+/// A store compares this with its limit, so that the limit counts the same for every value and codec; a stored value is up to 16 bytes
+/// longer.
+///
+/// ```
+/// assert_eq!(cache_core::payload_len(b"{}"), 2);
+/// // A header of our own, before the three bytes `abc`.
+/// let stored = [&b"\xc1\xca\x01\x00\x03\0\0\0\0\0\0\0CRC!"[..], b"abc"].concat();
+/// assert_eq!(cache_core::payload_len(&stored), 3);
+/// ```
+pub fn payload_len(stored: &[u8]) -> usize {
+    envelope::payload_len(stored)
 }
 
 /// A caller's own bytes as they are stored: as they are, unless they begin like an envelope.
@@ -75,13 +151,14 @@ pub(crate) fn unwrap_raw(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
 impl From<Corrupt> for Undecodable {
     fn from(it: Corrupt) -> Self {
         match it {
-            Corrupt::Newer => Self::OtherType,
+            Corrupt::Newer => Self::Foreign("the stored bytes were written by a newer release"),
             Corrupt::Damaged => Self::Damaged,
         }
     }
 }
 
-/// An encoding error says where, and nothing of the value.
-fn cannot_encode(what: &str) -> Error {
-    Error::new(ErrorKind::Codec, format!("the value cannot be written as {what}"))
+/// An encoding error names the type, and shows nothing of the value.
+fn cannot_encode<T: ?Sized>(codec: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Codec, format!("the value cannot be written as {codec}: {why}"))
+        .with_context("type", type_name::<T>())
 }

@@ -94,7 +94,7 @@ pub use self::{
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
     capability::Capabilities,
     clock::{Clock, TimeSource},
-    codec::Codec,
+    codec::{Codec, payload_len},
     dummy::Dummy,
     error::{Error, ErrorKind, Result},
     global::{CACHES, GlobalCaches, cache, install},

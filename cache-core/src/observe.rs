@@ -104,7 +104,13 @@ impl Observer {
     }
 
     /// Stored bytes were no value of the type asked for.
-    pub(crate) fn undecodable(&self, operation: Operation, key: &str) {
+    pub(crate) fn undecodable(
+        &self,
+        operation: Operation,
+        key: &str,
+        wanted: &'static str,
+        why: &dyn std::fmt::Display,
+    ) {
         #[cfg(feature = "metrics")]
         metrics::counter!(
             "cache_undecodable_total",
@@ -119,6 +125,8 @@ impl Observer {
                 alias = &*self.alias,
                 operation = operation.as_str(),
                 key,
+                r#type = wanted,
+                %why,
                 suppressed,
                 "stored bytes are no value"
             );

@@ -7,13 +7,17 @@ mod allocations;
 mod file_entry;
 mod file_header;
 mod layout;
+mod recursive;
 mod settings;
 mod stored_value;
 
 use std::{env, fs};
 
 pub use self::{
-    file_entry::file_entry, file_header::file_header, settings::settings,
+    file_entry::file_entry,
+    file_header::file_header,
+    recursive::{value_read, value_written},
+    settings::settings,
     stored_value::stored_value,
 };
 

@@ -41,3 +41,13 @@ fn settings_that_are_wrong_show_no_password() {
 fn stored_bytes_are_what_their_header_says() {
     all_of("fuzz/corpus/stored_value", fuzz::stored_value);
 }
+
+#[test]
+fn stored_values_that_contain_themselves_end_no_stack() {
+    all_of("fuzz/corpus/value_read", fuzz::value_read);
+}
+
+#[test]
+fn written_values_that_contain_themselves_are_refused_or_come_back() {
+    all_of("fuzz/corpus/value_written", fuzz::value_written);
+}

@@ -1,4 +1,5 @@
 use std::{
+    any::type_name,
     convert::Infallible,
     fmt,
     pin::{Pin, pin},
@@ -250,7 +251,8 @@ impl Cache {
         let stored = match self.read_leader(key).await {
             Ok(Some(stored)) => stored,
             Err(error) if error.kind() == ErrorKind::Codec => {
-                self.count_undecodable(Operation::GetOrSet, key);
+                let wanted = type_name::<T>();
+                self.count_undecodable(Operation::GetOrSet, key, wanted, &error.message());
                 return Ok(Look::Miss);
             }
             res => {
@@ -265,7 +267,7 @@ impl Cache {
                 Ok(Look::Hit(value))
             }
             Err(why) => {
-                self.note_undecodable(Operation::GetOrSet, key, &stored, why).await;
+                self.note_undecodable::<T>(Operation::GetOrSet, key, &stored, why).await;
                 Ok(Look::Miss)
             }
         }

@@ -1,3 +1,5 @@
+use std::{any::type_name, fmt};
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
@@ -80,7 +82,7 @@ impl Cache {
                 Ok(Some(bytes))
             }
             Err((why, stored)) => {
-                self.undecodable(Operation::Get, &full, &stored, why).await.map(|()| None)
+                self.undecodable::<[u8]>(Operation::Get, &full, &stored, why).await.map(|()| None)
             }
         }
     }
@@ -190,38 +192,36 @@ impl Cache {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))
             }
-            Err(why) => self.undecodable(operation, key, &stored, why).await.map(|()| None),
+            Err(why) => self.undecodable::<T>(operation, key, &stored, why).await.map(|()| None),
         }
     }
 
     /// Stored bytes that give no value: a miss, an error in strict mode.
-    pub(super) async fn undecodable(
+    pub(super) async fn undecodable<T: ?Sized>(
         &self,
         operation: Operation,
         key: &str,
         stored: &Bytes,
         why: Undecodable,
     ) -> Result<()> {
-        self.note_undecodable(operation, key, stored, why).await;
+        self.note_undecodable::<T>(operation, key, stored, why).await;
         if !self.strict {
             return Ok(());
         }
-        let what = match why {
-            Undecodable::OtherType => "the stored bytes are not a value of the type asked for",
-            Undecodable::Damaged => "the stored bytes are damaged",
-        };
-        Err(self.in_context(Error::new(ErrorKind::Codec, what), operation, Some(key)))
+        let error = Error::new(ErrorKind::Codec, why.to_string());
+        let error = error.with_context("type", type_name::<T>());
+        Err(self.in_context(error, operation, Some(key)))
     }
 
     /// Counts them, as a miss too. What is damaged is removed; what another type or release could read stays.
-    pub(super) async fn note_undecodable(
+    pub(super) async fn note_undecodable<T: ?Sized>(
         &self,
         operation: Operation,
         key: &str,
         stored: &Bytes,
         why: Undecodable,
     ) {
-        self.count_undecodable(operation, key);
+        self.count_undecodable(operation, key, type_name::<T>(), &why);
         if why == Undecodable::Damaged {
             Box::pin(self.purge(key, stored)).await;
         }
@@ -235,14 +235,20 @@ impl Cache {
         key: &str,
         error: Error,
     ) -> Result<Option<T>> {
-        self.count_undecodable(operation, key);
+        self.count_undecodable(operation, key, type_name::<T>(), &error.message());
         if self.strict { Err(self.in_context(error, operation, Some(key))) } else { Ok(None) }
     }
 
-    pub(super) fn count_undecodable(&self, operation: Operation, key: &str) {
+    pub(super) fn count_undecodable(
+        &self,
+        operation: Operation,
+        key: &str,
+        wanted: &'static str,
+        why: &dyn fmt::Display,
+    ) {
         self.count(operation, Outcome::Miss);
         self.shared.counters.event(Event::Undecodable);
-        self.shared.observer.undecodable(operation, key);
+        self.shared.observer.undecodable(operation, key, wanted, why);
     }
 
     /// Removes an entry that nobody can read, if bytes and lifetime are still those that were seen.

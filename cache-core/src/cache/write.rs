@@ -19,8 +19,8 @@ struct Prepared {
 impl Cache {
     /// Stores a value under `key` with a new lifetime, whatever was there. A lifetime of zero removes the key.
     ///
-    /// `TooLarge` if the store does not take it; the old value is gone then, not left behind. (JSON has no NaN and no
-    /// infinity: as `f64` they are written as `null`, and read as a miss.)
+    /// `TooLarge` if the store does not take it; the old value is gone then, not left behind. `Codec` if the value
+    /// could not be read back: see [`Codec`](crate::Codec).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -173,7 +173,7 @@ impl Cache {
             let old = match codec::decode(&stored) {
                 Ok(old) => old,
                 Err(why) => {
-                    self.undecodable(Operation::Update, &key, &stored, why).await?;
+                    self.undecodable::<T>(Operation::Update, &key, &stored, why).await?;
                     return Ok(None);
                 }
             };

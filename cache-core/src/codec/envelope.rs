@@ -43,6 +43,18 @@ pub(super) fn looks_wrapped(stored: &[u8]) -> bool {
     stored.starts_with(&MAGIC)
 }
 
+/// The length of the payload, without a look at the checksum. Bytes that only begin like an envelope are all payload.
+pub(super) fn payload_len(stored: &[u8]) -> usize {
+    match stored.split_at_checked(LEN) {
+        Some((header, payload))
+            if looks_wrapped(header) && header[4..12] == (payload.len() as u64).to_le_bytes() =>
+        {
+            payload.len()
+        }
+        _ => stored.len(),
+    }
+}
+
 pub(super) fn wrap(content: Content, payload: &[u8]) -> Bytes {
     let mut res = BytesMut::with_capacity(LEN + payload.len());
     res.put_slice(&MAGIC);

@@ -1,0 +1,108 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use cache_core::{Cache, Codec, ErrorKind, Inline, secs};
+use cache_memory::Memory;
+use proptest::prelude::*;
+
+use super::{
+    Caches, Fate,
+    types::{self, Any, Bits, Empty, Pair, Raw, SmallBits, Stamp},
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn an_accepted_value_of_any_shape_comes_back_equal(value in types::value()) {
+        Caches::new().fates(&value);
+    }
+
+    #[test]
+    fn finite_floats_come_back_to_the_bit(value in types::bits(), small in any::<u32>()) {
+        let caches = Caches::new();
+        let small = SmallBits(f32::from_bits(small));
+        let fate = |is_finite| if is_finite { Fate::Kept } else { Fate::Refused };
+        prop_assert_eq!(caches.fates(&value), [fate(value.0.is_finite()), Fate::Kept]);
+        prop_assert_eq!(caches.fates(&small), [fate(small.0.is_finite()), Fate::Kept]);
+    }
+
+    #[test]
+    fn integers_of_every_width_come_back(signed in any::<i128>(), unsigned in any::<u128>(), shift in 0..128_u32) {
+        let caches = Caches::new();
+        let (signed, unsigned) = (signed >> shift, unsigned >> shift);
+        caches.kept(&signed);
+        caches.kept(&unsigned);
+        caches.kept(&Some(signed));
+        caches.kept(&(signed, unsigned));
+        caches.kept(&HashMap::from([(signed, unsigned)]));
+    }
+}
+
+#[test]
+fn ordinary_values_are_accepted() {
+    let caches = Caches::new();
+    caches.kept(&());
+    caches.kept(&None::<u8>);
+    caches.kept(&Some(vec![Some(1), None]));
+    caches.kept(&Empty);
+    caches.kept(&Pair(-1, 'ß'));
+    caches.kept(&Raw(vec![0, 255]));
+    caches.kept(&Stamp(7));
+    caches.kept(&IpAddr::from([127, 0, 0, 1]));
+    caches.kept(&serde_json::json!({"a": [1, 2.5, null, {"b": true}]}));
+    caches.kept(&BTreeMap::from([(1, "one".to_owned())]));
+    caches.kept(&Any::Boxed(Box::new(Any::Result(Ok(())))));
+    caches.kept(&Ok::<(), String>(()));
+    caches.kept(&i64::MIN);
+    caches.kept(&u64::MAX);
+}
+
+#[test]
+fn a_value_that_reads_back_as_another_is_refused() {
+    let caches = Caches::new();
+    assert_eq!(caches.fates(&Some(None::<u8>)), [Fate::Refused; 2]);
+    assert_eq!(caches.fates(&None::<Option<u8>>), [Fate::Kept; 2]);
+    assert_eq!(caches.fates(&vec![Some(())]), [Fate::Refused; 2]);
+    assert_eq!(caches.fates(&Some(serde_json::Value::Null)), [Fate::Refused; 2]);
+    assert_eq!(caches.fates(&Some(Empty)), [Fate::Refused, Fate::Kept]);
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(caches.fates(&vec![Any::MaybeFloat(Some(Bits(odd)))])[0], Fate::Refused);
+    }
+    let by_pair = Any::ByPair([((1, 2), 3)].into());
+    assert_eq!(caches.fates(&by_pair), [Fate::Refused, Fate::Kept]);
+}
+
+#[tokio::test]
+async fn a_refused_value_leaves_what_was_stored() {
+    let cache = Cache::new("values", Inline::new(Memory::new()));
+    cache.set("k", &1, secs(60)).await.unwrap();
+    let error = cache.set("k", &f64::NAN, secs(60)).await.unwrap_err();
+    assert_eq!((error.kind(), error.context("type")), (ErrorKind::Codec, Some("f64")));
+    assert_eq!(cache.get("k").await.unwrap(), Some(1));
+    let many = cache.set_many([("k", Some(None)), ("other", Some(Some(2)))], secs(60)).await;
+    assert_eq!(many.unwrap_err().kind(), ErrorKind::Codec);
+    assert!(!cache.has_key("other").await.unwrap(), "all values are looked at first");
+    let updated = cache.update("k", None, |_: f64| f64::INFINITY).await;
+    assert_eq!(updated.unwrap_err().kind(), ErrorKind::Codec);
+    let error = cache.get_or_set("new", None, async || f64::NAN).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Codec);
+}
+
+#[tokio::test]
+async fn a_wide_integer_that_fits_counts_in_every_codec() {
+    for codec in [Codec::Json, Codec::MsgPack] {
+        let store = std::sync::Arc::new(Inline::new(Memory::new()));
+        let cache = Cache::builder(store).codec(codec).build("values").unwrap();
+        cache.set("signed", &-5_i128, None).await.unwrap();
+        cache.set("unsigned", &Some(5_u128), None).await.unwrap();
+        assert_eq!(cache.incr("signed", 1).await.unwrap(), -4);
+        assert_eq!(cache.incr("unsigned", 1).await.unwrap(), 6);
+        assert_eq!(cache.get::<i128>("signed").await.unwrap(), Some(-4));
+        cache.set("beyond", &(i128::from(i64::MAX) + 1), None).await.unwrap();
+        let error = cache.incr("beyond", 1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAnInteger);
+    }
+}

@@ -1,0 +1,214 @@
+//! Values of types that contain themselves, in both directions of both codecs.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use cache_core::{
+    Backend, BlockingCache, Cache, Codec, ErrorKind, Expiry, Inline, SetMode, SyncBackend, Timeout,
+};
+use cache_memory::Memory;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::Value;
+
+const KEY: &str = "k";
+
+/// A float that is equal if its bits are.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Bits(f64);
+
+/// Contains itself in every way that serde knows, once for each step.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Number(i128),
+    Float(Bits),
+    New(Box<Tree>),
+    Tuple(Box<Tree>, u8),
+    Struct { it: Box<Tree> },
+    List(Vec<Tree>),
+    Maybe(Option<Box<Tree>>),
+    Map(BTreeMap<u8, Tree>),
+    Adjacent(Adjacent),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t", content = "c")]
+enum Adjacent {
+    Leaf,
+    New(Box<Tree>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "t")]
+enum Internal {
+    Leaf,
+    Struct { it: Box<Internal> },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(i64),
+    Text(String),
+    List(Vec<Untagged>),
+    Map(BTreeMap<String, Untagged>),
+}
+
+/// Any bytes, and a part of them many times over, as a stored value of each codec: read as types that contain themselves.
+///
+/// # Panics
+/// If a value is read that cannot be written, or reads back as another.
+pub fn value_read(bytes: &[u8]) {
+    STORES.with(|stores| {
+        stores.read(bytes);
+        if let Some(repeated) = repeated(bytes) {
+            stores.read(&repeated);
+        }
+    });
+}
+
+/// A value that the bytes describe, step by step and possibly very deep: written by each codec, and read again.
+///
+/// # Panics
+/// If it is accepted, and does not come back equal.
+pub fn value_written(bytes: &[u8]) {
+    STORES.with(|stores| {
+        let mut tree = grow(bytes);
+        for cache in &stores.caches {
+            round_trip(cache, &tree);
+        }
+        // Dropped as a whole, it would end the stack.
+        while let Some(inner) = tree.into_inner() {
+            tree = inner;
+        }
+    });
+}
+
+thread_local! {
+    static STORES: Stores = Stores::new();
+}
+
+struct Stores {
+    /// One for each codec.
+    caches: Vec<BlockingCache>,
+    bytes: Arc<dyn SyncBackend>,
+}
+
+impl Stores {
+    fn new() -> Self {
+        let memory = Arc::new(Inline::new(Memory::new()));
+        let cache = |codec| {
+            let cache = Cache::builder(Arc::clone(&memory) as _).codec(codec).build("fuzz");
+            cache.unwrap().strict().blocking()
+        };
+        let caches = [Codec::Json, Codec::MsgPack].map(cache).into();
+        Self { caches, bytes: memory.sync_view().unwrap() }
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        for stored in [bytes.to_vec(), as_msgpack(bytes)] {
+            self.read_as::<Tree>(&stored);
+            self.read_as::<Internal>(&stored);
+            self.read_as::<Untagged>(&stored);
+            self.read_as::<Value>(&stored);
+            self.put(&stored);
+            drop(self.caches[0].get::<IgnoredAny>(KEY));
+        }
+    }
+
+    fn put(&self, stored: &[u8]) {
+        self.bytes.set(":1:k", stored.to_vec().into(), Expiry::Never, SetMode::Always).unwrap();
+    }
+
+    fn read_as<T: Serialize + DeserializeOwned + PartialEq + Debug>(&self, stored: &[u8]) {
+        self.put(stored);
+        match self.caches[0].get::<T>(KEY) {
+            Ok(value) => {
+                let value = value.expect("it was put there");
+                self.caches.iter().for_each(|cache| round_trip(cache, &value));
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Codec, "{error}"),
+        }
+    }
+}
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    cache: &BlockingCache,
+    value: &T,
+) {
+    match cache.set(KEY, value, Timeout::Never) {
+        Ok(()) => assert_eq!(cache.get::<T>(KEY).unwrap().as_ref(), Some(value)),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Codec, "{error}"),
+    }
+}
+
+/// The bytes with the header that says `MessagePack`.
+fn as_msgpack(payload: &[u8]) -> Vec<u8> {
+    let mut res = vec![0xc1, 0xca, 1, 1];
+    res.extend((payload.len() as u64).to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&res[2..]);
+    sum.update(payload);
+    res.extend(sum.finalize().to_le_bytes());
+    res.extend(payload);
+    res
+}
+
+/// Two bytes are how often, and one is the length of what comes again and again; then what follows it.
+fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
+    let [a, b, len, rest @ ..] = bytes else { return None };
+    let (pattern, rest) = rest.split_at_checked(usize::from(*len))?;
+    let mut res = pattern.repeat(usize::from(u16::from_be_bytes([*a, *b])));
+    res.extend(rest);
+    Some(res)
+}
+
+/// Three bytes a step: which, and how often.
+fn grow(bytes: &[u8]) -> Tree {
+    let mut steps = bytes.chunks_exact(3);
+    let leaf = match steps.next() {
+        Some([0, a, b]) => Tree::Number(i128::from_be_bytes([*a; 16]) >> (b % 128)),
+        Some([1, a, b]) => Tree::Float(Bits(f64::from_be_bytes([*a, *b, 0, 0, 0, 0, 0, 1]))),
+        _ => Tree::Leaf,
+    };
+    steps.fold(leaf, |tree, step| {
+        let times = u16::from_be_bytes([step[1], step[2]]);
+        (0..times).fold(tree, |it, _| around(it, step[0]))
+    })
+}
+
+fn around(it: Tree, step: u8) -> Tree {
+    match step % 7 {
+        0 => Tree::New(Box::new(it)),
+        1 => Tree::Tuple(Box::new(it), step),
+        2 => Tree::Struct { it: Box::new(it) },
+        3 => Tree::List(vec![it]),
+        4 => Tree::Maybe(Some(Box::new(it))),
+        5 => Tree::Map([(step, it)].into()),
+        _ => Tree::Adjacent(Adjacent::New(Box::new(it))),
+    }
+}
+
+impl Tree {
+    fn into_inner(self) -> Option<Self> {
+        match self {
+            Self::New(it)
+            | Self::Tuple(it, _)
+            | Self::Struct { it }
+            | Self::Adjacent(Adjacent::New(it)) => Some(*it),
+            Self::List(it) => it.into_iter().next(),
+            Self::Maybe(it) => it.map(|it| *it),
+            Self::Map(it) => it.into_values().next(),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Bits {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
