@@ -26,7 +26,8 @@ pub struct Capabilities {
     pub breaks_per_server: bool,
     /// The steps in which it measures time: an entry may live this much longer than asked.
     pub granularity: Duration,
-    /// The largest value in bytes, where there is a limit known beforehand.
+    /// The largest value in bytes, where there is a limit known beforehand: of the caller's bytes, as
+    /// [`payload_len`](crate::payload_len) counts them.
     pub max_value_len: Option<usize>,
 }
 

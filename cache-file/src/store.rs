@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, Stamp, StoreId, SyncBackend, Ttl, integer,
+    SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
 };
 
 use crate::{
@@ -72,7 +72,8 @@ impl File {
 
     fn check_size(&self, value: &Bytes) -> Result<()> {
         let max = self.0.plan.max_value;
-        if value.len() as u64 <= max { Ok(()) } else { Err(error::too_large(value.len(), max)) }
+        let len = payload_len(value);
+        if len as u64 <= max { Ok(()) } else { Err(error::too_large(len, max)) }
     }
 
     fn new_entry<'a>(&self, key: &'a str, value: &'a Bytes, expires: u64) -> New<'a> {

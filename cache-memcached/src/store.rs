@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, StoreId, SyncBackend, Ttl,
+    PerRuntime, Result, Seen, SetMode, StoreId, SyncBackend, Ttl, payload_len,
 };
 use memcache::exp::MetaCommand;
 
@@ -40,7 +40,7 @@ impl Memcached {
     }
 
     pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
-        let (len, max) = (value.len(), self.common.plan.max_value_len);
+        let (len, max) = (payload_len(value), self.common.plan.max_value_len);
         (len > max).then(|| {
             Error::new(
                 ErrorKind::TooLarge,

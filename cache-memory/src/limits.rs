@@ -107,8 +107,8 @@ impl Limits {
     }
 }
 
-/// What an entry weighs beside its value, at most.
-const RESERVE: u64 = OVERHEAD + MAX_KEY_LEN as u64;
+/// What an entry weighs beside the caller's value, at most: the facade may put a header of 16 bytes before it.
+const RESERVE: u64 = OVERHEAD + MAX_KEY_LEN as u64 + 16;
 
 /// The heaviest entry that room of this size takes. Less than all: new entries are on probation in the last 3 %.
 const fn admits(bytes: u64) -> u64 {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
 };
 
 use crate::{
@@ -111,11 +111,11 @@ impl Memory {
     fn check_size(&self, key: &str, value: &[u8]) -> Result<()> {
         let limits = &self.0.limits;
         // The second part can only fail for keys that are longer than any that the facade lets through.
-        if value.len() as u64 <= limits.max_value && entry::cost(key, value) <= limits.max_weight()
-        {
+        let len = payload_len(value);
+        if len as u64 <= limits.max_value && entry::cost(key, value) <= limits.max_weight() {
             return Ok(());
         }
-        Err(too_large(value.len(), limits.max_value))
+        Err(too_large(len, limits.max_value))
     }
 
     /// What a reader sees of a live entry.

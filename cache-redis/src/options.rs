@@ -73,7 +73,7 @@ pub(crate) struct Sentinel {
 const CONNECTIONS: usize = 1;
 const MAX_CONNECTIONS: usize = 64;
 /// `proto-max-bulk-len` as the server has it by default: a longer value ends the connection.
-const MAX_VALUE_LEN: u64 = 512 << 20;
+pub(crate) const MAX_VALUE_LEN: u64 = 512 << 20;
 
 impl Plan {
     pub(crate) fn read(context: &BuildContext<'_>) -> Result<Self> {

@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, payload_len,
 };
 use redis::{Cmd, Value};
 
 use crate::{
     command::{Commands, command},
     error,
-    options::ReadFrom,
+    options::{MAX_VALUE_LEN, ReadFrom},
     pools::Pools,
     reply,
     route::{Batch, From},
@@ -56,8 +56,9 @@ impl Redis {
     }
 
     fn too_large(&self, value: &Bytes) -> Option<Error> {
-        let (len, max) = (value.len(), self.max_value_len);
-        (len > max).then(|| {
+        let (len, max) = (payload_len(value), self.max_value_len);
+        // The server takes no more in all, whatever it is.
+        (len > max || value.len() as u64 > MAX_VALUE_LEN).then(|| {
             Error::new(
                 ErrorKind::TooLarge,
                 format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),

@@ -80,7 +80,7 @@ impl Model {
 
     fn check_len(&self, value: &Bytes) -> Result<()> {
         match self.max_value_len {
-            Some(max) if value.len() > max => Err(Error::new(
+            Some(max) if crate::payload_len(value) > max => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!("the value has {} bytes; this store takes {max}", value.len()),
             )),

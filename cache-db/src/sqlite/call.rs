@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cache_core::{
     Create, Error, ErrorKind, Lifetime, Namespace, Result as CacheResult, Seen, SetMode, integer,
+    payload_len,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params};
 
@@ -349,12 +350,12 @@ pub(super) fn all<T>(len: usize, res: CacheResult<Vec<CacheResult<T>>>) -> Vec<C
 
 /// The error of a value that is larger than the settings allow.
 pub(super) fn too_large(value: &Bytes, max: usize) -> Option<Error> {
-    (value.len() > max).then(|| {
+    let len = payload_len(value);
+    (len > max).then(|| {
         Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the value has {} bytes; at most {max} are allowed by options.max_value_bytes",
-                value.len()
+                "the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"
             ),
         )
     })

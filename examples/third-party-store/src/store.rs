@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use bytes::Bytes;
 use cache_core::{
     Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, StoreId, SyncBackend, Ttl, integer,
+    Seen, SetMode, StoreId, SyncBackend, Ttl, integer, payload_len,
 };
 
 use crate::{DRIVER, Options, engine::Engine};
@@ -27,10 +27,11 @@ impl Redb {
     }
 
     fn check_len(&self, value: &Bytes) -> Result<()> {
-        if value.len() <= self.max_value_len {
+        // Without the header that the facade may have put before it.
+        let (len, max) = (payload_len(value), self.max_value_len);
+        if len <= max {
             return Ok(());
         }
-        let (len, max) = (value.len(), self.max_value_len);
         let what = format!("the value has {len} bytes; max_value_bytes is {max}");
         Err(Error::new(ErrorKind::TooLarge, what))
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use crate::{
     ErrorKind, SetMode, Timeout,
     testing::conformance::{
+        backend::limits::too_large,
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
@@ -18,6 +19,8 @@ pub(super) const TESTS: &[Test] = tests![
     an_integer_of_a_foreign_writer_is_read,
     bytes_come_back_as_they_were,
     bytes_are_stored_as_they_are,
+    the_limit_counts_the_callers_bytes,
+    the_limit_counts_the_callers_bytes,
     a_value_that_does_not_serialise_reaches_no_store,
     d22_a_value_of_another_type_is_a_miss,
     d22_damaged_bytes_are_a_miss_and_removed,
@@ -280,6 +283,26 @@ async fn d20_only_what_was_seen_is_purged(ctx: &Ctx) -> TestResult {
             .await;
         answers.into_iter().collect::<crate::Result<()>>()?;
         assert_eq!(cache.get::<u8>(&key).await?, Some(7), "what was written is gone");
+    }
+    Ok(())
+}
+
+/// "The limit on size counts the caller's bytes", whatever they begin with.
+async fn the_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let over = too_large(ctx)?;
+    for beginning in [&b"x"[..], b"\xc1\xca\x01\x00"] {
+        let mut bytes = over.to_vec();
+        let len = beginning.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&beginning[..len]);
+        let over = Bytes::from(bytes);
+        let largest = over.slice(1..).len();
+        let fits = over.slice(..largest);
+        cache.set_bytes("k", fits.clone(), None).await?;
+        assert!(cache.get_bytes("k").await? == Some(fits), "the largest value");
+        let error = cache.set_bytes("k", over, None).await.expect_err("one byte over the limit");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!(!cache.has_key("k").await?, "the old value is gone");
     }
     Ok(())
 }
