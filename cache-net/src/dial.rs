@@ -141,8 +141,8 @@ impl Dial {
         F: Future<Output = Result<T, E>>,
     {
         let greet = &greet;
-        let attempts = addresses.iter().map(|it| async move {
-            let stream = connect(*it).await.map_err(Failed::Dial)?;
+        let attempts = addresses.iter().copied().map(|it| async move {
+            let stream = connect(it).await.map_err(Failed::Dial)?;
             greet(stream).await.map_err(Failed::Greet)
         });
         let failed = match staggered(&self.clock, self.pause(addresses.len()), attempts).await {

@@ -12,13 +12,14 @@ use std::{
 use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
 use tokio::runtime::Handle;
 
-use crate::Attempt;
+use crate::{Attempt, Peek};
 
 /// A place for one connection, and what is known of it. Calls of many callers may be under way on it at the same time.
 ///
 /// All who need a connection while there is none wait for the same attempt; a server that cannot be reached is not tried again at
 /// once, and callers are told meanwhile why it failed. A connection on which nothing was heard for two deadlines, although it was
-/// asked, is frozen or half open, and is given up. That one is slow, or an answer late, replaces nothing.
+/// asked, is frozen or half open, and is given up. If it was silent before, a NAT or a firewall may have forgotten it, and its first
+/// unanswered call ends it. A slow connection in use, or one late answer, replaces nothing.
 ///
 /// ```
 /// use std::{future::pending, sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -65,6 +66,8 @@ pub struct Line<P: Peer> {
     state: Mutex<State<P::Up>>,
     /// How often something was heard.
     answers: AtomicU64,
+    /// When something was heard last, in milliseconds.
+    heard: AtomicU64,
 }
 
 /// Who is at the other end of a [`Line`], and what a connection is there.
@@ -81,8 +84,13 @@ pub trait Peer: Send + Sync + 'static {
     /// Whether it has ended: the server has closed it, it was given up, or its runtime is gone.
     fn is_over(&self, up: &Self::Up) -> bool;
 
-    /// Ends it, with all that is under way on it.
+    /// Ends it, with all that is under way on it. It may have ended by itself before.
     fn give_up(&self, up: &Self::Up);
+
+    /// Looks whether it has ended in a way of which its task has not heard yet: see [`SocketHandle::peek`](crate::SocketHandle::peek).
+    fn peek(&self, _up: &Self::Up) -> Peek {
+        Peek::Quiet
+    }
 }
 
 struct State<U> {
@@ -98,6 +106,9 @@ struct State<U> {
     knocking: bool,
 }
 
+/// What all wait for who need a connection.
+type Connecting<P> = Attempt<Arc<<P as Peer>::Up>>;
+
 /// A call that waits for its answer.
 struct Waiting<'a, P: Peer> {
     line: &'a Arc<Line<P>>,
@@ -109,6 +120,13 @@ struct Waiting<'a, P: Peer> {
 
 /// A connection on which nothing was heard for so many deadlines is frozen or half open, and is replaced.
 const SILENCE: u32 = 2;
+/// One on which nothing was heard for so many deadlines, the last of them that of its first unanswered call, is replaced at once.
+const OLD: u32 = 3;
+/// A connection that was idle for so long is looked at before it is used. A server may have closed it while this process stood
+/// still, and a call that fails was not even sent.
+const IDLE: Duration = Duration::from_millis(20);
+/// How often, and how long, the task that reads is waited for, if there are bytes that it has not read.
+const READING: (u32, Duration) = (10, Duration::from_millis(1));
 /// A server that cannot be reached is tried again after as long as the try took, within these bounds. Until then callers are
 /// told at once why it failed: they are not kept waiting, and it is not stormed.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -116,8 +134,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_se
 impl<P: Peer> Line<P> {
     /// Connects nowhere yet. What is asked should be answered within the deadline.
     pub fn new(peer: P, runtime: Handle, clock: Clock, deadline: TimeLimit) -> Arc<Self> {
-        let (state, answers) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { peer, runtime, clock, deadline, state, answers })
+        let (answers, heard) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { peer, runtime, clock, deadline, state: Mutex::default(), answers, heard })
     }
 
     /// Who is at the other end.
@@ -132,10 +150,22 @@ impl<P: Peer> Line<P> {
 
     /// The connection. All who need one while there is none wait for the same.
     pub async fn up(self: &Arc<Self>) -> Result<Arc<P::Up>> {
-        match self.up_now() {
+        match self.ready() {
             Some(up) => Ok(up),
-            None => Box::pin(self.connected()).await,
+            None => Box::pin(self.looked_at()).await,
         }
+    }
+
+    /// The connection, if there is one and it need not be looked at before it is used.
+    pub fn ready(&self) -> Option<Arc<P::Up>> {
+        let is_idle = self.silence(self.clock.coarse()) >= IDLE;
+        if is_idle { None } else { self.up_now() }
+    }
+
+    /// Begins to connect if there is no connection and it is time for another try, and waits for nothing.
+    pub fn begin(self: &Arc<Self>) {
+        // What comes of it is known here.
+        drop(self.connecting());
     }
 
     /// The connection, if there is one.
@@ -157,6 +187,7 @@ impl<P: Peer> Line<P> {
         waiting.over = true;
         if answer.is_some() {
             self.answers.fetch_add(1, Ordering::Relaxed);
+            self.note(self.clock.coarse());
         } else {
             self.not_heard(limit, up, before);
         }
@@ -197,7 +228,10 @@ impl<P: Peer> Line<P> {
             _ => now.saturating_sub(limit.time()),
         };
         state.silent = Some((before, since));
-        if now.saturating_sub(since) >= self.deadline.time().saturating_mul(SILENCE) {
+        let deadline = self.deadline.time();
+        if now.saturating_sub(since) >= deadline.saturating_mul(SILENCE)
+            || self.silence(now) >= deadline.saturating_mul(OLD)
+        {
             self.peer.give_up(up);
             state.silent = None;
             state.up.take_if(|it| Arc::ptr_eq(it, up));
@@ -230,22 +264,42 @@ impl<P: Peer> Line<P> {
         });
     }
 
-    /// The connection, which is probably not there.
+    /// The connection, which may have ended unnoticed, or is not there.
     #[cold]
-    async fn connected(self: &Arc<Self>) -> Result<Arc<P::Up>> {
-        let connecting = {
-            let mut state = self.lock();
-            match &state.up {
-                Some(up) if !self.peer.is_over(up) => return Ok(Arc::clone(up)),
-                _ => state.up = None,
+    async fn looked_at(self: &Arc<Self>) -> Result<Arc<P::Up>> {
+        for _ in 0..READING.0 {
+            let Some(up) = self.up_now() else { break };
+            match self.peer.peek(&up) {
+                Peek::Quiet => return Ok(up),
+                Peek::Unread => self.clock.sleep(READING.1).await,
+                Peek::Ended => {
+                    self.peer.give_up(&up);
+                    self.leave(&up);
+                }
             }
-            match (&state.connecting, &state.failed) {
-                (Some(it), _) if !it.is_over() => it.clone(),
-                (_, Some((until, error))) if self.clock.now() < *until => return Err(error.clone()),
-                _ => state.connecting.insert(self.connect()).clone(),
+        }
+        match self.connecting() {
+            Ok(up) => Ok(up),
+            Err(connecting) => connecting?.outcome().await,
+        }
+    }
+
+    /// The connection, or else the attempt to make one, or why there is none.
+    fn connecting(self: &Arc<Self>) -> Result<Arc<P::Up>, Result<Connecting<P>>> {
+        let mut state = self.lock();
+        match &state.up {
+            Some(up) if !self.peer.is_over(up) => return Ok(Arc::clone(up)),
+            Some(up) => {
+                self.peer.give_up(up);
+                state.up = None;
             }
-        };
-        connecting.outcome().await
+            None => {}
+        }
+        Err(match (&state.connecting, &state.failed) {
+            (Some(it), _) if !it.is_over() => Ok(it.clone()),
+            (_, Some((until, error))) if self.clock.now() < *until => Err(error.clone()),
+            _ => Ok(state.connecting.insert(self.connect()).clone()),
+        })
     }
 
     fn connect(self: &Arc<Self>) -> Attempt<Arc<P::Up>> {
@@ -256,6 +310,7 @@ impl<P: Peer> Line<P> {
             let now = line.clock.now();
             let mut state = line.lock();
             state.silent = None;
+            line.note(now);
             match &res {
                 Ok(up) => (state.up, state.failed) = (Some(Arc::clone(up)), None),
                 Err(error) => {
@@ -269,6 +324,15 @@ impl<P: Peer> Line<P> {
             state.connecting = None;
             res
         })
+    }
+
+    /// How long nothing was heard.
+    fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
+    }
+
+    fn note(&self, now: Duration) {
+        self.heard.store(now.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<P::Up>> {

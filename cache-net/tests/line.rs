@@ -12,7 +12,7 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Result, TimeLimit, testing::FakeClock};
-use cache_net::{Line, Peer};
+use cache_net::{Line, Peek, Peer};
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -22,6 +22,8 @@ const DEADLINE: Duration = Duration::from_millis(100);
 struct Up {
     number: u32,
     over: AtomicBool,
+    /// What the system says, and the runtime has not heard.
+    peek: Mutex<Peek>,
 }
 
 struct Server {
@@ -45,7 +47,7 @@ impl Peer for Server {
         self.clock.advance(time);
         match kind {
             Some(kind) => Err(Error::new(kind, format!("try {number}"))),
-            None => Ok(Up { number, over: AtomicBool::new(false) }),
+            None => Ok(Up { number, over: AtomicBool::new(false), peek: Mutex::new(Peek::Quiet) }),
         }
     }
 
@@ -60,6 +62,10 @@ impl Peer for Server {
 
     fn give_up(&self, up: &Up) {
         up.over.store(true, Ordering::SeqCst);
+    }
+
+    fn peek(&self, up: &Up) -> Peek {
+        *up.peek.lock().unwrap()
     }
 }
 
@@ -167,6 +173,56 @@ async fn nothing_heard_for_two_deadlines_ends_a_connection() {
     unanswered(&clock, &line, &up).await;
     assert!(line.peer().is_over(&up));
     assert_eq!(line.up().await.unwrap().number, 1);
+}
+
+/// As when a NAT has forgotten it.
+#[tokio::test]
+async fn connection_that_was_silent_before_is_ended_by_its_first_unanswered_call() {
+    let (clock, line) = line();
+    let up = line.up().await.unwrap();
+    assert_eq!(line.heard(line.deadline(), &up, async { 7 }).await, Some(7));
+    clock.advance(DEADLINE * 2);
+    unanswered(&clock, &line, &up).await;
+    assert!(line.peer().is_over(&up));
+    assert_eq!(line.up().await.unwrap().number, 1);
+}
+
+/// As when the process stood still while the server closed it.
+#[tokio::test]
+async fn idle_connection_that_has_ended_unnoticed_is_replaced_before_it_is_used() {
+    let (clock, line) = line();
+    let up = line.up().await.unwrap();
+    *up.peek.lock().unwrap() = Peek::Ended;
+    assert_eq!(line.up().await.unwrap().number, 0, "one in use is not looked at");
+    clock.advance(DEADLINE);
+    assert_eq!(line.up().await.unwrap().number, 1);
+    assert!(line.peer().is_over(&up));
+}
+
+#[tokio::test]
+async fn idle_connection_with_unread_bytes_is_used_once_they_are_read() {
+    let (clock, line) = line();
+    let up = line.up().await.unwrap();
+    *up.peek.lock().unwrap() = Peek::Unread;
+    clock.advance(DEADLINE);
+    let reading = async {
+        clock.sleepers(1).await;
+        *up.peek.lock().unwrap() = Peek::Quiet;
+        clock.advance(DEADLINE);
+    };
+    let (found, ()) = tokio::join!(line.up(), reading);
+    assert_eq!(found.unwrap().number, 0);
+}
+
+#[tokio::test]
+async fn connection_can_be_begun_without_waiting_for_it() {
+    let (_, line) = line();
+    line.begin();
+    assert!(line.up_now().is_none());
+    tokio::task::yield_now().await;
+    assert!(line.up_now().is_some());
+    line.begin();
+    assert_eq!((line.up().await.unwrap().number, tried(&line)), (0, 1));
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Pool {
         let rest = map.shards.iter().flat_map(|it| &it.replicas).filter(|_| replicas);
         let leads = join_all(leaders.clone().map(|it| check_leads(it))).await;
         first_error(leads)?;
-        first_error(join_all(leaders.chain(rest).map(|it| it.ask_itself(&["PING"]))).await)
+        first_error(join_all(leaders.chain(rest).map(|it| it.check())).await)
     }
 
     /// Removes it from every leader: of a Cluster, until no key can have been missed because it moved.

@@ -5,13 +5,13 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
-use cache_net::within;
+use cache_net::{Dial, Peek, Socket, SocketHandle, within};
 use futures_util::FutureExt as _;
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
@@ -20,9 +20,10 @@ use redis::{
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
+    abandoned::{Abandoned, Client},
     address::{Address, Login},
     command::command,
-    error,
+    error, reply,
     transport::{Stream, Transport},
 };
 
@@ -44,7 +45,29 @@ pub(crate) struct Connector {
 #[derive(Debug)]
 pub(crate) struct Up {
     pub(crate) connection: MultiplexedConnection,
+    socket: SocketHandle,
     task: AbortHandle,
+    /// How many calls were sent and not answered, those among them whose callers are gone.
+    unanswered: AtomicU64,
+    /// How the server names it, if it says so.
+    client: Option<Client>,
+    abandoned: Arc<Abandoned>,
+    given_up: AtomicBool,
+}
+
+/// Whom to connect to, for whom.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    runtime: &'a Handle,
+    address: &'a Address,
+    abandoned: &'a Arc<Abandoned>,
+    lost: &'a Lost,
+}
+
+/// Why a server cannot be used that was perhaps connected to.
+enum Refused {
+    Io(io::Error),
+    Redis(RedisError),
 }
 
 /// Set when a connection has ended by itself.
@@ -59,42 +82,82 @@ impl Connector {
         &self,
         runtime: &Handle,
         address: &Address,
+        abandoned: &Arc<Abandoned>,
         lost: Lost,
     ) -> Result<Up> {
-        let connecting = self.connect_in_time(runtime, address, lost);
+        let connecting = Box::pin(self.connect_in_time(runtime, address, abandoned, &lost));
         within(&self.clock, self.time, connecting).await.unwrap_or_else(|| {
             let what = format!("cannot connect within {:?}", self.time);
             Err(error::at(Error::new(ErrorKind::TimedOut, what), address))
         })
     }
 
-    async fn connect_in_time(&self, runtime: &Handle, address: &Address, lost: Lost) -> Result<Up> {
-        let version =
-            if self.resp == Some(2) { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
-        let up = match self.log_in(runtime, address, version, Arc::clone(&lost)).await? {
-            Ok(up) => up,
-            Err(error) if self.resp.is_none() && error::knows_no_resp3(&error) => {
-                let again = self.log_in(runtime, address, ProtocolVersion::RESP2, lost).await?;
-                again.map_err(|it| error::connecting(&it, address))?
-            }
-            Err(error) => return Err(error::connecting(&error, address)),
-        };
-        self.introduce(&up).await.map_err(|it| error::at(it, address))?;
-        Ok(up)
-    }
-
-    async fn log_in(
+    async fn connect_in_time(
         &self,
         runtime: &Handle,
         address: &Address,
+        abandoned: &Arc<Abandoned>,
+        lost: &Lost,
+    ) -> Result<Up> {
+        let version =
+            if self.resp == Some(2) { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
+        let to = To { runtime, address, abandoned, lost };
+        let mut up = self.log_in_caught(to, version).await?;
+        if let Err(Refused::Redis(error)) = &up
+            && self.resp.is_none()
+            && error::knows_no_resp3(error)
+        {
+            up = self.log_in_caught(to, ProtocolVersion::RESP2).await?;
+        }
+        let mut up = up.map_err(|it| match it {
+            Refused::Io(it) => unreachable(&it, address),
+            Refused::Redis(it) => error::connecting(&it, address),
+        })?;
+        self.introduce(&mut up).await.map_err(|it| error::at(it, address))?;
+        Ok(up)
+    }
+
+    /// A runtime without sockets is told from one with them only by a panic; it goes no further.
+    async fn log_in_caught(
+        &self,
+        to: To<'_>,
         version: ProtocolVersion,
-        lost: Lost,
-    ) -> Result<Result<Up, RedisError>> {
-        // A runtime without sockets is told from one with them only by a panic; it goes no further.
-        let stream = AssertUnwindSafe(self.transport.open(address)).catch_unwind().await;
-        let stream = stream.map_err(|_| no_sockets())?.map_err(|it| unreachable(&it, address))?;
+    ) -> Result<Result<Up, Refused>> {
         let setup = self.setup(version);
-        Ok(up(runtime, setup, stream, lost).await)
+        let log_in = AssertUnwindSafe(self.log_in(to, &setup));
+        log_in.catch_unwind().await.map_err(|_| no_sockets())
+    }
+
+    /// The first of the host's addresses that serves.
+    async fn log_in(&self, to: To<'_>, setup: &RedisConnectionInfo) -> Result<Up, Refused> {
+        match to.address {
+            Address::Tcp { host, port } => {
+                let dial = Dial::new(self.time, self.clock.clone());
+                let greet = |it| self.greet(to, setup, host, Socket::new(it));
+                dial.greeted(host, *port, greet).await
+            }
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                self.greet(to, setup, "", Socket::new(stream)).await
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                let what = "no unix sockets on this platform";
+                Err(io::Error::new(io::ErrorKind::Unsupported, what).into())
+            }
+        }
+    }
+
+    async fn greet(
+        &self,
+        to: To<'_>,
+        setup: &RedisConnectionInfo,
+        host: &str,
+        (socket, handle): (Socket, SocketHandle),
+    ) -> Result<Up, Refused> {
+        let stream = self.transport.wrap(host, socket).await?;
+        Box::pin(up(to, setup, stream, handle)).await.map_err(Refused::Redis)
     }
 
     fn setup(&self, version: ProtocolVersion) -> RedisConnectionInfo {
@@ -114,11 +177,17 @@ impl Connector {
     }
 
     /// What the crate does not say when it connects.
-    async fn introduce(&self, up: &Up) -> Result<()> {
-        let name = self.client_name.as_deref().map(|it| command(&["CLIENT", "SETNAME", it]));
-        let read_only = self.read_only.then(|| command(&["READONLY"]));
-        for it in name.into_iter().chain(read_only) {
-            if let Value::ServerError(it) = up.send(&it).await? {
+    async fn introduce(&self, up: &mut Up) -> Result<()> {
+        let mut words = vec![command(&["CLIENT", "INFO"])];
+        words.extend(self.client_name.as_deref().map(|it| command(&["CLIENT", "SETNAME", it])));
+        words.extend(self.read_only.then(|| command(&["READONLY"])));
+        let answers = futures_util::future::join_all(words.iter().map(|it| up.send(it)));
+        let mut answers = answers.await.into_iter();
+        // A server that does not say it, by its ACL or because it is something else, cannot end it, either.
+        let info = answers.next().transpose()?.and_then(|it| reply::text(it).ok().flatten());
+        up.client = info.as_deref().and_then(Client::of);
+        for it in answers {
+            if let Value::ServerError(it) = it? {
                 return Err(error::refused(&it));
             }
         }
@@ -127,32 +196,68 @@ impl Connector {
 }
 
 async fn up(
-    runtime: &Handle,
-    setup: RedisConnectionInfo,
+    to: To<'_>,
+    setup: &RedisConnectionInfo,
     stream: Box<dyn Stream>,
-    lost: Lost,
+    socket: SocketHandle,
 ) -> Result<Up, RedisError> {
     // Deadlines are ours: tokio's timers stand still where tests have paused its clock.
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUE);
     let (connection, moving) =
-        MultiplexedConnection::new_with_config(&setup, stream, config).await?;
-    let task = runtime.spawn(async move {
+        MultiplexedConnection::new_with_config(setup, stream, config).await?;
+    let lost = Arc::clone(to.lost);
+    let task = to.runtime.spawn(async move {
         moving.await;
         lost.store(true, Ordering::Release);
     });
-    Ok(Up { connection, task: task.abort_handle() })
+    Ok(Up {
+        connection,
+        socket,
+        task: task.abort_handle(),
+        unanswered: AtomicU64::new(0),
+        client: None,
+        abandoned: Arc::clone(to.abandoned),
+        given_up: AtomicBool::new(false),
+    })
 }
 
 impl Up {
     /// Whether it has ended: the server has closed it, it was given up, or its runtime is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.task.is_finished()
+        self.task.is_finished() || self.given_up.load(Ordering::Acquire)
     }
 
-    /// Ends it, with all that is under way on it.
+    /// Notes that a call is sent.
+    pub(crate) fn sent(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that one was answered.
+    pub(crate) fn answered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a call may be under way on it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0
+    }
+
+    /// Looks what the system says of it.
+    pub(crate) fn peek(&self) -> Peek {
+        self.socket.peek()
+    }
+
+    /// Ends it, with all that is under way on it: nothing of that is sent any more, and the server is told to end it, too.
     pub(crate) fn give_up(&self) {
+        if self.given_up.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.task.abort();
+        self.socket.reset();
+        if let Some(client) = self.client.as_ref().filter(|_| self.is_busy()) {
+            self.abandoned.add(client.clone());
+        }
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value> {
@@ -166,7 +271,18 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        self.give_up();
+        if self.is_busy() {
+            self.give_up();
+        } else {
+            self.socket.end_in_order();
+            self.task.abort();
+        }
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(it: io::Error) -> Self {
+        Self::Io(it)
     }
 }
 
@@ -184,6 +300,7 @@ fn unreachable(error: &io::Error, address: &Address) -> Error {
         }
         // What TLS is refused for does not pass by itself.
         io::ErrorKind::InvalidData => (ErrorKind::Backend, format!("no trust: {error}")),
+        io::ErrorKind::TimedOut => (ErrorKind::TimedOut, error.to_string()),
         _ => (ErrorKind::Unavailable, error.to_string()),
     };
     error::at(Error::new(kind, format!("cannot connect: {what}")), address)

@@ -53,6 +53,7 @@
 //!   nothing was heard for two deadlines is replaced. Each server of a group has a breaker of its own.
 //! - **One pool of connections per alias and tokio runtime**, made by the first call in that runtime and gone with it.
 
+mod abandoned;
 mod address;
 mod clear;
 mod command;

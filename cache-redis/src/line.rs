@@ -6,11 +6,12 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Result, TimeLimit};
-use cache_net::Peer;
+use cache_net::{Peek, Peer};
 use redis::{Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;
 
 use crate::{
+    abandoned::Abandoned,
     address::Address,
     command::{Commands, command},
     connect::{Connector, Lost, Up},
@@ -26,6 +27,7 @@ pub(crate) struct Line(Arc<cache_net::Line<Server>>);
 struct Server {
     address: Address,
     connector: Arc<Connector>,
+    abandoned: Arc<Abandoned>,
     lost: Lost,
 }
 
@@ -39,33 +41,52 @@ impl Line {
     ) -> Self {
         let clock = connector.clock.clone();
         let deadline = TimeLimit::new(deadline, clock.clone());
-        let server = Server { address, connector, lost };
+        let abandoned = Abandoned::at(&address);
+        let server = Server { address, connector, abandoned, lost };
         Self(cache_net::Line::new(server, runtime, clock, deadline))
     }
 
+    /// The connection. All who need one while there is none wait for the same.
+    pub(crate) async fn up(&self) -> Result<Arc<Up>> {
+        self.0.up().await
+    }
+
+    /// The connection, if there is one that can be used as it is.
+    pub(crate) fn ready(&self) -> Option<Arc<Up>> {
+        self.0.ready()
+    }
+
+    /// The connection, if there is one.
+    pub(crate) fn up_now(&self) -> Option<Arc<Up>> {
+        self.0.up_now()
+    }
+
+    /// Begins to connect if that is needed and it is time for another try.
+    pub(crate) fn begin(&self) {
+        self.0.begin();
+    }
+
     /// Asks about one key.
-    pub(crate) async fn ask(&self, commands: &Commands) -> Result<Value> {
+    pub(crate) async fn ask(&self, up: &Arc<Up>, commands: &Commands) -> Result<Value> {
         match commands {
             Commands::One(command) => {
-                let up = self.0.up().await?;
                 let mut connection = up.connection.clone();
                 // Boxed by the crate: large, it would be copied from frame to frame of this future.
-                self.heard(&up, connection.req_packed_command(command)).await
+                self.heard(up, connection.req_packed_command(command)).await
             }
-            Commands::Together(_) => Box::pin(self.ask_together(commands, false)).await,
+            Commands::Together(_) => Box::pin(self.ask_together(up, commands, false)).await,
         }
     }
 
     /// Asks about a key that is on its way here.
-    pub(crate) async fn ask_arriving(&self, commands: &Commands) -> Result<Value> {
-        self.ask_together(commands, true).await
+    pub(crate) async fn ask_arriving(&self, up: &Arc<Up>, commands: &Commands) -> Result<Value> {
+        self.ask_together(up, commands, true).await
     }
 
     /// Sends all at once; a reply for each command.
-    pub(crate) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        let up = self.0.up().await?;
+    pub(crate) async fn send(&self, up: &Arc<Up>, pipeline: &Pipeline) -> Result<Vec<Value>> {
         let mut connection = up.connection.clone();
-        self.heard(&up, connection.req_packed_commands(pipeline, 0, pipeline.len())).await
+        self.heard(up, connection.req_packed_commands(pipeline, 0, pipeline.len())).await
     }
 
     /// Has the next call connect anew, which looks up the name of the server again: it may be another one by now. What is under
@@ -74,20 +95,24 @@ impl Line {
         self.0.renew(None);
     }
 
-    async fn ask_together(&self, commands: &Commands, asking: bool) -> Result<Value> {
+    async fn ask_together(&self, up: &Arc<Up>, commands: &Commands, asking: bool) -> Result<Value> {
         let mut pipeline = Pipeline::new();
         if asking {
             pipeline.cmd("ASKING");
         }
         let wanted = commands.clone().add_to(&mut pipeline);
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(up, &pipeline).await?;
         Ok(wanted.value(replies.into_iter().skip(usize::from(asking))))
     }
 
     async fn heard<T>(&self, up: &Arc<Up>, answer: RedisFuture<'_, T>) -> Result<T> {
         let (limit, address) = (self.0.deadline(), &self.0.peer().address);
+        up.sent();
         match self.0.heard(limit, up, answer).await {
-            Some(Ok(value)) => Ok(value),
+            Some(Ok(value)) => {
+                up.answered();
+                Ok(value)
+            }
             Some(Err(error)) => Err(error::lost(&error, address)),
             None => {
                 let what =
@@ -102,7 +127,8 @@ impl Peer for Server {
     type Up = Up;
 
     async fn connect(&self, runtime: &Handle) -> Result<Up> {
-        self.connector.connect(runtime, &self.address, Arc::clone(&self.lost)).await
+        let lost = Arc::clone(&self.lost);
+        self.connector.connect(runtime, &self.address, &self.abandoned, lost).await
     }
 
     async fn knock(&self, up: &Up) {
@@ -117,5 +143,9 @@ impl Peer for Server {
     fn give_up(&self, up: &Up) {
         up.give_up();
         self.lost.store(true, Ordering::Release);
+    }
+
+    fn peek(&self, up: &Up) -> Peek {
+        up.peek()
     }
 }

@@ -1,26 +1,41 @@
 //! One server: its connections, and the breaker that spares it and its callers.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use cache_core::{
     ErrorKind, Result,
     layers::{Breaker, BreakerState},
 };
+use futures_util::future::join_all;
 use redis::{Pipeline, Value};
 
-use crate::{address::Address, command::Commands, error, line::Line, reply, slot};
+use crate::{
+    abandoned::Abandoned, address::Address, command::Commands, connect::Up, error, line::Line,
+    reply, slot,
+};
 
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
     lines: Vec<Line>,
+    /// For each line the number of the one that stands in for it, or its own.
+    stand_ins: Vec<AtomicUsize>,
+    abandoned: Arc<Abandoned>,
     /// A single server has the one that is around the whole store.
     breaker: Option<Arc<Breaker>>,
 }
 
 impl Node {
     pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Arc<Breaker>>) -> Self {
-        Self { address, lines, breaker }
+        let stand_ins = (0..lines.len()).map(AtomicUsize::new).collect();
+        let abandoned = Abandoned::at(&address);
+        Self { address, lines, stand_ins, abandoned, breaker }
     }
 
     /// Which connection a key takes: always the same one, so that what is sent about it keeps its order.
@@ -30,22 +45,88 @@ impl Node {
 
     /// Asks about one key.
     pub(crate) async fn ask(&self, key: &str, commands: &Commands) -> Result<Value> {
-        self.past_breaker(self.lines[self.line_of(key)].ask(commands)).await
+        self.past_breaker(async {
+            let (line, up) = self.connected(self.line_of(key)).await?;
+            line.ask(&up, commands).await
+        })
+        .await
     }
 
     /// Asks about a key that is on its way here.
     pub(crate) async fn ask_arriving(&self, key: &str, commands: &Commands) -> Result<Value> {
-        self.past_breaker(self.lines[self.line_of(key)].ask_arriving(commands)).await
+        self.past_breaker(async {
+            let (line, up) = self.connected(self.line_of(key)).await?;
+            line.ask_arriving(&up, commands).await
+        })
+        .await
     }
 
     /// Sends many commands on one connection; a reply for each.
     pub(crate) async fn send(&self, line: usize, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        self.past_breaker(self.lines[line].send(pipeline)).await
+        self.past_breaker(async {
+            let (line, up) = self.connected(line).await?;
+            line.send(&up, pipeline).await
+        })
+        .await
     }
 
     async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(breaker) = &self.breaker else { return pin!(call).await };
         pin!(breaker.run(call)).await.map_err(|it| error::at(it, &self.address))
+    }
+
+    /// The connection for the keys of a line. Nothing is sent on it before the server has ended those that were given up.
+    async fn connected(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
+        let line = &self.lines[self.stand_ins[own].load(Ordering::Acquire)];
+        let is_own = std::ptr::eq(line, &raw const self.lines[own]);
+        match line.ready() {
+            Some(up) if is_own && !self.abandoned.any() => Ok((line, up)),
+            _ => Box::pin(self.connect(own)).await,
+        }
+    }
+
+    #[cold]
+    async fn connect(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
+        let (line, up) = self.own_or_stand_in(own).await?;
+        if let Some((clients, pipeline)) = self.abandoned.kills() {
+            let answers = line.send(&up, &pipeline).await?;
+            let res = self.abandoned.ended(&clients, &answers);
+            res.map_err(|it| error::at(it, &self.address))?;
+        }
+        Ok((line, up))
+    }
+
+    /// A line, or another one that is there while the server does not let this one in: it may allow fewer connections. Keys go
+    /// back to their own when nothing is under way on the other, so that what is sent about a key keeps its order.
+    async fn own_or_stand_in(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
+        let stand_in = &self.stand_ins[own];
+        let number = stand_in.load(Ordering::Acquire);
+        if number != own {
+            let (line, own_line) = (&self.lines[number], &self.lines[own]);
+            own_line.begin();
+            match line.up_now() {
+                Some(up) if up.is_busy() || own_line.up_now().is_none() => {
+                    return Ok((line, line.up().await.unwrap_or(up)));
+                }
+                Some(_) => {}
+                // It notes what was under way on the one that has ended.
+                None => line.begin(),
+            }
+            stand_in.store(own, Ordering::Release);
+        }
+        let line = &self.lines[own];
+        let error = match line.up().await {
+            Ok(up) => return Ok((line, up)),
+            Err(error) => error,
+        };
+        let mut others = self.lines.iter().enumerate().filter(|it| it.0 != own);
+        match others.find_map(|(i, line)| Some((i, line, line.up_now()?))) {
+            Some((i, line, up)) => {
+                stand_in.store(i, Ordering::Release);
+                Ok((line, up))
+            }
+            None => Err(error),
+        }
     }
 
     /// See [`Line::renew`].
@@ -60,7 +141,32 @@ impl Node {
 
     /// Asks the server about itself, whatever its breaker says.
     pub(crate) async fn ask_itself(&self, words: &[&str]) -> Result<Value> {
-        match self.lines[0].ask(&Commands::of(words)).await? {
+        let (line, up) = self.connected(0).await?;
+        self.checked(line.ask(&up, &Commands::of(words)).await?)
+    }
+
+    /// Whether it answers on each of its connections.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let answers = join_all(self.lines.iter().map(|it| self.check_line(it))).await;
+        let there = answers.iter().filter(|it| it.is_ok()).count();
+        let failed = answers.into_iter().find_map(Result::err);
+        match failed {
+            Some(it) if there > 0 => {
+                let count = format!("{there} of {}", self.lines.len());
+                Err(it.with_context("connections", count))
+            }
+            Some(it) => Err(it),
+            None => Ok(()),
+        }
+    }
+
+    async fn check_line(&self, line: &Line) -> Result<Value> {
+        let up = line.up().await?;
+        self.checked(line.ask(&up, &Commands::of(&["PING"])).await?)
+    }
+
+    fn checked(&self, answer: Value) -> Result<Value> {
+        match answer {
             Value::ServerError(it) => Err(error::at(error::refused(&it), &self.address)),
             value => Ok(value),
         }

@@ -2,18 +2,14 @@
 
 use std::io;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use cache_net::Socket;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::address::Address;
-
-/// TCP, TLS or a unix socket.
+/// Plain or TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// How to open one.
+/// What is around the bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
     Plain,
@@ -22,24 +18,16 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    pub(crate) async fn open(&self, address: &Address) -> io::Result<Box<dyn Stream>> {
-        match address {
-            Address::Tcp { host, port } => {
-                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
-                // Or small requests wait for the answers to those before them.
-                tcp.set_nodelay(true)?;
-                match self {
-                    Self::Plain => Ok(Box::new(tcp)),
-                    #[cfg(feature = "tls")]
-                    Self::Tls(tls) => Ok(Box::new(tls.to(host)?.wrap(tcp).await?)),
-                }
-            }
-            #[cfg(unix)]
-            Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
-            #[cfg(not(unix))]
-            Address::Unix(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this platform"))
-            }
+    /// Around a connection to this host.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_async, unused_variables, reason = "TLS has to know, and to wait")
+    )]
+    pub(crate) async fn wrap(&self, host: &str, socket: Socket) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Plain => Ok(Box::new(socket)),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Ok(Box::new(tls.to(host)?.wrap(socket).await?)),
         }
     }
 }

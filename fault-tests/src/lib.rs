@@ -34,6 +34,8 @@
 pub mod cancelled;
 mod connections;
 pub mod frozen;
+pub mod idle;
+pub mod late;
 pub mod load;
 pub mod network;
 pub mod once;

@@ -123,6 +123,29 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
+    /// Holds back from now on what clients say on the connections that are open, and that they have hung up: as what is on its way
+    /// keeps it, and delivers it later. New connections are not concerned.
+    pub fn hold_open(&self) {
+        self.each(|it| it.hold(true));
+    }
+
+    /// Delivers what was held back, also of clients that are gone.
+    pub fn release(&self) {
+        self.each(|it| it.hold(false));
+    }
+
+    /// How many connections are open that were held back at some time.
+    pub fn held(&self) -> usize {
+        let state = self.shared.lock();
+        state.links.iter().filter_map(Weak::upgrade).filter(|it| it.was_held()).count()
+    }
+
+    fn each(&self, change: impl Fn(&Link)) {
+        let state = self.shared.lock();
+        state.links.iter().filter_map(Weak::upgrade).for_each(|it| change(&it));
+        self.shared.changed.notify_all();
+    }
+
     /// Resets all connections that are open, at both ends. What it does with new ones is not changed, and one that has
     /// not carried a byte yet may count as new.
     ///
@@ -273,6 +296,10 @@ impl Shared {
         loop {
             if link.is_swallowed() {
                 return Fate::Swallowed;
+            }
+            if link.is_held() && !is_answer && !link.is_cut() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
             match &mut state.mode {
                 Mode::Delay(by) if is_answer && !link.is_cut() => {

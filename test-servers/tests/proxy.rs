@@ -289,3 +289,31 @@ fn redis_behind_it_can_be_cut_off_in_each_way() {
     open().command(&["PING"]).unwrap();
     assert!(start.elapsed() >= QUIET);
 }
+
+#[test]
+fn what_is_held_back_arrives_though_its_client_is_gone() {
+    let (echo, ends) = echo();
+    let proxy = Proxy::to(echo).unwrap();
+    let (mut gone, mut waiting) = (connect(&proxy), connect(&proxy));
+    for it in [&mut gone, &mut waiting] {
+        assert_eq!(say(it, "hello"), "hello");
+    }
+    proxy.hold_open();
+    for it in [&mut gone, &mut waiting] {
+        it.write_all(b"late").unwrap();
+    }
+    drop(gone);
+    let mut other = connect(&proxy);
+    assert_eq!(say(&mut other, "new"), "new");
+    waiting.set_read_timeout(Some(QUIET)).unwrap();
+    let mut bytes = [0; 4];
+    assert!(waiting.read(&mut bytes).is_err(), "held back");
+    assert_eq!((proxy.held(), ends.try_recv().is_err()), (2, true));
+
+    proxy.release();
+    waiting.set_read_timeout(Some(LIMIT)).unwrap();
+    waiting.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"late");
+    ends.recv_timeout(LIMIT).unwrap().unwrap();
+    wait_until("the other is over", LIMIT, || proxy.held() == 1).unwrap();
+}

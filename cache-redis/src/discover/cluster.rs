@@ -1,9 +1,9 @@
 //! A Cluster: its nodes know who serves which slots.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Error, ErrorKind, Result};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use cache_net::staggered;
 use redis::Value;
 
 use crate::{
@@ -14,27 +14,23 @@ use crate::{
     reply,
 };
 
-/// How many nodes are asked at once: one that hangs keeps nobody waiting.
-const AT_ONCE: usize = 3;
+/// How long a node has before the next one is asked, too. They answer in less.
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks the nodes that are known, and then those that the settings name.
+/// Asks the nodes that are known, and then those that the settings name: one beside the other, so that one that hangs keeps
+/// nobody waiting.
 pub(super) async fn look(seeds: &[Address], pool: &Arc<Pool>) -> Result<Arc<Map>> {
     let known: Vec<_> =
         pool.known().iter().flat_map(|it| it.nodes().cloned().collect::<Vec<_>>()).collect();
     let seeds = seeds.iter().filter(|it| known.iter().all(|known| known.address != **it));
     let seeds: Vec<_> = seeds.map(|it| pool.node(it)).collect();
-    let mut waiting = known.into_iter().chain(seeds);
-    let mut asked: FuturesUnordered<_> =
-        waiting.by_ref().take(AT_ONCE).map(|it| ask(it, pool)).collect();
-    let mut failed = Error::new(ErrorKind::Unavailable, "no node of the cluster was asked");
-    while let Some(answer) = asked.next().await {
-        match answer {
-            Ok(map) => return Ok(Arc::new(map)),
-            Err(error) => failed = error,
-        }
-        asked.extend(waiting.next().map(|it| ask(it, pool)));
-    }
-    Err(failed)
+    let attempts = known.into_iter().chain(seeds).map(|it| ask(it, pool));
+    let clock = &pool.common.connector.clock;
+    let map = staggered(clock, PAUSE, attempts).await.map_err(|mut failed| {
+        let nobody = || Error::new(ErrorKind::Unavailable, "no node of the cluster was asked");
+        failed.pop().unwrap_or_else(nobody)
+    });
+    map.map(Arc::new)
 }
 
 async fn ask(node: Arc<Node>, pool: &Arc<Pool>) -> Result<Map> {

@@ -8,6 +8,8 @@ use fault_tests::{NO_BREAKER, PATIENT, keys, network::behind_a_proxy, until};
 use crate::support::OnRedis;
 
 fault_tests::network!(OnRedis);
+fault_tests::late!(OnRedis);
+fault_tests::idle!(OnRedis);
 
 /// Callers who are in even more of a hurry than a server that is well cost nobody the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,8 @@ pub(super) struct Link {
     server: TcpStream,
     is_cut: AtomicBool,
     is_swallowed: AtomicBool,
+    is_held: AtomicBool,
+    was_held: AtomicBool,
 }
 
 impl Link {
@@ -30,8 +32,8 @@ impl Link {
             let _ = it.set_nodelay(true);
             let _ = it.set_write_timeout(Some(LOOK));
         }
-        let [is_cut, is_swallowed] = [false, false].map(AtomicBool::new);
-        Self { client, server, is_cut, is_swallowed }
+        let [is_cut, is_swallowed, is_held, was_held] = [false; 4].map(AtomicBool::new);
+        Self { client, server, is_cut, is_swallowed, is_held, was_held }
     }
 
     /// Reads what goes in this direction.
@@ -87,6 +89,20 @@ impl Link {
 
     pub(super) fn is_swallowed(&self) -> bool {
         self.is_swallowed.load(Ordering::SeqCst)
+    }
+
+    /// Has what the client says held back, or lets it go.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
+        self.was_held.fetch_or(is_held, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn was_held(&self) -> bool {
+        self.was_held.load(Ordering::SeqCst)
     }
 
     /// From where to where.
