@@ -4,6 +4,8 @@ mod call;
 mod database;
 mod error;
 mod keeper;
+#[cfg(unix)]
+mod private;
 mod schema;
 mod sql;
 mod writer;

@@ -13,6 +13,8 @@ use std::{
 use cache_core::{Clock, Error, ErrorKind, Result};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+#[cfg(unix)]
+use super::private;
 use super::{call::Call, error::Failure, schema, sql::Sql};
 use crate::{
     options::{SqlitePlan, Synchronous},
@@ -40,6 +42,8 @@ pub(super) struct Opened {
     keeper: Mutex<()>,
     /// Those that read, while nobody has them.
     idle: Mutex<Vec<Connection>>,
+    /// Without links.
+    path: Option<PathBuf>,
     file: Option<Identity>,
     /// Its log, which belongs to that file and no other.
     log: Option<Identity>,
@@ -50,9 +54,9 @@ pub(super) struct Opened {
 /// What tells a file from another one at the same path.
 type Identity = (u64, u64);
 
-const FILE: &str = "";
-const LOG: &str = "-wal";
-const LOG_INDEX: &str = "-shm";
+pub(super) const FILE: &str = "";
+pub(super) const LOG: &str = "-wal";
+pub(super) const LOG_INDEX: &str = "-shm";
 /// How often it is seen whether the file is still there.
 const LOOK: u64 = 100;
 /// A file that cannot be opened is tried again after this.
@@ -141,7 +145,7 @@ impl Database {
         if log.is_some() && opened.log == log && opened.file != self.identity(FILE) {
             for suffix in [LOG, LOG_INDEX] {
                 // If it cannot be removed, what is read will tell.
-                let _ = self.beside(suffix).map(std::fs::remove_file);
+                let _ = self.path().map(|it| std::fs::remove_file(beside(it, suffix)));
             }
         }
     }
@@ -232,7 +236,7 @@ impl Database {
         if let Some(idle) = opened.idle().pop() {
             return Ok(idle);
         }
-        let reader = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let reader = connect(opened.path.as_deref(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         reader.busy_timeout(self.patience())?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(reader)
@@ -241,16 +245,17 @@ impl Database {
     /// The first connection, which is the one that writes. It never waits by itself for another process.
     fn connect_first(&self) -> std::result::Result<Opened, Failure> {
         let began = Instant::now();
-        let (writer, file) = loop {
+        let (writer, path, file) = loop {
+            let path = self.prepare()?;
             let before = self.identity(FILE);
-            match self.connect_writer() {
+            match self.connect_writer(path.as_deref()) {
                 // Of those who make the file, one goes first, and SQLite itself does not wait for it.
                 Err(failure) if failure.is_busy() && began.elapsed() < OPENING => {
                     thread::sleep(Duration::from_millis(5));
                 }
                 // It was made or replaced meanwhile: which of the two was opened?
                 Ok(_) if before != self.identity(FILE) && began.elapsed() < OPENING => {}
-                res => break (res?, before),
+                res => break (res?, path, before),
             }
         };
         let looked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
@@ -258,15 +263,29 @@ impl Database {
             writer: Mutex::new(writer),
             keeper: Mutex::default(),
             idle: Mutex::default(),
+            path,
             file,
             log: self.identity(LOG),
             looked: AtomicU64::new(looked),
         })
     }
 
-    fn connect_writer(&self) -> std::result::Result<Connection, Failure> {
+    /// The path to open, at which this user's file is.
+    #[cfg(unix)]
+    fn prepare(&self) -> Result<Option<PathBuf>> {
+        self.path().map(private::prepare).transpose()
+    }
+
+    /// Elsewhere the permissions of the folder decide.
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps, reason = "it may fail on unix")]
+    fn prepare(&self) -> Result<Option<PathBuf>> {
+        Ok(self.path.clone())
+    }
+
+    fn connect_writer(&self, path: Option<&Path>) -> std::result::Result<Connection, Failure> {
         let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let db = self.connect(create)?;
+        let db = connect(path, create)?;
         db.busy_timeout(Duration::ZERO)?;
         let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if self.path.is_some() && !mode.eq_ignore_ascii_case("wal") {
@@ -301,25 +320,10 @@ impl Database {
         Ok(db)
     }
 
-    fn connect(&self, how: OpenFlags) -> std::result::Result<Connection, Failure> {
-        // Each connection has one user at a time.
-        let how = how | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = match &self.path {
-            Some(path) => Connection::open_with_flags(path, how)?,
-            None => Connection::open_in_memory_with_flags(how)?,
-        };
-        db.set_prepared_statement_cache_capacity(32);
-        // Who closes last would delete the log at the path, which is another file's if this one was taken away.
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        db.pragma_update(None, "cache_size", -i64::from(CACHE))?;
-        db.pragma_update(None, "temp_store", "MEMORY")?;
-        Ok(db)
-    }
-
     #[cfg(unix)]
     fn identity(&self, suffix: &str) -> Option<Identity> {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(self.beside(suffix)?).ok()?;
+        let found = std::fs::symlink_metadata(beside(self.path()?, suffix)).ok()?;
         Some((found.dev(), found.ino()))
     }
 
@@ -328,13 +332,31 @@ impl Database {
     fn identity(&self, _: &str) -> Option<Identity> {
         None
     }
+}
 
-    /// The file, or what SQLite keeps beside it.
-    fn beside(&self, suffix: &str) -> Option<PathBuf> {
-        let mut path = self.path.clone()?.into_os_string();
-        path.push(suffix);
-        Some(path.into())
-    }
+fn connect(path: Option<&Path>, how: OpenFlags) -> std::result::Result<Connection, Failure> {
+    // Each connection has one user at a time.
+    let how = how | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let db = match path {
+        Some(path) => Connection::open_with_flags(path, how)?,
+        None => Connection::open_in_memory_with_flags(how)?,
+    };
+    // Another program may have made the schema and the pages.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.set_prepared_statement_cache_capacity(32);
+    // Who closes last would delete the log at the path, which is another file's if this one was taken away.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.pragma_update(None, "cache_size", -i64::from(CACHE))?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}
+
+/// The file, or what SQLite keeps beside it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 impl Opened {

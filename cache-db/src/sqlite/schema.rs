@@ -15,7 +15,7 @@
 //! right whoever writes, and after a crash too.
 
 use cache_core::{Error, ErrorKind};
-use rusqlite::{Connection, ffi::ErrorCode};
+use rusqlite::{Connection, Row, ffi::ErrorCode};
 
 use super::error::Failure;
 use crate::table::Table;
@@ -24,31 +24,58 @@ use crate::table::Table;
 const STEPS: [fn(&Table) -> String; 2] = [table, counters];
 
 fn table(table: &Table) -> String {
+    let (entries, meta) = (entries(table), table.quoted_with("meta"));
+    format!(
+        "{entries}CREATE TABLE {meta} (version INTEGER NOT NULL);\nINSERT INTO {meta} (version) VALUES (1);\n"
+    )
+}
+
+fn entries(table: &Table) -> String {
     format!(
         "CREATE TABLE {} (\n    id INTEGER PRIMARY KEY,\n    key TEXT NOT NULL UNIQUE,\n    expires INTEGER,\n    \
-         size INTEGER NOT NULL,\n    value BLOB NOT NULL\n);\n\
-         CREATE TABLE {} (version INTEGER NOT NULL);\n\
-         INSERT INTO {1} (version) VALUES (1);\n",
+         size INTEGER NOT NULL,\n    value BLOB NOT NULL\n);\n",
         table.quoted(),
-        table.quoted_with("meta"),
     )
 }
 
 fn counters(table: &Table) -> String {
     let (name, meta) = (table.quoted(), table.quoted_with("meta"));
-    let [added, changed, removed] = ["added", "changed", "removed"].map(|it| table.quoted_with(it));
     format!(
         "ALTER TABLE {meta} ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;\n\
          ALTER TABLE {meta} ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;\n\
          UPDATE {meta} SET (entries, bytes) = (SELECT count(*), coalesce(sum(size), 0) FROM {name});\n\
-         CREATE TRIGGER {added} AFTER INSERT ON {name} BEGIN\n    \
-             UPDATE {meta} SET entries = entries + 1, bytes = bytes + NEW.size;\nEND;\n\
-         CREATE TRIGGER {changed} AFTER UPDATE OF size ON {name} WHEN NEW.size <> OLD.size BEGIN\n    \
-             UPDATE {meta} SET bytes = bytes + NEW.size - OLD.size;\nEND;\n\
-         CREATE TRIGGER {removed} AFTER DELETE ON {name} BEGIN\n    \
-             UPDATE {meta} SET entries = entries - 1, bytes = bytes - OLD.size;\nEND;\n\
-         UPDATE {meta} SET version = 2;\n"
+         {}UPDATE {meta} SET version = 2;\n",
+        triggers(table).map(|(_, sql)| format!("{sql};\n")).concat(),
     )
+}
+
+/// The triggers' names, and the statements that make them.
+fn triggers(table: &Table) -> [(String, String); 3] {
+    let (name, meta) = (table.quoted(), table.quoted_with("meta"));
+    let trigger = |suffix: &str, when: &str, what: &str| {
+        let sql = format!(
+            "CREATE TRIGGER {} AFTER {when} BEGIN\n    UPDATE {meta} SET {what};\nEND",
+            table.quoted_with(suffix)
+        );
+        (format!("{}_{suffix}", table.name()), sql)
+    };
+    [
+        trigger(
+            "added",
+            &format!("INSERT ON {name}"),
+            "entries = entries + 1, bytes = bytes + NEW.size",
+        ),
+        trigger(
+            "changed",
+            &format!("UPDATE OF size ON {name} WHEN NEW.size <> OLD.size"),
+            "bytes = bytes + NEW.size - OLD.size",
+        ),
+        trigger(
+            "removed",
+            &format!("DELETE ON {name}"),
+            "entries = entries - 1, bytes = bytes - OLD.size",
+        ),
+    ]
 }
 
 /// All statements that make the table where there is none.
@@ -56,41 +83,142 @@ pub(crate) fn sql(table: &Table) -> String {
     STEPS.iter().map(|step| step(table)).collect()
 }
 
+/// What is there of the tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Neither of them, or those of that version.
+    Version(usize),
+    /// Both are of the latest version; a trigger is missing.
+    Triggers,
+    /// One of the two was dropped, and the other is ours.
+    OnlyEntries,
+    OnlyMeta,
+}
+
 /// Makes the table, or brings it to this version. Of several processes that do, one does it.
 pub(super) fn ensure(db: &Connection, table: &Table) -> Result<(), Failure> {
     // Most often it is there, and nothing need be locked to see it.
-    if version(db, table)? == STEPS.len() {
-        return Ok(columns(db, table)?);
+    if find(db, table)? == Found::Version(STEPS.len()) {
+        return Ok(());
     }
     db.execute_batch("BEGIN IMMEDIATE")?;
-    let res = version(db, table).and_then(|from| {
-        for step in STEPS.iter().skip(from) {
-            db.execute_batch(&step(table))?;
-        }
-        Ok(columns(db, table)?)
-    });
+    let res = find(db, table).and_then(|found| complete(db, table, found));
     db.execute_batch(if res.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     res
 }
 
-/// Which it is; 0 if there is none.
-fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
-    let known = STEPS.len();
-    // One statement sees one moment. With two, another process may make both tables in between.
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE),
-                      EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?2 COLLATE NOCASE)";
-    let meta = format!("{}_meta", table.name());
-    match db.query_row(sql, [table.name(), &meta], |row| Ok((row.get(0)?, row.get(1)?)))? {
-        (false, false) => return Ok(0),
-        (true, true) => {}
-        _ => return Err(foreign(table)),
+fn complete(db: &Connection, table: &Table, found: Found) -> Result<(), Failure> {
+    let (name, meta) = (table.quoted(), table.quoted_with("meta"));
+    match found {
+        Found::Version(from) => {
+            for step in STEPS.iter().skip(from) {
+                db.execute_batch(&step(table))?;
+            }
+        }
+        Found::OnlyEntries => {
+            db.execute_batch(&format!(
+                "CREATE TABLE {meta} (version INTEGER NOT NULL, entries INTEGER NOT NULL DEFAULT 0, \
+                 bytes INTEGER NOT NULL DEFAULT 0); INSERT INTO {meta} (version) VALUES ({})",
+                STEPS.len()
+            ))?;
+        }
+        Found::OnlyMeta => {
+            // What made it is in the first step, with the other table.
+            db.execute_batch(&entries(table))?;
+        }
+        Found::Triggers => {}
     }
-    let sql = format!("SELECT version FROM {}", table.quoted_with("meta"));
-    let version: i64 = match db.query_row(&sql, [], |row| row.get(0)) {
-        // A table without this column, without a row, or with something else in it. A lock or a bad disk says nothing about it.
-        Err(error) if matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown)) => {
+    // A table that was dropped took its triggers with it.
+    let there = trigger_texts(db, table)?;
+    for (trigger, sql) in triggers(table) {
+        if !there.iter().any(|(it, _)| it.eq_ignore_ascii_case(&trigger)) {
+            db.execute_batch(&sql)?;
+        }
+    }
+    if !matches!(found, Found::Version(_)) {
+        let count = format!("SELECT count(*), coalesce(sum(size), 0) FROM {name}");
+        db.execute_batch(&format!("UPDATE {meta} SET (entries, bytes) = ({count})"))?;
+    }
+    if find(db, table)? == Found::Version(STEPS.len()) { Ok(()) } else { Err(foreign(table)) }
+}
+
+/// What is there. Compares what the statements depend on (columns, their types, the keys, the triggers) and tolerates the rest: a column
+/// that somebody added, or another order of them.
+fn find(db: &Connection, table: &Table) -> Result<Found, Failure> {
+    // One statement sees one moment. With two, another process may make both tables in between.
+    let sql = "SELECT (SELECT type = 'table' FROM sqlite_master WHERE name = ?1 COLLATE NOCASE),
+                      (SELECT type = 'table' FROM sqlite_master WHERE name = ?2 COLLATE NOCASE)";
+    let meta = format!("{}_meta", table.name());
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let there: (Option<bool>, Option<bool>) = db.query_row(sql, [table.name(), &meta], read)?;
+    let found = match there {
+        (None, None) => return Ok(Found::Version(0)),
+        (Some(true), Some(true)) => match version(db, table)? {
+            latest if latest == STEPS.len() => None,
+            older => return Ok(Found::Version(older)),
+        },
+        (Some(true), None) => Some(Found::OnlyEntries),
+        (None, Some(true)) if version(db, table)? == STEPS.len() => Some(Found::OnlyMeta),
+        _ => return Err(foreign(table)),
+    };
+    if there.0.is_some() {
+        has_columns(db, table, table.name(), &ENTRIES)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) AS list
+                   WHERE list.\"unique\" AND NOT list.partial AND 'key' =
+                   (SELECT group_concat(lower(name)) FROM pragma_index_info(list.name)))";
+        if !db.query_row(sql, [table.name()], |row| row.get(0))? {
             return Err(foreign(table));
         }
+    }
+    if there.1.is_some() {
+        has_columns(db, table, &meta, &META)?;
+    }
+    check_triggers(db, table, found)
+}
+
+/// Triggers that somebody else made could change or copy what is stored.
+fn check_triggers(db: &Connection, table: &Table, found: Option<Found>) -> Result<Found, Failure> {
+    let ours = triggers(table);
+    let there = trigger_texts(db, table)?;
+    for (name, text) in &there {
+        let known = ours.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
+        if known.is_none_or(|(_, sql)| words(sql) != words(text)) {
+            return Err(Failure::Ours(Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "the table {} has a trigger that is not ours; drop it (DROP TRIGGER), or name another table in options.table",
+                    table.quoted()
+                ),
+            )));
+        }
+    }
+    Ok(match found {
+        Some(it) => it,
+        None if there.len() < ours.len() => Found::Triggers,
+        None => Found::Version(STEPS.len()),
+    })
+}
+
+/// The triggers on either table: names and statements.
+fn trigger_texts(db: &Connection, table: &Table) -> rusqlite::Result<Vec<(String, String)>> {
+    let sql = "SELECT name, coalesce(sql, '') FROM sqlite_master
+               WHERE type = 'trigger' AND (tbl_name = ?1 COLLATE NOCASE OR tbl_name = ?2 COLLATE NOCASE)";
+    let meta = format!("{}_meta", table.name());
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    db.prepare(sql)?.query_map([table.name(), &meta], read)?.collect()
+}
+
+/// A statement without its spaces.
+fn words(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Of the table that is there; it is ours, and not newer.
+fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
+    let known = STEPS.len();
+    let sql = format!("SELECT version FROM {}", table.quoted_with("meta"));
+    let version: i64 = match db.query_row(&sql, [], |row| row.get(0)) {
+        Err(error) if is_error(&error) => return Err(foreign(table)),
         res => res?,
     };
     match usize::try_from(version) {
@@ -106,10 +234,44 @@ fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
     }
 }
 
-/// Whether the table has what the statements ask for.
-fn columns(db: &Connection, table: &Table) -> rusqlite::Result<()> {
-    db.prepare(&format!("SELECT id, key, expires, size, value FROM {}", table.quoted()))?;
-    db.prepare(&format!("SELECT entries, bytes FROM {}", table.quoted_with("meta"))).map(drop)
+/// A table without the column, without a row, or with something else in it. A lock or a bad disk says nothing about it.
+fn is_error(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown))
+}
+
+/// Name, type, and place in the primary key.
+type Column = (&'static str, &'static str, i64);
+
+const ENTRIES: [Column; 5] = [
+    ("id", "INTEGER", 1),
+    ("key", "TEXT", 0),
+    ("expires", "INTEGER", 0),
+    ("size", "INTEGER", 0),
+    ("value", "BLOB", 0),
+];
+const META: [Column; 3] =
+    [("version", "INTEGER", 0), ("entries", "INTEGER", 0), ("bytes", "INTEGER", 0)];
+
+/// Whether the table has these columns, among others.
+fn has_columns(
+    db: &Connection,
+    table: &Table,
+    name: &str,
+    columns: &[Column],
+) -> Result<(), Failure> {
+    let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, i64)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let there: Vec<_> = db
+        .prepare("SELECT name, type, pk FROM pragma_table_info(?1)")?
+        .query_map([name], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_there = |(column, kind, pk): &Column| {
+        there.iter().any(|(name, its, its_pk)| {
+            name.eq_ignore_ascii_case(column) && its.eq_ignore_ascii_case(kind) && its_pk == pk
+        })
+    };
+    if columns.iter().all(is_there) { Ok(()) } else { Err(foreign(table)) }
 }
 
 fn foreign(table: &Table) -> Failure {

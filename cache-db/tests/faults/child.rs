@@ -27,7 +27,7 @@ pub(crate) fn is_child(name: &str, wrapper: &[&str]) -> bool {
 
 /// As [`is_child`], with a disk of so many bytes at this folder, which no other process sees and in which it starts.
 pub(crate) fn is_child_on_a_small_disk(name: &str, folder: &Path, size: &str) -> bool {
-    let mount = format!("mount -t tmpfs -o size={size} tmpfs \"$0\"");
+    let mount = format!("mount -t tmpfs -o size={size},mode=0700 tmpfs \"$0\"");
     let script = format!("{mount} && cd \"$0\" && exec \"$@\"");
     let folder = folder.to_str().unwrap();
     let alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"];

@@ -189,10 +189,23 @@ async fn a_table_that_is_dropped_is_made_anew_whatever_is_called() {
         );
         let cache = cache(&text(&path), &more).strict();
         cache.set("k", &1, None).await.unwrap();
-        let db = Connection::open(&path).unwrap();
-        db.execute_batch("DROP TABLE cache; DROP TABLE cache_meta").unwrap();
-        until("it is made anew", async || cache.set("k", &1, None).await.is_ok()).await;
-        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+        for dropped in
+            ["DROP TABLE cache; DROP TABLE cache_meta", "DROP TABLE cache", "DROP TABLE cache_meta"]
+        {
+            Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
+            until("it is made anew", async || cache.set("k", &1, None).await.is_ok()).await;
+            assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{dropped}");
+            Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
+            until("a read makes it, too", async || cache.get::<i32>("k").await.is_ok()).await;
+            until("and so does a write", async || cache.set("k", &1, None).await.is_ok()).await;
+            Connection::open(&path)
+                .unwrap()
+                .execute_batch(
+                    "ALTER TABLE cache ADD COLUMN note TEXT; ALTER TABLE cache DROP COLUMN note",
+                )
+                .unwrap();
+            cache.set("k", &2, None).await.unwrap();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod full;
 mod killed;
 mod limits;
 mod locked;
+mod private;
 mod processes;
 mod runtimes;
 #[path = "../it/support.rs"]

@@ -236,3 +236,48 @@ async fn the_sql_run_by_hand_makes_the_same_tables() {
         assert_eq!(ask::<String>(&at(&other), schema), by_hand);
     }
 }
+
+/// What another program may do to the tables without harm.
+#[tokio::test]
+async fn tables_with_more_than_the_store_needs_are_used() {
+    for sql in [
+        "ALTER TABLE cache ADD COLUMN note TEXT",
+        "ALTER TABLE cache ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE cache_meta ADD COLUMN note TEXT",
+        "CREATE INDEX cache_expires ON cache (expires)",
+        "CREATE VIEW live AS SELECT * FROM cache",
+        "CREATE TABLE other (a); CREATE TRIGGER mine AFTER INSERT ON other BEGIN SELECT 1; END",
+        "DROP TRIGGER cache_changed",
+        "DROP TABLE cache",
+        "DROP TABLE cache_meta",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        works(&at(&folder), "").await;
+        run(&at(&folder), sql);
+        works(&at(&folder), "").await;
+        let right = "SELECT (entries, bytes) = (SELECT count(*), coalesce(sum(size), 0) FROM cache) FROM cache_meta";
+        let cache = cache(&text(&at(&folder)), PATIENT).strict();
+        cache.set("k", &"x".repeat(1000), None).await.unwrap();
+        cache.set("k", &1, None).await.unwrap();
+        assert!(ask::<bool>(&at(&folder), right), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn columns_of_another_name_or_type_are_refused() {
+    for sql in [
+        "ALTER TABLE cache RENAME COLUMN value TO content",
+        "ALTER TABLE cache RENAME COLUMN expires TO until",
+        "ALTER TABLE cache_meta RENAME COLUMN bytes TO size",
+        "DROP TABLE cache; CREATE TABLE cache (id INTEGER PRIMARY KEY, key TEXT NOT NULL, expires INTEGER, size INTEGER, value BLOB)",
+        "DROP TABLE cache; CREATE TABLE cache (id INTEGER, key TEXT UNIQUE, expires INTEGER, size INTEGER, value BLOB)",
+        "DROP TABLE cache; CREATE TABLE cache (id INTEGER PRIMARY KEY, key INTEGER UNIQUE, expires INTEGER, size INTEGER, value BLOB)",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        works(&at(&folder), "").await;
+        run(&at(&folder), sql);
+        let error = refused(&at(&folder)).await;
+        assert_eq!(error.kind(), ErrorKind::Backend, "{sql}: {error}");
+        assert!(error.to_string().contains("not ours"), "{sql}: {error}");
+    }
+}
