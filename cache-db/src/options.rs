@@ -78,8 +78,8 @@ const LARGEST: u64 = 512 << 20;
 const READERS: usize = 2;
 const MAX_READERS: usize = 64;
 /// Measured with 64 tasks (docs/performance.md): one, two and four differ little more than two does from itself; only large writes
-/// gain a fifth by four. Not one, because what waits for a row holds up all that is sent behind it; not more, because each is a
-/// process on the server.
+/// gain a fifth by four. Not one, because what takes long holds up all that is sent behind it; not more, because each is a process
+/// on the server.
 #[cfg(feature = "postgres")]
 const CONNECTIONS: usize = 2;
 #[cfg(feature = "postgres")]

@@ -1,12 +1,16 @@
 //! A table in PostgreSQL.
 
 mod address;
+mod call;
 mod clear;
 mod connect;
 mod counter;
 mod error;
+mod health;
 mod line;
+mod locked;
 mod many;
+mod param;
 mod pool;
 mod schema;
 mod sql;
@@ -32,7 +36,7 @@ pub(crate) fn open(
 ) -> Result<Arc<dyn Backend>> {
     let connector = connector(context, options, url)?;
     context.one_server(&connector.address.to_string())?;
-    Ok(Arc::new(Postgres::new(Common { connector: Arc::new(connector) })))
+    Ok(Arc::new(Postgres::new(Common::new(connector))))
 }
 
 /// How to connect, by the settings; also for those who make the table beforehand.

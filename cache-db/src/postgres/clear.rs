@@ -1,8 +1,9 @@
 //! Clearing, in steps: nobody waits for the whole.
 
+use bytes::Bytes;
 use cache_core::{Namespace, Result};
 
-use super::{connect::Param, sql::Ask, store::Postgres, trim::column};
+use super::{param::Param, sql::Ask, store::Postgres, trim::column};
 
 /// Keys of one step.
 const KEYS: i64 = 1000;
@@ -14,16 +15,17 @@ impl Postgres {
         let pool = self.pool()?;
         let mut after = format!("{}:", namespace.prefix()).into_bytes();
         // The byte after the colon.
-        let before = format!("{};", namespace.prefix()).into_bytes();
+        let before: Vec<u8> = format!("{};", namespace.prefix()).into_bytes();
         loop {
-            let params: [Param<'_>; 3] = [&after, &before, &KEYS];
-            let rows = pool.ask_patiently(Ask::KeysFrom, &params).await?.rows;
+            let params = vec![after[..].into(), before[..].into(), KEYS.into()];
+            let rows = pool.ask_patiently(Ask::KeysFrom, params).await?.rows;
             let keys = rows.iter().map(|row| column(row, 0)).collect::<Result<Vec<&[u8]>>>()?;
             let Some(last) = keys.last() else { return Ok(()) };
             let is_ours = |key: &&&[u8]| str::from_utf8(key).is_ok_and(|it| namespace.contains(it));
-            let ours: Vec<&[u8]> = keys.iter().filter(is_ours).copied().collect();
+            let ours: Vec<Bytes> =
+                keys.iter().filter(is_ours).copied().map(Bytes::copy_from_slice).collect();
             if !ours.is_empty() {
-                pool.ask_patiently(Ask::DeleteMany, &[&ours]).await?;
+                pool.ask_patiently(Ask::DeleteMany, vec![Param::List(ours)]).await?;
             }
             after = last.to_vec();
         }
@@ -33,11 +35,15 @@ impl Postgres {
     /// all others wait behind it.
     pub(crate) async fn clear_table(&self) -> Result<()> {
         let pool = self.pool()?;
-        let newest = pool.ask_patiently(Ask::Newest, &[]).await?;
+        let newest = pool.ask_patiently(Ask::Newest, vec![]).await?;
         let Some(row) = newest.rows.first() else { return Ok(()) };
         // What is written meanwhile may stay, or there would be no end.
         let newest: i64 = column(row, 0)?;
-        while pool.ask_patiently(Ask::DeleteUpTo, &[&newest, &KEYS]).await?.count > 0 {}
-        Ok(())
+        loop {
+            let params = vec![newest.into(), KEYS.into()];
+            if pool.ask_patiently(Ask::DeleteUpTo, params).await?.count == 0 {
+                return Ok(());
+            }
+        }
     }
 }

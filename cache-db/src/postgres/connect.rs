@@ -2,19 +2,18 @@
 
 use std::{fmt, panic::AssertUnwindSafe, time::Duration};
 
-use bytes::BytesMut;
 use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
 use cache_net::within;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
-use tokio_postgres::{
-    Client, Config, Error as PgError, Row, Statement,
-    types::{Format, IsNull, ToSql, Type},
-};
+use tokio_postgres::{Client, Config, Error as PgError, Row, Statement};
 
 use super::{
     address::Address,
-    error, schema,
+    call::Caller,
+    error,
+    param::Param,
+    schema,
     sql::{Ask, COUNT},
     transport::Transport,
 };
@@ -62,12 +61,6 @@ pub(crate) struct Answer {
     pub(crate) count: u64,
 }
 
-/// A parameter of a statement.
-pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
-
-/// A parameter as the crate gets it, which logs the `Debug` of each: keys and values, that is.
-struct Hidden<'a>(Param<'a>);
-
 /// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
 const MAKING: Duration = Duration::from_secs(60);
 
@@ -77,12 +70,19 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET
                        SET enable_seqscan = off; SET jit = off";
 
 impl Connector {
-    /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime.
-    pub(crate) async fn connect(&self, runtime: &Handle) -> Result<Up> {
-        let (up, is_ready) = self.in_time(self.plan.connect_deadline, self.log_in(runtime)).await?;
+    /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime. Its statements wait for a lock no
+    /// longer than `lock_wait`.
+    pub(crate) async fn connect(&self, runtime: &Handle, lock_wait: Duration) -> Result<Up> {
+        let log_in = self.log_in(runtime, lock_wait);
+        let (up, is_ready) = self.in_time(self.plan.connect_deadline, log_in).await?;
         if !is_ready {
             let (plan, address) = (&self.plan, &self.address);
-            self.in_time(MAKING, schema::make(&up.client, plan, address, schema::STEPS)).await?;
+            let making = async {
+                self.settle(&up, MAKING).await?;
+                schema::make(&up.client, plan, address, schema::STEPS).await?;
+                self.settle(&up, lock_wait).await
+            };
+            self.in_time(MAKING, making).await?;
         }
         Ok(up)
     }
@@ -94,11 +94,11 @@ impl Connector {
 
     /// Makes the table if it is not there, or brings it up to date, with a connection that serves nothing else.
     pub(crate) async fn make_table(&self) -> Result<()> {
-        self.connect(&cache_core::current_runtime()?).await.map(drop)
+        self.connect(&cache_core::current_runtime()?, MAKING).await.map(drop)
     }
 
     /// The connection, and whether the table is there.
-    async fn log_in(&self, runtime: &Handle) -> Result<(Up, bool)> {
+    async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Up, bool)> {
         // A runtime without sockets is told from one with them only by a panic; it goes no further.
         let client = AssertUnwindSafe(self.transport.connect(&self.config)).catch_unwind().await;
         let client = client.map_err(|_| no_sockets())?;
@@ -109,15 +109,14 @@ impl Connector {
             statements: std::array::from_fn(|_| OnceCell::new()),
             task: runtime.spawn(moving).abort_handle(),
         };
-        self.settle(&up).await?;
+        self.settle(&up, lock_wait).await?;
         let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
         Ok((up, is_ready))
     }
 
     /// What holds for all that is asked, whatever the server's own settings are.
-    async fn settle(&self, up: &Up) -> Result<()> {
-        // Whoever waits for a row does so no longer than its caller.
-        let millis = self.plan.plan.deadline.as_millis().clamp(1, 1 << 30);
+    async fn settle(&self, up: &Up, lock_wait: Duration) -> Result<()> {
+        let millis = lock_wait.as_millis().clamp(1, 1 << 30);
         let sql = format!("SET lock_timeout = {millis}; {SESSION}");
         up.client.batch_execute(&sql).await.map_err(|it| error::of(&it, &self.address))
     }
@@ -135,13 +134,19 @@ impl Connector {
 
 impl Up {
     /// Sends a statement, after it was prepared if need be. Others may be under way at the same time.
-    pub(crate) async fn ask(&self, ask: Ask, params: &[Param<'_>]) -> Result<Answer, PgError> {
+    pub(crate) async fn ask(
+        &self,
+        ask: Ask,
+        params: &[Param],
+        caller: &Caller,
+    ) -> Result<Answer, PgError> {
         let statement = match self.statements[ask as usize].get() {
             Some(it) => it,
             None => Box::pin(self.prepare(ask)).await?,
         };
-        let params = params.iter().copied().map(Hidden);
-        let stream = self.client.query_raw(statement, params).await?;
+        // Boxed, because each future around it would have room for it twice.
+        let sending = Box::pin(self.client.query_raw(statement, params));
+        let stream = caller.send(sending).await?;
         let mut stream = std::pin::pin!(stream);
         let mut rows = Vec::new();
         while let Some(row) = stream.try_next().await? {
@@ -171,34 +176,6 @@ impl Drop for Up {
         self.give_up();
     }
 }
-
-impl ToSql for Hidden<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, NotSent> {
-        self.0.to_sql_checked(ty, out)
-    }
-
-    /// What is inside checks it.
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, NotSent> {
-        self.0.to_sql_checked(ty, out)
-    }
-
-    fn encode_format(&self, ty: &Type) -> Format {
-        self.0.encode_format(ty)
-    }
-}
-
-impl fmt::Debug for Hidden<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hidden")
-    }
-}
-
-/// What the crate wants to be told of a parameter that has no form for the server.
-type NotSent = Box<dyn std::error::Error + Sync + Send>;
 
 fn no_sockets() -> Error {
     Error::new(

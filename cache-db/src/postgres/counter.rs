@@ -3,7 +3,8 @@
 use cache_core::{Backend as _, Create, Result, integer};
 
 use super::{
-    connect::{Answer, Param},
+    connect::Answer,
+    param::Param,
     sql::Ask,
     store::{Postgres, micros, taken},
     trim::column,
@@ -40,11 +41,12 @@ impl Postgres {
         let pool = self.pool()?;
         let made = create.and_then(|it| Some((integer::add(it.initial, delta).ok()?, it.expiry)));
         let Some((first, expiry)) = made else {
-            return sum(&pool.ask(key, Ask::Incr, &[&key.as_bytes(), &delta]).await?);
+            return sum(&pool.ask(key, Ask::Incr, vec![Param::key(key), delta.into()]).await?);
         };
         let text = first.to_string();
-        let params: [Param<'_>; 4] = [&key.as_bytes(), &text.as_bytes(), &micros(expiry), &delta];
-        let sum = sum(&pool.ask(key, Ask::IncrOr, &params).await?)?;
+        let value = Param::from(text.as_bytes());
+        let params = vec![Param::key(key), value, micros(expiry).into(), delta.into()];
+        let sum = sum(&pool.ask(key, Ask::IncrOr, params).await?)?;
         // It may have been made.
         if sum == Some(first) {
             pool.written.add(1, taken(key, text.len()));

@@ -15,6 +15,8 @@ pub(crate) enum Remedy {
     Again,
     /// The connection knows an older state of the table or of its statements: asked on another, it works.
     Anew,
+    /// Another session holds a lock: nothing was done, and it can be asked where it may wait.
+    Wait,
     /// None here, but another connection may lead to a server that can.
     Elsewhere,
     None,
@@ -24,6 +26,7 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
     let Some(code) = error.code() else { return Remedy::None };
     match code.code() {
         "40P01" | "40001" => Remedy::Again,
+        "55P03" => Remedy::Wait,
         // A statement that is not there, a table that is not, or is another one.
         "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Anew,
         "25006" => Remedy::Elsewhere,
@@ -50,7 +53,11 @@ fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
         }
         (None, None) => failed(&error.to_string()),
     };
-    at(Error::new(kind, what), address)
+    let res = at(Error::new(kind, what), address);
+    // What others hold, or what takes long, is no failure of the server.
+    let is_of_the_statement =
+        matches!(error.code().map(SqlState::code), Some("40001" | "40P01" | "55P03" | "57014"));
+    if is_of_the_statement { res.ignored_by_breaker() } else { res }
 }
 
 /// With the server that it is about.

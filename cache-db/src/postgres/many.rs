@@ -1,14 +1,13 @@
 //! Batches: one statement for each chunk of keys.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range};
 
 use bytes::Bytes;
 use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, SetMode};
-use cache_net::Attempt;
 use tokio_postgres::Row;
 
 use super::{
-    connect::Param,
+    param::Param,
     sql::Ask,
     store::{Postgres, micros, taken},
     trim::column,
@@ -119,26 +118,21 @@ impl Postgres {
         items: &[(&str, Bytes)],
         expiry: Expiry,
     ) -> Result<()> {
-        let keys: Vec<&[u8]> = chunk.iter().map(|i| items[*i].0.as_bytes()).collect();
-        let values: Vec<&[u8]> = chunk.iter().map(|i| &items[*i].1[..]).collect();
-        let params: [Param<'_>; 3] = [&keys, &values, &micros(expiry)];
+        let keys = Param::keys(chunk.iter().map(|i| items[*i].0));
+        let values = Param::List(chunk.iter().map(|i| items[*i].1.clone()).collect());
+        let params = vec![keys, values, micros(expiry).into()];
         let pool = self.pool()?;
         let first = chunk.first().map_or("", |i| items[*i].0);
-        pool.ask(first, Ask::SetMany, &params).await?;
+        pool.ask(first, Ask::SetMany, params).await?;
         let bytes = chunk.iter().map(|i| taken(items[*i].0, items[*i].1.len())).sum();
         pool.written.add(chunk.len(), bytes);
         Ok(())
     }
 
-    /// In a task of its own: an answer of many parts that nobody takes, because the caller has turned to something else, would hold
-    /// up all that is asked on the same connection.
-    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Arc<Vec<Row>>> {
-        let keys: Vec<Vec<u8>> = chunk.iter().map(|it| it.as_bytes().to_vec()).collect();
-        let first = chunk.first().copied().unwrap_or_default().to_owned();
-        let pool = self.pool()?;
-        let asked = Arc::clone(&pool);
-        let asked = async move { Ok(Arc::new(asked.ask(&first, ask, &[&keys]).await?.rows)) };
-        Attempt::start(&pool.runtime, asked).outcome().await
+    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Vec<Row>> {
+        let first = chunk.first().copied().unwrap_or_default();
+        let params = vec![Param::keys(chunk.iter().copied())];
+        Ok(self.pool()?.ask(first, ask, params).await?.rows)
     }
 }
 

@@ -51,6 +51,23 @@ const TRIMMING: i32 = 0x6361_6368;
 const I64: &str = "-9223372036854775808 AND 9223372036854775807";
 
 impl Ask {
+    /// Whether it locks rows.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(
+            self,
+            Self::Get
+                | Self::GetEntry
+                | Self::GetMany
+                | Self::GetEntries
+                | Self::Has
+                | Self::Ttl
+                | Self::KeysFrom
+                | Self::Newest
+                | Self::Sample
+                | Self::Ping
+        )
+    }
+
     /// Its text. Nothing goes in but the quoted name of the table.
     #[expect(clippy::too_many_lines, reason = "a list")]
     pub(crate) fn sql(self, table: &Table) -> String {
@@ -62,10 +79,18 @@ impl Ask {
                 "ceil(date_part('epoch', clock_timestamp()) * 1000 + {parameter}::bigint / 1000::float8)::bigint"
             )
         };
-        // An entry that had expired is a new one, and as young as one.
-        let overwrite = format!(
-            "value = excluded.value, expires = excluded.expires, \
-             id = CASE WHEN t.expires <= {NOW} THEN excluded.id ELSE t.id END"
+        // An entry that had expired is a new one, and as young as one. What is made for the insertion was made before the row was
+        // waited for, if somebody held it: so the time is asked again.
+        let overwrite = |expires: &str| {
+            format!(
+                "value = excluded.value, expires = {expires}, \
+                 id = CASE WHEN t.expires <= {NOW} THEN excluded.id ELSE t.id END"
+            )
+        };
+        // An `UPDATE` alone would take the time, and look whether the entry is live, before it waits.
+        let held = format!(
+            "(SELECT l.key, l.value, l.expires FROM {name} l WHERE l.key = $1 OFFSET 0 FOR UPDATE) n \
+             WHERE t.key = n.key AND (n.expires IS NULL OR n.expires > {NOW})"
         );
         // Whatever the order in which a server looks at conditions, only what is an integer is taken for one.
         let counts = |delta: &str| {
@@ -75,7 +100,9 @@ impl Ask {
             )
         };
         let sum = |delta: &str| format!("decode(({NUMBER} + {delta}::bigint)::text, 'escape')");
-        let is_seen = "t.value = $2 AND ($3::bigint IS NULL OR coalesce(t.expires, 0) = $3)";
+        let is_seen = |row: &str| {
+            format!("{row}.value = $2 AND ($3::bigint IS NULL OR coalesce({row}.expires, 0) = $3)")
+        };
         match self {
             Self::Get => format!("SELECT t.value FROM {name} t WHERE t.key = $1 AND {live}"),
             Self::GetEntry => format!(
@@ -89,31 +116,33 @@ impl Ask {
             ),
             Self::Set => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
-                 ON CONFLICT (key) DO UPDATE SET {overwrite}",
-                after("$3")
+                 ON CONFLICT (key) DO UPDATE SET {}",
+                after("$3"),
+                overwrite(&after("$3"))
             ),
             Self::Add => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires, id = excluded.id \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = {}, id = excluded.id \
                  WHERE t.expires <= {NOW}",
+                after("$3"),
                 after("$3")
             ),
-            Self::Replace => format!(
-                "UPDATE {name} t SET value = $2, expires = {} WHERE t.key = $1 AND {live}",
-                after("$3")
-            ),
+            Self::Replace => {
+                format!("UPDATE {name} t SET value = $2, expires = {} FROM {held}", after("$3"))
+            }
             Self::SetMany => format!(
                 "INSERT INTO {name} AS t (key, value, expires) \
                  SELECT n.key, n.value, {} FROM unnest($1::bytea[], $2::bytea[]) AS n (key, value) \
-                 ON CONFLICT (key) DO UPDATE SET {overwrite}",
-                after("$3")
+                 ON CONFLICT (key) DO UPDATE SET {}",
+                after("$3"),
+                overwrite(&after("$3"))
             ),
             Self::Has => format!("SELECT 1 FROM {name} t WHERE t.key = $1 AND {live}"),
             Self::Ttl => {
                 format!("SELECT t.expires, {NOW} FROM {name} t WHERE t.key = $1 AND {live}")
             }
             Self::Touch => {
-                format!("UPDATE {name} t SET expires = {} WHERE t.key = $1 AND {live}", after("$2"))
+                format!("UPDATE {name} t SET expires = {} FROM {held}", after("$2"))
             }
             Self::Delete => {
                 format!("DELETE FROM {name} t WHERE t.key = $1 RETURNING {live}")
@@ -137,7 +166,7 @@ impl Ask {
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {after}) \
                  ON CONFLICT (key) DO UPDATE SET (value, expires, id) = (SELECT \
                  CASE WHEN t.expires <= c.now THEN excluded.value ELSE {sum} END, \
-                 CASE WHEN t.expires <= c.now THEN excluded.expires ELSE t.expires END, \
+                 CASE WHEN t.expires <= c.now THEN {after} ELSE t.expires END, \
                  CASE WHEN t.expires <= c.now THEN excluded.id ELSE t.id END \
                  FROM (SELECT {NOW} AS now OFFSET 0) c) \
                  WHERE t.expires <= {NOW} OR {counts} \
@@ -147,18 +176,20 @@ impl Ask {
                 counts = counts("$4")
             ),
             Self::CompareAndDelete => {
-                format!("DELETE FROM {name} t WHERE t.key = $1 AND {live} AND {is_seen}")
+                format!("DELETE FROM {name} t WHERE t.key = $1 AND {live} AND {}", is_seen("t"))
             }
             Self::CompareAndSet => format!(
-                "UPDATE {name} t SET value = $4, expires = CASE WHEN $5::boolean THEN t.expires ELSE {} END \
-                 WHERE t.key = $1 AND {live} AND {is_seen}",
-                after("$6")
+                "UPDATE {name} t SET value = $4, expires = CASE WHEN $5::boolean THEN n.expires ELSE {} END \
+                 FROM {held} AND {}",
+                after("$6"),
+                is_seen("n")
             ),
             Self::Rename => format!(
                 "WITH moved AS (DELETE FROM {name} t WHERE t.key = $1 RETURNING t.value, t.expires) \
                  INSERT INTO {name} AS t (key, value, expires) \
                  SELECT $2, m.value, m.expires FROM moved m WHERE m.expires IS NULL OR m.expires > {NOW} \
-                 ON CONFLICT (key) DO UPDATE SET {overwrite}"
+                 ON CONFLICT (key) DO UPDATE SET {}",
+                overwrite("excluded.expires")
             ),
             Self::KeysFrom => format!(
                 "SELECT t.key FROM {name} t WHERE t.key > $1 AND t.key < $2 ORDER BY t.key LIMIT $3"

@@ -11,7 +11,8 @@ use cache_core::{
 use tokio_postgres::Row;
 
 use super::{
-    connect::{Answer, Param},
+    connect::Answer,
+    param::Param,
     pool::{Common, Pool},
     sql::Ask,
     trim::column,
@@ -32,12 +33,12 @@ impl Postgres {
         self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
     }
 
-    async fn ask(&self, ask: Ask, key: &str, params: &[Param<'_>]) -> Result<Answer> {
+    async fn ask(&self, ask: Ask, key: &str, params: Vec<Param>) -> Result<Answer> {
         self.pool()?.ask(key, ask, params).await
     }
 
     /// Asks what writes one entry; whether it did.
-    async fn write(&self, ask: Ask, key: &str, len: usize, params: &[Param<'_>]) -> Result<bool> {
+    async fn write(&self, ask: Ask, key: &str, len: usize, params: Vec<Param>) -> Result<bool> {
         let pool = self.pool()?;
         let is_written = pool.ask(key, ask, params).await?.count > 0;
         if is_written {
@@ -134,11 +135,11 @@ impl Backend for Postgres {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        first(&self.ask(Ask::Get, key, &[&key.as_bytes()]).await?, |row| bytes(row, 0))
+        first(&self.ask(Ask::Get, key, vec![Param::key(key)]).await?, |row| bytes(row, 0))
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        let answer = self.ask(Ask::GetEntry, key, &[&key.as_bytes()]).await?;
+        let answer = self.ask(Ask::GetEntry, key, vec![Param::key(key)]).await?;
         first(&answer, entry).map(Option::flatten)
     }
 
@@ -159,8 +160,9 @@ impl Backend for Postgres {
             SetMode::IfAbsent => Ask::Add,
             SetMode::IfPresent => Ask::Replace,
         };
-        let params: [Param<'_>; 3] = [&key.as_bytes(), &&value[..], &micros(expiry)];
-        self.write(ask, key, value.len(), &params).await
+        let len = value.len();
+        let params = vec![Param::key(key), value.into(), micros(expiry).into()];
+        self.write(ask, key, len, params).await
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
@@ -168,21 +170,22 @@ impl Backend for Postgres {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        Ok(!self.ask(Ask::Has, key, &[&key.as_bytes()]).await?.rows.is_empty())
+        Ok(!self.ask(Ask::Has, key, vec![Param::key(key)]).await?.rows.is_empty())
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let answer = self.ask(Ask::Ttl, key, &[&key.as_bytes()]).await?;
+        let answer = self.ask(Ask::Ttl, key, vec![Param::key(key)]).await?;
         let ttl = first(&answer, |row| Ok(ttl(column(row, 0)?, column(row, 1)?)));
         ttl.map(Option::flatten)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        Ok(self.ask(Ask::Touch, key, &[&key.as_bytes(), &micros(expiry)]).await?.count > 0)
+        let params = vec![Param::key(key), micros(expiry).into()];
+        Ok(self.ask(Ask::Touch, key, params).await?.count > 0)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        let answer = self.ask(Ask::Delete, key, &[&key.as_bytes()]).await?;
+        let answer = self.ask(Ask::Delete, key, vec![Param::key(key)]).await?;
         Ok(first(&answer, |row| column(row, 0))?.unwrap_or(false))
     }
 
@@ -191,7 +194,7 @@ impl Backend for Postgres {
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let answer = self.ask(Ask::Take, key, &[&key.as_bytes()]).await?;
+        let answer = self.ask(Ask::Take, key, vec![Param::key(key)]).await?;
         let taken = first(&answer, |row| {
             column::<Option<&[u8]>>(row, 0).map(|it| it.map(Bytes::copy_from_slice))
         });
@@ -203,8 +206,8 @@ impl Backend for Postgres {
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
-        let params: [Param<'_>; 3] = [&key.as_bytes(), &seen.value, &stamp(seen)];
-        Ok(self.ask(Ask::CompareAndDelete, key, &params).await?.count > 0)
+        let params = vec![Param::key(key), seen.value.into(), stamp(seen).into()];
+        Ok(self.ask(Ask::CompareAndDelete, key, params).await?.count > 0)
     }
 
     async fn compare_and_set(
@@ -221,14 +224,15 @@ impl Backend for Postgres {
             Lifetime::Keep => (true, None),
             Lifetime::New(expiry) => (false, micros(expiry)),
         };
-        let params: [Param<'_>; 6] =
-            [&key.as_bytes(), &seen.value, &stamp(seen), &&value[..], &keeps, &micros];
-        self.write(Ask::CompareAndSet, key, value.len(), &params).await
+        let len = value.len();
+        let seen = [Param::key(key), seen.value.into(), stamp(seen).into()];
+        let new = [value.into(), keeps.into(), micros.into()];
+        self.write(Ask::CompareAndSet, key, len, seen.into_iter().chain(new).collect()).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let params: [Param<'_>; 2] = [&from.as_bytes(), &to.as_bytes()];
-        Ok(self.ask(Ask::Rename, from, &params).await?.count > 0)
+        let params = vec![Param::key(from), Param::key(to)];
+        Ok(self.ask(Ask::Rename, from, params).await?.count > 0)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {

@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::{connect::Param, pool::Pool, sql::Ask};
+use super::{param::Param, pool::Pool, sql::Ask};
 use crate::options::Plan;
 
 /// What was written since the last look, and how much calls for the next.
@@ -156,12 +156,12 @@ fn whole(it: u64) -> i64 {
 
 impl Pool {
     /// Turns, until nothing is left to do; `false` if somebody else has the turn. The cursor is how far the last sweep came.
-    async fn look(&self, idle: bool, cursor: &mut i64) -> Result<bool> {
+    async fn look(self: &Arc<Self>, idle: bool, cursor: &mut i64) -> Result<bool> {
         let plan = self.common.plan();
         self.written.restart(plan);
-        while self.ask_patiently(Ask::Turn, &[&TURN]).await?.count > 0 {
+        while self.ask_patiently(Ask::Turn, vec![TURN.into()]).await?.count > 0 {
             let turn = self.turn(plan, idle, cursor).await;
-            self.ask_patiently(Ask::TurnOver, &[]).await?;
+            self.ask_patiently(Ask::TurnOver, vec![]).await?;
             if turn? {
                 return Ok(true);
             }
@@ -170,7 +170,7 @@ impl Pool {
     }
 
     /// Whether it has done all there was to do.
-    async fn turn(&self, plan: &Plan, idle: bool, cursor: &mut i64) -> Result<bool> {
+    async fn turn(self: &Arc<Self>, plan: &Plan, idle: bool, cursor: &mut i64) -> Result<bool> {
         let seen = self.estimate(plan).await?;
         self.written.due(plan, seen);
         let mut excess = seen.excess(plan);
@@ -178,7 +178,8 @@ impl Pool {
         if !seen.has_few_expired() && (idle || !excess.is_none()) {
             let mut wrapped = *cursor == 0;
             while steps.next().is_some() {
-                let row = one(self.ask_patiently(Ask::Sweep, &[&*cursor, &WINDOW]).await?.rows)?;
+                let params = vec![(*cursor).into(), WINDOW.into()];
+                let row = one(self.ask_patiently(Ask::Sweep, params).await?.rows)?;
                 let (last, entries, bytes): (Option<i64>, i64, i64) =
                     (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
                 excess = excess.less(entries, bytes);
@@ -193,9 +194,9 @@ impl Pool {
         let mut after = i64::MIN;
         while !excess.is_none() && steps.next().is_some() {
             let batch = excess.batch(seen);
-            let params: [Param<'_>; 4] =
-                [&after, &batch, &whole(excess.entries), &whole(excess.bytes)];
-            let row = one(self.ask_patiently(Ask::Evict, &params).await?.rows)?;
+            let (entries, bytes) = (whole(excess.entries), whole(excess.bytes));
+            let params = vec![after.into(), batch.into(), entries.into(), bytes.into()];
+            let row = one(self.ask_patiently(Ask::Evict, params).await?.rows)?;
             let Some(last) = column(&row, 0)? else { return Ok(true) };
             after = last;
             excess = excess.less(column(&row, 1)?, column(&row, 2)?);
@@ -203,9 +204,9 @@ impl Pool {
         Ok(steps.next().is_some())
     }
 
-    async fn estimate(&self, plan: &Plan) -> Result<Estimate> {
-        let name = plan.table.quoted();
-        let row = one(self.ask_patiently(Ask::Sample, &[&SAMPLE, &name]).await?.rows)?;
+    async fn estimate(self: &Arc<Self>, plan: &Plan) -> Result<Estimate> {
+        let params = vec![Param::Float(SAMPLE), Param::Text(plan.table.quoted())];
+        let row = one(self.ask_patiently(Ask::Sample, params).await?.rows)?;
         let share: f64 = column(&row, 3)?;
         let estimate = |i: usize| -> Result<u64> {
             let part: i64 = column(&row, i)?;

@@ -165,3 +165,48 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
         assert_eq!(found.unwrap().len(), keys.len());
     }
 }
+
+/// Single calls, too: whatever the size of their answers, and for as long as they are left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_calls_that_nobody_polls_hold_up_no_other() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("connections = 1")).strict();
+    let keys: Vec<String> = (0..32).map(|i| format!("k{i}")).collect();
+    // Answers that the server sends in one part, and in several: some end where a part of 8 KiB does.
+    for len in [100, 8174, 16_366, 24_558, 300_000] {
+        let value = "x".repeat(len);
+        let items = keys.iter().map(|it| (it, &value));
+        assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
+        let mut left: Vec<_> = keys.iter().map(|it| Box::pin(cache.get::<String>(it))).collect();
+        let mut first = Vec::new();
+        for it in &mut left {
+            first.push(poll_fn(|cx| Poll::Ready(it.as_mut().poll(cx))).await);
+            let other = tokio::time::timeout(Duration::from_secs(5), cache.set("other", &1, None));
+            assert!(other.await.is_ok(), "a call beside answers of {len} bytes");
+        }
+        for (first, call) in first.into_iter().zip(left) {
+            let found = match first {
+                Poll::Ready(it) => it,
+                Poll::Pending => call.await,
+            };
+            assert_eq!(found.unwrap().map(|it| it.len()), Some(len));
+        }
+    }
+}
+
+/// What was begun and dropped comes before what is begun afterwards, or does not come at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_write_does_not_come_after_a_later_delete() {
+    let server = Postgres::start().unwrap();
+    let cache = cache(&server.url(), &options("connections = 1")).strict();
+    for round in 0..300 {
+        let _ = polled(round % 4, cache.set("k", &round, secs(600))).await;
+        cache.delete("k").await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(cache.get::<usize>("k").await.unwrap(), None, "round {round}");
+        }
+        if round % 50 == 0 {
+            cache.close().await.unwrap();
+        }
+    }
+}

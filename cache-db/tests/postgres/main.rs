@@ -7,6 +7,7 @@ mod conformance;
 mod counters;
 mod handles;
 mod large;
+mod locks;
 mod odd;
 mod outages;
 mod processes;

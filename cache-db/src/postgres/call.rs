@@ -1,0 +1,75 @@
+//! A call of the store that goes on when nobody polls it.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
+use cache_core::{Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+
+/// Whether the caller still wants the answer. Once the caller has dropped the call, nothing more is sent for it.
+#[derive(Debug, Default)]
+pub(crate) struct Caller {
+    is_gone: Mutex<bool>,
+}
+
+/// Tells the task when the caller drops the call.
+struct Wanted(Arc<Caller>);
+
+/// Runs a call in a task of its own: the client library reads no further on a connection while an answer is not taken, and the
+/// caller's future may be put aside.
+///
+/// The call is polled once at once, so that statements are sent in the order in which their calls were begun.
+pub(crate) async fn run<T, F>(runtime: &Handle, start: impl FnOnce(Arc<Caller>) -> F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let wanted = Wanted(Arc::default());
+    let mut call = Box::pin(start(Arc::clone(&wanted.0)));
+    let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+    if let Poll::Ready(outcome) = first {
+        return outcome;
+    }
+    runtime.spawn(call).await.unwrap_or_else(|_| Err(ended()))
+}
+
+impl Caller {
+    /// Polls what sends a statement on its first poll. If the caller is gone by then, it is never polled: the future that is
+    /// returned then stays pending until its deadline drops it.
+    pub(crate) async fn send<F: Future>(&self, sending: F) -> F::Output {
+        let mut sending = pin!(sending);
+        let mut is_sent = false;
+        poll_fn(|cx| {
+            if is_sent {
+                return sending.as_mut().poll(cx);
+            }
+            // The caller cannot go while it is sent: what it begins afterwards comes later.
+            let is_gone = self.is_gone.lock().unwrap_or_else(PoisonError::into_inner);
+            if *is_gone {
+                return Poll::Pending;
+            }
+            is_sent = true;
+            sending.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        *self.is_gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        *self.0.is_gone.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
+#[cold]
+fn ended() -> Error {
+    Error::new(ErrorKind::Unavailable, "the runtime of this call is shutting down")
+}

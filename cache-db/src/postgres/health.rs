@@ -1,0 +1,44 @@
+//! What the connections of a store know together about their server.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use cache_core::Clock;
+
+use super::locked::Locked;
+
+#[derive(Debug)]
+pub(crate) struct Health {
+    clock: Clock,
+    pub(crate) locked: Locked,
+    /// When the server last answered anything, in milliseconds of the clock.
+    heard: AtomicU64,
+}
+
+impl Health {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, locked: Locked::default(), heard: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Notes an answer.
+    pub(crate) fn answered(&self) {
+        self.heard.store(millis(self.now()), Ordering::Relaxed);
+    }
+
+    /// Whether a statement that was not answered within `time` probably waited behind a lock: there are locks, and the server
+    /// answers other statements.
+    pub(crate) fn explains(&self, time: Duration) -> bool {
+        let heard = self.heard.load(Ordering::Relaxed);
+        self.locked.is_any() && millis(self.now()).saturating_sub(heard) < millis(time / 2)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
