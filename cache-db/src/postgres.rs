@@ -1,9 +1,11 @@
 //! A table in PostgreSQL.
 
+mod abandoned;
 mod address;
 mod call;
 mod clear;
 mod connect;
+mod connection;
 mod counter;
 mod error;
 mod health;
@@ -48,5 +50,6 @@ pub(crate) fn connector(
     let plan = options.postgres(context)?;
     let (config, address) = address::parse(url).map_err(|it| context.error("location", it))?;
     let (config, transport) = Transport::new(context, config, plan.tls.as_ref())?;
-    Ok(Connector { config, address, transport, plan, clock: context.clock().clone() })
+    let clock = context.clock().clone();
+    Ok(Connector { config, address, transport, plan, clock, abandoned: Arc::default() })
 }

@@ -25,6 +25,15 @@ pub(crate) fn parse(url: &str) -> Result<(Config, Address), String> {
     if config.get_channel_binding() == ChannelBinding::Require {
         return Err("asks for channel_binding=require, which is not supported; remove it".into());
     }
+    let parameters = url.split_once('?').map_or("", |it| it.1);
+    if parameters
+        .split('&')
+        .any(|it| it.starts_with("keepalives") || it.starts_with("tcp_user_timeout"))
+    {
+        return Err("asks for keepalives or tcp_user_timeout, which are not settings here: every connection has keepalive; \
+                    remove them"
+            .into());
+    }
     if config.get_application_name().is_none() {
         config.application_name(NAME);
     }

@@ -3,7 +3,7 @@
 use cache_core::{Backend as _, Create, Result, integer};
 
 use super::{
-    connect::Answer,
+    connection::Answer,
     param::Param,
     sql::Ask,
     store::{Postgres, micros, taken},

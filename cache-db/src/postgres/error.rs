@@ -6,7 +6,7 @@ use std::{error::Error as _, io};
 use cache_core::{Error, ErrorKind};
 use tokio_postgres::error::SqlState;
 
-use super::address::Address;
+use super::{address::Address, transport::Failure};
 
 /// What can be done about a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,16 @@ pub(crate) fn of(error: &tokio_postgres::Error, address: &Address) -> Error {
 }
 
 /// What it says before there is one.
-pub(crate) fn connecting(error: &tokio_postgres::Error, address: &Address) -> Error {
-    say(error, "cannot connect", address)
+pub(crate) fn connecting(failure: &Failure, address: &Address) -> Error {
+    let (kind, what) = match failure {
+        Failure::Server(it) => return say(it, "cannot connect", address),
+        Failure::Io(it) => unreachable(it, "cannot connect"),
+        Failure::Attributes => (
+            ErrorKind::Unavailable,
+            "cannot connect: no host is what target_session_attrs in location asks for".into(),
+        ),
+    };
+    at(Error::new(kind, what), address)
 }
 
 fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
@@ -74,6 +82,7 @@ fn unreachable(error: &io::Error, lost: &str) -> (ErrorKind, String) {
         io::ErrorKind::ConnectionRefused => {
             (ErrorKind::Unavailable, "cannot connect: nobody listens there".into())
         }
+        io::ErrorKind::TimedOut => (ErrorKind::TimedOut, format!("{lost}: {error}")),
         // What TLS is refused for does not pass by itself.
         io::ErrorKind::InvalidData => (ErrorKind::Backend, format!("no trust: {error}")),
         _ => (ErrorKind::Unavailable, format!("{lost}: {error}")),

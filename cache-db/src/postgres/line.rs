@@ -1,15 +1,23 @@
 //! Statements on one connection, which is made and replaced as `cache-net` does it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cache_core::{Error, ErrorKind, Result, TimeLimit};
 use cache_net::{Peer, within};
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio_postgres::Error as PgError;
 
 use super::{
     call::Caller,
-    connect::{Answer, Connector, Up},
+    connect::Connector,
+    connection::{Answer, Up},
     error::{self, Remedy},
     health::Health,
     param::Param,
@@ -23,6 +31,7 @@ pub(crate) struct Line {
     health: Arc<Health>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
     connect_deadline: TimeLimit,
+    is_failing: AtomicBool,
 }
 
 /// Where it leads.
@@ -48,20 +57,23 @@ impl Line {
         let connect_deadline = TimeLimit::new(connector.plan.connect_deadline, clock.clone());
         let server = Server { connector, lock_wait };
         let inner = cache_net::Line::new(server, runtime, clock, deadline);
-        Self { inner, health, connect_deadline }
+        Self { inner, health, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
     /// Asks, and asks again what the server has not done because of others. All tries together have one deadline, but for
     /// connecting. `None` if nothing was done because another session holds a lock.
     pub(crate) async fn ask(
         &self,
+        up: Arc<Up>,
         limit: Option<&TimeLimit>,
         ask: Ask,
         params: &[Param],
         caller: &Caller,
     ) -> Result<Option<Answer>> {
         let limit = limit.unwrap_or(self.inner.deadline());
-        let up = self.up().await?;
+        if ask.writes() && self.connector().abandoned.is_any() {
+            Box::pin(self.end_abandoned(&up)).await?;
+        }
         let until = self.health.now().saturating_add(limit.time());
         match self.heard(limit, &up, up.ask(ask, params, caller)).await? {
             Ok(answer) => Ok(Some(answer)),
@@ -95,7 +107,7 @@ impl Line {
             if now >= until || caller.is_gone() {
                 break;
             }
-            up = self.up().await?;
+            up = self.connected().await?;
             until = until.saturating_add(self.health.now().saturating_sub(now));
             let left = until.saturating_sub(self.health.now());
             let again = self.heard(limit, &up, up.ask(ask, params, caller));
@@ -110,21 +122,59 @@ impl Line {
 
     /// Connects, if need be, and asks whether anybody is there.
     pub(crate) async fn check(&self, caller: &Caller) -> Result<()> {
-        self.ask(None, Ask::Ping, &[], caller).await.map(drop)
+        self.ask(self.connected().await?, None, Ask::Ping, &[], caller).await.map(drop)
     }
 
-    /// The connection. Who waits for it may do so for shorter than it takes.
-    async fn up(&self) -> Result<Arc<Up>> {
-        match self.inner.up_now() {
-            Some(up) => Ok(up),
-            None => Box::pin(self.connected()).await,
+    /// The connection, if there is one.
+    pub(crate) async fn ready(&self) -> Option<Arc<Up>> {
+        let up = self.inner.up_now()?;
+        if up.is_there().await {
+            return Some(up);
+        }
+        up.give_up();
+        self.inner.leave(&up);
+        None
+    }
+
+    /// Whether the last attempt to connect has failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Has a connection made again if it is time, without waiting for it.
+    pub(crate) fn try_again(&self) {
+        if let Some(Ok(_)) = self.inner.up().now_or_never() {
+            self.is_failing.store(false, Ordering::Relaxed);
         }
     }
 
-    #[cold]
-    async fn connected(&self) -> Result<Arc<Up>> {
-        let outcome = self.connect_deadline.run(self.inner.up()).await;
+    /// The connection, made if need be. Who waits for it may do so for shorter than it takes.
+    pub(crate) async fn connected(&self) -> Result<Arc<Up>> {
+        if let Some(up) = self.ready().await {
+            return Ok(up);
+        }
+        let outcome = Box::pin(self.connect_deadline.run(self.inner.up())).await;
+        self.is_failing.store(!matches!(outcome, Some(Ok(_))), Ordering::Relaxed);
         outcome.unwrap_or_else(|| Err(self.connector().too_slow(self.connect_deadline.time())))
+    }
+
+    /// Gives the connection up, if it is still the one of this place.
+    pub(crate) fn give_up(&self, up: &Arc<Up>) {
+        up.give_up();
+        self.inner.leave(up);
+    }
+
+    /// Has sessions ended that were given up with writes under way.
+    #[cold]
+    async fn end_abandoned(&self, up: &Up) -> Result<()> {
+        let connector = self.connector();
+        let ending = connector.abandoned.end(&up.client, &connector.clock);
+        let time = connector.plan.connect_deadline;
+        if let Some(ended) = within(&connector.clock, time, Box::pin(ending)).await {
+            return ended.map_err(|it| error::of(&it, &connector.address));
+        }
+        let what = "a session that was given up has not ended yet at the server; its process may be frozen";
+        Err(error::at(Error::new(ErrorKind::TimedOut, what), &connector.address))
     }
 
     async fn heard(
@@ -133,11 +183,19 @@ impl Line {
         up: &Arc<Up>,
         answer: impl Future<Output = Result<Answer, PgError>>,
     ) -> Result<Result<Answer, PgError>> {
-        let answer = self.inner.heard(limit, up, answer).await;
-        if answer.is_some() {
-            self.health.answered();
+        let Some(answer) = self.inner.heard(limit, up, answer).await else {
+            // It was idle for long, and now there is no answer: something on the way has forgotten it.
+            if up.silent() >= limit.time().saturating_add(self.inner.deadline().time()) {
+                self.give_up(up);
+            }
+            return Err(self.unheard(limit));
+        };
+        match &answer {
+            // What was under way may still arrive.
+            Err(error) if error.code().is_none() && up.is_over() => up.give_up(),
+            _ => self.health.answered(),
         }
-        answer.ok_or_else(|| self.unheard(limit))
+        Ok(answer)
     }
 
     #[cold]

@@ -12,7 +12,8 @@ use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
 
 use super::{
     call::{self, Caller},
-    connect::{Answer, Connector},
+    connect::Connector,
+    connection::{Answer, Up},
     error,
     health::Health,
     line::Line,
@@ -111,7 +112,12 @@ impl Pool {
     ) -> Result<Answer> {
         let (health, began) = (&self.common.health, self.common.health.now());
         if !(ask.writes() && health.locked.has(key, || health.now())) {
-            if let Some(answer) = self.line_of(key).ask(None, ask, params, caller).await? {
+            let (line, up, is_own) = self.place_of(key).await?;
+            let asked = line.ask(Arc::clone(&up), None, ask, params, caller).await;
+            if !is_own {
+                give_up_unanswered(line, &up, ask, &asked);
+            }
+            if let Some(answer) = asked? {
                 return Ok(answer);
             }
             if ask.writes() {
@@ -159,7 +165,10 @@ impl Pool {
     ) -> Result<Option<Answer>> {
         let health = &self.common.health;
         let began = health.now();
-        let answer = self.slow.ask(None, ask, params, caller).await?;
+        let up = self.slow.connected().await?;
+        let asked = self.slow.ask(Arc::clone(&up), None, ask, params, caller).await;
+        give_up_unanswered(&self.slow, &up, ask, &asked);
+        let answer = asked?;
         let took = health.now().saturating_sub(began);
         if answer.is_some() && took < short(self.common.plan().deadline) {
             health.locked.remove(key);
@@ -190,7 +199,8 @@ impl Pool {
     ) -> Result<Answer> {
         let pool = Arc::clone(self);
         let asked = |caller: Arc<Caller>| async move {
-            let answer = pool.slow.ask(Some(&pool.patient), ask, &params, &caller).await?;
+            let up = pool.slow.connected().await?;
+            let answer = pool.slow.ask(up, Some(&pool.patient), ask, &params, &caller).await?;
             answer.ok_or_else(|| pool.locked(ask))
         };
         call::run(&self.runtime, asked).await
@@ -199,7 +209,7 @@ impl Pool {
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
         let pool = Arc::clone(self);
         let checked = |caller: Arc<Caller>| async move {
-            for line in &pool.lines {
+            for line in pool.lines.iter().chain([&pool.slow]) {
                 line.check(&caller).await?;
             }
             Ok(())
@@ -207,10 +217,45 @@ impl Pool {
         call::run(&self.runtime, checked).await
     }
 
-    fn line_of(&self, key: u64) -> &Line {
+    /// Where this key goes: to its own connection, or to another if that one cannot be made; and whether it is its own.
+    async fn place_of(&self, key: u64) -> Result<(&Line, Arc<Up>, bool)> {
         // What remains is below the length.
         let number = usize::try_from(key % self.lines.len() as u64).unwrap_or(0);
-        &self.lines[number]
+        let own = &self.lines[number];
+        if let Some(up) = own.ready().await {
+            return Ok((own, up, true));
+        }
+        if own.is_failing()
+            && let Some((line, up)) = self.another(number).await
+        {
+            own.try_again();
+            return Ok((line, up, false));
+        }
+        match Box::pin(own.connected()).await {
+            Ok(up) => Ok((own, up, true)),
+            Err(error) => match self.another(number).await {
+                Some((line, up)) => Ok((line, up, false)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// A connection that is there.
+    async fn another(&self, than: usize) -> Option<(&Line, Arc<Up>)> {
+        let others = self.lines.iter().cycle().skip(than + 1).take(self.lines.len() - 1);
+        for line in others.chain([&self.slow]) {
+            if let Some(up) = line.ready().await {
+                return Some((line, up));
+            }
+        }
+        None
+    }
+}
+
+/// What is sent about a key next may take another connection: so a write that was not answered must come to an end with this one.
+fn give_up_unanswered(line: &Line, up: &Arc<Up>, ask: Ask, asked: &Result<Option<Answer>>) {
+    if ask.writes() && asked.as_ref().is_err_and(|it| it.kind() == ErrorKind::TimedOut) {
+        line.give_up(up);
     }
 }
 

@@ -11,7 +11,7 @@ use cache_core::{
 use tokio_postgres::Row;
 
 use super::{
-    connect::Answer,
+    connection::Answer,
     param::Param,
     pool::{Common, Pool},
     sql::Ask,

@@ -6,23 +6,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use cache_net::{TlsPeer, TlsStream};
+use cache_net::{Socket, TlsPeer, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::{
-    Socket,
-    tls::{self as postgres, ChannelBinding, MakeTlsConnect, TlsConnect},
-};
+use tokio_postgres::tls::{self as postgres, ChannelBinding, TlsConnect};
 
 /// Whom to trust, and who one is.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls(pub(crate) cache_net::Tls);
 
-impl MakeTlsConnect<Socket> for Tls {
-    type Stream = Stream;
-    type TlsConnect = Host;
-    type Error = io::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> io::Result<Host> {
+impl Tls {
+    /// TLS to a host of this name.
+    pub(crate) fn to(&self, host: &str) -> io::Result<Host> {
         self.0.to(host).map(Host)
     }
 }

@@ -1,8 +1,17 @@
-//! With TLS or without.
+//! The way to a server: which of its hosts, by TCP or a unix socket, with TLS or without.
 
-use cache_core::{BuildContext, Result};
-use cache_net::TlsFiles;
-use tokio_postgres::{Client, Config, Error, config::SslMode};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+};
+
+use cache_core::{BuildContext, Clock, Result};
+use cache_net::{Dial, Socket, SocketHandle, TlsFiles, staggered};
+use futures_util::future::{Either, select};
+use tokio_postgres::{
+    Client, Config, Error as PgError, SimpleQueryMessage,
+    config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs},
+};
 
 /// How bytes get to the server.
 #[derive(Clone, Debug)]
@@ -46,21 +55,157 @@ impl Transport {
         Ok((config, Self::Plain))
     }
 
-    /// A client, and the task that moves its bytes until it ends.
-    pub(crate) async fn connect(&self, config: &Config) -> Result<(Client, Moving), Error> {
-        match self {
+    /// Connects to the first host that serves. All are tried within one deadline, the next one when one has failed or is silent.
+    pub(crate) async fn connect(
+        &self,
+        config: &Config,
+        dial: &Dial,
+        clock: &Clock,
+    ) -> Result<Link, Failure> {
+        let targets = targets(config);
+        let pause = dial.pause(targets.len());
+        let attempts = targets.into_iter().map(|it| Box::pin(self.connect_to(it, config, dial)));
+        let failed = match staggered(clock, pause, attempts).await {
+            Ok(it) => return Ok(it),
+            Err(it) => it,
+        };
+        // A server that said something is the best witness.
+        let told = failed.into_iter().max_by_key(|it| match it {
+            Failure::Io(_) => 0,
+            Failure::Attributes => 1,
+            Failure::Server(_) => 2,
+        });
+        Err(told.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound).into()))
+    }
+
+    async fn connect_to(
+        &self,
+        target: Target,
+        config: &Config,
+        dial: &Dial,
+    ) -> Result<Link, Failure> {
+        match target.host {
+            Host::Tcp(host) => {
+                let log_in = |it| self.log_in(Socket::new(it), &target.name, config);
+                dial.greeted(&host, target.port, log_in).await
+            }
+            #[cfg(unix)]
+            Host::Unix(folder) => {
+                let path = folder.join(format!(".s.PGSQL.{}", target.port));
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                self.log_in(Socket::new(stream), &target.name, config).await
+            }
+        }
+    }
+
+    async fn log_in(
+        &self,
+        (stream, socket): (Socket, SocketHandle),
+        name: &str,
+        config: &Config,
+    ) -> Result<Link, Failure> {
+        let (client, moving): (Client, Moving) = match self {
             Self::Plain => {
-                let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
-                Ok((client, Box::pin(async move { drop(connection.await) })))
+                let _ = name;
+                let raw = config.connect_raw(stream, tokio_postgres::NoTls).await?;
+                (raw.0, Box::pin(async move { drop(raw.1.await) }))
             }
             #[cfg(feature = "postgres-tls")]
             Self::Tls(tls) => {
-                let (client, connection) = config.connect(tls.clone()).await?;
-                Ok((client, Box::pin(async move { drop(connection.await) })))
+                let raw = config.connect_raw(stream, tls.to(name)?).await?;
+                (raw.0, Box::pin(async move { drop(raw.1.await) }))
             }
+        };
+        let link = Link { client, moving, socket };
+        match config.get_target_session_attrs() {
+            TargetSessionAttrs::ReadWrite => link.that_is(false).await,
+            TargetSessionAttrs::ReadOnly => link.that_is(true).await,
+            _ => Ok(link),
         }
     }
 }
 
 /// What moves the bytes of a connection.
 pub(crate) type Moving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection that is logged in.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    /// Moves its bytes until it ends.
+    pub(crate) moving: Moving,
+    pub(crate) socket: SocketHandle,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Io(io::Error),
+    Server(PgError),
+    /// The host is not what `target_session_attrs` asks for.
+    Attributes,
+}
+
+impl From<io::Error> for Failure {
+    fn from(it: io::Error) -> Self {
+        Self::Io(it)
+    }
+}
+
+impl From<PgError> for Failure {
+    fn from(it: PgError) -> Self {
+        Self::Server(it)
+    }
+}
+
+impl Link {
+    /// The connection, if the server is read-only, or is not, as wanted.
+    async fn that_is(self, read_only: bool) -> Result<Self, Failure> {
+        let Self { client, moving, socket } = self;
+        let asked = Box::pin(client.simple_query("SHOW transaction_read_only"));
+        let (said, moving) = match select(asked, moving).await {
+            Either::Left((said, moving)) => (said?, moving),
+            Either::Right(((), asked)) => (asked.await?, Box::pin(async {}) as Moving),
+        };
+        let is = said.iter().find_map(|it| match it {
+            SimpleQueryMessage::Row(row) => row.get(0).map(|it| it == "on"),
+            _ => None,
+        });
+        if is == Some(!read_only) {
+            return Err(Failure::Attributes);
+        }
+        Ok(Self { client, moving, socket })
+    }
+}
+
+/// A host of the URL.
+struct Target {
+    /// Where it is.
+    host: Host,
+    port: u16,
+    /// Whose certificate is expected.
+    name: String,
+}
+
+fn targets(config: &Config) -> Vec<Target> {
+    let (hosts, addresses, ports) =
+        (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let target = |i: usize| {
+        let host = match addresses.get(i) {
+            Some(it) => Host::Tcp(it.to_string()),
+            None => hosts.get(i)?.clone(),
+        };
+        let name = match hosts.get(i) {
+            Some(Host::Tcp(it)) => it.clone(),
+            _ => String::new(),
+        };
+        // One port may stand for all hosts.
+        let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+        Some(Target { host, port, name })
+    };
+    let mut res: Vec<Target> = (0..hosts.len().max(addresses.len())).filter_map(target).collect();
+    if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+        let dice = RandomState::new();
+        res.sort_by_cached_key(|it| dice.hash_one((&it.name, it.port, format!("{:?}", it.host))));
+    }
+    res
+}

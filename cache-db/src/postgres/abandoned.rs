@@ -1,0 +1,96 @@
+//! Sessions that were given up with writes under way, until they have ended at the server.
+//!
+//! What was sent on a connection may arrive long after the connection was given up: something on the way holds it, or the server was frozen. It
+//! must not arrive after writes that were acknowledged on another connection. So before the next write the session is ended by its
+//! process id; the time at which it began tells it from a later one with the same id.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use cache_core::Clock;
+use tokio_postgres::{Client, Error as PgError, error::SqlState};
+
+/// A session of ours at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) pid: i32,
+    /// Microseconds since 1970.
+    pub(crate) began: i64,
+}
+
+/// Those that are to end, with the time from which each is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Abandoned {
+    sessions: Mutex<Vec<(Session, Duration)>>,
+    is_any: AtomicBool,
+    /// Those who need them to have ended ask one after the other.
+    ending: tokio::sync::Mutex<()>,
+}
+
+/// Tells which session this is.
+pub(crate) const WHICH: &str = "SELECT pid, (date_part('epoch', backend_start) * 1000000)::bigint FROM pg_stat_activity \
+                                WHERE pid = pg_backend_pid()";
+/// Ends those that are still there, and tells which. A pooler may have given one to another client by now: if to one of ours, that one
+/// connects again; if to another, it has another name.
+const END: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+                   JOIN unnest($1::int4[], $2::int8[]) AS s (pid, began) \
+                   ON a.pid = s.pid AND (date_part('epoch', a.backend_start) * 1000000)::bigint = s.began \
+                   WHERE a.usename = session_user AND a.application_name = current_setting('application_name') \
+                   AND a.pid <> pg_backend_pid()";
+/// A session that was told to end does so at its next step. If it has not by then, its process is frozen; it takes no further
+/// statement when it goes on.
+const LONGEST: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Abandoned {
+    /// Notes a session.
+    pub(crate) fn add(&self, session: Session, now: Duration) {
+        let mut sessions = self.lock();
+        if !sessions.iter().any(|(it, _)| *it == session) {
+            sessions.push((session, now));
+        }
+        self.is_any.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::SeqCst)
+    }
+
+    /// Ends all of them, and waits until they are gone. If the user may not, they are left to themselves.
+    pub(crate) async fn end(&self, client: &Client, clock: &Clock) -> Result<(), PgError> {
+        let _turn = self.ending.lock().await;
+        while self.is_any() {
+            let (pids, began): (Vec<i32>, Vec<i64>) =
+                self.lock().iter().map(|(it, _)| (it.pid, it.began)).unzip();
+            match client.query(END, &[&pids, &began]).await {
+                Ok(rows) => {
+                    let left: Vec<i32> = rows.iter().filter_map(|it| it.try_get(0).ok()).collect();
+                    self.keep(clock.now(), |it| left.contains(&it.pid) || !pids.contains(&it.pid));
+                }
+                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    self.keep(clock.now(), |it| !pids.contains(&it.pid));
+                }
+                Err(error) => return Err(error),
+            }
+            if self.is_any() {
+                clock.sleep(PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, now: Duration, is_left: impl Fn(&Session) -> bool) {
+        let mut sessions = self.lock();
+        sessions.retain(|(it, since)| is_left(it) && now.saturating_sub(*since) < LONGEST);
+        self.is_any.store(!sessions.is_empty(), Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Session, Duration)>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
