@@ -20,6 +20,7 @@ Usage: cargo xtask <command>
 
   test   runs every test that there is, with what it needs
   ci     runs the checks: format, lints, docs, the book, features, dependencies, tidy, fuzzing
+  readme follows the README's five minutes and adds what the book's chapters add
   tidy   checks the rules of the house that no other tool knows
   bench [--quick] [SUITE[/CASE]…] [--json FILE]
          measures the caches beside their engines and peers; all suites if none is named
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let done = match args[..] {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
+        ["readme"] => quickstart::run(),
         ["tidy"] => tidy::run(),
         ["bench", ref args @ ..] => bench::run(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),

@@ -1,4 +1,5 @@
-//! The README's five minutes, word for word: the project it tells to make is made, built and run.
+//! The README's five minutes, word for word: the project it tells to make is made, built and run. Then what the chapters of
+//! the book add to it.
 
 use std::{env, fs, path::Path};
 
@@ -17,7 +18,9 @@ pub(crate) fn run() -> Result<()> {
     // Outside of the workspace, as a reader's project is.
     let folder = env::temp_dir().join(format!("five-minutes-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let res = steps.follow(&folder, &root.join("target/quickstart"));
+    let res = steps
+        .follow(&folder, &root.join("target/quickstart"))
+        .and_then(|()| add_as_the_chapters_say(&folder.join("my-service")));
     fs::remove_dir_all(&folder)?;
     res
 }
@@ -74,6 +77,26 @@ impl Steps {
         );
         Ok(())
     }
+}
+
+/// Runs each `cargo add` of the book by itself, as a reader does who comes back to it later in another terminal.
+fn add_as_the_chapters_say(project: &Path) -> Result<()> {
+    let project = project.to_str().context("the temporary folder's name is not UTF-8")?;
+    let mut all = 0;
+    for entry in fs::read_dir(workspace::root().join("docs/src"))? {
+        let text = fs::read_to_string(entry?.path())?;
+        for line in text.lines().filter_map(|it| it.strip_prefix("$ cargo add ")) {
+            let line = format!("cargo add --quiet {line}").replace(FOLDER, project);
+            Shell::new("bash -euc").arg(line).run()?;
+            all += 1;
+        }
+    }
+    ensure!(all >= 8, "the book has {all} lines with `cargo add`; where are the others?");
+    let manifest = fs::read_to_string(Path::new(project).join("Cargo.toml"))?;
+    for store in ["cache-db", "cache-file", "cache-memcached", "cache-memory", "cache-redis"] {
+        ensure!(manifest.contains(store), "no chapter adds {store}:\n{manifest}");
+    }
+    Ok(())
 }
 
 /// Whether each line is as expected, where `…` stands for anything.

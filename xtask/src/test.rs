@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
         let without_defaults = || defaults_are_off(&tree.clone().arg(it.name.clone()).read()?);
         test(&format!("{} without default features", it.name), &command, &without_defaults);
     }
-    report.step("the README's five minutes", "cargo xtask test", crate::quickstart::run);
+    report.step("the README's five minutes", "cargo xtask readme", crate::quickstart::run);
     report.finish()?;
     println!("\nxtask test: all {passed} tests passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())

@@ -22,6 +22,7 @@ mod chapters {
         failing: "failing.md",
         observing: "observing.md",
         testing: "testing.md",
+        recipes: "recipes.md",
         writing_a_store: "writing-a-store.md",
         django: "django.md",
         performance: "performance.md",
