@@ -17,6 +17,7 @@
 //! # synchronous = "normal"                # SQLite: off | normal | full
 //! # readers = 2                           # SQLite: threads that read
 //! # direct_reads = false                  # SQLite: reads on the caller's thread
+//! # direct_writes = false                 # SQLite: writes of one task on its own thread
 //! # connections = 2                       # PostgreSQL: how many to the server; one more trims and clears
 //! # unlogged = false                      # PostgreSQL: a table that is faster, and empty after a crash of the server
 //! # tls = { ca_file = "…" }               # PostgreSQL: also client_cert_file, client_key_file (feature `postgres-tls`)

@@ -21,6 +21,7 @@ pub(crate) struct Options {
     synchronous: Option<Synchronous>,
     readers: Option<usize>,
     direct_reads: Option<bool>,
+    direct_writes: Option<bool>,
     connections: Option<usize>,
     unlogged: Option<bool>,
     tls: Option<TlsFiles>,
@@ -56,6 +57,7 @@ pub(crate) struct SqlitePlan {
     pub(crate) synchronous: Synchronous,
     pub(crate) readers: usize,
     pub(crate) direct_reads: bool,
+    pub(crate) direct_writes: bool,
 }
 
 /// What holds for a table in PostgreSQL besides.
@@ -148,6 +150,7 @@ impl Options {
             synchronous: self.synchronous.unwrap_or_default(),
             readers,
             direct_reads: self.direct_reads.unwrap_or(false),
+            direct_writes: self.direct_writes.unwrap_or(false),
         })
     }
 
@@ -158,6 +161,7 @@ impl Options {
             ("synchronous", self.synchronous.is_some()),
             ("readers", self.readers.is_some()),
             ("direct_reads", self.direct_reads.is_some()),
+            ("direct_writes", self.direct_writes.is_some()),
         ];
         none_of(context, others, "SQLite, and the location is a PostgreSQL server")?;
         let connections = self.connections.unwrap_or(CONNECTIONS);

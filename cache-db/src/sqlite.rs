@@ -78,11 +78,7 @@ impl Sqlite {
     }
 
     async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
-        self.writer.write(work).await
-    }
-
-    fn expires(&self, expiry: Expiry) -> Option<i64> {
-        self.database.time.expires(expiry)
+        self.writer.write(0, work).await
     }
 
     fn max_value_len(&self) -> usize {
@@ -147,11 +143,11 @@ impl Backend for Sqlite {
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        let (key, expires) = (key.to_owned(), self.expires(expiry));
+        let key = key.to_owned();
         let len = value.len();
         let res = match too_large(&value, self.max_value_len()) {
             Some(error) => self.write(move |it| it.refuse(&key, mode, error.clone())).await,
-            None => self.write(move |it| it.set(&key, &value, expires, mode)).await,
+            None => self.writer.write(len, move |it| it.set(&key, &value, expiry, mode)).await,
         };
         if matches!(res, Ok(true)) {
             self.writer.weighed(1, len);
@@ -160,24 +156,27 @@ impl Backend for Sqlite {
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let (max, expires) = (self.max_value_len(), self.expires(expiry));
+        let max = self.max_value_len();
+        // One transaction is in the log as a whole.
+        let most =
+            CHUNK_BYTES.min(usize::try_from(self.database.log_limit()).unwrap_or(CHUNK_BYTES));
         let mut res = Vec::with_capacity(items.len());
         let mut rest = items;
         while !rest.is_empty() {
             let mut bytes = 0;
             let mut fits = |(_, value): &(&str, Bytes)| {
                 bytes += value.len();
-                bytes <= CHUNK_BYTES
+                bytes <= most
             };
             let count = rest.iter().take(CHUNK).take_while(|it| fits(it)).count().max(1);
             let (some, others) = rest.split_at(count);
             rest = others;
             let some: Vec<(String, Bytes)> =
                 some.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            let written = self.write(move |call| {
+            let written = self.writer.write(bytes, move |call| {
                 let one = |(key, value): &(String, Bytes)| match too_large(value, max) {
                     Some(error) => call.delete(key).map(|_| Err(error)),
-                    None => call.set(key, value, expires, SetMode::Always).map(|_| Ok(())),
+                    None => call.set(key, value, expiry, SetMode::Always).map(|_| Ok(())),
                 };
                 call.together(|| some.iter().map(one).collect())
             });
@@ -198,8 +197,8 @@ impl Backend for Sqlite {
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let (key, expires) = (key.to_owned(), self.expires(expiry));
-        self.write(move |call| call.touch(&key, expires)).await
+        let key = key.to_owned();
+        self.write(move |call| call.touch(&key, expiry)).await
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
@@ -228,7 +227,6 @@ impl Backend for Sqlite {
 
     async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
         let key = key.to_owned();
-        let create = create.map(|it| (it, self.expires(it.expiry)));
         self.write(move |call| call.incr(&key, delta, create)).await
     }
 
@@ -248,15 +246,15 @@ impl Backend for Sqlite {
             return Err(error);
         }
         let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
-        let expires = match lifetime {
-            Lifetime::Keep => None,
-            Lifetime::New(expiry) => self.expires(expiry),
+        let len = value.len();
+        let work = move |call: &Call<'_>| {
+            call.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime)
         };
-        self.writer.weighed(1, value.len());
-        self.write(move |call| {
-            call.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime, expires)
-        })
-        .await
+        let res = self.writer.write(len, work).await;
+        if matches!(res, Ok(true)) {
+            self.writer.weighed(1, len);
+        }
+        res
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use cache_core::{
-    Create, Error, ErrorKind, Lifetime, Namespace, Result as CacheResult, Seen, SetMode, integer,
-    payload_len,
+    Create, Error, ErrorKind, Expiry, Lifetime, Namespace, Result as CacheResult, Seen, SetMode,
+    integer, payload_len,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params};
 
 use super::{error::Failure, sql::Sql};
+use crate::time::Time;
 
 type Result<T> = std::result::Result<T, Failure>;
 /// The value, and when it expires.
@@ -18,6 +19,7 @@ pub(super) type Found = (Vec<u8>, Option<i64>);
 pub(super) struct Call<'a> {
     pub(super) db: &'a Connection,
     pub(super) sql: &'a Sql,
+    pub(super) time: &'a Time,
     pub(super) now: i64,
 }
 
@@ -32,6 +34,11 @@ fn size(key: &str, value: &[u8]) -> i64 {
 }
 
 impl Call<'_> {
+    /// When what is written now expires. Its lifetime does not begin while a write waits for its turn.
+    fn end_of(&self, expiry: Expiry) -> Option<i64> {
+        self.time.expires(expiry)
+    }
+
     /// All or nothing.
     pub(super) fn together<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.db.execute_batch("SAVEPOINT cache")?;
@@ -127,9 +134,10 @@ impl Call<'_> {
         &self,
         key: &str,
         value: &[u8],
-        expires: Option<i64>,
+        expiry: Expiry,
         mode: SetMode,
     ) -> Result<bool> {
+        let expires = self.end_of(expiry);
         let size = size(key, value);
         let now = self.now;
         match mode {
@@ -159,7 +167,8 @@ impl Call<'_> {
         Err(error.into())
     }
 
-    pub(super) fn touch(&self, key: &str, expires: Option<i64>) -> Result<bool> {
+    pub(super) fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let expires = self.end_of(expiry);
         let params = named_params! {":key": key, ":expires": expires, ":now": self.now};
         self.change(&self.sql.touch, params)
     }
@@ -180,7 +189,7 @@ impl Call<'_> {
         &self,
         key: &str,
         delta: i64,
-        create: Option<(Create, Option<i64>)>,
+        create: Option<Create>,
     ) -> Result<Option<i64>> {
         for _ in 0..TRIES {
             let sum: Option<Vec<u8>> = match create {
@@ -190,13 +199,14 @@ impl Call<'_> {
                     |row| row.get(0),
                 )?,
                 // What cannot be made must not keep from counting what is there.
-                Some((it, _)) if it.initial.checked_add(delta).is_none() => {
+                Some(it) if it.initial.checked_add(delta).is_none() => {
                     if self.expires(key)?.is_none() {
                         integer::add(it.initial, delta)?;
                     }
                     return self.incr(key, delta, None);
                 }
-                Some((it, expires)) => {
+                Some(it) => {
+                    let expires = self.end_of(it.expiry);
                     let first = integer::add(it.initial, delta)?.to_string();
                     let (first, size) = (first.as_bytes(), size(key, first.as_bytes()));
                     self.row(
@@ -234,10 +244,12 @@ impl Call<'_> {
         seen: Seen<'_>,
         value: &[u8],
         lifetime: Lifetime,
-        expires: Option<i64>,
     ) -> Result<bool> {
         let (stamp, size) = (stamp(seen), size(key, value));
-        let keep = lifetime == Lifetime::Keep;
+        let (keep, expires) = match lifetime {
+            Lifetime::Keep => (true, None),
+            Lifetime::New(expiry) => (false, self.end_of(expiry)),
+        };
         let params = named_params! {
             ":key": key, ":seen": seen.value, ":stamp": stamp, ":now": self.now,
             ":keep": keep, ":expires": expires, ":size": size, ":value": value

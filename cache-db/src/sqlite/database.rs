@@ -67,8 +67,8 @@ const OPENING: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// SQLite's own memory for each connection, in KiB.
 const CACHE: u32 = 16 * 1024;
-/// The log is cut to this size when it has been larger.
-const LOG_LIMIT: u64 = 64 << 20;
+/// Bounds of [`Database::log_limit`].
+const LOG_LIMIT: (u64, u64) = (1 << 20, 64 << 20);
 
 impl Database {
     pub(super) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
@@ -172,9 +172,17 @@ impl Database {
         // Who else has the file open may keep it from being done, and does it then.
         let res = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         match res.map_err(Failure::from) {
-            Err(failure) if !failure.is_busy() => Err(self.failed(failure)),
+            // On a full disk the log stays, and is as good as the file.
+            Err(failure) if !failure.is_busy() && !failure.is_full() => Err(self.failed(failure)),
             _ => Ok(()),
         }
+    }
+
+    /// Writes the log into the file, and gives its room back; whether that was done.
+    pub(super) fn empty_log(&self, writer: &Connection) -> bool {
+        let call = self.call(writer);
+        call.roll_back();
+        call.write_log("TRUNCATE").is_ok_and(|it| !it.is_busy)
     }
 
     /// Asks on a connection that reads.
@@ -212,7 +220,7 @@ impl Database {
     }
 
     pub(super) fn call<'a>(&'a self, db: &'a Connection) -> Call<'a> {
-        Call { db, sql: &self.sql, now: self.time.now() }
+        Call { db, sql: &self.sql, time: &self.time, now: self.time.now() }
     }
 
     /// An error to hand on; the file is opened anew if it may be about that.
@@ -223,9 +231,20 @@ impl Database {
         self.failed(failure)
     }
 
-    /// How long a connection that reads waits for another process.
+    /// How long a call waits for another process: somewhat less than it may take, so that the caller is told why.
     pub(super) fn patience(&self) -> Duration {
-        self.plan.plan.deadline.min(LONGEST)
+        (self.plan.plan.deadline / 8 * 7).min(LONGEST)
+    }
+
+    /// About the longest that the log may be: in proportion to the table, as it is on the same disk.
+    pub(super) fn log_limit(&self) -> u64 {
+        self.plan.plan.max_bytes.unwrap_or(u64::MAX).clamp(LOG_LIMIT.0, LOG_LIMIT.1)
+    }
+
+    /// The length of the log's file.
+    pub(super) fn log_len(&self) -> u64 {
+        let found = self.path().and_then(|it| std::fs::symlink_metadata(beside(it, LOG)).ok());
+        found.map_or(0, |it| it.len())
     }
 
     fn failed(&self, failure: Failure) -> Error {
@@ -305,7 +324,8 @@ impl Database {
         )?;
         // The keeper does that, beside the writes.
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
-        db.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
+        let limit = format!("PRAGMA journal_size_limit = {}", self.log_limit());
+        db.query_row(&limit, [], |_| Ok(()))?;
         let encoding: String = db.query_row("PRAGMA encoding", [], |row| row.get(0))?;
         if encoding != "UTF-8" {
             // Text is what bytes are taken for when they are counted.

@@ -37,6 +37,12 @@ impl Failure {
         matches!(self, Self::Sqlite(it) if is_busy(it))
     }
 
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let full = Some(ErrorCode::DiskFull);
+        matches!(self, Self::Sqlite(it) if it.sqlite_error_code() == full)
+    }
+
     /// Whether the file may not be what it was: it is opened anew then.
     pub(super) fn is_about_the_file(&self) -> bool {
         matches!(self, Self::Sqlite(it) if is_about_the_file(it))
@@ -49,12 +55,26 @@ fn of(error: &rusqlite::Error, path: Option<&Path>) -> Error {
         Some(code) => kind(code),
         None => (ErrorKind::Backend, "the driver of SQLite failed"),
     };
-    let error = match error.sqlite_error() {
+    let res = match error.sqlite_error() {
         Some(it) => Error::new(kind, format!("{what} (SQLite's code {})", it.extended_code)),
         None => Error::new(kind, what),
     };
-    at(error, path)
+    // A lock that another program holds says nothing about the disk, and others read on.
+    at(if is_busy(error) { res.ignored_by_breaker() } else { res }, path)
 }
+
+/// Another connection held the lock until the time of a write was up.
+pub(super) fn locked(path: Option<&Path>) -> Error {
+    at(Error::new(ErrorKind::TimedOut, LOCKED).ignored_by_breaker(), path)
+}
+
+/// A write's time was up before its turn.
+pub(super) fn late(path: Option<&Path>) -> Error {
+    let what = "the writes before this one took longer than the deadline, so it was not made; the disk is slow";
+    at(Error::new(ErrorKind::TimedOut, what), path)
+}
+
+const LOCKED: &str = "the database is locked by another connection; who holds a transaction open keeps all others from writing";
 
 /// An error with the file that it is about.
 fn at(error: Error, path: Option<&Path>) -> Error {
@@ -85,10 +105,7 @@ fn is_about_the_file(error: &rusqlite::Error) -> bool {
 
 fn kind(code: ErrorCode) -> (ErrorKind, &'static str) {
     match code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (
-            ErrorKind::TimedOut,
-            "the database is locked by another connection; who holds a transaction open keeps all others from writing",
-        ),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (ErrorKind::TimedOut, LOCKED),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
             ErrorKind::Unavailable,
             "the database may not be written; give this user the right to write the file and its folder",
@@ -97,9 +114,10 @@ fn kind(code: ErrorCode) -> (ErrorKind, &'static str) {
             ErrorKind::Unavailable,
             "the database cannot be opened; its folder must exist, and this user must have the right to write there",
         ),
-        ErrorCode::DiskFull => {
-            (ErrorKind::Unavailable, "the disk is full; make room, or lower options.max_bytes")
-        }
+        ErrorCode::DiskFull => (
+            ErrorKind::Unavailable,
+            "the disk is full; free some room there, and writes go on by themselves",
+        ),
         ErrorCode::SystemIoFailure => {
             (ErrorKind::Unavailable, "the disk did not read or write as it should")
         }

@@ -31,6 +31,8 @@ struct Shared {
     bytes: AtomicU64,
     /// After so many of either it is looked.
     often: (u64, u64),
+    /// About how many bytes were written to the log.
+    log: AtomicU64,
     /// What the two were when the table was last seen within its bounds.
     kept: (AtomicU64, AtomicU64),
     state: Mutex<State>,
@@ -78,10 +80,10 @@ const STEPS: usize = 16;
 const SEARCH: i64 = 100_000;
 /// How often a step is tried while another process writes.
 const TRIES: u32 = 100;
-/// After so many writes the log is written into the file.
-const WRITES: u64 = 4000;
-/// So many pages in the log, and the writes are held up for that.
-const LONG_LOG: i64 = 16_000;
+/// SQLite's, unless another program made the file.
+const PAGE: u64 = 4096;
+/// About what a write puts into the log besides its value: a page each of the table, of its index and of the counters, and one to spare.
+const LOG_EACH: u64 = 4 * PAGE;
 /// The longest that it holds them up for readers who are in the way, or for room.
 const HOLD_UP: Duration = Duration::from_millis(20);
 
@@ -95,6 +97,7 @@ impl Keeper {
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             often: (often, often_bytes),
+            log: AtomicU64::new(0),
             kept: Default::default(),
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -105,7 +108,7 @@ impl Keeper {
     pub(super) fn written(&self, count: u64) {
         let before = self.0.written.fetch_add(count, Ordering::Relaxed);
         let is_first = before == 0;
-        if is_due(before, count, self.0.often.0) || is_first {
+        if is_due(before, count, self.0.often.0) | self.logged(count * LOG_EACH) || is_first {
             self.call();
         }
     }
@@ -114,9 +117,15 @@ impl Keeper {
     pub(super) fn written_bytes(&self, len: usize) {
         let len = len as u64;
         let before = self.0.bytes.fetch_add(len, Ordering::Relaxed);
-        if is_due(before, len, self.0.often.1) {
+        if is_due(before, len, self.0.often.1) | self.logged(len) {
             self.call();
         }
+    }
+
+    /// So much was written to the log; whether it is time to write it into the file.
+    fn logged(&self, len: u64) -> bool {
+        let before = self.0.log.fetch_add(len, Ordering::Relaxed);
+        is_due(before, len, self.0.database.log_limit())
     }
 
     /// Whether a quarter of what the table may hold was written since it was seen within its bounds. On a busy machine this thread
@@ -191,11 +200,11 @@ impl Shared {
             let Some(opened) = self.database.ready() else { continue };
             // What fails is found by the calls too, and told there.
             let _ = self.trim(&opened, &mut sweep);
-            let written = self.written.load(Ordering::Relaxed);
-            if written - logged >= WRITES || (is_tick && written > logged) {
+            let (log, limit) = (self.log.load(Ordering::Relaxed), self.database.log_limit());
+            if log - logged >= limit || (is_tick && log > logged) {
                 let is_short = self.write_log(&opened).unwrap_or(true);
                 // Readers were in the way: they are not for long.
-                logged = if is_short { written } else { written.saturating_sub(WRITES / 4 * 3) };
+                logged = if is_short { log } else { log.saturating_sub(limit / 4 * 3) };
             }
             if is_tick {
                 let _ = self.sweep(&opened, &mut sweep);
@@ -362,7 +371,7 @@ impl Shared {
             return Ok(true);
         }
         let log = self.database.read_from(opened, |call| Ok(call.write_log("PASSIVE")?))?;
-        if log.pages > LONG_LOG {
+        if u64::try_from(log.pages).unwrap_or(0) * PAGE > self.database.log_limit() {
             let _turn = opened.keeper();
             let writer = opened.writer();
             let call = self.database.call(&writer);

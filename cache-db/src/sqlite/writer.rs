@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +17,12 @@ use cache_core::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{call::Call, database::Database, error::Failure, keeper::Keeper};
+use super::{
+    call::Call,
+    database::Database,
+    error::{self, Failure},
+    keeper::Keeper,
+};
 use crate::options::Synchronous;
 
 /// What a write does. It may be begun more than once, and is done once.
@@ -37,6 +43,8 @@ struct Shared {
     keeper: Keeper,
     queue: Mutex<Queue>,
     work: Condvar,
+    /// How long the log was when it could not be made shorter.
+    long_log: AtomicU64,
     /// The task that wrote last, and when, in microseconds.
     last: (AtomicU64, AtomicU64),
 }
@@ -52,6 +60,10 @@ struct Queue {
 
 trait Job: Send {
     fn is_wanted(&self, now: Duration) -> bool;
+    /// How large it is.
+    fn bytes(&self) -> usize;
+    /// Whether it failed for want of room on the disk.
+    fn found_no_room(&self) -> bool;
     fn run(&mut self, call: &Call<'_>);
     /// Whether it failed in a way that puts the file in doubt.
     fn doubts_the_file(&self) -> bool;
@@ -60,6 +72,7 @@ trait Job: Send {
 
 struct Write<T, W> {
     work: W,
+    bytes: usize,
     done: Option<std::result::Result<T, Failure>>,
     answer: oneshot::Sender<Result<T>>,
     until: Option<Duration>,
@@ -67,6 +80,8 @@ struct Write<T, W> {
 
 /// The most writes in one transaction: others wait for all of them.
 const GROUP: usize = 256;
+/// And the most bytes, unless one by itself is larger: the log has all of a transaction, and then some.
+const GROUP_BYTES: usize = 16 << 20;
 /// Two tasks that write within this time write at the same time.
 const TOGETHER: u64 = 1000;
 /// How long another process is waited for before it is asked again.
@@ -80,33 +95,39 @@ impl Writer {
             keeper,
             queue: Mutex::default(),
             work: Condvar::new(),
+            long_log: AtomicU64::new(0),
             last: Default::default(),
         }))
     }
 
     /// Writes, for as long as the caller waits and no longer than the deadline.
-    pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl Work<T>,
+    ) -> Result<T> {
         let work = match self.0.write_directly(work) {
             Ok(res) => return res,
             Err(work) => work,
         };
         let now = self.0.database.clock().now();
-        let until = now.saturating_add(self.0.database.plan.plan.deadline);
-        self.enqueue(work, Some(until)).await
+        let until = now.saturating_add(self.0.database.patience());
+        self.enqueue(work, bytes, Some(until)).await
     }
 
     /// Writes, for as long as the caller waits.
     pub(super) async fn write_patiently<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
-        self.enqueue(work, None).await
+        self.enqueue(work, 0, None).await
     }
 
     async fn enqueue<T: Send + 'static>(
         &self,
         work: impl Work<T>,
+        bytes: usize,
         until: Option<Duration>,
     ) -> Result<T> {
         let (answer, receiver) = oneshot::channel();
-        self.push(Box::new(Write { work, done: None, answer, until }))?;
+        self.push(Box::new(Write { work, bytes, done: None, answer, until }))?;
         receiver.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Backend, "the thread that writes has ended"))
         })
@@ -155,12 +176,12 @@ impl Shared {
     }
 
     /// Writes on the caller's thread if nobody else writes: waking another costs more than the write. Gives the work back
-    /// if somebody does, or if the disk is to be waited for.
+    /// if somebody does, or if the disk may be waited for: a stalled one would stop the caller's runtime.
     fn write_directly<T, W: Work<T>>(&self, work: W) -> std::result::Result<Result<T>, W> {
-        if self.others_write()
-            || self.database.plan.synchronous == Synchronous::Full
-            || self.keeper.is_behind()
-        {
+        let plan = &self.database.plan;
+        let may_wait = self.database.path.is_some()
+            && (!plan.direct_writes || plan.synchronous == Synchronous::Full);
+        if may_wait || self.others_write() || self.keeper.is_behind() {
             return Err(work);
         }
         {
@@ -184,7 +205,7 @@ impl Shared {
         call.roll_back();
         drop(connection);
         match res {
-            Err(failure) if failure.is_busy() => return Err(work),
+            Err(failure) if failure.is_busy() || failure.is_full() => return Err(work),
             _ => self.keeper.written(1),
         }
         Ok(res.map_err(|failure| self.database.settle(&opened, failure)))
@@ -210,6 +231,21 @@ impl Shared {
                 self.database.forget();
             }
             self.keeper.written(count as u64);
+            self.shorten_long_log();
+        }
+    }
+
+    /// Where the keeper is left behind, the log must not grow for all that.
+    fn shorten_long_log(&self) {
+        let (len, limit) = (self.database.log_len(), self.database.log_limit());
+        let long = self.long_log.load(Ordering::Relaxed);
+        if len <= 2 * limit {
+            self.long_log.store(0, Ordering::Relaxed);
+        } else if long == 0 || len > long.saturating_add(limit) {
+            let Some(opened) = self.database.ready() else { return };
+            let is_short = self.database.empty_log(&opened.writer_in_turn());
+            // A reader is in the way, or the disk is full: it is not tried for each write.
+            self.long_log.store(if is_short { 0 } else { len }, Ordering::Relaxed);
         }
     }
 
@@ -224,7 +260,12 @@ impl Shared {
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.is_busy = true;
-        let count = queue.jobs.len().min(GROUP);
+        let mut bytes = 0;
+        let mut fits = |more: usize| {
+            bytes += more;
+            bytes <= GROUP_BYTES
+        };
+        let count = queue.jobs.iter().take(GROUP).take_while(|it| fits(it.bytes())).count().max(1);
         Some(queue.jobs.drain(..count).collect())
     }
 
@@ -241,7 +282,14 @@ impl Shared {
         if jobs.is_empty() {
             return;
         }
-        let res = self.run(&connection, &mut jobs);
+        let mut res = self.run(&connection, &mut jobs);
+        let is_full =
+            res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.found_no_room());
+        // What the log holds twice and more is room for what is to be written, if only that something is removed.
+        if is_full && self.database.empty_log(&connection) {
+            res =
+                self.begin(&connection, &mut jobs).and_then(|()| self.run(&connection, &mut jobs));
+        }
         drop(connection);
         if jobs.iter().any(|it| it.doubts_the_file()) && self.database.path.is_some() {
             self.database.doubt(&opened);
@@ -256,10 +304,10 @@ impl Shared {
         connection: &Connection,
         jobs: &mut Vec<Box<dyn Job>>,
     ) -> std::result::Result<(), Failure> {
-        let mut pause = PAUSE.0;
+        let (mut pause, mut why) = (PAUSE.0, error::late as fn(Option<&Path>) -> Error);
         loop {
             // They may have waited for the file, or for the writes before them, until nobody wants them.
-            self.give_up(jobs);
+            self.give_up(jobs, why);
             if jobs.is_empty() {
                 return Ok(());
             }
@@ -267,24 +315,22 @@ impl Shared {
                 Err(failure) if failure.is_busy() => thread::sleep(pause),
                 res => return res,
             }
-            pause = (pause * 2).min(PAUSE.1);
+            (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
+            // So may those that are behind one with more patience.
+            let mut behind = self.queue().jobs.drain(..).collect();
+            self.give_up(&mut behind, why);
+            let mut queue = self.queue();
+            behind.extend(queue.jobs.drain(..));
+            queue.jobs = behind.into();
         }
     }
 
     /// Those whose time is over are told so, and are never made.
-    fn give_up(&self, jobs: &mut Vec<Box<dyn Job>>) {
+    fn give_up(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
         let now = self.database.clock().now();
         let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
         *jobs = wanted;
-        let error = Error::new(
-            ErrorKind::TimedOut,
-            "the database is locked by another connection; who holds a transaction open keeps all others from writing",
-        );
-        let error = match self.database.path() {
-            Some(path) => error.with_context("file", path.display().to_string()),
-            None => error,
-        };
-        self.answer(late, Err(&error));
+        self.answer(late, Err(&error(self.database.path())));
     }
 
     fn run(
@@ -292,10 +338,10 @@ impl Shared {
         connection: &Connection,
         jobs: &mut [Box<dyn Job>],
     ) -> std::result::Result<(), Failure> {
-        let call = self.database.call(connection);
         let began = Instant::now();
         for job in jobs {
-            job.run(&call);
+            // Each by its own moment.
+            job.run(&self.database.call(connection));
             // After some errors the whole transaction is gone.
             if connection.is_autocommit() {
                 break;
@@ -306,7 +352,7 @@ impl Shared {
             return Err(Failure::Ours(Error::new(ErrorKind::Unavailable, what)));
         }
         // What fails here fails the commit, too, or is the keeper's to find.
-        let _ = self.keeper.help(&call, began.elapsed());
+        let _ = self.keeper.help(&self.database.call(connection), began.elapsed());
         connection.execute_batch("COMMIT").map_err(|error| {
             // Or the next would find it open.
             let _ = connection.execute_batch("ROLLBACK");
@@ -324,6 +370,14 @@ impl Shared {
 impl<T: Send, W: Work<T>> Job for Write<T, W> {
     fn is_wanted(&self, now: Duration) -> bool {
         !self.answer.is_closed() && self.until.is_none_or(|it| now < it)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn found_no_room(&self) -> bool {
+        matches!(&self.done, Some(Err(failure)) if failure.is_full())
     }
 
     fn run(&mut self, call: &Call<'_>) {
@@ -376,7 +430,8 @@ mod tests {
             deadline: Duration::from_secs(60),
         };
         let synchronous = Synchronous::Normal;
-        let plan = SqlitePlan { plan, synchronous, readers: 1, direct_reads: true };
+        let plan =
+            SqlitePlan { plan, synchronous, readers: 1, direct_reads: true, direct_writes: false };
         let store = Sqlite::new(None, plan, Clock::system());
         store.writer.0.keeper.end();
         for n in 0..1000 {

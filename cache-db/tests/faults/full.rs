@@ -177,3 +177,112 @@ fn files_that_cannot_grow_are_an_error_and_what_was_answered_stays() {
         }
     });
 }
+
+fn log_len(folder: &Path) -> u64 {
+    fs::metadata(folder.join("cache.db-wal")).map_or(0, |it| it.len())
+}
+
+/// The disk has room for the table forty times.
+#[test]
+fn the_log_of_a_small_table_does_not_fill_the_disk() {
+    let mounted = tempfile::tempdir().unwrap();
+    let name = "full::the_log_of_a_small_table_does_not_fill_the_disk";
+    if !is_child_on_a_small_disk(name, mounted.path(), "20m") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = std::env::current_dir().unwrap();
+        let options = "[caches.default.options]\nmax_bytes = \"512KiB\"\n";
+        let more = format!("{PATIENT}{NO_BREAKER}{options}");
+        let cache = cache(&text(&folder.join("cache.db")), &more).strict();
+        let mut longest = 0;
+        for i in 0..4000 {
+            cache.set(&format!("k{i}"), &"x".repeat(4000), None).await.unwrap();
+            longest = longest.max(log_len(&folder));
+        }
+        assert!(longest < 8 << 20, "the log had {longest} bytes");
+        let items: Vec<_> = (0..2000).map(|i| (format!("m{i}"), "x".repeat(4000))).collect();
+        let failed = cache.set_many(items.iter().map(|it| (&it.0, &it.1)), None).await.unwrap();
+        assert!(failed.is_empty());
+        cache.clear().await.unwrap();
+        cache.close().await.unwrap();
+    });
+}
+
+/// A reader elsewhere keeps the log growing until the disk is full. When it ends, nothing else is needed.
+#[test]
+fn a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends() {
+    let mounted = tempfile::tempdir().unwrap();
+    let name = "full::a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends";
+    if !is_child_on_a_small_disk(name, mounted.path(), "12m") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = std::env::current_dir().unwrap();
+        let cache = strict(&folder);
+        let keys: Vec<_> = (0..50).map(|i| format!("k{i}")).collect();
+        for key in &keys {
+            cache.set(key, &"x".repeat(10_000), None).await.unwrap();
+        }
+        cache.close().await.unwrap();
+        cache.set("k", &1, None).await.unwrap();
+        let reader = rusqlite::Connection::open(folder.join("cache.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM cache").unwrap();
+        let mut i = 0;
+        let error = loop {
+            i += 1;
+            let value = i.to_string().repeat(2000);
+            if let Err(error) = cache.set(&keys[i % 50], &value, None).await {
+                break error;
+            }
+            assert!(i < 100_000);
+        };
+        is_full(&error);
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "reads go on");
+        cache.close().await.unwrap();
+        drop(reader);
+        for key in &keys {
+            cache.delete(key).await.unwrap();
+        }
+        cache.set("k", &2, None).await.unwrap();
+        assert_eq!(stored(&folder, "k"), Some("2".into()));
+        cache.clear().await.unwrap();
+        cache.close().await.unwrap();
+        assert!(log_len(&folder) < 2 << 20);
+    });
+}
+
+/// Others have taken all the room that is left; what the log holds can be used again.
+#[test]
+fn entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file() {
+    let mounted = tempfile::tempdir().unwrap();
+    let name = "full::entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file";
+    if !is_child_on_a_small_disk(name, mounted.path(), "8m") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = std::env::current_dir().unwrap();
+        let cache = strict(&folder);
+        for round in 0..2 {
+            for i in 0..50 {
+                cache
+                    .set(&format!("k{i}"), &format!("{round}").repeat(10_000), None)
+                    .await
+                    .unwrap();
+            }
+            if round == 0 {
+                // All is in the file then, which need not grow for what comes.
+                cache.close().await.unwrap();
+            }
+        }
+        let _ballast = Ballast::new(&folder);
+        for i in 0..50 {
+            cache.delete(&format!("k{i}")).await.unwrap();
+        }
+        cache.clear().await.unwrap();
+        cache.close().await.unwrap();
+    });
+}

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Ttl};
 use futures_util::future::join_all;
 use rusqlite::Connection;
 
@@ -142,5 +142,77 @@ async fn a_deadline_may_be_as_long_as_one_likes() {
             cache.set("k", &1, None).await.unwrap();
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
         }
+    }
+}
+
+/// With the breaker that caches have by default.
+#[tokio::test]
+async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let patient = cache(&text(&at(&folder)), PATIENT).strict();
+    patient.set("k", &1, None).await.unwrap();
+    let cache = cache(&text(&at(&folder)), "").strict();
+    until("it has opened its file", async || cache.get::<i32>("k").await.is_ok()).await;
+    let held = lock(&at(&folder), "BEGIN IMMEDIATE");
+    for _ in 0..2 {
+        let writes = join_all((0..30).map(|_| cache.set("other", &1, None)));
+        for res in writes.await {
+            let error = res.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        }
+        for _ in 0..10 {
+            // A busy machine may be slow with one, and that opens nothing either.
+            let found = cache.get::<i32>("k").await;
+            let is_slow = |it: &cache_core::Error| it.kind() == ErrorKind::TimedOut;
+            assert!(
+                found.as_ref().is_ok_and(|it| *it == Some(1)) || found.as_ref().is_err_and(is_slow),
+                "{found:?}"
+            );
+        }
+    }
+    drop(held);
+    until("writes go on", async || cache.set("other", &1, None).await.is_ok()).await;
+}
+
+/// The lock is held longer than the lifetime.
+#[tokio::test]
+async fn a_lifetime_begins_when_the_entry_is_written() {
+    const LIFE: Duration = Duration::from_millis(1500);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(&text(&at(&folder)), PATIENT).strict();
+    for key in ["touched", "replaced", "updated", "moved"] {
+        cache.set(key, &1, None).await.unwrap();
+    }
+    let held = lock(&at(&folder), "BEGIN IMMEDIATE");
+    let writes = async {
+        let (set, added, replaced, touched, counted, updated, many, moved) = tokio::join!(
+            cache.set("set", &1, LIFE),
+            cache.add("added", &1, LIFE),
+            cache.replace("replaced", &1, LIFE),
+            cache.touch("touched", LIFE),
+            cache.incr_or("counted", 1, 0, LIFE),
+            cache.update("updated", LIFE, |it: i32| it + 1),
+            cache.set_many([("many", &1)], LIFE),
+            cache.incr_version("moved", 1),
+        );
+        set.unwrap();
+        assert!(added.unwrap() && replaced.unwrap() && touched.unwrap());
+        assert_eq!((counted.unwrap(), updated.unwrap()), (1, Some(2)));
+        assert!(many.unwrap().is_empty());
+        moved.unwrap();
+        let mut left = Vec::new();
+        for key in ["set", "added", "replaced", "touched", "counted", "updated", "many"] {
+            left.push((key, cache.ttl(key).await.unwrap()));
+        }
+        left
+    };
+    let release = async {
+        // sleeps: a lifetime passes while the writes wait
+        tokio::time::sleep(LIFE * 2).await;
+        drop(held);
+    };
+    let (left, ()) = tokio::join!(writes, release);
+    for (key, ttl) in left {
+        assert!(matches!(ttl, Some(Ttl::Remaining(_))), "{key}: {ttl:?}");
     }
 }

@@ -10,5 +10,6 @@ mod locked;
 mod private;
 mod processes;
 mod runtimes;
+mod stalled;
 #[path = "../it/support.rs"]
 mod support;

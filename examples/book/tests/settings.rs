@@ -186,7 +186,7 @@ fn the_defaults_of_memcached_are_those_of_the_code() {
 fn the_defaults_of_db_are_those_of_the_code() {
     let both = ["table", "max_bytes", "max_value_bytes"];
     for (alias, name, own) in [
-        (A_DB, "SQLite", &["synchronous", "readers", "direct_reads"][..]),
+        (A_DB, "SQLite", &["synchronous", "readers", "direct_reads", "direct_writes"][..]),
         (A_POSTGRES, "PostgreSQL", &["connections", "unlogged"]),
     ] {
         let is_for = |text: &str| match text.split_once(": ") {

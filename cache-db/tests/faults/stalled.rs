@@ -1,0 +1,110 @@
+//! A disk that does not answer: a file system of its own that is frozen.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use cache_core::ErrorKind;
+use tempfile::TempDir;
+
+use crate::support::{NO_BREAKER, cache, text, until};
+
+/// Nothing stays frozen for longer.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A file system on a loop device, which is thawed and unmounted at the end, whatever happens.
+struct Disk {
+    folder: TempDir,
+}
+
+impl Disk {
+    /// `None` where mounting is not allowed.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        File::create(&image).unwrap().set_len(32 << 20).unwrap();
+        let disk = Self { folder };
+        fs::create_dir(disk.path()).unwrap();
+        let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image))
+            && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()));
+        if !made {
+            eprintln!("a disk cannot be mounted here, so none is stalled");
+        }
+        made.then_some(disk)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Until the sender is dropped, or for a while, which the thread then says.
+    fn freeze(self: &Arc<Self>) -> (Sender<()>, JoinHandle<bool>) {
+        assert!(run(Command::new("fsfreeze").arg("-f").arg(self.path())));
+        let (over, wait) = mpsc::channel();
+        let disk = Arc::clone(self);
+        let watchdog = thread::spawn(move || {
+            let is_late = wait.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout);
+            disk.thaw();
+            is_late
+        });
+        (over, watchdog)
+    }
+
+    fn thaw(&self) -> bool {
+        run(Command::new("fsfreeze").arg("-u").arg(self.path()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.thaw();
+        run(Command::new("umount").arg("-l").arg(self.path()));
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    command.output().is_ok_and(|it| it.status.success())
+}
+
+/// The runtime has one thread, which goes on with other tasks. If it did not, the watchdog would have to thaw the disk.
+#[tokio::test]
+async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
+    let Some(disk) = Disk::mount() else { return };
+    let path = text(&disk.path().join("cache.db"));
+    let cache = cache(&path, &format!("deadline = \"500ms\"\n{NO_BREAKER}")).strict();
+    until("it is open", async || cache.set("k", &1, None).await.is_ok()).await;
+    let disk = Arc::new(disk);
+    let (over, watchdog) = disk.freeze();
+    let ticks = Arc::new(AtomicU64::new(0));
+    let ticker = tokio::spawn({
+        let ticks = Arc::clone(&ticks);
+        async move {
+            loop {
+                ticks.fetch_add(1, Ordering::Relaxed);
+                // sleeps: what must go on is the runtime's own time
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let mut errors = vec![cache.set("k", &2, None).await.unwrap_err()];
+    errors.push(cache.delete("k").await.unwrap_err());
+    errors.push(cache.incr("k", 1).await.unwrap_err());
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    }
+    assert!(ticks.load(Ordering::Relaxed) > 3, "other tasks went on");
+    ticker.abort();
+    drop(over);
+    assert!(!watchdog.join().unwrap(), "all that was answered while the disk was stalled");
+    until("it works again", async || cache.set("k", &3, None).await.is_ok()).await;
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3));
+}
