@@ -26,7 +26,12 @@ impl Address {
         let schemes = ["memcached://", "memcache://"];
         let rest = schemes.iter().find_map(|it| text.strip_prefix(it)).unwrap_or(text);
         let text = rest.trim_end_matches('/');
-        if text.contains(['/', '@', '?', '#']) || text.contains(char::is_whitespace) {
+        if text.contains('@') {
+            return Err(format!(
+                "names a user or a password, which this client does not send; {FORM}"
+            ));
+        }
+        if text.contains(['/', '?', '#']) || text.contains(char::is_whitespace) {
             return Err(format!("is no server; {FORM}"));
         }
         let (host, port) = match text.strip_prefix('[') {
@@ -103,7 +108,10 @@ mod tests {
             ("/run/memcached.sock", "unix socket"),
             ("unix:/run/memcached.sock", "unix socket"),
             ("http://a", "no server"),
-            ("user:secret@a:1", "no server"),
+            ("user:secret@a:1", "a password"),
+            ("memcached://user:pre@secret@a:1", "a password"),
+            ("memcached://user:pre/secret#@a:1", "a password"),
+            ("user:pre,secret@a:1", "port"),
             ("a b", "no server"),
         ] {
             let error = all(text).unwrap_err();

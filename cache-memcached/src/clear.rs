@@ -3,14 +3,14 @@
 use cache_core::{Namespace, Result};
 use futures_util::future::join_all;
 
-use crate::{store::Memcached, transport::Transport as _};
+use crate::store::Memcached;
 
 impl Memcached {
     /// A new generation of the prefix on every server.
     pub(crate) async fn renew_generations(&self, namespace: &Namespace) -> Result<()> {
         let pool = self.pool()?;
         let renewed = pool.members.iter().map(|it| async move {
-            it.server.generations.renew(namespace, &**it, it.address()).await
+            it.server.generations.renew(namespace, it, it.address()).await
         });
         first_error(join_all(renewed).await)
     }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use cache_core::{Entry, Result, Stamp, Ttl};
-use memcache::exp::{MetaCommand, MetaOp, MetaResponse, ReturnCode};
+use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
 
-use crate::{address::Address, error, lifetime};
+use crate::{address::Address, answer::Answer, error, lifetime};
 
 /// Reads a value.
 pub(crate) fn get(key: impl Into<Vec<u8>>) -> MetaCommand {
@@ -44,7 +44,7 @@ pub(crate) fn delete(key: impl Into<Vec<u8>>) -> MetaCommand {
 }
 
 /// Adds to the number that is there, whose server knows only those of 64 bits without a sign.
-pub(crate) fn add(key: &str, delta: i64) -> MetaCommand {
+pub(crate) fn add(key: impl Into<Vec<u8>>, delta: i64) -> MetaCommand {
     let command =
         MetaCommand::new(MetaOp::Arithmetic, key).flag(format!("D{}", delta.unsigned_abs()));
     if delta < 0 { command.flag("MD") } else { command.flag("MI") }
@@ -56,25 +56,23 @@ pub(crate) fn if_still(command: MetaCommand, stamp: Stamp) -> MetaCommand {
 }
 
 /// Whether it was done, as far as the answer says so: `HD`, against what speaks of a condition that did not hold.
-pub(crate) fn done(answer: &MetaResponse, at: &Address) -> Result<bool> {
-    match answer.rc() {
+pub(crate) fn done(answer: &Answer, at: &Address) -> Result<bool> {
+    match answer.code {
         ReturnCode::Hd | ReturnCode::Va => Ok(true),
         ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf => Ok(false),
         _ => Err(error::surprise(at)),
     }
 }
 
-pub(crate) fn value(answer: MetaResponse, at: &Address) -> Result<Option<Bytes>> {
-    match answer.rc() {
-        ReturnCode::Va => {
-            answer.into_value().map(|it| Some(it.into())).ok_or_else(|| error::surprise(at))
-        }
+pub(crate) fn value(answer: Answer, at: &Address) -> Result<Option<Bytes>> {
+    match answer.code {
+        ReturnCode::Va => answer.value.map(|it| Some(it.into())).ok_or_else(|| error::surprise(at)),
         ReturnCode::En => Ok(None),
         _ => Err(error::surprise(at)),
     }
 }
 
-pub(crate) fn entry(answer: MetaResponse, at: &Address) -> Result<Option<Entry>> {
+pub(crate) fn entry(answer: Answer, at: &Address) -> Result<Option<Entry>> {
     let (ttl, stamp) = (flag::<i64>(&answer, b't'), flag::<u64>(&answer, b'c'));
     let Some(value) = value(answer, at)? else { return Ok(None) };
     match (ttl, stamp) {
@@ -87,7 +85,7 @@ pub(crate) fn entry(answer: MetaResponse, at: &Address) -> Result<Option<Entry>>
     }
 }
 
-pub(crate) fn remaining(answer: &MetaResponse, at: &Address) -> Result<Option<Ttl>> {
+pub(crate) fn remaining(answer: &Answer, at: &Address) -> Result<Option<Ttl>> {
     match (done(answer, at)?, flag(answer, b't')) {
         (false, _) => Ok(None),
         (true, Some(ttl)) => Ok(Some(lifetime::remaining(ttl))),
@@ -95,7 +93,6 @@ pub(crate) fn remaining(answer: &MetaResponse, at: &Address) -> Result<Option<Tt
     }
 }
 
-fn flag<T: std::str::FromStr>(answer: &MetaResponse, name: u8) -> Option<T> {
-    let token = answer.flags().find(|it| it.first() == Some(&name))?;
-    std::str::from_utf8(&token[1..]).ok()?.parse().ok()
+fn flag<T: std::str::FromStr>(answer: &Answer, name: u8) -> Option<T> {
+    answer.flag(name)?.parse().ok()
 }

@@ -1,8 +1,8 @@
-//! Connections of the `memcache` crate to one server: lent to one caller at a time, and closed rather than reused when in doubt.
+//! Connections to one server: lent to one exchange at a time, and given up rather than reused when in doubt.
 
 use std::{
+    fmt, io,
     panic::AssertUnwindSafe,
-    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -12,29 +12,35 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
-use futures_util::FutureExt as _;
-use memcache::exp::{self, AsyncMetaConnection, MetaCommand, MetaResponse};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::{Semaphore, SemaphorePermit},
-};
+use cache_net::Dial;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use memcache::exp::MetaCommand;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{address::Address, error, generation::Generations, transport::Transport};
+use crate::{
+    address::Address,
+    answer::Answer,
+    connection::{Connection, Failure, Questions},
+    error,
+    generation::Generations,
+    refusal,
+    transport::Transport,
+};
 
 #[derive(Debug)]
 pub(crate) struct Connections {
     address: Address,
-    /// In doubt when a connection ends: the server may have been started anew, and what is written under one that it does not have
-    /// would be gone as soon as that is noticed.
+    /// In doubt when a connection begins or ends: the server may have been started anew, and what is written under one that it does
+    /// not have would be gone as soon as that is noticed.
     generations: Arc<Generations>,
-    /// Those that nobody has.
-    idle: Mutex<Idle>,
-    /// One for each that there may be.
+    state: Mutex<State>,
+    /// One for each connection that there may be now.
     slots: Semaphore,
+    /// The most that there may ever be.
+    most: usize,
     /// For an exchange, waiting for a slot not counted.
     deadline: TimeLimit,
-    connect: TimeLimit,
+    dial: Dial,
     clock: Clock,
     /// Of questions; an answer says to which it belongs.
     numbers: AtomicU32,
@@ -42,21 +48,38 @@ pub(crate) struct Connections {
     heard: AtomicU64,
 }
 
-#[derive(Default)]
-struct Idle {
-    connections: Vec<AsyncMetaConnection>,
+struct State {
+    /// Those that are not lent; the one that was used last is the last.
+    idle: Vec<Connection>,
+    /// How many are lent.
+    lent: usize,
+    /// How many are being made.
+    dialed: usize,
+    /// How many there may be now: less than the most if the server takes no more.
+    allowed: usize,
+    /// When one more is tried.
+    grow_at: Duration,
     /// Why the server cannot be reached, and until when it is not tried again.
     failed: Option<(Duration, Error)>,
+    /// For how long one may be idle and is used again. Whatever is on the way may forget it.
+    idle_limit: Duration,
 }
 
 /// A connection on loan: closed when it is dropped, unless it is given back.
 struct Loan<'a> {
-    connection: AsyncMetaConnection,
+    pool: &'a Connections,
+    connection: Option<Connection>,
+    /// For how long it was idle.
+    idle: Duration,
     _slot: SemaphorePermit<'a>,
 }
 
 /// A server that cannot be reached is tried again after as long as the try took, within these bounds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// How often a server that takes fewer connections than are wanted is asked for one more.
+const GROWTH: Duration = Duration::from_secs(1);
+/// A connection that was silent after less time than this was not forgotten for being idle.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
 
 impl Connections {
     pub(crate) fn new(
@@ -67,13 +90,23 @@ impl Connections {
         connect: Duration,
         clock: Clock,
     ) -> Self {
+        let state = State {
+            idle: Vec::new(),
+            lent: 0,
+            dialed: 0,
+            allowed: most,
+            grow_at: Duration::ZERO,
+            failed: None,
+            idle_limit: Duration::MAX,
+        };
         Self {
             address,
             generations,
-            idle: Mutex::default(),
+            state: Mutex::new(state),
             slots: Semaphore::new(most),
+            most,
             deadline: TimeLimit::new(deadline, clock.clone()),
-            connect: TimeLimit::new(connect, clock.clone()),
+            dial: Dial::new(connect, clock.clone()),
             clock,
             numbers: AtomicU32::new(0),
             heard: AtomicU64::new(0),
@@ -81,241 +114,304 @@ impl Connections {
     }
 
     async fn borrow(&self) -> Result<Loan<'_>> {
-        let slot = match self.slots.try_acquire() {
-            Ok(slot) => slot,
-            Err(_) => self.wait_for_slot().await?,
-        };
+        let mut slot = self.slot().await?;
         loop {
-            let idle = self.lock().connections.pop();
-            let Some(mut connection) = idle else {
-                // It is seldom, and its future is large.
-                let connection = Box::pin(self.open()).await?;
-                return Ok(Loan { connection, _slot: slot });
-            };
-            // One on which there is something to read, or which has ended, is not what it should be.
-            if connection.receive().now_or_never().is_none() {
-                return Ok(Loan { connection, _slot: slot });
+            if let Some(connection) = self.idle() {
+                let idle = self.clock.coarse().saturating_sub(connection.idle_since);
+                return Ok(Loan { pool: self, connection: Some(connection), idle, _slot: slot });
             }
+            // It is seldom, and its future is large.
+            match Box::pin(self.open()).await {
+                Ok(connection) => {
+                    let idle = Duration::ZERO;
+                    return Ok(Loan {
+                        pool: self,
+                        connection: Some(connection),
+                        idle,
+                        _slot: slot,
+                    });
+                }
+                Err(refused) => slot = self.shrink(slot, refused).await?,
+            }
+        }
+    }
+
+    async fn slot(&self) -> Result<SemaphorePermit<'_>> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        {
+            let (now, mut state) = (self.clock.coarse(), self.lock());
+            if now >= state.grow_at {
+                state.grow_at = now.saturating_add(GROWTH);
+                self.grow(&mut state);
+            }
+        }
+        if let Some(Ok(slot)) = self.deadline.run(self.slots.acquire()).await {
+            return Ok(slot);
+        }
+        let what = "all connections to the server were in use for the whole deadline; see options.connections";
+        let error = error::at(Error::new(ErrorKind::TimedOut, what), &self.address);
+        // A server that answers those who have a connection is not the one to blame.
+        Err(if self.is_silent() { error } else { error.ignored_by_breaker() })
+    }
+
+    /// Allows one connection more.
+    fn grow(&self, state: &mut State) {
+        if state.allowed < self.most {
+            state.allowed += 1;
+            self.slots.add_permits(1);
+        }
+    }
+
+    /// Waits for one of the connections that there are, if the server takes no more. Otherwise the error.
+    async fn shrink<'a>(
+        &'a self,
+        slot: SemaphorePermit<'a>,
+        refused: Error,
+    ) -> Result<SemaphorePermit<'a>> {
+        // One without `maxconns_fast` leaves those that are too many without an answer.
+        let is_full = refused.message() == refusal::TOO_MANY_CONNECTIONS
+            || refused.kind() == ErrorKind::TimedOut && !self.is_silent();
+        {
+            let now = self.clock.coarse();
+            let mut state = self.lock();
+            if !is_full || state.lent + state.dialed + state.idle.len() == 0 {
+                return Err(refused);
+            }
+            if state.allowed == 1 {
+                return Ok(slot);
+            }
+            state.allowed -= 1;
+            state.grow_at = now.saturating_add(GROWTH);
+        }
+        slot.forget();
+        self.slot().await
+    }
+
+    /// One that is not lent, and on which nothing has happened meanwhile.
+    fn idle(&self) -> Option<Connection> {
+        let now = self.clock.coarse();
+        loop {
+            let connection = {
+                let mut state = self.lock();
+                let connection = state.idle.pop()?;
+                if now.saturating_sub(connection.idle_since) > state.idle_limit {
+                    // Those before it are older.
+                    let old = std::mem::take(&mut state.idle);
+                    drop(state);
+                    drop(old);
+                    return None;
+                }
+                state.lent += 1;
+                connection
+            };
+            if connection.is_quiet() {
+                return Some(connection);
+            }
+            self.lock().lent -= 1;
             self.generations.doubt();
         }
     }
 
-    async fn wait_for_slot(&self) -> Result<SemaphorePermit<'_>> {
-        if let Some(Ok(slot)) = self.deadline.run(self.slots.acquire()).await {
-            return Ok(slot);
-        }
-        // A server that answers those who have a connection is not the one to blame.
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        let is_silent = self.clock.coarse().saturating_sub(heard) >= self.deadline.time() / 2;
-        let kind = if is_silent { ErrorKind::TimedOut } else { ErrorKind::Backend };
-        let what = "all connections to the server were in use for the whole deadline; see options.connections";
-        Err(error::at(Error::new(kind, what), &self.address))
-    }
-
-    async fn open(&self) -> Result<AsyncMetaConnection> {
+    /// One more, which is lent at once.
+    async fn open(&self) -> Result<Connection> {
         let began = self.clock.now();
-        if let Some((until, error)) = &self.lock().failed
-            && began < *until
-        {
-            return Err(error.clone());
-        }
-        let res = self.dial().await;
+        let dialing = {
+            let mut state = self.lock();
+            match &state.failed {
+                Some((until, error)) if began < *until => return Err(error.clone()),
+                _ => state.dialed += 1,
+            }
+            Dialing(self)
+        };
+        let mut res = self.dial().await;
         let now = self.clock.now();
-        match res {
-            Ok(stream) => {
-                self.lock().failed = None;
-                Ok(AsyncMetaConnection::from_stream(stream))
+        let mut state = self.lock();
+        match &mut res {
+            Ok(connection) => {
+                connection.idle_since = now;
+                state.failed = None;
+                state.lent += 1;
+                self.grow(&mut state);
+                drop(state);
+                // It may lead to a server that was started anew.
+                self.generations.doubt();
             }
             Err(error) => {
                 let pause = now.saturating_sub(began).clamp(PAUSE.0, PAUSE.1);
-                self.lock().failed = Some((now + pause, error.clone()));
-                Err(error)
+                state.failed = Some((now + pause, error.clone()));
+                drop(state);
             }
         }
+        drop(dialing);
+        res
     }
 
     /// The name is looked up anew each time.
-    async fn dial(&self) -> Result<TcpStream> {
-        let Address { host, port } = &self.address;
+    async fn dial(&self) -> Result<Connection> {
         // A runtime without sockets is told from one with them only by a panic; it goes no further.
-        let dial = AssertUnwindSafe(TcpStream::connect((host.as_str(), *port))).catch_unwind();
-        let dialed = self.connect.run(dial).await.transpose().map_err(|_| error::no_sockets())?;
-        let (kind, what) = match dialed {
-            Some(Ok(stream)) => {
-                // Or small requests wait for the answers to those before them.
-                return match stream.set_nodelay(true) {
-                    Ok(()) => Ok(stream),
-                    Err(it) => Err(self.unavailable(&format!("cannot connect: {it}"))),
-                };
-            }
-            Some(Err(it)) if it.kind() == std::io::ErrorKind::ConnectionRefused => {
+        let dialed = AssertUnwindSafe(self.greeted()).catch_unwind().await;
+        let failure = match dialed.map_err(|_| error::no_sockets())? {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failure,
+        };
+        let (kind, what) = match failure {
+            Failure::Lost(io::ErrorKind::ConnectionRefused) => {
                 (ErrorKind::Unavailable, "cannot connect: nobody listens there".to_owned())
             }
-            Some(Err(it)) => (ErrorKind::Unavailable, format!("cannot connect: {it}")),
-            None => {
-                (ErrorKind::TimedOut, format!("cannot connect within {:?}", self.connect.time()))
+            Failure::Lost(io::ErrorKind::TimedOut) => {
+                (ErrorKind::TimedOut, format!("cannot connect within {:?}", self.dial.time()))
             }
+            Failure::Lost(it) => (ErrorKind::Unavailable, format!("cannot connect: {it}")),
+            Failure::Late => {
+                let time = self.deadline.time();
+                (ErrorKind::TimedOut, format!("no answer to a new connection within {time:?}"))
+            }
+            it => return Err(error::of(&it, self.dial.time(), &self.address)),
         };
         Err(error::at(Error::new(kind, what), &self.address))
     }
 
-    fn unavailable(&self, what: &str) -> Error {
-        error::at(Error::new(ErrorKind::Unavailable, what.to_owned()), &self.address)
-    }
-
-    fn give_back(&self, loan: Loan<'_>) {
-        self.lock().connections.push(loan.connection);
+    fn greeted(&self) -> BoxFuture<'_, Result<Connection, Failure>> {
+        let Address { host, port } = &self.address;
+        // That the server is there the system says for it, also if it is frozen: so its answer has the time of any other.
+        let greet = |stream| async {
+            let greeted = self.deadline.run(Connection::greeted(stream)).await;
+            greeted.unwrap_or(Err(Failure::Late))
+        };
+        self.dial.greeted(host, *port, greet).boxed()
     }
 
     /// What is wrong with one connection is likely to be wrong with those that were idle meanwhile.
-    fn failed(&self, error: Error) -> Error {
+    fn failed(&self, loan: Loan<'_>, failure: &Failure) -> Error {
+        let error = error::of(failure, self.deadline.time(), &self.address);
+        let idle = loan.idle;
+        drop(loan);
         if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) {
-            let idle = std::mem::take(&mut self.lock().connections);
-            drop(idle);
+            let mut state = self.lock();
+            let others = std::mem::take(&mut state.idle);
+            if matches!(failure, Failure::Late) && idle >= LEAST_IDLE {
+                state.idle_limit = state.idle_limit.min((idle / 2).max(LEAST_IDLE));
+            }
+            drop(state);
+            drop(others);
             self.generations.doubt();
         }
         error
     }
 
-    /// Numbers for so many questions.
-    fn numbers(&self, count: usize) -> impl Iterator<Item = u32> + Clone + use<> {
-        let first = self.numbers.fetch_add(low_bits(count), Ordering::Relaxed);
-        (0..count).map(move |it| first.wrapping_add(low_bits(it)))
-    }
-
-    /// What a connection answers in time. By reference, or each of the futures around it would have room for it.
-    async fn answer<T>(&self, answer: Pin<&mut impl Future<Output = exp::Result<T>>>) -> Result<T> {
-        match self.deadline.run(answer).await {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(it)) => Err(self.failed(error::of(&it, &self.address))),
-            None => {
-                let what = format!(
-                    "no answer within {:?}; a write may have had its effect",
-                    self.deadline.time()
-                );
-                Err(self.failed(error::at(Error::new(ErrorKind::TimedOut, what), &self.address)))
-            }
+    fn succeeded(&self, mut loan: Loan<'_>) {
+        let now = self.clock.coarse();
+        self.heard.store(now.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(it) = &mut loan.connection {
+            it.idle_since = now;
         }
+        loan.give_back();
     }
 
-    /// Ends an exchange. A connection whose answers are not those to its questions is not used again.
-    fn settle(&self, loan: Loan<'_>, are_its: bool) -> Result<()> {
-        if !are_its {
-            return Err(self.failed(error::surprise(&self.address)));
-        }
-        let now = self.clock.coarse().as_millis().try_into().unwrap_or(u64::MAX);
-        self.heard.store(now, Ordering::Relaxed);
-        self.give_back(loan);
-        Ok(())
-    }
-
-    /// What the meta protocol has no command for, on a connection of its own; up to the end of the answer.
+    /// What the meta protocol has no command for; up to this line.
     async fn ask_in_the_old_protocol(&self, command: &str, end: &[u8]) -> Result<String> {
-        let mut stream = self.dial().await?;
-        let exchange = async {
-            stream.write_all(format!("{command}\r\n").as_bytes()).await?;
-            let mut answer = Vec::new();
-            while !answer.ends_with(end) {
-                if stream.read_buf(&mut answer).await? == 0 || answer.starts_with(b"ERROR") {
-                    return Ok(None);
-                }
-            }
-            Ok::<_, std::io::Error>(Some(String::from_utf8_lossy(&answer).into_owned()))
+        let mut loan = self.borrow().await?;
+        let asked = match &mut loan.connection {
+            Some(it) => self.deadline.run(it.ask_in_the_old_protocol(command, end)).await,
+            None => None,
         };
-        let (kind, what) = match self.deadline.run(exchange).await {
-            Some(Ok(Some(answer))) => return Ok(answer),
-            Some(Ok(None)) => (ErrorKind::Backend, format!("the server refuses `{command}`")),
-            Some(Err(it)) => {
-                (ErrorKind::Unavailable, format!("the connection was lost: {}", it.kind()))
+        match asked.unwrap_or(Err(Failure::Late)) {
+            Ok(answer) => {
+                self.succeeded(loan);
+                Ok(answer)
             }
-            None => (ErrorKind::TimedOut, format!("no answer within {:?}", self.deadline.time())),
-        };
-        Err(error::at(Error::new(kind, what), &self.address))
+            Err(failure) => Err(self.failed(loan, &failure)),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Transport for Connections {
-    async fn ask(&self, command: MetaCommand) -> Result<MetaResponse> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let command = command.flag(opaque(number));
+    async fn exchange(
+        &self,
+        commands: Vec<MetaCommand>,
+        doubts: Option<u64>,
+    ) -> Result<Option<Vec<Answer>>> {
+        let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let number = self.numbers.fetch_add(count, Ordering::Relaxed);
+        let questions =
+            Questions::new(commands, number).map_err(|_| error::unsendable(&self.address))?;
         let mut loan = self.borrow().await?;
-        let answer = {
-            let connection = &mut loan.connection;
-            // Its own way to do both is made for batches.
-            let exchange = pin!(async {
-                connection.send(&command).await?;
-                connection.receive().await
-            });
-            self.answer(exchange).await?
-        };
-        self.settle(loan, is_answer(&answer, number))?;
-        Ok(answer)
-    }
-
-    async fn ask_all(&self, commands: Vec<MetaCommand>) -> Result<Vec<MetaResponse>> {
-        let numbers = self.numbers(commands.len());
-        let commands: Vec<_> =
-            commands.into_iter().zip(numbers.clone()).map(|(it, n)| it.flag(opaque(n))).collect();
-        let mut loan = self.borrow().await?;
-        let answers = {
-            let exchange = pin!(loan.connection.execute_batch(&commands));
-            self.answer(exchange).await?
-        };
-        let mut pairs = answers.iter().zip(numbers);
-        let are_its = answers.len() == commands.len() && pairs.all(|(it, n)| is_answer(it, n));
-        self.settle(loan, are_its)?;
-        Ok(answers)
-    }
-
-    fn is_whole(&self) -> bool {
-        let mut idle = self.lock();
-        let last = idle.connections.last_mut();
-        if last.is_none_or(|it| it.receive().now_or_never().is_none()) {
-            return true;
+        if doubts.is_some_and(|it| it != self.generations.doubts()) {
+            loan.give_back();
+            return Ok(None);
         }
-        // What ended one has ended the others.
-        let ended = std::mem::take(&mut idle.connections);
-        drop(idle);
-        drop(ended);
-        false
+        let asked = match &mut loan.connection {
+            Some(it) => it.exchange(&questions, &self.deadline).await,
+            None => Err(Failure::OutOfStep),
+        };
+        match asked {
+            Ok(answers) => {
+                self.succeeded(loan);
+                Ok(Some(answers))
+            }
+            Err(failure) => Err(self.failed(loan, &failure)),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        let state = self.lock();
+        state.lent + state.idle.len() > 0
+    }
+
+    fn is_silent(&self) -> bool {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.clock.coarse().saturating_sub(heard) >= self.deadline.time() / 2
     }
 
     async fn item_size(&self) -> Result<u64> {
-        let answer = self.ask_in_the_old_protocol("stats settings", b"END\r\n").await?;
+        let answer = self.ask_in_the_old_protocol("stats settings", b"END").await?;
         let size =
             answer.lines().find_map(|it| it.strip_prefix("STAT item_size_max ")?.parse().ok());
         size.ok_or_else(|| error::surprise(&self.address))
     }
 
     async fn flush_all(&self) -> Result<()> {
-        self.ask_in_the_old_protocol("flush_all", b"OK\r\n").await.map(drop)
+        self.ask_in_the_old_protocol("flush_all", b"OK").await.map(drop)
     }
 }
 
-fn low_bits(count: usize) -> u32 {
-    u32::try_from(count % (1 << 32)).unwrap_or_default()
-}
+/// Counts a connection that is being made.
+struct Dialing<'a>(&'a Connections);
 
-/// The flag that a server gives back as it is: `O`, and the number in hexadecimal.
-fn opaque(number: u32) -> [u8; 9] {
-    let mut res = [b'O'; 9];
-    for (i, digit) in res[1..].iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (28 - 4 * i)) as usize & 15];
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().dialed -= 1;
     }
-    res
 }
 
-fn is_answer(answer: &MetaResponse, number: u32) -> bool {
-    answer.flags().any(|it| it == opaque(number))
+impl Loan<'_> {
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let mut state = self.pool.lock();
+            state.lent -= 1;
+            state.idle.push(connection);
+        }
+    }
 }
 
-impl std::fmt::Debug for Idle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} idle", self.connections.len())
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.lock().lent -= 1;
+            drop(connection);
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} idle, {} lent of {}", self.idle.len(), self.lent, self.allowed)
     }
 }

@@ -1,91 +1,154 @@
 //! Signed counters over a server that knows only numbers of 64 bits without a sign.
 
-use cache_core::{Create, Entry, Error, ErrorKind, Result, integer};
+use std::sync::Arc;
+
+use cache_core::{Create, Error, ErrorKind, Expiry, Result, integer};
+use tokio::sync::oneshot;
 
 use crate::{
     command, error, lifetime,
-    pool::Place,
-    store::{Memcached, ask},
-    transport::Transport as _,
+    look::{self, Found},
+    pool::{Common, Place},
+    queue::{Change, Turn},
+    store::Memcached,
+    tries::Tries,
 };
 
+/// What several changes make of a counter, one after the other.
+struct Sum {
+    /// Nothing if there is no counter, before or after.
+    value: Option<i64>,
+    /// The lifetime of a counter that is made.
+    expiry: Option<Expiry>,
+    /// For each change.
+    answers: Vec<Result<Option<i64>>>,
+}
+
 impl Memcached {
-    /// Looks, checks, and changes what was seen if it is still that.
-    ///
-    /// The server's own command stops at zero, wraps, adds to what only begins like a number, and leaves spaces behind a number that
-    /// became shorter. So it is used only where all that cannot happen; it keeps the lifetime to the tick. Elsewhere the
-    /// entry is written anew with what remains of its life, and the second that is under way.
+    /// Changes a counter. The changes that this process makes to one key wait for each other, and those that wait are made together.
     pub(crate) async fn count(
         &self,
         key: &str,
         delta: i64,
         create: Option<Create>,
     ) -> Result<Option<i64>> {
-        let place = self.place(key).await?;
-        loop {
-            let Some(seen) = entry(&place).await? else {
-                let Some(create) = create else { return Ok(None) };
-                if let Some(first) = self.begin(&place, delta, create).await? {
-                    return Ok(Some(first));
-                }
-                continue;
-            };
-            let old = integer::parse(&seen.value)?;
-            let new = integer::add(old, delta)?;
-            let text = new.to_string();
-            let by_server = old >= 0 && new >= 0 && text.len() >= seen.value.len();
-            let change = if by_server {
-                command::add(place.key(), delta)
-            } else {
-                command::set(
-                    place.key(),
-                    text.as_bytes(),
-                    lifetime::rest(seen.ttl, &self.common.clock),
-                )
-            };
-            if ask(&place, command::if_still(change, seen.stamp)).await? {
-                return Ok(Some(new));
+        let (place, common) = (self.place(key)?, &self.common);
+        let member = Arc::clone(&place.member);
+        let (answer, mut receive) = oneshot::channel();
+        if let Some(turn) = member.queue.join(key, Change { delta, create, answer }) {
+            member.spawn(lead(Arc::clone(common), place, turn));
+        }
+        let mut answer = common.turn.run(&mut receive).await;
+        if answer.is_none() && !member.is_connected() {
+            answer = common.connect.run(&mut receive).await;
+        }
+        match answer {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) => Err(error::no_runtime()),
+            None => {
+                let time = common.plan.deadline;
+                let what = format!(
+                    "the counter had other changes to wait for, for longer than {time:?}; this one may have had its effect"
+                );
+                let late = error::at(Error::new(ErrorKind::TimedOut, what), member.address());
+                // A server that answers others is not the one to blame.
+                Err(if member.is_silent() { late } else { late.ignored_by_breaker() })
             }
-            // Somebody else was faster.
         }
-    }
-
-    /// Makes the counter with its lifetime, in one step; nothing if somebody else has made it.
-    async fn begin(&self, place: &Place, delta: i64, create: Create) -> Result<Option<i64>> {
-        let first = create.initial.checked_add(delta);
-        let first =
-            first.ok_or_else(|| Error::new(ErrorKind::Overflow, "the result is outside i64"))?;
-        let write =
-            command::set(place.key(), first.to_string().as_bytes(), self.seconds(create.expiry));
-        let answer = place.member.ask(write.flag("ME")).await?;
-        Ok(command::done(&answer, place.member.address())?.then_some(first))
     }
 }
 
-/// The counter that is there, with the number for compare-and-swap that is its own.
+/// Makes the changes of a key until there are no more. In a task of its own: a caller may put its future aside, and the others wait.
+async fn lead(common: Arc<Common>, place: Place, mut turn: Turn) {
+    while let Some(mut changes) = turn.next() {
+        // Those whose callers are gone are not made any more.
+        changes.retain(|it| !it.answer.is_closed());
+        if changes.is_empty() {
+            continue;
+        }
+        match make(&common, &place, &changes).await {
+            Ok(answers) => {
+                for (change, answer) in changes.into_iter().zip(answers) {
+                    let _ = change.answer.send(answer);
+                }
+            }
+            Err(error) => {
+                for change in changes {
+                    let _ = change.answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Looks, checks, and changes what was seen if it is still that.
 ///
-/// The server's arithmetic gives the item that it replaces the number of the new one, and who is just reading it gets the old
-/// value with the new number: compared by that, an increment would be lost. So it is read twice in one pipeline. An item that
-/// is replaced is found no more, so what is the same both times belongs together.
-pub(crate) async fn entry(place: &Place) -> Result<Option<Entry>> {
-    let at = place.member.address();
+/// The server's own command stops at zero, wraps, adds to what only begins like a number, and leaves spaces behind a number that
+/// became shorter. So it is used only where all that cannot happen. Elsewhere the entry is written anew, with the same end.
+async fn make(
+    common: &Common,
+    place: &Place,
+    changes: &[Change],
+) -> Result<Vec<Result<Option<i64>>>> {
+    let mut tries = Tries::new(common);
     loop {
-        let twice = vec![command::get_entry(place.key()), command::get_entry(place.key())];
-        let mut answers = place.member.ask_all(twice).await?.into_iter();
-        let mut next = || match answers.next() {
-            Some(it) => command::entry(it, at),
-            None => Err(error::surprise(at)),
+        let found = look::at_entry(common, place).await?;
+        let old = found.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
+        let sum = sum(old, changes);
+        let is_done = match (sum.value, &found) {
+            (None, _) => true,
+            (new, Some(_)) if new == old => true,
+            (Some(new), Some(found)) => replace(place, found, old, new).await?,
+            (Some(new), None) => {
+                let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
+                let text = new.to_string();
+                // With its lifetime, in one step; nothing if another process has made it.
+                let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
+                place.is_done(write).await?
+            }
         };
-        let (first, second) = (next()?, next()?);
-        match (first, second) {
-            (_, None) => return Ok(None),
-            (Some(a), Some(b)) if (&a.value, a.stamp) == (&b.value, b.stamp) => return Ok(Some(b)),
-            _ => {}
+        if is_done {
+            return Ok(sum.answers);
         }
+        // Another process was faster.
+        tries.again().await?;
     }
 }
 
-/// Whether the server's arithmetic could have written this.
-pub(crate) fn may_be(value: &[u8]) -> bool {
-    value.len() <= 20 && value.first().is_some_and(u8::is_ascii_digit)
+/// Each change has the answer that it would have had alone, behind those before it.
+fn sum(old: Option<i64>, changes: &[Change]) -> Sum {
+    let mut res = Sum { value: old, expiry: None, answers: Vec::with_capacity(changes.len()) };
+    for change in changes {
+        let answer = match (res.value, change.create) {
+            (None, None) => Ok(None),
+            (Some(value), _) => integer::add(value, change.delta).map(Some),
+            (None, Some(create)) => {
+                let first = integer::add(create.initial, change.delta);
+                if first.is_ok() {
+                    res.expiry = Some(create.expiry);
+                }
+                first.map(Some)
+            }
+        };
+        if let Ok(Some(value)) = answer {
+            res.value = Some(value);
+        }
+        res.answers.push(answer);
+    }
+    res
+}
+
+async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Result<bool> {
+    let text = new.to_string();
+    let by_server = old
+        .filter(|old| *old >= 0 && new >= 0 && text.len() >= found.entry.value.len())
+        .and_then(|old| new.checked_sub(old));
+    let change = |key| {
+        let change = match by_server {
+            Some(delta) => command::add(key, delta),
+            None => command::set(key, text.as_bytes(), found.end),
+        };
+        command::if_still(change, found.entry.stamp)
+    };
+    place.is_done_to(&found.moment, change).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Driver, Result};
+use cache_core::{Backend, BuildContext, Driver, Result, TimeLimit};
 
 use crate::{
     address::Address, generation::Generations, options::Plan, pool::Common, ring::Ring,
@@ -25,8 +25,15 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         plan.addresses.iter().map(|it| server(context, it, is_group)).collect();
     let names: Vec<_> =
         plan.addresses.iter().map(ToString::to_string).zip(plan.weights.iter().copied()).collect();
-    let common =
-        Common { ring: Ring::new(&names), servers: servers?, clock: context.clock().clone(), plan };
+    let clock = context.clock().clone();
+    let common = Common {
+        ring: Ring::new(&names),
+        servers: servers?,
+        turn: TimeLimit::new(plan.deadline, clock.clone()),
+        connect: TimeLimit::new(plan.connect_deadline, clock.clone()),
+        clock,
+        plan,
+    };
     Ok(Arc::new(Memcached::new(common)))
 }
 

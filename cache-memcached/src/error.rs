@@ -1,43 +1,32 @@
 //! What went wrong, in the words and kinds of [`cache_core`]. No text shows a value.
 
+use std::time::Duration;
+
 use cache_core::{Error, ErrorKind};
-use memcache::exp;
 
-use crate::address::Address;
+use crate::{address::Address, connection::Failure};
 
-/// What the client says.
-pub(crate) fn of(error: &exp::Error, address: &Address) -> Error {
-    let (kind, what) = match error {
-        exp::Error::Io(it) => {
-            (ErrorKind::Unavailable, format!("the connection was lost: {}", it.kind()))
-        }
-        exp::Error::Server(it) if it.contains("too large") => (
-            ErrorKind::TooLarge,
-            "the server takes no value of this size; see its option -I".to_owned(),
-        ),
-        exp::Error::Server(it) if it.contains("out of memory") => {
-            (ErrorKind::Backend, "the server is out of memory".to_owned())
-        }
-        exp::Error::Server(_) => (ErrorKind::Backend, "the server could not do it".to_owned()),
-        exp::Error::Rejected(it) if it.contains("unauthenticated") => (
-            ErrorKind::Backend,
-            "the server wants a password (its option -Y), which this client does not send"
-                .to_owned(),
-        ),
-        // It may quote what was sent.
-        exp::Error::Rejected(_) => (
-            ErrorKind::Backend,
-            "the server does not understand one of the commands; memcached 1.6.18 is needed"
-                .to_owned(),
-        ),
-        exp::Error::Protocol(_) => (
+/// Why an exchange with the server came to no good end.
+pub(crate) fn of(failure: &Failure, deadline: Duration, address: &Address) -> Error {
+    let (kind, what) = match failure {
+        Failure::Lost(it) => (ErrorKind::Unavailable, format!("the connection was lost: {it}")),
+        Failure::Refused(it) => (it.kind, it.what.to_owned()),
+        Failure::NotTheProtocol => (
             ErrorKind::Unavailable,
             "the server answered with something that is not its protocol".to_owned(),
         ),
-        exp::Error::Timeout { .. } => (ErrorKind::TimedOut, "no answer".to_owned()),
-        _ => (ErrorKind::Backend, "the client failed".to_owned()),
+        Failure::OutOfStep => return surprise(address),
+        Failure::Late => (
+            ErrorKind::TimedOut,
+            format!("no answer within {deadline:?}; a write may have had its effect"),
+        ),
     };
     at(Error::new(kind, what), address)
+}
+
+/// A command that the client does not send, such as one with a key that is too long.
+pub(crate) fn unsendable(address: &Address) -> Error {
+    at(Error::new(ErrorKind::Backend, "the command cannot be sent"), address)
 }
 
 /// An answer that is none to the question.
@@ -55,6 +44,13 @@ pub(crate) fn without_stamps(address: &Address) -> Error {
 pub(crate) fn no_sockets() -> Error {
     let what = "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`";
     Error::new(ErrorKind::Config, what)
+}
+
+/// The runtime in which the call was made is no more.
+pub(crate) fn no_runtime() -> Error {
+    // Which says nothing about the server.
+    Error::new(ErrorKind::Unavailable, "the runtime of this call is shutting down")
+        .ignored_by_breaker()
 }
 
 /// With the server that it is about.

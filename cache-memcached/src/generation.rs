@@ -7,14 +7,17 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use cache_core::{Clock, Error, ErrorKind, Namespace, Result};
 use memcache::exp::ReturnCode;
 
-use crate::{address::Address, command, error, transport::Transport};
+use crate::{address::Address, command, error, server::Member};
 
 /// For how long a generation is remembered.
 const MEMORY: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ const TRIES: usize = 5;
 pub(crate) struct Generations {
     clock: Clock,
     known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
+    /// How often they have been in doubt.
+    doubts: AtomicU64,
 }
 
 /// Locked for moments only. A lock that is held while the server is asked would make a frozen server cost its deadline once for
@@ -92,7 +97,11 @@ impl Generations {
             return it;
         }
         of.retain(|_, it| it.strong_count() > 0);
-        let it = Arc::new(Self { clock: Clock::system(), known: Mutex::default() });
+        let it = Arc::new(Self {
+            clock: Clock::system(),
+            known: Mutex::default(),
+            doubts: AtomicU64::new(0),
+        });
         of.insert(address.clone(), Arc::downgrade(&it));
         it
     }
@@ -110,7 +119,7 @@ impl Generations {
     pub(crate) async fn names(
         &self,
         key: &str,
-        server: &dyn Transport,
+        server: &Arc<Member>,
         at: &Address,
     ) -> Result<Names> {
         // A key without a version is nobody's prefix: `clear` never concerns it.
@@ -137,7 +146,7 @@ impl Generations {
     pub(crate) async fn renew(
         &self,
         namespace: &Namespace,
-        server: &dyn Transport,
+        server: &Arc<Member>,
         at: &Address,
     ) -> Result<()> {
         let known = self.known(namespace.prefix());
@@ -164,12 +173,21 @@ impl Generations {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Remembers none of them any longer: the server may have lost them.
+    /// Remembers none of them any longer: the server may have lost them. Called whenever a connection of this process to the server
+    /// begins or ends, whichever runtime has it: only what was read after that goes over any connection that there is.
     pub(crate) fn doubt(&self) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for it in known.values() {
             it.lock().clear();
         }
+        drop(known);
+        // Last: who has read this number finds none of those.
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often they have been in doubt. Read before the names are; they may be used as long as it is the same.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::SeqCst)
     }
 
     fn known(&self, prefix: &str) -> Arc<Known> {
@@ -188,7 +206,7 @@ impl Generations {
 }
 
 /// Reads it, or makes it. Of several who make it, one wins.
-async fn read(prefix: &str, server: &dyn Transport, at: &Address) -> Result<Arc<str>> {
+async fn read(prefix: &str, server: &Arc<Member>, at: &Address) -> Result<Arc<str>> {
     for _ in 0..TRIES {
         let found = command::value(server.ask(command::get(place(prefix))).await?, at)?;
         // What somebody else has put there is not ours, and is replaced.
@@ -202,7 +220,7 @@ async fn read(prefix: &str, server: &dyn Transport, at: &Address) -> Result<Arc<
         let new = random();
         let write = command::set(place(prefix), new.as_bytes(), 0);
         let write = if is_odd { write } else { write.flag("ME") };
-        match server.ask(write).await?.rc() {
+        match server.ask(write).await?.code {
             ReturnCode::Hd => return Ok(new),
             ReturnCode::Ns => {}
             _ => return Err(error::surprise(at)),

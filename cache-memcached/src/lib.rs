@@ -40,24 +40,31 @@
 //!   moves only the keys it gains or had.
 //! - **A server that is down** takes nobody with it: each has a breaker of its own, and each key of a batch is answered on its own.
 //! - **No answer goes to another's question.** Answers carry the number of their question; a connection on which anything surprises,
-//!   or whose caller was dropped, is closed and never used again.
+//!   or whose caller was dropped, is reset and never used again.
+//! - **A future that is put aside holds nothing** that other calls need: each exchange with a server is a task of its own.
 
 mod address;
+mod answer;
 mod clear;
 mod command;
+mod connection;
 mod connections;
 mod counter;
 mod driver;
 mod error;
 mod generation;
 mod lifetime;
+mod look;
 mod many;
 mod moving;
 mod options;
 mod pool;
+mod queue;
+mod refusal;
 mod ring;
 mod server;
 mod store;
 mod transport;
+mod tries;
 
 pub use self::driver::DRIVER;

@@ -7,7 +7,7 @@ use cache_core::{Clock, Expiry, Ttl};
 /// Longer ones the server takes for times of the wall clock.
 const THIRTY_DAYS: u64 = 30 * 86_400;
 /// Where the server's numbers end.
-const LAST: u64 = i32::MAX as u64;
+pub(crate) const LAST: u64 = i32::MAX as u64;
 
 /// The number for a lifetime; 0 is never. The server counts by a clock that ticks each second: what it is told to keep for one
 /// second may live no longer than a moment, so it is told one more. And as each tick comes a little late, now and then one counts two
@@ -22,13 +22,23 @@ pub(crate) fn seconds(expiry: Expiry, clock: &Clock) -> u64 {
     }
 }
 
-/// The number for what a server said remains, so that it goes on for no less: counted from when it is written, it ends then or some
-/// ticks later.
-pub(crate) fn rest(ttl: Ttl, clock: &Clock) -> u64 {
-    match ttl {
-        Ttl::Forever => 0,
-        Ttl::Remaining(left) if left.as_secs() <= THIRTY_DAYS => left.as_secs().max(1),
-        Ttl::Remaining(left) => as_time(left.as_secs(), clock),
+/// The number for what remains of an entry, by which it ends then, whenever it is written anew. `clock` is what remained at the same
+/// time of an entry that ends with the server's numbers.
+pub(crate) fn end(ttl: Ttl, clock: Duration) -> u64 {
+    let Ttl::Remaining(left) = ttl else { return 0 };
+    let until = LAST.saturating_sub(clock.as_secs()).saturating_add(left.as_secs());
+    if until > LAST { 0 } else { until }
+}
+
+/// The number by which an entry of one server ends at the same time on another one, by what remained on both of an entry that ends with
+/// the server's numbers. Clocks that differ by no more than a second, which they do by chance, count as one: there and back the end is the same.
+pub(crate) fn elsewhere(end: u64, from: Duration, to: Duration) -> u64 {
+    let seconds = |it: Duration| i64::try_from(it.as_secs()).unwrap_or(i64::MAX);
+    let ahead = seconds(from).saturating_sub(seconds(to));
+    match ahead {
+        _ if end == 0 => 0,
+        -1..=1 => end,
+        _ => end.checked_add_signed(ahead).filter(|it| (1..=LAST).contains(it)).unwrap_or(0),
     }
 }
 
@@ -78,14 +88,29 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_goes_on_for_no_less() {
-        let clock = Clock::system();
-        assert_eq!(rest(Ttl::Forever, &clock), 0);
-        assert_eq!(rest(Ttl::Remaining(Duration::ZERO), &clock), 1);
-        assert_eq!(rest(Ttl::Remaining(Duration::from_secs(60)), &clock), 60);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let year = rest(Ttl::Remaining(Duration::from_secs(365 * 86_400)), &clock);
-        assert!(year > now + 365 * 86_400, "{year}");
+    fn entry_that_is_written_anew_ends_when_it_would_have() {
+        let (left, clock) = (Duration::from_secs(7), Duration::from_secs(1000));
+        assert_eq!(end(Ttl::Remaining(left), clock), LAST - 993);
+        assert_eq!(end(Ttl::Remaining(Duration::ZERO), clock), LAST - 1000);
+        assert_eq!(end(Ttl::Remaining(clock), clock), LAST);
+        assert_eq!(end(Ttl::Remaining(clock + left), clock), 0, "the server's numbers end there");
+        assert_eq!(end(Ttl::Forever, clock), 0);
+    }
+
+    #[test]
+    fn entry_that_is_moved_to_another_server_ends_at_the_same_time() {
+        let clock = Duration::from_secs;
+        assert_eq!(elsewhere(0, clock(100), clock(5)), 0);
+        for other in [99, 100, 101] {
+            assert_eq!(elsewhere(LAST - 7, clock(100), clock(other)), LAST - 7);
+        }
+        assert_eq!(
+            elsewhere(LAST - 1000, clock(100), clock(40)),
+            LAST - 940,
+            "it is a minute ahead"
+        );
+        assert_eq!(elsewhere(LAST - 1000, clock(40), clock(100)), LAST - 1060);
+        assert_eq!(elsewhere(LAST - 1, clock(100), clock(40)), 0);
         assert_eq!(remaining(-1), Ttl::Forever);
         assert_eq!(remaining(7), Ttl::Remaining(Duration::from_secs(7)));
     }

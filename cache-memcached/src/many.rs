@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use cache_core::{ErrorKind, Result};
 use futures_util::future::join_all;
-use memcache::exp::{MetaCommand, MetaResponse};
+use memcache::exp::MetaCommand;
 
 use crate::{
-    address::Address, command, error, pool::Pool, server::Member, store::Memcached,
-    transport::Transport as _,
+    address::Address, answer::Answer, command, error, pool::Pool, server::Member, store::Memcached,
 };
 
 /// The most keys in one pipeline. More questions than fit the buffers of the connection, and server and client wait for each
@@ -25,7 +24,7 @@ impl Memcached {
         keys: &[&str],
         command: impl Fn(usize, String) -> MetaCommand + Send + Sync,
         weight: impl Fn(usize) -> usize + Send + Sync,
-        read: fn(MetaResponse, &Address) -> Result<T>,
+        read: fn(Answer, &Address) -> Result<T>,
     ) -> Vec<Result<T>> {
         let mut res: Vec<Option<Result<T>>> = keys.iter().map(|_| None).collect();
         let pool = match self.pool() {
@@ -76,14 +75,14 @@ impl Memcached {
     }
 
     async fn write_alone(&self, key: &str, value: &Bytes, seconds: u64) -> Result<()> {
-        let place = self.place(key).await?;
-        let written = place.member.ask(command::set(place.key(), value.as_ref(), seconds)).await;
+        let place = self.place(key)?;
+        let written = place.ask(|key| command::set(key, value.as_ref(), seconds)).await;
         match written {
-            Ok(answer) if command::done(&answer, place.member.address())? => Ok(()),
-            Ok(_) => Err(error::surprise(place.member.address())),
+            Ok(answer) if command::done(&answer, place.address())? => Ok(()),
+            Ok(_) => Err(error::surprise(place.address())),
             Err(error) => {
                 if error.kind() == ErrorKind::TooLarge {
-                    place.member.ask(command::delete(place.key())).await?;
+                    place.ask(command::delete).await?;
                 }
                 Err(error)
             }
@@ -109,12 +108,12 @@ fn groups<T>(
 
 /// One piece after the other.
 async fn ask_group(
-    member: &Member,
+    member: &Arc<Member>,
     group: &[usize],
     keys: &[&str],
     command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
     weight: &(impl Fn(usize) -> usize + Send + Sync),
-) -> Vec<Result<MetaResponse>> {
+) -> Vec<Result<Answer>> {
     let mut res = Vec::with_capacity(group.len());
     for piece in pieces(group, weight) {
         match ask_piece(member, piece, keys, command).await {
@@ -126,17 +125,23 @@ async fn ask_group(
 }
 
 async fn ask_piece(
-    member: &Member,
+    member: &Arc<Member>,
     piece: &[usize],
     keys: &[&str],
     command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
-) -> Result<Vec<MetaResponse>> {
-    let mut commands = Vec::with_capacity(piece.len());
-    for &number in piece {
-        let names = member.names(keys[number]).await?;
-        commands.push(command(number, names.entry(keys[number])));
+) -> Result<Vec<Answer>> {
+    let mut tries = 0;
+    loop {
+        let doubts = member.doubts(&mut tries)?;
+        let mut commands = Vec::with_capacity(piece.len());
+        for &number in piece {
+            let names = member.names(keys[number]).await?;
+            commands.push(command(number, names.entry(keys[number])));
+        }
+        if let Some(answers) = member.exchange(commands, Some(doubts)).await? {
+            return Ok(answers);
+        }
     }
-    member.ask_all(commands).await
 }
 
 /// Numbers of keys in runs that are not too much for one pipeline.

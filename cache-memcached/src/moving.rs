@@ -8,13 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Expiry, Result, TimeLimit};
+use memcache::exp::MetaCommand;
 
 use crate::{
-    command, lifetime,
+    command,
+    generation::Names,
+    lifetime, look,
     pool::{Common, Place},
-    server::Member,
-    store::{Memcached, ask, entry_to_compare},
-    transport::Transport as _,
+    store::{Memcached, delete_if_still},
+    tries::Tries,
 };
 
 /// How often it is tried while somebody else moves the same entry.
@@ -30,11 +32,10 @@ impl Memcached {
     /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
     /// the others waiting.
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
-        let source = self.place(from).await?;
-        let target = self.place(to).await?;
-        let (common, from) = (Arc::clone(&self.common), from.to_owned());
+        let (source, target) = (self.place(from)?, self.place(to)?);
+        let common = Arc::clone(&self.common);
         let task = cache_core::current_runtime()?.spawn(async move {
-            let mark = mark(&common, &source, &from).await?;
+            let mark = mark(&common, &source).await?;
             let left = mark.until.saturating_sub(common.clock.now());
             let moved = TimeLimit::new(left, common.clock.clone());
             let Some(res) = moved.run(move_marked(&common, &source, &target)).await else {
@@ -42,7 +43,7 @@ impl Memcached {
                 return Err(late(time_to_move(&common)));
             };
             // If this fails, it goes by itself.
-            let _ = remove(&source.member, &mark.key, mark.token.as_bytes()).await;
+            let _ = remove(&source, Names::mark, mark.token.as_bytes()).await;
             res
         });
         task.await.unwrap_or_else(|_| {
@@ -53,7 +54,6 @@ impl Memcached {
 
 /// A mark that is set.
 struct Mark {
-    key: String,
     token: String,
     /// When its owner may do nothing any more: others may have the next one soon.
     until: Duration,
@@ -64,16 +64,19 @@ fn time_to_move(common: &Common) -> Duration {
     common.plan.deadline.saturating_add(common.plan.connect_deadline)
 }
 
-async fn mark(common: &Common, source: &Place, from: &str) -> Result<Mark> {
+async fn mark(common: &Common, source: &Place) -> Result<Mark> {
     let time = time_to_move(common);
-    let (key, token) = (source.mark(from), RandomState::new().hash_one(from).to_string());
+    let token = RandomState::new().hash_one(source.key()).to_string();
     let life = lifetime::seconds(Expiry::After(time.saturating_add(GRACE)), &common.clock);
     let marked = TimeLimit::new(time, common.clock.clone());
     let marked = marked.run(async {
         loop {
             let until = common.clock.now().saturating_add(time);
-            let write = command::set(key.as_str(), token.as_bytes(), life).flag("ME");
-            if ask(source, write).await? {
+            let write = |names: &Names| {
+                let key = names.mark(source.key());
+                vec![command::set(key, token.as_bytes(), life).flag("ME")]
+            };
+            if is_done(source, write).await? {
                 return Ok(until);
             }
             common.clock.sleep(PAUSE).await;
@@ -82,41 +85,63 @@ async fn mark(common: &Common, source: &Place, from: &str) -> Result<Mark> {
     let until = marked.await.unwrap_or_else(|| {
         Err(Error::new(
             ErrorKind::TimedOut,
-            format!("somebody else moves the entry, for longer than {time:?}"),
-        ))
+            format!("another caller moves the entry, for longer than {time:?}"),
+        )
+        .ignored_by_breaker())
     })?;
-    Ok(Mark { key, token, until })
+    Ok(Mark { token, until })
 }
 
 async fn move_marked(common: &Common, source: &Place, target: &Place) -> Result<bool> {
     let mut written: Option<Bytes> = None;
+    let mut tries = Tries::new(common);
     loop {
-        let Some(seen) = entry_to_compare(source).await? else {
-            // Somebody took it meanwhile.
+        let Some(seen) = look::at_entry(common, source).await? else {
+            // Another caller took it meanwhile.
             if let Some(value) = written {
-                remove(&target.member, target.key(), &value).await?;
+                remove(target, Names::entry, &value).await?;
             }
             return Ok(false);
         };
-        let seconds = lifetime::rest(seen.ttl, &common.clock);
-        ask(target, command::set(target.key(), seen.value.clone(), seconds)).await?;
-        if ask(source, command::if_still(command::delete(source.key()), seen.stamp)).await? {
+        let seconds = if Arc::ptr_eq(&source.member, &target.member) {
+            seen.end
+        } else {
+            let there = look::at_clock(common, target).await?;
+            lifetime::elsewhere(seen.end, seen.clock, there)
+        };
+        let value = seen.entry.value;
+        target.is_done(|key| command::set(key, value.as_ref(), seconds)).await?;
+        if delete_if_still(source, &seen.moment, seen.entry.stamp).await? {
             return Ok(true);
         }
         // It was written meanwhile: that is what is moved.
-        written = Some(seen.value);
+        written = Some(value);
+        tries.again().await?;
     }
 }
 
-/// Removes what one has written, if it is still there.
-async fn remove(member: &Member, key: &str, written: &[u8]) -> Result<()> {
-    let answer = member.ask(command::get_entry(key)).await?;
-    if let Some(found) = command::entry(answer, member.address())?
-        && found.value == written
-    {
-        member.ask(command::if_still(command::delete(key), found.stamp)).await?;
+/// Removes what one has written under this name, if it is still there.
+async fn remove(place: &Place, name: fn(&Names, &str) -> String, written: &[u8]) -> Result<()> {
+    loop {
+        let read = |names: &Names| vec![command::get_entry(name(names, place.key()))];
+        let (mut answers, moment) = place.ask_at(read).await?;
+        let found = answers.pop().map(|it| command::entry(it, place.address())).transpose()?;
+        let Some(found) = found.flatten().filter(|it| it.value == written) else { return Ok(()) };
+        let key = name(&moment.names, place.key());
+        let delete = command::if_still(command::delete(key), found.stamp);
+        // Otherwise it was not sent, because a connection has ended or begun.
+        if place.member.ask_if_same(&moment, delete).await?.is_some() {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+async fn is_done(
+    place: &Place,
+    command: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
+) -> Result<bool> {
+    let answer = place.ask_all(command).await?.pop();
+    answer.map_or(Ok(false), |it| command::done(&it, place.address()))
 }
 
 fn late(time: Duration) -> Error {

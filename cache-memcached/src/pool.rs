@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
+use cache_core::{Clock, Error, ErrorKind, Result, StoreId, TimeLimit};
+use memcache::exp::MetaCommand;
+use tokio::runtime::Handle;
 
 use crate::{
+    address::Address,
+    answer::Answer,
+    command,
     connections::Connections,
+    error,
     generation::Names,
     options::{Plan, WhenDown},
     ring::Ring,
-    server::{Member, Server},
+    server::{Member, Moment, Server},
 };
 
 /// What all runtimes have in common.
@@ -19,6 +25,10 @@ pub(crate) struct Common {
     pub(crate) ring: Ring,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) clock: Clock,
+    /// Of calls that wait for their turn.
+    pub(crate) turn: TimeLimit,
+    /// Of those that wait for the first connection besides.
+    pub(crate) connect: TimeLimit,
 }
 
 #[derive(Debug)]
@@ -42,32 +52,70 @@ impl Common {
     }
 }
 
-/// Where a key is: a server, and its name there.
+/// Where a key is.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) member: Arc<Member>,
-    names: Names,
     key: String,
 }
 
 impl Place {
-    /// The key of the entry there.
+    pub(crate) fn address(&self) -> &Address {
+        self.member.address()
+    }
+
+    /// The key, as the callers of the store have it.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    /// The server, and the key of the entry there.
-    pub(crate) fn split(self) -> (Arc<Member>, String) {
-        (self.member, self.key)
+    /// Asks one question about the entry, under the name that it has there.
+    pub(crate) async fn ask(
+        &self,
+        command: impl Fn(String) -> MetaCommand + Send + Sync,
+    ) -> Result<Answer> {
+        let mut answers = self.ask_all(|it| vec![command(it.entry(&self.key))]).await?;
+        answers.pop().ok_or_else(|| error::surprise(self.address()))
     }
 
-    /// The key under which one marks the entry.
-    pub(crate) fn mark(&self, key: &str) -> String {
-        self.names.mark(key)
+    /// Asks several questions together, under the names of the server.
+    pub(crate) async fn ask_all(
+        &self,
+        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<Vec<Answer>> {
+        Ok(self.ask_at(commands).await?.0)
+    }
+
+    /// The same, and when that was.
+    pub(crate) async fn ask_at(
+        &self,
+        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<(Vec<Answer>, Moment)> {
+        self.member.ask_named(&self.key, commands).await
+    }
+
+    /// Whether a command about the entry was done that holds only for what was seen at this moment.
+    pub(crate) async fn is_done_to(
+        &self,
+        moment: &Moment,
+        command: impl FnOnce(String) -> MetaCommand,
+    ) -> Result<bool> {
+        let command = command(moment.names.entry(&self.key));
+        let answer = self.member.ask_if_same(moment, command).await?;
+        answer.map_or(Ok(false), |it| command::done(&it, self.address()))
+    }
+
+    /// Whether a command about the entry was done.
+    pub(crate) async fn is_done(
+        &self,
+        command: impl Fn(String) -> MetaCommand + Send + Sync,
+    ) -> Result<bool> {
+        command::done(&self.ask(command).await?, self.address())
     }
 }
 
 impl Pool {
-    pub(crate) fn new(common: Arc<Common>) -> Arc<Self> {
+    pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
         let plan = &common.plan;
         let member = |server: &Arc<Server>| {
             let (address, clock) = (server.address.clone(), common.clock.clone());
@@ -79,7 +127,7 @@ impl Pool {
                 plan.connect_deadline,
                 clock,
             );
-            Arc::new(Member::new(Arc::clone(server), way))
+            Arc::new(Member::new(Arc::clone(server), way, runtime.clone()))
         };
         let members = common.servers.iter().map(member).collect();
         Arc::new(Self { common, members })
@@ -96,10 +144,8 @@ impl Pool {
     }
 
     /// Where a key is now.
-    pub(crate) async fn place(&self, key: &str) -> Result<Place> {
+    pub(crate) fn place(&self, key: &str) -> Result<Place> {
         let member = Arc::clone(&self.members[self.number(key)?]);
-        let names = member.names(key).await?;
-        let key = names.entry(key);
-        Ok(Place { member, names, key })
+        Ok(Place { member, key: key.to_owned() })
     }
 }

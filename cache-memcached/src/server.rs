@@ -2,14 +2,16 @@
 
 use std::{pin::pin, sync::Arc};
 
-use async_trait::async_trait;
 use cache_core::{Error, ErrorKind, Result, layers::Breaker};
-use memcache::exp::{MetaCommand, MetaResponse};
+use memcache::exp::MetaCommand;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     address::Address,
+    answer::Answer,
     error,
     generation::{Generations, Names},
+    queue::Queue,
     transport::Transport,
 };
 
@@ -30,11 +32,27 @@ pub(crate) struct Server {
 pub(crate) struct Member {
     pub(crate) server: Arc<Server>,
     transport: Box<dyn Transport>,
+    runtime: Handle,
+    /// Of counters.
+    pub(crate) queue: Arc<Queue>,
 }
 
+/// When a question was asked: what was seen then holds as long as the generations have not been in doubt since. A server that was
+/// started anew may give the same number to another entry.
+pub(crate) struct Moment {
+    pub(crate) names: Names,
+    doubts: u64,
+}
+
+/// A task that ends with the future that waits for it.
+struct Task<T>(JoinHandle<T>);
+
+/// How often a call begins again because the generations came into doubt before it was sent.
+const TRIES: usize = 32;
+
 impl Member {
-    pub(crate) fn new(server: Arc<Server>, transport: impl Transport) -> Self {
-        Self { server, transport: Box::new(transport) }
+    pub(crate) fn new(server: Arc<Server>, transport: impl Transport, runtime: Handle) -> Self {
+        Self { server, transport: Box::new(transport), runtime, queue: Arc::default() }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -46,13 +64,67 @@ impl Member {
         self.server.breaker.as_ref().is_none_or(|it| it.admits())
     }
 
-    /// Under which names things are kept there.
-    pub(crate) async fn names(&self, key: &str) -> Result<Names> {
-        let generations = &self.server.generations;
-        if !self.transport.is_whole() {
-            // Before the call that would find it out: what it writes under a generation that is lost would be lost with it.
-            generations.doubt();
+    /// Whether there is a connection, so that a call need not wait until one is made.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.transport.is_connected()
+    }
+
+    /// Whether the server has answered nothing for half of a call's deadline.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.transport.is_silent()
+    }
+
+    /// Starts a task that goes on without the caller.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(future);
+    }
+
+    /// Asks about a key, by the names under which things are kept there now.
+    pub(crate) async fn ask_named(
+        self: &Arc<Self>,
+        key: &str,
+        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<(Vec<Answer>, Moment)> {
+        let mut tries = 0;
+        loop {
+            let doubts = self.doubts(&mut tries)?;
+            let names = self.names(key).await?;
+            if let Some(answers) = self.exchange(commands(&names), Some(doubts)).await? {
+                return Ok((answers, Moment { names, doubts }));
+            }
         }
+    }
+
+    /// Asks about what was seen at this moment; nothing if that may not be there any more.
+    pub(crate) async fn ask_if_same(
+        self: &Arc<Self>,
+        moment: &Moment,
+        command: MetaCommand,
+    ) -> Result<Option<Answer>> {
+        let answers = self.exchange(vec![command], Some(moment.doubts)).await?;
+        Ok(answers.and_then(|mut it| it.pop()))
+    }
+
+    /// How often the generations have been in doubt. To be read before the names of a question are.
+    pub(crate) fn doubts(&self, tries: &mut usize) -> Result<u64> {
+        *tries += 1;
+        if *tries > TRIES {
+            let what = "connections to the server end as soon as they are made";
+            return Err(error::at(Error::new(ErrorKind::Unavailable, what), self.address()));
+        }
+        Ok(self.server.generations.doubts())
+    }
+
+    /// Asks one question in whose key there is no generation.
+    pub(crate) async fn ask(self: &Arc<Self>, command: MetaCommand) -> Result<Answer> {
+        let answers = self.exchange(vec![command], None).await?;
+        let answer = answers.and_then(|mut it| it.pop());
+        answer.ok_or_else(|| error::surprise(self.address()))
+    }
+
+    /// Under which names things are kept there.
+    pub(crate) async fn names(self: &Arc<Self>, key: &str) -> Result<Names> {
+        let generations = &self.server.generations;
         match generations.remembered_names(key) {
             Some(names) => Ok(names),
             // It is seldom, and its future is large.
@@ -61,9 +133,13 @@ impl Member {
     }
 
     /// Asks whether it serves, and takes values of this length, whatever its breaker says.
-    pub(crate) async fn check(&self, max_value_len: usize) -> Result<()> {
-        self.transport.ask(crate::command::has("-:check")).await?;
-        let largest = self.transport.item_size().await?;
+    pub(crate) async fn check(self: &Arc<Self>, max_value_len: usize) -> Result<()> {
+        let member = Arc::clone(self);
+        let asked = self.in_task(async move {
+            member.transport.exchange(vec![crate::command::has("-:check")], None).await?;
+            member.transport.item_size().await
+        });
+        let largest = asked.await?;
         if max_value_len as u64 + ITEM_OVERHEAD <= largest {
             return Ok(());
         }
@@ -74,31 +150,44 @@ impl Member {
         Err(error::at(Error::new(ErrorKind::Backend, what), self.address()))
     }
 
+    /// Removes everything.
+    pub(crate) async fn flush_all(self: &Arc<Self>) -> Result<()> {
+        let member = Arc::clone(self);
+        self.in_task(async move { member.past_breaker(member.transport.flush_all()).await }).await
+    }
+
+    /// Asks, in a task of its own; nothing if the names may be old. See [`Transport::exchange`].
+    pub(crate) async fn exchange(
+        self: &Arc<Self>,
+        commands: Vec<MetaCommand>,
+        doubts: Option<u64>,
+    ) -> Result<Option<Vec<Answer>>> {
+        let member = Arc::clone(self);
+        self.in_task(async move {
+            // Nothing was sent where the names may be old; that a connection was at hand is an answer, too.
+            member.past_breaker(member.transport.exchange(commands, doubts)).await
+        })
+        .await
+    }
+
+    /// Runs in a task of its own what holds a connection, a place among those that wait for one, or a permit: a caller may put its
+    /// future aside, and others need them. Dropping the future ends the task.
+    async fn in_task<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let mut task = Task(self.runtime.spawn(future));
+        (&mut task.0).await.unwrap_or_else(|_| Err(error::no_runtime()))
+    }
+
     async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(breaker) = &self.server.breaker else { return pin!(call).await };
         pin!(breaker.run(call)).await.map_err(|it| error::at(it, self.address()))
     }
 }
 
-#[async_trait]
-impl Transport for Member {
-    async fn ask(&self, command: MetaCommand) -> Result<MetaResponse> {
-        self.past_breaker(self.transport.ask(command)).await
-    }
-
-    async fn ask_all(&self, commands: Vec<MetaCommand>) -> Result<Vec<MetaResponse>> {
-        self.past_breaker(self.transport.ask_all(commands)).await
-    }
-
-    fn is_whole(&self) -> bool {
-        self.transport.is_whole()
-    }
-
-    async fn item_size(&self) -> Result<u64> {
-        self.transport.item_size().await
-    }
-
-    async fn flush_all(&self) -> Result<()> {
-        self.past_breaker(self.transport.flush_all()).await
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

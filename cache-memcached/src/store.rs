@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, StoreId, SyncBackend, Ttl, payload_len,
+    PerRuntime, Result, Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, payload_len,
 };
-use memcache::exp::MetaCommand;
 
 use crate::{
-    command, counter, lifetime,
+    command, lifetime, look,
     pool::{Common, Place, Pool},
-    transport::Transport as _,
+    server::Moment,
+    tries::Tries,
 };
 
 /// A pool of memcached servers.
@@ -28,11 +28,11 @@ impl Memcached {
     }
 
     pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
-        self.pools.here(|_| Pool::new(Arc::clone(&self.common)))
+        self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
     }
 
-    pub(crate) async fn place(&self, key: &str) -> Result<Place> {
-        self.pool()?.place(key).await
+    pub(crate) fn place(&self, key: &str) -> Result<Place> {
+        self.pool()?.place(key)
     }
 
     pub(crate) fn seconds(&self, expiry: Expiry) -> u64 {
@@ -51,33 +51,23 @@ impl Memcached {
 
     /// What is too large leaves nothing behind, unless `mode` forbids the write.
     async fn refuse(&self, place: &Place, mode: SetMode, error: Error) -> Result<bool> {
-        let is_live = ask(place, command::has(place.key())).await?;
+        let is_live = place.is_done(command::has).await?;
         match (mode, is_live) {
             (SetMode::IfAbsent, true) | (SetMode::IfPresent, false) => Ok(false),
             (SetMode::IfAbsent, false) => Err(error),
-            _ => ask(place, command::delete(place.key())).await.and(Err(error)),
+            _ => place.is_done(command::delete).await.and(Err(error)),
         }
     }
 }
 
-/// Whether a command was done.
-pub(crate) async fn ask(place: &Place, command: MetaCommand) -> Result<bool> {
-    let answer = place.member.ask(command).await?;
-    command::done(&answer, place.member.address())
-}
-
-/// The entry that is there. Its number may be that of a newer one, if it is a counter: see [`counter::entry`].
+/// The entry that is there. Its number may be that of a newer one, if it is a counter: see [`look::at_entry`].
 async fn entry(place: &Place) -> Result<Option<Entry>> {
-    let answer = place.member.ask(command::get_entry(place.key())).await?;
-    command::entry(answer, place.member.address())
+    command::entry(place.ask(command::get_entry).await?, place.address())
 }
 
-/// The entry that is there, with the number that is its own.
-pub(crate) async fn entry_to_compare(place: &Place) -> Result<Option<Entry>> {
-    match entry(place).await? {
-        Some(it) if counter::may_be(&it.value) => counter::entry(place).await,
-        it => Ok(it),
-    }
+/// Removes the entry if it is still the one of this number.
+pub(crate) async fn delete_if_still(place: &Place, moment: &Moment, stamp: Stamp) -> Result<bool> {
+    place.is_done_to(moment, |key| command::if_still(command::delete(key), stamp)).await
 }
 
 #[async_trait]
@@ -109,12 +99,12 @@ impl Backend for Memcached {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let (member, key) = self.place(key).await?.split();
-        command::value(member.ask(command::get(key)).await?, member.address())
+        let place = self.place(key)?;
+        command::value(place.ask(command::get).await?, place.address())
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        entry(&self.place(key).await?).await
+        entry(&self.place(key)?).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
@@ -126,18 +116,21 @@ impl Backend for Memcached {
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        let place = self.place(key).await?;
+        let place = self.place(key)?;
         if let Some(error) = self.too_large(&value) {
             // It is seldom, and its future is large.
             return Box::pin(self.refuse(&place, mode, error)).await;
         }
-        let write = command::set(place.key(), value, self.seconds(expiry));
-        let write = match mode {
-            SetMode::Always => write,
-            SetMode::IfAbsent => write.flag("ME"),
-            SetMode::IfPresent => write.flag("MR"),
+        let seconds = self.seconds(expiry);
+        let write = |key| {
+            let write = command::set(key, value.as_ref(), seconds);
+            match mode {
+                SetMode::Always => write,
+                SetMode::IfAbsent => write.flag("ME"),
+                SetMode::IfPresent => write.flag("MR"),
+            }
         };
-        match ask(&place, write).await {
+        match place.is_done(write).await {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 Box::pin(self.refuse(&place, mode, error)).await
             }
@@ -150,25 +143,23 @@ impl Backend for Memcached {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        let (member, key) = self.place(key).await?.split();
-        command::done(&member.ask(command::has(key)).await?, member.address())
+        self.place(key)?.is_done(command::has).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let (member, key) = self.place(key).await?.split();
-        command::remaining(&member.ask(command::ttl(key)).await?, member.address())
+        let place = self.place(key)?;
+        command::remaining(&place.ask(command::ttl).await?, place.address())
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let place = self.place(key).await?;
-        let touch = command::touch(place.key(), self.seconds(expiry));
-        let answers = place.member.ask_all(touch.into()).await?;
-        answers.last().map_or(Ok(false), |it| command::done(it, place.member.address()))
+        let place = self.place(key)?;
+        let seconds = self.seconds(expiry);
+        let answers = place.ask_all(|it| command::touch(&it.entry(key), seconds).into()).await?;
+        answers.last().map_or(Ok(false), |it| command::done(it, place.address()))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        let (member, key) = self.place(key).await?.split();
-        command::done(&member.ask(command::delete(key)).await?, member.address())
+        self.place(key)?.is_done(command::delete).await
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
@@ -178,12 +169,16 @@ impl Backend for Memcached {
 
     /// There is no such command: read, and remove what was read.
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let place = self.place(key).await?;
+        let place = self.place(key)?;
+        let mut tries = Tries::new(&self.common);
         loop {
-            let Some(entry) = entry_to_compare(&place).await? else { return Ok(None) };
-            if ask(&place, command::if_still(command::delete(place.key()), entry.stamp)).await? {
+            let Some((entry, moment)) = look::at_value(&self.common, &place).await? else {
+                return Ok(None);
+            };
+            if delete_if_still(&place, &moment, entry.stamp).await? {
                 return Ok(Some(entry.value));
             }
+            tries.again().await?;
         }
     }
 
@@ -192,16 +187,16 @@ impl Backend for Memcached {
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
-        let place = self.place(key).await?;
+        let place = self.place(key)?;
+        let mut tries = Tries::new(&self.common);
         loop {
-            let Some(entry) =
-                entry_to_compare(&place).await?.filter(|it| seen.is(&it.value, it.stamp))
-            else {
-                return Ok(false);
-            };
-            if ask(&place, command::if_still(command::delete(place.key()), entry.stamp)).await? {
+            let found = look::at_value(&self.common, &place).await?;
+            let found = found.filter(|(it, _)| seen.is(&it.value, it.stamp));
+            let Some((entry, moment)) = found else { return Ok(false) };
+            if delete_if_still(&place, &moment, entry.stamp).await? {
                 return Ok(true);
             }
+            tries.again().await?;
         }
     }
 
@@ -215,21 +210,27 @@ impl Backend for Memcached {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
-        let place = self.place(key).await?;
+        let place = self.place(key)?;
+        let mut tries = Tries::new(&self.common);
         loop {
-            let Some(entry) =
-                entry_to_compare(&place).await?.filter(|it| seen.is(&it.value, it.stamp))
-            else {
-                return Ok(false);
+            let found = match lifetime {
+                Lifetime::Keep => {
+                    let found = look::at_entry(&self.common, &place).await?;
+                    found.map(|it| (it.entry, it.end, it.moment))
+                }
+                Lifetime::New(expiry) => {
+                    let found = look::at_value(&self.common, &place).await?;
+                    found.map(|(it, moment)| (it, self.seconds(expiry), moment))
+                }
             };
-            let seconds = match lifetime {
-                Lifetime::Keep => lifetime::rest(entry.ttl, &self.common.clock),
-                Lifetime::New(expiry) => self.seconds(expiry),
-            };
-            let write = command::set(place.key(), value.as_ref(), seconds);
-            if ask(&place, command::if_still(write, entry.stamp)).await? {
+            let found = found.filter(|(it, ..)| seen.is(&it.value, it.stamp));
+            let Some((entry, end, moment)) = found else { return Ok(false) };
+            let write =
+                |key| command::if_still(command::set(key, value.as_ref(), end), entry.stamp);
+            if place.is_done_to(&moment, write).await? {
                 return Ok(true);
             }
+            tries.again().await?;
         }
     }
 

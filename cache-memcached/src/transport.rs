@@ -1,22 +1,33 @@
-//! The way to one server. The client of the `memcache` crate is behind it, so that another can take its place.
+//! The way to one server. The connections are behind it, so that others can take their place.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use cache_core::Result;
-use memcache::exp::{MetaCommand, MetaResponse};
+use memcache::exp::MetaCommand;
 
-/// Questions and answers. Dropping the future of a call disturbs no other.
+use crate::answer::Answer;
+
+/// Questions and answers. Dropping the future of a call disturbs no other; to be polled by a task that is the call's own, as it may
+/// hold a connection in between.
 #[async_trait]
 pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// One question. Whether the command had its effect is unknown if this fails.
-    async fn ask(&self, command: MetaCommand) -> Result<MetaResponse>;
+    /// Questions that are sent together, and an answer for each, in order; all of them fail if one answer does not come. Whether the
+    /// commands had their effect is unknown then.
+    ///
+    /// `None`, and nothing was sent, if the generations have been [in doubt](crate::generation::Generations::doubt) since `doubts` was
+    /// read.
+    async fn exchange(
+        &self,
+        commands: Vec<MetaCommand>,
+        doubts: Option<u64>,
+    ) -> Result<Option<Vec<Answer>>>;
 
-    /// Many questions at once, an answer for each, in order; all of them fail if one answer does not come.
-    async fn ask_all(&self, commands: Vec<MetaCommand>) -> Result<Vec<MetaResponse>>;
+    /// Whether there is a connection, so that a call need not wait until one is made.
+    fn is_connected(&self) -> bool;
 
-    /// Whether no connection is known to have ended: a server that has closed them may have been started anew, and be empty. Asks nobody.
-    fn is_whole(&self) -> bool;
+    /// Whether the server has answered nothing for half of a call's deadline.
+    fn is_silent(&self) -> bool;
 
     /// The largest item that the server takes, key and all.
     async fn item_size(&self) -> Result<u64>;

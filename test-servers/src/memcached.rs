@@ -109,7 +109,8 @@ impl Kind for MemcachedOptions {
         let ours = format!("STAT pid {pid}");
         for line in BufReader::new(stream).lines() {
             let line = line?;
-            if line == ours {
+            // One that wants a password says no more than that.
+            if line == ours || line == "CLIENT_ERROR unauthenticated" {
                 return Ok(true);
             }
             if line == "END" {

@@ -44,6 +44,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
             let suite = Suite { workers, clients, peers: &peers, size };
             let mut calls = CALLS.iter().filter(|it| size == SIZES[0] || **it != Call::Incr);
             calls.try_for_each(|it| suite.calls(bench, *it))?;
+            if size == SIZES[0] {
+                suite.one_counter(bench)?;
+            }
             if !bench.effort().quick || size == SIZES[0] {
                 suite.connections(bench)?;
             }
@@ -114,6 +117,24 @@ impl<'a> Suite<'a> {
             }
             sides.push(side("memcache_unset", call.of(&self.clients.by_hand_unset)));
             bench.run(Contest { case: self.case(name, BUSY, Unit::PerSecond), sides })?;
+        }
+        Ok(())
+    }
+
+    /// Everybody counts under one key, as the peers always do.
+    fn one_counter(&'a self, bench: &mut Bench<'_>) -> Result<()> {
+        let it = &self.clients;
+        for tasks in [THREADS, BUSY] {
+            let side = |name, job| self.workers.side(name, tasks, Clock::Wall, job);
+            let mut sides = vec![
+                side(OURS, calls::count_one_key(&it.ours_default)),
+                side("memcache", calls::count_one_key(&it.by_hand_default)),
+            ];
+            if tasks == THREADS {
+                sides.extend(self.peers(Call::Incr, tasks));
+            }
+            bench
+                .run(Contest { case: self.case("incr_one_key", tasks, Unit::PerSecond), sides })?;
         }
         Ok(())
     }

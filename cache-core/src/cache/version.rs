@@ -7,7 +7,8 @@ impl Cache {
     /// whatever is there; the new version. For entries that replace others at a deploy.
     ///
     /// `KeyNotFound` if there is none. One step where one server holds both keys; elsewhere (memcached, a cluster) the
-    /// target is written first, and a crash between the steps may leave both. Never fails open.
+    /// target is written first, and a crash or a time-out between the steps may leave both. Both copies then live on until their
+    /// lifetimes end, and a change of one does not change the other. Never fails open.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -57,6 +57,10 @@ async fn a_cache_on_a_server_that_takes_less_than_it_is_told_conforms() {
         "check_and_close_may_be_called_at_any_time",
         "here `check` says that the settings allow more than the server takes",
     );
+    let harness = harness.skip(
+        "the_limit_counts_the_callers_bytes",
+        "here the server refuses values that the settings allow",
+    );
     conformance::run_cache(harness).await;
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Timeout, Ttl, secs};
 use futures_util::future::join_all;
-use test_servers::Memcached;
+use test_servers::{Memcached, Proxy, Server as _};
 use tokio::sync::Barrier;
 
 use crate::{
@@ -139,4 +139,132 @@ async fn each_of_many_increments_at_a_time_counts_once() {
     let mut said: Vec<i64> = said.collect();
     said.sort_unstable();
     assert_eq!(said, (1..=TASKS * EACH).collect::<Vec<_>>());
+}
+
+/// What so many callers are answered who add to one key at the same moment.
+async fn at_once(cache: &Cache, callers: usize, create: bool) -> Vec<cache_core::Result<i64>> {
+    let calls = (0..callers).map(|_| {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            if create {
+                cache.incr_or("n", 1, 0, secs(600)).await
+            } else {
+                cache.incr("n", 1).await
+            }
+        })
+    });
+    join_all(calls).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// With the deadline of the defaults; a busy machine has more time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_increments_of_one_key_at_a_time_all_succeed() {
+    let servers = servers(1);
+    let cache = cache(&at(&servers), "deadline = \"3s\"").strict();
+    for round in 0..4 {
+        // The first ones make the counter.
+        let mut said: Vec<_> =
+            at_once(&cache, 500, true).await.into_iter().map(Result::unwrap).collect();
+        said.sort_unstable();
+        assert_eq!(said, (round * 500 + 1..=round * 500 + 500).collect::<Vec<_>>());
+    }
+    assert!(matches!(cache.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+    assert!(cache.delete("n").await.unwrap());
+    for answer in at_once(&cache, 50, false).await {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::KeyNotFound);
+    }
+}
+
+/// Each has the answer that it would have had alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increments_that_are_made_together_overflow_alone() {
+    for left in [0, 1, 100] {
+        let (_servers, cache, mut raw, key) = counter(i64::MAX - left).await;
+        let (mut counted, mut refused) = (0, 0);
+        for answer in at_once(&cache, 200, false).await {
+            match answer {
+                Ok(_) => counted += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Overflow, "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((counted, refused), (left, 200 - left));
+        assert_eq!(raw.get(&key), Some(i64::MAX.to_string()));
+        raw.set(&key, "garbage");
+        for answer in at_once(&cache, 50, false).await {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::NotAnInteger);
+        }
+        assert_eq!(raw.get(&key).as_deref(), Some("garbage"));
+    }
+}
+
+/// Two stores know nothing of each other, as two processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increments_of_several_processes_at_a_time_each_count_once() {
+    let servers = servers(1);
+    let caches: Vec<_> = (0..4).map(|_| cache(&at(&servers), PATIENT).strict()).collect();
+    caches[0].set("n", &-700, secs(600)).await.unwrap();
+    let all = join_all(caches.iter().map(|it| at_once(it, 250, false))).await;
+    let mut said: Vec<_> = all.into_iter().flatten().map(Result::unwrap).collect();
+    said.sort_unstable();
+    assert_eq!(said, (-699..=300).collect::<Vec<_>>());
+}
+
+/// Waiting behind other changes of the same key says nothing about the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increment_that_waits_too_long_for_others_is_ignored_by_the_breaker() {
+    let servers = servers(1);
+    let proxy = Proxy::to(servers[0].address()).unwrap();
+    let cache = cache(&[proxy.address().to_string()], "deadline = \"1s\"").strict();
+    cache.set("n", &0, secs(600)).await.unwrap();
+    // Two answers for each change: the first one has its own time, and those behind it have to wait for it.
+    proxy.delay(Duration::from_millis(320));
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.incr("n", 1).await }
+    });
+    // sleeps: until the first one is under way, which nobody can see
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for answer in at_once(&cache, 50, false).await {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        assert!(!error.counts_for_breaker(), "{error}");
+    }
+    proxy.pass();
+    let _ = first.await.unwrap();
+    assert!(cache.get::<i64>("n").await.unwrap().is_some(), "the breaker is closed");
+}
+
+/// Another program that writes the key without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conflicts_without_end_are_ignored_by_the_breaker() {
+    let servers = servers(1);
+    let proxy = Proxy::to(servers[0].address()).unwrap();
+    let cache = cache(&[proxy.address().to_string()], "deadline = \"600ms\"").strict();
+    cache.set("n", &-1, secs(600)).await.unwrap();
+    let mut raw = raw(&servers[0]);
+    let key = stored_key(&mut raw, "", "n");
+    // Longer than it takes to write it.
+    proxy.delay(Duration::from_millis(50));
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                raw.set(&key, "-5");
+            }
+        }
+    });
+    let errors = [
+        cache.incr("n", 1).await.map(drop).unwrap_err(),
+        cache.pop::<i64>("n").await.map(drop).unwrap_err(),
+    ];
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+        assert!(!error.counts_for_breaker(), "{error}");
+    }
 }

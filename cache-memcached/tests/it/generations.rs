@@ -205,3 +205,34 @@ async fn clear_with_a_server_down_clears_the_others_and_says_so() {
     until("all are back", async || cache.clear().await.is_ok()).await;
     assert!(cache.get_many::<i32, _>(&keys).await.unwrap().is_empty());
 }
+
+/// A server that is started anew is judged by all connections of the process: what one runtime has not noticed yet, the other has.
+#[test]
+fn add_after_a_restart_has_one_winner_whichever_runtime_asks() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let (here, there) = (runtime().unwrap(), runtime().unwrap());
+    let servers = servers(1);
+    let cache = shop(&servers);
+    for round in 0..20 {
+        // In turn both have a connection, and one or the other.
+        if round % 3 != 1 {
+            here.block_on(cache.set("k", &round, None)).unwrap();
+        }
+        if round % 3 != 2 {
+            there.block_on(cache.set("k", &round, None)).unwrap();
+        }
+        servers[0].restart().unwrap();
+        let add = async |value: i32| loop {
+            match cache.add("lock", &value, None).await {
+                Ok(it) => break it,
+                Err(error) => assert!(error.kind() != cache_core::ErrorKind::Config, "{error}"),
+            }
+        };
+        let won = [there.block_on(add(1)), here.block_on(add(2)), there.block_on(add(3))];
+        assert_eq!(won.iter().filter(|it| **it).count(), 1, "round {round}: {won:?}");
+        let winner = won.iter().zip(1..).find(|(it, _)| **it).map(|(_, value)| value);
+        assert_eq!(here.block_on(cache.get::<i32>("lock")).unwrap(), winner);
+        here.block_on(cache.close()).unwrap();
+    }
+}

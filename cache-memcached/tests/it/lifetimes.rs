@@ -108,3 +108,46 @@ async fn touch_gives_and_takes_lifetimes_and_revives_nothing() {
     assert!(cache.touch("k", secs(1)).await.unwrap());
     until("it is gone", async || !cache.has_key("k").await.unwrap()).await;
 }
+
+/// Never early, and once over by no more than the granularity, which is 4 s, however often the entry is written anew meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entry_that_is_written_anew_all_the_time_ends_when_it_would_have() {
+    const LIFE: Duration = Duration::from_secs(3);
+    let servers = servers(1);
+    // Two stores know nothing of each other, as two processes.
+    let caches = [(); 2].map(|()| cache(&at(&servers), PATIENT).strict());
+    caches[0].incr_or("n", -10, 0, LIFE).await.unwrap();
+    caches[0].set("moved", &1, LIFE).await.unwrap();
+    caches[0].set("kept", &"kept", LIFE).await.unwrap();
+    let began = Instant::now();
+    let mut all = Vec::new();
+    for i in 0..8 {
+        let cache = caches[i % 2].clone();
+        all.push(tokio::spawn(async move {
+            while cache.decr("n", 1).await.is_ok() {}
+            began.elapsed()
+        }));
+    }
+    let cache = caches[0].clone();
+    all.push(tokio::spawn(async move {
+        let mut version = 1;
+        while let Ok(it) = cache.at_version(version).incr_version("moved", 3 - 2 * version).await {
+            version = it;
+        }
+        began.elapsed()
+    }));
+    let store = caches[1].backend().clone();
+    all.push(tokio::spawn(async move {
+        while let Some(seen) = store.get_entry(":1:kept").await.unwrap() {
+            let (seen, keep) = (cache_core::Seen::entry(&seen), cache_core::Lifetime::Keep);
+            store.compare_and_set(":1:kept", seen, "kept".into(), keep).await.unwrap();
+        }
+        began.elapsed()
+    }));
+    for lived in join_all(all).await {
+        let lived = lived.unwrap();
+        assert!(lived >= LIFE, "early, after {lived:?}");
+        // A busy machine notices it later.
+        assert!(lived < Duration::from_secs(12), "{lived:?}");
+    }
+}

@@ -6,8 +6,11 @@ mod counters;
 mod generations;
 mod lifetimes;
 mod limits;
+mod outage;
+mod polling;
 #[path = "../raw/mod.rs"]
 mod raw;
+mod refusals;
 mod servers;
 mod settings;
 mod support;

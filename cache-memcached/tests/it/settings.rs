@@ -32,7 +32,10 @@ fn what_is_wrong_is_named_where_it_is() {
     for (location, options, setting, what) in [
         (&[][..], "", "location", "is missing"),
         (&[""], "", "location", "no host"),
-        (&["user:marked@host"], "", "location", "no server"),
+        (&["user:marked@host"], "", "location", "a password"),
+        (&["memcached://user:pre@marked@host:1"], "", "location", "a password"),
+        (&["memcached://user:pre/marked?#@host:1"], "", "location", "a password"),
+        (&["user:1;marked@host"], "", "location", "a password"),
         (&["http://marked-host"], "", "location", "no server"),
         (&["marked host"], "", "location", "no server"),
         (&["marked-host:x"], "", "location", "1 to 65535"),

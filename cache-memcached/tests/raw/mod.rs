@@ -28,6 +28,16 @@ impl Raw {
         (line, Some(value))
     }
 
+    /// The line that answers a command, if the server has the connection at all.
+    #[allow(dead_code, reason = "not all tests fill a server")]
+    pub(crate) fn try_ask(&mut self, command: &str) -> Option<String> {
+        // What the server has said before it closed the connection is there to be read.
+        let _ = self.0.get_mut().write_all(format!("{command}\r\n").as_bytes());
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_owned())
+    }
+
     /// The next line of an answer that has several.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();

@@ -49,6 +49,20 @@ macro_rules! each {
 }
 pub(in crate::suites) use each;
 
+/// Tasks that all count under one key.
+pub(in crate::suites) fn count_one_key(client: &Arc<impl Client>) -> Job {
+    let client = Arc::clone(client);
+    Box::new(move |range| {
+        let client = Arc::clone(&client);
+        Box::pin(async move {
+            for _ in range {
+                client.incr(0).await?;
+            }
+            Ok(())
+        })
+    })
+}
+
 impl Call {
     pub(in crate::suites) fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,100 @@
+//! Answers of the meta protocol, as they come over a connection.
+
+use memcache::exp::ReturnCode;
+
+use crate::refusal::{self, Refusal};
+
+/// The answer to one question.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: ReturnCode,
+    /// What the first line says after the code, and after the length of a value.
+    flags: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// The first line of an answer.
+pub(crate) enum Line {
+    /// With the length of the value that follows.
+    Answer(Answer, Option<usize>),
+    Refusal(&'static Refusal),
+    /// Not of this protocol.
+    Other,
+}
+
+/// The most that the server can be told to take.
+const LARGEST: usize = 1 << 30;
+
+impl Answer {
+    /// The text of the flag with this name.
+    pub(crate) fn flag(&self, name: u8) -> Option<&str> {
+        let token = tokens(&self.flags).find(|it| it.first() == Some(&name))?;
+        std::str::from_utf8(&token[1..]).ok()
+    }
+
+    /// Whether it is the answer to the question of this number.
+    pub(crate) fn is_to(&self, number: u32) -> bool {
+        self.flag(b'O').and_then(|it| it.parse().ok()) == Some(number)
+    }
+}
+
+/// Reads the first line of an answer, without its end.
+pub(crate) fn parse(line: &[u8]) -> Line {
+    if let Some(refusal) = refusal::of(line) {
+        return Line::Refusal(refusal);
+    }
+    let (code, rest) = line.split_at_checked(2).unwrap_or((line, &[]));
+    if !matches!(rest.first(), None | Some(b' ')) {
+        return Line::Other;
+    }
+    let Ok(code) = ReturnCode::from_wire(code) else { return Line::Other };
+    let answer = |rest: &[u8]| Answer { code, flags: rest.to_vec(), value: None };
+    if code != ReturnCode::Va {
+        return Line::Answer(answer(rest), None);
+    }
+    let len = tokens(rest).next().unwrap_or_default();
+    let rest = &rest[(len.len() + 1).min(rest.len())..];
+    match std::str::from_utf8(len).ok().and_then(|it| it.parse().ok()) {
+        Some(len) if len <= LARGEST => Line::Answer(answer(rest), Some(len)),
+        _ => Line::Other,
+    }
+}
+
+fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|it| *it == b' ').filter(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_length_and_flags_are_read() {
+        let Line::Answer(answer, len) = parse(b"VA 12 t57 c7 O4294967295") else { panic!() };
+        assert_eq!((answer.code, len), (ReturnCode::Va, Some(12)));
+        assert_eq!(answer.flag(b't'), Some("57"));
+        assert_eq!(answer.flag(b'x'), None);
+        assert!(answer.is_to(u32::MAX) && !answer.is_to(1));
+        let Line::Answer(answer, len) = parse(b"HD") else { panic!() };
+        assert_eq!((answer.code, len, answer.flag(b'O')), (ReturnCode::Hd, None, None));
+        assert!(matches!(parse(b"VA 1073741824"), Line::Answer(_, Some(LARGEST))));
+    }
+
+    #[test]
+    fn another_protocol_is_told_from_an_answer() {
+        for line in [
+            "",
+            "H",
+            "HDX",
+            "VA",
+            "VA x",
+            "VA -1",
+            "VA 1073741825",
+            "-ERR unknown",
+            "+OK",
+            "\u{fffd}",
+        ] {
+            assert!(matches!(parse(line.as_bytes()), Line::Other), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! An entry, its number and its end, as they were at one moment.
+
+use std::time::Duration;
+
+use cache_core::{Entry, Result, Ttl};
+
+use crate::{
+    command, error, lifetime,
+    pool::{Common, Place},
+    server::Moment,
+    tries::Tries,
+};
+
+/// What a look has found.
+pub(crate) struct Found {
+    /// With the number for compare-and-swap that is its own.
+    pub(crate) entry: Entry,
+    /// The number by which a new entry ends when this one does.
+    pub(crate) end: u64,
+    /// What remained of the entry by which the server's clock is read.
+    pub(crate) clock: Duration,
+    pub(crate) moment: Moment,
+}
+
+/// An entry that ends at a time that is known, by which the server's clock is read. It belongs to no prefix.
+const CLOCK: &str = "!clock";
+
+/// Looks at the entry that is there.
+///
+/// The server's arithmetic gives the item that it replaces the number of the new one, and who is just reading it gets the old
+/// value with the new number: compared by that, an increment would be lost. So it is read twice in one pipeline. An item that
+/// is replaced is found no more, so what is the same both times belongs together.
+///
+/// The server says only what remains of a life. Counted from when an entry is written anew, that would be more by each tick in between.
+/// So the server's time is read between both looks, and what remains is made the time at which it ends.
+pub(crate) async fn at_entry(common: &Common, place: &Place) -> Result<Option<Found>> {
+    let at = place.address();
+    let mut tries = Tries::new(common);
+    loop {
+        let asked = place.ask_at(|names| {
+            let key = names.entry(place.key());
+            vec![command::get_entry(key.as_str()), command::ttl(CLOCK), command::get_entry(key)]
+        });
+        let (answers, moment) = asked.await?;
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().ok_or_else(|| error::surprise(at));
+        let (first, clock, second) = (next()?, next()?, next()?);
+        let first = command::entry(first, at)?;
+        let Some(second) = command::entry(second, at)? else { return Ok(None) };
+        let same =
+            |it: &Entry| (&it.value, it.stamp, it.ttl) == (&second.value, second.stamp, second.ttl);
+        match (first.filter(same), command::remaining(&clock, at)?) {
+            (Some(entry), Some(Ttl::Remaining(left))) => {
+                let end = lifetime::end(entry.ttl, left);
+                return Ok(Some(Found { entry, end, clock: left, moment }));
+            }
+            (_, Some(Ttl::Remaining(_))) => tries.again().await?,
+            _ => {
+                start_clock(place).await?;
+                tries.again().await?;
+            }
+        }
+    }
+}
+
+/// Looks at an entry whose end does not matter.
+pub(crate) async fn at_value(common: &Common, place: &Place) -> Result<Option<(Entry, Moment)>> {
+    let asked = place.ask_at(|it| vec![command::get_entry(it.entry(place.key()))]);
+    let (mut answers, moment) = asked.await?;
+    let answer = answers.pop().ok_or_else(|| error::surprise(place.address()))?;
+    match command::entry(answer, place.address())? {
+        // Its number may be that of a newer one.
+        Some(it) if may_be_counter(&it.value) => {
+            Ok(at_entry(common, place).await?.map(|it| (it.entry, it.moment)))
+        }
+        it => Ok(it.map(|it| (it, moment))),
+    }
+}
+
+/// Reads the clock of the server of this place.
+pub(crate) async fn at_clock(common: &Common, place: &Place) -> Result<Duration> {
+    let mut tries = Tries::new(common);
+    loop {
+        let answer = place.member.ask(command::ttl(CLOCK)).await?;
+        if let Some(Ttl::Remaining(left)) = command::remaining(&answer, place.address())? {
+            return Ok(left);
+        }
+        start_clock(place).await?;
+        tries.again().await?;
+    }
+}
+
+/// All write the same, so it does not matter who is the last.
+async fn start_clock(place: &Place) -> Result<()> {
+    let write = command::set(CLOCK, "", lifetime::LAST);
+    let answer = place.member.ask(write).await?;
+    command::done(&answer, place.address()).map(drop)
+}
+
+/// Whether the server's arithmetic could have written this.
+fn may_be_counter(value: &[u8]) -> bool {
+    value.len() <= 20 && value.first().is_some_and(u8::is_ascii_digit)
+}
