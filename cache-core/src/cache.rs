@@ -18,8 +18,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use self::builder::KeyState;
 pub use self::{blocking::BlockingCache, builder::CacheBuilder, many::Failed};
 use crate::{
-    Backend, Clock, Codec, Error, ErrorKind, Expiry, Namespace, Result, Stats, SyncBackend,
-    Timeout,
+    Backend, Clock, Codec, Error, ErrorKind, Expiry, IntoTimeout, Namespace, Result, Stats,
+    SyncBackend, Timeout,
     flight::{Flights, Writing},
     key::{FullKey, KeyHead, KeyRules},
     layers::{Breaker, Operation},
@@ -301,8 +301,8 @@ impl Cache {
         self.write_key(operation, key, &mut full).map(|()| full)
     }
 
-    fn expiry(&self, timeout: impl Into<Timeout>) -> Option<Expiry> {
-        timeout.into().resolve(self.shared.timeout, &self.shared.clock)
+    fn expiry(&self, timeout: impl IntoTimeout) -> Option<Expiry> {
+        timeout.into_timeout().resolve(self.shared.timeout, &self.shared.clock)
     }
 
     /// Ends when a write that is on its way must have arrived.

@@ -110,7 +110,7 @@ pub use self::{
     stats::{OperationStats, Stats},
     store_id::StoreId,
     time_limit::TimeLimit,
-    timeout::{Expiry, Timeout, Ttl, secs},
+    timeout::{Expiry, IntoTimeout, Timeout, Ttl, secs},
 };
 
 #[doc(hidden)]

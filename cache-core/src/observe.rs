@@ -16,6 +16,8 @@ pub(crate) struct Observer {
     failures: Arc<tracing_limit::Limit>,
     #[cfg(feature = "tracing")]
     undecodable: Arc<tracing_limit::Limit>,
+    #[cfg(feature = "tracing")]
+    too_large: Arc<tracing_limit::Limit>,
     stderr_notice: bool,
 }
 
@@ -46,6 +48,8 @@ impl Observer {
             failures: Arc::default(),
             #[cfg(feature = "tracing")]
             undecodable: Arc::default(),
+            #[cfg(feature = "tracing")]
+            too_large: Arc::default(),
             stderr_notice: true,
         }
     }
@@ -81,7 +85,7 @@ impl Observer {
         .increment(1);
         #[cfg(feature = "tracing")]
         if error.kind().fails_open()
-            && let Some(suppressed) = self.failures.pass(self.clock.now())
+            && let Some(suppressed) = self.failures.pass(self.clock.now(), tracing_limit::SECOND)
         {
             tracing::error!(
                 target: "cache_core",
@@ -119,7 +123,7 @@ impl Observer {
         )
         .increment(1);
         #[cfg(feature = "tracing")]
-        if let Some(suppressed) = self.undecodable.pass(self.clock.now()) {
+        if let Some(suppressed) = self.undecodable.pass(self.clock.now(), tracing_limit::SECOND) {
             tracing::warn!(
                 target: "cache_core",
                 alias = &*self.alias,
@@ -129,6 +133,22 @@ impl Observer {
                 %why,
                 suppressed,
                 "stored bytes are no value"
+            );
+        }
+    }
+
+    /// A loaded value is larger than the store takes, so it is loaded again each time.
+    pub(crate) fn load_too_large(&self, key: &str, size: usize, limit: Option<usize>) {
+        #[cfg(feature = "tracing")]
+        if let Some(suppressed) = self.too_large.pass(self.clock.now(), tracing_limit::MINUTE) {
+            tracing::warn!(
+                target: "cache_core",
+                alias = &*self.alias,
+                key,
+                size,
+                limit,
+                suppressed,
+                "a loaded value is too large for the store, and is loaded each time"
             );
         }
     }
@@ -245,18 +265,19 @@ mod tracing_limit {
         time::Duration,
     };
 
-    /// Lets one event a second pass: a store that is down fails thousands of calls.
+    /// Lets one event in a time pass: a store that is down fails thousands of calls.
     #[derive(Default)]
     pub(super) struct Limit(Mutex<(Option<Duration>, u64)>);
 
-    const EVERY: Duration = Duration::from_secs(1);
+    pub(super) const SECOND: Duration = Duration::from_secs(1);
+    pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
     impl Limit {
         /// How many were held back since the last that passed; `None` if this one is held back as well.
-        pub(super) fn pass(&self, now: Duration) -> Option<u64> {
+        pub(super) fn pass(&self, now: Duration, every: Duration) -> Option<u64> {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let (last, held_back) = &mut *state;
-            if last.is_some_and(|it| now.saturating_sub(it) < EVERY) {
+            if last.is_some_and(|it| now.saturating_sub(it) < every) {
                 *held_back += 1;
                 return None;
             }

@@ -31,6 +31,26 @@ pub enum Timeout {
     At(SystemTime),
 }
 
+/// What may be given as a timeout: a [`Timeout`], a [`Duration`], a [`SystemTime`], or `None` for the alias's default.
+///
+/// ```
+/// use cache_core::{IntoTimeout, Timeout, secs};
+///
+/// fn in_a_minute(timeout: impl IntoTimeout) -> bool {
+///     timeout.into_timeout() == secs(60)
+/// }
+/// assert!(in_a_minute(std::time::Duration::from_secs(60)) && !in_a_minute(Timeout::Never));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a timeout: for a number of seconds write `secs(60)`",
+    label = "not a timeout",
+    note = "a timeout is `cache_core::secs(60)`, a `std::time::Duration`, `Timeout::Never`, or `Timeout::Default` for the alias's own"
+)]
+pub trait IntoTimeout {
+    /// The timeout.
+    fn into_timeout(self) -> Timeout;
+}
+
 /// `secs` seconds from now.
 pub const fn secs(secs: u64) -> Timeout {
     Timeout::After(Duration::from_secs(secs))
@@ -105,6 +125,30 @@ impl From<Option<Duration>> for Timeout {
 impl From<SystemTime> for Timeout {
     fn from(it: SystemTime) -> Self {
         Self::At(it)
+    }
+}
+
+impl IntoTimeout for Timeout {
+    fn into_timeout(self) -> Timeout {
+        self
+    }
+}
+
+impl IntoTimeout for Duration {
+    fn into_timeout(self) -> Timeout {
+        self.into()
+    }
+}
+
+impl IntoTimeout for Option<Duration> {
+    fn into_timeout(self) -> Timeout {
+        self.into()
+    }
+}
+
+impl IntoTimeout for SystemTime {
+    fn into_timeout(self) -> Timeout {
+        self.into()
     }
 }
 

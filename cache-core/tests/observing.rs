@@ -12,7 +12,7 @@ use std::{
 };
 
 use cache_core::{
-    Backend, BuildContext, Cache, Caches, Driver, ErrorKind, Inline,
+    Backend, BuildContext, Cache, Caches, Driver, ErrorKind, Expiry, Inline, SetMode,
     layers::Around,
     testing::{FakeClock, Fault, Faulty, Model},
 };
@@ -92,6 +92,8 @@ fn metrics_have_the_promised_names_and_labels() {
     assert_eq!(counter(&format!("{errors} kind=Unavailable operation=get")), 30);
     assert_eq!(counter("cache_loads_total alias=shop result=ok"), 1);
     assert_eq!(counter("cache_loads_total alias=shop result=error"), 1);
+    let refused_load = format!("{operations} operation=get_or_set outcome=refused");
+    assert!(!recorded.contains_key(&refused_load), "a loader's error is no refused call");
     assert_eq!(counter("cache_undecodable_total alias=shop operation=get"), 1);
     assert!(counter("cache_value_bytes_total alias=shop direction=written") >= 9);
     assert!(counter("cache_value_bytes_total alias=shop direction=read") >= 9);
@@ -176,6 +178,64 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
     assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{told}");
     assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{told}");
     assert!(!told.contains(SECRET), "a value shows");
+}
+
+#[tokio::test]
+async fn a_loaded_value_over_the_limit_is_told_once_a_minute() {
+    told();
+    let time = FakeClock::new();
+    let store = Inline::new(Model::new(time.clock()).with_max_value_len(10));
+    let cache = Cache::builder(Arc::new(store)).clock(time.clock()).build("large").unwrap();
+    let value = || async { "x".repeat(18) };
+    for wait in [1, 1, 61] {
+        cache.get_or_set("k", None, value).await.unwrap();
+        time.advance(Duration::from_secs(wait));
+    }
+    cache.get_or_set("k", None, value).await.unwrap();
+    assert_eq!(cache.stats().loads, 4);
+    let told = told();
+    let events: Vec<_> = told.lines().filter(|it| it.contains("a loaded value is too")).collect();
+    assert_eq!(events.len(), 2, "{events:?}");
+    for words in ["WARN", "alias=\"large\"", "key=\":1:k\"", "size=20", "limit=10"] {
+        assert!(events[0].contains(words), "`{words}` is not in: {events:?}");
+    }
+    assert!(events[1].contains("suppressed=2"), "{events:?}");
+    assert!(!told.contains("xxxx"), "a value shows");
+}
+
+#[tokio::test]
+async fn undecodable_bytes_are_told_with_type_codec_and_place() {
+    let (store, cache, time) = world("undecodable");
+    let put = async |bytes: Vec<u8>| {
+        time.advance(Duration::from_secs(2));
+        store.set(":1:k", bytes.into(), Expiry::Never, SetMode::Always).await.unwrap();
+        cache.get::<Vec<u16>>("k").await.unwrap();
+        cache.strict().get::<Vec<u16>>("k").await.unwrap_err().to_string()
+    };
+    let wanted = "alloc::vec::Vec<u16>";
+    for (bytes, why) in [
+        (b"[1,\n \"hunter2\"]".to_vec(), "JSON, data of another type at line 2, column 10"),
+        (b"[1".to_vec(), "JSON, cut off at line 1, column 2"),
+        (b"hunter2".to_vec(), "JSON, not valid JSON, or nested too deep at line 1, column 1"),
+        (wrapped(b"\xa7hunter2"), "MessagePack, data of another type"),
+    ] {
+        let error = put(bytes).await;
+        for text in [why, wanted] {
+            assert!(error.contains(text), "`{text}` is not in: {error}");
+            assert!(told().contains(text), "`{text}` is not in: {}", told());
+        }
+        assert!(!error.contains(SECRET), "a value shows: {error}");
+    }
+    assert!(!told().contains(SECRET), "a value shows");
+}
+
+/// A payload of `MessagePack` with the header that says so.
+fn wrapped(payload: &[u8]) -> Vec<u8> {
+    let mut res = [&[0xc1, 0xca, 1, 1][..], &(payload.len() as u64).to_le_bytes()].concat();
+    let sum = crc32fast::hash(&[&res[2..], payload].concat());
+    res.extend(sum.to_le_bytes());
+    res.extend(payload);
+    res
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! From what the store answered to what the caller gets: counted, and failing open or not.
 
 use super::Cache;
-use crate::{Error, Result, layers::Operation, stats::Outcome};
+use crate::{Error, ErrorKind, Result, layers::Operation, stats::Outcome};
 
 impl Cache {
     /// The answer of a call that never fails open, of a kind that is not a read.
@@ -74,7 +74,12 @@ impl Cache {
         self.shared.counters.error(error.kind());
         let hidden = self.hides(&error) && may_fail_open(operation);
         self.shared.observer.error(operation, &error, hidden);
-        self.count(operation, if failed { Outcome::Failed } else { Outcome::Refused });
+        match error.kind() {
+            _ if failed => self.count(operation, Outcome::Failed),
+            // The loader's, not the call's: it is counted among the loads.
+            ErrorKind::Loader => {}
+            _ => self.count(operation, Outcome::Refused),
+        }
         let error = self.in_context(error, operation, key);
         self.shared.observer.notice(&error);
         error

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, Failed};
-use crate::{Error, ErrorKind, Result, Timeout, Ttl, runtime};
+use crate::{Error, ErrorKind, IntoTimeout, Result, Ttl, runtime};
 
 /// The same cache for threads and scripts, without async: see [`Cache::blocking`].
 ///
@@ -109,7 +109,7 @@ impl BlockingCache {
     }
 
     /// See [`Cache::touch`].
-    pub fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
+    pub fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         self.run(self.0.touch(key, timeout))
     }
 
@@ -118,7 +118,7 @@ impl BlockingCache {
         &self,
         key: &str,
         value: &T,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<()> {
         self.run(self.0.set(key, value, timeout))
     }
@@ -128,7 +128,7 @@ impl BlockingCache {
         &self,
         key: &str,
         value: impl Into<Bytes>,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<()> {
         self.run(self.0.set_bytes(key, value, timeout))
     }
@@ -137,7 +137,7 @@ impl BlockingCache {
     pub fn set_many<K: AsRef<str>, V: Serialize>(
         &self,
         items: impl IntoIterator<Item = (K, V)>,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<Vec<Failed>> {
         self.run(self.0.set_many(items, timeout))
     }
@@ -147,7 +147,7 @@ impl BlockingCache {
         &self,
         key: &str,
         value: &T,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<bool> {
         self.run(self.0.add(key, value, timeout))
     }
@@ -157,7 +157,7 @@ impl BlockingCache {
         &self,
         key: &str,
         value: &T,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<bool> {
         self.run(self.0.replace(key, value, timeout))
     }
@@ -166,7 +166,7 @@ impl BlockingCache {
     pub fn update<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         change: impl FnMut(T) -> T,
     ) -> Result<Option<T>> {
         self.run(self.0.update(key, timeout, change))
@@ -176,7 +176,7 @@ impl BlockingCache {
     pub fn get_or_set<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         load: impl FnOnce() -> T,
     ) -> Result<T> {
         self.run(self.0.get_or_set(key, timeout, || async { load() }))
@@ -186,7 +186,7 @@ impl BlockingCache {
     pub fn get_or_try_set<T, E>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<T>
     where
@@ -227,7 +227,7 @@ impl BlockingCache {
         key: &str,
         delta: i64,
         initial: i64,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<i64> {
         self.run(self.0.incr_or(key, delta, initial, timeout))
     }

@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Cache, Shared};
 use crate::{
-    Backend, CacheSettings, Capabilities, Clock, Codec, Error, ErrorKind, LongKeys, Namespace,
-    Period, Result, Timeout,
+    Backend, CacheSettings, Capabilities, Clock, Codec, Error, ErrorKind, IntoTimeout, LongKeys,
+    Namespace, Period, Result,
     flight::Flights,
     key::{KeyFunction, KeyHead, KeyRules},
     layers::{
@@ -83,8 +83,8 @@ impl CacheBuilder {
 
     /// See [`CacheSettings::timeout`].
     #[must_use]
-    pub fn timeout(mut self, timeout: impl Into<Timeout>) -> Self {
-        self.settings.timeout = timeout.into();
+    pub fn timeout(mut self, timeout: impl IntoTimeout) -> Self {
+        self.settings.timeout = timeout.into_timeout();
         self
     }
 

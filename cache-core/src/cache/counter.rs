@@ -1,6 +1,6 @@
 use super::{Cache, call_write, put_aside};
 use crate::{
-    Create, Error, ErrorKind, Result, Timeout, integer, key::FullKey, layers::Operation,
+    Create, Error, ErrorKind, IntoTimeout, Result, integer, key::FullKey, layers::Operation,
     stats::Outcome,
 };
 
@@ -57,7 +57,7 @@ impl Cache {
         key: &str,
         delta: i64,
         initial: i64,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<i64> {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Incr, key)?;

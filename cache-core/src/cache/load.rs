@@ -12,7 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call};
 use crate::{
-    Error, ErrorKind, Expiry, Result, SetMode, Timeout, codec,
+    Error, ErrorKind, Expiry, IntoTimeout, Result, SetMode, Timeout, codec,
+    codec::payload_len,
     flight::{Lead, Turn, Waited, first},
     key::FullKey,
     layers::Operation,
@@ -55,7 +56,7 @@ impl Cache {
     pub async fn get_or_set<T, F>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
@@ -86,7 +87,7 @@ impl Cache {
     pub async fn get_or_try_set<T, E, F>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
@@ -94,7 +95,7 @@ impl Cache {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let timeout = timeout.into();
+        let timeout = timeout.into_timeout();
         let key = self.key(Operation::GetOrSet, key)?;
         let landings = self.shared.flights.landings(&key);
         let write = match self.look(&key).await? {
@@ -146,8 +147,13 @@ impl Cache {
             let store = || self.write_loaded(key, bytes.clone(), expiry);
             let dropped = |id| self.wait_out_write(key, id);
             let lasts = self.write_claim(1);
-            if let Some(Err(_)) = lead.store(store, lasts, self.write_patience(), dropped).await {
+            if let Some(Err(error)) = lead.store(store, lasts, self.write_patience(), dropped).await
+            {
                 self.shared.counters.event(Event::LoadWriteFailed);
+                if error.kind() == ErrorKind::TooLarge {
+                    let limit = self.shared.backend.capabilities().max_value_len;
+                    self.shared.observer.load_too_large(key, payload_len(&bytes), limit);
+                }
             }
         }
         lead.land(Ok(bytes));

@@ -9,7 +9,7 @@ use super::{
     call, put_aside,
 };
 use crate::{
-    Error, Result, Timeout, codec,
+    Error, IntoTimeout, Result, codec,
     flight::{Writing, first},
     layers::Operation,
     observe::Direction,
@@ -107,7 +107,7 @@ impl Cache {
         K: AsRef<str>,
         V: Serialize,
         I: IntoIterator<Item = (K, V)>,
-        L: Into<Timeout>,
+        L: IntoTimeout,
     {
         let expiry = self.expiry(timeout);
         let prepared = self.prepare_many(items);

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Cache, call, call_leader};
 use crate::{
-    Error, ErrorKind, Result, Seen, Timeout, Ttl,
+    Error, ErrorKind, IntoTimeout, Result, Seen, Ttl,
     codec::{self, Undecodable},
     key::FullKey,
     layers::Operation,
@@ -139,7 +139,7 @@ impl Cache {
     /// assert!(!cache.touch("other", secs(60)).await?);
     /// # Ok(()) }
     /// ```
-    pub async fn touch(&self, key: &str, timeout: impl Into<Timeout>) -> Result<bool> {
+    pub async fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
         let key = self.key(Operation::Touch, key)?;
         let res = match self.settle_for_read(&key).await {

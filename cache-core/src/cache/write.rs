@@ -3,7 +3,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    ErrorKind, Expiry, Lifetime, Result, Seen, SetMode, Timeout, codec, key::FullKey,
+    ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, key::FullKey,
     layers::Operation, observe::Direction,
 };
 
@@ -45,7 +45,7 @@ impl Cache {
     ) -> impl Future<Output = Result<()>> + Send + use<'a, T, I>
     where
         T: Serialize + ?Sized,
-        I: Into<Timeout>,
+        I: IntoTimeout,
     {
         let write = self.prepare(Operation::Set, key, value, timeout);
         async move { self.write(&write?).await }
@@ -60,7 +60,7 @@ impl Cache {
     ) -> impl Future<Output = Result<()>> + Send + use<'a, B, I>
     where
         B: Into<Bytes>,
-        I: Into<Timeout>,
+        I: IntoTimeout,
     {
         let value = codec::wrap_raw(value.into());
         let write = self.prepare_bytes(Operation::Set, key, value, timeout);
@@ -87,7 +87,7 @@ impl Cache {
     ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
     where
         T: Serialize + ?Sized,
-        I: Into<Timeout>,
+        I: IntoTimeout,
     {
         let write = self.prepare(Operation::Add, key, value, timeout);
         async move {
@@ -118,7 +118,7 @@ impl Cache {
     ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
     where
         T: Serialize + ?Sized,
-        I: Into<Timeout>,
+        I: IntoTimeout,
     {
         let write = self.prepare(Operation::Replace, key, value, timeout);
         async move {
@@ -151,7 +151,7 @@ impl Cache {
     pub async fn update<T>(
         &self,
         key: &str,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
         mut change: impl FnMut(T) -> T,
     ) -> Result<Option<T>>
     where
@@ -208,7 +208,7 @@ impl Cache {
         operation: Operation,
         key: &str,
         value: &T,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<Prepared> {
         let expiry = self.expiry(timeout);
         let key = self.key(operation, key)?;
@@ -223,7 +223,7 @@ impl Cache {
         operation: Operation,
         key: &str,
         value: Bytes,
-        timeout: impl Into<Timeout>,
+        timeout: impl IntoTimeout,
     ) -> Result<Prepared> {
         let expiry = self.expiry(timeout);
         self.shared.observer.bytes(Direction::Written, value.len());

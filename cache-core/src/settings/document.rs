@@ -146,6 +146,14 @@ mod tests {
                 &["caches.default.timeout", "without quotes"],
             ),
             (
+                "[caches.default]\nbackend = 'm'\ntimeout = '5M'",
+                &["caches.default.timeout", "m (minutes)", "`M` is no unit"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\ndeadline = '1 year'",
+                &["caches.default.deadline", "ms, s, m (minutes), h, d or w"],
+            ),
+            (
                 "[caches.default]\nbackend = 'm'\ndeadline = 'never'",
                 &["caches.default.deadline", "\"500ms\""],
             ),

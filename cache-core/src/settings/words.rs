@@ -72,16 +72,15 @@ impl ByteSize {
     }
 }
 
-const PERIOD: &str = "a number of seconds that is not negative, or a duration such as \"500ms\", \"5m\" or \"1h 30m\"";
+const PERIOD: &str = "a number of seconds that is not negative, or a duration such as \"500ms\", \"5m\" or \"1h 30m\": whole numbers with \
+                      the units ms, s, m (minutes), h, d or w";
 const SIZE: &str = "a number of bytes that is not negative, or a size such as \"64MiB\" or \"1GB\"";
-const TIMEOUT: &str =
-    "a number of seconds that is not negative, a duration such as \"5m\", or \"never\"";
+const TIMEOUT: &str = "a number of seconds that is not negative, \"never\", or a duration such as \"5m\" or \"1h 30m\": whole numbers with the units \
+     ms, s, m (minutes), h, d or w";
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Quantity(PERIOD, seconds, |it: &str| {
-            humantime::parse_duration(it).ok().map(Self)
-        }))
+        deserializer.deserialize_any(Quantity(PERIOD, seconds, |it: &str| duration(it).map(Self)))
     }
 }
 
@@ -102,8 +101,49 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time
     let number = |it| seconds(it).map(|it| Timeout::After(it.0));
     deserializer.deserialize_any(Quantity(TIMEOUT, number, |it: &str| match it {
         "never" => Some(Timeout::Never),
-        _ => humantime::parse_duration(it).ok().map(Timeout::After),
+        _ => duration(it).map(Timeout::After),
     }))
+}
+
+/// Units and how many milliseconds they have. Months and years are not among them: nobody agrees on their length, and `M`
+/// is mistaken for minutes.
+const UNITS: &[(&[&str], u64)] = &[
+    (&["ms", "msec", "millisecond", "milliseconds"], 1),
+    (&["s", "sec", "secs", "second", "seconds"], 1_000),
+    (&["m", "min", "mins", "minute", "minutes"], 60_000),
+    (&["h", "hr", "hrs", "hour", "hours"], 3_600_000),
+    (&["d", "day", "days"], 86_400_000),
+    (&["w", "week", "weeks"], 604_800_000),
+];
+
+/// Whole numbers, each with its unit: `5m`, `1h 30m`, `2 days`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut millis = None;
+    while !rest.is_empty() {
+        let (digits, after) = rest.split_at(rest.find(|it: char| !it.is_ascii_digit())?);
+        let after = after.trim_start();
+        let end = after.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let (_, factor) = UNITS.iter().find(|(names, _)| names.contains(&unit))?;
+        let part = digits.parse::<u64>().ok()?.checked_mul(*factor)?;
+        millis = Some(millis.unwrap_or(0_u64).checked_add(part)?);
+        rest = after.trim_start();
+    }
+    millis.map(Duration::from_millis)
+}
+
+/// What is known of a word that is no duration, without the word.
+fn hint(text: &str) -> &'static str {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ' || it == '.');
+    if is_number {
+        "; a number stands without quotes, or with its unit"
+    } else if unit == "M" && unit.len() < text.len() {
+        "; `M` is no unit: a minute is `m`, a month is `30d`"
+    } else {
+        ""
+    }
 }
 
 fn seconds(it: Number) -> Option<Period> {
@@ -143,13 +183,7 @@ where
         (self.1)(Number::Float(it)).ok_or_else(|| expected(self.0))
     }
     fn visit_str<E: de::Error>(self, it: &str) -> Result<T, E> {
-        (self.2)(it).ok_or_else(|| {
-            let is_number =
-                it.starts_with(|c: char| c.is_ascii_digit()) && it.parse::<f64>().is_ok();
-            let hint =
-                if is_number { "; a number stands without quotes, or with its unit" } else { "" };
-            expected(&format!("{}{hint}", self.0))
-        })
+        (self.2)(it).ok_or_else(|| expected(&format!("{}{}", self.0, hint(it))))
     }
 }
 
@@ -226,4 +260,44 @@ fn hash() -> Result<LongKeys, &'static str> {
 #[cfg(not(feature = "long-keys"))]
 fn hash() -> Result<LongKeys, &'static str> {
     Err("long_keys = \"hash\" needs cache-core's feature `long-keys`: enable it in Cargo.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_whole_numbers_and_usual_units() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("0s", 0),
+            ("5m", 300_000),
+            ("1h 30m", 5_400_000),
+            ("1h30min", 5_400_000),
+            ("2 days", 172_800_000),
+            ("1w", 604_800_000),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "5",
+            "5M",
+            "1 month",
+            "1y",
+            "5us",
+            "5ns",
+            "m",
+            "-5m",
+            "1.5h",
+            "5 m 3",
+            "5S",
+            "١s",
+            "99999999999999999999s",
+            "99999999999999999w",
+        ] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
 }
