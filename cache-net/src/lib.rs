@@ -2,6 +2,7 @@
 //!
 //! - [`Dial`]: connections by TCP, all addresses of a host within one deadline; [`staggered`]: attempts one beside the other;
 //! - [`Socket`]: a connection that can be looked at and reset while a client library has it;
+//! - [`check_url`]: what is refused in the URL of a `location`;
 //! - [`Line`]: one connection that is there when it is needed, and is replaced when it is lost or silent;
 //! - [`Attempt`]: something that several wait for, and that goes on if they are dropped;
 //! - [`within`]: waiting, with an end;
@@ -13,6 +14,7 @@ mod socket;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_files;
+mod url;
 mod wait;
 
 #[cfg(feature = "tls")]
@@ -22,5 +24,6 @@ pub use self::{
     line::{Line, Peer},
     socket::{Peek, Socket, SocketHandle, Stream},
     tls_files::TlsFiles,
+    url::check_url,
     wait::{Attempt, within},
 };

@@ -124,7 +124,7 @@ const SILENCE: u32 = 2;
 const OLD: u32 = 3;
 /// A connection that was idle for so long is looked at before it is used. A server may have closed it while this process stood
 /// still, and a call that fails was not even sent.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(10);
 /// How often, and how long, the task that reads is waited for, if there are bytes that it has not read.
 const READING: (u32, Duration) = (10, Duration::from_millis(1));
 /// A server that cannot be reached is tried again after as long as the try took, within these bounds. Until then callers are

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use cache_net::check_url;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -36,6 +37,7 @@ pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), N
     {
         return Err(format!("has no scheme; {FORM}"));
     }
+    check_url(text)?;
     let url = Url::parse(text).map_err(|it| format!("is not a URL ({it}); {FORM}"))?;
     if url.fragment().is_some() {
         return Err(
@@ -162,6 +164,9 @@ mod tests {
             ("redis://:marked@host/zero", "no number"),
             ("redis://:marked@host/-1", "no number"),
             ("redis://:marked@host:99999", "not a URL"),
+            ("redis://ada:pre@marked@host", "%40 for @"),
+            ("redis://:marked#marked@host", "options.password"),
+            ("redis://:marked%@host", "%25 for %"),
             ("redis://:marked@host?protocol=resp3", "resp = 3"),
             ("rediss://:marked@host/#insecure", "always verified"),
             ("redis+unix://", "no path"),

@@ -23,7 +23,9 @@ use crate::{
     abandoned::{Abandoned, Client},
     address::{Address, Login},
     command::command,
-    error, reply,
+    error,
+    limit::Limit,
+    reply,
     transport::{Stream, Transport},
 };
 
@@ -37,6 +39,8 @@ pub(crate) struct Connector {
     pub(crate) client_name: Option<String>,
     /// Replicas of a Cluster answer reads only to those who have said that they know what they do.
     pub(crate) read_only: bool,
+    /// What is known of the size of values, where any are written.
+    pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) time: Duration,
     pub(crate) clock: Clock,
 }
@@ -52,7 +56,7 @@ pub(crate) struct Up {
     /// How the server names it, if it says so.
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
-    given_up: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// Whom to connect to, for whom.
@@ -178,7 +182,9 @@ impl Connector {
 
     /// What the crate does not say when it connects.
     async fn introduce(&self, up: &mut Up) -> Result<()> {
+        let limits = ["CONFIG", "GET", "proto-max-bulk-len", "client-query-buffer-limit"];
         let mut words = vec![command(&["CLIENT", "INFO"])];
+        words.extend(self.limit.as_ref().map(|_| command(&limits)));
         words.extend(self.client_name.as_deref().map(|it| command(&["CLIENT", "SETNAME", it])));
         words.extend(self.read_only.then(|| command(&["READONLY"])));
         let answers = futures_util::future::join_all(words.iter().map(|it| up.send(it)));
@@ -186,6 +192,10 @@ impl Connector {
         // A server that does not say it, by its ACL or because it is something else, cannot end it, either.
         let info = answers.next().transpose()?.and_then(|it| reply::text(it).ok().flatten());
         up.client = info.as_deref().and_then(Client::of);
+        // Nor can one be asked for more than it says.
+        if let Some(limit) = &self.limit {
+            limit.learn(answers.next().transpose()?.unwrap_or_default());
+        }
         for it in answers {
             if let Value::ServerError(it) = it? {
                 return Err(error::refused(&it));
@@ -218,14 +228,14 @@ async fn up(
         unanswered: AtomicU64::new(0),
         client: None,
         abandoned: Arc::clone(to.abandoned),
-        given_up: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
     })
 }
 
 impl Up {
     /// Whether it has ended: the server has closed it, it was given up, or its runtime is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.task.is_finished() || self.given_up.load(Ordering::Acquire)
+        self.task.is_finished() || self.ended.load(Ordering::Acquire)
     }
 
     /// Notes that a call is sent.
@@ -250,7 +260,7 @@ impl Up {
 
     /// Ends it, with all that is under way on it: nothing of that is sent any more, and the server is told to end it, too.
     pub(crate) fn give_up(&self) {
-        if self.given_up.swap(true, Ordering::AcqRel) {
+        if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
         self.task.abort();

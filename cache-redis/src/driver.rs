@@ -7,6 +7,7 @@ use cache_core::{Backend, BuildContext, Capabilities, Driver, Result};
 use crate::{
     connect::Connector,
     discover::{Discover, Sentinels},
+    limit::Limit,
     options::{Plan, Topology},
     pool::Common,
     pools::Pools,
@@ -33,29 +34,33 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     } else if let [address] = &plan.addresses[..] {
         context.one_server(&address.to_string())?;
     }
-    let max_value_len = plan.max_value_len;
-    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), facts, max_value_len)))
+    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), facts)))
 }
 
 fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Common> {
     let transport = transport(context, &plan)?;
     let is_cluster = plan.topology == Topology::Cluster;
-    let connector = |login, read_only| {
+    let limit = Arc::new(Limit::new(plan.max_value_len, context.clock().clone()));
+    let connector = |login, read_only, limit| {
         Arc::new(Connector {
             login,
             transport: transport.clone(),
             resp: plan.resp,
             client_name: plan.client_name.clone(),
             read_only,
+            limit,
             time: plan.connect_deadline,
             clock: context.clock().clone(),
         })
     };
     Ok(Common {
-        connector: connector(plan.login.clone(), false),
+        connector: connector(plan.login.clone(), false, Some(Arc::clone(&limit))),
         // Who reads a leader must hear when it is none any more, and says no such thing.
-        replica_connector: connector(plan.login.clone(), is_cluster),
-        sentinel_connector: plan.sentinel.as_ref().map(|it| connector(it.login.clone(), false)),
+        replica_connector: connector(plan.login.clone(), is_cluster, None),
+        sentinel_connector: plan
+            .sentinel
+            .as_ref()
+            .map(|it| connector(it.login.clone(), false, None)),
         discover: match (plan.topology, plan.sentinel) {
             (Topology::Cluster, _) => Discover::Cluster(plan.addresses),
             (_, Some(it)) => Discover::Sentinels(Sentinels {
@@ -67,6 +72,7 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
         read_from: plan.read_from,
         connections: plan.connections,
         deadline: plan.deadline,
+        limit,
         breakers: if is_group { context.breakers()? } else { None },
     })
 }

@@ -11,6 +11,8 @@
 //! connect_deadline = "1s"
 //!
 //! [caches.default.options]
+//! # username = "ada"                      # instead of user and password in the URL,
+//! # password = "${REDIS_PASSWORD}"        # where some signs have to be encoded
 //! topology = "single"                     # single | replicas | sentinel | cluster
 //! # service_name = "mymaster"             # sentinel: what the Sentinels call the leader
 //! # sentinel_username = "watcher"         # sentinel: how to log in at the Sentinels;
@@ -51,6 +53,8 @@
 //!   JSON serializer reads them.
 //! - **A server that does not answer** costs its deadline until its breaker opens, then microseconds. A connection on which
 //!   nothing was heard for two deadlines is replaced. Each server of a group has a breaker of its own.
+//! - **A write that was given up on is not done later**: its connection is reset, and the server ends it (`CLIENT KILL`) before another
+//!   one is used.
 //! - **One pool of connections per alias and tokio runtime**, made by the first call in that runtime and gone with it.
 
 mod abandoned;
@@ -61,12 +65,14 @@ mod connect;
 mod discover;
 mod driver;
 mod error;
+mod limit;
 mod line;
 mod map;
 mod node;
 mod options;
 mod pool;
 mod pools;
+mod refusals;
 mod reply;
 mod route;
 mod script;

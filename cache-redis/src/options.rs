@@ -11,6 +11,8 @@ use crate::address::{self, Address, Login};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
+    username: Option<String>,
+    password: Option<String>,
     topology: Option<Topology>,
     service_name: Option<String>,
     sentinel_username: Option<String>,
@@ -78,7 +80,8 @@ pub(crate) const MAX_VALUE_LEN: u64 = 512 << 20;
 impl Plan {
     pub(crate) fn read(context: &BuildContext<'_>) -> Result<Self> {
         let options: Options = context.options()?;
-        let (addresses, login) = servers(context, options.topology)?;
+        let (addresses, mut login) = servers(context, options.topology)?;
+        log_in(context, &options, &mut login)?;
         let topology = topology(context, options.topology, addresses.len())?;
         let wrong = |setting: &str, what: &str| Err(context.error(setting, what));
         if topology == Topology::Cluster && login.database != 0 {
@@ -177,6 +180,26 @@ fn servers(
         )
     })?;
     Ok((addresses, login))
+}
+
+/// User and password of the options, in which no sign means anything.
+fn log_in(context: &BuildContext<'_>, options: &Options, login: &mut Login) -> Result<()> {
+    for (name, option, in_url) in [
+        ("username", &options.username, &mut login.user),
+        ("password", &options.password, &mut login.password),
+    ] {
+        let Some(option) = option else { continue };
+        let what = match (option.as_str(), &in_url) {
+            ("", _) => "is empty; remove it, or give it a value",
+            (_, Some(_)) => "is in the URL of location, too; leave it in one of them",
+            _ => {
+                *in_url = Some(option.clone());
+                continue;
+            }
+        };
+        return Err(context.error(&format!("options.{name}"), what));
+    }
+    Ok(())
 }
 
 fn topology(

@@ -17,6 +17,7 @@ use crate::{
     address::Address,
     connect::{Connector, Lost},
     discover::Discover,
+    limit::Limit,
     line::Line,
     map::Map,
     node::Node,
@@ -50,6 +51,7 @@ pub(crate) struct Common {
     pub(crate) read_from: ReadFrom,
     pub(crate) connections: usize,
     pub(crate) deadline: Duration,
+    pub(crate) limit: Arc<Limit>,
     /// Of the servers of a group.
     pub(crate) breakers: Option<Breakers>,
 }

@@ -78,3 +78,17 @@ pub(crate) fn entry(value: Value) -> Result<Option<Entry>> {
 fn stamp(until: i64) -> Stamp {
     Stamp(until.try_into().unwrap_or_default())
 }
+
+/// Names and values, as a list in turn (RESP2) or as a map.
+pub(crate) fn pairs(value: Value) -> Result<Vec<(String, String)>> {
+    let text = |it: Value| text(it).map(Option::unwrap_or_default);
+    match value {
+        Value::Map(pairs) => {
+            pairs.into_iter().map(|(name, it)| Ok((text(name)?, text(it)?))).collect()
+        }
+        other => {
+            let flat: Result<Vec<_>> = list(other)?.into_iter().map(text).collect();
+            Ok(flat?.chunks_exact(2).map(|it| (it[0].clone(), it[1].clone())).collect())
+        }
+    }
+}

@@ -15,7 +15,8 @@ use redis::{Cmd, Value};
 use crate::{
     command::{Commands, command},
     error,
-    options::{MAX_VALUE_LEN, ReadFrom},
+    limit::Limit,
+    options::ReadFrom,
     pools::Pools,
     reply,
     route::{Batch, From},
@@ -27,14 +28,13 @@ use crate::{
 pub(crate) struct Redis {
     pools: Arc<Pools>,
     facts: Capabilities,
-    max_value_len: usize,
     /// Who may answer plain reads.
     from: From,
 }
 
 impl Redis {
-    pub(crate) fn new(pools: Pools, facts: Capabilities, max_value_len: usize) -> Self {
-        Self { pools: Arc::new(pools), facts, max_value_len, from: From::Anyone }
+    pub(crate) fn new(pools: Pools, facts: Capabilities) -> Self {
+        Self { pools: Arc::new(pools), facts, from: From::Anyone }
     }
 
     async fn ask(&self, key: &str, from: From, commands: Commands) -> Result<Value> {
@@ -56,14 +56,11 @@ impl Redis {
     }
 
     fn too_large(&self, value: &Bytes) -> Option<Error> {
-        let (len, max) = (payload_len(value), self.max_value_len);
-        // The server takes no more in all, whatever it is.
-        (len > max || value.len() as u64 > MAX_VALUE_LEN).then(|| {
-            Error::new(
-                ErrorKind::TooLarge,
-                format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),
-            )
-        })
+        self.limit().check(payload_len(value), value.len()).err()
+    }
+
+    fn limit(&self) -> &Limit {
+        &self.pools.common().limit
     }
 
     /// Nothing is left under the key, unless `mode` forbids the write.
@@ -135,14 +132,23 @@ impl Backend for Redis {
         if let Some(error) = self.too_large(&value) {
             return self.refuse(key, mode, error).await;
         }
-        reply::done(&self.ask(key, From::Leader, set(key, &value, expiry, mode)).await?)
+        let answer = self.ask(key, From::Leader, set(key, &value, expiry, mode)).await;
+        self.limit().sent(value.len(), &answer);
+        match answer {
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                self.refuse(key, mode, error).await
+            }
+            answer => reply::done(&answer?),
+        }
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
         let keys: Vec<&str> = items.iter().map(|(key, _)| *key).collect();
+        // Asked once: what is known of the server may change meanwhile.
+        let refused: Vec<_> = items.iter().map(|(_, value)| self.too_large(value)).collect();
         let commands = |i: usize| {
             let (key, value) = &items[i];
-            match self.too_large(value) {
+            match &refused[i] {
                 None => set(key, value, expiry, SetMode::Always),
                 Some(_) => Commands::of(&["UNLINK", key]),
             }
@@ -156,14 +162,23 @@ impl Backend for Redis {
             is_get: false,
         };
         let answers = self.ask_many(batch, Ok).await;
-        let written = |(answer, (_, value)): (Result<Value>, &(&str, Bytes))| match (
-            answer?,
-            self.too_large(value),
-        ) {
-            (_, Some(error)) => Err(error),
-            (value, None) => reply::done(&value).map(drop),
-        };
-        answers.into_iter().zip(items).map(written).collect()
+        let mut res = Vec::with_capacity(items.len());
+        for (answer, ((key, value), refused)) in answers.into_iter().zip(items.iter().zip(refused))
+        {
+            res.push(match (answer, refused) {
+                (answer, Some(error)) => answer.and(Err(error)),
+                (answer, None) => {
+                    self.limit().sent(value.len(), &answer);
+                    match answer {
+                        Err(error) if error.kind() == ErrorKind::TooLarge => {
+                            self.refuse(key, SetMode::Always, error).await.map(drop)
+                        }
+                        answer => answer.and_then(|it| reply::done(&it)).map(drop),
+                    }
+                }
+            });
+        }
+        res
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
@@ -242,7 +257,9 @@ impl Backend for Redis {
         };
         let stamp = stamp(seen);
         let args = [seen.value, stamp.as_bytes(), &value, lifetime.as_bytes()];
-        reply::flag(&self.run(&script::COMPARE_AND_SET, &[key], &args).await?)
+        let answer = self.run(&script::COMPARE_AND_SET, &[key], &args).await;
+        self.limit().sent(value.len(), &answer);
+        reply::flag(&answer?)
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {

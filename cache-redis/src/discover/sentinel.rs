@@ -54,7 +54,7 @@ impl Sentinels {
         let words = ["SENTINEL", "REPLICAS", &self.service_name];
         let mut res = Vec::new();
         for replica in reply::list(sentinel.ask_itself(&words).await?)? {
-            let facts = facts(replica)?;
+            let facts = reply::pairs(replica)?;
             let fact =
                 |name: &str| facts.iter().find(|(it, _)| it == name).map_or("", |(_, it)| it);
             let is_down = fact("flags")
@@ -100,19 +100,5 @@ fn address(parts: Vec<Value>) -> Result<Address> {
     match port.parse() {
         Ok(port) => Ok(Address::Tcp { host, port }),
         Err(_) => Err(Error::new(ErrorKind::Backend, "the Sentinel names a leader without a port")),
-    }
-}
-
-/// Names and values, as a list in turn (RESP2) or as a map.
-fn facts(value: Value) -> Result<Vec<(String, String)>> {
-    let text = |it: Value| reply::text(it).map(Option::unwrap_or_default);
-    match value {
-        Value::Map(pairs) => {
-            pairs.into_iter().map(|(name, it)| Ok((text(name)?, text(it)?))).collect()
-        }
-        other => {
-            let flat: Result<Vec<_>> = reply::list(other)?.into_iter().map(text).collect();
-            Ok(flat?.chunks_exact(2).map(|it| (it[0].clone(), it[1].clone())).collect())
-        }
     }
 }

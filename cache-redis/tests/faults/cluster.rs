@@ -8,7 +8,7 @@ use fault_tests::{
     load::{Age, Load, is_open_about_it},
     report, stored_key, timed, until,
 };
-use test_servers::{Redis, RedisCluster, Server, slot_of};
+use test_servers::{Redis, RedisCluster, Server, Silent, slot_of};
 
 use crate::support::{CLUSTERED, cache};
 
@@ -163,4 +163,18 @@ async fn a_slot_that_was_served_by_nobody_is_found_when_it_is() {
     let took = until("it is found", async || store.get(key).await.is_ok()).await;
     report("Cluster, a slot that nobody served", "works by the same handle", took);
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// Seeds that do not even say that they are not there keep nobody from those that are.
+#[tokio::test]
+async fn silent_seeds_do_not_use_up_the_time_for_connecting() {
+    let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
+    let silent: Vec<_> = (0..5).map(|_| Silent::start().unwrap()).collect();
+    let silent = silent.iter().map(|it| format!("redis://{}", it.address()));
+    let seeds: Vec<_> = silent.chain(cluster.urls()).collect();
+    let patient = "deadline = \"20s\"\nconnect_deadline = \"60s\"\n";
+    let cache = cache(&seeds, &format!("{patient}{CLUSTERED}")).strict();
+    let (res, took) = timed(cache.set("k", &1, None)).await;
+    res.unwrap();
+    assert!(took < LONG, "{took:?}");
 }

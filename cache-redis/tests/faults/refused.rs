@@ -1,7 +1,7 @@
 //! A server that is there and refuses.
 
 use cache_core::{ErrorKind, layers::BreakerState, secs};
-use fault_tests::{PATIENT, is_outage, keys, report, timed, until};
+use fault_tests::{NO_BREAKER, PATIENT, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
 
 use crate::support::{cache, cache_through, stored};
@@ -194,6 +194,37 @@ async fn a_leader_that_was_demoted_is_connected_to_anew() {
     assert!((2..=4).contains(&proxy.accepted()), "anew, but not each time: {}", proxy.accepted());
     redis.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
     cache.set("k", &9, secs(60)).await.unwrap();
+}
+
+/// A server that is busy with a script serves nobody else for as long; one with too few replicas takes no writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_busy_or_lacks_replicas_says_so() {
+    let redis = Redis::options().args(&["--busy-reply-threshold", "20"]).start().unwrap();
+    let cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}")).strict();
+    cache.set("k", &1, None).await.unwrap();
+    let mut inside = redis.connect().unwrap();
+    let busy = std::thread::spawn({
+        let mut connection = redis.connect().unwrap();
+        move || connection.command(&["EVAL", "while true do end", "0"])
+    });
+    let mut error = None;
+    until("it is busy", async || {
+        error = cache.get::<i32>("k").await.err();
+        error.is_some()
+    })
+    .await;
+    let error = error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("SCRIPT KILL"), "{error}");
+    inside.command(&["SCRIPT", "KILL"]).unwrap();
+    busy.join().unwrap().unwrap_err();
+    until("it serves again", async || cache.get::<i32>("k").await.is_ok()).await;
+
+    inside.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).unwrap();
+    let error = cache.set("k", &2, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    assert!(error.message().contains("min-replicas-to-write"), "{error}");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
 }
 
 /// What hangs up on a Redis client before it has answered at all, and what answers in another language.

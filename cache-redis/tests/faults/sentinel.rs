@@ -8,7 +8,7 @@ use fault_tests::{
     load::{Age, Load, is_open_about_it},
     report, timed, until,
 };
-use test_servers::{Proxy, Redis, Sentinel, Sentinels, Server};
+use test_servers::{Proxy, Redis, Sentinel, Sentinels, Server, Silent};
 
 use crate::support::{OnRedis, cache, cache_through, stored};
 
@@ -218,4 +218,22 @@ async fn a_check_says_how_it_is_now() {
     // sleeps: one that refused is not called again for up to a second, which its callers are told
     tokio::time::sleep(Duration::from_millis(1500)).await;
     cache.check().await.unwrap();
+}
+
+/// Sentinels that do not even say that they are not there keep nobody from those that are.
+#[tokio::test]
+async fn silent_sentinels_do_not_use_up_the_time_for_connecting() {
+    let sentinels = Sentinels::start(0, 1).unwrap();
+    let silent = [Silent::start().unwrap(), Silent::start().unwrap()];
+    let silent = silent.iter().map(|it| format!("redis://{}", it.address()));
+    let urls: Vec<_> = silent.chain(sentinels.sentinels().iter().map(Sentinel::url)).collect();
+    let more = format!(
+        "deadline = \"20s\"\nconnect_deadline = \"60s\"\n[caches.default.options]\ntopology = \"sentinel\"\n\
+         service_name = {:?}\n",
+        sentinels.name()
+    );
+    let cache = cache(&urls, &more).strict();
+    let (res, took) = timed(cache.set("k", &1, None)).await;
+    res.unwrap();
+    assert!(took < LONG, "{took:?}");
 }

@@ -32,6 +32,22 @@ async fn a_user_of_the_server_is_let_in_to_what_is_his() {
     assert_eq!(other.get::<i32>("k").await.unwrap(), None, "it fails open");
 }
 
+/// Signs that mean something in a URL mean nothing in the options.
+#[tokio::test]
+async fn a_password_of_the_options_is_taken_as_it_is() {
+    let rule = ">p@#/%?w :";
+    let redis = Redis::start().unwrap();
+    let rules = ["ACL", "SETUSER", "ada@home", "on", rule, "~*", "+@all"];
+    redis.command(&rules).unwrap();
+    redis.command(&["CONFIG", "SET", "requirepass", &rule[1..]]).unwrap();
+    for user in ["", "username = 'ada@home'\n"] {
+        let more = format!("{OPTIONS}{user}password = '{}'\n", &rule[1..]);
+        let cache = cache(&[format!("redis://{}", redis.address())], &more).strict();
+        cache.set("k", &7, secs(60)).await.unwrap();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(7));
+    }
+}
+
 /// The user of the URL is the one who is logged in, also where he needs no password.
 #[tokio::test]
 async fn a_user_without_a_password_is_logged_in() {

@@ -3,7 +3,9 @@
 mod acl;
 mod batches;
 mod conformance;
+mod connections;
 mod handles;
+mod limits;
 mod login;
 mod replicas;
 mod settings;

@@ -40,6 +40,11 @@ fn what_is_wrong_is_named_where_it_is() {
         (&["redis+unix:///run/r"], "topology = 'cluster'", "location", "unix sockets"),
         (&["redis://:marked@a", "redis://b"], "topology = 'cluster'", "location", "entry 2"),
         (&["redis://a", "redis://a:6379"], "topology = 'cluster'", "location", "named before"),
+        (&["redis://ada:pre@marked@host"], "", "location", "%40 for @"),
+        (&["redis://:marked#marked@host"], "", "location", "options.password"),
+        (one, "password = 'marked'", "options.password", "in one of them"),
+        (&["redis://ada@host"], "username = 'marked'", "options.username", "in one of them"),
+        (&["redis://host"], "password = ''", "options.password", "is empty"),
         (one, "read_from = 'replica'", "options.read_from", "no replicas"),
         (one, "read_from = 'marked'", "options.read_from", "replica"),
         (one, "connections = 0", "options.connections", "1 to 64"),
@@ -77,6 +82,7 @@ fn right_settings_build_without_a_server_and_a_runtime() {
             &["redis://a", "redis://b"],
             "topology = 'sentinel'\nservice_name = 'x'\nsentinel_password = 'y'",
         ),
+        (&["redis://host"], "username = 'ada'\npassword = 'a@b#c/d%e?f'"),
         (&["redis+unix:///run/redis.sock?db=2"], "client_name = 'a-b'\nmax_value_bytes = '1MiB'"),
     ] {
         Caches::from_toml(&toml(location, &format!("{OPTIONS}{options}"))).unwrap();

@@ -1,0 +1,344 @@
+//! What servers say instead of an answer, collected from the sources of Redis 7 to 8 and Valkey 7.2 to 9.
+
+use cache_core::ErrorKind;
+
+/// A refusal: its code, what its details contain, and what that is for a caller. The first one that fits counts.
+type Refusal = (&'static str, &'static str, ErrorKind, &'static str);
+
+/// What is said of a command that a server does not know.
+pub(crate) const UNKNOWN_COMMAND: &str =
+    "the server does not know one of the commands; Redis 7.0 or Valkey 7.2 are needed";
+pub(crate) const NO_PASSWORD: &str = "the server wants a password; write it into options.password, or into the location: \
+                                      redis://:password@host";
+const NO_DATABASE: &str =
+    "the server has no database of that number; see the end of the URL in location";
+pub(crate) const NO_LOGIN: &str = "the server knows no such user, or the password is wrong";
+const TOO_LARGE: &str = "the value is larger than the server takes; raise its proto-max-bulk-len, or lower options.max_value_bytes";
+const ANY_CODE: &str = "";
+const ANYTHING: &str = "";
+
+const TABLE: &[Refusal] = {
+    use ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
+    &[
+        // What passes by itself.
+        (
+            "ERR",
+            "max number of clients",
+            Unavailable,
+            "the server has as many clients as it may; raise its maxclients, or lower options.connections",
+        ),
+        ("LOADING", ANYTHING, Unavailable, "the server is still loading its data"),
+        ("MASTERDOWN", ANYTHING, Unavailable, "the replica has lost its leader"),
+        ("BUSY", "module command", Unavailable, "the server is busy with the command of a module"),
+        (
+            "BUSY",
+            ANYTHING,
+            Unavailable,
+            "the server is busy with somebody's script; SCRIPT KILL or FUNCTION KILL on the server ends it",
+        ),
+        (
+            "CLUSTERDOWN",
+            "Hash slot not served",
+            Unavailable,
+            "the cluster is down: no server has the slot of this key",
+        ),
+        (
+            "CLUSTERDOWN",
+            "only accepts read",
+            Unavailable,
+            "the cluster is down for writes: some of its slots have no server",
+        ),
+        (
+            "CLUSTERDOWN",
+            ANYTHING,
+            Unavailable,
+            "the cluster is down: some of its slots have no server",
+        ),
+        (
+            "TRYAGAIN",
+            ANYTHING,
+            Unavailable,
+            "the keys are on their way to another server of the cluster",
+        ),
+        ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another one"),
+        // What does not.
+        ("WRONGTYPE", ANYTHING, Codec, "under the key is something that is no string"),
+        (
+            "OOM",
+            ANYTHING,
+            Backend,
+            "the server is out of memory, and its maxmemory-policy lets it evict nothing",
+        ),
+        (
+            "READONLY",
+            ANYTHING,
+            Backend,
+            "the server takes no writes, because it is a replica; \
+             set options.topology to replicas, sentinel or cluster, and list the leader first",
+        ),
+        (
+            "MISCONF",
+            "AOF",
+            Backend,
+            "the server takes no writes, because it cannot write its append-only file; see its log",
+        ),
+        (
+            "MISCONF",
+            ANYTHING,
+            Backend,
+            "the server takes no writes, because it cannot save to its disk; see its log",
+        ),
+        (
+            "NOREPLICAS",
+            ANYTHING,
+            Backend,
+            "the server takes no writes, because it has too few replicas; see its min-replicas-to-write",
+        ),
+        (
+            "MOVED",
+            ANYTHING,
+            Backend,
+            "the server is part of a Cluster and does not hold this key; set options.topology = \"cluster\"",
+        ),
+        (
+            "ASK",
+            ANYTHING,
+            Backend,
+            "the server is part of a Cluster and does not hold this key; set options.topology = \"cluster\"",
+        ),
+        ("CROSSSLOT", ANYTHING, Backend, "the keys are in different slots of a Cluster"),
+        ("NOAUTH", ANYTHING, Backend, NO_PASSWORD),
+        ("WRONGPASS", ANYTHING, Backend, NO_LOGIN),
+        (
+            "DENIED",
+            ANYTHING,
+            Backend,
+            "the server is in protected mode and serves its own machine only; give it a password (requirepass)",
+        ),
+        (
+            "NOPERM",
+            "permissions to access",
+            Backend,
+            "the server lets this user not do that: the key is none of its own; see ACL LOG on the server, and key_prefix",
+        ),
+        (
+            "NOPERM",
+            ANYTHING,
+            Backend,
+            "the server lets this user not do that; see ACL LOG on the server",
+        ),
+        (
+            "NOPROTO",
+            ANYTHING,
+            Backend,
+            "the server does not speak this protocol; set options.resp = 2",
+        ),
+        ("EXECABORT", ANYTHING, Backend, "the server refused one of the commands"),
+        ("NOSCRIPT", ANYTHING, Backend, "the server has lost a script between two commands"),
+        // The rest has no code of its own.
+        ("ERR", "unknown command", Backend, UNKNOWN_COMMAND),
+        ("ERR", "unknown subcommand", Backend, UNKNOWN_COMMAND),
+        ("ERR", "wrong number of arguments", Backend, UNKNOWN_COMMAND),
+        ("ERR", "syntax error", Backend, UNKNOWN_COMMAND),
+        (
+            ANY_CODE,
+            "not an integer or out of range",
+            NotAnInteger,
+            "the stored value is not a decimal integer within i64",
+        ),
+        (ANY_CODE, "would overflow", Overflow, "the result is outside i64"),
+        ("ERR", "invalid bulk length", TooLarge, TOO_LARGE),
+        ("ERR", "exceeds maximum allowed size", TooLarge, TOO_LARGE),
+        ("ERR", "unauthenticated", Backend, NO_PASSWORD),
+        ("ERR", "operation not permitted", Backend, NO_PASSWORD),
+        (
+            "ERR",
+            "without any password configured",
+            Backend,
+            "the server has no password; remove it from location or options.password, or name the user that it is for",
+        ),
+        ("ERR", "DB index is out of range", Backend, NO_DATABASE),
+        ("ERR", "invalid DB index", Backend, NO_DATABASE),
+        (
+            "ERR",
+            "SELECT is not allowed in cluster mode",
+            Backend,
+            "a Cluster has no databases but 0; remove the number at the end of the URL in location",
+        ),
+        (
+            "ERR",
+            "cluster support disabled",
+            Backend,
+            "the server is not part of a Cluster; set options.topology = \"single\"",
+        ),
+    ]
+};
+
+/// What a refusal is, if it is known.
+pub(crate) fn find(code: &str, details: &str) -> Option<(ErrorKind, &'static str)> {
+    let fits = |it: &&Refusal| (it.0 == ANY_CODE || it.0 == code) && details.contains(it.1);
+    TABLE.iter().find(fits).map(|it| (it.2, it.3))
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
+
+    use super::*;
+
+    /// What the servers send, from their sources (`server.c`, `networking.c`, `acl.c`, `cluster.c`, `script.c`, `db.c`, `multi.c`,
+    /// `t_string.c`), with what it has to be.
+    const SAID: &[(&str, ErrorKind, &str)] = &[
+        ("ERR max number of clients reached", Unavailable, "maxclients"),
+        ("ERR max number of clients + cluster connections reached", Unavailable, "maxclients"),
+        ("LOADING Redis is loading the dataset in memory", Unavailable, "loading"),
+        ("LOADING Valkey is loading the dataset in memory", Unavailable, "loading"),
+        (
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            Unavailable,
+            "leader",
+        ),
+        (
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            Unavailable,
+            "script",
+        ),
+        (
+            "BUSY Valkey is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+            Unavailable,
+            "script",
+        ),
+        ("BUSY Redis is busy running a module command.", Unavailable, "module"),
+        ("CLUSTERDOWN The cluster is down", Unavailable, "cluster"),
+        (
+            "CLUSTERDOWN The cluster is down and only accepts read commands",
+            Unavailable,
+            "for writes",
+        ),
+        ("CLUSTERDOWN Hash slot not served", Unavailable, "slot of this key"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, "on their way"),
+        ("REDIRECT 10.0.0.1:6379", Unavailable, "hands over"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", Codec, "no string"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", Backend, "out of memory"),
+        (
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            Backend,
+            "out of memory",
+        ),
+        ("READONLY You can't write against a read only replica.", Backend, "is a replica"),
+        (
+            "READONLY Can not run script with write flag on readonly replica",
+            Backend,
+            "is a replica",
+        ),
+        (
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            Backend,
+            "save to its disk",
+        ),
+        (
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            Backend,
+            "append-only file",
+        ),
+        (
+            "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk.",
+            Backend,
+            "append-only file",
+        ),
+        ("NOREPLICAS Not enough good replicas to write.", Backend, "too few replicas"),
+        ("MOVED 866 10.0.0.1:7000", Backend, "topology = \"cluster\""),
+        ("ASK 866 10.0.0.1:7000", Backend, "topology = \"cluster\""),
+        ("CROSSSLOT Keys in request don't hash to the same slot", Backend, "different slots"),
+        ("NOAUTH Authentication required.", Backend, "wants a password"),
+        (
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+             <user> <pass> option can be used",
+            Backend,
+            "wants a password",
+        ),
+        (
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            Backend,
+            "password is wrong",
+        ),
+        (
+            "DENIED Redis is running in protected mode because protected mode is enabled and no password is set",
+            Backend,
+            "protected mode",
+        ),
+        (
+            "DENIED Running in protected mode because protected mode is enabled and no password is set",
+            Backend,
+            "protected mode",
+        ),
+        (
+            "NOPERM User shop has no permissions to run the 'flushdb' command",
+            Backend,
+            "lets this user not do that",
+        ),
+        ("NOPERM No permissions to access a key", Backend, "key_prefix"),
+        ("NOPERM User shop has no permissions to access the 'k' key", Backend, "key_prefix"),
+        ("NOPROTO unsupported protocol version", Backend, "resp = 2"),
+        (
+            "EXECABORT Transaction discarded because of previous errors.",
+            Backend,
+            "one of the commands",
+        ),
+        ("NOSCRIPT No matching script. Please use EVAL.", Backend, "script"),
+        ("ERR unknown command 'GETDEL', with args beginning with: 'k' ", Backend, "Redis 7.0"),
+        ("ERR unknown subcommand 'INFO'. Try CLIENT HELP.", Backend, "Redis 7.0"),
+        ("ERR wrong number of arguments for 'pexpire' command", Backend, "Redis 7.0"),
+        ("ERR syntax error", Backend, "Redis 7.0"),
+        ("ERR value is not an integer or out of range", NotAnInteger, "decimal integer"),
+        ("ERR increment or decrement would overflow", Overflow, "i64"),
+        ("ERR Protocol error: invalid bulk length", TooLarge, "proto-max-bulk-len"),
+        (
+            "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            TooLarge,
+            "proto-max-bulk-len",
+        ),
+        ("ERR Protocol error: unauthenticated bulk length", Backend, "wants a password"),
+        ("ERR Protocol error: unauthenticated multibulk length", Backend, "wants a password"),
+        ("ERR operation not permitted", Backend, "wants a password"),
+        (
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+             configuration is correct?",
+            Backend,
+            "has no password",
+        ),
+        ("ERR DB index is out of range", Backend, "no database"),
+        ("ERR invalid DB index", Backend, "no database"),
+        ("ERR SELECT is not allowed in cluster mode", Backend, "no databases but 0"),
+        ("ERR This instance has cluster support disabled", Backend, "topology = \"single\""),
+    ];
+
+    #[test]
+    fn each_refusal_has_its_kind_and_says_what_to_do() {
+        for (said, kind, what) in SAID {
+            let (code, details) = said.split_once(' ').unwrap();
+            let found = find(code, details).unwrap_or_else(|| panic!("unknown: {said}"));
+            assert_eq!(found.0, *kind, "{said}");
+            assert!(found.1.contains(what), "{said}: {}", found.1);
+        }
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_what_some_server_says() {
+        for row in TABLE {
+            let is_said = SAID.iter().any(|(said, ..)| {
+                let (code, details) = said.split_once(' ').unwrap();
+                find(code, details) == Some((row.2, row.3))
+                    && (row.0 == ANY_CODE || row.0 == code)
+                    && details.contains(row.1)
+            });
+            assert!(is_said, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_says_is_not_known() {
+        assert_eq!(find("ERR", "something else"), None);
+        assert_eq!(find("SECRET", "marked"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! Several connections to a server, some of which it does not allow.
+
+use cache_core::{ErrorKind, secs};
+use test_servers::Redis;
+
+use crate::support::{OPTIONS, cache};
+
+/// Five clients, and one of them is the test's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_takes_another_connection_while_the_server_does_not_allow_its_own() {
+    let redis = Redis::options().args(&["--maxclients", "5"]).start().unwrap();
+    let mut inside = redis.connect().unwrap();
+    let cache = cache(&[redis.url()], &format!("{OPTIONS}connections = 8\n")).strict();
+    let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
+    for round in 0..3 {
+        for key in &keys {
+            cache.set(key, &round, secs(60)).await.unwrap();
+            assert_eq!(cache.get::<i32>(key).await.unwrap(), Some(round));
+        }
+        let items = keys.iter().map(|it| (it, round + 10));
+        assert!(cache.set_many(items, secs(60)).await.unwrap().is_empty());
+        let found = cache.get_many::<i32, _>(&keys).await.unwrap();
+        assert!(found.len() == 40 && found.values().all(|it| *it == round + 10));
+    }
+    let error = cache.check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("maxclients"), "{error}");
+    assert_eq!(error.context("connections"), Some("4 of 8"));
+
+    inside.command(&["CONFIG", "SET", "maxclients", "1000"]).unwrap();
+    fault_tests::until("all are let in", async || cache.check().await.is_ok()).await;
+    for key in &keys {
+        assert_eq!(cache.incr(key, 1).await.unwrap(), 13);
+    }
+}
