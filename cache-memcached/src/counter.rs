@@ -36,7 +36,7 @@ impl Memcached {
         let member = Arc::clone(&place.member);
         let (answer, mut receive) = oneshot::channel();
         if let Some(turn) = member.queue.join(key, Change { delta, create, answer }) {
-            member.spawn(lead(Arc::clone(common), place, turn));
+            member.spawn(lead(Arc::clone(common), place.in_task(), turn));
         }
         let mut answer = common.turn.run(&mut receive).await;
         if answer.is_none() && !member.is_connected() {

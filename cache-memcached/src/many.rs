@@ -8,7 +8,12 @@ use futures_util::future::join_all;
 use memcache::exp::MetaCommand;
 
 use crate::{
-    address::Address, answer::Answer, command, error, pool::Pool, server::Member, store::Memcached,
+    address::Address,
+    answer::Answer,
+    command, error,
+    pool::Pool,
+    server::{Caller, Member},
+    store::Memcached,
 };
 
 /// The most keys in one pipeline. More questions than fit the buffers of the connection, and server and client wait for each
@@ -138,7 +143,7 @@ async fn ask_piece(
             let names = member.names(keys[number]).await?;
             commands.push(command(number, names.entry(keys[number])));
         }
-        if let Some(answers) = member.exchange(commands, Some(doubts)).await? {
+        if let Some(answers) = member.exchange(Caller::Future, commands, Some(doubts)).await? {
             return Ok(answers);
         }
     }

@@ -32,7 +32,7 @@ impl Memcached {
     /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
     /// the others waiting.
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
-        let (source, target) = (self.place(from)?, self.place(to)?);
+        let (source, target) = (self.place(from)?.in_task(), self.place(to)?.in_task());
         let common = Arc::clone(&self.common);
         let task = cache_core::current_runtime()?.spawn(async move {
             let mark = mark(&common, &source).await?;
@@ -130,7 +130,7 @@ async fn remove(place: &Place, name: fn(&Names, &str) -> String, written: &[u8])
         let key = name(&moment.names, place.key());
         let delete = command::if_still(command::delete(key), found.stamp);
         // Otherwise it was not sent, because a connection has ended or begun.
-        if place.member.ask_if_same(&moment, delete).await?.is_some() {
+        if place.ask_if_same(&moment, delete).await?.is_some() {
             return Ok(());
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     generation::Names,
     options::{Plan, WhenDown},
     ring::Ring,
-    server::{Member, Moment, Server},
+    server::{Caller, Member, Moment, Server},
 };
 
 /// What all runtimes have in common.
@@ -57,9 +57,15 @@ impl Common {
 pub(crate) struct Place {
     pub(crate) member: Arc<Member>,
     key: String,
+    caller: Caller,
 }
 
 impl Place {
+    /// For a task of the store's own: what it asks needs no other.
+    pub(crate) fn in_task(self) -> Self {
+        Self { caller: Caller::Task, ..self }
+    }
+
     pub(crate) fn address(&self) -> &Address {
         self.member.address()
     }
@@ -91,7 +97,16 @@ impl Place {
         &self,
         commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
     ) -> Result<(Vec<Answer>, Moment)> {
-        self.member.ask_named(&self.key, commands).await
+        self.member.ask_named(&self.key, self.caller, commands).await
+    }
+
+    /// Asks about what was seen at this moment; nothing if that may not be there any more.
+    pub(crate) async fn ask_if_same(
+        &self,
+        moment: &Moment,
+        command: MetaCommand,
+    ) -> Result<Option<Answer>> {
+        self.member.ask_if_same(self.caller, moment, command).await
     }
 
     /// Whether a command about the entry was done that holds only for what was seen at this moment.
@@ -100,8 +115,7 @@ impl Place {
         moment: &Moment,
         command: impl FnOnce(String) -> MetaCommand,
     ) -> Result<bool> {
-        let command = command(moment.names.entry(&self.key));
-        let answer = self.member.ask_if_same(moment, command).await?;
+        let answer = self.ask_if_same(moment, command(moment.names.entry(&self.key))).await?;
         answer.map_or(Ok(false), |it| command::done(&it, self.address()))
     }
 
@@ -146,6 +160,6 @@ impl Pool {
     /// Where a key is now.
     pub(crate) fn place(&self, key: &str) -> Result<Place> {
         let member = Arc::clone(&self.members[self.number(key)?]);
-        Ok(Place { member, key: key.to_owned() })
+        Ok(Place { member, key: key.to_owned(), caller: Caller::Future })
     }
 }

@@ -44,6 +44,15 @@ pub(crate) struct Moment {
     doubts: u64,
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The future of a call, which may be put aside: what it asks runs in a task of its own.
+    Future,
+    /// A task of the store's own, which goes on.
+    Task,
+}
+
 /// A task that ends with the future that waits for it.
 struct Task<T>(JoinHandle<T>);
 
@@ -83,13 +92,14 @@ impl Member {
     pub(crate) async fn ask_named(
         self: &Arc<Self>,
         key: &str,
+        caller: Caller,
         commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
     ) -> Result<(Vec<Answer>, Moment)> {
         let mut tries = 0;
         loop {
             let doubts = self.doubts(&mut tries)?;
             let names = self.names(key).await?;
-            if let Some(answers) = self.exchange(commands(&names), Some(doubts)).await? {
+            if let Some(answers) = self.exchange(caller, commands(&names), Some(doubts)).await? {
                 return Ok((answers, Moment { names, doubts }));
             }
         }
@@ -98,10 +108,11 @@ impl Member {
     /// Asks about what was seen at this moment; nothing if that may not be there any more.
     pub(crate) async fn ask_if_same(
         self: &Arc<Self>,
+        caller: Caller,
         moment: &Moment,
         command: MetaCommand,
     ) -> Result<Option<Answer>> {
-        let answers = self.exchange(vec![command], Some(moment.doubts)).await?;
+        let answers = self.exchange(caller, vec![command], Some(moment.doubts)).await?;
         Ok(answers.and_then(|mut it| it.pop()))
     }
 
@@ -117,7 +128,7 @@ impl Member {
 
     /// Asks one question in whose key there is no generation.
     pub(crate) async fn ask(self: &Arc<Self>, command: MetaCommand) -> Result<Answer> {
-        let answers = self.exchange(vec![command], None).await?;
+        let answers = self.exchange(Caller::Future, vec![command], None).await?;
         let answer = answers.and_then(|mut it| it.pop());
         answer.ok_or_else(|| error::surprise(self.address()))
     }
@@ -156,12 +167,16 @@ impl Member {
         self.in_task(async move { member.past_breaker(member.transport.flush_all()).await }).await
     }
 
-    /// Asks, in a task of its own; nothing if the names may be old. See [`Transport::exchange`].
+    /// Asks; nothing if the names may be old. See [`Transport::exchange`].
     pub(crate) async fn exchange(
         self: &Arc<Self>,
+        caller: Caller,
         commands: Vec<MetaCommand>,
         doubts: Option<u64>,
     ) -> Result<Option<Vec<Answer>>> {
+        if caller == Caller::Task {
+            return Box::pin(self.past_breaker(self.transport.exchange(commands, doubts))).await;
+        }
         let member = Arc::clone(self);
         self.in_task(async move {
             // Nothing was sent where the names may be old; that a connection was at hand is an answer, too.
