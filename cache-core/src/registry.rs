@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{Backend, BuildContext, Error, ErrorKind, Result};
+use crate::{Backend, BuildContext, Error, ErrorKind, Result, settings};
 
 /// How a backend crate offers itself: a name, and a function that builds a store from settings.
 ///
@@ -162,6 +162,12 @@ impl Registry {
     }
 
     fn unknown(&self, name: &str) -> Error {
+        // It may hold a password.
+        if settings::is_url(name) {
+            let what =
+                "expected a short name such as `redis`, found a URL, which belongs into `location`";
+            return Error::new(ErrorKind::Unknown, what);
+        }
         let known = self.linked.keys().chain(self.explicit.keys()).copied();
         let known: std::collections::BTreeSet<_> = known.collect();
         let lower = name.to_ascii_lowercase();

@@ -188,8 +188,9 @@ impl fmt::Debug for Options {
 
 impl fmt::Debug for CacheSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backend = if is_url(&self.backend) { "a URL, hidden" } else { self.backend.as_str() };
         f.debug_struct("CacheSettings")
-            .field("backend", &self.backend)
+            .field("backend", &backend)
             .field("timeout", &self.timeout)
             .field("key_prefix", &self.key_prefix)
             .field("version", &self.version)
@@ -197,6 +198,11 @@ impl fmt::Debug for CacheSettings {
             .field("fail_open", &self.fail_open)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a text that should be a name is a server's address, with a password perhaps.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.contains("://") || text.contains('@')
 }
 
 fn one() -> i64 {

@@ -390,3 +390,40 @@ async fn a_store_that_hangs_keeps_no_other_from_being_asked() {
         () = serves.arrived(Operation::Close, 1) => {}
     }
 }
+
+/// Someone who puts the URL into the wrong setting sends the error to a log all the same.
+#[test]
+fn url_in_the_wrong_setting_shows_no_password() {
+    let url = "redis://shop:markedpassword@db.example/0";
+    for setting in [
+        "backend",
+        "timeout",
+        "version",
+        "codec",
+        "fail_open",
+        "long_keys",
+        "deadline",
+        "connect_deadline",
+        "load_deadline",
+        "breaker",
+        "breaker.enabled",
+        "breaker.min_calls",
+        "breaker.open_for",
+        "retry",
+        "retry.retries",
+        "options",
+        "options.max_entries",
+        "options.max_bytes",
+    ] {
+        let others = if setting == "backend" { "" } else { "backend = 'memory'\n" };
+        let text = format!("[caches.default]\n{others}{setting} = '{url}'");
+        let error = Caches::from_toml(&text).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("marked"), "{setting}: {shown}");
+        assert!(shown.contains(&format!("caches.default.{setting}")), "{setting}: {shown}");
+    }
+    let settings = CacheSettings::new(url);
+    assert!(!format!("{settings:?}").contains("marked"));
+    let text = format!("[caches.default]\nbackend = '{url}'");
+    refused(&text, ErrorKind::Unknown, &["a URL", "`location`"]);
+}
