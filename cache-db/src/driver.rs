@@ -6,7 +6,7 @@ use cache_core::{Backend, BuildContext, Driver, Result};
 
 use crate::{
     location::Location,
-    options::{self, Options},
+    options::{self, Options, SqlitePlan},
     sqlite::Sqlite,
 };
 
@@ -34,7 +34,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
             // `Cache` and `cache` are one table to SQLite.
             let table = plan.plan.table.quoted().to_ascii_lowercase();
             let place = format!("{} {table}", path.display());
-            let store = context.shared_store(&place, &plan, || {
+            let store = context.shared_store(&place, &plan, SqlitePlan::difference, || {
                 Ok(Sqlite::new(Some(path), plan.clone(), context.clock().clone()))
             })?;
             Ok(store)

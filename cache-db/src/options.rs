@@ -60,6 +60,24 @@ pub(crate) struct SqlitePlan {
     pub(crate) direct_writes: bool,
 }
 
+impl SqlitePlan {
+    /// The first setting in which two differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let (ours, theirs) = (&self.plan, &other.plan);
+        let settings = [
+            ("options.table", ours.table == theirs.table),
+            ("options.max_entries", ours.max_entries == theirs.max_entries),
+            ("options.max_bytes", ours.max_bytes == theirs.max_bytes),
+            ("options.max_value_bytes", ours.max_value_len == theirs.max_value_len),
+            ("options.synchronous", self.synchronous == other.synchronous),
+            ("options.readers", self.readers == other.readers),
+            ("options.direct_reads", self.direct_reads == other.direct_reads),
+            ("deadline", ours.deadline == theirs.deadline),
+        ];
+        settings.iter().find(|(_, is_same)| !is_same).map(|(name, _)| *name)
+    }
+}
+
 /// What holds for a table in PostgreSQL besides.
 #[cfg(feature = "postgres")]
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
     let place = plan.path.to_string_lossy().into_owned();
     // Aliases that name one directory share its threads, too.
-    let store = context.shared_store(&place, &plan, || {
+    let store = context.shared_store(&place, &plan, Plan::difference, || {
         let store = File::new(plan.clone(), context.clock().clone());
         Ok(Offload::new(store, plan.threads).direct_reads(plan.direct_reads))
     })?;

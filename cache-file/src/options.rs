@@ -78,6 +78,19 @@ impl Plan {
             patience: context.deadline() / 8 * 7,
         })
     }
+
+    /// The first setting in which two differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let settings = [
+            ("options.max_entries", self.max_entries == other.max_entries),
+            ("options.max_bytes", self.max_bytes == other.max_bytes),
+            ("options.max_value_bytes", self.max_value == other.max_value),
+            ("options.direct_reads", self.direct_reads == other.direct_reads),
+            ("options.threads", self.threads == other.threads),
+            ("deadline", self.patience == other.patience),
+        ];
+        settings.iter().find(|(_, is_same)| !is_same).map(|(name, _)| *name)
+    }
 }
 
 #[cfg(test)]

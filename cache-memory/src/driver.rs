@@ -34,7 +34,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let Some(location) = context.location()? else {
         return Ok(Arc::new(Inline::new(make())));
     };
-    let store = context.shared_store(location, &limits, || Ok(make()))?;
+    let store = context.shared_store(location, &limits, Limits::difference, || Ok(make()))?;
     Ok(Arc::new(Inline::from_arc(store)))
 }
 

@@ -48,6 +48,16 @@ impl Limits {
         shards: shards(MAX_ENTRIES, MAX_BYTES, MAX_BYTES / 64),
     };
 
+    /// The first setting in which two differ.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let settings = [
+            ("options.max_entries", self.max_entries == other.max_entries),
+            ("options.max_bytes", self.max_bytes == other.max_bytes),
+            ("options.max_value_bytes", self.max_value == other.max_value),
+        ];
+        settings.iter().find(|(_, is_same)| !is_same).map(|(name, _)| *name)
+    }
+
     pub(crate) fn new(asked: Asked) -> Result<Self, Nonsense> {
         let max_entries = asked.max_entries.unwrap_or(MAX_ENTRIES);
         let max_bytes = asked.max_bytes.unwrap_or(MAX_BYTES);

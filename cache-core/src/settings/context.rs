@@ -247,11 +247,13 @@ impl BuildContext<'_> {
     }
 
     /// The one store of a place that several aliases of one `Caches` name, made by the first of them. They must ask for the same:
-    /// one store cannot have two bounds. `Config` names them if they do not.
+    /// one store cannot have two bounds. `Config` names the aliases if they do not, and the setting that `differs` finds in the options of
+    /// both, such as `options.max_entries`.
     pub fn shared_store<T, O>(
         &self,
         place: &str,
         options: &O,
+        differs: impl FnOnce(&O, &O) -> Option<&'static str>,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>>
     where
@@ -271,11 +273,12 @@ impl BuildContext<'_> {
             })
         })?;
         if *options != found.options {
+            let setting = differs(options, &found.options).unwrap_or("options");
             return Err(self.error(
-                "options",
+                setting,
                 format!(
-                    "the aliases `{}` and `{}` share one store by their location, so they must ask for the same; \
-                     give both the same options, or one another location",
+                    "the aliases `{}` and `{}` share one store by their location, and one store has one `{setting}`; \
+                     give both aliases the same, or one of them another location",
                     found.alias, self.alias
                 ),
             ));
