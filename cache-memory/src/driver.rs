@@ -34,6 +34,11 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let Some(location) = context.location()? else {
         return Ok(Arc::new(Inline::new(make())));
     };
+    if location.contains("://") {
+        let what = "is a URL, and the store is in this process; choose another `backend`, or write a plain name such as \
+                    \"main\", or remove the setting";
+        return Err(context.error("location", what));
+    }
     let store = context.shared_store(location, &limits, Limits::difference, || Ok(make()))?;
     Ok(Arc::new(Inline::from_arc(store)))
 }

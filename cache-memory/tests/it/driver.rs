@@ -16,6 +16,18 @@ async fn aliases_of_one_location_share_a_store_and_others_do_not() {
     assert_eq!(c.get::<i32>("k").await.unwrap(), None);
 }
 
+/// Someone who changed the location and forgot the backend would have a cache that no other process sees.
+#[test]
+fn address_of_a_server_as_location_is_refused_without_showing_it() {
+    let url = "redis://:markedpassword@db.example";
+    let text = format!("[caches.default]\nbackend = 'memory'\nlocation = '{url}'");
+    let error = Caches::from_toml(&text).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.context("setting"), Some("caches.default.location"));
+    assert!(error.message().contains("a URL") && error.message().contains("`backend`"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("marked"), "{error}");
+}
+
 #[test]
 fn two_aliases_of_one_location_with_different_options_are_an_error_that_names_both() {
     let error = Caches::from_toml(
