@@ -78,3 +78,23 @@ async fn check_says_that_the_settings_allow_more_than_the_server_takes() {
     assert!(error.message().contains("options.max_value_bytes"), "{error}");
     cache(&at(&servers), PATIENT).check().await.unwrap();
 }
+
+/// Each answer has the deadline, and not all of them together: 40 values of a megabyte over a slow line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_batch_that_goes_on_is_not_cut_off_by_the_deadline() {
+    let servers = servers(1);
+    let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
+    let value = "x".repeat(1_000_000);
+    let near = cache(&at(&servers), PATIENT).strict();
+    assert!(near.set_many(keys.iter().map(|it| (it, &value)), None).await.unwrap().is_empty());
+    let proxy = Proxy::to(servers[0].address()).unwrap();
+    // The time to connect is that of the whole call besides.
+    let more = "deadline = \"1s\"\nconnect_deadline = \"60s\"";
+    let far = cache(&[proxy.address().to_string()], more).strict();
+    far.has_key("k0").await.unwrap();
+    // For each 64 KiB at the most.
+    proxy.delay(Duration::from_millis(5));
+    let found = far.get_many::<String, _>(&keys).await.unwrap();
+    assert_eq!(found.len(), 40);
+    assert!(found.values().all(|it| it.len() == value.len()));
+}
