@@ -13,13 +13,15 @@
 //! table = "cache"
 //! max_bytes = "1GiB"                      # about the size of the table; what is oldest goes first
 //! # max_entries = 100000
-//! # max_value_bytes = "64MiB"             # a larger value is `TooLarge`
+//! # max_value_bytes = "64MiB"             # a larger value is `TooLarge`; PostgreSQL: "8MiB"
 //! # synchronous = "normal"                # SQLite: off | normal | full
 //! # readers = 2                           # SQLite: threads that read
 //! # direct_reads = false                  # SQLite: reads on the caller's thread
 //! # direct_writes = false                 # SQLite: writes of one task on its own thread
 //! # connections = 2                       # PostgreSQL: how many to the server; one more trims and clears
 //! # unlogged = false                      # PostgreSQL: a table that is faster, and empty after a crash of the server
+//! # username = "…"                        # PostgreSQL: instead of the user in the location
+//! # password = "${DB_PASSWORD}"           # PostgreSQL: instead of the password in the location, as it is
 //! # tls = { ca_file = "…" }               # PostgreSQL: also client_cert_file, client_key_file (feature `postgres-tls`)
 //! ```
 //!

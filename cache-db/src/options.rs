@@ -25,6 +25,8 @@ pub(crate) struct Options {
     connections: Option<usize>,
     unlogged: Option<bool>,
     tls: Option<TlsFiles>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
 }
 
 /// What a commit waits for.
@@ -93,6 +95,9 @@ const TABLE: &str = "cache";
 /// As much as one may find on a disk without asking.
 const MAX_BYTES: u64 = 1 << 30;
 const MAX_VALUE_LEN: u64 = 64 << 20;
+/// What the default deadline has time for, with room for a busy machine: 60 MB take all of it.
+#[cfg(feature = "postgres")]
+const MAX_VALUE_LEN_POSTGRES: u64 = 8 << 20;
 /// What either database takes at the most.
 const LARGEST: u64 = 512 << 20;
 const READERS: usize = 2;
@@ -118,7 +123,7 @@ impl Options {
         context.options()
     }
 
-    fn plan(&self, context: &BuildContext<'_>) -> Result<Plan> {
+    fn plan(&self, context: &BuildContext<'_>, max_value_len: u64) -> Result<Plan> {
         let wrong = |name: &str, what: String| context.error(&format!("options.{name}"), what);
         let name = self.table.as_deref().unwrap_or(TABLE);
         let table = Table::new(name).map_err(|it| wrong("table", it))?;
@@ -129,7 +134,7 @@ impl Options {
                 return Err(wrong(name, what));
             }
         }
-        let largest = self.max_value_bytes.map_or(MAX_VALUE_LEN, ByteSize::bytes);
+        let largest = self.max_value_bytes.map_or(max_value_len, ByteSize::bytes);
         if !(1..=LARGEST).contains(&largest) {
             return Err(wrong("max_value_bytes", "expected 1 to 512 MiB".into()));
         }
@@ -151,11 +156,13 @@ impl Options {
     }
 
     pub(crate) fn sqlite(&self, context: &BuildContext<'_>) -> Result<SqlitePlan> {
-        let plan = self.plan(context)?;
+        let plan = self.plan(context, MAX_VALUE_LEN)?;
         let others = [
             ("connections", self.connections.is_some()),
             ("unlogged", self.unlogged.is_some()),
             ("tls", self.tls.is_some()),
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
         ];
         none_of(context, others, "PostgreSQL, and the location is a SQLite database")?;
         let readers = self.readers.unwrap_or(READERS);
@@ -174,7 +181,7 @@ impl Options {
 
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres(self, context: &BuildContext<'_>) -> Result<PostgresPlan> {
-        let plan = self.plan(context)?;
+        let plan = self.plan(context, MAX_VALUE_LEN_POSTGRES)?;
         let others = [
             ("synchronous", self.synchronous.is_some()),
             ("readers", self.readers.is_some()),

@@ -14,6 +14,7 @@ mod locked;
 mod many;
 mod param;
 mod pool;
+mod refusals;
 mod schema;
 mod sql;
 mod store;
@@ -47,8 +48,25 @@ pub(crate) fn connector(
     options: Options,
     url: &str,
 ) -> Result<Connector> {
+    let login = (options.username.clone(), options.password.clone());
     let plan = options.postgres(context)?;
-    let (config, address) = address::parse(url).map_err(|it| context.error("location", it))?;
+    let (mut config, address) = address::parse(url).map_err(|it| context.error("location", it))?;
+    let twice = |name: &str, what: &str| {
+        let what = format!("is set, and location has a {what}, too; remove one of them");
+        context.error(&format!("options.{name}"), what)
+    };
+    if let Some(it) = login.0 {
+        if config.get_user().is_some() {
+            return Err(twice("username", "user"));
+        }
+        config.user(it);
+    }
+    if let Some(it) = login.1 {
+        if config.get_password().is_some() {
+            return Err(twice("password", "password"));
+        }
+        config.password(it);
+    }
     let (config, transport) = Transport::new(context, config, plan.tls.as_ref())?;
     let clock = context.clock().clone();
     Ok(Connector { config, address, transport, plan, clock, abandoned: Arc::default() })

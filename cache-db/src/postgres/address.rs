@@ -12,11 +12,12 @@ use tokio_postgres::{
 pub(crate) struct Address(String);
 
 const FORM: &str = "expected postgres://[user[:password]@]host[:port][/database][?sslmode=disable|require&…]; a character of the \
-                    password that means something in a URL is written as %40 for @, and so on";
+                    password that means something in a URL is written as %40 for @, and so on, or the password in options.password";
 const NAME: &str = "cache-db";
 
 /// Reads a URL. What is said of one that is wrong does not show it.
 pub(crate) fn parse(url: &str) -> Result<(Config, Address), String> {
+    cache_net::check_secrets(url)?;
     // The crate's own words may quote a part of it.
     let mut config: Config = url.parse().map_err(|_| format!("cannot be read; {FORM}"))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -89,7 +90,9 @@ mod tests {
     fn what_is_wrong_is_said_without_the_password() {
         for (url, expected) in [
             ("postgres://u:marked@", "names no host"),
-            ("postgres://u:marked@h:port", "cannot be read"),
+            ("postgres://u:marked@h:port", "a port that is no number"),
+            ("postgres://u:pre@marked@h/d", "options.password"),
+            ("postgres://u:p@h/d?keepalives_idle=3", "keepalive"),
             ("postgres://u:p@h/d?marked=1", "cannot be read"),
             ("postgres://u:marked@h/d?sslmode=verify-full", "sslmode=disable|require"),
             ("postgres://u:marked@h/d?channel_binding=require", "channel_binding"),

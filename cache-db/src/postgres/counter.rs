@@ -1,6 +1,6 @@
 //! Counters: one statement, as long as there is an integer to count on.
 
-use cache_core::{Backend as _, Create, Result, integer};
+use cache_core::{Backend as _, Create, Error, ErrorKind, Result, integer};
 
 use super::{
     connection::Answer,
@@ -18,9 +18,14 @@ impl Postgres {
         delta: i64,
         create: Option<Create>,
     ) -> Result<Option<i64>> {
+        let pool = self.pool()?;
+        let mut until = None;
         loop {
             if let Some(sum) = self.count_once(key, delta, create).await? {
                 return Ok(Some(sum));
+            }
+            if !pool.may_try_again(&mut until).await {
+                return Err(busy());
             }
             // Nothing was done. What is there now says why; if that would do, it came meanwhile.
             match (self.get(key).await?, create) {
@@ -53,6 +58,12 @@ impl Postgres {
         }
         Ok(sum)
     }
+}
+
+#[cold]
+fn busy() -> Error {
+    let what = "others wrote the key each time, until the deadline; nothing was done";
+    Error::new(ErrorKind::TimedOut, what).ignored_by_breaker()
 }
 
 fn sum(answer: &Answer) -> Result<Option<i64>> {

@@ -15,23 +15,23 @@ use super::{
 
 /// Keys of one statement, which are some milliseconds of work.
 const KEYS: usize = 1000;
-/// Bytes of one statement: whoever waits behind it on the same connection waits for all of them.
+/// Bytes of one statement or answer: whoever waits behind it on the same connection waits for all of them.
 const BYTES: usize = 4 << 20;
 
 impl Postgres {
-    /// Reads; `key` is the column with the key.
+    /// Reads; `key` is the column with the key, `value` that with the value.
     pub(crate) async fn read_many<T: Clone>(
         &self,
         keys: &[&str],
         ask: Ask,
-        key: usize,
+        (key, value): (usize, usize),
         read: impl Fn(&Row) -> Result<Option<T>>,
     ) -> Vec<Result<Option<T>>> {
         let mut res = Vec::with_capacity(keys.len());
         let mut down = None;
         for chunk in keys.chunks(KEYS) {
             let rows = match &down {
-                None => self.ask_chunk(ask, chunk).await,
+                None => self.ask_in_parts(ask, chunk, (key, value)).await,
                 Some(error) => Err(Error::clone(error)),
             };
             res.extend(match rows {
@@ -52,12 +52,41 @@ impl Postgres {
         res
     }
 
+    /// Asks for what does not fit into one answer again, until nothing is left.
+    async fn ask_in_parts(
+        &self,
+        ask: Ask,
+        chunk: &[&str],
+        (key, value): (usize, usize),
+    ) -> Result<Vec<Row>> {
+        let max = Param::from(i64::try_from(BYTES).unwrap_or(i64::MAX));
+        let mut rows: Vec<Row> = Vec::new();
+        let mut params = vec![Param::keys(chunk.iter().copied()), max.clone()];
+        loop {
+            let first = chunk.first().copied().unwrap_or_default();
+            let answer = self.pool()?.ask(first, ask, params).await?.rows;
+            let is_there = |row: &Row| Ok(column::<Option<&[u8]>>(row, value)?.is_some());
+            let mut left = Vec::new();
+            for row in answer {
+                if is_there(&row)? {
+                    rows.push(row);
+                } else {
+                    left.push(Bytes::copy_from_slice(column(&row, key)?));
+                }
+            }
+            if left.is_empty() {
+                return Ok(rows);
+            }
+            params = vec![Param::List(left), max.clone()];
+        }
+    }
+
     pub(crate) async fn remove_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
         let mut res = Vec::with_capacity(keys.len());
         let mut down = None;
         for chunk in keys.chunks(KEYS) {
             let rows = match &down {
-                None => self.ask_chunk(Ask::DeleteMany, chunk).await,
+                None => self.delete_chunk(chunk).await,
                 Some(error) => Err(Error::clone(error)),
             };
             res.extend(match rows {
@@ -129,10 +158,10 @@ impl Postgres {
         Ok(())
     }
 
-    async fn ask_chunk(&self, ask: Ask, chunk: &[&str]) -> Result<Vec<Row>> {
+    async fn delete_chunk(&self, chunk: &[&str]) -> Result<Vec<Row>> {
         let first = chunk.first().copied().unwrap_or_default();
         let params = vec![Param::keys(chunk.iter().copied())];
-        Ok(self.pool()?.ask(first, ask, params).await?.rows)
+        Ok(self.pool()?.ask(first, Ask::DeleteMany, params).await?.rows)
     }
 }
 

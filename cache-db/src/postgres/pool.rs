@@ -1,7 +1,7 @@
 //! The connections of one tokio runtime, and the task that trims.
 
 use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -62,6 +62,8 @@ const PATIENCE: u32 = 10;
 /// waits, too.
 const SHORT: u32 = 50;
 const SHORTEST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+/// Microseconds, about as long as a few statements take.
+const MOMENT: u64 = 2000;
 /// For so many deadlines a key that was found locked is written where it holds up no other.
 const REMEMBERED: u32 = 2;
 
@@ -189,6 +191,20 @@ impl Pool {
         let error =
             error::at(Error::new(ErrorKind::TimedOut, what), &self.common.connector.address);
         if ask.writes() { error.ignored_by_breaker() } else { error }
+    }
+
+    /// Waits for a moment before what others have prevented is tried again, except the first time; `false` if the deadline is over, which
+    /// begins with the first call.
+    pub(crate) async fn may_try_again(&self, until: &mut Option<Duration>) -> bool {
+        let clock = &self.common.connector.clock;
+        let Some(until) = until else {
+            *until = Some(clock.now().saturating_add(self.common.plan().deadline));
+            return true;
+        };
+        // So that those who meet do not meet again.
+        let moment = RandomState::new().hash_one(clock.now()) % MOMENT;
+        clock.sleep(Duration::from_micros(moment)).await;
+        clock.now() < *until
     }
 
     /// Asks what takes as long as it takes.

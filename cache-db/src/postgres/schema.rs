@@ -13,7 +13,7 @@
 //! ```
 
 use cache_core::{Error, ErrorKind, Result};
-use tokio_postgres::{Client, Error as PgError};
+use tokio_postgres::{Client, Error as PgError, Row, types::Type};
 
 use super::{address::Address, error};
 use crate::options::PostgresPlan;
@@ -30,6 +30,8 @@ enum Found {
     Current,
     /// Of an older version; 0 is nothing.
     Older(i64),
+    /// Somebody has dropped the table, and left what belongs to it.
+    Dropped,
     /// Of a newer one.
     Newer(i64),
     /// A table of that name that is none of ours.
@@ -55,15 +57,15 @@ fn version_1(plan: &PostgresPlan) -> String {
 
 /// All SQL that makes the table from nothing.
 pub(crate) fn create_sql(plan: &PostgresPlan) -> String {
-    steps_sql(plan, STEPS, 0)
+    format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, STEPS, 0))
 }
 
-/// What brings it from that version to the last one, all or nothing.
+/// What brings it from that version to the last one, for one transaction.
 fn steps_sql(plan: &PostgresPlan, steps: &[Step], version: i64) -> String {
     let done = usize::try_from(version).unwrap_or(0);
     let sql: String = steps.iter().skip(done).map(|it| it(plan)).collect();
     let (meta, last) = (plan.plan.table.quoted_with("meta"), steps.len());
-    format!("BEGIN;\n{sql}UPDATE {meta} SET value = {last} WHERE name = 'schema';\nCOMMIT;\n")
+    format!("{sql}UPDATE {meta} SET value = {last} WHERE name = 'schema';\n")
 }
 
 /// Whether the table is there, and is one of ours; `false` if it must be made or brought up to date.
@@ -75,7 +77,7 @@ pub(crate) async fn verify(
 ) -> Result<bool> {
     match found(client, plan, steps).await.map_err(|it| error::of(&it, address))? {
         Found::Current => Ok(true),
-        Found::Older(_) => Ok(false),
+        Found::Older(_) | Found::Dropped => Ok(false),
         other => Err(error::at(refused(other, plan, steps), address)),
     }
 }
@@ -111,29 +113,32 @@ async fn make_alone(
     match found(client, plan, steps).await.map_err(wrong)? {
         Found::Current => Ok(()),
         Found::Older(version) => {
-            client.batch_execute(&steps_sql(plan, steps, version)).await.map_err(wrong)
+            let sql = format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, steps, version));
+            client.batch_execute(&sql).await.map_err(wrong)
+        }
+        Found::Dropped => {
+            let meta = plan.plan.table.quoted_with("meta");
+            let sql = format!("BEGIN; DROP TABLE {meta};\n{}COMMIT;\n", steps_sql(plan, steps, 0));
+            client.batch_execute(&sql).await.map_err(wrong)
         }
         other => Err(error::at(refused(other, plan, steps), address)),
     }
 }
 
+/// Compares what the statements need: names, types by their numbers, and the key. What else there is may be, unless an insertion
+/// would have to know of it. The server's own words for all this depend on settings of the role.
 async fn found(client: &Client, plan: &PostgresPlan, steps: &[Step]) -> Result<Found, PgError> {
-    const COLUMNS: &str = "coalesce((SELECT string_agg(attname || ' ' || format_type(atttypid, NULL), ', ' ORDER BY attnum) \
-                           FROM pg_attribute WHERE attrelid = to_regclass($N) AND attnum > 0 AND NOT attisdropped), '')";
-    const TABLE: &str = "id bigint, key bytea, expires bigint, size integer, value bytea";
-    const META: &str = "name text, value bigint";
-    let sql = format!("SELECT {}, {}", COLUMNS.replace("$N", "$1"), COLUMNS.replace("$N", "$2"));
     let table = &plan.plan.table;
-    let (name, meta) = (table.quoted(), table.quoted_with("meta"));
-    let row = client.query_one(&sql, &[&name, &meta]).await?;
-    let (table, meta_columns): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    if table.is_empty() && meta_columns.is_empty() {
+    let (name, meta_name) = (table.quoted(), table.quoted_with("meta"));
+    let columns = columns(client, &name).await?;
+    let meta = self::columns(client, &meta_name).await?;
+    if columns.is_empty() && meta.is_empty() {
         return Ok(Found::Older(0));
     }
-    if meta_columns != META {
+    if !has(&meta, META) {
         return Ok(Found::Foreign);
     }
-    let sql = format!("SELECT value FROM {meta} WHERE name = 'schema'");
+    let sql = format!("SELECT value FROM {meta_name} WHERE name = 'schema'");
     let version: Option<i64> = match client.query_opt(&sql, &[]).await? {
         Some(row) => Some(row.try_get(0)?),
         None => None,
@@ -141,10 +146,73 @@ async fn found(client: &Client, plan: &PostgresPlan, steps: &[Step]) -> Result<F
     let last = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     Ok(match version {
         Some(it) if it > last => Found::Newer(it),
-        Some(it) if it == last && table == TABLE => Found::Current,
+        Some(it) if it >= 1 && columns.is_empty() => Found::Dropped,
+        Some(it) if it == last && has(&columns, TABLE) && has_key(client, &name).await? => {
+            Found::Current
+        }
         Some(it) if (1..last).contains(&it) => Found::Older(it),
         _ => Found::Foreign,
     })
+}
+
+/// What the statements need of a column: its name, the number of its type, whether it may be null.
+type Needed = (&'static str, Type, Null);
+const TABLE: &[Needed] = &[
+    ("id", Type::INT8, Null::Any),
+    ("key", Type::BYTEA, Null::Any),
+    ("expires", Type::INT8, Null::Yes),
+    ("size", Type::INT4, Null::Any),
+    ("value", Type::BYTEA, Null::Any),
+];
+const META: &[Needed] = &[("name", Type::TEXT, Null::Any), ("value", Type::INT8, Null::Any)];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Null {
+    Yes,
+    Any,
+}
+
+/// A column that is there.
+struct Column {
+    name: String,
+    oid: u32,
+    is_nullable: bool,
+    has_default: bool,
+}
+
+async fn columns(client: &Client, table: &str) -> Result<Vec<Column>, PgError> {
+    const COLUMNS: &str = "SELECT attname::text, atttypid, NOT attnotnull, atthasdef OR attidentity <> '' FROM pg_attribute \
+                           WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let column = |row: &Row| {
+        Ok(Column {
+            name: row.try_get(0)?,
+            oid: row.try_get(1)?,
+            is_nullable: row.try_get(2)?,
+            has_default: row.try_get(3)?,
+        })
+    };
+    client.query(COLUMNS, &[&table]).await?.iter().map(column).collect()
+}
+
+/// Whether all that is needed is there, and nothing that an insertion must know of.
+fn has(columns: &[Column], needed: &[Needed]) -> bool {
+    let is_there = |(name, ty, null): &Needed| {
+        let found = columns.iter().find(|it| it.name == *name && it.oid == ty.oid());
+        found.is_some_and(|it| *null == Null::Any || it.is_nullable)
+    };
+    let is_known = |it: &Column| needed.iter().any(|(name, _, _)| *name == it.name);
+    needed.iter().all(is_there)
+        && columns.iter().all(|it| is_known(it) || it.is_nullable || it.has_default)
+}
+
+/// Whether `key` alone is unique, as `ON CONFLICT` needs it, and `id` and `size` come by themselves.
+async fn has_key(client: &Client, table: &str) -> Result<bool, PgError> {
+    const KEY: &str = "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                       WHERE i.indrelid = to_regclass($1) AND a.attname = 'key' AND i.indnkeyatts = 1 AND i.indisunique \
+                       AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL) \
+                       AND (SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = to_regclass($1) AND NOT attisdropped \
+                       AND attname IN ('id', 'size') AND (atthasdef OR attidentity <> ''))";
+    client.query_one(KEY, &[&table]).await?.try_get(0)
 }
 
 fn refused(found: Found, plan: &PostgresPlan, steps: &[Step]) -> Error {

@@ -79,6 +79,8 @@ impl Ask {
                 "ceil(date_part('epoch', clock_timestamp()) * 1000 + {parameter}::bigint / 1000::float8)::bigint"
             )
         };
+        // What is beyond so many bytes is asked for again: its value is null.
+        let before = "sum(t.size) OVER (ROWS UNBOUNDED PRECEDING) - t.size AS before";
         // An entry that had expired is a new one, and as young as one. What is made for the insertion was made before the row was
         // waited for, if somebody held it: so the time is asked again.
         let overwrite = |expires: &str| {
@@ -109,10 +111,14 @@ impl Ask {
                 "SELECT t.value, t.expires, {NOW} FROM {name} t WHERE t.key = $1 AND {live}"
             ),
             Self::GetMany => {
-                format!("SELECT t.key, t.value FROM {name} t WHERE t.key = ANY($1) AND {live}")
+                format!(
+                    "SELECT m.key, CASE WHEN m.before < $2 THEN m.value END FROM (\
+                     SELECT t.key, t.value, {before} FROM {name} t WHERE t.key = ANY($1) AND {live}) m"
+                )
             }
             Self::GetEntries => format!(
-                "SELECT t.value, t.expires, {NOW}, t.key FROM {name} t WHERE t.key = ANY($1) AND {live}"
+                "SELECT CASE WHEN m.before < $2 THEN m.value END, m.expires, {NOW}, m.key FROM (\
+                 SELECT t.key, t.value, t.expires, {before} FROM {name} t WHERE t.key = ANY($1) AND {live}) m"
             ),
             Self::Set => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \

@@ -144,11 +144,11 @@ impl Backend for Postgres {
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        self.read_many(keys, Ask::GetMany, 0, |row| bytes(row, 1).map(Some)).await
+        self.read_many(keys, Ask::GetMany, (0, 1), |row| bytes(row, 1).map(Some)).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        self.read_many(keys, Ask::GetEntries, 3, entry).await
+        self.read_many(keys, Ask::GetEntries, (3, 0), entry).await
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {

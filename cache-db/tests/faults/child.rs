@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-const CHILD: &str = "CACHE_DB_TEST_CHILD";
+pub(crate) const CHILD: &str = "CACHE_DB_TEST_CHILD";
 
 /// Runs the test of this name once more, in a process of its own that `wrapper` starts; whether this is that process.
 pub(crate) fn is_child(name: &str, wrapper: &[&str]) -> bool {

@@ -4,7 +4,7 @@ use cache_core::{ErrorKind, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 
-use crate::support::{cache, number, options, raw};
+use crate::support::{NO_BREAKER, PATIENT, cache, number, options, raw, until};
 
 #[tokio::test]
 async fn more_keys_than_one_statement_takes_are_each_answered() {
@@ -121,4 +121,38 @@ async fn clearing_takes_what_is_ours_and_nothing_else() {
     assert_eq!(number(&client, "SELECT count(*) FROM cache").await, count);
     other.clear_store().await.unwrap();
     assert_eq!(number(&client, "SELECT count(*) FROM cache").await, 0);
+}
+
+/// More bytes than one statement moves within the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_of_many_bytes_is_written_and_read_in_parts() {
+    const LEN: usize = 4 << 20;
+    let server = Postgres::start().unwrap();
+    cache(&server.url(), PATIENT).strict().check().await.unwrap();
+    let cache = cache(&server.url(), "deadline = \"2s\"\n").strict();
+    let keys: Vec<String> = (0..60).map(|i| format!("k{i}")).collect();
+    let value = "x".repeat(LEN - 2);
+    let items = keys.iter().map(|it| (it, &value));
+    assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
+    let found = cache.get_many::<String, _>(&keys).await.unwrap();
+    assert_eq!(found.len(), keys.len());
+    assert!(found.values().all(|it| it.len() == LEN - 2));
+    assert_eq!(cache.delete_many(&keys).await.unwrap(), 60);
+}
+
+/// The largest value that the defaults allow is written and read within the default deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn largest_value_fits_the_default_deadline() {
+    let server = Postgres::start().unwrap();
+    cache(&server.url(), PATIENT).strict().check().await.unwrap();
+    let cache = cache(&server.url(), NO_BREAKER).strict();
+    let value = "x".repeat((8 << 20) - 2);
+    // A busy machine may miss the deadline once.
+    until("it is written", async || cache.set("k", &value, secs(600)).await.is_ok()).await;
+    until("it is read", async || {
+        cache.get::<String>("k").await.is_ok_and(|it| it.is_some_and(|it| it.len() == value.len()))
+    })
+    .await;
+    let error = cache.set("k", &format!("{value}x"), secs(600)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
 }

@@ -3,8 +3,12 @@
 
 mod batches;
 mod bounds;
+#[path = "../faults/child.rs"]
+#[allow(dead_code, reason = "shared with the faults of SQLite")]
+mod child;
 mod conformance;
 mod counters;
+mod full;
 mod handles;
 mod hosts;
 mod large;

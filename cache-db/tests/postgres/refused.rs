@@ -30,6 +30,15 @@ async fn a_wrong_password_is_told_without_it() {
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
     }
     cache(&with("ada:right"), PATIENT).strict().set("k", &1, None).await.unwrap();
+    // Apart from the location no sign needs another form.
+    client.batch_execute("ALTER ROLE ada PASSWORD 'p@r#i/g%h?t:'").await.unwrap();
+    let more = options("username = \"ada\"\npassword = \"p@r#i/g%h?t:\"");
+    let location = format!("postgres://{}/postgres", server.address());
+    cache(&location, &more).strict().set("k", &1, None).await.unwrap();
+    let more = options("username = \"ada\"\npassword = \"marked\"");
+    let error = cache(&location, &more).strict().get::<i32>("k").await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("password is wrong") && !text.contains("marked"), "{text}");
 }
 
 #[tokio::test]
@@ -143,4 +152,56 @@ async fn no_error_shows_a_value() {
     let error = cache.set("k", &"marked", None).await.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(text.contains("23514") && !text.contains("marked"), "{text}");
+}
+
+/// Whatever the server's code is, it is told by its kind and what to do; and reads go on.
+#[tokio::test]
+async fn codes_of_the_server_are_told_by_kind_and_advice() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &format!("{PATIENT}{NO_BREAKER}")).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    for (code, kind, what) in [
+        ("53000", ErrorKind::Backend, "lacks resources"),
+        ("53100", ErrorKind::Backend, "disk is full"),
+        ("53200", ErrorKind::Backend, "out of memory"),
+        ("53300", ErrorKind::Unavailable, "too many connections"),
+        ("53400", ErrorKind::Backend, "temp_file_limit"),
+        ("57000", ErrorKind::Unavailable, "administrator"),
+        ("57014", ErrorKind::TimedOut, "statement_timeout"),
+        ("57P03", ErrorKind::Unavailable, "starting or stopping"),
+        ("58030", ErrorKind::Backend, "disk or system"),
+    ] {
+        let sql = format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'marked' USING ERRCODE = '{code}'; END $$; \
+             CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON cache FOR EACH ROW EXECUTE FUNCTION refuse()"
+        );
+        client.batch_execute(&sql).await.unwrap();
+        let error = cache.set("k", &2, None).await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert_eq!(error.kind(), kind, "{code}: {text}");
+        assert!(text.contains(what) && !text.contains("marked"), "{code}: {text}");
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+    }
+}
+
+/// Sessions that the server ends because they were idle, or that an administrator ends, are not missed.
+#[tokio::test]
+async fn session_that_the_server_ended_while_idle_is_replaced() {
+    let server = Postgres::start().unwrap();
+    let url = format!("{}?options=-c%20idle_session_timeout%3D200ms", server.url());
+    let cache = cache(&url, &options("connections = 1")).strict();
+    let client = raw(&server).await;
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cache-db'";
+    for ends in [
+        "SELECT 1",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cache-db'",
+    ] {
+        cache.set("k", &1, secs(600)).await.unwrap();
+        client.query(ends, &[]).await.unwrap();
+        until("the session is gone", async || crate::support::number(&client, ours).await == 0)
+            .await;
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+    }
 }

@@ -207,3 +207,60 @@ async fn tables_are_made_beforehand_by_a_call_or_by_its_sql() {
     let error = cache_db::create_tables(&nobody).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
+
+/// The book says that it is made again: also if what belongs to it was left.
+#[tokio::test]
+async fn table_that_is_dropped_alone_is_made_again() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let cache = cache(&server.url(), &options("connections = 2")).strict();
+    for round in 0..3 {
+        for i in 0..10 {
+            cache.set(&format!("k{i}"), &round, None).await.unwrap();
+            assert_eq!(cache.get::<i32>(&format!("k{i}")).await.unwrap(), Some(round));
+        }
+        client.batch_execute("DROP TABLE cache").await.unwrap();
+    }
+}
+
+/// What others add, or how the role's settings have the catalogue written, does not matter.
+#[tokio::test]
+async fn columns_and_settings_of_others_are_tolerated() {
+    let server = Postgres::start().unwrap();
+    let client = raw(&server).await;
+    let first = cache(&server.url(), &options("connections = 1")).strict();
+    first.set("k", &1, secs(600)).await.unwrap();
+    client
+        .batch_execute(
+            "ALTER TABLE cache ADD note text, ADD seen timestamptz NOT NULL DEFAULT now(); \
+             ALTER TABLE cache_meta ADD note text; CREATE INDEX ON cache (note); \
+             CREATE ROLE odd LOGIN SUPERUSER; ALTER ROLE odd SET quote_all_identifiers = on; \
+             ALTER ROLE odd SET search_path = '\"$user\"', public, pg_catalog; \
+             ALTER ROLE odd SET DateStyle = 'German'; ALTER ROLE odd SET bytea_output = 'escape'; \
+             ALTER ROLE odd SET default_transaction_isolation = 'serializable'",
+        )
+        .await
+        .unwrap();
+    for url in [server.url(), url(&server, "odd", "postgres")] {
+        let cache = cache(&url, &options("connections = 1")).strict();
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
+        cache.set("k", &1, secs(600)).await.unwrap();
+        cache.set("other", &1, secs(600)).await.unwrap();
+        cache.check().await.unwrap();
+    }
+    first.close().await.unwrap();
+    assert_eq!(first.get::<i32>("k").await.unwrap(), Some(1), "after a reconnect");
+    // A column that each insertion must fill is another matter.
+    client
+        .batch_execute("DELETE FROM cache; ALTER TABLE cache ADD must text NOT NULL")
+        .await
+        .unwrap();
+    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    assert!(error.to_string().contains("none of this cache's"), "{error}");
+    client
+        .batch_execute("ALTER TABLE cache DROP must, DROP CONSTRAINT cache_key_key")
+        .await
+        .unwrap();
+    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    assert!(error.to_string().contains("none of this cache's"), "{error}");
+}

@@ -17,7 +17,14 @@ fn what_is_wrong_is_named_by_its_setting() {
     let options = |it: &str| format!("[caches.default.options]\n{it}");
     let url = "postgres://u:marked@h/d";
     for (location, more, setting, what) in [
-        ("postgres://u:marked@h:port", String::new(), "location", "cannot be read"),
+        ("postgres://u:marked@h:port", String::new(), "location", "a port that is no number"),
+        ("postgres://u:pre@marked@h/d", String::new(), "location", "options.password"),
+        ("postgres://u:pre#marked@h/d", String::new(), "location", "options.password"),
+        ("postgres://u:pre/marked@h/d", String::new(), "location", "options.password"),
+        ("postgres://u:pre%marked@h/d", String::new(), "location", "options.password"),
+        ("postgres://u:pre?marked@h/d", String::new(), "location", "options.password"),
+        (url, options("password = 'marked2'"), "options.password", "remove one of them"),
+        (url, options("username = 'marked2'"), "options.username", "remove one of them"),
         ("postgres://u:marked@h/d?nonsense=marked", String::new(), "location", "cannot be read"),
         (url, options("readers = 2"), "options.readers", "is for SQLite"),
         (url, options("synchronous = 'off'"), "options.synchronous", "is for SQLite"),

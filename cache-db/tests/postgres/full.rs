@@ -1,0 +1,110 @@
+//! A server whose disk is full.
+
+use std::{fs, path::Path, process::Command};
+
+use cache_core::{Cache, Error, ErrorKind, layers::BreakerState, secs};
+use test_servers::{Postgres, Server as _};
+
+use crate::{
+    child::is_child,
+    support::{PATIENT, cache, raw, until},
+};
+
+const TEST: &str = "full::full_disk_refuses_writes_keeps_reading_and_recovers";
+
+fn is_full(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+    assert!(error.to_string().contains("disk is full"), "{error}");
+}
+
+/// What the server cannot compress.
+fn value() -> String {
+    let mut dice = 7_u64;
+    let mut next = || {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        format!("{dice:016x}")
+    };
+    (0..6000).map(|_| next()).collect()
+}
+
+/// Writes until there is no room; how many keys were written.
+async fn fill(cache: &Cache) -> usize {
+    let value = value();
+    for i in 0..1000 {
+        if let Err(error) = cache.set(&format!("fill{i}"), &value, secs(600)).await {
+            is_full(&error);
+            return i;
+        }
+    }
+    panic!("it is never full");
+}
+
+async fn serves_and_recovers(server: &Postgres, url: &str) {
+    let cache = cache(url, PATIENT).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    let written = fill(&cache).await;
+    assert!(written > 10, "{written}");
+    for _ in 0..20 {
+        is_full(&cache.set("more", &value(), secs(600)).await.unwrap_err());
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "reads go on");
+    }
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    // Nothing but what the store itself can do: deleting needs no room, and the server gives it back in its own time.
+    assert!(cache.delete("fill0").await.unwrap());
+    cache.clear().await.unwrap();
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    let client = raw(server).await;
+    until("there is room again", async || {
+        client.batch_execute("VACUUM cache").await.unwrap();
+        cache.set("more", &value(), secs(600)).await.is_ok()
+    })
+    .await;
+    cache.check().await.unwrap();
+}
+
+/// On a disk of its own where mounting is allowed: the table is there, the rest of the server is not.
+#[test]
+fn full_disk_refuses_writes_keeps_reading_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=24m tmpfs \"$0\"";
+    let path = folder.path().to_str().unwrap();
+    if std::env::var_os(crate::child::CHILD).is_none() {
+        let mut may_mount = Command::new("unshare");
+        may_mount.args(["--mount", "sh", "-c", mount, path]);
+        if !may_mount.output().is_ok_and(|it| it.status.success()) {
+            eprintln!(
+                "mounting is not allowed here; the codes of the server are tried in `refused`"
+            );
+            return;
+        }
+    }
+    let script = format!("{mount} && cd \"$0\" && exec \"$@\"");
+    if is_child(TEST, &["unshare", "--mount", "sh", "-c", &script, path]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let here = std::env::current_dir().unwrap();
+        runtime.block_on(on_a_small_disk(&here));
+    }
+}
+
+async fn on_a_small_disk(disk: &Path) {
+    let server = Postgres::start().unwrap();
+    let space = disk.join("space");
+    fs::create_dir(&space).unwrap();
+    // The server has a user of its own.
+    let owner = fs::metadata(server.folder().join("data")).unwrap();
+    let (uid, gid) = {
+        use std::os::unix::fs::MetadataExt as _;
+        (owner.uid(), owner.gid())
+    };
+    std::os::unix::fs::chown(&space, Some(uid), Some(gid)).unwrap();
+    std::os::unix::fs::chown(disk, Some(uid), Some(gid)).unwrap();
+    let client = raw(&server).await;
+    client
+        .batch_execute(&format!("CREATE TABLESPACE small LOCATION '{}'", space.display()))
+        .await
+        .unwrap();
+    let url = format!("{}?options=-c%20default_tablespace%3Dsmall", server.url());
+    serves_and_recovers(&server, &url).await;
+}
