@@ -8,13 +8,16 @@ use rustix::{
     io::{Errno, pread, pwrite},
 };
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::{
     directory::{Directory, SAFELY, mode},
     error,
 };
 
 /// How many entries each folder has and how many bytes they take, in a file of 4 KiB. A folder's numbers are written by
-/// who holds its lock, so they drift only by what a kill cuts off; the sweeper counts again now and then.
+/// who holds its lock, so they drift only by what a kill cuts off; the sweeper counts again now and then. A checksum in each slot tells
+/// what is no count at all: it counts nothing until the folder is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Counters(OnceLock<OwnedFd>);
 
@@ -35,7 +38,7 @@ pub(crate) struct Change {
 /// By which the file is found.
 pub(crate) const FILE: &str = "counters";
 const FOLDERS: usize = 256;
-/// Two numbers for a folder.
+/// A folder's: entries in 4 bytes, their checksum in 4, and bytes in 8. One of zeros counts nothing.
 const SLOT: usize = 16;
 /// What file systems give out.
 pub(crate) const BLOCK: u64 = 4096;
@@ -61,10 +64,18 @@ impl Counters {
         Ok(self.0.get_or_init(|| fd))
     }
 
-    /// Of a folder whose lock the caller holds. That it cannot be written must not fail what was done.
-    pub(crate) fn change(&self, folder: u8, change: Change) {
+    /// Of a folder whose lock the caller holds, and which the caller measures if its slot holds no count. That it cannot be written must not
+    /// fail what was done.
+    pub(crate) fn change(
+        &self,
+        folder: u8,
+        change: Change,
+        measure: impl FnOnce() -> Option<Count>,
+    ) {
         if change != Change::default() {
-            let old = self.read(folder);
+            let Some(old) = self.read(folder) else {
+                return measure().into_iter().for_each(|it| self.put(folder, it));
+            };
             let new = Count {
                 entries: old.entries.saturating_add_signed(change.entries),
                 bytes: old.bytes.saturating_add_signed(change.bytes),
@@ -83,28 +94,27 @@ impl Counters {
     /// As [`put`](Self::put), for who wants to know whether it can be done.
     pub(crate) fn try_put(&self, folder: u8, count: Count) -> Result<()> {
         let Some(fd) = self.0.get() else { return Ok(()) };
-        let mut slot = [0; SLOT];
-        slot[..8].copy_from_slice(&count.entries.to_le_bytes());
-        slot[8..].copy_from_slice(&count.bytes.to_le_bytes());
-        match pwrite(fd, &slot, at(folder)) {
+        match pwrite(fd, &count.encode(folder), at(folder)) {
             Ok(SLOT) => Ok(()),
             Ok(_) => Err(error::of(Errno::NOSPC, FILE)),
             Err(errno) => Err(error::of(errno, FILE)),
         }
     }
 
-    pub(crate) fn read(&self, folder: u8) -> Count {
+    /// `None` if the slot holds no count.
+    pub(crate) fn read(&self, folder: u8) -> Option<Count> {
         let mut slot = [0; SLOT];
         // A part that is not there yet is zeros.
         let _ = self.0.get().map(|fd| pread(fd, &mut slot[..], at(folder)));
-        Count::decode(&slot)
+        Count::decode(folder, &slot)
     }
 
-    /// Of each folder.
+    /// Of each folder; what is no count is nothing, as nothing may be evicted for it.
     pub(crate) fn all(&self) -> Vec<Count> {
         let mut slots = [0; FOLDERS * SLOT];
         let _ = self.0.get().map(|fd| pread(fd, &mut slots[..], 0));
-        slots.chunks_exact(SLOT).map(Count::decode).collect()
+        let decode = |(folder, slot): (u8, &[u8])| Count::decode(folder, slot).unwrap_or_default();
+        (0..=u8::MAX).zip(slots.chunks_exact(SLOT)).map(decode).collect()
     }
 
     /// Of the store.
@@ -123,13 +133,36 @@ impl Counters {
 }
 
 impl Count {
-    fn decode(slot: &[u8]) -> Self {
-        let number = |at: usize| {
-            let bytes = slot.get(at..at + 8).and_then(|it| it.try_into().ok());
-            bytes.map_or(0, u64::from_le_bytes)
-        };
-        Self { entries: number(0), bytes: number(8) }
+    /// As it is in the slot of a folder.
+    fn encode(self, folder: u8) -> [u8; SLOT] {
+        let mut slot = [0; SLOT];
+        if self != Self::default() {
+            let entries = u32::try_from(self.entries).unwrap_or(u32::MAX);
+            slot[..4].copy_from_slice(&entries.to_le_bytes());
+            slot[8..].copy_from_slice(&self.bytes.to_le_bytes());
+            let sum = sum(folder, &slot);
+            slot[4..8].copy_from_slice(&sum);
+        }
+        slot
     }
+
+    fn decode(folder: u8, slot: &[u8]) -> Option<Self> {
+        let slot: &[u8; SLOT] = slot.try_into().ok()?;
+        if *slot == [0; SLOT] {
+            return Some(Self::default());
+        }
+        let (entries, bytes) = (slot[..4].try_into().ok()?, slot[8..].try_into().ok()?);
+        let count =
+            Self { entries: u32::from_le_bytes(entries).into(), bytes: u64::from_le_bytes(bytes) };
+        (slot[4..8] == sum(folder, slot)).then_some(count)
+    }
+}
+
+/// The checksum of a folder's slot.
+fn sum(folder: u8, slot: &[u8; SLOT]) -> [u8; 4] {
+    let counted = [&slot[..4], &slot[8..]].concat();
+    let [a, b, c, d, ..] = xxh3_64_with_seed(&counted, u64::from(folder)).to_le_bytes();
+    [a, b, c, d]
 }
 
 /// The room that a file of this length takes.
@@ -139,4 +172,33 @@ pub(crate) fn room(len: u64) -> u64 {
 
 fn at(folder: u8) -> u64 {
     u64::from(folder) * SLOT as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_back_for_its_folder_and_no_other() {
+        let count = Count { entries: 7, bytes: 7 * BLOCK };
+        let slot = count.encode(3);
+        assert_eq!(Count::decode(3, &slot), Some(count));
+        assert_eq!(Count::decode(4, &slot), None);
+        assert_eq!(Count::decode(3, &[0; SLOT]), Some(Count::default()));
+        assert_eq!(Count::default().encode(3), [0; SLOT]);
+    }
+
+    #[test]
+    fn a_slot_with_any_bit_turned_holds_no_count() {
+        let slot = Count { entries: 7, bytes: 7 * BLOCK }.encode(3);
+        for bit in 0..SLOT * 8 {
+            let mut wrong = slot;
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Count::decode(3, &wrong), None, "{bit}");
+        }
+        assert_eq!(Count::decode(3, &[0xff; SLOT]), None);
+        // As releases before this one wrote it: two numbers of 8 bytes.
+        let old = [7_u64.to_le_bytes(), (7 * BLOCK).to_le_bytes()].concat();
+        assert_eq!(Count::decode(3, &old), None);
+    }
 }

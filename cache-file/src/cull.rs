@@ -1,6 +1,10 @@
 //! Making room: a few entries at a time, by a sample.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustix::fs::{OFlags, fstat};
 
@@ -11,7 +15,7 @@ use crate::{
     inner::Inner,
     look::{Look, Want, look},
     name::Name,
-    spares,
+    spares, sweeper,
 };
 
 /// The names that are next to be looked at: those of a folder, folder after folder. So every entry is looked at as often
@@ -23,6 +27,8 @@ pub(crate) struct Queue {
     next: u8,
     /// Whether a first folder was chosen.
     begun: bool,
+    /// How many folders this process has counted: all, before it evicts for what the counters say.
+    counted: usize,
 }
 
 /// What was seen of an entry.
@@ -46,6 +52,8 @@ const SAMPLE: usize = 16;
 const EVICTED: u64 = 4;
 /// How many samples a write takes beside one for each block that it has added, so that culling catches up.
 const ROUNDS: u64 = 8;
+/// How long the sweeper counts folders at a time: some thousand entries.
+const COUNTING: Duration = Duration::from_millis(10);
 /// How many entries are looked at for a sample: those of newer releases are in none, and may be all.
 const LOOKS: usize = 4 * SAMPLE;
 
@@ -61,6 +69,9 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
     let Ok(mut queue) = inner.queue.try_lock() else { return };
     // A call that makes room for longer would be taken for one that failed.
     let (began, pause) = (Instant::now(), inner.plan.patience / 4);
+    if !queue.count_all(&directory, began, pause) {
+        return;
+    }
     for _ in 0..grown.saturating_add(ROUNDS) {
         if !is_over(inner, directory.counters.total()) || began.elapsed() > pause {
             return;
@@ -76,6 +87,9 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
 /// A step of the sweeper: removes what has expired of a sample, and more if there is too much. How many were removed, and of
 /// how many. Its queue is its own: a write that found it taken would leave the room that it needs to a single sample.
 pub(crate) fn sweep(inner: &Inner, directory: &Directory, queue: &mut Queue) -> (usize, usize) {
+    if is_over(inner, directory.counters.total()) {
+        queue.count_all(directory, Instant::now(), COUNTING);
+    }
     queue.cull(inner, directory, None).unwrap_or_default()
 }
 
@@ -101,6 +115,21 @@ fn is_enough(inner: &Inner, total: Count) -> bool {
 }
 
 impl Queue {
+    /// Counts the folders that this process has not counted yet, for a while, and the next call goes on; whether all are. What is in the
+    /// counters may be of a process that was killed, or of nobody.
+    fn count_all(&mut self, directory: &Directory, began: Instant, most: Duration) -> bool {
+        let is_late = || began.elapsed() > most;
+        while let Ok(folder) = u8::try_from(self.counted) {
+            // What cannot be counted stays as it is.
+            let _ = sweeper::count(directory, folder);
+            self.counted += 1;
+            if is_late() {
+                break;
+            }
+        }
+        self.counted > usize::from(u8::MAX)
+    }
+
     /// Looks at a sample, removes what is no live entry, and evicts some of those written longest ago if there is too much. How many
     /// are gone, and of how many.
     fn cull(
@@ -111,7 +140,8 @@ impl Queue {
     ) -> Result<(usize, usize), Fault> {
         let mut seen = self.sample(inner, directory, keep)?;
         seen.sort_by_key(|it| it.live.as_ref().map(|live| live.written));
-        let is_over = is_over(inner, directory.counters.total());
+        let is_over =
+            self.counted > usize::from(u8::MAX) && is_over(inner, directory.counters.total());
         let evict = if is_over { usize::try_from(share(inner)).unwrap_or(0) } else { 0 };
         let mut removed = 0;
         for (n, it) in seen.iter().enumerate() {
@@ -159,7 +189,7 @@ impl Queue {
     fn refill(&mut self, directory: &Directory, all: bool) -> Result<(), Fault> {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        if (all || directory.counters.read(number) != Count::default())
+        if (all || directory.counters.read(number) != Some(Count::default()))
             && let Some(folder) = directory.folder(number, false)?
         {
             self.names.extend(folder.names()?);

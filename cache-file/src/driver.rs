@@ -28,7 +28,9 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     // Aliases that name one directory share its threads, too.
     let store = context.shared_store(&place, &plan, Plan::difference, || {
         let store = File::new(plan.clone(), context.clock().clone());
-        Ok(Offload::new(store, plan.threads).direct_reads(plan.direct_reads))
+        // Writes may wait for a lock that a stopped process holds, and reads go on meanwhile.
+        let store = Offload::new(store, plan.threads).read_threads(plan.threads);
+        Ok(store.direct_reads(plan.direct_reads))
     })?;
     Ok(store)
 }

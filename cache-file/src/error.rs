@@ -91,7 +91,10 @@ pub(crate) fn refused(what: &'static str) -> Error {
 pub(crate) fn locked(folder: impl fmt::Display) -> Error {
     let what =
         "another writer, perhaps a process that hangs, holds the lock for longer than the deadline";
-    Error::new(ErrorKind::TimedOut, what).with_context("folder", folder.to_string())
+    // It says nothing about the disk, and other folders go on.
+    Error::new(ErrorKind::TimedOut, what)
+        .ignored_by_breaker()
+        .with_context("folder", folder.to_string())
 }
 
 /// Bytes that no writer leaves behind.

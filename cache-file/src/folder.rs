@@ -248,7 +248,8 @@ impl Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.directory.counters.change(self.folder.number, self.change.get());
+        let folder = self.folder;
+        self.directory.counters.change(folder.number, self.change.get(), || folder.measure().ok());
         // The other processes' turn; the threads' comes when the mutex is dropped.
         let _ = flock(&self.folder.fd, FlockOperation::Unlock);
     }

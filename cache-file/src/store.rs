@@ -339,7 +339,11 @@ impl SyncBackend for File {
             let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
             // That it can be locked and written.
             let locked = folder.lock(directory, until)?;
-            directory.counters.try_put(0, directory.counters.read(0))?;
+            let count = match directory.counters.read(0) {
+                Some(it) => it,
+                None => folder.measure()?,
+            };
+            directory.counters.try_put(0, count)?;
             drop(locked);
             location::check(directory)?;
             Ok(())

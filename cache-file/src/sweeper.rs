@@ -109,7 +109,7 @@ fn purge(inner: &Inner, directory: &Directory, queue: &mut Queue, until: Instant
 /// One entry too many in each folder is 256, which is more than a small store may have.
 pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
     let Some(folder) = directory.folder(number, false)? else {
-        if directory.counters.read(number) != Count::default() {
+        if directory.counters.read(number) != Some(Count::default()) {
             directory.counters.put(number, Count::default());
         }
         return Ok(());
@@ -117,7 +117,7 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
     if !folder.is_in(directory) {
         return Err(Fault::Gone);
     }
-    if folder.measure()? != directory.counters.read(number)
+    if Some(folder.measure()?) != directory.counters.read(number)
         && let Some(_locked) = folder.try_lock(directory)?
     {
         directory.counters.put(number, folder.measure()?);

@@ -17,6 +17,7 @@ use crate::{
 pub struct Offload<B> {
     store: Arc<B>,
     threads: Threads,
+    readers: Option<Threads>,
     direct_reads: bool,
 }
 
@@ -24,7 +25,15 @@ impl<B: SyncBackend> Offload<B> {
     /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
     pub fn new(store: B, threads: usize) -> Self {
         let threads = Threads::new(store.name(), threads);
-        Self { threads, store: Arc::new(store), direct_reads: false }
+        Self { threads, readers: None, store: Arc::new(store), direct_reads: false }
+    }
+
+    /// Gives reads up to `threads` threads of their own. Without this they share the others with writes, and wait behind writes
+    /// that wait for a lock.
+    #[must_use]
+    pub fn read_threads(mut self, threads: usize) -> Self {
+        self.readers = Some(Threads::new(self.store.name(), threads));
+        self
     }
 
     /// Whether reads run where they are called instead: a hop to a thread and back costs more than a read that finds its bytes in
@@ -41,6 +50,25 @@ impl<B: SyncBackend> Offload<B> {
     ) -> Result<T> {
         let store = Arc::clone(&self.store);
         self.threads.run(move || call(&store)).await?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&B) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        self.readers.as_ref().unwrap_or(&self.threads).run(move || call(&store)).await?
+    }
+
+    async fn read_many<T: Send + 'static>(
+        &self,
+        len: usize,
+        call: impl FnOnce(&B) -> Vec<Result<T>> + Send + 'static,
+    ) -> Vec<Result<T>> {
+        let store = Arc::clone(&self.store);
+        let threads = self.readers.as_ref().unwrap_or(&self.threads);
+        let res = threads.run(move || call(&store)).await;
+        res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
     }
 
     /// A batch whose thread failed fails for each key.
@@ -78,28 +106,28 @@ impl<B: SyncBackend> Backend for Offload<B> {
             return self.store.get(key);
         }
         let key = key.to_owned();
-        self.run(move |it| it.get(&key)).await
+        self.read(move |it| it.get(&key)).await
     }
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         if self.direct_reads {
             return self.store.get_entry(key);
         }
         let key = key.to_owned();
-        self.run(move |it| it.get_entry(&key)).await
+        self.read(move |it| it.get_entry(&key)).await
     }
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         if self.direct_reads {
             return self.store.get_many(keys);
         }
         let keys = owned(keys);
-        self.run_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
+        self.read_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
     }
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
         if self.direct_reads {
             return self.store.get_entries(keys);
         }
         let keys = owned(keys);
-        self.run_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
+        self.read_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
     }
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let key = key.to_owned();
@@ -118,14 +146,14 @@ impl<B: SyncBackend> Backend for Offload<B> {
             return self.store.has(key);
         }
         let key = key.to_owned();
-        self.run(move |it| it.has(&key)).await
+        self.read(move |it| it.has(&key)).await
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         if self.direct_reads {
             return self.store.ttl(key);
         }
         let key = key.to_owned();
-        self.run(move |it| it.ttl(&key)).await
+        self.read(move |it| it.ttl(&key)).await
     }
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let key = key.to_owned();

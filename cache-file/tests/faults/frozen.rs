@@ -2,6 +2,10 @@
 
 use std::{
     fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -155,4 +159,48 @@ async fn a_large_batch_waits_as_long_as_it_may() {
     let failed = cache.set_many(keys.iter().map(|(k, n)| (k.as_str(), n)), secs(600)).await;
     assert!(failed.unwrap().is_empty());
     free.join().unwrap();
+}
+
+/// With the breaker that caches have by default: a hot key in a frozen folder is that key's trouble.
+#[tokio::test]
+async fn a_frozen_folder_opens_no_breaker_and_other_keys_are_read() {
+    let place = Place::new();
+    let toml = toml(&place.path, "").replace("'20s'", "'2s'");
+    let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
+    let patient = crate::place::cache(&place.path, "");
+    patient.set("hot", &1, secs(600)).await.unwrap();
+    let frozen = place.file().parent().unwrap().to_owned();
+    let others: Vec<_> = (0..10).map(|n| format!("other:{n}")).collect();
+    for key in &others {
+        patient.set(key, &1, secs(600)).await.unwrap();
+    }
+    let held = File::open(frozen).unwrap();
+    held.lock().unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let hot = (0..40).map(|_| {
+        let (cache, is_over) = (cache.clone(), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let mut failed = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                failed += usize::from(cache.set("hot", &2, secs(600)).await.is_err());
+            }
+            failed
+        })
+    });
+    let hot: Vec<_> = hot.collect();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        for key in &others {
+            assert_eq!(cache.get::<i32>(key).await.unwrap(), Some(1), "{key}");
+        }
+        // sleeps: so long that the writers fail many times
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut failed = 0;
+    for it in hot {
+        failed += it.await.unwrap();
+    }
+    assert!(failed >= 40, "{failed}");
+    drop(held);
 }
