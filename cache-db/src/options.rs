@@ -74,6 +74,7 @@ impl SqlitePlan {
             ("options.synchronous", self.synchronous == other.synchronous),
             ("options.readers", self.readers == other.readers),
             ("options.direct_reads", self.direct_reads == other.direct_reads),
+            ("options.direct_writes", self.direct_writes == other.direct_writes),
             ("deadline", ours.deadline == theirs.deadline),
         ];
         settings.iter().find(|(_, is_same)| !is_same).map(|(name, _)| *name)

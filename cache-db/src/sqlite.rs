@@ -21,7 +21,7 @@ use cache_core::{
 
 pub(crate) use self::schema::sql;
 use self::{
-    call::{Call, Found, all, too_large},
+    call::{Call, Found, Stored, all, too_large},
     database::Database,
     error::Failure,
     writer::{Work, Writer},
@@ -89,15 +89,16 @@ impl Sqlite {
     async fn read_many<T: Send + 'static>(
         &self,
         keys: &[&str],
-        what: fn(Found, i64) -> T,
+        what: fn(Found, i64) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
         let keys: Vec<String> = keys.iter().map(|&it| it.to_owned()).collect();
         let len = keys.len();
         let res = self.read(move |call| {
             let found = call.at_once(|| call.get_many(&keys))?;
-            Ok(found.into_iter().map(|it| it.map(|it| what(it, call.now))).collect::<Vec<_>>())
+            let one = |it: Option<Found>| it.map(|it| what(it, call.now)).transpose();
+            Ok(found.into_iter().map(one).collect::<Vec<_>>())
         });
-        all(len, res.await.map(|found| found.into_iter().map(Ok).collect()))
+        all(len, res.await)
     }
 }
 
@@ -126,16 +127,16 @@ impl Backend for Sqlite {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let key = key.to_owned();
-        self.read(move |call| Ok(call.get(&key)?.map(|it| it.0.into()))).await
+        self.read(move |call| Ok(call.get(&key)?.map(|it| it.0.bytes()).transpose()?)).await
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         let key = key.to_owned();
-        self.read(move |call| Ok(call.get(&key)?.map(|it| entry(it, call.now)))).await
+        self.read(move |call| Ok(call.get(&key)?.map(|it| entry(it, call.now)).transpose()?)).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        self.read_many(keys, |found, _| found.0.into()).await
+        self.read_many(keys, |found, _| found.0.bytes()).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
@@ -222,7 +223,9 @@ impl Backend for Sqlite {
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let key = key.to_owned();
-        self.write(move |call| Ok(call.take(&key)?.map(Bytes::from))).await
+        // It is gone, whatever it was.
+        let taken = self.write(move |call| call.take(&key)).await?;
+        taken.map(Stored::bytes).transpose()
     }
 
     async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
@@ -291,7 +294,7 @@ impl Backend for Sqlite {
     }
 }
 
-fn entry((value, expires): Found, now: i64) -> Entry {
+fn entry((value, expires): Found, now: i64) -> Result<Entry> {
     let stamp = Stamp(expires.and_then(|it| it.try_into().ok()).unwrap_or(0));
-    Entry { value: value.into(), ttl: time::ttl(expires, now), stamp }
+    Ok(Entry { value: value.bytes()?, ttl: time::ttl(expires, now), stamp })
 }

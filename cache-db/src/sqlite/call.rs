@@ -5,14 +5,56 @@ use cache_core::{
     Create, Error, ErrorKind, Expiry, Lifetime, Namespace, Result as CacheResult, Seen, SetMode,
     integer, payload_len,
 };
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params, types::ValueRef};
 
 use super::{error::Failure, sql::Sql};
 use crate::time::Time;
 
 type Result<T> = std::result::Result<T, Failure>;
 /// The value, and when it expires.
-pub(super) type Found = (Vec<u8>, Option<i64>);
+pub(super) type Found = (Stored, Option<i64>);
+
+/// What is in the column of values.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Bytes(Vec<u8>),
+    /// A number, a text or nothing, which another program wrote.
+    Foreign,
+}
+
+impl Stored {
+    /// The bytes; `Codec` if there are none.
+    pub(super) fn bytes(self) -> CacheResult<Bytes> {
+        match self {
+            Self::Bytes(it) => Ok(it.into()),
+            Self::Foreign => Err(Error::new(
+                ErrorKind::Codec,
+                "the value is no BLOB; another program wrote it, which must store bytes: CAST(… AS BLOB)",
+            )),
+        }
+    }
+
+    fn of(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Blob(it) => Self::Bytes(it.to_vec()),
+            _ => Self::Foreign,
+        })
+    }
+}
+
+/// When an entry expires: what is no number is never, as it is for SQLite, by which any text is greater than any number.
+fn expires_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(it) => Some(it),
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+        ValueRef::Real(it) => Some(it as i64),
+        _ => None,
+    })
+}
+
+fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    Ok((Stored::of(row, 0)?, expires_of(row, 1)?))
+}
 
 /// A connection, and the time at which it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -109,16 +151,14 @@ impl Call<'_> {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Found>> {
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        self.row(&self.sql.get, named_params! {":key": key, ":now": self.now}, read)
+        self.row(&self.sql.get, named_params! {":key": key, ":now": self.now}, found)
     }
 
     /// The same statement again and again, looked up once.
     pub(super) fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Found>>> {
         let mut statement = self.db.prepare_cached(&self.sql.get)?;
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let mut one = |key: &String| {
-            statement.query_row(named_params! {":key": key, ":now": self.now}, read).optional()
+            statement.query_row(named_params! {":key": key, ":now": self.now}, found).optional()
         };
         Ok(keys.iter().map(&mut one).collect::<rusqlite::Result<_>>()?)
     }
@@ -126,7 +166,7 @@ impl Call<'_> {
     /// When it expires, of a live entry.
     #[expect(clippy::option_option, reason = "no entry, and one that never expires")]
     pub(super) fn expires(&self, key: &str) -> Result<Option<Option<i64>>> {
-        let read = |row: &Row<'_>| row.get(0);
+        let read = |row: &Row<'_>| expires_of(row, 0);
         self.row(&self.sql.has, named_params! {":key": key, ":now": self.now}, read)
     }
 
@@ -178,9 +218,10 @@ impl Call<'_> {
         Ok(self.row(&self.sql.delete, params, |row| row.get(0))?.unwrap_or(false))
     }
 
-    pub(super) fn take(&self, key: &str) -> Result<Option<Vec<u8>>> {
+    pub(super) fn take(&self, key: &str) -> Result<Option<Stored>> {
         let params = named_params! {":key": key, ":now": self.now};
-        let read = |row: &Row<'_>| if row.get(0)? { row.get(1).map(Some) } else { Ok(None) };
+        let read =
+            |row: &Row<'_>| if row.get(0)? { Stored::of(row, 1).map(Some) } else { Ok(None) };
         Ok(self.row(&self.sql.take, params, read)?.flatten())
     }
 
@@ -224,6 +265,10 @@ impl Call<'_> {
                     return Ok(None);
                 }
                 continue;
+            };
+            let Stored::Bytes(value) = value else {
+                let what = "the value is no BLOB, and so no integer; another program wrote it";
+                return Err(Error::new(ErrorKind::NotAnInteger, what).into());
             };
             integer::add(integer::parse(&value)?, delta)?;
             // It was something else before this look.

@@ -84,12 +84,14 @@ impl Sql {
             ),
             remove: format!("DELETE FROM {t} WHERE key = :key"),
             remove_expired: format!("DELETE FROM {t} WHERE id = :id AND expires <= :now"),
-            oldest: format!("SELECT id, size FROM {t} ORDER BY id LIMIT :limit"),
+            oldest: format!("SELECT id, CAST(size AS INTEGER) FROM {t} ORDER BY id LIMIT :limit"),
             remove_up_to: format!("DELETE FROM {t} WHERE id <= :id"),
             expired_after: format!(
                 "SELECT id, expires <= :now FROM {t} WHERE id > :after ORDER BY id LIMIT :limit"
             ),
-            counters: format!("SELECT entries, bytes FROM {meta}"),
+            counters: format!(
+                "SELECT CAST(entries AS INTEGER), CAST(bytes AS INTEGER) FROM {meta}"
+            ),
             recount: format!(
                 "UPDATE {meta} SET (entries, bytes) = (SELECT count(*), coalesce(sum(size), 0) FROM {t})"
             ),

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod conformance;
+mod foreign;
 mod integers;
 mod keys;
 mod load;
