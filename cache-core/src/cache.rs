@@ -9,6 +9,7 @@ mod load;
 mod many;
 mod read;
 mod remove;
+mod replay;
 mod settle;
 mod version;
 mod write;
@@ -302,7 +303,11 @@ impl Cache {
     }
 
     fn expiry(&self, timeout: impl IntoTimeout) -> Option<Expiry> {
-        timeout.into_timeout().resolve(self.shared.timeout, &self.shared.clock)
+        let expiry = timeout.into_timeout().resolve(self.shared.timeout, &self.shared.clock);
+        if let Some(expiry) = expiry {
+            self.shared.marks.note_lifetime(expiry);
+        }
+        expiry
     }
 
     /// Ends when a write that is on its way must have arrived.

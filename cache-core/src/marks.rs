@@ -1,43 +1,77 @@
 //! Keys whose write or delete failed open: what the store holds for them may be out of date.
 //!
-//! Reads of a marked key are misses until a delete of it has got through, so that a value that was deleted
-//! during an outage is not served when the store comes back. One caller at a time sends that delete: a late one would
-//! remove what another caller wrote after the first.
+//! Reads of a marked key are misses until the entry that was there is removed, so that a value that was deleted
+//! during an outage is not served when the store comes back. One caller at a time settles a mark: it looks what is
+//! there, and removes that and nothing else. A mark ends when all that it can guard against must have expired.
+//!
+//! When there is no room for a mark, all keys count as marked that have not been settled or written since.
 
 use std::{
-    collections::HashMap,
-    future::poll_fn,
+    collections::{HashMap, HashSet},
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
+    time::Duration,
 };
 
+use tokio::sync::Notify;
+
+use crate::{Entry, Expiry};
+
 /// The marked keys of one alias.
-#[derive(Default)]
 pub(crate) struct Marks {
     table: Mutex<Table>,
     /// How many there are: callers look here first.
     len: AtomicUsize,
+    /// The longest lifetime in nanoseconds that this process has given an entry; the greatest number is never.
+    longest: AtomicU64,
+    /// Tells the time since some fixed moment.
+    now: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// The store may answer again.
+    pub(crate) answers: Notify,
 }
 
 #[derive(Default)]
 struct Table {
     marks: HashMap<Box<str>, Mark>,
     next: u64,
+    overflow: Option<Overflow>,
+    /// Until when the task that settles marks counts as running.
+    settling: Duration,
 }
 
 #[derive(Default)]
 struct Mark {
     /// Tells a mark from a later one of the same key.
     number: u64,
-    /// Somebody is sending a delete.
-    busy: bool,
-    /// The key has been written since, so reads may have it. The mark stays while the delete is on the way: it may
-    /// still remove what was written, and an `add` that had won would not know.
+    /// Whoever settles it, and until when that claim counts: the future may be one that nobody polls.
+    busy: Option<(u64, Duration)>,
+    /// The key has been written since, so reads may have it. The mark stays while it is being settled: a removal that is
+    /// on its way may still remove what was written, if it is equal, and an `add` that had won would not know.
     settled: bool,
+    /// When it ends by itself.
+    until: Option<Duration>,
+    /// What the first look has found. Only this is removed, however often it takes.
+    seen: Option<Entry>,
+    /// In which round of the task it was tried last.
+    round: u64,
+    /// Made by a look at a key that has no room for a mark.
+    transient: bool,
     waiting: Vec<Waker>,
+}
+
+/// Keys that should have been marked are not known any more.
+#[derive(Default)]
+struct Overflow {
+    /// The last mark that had no room.
+    number: u64,
+    until: Option<Duration>,
+    /// Keys that have been settled or written since.
+    clean: HashSet<Box<str>>,
 }
 
 /// At most so many keys are marked.
@@ -46,42 +80,84 @@ const MAX_MARKS: usize = 10_000;
 /// Where a key stands.
 pub(crate) enum Marked<'a> {
     No,
-    /// This caller may send the delete.
+    /// This caller may settle it.
     Mine(Attempt<'a>),
-    /// Another caller is sending it.
+    /// Another caller settles it.
     Busy,
-    /// Another caller is sending it, though the key was written since.
+    /// Another caller settles it, though the key was written since.
     Late,
 }
 
-/// The right to send the delete of a marked key.
+/// The right to settle a marked key.
 pub(crate) struct Attempt<'a> {
     marks: &'a Marks,
     key: &'a str,
     number: u64,
+    id: u64,
+    until: Duration,
+    seen: Option<Entry>,
 }
 
 impl Marks {
+    pub(crate) fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self {
+            table: Mutex::default(),
+            len: AtomicUsize::new(0),
+            longest: AtomicU64::new(0),
+            now: Box::new(now),
+            answers: Notify::new(),
+        }
+    }
+
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::SeqCst)
     }
 
-    /// Marks a key; `false` if there is no room.
-    pub(crate) fn mark(&self, key: &str) -> bool {
+    /// An entry has been given this lifetime, or may be.
+    #[inline]
+    pub(crate) fn note_lifetime(&self, expiry: Expiry) {
+        let nanos = match expiry {
+            Expiry::Never => u64::MAX,
+            Expiry::After(it) => u64::try_from(it.as_nanos()).unwrap_or(u64::MAX),
+        };
+        if nanos > self.longest.load(Ordering::Relaxed) {
+            self.longest.fetch_max(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Marks a key until the longest lifetime and `margin` have passed; `false` if there is no room, so that all keys count as
+    /// marked.
+    pub(crate) fn mark(&self, key: &str, margin: Duration) -> bool {
+        let now = (self.now)();
+        let longest = self.longest.load(Ordering::Relaxed);
+        let life = Duration::from_nanos(longest).saturating_add(margin);
+        let until = (longest < u64::MAX).then(|| now.saturating_add(life));
         let mut table = self.lock();
         table.next += 1;
         let number = table.next;
         if let Some(mark) = table.marks.get_mut(key) {
-            mark.number = number;
-            mark.settled = false;
+            *mark = Mark {
+                number,
+                until,
+                busy: mark.busy,
+                waiting: std::mem::take(&mut mark.waiting),
+                ..Mark::default()
+            };
             return true;
+        }
+        if table.marks.len() >= MAX_MARKS {
+            table.prune(now);
         }
         let has_room = table.marks.len() < MAX_MARKS;
         if has_room {
-            table.marks.insert(key.into(), Mark { number, ..Mark::default() });
-            self.count(&table);
+            table.marks.insert(key.into(), Mark { number, until, ..Mark::default() });
+        } else {
+            let overflow = table.overflow.get_or_insert_default();
+            (overflow.number, overflow.until) = (number, until);
+            overflow.clean.remove(key);
         }
+        self.count(&table);
         has_room
     }
 
@@ -93,56 +169,92 @@ impl Marks {
     /// A write or delete of the key that began at `moment` has got through.
     pub(crate) fn unmark(&self, key: &str, moment: Option<u64>) {
         let Some(moment) = moment else { return };
+        let now = (self.now)();
         let mut table = self.lock();
         match table.marks.get_mut(key) {
-            Some(mark) if mark.number > moment => {}
-            Some(mark) if mark.busy => mark.settled = true,
-            _ => self.remove(table, key),
+            Some(mark) if mark.number > moment => return,
+            Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => mark.settled = true,
+            _ => drop(table.marks.remove(key)),
         }
+        if let Some(overflow) = table.overflow.as_mut().filter(|it| it.number <= moment) {
+            overflow.clean(key);
+        }
+        self.count(&table);
     }
 
     /// All keys of the alias were removed by a call that began at `moment`.
     pub(crate) fn unmark_all(&self, moment: Option<u64>) {
         let Some(moment) = moment else { return };
+        let now = (self.now)();
         let mut table = self.lock();
         table.marks.retain(|_, mark| {
             mark.settled |= mark.number <= moment;
-            mark.busy || !mark.settled
+            mark.busy.is_some_and(|(_, until)| now < until) || !mark.settled
         });
+        if table.overflow.as_ref().is_some_and(|it| it.number <= moment) {
+            table.overflow = None;
+        }
         self.count(&table);
     }
 
-    fn remove(&self, mut table: MutexGuard<'_, Table>, key: &str) {
-        table.marks.remove(key);
-        self.count(&table);
+    /// Whether reads of a key are misses.
+    pub(crate) fn is_marked(&self, key: &str) -> bool {
+        if self.len() == 0 {
+            return false;
+        }
+        let now = (self.now)();
+        let table = self.lock();
+        match table.marks.get(key) {
+            Some(mark) => !mark.settled && !mark.is_over(now),
+            None => table.overflows(key, now),
+        }
     }
 
-    /// Whether a key is marked, without waiting for anyone.
-    pub(crate) fn look<'a>(&'a self, key: &'a str) -> Marked<'a> {
+    /// Whether a key is marked, without waiting for anyone. A claim on it lasts so long.
+    pub(crate) fn look<'a>(&'a self, key: &'a str, lasts: Duration) -> Marked<'a> {
         if self.len() == 0 {
             return Marked::No;
         }
+        let now = (self.now)();
         let mut table = self.lock();
-        match table.marks.get_mut(key) {
-            None => Marked::No,
-            Some(mark) if mark.busy && mark.settled => Marked::Late,
-            Some(mark) if mark.busy => Marked::Busy,
-            Some(mark) => {
-                mark.busy = true;
-                Marked::Mine(Attempt { marks: self, key, number: mark.number })
-            }
+        if table.marks.get(key).is_some_and(|it| it.is_over(now)) {
+            table.marks.remove(key);
         }
+        if !table.marks.contains_key(key) && table.overflows(key, now) {
+            let number = table.next;
+            let mark = Mark { number, transient: true, ..Mark::default() };
+            table.marks.insert(key.into(), mark);
+        }
+        table.next += 1;
+        let (id, until) = (table.next, now.saturating_add(lasts));
+        let res = match table.marks.get_mut(key) {
+            None => Marked::No,
+            Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => {
+                if mark.settled {
+                    Marked::Late
+                } else {
+                    Marked::Busy
+                }
+            }
+            Some(mark) => {
+                mark.busy = Some((id, until));
+                let (number, seen) = (mark.number, mark.seen.clone());
+                Marked::Mine(Attempt { marks: self, key, number, id, until, seen })
+            }
+        };
+        self.count(&table);
+        res
     }
 
-    /// [`look`](Self::look), once nobody else is sending the delete.
-    pub(crate) async fn turn<'a>(&'a self, key: &'a str) -> Option<Attempt<'a>> {
-        poll_fn(|cx| match self.look(key) {
+    /// [`look`](Self::look), once nobody else settles it.
+    pub(crate) async fn turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Option<Attempt<'a>> {
+        poll_fn(|cx| match self.look(key, lasts) {
             Marked::No => Poll::Ready(None),
             Marked::Mine(attempt) => Poll::Ready(Some(attempt)),
             Marked::Busy | Marked::Late => {
                 let mut table = self.lock();
                 match table.marks.get_mut(key) {
-                    Some(mark) if mark.busy => {
+                    Some(mark) if mark.busy.is_some() => {
                         if !mark.waiting.iter().any(|it| it.will_wake(cx.waker())) {
                             mark.waiting.push(cx.waker().clone());
                         }
@@ -156,12 +268,84 @@ impl Marks {
         .await
     }
 
+    /// Some marked keys that nobody settles and that were not tried in this round.
+    pub(crate) fn some(&self, count: usize, round: u64) -> Vec<Box<str>> {
+        let now = (self.now)();
+        let mut table = self.lock();
+        table.prune(now);
+        let free = table.marks.iter_mut().filter(|(_, mark)| {
+            mark.round < round && mark.busy.is_none_or(|(_, until)| until <= now)
+        });
+        let keys = free.take(count).map(|(key, mark)| {
+            mark.round = round;
+            key.clone()
+        });
+        let keys = keys.collect();
+        self.count(&table);
+        keys
+    }
+
+    /// Becomes the task that settles marks, for so long; `false` if there is one, or nothing to do.
+    pub(crate) fn begin_settling(&self, lasts: Duration) -> bool {
+        let now = (self.now)();
+        let mut table = self.lock();
+        let begins = table.settling <= now && !table.marks.is_empty();
+        if begins {
+            table.settling = now.saturating_add(lasts);
+        }
+        begins
+    }
+
+    /// The task goes on for so long; `false` if nothing is left to do, and it is over.
+    pub(crate) fn go_on_settling(&self, lasts: Duration) -> bool {
+        let now = (self.now)();
+        let mut table = self.lock();
+        let goes_on = !table.marks.is_empty();
+        table.settling = if goes_on { now.saturating_add(lasts) } else { Duration::ZERO };
+        goes_on
+    }
+
     fn count(&self, table: &Table) {
-        self.len.store(table.marks.len(), Ordering::SeqCst);
+        let len = table.marks.len() + usize::from(table.overflow.is_some());
+        self.len.store(len, Ordering::SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Removes the marks that have ended by themselves.
+    fn prune(&mut self, now: Duration) {
+        self.marks.retain(|_, mark| !mark.is_over(now));
+        if self.overflow.as_ref().is_some_and(|it| it.until.is_some_and(|until| until <= now)) {
+            self.overflow = None;
+        }
+    }
+
+    /// Whether a key that has no mark counts as marked.
+    fn overflows(&self, key: &str, now: Duration) -> bool {
+        self.overflow
+            .as_ref()
+            .is_some_and(|it| it.until.is_none_or(|until| now < until) && !it.clean.contains(key))
+    }
+}
+
+impl Mark {
+    fn is_over(&self, now: Duration) -> bool {
+        self.until.is_some_and(|until| until <= now)
+            && self.busy.is_none_or(|(_, until)| until <= now)
+    }
+}
+
+impl Overflow {
+    fn clean(&mut self, key: &str) {
+        // Forgetting them costs a miss each.
+        if self.clean.len() >= MAX_MARKS {
+            self.clean.clear();
+        }
+        self.clean.insert(key.into());
     }
 }
 
@@ -170,7 +354,33 @@ impl Attempt<'_> {
         self.key
     }
 
-    /// The delete got through.
+    /// What the first look has found, if there was one.
+    pub(crate) fn seen(&self) -> Option<&Entry> {
+        self.seen.as_ref()
+    }
+
+    /// The first look has found this.
+    pub(crate) fn saw(&mut self, entry: Entry) {
+        let mut table = self.marks.lock();
+        if let Some(mark) = table.marks.get_mut(self.key).filter(|it| it.number == self.number) {
+            mark.seen = Some(entry.clone());
+        }
+        self.seen = Some(entry);
+    }
+
+    /// Makes the removal; `None` if the time of the claim ends before, as another caller may have the key then.
+    pub(crate) async fn run<F: Future>(&self, removal: F) -> Option<F::Output> {
+        let mut removal = pin!(removal);
+        poll_fn(|cx| {
+            if self.until <= (self.marks.now)() {
+                return Poll::Ready(None);
+            }
+            removal.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// What was there is gone.
     pub(crate) fn succeed(self) {
         // It is still busy, so this only notes it; dropping this removes the mark.
         self.marks.unmark(self.key, Some(self.number));
@@ -181,38 +391,54 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut table = self.marks.lock();
         let Some(mark) = table.marks.get_mut(self.key) else { return };
-        mark.busy = false;
-        let waiting = std::mem::take(&mut mark.waiting);
-        if mark.settled {
-            self.marks.remove(table, self.key);
-        } else {
-            drop(table);
+        if mark.busy.is_none_or(|(id, _)| id != self.id) {
+            return;
         }
+        mark.busy = None;
+        let waiting = std::mem::take(&mut mark.waiting);
+        if mark.settled || mark.transient {
+            table.marks.remove(self.key);
+            self.marks.count(&table);
+        }
+        drop(table);
         waiting.into_iter().for_each(Waker::wake);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    const LASTS: Duration = Duration::from_secs(1);
+
+    /// With a clock in seconds, and entries that may live for ten of them.
+    fn marks() -> (Marks, Arc<AtomicU64>) {
+        let time = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&time);
+        let marks = Marks::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
+        marks.note_lifetime(Expiry::After(Duration::from_secs(10)));
+        (marks, time)
+    }
 
     #[test]
     fn a_mark_made_during_a_delete_outlives_it() {
-        let marks = Marks::default();
-        assert!(marks.mark("k"));
-        let Marked::Mine(attempt) = marks.look("k") else { panic!("not marked") };
-        assert!(matches!(marks.look("k"), Marked::Busy));
-        marks.mark("k");
+        let (marks, _) = marks();
+        assert!(marks.mark("k", Duration::ZERO));
+        let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
+        assert!(matches!(marks.look("k", LASTS), Marked::Busy));
+        marks.mark("k", Duration::ZERO);
         attempt.succeed();
-        assert!(matches!(marks.look("k"), Marked::Mine(_)));
+        assert!(matches!(marks.look("k", LASTS), Marked::Mine(_)));
     }
 
     #[test]
     fn a_write_that_began_before_the_mark_does_not_remove_it() {
-        let marks = Marks::default();
-        marks.mark("a");
+        let (marks, _) = marks();
+        marks.mark("a", Duration::ZERO);
         let before = marks.now();
-        marks.mark("k");
+        marks.mark("k", Duration::ZERO);
         marks.unmark("k", before);
         assert_eq!(marks.len(), 2);
         marks.unmark("k", marks.now());
@@ -224,31 +450,73 @@ mod tests {
     #[test]
     fn a_delete_that_is_late_is_waited_for() {
         for (all, fails) in [(false, false), (true, false), (false, true)] {
-            let marks = Marks::default();
-            marks.mark("k");
-            let Marked::Mine(attempt) = marks.look("k") else { panic!("not marked") };
+            let (marks, _) = marks();
+            marks.mark("k", Duration::ZERO);
+            let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
             if all {
                 marks.unmark_all(marks.now());
             } else {
                 marks.unmark("k", marks.now());
             }
-            assert!(matches!(marks.look("k"), Marked::Late), "reads may go on");
+            assert!(matches!(marks.look("k", LASTS), Marked::Late), "reads may go on");
             if fails {
                 drop(attempt);
             } else {
                 attempt.succeed();
             }
-            assert!(matches!(marks.look("k"), Marked::No));
+            assert!(matches!(marks.look("k", LASTS), Marked::No));
             assert_eq!(marks.len(), 0);
         }
     }
 
     #[test]
-    fn the_number_of_marks_is_bounded() {
-        let marks = Marks::default();
-        assert!((0..MAX_MARKS).all(|n| marks.mark(&n.to_string())));
-        assert!(!marks.mark("one more"));
-        assert!(marks.mark("0"), "a key that is marked already needs no room");
-        assert_eq!(marks.len(), MAX_MARKS);
+    fn when_there_is_no_room_every_key_is_marked_until_it_is_settled() {
+        let (marks, time) = marks();
+        assert!((0..MAX_MARKS).all(|n| marks.mark(&n.to_string(), Duration::ZERO)));
+        assert!(!marks.is_marked("one more"));
+        assert!(!marks.mark("one more", Duration::ZERO));
+        assert!(marks.mark("0", Duration::ZERO), "a key that is marked already needs no room");
+        assert!(marks.is_marked("one more") && marks.is_marked("any"));
+        let Marked::Mine(attempt) = marks.look("any", LASTS) else { panic!("not marked") };
+        drop(attempt);
+        assert!(marks.is_marked("any"), "nothing was removed");
+        let Marked::Mine(attempt) = marks.look("any", LASTS) else { panic!("not marked") };
+        attempt.succeed();
+        marks.unmark("other", marks.now());
+        assert!(
+            !marks.is_marked("any") && !marks.is_marked("other") && marks.is_marked("one more")
+        );
+        assert_eq!(marks.len(), MAX_MARKS + 1);
+        time.store(11, Ordering::SeqCst);
+        assert!(marks.mark("one more", Duration::ZERO), "what has ended makes room");
+        assert_eq!(marks.len(), 1);
+        assert!(!marks.is_marked("any one"));
+    }
+
+    #[test]
+    fn a_mark_ends_after_the_longest_lifetime() {
+        let (marks, time) = marks();
+        marks.mark("k", LASTS);
+        time.store(10, Ordering::SeqCst);
+        assert!(marks.is_marked("k"));
+        time.store(11, Ordering::SeqCst);
+        assert!(!marks.is_marked("k"));
+        marks.note_lifetime(Expiry::Never);
+        marks.mark("k", LASTS);
+        time.store(1 << 40, Ordering::SeqCst);
+        assert!(marks.is_marked("k"), "an entry that never expires may be there");
+    }
+
+    #[test]
+    fn a_claim_that_nobody_gives_back_ends_by_itself() {
+        let (marks, time) = marks();
+        marks.mark("k", Duration::ZERO);
+        let Marked::Mine(aside) = marks.look("k", LASTS) else { panic!("not marked") };
+        time.store(1, Ordering::SeqCst);
+        let Marked::Mine(next) = marks.look("k", LASTS) else { panic!("held for ever") };
+        drop(aside);
+        assert!(matches!(marks.look("k", LASTS), Marked::Busy), "the claim of another");
+        next.succeed();
+        assert_eq!(marks.len(), 0);
     }
 }

@@ -45,10 +45,12 @@ pub struct Stats {
     pub load_writes_failed: u64,
     /// Stored bytes that were not a value of the type asked for, damaged, or no bytes at all; each was also a miss.
     pub undecodable: u64,
-    /// Keys that are misses until a delete of them has got through, because a write of them failed open.
+    /// Keys that are misses until their old entry has been removed, because a write of them failed open.
     pub marked_keys: u64,
-    /// Keys that should have been marked when there was no room: a stale value of theirs may be served.
+    /// Keys that should have been marked when there was no room: since then every key counts as marked until it is used once.
     pub marks_lost: u64,
+    /// Marked keys whose old entry has been removed, or was not there any more.
+    pub marks_settled: u64,
     /// Loads in progress.
     pub active_loads: u64,
     /// The time that loaders took, in all.
@@ -121,6 +123,7 @@ impl fmt::Debug for Stats {
             ("undecodable", self.undecodable),
             ("marked_keys", self.marked_keys),
             ("marks_lost", self.marks_lost),
+            ("marks_settled", self.marks_settled),
             ("active_loads", self.active_loads),
         ] {
             if count > 0 {
@@ -180,9 +183,10 @@ pub(crate) enum Event {
     LoadWriteFailed,
     Undecodable,
     MarkLost,
+    MarkSettled,
 }
 
-const EVENTS: usize = 6;
+const EVENTS: usize = 7;
 
 /// The counters themselves: several sets of them, so that threads do not fight for one cache line.
 pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
@@ -272,6 +276,7 @@ impl Counters {
             load_writes_failed: event(Event::LoadWriteFailed),
             undecodable: event(Event::Undecodable),
             marks_lost: event(Event::MarkLost),
+            marks_settled: event(Event::MarkSettled),
             marked_keys: marked_keys as u64,
             active_loads: active_loads as u64,
             load_time: Duration::from_nanos(nanos),

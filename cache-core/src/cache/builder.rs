@@ -38,10 +38,10 @@ pub(crate) struct KeyState {
 impl KeyState {
     /// For a store whose calls wait for something, or never do.
     pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
-        let clock = clock.clone();
+        let (clock, marks_clock) = (clock.clone(), clock.clone());
         Self {
             flights: Arc::new(Flights::new(waits, move || clock.coarse())),
-            marks: Arc::default(),
+            marks: Arc::new(Marks::new(move || marks_clock.coarse())),
         }
     }
 }
@@ -223,6 +223,10 @@ impl CacheBuilder {
         let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
+        if let Some(expiry) = Timeout::Default.resolve(settings.timeout, &clock) {
+            // Other processes have given entries this one, if nothing else.
+            state.marks.note_lifetime(expiry);
+        }
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.
         let (backend, breaker) = if sync.is_some() {

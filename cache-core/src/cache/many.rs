@@ -143,8 +143,8 @@ impl Cache {
         }
     }
 
-    /// Removes all; how many there were. What the store failed to remove is not counted, and reads of it are misses until a
-    /// delete of it has got through; in [strict](Self::strict) mode it is an error.
+    /// Removes all; how many there were. What the store failed to remove is not counted, and reads of it are misses until their
+    /// old entry has been removed; in [strict](Self::strict) mode it is an error.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -99,7 +99,7 @@ impl Cache {
     /// ```
     pub async fn has_key(&self, key: &str) -> Result<bool> {
         let key = self.key(Operation::HasKey, key)?;
-        let res = match self.settle_for_read(&key).await {
+        let res = match self.settle_for_facts(&key).await {
             Ok(()) => call!(self.has(&key)),
             Err(error) => Err(error),
         };
@@ -120,7 +120,7 @@ impl Cache {
     /// ```
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.key(Operation::Ttl, key)?;
-        let res = match self.settle_for_read(&key).await {
+        let res = match self.settle_for_facts(&key).await {
             Ok(()) => call!(self.ttl(&key)),
             Err(error) => Err(error),
         };
@@ -142,7 +142,7 @@ impl Cache {
     pub async fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
         let key = self.key(Operation::Touch, key)?;
-        let res = match self.settle_for_read(&key).await {
+        let res = match self.settle_for_facts(&key).await {
             Ok(()) => call!(self.touch(&key, expiry)),
             Err(error) => Err(error),
         };
@@ -155,8 +155,17 @@ impl Cache {
     pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.marks.len() > 0 {
             self.settle_for_read(key).await?;
+            return self.heard(call!(self.get(key)));
         }
         call!(self.get(key))
+    }
+
+    /// While keys are marked: the first answer of the store is the sign that they can be settled.
+    fn heard<T>(&self, res: Result<T>) -> Result<T> {
+        if res.is_ok() {
+            self.store_may_answer();
+        }
+        res
     }
 
     /// [`read`](Self::read) by the server that takes the writes.
@@ -164,6 +173,7 @@ impl Cache {
     pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.marks.len() > 0 {
             self.settle_for_read(key).await?;
+            return self.heard(call_leader!(self.get(key)));
         }
         call_leader!(self.get(key))
     }

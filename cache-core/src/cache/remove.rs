@@ -9,7 +9,7 @@ impl Cache {
     /// Removes `key`; `true` if it was there.
     ///
     /// A load of the key that is in progress does not bring it back. If the store fails, the answer is `false`, and reads
-    /// of the key are misses until a delete of it has got through.
+    /// of the key are misses until the old entry has been removed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -1,48 +1,49 @@
-//! Before a call on a key that is marked: the delete that is owed.
+//! Before a call on a key that is marked: what can have been there when its write failed is removed.
 
 use std::collections::HashMap;
 
-use super::{Cache, batch::one_each, call};
+use super::{Cache, batch::one_each, call, call_leader, put_aside};
 use crate::{
-    Error, ErrorKind, Result,
+    Entry, Error, ErrorKind, Result, Seen,
     flight::first,
     marks::{Attempt, Marked},
+    stats::Event,
 };
 
 impl Cache {
     /// Before a read. An error means that the key is still marked: a miss, or the error in strict mode.
     pub(super) async fn settle_for_read(&self, key: &str) -> Result<()> {
-        match self.shared.marks.look(key) {
+        match self.shared.marks.look(key, self.write_claim(1)) {
             Marked::No | Marked::Late => Ok(()),
-            // Waiting for the other caller's delete would make readers queue behind a slow store.
+            // Waiting for the other caller would make readers queue behind a slow store.
             Marked::Busy => Err(on_the_way()),
-            Marked::Mine(attempt) => Box::pin(self.delete_marked(attempt)).await,
+            Marked::Mine(attempt) => Box::pin(self.settle_one(attempt)).await,
         }
     }
 
-    /// [`settle_for_read`](Self::settle_for_read) of many keys, with one call for all that is owed: the errors, by the
-    /// places of their keys.
+    /// [`settle_for_read`](Self::settle_for_read) of a call that has no use for the value, and leaves the removal to the task that
+    /// settles marks. A strict caller is to have an answer.
+    pub(super) async fn settle_for_facts(&self, key: &str) -> Result<()> {
+        if self.strict || self.shared.marks.len() == 0 {
+            return self.settle_for_read(key).await;
+        }
+        self.store_may_answer();
+        if self.shared.marks.is_marked(key) { Err(on_the_way()) } else { Ok(()) }
+    }
+
+    /// [`settle_for_read`](Self::settle_for_read) of many keys, with one look at all of them: the errors, by the places of
+    /// their keys.
     pub(super) async fn settle_many_for_read(&self, keys: &[&str]) -> HashMap<usize, Error> {
         let mut marked = HashMap::new();
         let mut attempts = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            match self.shared.marks.look(key) {
+            match self.shared.marks.look(key, self.write_claim(keys.len())) {
                 Marked::No | Marked::Late => {}
                 Marked::Busy => drop(marked.insert(place, on_the_way())),
                 Marked::Mine(attempt) => attempts.push((place, attempt)),
             }
         }
-        if attempts.is_empty() {
-            return marked;
-        }
-        let owed: Vec<&str> = attempts.iter().map(|(_, attempt)| attempt.key()).collect();
-        let answers: Vec<Result<bool>> = call!(self.delete_many(&owed));
-        for ((place, attempt), answer) in attempts.into_iter().zip(one_each(answers)) {
-            match answer {
-                Ok(_) => attempt.succeed(),
-                Err(error) => drop(marked.insert(place, error)),
-            }
-        }
+        marked.extend(self.settle_attempts(attempts).await);
         marked
     }
 
@@ -52,26 +53,91 @@ impl Cache {
             return Ok(());
         }
         Box::pin(async {
-            // Whoever sends the delete may be a future that nobody polls.
-            match first(self.shared.marks.turn(key), self.write_patience()).await {
+            // The one who settles it may be a future that nobody polls.
+            let turn = self.shared.marks.turn(key, self.write_claim(1));
+            match first(turn, self.write_patience()).await {
                 Some(None) => Ok(()),
-                Some(Some(attempt)) => self.delete_marked(attempt).await,
+                Some(Some(attempt)) => self.settle_one(attempt).await,
                 None => Err(on_the_way()),
             }
         })
         .await
     }
 
-    async fn delete_marked(&self, attempt: Attempt<'_>) -> Result<()> {
-        let res: Result<bool> = call!(self.delete(attempt.key()));
-        res.map(|_| attempt.succeed())
+    async fn settle_one(&self, attempt: Attempt<'_>) -> Result<()> {
+        let mut errors = self.settle_attempts(vec![((), attempt)]).await;
+        errors.pop().map_or(Ok(()), |((), error)| Err(error))
+    }
+
+    /// Settles marks; the errors of those that are left.
+    pub(super) async fn settle_attempts<P>(
+        &self,
+        attempts: Vec<(P, Attempt<'_>)>,
+    ) -> Vec<(P, Error)> {
+        let unseen = attempts.iter().filter(|(_, it)| it.seen().is_none());
+        let unseen: Vec<&str> = unseen.map(|(_, it)| it.key()).collect();
+        let found = if unseen.is_empty() { Vec::new() } else { self.look_at(&unseen).await };
+        let mut found = one_each(found);
+        let mut errors = Vec::new();
+        // After one removal that failed the others would most likely fail as well, each after a deadline.
+        let mut failed: Option<Error> = None;
+        for (place, mut attempt) in attempts {
+            let look = match attempt.seen() {
+                Some(entry) => Ok(Some(entry.clone())),
+                None => found.next().unwrap_or(Ok(None)),
+            };
+            if let (Ok(Some(entry)), None) = (&look, attempt.seen()) {
+                attempt.saw(entry.clone());
+            }
+            let res = match (look, &failed) {
+                // What is no bytes at all was not written by a cache.
+                (Err(error), _) if error.kind() != ErrorKind::Codec => Err(error),
+                (Err(_) | Ok(None), _) => Ok(()),
+                (Ok(Some(_)), Some(error)) => Err(error.clone()),
+                (Ok(Some(entry)), None) => {
+                    let res = self.remove_seen(&attempt, &entry).await;
+                    failed = res.as_ref().err().cloned();
+                    res
+                }
+            };
+            match res {
+                Ok(()) => {
+                    self.shared.counters.event(Event::MarkSettled);
+                    attempt.succeed();
+                }
+                Err(error) => errors.push((place, error)),
+            }
+        }
+        errors
+    }
+
+    async fn look_at(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        if let [key] = keys {
+            let found: Result<Option<Entry>> = call_leader!(self.get_entry(key));
+            return vec![found];
+        }
+        call_leader!(self.get_entries(keys))
+    }
+
+    /// Removes what the first look has found, and nothing that was written since.
+    async fn remove_seen(&self, attempt: &Attempt<'_>, entry: &Entry) -> Result<()> {
+        let removal = async {
+            let res: Result<bool> =
+                call!(self.compare_and_delete(attempt.key(), Seen::entry(entry)));
+            res
+        };
+        attempt.run(removal).await.unwrap_or_else(|| Err(put_aside())).map(drop)
     }
 
     /// Marks a key whose write or delete failed open.
     pub(super) fn mark(&self, key: &str) {
-        if !self.shared.marks.mark(key) {
-            self.shared.counters.event(crate::stats::Event::MarkLost);
+        // The failed write itself may still arrive, and a coarse store adds to each lifetime.
+        let granularity = self.shared.backend.capabilities().granularity;
+        let margin = self.write_claim(1).saturating_add(granularity.saturating_mul(2));
+        if !self.shared.marks.mark(key, margin) {
+            self.shared.counters.event(Event::MarkLost);
         }
+        self.settle_in_background();
     }
 }
 
@@ -79,6 +145,7 @@ impl Cache {
 fn on_the_way() -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        "an earlier write of this key failed, and its delete is on the way",
+        "an earlier write of this key failed, and the removal of what it should have replaced is still to come",
     )
+    .ignored_by_breaker()
 }

@@ -248,9 +248,12 @@ impl Cache {
     /// After a write or a delete that replaces whatever was there: the key is as it should be, or it is marked.
     pub(super) fn written(&self, key: &str, moment: Option<u64>, res: &Result<()>) {
         match res {
-            Ok(()) => self.shared.marks.unmark(key, moment),
+            Ok(()) if moment.is_some() => {
+                self.shared.marks.unmark(key, moment);
+                self.store_may_answer();
+            }
             Err(error) if self.hides(error) => self.mark(key),
-            Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@ mod loads;
 mod marks;
 mod owed;
 mod patience;
+mod replay;
 
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use cache_core::{
 const OPEN: [ErrorKind; 3] = [ErrorKind::Unavailable, ErrorKind::TimedOut, ErrorKind::Backend];
 
 fn cache_over(store: &Faulty) -> Cache {
-    let builder = Cache::builder(Arc::new(store.clone())).key_prefix("p");
+    // With this clock nothing happens in the background; that has tests of its own.
+    let clock = FakeClock::new().clock();
+    let builder = Cache::builder(Arc::new(store.clone())).key_prefix("p").clock(clock);
     // Every call is to reach the store here; the breaker has tests of its own.
     builder.breaker(BreakerSettings::off()).build("test").unwrap()
 }
@@ -39,7 +42,11 @@ fn down(store: &Faulty, kind: ErrorKind) {
 /// The store loses its answers, or does not do what it is asked, but for reads.
 fn writes(fault: Fault) -> impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static {
     move |call| match call.operation {
-        Operation::Set | Operation::SetMany | Operation::Delete | Operation::DeleteMany => fault,
+        Operation::Set
+        | Operation::SetMany
+        | Operation::Delete
+        | Operation::DeleteMany
+        | Operation::CompareAndDelete => fault,
         _ => Fault::None,
     }
 }

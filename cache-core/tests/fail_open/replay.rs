@@ -1,0 +1,149 @@
+//! Marked keys are settled in the background, and only what can have been there when the write failed is removed.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{
+    Backend, Cache, ErrorKind, Inline, Result, Timeout, Ttl,
+    layers::{BreakerSettings, Operation},
+    secs,
+    testing::{FakeClock, Fault, Faulty, Model},
+};
+
+use crate::{down, writes};
+
+/// Two caches over one store, as two processes have them: the first one's way to it can fail.
+fn world() -> (FakeClock, Faulty, Cache, Cache) {
+    let time = FakeClock::new();
+    let model: Arc<dyn Backend> = Arc::new(Inline::new(Model::new(time.clock())));
+    let store = Faulty::new(Arc::clone(&model));
+    let cache = |store| {
+        let builder = Cache::builder(store).clock(time.clock()).breaker(BreakerSettings::off());
+        builder.build("test").unwrap()
+    };
+    let (mine, theirs) = (cache(Arc::new(store.clone())), cache(model));
+    (time, store, mine, theirs)
+}
+
+/// Moves the clock until no key is marked.
+async fn settled(time: &FakeClock, cache: &Cache) {
+    for _ in 0..1000 {
+        if cache.stats().marked_keys == 0 {
+            return;
+        }
+        time.advance(Duration::from_millis(100));
+        // sleeps: the task is on another thread, and nothing else tells of it
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("keys are left: {:?}", cache.stats());
+}
+
+#[tokio::test]
+async fn a_marked_key_is_settled_without_a_call_that_uses_it() -> Result<()> {
+    let (time, store, mine, theirs) = world();
+    let keys: Vec<_> = (0..250).map(|it| it.to_string()).collect();
+    theirs.set_many(keys.iter().map(|it| (it, 1)), None).await?;
+    down(&store, ErrorKind::Unavailable);
+    mine.delete_many(&keys).await?;
+    assert_eq!(mine.stats().marked_keys, 250);
+    store.heal();
+    settled(&time, &mine).await;
+    assert!(theirs.get_many::<i32, _>(&keys).await?.is_empty(), "the old values are there");
+    assert_eq!(mine.stats().marks_settled, 250);
+    Ok(())
+}
+
+/// The case of the issue: two winners of `add`, and a counter that a `ttl` reset.
+#[tokio::test]
+async fn what_another_process_wrote_later_is_never_removed() -> Result<()> {
+    let (time, store, mine, theirs) = world();
+    let keys = ["add", "ttl", "has", "incr", "touch", "get"];
+    down(&store, ErrorKind::Unavailable);
+    mine.delete_many(keys).await?;
+    store.heal();
+    settled(&time, &mine).await;
+    for key in keys {
+        assert!(theirs.add(key, &1, secs(60)).await?, "{key}");
+    }
+    assert!(!mine.add("add", &2, secs(60)).await?);
+    assert!(mine.ttl("ttl").await?.is_some() && mine.has_key("has").await?);
+    assert_eq!(mine.incr("incr", 1).await?, 2);
+    assert!(mine.touch("touch", secs(9)).await?);
+    assert_eq!(mine.get::<i32>("get").await?, Some(1));
+    Ok(())
+}
+
+/// The removal of what the first look found is repeated, and not the look.
+#[tokio::test]
+async fn what_was_written_after_the_first_look_stays() -> Result<()> {
+    let (_, store, mine, theirs) = world();
+    theirs.set("k", &"old", Timeout::Never).await?;
+    store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
+    mine.delete("k").await?;
+    // It looks, and cannot remove what it sees.
+    assert_eq!(mine.get::<String>("k").await?, None);
+    theirs.delete("k").await?;
+    assert!(theirs.add("k", &"new", Timeout::Never).await?);
+    store.heal();
+    assert_eq!(mine.get::<String>("k").await?.as_deref(), Some("new"));
+    assert_eq!(mine.stats().marked_keys, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_that_ask_for_facts_remove_nothing() -> Result<()> {
+    let (_, store, mine, theirs) = world();
+    theirs.set("k", &1, Timeout::Never).await?;
+    down(&store, ErrorKind::Unavailable);
+    mine.delete("k").await?;
+    store.heal();
+    let before = store.all_calls();
+    assert!(!mine.has_key("k").await? && !mine.touch("k", None).await?);
+    assert_eq!(mine.ttl("k").await?, None, "it counts as deleted");
+    assert_eq!(store.all_calls(), before);
+    assert_eq!(theirs.ttl("k").await?, Some(Ttl::Forever));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mark_ends_when_what_it_guards_against_has_expired() -> Result<()> {
+    let (time, store, mine, theirs) = world();
+    let keys: Vec<_> = (0..100).map(|it| it.to_string()).collect();
+    // The alias's default is 300 s; this one is longer.
+    mine.set("long", &1, secs(400)).await?;
+    down(&store, ErrorKind::Unavailable);
+    for key in &keys {
+        mine.set(key, &1, secs(2)).await?;
+    }
+    mine.delete("long").await?;
+    time.advance(Duration::from_secs(390));
+    assert_eq!(mine.get::<i32>("long").await?, None);
+    assert!(theirs.has_key("long").await?, "the old value is there still");
+    assert_eq!(mine.stats().marked_keys, 101);
+    time.advance(Duration::from_secs(20));
+    settled(&time, &mine).await;
+    assert_eq!(mine.stats().marks_settled, 0, "the store is down all the time");
+    Ok(())
+}
+
+/// 10,000 writes of one outage filled the table for ever, and the next outage's deletes were forgotten.
+#[tokio::test]
+async fn a_full_table_forgets_no_delete() -> Result<()> {
+    let (_, store, mine, theirs) = world();
+    theirs.set_many([("deleted", 1), ("other", 1)], Timeout::Never).await?;
+    down(&store, ErrorKind::Unavailable);
+    for n in 0..10_000 {
+        mine.set(&n.to_string(), &1, secs(2)).await?;
+    }
+    mine.delete("deleted").await?;
+    assert_eq!(mine.stats().marks_lost, 1);
+    store.heal();
+    assert_eq!(mine.get::<i32>("deleted").await?, None, "a deleted value is served");
+    assert_eq!(mine.get_or_set("other", None, || async { 2 }).await?, 2, "it cannot be told apart");
+    assert_eq!(mine.get::<i32>("other").await?, Some(2), "and is as any key once it was used");
+    mine.clear().await?;
+    assert_eq!(mine.stats().marked_keys, 0);
+    theirs.set("deleted", &3, None).await?;
+    assert_eq!(mine.get::<i32>("deleted").await?, Some(3));
+    assert_eq!(store.calls(Operation::Clear), 1);
+    Ok(())
+}
