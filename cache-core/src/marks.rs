@@ -6,10 +6,13 @@
 //!
 //! When there is no room for a mark, all keys count as marked that have not been settled or written since.
 
+mod attempt;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
-    future::{Future, poll_fn},
-    pin::pin,
+    future::poll_fn,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -20,6 +23,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub(crate) use self::attempt::Attempt;
 use crate::{Entry, Expiry};
 
 /// The marked keys of one alias.
@@ -86,16 +90,6 @@ pub(crate) enum Marked<'a> {
     Busy,
     /// Another caller settles it, though the key was written since.
     Late,
-}
-
-/// The right to settle a marked key.
-pub(crate) struct Attempt<'a> {
-    marks: &'a Marks,
-    key: &'a str,
-    number: u64,
-    id: u64,
-    until: Duration,
-    seen: Option<Entry>,
 }
 
 impl Marks {
@@ -346,177 +340,5 @@ impl Overflow {
             self.clean.clear();
         }
         self.clean.insert(key.into());
-    }
-}
-
-impl Attempt<'_> {
-    pub(crate) fn key(&self) -> &str {
-        self.key
-    }
-
-    /// What the first look has found, if there was one.
-    pub(crate) fn seen(&self) -> Option<&Entry> {
-        self.seen.as_ref()
-    }
-
-    /// The first look has found this.
-    pub(crate) fn saw(&mut self, entry: Entry) {
-        let mut table = self.marks.lock();
-        if let Some(mark) = table.marks.get_mut(self.key).filter(|it| it.number == self.number) {
-            mark.seen = Some(entry.clone());
-        }
-        self.seen = Some(entry);
-    }
-
-    /// Makes the removal; `None` if the time of the claim ends before, as another caller may have the key then.
-    pub(crate) async fn run<F: Future>(&self, removal: F) -> Option<F::Output> {
-        let mut removal = pin!(removal);
-        poll_fn(|cx| {
-            if self.until <= (self.marks.now)() {
-                return Poll::Ready(None);
-            }
-            removal.as_mut().poll(cx).map(Some)
-        })
-        .await
-    }
-
-    /// What was there is gone.
-    pub(crate) fn succeed(self) {
-        // It is still busy, so this only notes it; dropping this removes the mark.
-        self.marks.unmark(self.key, Some(self.number));
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let mut table = self.marks.lock();
-        let Some(mark) = table.marks.get_mut(self.key) else { return };
-        if mark.busy.is_none_or(|(id, _)| id != self.id) {
-            return;
-        }
-        mark.busy = None;
-        let waiting = std::mem::take(&mut mark.waiting);
-        if mark.settled || mark.transient {
-            table.marks.remove(self.key);
-            self.marks.count(&table);
-        }
-        drop(table);
-        waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    const LASTS: Duration = Duration::from_secs(1);
-
-    /// With a clock in seconds, and entries that may live for ten of them.
-    fn marks() -> (Marks, Arc<AtomicU64>) {
-        let time = Arc::new(AtomicU64::new(0));
-        let clock = Arc::clone(&time);
-        let marks = Marks::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
-        marks.note_lifetime(Expiry::After(Duration::from_secs(10)));
-        (marks, time)
-    }
-
-    #[test]
-    fn a_mark_made_during_a_delete_outlives_it() {
-        let (marks, _) = marks();
-        assert!(marks.mark("k", Duration::ZERO));
-        let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
-        assert!(matches!(marks.look("k", LASTS), Marked::Busy));
-        marks.mark("k", Duration::ZERO);
-        attempt.succeed();
-        assert!(matches!(marks.look("k", LASTS), Marked::Mine(_)));
-    }
-
-    #[test]
-    fn a_write_that_began_before_the_mark_does_not_remove_it() {
-        let (marks, _) = marks();
-        marks.mark("a", Duration::ZERO);
-        let before = marks.now();
-        marks.mark("k", Duration::ZERO);
-        marks.unmark("k", before);
-        assert_eq!(marks.len(), 2);
-        marks.unmark("k", marks.now());
-        assert_eq!(marks.len(), 1);
-        marks.unmark_all(marks.now());
-        assert_eq!(marks.len(), 0);
-    }
-
-    #[test]
-    fn a_delete_that_is_late_is_waited_for() {
-        for (all, fails) in [(false, false), (true, false), (false, true)] {
-            let (marks, _) = marks();
-            marks.mark("k", Duration::ZERO);
-            let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
-            if all {
-                marks.unmark_all(marks.now());
-            } else {
-                marks.unmark("k", marks.now());
-            }
-            assert!(matches!(marks.look("k", LASTS), Marked::Late), "reads may go on");
-            if fails {
-                drop(attempt);
-            } else {
-                attempt.succeed();
-            }
-            assert!(matches!(marks.look("k", LASTS), Marked::No));
-            assert_eq!(marks.len(), 0);
-        }
-    }
-
-    #[test]
-    fn when_there_is_no_room_every_key_is_marked_until_it_is_settled() {
-        let (marks, time) = marks();
-        assert!((0..MAX_MARKS).all(|n| marks.mark(&n.to_string(), Duration::ZERO)));
-        assert!(!marks.is_marked("one more"));
-        assert!(!marks.mark("one more", Duration::ZERO));
-        assert!(marks.mark("0", Duration::ZERO), "a key that is marked already needs no room");
-        assert!(marks.is_marked("one more") && marks.is_marked("any"));
-        let Marked::Mine(attempt) = marks.look("any", LASTS) else { panic!("not marked") };
-        drop(attempt);
-        assert!(marks.is_marked("any"), "nothing was removed");
-        let Marked::Mine(attempt) = marks.look("any", LASTS) else { panic!("not marked") };
-        attempt.succeed();
-        marks.unmark("other", marks.now());
-        assert!(
-            !marks.is_marked("any") && !marks.is_marked("other") && marks.is_marked("one more")
-        );
-        assert_eq!(marks.len(), MAX_MARKS + 1);
-        time.store(11, Ordering::SeqCst);
-        assert!(marks.mark("one more", Duration::ZERO), "what has ended makes room");
-        assert_eq!(marks.len(), 1);
-        assert!(!marks.is_marked("any one"));
-    }
-
-    #[test]
-    fn a_mark_ends_after_the_longest_lifetime() {
-        let (marks, time) = marks();
-        marks.mark("k", LASTS);
-        time.store(10, Ordering::SeqCst);
-        assert!(marks.is_marked("k"));
-        time.store(11, Ordering::SeqCst);
-        assert!(!marks.is_marked("k"));
-        marks.note_lifetime(Expiry::Never);
-        marks.mark("k", LASTS);
-        time.store(1 << 40, Ordering::SeqCst);
-        assert!(marks.is_marked("k"), "an entry that never expires may be there");
-    }
-
-    #[test]
-    fn a_claim_that_nobody_gives_back_ends_by_itself() {
-        let (marks, time) = marks();
-        marks.mark("k", Duration::ZERO);
-        let Marked::Mine(aside) = marks.look("k", LASTS) else { panic!("not marked") };
-        time.store(1, Ordering::SeqCst);
-        let Marked::Mine(next) = marks.look("k", LASTS) else { panic!("held for ever") };
-        drop(aside);
-        assert!(matches!(marks.look("k", LASTS), Marked::Busy), "the claim of another");
-        next.succeed();
-        assert_eq!(marks.len(), 0);
     }
 }

@@ -223,7 +223,7 @@ impl CacheBuilder {
         let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
-        if let Some(expiry) = Timeout::Default.resolve(settings.timeout, &clock) {
+        if let Some(expiry) = crate::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have given entries this one, if nothing else.
             state.marks.note_lifetime(expiry);
         }
