@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{Backend, BuildContext, Error, ErrorKind, Result, settings};
+use crate::{Backend, BuildContext, Error, ErrorKind, Result};
 
 /// How a backend crate offers itself: a name, and a function that builds a store from settings.
 ///
@@ -162,16 +162,11 @@ impl Registry {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        // It may hold a password.
-        if settings::is_url(name) {
-            let what =
-                "expected a short name such as `redis`, found a URL, which belongs into `location`";
-            return Error::new(ErrorKind::Unknown, what);
-        }
         let known = self.linked.keys().chain(self.explicit.keys()).copied();
         let known: std::collections::BTreeSet<_> = known.collect();
         let lower = name.to_ascii_lowercase();
         let is_spelling = known.contains(lower.as_str());
+        let close = crate::settings::closest(&lower, known.iter().copied());
         let known = crate::settings::list(known);
         let hint = match OUR_CRATES.iter().find(|(names, _)| names.contains(&lower.as_str())) {
             _ if is_spelling => format!("it is spelled `{lower}` here"),
@@ -179,18 +174,25 @@ impl Registry {
                 let module = krate.replace('-', "_");
                 format!("add `{krate}` to Cargo.toml and name it once in the program: `use {module} as _;`")
             }
+            None if name.contains("://") => {
+                "a URL stands in `location`; `backend` is a short name, such as \"redis\"".to_owned()
+            }
             None if name.contains('.') => {
                 let ours = DJANGO.iter().find(|(theirs, _)| lower.contains(theirs));
                 let ours = ours.map_or("memory", |(_, ours)| ours);
                 format!("this looks like a Django class path; here it is a short name, such as \"{ours}\"")
             }
+            None if close.is_some() => format!("did you mean `{}`?", close.unwrap_or_default()),
             None => "if a crate provides it, add that crate to Cargo.toml and name it once in the program: \
                 `use that_crate as _;`"
                 .to_owned(),
         };
         Error::new(
             ErrorKind::Unknown,
-            format!("no backend is named `{name}`; this program has {known}; {hint}"),
+            format!(
+                "no backend is named `{}`; this program has {known}; {hint}",
+                crate::settings::shown(name)
+            ),
         )
     }
 }

@@ -17,7 +17,7 @@ pub use self::{
 };
 pub(crate) use self::{
     context::{Resolve, Shared},
-    reader::list,
+    reader::{closest, list},
 };
 use crate::{
     LongKeys, Timeout,
@@ -86,14 +86,14 @@ pub struct CacheSettings {
     /// What becomes of keys that are too long or hold spaces: `error` (the default) or `hash`.
     #[serde(default)]
     pub long_keys: LongKeys,
-    /// The longest that a round trip to a store may take once connected. 500 ms if unset. It, `retry` and
-    /// `breaker` are for stores that wait for something; in process they have no effect.
+    /// The longest that a round trip to a store may take once connected. 500 ms if unset. It and `breaker`
+    /// are for stores that wait for something; in process they have no effect.
     #[serde(default = "deadline")]
     pub deadline: Period,
     /// The longest that connecting may take. 1 s if unset.
     #[serde(default = "connect_deadline")]
     pub connect_deadline: Period,
-    /// Whether, and how, calls that were not answered are repeated. Not, if unset.
+    /// Whether, and how, calls that were not answered are repeated. Not, if unset. An error for a store that never waits.
     #[serde(default)]
     pub retry: RetrySettings,
     /// When calls to a server that fails too often end at once. There is one, if unset.
@@ -188,9 +188,8 @@ impl fmt::Debug for Options {
 
 impl fmt::Debug for CacheSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let backend = if is_url(&self.backend) { "a URL, hidden" } else { self.backend.as_str() };
         f.debug_struct("CacheSettings")
-            .field("backend", &backend)
+            .field("backend", &shown(&self.backend))
             .field("timeout", &self.timeout)
             .field("key_prefix", &self.key_prefix)
             .field("version", &self.version)
@@ -200,9 +199,10 @@ impl fmt::Debug for CacheSettings {
     }
 }
 
-/// Whether a text that should be a name is a server's address, with a password perhaps.
-pub(crate) fn is_url(text: &str) -> bool {
-    text.contains("://") || text.contains('@')
+/// A `backend` for a message. What is no plain name may be a URL with a password.
+pub(crate) fn shown(backend: &str) -> &str {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"_-.".contains(&it);
+    if backend.len() <= 80 && backend.bytes().all(is_plain) { backend } else { "(hidden)" }
 }
 
 fn one() -> i64 {

@@ -59,12 +59,13 @@ impl Inner {
         until: Instant,
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<Option<T>> {
-        again(self.until_free(until), || {
+        let res = again(self.until_free(until), || {
             let Some(directory) = self.directory(false).map_err(open_files)? else {
                 return Ok(None);
             };
             self.step(&directory, &step).map(Some)
-        })
+        });
+        res.map_err(|error| self.named(error))
     }
 
     /// As [`read`](Self::read) for a step that writes, in a directory that is made if need be.
@@ -74,13 +75,22 @@ impl Inner {
         step: impl Fn(&Directory) -> Result<T, Fault>,
     ) -> Result<T> {
         self.sweeper.start(self);
-        again(self.until_free(until), || {
+        let res = again(self.until_free(until), || {
             let directory = self.directory(true).map_err(open_files)?.ok_or(Fault::Gone)?;
             self.step(&directory, |it| {
                 it.counters.open(it)?;
                 step(it)
             })
-        })
+        });
+        res.map_err(|error| self.named(error))
+    }
+
+    /// Names the directory where the store failed, not the caller.
+    fn named(&self, error: Error) -> Error {
+        if !error.kind().fails_open() {
+            return error;
+        }
+        error.with_context("directory", self.plan.path.display().to_string())
     }
 
     /// How long an operation that begins now may wait for locks.

@@ -34,8 +34,11 @@ pub fn settings(bytes: &[u8]) {
 /// Whether the secret stands where it may be shown: in a name, or in the few values that a message names.
 fn may_show(table: &Table) -> bool {
     table.iter().any(|(name, value)| {
-        let is_named = ["backend", "key_prefix"].contains(&name.as_str());
-        name.contains(SECRET) || in_names(value) || is_named && in_value(value)
+        let is_shown = match name.as_str() {
+            "backend" => value.as_str().is_some_and(|it| !it.contains([':', '@', '/', ' '])),
+            name => name == "key_prefix",
+        };
+        name.contains(SECRET) || in_names(value) || is_shown && in_value(value)
     })
 }
 

@@ -207,6 +207,16 @@ impl CacheBuilder {
                     .with_context("setting", format!("caches.{alias}.{setting}")));
             }
         }
+        let never_waits = Arc::clone(&self.backend).sync_view().is_some();
+        // `dummy` stands for any store, in tests.
+        if never_waits && self.settings.retry.retries > 0 && self.backend.name() != "dummy" {
+            let what = format!(
+                "the store `{}` never waits for anything, so there is nothing to retry; remove the setting",
+                self.backend.name()
+            );
+            return Err(Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.retry.retries")));
+        }
         self.settings.breaker.check().map_err(|(setting, what)| {
             Error::new(ErrorKind::Config, what)
                 .with_context("setting", format!("caches.{alias}.breaker.{setting}"))

@@ -20,6 +20,11 @@ pub fn from_toml(text: &str) -> Result<Settings> {
 
 fn from_toml_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
     let mut document: Table = text.parse().map_err(|err| not_toml(text, &err))?;
+    if let Some(Value::Table(it)) = document.get("cache")
+        && it.values().any(|it| it.get("backend").is_some())
+    {
+        return Err(config("the table is named `caches` here, not `cache`", "cache"));
+    }
     let mut caches = match document.remove("caches") {
         Some(Value::Table(it)) => it,
         Some(_) => {
@@ -71,9 +76,15 @@ fn not_toml(text: &str, err: &toml::de::Error) -> Error {
     let before = text.as_bytes().get(..at).unwrap_or_default();
     let line = before.split(|&it| it == b'\n').count();
     let column = before.iter().rev().take_while(|&&it| it != b'\n').count() + 1;
+    // The one message of the parser that readers would not understand from the place alone.
+    let why = if err.message().contains("duplicate key") {
+        ": this name is there twice in its table"
+    } else {
+        ""
+    };
     Error::new(
         ErrorKind::Config,
-        format!("the settings are not valid TOML at line {line}, column {column}"),
+        format!("the settings are not valid TOML at line {line}, column {column}{why}"),
     )
 }
 
@@ -194,7 +205,32 @@ mod tests {
                 &["caches.default.breaker.failure_rate", "number"],
             ),
             ("[caches.default]\nlocation = 's3cret\n", &["line 2"]),
-            ("a = 1\na = 's3cret'", &["line 2", "column 1"]),
+            ("a = 1\na = 's3cret'", &["line 2", "column 1", "twice"]),
+            (
+                "[caches.default]\nbackend = 'm'\ntimeout = 1\ntimeout = 's3cret'",
+                &["line 4", "column 1", "twice"],
+            ),
+            ("[cache.default]\nbackend = 's3cret'", &["`caches`", "not `cache`"]),
+            (
+                "[caches.default]\nbackend = 'm'\n[cache.sessions]\nbackend = 's3cret'",
+                &["`caches`", "not `cache`"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nkye_prefix = 's3cret'",
+                &["caches.default.kye_prefix", "did you mean `key_prefix`"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nretry = { retires = 3 }",
+                &["caches.default.retry.retires", "did you mean `retries`"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nlocation = '$REDIS_URL'",
+                &["caches.default.location", "`${NAME}`"],
+            ),
+            (
+                "[caches.default]\nbackend = 'm'\nlocation = '$URL/0'",
+                &["caches.default.location", "`${NAME}`"],
+            ),
         ];
         for (text, words) in cases {
             refused(text, words);

@@ -61,6 +61,11 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
                 format!("the environment variable `{name}` is not set (or is not UTF-8)")
             })?);
             rest = after;
+        } else if lacks_braces(text, after, variable) {
+            // Not by its name, which may be a part of a password all the same.
+            return Err(
+                "a variable has its name in braces: `${NAME}`; write `$$` for a plain `$`".into()
+            );
         } else {
             res.push('$');
             rest = after;
@@ -68,6 +73,15 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
     }
     res.push_str(rest);
     Ok(res)
+}
+
+/// Whether what follows a `$` means a variable: one of that name is there, or the text is nothing else.
+fn lacks_braces(text: &str, after: &str, variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let name = &after[..after.find(|it| !is_part(it)).unwrap_or(after.len())];
+    let is_name = name.starts_with(|it: char| it.is_ascii_uppercase() || it == '_');
+    let is_all = text.len() == name.len() + 1 && !name.contains(|it: char| it.is_ascii_lowercase());
+    is_name && (is_all || variable(name).is_some())
 }
 
 #[cfg(test)]
@@ -85,6 +99,9 @@ mod tests {
             ("pa$$word", "pa$word"),
             ("a$b$", "a$b$"),
             ("$${URL}", "${URL}"),
+            ("$$URL", "$URL"),
+            ("pa$Word", "pa$Word"),
+            ("pa$WORD", "pa$WORD"),
         ] {
             assert_eq!(expand_text(text, &variable).unwrap(), expected);
         }

@@ -30,6 +30,29 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// The one of the names that the word most likely means: one letter of four may be wrong.
+pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = names.map(|it| (distance(word, it), it));
+    let (distance, name) = distances.min()?;
+    (distance <= name.len().div_ceil(4) && distance < word.len()).then_some(name)
+}
+
+/// How many letters must be put in, left out or replaced to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (n, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = n + 1;
+        for (m, right) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[m + 1];
+            row[m + 1] = replaced.min(row[m] + 1).min(row[m + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// What serde expects, for readers of a settings file: serde's own words are names of Rust's types.
 fn plain(expected: &dyn de::Expected) -> String {
     let theirs = expected.to_string();
@@ -189,7 +212,8 @@ impl de::Error for ReadError {
             ));
         }
         let similar = |it: &&str| lower.len() > 2 && (it.contains(&lower) || lower.contains(it));
-        match expected.iter().copied().find(similar) {
+        let close = expected.iter().copied().find(similar);
+        match close.or_else(|| closest(&lower, expected.iter().copied())) {
             Some(close) => Self::custom(format_args!(
                 "there is no such setting; did you mean `{close}`? Allowed: {allowed}"
             )),
