@@ -17,7 +17,11 @@ mod write;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::builder::KeyState;
-pub use self::{blocking::BlockingCache, builder::CacheBuilder, many::Failed};
+pub use self::{
+    blocking::BlockingCache,
+    builder::CacheBuilder,
+    many::{Failed, Failures},
+};
 use crate::{
     Backend, Clock, Codec, Error, ErrorKind, Expiry, IntoTimeout, Namespace, Result, Stats,
     SyncBackend, Timeout,

@@ -63,10 +63,9 @@ struct Repr {
 }
 
 #[derive(Clone)]
-struct Source {
-    error: Arc<dyn std::error::Error + Send + Sync>,
-    /// The same object under its own type, for [`Error::loader`].
-    loader: Option<Arc<dyn Any + Send + Sync>>,
+enum Source {
+    Other(Arc<dyn std::error::Error + Send + Sync>),
+    Loader(Arc<dyn FromLoader>),
 }
 
 impl Error {
@@ -84,7 +83,7 @@ impl Error {
     /// Adds the error that caused this one. It must not quote its input, which may be a value or a password.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.0).source = Some(Source { error: Arc::new(source), loader: None });
+        Arc::make_mut(&mut self.0).source = Some(Source::Other(Arc::new(source)));
         self
     }
 
@@ -137,10 +136,8 @@ impl Error {
     where
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
-        let error = Arc::new(LoaderError(error));
         let mut res = Self::new(ErrorKind::Loader, "the loader failed");
-        Arc::make_mut(&mut res.0).source =
-            Some(Source { error: Arc::clone(&error) as _, loader: Some(error) });
+        Arc::make_mut(&mut res.0).source = Some(Source::Loader(Arc::new(LoaderError(error))));
         res
     }
 
@@ -175,8 +172,41 @@ impl Error {
     /// # }
     /// ```
     pub fn loader<E: 'static>(&self) -> Option<&E> {
-        let any = self.0.source.as_ref()?.loader.as_deref()?;
-        any.downcast_ref::<LoaderError<E>>().map(|it| &it.0)
+        match self.0.source.as_ref()? {
+            Source::Loader(it) => it.as_any().downcast_ref::<LoaderError<E>>().map(|it| &it.0),
+            Source::Other(_) => None,
+        }
+    }
+
+    /// Moves the loader's own error out. Returns this error unchanged if the loader's error has another type, or if another caller
+    /// holds it too: those who waited for one load share its failure. An error type that is `Clone` can be copied
+    /// instead: `error.loader::<E>().cloned()`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory; use std::io;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// let load = async || Err::<u32, _>(io::Error::other("db down"));
+    /// let error = cache.get_or_try_set("k", None, load).await.unwrap_err();
+    /// let error: io::Error = error.into_loader().unwrap();
+    /// assert_eq!(error.to_string(), "db down");
+    /// # }
+    /// ```
+    pub fn into_loader<E>(self) -> Result<E>
+    where
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let mut repr = Arc::try_unwrap(self.0).map_err(Self)?;
+        let is_own = |it: &mut Source| matches!(it, Source::Loader(it) if it.as_any().is::<LoaderError<E>>());
+        if let Some(Source::Loader(it)) = repr.source.take_if(is_own)
+            && let Ok(own) = it.into_any().downcast::<LoaderError<E>>()
+        {
+            match Arc::try_unwrap(own) {
+                Ok(own) => return Ok(own.0),
+                Err(shared) => repr.source = Some(Source::Loader(shared)),
+            }
+        }
+        Err(Self(Arc::new(repr)))
     }
 }
 
@@ -267,7 +297,7 @@ impl fmt::Debug for Error {
             res.field(name, value);
         }
         if let Some(source) = &self.0.source {
-            res.field("source", &source.error);
+            res.field("source", &source.as_error());
         }
         res.finish()
     }
@@ -275,7 +305,37 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_ref().map(|it| &*it.error as _)
+        self.0.source.as_ref().map(Source::as_error)
+    }
+}
+
+impl Source {
+    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
+        match self {
+            Self::Other(it) => &**it,
+            Self::Loader(it) => it.as_error(),
+        }
+    }
+}
+
+/// A [`LoaderError`] of some type.
+trait FromLoader: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn as_error(&self) -> &(dyn std::error::Error + 'static);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<E: fmt::Display + fmt::Debug + Send + Sync + 'static> FromLoader for LoaderError<E> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
+        self
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 
@@ -321,6 +381,22 @@ mod tests {
         assert!(error.loader::<std::io::Error>().is_none());
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "db down");
         assert_eq!(Error::from_loader("text").loader::<&str>(), Some(&"text"));
+    }
+
+    #[test]
+    fn a_loaders_error_is_moved_out_by_its_last_holder() {
+        let error = Error::from_loader(anyhow::anyhow!("db down")).with_context("key", "k");
+        let error = error.into_loader::<String>().unwrap_err();
+        let shared = error.clone();
+        let error = error.into_loader::<anyhow::Error>().unwrap_err();
+        assert_eq!(error.loader::<anyhow::Error>().unwrap().to_string(), "db down");
+        let other = shared.with_context("operation", "get_or_set");
+        let error = error.into_loader::<anyhow::Error>().unwrap_err();
+        assert_eq!(error.context("key"), Some("k"), "the same error comes back");
+        drop(error);
+        assert_eq!(other.into_loader::<anyhow::Error>().unwrap().to_string(), "db down");
+        let own = Error::new(ErrorKind::Config, "odd").into_loader::<String>().unwrap_err();
+        assert_eq!(own.kind(), ErrorKind::Config);
     }
 
     #[test]

@@ -1,6 +1,15 @@
 //! The program's own caches: Django's `caches` and `cache`.
 
-use std::{cell::RefCell, future::poll_fn, ops::Index, pin::pin, sync::OnceLock};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    ops::Index,
+    pin::pin,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use crate::{Cache, Caches, DEFAULT_ALIAS, Error, ErrorKind, Result};
 
@@ -15,6 +24,9 @@ thread_local! {
     /// What [`GlobalCaches::scope`] put in place of the installed caches, the innermost last.
     static SCOPES: RefCell<Vec<&'static Caches>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Whether there has been a scope in this process: then an error is likely to be about one.
+static SCOPED: AtomicBool = AtomicBool::new(false);
 
 /// The type of [`CACHES`].
 #[derive(Debug)]
@@ -82,13 +94,18 @@ impl GlobalCaches {
         scoped.or_else(|| INSTALLED.get()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Config,
-                "no caches are installed; early in `main`, say `cache_core::install(Caches::from_file(\"settings.toml\")?)?`",
+                if SCOPED.load(Relaxed) {
+                    "no caches are installed, and none are in scope in this task. A scope does not reach tasks and threads that are spawned \
+                     in it: run their code with `CACHES.current().scope(future)`, where `CACHES.current()` is called before they are spawned"
+                } else {
+                    "no caches are installed; early in `main`, say `cache_core::install(Caches::from_file(\"settings.toml\")?)?`"
+                },
             )
         })
     }
 
     /// Runs a future with other caches in place of the installed ones, for it alone: Django's `override_settings`, for tests.
-    /// Tasks that it spawns see the installed ones.
+    /// Tasks that it spawns see the installed ones, unless they are given the [`current`](Self::current) ones.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -118,9 +135,61 @@ impl GlobalCaches {
                 SCOPES.with(|it| it.borrow_mut().pop());
             }
         }
+        SCOPED.store(true, Relaxed);
         SCOPES.with(|it| it.borrow_mut().push(caches));
         let _leave = Leave;
         code()
+    }
+
+    /// The caches of the present [`scope`](Self::scope), to be carried into tasks and threads that are spawned in it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// use cache_core::{CACHES, Caches, cache};
+    ///
+    /// let dummy = Caches::from_toml("caches.default.backend = 'dummy'")?.leak();
+    /// CACHES.scope(dummy, async {
+    ///     let current = CACHES.current();
+    ///     let mut tasks = tokio::task::JoinSet::new();
+    ///     tasks.spawn(current.scope(async { cache().backend().name() }));
+    ///     assert_eq!(tasks.join_next().await.unwrap().unwrap(), "dummy");
+    /// }).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A web framework that spawns a task for each connection gets them by a layer around its handlers; in axum:
+    ///
+    /// ```text
+    /// let current = CACHES.current();
+    /// let app = app.layer(axum::middleware::from_fn(move |request, next: Next| current.scope(next.run(request))));
+    /// ```
+    ///
+    /// With tower alone it is `MapFutureLayer::new(move |future| current.scope(future))`.
+    pub fn current(&self) -> CurrentCaches {
+        CurrentCaches(SCOPES.with(|it| it.borrow().last().copied()))
+    }
+}
+
+/// The caches of a scope, on their way into another task or thread: see [`GlobalCaches::current`]. Outside of a scope, the
+/// installed ones.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentCaches(Option<&'static Caches>);
+
+impl CurrentCaches {
+    /// Runs a future with these caches, wherever it runs.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        match self.0 {
+            Some(caches) => CACHES.scope(caches, future).await,
+            None => future.await,
+        }
+    }
+
+    /// [`scope`](Self::scope) for code without async, on this thread.
+    pub fn scope_sync<T>(self, code: impl FnOnce() -> T) -> T {
+        match self.0 {
+            Some(caches) => CACHES.scope_sync(caches, code),
+            None => code(),
+        }
     }
 }
 

@@ -282,6 +282,39 @@ async fn a_value_shows_in_no_error() {
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some(VALUE), "it was lost");
 }
 
+#[test]
+fn retries_of_a_store_that_never_waits_are_refused() {
+    let error =
+        Caches::from_toml(&format!("{MEMORY}[caches.default.retry]\nretries = 2")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    for word in ["caches.default.retry.retries", "`memory`", "remove"] {
+        assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
+    }
+}
+
+#[test]
+fn a_backend_that_is_no_name_is_not_shown() {
+    for backend in [
+        "redis://ada:hunter2@localhost/0",
+        "redis hunter2",
+        "postgres://hunter2",
+        "hunter2@localhost",
+    ] {
+        let text = format!("[caches.default]\nbackend = '{backend}'");
+        let settings = cache_core::settings_from_toml(&text).unwrap();
+        let error = Caches::from_toml(&text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unknown);
+        assert!(error.to_string().contains("caches.default.backend"), "{error}");
+        for shown in [format!("{error} {error:?}"), format!("{settings:?}")] {
+            assert!(!shown.contains("hunter2"), "a password shows: {shown}");
+        }
+    }
+    let error = Caches::from_toml("[caches.default]\nbackend = 'redis://h'").unwrap_err();
+    assert!(error.to_string().contains("`location`"), "{error}");
+    let error = Caches::from_toml("[caches.default]\nbackend = 'memroy'").unwrap_err();
+    assert!(error.to_string().contains("did you mean `memory`"), "{error}");
+}
+
 #[tokio::test]
 async fn the_global_is_installed_once_and_overridden_in_a_scope() {
     assert_eq!(CACHES.get("default").unwrap_err().kind(), ErrorKind::Config);
@@ -289,6 +322,10 @@ async fn the_global_is_installed_once_and_overridden_in_a_scope() {
     let nothing = std::panic::catch_unwind(|| cache().alias().to_owned()).unwrap_err();
     let text = nothing.downcast_ref::<String>().unwrap();
     assert!(text.contains("cache_core::install"), "{text}");
+    let scoped = Caches::from_toml("caches.default.backend = 'dummy'").unwrap().leak();
+    CACHES.scope_sync(scoped, || assert!(CACHES.get("default").is_ok()));
+    let lost = CACHES.get("default").unwrap_err();
+    assert!(lost.to_string().contains("CACHES.current()"), "{lost}");
 
     install(Caches::from_toml(&format!("{MEMORY}[caches.fast]\nbackend = 'memory'")).unwrap())
         .unwrap();
@@ -329,8 +366,15 @@ async fn the_global_is_installed_once_and_overridden_in_a_scope() {
                 "a task of its own sees the installed ones"
             );
             assert_eq!(cache().get::<i32>("k").await.unwrap(), None);
+            let current = CACHES.current();
+            let carried = current.scope(async { cache().backend().name() });
+            assert_eq!(tokio::spawn(carried).await.unwrap(), "dummy");
+            let name = move || current.scope_sync(|| cache().backend().name());
+            assert_eq!(std::thread::spawn(name).join().unwrap(), "dummy");
         })
         .await;
+    let outside = CACHES.current().scope(async { cache().backend().name() });
+    assert_eq!(outside.await, "memory", "outside of a scope, the installed ones");
     assert_eq!(cache().get::<i32>("k").await.unwrap(), Some(1));
     CACHES.scope_sync(dummy, || assert_eq!(cache().backend().name(), "dummy"));
     assert_eq!(cache().backend().name(), "memory");

@@ -69,3 +69,12 @@ fn a_number_as_a_timeout_is_told_to_be_written_with_secs() {
     refused("cache.get_or_set(\"k\", 60, || async { 1 }).await?;", &["secs(60)"]);
     refused("cache.touch(\"k\", 60).await?;", &["secs(60)"]);
 }
+
+#[test]
+fn failures_of_set_many_that_nobody_looks_at_are_told() {
+    refused(
+        "cache.set_many([(\"k\", 1)], None).await?;",
+        &["unused", "not written", "into_result"],
+    );
+    refused("cache.blocking().set_many([(\"k\", 1)], None)?;", &["not written"]);
+}

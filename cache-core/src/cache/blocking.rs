@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt, hash::Hash};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Cache, Failed};
+use super::{Cache, Failures};
 use crate::{Error, ErrorKind, IntoTimeout, Result, Ttl, runtime};
 
 /// The same cache for threads and scripts, without async: see [`Cache::blocking`].
@@ -138,7 +138,7 @@ impl BlockingCache {
         &self,
         items: impl IntoIterator<Item = (K, V)>,
         timeout: impl IntoTimeout,
-    ) -> Result<Vec<Failed>> {
+    ) -> Result<Failures> {
         self.run(self.0.set_many(items, timeout))
     }
 
@@ -194,6 +194,21 @@ impl BlockingCache {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         self.run(self.0.get_or_try_set(key, timeout, || async { load() }))
+    }
+
+    /// See [`Cache::get_or_load`].
+    pub fn get_or_load<T, E>(
+        &self,
+        key: &str,
+        timeout: impl IntoTimeout,
+        load: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Error> + fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let res = self.get_or_try_set(key, timeout, load);
+        res.map_err(|error| error.into_loader().unwrap_or_else(E::from))
     }
 
     /// See [`Cache::delete`].

@@ -67,7 +67,9 @@ impl Cache {
     }
 
     /// [`get_or_set`](Self::get_or_set) with a loader that can fail. Its error stores nothing and reaches everyone who waited for
-    /// it: kind `Loader`, and [`Error::loader`] gives the loader's own error back.
+    /// it: kind `Loader`; [`Error::loader`] lends the loader's own error, and [`Error::into_loader`] moves it out.
+    /// [`get_or_load`](Self::get_or_load) returns the loader's type of error instead. With a `?` within the loader, its type must be said:
+    /// `Ok::<_, ParseIntError>(…)`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -110,6 +112,61 @@ impl Cache {
         // Pinned here and lent from here on: each frame that held it by value would double the future's size.
         let loader = pin!(load());
         self.load(lead, &key, write, loader).await
+    }
+
+    /// [`get_or_try_set`](Self::get_or_try_set) whose error is of the loader's own type, so that `?` needs no detour.
+    ///
+    /// The caller whose loader failed gets the loader's error itself, unless others waited for the same load: they share its failure, and each of
+    /// them gets `E::from` of an [`Error`] of kind `Loader`, in which [`Error::loader`] lends the loader's error. Errors of the cache
+    /// become an `E` in the same way.
+    ///
+    /// The compiler takes the type of the loader's error from what the whole call returns, so a `?` within the loader needs no annotation where the call
+    /// is the last expression of a function:
+    ///
+    /// ```
+    /// # use cache_core::{Cache, Error, Inline, secs}; use cache_memory::Memory;
+    /// #[derive(Debug, PartialEq)]
+    /// enum ServiceError {
+    ///     NotFound,
+    ///     Cache(String),
+    /// }
+    /// impl From<Error> for ServiceError {
+    ///     fn from(error: Error) -> Self {
+    ///         match error.loader() {
+    ///             Some(Self::NotFound) => Self::NotFound,
+    ///             _ => Self::Cache(error.to_string()),
+    ///         }
+    ///     }
+    /// }
+    /// # impl std::fmt::Display for ServiceError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("no user") }
+    /// # }
+    /// # impl From<std::num::ParseIntError> for ServiceError {
+    /// #     fn from(_: std::num::ParseIntError) -> Self { Self::NotFound }
+    /// # }
+    ///
+    /// async fn user(cache: &Cache, id: &str) -> Result<u32, ServiceError> {
+    ///     cache.get_or_load("user", secs(60), async || Ok(id.parse()?)).await
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// assert_eq!(user(&cache, "x").await, Err(ServiceError::NotFound));
+    /// assert_eq!(user(&cache, "7").await, Ok(7));
+    /// # }
+    /// ```
+    pub async fn get_or_load<T, E, F>(
+        &self,
+        key: &str,
+        timeout: impl IntoTimeout,
+        load: impl FnOnce() -> F,
+    ) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Error> + fmt::Display + fmt::Debug + Send + Sync + 'static,
+        F: Future<Output = Result<T, E>>,
+    {
+        let res = self.get_or_try_set(key, timeout, load).await;
+        res.map_err(|error| error.into_loader().unwrap_or_else(E::from))
     }
 
     /// Runs the loader, stores its value and hands it to all who wait.

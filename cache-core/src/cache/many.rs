@@ -1,4 +1,4 @@
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ops::Deref};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,6 +38,61 @@ pub struct Failed {
     pub key: String,
     /// Why.
     pub error: Error,
+}
+
+/// The keys of a [`set_many`](Cache::set_many) that were not written; empty if all were.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+/// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+/// # let cache = Cache::new("test", Inline::new(Memory::builder().max_value_bytes(10).build()?));
+/// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], None).await?;
+/// for failed in &failures {
+///     println!("{} was not written: {}", failed.key, failed.error);
+/// }
+/// assert_eq!(failures.len(), 1);
+/// // All or an error:
+/// cache.set_many([("a", 1), ("c", 3)], None).await?.into_result()?;
+/// # Ok(()) }
+/// ```
+#[must_use = "lists the keys that were not written; `into_result` makes an error of the first"]
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Vec<Failed>);
+
+impl Failures {
+    /// The first failure as an error, with its key.
+    pub fn into_result(self) -> Result<()> {
+        match self.0.into_iter().next() {
+            Some(Failed { key, error }) => Err(error.with_context("key", key)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Deref for Failures {
+    type Target = [Failed];
+
+    fn deref(&self) -> &[Failed] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Failures {
+    type Item = Failed;
+    type IntoIter = std::vec::IntoIter<Failed>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Failures {
+    type Item = &'a Failed;
+    type IntoIter = std::slice::Iter<'a, Failed>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
 }
 
 /// Many keys at once: one round trip per server. A batch with no keys does nothing; one with an invalid key reaches
@@ -102,7 +157,7 @@ impl Cache {
         &self,
         items: I,
         timeout: L,
-    ) -> impl Future<Output = Result<Vec<Failed>>> + Send + use<'_, K, V, I, L>
+    ) -> impl Future<Output = Result<Failures>> + Send + use<'_, K, V, I, L>
     where
         K: AsRef<str>,
         V: Serialize,
@@ -139,7 +194,7 @@ impl Cache {
                     failed.push(Failed { key: name.to_owned(), error });
                 }
             }
-            Ok(failed)
+            Ok(Failures(failed))
         }
     }
 

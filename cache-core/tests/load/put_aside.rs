@@ -36,8 +36,7 @@ async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
             Operation::Set => Box::pin(async move { own.strict().set("k", &1, None).await }),
             Operation::Delete => Box::pin(async move { own.strict().delete("k").await.map(drop) }),
             Operation::SetMany => Box::pin(async move {
-                let mut failed = own.strict().set_many([("k", 1)], None).await?;
-                Err(failed.pop().unwrap().error)
+                own.strict().set_many([("k", 1)], None).await?.into_result()
             }),
             _ => Box::pin(async move { own.incr_or("k", 1, 0, None).await.map(drop) }),
         };

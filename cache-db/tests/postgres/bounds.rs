@@ -108,7 +108,7 @@ async fn what_has_expired_goes_before_what_is_older() {
         cache.set(&format!("old{i}"), &i, secs(600)).await.unwrap();
     }
     let items = (0..490).map(|i| (format!("short{i}"), i));
-    cache.set_many(items, Duration::from_millis(1)).await.unwrap();
+    cache.set_many(items, Duration::from_millis(1)).await.unwrap().into_result().unwrap();
     for i in 0..300 {
         cache.set(&format!("new{i}"), &i, secs(600)).await.unwrap();
     }
@@ -160,7 +160,7 @@ async fn an_idle_cache_shrinks() {
     let caches = caches.build().unwrap();
     let cache = caches.get("default").unwrap().strict();
     let items = (0..3000).map(|i| (format!("short{i}"), i));
-    cache.set_many(items, Duration::from_millis(50)).await.unwrap();
+    cache.set_many(items, Duration::from_millis(50)).await.unwrap().into_result().unwrap();
     cache.set("long", &1, secs(600)).await.unwrap();
     until("what has expired is gone", async || {
         // In small steps: the deadlines are by this clock, too.

@@ -44,7 +44,7 @@ async fn set_many_writes_all_with_one_lifetime(ctx: &Ctx) -> TestResult {
         assert_eq!(cache.get::<String>(key).await?.as_deref(), Some(*value));
         ctx.assert_remains(cache.ttl(key).await?, std::time::Duration::from_secs(600), start, key);
     }
-    cache.set_many([("a", 1)], Timeout::Never).await?;
+    cache.set_many([("a", 1)], Timeout::Never).await?.into_result()?;
     assert_eq!(cache.ttl("a").await?, Some(Ttl::Forever));
     Ok(())
 }
@@ -76,7 +76,7 @@ async fn d28_empty_batches_do_nothing(ctx: &Ctx) -> TestResult {
 /// `delete_many`: "how many were there".
 async fn delete_many_counts_what_was_there(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?;
+    cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?.into_result()?;
     assert_eq!(cache.delete_many(["a", "absent", "c"]).await?, 2);
     assert_eq!(cache.delete_many(["a", "absent", "c"]).await?, 0);
     assert_eq!(cache.get_many::<i32, _>(["a", "b", "c"]).await?, [("b", 2)].into());

@@ -32,7 +32,7 @@ fn nothing() -> [Timeout; 3] {
 async fn d13_zero_or_past_deletes_for_set(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for timeout in nothing() {
-        cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?;
+        cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?.into_result()?;
         cache.set("a", &9, timeout).await?;
         assert!(!cache.has_key("a").await?, "set with {timeout:?}");
         assert!(cache.set_many([("b", 9), ("c", 9), ("absent", 9)], timeout).await?.is_empty());
@@ -61,7 +61,7 @@ async fn d13_zero_or_past_answers_for_add_and_stores_nothing(ctx: &Ctx) -> TestR
 async fn d13_zero_or_past_removes_for_replace_and_touch(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for timeout in nothing() {
-        cache.set_many([("replaced", 1), ("touched", 1)], Timeout::Never).await?;
+        cache.set_many([("replaced", 1), ("touched", 1)], Timeout::Never).await?.into_result()?;
         assert!(cache.replace("replaced", &9, timeout).await?, "{timeout:?}");
         assert!(cache.touch("touched", timeout).await?, "{timeout:?}");
         assert!(!cache.replace("replaced", &9, timeout).await?, "{timeout:?}");
@@ -132,7 +132,7 @@ async fn the_default_is_the_aliass_and_else_five_minutes(ctx: &Ctx) -> TestResul
     for (cache, expected) in [(&cache, default), (&of_its_own, own)] {
         for timeout in [Timeout::Default, None.into(), Timeout::default()] {
             cache.set("set", &1, timeout).await?;
-            cache.set_many([("batch", 1)], timeout).await?;
+            cache.set_many([("batch", 1)], timeout).await?.into_result()?;
             cache.delete_many(["added", "counted", "loaded"]).await?;
             cache.add("added", &1, timeout).await?;
             cache.incr_or("counted", 1, 0, timeout).await?;

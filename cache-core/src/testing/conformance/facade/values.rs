@@ -109,7 +109,7 @@ async fn an_integer_is_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     cache.set("k", &u64::MAX, None).await?;
     assert_eq!(cache.get::<u64>("k").await?, Some(u64::MAX));
     cache.set("k", &7_u8, None).await?;
-    cache.set_many([("many", 8_i8)], None).await?;
+    cache.set_many([("many", 8_i8)], None).await?.into_result()?;
     cache.get_or_set("loaded", None, || async { 9_u16 }).await?;
     for (key, text) in [("k", b"7"), ("many", b"8"), ("loaded", b"9")] {
         ctx.expect(&ctx.key(key), Some(text), "as stored").await?;
@@ -248,7 +248,7 @@ async fn d22_damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
 /// "One bad entry never keeps failing (D22: in Django it raises on every read)": the others of a batch are read.
 async fn d22_one_bad_entry_spoils_no_batch(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set_many([("a", 1), ("b", 2)], None).await?;
+    cache.set_many([("a", 1), ("b", 2)], None).await?.into_result()?;
     cache.set("text", "no number", None).await?;
     ctx.put(&ctx.key("damaged"), DAMAGED).await?;
     let found = cache.get_many::<i32, _>(["a", "text", "damaged", "b"]).await?;
