@@ -41,7 +41,7 @@ async fn settled(time: &FakeClock, cache: &Cache) {
 async fn a_marked_key_is_settled_without_a_call_that_uses_it() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..250).map(|it| it.to_string()).collect();
-    theirs.set_many(keys.iter().map(|it| (it, 1)), None).await?;
+    theirs.set_many(keys.iter().map(|it| (it, 1)), None).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&keys).await?;
     assert_eq!(mine.stats().marked_keys, 250);
@@ -129,7 +129,7 @@ async fn a_mark_ends_when_what_it_guards_against_has_expired() -> Result<()> {
 #[tokio::test]
 async fn a_full_table_forgets_no_delete() -> Result<()> {
     let (_, store, mine, theirs) = world();
-    theirs.set_many([("deleted", 1), ("other", 1)], Timeout::Never).await?;
+    theirs.set_many([("deleted", 1), ("other", 1)], Timeout::Never).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
     for n in 0..10_000 {
         mine.set(&n.to_string(), &1, secs(2)).await?;

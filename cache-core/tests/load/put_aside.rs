@@ -35,9 +35,11 @@ async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
         let mut aside: Pin<Box<dyn Future<Output = _> + Send>> = match operation {
             Operation::Set => Box::pin(async move { own.strict().set("k", &1, None).await }),
             Operation::Delete => Box::pin(async move { own.strict().delete("k").await.map(drop) }),
-            Operation::SetMany => Box::pin(async move {
-                own.strict().set_many([("k", 1)], None).await?.into_result()
-            }),
+            Operation::SetMany => {
+                Box::pin(
+                    async move { own.strict().set_many([("k", 1)], None).await?.into_result() },
+                )
+            }
             _ => Box::pin(async move { own.incr_or("k", 1, 0, None).await.map(drop) }),
         };
         poll_once(&mut aside);

@@ -17,7 +17,7 @@ const NAME: &str = "cache-db";
 
 /// Reads a URL. What is said of one that is wrong does not show it.
 pub(crate) fn parse(url: &str) -> Result<(Config, Address), String> {
-    cache_net::check_secrets(url)?;
+    cache_net::check_url(url)?;
     // The crate's own words may quote a part of it.
     let mut config: Config = url.parse().map_err(|_| format!("cannot be read; {FORM}"))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
