@@ -90,7 +90,7 @@ mod tests {
     fn what_is_wrong_is_said_without_the_password() {
         for (url, expected) in [
             ("postgres://u:marked@", "names no host"),
-            ("postgres://u:marked@h:port", "a port that is no number"),
+            ("postgres://u:marked@h:port", "cannot be read"),
             ("postgres://u:pre@marked@h/d", "options.password"),
             ("postgres://u:p@h/d?keepalives_idle=3", "keepalive"),
             ("postgres://u:p@h/d?marked=1", "cannot be read"),

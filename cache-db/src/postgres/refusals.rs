@@ -62,7 +62,7 @@ pub(crate) const REFUSALS: &[(&str, ErrorKind, &str)] = &[
     ),
     ("55006", Unavailable, "what the statement needs is in use; the next call may find it free"),
     // What the server lacks.
-    ("53100", Backend, "the server's disk is full; make room on it, or lower options.max_bytes"),
+    ("53100", Backend, "the server's disk is full; make room on it, and lower options.max_bytes"),
     (
         "53200",
         Backend,

@@ -17,7 +17,7 @@ fn what_is_wrong_is_named_by_its_setting() {
     let options = |it: &str| format!("[caches.default.options]\n{it}");
     let url = "postgres://u:marked@h/d";
     for (location, more, setting, what) in [
-        ("postgres://u:marked@h:port", String::new(), "location", "a port that is no number"),
+        ("postgres://u:marked@h:port", String::new(), "location", "cannot be read"),
         ("postgres://u:pre@marked@h/d", String::new(), "location", "options.password"),
         ("postgres://u:pre#marked@h/d", String::new(), "location", "options.password"),
         ("postgres://u:pre/marked@h/d", String::new(), "location", "options.password"),
