@@ -17,7 +17,7 @@ fn libraries() -> Vec<PathBuf> {
         .map(|it| it.unwrap().path())
         .filter(|it| {
             let name = it.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("libcache_core-") && name.ends_with(".rlib")
+            name.starts_with("libcache_core-") && it.extension().is_some_and(|it| it == "rlib")
         })
         .collect();
     let built =

@@ -113,126 +113,119 @@ mod tests {
         }
     }
 
+    /// Texts, and the words that their errors must hold.
+    const WRONG: &[(&str, &[&str])] = &[
+        ("port = 1", &["[caches.default]"]),
+        ("CACHES = {}", &["`caches`"]),
+        ("caches = 's3cret'", &["caches", "table"]),
+        ("[caches]\ndefault = 's3cret'", &["caches.default", "`backend`"]),
+        ("[caches.default]\ntimeout = 1", &["caches.default.backend", "required"]),
+        ("[caches.default]\nbackend = 5", &["caches.default.backend", "string", "an integer"]),
+        ("[caches.default]\nBACKEND = 's3cret'", &["caches.default.BACKEND", "`backend`"]),
+        ("[caches.default]\nbackend = 'm'\nKEY_PREFIX = 'x'", &["KEY_PREFIX", "`key_prefix`"]),
+        (
+            "[caches.default]\nbackend = 'm'\ntimout = 's3cret'",
+            &["caches.default.timout", "`timeout`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nmax_entries = 5",
+            &["caches.default.max_entries", "in the table `options`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nBackend = 'm'",
+            &["caches.default.Backend", "`backend`"],
+        ),
+        ("[caches.default]\nbackend = 'm'\ntimeout = -1", &["caches.default.timeout", "\"never\""]),
+        ("[caches.default]\nbackend = 'm'\ntimeout = nan", &["caches.default.timeout", "seconds"]),
+        ("[caches.default]\nbackend = 'm'\ntimeout = inf", &["caches.default.timeout", "seconds"]),
+        (
+            "[caches.default]\nbackend = 'm'\ntimeout = 's3cret'",
+            &["caches.default.timeout", "\"5m\""],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ntimeout = '300'",
+            &["caches.default.timeout", "without quotes"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ntimeout = '5M'",
+            &["caches.default.timeout", "m (minutes)", "`M` is no unit"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ndeadline = '1 year'",
+            &["caches.default.deadline", "ms, s, m (minutes), h, d or w"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ndeadline = 'never'",
+            &["caches.default.deadline", "\"500ms\""],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ncodec = 's3cret'",
+            &["caches.default.codec", "expected \"json\" or \"msgpack\""],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nlong_keys = true",
+            &["caches.default.long_keys", "string"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nlocation = ['a', 7]",
+            &["caches.default.location[1]", "string"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nlocation = '${NOPE}'",
+            &["caches.default.location", "`NOPE`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\noptions = 's3cret'",
+            &["caches.default.options", "expected a table, found a string"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nversion = 'one'",
+            &["caches.default.version", "expected an integer, found a string"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nbreaker = false",
+            &["caches.default.breaker", "expected a table, found a boolean"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nretry.retries = -1",
+            &["caches.default.retry.retries", "expected an integer from 0 to 4294967295"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nbreaker.failure_rate = 's3cret'",
+            &["caches.default.breaker.failure_rate", "number"],
+        ),
+        ("[caches.default]\nlocation = 's3cret\n", &["line 2"]),
+        ("a = 1\na = 's3cret'", &["line 2", "column 1", "twice"]),
+        (
+            "[caches.default]\nbackend = 'm'\ntimeout = 1\ntimeout = 's3cret'",
+            &["line 4", "column 1", "twice"],
+        ),
+        ("[cache.default]\nbackend = 's3cret'", &["`caches`", "not `cache`"]),
+        (
+            "[caches.default]\nbackend = 'm'\n[cache.sessions]\nbackend = 's3cret'",
+            &["`caches`", "not `cache`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nkye_prefix = 's3cret'",
+            &["caches.default.kye_prefix", "did you mean `key_prefix`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nretry = { retires = 3 }",
+            &["caches.default.retry.retires", "did you mean `retries`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nlocation = '$REDIS_URL'",
+            &["caches.default.location", "`${NAME}`"],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\nlocation = '$URL/0'",
+            &["caches.default.location", "`${NAME}`"],
+        ),
+    ];
+
     #[test]
     fn every_error_names_the_setting_and_what_is_allowed() {
-        let cases: &[(&str, &[&str])] = &[
-            ("port = 1", &["[caches.default]"]),
-            ("CACHES = {}", &["`caches`"]),
-            ("caches = 's3cret'", &["caches", "table"]),
-            ("[caches]\ndefault = 's3cret'", &["caches.default", "`backend`"]),
-            ("[caches.default]\ntimeout = 1", &["caches.default.backend", "required"]),
-            ("[caches.default]\nbackend = 5", &["caches.default.backend", "string", "an integer"]),
-            ("[caches.default]\nBACKEND = 's3cret'", &["caches.default.BACKEND", "`backend`"]),
-            ("[caches.default]\nbackend = 'm'\nKEY_PREFIX = 'x'", &["KEY_PREFIX", "`key_prefix`"]),
-            (
-                "[caches.default]\nbackend = 'm'\ntimout = 's3cret'",
-                &["caches.default.timout", "`timeout`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nmax_entries = 5",
-                &["caches.default.max_entries", "in the table `options`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nBackend = 'm'",
-                &["caches.default.Backend", "`backend`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = -1",
-                &["caches.default.timeout", "\"never\""],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = nan",
-                &["caches.default.timeout", "seconds"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = inf",
-                &["caches.default.timeout", "seconds"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = 's3cret'",
-                &["caches.default.timeout", "\"5m\""],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = '300'",
-                &["caches.default.timeout", "without quotes"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = '5M'",
-                &["caches.default.timeout", "m (minutes)", "`M` is no unit"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ndeadline = '1 year'",
-                &["caches.default.deadline", "ms, s, m (minutes), h, d or w"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ndeadline = 'never'",
-                &["caches.default.deadline", "\"500ms\""],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\ncodec = 's3cret'",
-                &["caches.default.codec", "expected \"json\" or \"msgpack\""],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nlong_keys = true",
-                &["caches.default.long_keys", "string"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nlocation = ['a', 7]",
-                &["caches.default.location[1]", "string"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nlocation = '${NOPE}'",
-                &["caches.default.location", "`NOPE`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\noptions = 's3cret'",
-                &["caches.default.options", "expected a table, found a string"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nversion = 'one'",
-                &["caches.default.version", "expected an integer, found a string"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nbreaker = false",
-                &["caches.default.breaker", "expected a table, found a boolean"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nretry.retries = -1",
-                &["caches.default.retry.retries", "expected an integer from 0 to 4294967295"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nbreaker.failure_rate = 's3cret'",
-                &["caches.default.breaker.failure_rate", "number"],
-            ),
-            ("[caches.default]\nlocation = 's3cret\n", &["line 2"]),
-            ("a = 1\na = 's3cret'", &["line 2", "column 1", "twice"]),
-            (
-                "[caches.default]\nbackend = 'm'\ntimeout = 1\ntimeout = 's3cret'",
-                &["line 4", "column 1", "twice"],
-            ),
-            ("[cache.default]\nbackend = 's3cret'", &["`caches`", "not `cache`"]),
-            (
-                "[caches.default]\nbackend = 'm'\n[cache.sessions]\nbackend = 's3cret'",
-                &["`caches`", "not `cache`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nkye_prefix = 's3cret'",
-                &["caches.default.kye_prefix", "did you mean `key_prefix`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nretry = { retires = 3 }",
-                &["caches.default.retry.retires", "did you mean `retries`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nlocation = '$REDIS_URL'",
-                &["caches.default.location", "`${NAME}`"],
-            ),
-            (
-                "[caches.default]\nbackend = 'm'\nlocation = '$URL/0'",
-                &["caches.default.location", "`${NAME}`"],
-            ),
-        ];
-        for (text, words) in cases {
+        for (text, words) in WRONG {
             refused(text, words);
         }
     }
