@@ -17,8 +17,8 @@ use crate::{Attempt, Peek};
 /// A place for one connection, and what is known of it. Calls of many callers may be under way on it at the same time.
 ///
 /// All who need a connection while there is none wait for the same attempt; a server that cannot be reached is not tried again at
-/// once, and callers are told meanwhile why it failed. A connection on which nothing was heard for two deadlines, although it was
-/// asked, is frozen or half open, and is given up. If it was silent before, a NAT or a firewall may have forgotten it, and its first
+/// once, and callers are told meanwhile why it failed. A connection on which nothing was heard for a deadline and a fifth of another,
+/// although it was asked, is frozen or half open, and is given up. If it was silent before, a NAT or a firewall may have forgotten it, and its first
 /// unanswered call ends it. A slow connection in use, or one late answer, replaces nothing.
 ///
 /// ```
@@ -98,12 +98,22 @@ struct State<U> {
     connecting: Option<Attempt<Arc<U>>>,
     /// Why there is none, and until when it is not tried again.
     failed: Option<(Duration, Error)>,
-    /// After how many answers, and since when, nothing was heard although it was asked.
-    silent: Option<(u64, Duration)>,
+    /// Since when nothing was heard although it was asked.
+    silent: Option<Silent>,
     /// When it was last left for one that may lead to another server.
     renewed: Option<Duration>,
     /// The store itself asks whether anybody is there.
     knocking: bool,
+}
+
+/// A time in which nothing was heard.
+#[derive(Clone, Copy)]
+struct Silent {
+    /// After how many answers.
+    after: u64,
+    since: Duration,
+    /// A call has waited for its whole time.
+    unanswered: bool,
 }
 
 /// What all wait for who need a connection.
@@ -118,8 +128,10 @@ struct Waiting<'a, P: Peer> {
     over: bool,
 }
 
-/// A connection on which nothing was heard for so many deadlines is frozen or half open, and is replaced.
-const SILENCE: u32 = 2;
+/// A connection on which nothing was heard for a deadline and this part of another is frozen or half open, and is replaced. After an
+/// unanswered call a breaker gives the next ones as much, and opens if they are not answered, either: a half-open connection to a
+/// healthy server should be replaced before.
+const SILENCE: u32 = 5;
 /// One on which nothing was heard for so many deadlines, the last of them that of its first unanswered call, is replaced at once.
 const OLD: u32 = 3;
 /// A connection that was idle for so long is looked at before it is used. A server may have closed it while this process stood
@@ -224,18 +236,27 @@ impl<P: Peer> Line<P> {
         }
         let now = self.clock.now();
         let since = match state.silent {
-            Some((answers, since)) if answers == before => since,
+            Some(it) if it.after == before => it.since,
             _ => now.saturating_sub(limit.time()),
         };
-        state.silent = Some((before, since));
+        state.silent = Some(Silent { after: before, since, unanswered: true });
         let deadline = self.deadline.time();
-        if now.saturating_sub(since) >= deadline.saturating_mul(SILENCE)
+        if self.is_silence(now.saturating_sub(since))
             || self.silence(now) >= deadline.saturating_mul(OLD)
         {
-            self.peer.give_up(up);
-            state.silent = None;
-            state.up.take_if(|it| Arc::ptr_eq(it, up));
+            self.give_up(&mut state, up);
         }
+    }
+
+    fn give_up(&self, state: &mut State<P::Up>, up: &Arc<P::Up>) {
+        self.peer.give_up(up);
+        state.silent = None;
+        state.up.take_if(|it| Arc::ptr_eq(it, up));
+    }
+
+    fn is_silence(&self, time: Duration) -> bool {
+        let deadline = self.deadline.time();
+        time >= deadline.saturating_add(deadline / SILENCE)
     }
 
     /// Notes that a call was dropped before its answer. Who never waits for as long as the deadline would never learn that
@@ -246,12 +267,16 @@ impl<P: Peer> Line<P> {
         }
         let mut state = self.lock();
         let now = self.clock.now();
-        let since = match state.silent {
-            Some((answers, since)) if answers == before => since,
-            _ => now,
+        let silent = match state.silent {
+            Some(it) if it.after == before => it,
+            _ => Silent { after: before, since: now, unanswered: false },
         };
-        state.silent = Some((before, since));
-        if now.saturating_sub(since) < self.deadline.time() || state.knocking {
+        state.silent = Some(silent);
+        let time = now.saturating_sub(silent.since);
+        if silent.unanswered && self.is_silence(time) {
+            return self.give_up(&mut state, up);
+        }
+        if time < self.deadline.time() || state.knocking {
             return;
         }
         state.knocking = true;

@@ -165,12 +165,24 @@ async fn who_cannot_be_reached_is_tried_again_after_as_long_as_the_try_took() {
 }
 
 #[tokio::test]
-async fn nothing_heard_for_two_deadlines_ends_a_connection() {
+async fn nothing_heard_for_more_than_a_deadline_ends_a_connection() {
     let (clock, line) = line();
     let up = line.up().await.unwrap();
     unanswered(&clock, &line, &up).await;
     assert!(!line.peer().is_over(&up), "one late answer");
     unanswered(&clock, &line, &up).await;
+    assert!(line.peer().is_over(&up));
+    assert_eq!(line.up().await.unwrap().number, 1);
+}
+
+/// As when a breaker gives the calls after an unanswered one less time.
+#[tokio::test]
+async fn short_call_after_an_unanswered_one_ends_a_silent_connection() {
+    let (clock, line) = line();
+    let up = line.up().await.unwrap();
+    unanswered(&clock, &line, &up).await;
+    clock.advance(DEADLINE / 5);
+    dropped(&line, &up);
     assert!(line.peer().is_over(&up));
     assert_eq!(line.up().await.unwrap().number, 1);
 }

@@ -52,7 +52,7 @@
 //! - **Values are stored as they are**: `redis-cli` shows JSON and integers, and a Django service with the same prefix and a
 //!   JSON serializer reads them.
 //! - **A server that does not answer** costs its deadline until its breaker opens, then microseconds. A connection on which
-//!   nothing was heard for two deadlines is replaced. Each server of a group has a breaker of its own.
+//!   nothing was heard for 1.2 deadlines is replaced. Each server of a group has a breaker of its own.
 //! - **A write that was given up on is not done later**: its connection is reset, and the server ends it (`CLIENT KILL`) before another
 //!   one is used.
 //! - **One pool of connections per alias and tokio runtime**, made by the first call in that runtime and gone with it.

@@ -96,7 +96,7 @@ async fn a_half_open_connection_is_replaced_though_nobody_waits_for_long<S: Stag
     report("half open, calls dropped early", &format!("{dropped} are dropped"), back);
 }
 
-/// The same under load: many calls of each kind wait at the same time, and all is well after two deadlines.
+/// The same under load: many calls of each kind wait at the same time, and all is well after little more than a deadline.
 async fn a_half_open_connection_under_load_is_replaced<S: Stage>() {
     let (_server, proxy, cache) = behind_a_proxy::<S>(NO_BREAKER).await;
     let strict = cache.strict();

@@ -16,7 +16,11 @@ async fn a_long_clear_after_an_outage_keeps_nobody_out() {
     let redis = Redis::options().args(&["--enable-debug-command", "yes"]).start().unwrap();
     redis.command(&["DEBUG", "POPULATE", "8000", "foreign", "1"]).unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
-    let cache = cache_through(&proxy, "[caches.default.breaker]\nopen_for = \"100ms\"\n").strict();
+    let cache = cache_through(
+        &proxy,
+        "deadline = \"2s\"\n[caches.default.breaker]\nopen_for = \"100ms\"\n",
+    )
+    .strict();
     proxy.refuse();
     until("the breaker is open", async || {
         cache.get::<i32>("k").await.unwrap_err();
