@@ -75,6 +75,7 @@ mod notice;
 mod observe;
 pub mod observing;
 mod outage;
+mod per_process;
 mod per_runtime;
 mod registry;
 mod runtime;
@@ -100,6 +101,7 @@ pub use self::{
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN, Namespace},
     outage::OnOutage,
+    per_process::PerProcess,
     per_runtime::PerRuntime,
     registry::{Build, Driver},
     runtime::current_runtime,

@@ -13,12 +13,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{Result, current_runtime};
+use crate::{Error, ErrorKind, PerProcess, Result, current_runtime};
 
 /// One of something for each tokio runtime that calls: for the connections of a store. One that is made in a runtime hangs when
 /// another drives it, so each runtime gets its own.
 ///
-/// What a runtime had is dropped when the runtime is.
+/// What a runtime had is dropped when the runtime is. A child of `fork` has its own, and never touches what its parent had.
 ///
 /// ```
 /// use cache_core::PerRuntime;
@@ -37,7 +37,7 @@ use crate::{Result, current_runtime};
 /// assert_eq!(Arc::strong_count(&two), 2);
 /// # Ok::<_, cache_core::Error>(())
 /// ```
-pub struct PerRuntime<T>(Arc<Open<T>>);
+pub struct PerRuntime<T>(PerProcess<Arc<Open<T>>>);
 
 struct Open<T>(RwLock<Vec<Entry<T>>>);
 
@@ -53,24 +53,33 @@ impl<T: Send + Sync + 'static> PerRuntime<T> {
         Self::default()
     }
 
-    /// That of the caller's runtime, made if it is not there. `Config` without a runtime, or its timer.
+    /// That of the caller's runtime, made if it is not there. `Config` without a runtime, or its timer, or in a runtime
+    /// that a child of `fork` has inherited: its sockets and threads are those of its parent.
     pub fn here(&self, make: impl FnOnce(&Handle) -> Arc<T>) -> Result<Arc<T>> {
         let runtime = current_runtime()?;
-        if let Some(it) = self.0.find(runtime.id()) {
+        let open = self.0.get_or_init(Arc::default);
+        if let Some(it) = open.find(runtime.id()) {
             return Ok(it);
         }
-        Ok(self.0.make(&runtime, make))
+        if self.0.inherited().any(|it| it.knows(runtime.id())) {
+            let what = "this tokio runtime was made before the process was forked, and belongs to the parent; make a new \
+                        runtime in the child, or use `cache.blocking()` on a thread without one";
+            return Err(Error::new(ErrorKind::Config, what));
+        }
+        Ok(open.make(&runtime, make))
     }
 
     /// All there are.
     pub fn all(&self) -> Vec<Arc<T>> {
-        let open = self.0.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = self.0.get() else { return Vec::new() };
+        let open = open.0.read().unwrap_or_else(PoisonError::into_inner);
         open.iter().map(|it| Arc::clone(&it.it)).collect()
     }
 
     /// Forgets them all. Who has one keeps it.
     pub fn clear(&self) {
-        let all = std::mem::take(&mut *self.0.write());
+        let Some(open) = self.0.get() else { return };
+        let all = std::mem::take(&mut *open.write());
         // Not under the lock: what ends with them may look here, too.
         drop(all);
     }
@@ -84,6 +93,11 @@ impl<T: Send + Sync + 'static> Open<T> {
     fn find(&self, runtime: Id) -> Option<Arc<T>> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         open.iter().find(|it| it.runtime == runtime).map(|it| Arc::clone(&it.it))
+    }
+
+    /// Whether this is one of its runtimes, as far as that can be seen without waiting for a lock.
+    fn knows(&self, runtime: Id) -> bool {
+        self.0.try_read().is_ok_and(|open| open.iter().any(|it| it.runtime == runtime))
     }
 
     fn make(self: &Arc<Self>, runtime: &Handle, make: impl FnOnce(&Handle) -> Arc<T>) -> Arc<T> {
@@ -146,13 +160,20 @@ impl<T> Drop for Entry<T> {
 
 impl<T> Default for PerRuntime<T> {
     fn default() -> Self {
-        Self(Arc::new(Open(RwLock::default())))
+        Self(PerProcess::new())
+    }
+}
+
+impl<T> Default for Open<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
     }
 }
 
 impl<T> fmt::Debug for PerRuntime<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.0.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        let len = |it: &Arc<Open<T>>| it.0.read().unwrap_or_else(PoisonError::into_inner).len();
+        let open = self.0.get().map_or(0, len);
         write!(f, "PerRuntime({open})")
     }
 }

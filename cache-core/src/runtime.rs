@@ -5,15 +5,15 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::{Builder, Handle, Id};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, PerProcess, Result};
 
 /// The caller's tokio runtime, for a store that connects: sockets and timers belong to the runtime they
 /// were made in, so a store keeps one pool for each [`Handle::id`].
@@ -56,50 +56,88 @@ pub fn current_runtime() -> Result<Handle> {
 }
 
 /// The runtime of the library, on a thread of its own from the first use on: for calls from
-/// threads that have no runtime, and for timers that must not depend on the caller's.
+/// threads that have no runtime, and for timers that must not depend on the caller's. A child of `fork` has its own: the thread does not
+/// run there, and the epoll is its parent's.
 pub(crate) fn own() -> Result<&'static Handle> {
-    static OWN: OnceLock<Handle> = OnceLock::new();
-    static STARTING: Mutex<()> = Mutex::new(());
-    if let Some(handle) = OWN.get() {
+    #[derive(Default)]
+    struct Own {
+        handle: OnceLock<Handle>,
+        starting: Mutex<()>,
+    }
+    static OWN: PerProcess<Own> = PerProcess::new();
+    let own = OWN.get_or_init(Own::default);
+    if let Some(handle) = own.handle.get() {
         return Ok(handle);
     }
-    let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = OWN.get() {
+    let _one_at_a_time = own.starting.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = own.handle.get() {
         return Ok(handle);
     }
     // A failure is not kept: a machine that is short of threads may have some later.
     let handle = start().map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("cannot start the library's runtime: {error}"))
     })?;
-    Ok(OWN.get_or_init(|| handle))
+    Ok(own.handle.get_or_init(|| handle))
 }
 
 fn start() -> std::io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new()
-        .name("cache-runtime".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    Ok(handle)
+    let (say, said) = mpsc::sync_channel(1);
+    // Made by the thread that drives it: here, where there may be none, it could not even be dropped.
+    thread::Builder::new().name("cache-runtime".into()).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        // The receiver waits for it.
+        match runtime {
+            Ok(runtime) => {
+                let _ = say.send(Ok(runtime.handle().clone()));
+                runtime.block_on(std::future::pending::<()>());
+            }
+            Err(error) => drop(say.send(Err(error))),
+        }
+    })?;
+    said.recv().map_err(std::io::Error::other)?
 }
 
-/// Sleeps by our own runtime's timer: the caller may have none, or one that tests have paused. If
-/// there cannot be a thread for it, never ends.
+/// Sleeps by our own runtime's timer: the caller may have none, or one that tests have paused. Where no thread or descriptor is
+/// left for it, the caller's timer does as well.
 pub(crate) async fn sleep(time: Duration) {
-    let Ok(own) = own() else { return std::future::pending().await };
-    let sleep = {
-        let _entered = own.enter();
-        tokio::time::sleep(time)
-    };
-    sleep.await;
+    let began = Instant::now();
+    match own().cloned().or_else(|_| current_runtime()) {
+        Ok(timer) => {
+            let sleep = {
+                let _entered = timer.enter();
+                tokio::time::sleep(time)
+            };
+            sleep.await;
+        }
+        // No timer at all: asked again and again, which is costly, and ends in time.
+        Err(_) => {
+            poll_fn(|cx| {
+                if began.elapsed() >= time {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+    }
 }
 
 /// Whether this thread is in the middle of polling a task, so that blocking it would stop the runtime.
 /// In `spawn_blocking` and `block_in_place` it is not.
 pub(crate) fn is_async_context() -> bool {
-    if Handle::try_current().is_err() {
-        return false;
-    }
+    let Ok(handle) = Handle::try_current() else { return false };
+    has_budget_of_a_task() || is_refused_to_block(&handle)
+}
+
+/// tokio says by a panic that a thread may not block, and in no other way: that is caught, its message is printed, and
+/// with `panic = "abort"` it ends the program. Only a task that runs unconstrained gets that far.
+fn is_refused_to_block(handle: &Handle) -> bool {
+    catch_unwind(AssertUnwindSafe(|| handle.block_on(std::future::ready(())))).is_err()
+}
+
+/// Whether tokio counts the steps of a task on this thread. It does not in one that is `unconstrained`.
+fn has_budget_of_a_task() -> bool {
     // A thread that polls tasks runs them on a budget of steps, which blocking sections lift: so where
     // taking steps comes to an end, a task is being polled. Dropping the permits gives the steps back.
     let mut cx = Context::from_waker(Waker::noop());
@@ -179,6 +217,30 @@ mod tests {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async { assert!(is_async_context(), "current_thread") });
+    }
+
+    #[test]
+    fn an_unconstrained_task_is_told_from_a_thread_that_may_block() {
+        use tokio::task::{LocalSet, block_in_place, spawn_blocking, unconstrained};
+        let question = || {
+            unconstrained(async {
+                assert!(!has_budget_of_a_task(), "the budget does not tell");
+                is_async_context()
+            })
+        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            assert!(question().await, "block_on");
+            assert!(tokio::spawn(question()).await.unwrap(), "worker");
+            let lifted = unconstrained(async { block_in_place(is_async_context) });
+            assert!(!tokio::spawn(lifted).await.unwrap(), "block_in_place");
+            let blocking = unconstrained(async { spawn_blocking(is_async_context).await });
+            assert!(!blocking.await.unwrap(), "spawn_blocking");
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(question()), "current_thread");
+        assert!(LocalSet::new().block_on(&runtime, question()), "a local set");
     }
 
     #[test]

@@ -3,20 +3,21 @@
 use std::{
     fmt,
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use crate::{Clock, runtime};
+use crate::{Clock, PerProcess, runtime};
 
 /// The same limit of time for many calls.
 ///
 /// A timer for each call of a store costs about as much as sending the call. Calls with the same limit run out of
 /// time in the order in which they began, so one timer for the first of them is enough.
 ///
-/// It needs no runtime of the caller's, and a clock of tokio's that tests have paused does not move it.
+/// It needs no runtime of the caller's, and a clock of tokio's that tests have paused does not move it. Where no thread can be
+/// started for its timer, each call has a timer in the caller's runtime.
 ///
 /// ```
 /// use cache_core::{Clock, TimeLimit};
@@ -34,7 +35,7 @@ pub struct TimeLimit(Arc<Shared>);
 struct Shared {
     time: Duration,
     clock: Clock,
-    waiting: Mutex<Waiting>,
+    waiting: PerProcess<Mutex<Waiting>>,
 }
 
 /// Those who wait, in the order in which they began: a list within a vector, so that anybody can leave at once.
@@ -60,14 +61,14 @@ struct Place {
 
 /// A place that is given back when its owner is done, or dropped.
 struct Taken<'a> {
-    limit: &'a TimeLimit,
+    waiting: &'a Mutex<Waiting>,
     number: usize,
 }
 
 impl TimeLimit {
     /// This long, by this clock.
     pub fn new(time: Duration, clock: Clock) -> Self {
-        Self(Arc::new(Shared { time, clock, waiting: Mutex::default() }))
+        Self(Arc::new(Shared { time, clock, waiting: PerProcess::new() }))
     }
 
     /// How long it is.
@@ -78,51 +79,54 @@ impl TimeLimit {
     /// What the future answers, if it does so in time; otherwise it is dropped.
     pub async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        if !self.0.clock.is_system() {
-            // A clock that tests move tells each sleeper itself.
-            let mut over = Box::pin(self.0.clock.sleep(self.0.time));
-            return poll_fn(|cx| match future.as_mut().poll(cx) {
-                Poll::Ready(res) => Poll::Ready(Some(res)),
-                Poll::Pending => over.as_mut().poll(cx).map(|()| None),
-            })
-            .await;
-        }
         let mut taken: Option<Taken<'_>> = None;
-        poll_fn(|cx| match (future.as_mut().poll(cx), &taken) {
-            (Poll::Ready(res), _) => Poll::Ready(Some(res)),
-            // Whoever answers at once takes no place.
-            (Poll::Pending, None) => {
-                taken = Some(self.take(cx));
-                Poll::Pending
+        let mut alone: Option<Alone<'_>> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(res) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(res));
             }
-            (Poll::Pending, Some(taken)) => taken.poll_over(cx).map(|()| None),
+            if let Some(taken) = &taken {
+                return taken.poll_over(cx).map(|()| None);
+            }
+            // Whoever answers at once takes no place.
+            if alone.is_none() {
+                taken = self.take(cx);
+                if taken.is_some() {
+                    return Poll::Pending;
+                }
+            }
+            let alone = alone.get_or_insert_with(|| Box::pin(self.0.clock.sleep(self.0.time)));
+            alone.as_mut().poll(cx).map(|()| None)
         })
         .await
     }
 
-    fn take(&self, cx: &Context<'_>) -> Taken<'_> {
+    /// A place among those who wait, if there can be a timer for them. A clock that tests move tells each sleeper itself.
+    fn take(&self, cx: &Context<'_>) -> Option<Taken<'_>> {
+        if !self.0.clock.is_system() {
+            return None;
+        }
         let until = self.0.clock.now().saturating_add(self.0.time);
-        let mut waiting = self.lock();
+        let own = self.waiting();
+        let mut waiting = lock(own);
+        if !waiting.is_watched {
+            runtime::own().ok()?.spawn(watch(self.clone()));
+            waiting.is_watched = true;
+        }
         let number =
             waiting.append(Place { waker: Some(cx.waker().clone()), until, ..Place::default() });
-        if !waiting.is_watched
-            && let Ok(own) = runtime::own()
-        {
-            waiting.is_watched = true;
-            own.spawn(watch(self.clone()));
-        }
-        Taken { limit: self, number }
+        Some(Taken { waiting: own, number })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> &Mutex<Waiting> {
+        self.0.waiting.get_or_init(Mutex::default)
     }
 
     /// Wakes those whose time is over; how long the next one has.
     fn wake(&self) -> Option<Duration> {
         let now = self.0.clock.now();
         let mut over = Vec::new();
-        let mut waiting = self.lock();
+        let mut waiting = lock(self.waiting());
         let left = loop {
             match waiting.first {
                 None => break None,
@@ -141,6 +145,13 @@ impl TimeLimit {
         over.into_iter().for_each(Waker::wake);
         left
     }
+}
+
+/// A timer of a call's own.
+type Alone<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs as long as anybody waits.
@@ -182,7 +193,7 @@ impl Waiting {
 
 impl Taken<'_> {
     fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut waiting = self.limit.lock();
+        let mut waiting = lock(self.waiting);
         let old = match &mut waiting.places[self.number].waker {
             None => return Poll::Ready(()),
             Some(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
@@ -197,7 +208,7 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.limit.lock();
+        let mut waiting = lock(self.waiting);
         let waker = waiting.places[self.number].waker.take();
         if waker.is_some() {
             waiting.unlink(self.number);
@@ -230,7 +241,7 @@ mod tests {
     }
 
     fn waiting(limit: &TimeLimit) -> (usize, usize) {
-        let waiting = limit.lock();
+        let waiting = lock(limit.waiting());
         (waiting.places.len(), waiting.free.len())
     }
 

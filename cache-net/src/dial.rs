@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::within;
+use crate::{addresses_of, within};
 
 /// Connects by TCP. All addresses of a host are tried, one beside the other as [RFC 8305] has it, within one deadline: a silent
 /// address does not use up the time of those after it.
@@ -93,8 +93,8 @@ impl Dial {
         F: Future<Output = Result<T, E>>,
     {
         self.in_time(async {
-            let found = tokio::net::lookup_host((host, port)).await?;
-            self.race(&interleaved(found.collect()), greet).await
+            let found = addresses_of(host, port).await?;
+            self.race(&interleaved(found), greet).await
         })
         .await
     }

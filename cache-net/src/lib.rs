@@ -1,6 +1,7 @@
 //! What stores of [`cache_core`] over a network have in common: for those who write one. An application needs nothing of it.
 //!
 //! - [`Dial`]: connections by TCP, all addresses of a host within one deadline; [`staggered`]: attempts one beside the other;
+//! - [`addresses_of`]: the addresses of a host, without a thread of tokio's;
 //! - [`Socket`]: a connection that can be looked at and reset while a client library has it;
 //! - [`check_url`]: what is refused in the URL of a `location`;
 //! - [`Line`]: one connection that is there when it is needed, and is replaced when it is lost or silent;
@@ -10,6 +11,7 @@
 
 mod dial;
 mod line;
+mod name;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
@@ -22,6 +24,7 @@ pub use self::tls::{Tls, TlsPeer, TlsStream};
 pub use self::{
     dial::{Dial, staggered},
     line::{Line, Peer},
+    name::addresses_of,
     socket::{Peek, Socket, SocketHandle, Stream},
     tls_files::TlsFiles,
     url::check_url,

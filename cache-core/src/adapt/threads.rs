@@ -9,10 +9,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, PerProcess, Result};
 
 /// A few threads for calls that block, for a store that is no [`SyncBackend`](crate::SyncBackend) as a whole; the others have
-/// [`Offload`](crate::Offload). They are started when there is work for them, and end with this value.
+/// [`Offload`](crate::Offload). They are started when there is work for them, and end with this value. A child of `fork` starts its own.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 #[derive(Debug)]
 pub struct Threads {
-    shared: Arc<Shared>,
+    shared: PerProcess<Arc<Shared>>,
     name: &'static str,
     most: usize,
 }
@@ -73,7 +73,7 @@ const LONG_QUEUE: usize = 256;
 impl Threads {
     /// Up to so many threads, at least one, named `cache-` and `name`.
     pub fn new(name: &'static str, most: usize) -> Self {
-        Self { shared: Arc::default(), name, most: most.max(1) }
+        Self { shared: PerProcess::new(), name, most: most.max(1) }
     }
 
     /// Runs `call` on one of the threads. A call whose future is dropped before its turn is not made. Needs no runtime.
@@ -89,9 +89,10 @@ impl Threads {
     }
 
     fn push(&self, job: Box<dyn Job>) -> Result<()> {
-        let mut state = self.shared.lock();
+        let shared = self.shared.get_or_init(Arc::default);
+        let mut state = shared.lock();
         if state.idle <= state.queue.len() && state.threads < self.most {
-            match self.start_thread() {
+            match self.start_thread(shared) {
                 Ok(()) => state.threads += 1,
                 Err(_) if state.threads > 0 => {} // the others will do
                 Err(err) => {
@@ -107,12 +108,12 @@ impl Threads {
         }
         state.queue.push_back(job);
         drop(state);
-        self.shared.work.notify_one();
+        shared.work.notify_one();
         Ok(())
     }
 
-    fn start_thread(&self) -> std::io::Result<()> {
-        let shared = Arc::clone(&self.shared);
+    fn start_thread(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
         thread::Builder::new()
             .name(format!("cache-{}", self.name))
             .spawn(move || shared.serve())
@@ -122,8 +123,10 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.work.notify_all();
+        if let Some(shared) = self.shared.get() {
+            shared.lock().closed = true;
+            shared.work.notify_all();
+        }
     }
 }
 
@@ -187,7 +190,7 @@ mod tests {
             let res: std::task::Poll<Result<()>> = dropped.as_mut().poll(&mut cx);
             assert!(res.is_pending());
         }
-        assert!(pool.shared.lock().queue.len() <= LONG_QUEUE);
+        assert!(pool.shared.get().unwrap().lock().queue.len() <= LONG_QUEUE);
         hangs.wait();
         assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7);
     }

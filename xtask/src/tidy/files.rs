@@ -85,7 +85,7 @@ impl File {
 
     /// Whether all of it is test code: what only runs when someone tests or measures.
     pub(crate) fn is_test(&self) -> bool {
-        ["tests", "benches", "cache-tests", "fault-tests", "testing", "fuzz"]
+        ["tests", "benches", "cache-tests", "fault-tests", "fork-tests", "testing", "fuzz"]
             .iter()
             .any(|it| self.is_under(it))
             || ["/tests.rs", "/testing.rs"].iter().any(|it| self.path.ends_with(it))

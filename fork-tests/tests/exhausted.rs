@@ -1,0 +1,145 @@
+//! A process that gets no more threads, or no more descriptors: typed errors and deadlines, and what it has goes on.
+
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
+
+use cache_core::{BlockingCache, Cache, Caches, ErrorKind, Result};
+use cache_memcached as _;
+use cache_redis as _;
+use fork_tests::alone;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use test_servers::{Memcached, Redis, Server};
+use tokio::runtime::{Builder, Runtime};
+
+/// A user without processes: the number of processes of root is not limited.
+const USER: Option<u32> = Some(54_321);
+
+const PATIENT: &str = "deadline = '20s'\nconnect_deadline = '20s'\n";
+
+fn cache(backend: &str, location: &str, more: &str) -> Cache {
+    let text = format!("[caches.default]\nbackend = '{backend}'\nlocation = '{location}'\n{more}");
+    Caches::from_toml(&text).unwrap().get("default").unwrap().strict()
+}
+
+/// The stores over a network that can be started here, with a host's name or its address as their place.
+fn stores() -> [(Box<dyn Server>, &'static str, Box<dyn Fn(&str) -> String>); 2] {
+    let (redis, memcached) = (Redis::start().unwrap(), Memcached::start().unwrap());
+    let (one, other) = (redis.port(), memcached.port());
+    [
+        (Box::new(redis), "redis", Box::new(move |host| format!("redis://{host}:{one}"))),
+        (Box::new(memcached), "memcached", Box::new(move |host| format!("{host}:{other}"))),
+    ]
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// From here on, a panic of the library's is the end, wherever it is caught.
+fn no_panics() {
+    std::panic::set_hook(Box::new(|it| {
+        eprintln!("{it}");
+        std::process::abort();
+    }));
+}
+
+fn no_more_threads() {
+    setrlimit(Resource::Nproc, Rlimit { current: Some(1), maximum: Some(1) }).unwrap();
+    std::thread::Builder::new().spawn(|| ()).expect_err("the test needs a process without threads");
+}
+
+/// So many descriptors are free from now on, or as many as before.
+fn leave_descriptors(count: Option<usize>) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let set = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    set(maximum);
+    if let Some(count) = count {
+        // The lowest ones are taken first.
+        let files: Vec<_> = (0..=count).map(|_| File::open("/dev/null").unwrap()).collect();
+        set(Some(files[count].as_raw_fd().try_into().unwrap()));
+    }
+}
+
+fn is_refused(res: Result<Option<i32>>) {
+    let error = res.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut), "{error}");
+}
+
+fn goes_on(cache: &BlockingCache) {
+    cache.set("k", &7, None).unwrap();
+    assert_eq!(cache.get::<i32>("k").unwrap(), Some(7));
+}
+
+/// Calls to a server that does not answer.
+fn deadlines_end_calls(cache: &Cache, runtime: &Runtime) {
+    // Twice: calls that share a limit, and another one later.
+    for _ in 0..2 {
+        let call = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(30), cache.get::<i32>("k")).await
+        });
+        is_refused(call.expect("its deadline ends it"));
+    }
+}
+
+#[test]
+fn calls_without_threads_are_answered_or_fail_and_end_in_time() {
+    alone(USER, || {
+        let stores = stores();
+        let runtime = runtime();
+        no_panics();
+        no_more_threads();
+        for (server, backend, place) in &stores {
+            let here = cache(backend, &place("127.0.0.1"), PATIENT);
+            runtime.block_on(here.set("k", &1, None)).unwrap();
+            assert_eq!(runtime.block_on(here.get::<i32>("k")).unwrap(), Some(1), "{backend}");
+            // A name takes a thread to look up, and a caller without a runtime one to be driven by.
+            let named = cache(backend, &place("localhost"), PATIENT);
+            is_refused(runtime.block_on(named.get::<i32>("k")));
+            is_refused(here.blocking().get::<i32>("k"));
+            let hasty = cache(backend, &place("127.0.0.1"), "deadline = '200ms'\n");
+            server.freeze();
+            deadlines_end_calls(&hasty, &runtime);
+            server.thaw();
+        }
+    });
+}
+
+#[test]
+fn what_was_got_before_threads_ran_out_goes_on() {
+    alone(USER, || {
+        let stores = stores();
+        no_panics();
+        let caches: Vec<_> = stores
+            .iter()
+            .map(|(_, backend, place)| cache(backend, &place("localhost"), PATIENT).blocking())
+            .collect();
+        caches.iter().for_each(goes_on);
+        no_more_threads();
+        caches.iter().for_each(goes_on);
+    });
+}
+
+#[test]
+fn calls_without_descriptors_are_answered_or_fail_and_end_in_time() {
+    alone(None, || {
+        let stores = stores();
+        let runtime = runtime();
+        no_panics();
+        for (server, backend, place) in &stores {
+            // Enough for a connection, and too few for a runtime of the library's.
+            leave_descriptors(Some(2));
+            let cache = cache(backend, &place("127.0.0.1"), "deadline = '1s'\n");
+            while runtime.block_on(cache.set("k", &1, None)).is_err() {}
+            leave_descriptors(None);
+            server.freeze();
+            leave_descriptors(Some(0));
+            deadlines_end_calls(&cache, &runtime);
+            let error = cache.blocking().get::<i32>("k").unwrap_err();
+            assert!(error.to_string().contains("cannot start the library's runtime"), "{error}");
+            leave_descriptors(None);
+            server.thaw();
+        }
+    });
+}
