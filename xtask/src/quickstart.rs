@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
     let folder = env::temp_dir().join(format!("five-minutes-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let res = steps
-        .follow(&folder, &root.join("target/quickstart"))
+        .follow(&folder, &workspace::target())
         .and_then(|()| add_as_the_chapters_say(&folder.join("my-service")));
     fs::remove_dir_all(&folder)?;
     res
@@ -68,7 +68,9 @@ impl Steps {
         fs::write(project.join("src/main.rs"), &self.program)?;
         let run = format!("cd '{shown}' && cargo run --quiet");
         let target = target.to_string_lossy();
-        let printed = Shell::new("bash -euc").arg(run).env("CARGO_TARGET_DIR", &target).read()?;
+        // With the target folder and the debug information of the workspace, cargo builds again only what differs.
+        let run = Shell::new("bash -euc").arg(run).env("CARGO_TARGET_DIR", &target);
+        let printed = run.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only").read()?;
         print!("{printed}");
         ensure!(
             fits(&printed, &self.prints),
