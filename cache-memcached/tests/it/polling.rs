@@ -20,11 +20,15 @@ const MORE: &str = "deadline = \"5s\"\n[caches.default.options]\nconnections = 2
 
 type Call<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
-/// Polls each once.
-async fn poll_once(calls: &mut [Call<'_>]) {
-    for call in calls {
-        let _ = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+/// Polls each once, and returns those that are not done.
+async fn poll_once(calls: Vec<Call<'_>>) -> Vec<Call<'_>> {
+    let mut aside = Vec::new();
+    for mut call in calls {
+        if poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await {
+            aside.push(call);
+        }
     }
+    aside
 }
 
 async fn all_serve(cache: &Cache) {
@@ -91,7 +95,7 @@ async fn calls_that_are_put_aside_hold_no_connection_and_no_place() {
             _ => Box::pin(async move { cache.check().await.is_ok() }),
         });
     }
-    poll_once(&mut aside).await;
+    let aside = poll_once(aside).await;
     all_serve(&cache).await;
     assert!(join_all(aside).await.into_iter().all(|it| it), "they have their answers");
 }
@@ -105,7 +109,7 @@ async fn increment_that_is_put_aside_keeps_no_other_from_counting() {
         let cache = &cache;
         aside.push(Box::pin(async move { cache.incr("k0", 1).await.is_ok() }));
     }
-    poll_once(&mut aside).await;
+    let aside = poll_once(aside).await;
     for _ in 0..20 {
         cache.incr("k0", 1).await.unwrap();
     }
@@ -137,12 +141,12 @@ async fn probe_that_is_put_aside_keeps_no_server_ejected() {
     until("it is ejected", async || is_refused(&its[0]).await).await;
     servers[1].restart().unwrap();
     let mut aside: Vec<Call<'_>> = Vec::new();
-    for probes in 0..3 {
+    for _ in 0..3 {
         // sleeps: until a probe is let through, which nobody can see
         tokio::time::sleep(Duration::from_millis(150)).await;
         let (cache, key) = (&cache, its[0].clone());
-        aside.push(Box::pin(async move { cache.get::<i32>(&key).await.is_ok() }));
-        poll_once(&mut aside[probes..]).await;
+        let probe: Call<'_> = Box::pin(async move { cache.get::<i32>(&key).await.is_ok() });
+        aside.extend(poll_once(vec![probe]).await);
     }
     until("it is back", async || cache.get::<i32>(&its[0]).await.is_ok()).await;
     drop(aside);
@@ -164,9 +168,7 @@ async fn write_that_is_dropped_while_it_waits_is_never_sent() {
         });
         tokio::task::yield_now().await;
         let writes = async { cache.set("k", &-1, secs(600)).await.is_ok() };
-        let mut write: [Call<'_>; 1] = [Box::pin(writes)];
-        poll_once(&mut write).await;
-        drop(write);
+        drop(poll_once(vec![Box::pin(writes)]).await);
         cache.set("k", &round, secs(600)).await.unwrap();
         busy.await.unwrap().unwrap();
         assert_eq!(cache.get("k").await.unwrap(), Some(round));
