@@ -134,7 +134,7 @@ impl Proxy {
         self.each(|it| it.hold(false));
     }
 
-    /// How many connections are open that were held back at some time.
+    /// How many connections are open of which something was held back at some time.
     pub fn held(&self) -> usize {
         let state = self.shared.lock();
         state.links.iter().filter_map(Weak::upgrade).filter(|it| it.was_held()).count()
@@ -298,6 +298,7 @@ impl Shared {
                 return Fate::Swallowed;
             }
             if link.is_held() && !is_answer && !link.is_cut() {
+                link.holds();
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }

@@ -308,7 +308,8 @@ fn what_is_held_back_arrives_though_its_client_is_gone() {
     waiting.set_read_timeout(Some(QUIET)).unwrap();
     let mut bytes = [0; 4];
     assert!(waiting.read(&mut bytes).is_err(), "held back");
-    assert_eq!((proxy.held(), ends.try_recv().is_err()), (2, true));
+    wait_until("both are held back", LIMIT, || proxy.held() == 2).unwrap();
+    assert!(ends.try_recv().is_err());
 
     proxy.release();
     waiting.set_read_timeout(Some(LIMIT)).unwrap();

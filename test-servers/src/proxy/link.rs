@@ -94,7 +94,11 @@ impl Link {
     /// Has what the client says held back, or lets it go.
     pub(super) fn hold(&self, is_held: bool) {
         self.is_held.store(is_held, Ordering::SeqCst);
-        self.was_held.fetch_or(is_held, Ordering::SeqCst);
+    }
+
+    /// Notes that there is something that is held back.
+    pub(super) fn holds(&self) {
+        self.was_held.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn is_held(&self) -> bool {
