@@ -11,12 +11,15 @@ mod read;
 mod remove;
 mod replay;
 mod settle;
+mod turns;
+mod update;
 mod version;
 mod write;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::builder::KeyState;
+use self::turns::Turns;
 pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
@@ -96,6 +99,7 @@ struct Shared {
     clock: Clock,
     flights: Arc<Flights>,
     marks: Arc<Marks>,
+    updates: Arc<Turns>,
     counters: Counters,
     observer: Observer,
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Cache, Shared};
+use super::{Cache, Shared, turns::Turns};
 use crate::{
     Backend, CacheSettings, Capabilities, Clock, Codec, Error, ErrorKind, IntoTimeout, LongKeys,
     Namespace, Period, Result,
@@ -33,6 +33,7 @@ pub struct CacheBuilder {
 pub(crate) struct KeyState {
     flights: Arc<Flights>,
     marks: Arc<Marks>,
+    updates: Arc<Turns>,
 }
 
 impl KeyState {
@@ -42,6 +43,7 @@ impl KeyState {
         Self {
             flights: Arc::new(Flights::new(waits, move || clock.coarse())),
             marks: Arc::new(Marks::new(move || marks_clock.coarse())),
+            updates: Arc::default(),
         }
     }
 }
@@ -267,6 +269,7 @@ impl CacheBuilder {
             clock,
             flights: state.flights,
             marks: state.marks,
+            updates: state.updates,
             counters: Counters::new(),
             observer,
             namespace,

@@ -1,10 +1,10 @@
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
-use super::{Cache, call, call_leader, call_write, put_aside};
+use super::{Cache, call_leader, call_write, put_aside};
 use crate::{
-    ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, key::FullKey,
-    layers::Operation, observe::Direction,
+    Expiry, IntoTimeout, Result, SetMode, codec, key::FullKey, layers::Operation,
+    observe::Direction,
 };
 
 /// A write whose key and value are ready: made before the future, so that the future is `Send` whatever the value is,
@@ -125,81 +125,6 @@ impl Cache {
             let write = write?;
             let res = self.replace_prepared(&write).await;
             self.answer(Operation::Replace, Some(&write.key), res)
-        }
-    }
-
-    /// Changes a value: reads it, gives it to `change`, and stores the result if the entry is still as it was read; otherwise
-    /// again from the start. The new value, or `None` if there was none to change. Never fails open.
-    ///
-    /// `change` may run several times. A lifetime of zero removes the key. `TooLarge` if the store does not take the new
-    /// value; the old one is gone then, as with [`set`](Self::set).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("tags", &vec!["a".to_owned()], None).await?;
-    /// let tags = cache
-    ///     .update::<Vec<String>>("tags", None, |mut tags| {
-    ///         tags.push("b".into());
-    ///         tags
-    ///     })
-    ///     .await?;
-    /// assert_eq!(tags, Some(vec!["a".into(), "b".into()]));
-    /// # Ok(()) }
-    /// ```
-    pub async fn update<T>(
-        &self,
-        key: &str,
-        timeout: impl IntoTimeout,
-        mut change: impl FnMut(T) -> T,
-    ) -> Result<Option<T>>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let expiry = self.expiry(timeout);
-        let key = self.key(Operation::Update, key)?;
-        loop {
-            self.settled(Operation::Update, &key).await?;
-            let writing = self.before_write(&key).await;
-            let stored: Result<Option<Bytes>> = call_leader!(self.get(&key));
-            let stored = match stored {
-                Ok(Some(stored)) => stored,
-                Err(error) if error.kind() == ErrorKind::Codec => {
-                    return self.no_bytes(Operation::Update, &key, error);
-                }
-                res => return self.found(Operation::Update, &key, res.map(|_| None)),
-            };
-            let old = match codec::decode(&stored) {
-                Ok(old) => old,
-                Err(why) => {
-                    self.undecodable::<T>(Operation::Update, &key, &stored, why).await?;
-                    return Ok(None);
-                }
-            };
-            let (new, write) = {
-                let new = change(old);
-                let bytes = self.shared.codec.encode(&new);
-                (new, bytes.map_err(|it| self.fail(Operation::Update, Some(&key), it))?)
-            };
-            let seen = Seen::value(&stored);
-            let res: Result<bool> = match expiry {
-                Some(expiry) => {
-                    call_write!(
-                        self,
-                        writing,
-                        compare_and_set(&key, seen, write, Lifetime::New(expiry))
-                    )
-                }
-                None => call_write!(self, writing, compare_and_delete(&key, seen)),
-            };
-            if res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge) {
-                // Better nothing than the old value. If that fails, the caller has an error all the same.
-                let _: Result<bool> = call!(self.compare_and_delete(&key, Seen::value(&stored)));
-            }
-            if res.map_err(|it| self.fail(Operation::Update, Some(&key), it))? {
-                return self.found(Operation::Update, &key, Ok(Some(new)));
-            }
         }
     }
 
