@@ -23,8 +23,11 @@ fn cache(backend: &str, location: &str, more: &str) -> Cache {
     Caches::from_toml(&text).unwrap().get("default").unwrap().strict()
 }
 
+/// A server, the name of its backend, and its location by the name of its host.
+type Store = (Box<dyn Server>, &'static str, Box<dyn Fn(&str) -> String>);
+
 /// The stores over a network that can be started here, with a host's name or its address as their place.
-fn stores() -> [(Box<dyn Server>, &'static str, Box<dyn Fn(&str) -> String>); 2] {
+fn stores() -> [Store; 2] {
     let (redis, memcached) = (Redis::start().unwrap(), Memcached::start().unwrap());
     let (one, other) = (redis.port(), memcached.port());
     [
