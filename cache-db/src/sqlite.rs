@@ -4,6 +4,7 @@ mod call;
 mod database;
 mod error;
 mod keeper;
+mod lease;
 #[cfg(unix)]
 mod private;
 mod schema;
@@ -15,8 +16,8 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, Stamp, StoreId, SyncBackend, Threads, Ttl,
+    Backend, Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, PerProcess, Result,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Threads, Ttl,
 };
 
 pub(crate) use self::schema::sql;
@@ -28,10 +29,18 @@ use self::{
 };
 use crate::{options::SqlitePlan, time};
 
-/// A table in a SQLite database.
+/// A table in a SQLite database. A child of `fork` has connections and threads of its own, or an error if the file was open.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     id: StoreId,
+    path: Option<PathBuf>,
+    plan: SqlitePlan,
+    clock: Clock,
+    parts: PerProcess<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
     database: Arc<Database>,
     writer: Writer,
     readers: Threads,
@@ -50,21 +59,32 @@ impl Sqlite {
         // `Cache` and `cache` are one table to SQLite.
         let table = plan.plan.table.name().to_ascii_lowercase();
         let id = path.as_ref().map(|it| StoreId::of_path("sqlite", it, [table]));
-        let readers = Threads::new("db-reader", plan.readers);
-        let database = Arc::new(Database::new(path, plan, clock));
-        Self {
-            id: id.unwrap_or_default(),
-            writer: Writer::new(Arc::clone(&database)),
-            database,
-            readers,
-        }
+        Self { id: id.unwrap_or_default(), path, plan, clock, parts: PerProcess::new() }
+    }
+
+    /// Those of this process.
+    fn parts(&self) -> &Parts {
+        self.parts.get_or_init(|| {
+            let (path, plan, clock) = (self.path.clone(), self.plan.clone(), self.clock.clone());
+            let readers = Threads::new("db-reader", plan.readers);
+            let database = Arc::new(Database::new(path, plan, clock));
+            Parts { writer: Writer::new(Arc::clone(&database)), database, readers }
+        })
+    }
+
+    fn database(&self) -> &Arc<Database> {
+        &self.parts().database
+    }
+
+    fn writer(&self) -> &Writer {
+        &self.parts().writer
     }
 
     async fn read<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
-        let database = &self.database;
+        let Parts { database, readers, .. } = self.parts();
         // In memory nothing is waited for; a file that is to be opened is.
         let is_direct = match &database.path {
             None => true,
@@ -74,15 +94,15 @@ impl Sqlite {
             return database.read(ask);
         }
         let database = Arc::clone(database);
-        self.readers.run(move || database.read(ask)).await?
+        readers.run(move || database.read(ask)).await?
     }
 
     async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
-        self.writer.write(0, work).await
+        self.writer().write(0, work).await
     }
 
     fn max_value_len(&self) -> usize {
-        self.database.plan.plan.max_value_len
+        self.database().plan.plan.max_value_len
     }
 
     /// Reads many, of one moment.
@@ -114,7 +134,7 @@ impl Backend for Sqlite {
 
     fn capabilities(&self) -> Capabilities {
         let facts = Capabilities::new().max_value_len(self.max_value_len());
-        if self.database.path.is_some() { facts.shared().persistent() } else { facts }
+        if self.database().path.is_some() { facts.shared().persistent() } else { facts }
     }
 
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
@@ -148,10 +168,10 @@ impl Backend for Sqlite {
         let len = value.len();
         let res = match too_large(&value, self.max_value_len()) {
             Some(error) => self.write(move |it| it.refuse(&key, mode, error.clone())).await,
-            None => self.writer.write(len, move |it| it.set(&key, &value, expiry, mode)).await,
+            None => self.writer().write(len, move |it| it.set(&key, &value, expiry, mode)).await,
         };
         if matches!(res, Ok(true)) {
-            self.writer.weighed(1, len);
+            self.writer().weighed(1, len);
         }
         res
     }
@@ -160,7 +180,7 @@ impl Backend for Sqlite {
         let max = self.max_value_len();
         // One transaction is in the log as a whole.
         let most =
-            CHUNK_BYTES.min(usize::try_from(self.database.log_limit()).unwrap_or(CHUNK_BYTES));
+            CHUNK_BYTES.min(usize::try_from(self.database().log_limit()).unwrap_or(CHUNK_BYTES));
         let mut res = Vec::with_capacity(items.len());
         let mut rest = items;
         while !rest.is_empty() {
@@ -174,7 +194,7 @@ impl Backend for Sqlite {
             rest = others;
             let some: Vec<(String, Bytes)> =
                 some.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            let written = self.writer.write(bytes, move |call| {
+            let written = self.writer().write(bytes, move |call| {
                 let one = |(key, value): &(String, Bytes)| match too_large(value, max) {
                     Some(error) => call.delete(key).map(|_| Err(error)),
                     None => call.set(key, value, expiry, SetMode::Always).map(|_| Ok(())),
@@ -182,7 +202,7 @@ impl Backend for Sqlite {
                 call.together(|| some.iter().map(one).collect())
             });
             res.extend(all(count, written.await));
-            self.writer.weighed(count, bytes);
+            self.writer().weighed(count, bytes);
         }
         res
     }
@@ -253,9 +273,9 @@ impl Backend for Sqlite {
         let work = move |call: &Call<'_>| {
             call.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime)
         };
-        let res = self.writer.write(len, work).await;
+        let res = self.writer().write(len, work).await;
         if matches!(res, Ok(true)) {
-            self.writer.weighed(1, len);
+            self.writer().weighed(1, len);
         }
         res
     }
@@ -271,7 +291,7 @@ impl Backend for Sqlite {
             let namespace = namespace.clone();
             let work =
                 move |call: &Call<'_>| call.together(|| call.clear(&namespace, &after, STEP));
-            match self.writer.write_patiently(work).await? {
+            match self.writer().write_patiently(work).await? {
                 None => return Ok(()),
                 Some(last) => after = last,
             }
@@ -279,18 +299,18 @@ impl Backend for Sqlite {
     }
 
     async fn clear_store(&self) -> Result<()> {
-        while self.writer.write_patiently(|call| call.clear_store(STEP)).await? {}
+        while self.writer().write_patiently(|call| call.clear_store(STEP)).await? {}
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
         self.read(|call| call.counters().map(drop)).await?;
-        self.writer.write_patiently(|call| call.try_to_write().map(drop)).await
+        self.writer().write_patiently(|call| call.try_to_write().map(drop)).await
     }
 
     async fn close(&self) -> Result<()> {
-        let database = Arc::clone(&self.database);
-        self.readers.run(move || database.close()).await?
+        let database = Arc::clone(self.database());
+        self.parts().readers.run(move || database.close()).await?
     }
 }
 

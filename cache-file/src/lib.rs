@@ -13,7 +13,7 @@
 //! max_bytes = "1GiB"                # the default; the room on the disk, in blocks of 4 KiB
 //! max_value_bytes = "16MiB"         # the default here; a larger value is `TooLarge`
 //! direct_reads = false              # true: reads on the caller's thread
-//! threads = 8                       # for all other calls
+//! threads = 8                       # the most for reads, and as many for writes
 //! ```
 //!
 //! ```

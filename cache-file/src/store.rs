@@ -1,11 +1,11 @@
 //! The store: every operation as one step under the lock of a folder, and reads without one.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
+    Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, PerProcess, Result,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
 };
 
 use crate::{
@@ -22,16 +22,24 @@ use crate::{
 };
 
 /// A store in a directory.
-#[derive(Debug)]
-pub(crate) struct File(Arc<Inner>);
+pub(crate) struct File {
+    plan: Plan,
+    clock: Clock,
+    inner: PerProcess<Arc<Inner>>,
+}
 
 impl File {
     pub(crate) fn new(plan: Plan, clock: Clock) -> Self {
-        Self(Arc::new(Inner::new(plan, clock)))
+        Self { plan, clock, inner: PerProcess::new() }
+    }
+
+    /// That of this process: a lock on an inherited descriptor would be the parent's, too.
+    fn inner(&self) -> &Arc<Inner> {
+        self.inner.get_or_init(|| Arc::new(Inner::new(self.plan.clone(), self.clock.clone())))
     }
 
     fn find(&self, key: &str, want: Want, until: Instant) -> Result<Option<Found>> {
-        let found = self.0.read(until, |it| self.0.find(it, key, want, until))?;
+        let found = self.inner().read(until, |it| self.inner().find(it, key, want, until))?;
         Ok(found.flatten())
     }
 
@@ -43,14 +51,14 @@ impl File {
         let found = self.find(key, Want::Value, until)?;
         Ok(found.map(|it| Entry {
             value: it.value,
-            ttl: life::remaining(it.header.expires, &self.0.clock),
+            ttl: life::remaining(it.header.expires, &self.inner().clock),
             stamp: Stamp(it.header.stamp),
         }))
     }
 
     /// As [`find`](Self::find) for those who only ask whether it is there: what is damaged is not.
     fn head(&self, key: &str) -> Result<Option<Header>> {
-        match self.find(key, Want::Head, self.0.until()) {
+        match self.find(key, Want::Head, self.inner().until()) {
             Err(error) if error.kind() == ErrorKind::Codec => Ok(None),
             res => Ok(res?.map(|it| it.header)),
         }
@@ -63,21 +71,21 @@ impl File {
         until: Instant,
         step: impl Fn(&Directory) -> Result<(T, u64), Fault>,
     ) -> Result<T> {
-        let (answer, grown) = self.0.write(until, step)?;
+        let (answer, grown) = self.inner().write(until, step)?;
         if grown > 0 {
-            cull::make_room(&self.0, &Name::of(key), grown);
+            cull::make_room(self.inner(), &Name::of(key), grown);
         }
         Ok(answer)
     }
 
     fn check_size(&self, value: &Bytes) -> Result<()> {
-        let max = self.0.plan.max_value;
+        let max = self.inner().plan.max_value;
         let len = payload_len(value);
         if len as u64 <= max { Ok(()) } else { Err(error::too_large(len, max)) }
     }
 
     fn new_entry<'a>(&self, key: &'a str, value: &'a Bytes, expires: u64) -> New<'a> {
-        New { key, value, expires, stamp: self.0.stamp() }
+        New { key, value, expires, stamp: self.inner().stamp() }
     }
 
     fn set_until(
@@ -99,7 +107,7 @@ impl File {
             };
             let live = match (&found, mode) {
                 (_, SetMode::Always) => true,
-                (Some(slot), _) => slot.live(key, Want::Head, self.0.now())?.is_some(),
+                (Some(slot), _) => slot.live(key, Want::Head, self.inner().now())?.is_some(),
                 (None, _) => false,
             };
             let allowed = mode == SetMode::Always || live == (mode == SetMode::IfPresent);
@@ -111,7 +119,7 @@ impl File {
                 }
                 return Ok((true, 0));
             }
-            let expires = life::expires(expiry, &self.0.clock);
+            let expires = life::expires(expiry, &self.inner().clock);
             if let Err(fault) = slot.write(&self.new_entry(key, value, expires)) {
                 // As above; it may be gone already.
                 let _ = slot.remove();
@@ -132,7 +140,7 @@ impl File {
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Option<Found>> {
         let name = Name::of(key);
-        let removed = self.0.read(until, |directory| {
+        let removed = self.inner().read(until, |directory| {
             let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
             // Else each delete of what is not there would wait for a lock.
             if folder.open(&name, rustix::fs::OFlags::RDONLY)?.is_none() {
@@ -143,7 +151,7 @@ impl File {
             let Some(slot) = locked.slot(&name)? else { return Ok(None) };
             match slot.look(Some(key), want)? {
                 Look::Other => Ok(None),
-                Look::Found(it) if it.header.is_live(self.0.now()) => {
+                Look::Found(it) if it.header.is_live(self.inner().now()) => {
                     if !wanted(&it) {
                         return Ok(None);
                     }
@@ -172,38 +180,38 @@ impl SyncBackend for File {
     }
 
     fn id(&self) -> StoreId {
-        self.0.id.clone()
+        self.inner().id.clone()
     }
 
     fn capabilities(&self) -> Capabilities {
-        let max_value = usize::try_from(self.0.plan.max_value).unwrap_or(usize::MAX);
+        let max_value = usize::try_from(self.inner().plan.max_value).unwrap_or(usize::MAX);
         Capabilities::new().shared().persistent().max_value_len(max_value)
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.value_until(key, self.0.until())
+        self.value_until(key, self.inner().until())
     }
 
     fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.entry_until(key, self.0.until())
+        self.entry_until(key, self.inner().until())
     }
 
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let until = self.0.until_of(keys.len());
+        let until = self.inner().until_of(keys.len());
         keys.iter().map(|key| self.value_until(key, until)).collect()
     }
 
     fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let until = self.0.until_of(keys.len());
+        let until = self.inner().until_of(keys.len());
         keys.iter().map(|key| self.entry_until(key, until)).collect()
     }
 
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        self.set_until(key, &value, expiry, mode, self.0.until())
+        self.set_until(key, &value, expiry, mode, self.inner().until())
     }
 
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let until = self.0.until_of(items.len());
+        let until = self.inner().until_of(items.len());
         let set = |(key, value): &(&str, Bytes)| {
             self.set_until(key, value, expiry, SetMode::Always, until).map(drop)
         };
@@ -215,47 +223,49 @@ impl SyncBackend for File {
     }
 
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.head(key)?.map(|it| life::remaining(it.expires, &self.0.clock)))
+        Ok(self.head(key)?.map(|it| life::remaining(it.expires, &self.inner().clock)))
     }
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let (name, until) = (Name::of(key), self.0.until());
-        self.0.write(until, |directory| {
+        let (name, until) = (Name::of(key), self.inner().until());
+        self.inner().write(until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let Some(mut slot) = locked.slot(&name)? else { return Ok(false) };
-            let Some(found) = slot.live(key, Want::Head, self.0.now())? else { return Ok(false) };
-            let expires = life::expires(expiry, &self.0.clock);
-            slot.touch(key, &Header { expires, stamp: self.0.stamp(), ..found.header })?;
+            let Some(found) = slot.live(key, Want::Head, self.inner().now())? else {
+                return Ok(false);
+            };
+            let expires = life::expires(expiry, &self.inner().clock);
+            slot.touch(key, &Header { expires, stamp: self.inner().stamp(), ..found.header })?;
             Ok(true)
         })
     }
 
     fn delete(&self, key: &str) -> Result<bool> {
-        self.delete_until(key, self.0.until())
+        self.delete_until(key, self.inner().until())
     }
 
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let until = self.0.until_of(keys.len());
+        let until = self.inner().until_of(keys.len());
         keys.iter().map(|key| self.delete_until(key, until)).collect()
     }
 
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let taken = self.remove_if(key, Want::Value, self.0.until(), |_| true)?;
+        let taken = self.remove_if(key, Want::Value, self.inner().until(), |_| true)?;
         Ok(taken.map(|it| it.value))
     }
 
     fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
-        let (name, until) = (Name::of(key), self.0.until());
+        let (name, until) = (Name::of(key), self.inner().until());
         self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let found = match locked.slot(&name)? {
-                Some(slot) => slot.live(key, Want::Value, self.0.now())?,
+                Some(slot) => slot.live(key, Want::Value, self.inner().now())?,
                 None => None,
             };
             let (value, expires) = match (&found, create) {
                 (Some(it), _) => (integer::parse(&it.value)?, it.header.expires),
                 (None, Some(create)) => {
-                    (create.initial, life::expires(create.expiry, &self.0.clock))
+                    (create.initial, life::expires(create.expiry, &self.inner().clock))
                 }
                 (None, None) => return Ok((None, 0)),
             };
@@ -269,7 +279,7 @@ impl SyncBackend for File {
 
     fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let same = |it: &Found| seen.is(&it.value, Stamp(it.header.stamp));
-        match self.remove_if(key, Want::Value, self.0.until(), same) {
+        match self.remove_if(key, Want::Value, self.inner().until(), same) {
             // It is gone, and was not what was seen.
             Err(error) if error.kind() == ErrorKind::Codec => Ok(false),
             res => Ok(res?.is_some()),
@@ -284,16 +294,16 @@ impl SyncBackend for File {
         lifetime: Lifetime,
     ) -> Result<bool> {
         self.check_size(&value)?;
-        let (name, until) = (Name::of(key), self.0.until());
+        let (name, until) = (Name::of(key), self.inner().until());
         self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
             let Some(mut slot) = locked.slot(&name)? else { return Ok((false, 0)) };
-            let found = slot.live(key, Want::Value, self.0.now())?;
+            let found = slot.live(key, Want::Value, self.inner().now())?;
             let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
             let Some(found) = same else { return Ok((false, 0)) };
             let expires = match lifetime {
                 Lifetime::Keep => found.header.expires,
-                Lifetime::New(expiry) => life::expires(expiry, &self.0.clock),
+                Lifetime::New(expiry) => life::expires(expiry, &self.inner().clock),
             };
             slot.write(&self.new_entry(key, &value, expires))?;
             Ok((true, locked.growth()))
@@ -301,7 +311,7 @@ impl SyncBackend for File {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let (source, target, until) = (Name::of(from), Name::of(to), self.0.until());
+        let (source, target, until) = (Name::of(from), Name::of(to), self.inner().until());
         self.grow(to, until, |directory| {
             // In one order, so that two of these cannot wait for each other.
             let is_first = source.folder() <= target.folder();
@@ -315,7 +325,7 @@ impl SyncBackend for File {
             let (first, last) = (&low, high.as_ref().unwrap_or(&low));
             let (at_source, at_target) = if is_first { (first, last) } else { (last, first) };
             let Some(slot) = at_source.slot(&source)? else { return Ok((false, 0)) };
-            let found = slot.live(from, Want::Value, self.0.now())?;
+            let found = slot.live(from, Want::Value, self.inner().now())?;
             let Some(found) = found else { return Ok((false, 0)) };
             // First in, then out: who looks for the entry in both places finds it in one.
             let new = self.new_entry(to, &found.value, found.header.expires);
@@ -326,16 +336,16 @@ impl SyncBackend for File {
     }
 
     fn clear(&self, namespace: &Namespace) -> Result<()> {
-        clear::clear(&self.0, |key| namespace.contains(key))
+        clear::clear(self.inner(), |key| namespace.contains(key))
     }
 
     fn clear_store(&self) -> Result<()> {
-        clear::clear_all(&self.0)
+        clear::clear_all(self.inner())
     }
 
     fn check(&self) -> Result<()> {
-        let until = self.0.until();
-        self.0.write(until, |directory| {
+        let until = self.inner().until();
+        self.inner().write(until, |directory| {
             let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
             // That it can be locked and written.
             let locked = folder.lock(directory, until)?;
@@ -348,12 +358,12 @@ impl SyncBackend for File {
             location::check(directory)?;
             Ok(())
         })?;
-        location::warn_of_web_root(&self.0.plan.path);
+        location::warn_of_web_root(&self.inner().plan.path);
         Ok(())
     }
 
     fn close(&self) -> Result<()> {
-        self.0.close();
+        self.inner().close();
         Ok(())
     }
 }
@@ -361,7 +371,16 @@ impl SyncBackend for File {
 /// The sweeper may be at work, and would else be the last to have the directory.
 impl Drop for File {
     fn drop(&mut self) {
-        self.0.close();
+        if let Some(inner) = self.inner.get() {
+            inner.close();
+        }
+    }
+}
+
+/// Without the path, which is a setting.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner().fmt(f)
     }
 }
 
@@ -379,7 +398,7 @@ mod tests {
         let plan = Plan::of(place.path().join("cache"));
         let store = File::new(plan.clone(), Clock::system());
         store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
-        let directory = store.0.open_directory().unwrap();
+        let directory = store.inner().open_directory().unwrap();
         assert!(directory.is_at(&plan.path), "there is none");
         assert!(store.delete("k").unwrap());
         assert!(directory.is_at(&plan.path), "there is one");
@@ -401,7 +420,7 @@ mod tests {
             let store = File::new(plan.clone(), Clock::system());
             store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
             // As the sweeper has them.
-            let at_work = (Arc::clone(&store.0), store.0.open_directory().unwrap());
+            let at_work = (Arc::clone(store.inner()), store.inner().open_directory().unwrap());
             assert!(store.delete("k").unwrap());
             assert_eq!(fs::read_dir(plan.path.join(FOLDER)).unwrap().count(), 1);
             let _store = end(store);

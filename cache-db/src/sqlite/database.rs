@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 #[cfg(unix)]
 use super::private;
-use super::{call::Call, error::Failure, schema, sql::Sql};
+use super::{call::Call, error::Failure, lease::Lease, schema, sql::Sql};
 use crate::{
     options::{SqlitePlan, Synchronous},
     time::Time,
@@ -49,6 +49,8 @@ pub(super) struct Opened {
     log: Option<Identity>,
     /// When the path was last looked at, in milliseconds of the coarse clock.
     looked: AtomicU64,
+    /// Dropped last, when all is closed.
+    _lease: Option<Lease>,
 }
 
 /// What tells a file from another one at the same path.
@@ -114,7 +116,8 @@ impl Database {
         {
             return Err(error.clone());
         }
-        match self.connect_first() {
+        let res = Lease::take(self.path()).map_err(Failure::from);
+        match res.and_then(|lease| self.connect_first(lease)) {
             Ok(opened) => {
                 let opened = Arc::new(opened);
                 *failed = None;
@@ -262,7 +265,7 @@ impl Database {
     }
 
     /// The first connection, which is the one that writes. It never waits by itself for another process.
-    fn connect_first(&self) -> std::result::Result<Opened, Failure> {
+    fn connect_first(&self, lease: Option<Lease>) -> std::result::Result<Opened, Failure> {
         let began = Instant::now();
         let (writer, path, file) = loop {
             let path = self.prepare()?;
@@ -286,6 +289,7 @@ impl Database {
             file,
             log: self.identity(LOG),
             looked: AtomicU64::new(looked),
+            _lease: lease,
         })
     }
 

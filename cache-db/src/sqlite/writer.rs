@@ -433,12 +433,12 @@ mod tests {
         let plan =
             SqlitePlan { plan, synchronous, readers: 1, direct_reads: true, direct_writes: false };
         let store = Sqlite::new(None, plan, Clock::system());
-        store.writer.0.keeper.end();
+        store.writer().0.keeper.end();
         for n in 0..1000 {
             let key = format!("k{n}");
             store.set(&key, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();
             assert!(store.has(&key).await.unwrap(), "what is new stays");
-            let entries = store.database.read(|it| Ok(it.counters()?.0)).unwrap();
+            let entries = store.database().read(|it| Ok(it.counters()?.0)).unwrap();
             // A quarter, and the one that finds that it is more.
             assert!(entries <= i64::from(BOUND + BOUND / 4 + 2), "{entries} after {n}");
         }

@@ -125,7 +125,7 @@ async fn who_waits_for_a_frozen_folder_leaves_threads_to_the_others() {
 #[tokio::test]
 async fn an_endless_deadline_waits() {
     let place = Place::new();
-    let toml = toml(&place.path, "").replace("'20s'", "'18446744073709551615s'");
+    let toml = toml(&place.path, "").replace("'20s'", "'200000000000d'");
     let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
     cache.set("k", &1, secs(600)).await.unwrap();
     let held = File::open(place.file().parent().unwrap()).unwrap();
