@@ -14,7 +14,7 @@
 //! may never be polled again. After its end the claim counts for nothing, and its write is not made any more.
 //!
 //! This file knows nothing of stores or codecs, and of the time what `now` tells; it is checked as a model in
-//! `tests/flight_model.rs`, which puts its own `crate::sync` under it.
+//! `tests/flight_model`, which puts its own `crate::sync` under it.
 
 // Named, so that the model test finds them too.
 #[path = "flight/circle.rs"]

@@ -15,6 +15,8 @@ impl Cache {
     pub(super) async fn settle_for_read(&self, key: &str) -> Result<()> {
         match self.shared.marks.look(key, self.write_claim(1)) {
             Marked::No | Marked::Late => Ok(()),
+            // A strict caller has no use for an invented miss, and the store may well answer.
+            Marked::Busy if self.strict => self.settle(key).await,
             // Waiting for the other caller would make readers queue behind a slow store.
             Marked::Busy => Err(on_the_way()),
             Marked::Mine(attempt) => Box::pin(self.settle_one(attempt)).await,
@@ -34,16 +36,31 @@ impl Cache {
     /// [`settle_for_read`](Self::settle_for_read) of many keys, with one look at all of them: the errors, by the places of
     /// their keys.
     pub(super) async fn settle_many_for_read(&self, keys: &[&str]) -> HashMap<usize, Error> {
-        let mut marked = HashMap::new();
+        let mut busy = Vec::new();
         let mut attempts = Vec::new();
         for (place, key) in keys.iter().enumerate() {
             match self.shared.marks.look(key, self.write_claim(keys.len())) {
                 Marked::No | Marked::Late => {}
-                Marked::Busy => drop(marked.insert(place, on_the_way())),
+                Marked::Busy => busy.push(place),
                 Marked::Mine(attempt) => attempts.push((place, attempt)),
             }
         }
-        marked.extend(self.settle_attempts(attempts).await);
+        let mut marked: HashMap<_, _> = self.settle_attempts(attempts).await.into_iter().collect();
+        if self.strict && !busy.is_empty() {
+            // As long as one key would wait, for all of them.
+            let mut settled = 0;
+            let all = async {
+                for place in &busy {
+                    self.settle(keys[*place]).await?;
+                    settled += 1;
+                }
+                Ok::<_, Error>(())
+            };
+            // Those that are left get the error below.
+            let _ = first(all, self.write_patience()).await;
+            busy.drain(..settled);
+        }
+        marked.extend(busy.into_iter().map(|place| (place, on_the_way())));
         marked
     }
 

@@ -27,8 +27,10 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     for _ in 0..50 {
         cache.set("old", &"new", None).await.unwrap();
     }
-    assert_eq!(cache.stats().marked_keys, 1);
-    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
+    let stats = cache.stats();
+    // The old value may be removed in the background by now.
+    assert!(stats.marked_keys + stats.marks_settled > 0, "{stats:?}");
+    assert_eq!(stats.breaker, Some(BreakerState::Closed));
     let (res, took) = timed(cache.set("old", &"new", None)).await;
     res.unwrap();
     report("out of memory, set", "as if done; the key is marked", took);
@@ -45,7 +47,7 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     assert_eq!(strict.get::<i32>("n").await.unwrap(), Some(1));
     // What could not be written is not read as it was before: it is deleted.
     assert_eq!(cache.get::<String>("old").await.unwrap(), None);
-    assert_eq!(stored(&redis, "old"), None);
+    until("the old value is removed", async || stored(&redis, "old").is_none()).await;
     assert!(strict.delete("n").await.unwrap());
     assert!(cache.touch("large", std::time::Duration::from_secs(60)).await.unwrap());
 

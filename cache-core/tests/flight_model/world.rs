@@ -1,0 +1,174 @@
+//! What the model is about: a source, a store, and a cache that reads through.
+
+use std::{
+    future::{Future, pending},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use shuttle::{
+    future::yield_now,
+    rand::{Rng, thread_rng},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+};
+
+use crate::{
+    KEY, LASTS,
+    flight::{Flights, Lead, Turn, Waited, Writing},
+    sync::Ordering::SeqCst,
+};
+
+/// A source of truth, a store in front of it, and a cache that reads through.
+pub(super) struct World {
+    pub(super) source: AtomicU64,
+    pub(super) store: Mutex<Option<u64>>,
+    pub(super) flights: Flights,
+    /// What the source held when the last delete returned.
+    pub(super) floor: AtomicU64,
+    /// How many times flights were about to be detached, and how many times they were.
+    pub(super) detaching: AtomicU64,
+    pub(super) detached: AtomicU64,
+    /// The loaders that run, each with `detached` before it joined and `detaching` when it ran.
+    pub(super) loaders: Mutex<Vec<(u64, u64)>>,
+    pub(super) loads: AtomicU64,
+    pub(super) time: Arc<AtomicU64>,
+}
+
+impl World {
+    /// A store whose writes take steps, with exact knowledge of which keys are being written, or without.
+    pub(super) fn new() -> Arc<Self> {
+        let exact = thread_rng().gen_bool(0.5);
+        let time = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&time);
+        Arc::new(Self {
+            source: AtomicU64::new(1),
+            store: Mutex::new(None),
+            flights: Flights::new(exact, move || Duration::from_secs(clock.load(SeqCst))),
+            time,
+            floor: AtomicU64::new(1),
+            detaching: AtomicU64::new(0),
+            detached: AtomicU64::new(0),
+            loaders: Mutex::default(),
+            loads: AtomicU64::new(0),
+        })
+    }
+
+    /// A store's call: it takes effect some time after it was sent.
+    pub(super) async fn write(&self, value: Option<u64>) {
+        yield_now().await;
+        *self.store.lock().unwrap() = value;
+        yield_now().await;
+    }
+
+    pub(super) async fn read(&self) -> Option<u64> {
+        yield_now().await;
+        *self.store.lock().unwrap()
+    }
+
+    /// The loader of a caller who joined after `before` deletes had detached.
+    pub(super) async fn load(&self, before: u64) -> u64 {
+        let mine = {
+            let mut loaders = self.loaders.lock().unwrap();
+            let begun = self.detaching.load(SeqCst);
+            // Two may run at once only if a delete has come between the two.
+            let apart = |it: &(u64, u64)| it.0 < begun || before < it.1;
+            assert!(loaders.iter().all(apart), "I1: two loaders in one generation");
+            loaders.push((before, begun));
+            (before, begun)
+        };
+        self.loads.fetch_add(1, SeqCst);
+        let value = self.source.load(SeqCst);
+        yield_now().await;
+        let mut loaders = self.loaders.lock().unwrap();
+        let at = loaders.iter().position(|it| *it == mine).unwrap();
+        loaders.swap_remove(at);
+        value
+    }
+
+    /// As `Cache::get_or_set`.
+    pub(super) async fn get(&self) -> u64 {
+        let landings = self.flights.landings(KEY);
+        if let Some(value) = self.read().await {
+            return value;
+        }
+        loop {
+            let before = self.detached.load(SeqCst);
+            match self.flights.join(KEY, LASTS).unwrap() {
+                Turn::Lead(lead) => {
+                    if self.flights.landings(KEY) != landings
+                        && let Some(value) = self.read().await
+                    {
+                        lead.land(Ok(encode(value)));
+                        return value;
+                    }
+                    return self.lead(lead, self.load(before)).await;
+                }
+                Turn::Wait(mut wait) => match wait.outcome().await {
+                    Waited::Landed(result) => return decode(&result.unwrap()),
+                    Waited::Lead(lead) => return self.lead(lead, self.load(before)).await,
+                    Waited::Rejoin => {}
+                },
+            }
+        }
+    }
+
+    pub(super) async fn lead(&self, lead: Lead<'_>, loader: impl Future<Output = u64>) -> u64 {
+        let value = lead.load(loader).await;
+        lead.store(|| self.write(Some(value)), LASTS, pending(), |_| ()).await;
+        lead.land(Ok(encode(value)));
+        value
+    }
+
+    /// As `Cache::delete`, after the source has changed.
+    pub(super) async fn delete(&self) {
+        // At any point of the others' loads, not mostly before them.
+        for _ in 0..thread_rng().gen_range(0..16) {
+            yield_now().await;
+        }
+        let new = self.source.fetch_add(1, SeqCst) + 1;
+        self.detaching.fetch_add(1, SeqCst);
+        let writing = self.flights.writing(KEY, LASTS);
+        self.flights.detach(KEY, pending()).await;
+        self.detached.fetch_add(1, SeqCst);
+        self.write(None).await;
+        self.end(writing);
+        self.floor.fetch_max(new, SeqCst);
+    }
+
+    /// What began during the write is detached as well.
+    pub(super) fn end(&self, writing: Writing<'_>) {
+        self.detaching.fetch_add(1, SeqCst);
+        drop(writing);
+        self.detached.fetch_add(1, SeqCst);
+    }
+
+    /// As `Cache::set`, of a value that only the cache has.
+    pub(super) async fn set(&self, value: u64) {
+        for _ in 0..thread_rng().gen_range(0..12) {
+            yield_now().await;
+        }
+        // The flight that reads the source has another generation, as with a delete.
+        self.detaching.fetch_add(1, SeqCst);
+        let writing = self.flights.writing(KEY, LASTS);
+        self.flights.detach(KEY, pending()).await;
+        self.detached.fetch_add(1, SeqCst);
+        self.write(Some(value)).await;
+        self.end(writing);
+        self.floor.fetch_max(value, SeqCst);
+    }
+
+    /// Reads, and checks I2.
+    pub(super) async fn get_checked(&self) {
+        let floor = self.floor.load(SeqCst);
+        let value = self.get().await;
+        assert!(value >= floor, "I2: read {value} after a delete that follows {floor}");
+    }
+}
+
+pub(super) fn encode(value: u64) -> Bytes {
+    value.to_string().into()
+}
+
+pub(super) fn decode(bytes: &Bytes) -> u64 {
+    std::str::from_utf8(bytes).unwrap().parse().unwrap()
+}
