@@ -41,6 +41,21 @@ fn names(manifest: &Table, list: &str) -> Vec<String> {
     list.into_iter().flatten().filter_map(Value::as_str).map(String::from).collect()
 }
 
+fn inherits_lints(manifest: &Table) -> bool {
+    manifest.get("lints").and_then(|it| it.get("workspace")) == Some(&Value::Boolean(true))
+}
+
+/// A test of `fork` needs unsafe code, which the workspace forbids: a crate that is not published may list its lints itself,
+/// clippy's pedantic ones among them, and deny unsafe code where it is not expected.
+fn is_test_crate_with_unsafe_code(manifest: &Table) -> bool {
+    let is_private =
+        manifest.get("package").and_then(|it| it.get("publish")) == Some(&Value::Boolean(false));
+    let lint = |tool: &str, name: &str| manifest.get("lints")?.get(tool)?.get(name);
+    is_private
+        && lint("rust", "unsafe_code").and_then(Value::as_str) == Some("deny")
+        && lint("clippy", "pedantic").is_some()
+}
+
 /// What is wrong with the manifest of a member.
 fn member(manifest: &Table) -> Vec<String> {
     let mut res = Vec::new();
@@ -48,7 +63,7 @@ fn member(manifest: &Table) -> Vec<String> {
         let table = manifest.get(table);
         table.and_then(|it| it.get(key)?.get("workspace")) == Some(&Value::Boolean(true))
     };
-    if manifest.get("lints").and_then(|it| it.get("workspace")) != Some(&Value::Boolean(true)) {
+    if !inherits_lints(manifest) && !is_test_crate_with_unsafe_code(manifest) {
         res.push("no `[lints] workspace = true`: without it the crate has no lints at all".into());
     }
     for key in ["version", "edition", "rust-version", "license"] {
@@ -115,6 +130,12 @@ workspace = true
     fn what_is_not_inherited_is_told() {
         assert!(told(&GOOD.replace("[lints]\nworkspace = true", ""))[0].contains("[lints]"));
         assert!(told(&GOOD.replace("[lints]\nworkspace = true", "[lints]"))[0].contains("[lints]"));
+        let own = "[lints]\nrust.unsafe_code = 'deny'\nclippy.pedantic = 'warn'";
+        let own = GOOD.replace("[lints]\nworkspace = true", own);
+        assert!(told(&own)[0].contains("[lints]"), "published");
+        let private = own.replace("[package]", "[package]\npublish = false");
+        assert_eq!(told(&private), [""; 0]);
+        assert!(told(&private.replace("'deny'", "'allow'"))[0].contains("[lints]"));
         for key in ["version", "edition", "rust-version", "license"] {
             let text =
                 GOOD.replace(&format!("\n{key}.workspace = true"), &format!("\n{key} = '1'"));
