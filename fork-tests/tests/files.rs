@@ -1,0 +1,73 @@
+//! Stores in files, in a child of `fork`: locks and connections are the child's own, and no increment is lost.
+
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+use std::path::Path;
+
+use cache_core::{BlockingCache, Caches, ErrorKind};
+use cache_db as _;
+use cache_file as _;
+use fork_tests::{alone, in_child};
+
+const COUNT: i64 = 100;
+
+fn cache(backend: &str, path: &Path) -> BlockingCache {
+    let text = format!(
+        "[caches.default]\nbackend = '{backend}'\nlocation = '{}'\ndeadline = '20s'\nbreaker.enabled = false\n",
+        path.display()
+    );
+    Caches::from_toml(&text).unwrap().get("default").unwrap().strict().blocking()
+}
+
+fn count(cache: &BlockingCache) {
+    for _ in 0..COUNT {
+        cache.incr_or("n", 1, 0, None).unwrap();
+    }
+}
+
+#[test]
+fn a_child_and_its_parent_lose_no_increment_in_a_directory() {
+    alone(None, || {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache("file", &folder.path().join("cache"));
+        count(&cache);
+        in_child("file", || count(&cache), || count(&cache));
+        assert_eq!(cache.get::<i64>("n").unwrap(), Some(3 * COUNT));
+    });
+}
+
+#[test]
+fn a_child_and_its_parent_lose_no_increment_in_sqlite_that_was_closed() {
+    alone(None, || {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache("db", &folder.path().join("cache.db"));
+        in_child("before the first call", || count(&cache), || count(&cache));
+        cache.close().unwrap();
+        in_child("after close()", || count(&cache), || count(&cache));
+        assert_eq!(cache.get::<i64>("n").unwrap(), Some(4 * COUNT));
+    });
+}
+
+#[test]
+fn a_sqlite_file_that_was_open_is_an_error_in_the_child_and_goes_on_in_the_parent() {
+    alone(None, || {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("cache.db"), folder.path().join("other.db"));
+        let open = cache("db", &one);
+        count(&open);
+        let refused = |it: &BlockingCache| {
+            let error = it.incr("n", 1).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("close() before the fork"), "{error}");
+        };
+        let work = || {
+            refused(&open);
+            // One that is made in the child is of the same memory of SQLite's.
+            refused(&cache("db", &one));
+            refused(&cache("db", &other));
+        };
+        in_child("open", work, || count(&open));
+        assert_eq!(open.get::<i64>("n").unwrap(), Some(2 * COUNT));
+    });
+}
