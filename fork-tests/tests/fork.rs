@@ -153,18 +153,10 @@ fn children_and_their_parent_use_postgres() {
 }
 
 #[test]
-fn children_with_caches_of_their_own_use_a_sqlite_file() {
+fn children_and_their_parent_use_a_directory() {
     alone(None, || {
         let folder = tempfile::tempdir().unwrap();
-        children_use("db", folder.path().join("cache.sqlite").to_str().unwrap(), Uses::Own);
-    });
-}
-
-#[test]
-fn children_with_caches_of_their_own_use_a_directory() {
-    alone(None, || {
-        let folder = tempfile::tempdir().unwrap();
-        children_use("file", folder.path().join("cache").to_str().unwrap(), Uses::Own);
+        children_use("file", folder.path().join("cache").to_str().unwrap(), Uses::All);
     });
 }
 

@@ -164,8 +164,11 @@ async fn what_has_expired_goes_before_what_lives() {
     time.advance(Duration::from_secs(2));
     for i in 2000..2900 {
         set(&store, &key(i), 1).await;
+        // Where the keeper is left behind, the writes themselves make room, of what is oldest.
+        if i % 100 == 99 {
+            until("it is within its bound", async || entries(&at(&folder)) <= 2000).await;
+        }
     }
-    until("it is within its bound", async || entries(&at(&folder)) <= 2000).await;
     for i in (0..1000).chain(2000..2900) {
         assert!(store.has(&key(i)).await.unwrap(), "{i} lives, and is not too much");
     }
