@@ -55,13 +55,14 @@ async fn update_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "again on conflict": 8 callers of 25 changes.
+/// "again on conflict": 8 callers of 25 changes. Callers of one cache queue, those of several processes meet in the store.
 async fn update_loses_no_change(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &Vec::<usize>::new(), None).await?;
+    let processes = [(); 4].map(|()| ctx.cache());
     let answers = ctx
         .race(8, |n, _| {
-            let cache = cache.clone();
+            let cache = processes[n % processes.len()].clone();
             async move {
                 for _ in 0..25 {
                     let push = |mut list: Vec<usize>| {
