@@ -48,7 +48,7 @@ use crate::{
 /// # When the store fails
 /// The cache is an optional accelerator: with `fail_open` (the default) a store that is down reads as empty, and writes have no
 /// effect; [`stats`](Self::stats) counts it, [`observing`](crate::observing) says where it is logged. The calls whose answer would be a lie then return the error all the same:
-/// `add`, `replace`, `pop`, `update`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
+/// `add`, `replace`, `pop`, `update`, `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
 /// `check` and `close`. [`OnOutage`](crate::OnOutage) replaces that error by an answer of the caller's. [`strict`](Self::strict) gives a handle that returns every error.
 /// What the caller did wrong (an invalid key, a value too large) is always returned.
 ///

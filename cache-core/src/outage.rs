@@ -4,7 +4,7 @@ use crate::Result;
 
 /// An answer of the caller's own for the time that the store is down.
 ///
-/// `add`, `replace`, `pop`, `update`, `incr` and `incr_or` never fail open: an invented answer would be a wrong count or a second
+/// `add`, `replace`, `pop`, `update`, `upsert`, `incr` and `incr_or` never fail open: an invented answer would be a wrong count or a second
 /// winner. They return the error, and `?` would make each outage of the cache an outage of the service. These methods put
 /// the caller's choice in the place of that error. They replace the kinds that
 /// [fail open](crate::ErrorKind::fails_open) elsewhere (`Unavailable`, `TimedOut`, `Backend`) and no other: a key that breaks the rules

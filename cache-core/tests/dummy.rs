@@ -47,6 +47,7 @@ async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
     for n in 0..3 {
         assert!(cache.add("k", &n, None).await?);
         assert_eq!(cache.incr_or("n", 2, 5, None).await?, 7);
+        assert_eq!(cache.upsert("u", None, |it: Option<i32>| it.or(Some(n))).await?, Some(n));
         assert_eq!(cache.get_or_set("l", None, || async { n }).await?, n, "it is loaded each time");
     }
     assert_eq!(

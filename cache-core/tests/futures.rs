@@ -62,6 +62,7 @@ fn reads_and_loads_are_send_and_small() {
         ("get_many", send(cache.get_many::<String, _>(["k"]))),
         ("get_or_set", send(cache.get_or_set("k", None, || async { 1 }))),
         ("update", send(cache.update("k", None, |n: u32| n + 1))),
+        ("upsert", send(cache.upsert("k", None, |n: Option<u32>| n))),
         ("incr_version", send(cache.incr_version("k", 1))),
     ];
     println!("{sizes:?}");

@@ -120,6 +120,20 @@ async fn update_has_nothing_to_change() {
     }
 }
 
+/// It cannot be compared, so it is never replaced; who gives up is told of a miss.
+#[tokio::test]
+async fn upsert_replaces_nothing() {
+    for (store, cache) in both().await {
+        let error = cache.upsert("k", None, |it| it.or(Some(1))).await.unwrap_err();
+        assert_codec(&error, "update");
+        assert_left_alone(&store, &cache, Operation::Update).await;
+    }
+    for (store, cache) in both().await {
+        assert_eq!(cache.upsert::<u32>("k", None, |it| it).await.unwrap(), None);
+        assert_left_alone(&store, &cache, Operation::Update).await;
+    }
+}
+
 #[tokio::test]
 async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
     for strict in [false, true] {

@@ -172,6 +172,16 @@ impl BlockingCache {
         self.run(self.0.update(key, timeout, change))
     }
 
+    /// See [`Cache::upsert`].
+    pub fn upsert<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        timeout: impl IntoTimeout,
+        change: impl FnMut(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.run(self.0.upsert(key, timeout, change))
+    }
+
     /// See [`Cache::get_or_set`].
     pub fn get_or_set<T: Serialize + DeserializeOwned>(
         &self,

@@ -315,6 +315,7 @@ impl Cache {
             Ok(Some(stored)) => stored,
             Err(error) if error.kind() == ErrorKind::Codec => {
                 let wanted = type_name::<T>();
+                self.count(Operation::GetOrSet, Outcome::Miss);
                 self.count_undecodable(Operation::GetOrSet, key, wanted, &error.message());
                 return Ok(Look::Miss);
             }
@@ -330,6 +331,7 @@ impl Cache {
                 Ok(Look::Hit(value))
             }
             Err(why) => {
+                self.count(Operation::GetOrSet, Outcome::Miss);
                 self.note_undecodable::<T>(Operation::GetOrSet, key, &stored, why).await;
                 Ok(Look::Miss)
             }

@@ -82,6 +82,7 @@ impl Cache {
                 Ok(Some(bytes))
             }
             Err((why, stored)) => {
+                self.count(Operation::Get, Outcome::Miss);
                 self.undecodable::<[u8]>(Operation::Get, &full, &stored, why).await.map(|()| None)
             }
         }
@@ -202,11 +203,14 @@ impl Cache {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))
             }
-            Err(why) => self.undecodable::<T>(operation, key, &stored, why).await.map(|()| None),
+            Err(why) => {
+                self.count(operation, Outcome::Miss);
+                self.undecodable::<T>(operation, key, &stored, why).await.map(|()| None)
+            }
         }
     }
 
-    /// Stored bytes that give no value: a miss, an error in strict mode.
+    /// Stored bytes that give no value: an error in strict mode. The caller counts the miss.
     pub(super) async fn undecodable<T: ?Sized>(
         &self,
         operation: Operation,
@@ -223,7 +227,7 @@ impl Cache {
         Err(self.in_context(error, operation, Some(key)))
     }
 
-    /// Counts them, as a miss too. What is damaged is removed; what another type or release could read stays.
+    /// Counts them. What is damaged is removed; what another type or release could read stays.
     pub(super) async fn note_undecodable<T: ?Sized>(
         &self,
         operation: Operation,
@@ -245,6 +249,7 @@ impl Cache {
         key: &str,
         error: Error,
     ) -> Result<Option<T>> {
+        self.count(operation, Outcome::Miss);
         self.count_undecodable(operation, key, type_name::<T>(), &error.message());
         if self.strict { Err(self.in_context(error, operation, Some(key))) } else { Ok(None) }
     }
@@ -256,7 +261,6 @@ impl Cache {
         wanted: &'static str,
         why: &dyn fmt::Display,
     ) {
-        self.count(operation, Outcome::Miss);
         self.shared.counters.event(Event::Undecodable);
         self.shared.observer.undecodable(operation, key, wanted, why);
     }

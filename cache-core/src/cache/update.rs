@@ -8,28 +8,22 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    Error, ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, codec, flight::first,
-    key::FullKey, layers::Operation,
+    Error, ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, flight::first,
+    key::FullKey, layers::Operation, stats::Outcome,
 };
 
 /// The longest wait after the second conflict, and after any. It doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Changing what is there.
+/// Changing what is there, or making it.
 impl Cache {
     /// Changes a value: reads it, gives it to `change`, and stores the result if the entry is still as it was read; otherwise
     /// again from the start. The new value, or `None` if there was none to change. Never fails open.
     ///
-    /// A missing key is left alone: `change` is not run, and nothing is stored. `change` cannot give up; to leave the value as it
-    /// is, it returns what it was given, which renews the lifetime. It may run several times.
-    ///
-    /// The updates of one key in this process are made one after the other; after repeated conflicts with other processes the next try waits for a
-    /// random, growing time. All of it together takes no longer than one call may (`deadline`, and `connect_deadline` where the store connects), however
-    /// many callers there are: those that had no turn by then get `TimedOut`, which the circuit breaker does not count.
-    ///
-    /// A lifetime of zero removes the key. `TooLarge` if the store does not take the new
-    /// value; the old one is gone then, as with [`set`](Self::set).
+    /// A missing key is left alone: `change` is not run, and nothing is stored. `change` cannot give up: [`upsert`](Self::upsert)
+    /// can, and makes missing keys. `change` may run several times. In all else this is an `upsert`, with its errors, its
+    /// deadline, and what it says of lifetimes and dropped futures.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -54,6 +48,53 @@ impl Cache {
     where
         T: Serialize + DeserializeOwned,
     {
+        self.upsert(key, timeout, |old: Option<T>| old.map(&mut change)).await
+    }
+
+    /// Changes a value or makes it, or leaves the key as it is: gives `change` the value, or `None` if the key is missing, and
+    /// stores the result if the entry is still as it was read; otherwise again from the start.
+    ///
+    /// Returns the value that was stored. When `change` returns `None`, nothing is stored, the entry keeps its lifetime, and the
+    /// answer is `None`. Of several callers that make a missing key exactly one stores what it made; the others are given its value
+    /// to change. `change` may run several times, so it should do nothing but compute.
+    ///
+    /// The changes of one key in this process are made one after the other; after repeated conflicts with other processes the
+    /// next try waits for a random, growing time. All of it together takes no longer than one call may (`deadline`, and
+    /// `connect_deadline` where the store connects), however many callers there are.
+    ///
+    /// A lifetime of zero removes a key that is there and makes none. Bytes that do not decode as a `T` count as missing, and the
+    /// new value replaces them.
+    ///
+    /// # Errors
+    /// Never fails open. `TimedOut` also if the key had no turn within the deadline, which the circuit breaker does not count.
+    /// `TooLarge` if the store does not take the new value; the old one is gone then, as with [`set`](Self::set). `Codec` if the
+    /// new value could not be read back (the old one stays), if what is there is another program's and no bytes, and in strict
+    /// mode if it does not decode.
+    ///
+    /// # Cancel safety
+    /// A dropped future stores nothing, or the new value as a whole. The next caller of the key goes on at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// // Two seats at first; `None` when there are none left.
+    /// let take_seat = |seats: Option<u32>| seats.unwrap_or(2).checked_sub(1);
+    /// assert_eq!(cache.upsert("seats", secs(3600), take_seat).await?, Some(1));
+    /// assert_eq!(cache.upsert("seats", secs(3600), take_seat).await?, Some(0));
+    /// assert_eq!(cache.upsert("seats", secs(3600), take_seat).await?, None);
+    /// assert_eq!(cache.get::<u32>("seats").await?, Some(0), "it stays as it was");
+    /// # Ok(()) }
+    /// ```
+    pub async fn upsert<T>(
+        &self,
+        key: &str,
+        timeout: impl IntoTimeout,
+        mut change: impl FnMut(Option<T>) -> Option<T>,
+    ) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Update, key)?;
         let all = async {
@@ -66,7 +107,7 @@ impl Cache {
             // The first conflict may be a single write: it is tried again at once.
             let mut longest = Duration::ZERO;
             loop {
-                if let Some(new) = self.try_update(&key, expiry, &mut change).await? {
+                if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
                     return Ok(new);
                 }
                 if self.shared.sync.is_none() && !longest.is_zero() {
@@ -82,12 +123,12 @@ impl Cache {
         done.unwrap_or_else(|| Err(self.fail(Operation::Update, Some(&key), too_many())))
     }
 
-    /// One try: the new value, or nothing if there was none to change; `None` after a conflict.
-    async fn try_update<T>(
+    /// One try: the new value, or nothing if `change` made none; `None` after a conflict.
+    async fn try_upsert<T>(
         &self,
         key: &FullKey,
         expiry: Option<Expiry>,
-        change: &mut impl FnMut(T) -> T,
+        change: &mut impl FnMut(Option<T>) -> Option<T>,
     ) -> Result<Option<Option<T>>>
     where
         T: Serialize + DeserializeOwned,
@@ -96,37 +137,59 @@ impl Cache {
         let writing = self.before_write(key).await;
         let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
         let stored = match stored {
-            Ok(Some(stored)) => stored,
+            Ok(stored) => stored,
             Err(error) if error.kind() == ErrorKind::Codec => {
-                return self.no_bytes(Operation::Update, key, error).map(Some);
+                self.no_bytes::<T>(Operation::Update, key, error.clone())?;
+                // It cannot be compared, so neither can it be replaced without the danger of a lost write.
+                return match change(None) {
+                    None => Ok(Some(None)),
+                    Some(_) => Err(self.in_context(error, Operation::Update, Some(key))),
+                };
             }
-            res => return self.found(Operation::Update, key, res.map(|_| None)).map(Some),
+            Err(error) => return Err(self.fail(Operation::Update, Some(key), error)),
         };
-        let old = match codec::decode(&stored) {
-            Ok(old) => old,
-            Err(why) => {
-                self.undecodable::<T>(Operation::Update, key, &stored, why).await?;
-                return Ok(Some(None));
+        let old = match &stored {
+            None => None,
+            Some(stored) => match codec::decode(stored) {
+                Ok(old) => Some(old),
+                Err(why) => {
+                    if self.strict {
+                        self.count(Operation::Update, Outcome::Miss);
+                    }
+                    self.undecodable::<T>(Operation::Update, key, stored, why).await?;
+                    None
+                }
+            },
+        };
+        let outcome = if old.is_some() { Outcome::Hit } else { Outcome::Miss };
+        let Some(new) = change(old) else {
+            self.count(Operation::Update, outcome);
+            return Ok(Some(None));
+        };
+        let write = self.shared.codec.encode(&new);
+        let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
+        let res: Result<bool> = match (&stored, expiry) {
+            (None, None) => Ok(true),
+            (None, Some(expiry)) => {
+                call_write!(self, writing, set(key, write, expiry, SetMode::IfAbsent))
             }
-        };
-        let (new, write) = {
-            let new = change(old);
-            let bytes = self.shared.codec.encode(&new);
-            (new, bytes.map_err(|it| self.fail(Operation::Update, Some(key), it))?)
-        };
-        let seen = Seen::value(&stored);
-        let res: Result<bool> = match expiry {
-            Some(expiry) => {
+            (Some(stored), Some(expiry)) => {
+                let seen = Seen::value(stored);
                 call_write!(self, writing, compare_and_set(key, seen, write, Lifetime::New(expiry)))
             }
-            None => call_write!(self, writing, compare_and_delete(key, seen)),
+            (Some(stored), None) => {
+                call_write!(self, writing, compare_and_delete(key, Seen::value(stored)))
+            }
         };
-        if res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge) {
+        if let Some(stored) = &stored
+            && res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge)
+        {
             // Better nothing than the old value. If that fails, the caller has an error all the same.
-            let _: Result<bool> = call!(self.compare_and_delete(key, Seen::value(&stored)));
+            let _: Result<bool> = call!(self.compare_and_delete(key, Seen::value(stored)));
         }
         if res.map_err(|it| self.fail(Operation::Update, Some(key), it))? {
-            return self.found(Operation::Update, key, Ok(Some(new))).map(Some);
+            self.count(Operation::Update, outcome);
+            return Ok(Some(Some(new)));
         }
         Ok(None)
     }

@@ -161,7 +161,7 @@ pub enum Operation {
     Pop,
     /// `incr`, `decr` and `incr_or`.
     Incr,
-    /// `update`, and a compare-and-set.
+    /// `update`, `upsert`, and a compare-and-set.
     Update,
     /// A compare-and-delete.
     CompareAndDelete,

@@ -12,7 +12,7 @@ use crate::{Clock, Error, ErrorKind, Period, flight::first};
 /// Repeats idempotent calls that the server did not answer, after growing random waits, all within one deadline.
 ///
 /// Repeated is what fails with `Unavailable` or `TimedOut` and does no harm twice: reads, and writes that replace
-/// whatever is there. `add`, `replace`, `pop`, `incr`, `update`, and moves between versions never are: when the first
+/// whatever is there. `add`, `replace`, `pop`, `incr`, `update`, `upsert`, and moves between versions never are: when the first
 /// answer was lost, a second call would count twice, or lose a race against the first. A batch is repeated when none of its keys
 /// was answered.
 #[derive(Debug)]

@@ -78,6 +78,7 @@ async fn what_would_be_an_invented_answer_never_fails_open() {
                 kind(cache.replace("k", &1, secs(0)).await),
                 kind(cache.pop::<i32>("k").await),
                 kind(cache.update("k", None, |it: i32| it).await),
+                kind(cache.upsert("k", None, |it: Option<i32>| it.or(Some(1))).await),
                 kind(cache.incr("k", 1).await),
                 kind(cache.decr("k", 1).await),
                 kind(cache.incr_or("k", 1, 0, None).await),

@@ -127,6 +127,9 @@ async fn no_call_decides_by_a_stale_value() -> Result<()> {
         mark().await?;
         assert_eq!(cache.update("k", None, |it: i32| it + 1).await?, None, "update");
         mark().await?;
+        let make = |it: Option<i32>| it.or(Some(1));
+        assert_eq!(cache.upsert("k", None, make).await?, Some(1), "upsert");
+        mark().await?;
         assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::KeyNotFound, "incr");
         mark().await?;
         assert_eq!(cache.incr_or("k", 1, 0, None).await?, 1, "incr_or");

@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 
 use super::{Harness, runner::Stop};
 use crate::{
-    Backend, Cache, CacheBuilder, Capabilities, Expiry, Namespace, Result, SetMode, Ttl,
+    Backend, Cache, CacheBuilder, Capabilities, Clock, Expiry, Namespace, Result, SetMode, Ttl,
     testing::FakeClock,
 };
 
@@ -88,6 +88,12 @@ impl Ctx {
     /// A cache over the test's store, in the test's namespace.
     pub(super) fn cache(&self) -> Cache {
         self.builder().build("conformance").expect("the suite's settings are good")
+    }
+
+    /// Caches that share the store alone, as those of several processes do. Real time passes for them: their waits end by themselves.
+    pub(super) fn processes<const N: usize>(&self) -> [Cache; N] {
+        let build = || self.builder().clock(Clock::default()).build("conformance");
+        [(); N].map(|()| build().expect("the suite's settings are good"))
     }
 
     /// A namespace that is not the test's own, but is removed like it.

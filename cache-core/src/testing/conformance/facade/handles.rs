@@ -73,6 +73,7 @@ fn all_calls(cache: &Cache) -> crate::Result<()> {
     assert_eq!(cache.incr_or("n", 1, 0, secs(60))?, 1);
     assert!(cache.touch("k", None)? && cache.has_key("k")? && cache.ttl("k")?.is_some());
     assert_eq!(cache.update("k", None, |it: i32| it * 10)?, Some(20));
+    assert_eq!(cache.upsert("new", None, |it: Option<i32>| it.or(Some(3)))?, Some(3));
     assert_eq!(cache.incr_version("k", 1)?, 2);
     assert_eq!(cache.at_version(2).decr_version("k", 1)?, 1);
     assert_eq!(cache.get_or_set("loaded", None, || 7)?, 7);

@@ -85,6 +85,7 @@ async fn d17_every_call_checks_its_key(ctx: &Ctx) -> TestResult {
         refused(cache.decr(key, 1).await, "decr", key);
         refused(cache.incr_or(key, 1, 0, None).await, "incr_or", key);
         refused(cache.update(key, None, |it: i32| it).await, "update", key);
+        refused(cache.upsert(key, None, |it: Option<i32>| it).await, "upsert", key);
         refused(cache.incr_version(key, 1).await, "incr_version", key);
         refused(cache.decr_version(key, 1).await, "decr_version", key);
         let load = || async { panic!("nothing is loaded under an invalid key") };

@@ -158,6 +158,14 @@ async fn too_large_is_told_and_the_old_value_gone(ctx: &Ctx) -> TestResult {
     let res = cache.update("k", None, |_: String| text.clone()).await;
     assert_eq!(res.expect_err("it is over the limit").kind(), ErrorKind::TooLarge);
     assert!(!cache.has_key("k").await?, "the old value is gone");
+    for old in [None, Some("old")] {
+        if let Some(old) = old {
+            cache.set("k", old, None).await?;
+        }
+        let res = cache.upsert("k", None, |_: Option<String>| Some(text.clone())).await;
+        assert_eq!(res.expect_err("it is over the limit").kind(), ErrorKind::TooLarge);
+        assert!(!cache.has_key("k").await?, "the old value is gone");
+    }
     assert_eq!(cache.get_many::<String, _>(["a", "b", "k"]).await?.len(), 2);
     // The loaded value is given all the same.
     assert_eq!(cache.get_or_set("k", None, || async { text.clone() }).await?.len(), text.len());
