@@ -2,6 +2,6 @@
 
 mod inline;
 mod offload;
-mod threads;
+pub(crate) mod threads;
 
 pub use self::{inline::Inline, offload::Offload, threads::Threads};

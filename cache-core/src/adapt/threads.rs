@@ -1,6 +1,7 @@
 //! Threads of a store's own.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,6 +14,8 @@ use crate::{Error, ErrorKind, PerProcess, Result};
 
 /// A few threads for calls that block, for a store that is no [`SyncBackend`](crate::SyncBackend) as a whole; the others have
 /// [`Offload`](crate::Offload). They are started when there is work for them, and end with this value. A child of `fork` starts its own.
+///
+/// A call that waits for a thread until its deadline, while the threads answer others, does not count for the circuit breaker.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -35,7 +38,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Box<dyn Job>>,
+    /// With their numbers.
+    queue: VecDeque<(u64, Box<dyn Job>)>,
+    /// The number of the last call that was queued, and of the last one that a thread has taken.
+    queued: u64,
+    begun: u64,
+    /// How many calls were done while their callers waited.
+    answered: u64,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -45,7 +54,8 @@ struct State {
 trait Job: Send {
     /// Whether somebody still waits for the answer.
     fn is_wanted(&self) -> bool;
-    fn run(self: Box<Self>);
+    /// Whether somebody has got the answer.
+    fn run(self: Box<Self>) -> bool;
 }
 
 struct Call<F, T> {
@@ -58,11 +68,45 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
         !self.answer.is_closed()
     }
 
-    fn run(self: Box<Self>) {
-        // A panic drops the answer, which the caller sees as an error.
-        if let Ok(res) = catch_unwind(AssertUnwindSafe(self.call)) {
-            // Nobody may be there any more.
-            let _ = self.answer.send(res);
+    fn run(self: Box<Self>) -> bool {
+        let Self { call, answer } = *self;
+        // A panic drops the answer, which the caller sees as an error. Nobody may be there any more.
+        catch_unwind(AssertUnwindSafe(call)).is_ok_and(|res| answer.send(res).is_ok())
+    }
+}
+
+thread_local! {
+    /// Whether a call was dropped in the queue while others were answered.
+    static WAS_BEHIND_OTHERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what is dropped was a call that still waited for a thread although others were answered meanwhile: the store serves, and
+/// the threads are busy.
+pub(crate) fn was_behind_others(drop: impl FnOnce()) -> bool {
+    WAS_BEHIND_OTHERS.set(false);
+    drop();
+    WAS_BEHIND_OTHERS.take()
+}
+
+/// A call that has no answer yet.
+struct Unanswered<'a> {
+    shared: &'a Shared,
+    number: u64,
+    /// How many others were answered before it was queued.
+    answered: u64,
+}
+
+impl Unanswered<'_> {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let state = self.shared.lock();
+        if state.begun < self.number && state.answered > self.answered {
+            WAS_BEHIND_OTHERS.set(true);
         }
     }
 }
@@ -84,11 +128,13 @@ impl Threads {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (answer, receiver) = oneshot::channel();
-        self.push(Box::new(Call { call, answer }))?;
-        receiver.await.map_err(|_| Error::new(ErrorKind::Backend, "the store's code panicked"))
+        let unanswered = self.push(Box::new(Call { call, answer }))?;
+        let res = receiver.await;
+        unanswered.done();
+        res.map_err(|_| Error::new(ErrorKind::Backend, "the store's code panicked"))
     }
 
-    fn push(&self, job: Box<dyn Job>) -> Result<()> {
+    fn push(&self, job: Box<dyn Job>) -> Result<Unanswered<'_>> {
         let shared = self.shared.get_or_init(Arc::default);
         let mut state = shared.lock();
         if state.idle <= state.queue.len() && state.threads < self.most {
@@ -104,12 +150,14 @@ impl Threads {
             }
         }
         if state.queue.len() >= LONG_QUEUE && state.queue.len().is_power_of_two() {
-            state.queue.retain(|it| it.is_wanted());
+            state.queue.retain(|(_, it)| it.is_wanted());
         }
-        state.queue.push_back(job);
+        state.queued += 1;
+        let (number, answered) = (state.queued, state.answered);
+        state.queue.push_back((number, job));
         drop(state);
         shared.work.notify_one();
-        Ok(())
+        Ok(Unanswered { shared, number, answered })
     }
 
     fn start_thread(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
@@ -138,12 +186,12 @@ impl Shared {
     fn serve(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            if let Some((number, job)) = state.queue.pop_front() {
+                state.begun = number;
                 drop(state);
-                if job.is_wanted() {
-                    job.run();
-                }
+                let is_answered = job.is_wanted() && job.run();
                 state = self.lock();
+                state.answered += u64::from(is_answered);
             } else if state.closed {
                 return;
             } else {

@@ -1,7 +1,7 @@
 use std::{pin::pin, time::Duration};
 
 use super::{Call, Hook, Operation, Reply};
-use crate::{Clock, Error, ErrorKind, TimeLimit};
+use crate::{Clock, Error, ErrorKind, TimeLimit, adapt::threads::was_behind_others};
 
 /// Ends calls that take too long with `TimedOut`; their outcome is unknown.
 ///
@@ -9,6 +9,9 @@ use crate::{Clock, Error, ErrorKind, TimeLimit};
 /// `clear`, `clear_store`, `check` and `close` take as long as they take. A store whose first call connects
 /// ([`Capabilities::connects`](crate::Capabilities::connects)) has the time to connect on top, because only
 /// the store can tell the one from the other.
+///
+/// The circuit breaker counts such a `TimedOut`, unless the call still waited for one of the store's [`Threads`](crate::Threads) while these
+/// answered others.
 #[derive(Debug)]
 pub struct Deadline {
     time: Duration,
@@ -39,8 +42,10 @@ impl Hook for Deadline {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        let answer = pin!(run());
-        let Some(limit) = self.limit(&call) else { return answer.await };
+        let Some(limit) = self.limit(&call) else { return pin!(run()).await };
+        let mut running = pin!(Some(run()));
+        // panics: never, it is set to `None` below alone.
+        let answer = running.as_mut().as_pin_mut().expect("it runs");
         let answer = if limit == self.of_most.time() {
             self.of_most.run(answer).await
         } else {
@@ -48,8 +53,8 @@ impl Hook for Deadline {
             Box::pin(async move { of_this.run(answer).await }).await
         };
         answer.unwrap_or_else(|| {
-            let error = format!("no answer within {limit:?}; a write may have had its effect");
-            R::failed(&call, Error::new(ErrorKind::TimedOut, error))
+            let is_behind_others = was_behind_others(|| running.set(None));
+            R::failed(&call, no_answer(limit, is_behind_others))
         })
     }
 
@@ -57,4 +62,12 @@ impl Hook for Deadline {
     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
         run()
     }
+}
+
+#[cold]
+fn no_answer(limit: Duration, is_behind_others: bool) -> Error {
+    let what = if is_behind_others { "no thread was free" } else { "no answer" };
+    let text = format!("{what} within {limit:?}; a write may have had its effect");
+    let error = Error::new(ErrorKind::TimedOut, text);
+    if is_behind_others { error.ignored_by_breaker() } else { error }
 }
