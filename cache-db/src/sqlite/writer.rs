@@ -285,13 +285,21 @@ impl Shared {
         let mut res = self.run(&connection, &mut jobs);
         let is_full =
             res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.found_no_room());
+        let mut is_in_doubt = jobs.iter().any(|it| it.doubts_the_file());
         // What the log holds twice and more is room for what is to be written, if only that something is removed.
         if is_full && self.database.empty_log(&connection) {
+            if res.is_ok() {
+                // The others are committed, and must not be done twice.
+                let (full, done) = jobs.into_iter().partition(|it| it.found_no_room());
+                jobs = full;
+                self.answer(done, Ok(()));
+            }
             res =
                 self.begin(&connection, &mut jobs).and_then(|()| self.run(&connection, &mut jobs));
         }
         drop(connection);
-        if jobs.iter().any(|it| it.doubts_the_file()) && self.database.path.is_some() {
+        is_in_doubt |= jobs.iter().any(|it| it.doubts_the_file());
+        if is_in_doubt && self.database.path.is_some() {
             self.database.doubt(&opened);
         }
         let res = res.map_err(|failure| self.database.settle(&opened, failure));
