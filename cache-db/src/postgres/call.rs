@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
 };
 
@@ -14,6 +17,8 @@ use tokio::runtime::Handle;
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
     is_gone: Mutex<bool>,
+    /// Whether a write of its was sent and not answered.
+    is_waiting: AtomicBool,
 }
 
 /// Tells the task when the caller drops the call.
@@ -38,28 +43,41 @@ where
 }
 
 impl Caller {
-    /// Polls what sends a statement on its first poll. If the caller is gone by then, it is never polled: the future that is
-    /// returned then stays pending until its deadline drops it.
-    pub(crate) async fn send<F: Future>(&self, sending: F) -> F::Output {
+    /// Polls what sends a statement on its first poll. `None`, and it is never polled, if the caller is gone by then.
+    pub(crate) async fn send<F: Future>(
+        &self,
+        sending: F,
+        on_send: impl Fn(),
+    ) -> Option<F::Output> {
         let mut sending = pin!(sending);
         let mut is_sent = false;
         poll_fn(|cx| {
             if is_sent {
-                return sending.as_mut().poll(cx);
+                return sending.as_mut().poll(cx).map(Some);
             }
             // The caller cannot go while it is sent: what it begins afterwards comes later.
             let is_gone = self.is_gone.lock().unwrap_or_else(PoisonError::into_inner);
             if *is_gone {
-                return Poll::Pending;
+                return Poll::Ready(None);
             }
             is_sent = true;
-            sending.as_mut().poll(cx)
+            on_send();
+            sending.as_mut().poll(cx).map(Some)
         })
         .await
     }
 
     pub(crate) fn is_gone(&self) -> bool {
         *self.is_gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a write was sent, or that it was answered.
+    pub(crate) fn set_waiting(&self, is_waiting: bool) {
+        self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed)
     }
 }
 

@@ -106,37 +106,46 @@ impl Up {
         self.client.batch_execute(&lock_timeout(time)).await
     }
 
-    /// Sends a statement, after it was prepared if need be. Others may be under way at the same time.
+    /// Sends a statement, after it was prepared if need be. Others may be under way at the same time. `None` if it was not sent, because
+    /// its caller is gone.
     pub(crate) async fn ask(
         &self,
         ask: Ask,
         params: &[Param],
         caller: &Caller,
-    ) -> Result<Answer, PgError> {
+    ) -> Result<Option<Answer>, PgError> {
         let statement = match self.statements[ask as usize].get() {
             Some(it) => it,
             None => Box::pin(self.prepare(ask)).await?,
         };
-        if ask.writes() {
-            self.unanswered.fetch_add(1, Ordering::SeqCst);
-        }
+        let on_send = || {
+            if ask.writes() {
+                self.unanswered.fetch_add(1, Ordering::SeqCst);
+                caller.set_waiting(true);
+            }
+        };
         // Boxed, because each future around it would have room for it twice.
         let sending = Box::pin(self.client.query_raw(statement, params));
         let answer = async {
-            let stream = caller.send(sending).await?;
+            let Some(stream) = caller.send(sending, on_send).await else { return Ok(None) };
+            let stream = stream?;
             let mut stream = std::pin::pin!(stream);
             let mut rows = Vec::new();
             while let Some(row) = stream.try_next().await? {
                 rows.push(row);
             }
-            Ok(Answer { rows, count: stream.rows_affected().unwrap_or_default() })
+            Ok(Some(Answer { rows, count: stream.rows_affected().unwrap_or_default() }))
         };
         let answer = answer.await;
-        let is_said = answer.as_ref().map_or_else(|it: &PgError| it.code().is_some(), |_| true);
+        let is_said = match &answer {
+            Ok(it) => it.is_some(),
+            Err(error) => PgError::code(error).is_some(),
+        };
         if is_said {
             self.heard.store(millis(self.clock.now()), Ordering::Relaxed);
             if ask.writes() {
                 self.unanswered.fetch_sub(1, Ordering::SeqCst);
+                caller.set_waiting(false);
             }
         }
         answer

@@ -74,9 +74,12 @@ impl Line {
         if ask.writes() && self.connector().abandoned.is_any() {
             Box::pin(self.end_abandoned(&up)).await?;
         }
+        if caller.is_gone() {
+            return Err(gone());
+        }
         let until = self.health.now().saturating_add(limit.time());
         match self.heard(limit, &up, up.ask(ask, params, caller)).await? {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => answer.ok_or_else(gone).map(Some),
             Err(failed) => {
                 let again = self.ask_again((limit, until), (ask, params, caller), failed, up);
                 Box::pin(again).await
@@ -113,7 +116,7 @@ impl Line {
             let again = self.heard(limit, &up, up.ask(ask, params, caller));
             let again = within(&self.connector().clock, left, again).await;
             match again.unwrap_or_else(|| Err(self.unheard(limit)))? {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => return answer.ok_or_else(gone).map(Some),
                 Err(error) => failed = error,
             }
         }
@@ -177,12 +180,12 @@ impl Line {
         Err(error::at(Error::new(ErrorKind::TimedOut, what), &connector.address))
     }
 
-    async fn heard(
+    async fn heard<T>(
         &self,
         limit: &TimeLimit,
         up: &Arc<Up>,
-        answer: impl Future<Output = Result<Answer, PgError>>,
-    ) -> Result<Result<Answer, PgError>> {
+        answer: impl Future<Output = Result<T, PgError>>,
+    ) -> Result<Result<T, PgError>> {
         let Some(answer) = self.inner.heard(limit, up, answer).await else {
             // It was idle for long, and now there is no answer: something on the way has forgotten it.
             if up.silent() >= limit.time().saturating_add(self.inner.deadline().time()) {
@@ -208,6 +211,13 @@ impl Line {
     fn connector(&self) -> &Connector {
         &self.inner.peer().connector
     }
+}
+
+/// For nobody: the call ends at once, and is no failure of the server.
+#[cold]
+fn gone() -> Error {
+    let what = "nothing was sent, because the caller has dropped the call";
+    Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }
 
 impl Peer for Server {

@@ -117,7 +117,7 @@ impl Pool {
             let (line, up, is_own) = self.place_of(key).await?;
             let asked = line.ask(Arc::clone(&up), None, ask, params, caller).await;
             if !is_own {
-                give_up_unanswered(line, &up, ask, &asked);
+                give_up_unanswered(line, &up, caller);
             }
             if let Some(answer) = asked? {
                 return Ok(answer);
@@ -168,7 +168,7 @@ impl Pool {
         let locked = &self.common.health.locked;
         let up = self.slow.connected().await?;
         let asked = self.slow.ask(Arc::clone(&up), None, ask, params, caller).await;
-        give_up_unanswered(&self.slow, &up, ask, &asked);
+        give_up_unanswered(&self.slow, &up, caller);
         let answer = asked?;
         // Only the server knows whether the row was locked: the time that the answer took may be the way's.
         if answer.is_some() {
@@ -268,8 +268,8 @@ impl Pool {
 }
 
 /// What is sent about a key next may take another connection: so a write that was not answered must come to an end with this one.
-fn give_up_unanswered(line: &Line, up: &Arc<Up>, ask: Ask, asked: &Result<Option<Answer>>) {
-    if ask.writes() && asked.as_ref().is_err_and(|it| it.kind() == ErrorKind::TimedOut) {
+fn give_up_unanswered(line: &Line, up: &Arc<Up>, caller: &Caller) {
+    if caller.is_waiting() {
         line.give_up(up);
     }
 }
