@@ -45,7 +45,6 @@ const END: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activi
 /// A session that was told to end does so at its next step. If it has not by then, its process is frozen; it takes no further
 /// statement when it goes on.
 const LONGEST: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(2);
 
 impl Abandoned {
     /// Notes a session.
@@ -61,25 +60,24 @@ impl Abandoned {
         self.is_any.load(Ordering::SeqCst)
     }
 
-    /// Ends all of them, and waits until they are gone. If the user may not, they are left to themselves.
+    /// The turn of who asks.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.ending.lock().await
+    }
+
+    /// Has all of them end, and forgets those that have. If the user may not, they are left to themselves.
     pub(crate) async fn end(&self, client: &Client, clock: &Clock) -> Result<(), PgError> {
-        let _turn = self.ending.lock().await;
-        while self.is_any() {
-            let (pids, began): (Vec<i32>, Vec<i64>) =
-                self.lock().iter().map(|(it, _)| (it.pid, it.began)).unzip();
-            match client.query(END, &[&pids, &began]).await {
-                Ok(rows) => {
-                    let left: Vec<i32> = rows.iter().filter_map(|it| it.try_get(0).ok()).collect();
-                    self.keep(clock.now(), |it| left.contains(&it.pid) || !pids.contains(&it.pid));
-                }
-                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                    self.keep(clock.now(), |it| !pids.contains(&it.pid));
-                }
-                Err(error) => return Err(error),
+        let (pids, began): (Vec<i32>, Vec<i64>) =
+            self.lock().iter().map(|(it, _)| (it.pid, it.began)).unzip();
+        match client.query(END, &[&pids, &began]).await {
+            Ok(rows) => {
+                let left: Vec<i32> = rows.iter().filter_map(|it| it.try_get(0).ok()).collect();
+                self.keep(clock.now(), |it| left.contains(&it.pid) || !pids.contains(&it.pid));
             }
-            if self.is_any() {
-                clock.sleep(PAUSE).await;
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                self.keep(clock.now(), |it| !pids.contains(&it.pid));
             }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

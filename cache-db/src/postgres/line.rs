@@ -43,6 +43,8 @@ struct Server {
 
 /// How often a statement is asked again that the server has not done.
 const RETRIES: usize = 5;
+/// How long a session that was told to end is left alone.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Line {
     /// One whose statements wait for a lock no longer than `lock_wait`.
@@ -72,7 +74,7 @@ impl Line {
     ) -> Result<Option<Answer>> {
         let limit = limit.unwrap_or(self.inner.deadline());
         if ask.writes() && self.connector().abandoned.is_any() {
-            Box::pin(self.end_abandoned(&up)).await?;
+            Box::pin(self.end_abandoned(limit, &up)).await?;
         }
         if caller.is_gone() {
             return Err(gone());
@@ -169,15 +171,28 @@ impl Line {
 
     /// Has sessions ended that were given up with writes under way.
     #[cold]
-    async fn end_abandoned(&self, up: &Up) -> Result<()> {
+    async fn end_abandoned(&self, limit: &TimeLimit, up: &Arc<Up>) -> Result<()> {
         let connector = self.connector();
-        let ending = connector.abandoned.end(&up.client, &connector.clock);
+        let (abandoned, clock) = (&connector.abandoned, &connector.clock);
+        let ending = async {
+            let _turn = abandoned.turn().await;
+            while abandoned.is_any() {
+                let ended = self.heard(limit, up, abandoned.end(&up.client, clock)).await?;
+                ended.map_err(|it| error::of(&it, &connector.address))?;
+                if abandoned.is_any() {
+                    clock.sleep(PAUSE).await;
+                }
+            }
+            Ok(())
+        };
         let time = connector.plan.connect_deadline;
-        if let Some(ended) = within(&connector.clock, time, Box::pin(ending)).await {
-            return ended.map_err(|it| error::of(&it, &connector.address));
+        if let Some(ended) = within(clock, time, Box::pin(ending)).await {
+            return ended;
         }
         let what = "a session that was given up has not ended yet at the server; its process may be frozen";
-        Err(error::at(Error::new(ErrorKind::TimedOut, what), &connector.address))
+        let error = error::at(Error::new(ErrorKind::TimedOut, what), &connector.address);
+        // Each time the server has answered.
+        Err(error.ignored_by_breaker())
     }
 
     async fn heard<T>(
