@@ -4,14 +4,16 @@
 //! during an outage is not served when the store comes back. One caller at a time settles a mark: it looks what is
 //! there, and removes that and nothing else. A mark ends when all that it can guard against must have expired.
 //!
-//! When there is no room for a mark, all keys count as marked that have not been settled or written since.
+//! When there is no room for a mark, a filter keeps the key. A key that the filter knows counts as marked until it is settled
+//! or written.
 
 mod attempt;
+mod overflow;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     future::poll_fn,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -24,6 +26,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub(crate) use self::attempt::Attempt;
+use self::overflow::Overflow;
 use crate::{Entry, Expiry};
 
 /// The marked keys of one alias.
@@ -68,16 +71,6 @@ struct Mark {
     waiting: Vec<Waker>,
 }
 
-/// Keys that should have been marked are not known any more.
-#[derive(Default)]
-struct Overflow {
-    /// The last mark that had no room.
-    number: u64,
-    until: Option<Duration>,
-    /// Keys that have been settled or written since.
-    clean: HashSet<Box<str>>,
-}
-
 /// At most so many keys are marked.
 const MAX_MARKS: usize = 10_000;
 
@@ -90,6 +83,8 @@ pub(crate) enum Marked<'a> {
     Busy,
     /// Another caller settles it, though the key was written since.
     Late,
+    /// It stays marked: there is no room to note that it was settled.
+    Stuck,
 }
 
 impl Marks {
@@ -120,8 +115,8 @@ impl Marks {
         }
     }
 
-    /// Marks a key until the longest lifetime and `margin` have passed; `false` if there is no room, so that all keys count as
-    /// marked.
+    /// Marks a key until the longest lifetime and `margin` have passed; `false` if there is no room, so that
+    /// only the filter knows the key.
     pub(crate) fn mark(&self, key: &str, margin: Duration) -> bool {
         let now = (self.now)();
         let longest = self.longest.load(Ordering::Relaxed);
@@ -147,9 +142,9 @@ impl Marks {
         if has_room {
             table.marks.insert(key.into(), Mark { number, until, ..Mark::default() });
         } else {
-            let overflow = table.overflow.get_or_insert_default();
+            let overflow = table.overflow.get_or_insert_with(Overflow::new);
             (overflow.number, overflow.until) = (number, until);
-            overflow.clean.remove(key);
+            overflow.lose(key);
         }
         self.count(&table);
         has_room
@@ -165,12 +160,16 @@ impl Marks {
         let Some(moment) = moment else { return };
         let now = (self.now)();
         let mut table = self.lock();
+        // The mark of a key takes its later failures, so none of them is in the filter.
+        let is_latest = table.marks.contains_key(key);
         match table.marks.get_mut(key) {
             Some(mark) if mark.number > moment => return,
             Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => mark.settled = true,
             _ => drop(table.marks.remove(key)),
         }
-        if let Some(overflow) = table.overflow.as_mut().filter(|it| it.number <= moment) {
+        if let Some(overflow) =
+            table.overflow.as_mut().filter(|it| is_latest || it.number <= moment)
+        {
             overflow.clean(key);
         }
         self.count(&table);
@@ -215,6 +214,9 @@ impl Marks {
             table.marks.remove(key);
         }
         if !table.marks.contains_key(key) && table.overflows(key, now) {
+            if table.overflow.as_ref().is_some_and(Overflow::is_full) {
+                return Marked::Stuck;
+            }
             let number = table.next;
             let mark = Mark { number, transient: true, ..Mark::default() };
             table.marks.insert(key.into(), mark);
@@ -241,10 +243,9 @@ impl Marks {
     }
 
     /// [`look`](Self::look), once nobody else settles it.
-    pub(crate) async fn turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Option<Attempt<'a>> {
+    pub(crate) async fn turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Marked<'a> {
         poll_fn(|cx| match self.look(key, lasts) {
-            Marked::No => Poll::Ready(None),
-            Marked::Mine(attempt) => Poll::Ready(Some(attempt)),
+            marked @ (Marked::No | Marked::Mine(_) | Marked::Stuck) => Poll::Ready(marked),
             Marked::Busy | Marked::Late => {
                 let mut table = self.lock();
                 match table.marks.get_mut(key) {
@@ -313,16 +314,12 @@ impl Table {
     /// Removes the marks that have ended by themselves.
     fn prune(&mut self, now: Duration) {
         self.marks.retain(|_, mark| !mark.is_over(now));
-        if self.overflow.as_ref().is_some_and(|it| it.until.is_some_and(|until| until <= now)) {
-            self.overflow = None;
-        }
+        self.overflow.take_if(|it| it.is_over(now));
     }
 
     /// Whether a key that has no mark counts as marked.
     fn overflows(&self, key: &str, now: Duration) -> bool {
-        self.overflow
-            .as_ref()
-            .is_some_and(|it| it.until.is_none_or(|until| now < until) && !it.clean.contains(key))
+        self.overflow.as_ref().is_some_and(|it| it.holds(key, now))
     }
 }
 
@@ -330,15 +327,5 @@ impl Mark {
     fn is_over(&self, now: Duration) -> bool {
         self.until.is_some_and(|until| until <= now)
             && self.busy.is_none_or(|(_, until)| until <= now)
-    }
-}
-
-impl Overflow {
-    fn clean(&mut self, key: &str) {
-        // Forgetting them costs a miss each.
-        if self.clean.len() >= MAX_MARKS {
-            self.clean.clear();
-        }
-        self.clean.insert(key.into());
     }
 }

@@ -47,7 +47,7 @@ pub struct Stats {
     pub undecodable: u64,
     /// Keys that are misses until their old entry has been removed, because a write of them failed open.
     pub marked_keys: u64,
-    /// Keys that should have been marked when there was no room: since then every key counts as marked until it is used once.
+    /// Keys that should have been marked when there was no room: a filter keeps them, and counts few other keys as marked.
     pub marks_lost: u64,
     /// Marked keys whose old entry has been removed, or was not there any more.
     pub marks_settled: u64,

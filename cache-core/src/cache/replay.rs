@@ -48,7 +48,7 @@ impl Cache {
         }
         let mine = keys.iter().filter_map(|key| match marks.look(key, self.write_claim(CHUNK)) {
             Marked::Mine(attempt) => Some(((), attempt)),
-            Marked::No | Marked::Busy | Marked::Late => None,
+            Marked::No | Marked::Busy | Marked::Late | Marked::Stuck => None,
         });
         let mine: Vec<_> = mine.collect();
         let count = mine.len();

@@ -18,7 +18,7 @@ impl Cache {
             // A strict caller has no use for an invented miss, and the store may well answer.
             Marked::Busy if self.strict => self.settle(key).await,
             // Waiting for the other caller would make readers queue behind a slow store.
-            Marked::Busy => Err(on_the_way()),
+            Marked::Busy | Marked::Stuck => Err(on_the_way()),
             Marked::Mine(attempt) => Box::pin(self.settle_one(attempt)).await,
         }
     }
@@ -41,7 +41,7 @@ impl Cache {
         for (place, key) in keys.iter().enumerate() {
             match self.shared.marks.look(key, self.write_claim(keys.len())) {
                 Marked::No | Marked::Late => {}
-                Marked::Busy => busy.push(place),
+                Marked::Busy | Marked::Stuck => busy.push(place),
                 Marked::Mine(attempt) => attempts.push((place, attempt)),
             }
         }
@@ -73,9 +73,9 @@ impl Cache {
             // The one who settles it may be a future that nobody polls.
             let turn = self.shared.marks.turn(key, self.write_claim(1));
             match first(turn, self.write_patience()).await {
-                Some(None) => Ok(()),
-                Some(Some(attempt)) => self.settle_one(attempt).await,
-                None => Err(on_the_way()),
+                Some(Marked::Mine(attempt)) => self.settle_one(attempt).await,
+                Some(Marked::Stuck) | None => Err(on_the_way()),
+                Some(_) => Ok(()),
             }
         })
         .await
