@@ -69,5 +69,5 @@ pub(crate) fn connector(
     }
     let (config, transport) = Transport::new(context, config, plan.tls.as_ref())?;
     let clock = context.clock().clone();
-    Ok(Connector { config, address, transport, plan, clock, abandoned: Arc::default() })
+    Ok(Connector::new(config, address, transport, plan, clock))
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
+use cache_core::{Clock, Error, ErrorKind, PerProcess, Result, StoreId};
 use cache_net::{Dial, within};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -24,13 +24,28 @@ pub(crate) struct Connector {
     pub(crate) transport: Transport,
     pub(crate) plan: PostgresPlan,
     pub(crate) clock: Clock,
-    pub(crate) abandoned: Arc<Abandoned>,
+    /// What this process has given up. A child of `fork` has no connections of its parent's to wait for.
+    abandoned: PerProcess<Arc<Abandoned>>,
 }
 
 /// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
 const MAKING: Duration = Duration::from_secs(60);
 
 impl Connector {
+    pub(crate) fn new(
+        config: Config,
+        address: Address,
+        transport: Transport,
+        plan: PostgresPlan,
+        clock: Clock,
+    ) -> Self {
+        Self { config, address, transport, plan, clock, abandoned: PerProcess::new() }
+    }
+
+    pub(crate) fn abandoned(&self) -> &Arc<Abandoned> {
+        self.abandoned.get_or_init(Arc::default)
+    }
+
     /// Returns the identity of the table. The user and its parameters count, as they decide in which schema a name is looked up.
     pub(crate) fn store_id(&self) -> StoreId {
         let config = &self.config;
@@ -80,7 +95,7 @@ impl Connector {
         let link = AssertUnwindSafe(self.link()).catch_unwind().await;
         let link = link.map_err(|_| no_sockets())??;
         let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
-        let mut up = Up::new(link, runtime, table, clock, Arc::clone(&self.abandoned));
+        let mut up = Up::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
         up.set_up(lock_wait, &self.address).await?;
         let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
         Ok((up, is_ready))

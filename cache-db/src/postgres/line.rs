@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio_postgres::Error as PgError;
 
 use super::{
+    abandoned::Abandoned,
     call::Caller,
     connect::Connector,
     connection::{Answer, Up},
@@ -29,6 +30,7 @@ use super::{
 pub(crate) struct Line {
     inner: Arc<cache_net::Line<Server>>,
     health: Arc<Health>,
+    abandoned: Arc<Abandoned>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
     connect_deadline: TimeLimit,
     is_failing: AtomicBool,
@@ -55,11 +57,12 @@ impl Line {
         lock_wait: Duration,
     ) -> Self {
         let clock = connector.clock.clone();
+        let abandoned = Arc::clone(connector.abandoned());
         let deadline = TimeLimit::new(connector.plan.plan.deadline, clock.clone());
         let connect_deadline = TimeLimit::new(connector.plan.connect_deadline, clock.clone());
         let server = Server { connector, lock_wait };
         let inner = cache_net::Line::new(server, runtime, clock, deadline);
-        Self { inner, health, connect_deadline, is_failing: AtomicBool::new(false) }
+        Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
     /// Asks, and asks again what the server has not done because of others. All tries together have one deadline, but for
@@ -73,7 +76,7 @@ impl Line {
         caller: &Caller,
     ) -> Result<Option<Answer>> {
         let limit = limit.unwrap_or(self.inner.deadline());
-        if ask.writes() && self.connector().abandoned.is_any() {
+        if ask.writes() && self.abandoned.is_any() {
             Box::pin(self.end_abandoned(limit, &up)).await?;
         }
         if caller.is_gone() {
@@ -173,7 +176,7 @@ impl Line {
     #[cold]
     async fn end_abandoned(&self, limit: &TimeLimit, up: &Arc<Up>) -> Result<()> {
         let connector = self.connector();
-        let (abandoned, clock) = (&connector.abandoned, &connector.clock);
+        let (abandoned, clock) = (&self.abandoned, &connector.clock);
         let ending = async {
             let _turn = abandoned.turn().await;
             while abandoned.is_any() {

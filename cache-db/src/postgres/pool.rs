@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Error, ErrorKind, PerProcess, Result, TimeLimit};
 use cache_net::within;
 use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
 
@@ -27,13 +27,17 @@ use crate::options::Plan;
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) connector: Arc<Connector>,
-    health: Arc<Health>,
+    health: PerProcess<Arc<Health>>,
 }
 
 impl Common {
     pub(crate) fn new(connector: Connector) -> Self {
-        let health = Arc::new(Health::new(connector.clock.clone()));
-        Self { connector: Arc::new(connector), health }
+        Self { connector: Arc::new(connector), health: PerProcess::new() }
+    }
+
+    /// What this process knows of the server.
+    fn health(&self) -> &Arc<Health> {
+        self.health.get_or_init(|| Arc::new(Health::new(self.connector.clock.clone())))
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -46,6 +50,7 @@ impl Common {
 pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
     pub(crate) written: Arc<Written>,
+    health: Arc<Health>,
     runtime: Handle,
     lines: Vec<Line>,
     /// For what is slow, or waits for a lock: what is sent behind it on the same connection waits for it.
@@ -69,10 +74,14 @@ const REMEMBERED: u32 = 2;
 
 impl Pool {
     pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
-        let deadline = common.plan().deadline;
+        let (deadline, health) = (common.plan().deadline, Arc::clone(common.health()));
         let line = |lock_wait| {
-            let (connector, health) = (Arc::clone(&common.connector), Arc::clone(&common.health));
-            Line::new(connector, health, runtime.clone(), lock_wait)
+            Line::new(
+                Arc::clone(&common.connector),
+                Arc::clone(&health),
+                runtime.clone(),
+                lock_wait,
+            )
         };
         let lines = (0..common.connector.plan.connections).map(|_| line(short(deadline))).collect();
         // So that the server says that a row was locked before the deadline of the caller.
@@ -88,7 +97,7 @@ impl Pool {
             let trimming = trim::task(pool.clone(), Arc::clone(&written), clock);
             let trimming = runtime.spawn(trimming).abort_handle();
             let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
-            Self { common, written, runtime, lines, slow, waiting, patient, trimming }
+            Self { common, written, health, runtime, lines, slow, waiting, patient, trimming }
         })
     }
 
@@ -112,7 +121,7 @@ impl Pool {
         params: &[Param],
         caller: &Caller,
     ) -> Result<Answer> {
-        let (health, began) = (&self.common.health, self.common.health.now());
+        let (health, began) = (&self.health, self.health.now());
         if !(ask.writes() && health.locked.has(key, || health.now())) {
             let (line, up, is_own) = self.place_of(key).await?;
             let asked = line.ask(Arc::clone(&up), None, ask, params, caller).await;
@@ -139,7 +148,7 @@ impl Pool {
         ask: Ask,
         params: Vec<Param>,
     ) -> Result<Answer> {
-        let (health, deadline) = (&self.common.health, self.common.plan().deadline);
+        let (health, deadline) = (&self.health, self.common.plan().deadline);
         // Connecting may have taken longer than all of it.
         let left = deadline.saturating_sub(health.now().saturating_sub(began)).max(deadline / 4);
         let waited = async {
@@ -165,7 +174,7 @@ impl Pool {
         params: &[Param],
         caller: &Caller,
     ) -> Result<Option<Answer>> {
-        let locked = &self.common.health.locked;
+        let locked = &self.health.locked;
         let up = self.slow.connected().await?;
         let asked = self.slow.ask(Arc::clone(&up), None, ask, params, caller).await;
         give_up_unanswered(&self.slow, &up, caller);
@@ -181,7 +190,7 @@ impl Pool {
 
     fn remembered(&self) -> Duration {
         let time = self.common.plan().deadline.saturating_mul(REMEMBERED);
-        self.common.health.now().saturating_add(time)
+        self.health.now().saturating_add(time)
     }
 
     /// A write that waits for a row says nothing about the server. A read waits for no row: if it waits, the whole table is locked.
