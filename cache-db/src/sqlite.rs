@@ -7,6 +7,7 @@ mod keeper;
 mod lease;
 #[cfg(unix)]
 mod private;
+mod queue;
 mod schema;
 mod sql;
 mod writer;

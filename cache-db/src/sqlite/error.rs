@@ -74,6 +74,11 @@ pub(super) fn late(path: Option<&Path>) -> Error {
     at(Error::new(ErrorKind::TimedOut, what), path)
 }
 
+pub(super) fn crowded(path: Option<&Path>) -> Error {
+    let what = "too many writes wait for the disk, so this one was not made; the disk is slow";
+    at(Error::new(ErrorKind::Unavailable, what), path)
+}
+
 const LOCKED: &str = "the database is locked by another connection; who holds a transaction open keeps all others from writing";
 
 /// An error with the file that it is about.

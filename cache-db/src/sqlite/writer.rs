@@ -1,8 +1,6 @@
 //! Writes: one at a time, as SQLite has it; what waits is written in one transaction.
 
 use std::{
-    collections::VecDeque,
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -22,6 +20,7 @@ use super::{
     database::Database,
     error::{self, Failure},
     keeper::Keeper,
+    queue::{Job, Queue},
 };
 use crate::options::Synchronous;
 
@@ -49,27 +48,6 @@ struct Shared {
     last: (AtomicU64, AtomicU64),
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Box<dyn Job>>,
-    /// The thread is there, and is it at work?
-    has_thread: bool,
-    is_busy: bool,
-    is_closed: bool,
-}
-
-trait Job: Send {
-    fn is_wanted(&self, now: Duration) -> bool;
-    /// How large it is.
-    fn bytes(&self) -> usize;
-    /// Whether it failed for want of room on the disk.
-    fn found_no_room(&self) -> bool;
-    fn run(&mut self, call: &Call<'_>);
-    /// Whether it failed in a way that puts the file in doubt.
-    fn doubts_the_file(&self) -> bool;
-    fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database);
-}
-
 struct Write<T, W> {
     work: W,
     bytes: usize,
@@ -78,10 +56,6 @@ struct Write<T, W> {
     until: Option<Duration>,
 }
 
-/// The most writes in one transaction: others wait for all of them.
-const GROUP: usize = 256;
-/// And the most bytes, unless one by itself is larger: the log has all of a transaction, and then some.
-const GROUP_BYTES: usize = 16 << 20;
 /// Two tasks that write within this time write at the same time.
 const TOGETHER: u64 = 1000;
 /// How long another process is waited for before it is asked again.
@@ -142,6 +116,7 @@ impl Writer {
     }
 
     fn push(&self, job: Box<dyn Job>) -> Result<()> {
+        let (now, path) = (self.0.database.clock().now(), self.0.database.path());
         let mut queue = self.0.queue();
         if !queue.has_thread {
             let shared = Arc::clone(&self.0);
@@ -152,9 +127,13 @@ impl Writer {
             })?;
             queue.has_thread = true;
         }
-        queue.jobs.push_back(job);
+        let (late, is_added) = queue.add(job, now);
         let wakes = !queue.is_busy;
         drop(queue);
+        self.0.answer(late, Err(&error::late(path)));
+        if !is_added {
+            return Err(error::crowded(path));
+        }
         if wakes {
             self.0.work.notify_one();
         }
@@ -186,7 +165,7 @@ impl Shared {
         }
         {
             let queue = self.queue();
-            if queue.is_busy || !queue.jobs.is_empty() {
+            if queue.is_busy || !queue.is_empty() {
                 return Err(work);
             }
         }
@@ -253,20 +232,14 @@ impl Shared {
     fn next(&self) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.queue();
         queue.is_busy = false;
-        while queue.jobs.is_empty() {
+        while queue.is_empty() {
             if queue.is_closed {
                 return None;
             }
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         queue.is_busy = true;
-        let mut bytes = 0;
-        let mut fits = |more: usize| {
-            bytes += more;
-            bytes <= GROUP_BYTES
-        };
-        let count = queue.jobs.iter().take(GROUP).take_while(|it| fits(it.bytes())).count().max(1);
-        Some(queue.jobs.drain(..count).collect())
+        Some(queue.take_group())
     }
 
     fn write_together(&self, mut jobs: Vec<Box<dyn Job>>) {
@@ -325,11 +298,9 @@ impl Shared {
             }
             (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
             // So may those that are behind one with more patience.
-            let mut behind = self.queue().jobs.drain(..).collect();
+            let mut behind = self.queue().take_all();
             self.give_up(&mut behind, why);
-            let mut queue = self.queue();
-            behind.extend(queue.jobs.drain(..));
-            queue.jobs = behind.into();
+            self.queue().put_back(behind);
         }
     }
 
@@ -406,12 +377,6 @@ impl<T: Send, W: Work<T>> Job for Write<T, W> {
         };
         // Nobody may be there any more.
         let _ = self.answer.send(res);
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("waiting", &self.jobs.len()).finish_non_exhaustive()
     }
 }
 
