@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +25,11 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A file system on a loop device, which is thawed and unmounted at the end, whatever happens.
 struct Disk {
     folder: TempDir,
+    /// Outlives a test that is killed, and learns of it by the end of its input.
+    guard: Option<Child>,
 }
+
+const GUARD: &str = "read _; fsfreeze -u \"$1\"; umount -l \"$1\"";
 
 impl Disk {
     /// `None` where mounting is not allowed.
@@ -32,8 +37,12 @@ impl Disk {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         File::create(&image).unwrap().set_len(32 << 20).unwrap();
-        let disk = Self { folder };
+        let mut disk = Self { folder, guard: None };
         fs::create_dir(disk.path()).unwrap();
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "sh"]).arg(disk.path()).process_group(0);
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        disk.guard = Some(guard.spawn().unwrap());
         let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image))
             && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()));
         if !made {
@@ -68,6 +77,10 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.thaw();
         run(Command::new("umount").arg("-l").arg(self.path()));
+        if let Some(mut guard) = self.guard.take() {
+            // Closes its input first.
+            let _ = guard.wait();
+        }
     }
 }
 
