@@ -35,8 +35,8 @@ pub(crate) struct Change {
     pub(crate) bytes: i64,
 }
 
-/// By which the file is found.
-pub(crate) const FILE: &str = "counters";
+/// The file's name. Releases before this one have other numbers in `counters`, and would evict for these.
+pub(crate) const FILE: &str = "counts";
 const FOLDERS: usize = 256;
 /// A folder's: entries in 4 bytes, their checksum in 4, and bytes in 8. One of zeros counts nothing.
 const SLOT: usize = 16;

@@ -61,7 +61,7 @@
 //! | 40–47 | XXH3 (64 bits) of the value |
 //! | 48– | the key, and after it the value. What may follow is left of a longer value |
 //!
-//! A file of no bytes is an entry that was never written. `counters`, beside the folders, has for each of them 16 bytes: its entries
+//! A file of no bytes is an entry that was never written. `counts`, beside the folders, has for each of them 16 bytes: its entries
 //! (4 bytes), a checksum (4) and the bytes that their blocks take (8). In `spare` are a few files whose entries are gone, for new ones: what is in
 //! them was an entry once, and is read by nobody.
 //!

@@ -139,7 +139,7 @@ async fn wrong_counts_are_set_right() {
     for n in 0..500 {
         cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
     }
-    let counters = place.path.join("counters");
+    let counters = place.path.join("counts");
     let total = || {
         let bytes = fs::read(&counters).unwrap();
         let slots = bytes.chunks_exact(16);
@@ -164,21 +164,14 @@ async fn wrong_counts_are_set_right() {
     panic!("{} counted, {} there", total(), place.files().len());
 }
 
-/// Garbage, zeros, a part of it, and counts that were right once: nothing that lives goes for them.
+/// Garbage, zeros, a part of it, and numbers of another layout: nothing that lives goes for them.
 #[tokio::test]
 async fn a_damaged_counters_file_evicts_nothing() {
     let random =
         |len: usize| b"\x93\x07\xf1\x5c\xa8\x3e\xd2".iter().copied().cycle().take(len).collect();
-    let of_a_larger_store = {
-        let place = Place::new();
-        let cache = cache(&place.path, "max_entries = 10000");
-        for n in 0..4000 {
-            cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
-        }
-        fs::read(place.path.join("counters")).unwrap()
-    };
-    let damages: [Vec<u8>; 5] =
-        [vec![0xff; 4096], random(4096), random(1000), vec![], of_a_larger_store];
+    // Of an earlier release, too: two numbers of 8 bytes.
+    let old = [50_u64.to_le_bytes(), (50 * 4096_u64).to_le_bytes()].concat().repeat(256);
+    let damages = [vec![0xff; 4096], random(4096), random(1000), vec![], old];
     for damage in damages {
         for is_running in [true, false] {
             let place = Place::new();
@@ -191,7 +184,7 @@ async fn a_damaged_counters_file_evicts_nothing() {
                 cache.close().await.unwrap();
                 cache = open();
             }
-            fs::write(place.path.join("counters"), &damage).unwrap();
+            fs::write(place.path.join("counts"), &damage).unwrap();
             for n in 0..300 {
                 cache.set(&format!("new:{n}"), &n, secs(600)).await.unwrap();
             }
@@ -240,7 +233,7 @@ async fn what_nobody_counted_is_found_in_small_folders() {
     for n in 0..100 {
         cache.set(&n.to_string(), &n, secs(1)).await.unwrap();
     }
-    let counters = place.path.join("counters");
+    let counters = place.path.join("counts");
     // What is there counts nothing, and what is not there counts.
     let wrong: Vec<u8> = fs::read(&counters)
         .unwrap()
@@ -270,7 +263,7 @@ async fn wrong_counts_of_bytes_are_set_right() {
     for n in 0..300 {
         cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
     }
-    let counters = place.path.join("counters");
+    let counters = place.path.join("counts");
     let right = fs::read(&counters).unwrap();
     let mut wrong = right.clone();
     for slot in wrong.chunks_mut(16).filter(|it| it[0] != 0) {

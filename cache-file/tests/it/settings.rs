@@ -102,7 +102,7 @@ async fn check_makes_the_directory_and_close_lets_go_of_it() {
     let place = Place::new();
     let cache = of_toml(Clock::system(), &toml(&place.path, "")).unwrap();
     cache.check().await.unwrap();
-    assert!(place.path.join("counters").exists());
+    assert!(place.path.join("counts").exists());
     cache.set("k", &1, secs(60)).await.unwrap();
     cache.close().await.unwrap();
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "it opens again");
