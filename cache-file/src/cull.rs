@@ -27,7 +27,7 @@ pub(crate) struct Queue {
     next: u8,
     /// Whether a first folder was chosen.
     begun: bool,
-    /// How many folders this process has counted: all, before it evicts for what the counters say.
+    /// Of how many folders this process knows that their slots hold counts: of all, before it evicts for what they say.
     counted: usize,
 }
 
@@ -115,14 +115,17 @@ fn is_enough(inner: &Inner, total: Count) -> bool {
 }
 
 impl Queue {
-    /// Counts the folders that this process has not counted yet, for a while, and the next call goes on; whether all are. What is in the
-    /// counters may be of a process that was killed, or of nobody.
+    /// Counts the folders whose slots hold no count, for a while, and the next call goes on; whether all have one. Counts that have drifted are
+    /// the sweeper's to set right: a process that lives for a moment could not count a large store.
     fn count_all(&mut self, directory: &Directory, began: Instant, most: Duration) -> bool {
         let is_late = || began.elapsed() > most;
         while let Ok(folder) = u8::try_from(self.counted) {
+            self.counted += 1;
+            if directory.counters.read(folder).is_some() {
+                continue;
+            }
             // What cannot be counted stays as it is.
             let _ = sweeper::count(directory, folder);
-            self.counted += 1;
             if is_late() {
                 break;
             }
@@ -308,6 +311,22 @@ mod tests {
         directory.counters.put(0, directory.folder(0, false).unwrap().unwrap().measure().unwrap());
         let inner = Inner::new(plan, Clock::system());
         assert_eq!(sweep(&inner, &directory, &mut Queue::default()), (0, 1));
+    }
+
+    /// A process that writes once, in a store that is too large to be counted.
+    #[test]
+    fn only_folders_without_a_count_are_counted_before_the_first_eviction() {
+        let (_place, plan) = place(1000);
+        let directory = Directory::open(&plan, true).unwrap().unwrap();
+        let fd = directory.counters.open(&directory).unwrap();
+        let count = Count { entries: 100, bytes: 100 * BLOCK };
+        (0..=u8::MAX).for_each(|it| directory.counters.put(it, count));
+        let is_counted = || Queue::default().count_all(&directory, Instant::now(), Duration::ZERO);
+        assert!(is_counted());
+        assert_eq!(directory.counters.read(7), Some(count), "it is left to the sweeper");
+        rustix::io::pwrite(fd, &[1], 0).unwrap();
+        assert!(!is_counted() && is_counted());
+        assert_eq!(directory.counters.read(0), Some(Count::default()));
     }
 
     /// A sample of it removes nothing, and the next one does.
