@@ -184,6 +184,31 @@ async fn a_probe_that_nobody_polls_keeps_nobody_out() {
     assert_eq!(cache.stats().breaker, Some(BreakerState::Closed), "what it saw is old");
 }
 
+#[tokio::test]
+async fn after_a_slow_probe_calls_have_the_time_that_it_took() {
+    let (breaker, time) = breaker();
+    open(&breaker);
+    time.advance(Duration::from_secs(1));
+    let probe = breaker.admit().unwrap();
+    time.advance(DEADLINE / 2);
+    probe.record(None);
+    breaker.admit().unwrap().record(Some(&silence()));
+    let slow = async {
+        time.clock().sleep(DEADLINE / 2).await;
+        Ok(())
+    };
+    with_time(&time, breaker.run(slow)).await.unwrap();
+}
+
+#[test]
+fn window_of_zero_does_no_harm() {
+    let mut settings = BreakerSettings::default();
+    settings.window = Duration::ZERO.into();
+    let breaker = Breaker::new(settings, FakeClock::new().clock());
+    answers(&breaker, 2);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
 #[test]
 fn the_late_result_of_a_probe_is_ignored_once_another_has_begun() {
     let (breaker, time) = breaker();

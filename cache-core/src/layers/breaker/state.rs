@@ -127,7 +127,7 @@ impl State {
         rules: &Rules,
     ) -> bool {
         match call.probe {
-            Some(number) => self.record_probe(number, outcome, now, rules),
+            Some(number) => self.record_probe(number, call, outcome, now, rules),
             // Late answers of calls that were let through before it opened tell nothing new.
             None if matches!(self.phase, Phase::Closed) => {
                 self.record_call(call, outcome, now, rules)
@@ -139,6 +139,7 @@ impl State {
     fn record_probe(
         &mut self,
         number: u64,
+        call: &Admitted,
         outcome: Outcome<'_>,
         now: Duration,
         rules: &Rules,
@@ -148,7 +149,12 @@ impl State {
             return false;
         }
         match outcome {
-            Outcome::Answered => *self = Self { heard: Some(now), ..Self::default() },
+            Outcome::Answered => {
+                *self = Self { heard: Some(now), ..Self::default() };
+                // The next call that is limited has time for a server that is as slow as now.
+                let took = now.saturating_sub(call.began);
+                self.window.count(now, rules.settings.window.into(), Some(took));
+            }
             Outcome::Failed { error, .. } => self.open(now, error, rules),
             // The next call is a probe.
             Outcome::Nothing => self.phase = Phase::Open { until: Duration::ZERO },

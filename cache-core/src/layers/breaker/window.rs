@@ -23,7 +23,7 @@ struct Slice {
 impl Window {
     /// Counts a call that ended now: one that failed, or one that was answered after so long.
     pub(super) fn count(&mut self, now: Duration, of: Duration, answered: Option<Duration>) {
-        self.turn_to(now.as_nanos() * SLICES as u128 / of.as_nanos());
+        self.turn_to(now.as_nanos() * SLICES as u128 / of.as_nanos().max(1));
         let current = &mut self.slices[SLICES - 1];
         current.calls = current.calls.saturating_add(1);
         current.failures = current.failures.saturating_add(u32::from(answered.is_none()));
