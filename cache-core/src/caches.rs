@@ -4,15 +4,14 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     fmt, fs,
-    future::poll_fn,
     path::Path,
     sync::Arc,
-    task::Poll,
 };
 
 use crate::{
     Backend, Cache, CacheSettings, Clock, Driver, Error, ErrorKind, Result, Settings,
     cache::KeyState,
+    join::all,
     key::KeyFunction,
     registry::Registry,
     settings::{self, BuildContext, Resolve, Shared},
@@ -117,23 +116,6 @@ impl Caches {
     pub fn leak(self) -> &'static Self {
         Box::leak(Box::new(self))
     }
-}
-
-/// Runs the futures at the same time, so that one that hangs keeps no other from its store; the answers in order.
-async fn all<F: Future<Output = Result<()>>>(futures: impl Iterator<Item = F>) -> Vec<Result<()>> {
-    let mut futures: Vec<_> = futures.map(|it| (Box::pin(it), None)).collect();
-    poll_fn(|cx| {
-        for (future, answer) in futures.iter_mut().filter(|(_, answer)| answer.is_none()) {
-            if let Poll::Ready(it) = future.as_mut().poll(cx) {
-                *answer = Some(it);
-            }
-        }
-        if futures.iter().any(|(_, answer)| answer.is_none()) {
-            return Poll::Pending;
-        }
-        Poll::Ready(futures.iter_mut().filter_map(|(_, answer)| answer.take()).collect())
-    })
-    .await
 }
 
 impl<'a> IntoIterator for &'a Caches {

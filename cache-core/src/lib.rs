@@ -59,6 +59,7 @@ mod error;
 mod flight;
 mod global;
 pub mod integer;
+mod join;
 mod key;
 pub mod layers;
 mod marks;

@@ -46,6 +46,8 @@ pub(crate) struct Marks {
 struct Table {
     marks: HashMap<Box<str>, Mark>,
     next: u64,
+    /// Callers who wait for marks that were removed: woken once the lock is released.
+    freed: Vec<Waker>,
     overflow: Option<Overflow>,
     /// Until when the task that settles marks counts as running.
     settling: Duration,
@@ -73,6 +75,8 @@ struct Mark {
 
 /// At most so many keys are marked.
 const MAX_MARKS: usize = 10_000;
+/// A mark does not end by itself before: other programs may give longer lifetimes than this process has seen.
+const SHORTEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a key stands.
 pub(crate) enum Marked<'a> {
@@ -115,12 +119,12 @@ impl Marks {
         }
     }
 
-    /// Marks a key until the longest lifetime and `margin` have passed; `false` if there is no room, so that
+    /// Marks a key until the longest lifetime, but at least a day, and `margin` have passed; `false` if there is no room, so that
     /// only the filter knows the key.
     pub(crate) fn mark(&self, key: &str, margin: Duration) -> bool {
         let now = (self.now)();
         let longest = self.longest.load(Ordering::Relaxed);
-        let life = Duration::from_nanos(longest).saturating_add(margin);
+        let life = Duration::from_nanos(longest).max(SHORTEST_LIFE).saturating_add(margin);
         let until = (longest < u64::MAX).then(|| now.saturating_add(life));
         let mut table = self.lock();
         table.next += 1;
@@ -146,7 +150,7 @@ impl Marks {
             (overflow.number, overflow.until) = (number, until);
             overflow.lose(key);
         }
-        self.count(&table);
+        self.release(table);
         has_room
     }
 
@@ -165,14 +169,14 @@ impl Marks {
         match table.marks.get_mut(key) {
             Some(mark) if mark.number > moment => return,
             Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => mark.settled = true,
-            _ => drop(table.marks.remove(key)),
+            _ => table.remove(key),
         }
         if let Some(overflow) =
             table.overflow.as_mut().filter(|it| is_latest || it.number <= moment)
         {
             overflow.clean(key);
         }
-        self.count(&table);
+        self.release(table);
     }
 
     /// All keys of the alias were removed by a call that began at `moment`.
@@ -180,14 +184,14 @@ impl Marks {
         let Some(moment) = moment else { return };
         let now = (self.now)();
         let mut table = self.lock();
-        table.marks.retain(|_, mark| {
+        table.retain(|mark| {
             mark.settled |= mark.number <= moment;
             mark.busy.is_some_and(|(_, until)| now < until) || !mark.settled
         });
         if table.overflow.as_ref().is_some_and(|it| it.number <= moment) {
             table.overflow = None;
         }
-        self.count(&table);
+        self.release(table);
     }
 
     /// Whether reads of a key are misses.
@@ -211,7 +215,7 @@ impl Marks {
         let now = (self.now)();
         let mut table = self.lock();
         if table.marks.get(key).is_some_and(|it| it.is_over(now)) {
-            table.marks.remove(key);
+            table.remove(key);
         }
         if !table.marks.contains_key(key) && table.overflows(key, now) {
             if table.overflow.as_ref().is_some_and(Overflow::is_full) {
@@ -238,7 +242,7 @@ impl Marks {
                 Marked::Mine(Attempt { marks: self, key, number, id, until, seen })
             }
         };
-        self.count(&table);
+        self.release(table);
         res
     }
 
@@ -276,7 +280,7 @@ impl Marks {
             key.clone()
         });
         let keys = keys.collect();
-        self.count(&table);
+        self.release(table);
         keys
     }
 
@@ -300,9 +304,13 @@ impl Marks {
         goes_on
     }
 
-    fn count(&self, table: &Table) {
+    /// Ends a change of the table.
+    fn release(&self, mut table: MutexGuard<'_, Table>) {
         let len = table.marks.len() + usize::from(table.overflow.is_some());
         self.len.store(len, Ordering::SeqCst);
+        let freed = std::mem::take(&mut table.freed);
+        drop(table);
+        freed.into_iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -311,9 +319,25 @@ impl Marks {
 }
 
 impl Table {
+    fn remove(&mut self, key: &str) {
+        if let Some(mark) = self.marks.remove(key) {
+            self.freed.extend(mark.waiting);
+        }
+    }
+
+    fn retain(&mut self, mut stays: impl FnMut(&mut Mark) -> bool) {
+        self.marks.retain(|_, mark| {
+            let stays = stays(mark);
+            if !stays {
+                self.freed.append(&mut mark.waiting);
+            }
+            stays
+        });
+    }
+
     /// Removes the marks that have ended by themselves.
     fn prune(&mut self, now: Duration) {
-        self.marks.retain(|_, mark| !mark.is_over(now));
+        self.retain(|mark| !mark.is_over(now));
         self.overflow.take_if(|it| it.is_over(now));
     }
 

@@ -42,7 +42,10 @@ impl Cache {
     /// The value of `key`; if it is not there, the one that `load` gives, which is kept for `timeout`.
     ///
     /// If the store fails, the value is loaded and not stored; in [strict](Self::strict) mode the error is returned, and nothing is
-    /// loaded. That the loaded value could not be stored is counted, and never an error. With a lifetime of zero it is not stored.
+    /// loaded. That the store did not take the loaded value is counted, and never an error. With a lifetime of zero it is not stored.
+    ///
+    /// A loaded value that the codec refuses (a NaN, nesting that is too deep) is an error of kind `Codec`, also with `fail_open`: no
+    /// caller could share the value.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -99,6 +102,8 @@ impl Cache {
     {
         let timeout = timeout.into_timeout();
         let key = self.key(Operation::GetOrSet, key)?;
+        // Before the first look: another process that makes the same call may have given an entry this lifetime.
+        let _ = self.expiry(timeout);
         let landings = self.shared.flights.landings(&key);
         let write = match self.look(&key).await? {
             Look::Hit(value) => return Ok(value),

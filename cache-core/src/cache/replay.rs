@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    mem,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -39,10 +40,15 @@ impl Cache {
         LONGEST_WAIT.saturating_mul(2).saturating_add(self.write_claim(CHUNK).saturating_mul(2))
     }
 
-    /// Settles some of those marks that were not tried in this round; whether to go on at once.
-    async fn settle_some(&self, round: u64) -> bool {
+    /// Settles some of those marks that were not tried in this round; whether to go on at once. The next round begins only
+    /// when all were tried, so that keys whose server is down do not keep others from their turn.
+    async fn settle_some(&self, round: &mut u64, is_first: bool) -> bool {
         let marks = &self.shared.marks;
-        let keys = marks.some(CHUNK, round);
+        let mut keys = marks.some(CHUNK, *round);
+        if keys.is_empty() && is_first {
+            *round += 1;
+            keys = marks.some(CHUNK, *round);
+        }
         if keys.is_empty() {
             return false;
         }
@@ -52,7 +58,7 @@ impl Cache {
         });
         let mine: Vec<_> = mine.collect();
         let count = mine.len();
-        let errors = self.settle_attempts(mine).await;
+        let errors = self.settle_attempts(mine, false).await;
         count == 0 || errors.len() < count
     }
 }
@@ -60,21 +66,21 @@ impl Cache {
 /// Ends when no key is marked, or with the cache.
 async fn run(shared: Weak<Shared>) {
     let (mut wait, mut round) = (FIRST_WAIT, 1);
-    let mut is_waiting = true;
+    let (mut is_waiting, mut is_first) = (true, true);
     loop {
         let Some(cache) = shared.upgrade().map(handle) else { return };
         if !cache.shared.marks.go_on_settling(cache.settling_lasts()) {
             return;
         }
         if !is_waiting {
-            if cache.settle_some(round).await {
+            if cache.settle_some(&mut round, mem::take(&mut is_first)).await {
                 wait = FIRST_WAIT;
             } else {
                 (is_waiting, wait) = (true, wait.saturating_mul(2).min(LONGEST_WAIT));
             }
             continue;
         }
-        (is_waiting, round) = (false, round + 1);
+        (is_waiting, is_first) = (false, true);
         let (clock, marks) = (cache.shared.clock.clone(), Arc::clone(&cache.shared.marks));
         // The cache may go meanwhile.
         drop(cache);

@@ -6,9 +6,13 @@ use super::{Cache, batch::one_each, call, call_leader, put_aside};
 use crate::{
     Entry, Error, ErrorKind, Result, Seen,
     flight::first,
+    join,
     marks::{Attempt, Marked},
     stats::Event,
 };
+
+/// How many old entries are removed at the same time.
+const AT_ONCE: usize = 16;
 
 impl Cache {
     /// Before a read. An error means that the key is still marked: a miss, or the error in strict mode.
@@ -45,7 +49,8 @@ impl Cache {
                 Marked::Mine(attempt) => attempts.push((place, attempt)),
             }
         }
-        let mut marked: HashMap<_, _> = self.settle_attempts(attempts).await.into_iter().collect();
+        let mut marked: HashMap<_, _> =
+            self.settle_attempts(attempts, true).await.into_iter().collect();
         if self.strict && !busy.is_empty() {
             // As long as one key would wait, for all of them.
             let mut settled = 0;
@@ -82,50 +87,73 @@ impl Cache {
     }
 
     async fn settle_one(&self, attempt: Attempt<'_>) -> Result<()> {
-        let mut errors = self.settle_attempts(vec![((), attempt)]).await;
+        let mut errors = self.settle_attempts(vec![((), attempt)], true).await;
         errors.pop().map_or(Ok(()), |((), error)| Err(error))
     }
 
-    /// Settles marks; the errors of those that are left.
+    /// Settles marks; the errors of those that are left. With `gives_up`, a batch of removals that failed as a whole is the last:
+    /// the others would most likely fail as well, each batch after a deadline.
     pub(super) async fn settle_attempts<P>(
         &self,
         attempts: Vec<(P, Attempt<'_>)>,
+        gives_up: bool,
     ) -> Vec<(P, Error)> {
         let unseen = attempts.iter().filter(|(_, it)| it.seen().is_none());
         let unseen: Vec<&str> = unseen.map(|(_, it)| it.key()).collect();
         let found = if unseen.is_empty() { Vec::new() } else { self.look_at(&unseen).await };
         let mut found = one_each(found);
         let mut errors = Vec::new();
-        // After one removal that failed the others would most likely fail as well, each after a deadline.
-        let mut failed: Option<Error> = None;
+        let mut removals = Vec::new();
         for (place, mut attempt) in attempts {
             let look = match attempt.seen() {
                 Some(entry) => Ok(Some(entry.clone())),
                 None => found.next().unwrap_or(Ok(None)),
             };
-            if let (Ok(Some(entry)), None) = (&look, attempt.seen()) {
-                attempt.saw(entry.clone());
-            }
-            let res = match (look, &failed) {
+            match look {
+                Ok(Some(entry)) => {
+                    if attempt.seen().is_none() {
+                        attempt.saw(entry.clone());
+                    }
+                    removals.push((place, attempt, entry));
+                }
                 // What is no bytes at all was not written by a cache.
-                (Err(error), _) if error.kind() != ErrorKind::Codec => Err(error),
-                (Err(_) | Ok(None), _) => Ok(()),
-                (Ok(Some(_)), Some(error)) => Err(error.clone()),
-                (Ok(Some(entry)), None) => {
-                    let res = self.remove_seen(&attempt, &entry).await;
-                    failed = res.as_ref().err().cloned();
-                    res
-                }
-            };
-            match res {
-                Ok(()) => {
-                    self.shared.counters.event(Event::MarkSettled);
-                    attempt.succeed();
-                }
-                Err(error) => errors.push((place, error)),
+                Err(error) if error.kind() != ErrorKind::Codec => errors.push((place, error)),
+                Err(_) | Ok(None) => self.settled_one(attempt),
             }
         }
-        errors
+        let mut removals = removals.into_iter();
+        loop {
+            let batch: Vec<_> = removals.by_ref().take(AT_ONCE).collect();
+            if batch.is_empty() {
+                return errors;
+            }
+            let mut futures = Vec::with_capacity(batch.len());
+            for (_, attempt, entry) in &batch {
+                futures.push(self.remove_seen(attempt, entry));
+            }
+            let answers = join::all(futures.into_iter()).await;
+            let is_last = gives_up && answers.iter().all(Result::is_err);
+            let mut last = None;
+            for ((place, attempt, _), answer) in batch.into_iter().zip(answers) {
+                match answer {
+                    Ok(()) => self.settled_one(attempt),
+                    Err(error) => {
+                        last = Some(error.clone());
+                        errors.push((place, error));
+                    }
+                }
+            }
+            if let (true, Some(error)) = (is_last, last) {
+                errors.extend(removals.map(|(place, ..)| (place, error.clone())));
+                return errors;
+            }
+        }
+    }
+
+    /// What was there is gone.
+    fn settled_one(&self, attempt: Attempt<'_>) {
+        self.shared.counters.event(Event::MarkSettled);
+        attempt.succeed();
     }
 
     async fn look_at(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
@@ -68,10 +68,9 @@ impl Drop for Attempt<'_> {
         mark.busy = None;
         let waiting = std::mem::take(&mut mark.waiting);
         if mark.settled || mark.transient {
-            table.marks.remove(self.key);
-            self.marks.count(&table);
+            table.remove(self.key);
         }
-        drop(table);
-        waiting.into_iter().for_each(Waker::wake);
+        table.freed.extend(waiting);
+        self.marks.release(table);
     }
 }

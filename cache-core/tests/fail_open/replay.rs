@@ -108,14 +108,14 @@ async fn calls_that_ask_for_facts_remove_nothing() -> Result<()> {
 async fn a_mark_ends_when_what_it_guards_against_has_expired() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..100).map(|it| it.to_string()).collect();
-    // The alias's default is 300 s; this one is longer.
-    mine.set("long", &1, secs(400)).await?;
+    // The alias's default is 300 s, and a mark lasts a day at least; this one is longer.
+    mine.set("long", &1, secs(172_800)).await?;
     down(&store, ErrorKind::Unavailable);
     for key in &keys {
         mine.set(key, &1, secs(2)).await?;
     }
     mine.delete("long").await?;
-    time.advance(Duration::from_secs(390));
+    time.advance(Duration::from_secs(172_790));
     assert_eq!(mine.get::<i32>("long").await?, None);
     assert!(theirs.has_key("long").await?, "the old value is there still");
     assert_eq!(mine.stats().marked_keys, 101);
@@ -147,5 +147,31 @@ async fn a_full_table_forgets_no_delete() -> Result<()> {
     theirs.set("deleted", &3, None).await?;
     assert_eq!(mine.get::<i32>("deleted").await?, Some(3));
     assert_eq!(store.calls(Operation::Clear), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_of_a_dead_server_do_not_keep_another_key_from_being_settled() -> Result<()> {
+    let (time, store, mine, theirs) = world();
+    let dead: Vec<_> = (0..300).map(|it| format!("dead-{it}")).collect();
+    theirs.set_many(dead.iter().map(|it| (it.as_str(), 1)), None).await?.into_result()?;
+    theirs.set("live", &1, None).await?;
+    down(&store, ErrorKind::Unavailable);
+    mine.delete_many(&dead).await?;
+    mine.delete("live").await?;
+    store.inject(|call| match call.key {
+        Some(key) if key.contains("dead") => Fault::Error(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    for _ in 0..1000 {
+        if mine.stats().marks_settled > 0 {
+            break;
+        }
+        time.advance(Duration::from_millis(100));
+        // sleeps: the task is on another thread, and nothing else tells of it
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!theirs.has_key("live").await?, "{:?}", mine.stats());
+    assert_eq!(mine.stats().marked_keys, 300);
     Ok(())
 }
