@@ -42,6 +42,10 @@ use crate::{Error, ErrorKind, Result};
 pub enum Codec {
     /// JSON, plain: other languages read it, and the store's own tools show it. Bytes (`Vec<u8>`, `Bytes`) become lists of
     /// numbers, about 3.6 times as long: [`set_bytes`](crate::Cache::set_bytes) stores them as they are.
+    ///
+    /// `Some(None)` is refused, because it reads back as `None`: also in a field `Option<Option<T>>` with
+    /// `skip_serializing_if`, as types of PATCH requests have it. An enum of three variants (absent, null, a value) can be
+    /// stored instead.
     #[default]
     Json,
     /// MessagePack with named fields (feature `msgpack`): smaller and faster to read than JSON. Types that have a form of their own
