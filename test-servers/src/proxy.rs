@@ -134,7 +134,7 @@ impl Proxy {
         self.each(|it| it.hold(false));
     }
 
-    /// How many connections are open of which something was held back at some time.
+    /// How many connections are open of which something was held back that the server has not answered since it was released.
     pub fn held(&self) -> usize {
         let state = self.shared.lock();
         state.links.iter().filter_map(Weak::upgrade).filter(|it| it.was_held()).count()
@@ -293,6 +293,9 @@ impl Shared {
         let arrived = Instant::now();
         let is_answer = direction == Direction::ToClient;
         let mut state = self.lock();
+        if is_answer {
+            link.answered();
+        }
         loop {
             if link.is_swallowed() {
                 return Fate::Swallowed;

@@ -316,5 +316,5 @@ fn what_is_held_back_arrives_though_its_client_is_gone() {
     waiting.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"late");
     ends.recv_timeout(LIMIT).unwrap().unwrap();
-    wait_until("the other is over", LIMIT, || proxy.held() == 1).unwrap();
+    wait_until("both have arrived", LIMIT, || proxy.held() == 0).unwrap();
 }

@@ -101,6 +101,13 @@ impl Link {
         self.was_held.store(true, Ordering::SeqCst);
     }
 
+    /// Notes that the server has said something: what was held back and has been released has arrived.
+    pub(super) fn answered(&self) {
+        if !self.is_held() {
+            self.was_held.store(false, Ordering::SeqCst);
+        }
+    }
+
     pub(super) fn is_held(&self) -> bool {
         self.is_held.load(Ordering::SeqCst)
     }
