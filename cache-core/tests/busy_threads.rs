@@ -120,6 +120,32 @@ async fn waiting_for_a_thread_that_answers_others_opens_no_breaker() {
     assert_eq!(world.cache.get::<u32>("other").await.unwrap(), None);
 }
 
+/// After an unanswered call the next ones have a fifth of the deadline.
+#[tokio::test]
+async fn waiting_for_a_busy_thread_opens_no_breaker_that_is_in_doubt() {
+    let world = World::new();
+    let unanswered = world.read("slow");
+    world.has_begun().await;
+    world.time.advance(Duration::from_millis(500));
+    assert!(unanswered.await.unwrap().is_err());
+    let slow = world.read("slow");
+    let too_slow = world.read("slow");
+    let behind: Vec<_> = (0..5).map(|_| world.read("other")).collect();
+    world.are_queued().await;
+    world.gate.send(()).unwrap();
+    world.has_begun().await;
+    world.gate.send(()).unwrap();
+    world.has_begun().await;
+    assert_eq!(slow.await.unwrap().unwrap(), None);
+    world.time.advance(Duration::from_millis(100));
+    assert!(too_slow.await.unwrap().is_err());
+    for call in behind {
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+    assert_eq!(world.breaker(), Some(BreakerState::Closed));
+    world.gate.send(()).unwrap();
+}
+
 #[tokio::test]
 async fn waiting_for_a_thread_that_answers_nobody_opens_the_breaker() {
     let world = World::new();

@@ -5,7 +5,7 @@ mod window;
 
 use std::{
     fmt,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +14,10 @@ pub(crate) use self::shared::Known;
 use self::state::{Admitted, Outcome, Refused, Rules, State};
 pub use self::{settings::BreakerSettings, shared::Breakers};
 use super::{Call, Hook, Operation, Reply};
-use crate::{CacheSettings, Clock, Error, ErrorKind, Result, TimeLimit, observe};
+use crate::{
+    CacheSettings, Clock, Error, ErrorKind, Result, TimeLimit, adapt::threads::was_behind_others,
+    observe,
+};
 
 /// A circuit breaker: when a server fails too often, or does not answer at all, calls end at once instead of waiting for it.
 ///
@@ -115,25 +118,33 @@ impl Breaker {
     /// # Cancel safety
     /// A dropped call counts as not made.
     pub async fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        // Here and not in a branch, as it is large.
-        let call = pin!(call);
         let permit = self.admit()?;
         let res = match permit.call.limit {
-            None => call.await,
-            Some(limit) => Box::pin(self.within(limit, call)).await.unwrap_or_else(|it| Err(it)),
+            None => pin!(call).await,
+            Some(limit) => Box::pin(async { self.within(limit, pin!(Some(call))).await })
+                .await
+                .unwrap_or_else(|it| Err(it)),
         };
         permit.record(res.as_ref().err());
         res
     }
 
-    async fn within<F: Future>(&self, limit: Duration, call: F) -> Result<F::Output> {
-        let answer = TimeLimit::new(limit, self.clock.clone()).run(call).await;
+    async fn within<F: Future>(
+        &self,
+        limit: Duration,
+        mut call: Pin<&mut Option<F>>,
+    ) -> Result<F::Output> {
+        // panics: never, it is set to `None` below alone.
+        let running = call.as_mut().as_pin_mut().expect("it is there");
+        let answer = TimeLimit::new(limit, self.clock.clone()).run(running).await;
         answer.ok_or_else(|| {
             let what = format!(
                 "no answer within {limit:.0?}, which is all the time that a call has after others were not \
                  answered; a write may have had its effect"
             );
-            Error::new(ErrorKind::TimedOut, what)
+            let error = Error::new(ErrorKind::TimedOut, what);
+            let is_behind_others = was_behind_others(|| call.set(None));
+            if is_behind_others { error.ignored_by_breaker() } else { error }
         })
     }
 
@@ -270,7 +281,7 @@ impl Hook for Breaker {
             None => pin!(run()).await,
             Some(limit) => {
                 let limit = limit.saturating_mul(call.rounds());
-                let reply = Box::pin(self.within(limit, run())).await;
+                let reply = Box::pin(async { self.within(limit, pin!(Some(run()))).await }).await;
                 reply.unwrap_or_else(|error| R::failed(&call, error))
             }
         };
