@@ -1,8 +1,9 @@
 //! Signed counters over a server that knows only numbers of 64 bits without a sign.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use cache_core::{Create, Error, ErrorKind, Expiry, Result, integer};
+use futures_util::future::{Either, join_all, select};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -61,12 +62,7 @@ impl Memcached {
 /// Makes the changes of a key until there are no more. In a task of its own: a caller may put its future aside, and the others wait.
 async fn lead(common: Arc<Common>, place: Place, mut turn: Turn) {
     while let Some(mut changes) = turn.next() {
-        // Those whose callers are gone are not made any more.
-        changes.retain(|it| !it.answer.is_closed());
-        if changes.is_empty() {
-            continue;
-        }
-        match make(&common, &place, &changes).await {
+        match make(&common, &place, &mut changes).await {
             Ok(answers) => {
                 for (change, answer) in changes.into_iter().zip(answers) {
                     let _ = change.answer.send(answer);
@@ -81,37 +77,72 @@ async fn lead(common: Arc<Common>, place: Place, mut turn: Turn) {
     }
 }
 
-/// Looks, checks, and changes what was seen if it is still that.
+/// Looks, checks, and changes what was seen if it is still that. Removes the changes whose callers are gone, and returns the answers
+/// of the others; none once all callers are gone.
 ///
 /// The server's own command stops at zero, wraps, adds to what only begins like a number, and leaves spaces behind a number that
 /// became shorter. So it is used only where all that cannot happen. Elsewhere the entry is written anew, with the same end.
 async fn make(
     common: &Common,
     place: &Place,
-    changes: &[Change],
+    changes: &mut Vec<Change>,
 ) -> Result<Vec<Result<Option<i64>>>> {
     let mut tries = Tries::new(common);
-    loop {
-        let found = look::at_entry(common, place).await?;
+    while keep_wanted(changes) {
+        let look = look::at_entry(common, place);
+        let Some(found) = while_wanted(changes, look).await.transpose()? else { break };
         let old = found.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
-        let sum = sum(old, changes);
-        let is_done = match (sum.value, &found) {
-            (None, _) => true,
-            (new, Some(_)) if new == old => true,
-            (Some(new), Some(found)) => replace(place, found, old, new).await?,
-            (Some(new), None) => {
-                let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
-                let text = new.to_string();
-                // With its lifetime, in one step; nothing if another process has made it.
-                let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
-                place.is_done(write).await?
-            }
-        };
-        if is_done {
-            return Ok(sum.answers);
+        if !keep_wanted(changes) {
+            break;
         }
-        // Another process was faster.
-        tries.again().await?;
+        let sum = sum(old, changes);
+        let write = write(common, place, found.as_ref(), old, &sum);
+        match while_wanted(changes, write).await.transpose()? {
+            Some(true) => return Ok(sum.answers),
+            // Another process was faster.
+            Some(false) => tries.again().await?,
+            None => break,
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Removes the changes whose callers are gone: a caller that was told `TimedOut` may have deleted the key since. Returns whether any
+/// change is left.
+fn keep_wanted(changes: &mut Vec<Change>) -> bool {
+    changes.retain(|it| !it.answer.is_closed());
+    !changes.is_empty()
+}
+
+/// Runs a step until all callers are gone. The step is dropped then, which resets its connection, so that the server does not do
+/// it later.
+async fn while_wanted<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
+    let gone = join_all(changes.iter_mut().map(|it| it.answer.closed()));
+    match select(pin!(step), gone).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+/// Writes what the changes make of the counter; false if another process has changed it since.
+async fn write(
+    common: &Common,
+    place: &Place,
+    found: Option<&Found>,
+    old: Option<i64>,
+    sum: &Sum,
+) -> Result<bool> {
+    match (sum.value, found) {
+        (None, _) => Ok(true),
+        (new, Some(_)) if new == old => Ok(true),
+        (Some(new), Some(found)) => replace(place, found, old, new).await,
+        (Some(new), None) => {
+            let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
+            let text = new.to_string();
+            // With its lifetime, in one step; nothing if another process has made it.
+            let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
+            place.is_done(write).await
+        }
     }
 }
 

@@ -268,3 +268,28 @@ async fn conflicts_without_end_are_ignored_by_the_breaker() {
         assert!(!error.counts_for_breaker(), "{error}");
     }
 }
+
+/// The caller may have deleted the key since.
+#[tokio::test]
+async fn increment_whose_caller_is_gone_is_not_made() {
+    let servers = servers(1);
+    let proxy = Proxy::to(servers[0].address()).unwrap();
+    let cache = cache(&[proxy.address().to_string()], PATIENT).strict();
+    // There is a connection, and the names are known.
+    cache.set("n", &0, secs(600)).await.unwrap();
+    cache.delete("n").await.unwrap();
+    proxy.hold_open();
+    let call = cache.incr_or("n", 1, 0, secs(600));
+    let is_held = async {
+        while proxy.held() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = call => panic!("nothing was delivered"),
+        () = is_held => {}
+    }
+    proxy.release();
+    // It waits for those before it.
+    assert_eq!(cache.incr_or("n", 1, 0, secs(600)).await.unwrap(), 1);
+}
