@@ -12,7 +12,7 @@ use crate::{
     answer::Answer,
     command, error,
     pool::Pool,
-    server::{Caller, Member},
+    server::{Caller, Doubted, Member},
     store::Memcached,
 };
 
@@ -135,9 +135,9 @@ async fn ask_piece(
     keys: &[&str],
     command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
 ) -> Result<Vec<Answer>> {
-    let mut tries = 0;
+    let mut tries = Doubted::default();
     loop {
-        let doubts = member.doubts(&mut tries)?;
+        let doubts = member.doubts(&mut tries).await?;
         let mut commands = Vec::with_capacity(piece.len());
         for &number in piece {
             let names = member.names(keys[number]).await?;

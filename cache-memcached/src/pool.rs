@@ -133,6 +133,7 @@ impl Pool {
         let plan = &common.plan;
         let member = |server: &Arc<Server>| {
             let (address, clock) = (server.address.clone(), common.clock.clone());
+            let (runtime, of_calls) = (runtime.clone(), common.clock.clone());
             let way = Connections::new(
                 address,
                 Arc::clone(&server.generations),
@@ -141,7 +142,7 @@ impl Pool {
                 plan.connect_deadline,
                 clock,
             );
-            Arc::new(Member::new(Arc::clone(server), way, runtime.clone()))
+            Arc::new(Member::new(Arc::clone(server), way, runtime, of_calls, plan.deadline))
         };
         let members = common.servers.iter().map(member).collect();
         Arc::new(Self { common, members })

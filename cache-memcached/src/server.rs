@@ -1,8 +1,8 @@
 //! One server: what all runtimes know of it, and one runtime's way to it.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use cache_core::{Error, ErrorKind, Result, layers::Breaker};
+use cache_core::{Clock, Error, ErrorKind, Result, layers::Breaker};
 use memcache::exp::MetaCommand;
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -35,6 +35,9 @@ pub(crate) struct Member {
     runtime: Handle,
     /// Of counters.
     pub(crate) queue: Arc<Queue>,
+    clock: Clock,
+    /// Of a call.
+    deadline: Duration,
 }
 
 /// When a question was asked: what was seen then holds as long as the generations have not been in doubt since. A server that was
@@ -53,15 +56,31 @@ pub(crate) enum Caller {
     Task,
 }
 
+/// The tries of one call, which have one deadline together.
+#[derive(Default)]
+pub(crate) struct Doubted {
+    count: u32,
+    since: Duration,
+}
+
 /// A task that ends with the future that waits for it.
 struct Task<T>(JoinHandle<T>);
 
-/// How often a call begins again because the generations came into doubt before it was sent.
-const TRIES: usize = 32;
+/// How often a call is tried at once, if the generations come into doubt before it is sent, as whenever a connection begins or ends.
+const AT_ONCE: u32 = 2;
+/// How long it waits from then on.
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl Member {
-    pub(crate) fn new(server: Arc<Server>, transport: impl Transport, runtime: Handle) -> Self {
-        Self { server, transport: Box::new(transport), runtime, queue: Arc::default() }
+    pub(crate) fn new(
+        server: Arc<Server>,
+        transport: impl Transport,
+        runtime: Handle,
+        clock: Clock,
+        deadline: Duration,
+    ) -> Self {
+        let transport = Box::new(transport);
+        Self { server, transport, runtime, queue: Arc::default(), clock, deadline }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -95,9 +114,9 @@ impl Member {
         caller: Caller,
         commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
     ) -> Result<(Vec<Answer>, Moment)> {
-        let mut tries = 0;
+        let mut tries = Doubted::default();
         loop {
-            let doubts = self.doubts(&mut tries)?;
+            let doubts = self.doubts(&mut tries).await?;
             let names = self.names(key).await?;
             if let Some(answers) = self.exchange(caller, commands(&names), Some(doubts)).await? {
                 return Ok((answers, Moment { names, doubts }));
@@ -117,12 +136,21 @@ impl Member {
     }
 
     /// How often the generations have been in doubt. To be read before the names of a question are.
-    pub(crate) fn doubts(&self, tries: &mut usize) -> Result<u64> {
-        *tries += 1;
-        if *tries > TRIES {
-            let what = "connections to the server end as soon as they are made";
-            return Err(error::at(Error::new(ErrorKind::Unavailable, what), self.address()));
+    ///
+    /// # Errors
+    /// `Unavailable` if they come into doubt again and again until the deadline.
+    pub(crate) async fn doubts(&self, tries: &mut Doubted) -> Result<u64> {
+        if tries.count == 0 {
+            tries.since = self.clock.now();
+        } else if tries.count >= AT_ONCE {
+            if self.clock.now() >= tries.since.saturating_add(self.deadline) {
+                let what = "connections to the server end as soon as they are made";
+                let error = Error::new(ErrorKind::Unavailable, what).ignored_by_breaker();
+                return Err(error::at(error, self.address()));
+            }
+            self.clock.sleep(PAUSE).await;
         }
+        tries.count += 1;
         Ok(self.server.generations.doubts())
     }
 

@@ -113,3 +113,19 @@ async fn set_whose_way_was_cut_is_not_seen_after_a_delete() {
         .await;
     }
 }
+
+/// Each new connection has the names read anew, as the server may have been started anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn burst_of_new_connections_fails_no_call() {
+    let servers = servers(1);
+    let more = format!("{PATIENT}[caches.default.options]\nconnections = 256\n");
+    let cache = cache(&at(&servers), &more).strict();
+    cache.set("k", &1, secs(600)).await.unwrap();
+    let calls = (0..256).map(|_| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get_many::<i32, _>(["k"]).await })
+    });
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.unwrap().unwrap().len(), 1);
+    }
+}
