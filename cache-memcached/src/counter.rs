@@ -124,7 +124,7 @@ async fn while_wanted<T>(changes: &mut [Change], step: impl Future<Output = T>) 
     }
 }
 
-/// Writes what the changes make of the counter; false if another process has changed it since.
+/// Writes what the changes make of the counter; false if another process has changed it since, or the clock had to be started.
 async fn write(
     common: &Common,
     place: &Place,
@@ -174,10 +174,17 @@ async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Re
     let by_server = old
         .filter(|old| *old >= 0 && new >= 0 && text.len() >= found.entry.value.len())
         .and_then(|old| new.checked_sub(old));
+    let (end, by) = match (by_server, found.end()) {
+        (None, None) => {
+            look::start_clock(place).await?;
+            return Ok(false);
+        }
+        (by, end) => (end.unwrap_or(0), by),
+    };
     let change = |key| {
-        let change = match by_server {
+        let change = match by {
             Some(delta) => command::add(key, delta),
-            None => command::set(key, text.as_bytes(), found.end),
+            None => command::set(key, text.as_bytes(), end),
         };
         command::if_still(change, found.entry.stamp)
     };

@@ -15,11 +15,19 @@ use crate::{
 pub(crate) struct Found {
     /// With the number for compare-and-swap that is its own.
     pub(crate) entry: Entry,
-    /// The number by which a new entry ends when this one does.
-    pub(crate) end: u64,
-    /// What remained of the entry by which the server's clock is read.
-    pub(crate) clock: Duration,
+    /// What remained of the entry by which the server's clock is read, if that is there.
+    pub(crate) clock: Option<Duration>,
     pub(crate) moment: Moment,
+}
+
+impl Found {
+    /// The number by which a new entry ends when this one does; nothing if the clock has to be started first.
+    pub(crate) fn end(&self) -> Option<u64> {
+        match (self.entry.ttl, self.clock) {
+            (Ttl::Forever, _) => Some(0),
+            (ttl, clock) => clock.map(|it| lifetime::end(ttl, it)),
+        }
+    }
 }
 
 /// An entry that ends at a time that is known, by which the server's clock is read. It belongs to no prefix.
@@ -49,17 +57,30 @@ pub(crate) async fn at_entry(common: &Common, place: &Place) -> Result<Option<Fo
         let Some(second) = command::entry(second, at)? else { return Ok(None) };
         let same =
             |it: &Entry| (&it.value, it.stamp, it.ttl) == (&second.value, second.stamp, second.ttl);
-        match (first.filter(same), command::remaining(&clock, at)?) {
-            (Some(entry), Some(Ttl::Remaining(left))) => {
-                let end = lifetime::end(entry.ttl, left);
-                return Ok(Some(Found { entry, end, clock: left, moment }));
-            }
-            (_, Some(Ttl::Remaining(_))) => tries.again().await?,
-            _ => {
-                start_clock(place).await?;
-                tries.again().await?;
-            }
+        let clock = match command::remaining(&clock, at)? {
+            Some(Ttl::Remaining(left)) => Some(left),
+            _ => None,
+        };
+        match first.filter(same) {
+            Some(entry) => return Ok(Some(Found { entry, clock, moment })),
+            None => tries.again().await?,
         }
+    }
+}
+
+/// Looks at an entry that is written anew, with the number by which the new one ends when this one does.
+pub(crate) async fn at_entry_and_end(
+    common: &Common,
+    place: &Place,
+) -> Result<Option<(Found, u64)>> {
+    let mut tries = Tries::new(common);
+    loop {
+        let Some(found) = at_entry(common, place).await? else { return Ok(None) };
+        if let Some(end) = found.end() {
+            return Ok(Some((found, end)));
+        }
+        start_clock(place).await?;
+        tries.again().await?;
     }
 }
 
@@ -90,8 +111,8 @@ pub(crate) async fn at_clock(common: &Common, place: &Place) -> Result<Duration>
     }
 }
 
-/// All write the same, so it does not matter who is the last.
-async fn start_clock(place: &Place) -> Result<()> {
+/// All write the same, so it does not matter who is the last. Only where it is needed: a server may have no memory left for it.
+pub(crate) async fn start_clock(place: &Place) -> Result<()> {
     let write = command::set(CLOCK, "", lifetime::LAST);
     let answer = place.member.ask(write).await?;
     command::done(&answer, place.address()).map(drop)

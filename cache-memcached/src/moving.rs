@@ -96,18 +96,18 @@ async fn move_marked(common: &Common, source: &Place, target: &Place) -> Result<
     let mut written: Option<Bytes> = None;
     let mut tries = Tries::new(common);
     loop {
-        let Some(seen) = look::at_entry(common, source).await? else {
+        let Some((seen, end)) = look::at_entry_and_end(common, source).await? else {
             // Another caller took it meanwhile.
             if let Some(value) = written {
                 remove(target, Names::entry, &value).await?;
             }
             return Ok(false);
         };
-        let seconds = if Arc::ptr_eq(&source.member, &target.member) {
-            seen.end
-        } else {
-            let there = look::at_clock(common, target).await?;
-            lifetime::elsewhere(seen.end, seen.clock, there)
+        let seconds = match seen.clock {
+            Some(here) if end > 0 && !Arc::ptr_eq(&source.member, &target.member) => {
+                lifetime::elsewhere(end, here, look::at_clock(common, target).await?)
+            }
+            _ => end,
         };
         let value = seen.entry.value;
         target.is_done(|key| command::set(key, value.as_ref(), seconds)).await?;

@@ -215,8 +215,8 @@ impl Backend for Memcached {
         loop {
             let found = match lifetime {
                 Lifetime::Keep => {
-                    let found = look::at_entry(&self.common, &place).await?;
-                    found.map(|it| (it.entry, it.end, it.moment))
+                    let found = look::at_entry_and_end(&self.common, &place).await?;
+                    found.map(|(it, end)| (it.entry, end, it.moment))
                 }
                 Lifetime::New(expiry) => {
                     let found = look::at_value(&self.common, &place).await?;

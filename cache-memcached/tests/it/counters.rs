@@ -293,3 +293,16 @@ async fn increment_whose_caller_is_gone_is_not_made() {
     // It waits for those before it.
     assert_eq!(cache.incr_or("n", 1, 0, secs(600)).await.unwrap(), 1);
 }
+
+/// A server without memory for the clock's entry still counts.
+#[tokio::test]
+async fn clock_is_started_only_where_an_end_has_to_be_written() {
+    let (_servers, cache, mut raw, _) = counter(41).await;
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 42);
+    cache.set("forever", &10, Timeout::Never).await.unwrap();
+    assert_eq!(cache.incr("forever", -1).await.unwrap(), 9);
+    assert_eq!(raw.get("!clock"), None);
+    assert_eq!(cache.incr("n", -40).await.unwrap(), 2);
+    assert_eq!(raw.get("!clock").as_deref(), Some(""));
+    assert!(matches!(cache.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+}
