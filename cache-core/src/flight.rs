@@ -78,8 +78,8 @@ struct Table {
     flights: HashMap<Box<str>, Arc<Flight>>,
     /// Keys with a loaded value on its way to the store.
     storing: HashMap<Box<str>, Store>,
-    /// Keys that are being written.
-    writing: HashMap<Box<str>, Writers>,
+    /// Keys that are being written, and when the claim of each write ends.
+    writing: HashMap<Box<str>, Vec<Duration>>,
     next_store: u64,
 }
 
@@ -90,14 +90,6 @@ struct Store {
     /// When the claim ends.
     until: Duration,
     waiting: Vec<Waker>,
-}
-
-/// Who writes a key.
-#[derive(Default)]
-struct Writers {
-    count: usize,
-    /// When the claim of the last one ends.
-    until: Duration,
 }
 
 /// One load of one key.
@@ -200,7 +192,7 @@ impl Flights {
     /// Whether a key is being written, or perhaps.
     fn is_being_written(&self, table: &Table, key: &str) -> bool {
         self.stripe(key).writers.load(Ordering::SeqCst) > 0
-            || table.writing.get(key).is_some_and(|it| self.now() < it.until)
+            || table.writing.get(key).is_some_and(|it| it.iter().any(|until| self.now() < *until))
     }
 
     /// A loaded value whose leader was dropped while it was on its way must have arrived.

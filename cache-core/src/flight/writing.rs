@@ -26,9 +26,7 @@ impl Writing<'_> {
         }
         let until = self.flights.after(lasts);
         let mut table = self.flights.lock();
-        let writers = table.writing.entry(self.key.into()).or_default();
-        writers.count += 1;
-        writers.until = writers.until.max(until);
+        table.writing.entry(self.key.into()).or_default().push(until);
         drop(table);
         self.flights.stripe(self.key).writers.fetch_sub(1, Ordering::SeqCst);
         self.until = Some(until);
@@ -56,14 +54,18 @@ impl Drop for Writing<'_> {
         if flights.active() > 0 {
             flights.detach_now(key);
         }
-        if until.is_none() {
+        let Some(until) = until else {
             stripe.writers.fetch_sub(1, Ordering::SeqCst);
             return;
-        }
+        };
         let mut table = flights.lock();
-        match table.writing.get_mut(key) {
-            Some(writers) if writers.count > 1 => writers.count -= 1,
-            _ => drop(table.writing.remove(key)),
+        let Some(claims) = table.writing.get_mut(key) else { return };
+        // Claims that end at the same moment are alike.
+        if let Some(place) = claims.iter().position(|it| *it == until) {
+            claims.swap_remove(place);
+        }
+        if claims.is_empty() {
+            table.writing.remove(key);
         }
     }
 }
