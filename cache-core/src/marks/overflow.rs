@@ -126,8 +126,12 @@ mod tests {
     fn settled_keys_are_remembered_while_the_overflow_lasts() {
         let mut overflow = Overflow::new();
         let lost: Vec<_> = (0..20_000).map(|it: u32| it.to_string()).collect();
-        lost.iter().for_each(|key| overflow.lose(key));
-        lost.iter().for_each(|key| overflow.clean(key));
+        for key in &lost {
+            overflow.lose(key);
+        }
+        for key in &lost {
+            overflow.clean(key);
+        }
         assert!(!lost.iter().any(|key| overflow.holds(key, Duration::ZERO)));
     }
 }
