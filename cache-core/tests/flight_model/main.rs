@@ -227,6 +227,23 @@ fn a_write_that_is_put_aside_ends_with_its_time() {
 }
 
 #[test]
+fn a_finished_write_leaves_no_claim_beside_one_that_is_put_aside() {
+    check(|| {
+        let world = World::new();
+        let mut aside = world.flights.writing(KEY, LASTS);
+        aside.may_wait(LASTS);
+        world.time.fetch_add(LASTS.as_secs() / 2, SeqCst);
+        let mut done = world.flights.writing(KEY, LASTS);
+        done.may_wait(LASTS);
+        drop(done);
+        world.time.fetch_add(LASTS.as_secs() / 2, SeqCst);
+        run(&world, vec![task(&world, |it| async move { it.get_checked().await })]);
+        assert_eq!(*world.store.lock().unwrap(), Some(1), "the loaded value was not stored");
+        drop(aside);
+    });
+}
+
+#[test]
 fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
     check(|| {
         let world = World::new();
