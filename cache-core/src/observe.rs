@@ -84,7 +84,7 @@ impl Observer {
         )
         .increment(1);
         #[cfg(feature = "tracing")]
-        if error.kind().fails_open()
+        if tells_of_the_store(error)
             && let Some(suppressed) = self.failures.pass(self.clock.now(), tracing_limit::SECOND)
         {
             tracing::error!(
@@ -102,7 +102,7 @@ impl Observer {
 
     /// Tells of a failing store where no subscriber does. The error says where it happened.
     pub(crate) fn notice(&self, error: &Error) {
-        if self.stderr_notice && error.kind().fails_open() {
+        if self.stderr_notice && tells_of_the_store(error) {
             crate::notice::store_failed(error);
         }
     }
@@ -285,4 +285,9 @@ mod tracing_limit {
             Some(std::mem::take(held_back))
         }
     }
+}
+
+/// Whether an error is a failure of the store. A loader that hangs, callers that wait for each other and locks are none.
+fn tells_of_the_store(error: &Error) -> bool {
+    error.kind().fails_open() && !error.is_ignored_by_breaker()
 }

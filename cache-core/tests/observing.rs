@@ -13,7 +13,7 @@ use std::{
 
 use cache_core::{
     Backend, BuildContext, Cache, Caches, Driver, ErrorKind, Expiry, Inline, SetMode,
-    layers::Around,
+    layers::{Around, Operation},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -255,6 +255,22 @@ async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
         let events: Vec<_> = told.lines().filter(is_event).collect();
         assert!(events.len() == 1 && events[0].contains(&words[1]), "{events:?}");
     }
+}
+
+#[tokio::test]
+async fn marked_key_is_not_told_as_a_failure_of_the_store() {
+    let (store, cache, time) = world("marked");
+    store.inject(|call| match call.operation {
+        Operation::Delete | Operation::CompareAndDelete => Fault::Error(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    cache.set("k", &1, None).await.unwrap();
+    cache.delete("k").await.unwrap();
+    time.advance(Duration::from_secs(2));
+    assert!(!cache.has_key("k").await.unwrap(), "it counts as deleted");
+    let told = told();
+    let is_event = |it: &&str| it.contains("the store failed") && it.contains("\"marked\"");
+    assert_eq!(told.lines().filter(is_event).count(), 1, "that of the delete");
 }
 
 /// A store that keeps its breaker itself, and is down for the first seconds.

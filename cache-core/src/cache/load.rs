@@ -353,6 +353,7 @@ fn hung(lasts: Duration) -> Error {
              not polled, or it waits for its own key in another task"
         ),
     )
+    .ignored_by_breaker()
 }
 
 enum Look<T> {
