@@ -57,6 +57,8 @@ pub(crate) struct Up {
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
     ended: AtomicBool,
+    /// What is known of the size of values, where any are written, and how many connections had been lost with one before this.
+    limit: Option<(Arc<Limit>, u64)>,
 }
 
 /// Whom to connect to, for whom.
@@ -195,6 +197,7 @@ impl Connector {
         // Nor can one be asked for more than it says.
         if let Some(limit) = &self.limit {
             limit.learn(answers.next().transpose()?.unwrap_or_default());
+            up.limit = Some((Arc::clone(limit), limit.losses()));
         }
         for it in answers {
             if let Value::ServerError(it) = it? {
@@ -229,6 +232,7 @@ async fn up(
         client: None,
         abandoned: Arc::clone(to.abandoned),
         ended: AtomicBool::new(false),
+        limit: None,
     })
 }
 
@@ -246,6 +250,13 @@ impl Up {
     /// Notes that one was answered.
     pub(crate) fn answered(&self) {
         self.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes that it was lost under a call whose longest argument has so many bytes.
+    pub(crate) fn lost_with(&self, longest: usize) {
+        if let Some((limit, before)) = &self.limit {
+            limit.lost(longest, *before);
+        }
     }
 
     /// Whether a call may be under way on it.

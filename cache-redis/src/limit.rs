@@ -26,8 +26,10 @@ struct Server {
     until: Option<Duration>,
     /// Whether it said so itself.
     is_known: bool,
-    /// How often the connection was lost in turn with a large value under way.
+    /// How often a connection was lost in turn with a large value under way.
     losses: u32,
+    /// The same since the beginning.
+    all_losses: u64,
 }
 
 /// The least that a server can be set to.
@@ -41,7 +43,8 @@ const MEMORY: Duration = Duration::from_secs(60);
 
 impl Limit {
     pub(crate) fn new(configured: usize, clock: Clock) -> Self {
-        let server = Server { most: most(), until: None, is_known: false, losses: 0 };
+        let server =
+            Server { most: most(), until: None, is_known: false, losses: 0, all_losses: 0 };
         Self { configured, clock, server: Mutex::new(server) }
     }
 
@@ -73,29 +76,48 @@ impl Limit {
         let bulk = setting("proto-max-bulk-len");
         let buffer = setting("client-query-buffer-limit").map(|it| it.saturating_sub(BESIDES));
         if let Some(most) = bulk.into_iter().chain(buffer).min() {
-            *self.lock() = Server { most, until: None, is_known: true, losses: 0 };
+            let mut server = self.lock();
+            (server.most, server.until, server.is_known, server.losses) = (most, None, true, 0);
         }
     }
 
-    /// Notes what came of sending a value of so many bytes.
+    /// Notes what the server answered to a value of so many bytes. See [`lost`](Self::lost) for a server that did not.
     pub(crate) fn sent<T>(&self, len: usize, res: &Result<T>) {
         if len < LEAST - BESIDES {
             return;
         }
         let mut server = self.lock();
-        if server.is_known {
+        match res {
+            Ok(_) => server.losses = 0,
+            Err(it) if it.kind() == ErrorKind::TooLarge => self.refuse(&mut server, len),
+            Err(_) => {}
+        }
+    }
+
+    /// Returns how many connections were lost with a large value under way, for a new connection to remember.
+    pub(crate) fn losses(&self) -> u64 {
+        self.lock().all_losses
+    }
+
+    /// Notes that a connection was lost with a value of so many bytes under way. Counts only if no other loss was counted since
+    /// the connection was made, when [`losses`](Self::losses) was `before`: the end of a server ends all connections at once.
+    pub(crate) fn lost(&self, len: usize, before: u64) {
+        let mut server = self.lock();
+        if len < LEAST - BESIDES || server.all_losses != before {
             return;
         }
-        server.losses = match res {
-            Ok(_) => 0,
-            Err(it) if it.kind() == ErrorKind::TooLarge => LOSSES,
-            Err(it) if it.kind() == ErrorKind::Unavailable => server.losses + 1,
-            Err(_) => server.losses,
-        };
+        server.all_losses += 1;
+        server.losses += 1;
         if server.losses >= LOSSES {
+            self.refuse(&mut server, len);
+        }
+    }
+
+    fn refuse(&self, server: &mut Server, len: usize) {
+        server.losses = 0;
+        if !server.is_known {
             server.most = server.most.min(len - 1);
             server.until = Some(self.clock.now().saturating_add(MEMORY));
-            server.losses = 0;
         }
     }
 
@@ -170,17 +192,31 @@ mod tests {
 
     #[test]
     fn losses_in_turn_with_a_large_value_mean_that_it_is_too_large() {
-        let lost = || Err::<(), _>(Error::new(ErrorKind::Unavailable, "lost"));
         let (_, limit) = limit(512 * MIB);
-        limit.sent(2 * MIB, &lost());
+        // As on a connection that was made just now.
+        let lost = |len| limit.lost(len, limit.losses());
+        lost(2 * MIB);
         limit.sent(2 * MIB, &Ok(()));
-        limit.sent(100, &lost());
-        limit.sent(2 * MIB, &lost());
+        lost(100);
+        lost(2 * MIB);
         assert!(check(&limit, 2 * MIB).is_ok());
-        limit.sent(2 * MIB, &lost());
+        lost(2 * MIB);
         assert!(check(&limit, 2 * MIB).is_err());
         limit.learn(said(&[("proto-max-bulk-len", "536870912")]));
-        (0..5).for_each(|_| limit.sent(2 * MIB, &lost()));
+        (0..5).for_each(|_| lost(2 * MIB));
         assert!(check(&limit, 2 * MIB).is_ok(), "the server takes it");
+    }
+
+    #[test]
+    fn outage_is_no_sign_that_a_value_is_too_large() {
+        let (_, limit) = limit(512 * MIB);
+        let before = limit.losses();
+        // Many values on several connections, which end together, and calls that find no server.
+        for _ in 0..10 {
+            limit.lost(2 * MIB, before);
+            let down = Error::new(ErrorKind::Unavailable, "cannot connect");
+            limit.sent(2 * MIB, &Err::<(), _>(down));
+        }
+        assert!(check(&limit, 2 * MIB).is_ok());
     }
 }

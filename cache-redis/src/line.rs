@@ -7,7 +7,7 @@ use std::{
 
 use cache_core::{Error, ErrorKind, Result, TimeLimit};
 use cache_net::{Peek, Peer};
-use redis::{Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
+use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -72,7 +72,8 @@ impl Line {
             Commands::One(command) => {
                 let mut connection = up.connection.clone();
                 // Boxed by the crate: large, it would be copied from frame to frame of this future.
-                self.heard(up, connection.req_packed_command(command)).await
+                let longest = || longest_argument(command);
+                self.heard(up, connection.req_packed_command(command), longest).await
             }
             Commands::Together(_) => Box::pin(self.ask_together(up, commands, false)).await,
         }
@@ -86,7 +87,9 @@ impl Line {
     /// Sends all at once; a reply for each command.
     pub(crate) async fn send(&self, up: &Arc<Up>, pipeline: &Pipeline) -> Result<Vec<Value>> {
         let mut connection = up.connection.clone();
-        self.heard(up, connection.req_packed_commands(pipeline, 0, pipeline.len())).await
+        let longest = || pipeline.cmd_iter().map(longest_argument).max().unwrap_or(0);
+        let answers = connection.req_packed_commands(pipeline, 0, pipeline.len());
+        self.heard(up, answers, longest).await
     }
 
     /// Has the next call connect anew, which looks up the name of the server again: it may be another one by now. What is under
@@ -105,15 +108,27 @@ impl Line {
         Ok(wanted.value(replies.into_iter().skip(usize::from(asking))))
     }
 
-    async fn heard<T>(&self, up: &Arc<Up>, answer: RedisFuture<'_, T>) -> Result<T> {
+    async fn heard<T>(
+        &self,
+        up: &Arc<Up>,
+        answer: RedisFuture<'_, T>,
+        longest: impl Fn() -> usize,
+    ) -> Result<T> {
         let (limit, address) = (self.0.deadline(), &self.0.peer().address);
+        // On a connection that has ended, nothing is sent.
+        let is_over = up.is_over();
         up.sent();
         match self.0.heard(limit, up, answer).await {
             Some(Ok(value)) => {
                 up.answered();
                 Ok(value)
             }
-            Some(Err(error)) => Err(error::lost(&error, address)),
+            Some(Err(error)) => {
+                if !is_over && error.is_io_error() {
+                    up.lost_with(longest());
+                }
+                Err(error::lost(&error, address))
+            }
             None => {
                 let what =
                     format!("no answer within {:?}; a write may have had its effect", limit.time());
@@ -121,6 +136,15 @@ impl Line {
             }
         }
     }
+}
+
+/// How many bytes the longest argument of a command has.
+fn longest_argument(command: &Cmd) -> usize {
+    let lengths = command.args_iter().map(|it| match it {
+        Arg::Simple(bytes) => bytes.len(),
+        _ => 0,
+    });
+    lengths.max().unwrap_or(0)
 }
 
 impl Peer for Server {
