@@ -95,14 +95,18 @@ impl Abandoned {
 }
 
 impl Client {
-    /// Reads what `CLIENT INFO` says.
+    /// Reads what `CLIENT INFO` says; nothing if no other connection could be told from it after a restart of the server.
     pub(crate) fn of(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let words = info.split_ascii_whitespace();
             words.filter_map(|it| it.split_once('=')).find(|it| it.0 == name).map(|it| it.1)
         };
         let is_id = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
-        Some(Self { id: field("id").filter(is_id)?.into(), address: field("addr")?.into() })
+        // All clients over a unix socket have the same address, with the port 0, and ids begin anew with the server: it could be
+        // another client.
+        let is_own = |it: &&str| !it.starts_with('/') && !it.ends_with(":0");
+        let (id, address) = (field("id").filter(is_id)?, field("addr").filter(is_own)?);
+        Some(Self { id: id.into(), address: address.into() })
     }
 }
 
@@ -115,7 +119,15 @@ mod tests {
         let info = "id=7 addr=127.0.0.1:5 laddr=127.0.0.1:6379 fd=8 name=id=9 age=0\n";
         let client = Client { id: "7".into(), address: "127.0.0.1:5".into() };
         assert_eq!(Client::of(info), Some(client));
-        for odd in ["", "id= addr=1", "id=x addr=1", "id=7", "name=id=7 addr=1"] {
+        for odd in [
+            "",
+            "id= addr=1",
+            "id=x addr=1",
+            "id=7",
+            "name=id=7 addr=1",
+            "id=7 addr=/run/redis.sock:0",
+            "id=7 addr=?:0",
+        ] {
             assert_eq!(Client::of(odd), None, "{odd}");
         }
     }
