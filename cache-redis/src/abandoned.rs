@@ -73,8 +73,8 @@ impl Abandoned {
         (!clients.is_empty()).then_some((clients, pipeline))
     }
 
-    /// Notes what the server has answered to that. A server that does not let its clients do it is left alone.
-    pub(crate) fn ended(&self, clients: &[Client], answers: &[Value]) -> Result<()> {
+    /// Notes the server's answers to that. Returns false if the server does not let this user do it: it may let another one.
+    pub(crate) fn ended(&self, clients: &[Client], answers: &[Value]) -> Result<bool> {
         for it in answers {
             let Value::ServerError(it) = it else { continue };
             let error = error::refused(it);
@@ -82,11 +82,12 @@ impl Abandoned {
             if error.kind() == ErrorKind::Unavailable {
                 return Err(error);
             }
+            return Ok(false);
         }
         let mut left = self.lock();
         left.retain(|it| !clients.contains(it));
         self.any.store(!left.is_empty(), Ordering::Release);
-        Ok(())
+        Ok(true)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Client>> {
@@ -142,5 +143,16 @@ mod tests {
         }
         assert!(Abandoned::at(&address(1)).any() && !other.any());
         assert_eq!(one.lock().len(), MOST);
+    }
+
+    #[test]
+    fn user_who_may_not_end_clients_leaves_them_to_another_user() {
+        let address = Address::Tcp { host: "abandoned.example".into(), port: 3 };
+        let abandoned = Abandoned::at(&address);
+        abandoned.add(Client { id: "7".into(), address: "127.0.0.1:5".into() });
+        let (clients, _) = abandoned.kills().unwrap();
+        let refused = redis::parse_redis_value(b"-NOPERM no permissions\r\n").unwrap();
+        assert!(!abandoned.ended(&clients, &[refused]).unwrap() && abandoned.any());
+        assert!(abandoned.ended(&clients, &[Value::Int(1)]).unwrap() && !abandoned.any());
     }
 }

@@ -4,7 +4,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     /// For each line the number of the one that stands in for it, or its own.
     stand_ins: Vec<AtomicUsize>,
     abandoned: Arc<Abandoned>,
+    /// The server does not let this user end connections.
+    may_not_end: AtomicBool,
     /// A single server has the one that is around the whole store.
     breaker: Option<Arc<Breaker>>,
 }
@@ -35,7 +37,8 @@ impl Node {
     pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Arc<Breaker>>) -> Self {
         let stand_ins = (0..lines.len()).map(AtomicUsize::new).collect();
         let abandoned = Abandoned::at(&address);
-        Self { address, lines, stand_ins, abandoned, breaker }
+        let may_not_end = AtomicBool::new(false);
+        Self { address, lines, stand_ins, abandoned, may_not_end, breaker }
     }
 
     /// Which connection a key takes: always the same one, so that what is sent about it keeps its order.
@@ -80,7 +83,7 @@ impl Node {
         let line = &self.lines[self.stand_ins[own].load(Ordering::Acquire)];
         let is_own = std::ptr::eq(line, &raw const self.lines[own]);
         match line.ready() {
-            Some(up) if is_own && !self.abandoned.any() => Ok((line, up)),
+            Some(up) if is_own && !self.has_to_end() => Ok((line, up)),
             _ => Box::pin(self.connect(own)).await,
         }
     }
@@ -88,12 +91,21 @@ impl Node {
     #[cold]
     async fn connect(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
         let (line, up) = self.own_or_stand_in(own).await?;
-        if let Some((clients, pipeline)) = self.abandoned.kills() {
+        if self.has_to_end()
+            && let Some((clients, pipeline)) = self.abandoned.kills()
+        {
             let answers = line.send(&up, &pipeline).await?;
             let res = self.abandoned.ended(&clients, &answers);
-            res.map_err(|it| error::at(it, &self.address))?;
+            if !res.map_err(|it| error::at(it, &self.address))? {
+                self.may_not_end.store(true, Ordering::Release);
+            }
         }
         Ok((line, up))
+    }
+
+    /// Whether there are connections that this store may end, and has to before anything else is sent.
+    fn has_to_end(&self) -> bool {
+        self.abandoned.any() && !self.may_not_end.load(Ordering::Acquire)
     }
 
     /// A line, or another one that is there while the server does not let this one in: it may allow fewer connections. Keys go
