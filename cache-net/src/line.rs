@@ -100,6 +100,8 @@ struct State<U> {
     failed: Option<(Duration, Error)>,
     /// Since when nothing was heard although it was asked.
     silent: Option<Silent>,
+    /// When a caller that has another connection last began to connect.
+    begun: Option<Duration>,
     /// When it was last left for one that may lead to another server.
     renewed: Option<Duration>,
     /// The store itself asks whether anybody is there.
@@ -174,8 +176,18 @@ impl<P: Peer> Line<P> {
         if is_idle { None } else { self.up_now() }
     }
 
-    /// Begins to connect if there is no connection and it is time for another try, and waits for nothing.
+    /// Begins to connect if there is no connection, and waits for nothing. At most once a second, however often it is called: the
+    /// caller has another connection meanwhile.
     pub fn begin(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if state.up.is_none() {
+            if state.begun.is_some_and(|it| now < it + PAUSE.1) {
+                return;
+            }
+            state.begun = Some(now);
+        }
+        drop(state);
         // What comes of it is known here.
         drop(self.connecting());
     }
@@ -380,6 +392,7 @@ impl<U> Default for State<U> {
             connecting: None,
             failed: None,
             silent: None,
+            begun: None,
             renewed: None,
             knocking: false,
         }

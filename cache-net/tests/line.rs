@@ -238,6 +238,20 @@ async fn connection_can_be_begun_without_waiting_for_it() {
 }
 
 #[tokio::test]
+async fn connection_that_is_not_waited_for_is_tried_once_a_second() {
+    let (clock, line) = line();
+    line.peer().outcome.lock().unwrap().0 = Some(ErrorKind::Unavailable);
+    for second in 1..=3 {
+        for _ in 0..100 {
+            line.begin();
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_millis(10));
+        }
+        assert_eq!(tried(&line), second);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_in_between_keeps_a_connection() {
     let (clock, line) = line();
     let up = line.up().await.unwrap();
