@@ -184,9 +184,13 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let linger = self.is_busy.then_some(Duration::ZERO);
-        // If it cannot be set, there is no connection any more.
-        let _ = SockRef::from(self.stream.get_ref()).set_linger(linger);
+        let stream = self.stream.get_ref();
+        if self.is_busy {
+            cache_net::reset(stream);
+        } else {
+            // If it cannot be set, there is no connection any more.
+            let _ = SockRef::from(stream).set_linger(None);
+        }
     }
 }
 

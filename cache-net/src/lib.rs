@@ -3,6 +3,7 @@
 //! - [`Dial`]: connections by TCP, all addresses of a host within one deadline; [`staggered`]: attempts one beside the other;
 //! - [`addresses_of`]: the addresses of a host, without a thread of tokio's;
 //! - [`Socket`]: a connection that can be looked at and reset while a client library has it;
+//! - [`reset`]: the same end for a connection without one, also while a child of `fork` has inherited it;
 //! - [`check_url`]: what is refused in the URL of a `location`;
 //! - [`Line`]: one connection that is there when it is needed, and is replaced when it is lost or silent;
 //! - [`Attempt`]: something that several wait for, and that goes on if they are dropped;
@@ -25,7 +26,7 @@ pub use self::{
     dial::{Dial, staggered},
     line::{Line, Peer},
     name::addresses_of,
-    socket::{Peek, Socket, SocketHandle, Stream},
+    socket::{Peek, Socket, SocketHandle, Stream, reset},
     tls_files::TlsFiles,
     url::check_url,
     wait::{Attempt, within},

@@ -98,10 +98,8 @@ impl SocketHandle {
     /// Resets the connection now, whatever the task that has the socket is doing. Whoever waits there to read or to write is not
     /// woken: that task is for its owner to end.
     pub fn reset(&self) {
-        let stream = lock(&self.0).take();
-        if let Some(Stream::Tcp(it)) = &stream {
-            // It may have been lifted; if it cannot be set, there is no connection any more.
-            let _ = SockRef::from(it).set_linger(Some(Duration::ZERO));
+        if let Some(Stream::Tcp(it)) = lock(&self.0).take() {
+            reset(&it);
         }
     }
 
@@ -188,8 +186,38 @@ impl AsyncWrite for Socket {
 /// The handle does not keep it open.
 impl Drop for Socket {
     fn drop(&mut self) {
-        drop(lock(&self.0).take());
+        let stream = lock(&self.0).take();
+        if let Some(Stream::Tcp(it)) = stream
+            && SockRef::from(&it).linger().is_ok_and(|it| it == Some(Duration::ZERO))
+        {
+            reset(&it);
+        }
     }
+}
+
+/// Resets a connection now: what was not delivered by then never is. On Linux, also while a child of `fork` has inherited it.
+///
+/// ```
+/// use std::io;
+///
+/// use tokio::{io::{AsyncReadExt as _, AsyncWriteExt as _}, net::{TcpListener, TcpStream}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?).await?;
+/// let (mut server, _) = listener.accept().await?;
+/// stream.write_all(b"a write").await?;
+/// cache_net::reset(&stream);
+/// let ended = server.read_to_end(&mut Vec::new()).await.unwrap_err();
+/// assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+/// # Ok(()) }
+/// ```
+pub fn reset(stream: &TcpStream) {
+    // The linger may have been lifted; if it cannot be set, there is no connection any more.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    // A reset by the linger waits until the last descriptor is closed. Where this fails, there is no connection any more.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::connect_unspec(stream);
 }
 
 trait Both: AsyncRead + AsyncWrite + Unpin {}
@@ -282,6 +310,29 @@ mod tests {
             let (len, end) = received(&mut server).await;
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
             assert!(len < sent, "{len} of {sent}");
+        }
+    }
+
+    /// As a child of `fork` keeps what it has inherited.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn socket_is_reset_while_another_descriptor_of_it_is_open() {
+        for drops in [false, true] {
+            let (mut socket, handle, mut server) = pair().await;
+            let sent = fill(&mut socket).await;
+            let inherited = match &*lock(&socket.0) {
+                Some(Stream::Tcp(it)) => SockRef::from(it).try_clone().unwrap(),
+                _ => unreachable!(),
+            };
+            if drops {
+                drop(socket);
+            } else {
+                handle.reset();
+            }
+            let (len, end) = received(&mut server).await;
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            assert!(len < sent, "{len} of {sent}");
+            drop(inherited);
         }
     }
 
