@@ -1,15 +1,20 @@
 //! From the name of a host to its addresses.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use cache_core::Threads;
+use cache_core::{PerProcess, Threads};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 
 /// The system's way to look up a name blocks. tokio has threads for that, and panics where none can be started.
-static RESOLVERS: LazyLock<Threads> = LazyLock::new(|| Threads::new("resolver", 8));
+static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(8));
 
 /// Returns the addresses of a host, as the system sorts them. An IP address needs no thread.
 ///
@@ -27,7 +32,118 @@ pub async fn addresses_of(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> 
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let host = host.to_owned();
-    let found = RESOLVERS.run(move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter));
-    found.await.map_err(|it| io::Error::other(it.message().to_owned()))?
+    let resolve =
+        |(host, port): &Name| (host.as_str(), *port).to_socket_addrs().map(Vec::from_iter);
+    LOOKUPS.find(host, port, resolve).await.map_err(|(kind, what)| io::Error::new(kind, what))
+}
+
+/// Names that are being looked up: each once, however many wait for it, so that one whose DNS server hangs costs one thread.
+struct Lookups {
+    threads: Arc<Threads>,
+    under_way: Arc<UnderWay>,
+}
+
+#[derive(Default)]
+struct UnderWay(PerProcess<Mutex<HashMap<Name, Lookup>>>);
+
+type Name = (String, u16);
+type Lookup = Shared<BoxFuture<'static, Found>>;
+type Found = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
+
+/// Removes a lookup when its thread has come to the end of it.
+struct Ending<'a>(&'a UnderWay, &'a Name);
+
+impl Lookups {
+    fn new(threads: usize) -> Self {
+        Self { threads: Arc::new(Threads::new("resolver", threads)), under_way: Arc::default() }
+    }
+
+    async fn find(
+        &self,
+        host: &str,
+        port: u16,
+        resolve: impl FnOnce(&Name) -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> Found {
+        let name = (host.to_owned(), port);
+        let begin = || self.begin(name.clone(), resolve);
+        let lookup = self.under_way.lock().entry(name.clone()).or_insert_with(begin).clone();
+        let found = lookup.clone().await;
+        // It is still there if no thread could be started.
+        let mut under_way = self.under_way.lock();
+        if under_way.get(&name).is_some_and(|it| it.ptr_eq(&lookup)) {
+            under_way.remove(&name);
+        }
+        found
+    }
+
+    fn begin(
+        &self,
+        name: Name,
+        resolve: impl FnOnce(&Name) -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> Lookup {
+        let (threads, under_way) = (Arc::clone(&self.threads), Arc::clone(&self.under_way));
+        let looking_up = async move {
+            let found = threads.run(move || {
+                let _ending = Ending(&under_way, &name);
+                resolve(&name).map_err(|it| (it.kind(), it.to_string()))
+            });
+            found.await.map_err(|it| (io::ErrorKind::Other, it.message().to_owned()))?
+        };
+        looking_up.boxed().shared()
+    }
+}
+
+impl UnderWay {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Lookup>> {
+        self.0.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let ended = self.0.lock().remove(self.1);
+        // Not under the lock.
+        drop(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::Ipv4Addr,
+        pin::pin,
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn name_that_hangs_takes_one_thread_however_many_ask_for_it() {
+        let (lookups, begun) = (Lookups::new(2), Arc::new(AtomicUsize::new(0)));
+        let mut senders = Vec::new();
+        let found = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1))];
+        for _ in 0..10 {
+            let (send, receive) = mpsc::channel::<()>();
+            let begun = Arc::clone(&begun);
+            let hangs = move |_: &Name| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let _ = receive.recv();
+                Ok(Vec::new())
+            };
+            let mut call = pin!(lookups.find("hangs.example", 1, hangs));
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            senders.push(send);
+            let other = found.clone();
+            assert_eq!(lookups.find("other.example", 1, |_| Ok(other)).await, Ok(found.clone()));
+        }
+        let last = lookups.find("hangs.example", 1, |_| Ok(Vec::new()));
+        drop(senders);
+        assert!(last.await.unwrap().is_empty());
+        assert!(lookups.under_way.lock().is_empty());
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+    }
 }
