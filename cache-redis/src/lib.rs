@@ -77,6 +77,7 @@ mod reply;
 mod route;
 mod script;
 mod slot;
+mod stand_in;
 mod store;
 mod transport;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Result, TimeLimit};
-use cache_net::{Peek, Peer};
+use cache_net::{Attempt, Peek, Peer};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A place for one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Line(Arc<cache_net::Line<Server>>);
 
 /// Where it leads.
@@ -29,6 +29,7 @@ struct Server {
     connector: Arc<Connector>,
     abandoned: Arc<Abandoned>,
     lost: Lost,
+    runtime: Handle,
 }
 
 impl Line {
@@ -42,7 +43,7 @@ impl Line {
         let clock = connector.clock.clone();
         let deadline = TimeLimit::new(deadline, clock.clone());
         let abandoned = Abandoned::at(&address);
-        let server = Server { address, connector, abandoned, lost };
+        let server = Server { address, connector, abandoned, lost, runtime: runtime.clone() };
         Self(cache_net::Line::new(server, runtime, clock, deadline))
     }
 
@@ -64,6 +65,15 @@ impl Line {
     /// Begins to connect if that is needed and it is time for another try.
     pub(crate) fn begin(&self) {
         self.0.begin();
+    }
+
+    /// Begins to wait until all is done that was sent on this connection so far, if it is there: the server answers in order.
+    pub(crate) fn settled(&self, up: Option<&Arc<Up>>) -> Attempt<()> {
+        let (line, up) = (self.clone(), up.map(Arc::clone));
+        Attempt::start(&self.0.peer().runtime, async move {
+            let Some(up) = up else { return Ok(()) };
+            line.ask(&up, &Commands::of(&["PING"])).await.map(drop)
+        })
     }
 
     /// Asks about one key.

@@ -4,7 +4,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -17,15 +17,15 @@ use redis::{Pipeline, Value};
 
 use crate::{
     abandoned::Abandoned, address::Address, command::Commands, connect::Up, error, line::Line,
-    reply, slot,
+    reply, slot, stand_in::StandIn,
 };
 
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
     lines: Vec<Line>,
-    /// For each line the number of the one that stands in for it, or its own.
-    stand_ins: Vec<AtomicUsize>,
+    /// For each line.
+    stand_ins: Vec<StandIn>,
     abandoned: Arc<Abandoned>,
     /// The server does not let this user end connections.
     may_not_end: AtomicBool,
@@ -35,7 +35,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Arc<Breaker>>) -> Self {
-        let stand_ins = (0..lines.len()).map(AtomicUsize::new).collect();
+        let stand_ins = (0..lines.len()).map(StandIn::new).collect();
         let abandoned = Abandoned::at(&address);
         let may_not_end = AtomicBool::new(false);
         Self { address, lines, stand_ins, abandoned, may_not_end, breaker }
@@ -80,7 +80,7 @@ impl Node {
 
     /// The connection for the keys of a line. Nothing is sent on it before the server has ended those that were given up.
     async fn connected(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
-        let line = &self.lines[self.stand_ins[own].load(Ordering::Acquire)];
+        let line = &self.lines[self.stand_ins[own].number()];
         let is_own = std::ptr::eq(line, &raw const self.lines[own]);
         match line.ready() {
             Some(up) if is_own && !self.has_to_end() => Ok((line, up)),
@@ -109,36 +109,53 @@ impl Node {
     }
 
     /// A line, or another one that is there while the server does not let this one in: it may allow fewer connections. Keys go
-    /// back to their own when nothing is under way on the other, so that what is sent about a key keeps its order.
+    /// back to their own when the server has done what was sent about them on the other, so that it keeps its order.
     async fn own_or_stand_in(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
-        let stand_in = &self.stand_ins[own];
-        let number = stand_in.load(Ordering::Acquire);
-        if number != own {
-            let (line, own_line) = (&self.lines[number], &self.lines[own]);
-            own_line.begin();
-            match line.up_now() {
-                Some(up) if up.is_busy() || own_line.up_now().is_none() => {
-                    return Ok((line, line.up().await.unwrap_or(up)));
+        let (stand_in, own_line) = (&self.stand_ins[own], &self.lines[own]);
+        loop {
+            let number = stand_in.number();
+            if number != own {
+                let line = &self.lines[number];
+                own_line.begin();
+                match line.up_now() {
+                    Some(up) if own_line.up_now().is_none() => {
+                        return Ok((line, line.up().await.unwrap_or(up)));
+                    }
+                    up => self.leave(own, number, up).await?,
                 }
+                continue;
+            }
+            let error = match own_line.up().await {
+                Ok(up) => return Ok((own_line, up)),
+                Err(error) => error,
+            };
+            let mut others = self.lines.iter().enumerate().filter(|it| it.0 != own);
+            match others.find_map(|(i, line)| Some((i, line, line.up_now()?))) {
+                Some((i, line, up)) if stand_in.take(i) => return Ok((line, up)),
                 Some(_) => {}
-                // It notes what was under way on the one that has ended.
-                None => line.begin(),
+                None => return Err(error),
             }
-            stand_in.store(own, Ordering::Release);
         }
-        let line = &self.lines[own];
-        let error = match line.up().await {
-            Ok(up) => return Ok((line, up)),
-            Err(error) => error,
-        };
-        let mut others = self.lines.iter().enumerate().filter(|it| it.0 != own);
-        match others.find_map(|(i, line)| Some((i, line, line.up_now()?))) {
-            Some((i, line, up)) => {
-                stand_in.store(i, Ordering::Release);
-                Ok((line, up))
-            }
-            None => Err(error),
+    }
+
+    /// Has the keys of a line go back to it from this other one, once all is done that was sent about them there. Calls that were
+    /// dropped count, too; those about other keys need not come to an end.
+    async fn leave(&self, own: usize, number: usize, up: Option<Arc<Up>>) -> Result<()> {
+        let (stand_in, line) = (&self.stand_ins[own], &self.lines[number]);
+        let begin = || line.settled(up.as_ref());
+        let Some((stay, settled)) = stand_in.settled(number, begin) else { return Ok(()) };
+        let outcome = settled.outcome().await;
+        let is_over = up.is_none_or(|it| it.is_over());
+        if is_over {
+            // It notes what was under way on the one that has ended.
+            line.begin();
         }
+        if is_over || outcome.is_ok() {
+            stand_in.end(stay);
+            return Ok(());
+        }
+        stand_in.stay(stay);
+        outcome
     }
 
     /// See [`Line::renew`].

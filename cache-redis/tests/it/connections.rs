@@ -1,5 +1,7 @@
 //! Several connections to a server, some of which it does not allow.
 
+use std::task::{Context, Waker};
+
 use cache_core::{ErrorKind, secs};
 use test_servers::Redis;
 
@@ -32,4 +34,27 @@ async fn key_takes_another_connection_while_the_server_does_not_allow_its_own() 
     for key in &keys {
         assert_eq!(cache.incr(key, 1).await.unwrap(), 13);
     }
+}
+
+/// A call that was dropped on the stand-in has no answer that anybody waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_go_back_to_their_connection_although_calls_were_dropped() {
+    let redis = Redis::options().args(&["--maxclients", "2"]).start().unwrap();
+    let mut inside = redis.connect().unwrap();
+    let cache = cache(&[redis.url()], &format!("{OPTIONS}connections = 2\n")).strict();
+    let keys: Vec<_> = (0..20).map(|i| format!("k{i}")).collect();
+    for key in &keys {
+        cache.set(key, &1, secs(60)).await.unwrap();
+        let mut call = Box::pin(cache.incr(key, 1));
+        let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    inside.command(&["CONFIG", "SET", "maxclients", "1000"]).unwrap();
+    fault_tests::until("both connections are used", async || {
+        for key in &keys {
+            cache.get::<i32>(key).await.unwrap();
+        }
+        let clients = inside.command(&["CLIENT", "LIST"]).unwrap();
+        clients.text().matches("cmd=get").count() == 2
+    })
+    .await;
 }
