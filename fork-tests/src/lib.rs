@@ -6,7 +6,7 @@ use std::{
     env,
     fmt::Display,
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::{self, Command, Stdio},
     thread,
@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tempfile::TempDir;
 
 /// Only tells a process that hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,10 +31,19 @@ pub fn alone(user: Option<u32>, body: impl FnOnce()) {
     }
     let thread = thread::current();
     let test = thread.name().unwrap();
-    let mut command = Command::new(env::current_exe().unwrap());
+    let mut program = env::current_exe().unwrap();
+    let user = user.filter(|_| rustix::process::getuid().is_root());
+    // Another user may not be allowed into the folder of the checkout.
+    let folder = user.map(|_| open_folder());
+    if let Some(folder) = &folder {
+        let copy = folder.path().join("test");
+        fs::copy(program, &copy).unwrap();
+        program = copy;
+    }
+    let mut command = Command::new(program);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
-    if let Some(user) = user.filter(|_| rustix::process::getuid().is_root()) {
-        command.uid(user);
+    if let (Some(user), Some(folder)) = (user, &folder) {
+        command.uid(user).current_dir(folder.path());
     }
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
@@ -49,6 +59,14 @@ pub fn alone(user: Option<u32>, body: impl FnOnce()) {
         // sleeps: a process can only be asked whether it has ended
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A folder whose files every user may execute.
+fn open_folder() -> TempDir {
+    let all = fs::Permissions::from_mode(0o755);
+    let folder = tempfile::Builder::new().prefix("fork-tests").tempdir_in("/tmp").unwrap();
+    fs::set_permissions(folder.path(), all).unwrap();
+    folder
 }
 
 /// Does this in a child of `fork`, which begins with a copy of all that this process has, and something else here
