@@ -25,11 +25,11 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A file system on a loop device, which is thawed and unmounted at the end, whatever happens.
 struct Disk {
     folder: TempDir,
-    /// Outlives a test that is killed, and learns of it by the end of its input.
+    /// Outlives a test that is killed, which cannot end while a thread of its waits for the disk.
     guard: Option<Child>,
 }
 
-const GUARD: &str = "read _; fsfreeze -u \"$1\"; umount -l \"$1\"";
+const GUARD: &str = "sleep 60; fsfreeze -u \"$1\"; umount -l \"$1\"";
 
 impl Disk {
     /// `None` where mounting is not allowed.
@@ -41,7 +41,7 @@ impl Disk {
         fs::create_dir(disk.path()).unwrap();
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "sh"]).arg(disk.path()).process_group(0);
-        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         disk.guard = Some(guard.spawn().unwrap());
         let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image))
             && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()));
@@ -78,7 +78,8 @@ impl Drop for Disk {
         self.thaw();
         run(Command::new("umount").arg("-l").arg(self.path()));
         if let Some(mut guard) = self.guard.take() {
-            // Closes its input first.
+            // With its `sleep`: it leads a group of its own.
+            run(Command::new("kill").args(["--", &format!("-{}", guard.id())]));
             let _ = guard.wait();
         }
     }
