@@ -282,6 +282,7 @@ async fn increment_whose_caller_is_gone_is_not_made() {
     let call = cache.incr_or("n", 1, 0, secs(600));
     let is_held = async {
         while proxy.held() == 0 {
+            // sleeps: the proxy gives no sign that could be waited for
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
