@@ -14,9 +14,9 @@
 ///
 /// let error = check_url("redis://ada:marked@pw@cache.example").unwrap_err();
 /// assert!(error.contains("%40") && error.contains("options.password"));
-/// for unencoded in ["a#b", "a/b", "a?b", "100%", "%4"] {
+/// for unencoded in ["marked#1", "marked/1", "marked?1", "marked%", "marked%4"] {
 ///     let error = check_url(&format!("redis://ada:{unencoded}@cache.example")).unwrap_err();
-///     assert!(!error.contains(unencoded));
+///     assert!(!error.contains("marked"));
 /// }
 /// ```
 pub fn check_url(url: &str) -> Result<(), String> {

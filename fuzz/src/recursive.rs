@@ -161,7 +161,12 @@ fn as_msgpack(payload: &[u8]) -> Vec<u8> {
 fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
     let [a, b, len, rest @ ..] = bytes else { return None };
     let (pattern, rest) = rest.split_at_checked(usize::from(*len))?;
-    let mut res = pattern.repeat(usize::from(u16::from_be_bytes([*a, *b])));
+    let times = usize::from(u16::from_be_bytes([*a, *b]));
+    // Less than the store takes.
+    if pattern.len() * times > 1 << 20 {
+        return None;
+    }
+    let mut res = pattern.repeat(times);
     res.extend(rest);
     Some(res)
 }
