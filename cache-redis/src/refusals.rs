@@ -5,6 +5,12 @@ use cache_core::ErrorKind;
 /// A refusal: its code, what its details contain, and what that is for a caller. The first one that fits counts.
 type Refusal = (&'static str, &'static str, ErrorKind, &'static str);
 
+/// `maxmemory` is reached. In a transaction the server then refuses reads, too.
+pub(crate) const OUT_OF_MEMORY: &str =
+    "the server is out of memory, and its maxmemory-policy lets it evict nothing";
+/// A transaction of which the server has refused a command.
+pub(crate) const DISCARDED: &str = "the server refused one of the commands";
+
 /// What is said of a command that a server does not know.
 pub(crate) const UNKNOWN_COMMAND: &str =
     "the server does not know one of the commands; Redis 7.0 or Valkey 7.2 are needed";
@@ -63,12 +69,7 @@ const TABLE: &[Refusal] = {
         ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another one"),
         // What does not.
         ("WRONGTYPE", ANYTHING, Codec, "under the key is something that is no string"),
-        (
-            "OOM",
-            ANYTHING,
-            Backend,
-            "the server is out of memory, and its maxmemory-policy lets it evict nothing",
-        ),
+        ("OOM", ANYTHING, Backend, OUT_OF_MEMORY),
         (
             "READONLY",
             ANYTHING,
@@ -133,7 +134,7 @@ const TABLE: &[Refusal] = {
             Backend,
             "the server does not speak this protocol; set options.resp = 2",
         ),
-        ("EXECABORT", ANYTHING, Backend, "the server refused one of the commands"),
+        ("EXECABORT", ANYTHING, Backend, DISCARDED),
         ("NOSCRIPT", ANYTHING, Backend, "the server has lost a script between two commands"),
         // The rest has no code of its own.
         ("ERR", "unknown command", Backend, UNKNOWN_COMMAND),

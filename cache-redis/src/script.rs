@@ -70,6 +70,15 @@ const SEEN: &str = r#"local value = redis.pcall("GET", KEYS[1])
             if string.format("%.0f", till) ~= ARGV[2] then return 0 end
         end"#;
 
+/// What a transaction of GET, PEXPIRETIME and PTTL answers: KEYS key. A server without memory refuses all commands of a transaction,
+/// and of a script only those that need some.
+pub(crate) static ENTRY: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r#"local value = redis.call("GET", KEYS[1])
+        return { value, redis.call("PEXPIRETIME", KEYS[1]), redis.call("PTTL", KEYS[1]) }"#,
+    )
+});
+
 /// Moves a key with its lifetime: KEYS from, to.
 pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
     Script::new(

@@ -18,7 +18,7 @@ use crate::{
     limit::Limit,
     options::ReadFrom,
     pools::Pools,
-    reply,
+    refusals, reply,
     route::{Batch, From},
     script, slot,
 };
@@ -43,6 +43,12 @@ impl Redis {
 
     async fn run(&self, script: &script::Script, keys: &[&str], args: &[&[u8]]) -> Result<Value> {
         self.pools.here()?.run(script, keys, args).await
+    }
+
+    /// The entry, from a server whose `maxmemory` is reached.
+    #[cold]
+    async fn entry_without_memory(&self, key: &str) -> Result<Option<Entry>> {
+        reply::entry(self.run(&script::ENTRY, &[key], &[]).await?)
     }
 
     /// Asks about many keys, and reads each answer.
@@ -111,7 +117,8 @@ impl Backend for Redis {
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        reply::entry(self.ask(key, self.from, entry(key)).await?)
+        let answer = self.ask(key, self.from, entry(key)).await.and_then(reply::entry);
+        if needs_memory(&answer) { self.entry_without_memory(key).await } else { answer }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
@@ -125,7 +132,13 @@ impl Backend for Redis {
         let commands = |i: usize| entry(keys[i]);
         let batch =
             Batch { keys, commands: &commands, weight: &|_| 0, from: self.from, is_get: false };
-        self.ask_many(batch, reply::entry).await
+        let mut answers = self.ask_many(batch, reply::entry).await;
+        for (answer, key) in answers.iter_mut().zip(keys) {
+            if needs_memory(answer) {
+                *answer = self.entry_without_memory(key).await;
+            }
+        }
+        answers
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
@@ -285,6 +298,12 @@ impl Backend for Redis {
         self.pools.close();
         Ok(())
     }
+}
+
+/// Whether a server refused a transaction for want of memory. It says so of the command or of the whole.
+fn needs_memory<T>(answer: &Result<T>) -> bool {
+    let told = answer.as_ref().err().map(Error::message);
+    told.is_some_and(|it| [refusals::OUT_OF_MEMORY, refusals::DISCARDED].contains(&it))
 }
 
 fn entry(key: &str) -> Commands {
