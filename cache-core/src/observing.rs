@@ -26,7 +26,7 @@
 //!
 //! | level | message or span | fields | when |
 //! |---|---|---|---|
-//! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed; at most one a second for each alias, with the number of those left out |
+//! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed, because of the store: not for a lock on one key, a loader that hangs, or a wait behind other callers; at most one a second for each alias, with the number of those left out |
 //! | WARN | `stored bytes are no value` | `alias`, `operation`, `key`, `type`, `why`, `suppressed` | they were a miss; limited in the same way. `type` is the Rust type that was asked for, `why` the codec and what failed in it |
 //! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` gave more than the store takes, in bytes; at most one a minute for each alias |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | with the failure that it opened for, once until it closes; `alias` names all aliases of the server |
