@@ -3,12 +3,15 @@
 use cache_core::Cache;
 use test_servers::{Proxy, Server as _};
 
-use crate::{NO_BREAKER, Stage, cache_on, is_outage, network::behind_a_proxy, promises, until};
+use crate::{
+    NO_BREAKER, PATIENT, Stage, cache_on, is_outage, network::behind_a_proxy, promises, until,
+};
 
 promises!($ late:
     a_write_that_the_network_delivers_late_does_not_undo_a_delete,
     an_add_that_the_network_delivers_late_takes_nothing,
     a_write_that_a_frozen_server_finds_later_does_not_undo_a_delete,
+    a_delete_of_an_outage_is_made_up_for_and_takes_nothing_that_came_later,
 );
 
 const ROUNDS: usize = 12;
@@ -95,5 +98,40 @@ async fn a_write_that_a_frozen_server_finds_later_does_not_undo_a_delete<S: Stag
         done(async || strict.delete(&key).await).await;
         assert_eq!(done(async || strict.get::<String>(&key).await).await, None, "round {round}");
         assert_eq!(S::stored(&server, &key), None, "round {round}");
+    }
+}
+
+/// A `delete` fails open while the way to the server is closed. When it is open again, the old value goes without a call on its
+/// key; what another process then writes stays, whatever the first one asks about it.
+async fn a_delete_of_an_outage_is_made_up_for_and_takes_nothing_that_came_later<S: Stage>() {
+    let more = format!("{DEADLINE}{NO_BREAKER}");
+    let (server, proxy, mine) = behind_a_proxy::<S>(&more).await;
+    // Another process, whose way stays open.
+    let theirs = cache_on::<S>(&server, PATIENT).strict();
+    for round in 0..ROUNDS {
+        let (key, counter) = (format!("key{round}"), format!("counter{round}"));
+        theirs.set(&key, &"old", None).await.unwrap();
+        theirs.set(&counter, &5, None).await.unwrap();
+        works(&mine.strict()).await;
+        proxy.refuse();
+        proxy.cut();
+        for it in [&key, &counter] {
+            assert!(!mine.delete(it).await.unwrap(), "round {round}");
+            assert!(S::stored(&server, it).is_some(), "round {round}");
+        }
+        proxy.pass();
+        for it in [&key, &counter] {
+            until("it is made up for", async || S::stored(&server, it).is_none()).await;
+        }
+        assert!(theirs.add(&key, &"won", None).await.unwrap(), "round {round}");
+        assert_eq!(theirs.incr_or(&counter, 1, 0, None).await.unwrap(), 1, "round {round}");
+        for it in [&key, &counter] {
+            until("they are seen", async || mine.ttl(it).await.is_ok_and(|it| it.is_some())).await;
+            until("they are seen", async || mine.has_key(it).await.unwrap()).await;
+        }
+        let won = done(async || mine.strict().add(&key, &"late", None).await).await;
+        assert!(!won, "round {round}");
+        assert_eq!(theirs.get::<String>(&key).await.unwrap().as_deref(), Some("won"));
+        assert_eq!(theirs.incr(&counter, 1).await.unwrap(), 2, "round {round}");
     }
 }
