@@ -65,7 +65,7 @@ pub(crate) enum Undecodable {
     Damaged,
 }
 
-/// What a format's reader met. Never what it quotes: that may be the value.
+/// The category and place of a decoding failure, without the text that the decoder quotes: it may be the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     codec: &'static str,

@@ -1,4 +1,4 @@
-//! What a cache tells of itself: the names under which it is found. Without the features there are the counters and a line on stderr.
+//! The events, counters and metrics of a cache, and their names. Without the features there are the counters and a line on stderr.
 //!
 //! A program reads the counters of a cache as a struct with [`Cache::stats`](crate::Cache::stats), without any feature.
 //!

@@ -1,4 +1,4 @@
-//! What the compiler says to those who use the API wrongly.
+//! Compiler messages for wrong uses of the API.
 
 #![allow(missing_docs)]
 

@@ -15,7 +15,7 @@ use crate::{
     tries::Tries,
 };
 
-/// What several changes make of a counter, one after the other.
+/// The result of several changes of a counter, one after the other.
 struct Sum {
     /// Nothing if there is no counter, before or after.
     value: Option<i64>,

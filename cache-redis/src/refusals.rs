@@ -1,4 +1,4 @@
-//! What servers say instead of an answer, collected from the sources of Redis 7 to 8 and Valkey 7.2 to 9.
+//! The refusals of the servers, collected from the sources of Redis 7 to 8 and Valkey 7.2 to 9.
 
 use cache_core::ErrorKind;
 
@@ -175,7 +175,7 @@ const TABLE: &[Refusal] = {
     ]
 };
 
-/// What a refusal is, if it is known.
+/// Returns kind and advice of a known refusal.
 pub(crate) fn find(code: &str, details: &str) -> Option<(ErrorKind, &'static str)> {
     let fits = |it: &&Refusal| (it.0 == ANY_CODE || it.0 == code) && details.contains(it.1);
     TABLE.iter().find(fits).map(|it| (it.2, it.3))

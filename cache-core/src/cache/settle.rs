@@ -116,7 +116,7 @@ impl Cache {
                     }
                     removals.push((place, attempt, entry));
                 }
-                // What is no bytes at all was not written by a cache.
+                // A cache writes bytes; another program wrote this entry.
                 Err(error) if error.kind() != ErrorKind::Codec => errors.push((place, error)),
                 Err(_) | Ok(None) => self.settled_one(attempt),
             }
@@ -150,7 +150,7 @@ impl Cache {
         }
     }
 
-    /// What was there is gone.
+    /// Notes that the old entry is gone.
     fn settled_one(&self, attempt: Attempt<'_>) {
         self.shared.counters.event(Event::MarkSettled);
         attempt.succeed();

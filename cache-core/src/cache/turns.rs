@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Clock, flight::first};
 
-/// Who updates which key.
+/// The updates of each key that are under way or wait.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<Table>);
 

@@ -100,7 +100,7 @@ impl Cache {
         let all = async {
             let lasts = self.shared.write_patience;
             let _turn = match &self.shared.sync {
-                // What never waits conflicts with nobody for long.
+                // A store that never waits resolves a conflict at once.
                 Some(_) => None,
                 None => Some(self.shared.updates.take(&key, lasts, &self.shared.clock).await),
             };

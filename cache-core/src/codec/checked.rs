@@ -37,7 +37,7 @@ impl Refused {
     }
 }
 
-/// What has been seen of a value while it is written.
+/// The state of the checks while a value is serialized.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     is_json: bool,
@@ -121,7 +121,7 @@ struct Checked<'a, S> {
     seen: &'a Seen,
 }
 
-/// What is within a value, on its way to the serializer.
+/// A nested value that is checked on its way to the serializer.
 struct Within<'a, T: ?Sized> {
     value: &'a T,
     seen: &'a Seen,

@@ -53,7 +53,7 @@ enum Stop {
     Bad,
 }
 
-/// What follows the first value, which is in so many others.
+/// Returns the bytes after the first value, which lies this many levels deep.
 fn skip(bytes: &[u8], depth: usize) -> Result<&[u8], Stop> {
     let (&marker, rest) = bytes.split_first().ok_or(Stop::Bad)?;
     match marker {

@@ -190,14 +190,14 @@ impl Breaker {
     }
 }
 
-/// What a breaker for an alias with these settings goes by.
+/// Returns the rules of a breaker for an alias with these settings.
 fn rules(settings: &CacheSettings) -> Rules {
     let deadline = settings.deadline.into();
     let longest = settings.connect_deadline.into();
     Rules { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
 }
 
-/// What a call is told that is not let through.
+/// Returns the error of a call that the breaker refuses.
 fn refusal(state: &State, refused: &Refused) -> Error {
     let next = match refused.0 {
         Some(left) => format!("the next try is in {left:.0?}"),

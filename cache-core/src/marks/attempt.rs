@@ -51,7 +51,7 @@ impl Attempt<'_> {
         .await
     }
 
-    /// What was there is gone.
+    /// Notes that the old entry is gone.
     pub(crate) fn succeed(self) {
         // It is still busy, so this only notes it; dropping this removes the mark.
         self.marks.unmark(self.key, Some(self.number));

@@ -133,7 +133,7 @@ fn duration(text: &str) -> Option<Duration> {
     millis.map(Duration::from_millis)
 }
 
-/// What is known of a word that is no duration, without the word.
+/// Describes why a text is not a duration, without quoting it.
 fn hint(text: &str) -> &'static str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
     let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ' || it == '.');

@@ -1,4 +1,4 @@
-//! What is owed for a marked key: who removes it, and who waits for that.
+//! The removal of a marked key's old entry: who does it, and who waits for it.
 
 use std::{
     pin::{Pin, pin},

@@ -1,4 +1,4 @@
-//! What the connections of a store know together about their server.
+//! Facts about the server that the connections of a store share.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// What was found locked a short time ago. Writes of these keys go where they hold up no other key.
+/// Keys that were found locked a short time ago. Writes of these keys go where they hold up no other key.
 #[derive(Debug, Default)]
 pub(crate) struct Locked {
     /// Hashes of keys, each with the time until which it is remembered.

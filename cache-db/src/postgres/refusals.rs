@@ -1,4 +1,4 @@
-//! What the server's error codes (SQLSTATE) mean for a cache, and what to do about each.
+//! The server's error codes (SQLSTATE): the kind of error and the advice for each.
 
 use cache_core::ErrorKind::{self, Backend, TimedOut, Unavailable};
 

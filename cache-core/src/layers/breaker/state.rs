@@ -36,7 +36,7 @@ enum Phase {
     },
 }
 
-/// What a breaker goes by.
+/// The settings and times that decide when a breaker opens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rules {
     pub(super) settings: BreakerSettings,
@@ -60,7 +60,7 @@ pub(super) struct Admitted {
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Option<Duration>);
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome<'a> {
     Answered,
