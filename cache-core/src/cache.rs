@@ -1,17 +1,17 @@
 //! The typed face of one alias: what a service calls.
 
-mod answer;
 mod batch;
 mod blocking;
 mod builder;
 mod counter;
+mod fail_open;
 mod load;
 mod many;
+mod on_outage;
 mod read;
 mod remove;
 mod replay;
 mod settle;
-mod turns;
 mod update;
 mod version;
 mod write;
@@ -19,21 +19,24 @@ mod write;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::builder::KeyState;
-use self::turns::Turns;
 pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
     many::{Failed, Failures},
+    on_outage::OnOutage,
 };
+use crate::consistency::update_queue::Turns;
 use crate::{
-    Backend, Clock, Codec, Error, ErrorKind, Expiry, IntoTimeout, Namespace, Result, Stats,
-    SyncBackend, Timeout,
-    flight::{Flights, Writing},
-    key::{FullKey, KeyHead, KeyRules},
-    layers::{Breaker, Operation},
-    marks::Marks,
-    observe::Observer,
-    stats::Counters,
+    consistency::tombstones::Marks,
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::{Flights, Writing},
+    key::{FullKey, KeyHead, KeyRules, Namespace},
+    layer::{Breaker, Operation},
+    runtime::Clock,
+    store::{Backend, SyncBackend},
+    telemetry::{Stats, observer::Observer, stats::Counters},
+    timeout::{Expiry, IntoTimeout, Timeout},
+    value::Codec,
 };
 
 /// A handle on one cache: Django's low-level cache API, with Rust types.
@@ -47,7 +50,7 @@ use crate::{
 ///
 /// # When the store fails
 /// The cache is an optional accelerator: with `fail_open` (the default) a store that is down reads as empty, and writes have no
-/// effect; [`stats`](Self::stats) counts it, [`observing`](crate::observing) says where it is logged. The calls whose answer would be a lie then return the error all the same:
+/// effect; [`stats`](Self::stats) counts it, [`telemetry`](crate::telemetry) says where it is logged. The calls whose answer would be a lie then return the error all the same:
 /// `add`, `replace`, `pop`, `update`, `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
 /// `check` and `close`. [`OnOutage`](crate::OnOutage) replaces that error by an answer of the caller's. [`strict`](Self::strict) gives a handle that returns every error.
 /// What the caller did wrong (an invalid key, a value too large) is always returned.
@@ -56,7 +59,7 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// use cache_core::{Cache, Inline, secs};
+/// use cache_core::{Cache, secs, store::Inline};
 /// use cache_memory::Memory;
 ///
 /// let cache = Cache::new("test", Inline::new(Memory::new()));
@@ -154,7 +157,7 @@ impl Cache {
     /// A cache over a store, with the defaults of the settings: for tests, and for programs without a settings file.
     ///
     /// ```
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// let cache = Cache::new("test", Inline::new(Memory::new()));
     /// assert_eq!(cache.alias(), "test");
     /// ```
@@ -165,7 +168,7 @@ impl Cache {
     /// A cache over a store with other settings.
     ///
     /// ```
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory; use std::sync::Arc;
+    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
     /// let store = Arc::new(Inline::new(Memory::new()));
     /// let cache = Cache::builder(store).key_prefix("shop").timeout(secs(60)).build("test")?;
     /// # Ok::<_, cache_core::Error>(())
@@ -198,7 +201,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.at_version(2).set("k", "two", None).await?;
     /// assert_eq!(cache.get::<String>("k").await?, None);

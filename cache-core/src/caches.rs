@@ -9,12 +9,14 @@ use std::{
 };
 
 use crate::{
-    Backend, Cache, CacheSettings, Clock, Driver, Error, ErrorKind, Result, Settings,
-    cache::KeyState,
-    join::all,
+    cache::{Cache, KeyState},
+    config::{
+        self, BuildContext, CacheSettings, Driver, Resolve, Settings, Shared, registry::Registry,
+    },
+    error::{Error, ErrorKind, Result},
     key::KeyFunction,
-    registry::Registry,
-    settings::{self, BuildContext, Resolve, Shared},
+    runtime::{Clock, all},
+    store::Backend,
 };
 
 /// The caches of a program, by alias. Built once; the same alias always gives the same handle.
@@ -72,7 +74,7 @@ impl Caches {
     /// The cache of that alias; `Unknown` if there is none.
     pub fn get(&self, alias: &str) -> Result<&Cache> {
         self.0.get(alias).ok_or_else(|| {
-            let known = settings::list(self.aliases());
+            let known = config::list(self.aliases());
             Error::new(
                 ErrorKind::Unknown,
                 format!(
@@ -176,7 +178,7 @@ impl CachesBuilder {
 
     /// Adds the `[caches.*]` tables of a TOML text. An alias that is there already is replaced.
     pub fn toml(self, text: &str) -> Result<Self> {
-        let settings = settings::from_toml(text)?;
+        let settings = config::from_toml(text)?;
         Ok(self.settings(settings))
     }
 
@@ -200,7 +202,7 @@ impl CachesBuilder {
     /// Adds an alias over a store made in code. Settings for the alias are used but for what only a driver reads.
     ///
     /// ```
-    /// # use cache_core::{Caches, Inline}; use cache_memory::Memory; use std::sync::Arc;
+    /// # use cache_core::{Caches, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
     /// let caches = Caches::builder().backend("default", Arc::new(Inline::new(Memory::new()))).build()?;
     /// assert!(caches.get("default").is_ok());
     /// # Ok::<_, cache_core::Error>(())
@@ -255,7 +257,7 @@ impl CachesBuilder {
             self.settings.entry(alias.clone()).or_insert_with(named);
         }
         if !self.settings.contains_key(DEFAULT_ALIAS) {
-            let known = settings::list(self.settings.keys().map(String::as_str));
+            let known = config::list(self.settings.keys().map(String::as_str));
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
@@ -326,7 +328,7 @@ impl Resolve for Plan<'_> {
             None => {}
         }
         let settings = self.builder.settings.get(alias).ok_or_else(|| {
-            let known = settings::list(self.builder.settings.keys().map(String::as_str));
+            let known = config::list(self.builder.settings.keys().map(String::as_str));
             let what = format!("no cache is named `{alias}`; the settings have {known}");
             Error::new(ErrorKind::Unknown, what)
         })?;

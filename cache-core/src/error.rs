@@ -103,7 +103,7 @@ impl Error {
     /// other callers. The circuit breaker does not count it.
     ///
     /// ```
-    /// use cache_core::{Clock, Error, ErrorKind, layers::{Breaker, BreakerSettings, BreakerState}};
+    /// use cache_core::{Clock, Error, ErrorKind, layer::{Breaker, BreakerSettings, BreakerState}};
     ///
     /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
     /// let locked = Error::new(ErrorKind::TimedOut, "the row is locked").ignored_by_breaker();
@@ -162,7 +162,7 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let error = cache
     ///     .get_or_try_set::<u32, _, _>("k", None, async || Err(std::io::Error::other("db down")))
@@ -184,7 +184,7 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory; use std::io;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory; use std::io;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let load = async || Err::<u32, _>(io::Error::other("db down"));
     /// let error = cache.get_or_try_set("k", None, load).await.unwrap_err();

@@ -11,7 +11,11 @@ use std::{
     },
 };
 
-use crate::{Cache, Caches, DEFAULT_ALIAS, Error, ErrorKind, Result};
+use crate::{
+    cache::Cache,
+    caches::{Caches, DEFAULT_ALIAS},
+    error::{Error, ErrorKind, Result},
+};
 
 /// The program's caches: `CACHES.get("sessions")?`, or `CACHES["sessions"]`.
 ///

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use arrayvec::ArrayString;
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The longest stored key, `prefix:version:key` and all, in bytes: memcached's 250 less what a store may add.
 pub const MAX_KEY_LEN: usize = 230;
@@ -18,7 +18,7 @@ pub(crate) type FullKey = ArrayString<MAX_KEY_LEN>;
 /// The keys that belong to one alias: its `key_prefix` with every version, and what the library stored for it.
 ///
 /// ```
-/// use cache_core::Namespace;
+/// use cache_core::store::Namespace;
 ///
 /// let shop = Namespace::new("shop")?;
 /// assert!(shop.contains("shop:1:user") && shop.contains("shop:-2:a:b"));
@@ -66,7 +66,7 @@ impl Namespace {
     /// The prefix of a stored key, which every key that an alias makes has; `None` of others.
     ///
     /// ```
-    /// use cache_core::Namespace;
+    /// use cache_core::store::Namespace;
     ///
     /// assert_eq!(Namespace::prefix_of("shop:eu:1:user:7"), Some("shop:eu"));
     /// assert_eq!(Namespace::prefix_of(":-2:k"), Some(""));

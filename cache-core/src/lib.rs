@@ -43,82 +43,43 @@
 //! | `inventory` | yes | finds the drivers of linked crates by itself; without it programs say `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
-//! | `tracing` | no | events and spans: see [`observing`] |
-//! | `metrics` | no | counters, gauges and histograms: see [`observing`] |
+//! | `tracing` | no | events and spans: see [`telemetry`] |
+//! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
 //! | `testing` | no | the conformance suite, the fake clock, the failing store |
 
-mod adapt;
-mod backend;
 mod cache;
 mod caches;
-mod capability;
-mod clock;
-mod codec;
-mod dummy;
+pub mod config;
+mod consistency;
 mod error;
-mod flight;
+mod fetch;
 mod global;
-pub mod integer;
-mod join;
 mod key;
-pub mod layers;
-mod marks;
-mod notice;
-#[cfg_attr(
-    not(all(feature = "metrics", feature = "tracing")),
-    allow(
-        unused,
-        clippy::unused_self,
-        clippy::unused_async,
-        reason = "each feature uses its part"
-    )
-)]
-mod observe;
-pub mod observing;
-mod outage;
-mod per_process;
-mod per_runtime;
-mod registry;
+pub mod layer;
 mod runtime;
-mod settings;
-mod stats;
-mod store_id;
-mod sync;
+pub mod store;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod time_limit;
 mod timeout;
+mod value;
 
 pub use self::{
-    adapt::{Inline, Offload, Threads},
-    backend::{Backend, Create, Entry, Lifetime, Seen, SetMode, Stamp, SyncBackend},
-    cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures},
+    cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures, OnOutage},
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
-    capability::Capabilities,
-    clock::{Clock, TimeSource},
-    codec::{Codec, payload_len},
-    dummy::Dummy,
+    config::{CacheSettings, Driver, Settings},
     error::{Error, ErrorKind, Result},
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
-    key::{LongKeys, MAX_KEY_LEN, Namespace},
-    outage::OnOutage,
-    per_process::PerProcess,
-    per_runtime::PerRuntime,
-    registry::{Build, Driver},
-    runtime::current_runtime,
-    settings::{
-        BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings,
-        from_toml as settings_from_toml,
-    },
-    stats::{OperationStats, Stats},
-    store_id::StoreId,
-    time_limit::TimeLimit,
-    timeout::{Expiry, IntoTimeout, Timeout, Ttl, secs},
+    key::{LongKeys, MAX_KEY_LEN},
+    runtime::{Clock, TimeSource},
+    telemetry::{OperationStats, Stats},
+    timeout::{IntoTimeout, Timeout, Ttl, secs},
+    value::Codec,
 };
 
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::registry::Linked;
+    pub use crate::config::registry::Linked;
     #[cfg(feature = "inventory")]
     pub use inventory;
 }

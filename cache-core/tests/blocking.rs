@@ -5,9 +5,11 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Cache, ErrorKind, Inline, Offload, Period, Result, current_runtime,
-    layers::{Around, Call, Hook, Reply},
+    Cache, ErrorKind, Result,
+    config::Period,
+    layer::{Call, Layer, Layered, Reply},
     secs,
+    store::{Backend, Inline, Offload, current_runtime},
     testing::{Fault, Faulty, Model},
 };
 use tokio::runtime::Builder;
@@ -16,7 +18,7 @@ use tokio::runtime::Builder;
 #[derive(Debug)]
 struct NeedsRuntime;
 
-impl Hook for NeedsRuntime {
+impl Layer for NeedsRuntime {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -37,7 +39,7 @@ impl Hook for NeedsRuntime {
 }
 
 fn network() -> Cache {
-    let store = Around::new(Arc::new(NeedsRuntime), Arc::new(Offload::new(Model::default(), 2)));
+    let store = Layered::new(Arc::new(NeedsRuntime), Arc::new(Offload::new(Model::default(), 2)));
     patient("network", store)
 }
 

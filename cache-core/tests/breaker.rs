@@ -11,10 +11,12 @@ use std::{
 };
 
 use cache_core::{
-    BuildContext, Cache, Caches, Driver, Error, ErrorKind, Inline,
-    layers::{
-        Around, Breaker, BreakerSettings, BreakerState, Call, Hook, Operation, Reply, RetrySettings,
+    Cache, Caches, Driver, Error, ErrorKind,
+    layer::{
+        Breaker, BreakerSettings, BreakerState, Call, Layer, Layered, Operation, Reply,
+        RetrySettings,
     },
+    store::{BuildContext, Inline},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 
@@ -253,7 +255,7 @@ fn an_error_that_says_nothing_about_the_server_neither_opens_nor_closes_it() {
 #[derive(Debug)]
 struct Locked;
 
-impl Hook for Locked {
+impl Layer for Locked {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -273,7 +275,7 @@ impl Hook for Locked {
 async fn calls_behind_a_lock_are_repeated_and_leave_the_breaker_closed() {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
-    let locked = Around::new(Arc::new(Locked), Arc::new(store.clone()));
+    let locked = Layered::new(Arc::new(Locked), Arc::new(store.clone()));
     let cache = Cache::builder(Arc::new(locked)).clock(time.clock());
     let cache = cache.retry(RetrySettings::times(1)).build("test").unwrap().strict();
     for _ in 0..50 {

@@ -12,8 +12,9 @@ use std::{
 };
 
 use cache_core::{
-    Cache, ErrorKind, Inline, Result, Threads,
-    layers::{Around, BreakerState, Call, Hook, Reply},
+    Cache, ErrorKind, Result,
+    layer::{BreakerState, Call, Layer, Layered, Reply},
+    store::{Inline, Threads},
     testing::{FakeClock, Faulty, Model},
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -26,7 +27,7 @@ struct OneThread {
     gate: Arc<Mutex<Receiver<()>>>,
 }
 
-impl Hook for OneThread {
+impl Layer for OneThread {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -66,7 +67,7 @@ impl World {
             gate: Arc::new(Mutex::new(receiver)),
         };
         let model = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
-        let store = Arc::new(Around::new(Arc::new(hook), Arc::new(model)));
+        let store = Arc::new(Layered::new(Arc::new(hook), Arc::new(model)));
         let cache = Cache::builder(store).clock(time.clock()).build("test").unwrap();
         Self { time, cache: cache.strict(), begun, gate }
     }

@@ -5,9 +5,10 @@
 use std::{fmt::Write, fs, sync::Arc};
 
 use cache_core::{
-    Backend, BuildContext, CACHES, Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind,
-    Inline, Result, Settings, cache, install,
-    layers::Operation,
+    CACHES, Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind, Result, Settings,
+    cache, install,
+    layer::Operation,
+    store::{Backend, BuildContext, Inline},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 use cache_memory as _;
@@ -252,7 +253,7 @@ fn a_password_in_the_settings_shows_nowhere() {
         assert!(!shown.contains(SECRET), "{shown}");
     }
     let mut settings = CacheSettings::new("memory");
-    settings.location = cache_core::Location::one(SECRET);
+    settings.location = cache_core::config::Location::one(SECRET);
     assert!(!format!("{settings:?} {:?}", settings.location).contains(SECRET));
 }
 

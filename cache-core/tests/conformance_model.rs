@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Inline, Offload,
-    layers::{Around, Call, Hook, Reply},
+    layer::{Call, Layer, Layered, Reply},
+    store::{Backend, Inline, Offload},
     testing::{
         FakeClock, Faulty, Model,
         conformance::{self, Harness, Outcome},
@@ -46,7 +46,7 @@ async fn offload() {
 async fn around_a_hook_that_does_nothing() {
     #[derive(Debug)]
     struct Nothing;
-    impl Hook for Nothing {
+    impl Layer for Nothing {
         async fn around<R: Reply, F: Future<Output = R> + Send>(
             &self,
             _: Call<'_>,
@@ -58,7 +58,7 @@ async fn around_a_hook_that_does_nothing() {
             run()
         }
     }
-    let wrap = |it| Arc::new(Around::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
+    let wrap = |it| Arc::new(Layered::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
     conformance::run_backend(harness("around", wrap)).await;
 }
 

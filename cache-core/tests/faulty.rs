@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, ErrorKind, Expiry, Inline, Result, SetMode,
-    layers::Operation,
+    ErrorKind, Result,
+    layer::Operation,
+    store::{Backend, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 

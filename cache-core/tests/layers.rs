@@ -13,9 +13,10 @@ use std::{
 };
 
 use cache_core::{
-    Backend, BuildContext, Cache, CacheBuilder, Caches, Capabilities, Clock, Driver, Error,
-    ErrorKind, Inline, Period,
-    layers::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
+    Cache, CacheBuilder, Caches, Clock, Driver, Error, ErrorKind,
+    config::Period,
+    layer::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
+    store::{Backend, BuildContext, Capabilities, Inline},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 

@@ -10,9 +10,11 @@ use std::sync::{
 };
 
 use cache_core::{
-    Backend, Cache, ErrorKind, Expiry, Inline, Period, SetMode, Ttl,
-    layers::{Around, BreakerState, Call, Hook, Operation, Reply},
+    Cache, ErrorKind, Ttl,
+    config::Period,
+    layer::{BreakerState, Call, Layer, Layered, Operation, Reply},
     secs,
+    store::{Backend, Expiry, Inline, SetMode},
     testing::{Fault, Faulty, Model},
 };
 use tokio::sync::Notify;
@@ -87,7 +89,7 @@ struct LateAnswer {
     answer: Notify,
 }
 
-impl Hook for LateAnswer {
+impl Layer for LateAnswer {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -109,7 +111,7 @@ impl Hook for LateAnswer {
 async fn a_miss_that_is_out_of_date_is_looked_up_with_the_leader() {
     let late = Arc::new(LateAnswer::default());
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
-    let leader = Around::new(Arc::clone(&late), Arc::new(part()) as _);
+    let leader = Layered::new(Arc::clone(&late), Arc::new(part()) as _);
     let cache = Cache::builder(store(Arc::new(leader), &part()));
     // Late is not too late.
     let cache = cache.deadline(Period::from_secs(60)).build("test").unwrap();
@@ -185,7 +187,7 @@ async fn both_ways_of_reading_have_the_same_layers() {
     assert!(error.to_string().contains("breaker is open"), "{error}");
 }
 
-/// Through a hook, and in a cache without a runtime of its own: `Around` and `Faulty` are stores like others.
+/// Through a hook, and in a cache without a runtime of its own: `Layered` and `Faulty` are stores like others.
 #[tokio::test]
 async fn wrappers_keep_the_view() {
     let (leader, copy, cache) = world();

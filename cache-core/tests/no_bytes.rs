@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Cache, Error, ErrorKind, Expiry, Inline, OperationStats, SetMode,
-    layers::Operation,
+    Cache, Error, ErrorKind, OperationStats,
+    layer::Operation,
+    store::{Backend, Expiry, Inline, SetMode},
     testing::{Fault, Faulty, Model},
 };
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Inline, Offload,
+    store::{Backend, Inline, Offload},
     testing::{
         FakeClock, Model,
         model::{Comparison, Life, Mismatch, Step},

@@ -9,9 +9,10 @@ use std::{
 };
 
 use cache_core::{
-    Cache, ErrorKind, Inline, Offload,
-    layers::Operation,
+    Cache, ErrorKind,
+    layer::Operation,
     secs,
+    store::{Inline, Offload},
     testing::{FakeClock, Faulty, Model},
 };
 

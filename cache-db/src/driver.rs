@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use cache_core::{Backend, BuildContext, Driver, Result};
+use cache_core::{
+    Driver, Result,
+    store::{Backend, BuildContext},
+};
 
 use crate::{
     location::Location,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{BuildContext, ByteSize, Result};
+use cache_core::{Result, config::ByteSize, store::BuildContext};
 use cache_net::TlsFiles;
 use serde::Deserialize;
 

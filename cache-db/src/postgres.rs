@@ -25,7 +25,10 @@ mod trim;
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Result};
+use cache_core::{
+    Result,
+    store::{Backend, BuildContext},
+};
 
 pub(crate) use self::connect::Connector;
 use self::{pool::Common, store::Postgres, transport::Transport};

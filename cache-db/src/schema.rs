@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use cache_core::{
-    BuildContext, CacheSettings, Caches, DEFAULT_ALIAS, Error, ErrorKind, Result, Settings,
+    CacheSettings, Caches, DEFAULT_ALIAS, Error, ErrorKind, Result, Settings, store::BuildContext,
 };
 
 #[cfg(feature = "postgres")]
@@ -27,7 +27,7 @@ use crate::{
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let folder = tempfile::tempdir().unwrap();
 /// let file = folder.path().join("cache.db");
-/// let settings = cache_core::settings_from_toml(&format!(
+/// let settings = cache_core::config::from_toml(&format!(
 ///     "[caches.default]\nbackend = 'db'\nlocation = '{}'", file.display()
 /// ))?;
 /// cache_db::create_tables(&settings).await?;
@@ -83,7 +83,7 @@ fn place(context: &BuildContext<'_>) -> Result<Place> {
 /// The SQL by which [`create_tables`] makes the tables where there are none, in the dialect of each database; nothing is connected to.
 ///
 /// ```
-/// let settings = cache_core::settings_from_toml(r#"
+/// let settings = cache_core::config::from_toml(r#"
 ///     [caches.default]
 ///     backend = "db"
 ///     location = "cache.db"

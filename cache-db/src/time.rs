@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use cache_core::{Clock, Expiry, Ttl};
+use cache_core::{Clock, Ttl, store::Expiry};
 
 /// What tells the time of a database.
 #[derive(Clone, Debug)]

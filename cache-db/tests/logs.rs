@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Caches, Seen, secs};
+use cache_core::{Caches, secs, store::Expected};
 use cache_db as _;
 use log::{LevelFilter, Log, Metadata, Record};
 use test_servers::{Postgres, Server as _};
@@ -82,7 +82,7 @@ async fn no_line_of_the_log_holds_a_key_or_a_value_or_the_password() {
     cache.incr_or("countmark2", 341, 70_301_000, secs(60)).await.unwrap();
     let store = cache.backend();
     store.get_entries(&["keymark"]).await;
-    let seen = Seen { value: value.as_bytes(), stamp: None };
+    let seen = Expected { value: value.as_bytes(), stamp: None };
     store.compare_and_delete("keymark", seen).await.unwrap();
     cache.clear().await.unwrap();
     cache.set("keymark", &value, Duration::from_secs(60)).await.unwrap();

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 #[cfg(unix)]
-use cache_core::Offload;
-use cache_core::{Backend, BuildContext, Driver, Result};
+use cache_core::store::Offload;
+use cache_core::{
+    Driver, Result,
+    store::{Backend, BuildContext},
+};
 #[cfg(not(unix))]
 use cache_core::{Error, ErrorKind};
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result, StoreId};
+use cache_core::{Clock, Error, ErrorKind, Result, store::StoreId};
 
 use crate::{
     DRIVER,

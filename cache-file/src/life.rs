@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Clock, Expiry, Ttl};
+use cache_core::{Clock, Ttl, store::Expiry};
 
 /// For ever, in a header.
 pub(crate) const NEVER: u64 = 0;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{BuildContext, ByteSize, Result};
+use cache_core::{Result, config::ByteSize, store::BuildContext};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, PerProcess, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
+    Clock, ErrorKind, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerProcess, SetMode, Stamp,
+        StoreId, SyncBackend, TtlUpdate, integer, payload_len,
+    },
 };
 
 use crate::{
@@ -254,7 +257,7 @@ impl SyncBackend for File {
         Ok(taken.map(|it| it.value))
     }
 
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let (name, until) = (Name::of(key), self.inner().until());
         self.grow(key, until, |directory| {
             let locked = Inner::lock(directory, &name, until)?;
@@ -277,7 +280,7 @@ impl SyncBackend for File {
         })
     }
 
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let same = |it: &Found| seen.is(&it.value, Stamp(it.header.stamp));
         match self.remove_if(key, Want::Value, self.inner().until(), same) {
             // It is gone, and was not what was seen.
@@ -289,9 +292,9 @@ impl SyncBackend for File {
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.check_size(&value)?;
         let (name, until) = (Name::of(key), self.inner().until());
@@ -302,8 +305,8 @@ impl SyncBackend for File {
             let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
             let Some(found) = same else { return Ok((false, 0)) };
             let expires = match lifetime {
-                Lifetime::Keep => found.header.expires,
-                Lifetime::New(expiry) => life::expires(expiry, &self.inner().clock),
+                TtlUpdate::Keep => found.header.expires,
+                TtlUpdate::New(expiry) => life::expires(expiry, &self.inner().clock),
             };
             slot.write(&self.new_entry(key, &value, expires))?;
             Ok((true, locked.growth()))

@@ -129,7 +129,10 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
 mod tests {
     use std::fs;
 
-    use cache_core::{Clock, Expiry, SetMode, SyncBackend as _};
+    use cache_core::{
+        Clock,
+        store::{Expiry, SetMode, SyncBackend as _},
+    };
 
     use super::*;
     use crate::{options::Plan, store::File};

@@ -1,7 +1,10 @@
 //! Commands of the meta protocol, and what their answers say.
 
 use bytes::Bytes;
-use cache_core::{Entry, Result, Stamp, Ttl};
+use cache_core::{
+    Result, Ttl,
+    store::{Entry, Stamp},
+};
 use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
 
 use crate::{address::Address, answer::Answer, error, lifetime};

@@ -2,7 +2,7 @@
 
 use std::{io, mem::MaybeUninit, time::Duration};
 
-use cache_core::TimeLimit;
+use cache_core::store::SharedDeadline;
 use memcache::exp::{self, MetaCommand, ReturnCode};
 use socket2::SockRef;
 use tokio::{
@@ -88,7 +88,7 @@ impl Connection {
     pub(crate) async fn exchange(
         &mut self,
         questions: &Questions,
-        limit: &TimeLimit,
+        limit: &SharedDeadline,
     ) -> Result<Vec<Answer>, Failure> {
         self.is_busy = true;
         let mut answers = Vec::with_capacity(questions.count);

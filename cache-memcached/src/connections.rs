@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::Dial;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use memcache::exp::MetaCommand;
@@ -39,7 +39,7 @@ pub(crate) struct Connections {
     /// The most that there may ever be.
     most: usize,
     /// For an exchange, waiting for a slot not counted.
-    deadline: TimeLimit,
+    deadline: SharedDeadline,
     dial: Dial,
     clock: Clock,
     /// Of questions; an answer says to which it belongs.
@@ -105,7 +105,7 @@ impl Connections {
             state: Mutex::new(state),
             slots: Semaphore::new(most),
             most,
-            deadline: TimeLimit::new(deadline, clock.clone()),
+            deadline: SharedDeadline::new(deadline, clock.clone()),
             dial: Dial::new(connect, clock.clone()),
             clock,
             numbers: AtomicU32::new(0),

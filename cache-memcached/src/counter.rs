@@ -2,7 +2,10 @@
 
 use std::{pin::pin, sync::Arc};
 
-use cache_core::{Create, Error, ErrorKind, Expiry, Result, integer};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{CounterInit, Expiry, integer},
+};
 use futures_util::future::{Either, join_all, select};
 use tokio::sync::oneshot;
 
@@ -31,7 +34,7 @@ impl Memcached {
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
         let (place, common) = (self.place(key)?, &self.common);
         let member = Arc::clone(&place.member);

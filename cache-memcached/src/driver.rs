@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Driver, Result, TimeLimit};
+use cache_core::{
+    Driver, Result,
+    store::{Backend, BuildContext, SharedDeadline},
+};
 
 use crate::{
     address::Address, generation::Generations, options::Plan, pool::Common, ring::Ring,
@@ -29,8 +32,8 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let common = Common {
         ring: Ring::new(&names),
         servers: servers?,
-        turn: TimeLimit::new(plan.deadline, clock.clone()),
-        connect: TimeLimit::new(plan.connect_deadline, clock.clone()),
+        turn: SharedDeadline::new(plan.deadline, clock.clone()),
+        connect: SharedDeadline::new(plan.connect_deadline, clock.clone()),
         clock,
         plan,
     };

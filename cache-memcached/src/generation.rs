@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Clock, Error, ErrorKind, Namespace, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, store::Namespace};
 use memcache::exp::ReturnCode;
 
 use crate::{address::Address, command, error, server::Member};

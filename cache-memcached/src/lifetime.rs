@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use cache_core::{Clock, Expiry, Ttl};
+use cache_core::{Clock, Ttl, store::Expiry};
 
 /// Longer ones the server takes for times of the wall clock.
 const THIRTY_DAYS: u64 = 30 * 86_400;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Entry, Result, Ttl};
+use cache_core::{Result, Ttl, store::Entry};
 
 use crate::{
     command, error, lifetime,

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, Expiry, Result, TimeLimit};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{Expiry, SharedDeadline},
+};
 use memcache::exp::MetaCommand;
 
 use crate::{
@@ -34,10 +37,10 @@ impl Memcached {
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
         let (source, target) = (self.place(from)?.in_task(), self.place(to)?.in_task());
         let common = Arc::clone(&self.common);
-        let task = cache_core::current_runtime()?.spawn(async move {
+        let task = cache_core::store::current_runtime()?.spawn(async move {
             let mark = mark(&common, &source).await?;
             let left = mark.until.saturating_sub(common.clock.now());
-            let moved = TimeLimit::new(left, common.clock.clone());
+            let moved = SharedDeadline::new(left, common.clock.clone());
             let Some(res) = moved.run(move_marked(&common, &source, &target)).await else {
                 // The mark stays for as long as what was sent last may still arrive.
                 return Err(late(time_to_move(&common)));
@@ -68,7 +71,7 @@ async fn mark(common: &Common, source: &Place) -> Result<Mark> {
     let time = time_to_move(common);
     let token = RandomState::new().hash_one(source.key()).to_string();
     let life = lifetime::seconds(Expiry::After(time.saturating_add(GRACE)), &common.clock);
-    let marked = TimeLimit::new(time, common.clock.clone());
+    let marked = SharedDeadline::new(time, common.clock.clone());
     let marked = marked.run(async {
         loop {
             let until = common.clock.now().saturating_add(time);

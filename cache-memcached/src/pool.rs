@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, ErrorKind, Result, StoreId, TimeLimit};
+use cache_core::{
+    Clock, Error, ErrorKind, Result,
+    store::{SharedDeadline, StoreId},
+};
 use memcache::exp::MetaCommand;
 use tokio::runtime::Handle;
 
@@ -26,9 +29,9 @@ pub(crate) struct Common {
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) clock: Clock,
     /// Of calls that wait for their turn.
-    pub(crate) turn: TimeLimit,
+    pub(crate) turn: SharedDeadline,
     /// Of those that wait for the first connection besides.
-    pub(crate) connect: TimeLimit,
+    pub(crate) connect: SharedDeadline,
 }
 
 #[derive(Debug)]

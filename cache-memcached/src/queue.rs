@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cache_core::{Create, Result};
+use cache_core::{Result, store::CounterInit};
 use tokio::sync::oneshot;
 
 /// Of one server, as one runtime has it.
@@ -16,7 +16,7 @@ pub(crate) struct Queue(Mutex<HashMap<String, Vec<Change>>>);
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) delta: i64,
-    pub(crate) create: Option<Create>,
+    pub(crate) create: Option<CounterInit>,
     pub(crate) answer: oneshot::Sender<Result<Option<i64>>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use cache_core::{Clock, Error, ErrorKind, Result, layers::Breaker};
+use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker};
 use memcache::exp::MetaCommand;
 use tokio::{runtime::Handle, task::JoinHandle};
 

@@ -5,8 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, payload_len,
+    Error, ErrorKind, Result, Ttl,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
+        SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
+    },
 };
 
 use crate::{
@@ -182,11 +185,16 @@ impl Backend for Memcached {
         }
     }
 
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         self.count(key, delta, create).await
     }
 
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let place = self.place(key)?;
         let mut tries = Tries::new(&self.common);
         loop {
@@ -203,9 +211,9 @@ impl Backend for Memcached {
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
@@ -214,11 +222,11 @@ impl Backend for Memcached {
         let mut tries = Tries::new(&self.common);
         loop {
             let found = match lifetime {
-                Lifetime::Keep => {
+                TtlUpdate::Keep => {
                     let found = look::at_entry_and_end(&self.common, &place).await?;
                     found.map(|(it, end)| (it.entry, end, it.moment))
                 }
-                Lifetime::New(expiry) => {
+                TtlUpdate::New(expiry) => {
                     let found = look::at_value(&self.common, &place).await?;
                     found.map(|(it, moment)| (it, self.seconds(expiry), moment))
                 }

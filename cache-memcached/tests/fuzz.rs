@@ -7,7 +7,10 @@ mod raw;
 use std::{collections::BTreeMap, hash::BuildHasher as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{Backend, Caches, ErrorKind, Expiry, SetMode};
+use cache_core::{
+    Caches, ErrorKind,
+    store::{Backend, Expiry, SetMode},
+};
 use cache_memcached as _;
 use futures_util::future::join_all;
 use raw::Raw;

@@ -10,7 +10,7 @@ use crate::{
 /// Makes a [`Memory`] with bounds of its own.
 ///
 /// ```
-/// use cache_core::{ErrorKind, SyncBackend};
+/// use cache_core::{ErrorKind, store::SyncBackend};
 /// use cache_memory::Memory;
 ///
 /// let memory = Memory::builder().max_entries(10_000).max_bytes(8 << 20).build()?;
@@ -31,7 +31,7 @@ impl MemoryBuilder {
     /// The most entries that it holds; a million if nothing is said.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// # use cache_memory::Memory;
     /// let memory = Memory::builder().max_entries(2).build()?;
     /// for key in ["a", "b", "c", "d"] {
@@ -48,7 +48,7 @@ impl MemoryBuilder {
     /// The most bytes that it holds, with keys, values and what they cost besides; 256 MiB if nothing is said.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// # use cache_memory::Memory;
     /// let memory = Memory::builder().max_bytes(100_000).build()?;
     /// for key in 0..100 {
@@ -70,7 +70,7 @@ impl MemoryBuilder {
     /// smaller limit lets more threads write at once.
     ///
     /// ```
-    /// # use cache_core::{ErrorKind, Expiry, SetMode, SyncBackend};
+    /// # use cache_core::{ErrorKind, store::{Expiry, SetMode, SyncBackend}};
     /// # use cache_memory::Memory;
     /// let memory = Memory::builder().max_value_bytes(100).build()?;
     /// let error = memory.set("k", vec![0; 101].into(), Expiry::Never, SetMode::Always).unwrap_err();

@@ -5,7 +5,7 @@
 //! be asked for again (S3-FIFO, by [`quick_cache`]).
 //!
 //! ```
-//! use cache_core::{Expiry, SetMode, SyncBackend};
+//! use cache_core::store::{Expiry, SetMode, SyncBackend};
 //! use cache_memory::Memory;
 //! use std::time::Duration;
 //!

@@ -4,8 +4,11 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
+    Clock, Error, ErrorKind, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp, StoreId,
+        SyncBackend, TtlUpdate, integer, payload_len,
+    },
 };
 
 use crate::{
@@ -34,12 +37,12 @@ use crate::{
 ///   per entry. What is written while it goes on may stay, and so may an entry that is renamed meanwhile.
 ///
 /// ```
-/// use cache_core::{Create, Expiry, SyncBackend, Ttl};
+/// use cache_core::{Ttl, store::{CounterInit, Expiry, SyncBackend}};
 /// use cache_memory::Memory;
 /// use std::time::Duration;
 ///
 /// let memory = Memory::new();
-/// let create = Create { initial: 0, expiry: Expiry::After(Duration::from_secs(60)) };
+/// let create = CounterInit { initial: 0, expiry: Expiry::After(Duration::from_secs(60)) };
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(1));
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(2));
 /// assert!(matches!(memory.ttl("visits")?, Some(Ttl::Remaining(_))));
@@ -51,7 +54,7 @@ impl Memory {
     /// A store with the default bounds, a million entries and 256 MiB, and the machine's clock.
     ///
     /// ```
-    /// use cache_core::SyncBackend;
+    /// use cache_core::store::SyncBackend;
     ///
     /// assert_eq!(cache_memory::Memory::new().capabilities().max_value_len, Some(4 << 20));
     /// ```
@@ -75,7 +78,7 @@ impl Memory {
     /// How many entries it holds, with those that have expired and were not yet removed.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// let memory = cache_memory::Memory::new();
     /// memory.set("k", "v".into(), Expiry::Never, SetMode::Always)?;
     /// assert_eq!(memory.len(), 1);
@@ -97,7 +100,7 @@ impl Memory {
     /// How many bytes of its room are taken. An entry takes at least its share, `max_bytes / max_entries`.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// let memory = cache_memory::Memory::new();
     /// memory.set("k", vec![0; 10_000].into(), Expiry::Never, SetMode::Always)?;
     /// assert!((10_001..11_000).contains(&memory.bytes()));
@@ -219,7 +222,7 @@ impl SyncBackend for Memory {
         Ok(taken.map(|it| it.data))
     }
 
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let lookup = self.0.lookup(key);
         let mut writing = self.0.write(&lookup);
         let stored = writing.look(&lookup, |it| (integer::parse(&it.data), it.deadline()));
@@ -235,7 +238,7 @@ impl SyncBackend for Memory {
         Ok(Some(value))
     }
 
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let lookup = self.0.lookup(key);
         let mut writing = self.0.write(&lookup);
         Ok(writing.remove_if(&lookup, |it| seen.is(&it.data, stamp(it.deadline()))).is_some())
@@ -244,9 +247,9 @@ impl SyncBackend for Memory {
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.check_size(key, &value)?;
         let (lookup, value) = (self.0.lookup(key), exact(&value));
@@ -255,8 +258,8 @@ impl SyncBackend for Memory {
             .look(&lookup, |it| seen.is(&it.data, stamp(it.deadline())).then(|| it.deadline()));
         let Some(old) = same.flatten() else { return Ok(false) };
         let deadline = match lifetime {
-            Lifetime::Keep => old,
-            Lifetime::New(expiry) => writing.deadline(expiry),
+            TtlUpdate::Keep => old,
+            TtlUpdate::New(expiry) => writing.deadline(expiry),
         };
         writing.put(&lookup, value, deadline);
         Ok(true)

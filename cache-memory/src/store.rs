@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use cache_core::{Clock, StoreId};
+use cache_core::{Clock, store::StoreId};
 use quick_cache::{OptionsBuilder, sync::Cache};
 
 use crate::{
@@ -138,7 +138,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use cache_core::Expiry;
+    use cache_core::store::Expiry;
 
     use super::*;
     use crate::{deadline::Deadline, limits::Asked};

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use bytes::Bytes;
-use cache_core::Expiry;
+use cache_core::store::Expiry;
 
 use crate::{
     deadline::{Deadline, nanos},

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
 use tokio::runtime::Handle;
 
 use crate::{Attempt, Peek};
@@ -24,7 +24,7 @@ use crate::{Attempt, Peek};
 /// ```
 /// use std::{future::pending, sync::atomic::{AtomicU32, Ordering}, time::Duration};
 ///
-/// use cache_core::{Clock, Result, TimeLimit};
+/// use cache_core::{Clock, Result, store::SharedDeadline};
 /// use cache_net::{Line, Peer};
 /// use tokio::runtime::Handle;
 ///
@@ -45,7 +45,7 @@ use crate::{Attempt, Peek};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
 /// let (server, clock) = (Server(AtomicU32::new(0)), Clock::system());
-/// let limit = TimeLimit::new(Duration::from_millis(10), clock.clone());
+/// let limit = SharedDeadline::new(Duration::from_millis(10), clock.clone());
 /// let line = Line::new(server, Handle::current(), clock, limit.clone());
 /// let up = line.up().await?;
 /// assert_eq!(line.heard(&limit, &up, async { "an answer" }).await, Some("an answer"));
@@ -62,7 +62,7 @@ pub struct Line<P: Peer> {
     peer: P,
     runtime: Handle,
     clock: Clock,
-    deadline: TimeLimit,
+    deadline: SharedDeadline,
     state: Mutex<State<P::Up>>,
     /// How often something was heard.
     answers: AtomicU64,
@@ -147,7 +147,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_se
 
 impl<P: Peer> Line<P> {
     /// Connects nowhere yet. What is asked should be answered within the deadline.
-    pub fn new(peer: P, runtime: Handle, clock: Clock, deadline: TimeLimit) -> Arc<Self> {
+    pub fn new(peer: P, runtime: Handle, clock: Clock, deadline: SharedDeadline) -> Arc<Self> {
         let (answers, heard) = (AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(Self { peer, runtime, clock, deadline, state: Mutex::default(), answers, heard })
     }
@@ -158,7 +158,7 @@ impl<P: Peer> Line<P> {
     }
 
     /// Within what time an answer is expected.
-    pub fn deadline(&self) -> &TimeLimit {
+    pub fn deadline(&self) -> &SharedDeadline {
         &self.deadline
     }
 
@@ -201,7 +201,7 @@ impl<P: Peer> Line<P> {
     /// has ended.
     pub async fn heard<T>(
         self: &Arc<Self>,
-        limit: &TimeLimit,
+        limit: &SharedDeadline,
         up: &Arc<P::Up>,
         answer: impl Future<Output = T>,
     ) -> Option<T> {
@@ -241,7 +241,7 @@ impl<P: Peer> Line<P> {
 
     /// Gives the connection up if nothing was heard on it for long.
     #[cold]
-    fn not_heard(&self, limit: &TimeLimit, up: &Arc<P::Up>, before: u64) {
+    fn not_heard(&self, limit: &SharedDeadline, up: &Arc<P::Up>, before: u64) {
         let mut state = self.lock();
         if self.answers.load(Ordering::Relaxed) != before {
             return;

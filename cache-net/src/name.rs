@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use cache_core::{PerProcess, Threads};
+use cache_core::store::{PerProcess, Threads};
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},

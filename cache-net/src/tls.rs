@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, io, path::Path, sync::Arc};
 
-use cache_core::{BuildContext, Result};
+use cache_core::{Result, store::BuildContext};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -18,7 +18,7 @@ use crate::TlsFiles;
 /// Whom to trust, and who one is.
 ///
 /// ```
-/// use cache_core::{BuildContext, CacheSettings};
+/// use cache_core::{CacheSettings, store::BuildContext};
 /// use cache_net::{Tls, TlsFiles};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,7 +47,7 @@ pub struct Tls(TlsConnector);
 /// use std::{io, sync::Arc};
 ///
 /// use cache_net::{Tls, TlsFiles};
-/// # use cache_core::{BuildContext, CacheSettings};
+/// # use cache_core::{CacheSettings, store::BuildContext};
 /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 /// # use tokio_rustls::{TlsAcceptor, rustls::{ServerConfig, pki_types::PrivateKeyDer}};
 ///

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
 use tokio::{runtime::Handle, sync::watch};
 
 /// What a future answers within this time, if it does: for calls that are few, and have limits of their own. Many with the same
-/// limit share a [`TimeLimit`].
+/// limit share a [`SharedDeadline`].
 ///
 /// ```
 /// use std::{future::pending, time::Duration};
@@ -25,7 +25,7 @@ pub async fn within<T>(
     time: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    TimeLimit::new(time, clock.clone()).run(future).await
+    SharedDeadline::new(time, clock.clone()).run(future).await
 }
 
 /// Something that several wait for and that runs in a task of its own: it goes on if those who wait are dropped.

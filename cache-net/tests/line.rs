@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit, testing::FakeClock};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline, testing::FakeClock};
 use cache_net::{Line, Peek, Peer};
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -78,7 +78,7 @@ fn line() -> (FakeClock, Arc<Line<Server>>) {
         outcome: Mutex::default(),
         knocked: AtomicU32::new(0),
     };
-    let deadline = TimeLimit::new(DEADLINE, clock.clock());
+    let deadline = SharedDeadline::new(DEADLINE, clock.clock());
     let line = Line::new(server, Handle::current(), clock.clock(), deadline);
     (clock, line)
 }

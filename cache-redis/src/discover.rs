@@ -5,7 +5,7 @@ mod sentinel;
 
 use std::sync::Arc;
 
-use cache_core::{Result, StoreId};
+use cache_core::{Result, store::StoreId};
 
 pub(crate) use self::{
     cluster::{giving_to, redirected},

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Capabilities, Driver, Result};
+use cache_core::{
+    Driver, Result,
+    store::{Backend, BuildContext, Capabilities},
+};
 
 use crate::{
     connect::Connector,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::{Attempt, Peek, Peer};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;
@@ -41,7 +41,7 @@ impl Line {
         lost: Lost,
     ) -> Self {
         let clock = connector.clock.clone();
-        let deadline = TimeLimit::new(deadline, clock.clone());
+        let deadline = SharedDeadline::new(deadline, clock.clone());
         let abandoned = Abandoned::at(&address);
         let server = Server { address, connector, abandoned, lost, runtime: runtime.clone() };
         Self(cache_net::Line::new(server, runtime, clock, deadline))

@@ -10,7 +10,7 @@ use std::{
 
 use cache_core::{
     ErrorKind, Result,
-    layers::{Breaker, BreakerState},
+    layer::{Breaker, BreakerState},
 };
 use futures_util::future::join_all;
 use redis::{Pipeline, Value};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, layers::Breakers};
+use cache_core::{Error, ErrorKind, Result, layer::Breakers};
 use cache_net::{Attempt, within};
 use tokio::runtime::Handle;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{PerRuntime, Result};
+use cache_core::{Result, store::PerRuntime};
 
 use crate::pool::{Common, Pool};
 

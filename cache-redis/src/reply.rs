@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Entry, Result, Stamp, Ttl};
+use cache_core::{
+    Result, Ttl,
+    store::{Entry, Stamp},
+};
 use redis::Value;
 
 use crate::error;

@@ -7,8 +7,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, payload_len,
+    Error, ErrorKind, Result, Ttl,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp,
+        StoreId, SyncBackend, TtlUpdate, payload_len,
+    },
 };
 use redis::{Cmd, Value};
 
@@ -229,7 +232,12 @@ impl Backend for Redis {
         reply::bytes(self.ask(key, From::Leader, Commands::of(&["GETDEL", key])).await?)
     }
 
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         let (first, lifetime) = match create {
             None => (String::new(), String::new()),
             Some(it) => (
@@ -248,7 +256,7 @@ impl Backend for Redis {
         answer.map(integer).transpose()
     }
 
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let args = [seen.value, stamp(seen).as_bytes()].map(<[u8]>::to_vec);
         let answer = self.run(&script::COMPARE_AND_DELETE, &[key], &[&args[0], &args[1]]).await?;
         reply::flag(&answer)
@@ -257,16 +265,16 @@ impl Backend for Redis {
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
         let lifetime = match lifetime {
-            Lifetime::Keep => "keep".to_owned(),
-            Lifetime::New(expiry) => millis(expiry).map(|it| it.to_string()).unwrap_or_default(),
+            TtlUpdate::Keep => "keep".to_owned(),
+            TtlUpdate::New(expiry) => millis(expiry).map(|it| it.to_string()).unwrap_or_default(),
         };
         let stamp = stamp(seen);
         let args = [seen.value, stamp.as_bytes(), &value, lifetime.as_bytes()];
@@ -335,7 +343,7 @@ fn millis(expiry: Expiry) -> Option<u64> {
 }
 
 /// The absolute expiry that was seen, if it counts.
-fn stamp(seen: Seen<'_>) -> String {
+fn stamp(seen: Expected<'_>) -> String {
     #[expect(
         clippy::cast_precision_loss,
         reason = "as Lua's numbers do: both sides are rounded alike"

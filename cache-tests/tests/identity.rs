@@ -1,6 +1,6 @@
 //! Which aliases share loads and pending deletes: those of one place, whatever it is called in the settings. Nothing is connected to.
 
-use cache_core::{Caches, StoreId};
+use cache_core::{Caches, store::StoreId};
 use cache_db as _;
 use cache_file as _;
 use cache_memcached as _;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cache_core::{Stats, layers::Operation};
+use cache_core::{Stats, layer::Operation};
 
 use crate::{
     census::{Census, Count},

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, CachesBuilder, Driver, Result};
+use cache_core::{
+    CachesBuilder, Driver, Result,
+    store::{Backend, BuildContext},
+};
 #[cfg(feature = "db")]
 use cache_db as _;
 #[cfg(feature = "file")]

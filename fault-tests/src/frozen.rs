@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::layers::BreakerState;
+use cache_core::layer::BreakerState;
 use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _, proxy::Direction};
 

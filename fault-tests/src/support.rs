@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Error, ErrorKind, Result, layers::BreakerState};
+use cache_core::{Cache, Error, ErrorKind, Result, layer::BreakerState};
 
 /// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
 pub const LONG: Duration = Duration::from_secs(15);

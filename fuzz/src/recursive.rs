@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use cache_core::{
-    Backend, BlockingCache, Cache, Codec, ErrorKind, Expiry, Inline, SetMode, SyncBackend, Timeout,
+    BlockingCache, Cache, Codec, ErrorKind, Timeout,
+    store::{Backend, Expiry, Inline, SetMode, SyncBackend},
 };
 use cache_memory::Memory;
 use serde::{

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use cache_core::{BlockingCache, Cache, ErrorKind, Expiry, Inline, SetMode, SyncBackend, Timeout};
+use cache_core::{
+    BlockingCache, Cache, ErrorKind, Timeout,
+    store::{Expiry, Inline, SetMode, SyncBackend},
+};
 use cache_memory::Memory;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;

@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use anyhow::Result;
 use bytes::Bytes;
-use cache_core::{SetMode, SyncBackend};
+use cache_core::store::{SetMode, SyncBackend};
 
 pub use self::fixture::Fixture;
 use self::fixture::{LIFE, LIFETIME, MANY, User};

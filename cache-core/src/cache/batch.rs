@@ -3,7 +3,11 @@
 use std::{collections::HashMap, iter};
 
 use super::Cache;
-use crate::{Error, ErrorKind, Result, key::FullKey, layers::Operation};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::FullKey,
+    layer::Operation,
+};
 
 /// Strings, one behind the other in one piece of memory: as stored keys of their own, which have room for the
 /// longest, they would be 232 bytes each to move about, and as strings of their own an allocation each.

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, Failures};
-use crate::{Error, ErrorKind, IntoTimeout, Result, Ttl, runtime};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime,
+    timeout::{IntoTimeout, Ttl},
+};
 
 /// The same cache for threads and scripts, without async: see [`Cache::blocking`].
 ///
@@ -20,7 +24,7 @@ impl Cache {
     /// that starts with the first such call.
     ///
     /// ```
-    /// use cache_core::{Cache, Inline, secs};
+    /// use cache_core::{Cache, secs, store::Inline};
     /// use cache_memory::Memory;
     ///
     /// let cache = Cache::new("test", Inline::new(Memory::new())).blocking();
@@ -63,7 +67,7 @@ impl BlockingCache {
     }
 
     /// See [`Cache::stats`].
-    pub fn stats(&self) -> crate::Stats {
+    pub fn stats(&self) -> crate::telemetry::Stats {
         self.0.stats()
     }
 

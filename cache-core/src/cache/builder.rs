@@ -1,18 +1,22 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Cache, Shared, turns::Turns};
+use super::{Cache, Shared};
+use crate::consistency::update_queue::Turns;
 use crate::{
-    Backend, CacheSettings, Capabilities, Clock, Codec, Error, ErrorKind, IntoTimeout, LongKeys,
-    Namespace, Period, Result,
-    flight::Flights,
-    key::{KeyFunction, KeyHead, KeyRules},
-    layers::{
-        Around, Breaker, BreakerSettings, Breakers, Deadline, Observe, OwnRuntime, Retry,
+    config::{CacheSettings, Period},
+    consistency::tombstones::Marks,
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::Flights,
+    key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
+    layer::{
+        Breaker, BreakerSettings, Breakers, Deadline, Layered, Observe, OwnRuntime, Retry,
         RetrySettings,
     },
-    marks::Marks,
-    observe::Observer,
-    stats::Counters,
+    runtime::Clock,
+    store::{Backend, Capabilities},
+    telemetry::{observer::Observer, stats::Counters},
+    timeout::IntoTimeout,
+    value::Codec,
 };
 
 /// Makes a [`Cache`] over a store that is there already. Its settings are those of a settings file.
@@ -150,7 +154,7 @@ impl CacheBuilder {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory; use std::sync::Arc;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
     /// let store = Arc::new(Inline::new(Memory::new()));
     /// let cache = Cache::builder(store).key_function(str::to_lowercase).build("test")?;
     /// cache.set("Key", &1, None).await?;
@@ -235,7 +239,7 @@ impl CacheBuilder {
         let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
         let sync = Arc::clone(&backend).sync_view();
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
-        if let Some(expiry) = crate::Timeout::Default.resolve(settings.timeout, &clock) {
+        if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have given entries this one, if nothing else.
             state.marks.note_lifetime(expiry);
         }
@@ -251,7 +255,7 @@ impl CacheBuilder {
             layered(backend, &settings, &clock, &observer, breaker)
         };
         let on_own_runtime: Arc<dyn Backend> =
-            Arc::new(Around::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
+            Arc::new(Layered::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
         let shared = Shared {
             alias: alias.into(),
             sync,
@@ -301,7 +305,7 @@ fn layered(
     let deadline = Deadline::new(settings.deadline.into(), connect, clock.clone());
     let observe = Observe { backend: store.name(), observer: observer.clone() };
     let hooks = (observe, (breaker.clone(), (retry, deadline)));
-    (Arc::new(Around::new(Arc::new(hooks), store)), breaker)
+    (Arc::new(Layered::new(Arc::new(hooks), store)), breaker)
 }
 
 /// The store for reads that must not be stale, with the same layers around it: one breaker counts both.

@@ -1,7 +1,11 @@
 use super::{Cache, call_write, put_aside};
 use crate::{
-    Create, Error, ErrorKind, IntoTimeout, Result, integer, key::FullKey, layers::Operation,
-    stats::Outcome,
+    error::{Error, ErrorKind, Result},
+    key::FullKey,
+    layer::Operation,
+    store::{CounterInit, integer},
+    telemetry::stats::Outcome,
+    timeout::IntoTimeout,
 };
 
 /// Counting. An integer is decimal text within `i64`, whatever the codec; all else is `NotAnInteger`.
@@ -13,7 +17,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, ErrorKind, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("stock", &10, None).await?;
     /// assert_eq!(cache.incr("stock", 5).await?, 15);
@@ -43,7 +47,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, OnOutage, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, OnOutage, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// for n in 1..=3 {
     ///     assert_eq!(cache.incr_or("requests:ada", 1, 0, secs(60)).await?, n);
@@ -62,7 +66,7 @@ impl Cache {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Incr, key)?;
         if let Some(expiry) = expiry {
-            return self.incr_stored(&key, delta, Some(Create { initial, expiry })).await;
+            return self.incr_stored(&key, delta, Some(CounterInit { initial, expiry })).await;
         }
         match self.incr_stored(&key, delta, None).await {
             Err(error) if error.kind() == ErrorKind::KeyNotFound => integer::add(initial, delta)
@@ -71,7 +75,12 @@ impl Cache {
         }
     }
 
-    async fn incr_stored(&self, key: &FullKey, delta: i64, create: Option<Create>) -> Result<i64> {
+    async fn incr_stored(
+        &self,
+        key: &FullKey,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<i64> {
         self.settled(Operation::Incr, key).await?;
         let writing = self.before_write(key).await;
         let res: Result<Option<i64>> = call_write!(self, writing, incr(key, delta, create));

@@ -12,14 +12,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call};
 use crate::{
-    Error, ErrorKind, Expiry, IntoTimeout, Result, SetMode, Timeout, codec,
-    codec::payload_len,
-    flight::{Lead, Turn, Waited, first},
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::{Lead, Turn, Waited, first},
     key::FullKey,
-    layers::Operation,
-    observe::{Direction, Loaded},
+    layer::Operation,
     runtime,
-    stats::{Event, Outcome},
+    store::SetMode,
+    telemetry::{
+        observer::{Direction, Loaded},
+        stats::{Event, Outcome},
+    },
+    timeout::{Expiry, IntoTimeout, Timeout},
+    value::{self, payload_len},
 };
 
 /// Reading through: what is not there is loaded and kept.
@@ -49,7 +53,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let load = || async { "the slow part".to_owned() };
     /// assert_eq!(cache.get_or_set("report", secs(60), load).await?, "the slow part");
@@ -76,7 +80,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, ErrorKind, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let error = cache
     ///     .get_or_try_set::<u32, _, _>("answer", secs(60), || async { "42!".parse() })
@@ -129,7 +133,7 @@ impl Cache {
     /// is the last expression of a function:
     ///
     /// ```
-    /// # use cache_core::{Cache, Error, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Error, secs, store::Inline}; use cache_memory::Memory;
     /// #[derive(Debug, PartialEq)]
     /// enum ServiceError {
     ///     NotFound,
@@ -286,7 +290,7 @@ impl Cache {
                 Some(Waited::Rejoin) | None => {}
                 Some(Waited::Landed(result)) => {
                     self.load_shared();
-                    if let Ok(value) = codec::decode(&result?) {
+                    if let Ok(value) = value::decode(&result?) {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type than this caller wants: it loads for itself.
@@ -305,7 +309,7 @@ impl Cache {
     ) -> Result<Role<'a, T>> {
         if self.shared.flights.landings(key) != landings
             && let Ok(Some(stored)) = self.read_leader(key).await
-            && let Ok(value) = codec::decode(&stored)
+            && let Ok(value) = value::decode(&stored)
         {
             lead.land(Ok(stored));
             self.load_shared();
@@ -330,7 +334,7 @@ impl Cache {
             }
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match codec::decode(&stored) {
+        match value::decode(&stored) {
             Ok(value) => {
                 self.count(Operation::GetOrSet, Outcome::Hit);
                 Ok(Look::Hit(value))

@@ -9,11 +9,12 @@ use super::{
     call, put_aside,
 };
 use crate::{
-    Error, IntoTimeout, Result, codec,
-    flight::{Writing, first},
-    layers::Operation,
-    observe::Direction,
-    stats::Outcome,
+    error::{Error, Result},
+    fetch::singleflight::{Writing, first},
+    layer::Operation,
+    telemetry::{observer::Direction, stats::Outcome},
+    timeout::IntoTimeout,
+    value,
 };
 
 /// Calls the store with a batch under these claims, which end together.
@@ -44,7 +45,7 @@ pub struct Failed {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+/// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
 /// # let cache = Cache::new("test", Inline::new(Memory::builder().max_value_bytes(10).build()?));
 /// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], None).await?;
 /// for failed in &failures {
@@ -104,7 +105,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("a", &1, None).await?;
     /// cache.set("b", &2, None).await?;
@@ -126,7 +127,7 @@ impl Cache {
             let (key, answer) = (keys[place], &answers[place]);
             // As in `get`: a hit without another future, and without counting its users.
             if let Ok(Some(stored)) = answer
-                && let Ok(value) = codec::decode(stored)
+                && let Ok(value) = value::decode(stored)
             {
                 self.shared.observer.bytes(Direction::Read, stored.len());
                 self.count(Operation::GetMany, Outcome::Hit);
@@ -146,7 +147,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let failed = cache.set_many([("a", 1), ("b", 2)], secs(60)).await?;
     /// assert!(failed.is_empty());
@@ -203,7 +204,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("a", &1, None).await?;
     /// assert_eq!(cache.delete_many(["a", "b"]).await?, 1);

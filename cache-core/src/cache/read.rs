@@ -5,12 +5,16 @@ use serde::de::DeserializeOwned;
 
 use super::{Cache, call, call_leader};
 use crate::{
-    Error, ErrorKind, IntoTimeout, Result, Seen, Ttl,
-    codec::{self, Undecodable},
+    error::{Error, ErrorKind, Result},
     key::FullKey,
-    layers::Operation,
-    observe::Direction,
-    stats::{Event, Outcome},
+    layer::Operation,
+    store::Expected,
+    telemetry::{
+        observer::Direction,
+        stats::{Event, Outcome},
+    },
+    timeout::{IntoTimeout, Ttl},
+    value::{self, Undecodable},
 };
 
 /// Reading.
@@ -23,7 +27,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("user", &("Ada", 36), None).await?;
     /// assert_eq!(cache.get::<(String, u8)>("user").await?, Some(("Ada".into(), 36)));
@@ -42,7 +46,7 @@ impl Cache {
         };
         // A hit without another future around it; all else, and whatever is wrong, the long way.
         if let Ok(Some(stored)) = &res
-            && let Ok(value) = codec::decode(stored)
+            && let Ok(value) = value::decode(stored)
         {
             self.shared.observer.bytes(Direction::Read, stored.len());
             self.count(Operation::Get, Outcome::Hit);
@@ -55,7 +59,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set_bytes("raw", &b"\x00\xff"[..], None).await?;
     /// assert_eq!(cache.get_bytes("raw").await?.as_deref(), Some(&b"\x00\xff"[..]));
@@ -76,7 +80,7 @@ impl Cache {
             res => return self.found_or_miss(Operation::Get, &full, res),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match codec::unwrap_raw(stored) {
+        match value::unwrap_raw(stored) {
             Ok(bytes) => {
                 self.count(Operation::Get, Outcome::Hit);
                 Ok(Some(bytes))
@@ -92,7 +96,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("k", "v", None).await?;
     /// assert!(cache.has_key("k").await? && !cache.has_key("other").await?);
@@ -112,7 +116,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, Timeout, Ttl}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, Ttl, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("k", "v", Timeout::Never).await?;
     /// assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
@@ -132,7 +136,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, Timeout, Ttl, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, Ttl, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("k", "v", secs(60)).await?;
     /// assert!(cache.touch("k", Timeout::Never).await?);
@@ -198,7 +202,7 @@ impl Cache {
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match codec::decode(&stored) {
+        match value::decode(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))
@@ -272,7 +276,7 @@ impl Cache {
             && entry.value == stored
         {
             // Failing costs the next reader a miss, nothing else.
-            let _: Result<bool> = call!(self.compare_and_delete(key, Seen::entry(&entry)));
+            let _: Result<bool> = call!(self.compare_and_delete(key, Expected::entry(&entry)));
         }
     }
 }

@@ -2,7 +2,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, call_write, put_aside};
-use crate::{ErrorKind, Result, layers::Operation};
+use crate::{
+    error::{ErrorKind, Result},
+    layer::Operation,
+};
 
 /// Removing.
 impl Cache {
@@ -13,7 +16,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("k", &1, None).await?;
     /// assert!(cache.delete("k").await? && !cache.delete("k").await?);
@@ -32,7 +35,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("token", "abc", None).await?;
     /// assert_eq!(cache.pop::<String>("token").await?.as_deref(), Some("abc"));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Cache, Shared};
-use crate::{flight::first, key::KeyHead, marks::Marked, runtime};
+use crate::{consistency::tombstones::Marked, fetch::singleflight::first, key::KeyHead, runtime};
 
 /// How long to wait after a mark was made, and after a failure the first time and at most. Each wait is
 /// between half of this and all of it, so that processes do not come back together.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use super::{Cache, batch::one_each, call, call_leader, put_aside};
 use crate::{
-    Entry, Error, ErrorKind, Result, Seen,
-    flight::first,
-    join,
-    marks::{Attempt, Marked},
-    stats::Event,
+    consistency::tombstones::{Attempt, Marked},
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::first,
+    runtime,
+    store::{Entry, Expected},
+    telemetry::stats::Event,
 };
 
 /// How many old entries are removed at the same time.
@@ -131,7 +132,7 @@ impl Cache {
             for (_, attempt, entry) in &batch {
                 futures.push(self.remove_seen(attempt, entry));
             }
-            let answers = join::all(futures.into_iter()).await;
+            let answers = runtime::all(futures.into_iter()).await;
             let is_last = gives_up && answers.iter().all(Result::is_err);
             let mut last = None;
             for ((place, attempt, _), answer) in batch.into_iter().zip(answers) {
@@ -168,7 +169,7 @@ impl Cache {
     async fn remove_seen(&self, attempt: &Attempt<'_>, entry: &Entry) -> Result<()> {
         let removal = async {
             let res: Result<bool> =
-                call!(self.compare_and_delete(attempt.key(), Seen::entry(entry)));
+                call!(self.compare_and_delete(attempt.key(), Expected::entry(entry)));
             res
         };
         attempt.run(removal).await.unwrap_or_else(|| Err(put_aside())).map(drop)

@@ -8,8 +8,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    Error, ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, flight::first,
-    key::FullKey, layers::Operation, stats::Outcome,
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::first,
+    key::FullKey,
+    layer::Operation,
+    store::{Expected, SetMode, TtlUpdate},
+    telemetry::stats::Outcome,
+    timeout::{Expiry, IntoTimeout},
+    value,
 };
 
 /// The longest wait after the second conflict, and after any. It doubles with each.
@@ -27,7 +33,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("tags", &vec!["a".to_owned()], None).await?;
     /// let tags = cache
@@ -76,7 +82,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// // Two seats at first; `None` when there are none left.
     /// let take_seat = |seats: Option<u32>| seats.unwrap_or(2).checked_sub(1);
@@ -150,7 +156,7 @@ impl Cache {
         };
         let old = match &stored {
             None => None,
-            Some(stored) => match codec::decode(stored) {
+            Some(stored) => match value::decode(stored) {
                 Ok(old) => Some(old),
                 Err(why) => {
                     if self.strict {
@@ -174,18 +180,22 @@ impl Cache {
                 call_write!(self, writing, set(key, write, expiry, SetMode::IfAbsent))
             }
             (Some(stored), Some(expiry)) => {
-                let seen = Seen::value(stored);
-                call_write!(self, writing, compare_and_set(key, seen, write, Lifetime::New(expiry)))
+                let seen = Expected::value(stored);
+                call_write!(
+                    self,
+                    writing,
+                    compare_and_set(key, seen, write, TtlUpdate::New(expiry))
+                )
             }
             (Some(stored), None) => {
-                call_write!(self, writing, compare_and_delete(key, Seen::value(stored)))
+                call_write!(self, writing, compare_and_delete(key, Expected::value(stored)))
             }
         };
         if let Some(stored) = &stored
             && res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge)
         {
             // Better nothing than the old value. If that fails, the caller has an error all the same.
-            let _: Result<bool> = call!(self.compare_and_delete(key, Seen::value(stored)));
+            let _: Result<bool> = call!(self.compare_and_delete(key, Expected::value(stored)));
         }
         if res.map_err(|it| self.fail(Operation::Update, Some(key), it))? {
             self.count(Operation::Update, outcome);

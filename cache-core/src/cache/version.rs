@@ -1,5 +1,9 @@
 use super::{Cache, call_leader, call_write, put_aside};
-use crate::{Error, ErrorKind, Result, layers::Operation, stats::Outcome};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    layer::Operation,
+    telemetry::stats::Outcome,
+};
 
 /// Moving entries between versions.
 impl Cache {
@@ -12,7 +16,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("k", "v", None).await?;
     /// assert_eq!(cache.incr_version("k", 1).await?, 2);

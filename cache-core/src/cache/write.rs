@@ -3,8 +3,13 @@ use serde::Serialize;
 
 use super::{Cache, call_leader, call_write, put_aside};
 use crate::{
-    Expiry, IntoTimeout, Result, SetMode, codec, key::FullKey, layers::Operation,
-    observe::Direction,
+    error::Result,
+    key::FullKey,
+    layer::Operation,
+    store::SetMode,
+    telemetry::observer::Direction,
+    timeout::{Expiry, IntoTimeout},
+    value,
 };
 
 /// A write whose key and value are ready: made before the future, so that the future is `Send` whatever the value is,
@@ -24,7 +29,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, Timeout, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, secs, store::Inline}; use cache_memory::Memory;
     /// # use std::time::Duration;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("a", &[1, 2, 3], secs(60)).await?;
@@ -62,7 +67,7 @@ impl Cache {
         B: Into<Bytes>,
         I: IntoTimeout,
     {
-        let value = codec::wrap_raw(value.into());
+        let value = value::wrap_raw(value.into());
         let write = self.prepare_bytes(Operation::Set, key, value, timeout);
         async move { self.write(&write?).await }
     }
@@ -73,7 +78,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline, secs}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// assert!(cache.add("mail-sent", &true, secs(3600)).await?);
     /// assert!(!cache.add("mail-sent", &true, secs(3600)).await?);
@@ -103,7 +108,7 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// assert!(!cache.replace("k", &1, None).await?);
     /// cache.set("k", &1, None).await?;

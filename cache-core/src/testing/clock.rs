@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{Clock, TimeSource};
+use crate::runtime::{Clock, TimeSource};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///

@@ -1,9 +1,9 @@
 //! What every store must do, as tests that the author of any store can run.
 //!
-//! One call checks a store against the whole contract of [`Backend`](crate::Backend):
+//! One call checks a store against the whole contract of [`Backend`](crate::store::Backend):
 //!
 //! ```
-//! use cache_core::{Inline, testing::{FakeClock, Model, conformance::{self, Harness}}};
+//! use cache_core::{store::Inline, testing::{FakeClock, Model, conformance::{Harness, self}}};
 //! use std::sync::Arc;
 //!
 //! # fn main() {
@@ -26,7 +26,7 @@
 //! - Each test has a namespace of its own with a random part, and removes it: a server may be shared. Only with
 //!   [`Harness::may_clear_store`] is anything removed that the suite did not write.
 //! - Time is the [`FakeClock`](super::FakeClock) of [`Harness::clock`] where the store takes its time from one. For other
-//!   stores the tests wait in real time, as long as [`Capabilities::granularity`](crate::Capabilities) makes
+//!   stores the tests wait in real time, as long as [`Capabilities::granularity`](crate::store::Capabilities) makes
 //!   necessary, and all of them at once.
 //! - What is not run is printed with its reason. A run in which nothing ran fails.
 //! - Races need threads: the suite refuses to run on a current-thread runtime.
@@ -64,7 +64,7 @@ pub async fn run_backend(harness: Harness) {
 /// For a cache from settings, give `Cache::backend` of it to the harness.
 ///
 /// ```
-/// use cache_core::{Inline, testing::{FakeClock, Model, conformance::{self, Harness}}};
+/// use cache_core::{store::Inline, testing::{FakeClock, Model, conformance::{Harness, self}}};
 /// use std::sync::Arc;
 ///
 /// # fn main() {

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use self::faults::Faults;
 use crate::{
-    Backend, Clock, ErrorKind,
-    layers::{Around, Call, Operation},
+    error::ErrorKind,
+    layer::{Call, Layered, Operation},
+    runtime::Clock,
+    store::Backend,
 };
 
 /// A store that fails, delays or hangs when a test tells it to, and otherwise does what the store in it does.
@@ -15,7 +17,7 @@ use crate::{
 /// arrived and holds calls back, so that tests need no sleeping:
 ///
 /// ```
-/// use cache_core::{Backend, ErrorKind, Inline, layers::Operation, testing::{Fault, Faulty, Model}};
+/// use cache_core::{ErrorKind, layer::Operation, store::{Backend, Inline}, testing::{Fault, Faulty, Model}};
 /// use std::sync::Arc;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -46,7 +48,7 @@ pub struct Faulty {
     faults: Arc<Faults>,
     store: Arc<dyn Backend>,
     /// The store with the faults around it.
-    inner: Arc<Around<Faults>>,
+    inner: Arc<Layered<Faults>>,
     inline: bool,
 }
 
@@ -99,7 +101,7 @@ impl Faulty {
     }
 
     fn with_faults(faults: Arc<Faults>, store: Arc<dyn Backend>, inline: bool) -> Self {
-        let inner = Arc::new(Around::new(Arc::clone(&faults), Arc::clone(&store)));
+        let inner = Arc::new(Layered::new(Arc::clone(&faults), Arc::clone(&store)));
         Self { faults, store, inner, inline }
     }
 

@@ -16,17 +16,22 @@ pub use self::{
     steps::{Life, Step, random_steps},
 };
 use crate::{
-    Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
+    error::{Error, ErrorKind, Result},
+    key::Namespace,
+    runtime::Clock,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, SetMode, Stamp, StoreId, SyncBackend, TtlUpdate,
+    },
+    timeout::{Expiry, Ttl},
 };
 
 /// A map behind one lock, with a clock: slow, without limits, and obviously right.
 ///
 /// A store for tests that need some store, and the reference for those that compare. Wrapped in
-/// [`Inline`](crate::Inline) it is a [`Backend`](crate::Backend).
+/// [`Inline`](crate::store::Inline) it is a [`Backend`](crate::store::Backend).
 ///
 /// ```
-/// use cache_core::{Expiry, SetMode, SyncBackend, testing::{FakeClock, Model}};
+/// use cache_core::{store::{Expiry, SetMode, SyncBackend}, testing::{FakeClock, Model}};
 /// use std::time::Duration;
 ///
 /// let time = FakeClock::new();
@@ -80,7 +85,7 @@ impl Model {
 
     fn check_len(&self, value: &Bytes) -> Result<()> {
         match self.max_value_len {
-            Some(max) if crate::payload_len(value) > max => Err(Error::new(
+            Some(max) if crate::value::payload_len(value) > max => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!("the value has {} bytes; this store takes {max}", value.len()),
             )),
@@ -140,7 +145,7 @@ impl Moment<'_> {
         self.state.items.remove(key).is_some()
     }
 
-    fn is_as_seen(&self, key: &str, seen: Seen<'_>) -> bool {
+    fn is_as_seen(&self, key: &str, seen: Expected<'_>) -> bool {
         self.item(key).is_some_and(|it| seen.is(&it.value, it.stamp))
     }
 }
@@ -214,7 +219,7 @@ impl SyncBackend for Model {
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
         Ok(self.lock().state.items.remove(key).map(|it| it.value))
     }
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let mut moment = self.lock();
         let (old, expires) = match (moment.item(key), create) {
             (Some(it), _) => (integer(&it.value)?, it.expires),
@@ -227,16 +232,16 @@ impl SyncBackend for Model {
         moment.put(key, new.to_string().into(), expires);
         Ok(Some(new))
     }
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let mut moment = self.lock();
         Ok(moment.is_as_seen(key, seen) && moment.delete(key))
     }
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         let mut moment = self.lock();
         let Some(item) = moment.item(key).filter(|it| seen.is(&it.value, it.stamp)) else {
@@ -244,8 +249,8 @@ impl SyncBackend for Model {
         };
         self.check_len(&value)?;
         let expires = match lifetime {
-            Lifetime::Keep => item.expires,
-            Lifetime::New(expiry) => moment.expires(expiry),
+            TtlUpdate::Keep => item.expires,
+            TtlUpdate::New(expiry) => moment.expires(expiry),
         };
         moment.put(key, value, expires);
         Ok(true)

@@ -9,8 +9,9 @@ use std::{
 };
 
 use cache_core::{
-    Clock, Error, ErrorKind, Inline, TimeSource,
-    layers::{Around, Call, Hook, Reply},
+    Clock, Error, ErrorKind, TimeSource,
+    layer::{Call, Layer, Layered, Reply},
+    store::Inline,
     testing::{
         FakeClock, Model,
         conformance::{self, Harness},
@@ -18,9 +19,9 @@ use cache_core::{
 };
 
 /// The tests that a store with this hook must fail.
-pub(crate) async fn hooked<H: Hook>(hook: fn() -> H, tests: &[&str]) {
+pub(crate) async fn hooked<H: Layer>(hook: fn() -> H, tests: &[&str]) {
     let open = move || {
-        Arc::new(Around::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
+        Arc::new(Layered::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
     };
     let report = conformance::backend(Harness::new("hooked", open).only(tests)).await;
     assert_eq!(report.failed(), tests);
@@ -38,7 +39,7 @@ struct Desynchronised {
     answers: Mutex<VecDeque<Box<dyn Any + Send>>>,
 }
 
-impl Hook for Desynchronised {
+impl Layer for Desynchronised {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -70,7 +71,7 @@ pub(crate) const COUNTED_TWICE: [&str; 1] = ["a_dropped_increment_counts_once_or
 #[derive(Debug)]
 struct Twice;
 
-impl Hook for Twice {
+impl Layer for Twice {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         _: Call<'_>,
@@ -95,7 +96,7 @@ pub(crate) const ONE_RUNTIME: [&str; 1] = ["two_runtimes_can_call"];
 #[derive(Debug, Default)]
 struct OneRuntime(OnceLock<tokio::runtime::Id>);
 
-impl Hook for OneRuntime {
+impl Layer for OneRuntime {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,

@@ -10,8 +10,8 @@ mod views;
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Expiry, Inline, Offload, SetMode, SyncBackend,
-    layers::{Around, Operation},
+    layer::{Layered, Operation},
+    store::{Expiry, Inline, Offload, SetMode, SyncBackend},
     testing::{
         FakeClock, Fault, Faulty, Model,
         conformance::{self, Harness},
@@ -31,7 +31,7 @@ fn harness(bug: Bug) -> Harness {
     let open = move || {
         let mutant = Mutant::new(bug, Model::new(clock.clone()));
         // Threads for the calls, because a mutant's pauses must not stop the tasks that race with it.
-        Arc::new(Around::new(mutant.calls(), Arc::new(Offload::new(mutant, 8)))) as _
+        Arc::new(Layered::new(mutant.calls(), Arc::new(Offload::new(mutant, 8)))) as _
     };
     Harness::new(format!("{bug:?}"), open).clock(time).may_clear_store()
 }

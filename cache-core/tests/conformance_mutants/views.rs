@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Error, ErrorKind, Offload,
-    layers::{Call, Hook, Reply},
+    Error, ErrorKind,
+    layer::{Call, Layer, Reply},
+    store::{Backend, Offload},
     testing::{
         Model,
         conformance::{self, Harness},
@@ -19,7 +20,7 @@ pub(crate) const NO_VIEW: [&str; 1] = ["the_sync_view_is_the_same_store"];
 #[derive(Debug)]
 struct NoView;
 
-impl Hook for NoView {
+impl Layer for NoView {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         _: Call<'_>,

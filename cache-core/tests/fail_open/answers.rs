@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache_core::{
     Cache, ErrorKind, Result, Timeout,
-    layers::{BreakerSettings, Operation},
+    layer::{BreakerSettings, Operation},
     secs,
 };
 

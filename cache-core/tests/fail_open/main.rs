@@ -10,8 +10,9 @@ mod replay;
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Cache, ErrorKind, Expiry, Inline, Result, SetMode,
-    layers::{BreakerSettings, Call, Operation},
+    Cache, ErrorKind, Result,
+    layer::{BreakerSettings, Call, Operation},
+    store::{Backend, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 

@@ -1,6 +1,6 @@
 //! Keys whose write has failed open: what is stale is not served.
 
-use cache_core::{Cache, Error, ErrorKind, Result, layers::Operation, secs, testing::Fault};
+use cache_core::{Cache, Error, ErrorKind, Result, layer::Operation, secs, testing::Fault};
 
 use crate::{both, down, kind, put, writes};
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Error, ErrorKind, Inline, Result,
-    layers::{Around, Call, Hook, Operation, Reply},
+    Cache, Error, ErrorKind, Result,
+    layer::{Call, Layer, Layered, Operation, Reply},
+    store::Inline,
     testing::{Fault, Faulty, Model},
 };
 
@@ -92,7 +93,7 @@ async fn a_batch_sends_the_deletes_that_are_owed_in_one_call() -> Result<()> {
 async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<()> {
     #[derive(Debug)]
     struct Forgets;
-    impl Hook for Forgets {
+    impl Layer for Forgets {
         async fn around<R: Reply, F: Future<Output = R> + Send>(
             &self,
             call: Call<'_>,
@@ -112,7 +113,7 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
         call.keys = 0;
         R::failed(&call, Error::new(ErrorKind::Backend, "of no key"))
     }
-    let store = Around::new(Arc::new(Forgets), Arc::new(Inline::new(Model::default())));
+    let store = Layered::new(Arc::new(Forgets), Arc::new(Inline::new(Model::default())));
     let cache = Cache::new("test", store).strict();
     let failed = cache.set_many([("a", 1), ("b", 2)], None).await?;
     assert_eq!(failed.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_core::{
     ErrorKind, Result,
-    layers::Operation,
+    layer::Operation,
     testing::{FakeClock, Fault},
 };
 

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Cache, ErrorKind, Inline, Result, Timeout, Ttl,
-    layers::{BreakerSettings, Operation},
+    Cache, ErrorKind, Result, Timeout, Ttl,
+    layer::{BreakerSettings, Operation},
     secs,
+    store::{Backend, Inline},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 

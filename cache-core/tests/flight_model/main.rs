@@ -5,18 +5,24 @@
 #![allow(missing_docs, unreachable_pub)]
 
 #[allow(dead_code)]
-#[path = "../../src/flight.rs"]
-mod flight;
+#[path = "../../src/fetch/singleflight.rs"]
+mod singleflight;
 mod world;
 
-mod sync {
-    pub(crate) use shuttle::{
-        sync::{
-            Arc, Mutex, MutexGuard, PoisonError,
-            atomic::{AtomicU64, AtomicUsize, Ordering},
-        },
-        thread_local,
-    };
+// The source under test imports these paths.
+mod error {
+    pub(crate) use cache_core::{Error, ErrorKind, Result};
+}
+mod runtime {
+    pub(crate) mod sync {
+        pub(crate) use shuttle::{
+            sync::{
+                Arc, Mutex, MutexGuard, PoisonError,
+                atomic::{AtomicU64, AtomicUsize, Ordering},
+            },
+            thread_local,
+        };
+    }
 }
 
 use std::{
@@ -26,16 +32,15 @@ use std::{
 };
 
 use bytes::Bytes;
-// The source under test looks for these at the crate's root.
-use cache_core::{Error, ErrorKind, Result};
-use flight::{Flights, Turn, Waited, first};
+use cache_core::{ErrorKind, Result};
+use runtime::sync::Ordering::SeqCst;
 use shuttle::{
     future::{block_on, spawn, yield_now},
     scheduler::RandomScheduler,
     sync::Arc,
     thread,
 };
-use sync::Ordering::SeqCst;
+use singleflight::{Flights, Turn, Waited, first};
 use world::{World, decode};
 
 const KEY: &str = "k";

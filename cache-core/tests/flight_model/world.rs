@@ -14,8 +14,8 @@ use shuttle::{
 
 use crate::{
     KEY, LASTS,
-    flight::{Flights, Lead, Turn, Waited, Writing},
-    sync::Ordering::SeqCst,
+    runtime::sync::Ordering::SeqCst,
+    singleflight::{Flights, Lead, Turn, Waited, Writing},
 };
 
 /// A source of truth, a store in front of it, and a cache that reads through.

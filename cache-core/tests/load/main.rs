@@ -16,7 +16,8 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Inline, secs,
+    Cache, secs,
+    store::Inline,
     testing::{FakeClock, Faulty, Model},
 };
 use tokio::sync::Notify;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, ErrorKind, layers::Operation, secs};
+use cache_core::{Cache, ErrorKind, layer::Operation, secs};
 
 use crate::{Source, settle, spawn_load, world};
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{ErrorKind, layers::Operation, secs, testing::Fault};
+use cache_core::{ErrorKind, layer::Operation, secs, testing::Fault};
 use tokio::sync::{Barrier, oneshot};
 
 use crate::{Source, settle, spawn_load, world};

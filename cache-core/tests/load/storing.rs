@@ -6,7 +6,11 @@ use std::{
 };
 
 use cache_core::{
-    Backend, ErrorKind, Expiry, SetMode, Ttl, layers::Operation, secs, testing::Fault,
+    ErrorKind, Ttl,
+    layer::Operation,
+    secs,
+    store::{Backend, Expiry, SetMode},
+    testing::Fault,
 };
 
 use crate::world;

@@ -3,9 +3,10 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Cache, Caches, Inline,
-    layers::Operation,
+    Cache, Caches,
+    layer::Operation,
     secs,
+    store::{Backend, Inline},
     testing::{Fault, Model},
 };
 

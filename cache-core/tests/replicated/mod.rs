@@ -5,8 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode,
-    StoreId, SyncBackend, Ttl,
+    Result, Ttl,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
+        SyncBackend, TtlUpdate,
+    },
 };
 
 /// Plain reads are answered by the copy, all else by the leader. Nothing ever goes from one to the other.
@@ -73,18 +76,23 @@ impl Backend for Replicated {
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         self.leader.take(key).await
     }
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         self.leader.incr(key, delta, create).await
     }
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         self.leader.compare_and_delete(key, seen).await
     }
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.leader.compare_and_set(key, seen, value, lifetime).await
     }

@@ -6,7 +6,7 @@ mod types;
 
 use std::fmt::Debug;
 
-use cache_core::{BlockingCache, Cache, Codec, ErrorKind, Inline, Timeout};
+use cache_core::{BlockingCache, Cache, Codec, ErrorKind, Timeout, store::Inline};
 use cache_memory::Memory;
 use serde::{Serialize, de::DeserializeOwned};
 

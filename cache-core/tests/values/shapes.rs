@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use cache_core::{Cache, Codec, ErrorKind, Inline, secs};
+use cache_core::{Cache, Codec, ErrorKind, secs, store::Inline};
 use cache_memory::Memory;
 use proptest::prelude::*;
 

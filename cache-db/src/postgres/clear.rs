@@ -1,7 +1,7 @@
 //! Clearing, in steps: nobody waits for the whole.
 
 use bytes::Bytes;
-use cache_core::{Namespace, Result};
+use cache_core::{Result, store::Namespace};
 
 use super::{param::Param, sql::Ask, store::Postgres, trim::column};
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use cache_core::{Clock, Error, ErrorKind, PerProcess, Result, StoreId};
+use cache_core::{
+    Clock, Error, ErrorKind, Result,
+    store::{PerProcess, StoreId},
+};
 use cache_net::{Dial, within};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -86,7 +89,7 @@ impl Connector {
 
     /// Makes the table if it is not there, or brings it up to date, with a connection that serves nothing else.
     pub(crate) async fn make_table(&self) -> Result<()> {
-        self.connect(&cache_core::current_runtime()?, MAKING).await.map(drop)
+        self.connect(&cache_core::store::current_runtime()?, MAKING).await.map(drop)
     }
 
     /// The connection, and whether the table is there.

@@ -1,6 +1,9 @@
 //! Counters: one statement, as long as there is an integer to count on.
 
-use cache_core::{Backend as _, Create, Error, ErrorKind, Result, integer};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{Backend as _, CounterInit, integer},
+};
 
 use super::{
     connection::Answer,
@@ -11,12 +14,12 @@ use super::{
 };
 
 impl Postgres {
-    /// See [`Backend::incr`](cache_core::Backend::incr).
+    /// See [`Backend::incr`](cache_core::store::Backend::incr).
     pub(crate) async fn count(
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
         let pool = self.pool()?;
         let mut until = None;
@@ -41,7 +44,7 @@ impl Postgres {
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
         let pool = self.pool()?;
         let made = create.and_then(|it| Some((integer::add(it.initial, delta).ok()?, it.expiry)));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::{Peer, within};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -32,7 +32,7 @@ pub(crate) struct Line {
     health: Arc<Health>,
     abandoned: Arc<Abandoned>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
-    connect_deadline: TimeLimit,
+    connect_deadline: SharedDeadline,
     is_failing: AtomicBool,
 }
 
@@ -58,8 +58,8 @@ impl Line {
     ) -> Self {
         let clock = connector.clock.clone();
         let abandoned = Arc::clone(connector.abandoned());
-        let deadline = TimeLimit::new(connector.plan.plan.deadline, clock.clone());
-        let connect_deadline = TimeLimit::new(connector.plan.connect_deadline, clock.clone());
+        let deadline = SharedDeadline::new(connector.plan.plan.deadline, clock.clone());
+        let connect_deadline = SharedDeadline::new(connector.plan.connect_deadline, clock.clone());
         let server = Server { connector, lock_wait };
         let inner = cache_net::Line::new(server, runtime, clock, deadline);
         Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
@@ -70,7 +70,7 @@ impl Line {
     pub(crate) async fn ask(
         &self,
         up: Arc<Up>,
-        limit: Option<&TimeLimit>,
+        limit: Option<&SharedDeadline>,
         ask: Ask,
         params: &[Param],
         caller: &Caller,
@@ -95,7 +95,7 @@ impl Line {
     #[cold]
     async fn ask_again(
         &self,
-        (limit, mut until): (&TimeLimit, Duration),
+        (limit, mut until): (&SharedDeadline, Duration),
         (ask, params, caller): (Ask, &[Param], &Caller),
         mut failed: PgError,
         mut up: Arc<Up>,
@@ -174,7 +174,7 @@ impl Line {
 
     /// Has sessions ended that were given up with writes under way.
     #[cold]
-    async fn end_abandoned(&self, limit: &TimeLimit, up: &Arc<Up>) -> Result<()> {
+    async fn end_abandoned(&self, limit: &SharedDeadline, up: &Arc<Up>) -> Result<()> {
         let connector = self.connector();
         let (abandoned, clock) = (&self.abandoned, &connector.clock);
         let ending = async {
@@ -200,7 +200,7 @@ impl Line {
 
     async fn heard<T>(
         &self,
-        limit: &TimeLimit,
+        limit: &SharedDeadline,
         up: &Arc<Up>,
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
@@ -220,7 +220,7 @@ impl Line {
     }
 
     #[cold]
-    fn unheard(&self, limit: &TimeLimit) -> Error {
+    fn unheard(&self, limit: &SharedDeadline) -> Error {
         let what = format!("no answer within {:?}; a write may have had its effect", limit.time());
         let error = error::at(Error::new(ErrorKind::TimedOut, what), &self.connector().address);
         if self.health.explains(limit.time()) { error.ignored_by_breaker() } else { error }

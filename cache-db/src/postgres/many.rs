@@ -3,7 +3,10 @@
 use std::{collections::HashMap, ops::Range};
 
 use bytes::Bytes;
-use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, SetMode};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{Backend as _, Expiry, SetMode},
+};
 use tokio_postgres::Row;
 
 use super::{

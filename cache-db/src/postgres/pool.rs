@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, PerProcess, Result, TimeLimit};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{PerProcess, SharedDeadline},
+};
 use cache_net::within;
 use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
 
@@ -57,7 +60,7 @@ pub(crate) struct Pool {
     slow: Line,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
-    patient: TimeLimit,
+    patient: SharedDeadline,
     trimming: AbortHandle,
 }
 
@@ -87,7 +90,7 @@ impl Pool {
         // So that the server says that a row was locked before the deadline of the caller.
         let slow = line(deadline / 4 * 3);
         let time = deadline.saturating_mul(PATIENCE);
-        let patient = TimeLimit::new(
+        let patient = SharedDeadline::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
             common.connector.clock.clone(),
         );

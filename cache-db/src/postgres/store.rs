@@ -5,8 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace,
-    PerRuntime, Result, Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, payload_len,
+    Error, ErrorKind, Result, Ttl,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
+        SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
+    },
 };
 use tokio_postgres::Row;
 
@@ -201,11 +204,16 @@ impl Backend for Postgres {
         taken.map(Option::flatten)
     }
 
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         self.count(key, delta, create).await
     }
 
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let params = vec![Param::key(key), seen.value.into(), stamp(seen).into()];
         Ok(self.ask(Ask::CompareAndDelete, key, params).await?.count > 0)
     }
@@ -213,16 +221,16 @@ impl Backend for Postgres {
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
         let (keeps, micros) = match lifetime {
-            Lifetime::Keep => (true, None),
-            Lifetime::New(expiry) => (false, micros(expiry)),
+            TtlUpdate::Keep => (true, None),
+            TtlUpdate::New(expiry) => (false, micros(expiry)),
         };
         let len = value.len();
         let seen = [Param::key(key), seen.value.into(), stamp(seen).into()];
@@ -253,7 +261,7 @@ impl Backend for Postgres {
     }
 }
 
-fn stamp(seen: Seen<'_>) -> Option<i64> {
+fn stamp(seen: Expected<'_>) -> Option<i64> {
     seen.stamp.map(|Stamp(it)| i64::try_from(it).unwrap_or(i64::MAX))
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use cache_core::{
-    Create, Error, ErrorKind, Expiry, Lifetime, Namespace, Result as CacheResult, Seen, SetMode,
-    integer, payload_len,
+    Error, ErrorKind, Result as CacheResult,
+    store::{CounterInit, Expected, Expiry, Namespace, SetMode, TtlUpdate, integer, payload_len},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params, types::ValueRef};
 
@@ -230,7 +230,7 @@ impl Call<'_> {
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
         for _ in 0..TRIES {
             let sum: Option<Vec<u8>> = match create {
@@ -276,7 +276,7 @@ impl Call<'_> {
         Err(Error::new(ErrorKind::Unavailable, "the entry changed too often meanwhile").into())
     }
 
-    pub(super) fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    pub(super) fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let stamp = stamp(seen);
         let params =
             named_params! {":key": key, ":seen": seen.value, ":stamp": stamp, ":now": self.now};
@@ -286,14 +286,14 @@ impl Call<'_> {
     pub(super) fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: &[u8],
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         let (stamp, size) = (stamp(seen), size(key, value));
         let (keep, expires) = match lifetime {
-            Lifetime::Keep => (true, None),
-            Lifetime::New(expiry) => (false, self.end_of(expiry)),
+            TtlUpdate::Keep => (true, None),
+            TtlUpdate::New(expiry) => (false, self.end_of(expiry)),
         };
         let params = named_params! {
             ":key": key, ":seen": seen.value, ":stamp": stamp, ":now": self.now,
@@ -393,7 +393,7 @@ pub(super) struct Log {
     pub(super) pages: i64,
 }
 
-fn stamp(seen: Seen<'_>) -> Option<i64> {
+fn stamp(seen: Expected<'_>) -> Option<i64> {
     seen.stamp.map(|it| i64::try_from(it.0).unwrap_or(i64::MAX))
 }
 

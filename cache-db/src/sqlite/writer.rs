@@ -382,7 +382,10 @@ impl<T: Send, W: Work<T>> Job for Write<T, W> {
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Backend as _, Clock, Expiry, SetMode};
+    use cache_core::{
+        Clock,
+        store::{Backend as _, Expiry, SetMode},
+    };
 
     use super::*;
     use crate::{

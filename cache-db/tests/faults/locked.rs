@@ -84,8 +84,8 @@ async fn what_waits_behind_a_lock_is_told_that_time_is_up_and_is_never_made() {
     assert_eq!(patient.incr("n", 1, None).await.unwrap(), Some(2));
 }
 
-fn create() -> cache_core::Create {
-    cache_core::Create { initial: 0, expiry: cache_core::Expiry::Never }
+fn create() -> cache_core::store::CounterInit {
+    cache_core::store::CounterInit { initial: 0, expiry: cache_core::store::Expiry::Never }
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Create, Expiry, Lifetime, Namespace, Seen, SetMode, testing::FakeClock};
+use cache_core::{
+    store::{Backend, CounterInit, Expected, Expiry, Namespace, SetMode, TtlUpdate},
+    testing::FakeClock,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -265,17 +268,17 @@ async fn any(store: &Arc<dyn Backend>, time: &FakeClock, dice: &mut Dice) {
         7 => drop(store.delete_many(&[&one, "absent"]).await),
         8 => drop(store.take(&one).await.unwrap()),
         9 => drop(store.incr(&one, 7, None).await),
-        10 => drop(store.incr(&one, 7, Some(Create { initial: 5, expiry })).await),
+        10 => drop(store.incr(&one, 7, Some(CounterInit { initial: 5, expiry })).await),
         11 if one != other => drop(store.rename(&one, &other).await.unwrap()),
         12 => {
             if let Some(it) = &seen {
-                store.compare_and_delete(&one, Seen::entry(it)).await.unwrap();
+                store.compare_and_delete(&one, Expected::entry(it)).await.unwrap();
             }
         }
         13 => {
             if let Some(it) = &seen {
-                let lifetime = Lifetime::New(expiry);
-                store.compare_and_set(&one, Seen::entry(it), value, lifetime).await.unwrap();
+                let lifetime = TtlUpdate::New(expiry);
+                store.compare_and_set(&one, Expected::entry(it), value, lifetime).await.unwrap();
             }
         }
         14 => time.advance(Duration::from_millis(20)),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{Backend, Create, ErrorKind, Expiry, Result, SetMode, Ttl, integer};
+use cache_core::{
+    ErrorKind, Result, Ttl,
+    store::{Backend, CounterInit, Expiry, SetMode, integer},
+};
 use proptest::prelude::*;
 
 use crate::support::store;
@@ -94,7 +97,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
         Ok(sum) => Bytes::from(sum.to_string()),
         Err(_) => Bytes::copy_from_slice(bytes),
     };
-    for create in [None, Some(Create { initial, expiry: Expiry::Never })] {
+    for create in [None, Some(CounterInit { initial, expiry: Expiry::Never })] {
         put(store, bytes).await;
         let sum = kind(store.incr(KEY, delta, create).await);
         assert_eq!(sum, expected.map(Some), "{bytes:?} + {delta}");
@@ -102,7 +105,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
     }
     store.delete(KEY).await.unwrap();
     assert_eq!(store.incr(KEY, delta, None).await.unwrap(), None);
-    let sum = store.incr(KEY, delta, Some(Create { initial, expiry: LIFE })).await;
+    let sum = store.incr(KEY, delta, Some(CounterInit { initial, expiry: LIFE })).await;
     let expected = kind(integer::add(initial, delta));
     assert_eq!(kind(sum), expected.map(Some));
     match expected {

@@ -1,7 +1,7 @@
 //! Keys and values of every sort, and what belongs to whom.
 
 use bytes::Bytes;
-use cache_core::{Expiry, Namespace, SetMode};
+use cache_core::store::{Expiry, Namespace, SetMode};
 
 use crate::support::{PATIENT, store, text};
 
@@ -34,7 +34,7 @@ const KEYS: &[&str] = &[
     "é:1:a",
 ];
 
-async fn filled(location: &str) -> std::sync::Arc<dyn cache_core::Backend> {
+async fn filled(location: &str) -> std::sync::Arc<dyn cache_core::store::Backend> {
     let store = store(location, PATIENT);
     for key in KEYS {
         let value = Bytes::from(key.as_bytes());

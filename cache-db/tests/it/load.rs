@@ -12,7 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, ErrorKind, Expiry, SetMode, testing::FakeClock};
+use cache_core::{
+    ErrorKind,
+    store::{Backend, Expiry, SetMode},
+    testing::FakeClock,
+};
 use futures_util::{FutureExt as _, future::join_all, task::noop_waker};
 use rusqlite::Connection;
 

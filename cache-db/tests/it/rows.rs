@@ -1,7 +1,7 @@
 //! Many rows.
 
 use bytes::Bytes;
-use cache_core::{Expiry, SetMode};
+use cache_core::store::{Expiry, SetMode};
 use rusqlite::Connection;
 
 use crate::support::{PATIENT, store, text};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Backend, Cache, Caches, Clock};
+use cache_core::{Cache, Caches, Clock, store::Backend};
 use cache_db as _;
 
 /// Slow machines are slow, not wrong.

@@ -85,9 +85,9 @@ async fn a_deadlock_is_asked_again() {
                     if a == b {
                         continue;
                     }
-                    let expiry = cache_core::Expiry::Never;
+                    let expiry = cache_core::store::Expiry::Never;
                     let value = format!("{task}").into();
-                    store.set(a, value, expiry, cache_core::SetMode::Always).await.unwrap();
+                    store.set(a, value, expiry, cache_core::store::SetMode::Always).await.unwrap();
                     store.rename(a, b).await.unwrap();
                 }
             })

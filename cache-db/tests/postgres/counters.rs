@@ -1,6 +1,9 @@
 //! Counters, which the server's own casts would make of anything.
 
-use cache_core::{Backend, Create, Error, ErrorKind, Expiry, SetMode, Ttl, integer};
+use cache_core::{
+    Error, ErrorKind, Ttl,
+    store::{Backend, CounterInit, Expiry, SetMode, integer},
+};
 use futures_util::future::join_all;
 use std::{sync::Arc, time::Duration};
 use test_servers::Postgres;
@@ -51,8 +54,8 @@ async fn counting_is_what_the_integers_of_the_core_are() {
     for text in texts {
         for delta in numbers {
             let expected = integer::parse(&text).and_then(|it| integer::add(it, delta));
-            let create = Create { initial: i64::MAX, expiry: LONG };
-            for create in [None, Some(create), Some(Create { initial: 0, expiry: LONG })] {
+            let create = CounterInit { initial: i64::MAX, expiry: LONG };
+            for create in [None, Some(create), Some(CounterInit { initial: 0, expiry: LONG })] {
                 put(&store, "n", &text).await;
                 let counted = store.incr("n", delta, create).await;
                 let said = counted.as_ref().map_err(Error::kind).copied();
@@ -70,7 +73,7 @@ async fn what_is_missing_is_made_or_not_as_asked() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options(""));
     assert_eq!(store.incr("n", 1, None).await.unwrap(), None);
-    let create = Create { initial: i64::MAX, expiry: LONG };
+    let create = CounterInit { initial: i64::MAX, expiry: LONG };
     let error = store.incr("n", 1, Some(create)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overflow);
     assert!(!store.has("n").await.unwrap());
@@ -80,7 +83,7 @@ async fn what_is_missing_is_made_or_not_as_asked() {
     assert_eq!(store.incr("n", -1, Some(create)).await.unwrap(), Some(i64::MAX - 1));
     let ttl = store.ttl("n").await.unwrap();
     assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(500)), "{ttl:?}");
-    let never = Create { initial: 0, expiry: Expiry::Never };
+    let never = CounterInit { initial: 0, expiry: Expiry::Never };
     assert_eq!(store.incr("n", -5, Some(never)).await.unwrap(), Some(i64::MAX - 6));
     assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
 }
@@ -93,7 +96,7 @@ async fn each_of_many_increments_at_a_time_counts_once() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options("connections = 4"));
     for expiry in [LONG, Expiry::After(Duration::from_millis(3))] {
-        let create = Some(Create { initial: 0, expiry });
+        let create = Some(CounterInit { initial: 0, expiry });
         let tasks = (0..TASKS).map(|_| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use cache_core::{Cache, Error, ErrorKind, layers::BreakerState, secs};
+use cache_core::{Cache, Error, ErrorKind, layer::BreakerState, secs};
 use test_servers::{Postgres, Server as _};
 
 use crate::{

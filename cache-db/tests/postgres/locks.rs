@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Cache, ErrorKind, Ttl, layers::BreakerState, secs};
+use cache_core::{Cache, ErrorKind, Ttl, layer::BreakerState, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 use tokio_postgres::Client;

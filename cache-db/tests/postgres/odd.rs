@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, Ttl, secs};
+use cache_core::{
+    Ttl, secs,
+    store::{CounterInit, Expected, Expiry, SetMode, TtlUpdate},
+};
 use test_servers::{Postgres, Server as _};
 
 use crate::support::{NO_BREAKER, cache, options, raw, store, timed, until, url};
@@ -37,7 +40,7 @@ async fn settings_of_the_server_change_nothing() {
     );
     let entry = store.get_entry("n").await.unwrap().unwrap();
     let kept = store
-        .compare_and_set("n", Seen::entry(&entry), "\\x00\0'\u{0}".into(), Lifetime::Keep)
+        .compare_and_set("n", Expected::entry(&entry), "\\x00\0'\u{0}".into(), TtlUpdate::Keep)
         .await;
     assert!(kept.unwrap());
     assert_eq!(store.get("n").await.unwrap().unwrap(), "\\x00\0'\u{0}");
@@ -97,7 +100,7 @@ async fn absurd_times_are_only_long() {
         Duration::from_micros(1 << 61),
         Duration::MAX,
     ] {
-        let create = Some(Create { initial: 0, expiry: Expiry::After(time) });
+        let create = Some(CounterInit { initial: 0, expiry: Expiry::After(time) });
         store.set("k", "1".into(), Expiry::After(time), SetMode::Always).await.unwrap();
         store.incr("n", 1, create).await.unwrap();
         store.touch("n", Expiry::After(time)).await.unwrap();

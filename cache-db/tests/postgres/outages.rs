@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{ErrorKind, layers::BreakerState, secs};
+use cache_core::{ErrorKind, layer::BreakerState, secs};
 use fault_tests::freeze_opens_the_breaker_in_time;
 use futures_util::future::join_all;
 use test_servers::{Postgres, Proxy, Server as _, proxy::Direction};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, Cache, Caches};
+use cache_core::{Cache, Caches, store::Backend};
 use cache_db as _;
 pub(crate) use fault_tests::{LONG, NO_BREAKER, is_outage, timed, until};
 use test_servers::{Postgres, Server as _};

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use cache_core::{Cache, ErrorKind, Expiry, Namespace, Seen, SetMode, secs};
+use cache_core::{
+    Cache, ErrorKind, secs,
+    store::{Expected, Expiry, Namespace, SetMode},
+};
 
 use crate::place::{Place, cache, store};
 
@@ -112,15 +115,15 @@ async fn steps_of_the_store_take_it_for_nothing() {
             };
             harmed().await;
             assert!(
-                !store.compare_and_delete(":1:k", Seen::value(&value)).await.unwrap(),
+                !store.compare_and_delete(":1:k", Expected::value(&value)).await.unwrap(),
                 "{what}"
             );
             harmed().await;
             let set = store.compare_and_set(
                 ":1:k",
-                Seen::value(&value),
+                Expected::value(&value),
                 "2".into(),
-                cache_core::Lifetime::Keep,
+                cache_core::store::TtlUpdate::Keep,
             );
             assert!(!set.await.unwrap(), "{what}");
             harmed().await;
@@ -194,7 +197,7 @@ async fn what_a_newer_release_wrote_is_left_there() {
         assert_eq!(error.kind(), ErrorKind::Codec);
         assert!(error.to_string().contains("newer release"), "{error}");
     }
-    assert!(!store.compare_and_delete(":1:k", Seen::value(b"1")).await.unwrap());
+    assert!(!store.compare_and_delete(":1:k", Expected::value(b"1")).await.unwrap());
     assert_eq!(fs::read(place.file()).unwrap(), newer);
     // Who deletes wants it gone, whatever it is.
     store.delete(":1:k").await.unwrap();

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use cache_core::{Expiry, Namespace, SetMode, secs};
+use cache_core::{
+    secs,
+    store::{Expiry, Namespace, SetMode},
+};
 
 use crate::place::{Place, cache, store};
 

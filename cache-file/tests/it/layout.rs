@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use cache_core::{Expiry, SetMode, secs};
+use cache_core::{
+    secs,
+    store::{Expiry, SetMode},
+};
 
 use crate::place::{Place, cache, store};
 

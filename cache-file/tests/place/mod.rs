@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use cache_core::{Backend, Cache, Caches, Clock, Result};
+use cache_core::{Cache, Caches, Clock, Result, store::Backend};
 use cache_file as _;
 use tempfile::TempDir;
 

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::{Expiry, SetMode, Timeout, Ttl, secs};
+use cache_core::{
+    Timeout, Ttl, secs,
+    store::{Expiry, SetMode},
+};
 use futures_util::future::join_all;
 
 use crate::support::{PATIENT, at, cache, raw, servers, store, stored_key, until};
@@ -68,8 +71,8 @@ async fn long_lifetimes_are_kept_and_those_beyond_the_servers_time_are_for_ever(
         assert!(store.touch(":1:t", Expiry::After(life)).await.unwrap());
         is_about(store.ttl(":1:t").await.unwrap(), life);
         let seen = store.get_entry(":1:k").await.unwrap().unwrap();
-        let seen = cache_core::Seen::entry(&seen);
-        let keep = cache_core::Lifetime::Keep;
+        let seen = cache_core::store::Expected::entry(&seen);
+        let keep = cache_core::store::TtlUpdate::Keep;
         assert!(store.compare_and_set(":1:k", seen, "w".into(), keep).await.unwrap());
         is_about(store.ttl(":1:k").await.unwrap(), life);
     }
@@ -140,7 +143,8 @@ async fn entry_that_is_written_anew_all_the_time_ends_when_it_would_have() {
     let store = caches[1].backend().clone();
     all.push(tokio::spawn(async move {
         while let Some(seen) = store.get_entry(":1:kept").await.unwrap() {
-            let (seen, keep) = (cache_core::Seen::entry(&seen), cache_core::Lifetime::Keep);
+            let (seen, keep) =
+                (cache_core::store::Expected::entry(&seen), cache_core::store::TtlUpdate::Keep);
             store.compare_and_set(":1:kept", seen, "kept".into(), keep).await.unwrap();
         }
         began.elapsed()

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Backend, ErrorKind, Expiry, SetMode};
+use cache_core::{
+    ErrorKind,
+    store::{Backend, Expiry, SetMode},
+};
 use test_servers::{Memcached, Proxy, Server as _};
 use tokio::task::JoinSet;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Backend, Cache, Caches};
+use cache_core::{Cache, Caches, store::Backend};
 use cache_memcached as _;
 use test_servers::{Memcached, Server as _};
 

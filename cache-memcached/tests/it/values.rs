@@ -2,7 +2,10 @@
 
 use std::slice;
 
-use cache_core::{ErrorKind, Expiry, SetMode, Timeout, secs};
+use cache_core::{
+    ErrorKind, Timeout, secs,
+    store::{Expiry, SetMode},
+};
 use serde::{Deserialize, Serialize};
 use test_servers::Memcached;
 

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Backend, ErrorKind, Expiry, Result, SetMode};
+use cache_core::{
+    ErrorKind, Result,
+    store::{Backend, Expiry, SetMode},
+};
 use test_servers::Server as _;
 use tokio::{task::JoinSet, time::sleep};
 

@@ -1,6 +1,9 @@
 //! How much it holds: both bounds at once, and no value refused in silence.
 
-use cache_core::{ErrorKind, Expiry, Lifetime, Seen, SetMode, SyncBackend};
+use cache_core::{
+    ErrorKind,
+    store::{Expected, Expiry, SetMode, SyncBackend, TtlUpdate},
+};
 use cache_memory::Memory;
 
 use crate::{get, put, text};
@@ -63,7 +66,9 @@ fn entries_that_grow_stay_within_the_bounds_and_stay() {
             if let (Some(old), true) = (get(&memory, &key), n % 2 == 0) {
                 let new = vec![b'y'; len].into();
                 assert!(
-                    memory.compare_and_set(&key, Seen::value(&old), new, Lifetime::Keep).unwrap()
+                    memory
+                        .compare_and_set(&key, Expected::value(&old), new, TtlUpdate::Keep)
+                        .unwrap()
                 );
             } else {
                 set(&memory, &key, len).unwrap();
@@ -116,7 +121,7 @@ fn a_value_that_is_too_large_leaves_what_its_mode_forbade_to_write() {
     let kind = |mode| memory.set("k", large(), Expiry::Never, mode).unwrap_err().kind();
     assert_eq!(kind(SetMode::IfAbsent), ErrorKind::TooLarge);
     assert_eq!(get(&memory, "k"), Some(text("old")));
-    let cas = memory.compare_and_set("k", Seen::value(b"old"), large(), Lifetime::Keep);
+    let cas = memory.compare_and_set("k", Expected::value(b"old"), large(), TtlUpdate::Keep);
     assert_eq!(cas.unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(get(&memory, "k"), Some(text("old")));
     assert_eq!(kind(SetMode::IfPresent), ErrorKind::TooLarge);

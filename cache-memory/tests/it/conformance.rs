@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Inline,
+    store::Inline,
     testing::{
         FakeClock,
         conformance::{self, Harness},

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, SyncBackend, Ttl, testing::FakeClock};
+use cache_core::{
+    Ttl,
+    store::{CounterInit, Expected, Expiry, SetMode, SyncBackend, TtlUpdate},
+    testing::FakeClock,
+};
 use cache_memory::Memory;
 
 use crate::{MINUTE, get, put, text};
@@ -51,15 +55,15 @@ fn an_expired_entry_is_absent_for_every_operation() {
     assert_eq!(expired().take("k").unwrap(), None);
     assert_eq!(expired().incr("k", 1, None).unwrap(), None);
     assert_eq!(
-        expired().incr("k", 1, Some(Create { initial: 5, expiry: never })).unwrap(),
+        expired().incr("k", 1, Some(CounterInit { initial: 5, expiry: never })).unwrap(),
         Some(6)
     );
     assert!(expired().set("k", text("2"), never, SetMode::IfAbsent).unwrap());
     assert!(!expired().set("k", text("2"), never, SetMode::IfPresent).unwrap());
-    assert!(!expired().compare_and_delete("k", Seen::value(b"1")).unwrap());
+    assert!(!expired().compare_and_delete("k", Expected::value(b"1")).unwrap());
     assert!(
         !expired()
-            .compare_and_set("k", Seen::value(b"1"), text("2"), Lifetime::New(never))
+            .compare_and_set("k", Expected::value(b"1"), text("2"), TtlUpdate::New(never))
             .unwrap()
     );
     assert!(!expired().rename("k", "to").unwrap());
@@ -87,8 +91,10 @@ fn counting_and_renaming_keep_the_lifetime_and_writing_resets_it() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     fake.advance(secs(20));
-    memory.incr("k", 1, Some(Create { initial: 0, expiry: Expiry::Never })).unwrap();
-    assert!(memory.compare_and_set("k", Seen::value(b"2"), text("3"), Lifetime::Keep).unwrap());
+    memory.incr("k", 1, Some(CounterInit { initial: 0, expiry: Expiry::Never })).unwrap();
+    assert!(
+        memory.compare_and_set("k", Expected::value(b"2"), text("3"), TtlUpdate::Keep).unwrap()
+    );
     memory.rename("k", "to").unwrap();
     assert_eq!(memory.ttl("to").unwrap(), Some(Ttl::Remaining(secs(40))));
     put(&memory, "to", "4");
@@ -104,8 +110,8 @@ fn the_stamp_tells_a_rewrite_with_another_lifetime() {
     let seen = memory.get_entry("k").unwrap().unwrap();
     fake.advance(Duration::from_millis(1));
     put(&memory, "k", "1");
-    assert!(!memory.compare_and_delete("k", Seen::entry(&seen)).unwrap());
-    assert!(memory.compare_and_delete("k", Seen::value(b"1")).unwrap());
+    assert!(!memory.compare_and_delete("k", Expected::entry(&seen)).unwrap());
+    assert!(memory.compare_and_delete("k", Expected::value(b"1")).unwrap());
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod races;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Expiry, SetMode, SyncBackend};
+use cache_core::store::{Expiry, SetMode, SyncBackend};
 use cache_memory::Memory;
 
 const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));

@@ -4,7 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Create, ErrorKind, Expiry, Lifetime, Seen, SetMode, SyncBackend, Ttl, testing::FakeClock,
+    ErrorKind, Ttl,
+    store::{CounterInit, Expected, Expiry, SetMode, SyncBackend, TtlUpdate},
+    testing::FakeClock,
 };
 use cache_memory::Memory;
 use proptest::prelude::*;
@@ -159,16 +161,17 @@ fn step(memory: &Memory, fake: &FakeClock, model: &mut Model, op: Op) {
         Op::Take(key) => assert_eq!(memory.take(&name(key)).unwrap(), model.take(key)),
         Op::Incr(key, delta, create) => {
             let expected = model.incr(key, delta, create);
-            let create = create.map(|(initial, life)| Create { initial, expiry: expiry(life) });
+            let create =
+                create.map(|(initial, life)| CounterInit { initial, expiry: expiry(life) });
             assert_eq!(memory.incr(&name(key), delta, create).map_err(|it| it.kind()), expected);
         }
         Op::Cas(key, old, new, life) => {
             let found = model.live(key).filter(|it| it.0 == old).cloned();
             let (lifetime, at) = match life {
-                Life::Keep => (Lifetime::Keep, found.as_ref().and_then(|it| it.1)),
-                Life::New(life) => (Lifetime::New(expiry(life)), life.map(|it| model.now + it)),
+                Life::Keep => (TtlUpdate::Keep, found.as_ref().and_then(|it| it.1)),
+                Life::New(life) => (TtlUpdate::New(expiry(life)), life.map(|it| model.now + it)),
             };
-            let seen = Seen::value(&old);
+            let seen = Expected::value(&old);
             let done = memory.compare_and_set(&name(key), seen, new.clone(), lifetime).unwrap();
             assert_eq!(done, found.is_some());
             if done {
@@ -177,7 +180,7 @@ fn step(memory: &Memory, fake: &FakeClock, model: &mut Model, op: Op) {
         }
         Op::Cad(key, old) => {
             let same = model.live(key).is_some_and(|it| it.0 == old);
-            assert_eq!(memory.compare_and_delete(&name(key), Seen::value(&old)).unwrap(), same);
+            assert_eq!(memory.compare_and_delete(&name(key), Expected::value(&old)).unwrap(), same);
             if same {
                 model.entries.remove(&key);
             }

@@ -1,7 +1,8 @@
 //! One caller, one operation after the other.
 
 use cache_core::{
-    Create, ErrorKind, Expiry, Lifetime, Namespace, Seen, SetMode, Stamp, SyncBackend, Ttl,
+    ErrorKind, Ttl,
+    store::{CounterInit, Expected, Expiry, Namespace, SetMode, Stamp, SyncBackend, TtlUpdate},
 };
 use cache_memory::Memory;
 
@@ -61,7 +62,7 @@ fn batches_answer_per_key_in_order() {
 fn integers_count_and_all_else_is_left_alone() {
     let memory = Memory::new();
     assert_eq!(memory.incr("n", 1, None).unwrap(), None);
-    let create = Some(Create { initial: 10, expiry: Expiry::Never });
+    let create = Some(CounterInit { initial: 10, expiry: Expiry::Never });
     assert_eq!(memory.incr("n", -15, create).unwrap(), Some(-5));
     assert_eq!(memory.incr("n", 6, create).unwrap(), Some(1));
     assert_eq!(get(&memory, "n"), Some(text("1")));
@@ -76,7 +77,7 @@ fn integers_count_and_all_else_is_left_alone() {
         assert_eq!(memory.incr("n", delta, None).unwrap_err().kind(), ErrorKind::Overflow);
         assert_eq!(get(&memory, "n"), Some(text(&value.to_string())));
     }
-    let create = Some(Create { initial: i64::MAX, expiry: Expiry::Never });
+    let create = Some(CounterInit { initial: i64::MAX, expiry: Expiry::Never });
     assert_eq!(memory.incr("new", 1, create).unwrap_err().kind(), ErrorKind::Overflow);
     assert!(!memory.has("new").unwrap());
 }
@@ -94,18 +95,24 @@ fn comparing_writes_act_only_on_what_was_seen() {
     let memory = Memory::new();
     put(&memory, "k", "1");
     let seen = memory.get_entry("k").unwrap().unwrap();
-    assert!(!memory.compare_and_set("k", Seen::value(b"2"), text("3"), Lifetime::Keep).unwrap());
-    assert!(!memory.compare_and_delete("k", Seen::value(b"2")).unwrap());
-    assert!(memory.compare_and_set("k", Seen::entry(&seen), text("2"), Lifetime::Keep).unwrap());
-    assert!(!memory.compare_and_set("k", Seen::entry(&seen), text("3"), Lifetime::Keep).unwrap());
+    assert!(
+        !memory.compare_and_set("k", Expected::value(b"2"), text("3"), TtlUpdate::Keep).unwrap()
+    );
+    assert!(!memory.compare_and_delete("k", Expected::value(b"2")).unwrap());
+    assert!(
+        memory.compare_and_set("k", Expected::entry(&seen), text("2"), TtlUpdate::Keep).unwrap()
+    );
+    assert!(
+        !memory.compare_and_set("k", Expected::entry(&seen), text("3"), TtlUpdate::Keep).unwrap()
+    );
     let stamp = Some(Stamp(seen.stamp.0 + 1));
-    assert!(!memory.compare_and_delete("k", Seen { value: b"2", stamp }).unwrap());
+    assert!(!memory.compare_and_delete("k", Expected { value: b"2", stamp }).unwrap());
     assert_eq!(get(&memory, "k"), Some(text("2")));
-    let new = Lifetime::New(Expiry::Never);
-    assert!(memory.compare_and_set("k", Seen::value(b"2"), text("3"), new).unwrap());
+    let new = TtlUpdate::New(Expiry::Never);
+    assert!(memory.compare_and_set("k", Expected::value(b"2"), text("3"), new).unwrap());
     assert_eq!(memory.ttl("k").unwrap(), Some(Ttl::Forever));
-    assert!(memory.compare_and_delete("k", Seen::value(b"3")).unwrap());
-    assert!(!memory.compare_and_set("k", Seen::value(b"3"), text("4"), new).unwrap());
+    assert!(memory.compare_and_delete("k", Expected::value(b"3")).unwrap());
+    assert!(!memory.compare_and_set("k", Expected::value(b"3"), text("4"), new).unwrap());
 }
 
 #[test]

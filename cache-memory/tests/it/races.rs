@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, SyncBackend};
+use cache_core::store::{CounterInit, Expected, Expiry, SetMode, SyncBackend, TtlUpdate};
 use cache_memory::Memory;
 
 use crate::{MINUTE, get, put, text};
@@ -63,7 +63,7 @@ fn no_increment_is_lost() {
 #[test]
 fn an_absent_counter_is_made_once() {
     let memory = Memory::new();
-    let create = Some(Create { initial: 100, expiry: MINUTE });
+    let create = Some(CounterInit { initial: 100, expiry: MINUTE });
     race(
         |_, round| assert!(memory.incr(&format!("n{round}"), 1, create).unwrap().is_some()),
         |round| assert_eq!(get(&memory, &format!("n{round}")), Some(text("108"))),
@@ -118,7 +118,8 @@ fn compare_and_set_loses_no_update() {
                 let old = get(&memory, "n").unwrap();
                 let n: usize = std::str::from_utf8(&old).unwrap().parse().unwrap();
                 let new = text(&(n + 1).to_string());
-                if memory.compare_and_set("n", Seen::value(&old), new, Lifetime::Keep).unwrap() {
+                if memory.compare_and_set("n", Expected::value(&old), new, TtlUpdate::Keep).unwrap()
+                {
                     break;
                 }
             }
@@ -140,7 +141,7 @@ fn adds_and_deletes_take_turns() {
                 } else if thread % 4 == 1 {
                     memory.delete("k").unwrap()
                 } else {
-                    memory.compare_and_delete("k", Seen::value(b"1")).unwrap()
+                    memory.compare_and_delete("k", Expected::value(b"1")).unwrap()
                 };
                 if done {
                     balance.fetch_add(if thread % 2 == 0 { 1 } else { -1 }, Ordering::SeqCst);
@@ -242,8 +243,10 @@ fn readers_see_no_gap_and_no_mixture() {
                 1 => drop(memory.set("k", new.into(), MINUTE, SetMode::IfPresent).unwrap()),
                 _ => {
                     let old = get(&memory, "k").unwrap();
-                    let seen = Seen::value(&old);
-                    assert!(memory.compare_and_set("k", seen, new.into(), Lifetime::Keep).unwrap());
+                    let seen = Expected::value(&old);
+                    assert!(
+                        memory.compare_and_set("k", seen, new.into(), TtlUpdate::Keep).unwrap()
+                    );
                 }
             }
         }

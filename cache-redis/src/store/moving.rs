@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend as _, Error, ErrorKind, Expiry, Result, Seen, SetMode, Ttl};
+use cache_core::{
+    Error, ErrorKind, Result, Ttl,
+    store::{Backend as _, Expected, Expiry, SetMode},
+};
 use cache_net::within;
 
 use super::{Redis, entry, set};
@@ -29,13 +32,13 @@ impl Redis {
     /// `to` is written, then `from` compared and deleted. A crash in between leaves both.
     ///
     /// One who moves an entry marks it, so that of several only one writes; the others find nothing to move. The mark is a key of the
-    /// same namespace that no caller can name, because of the sign in it, and that [`clear`](cache_core::Backend::clear) removes.
+    /// same namespace that no caller can name, because of the sign in it, and that [`clear`](cache_core::store::Backend::clear) removes.
     ///
     /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
     /// the others waiting.
     pub(super) async fn move_between_servers(&self, from: &str, to: &str) -> Result<bool> {
         let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
-        let task = cache_core::current_runtime()?.spawn(async move {
+        let task = cache_core::store::current_runtime()?.spawn(async move {
             let mark = store.mark(&from).await?;
             let clock = &store.pools.common().connector.clock;
             let left = mark.until.saturating_sub(clock.now());
@@ -44,7 +47,8 @@ impl Redis {
                 return Err(late(store.time_to_move()));
             };
             // If this fails, it goes by itself.
-            let _ = store.compare_and_delete(&mark.key, Seen::value(mark.token.as_bytes())).await;
+            let _ =
+                store.compare_and_delete(&mark.key, Expected::value(mark.token.as_bytes())).await;
             res
         });
         task.await.unwrap_or_else(|_| {
@@ -93,7 +97,7 @@ impl Redis {
             let Some(seen) = reply::entry(seen)? else {
                 // Somebody took it, or moved it within its server, for which no mark is needed.
                 if let Some(value) = written {
-                    self.compare_and_delete(to, Seen::value(&value)).await?;
+                    self.compare_and_delete(to, Expected::value(&value)).await?;
                 }
                 return Ok(false);
             };
@@ -103,7 +107,7 @@ impl Redis {
             };
             let write = set(to, &seen.value, expiry, SetMode::Always);
             reply::done(&self.ask(to, From::Leader, write).await?)?;
-            if self.compare_and_delete(from, Seen::entry(&seen)).await? {
+            if self.compare_and_delete(from, Expected::entry(&seen)).await? {
                 return Ok(true);
             }
             // It was written meanwhile: that is what is moved.

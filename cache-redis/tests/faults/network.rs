@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::Expiry;
+use cache_core::store::Expiry;
 use fault_tests::{NO_BREAKER, PATIENT, keys, network::behind_a_proxy, until};
 
 use crate::support::OnRedis;

@@ -1,6 +1,6 @@
 //! A server that is there and refuses.
 
-use cache_core::{ErrorKind, layers::BreakerState, secs};
+use cache_core::{ErrorKind, layer::BreakerState, secs};
 use fault_tests::{NO_BREAKER, PATIENT, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
 

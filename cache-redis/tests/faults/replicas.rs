@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Expiry, SetMode};
+use cache_core::store::{Expiry, SetMode};
 use fault_tests::{PATIENT, until};
 use test_servers::{Redis, RedisCluster, Server as _, slot_of};
 

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Lifetime, Seen, Ttl, secs};
+use cache_core::{
+    Cache, Ttl, secs,
+    store::{Expected, TtlUpdate},
+};
 use fault_tests::{PATIENT, keys, report, stored_key, timed, until};
 use test_servers::{Redis, RedisCluster, Server as _, slot_of};
 
@@ -134,8 +137,8 @@ async fn keys_are_found_half_way_through_a_move() {
             let entry = cache.backend().get_entry(&counter_key).await.unwrap().unwrap();
             assert_eq!(entry.value, round.to_string());
             assert!(matches!(entry.ttl, Ttl::Remaining(_)));
-            let (seen, next) = (Seen::entry(&entry), (round + 100).to_string().into());
-            let swap = cache.backend().compare_and_set(&counter_key, seen, next, Lifetime::Keep);
+            let (seen, next) = (Expected::entry(&entry), (round + 100).to_string().into());
+            let swap = cache.backend().compare_and_set(&counter_key, seen, next, TtlUpdate::Keep);
             assert!(swap.await.unwrap());
             assert_eq!(cache.incr(counter, -100).await.unwrap(), round);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::Expiry;
+use cache_core::store::Expiry;
 use test_servers::Redis;
 
 use crate::support::{CLUSTER, CLUSTERED, OPTIONS, store};

@@ -7,9 +7,9 @@ use std::{
 };
 
 use cache_core::{
-    Backend,
-    layers::{Around, Call, Hook, Operation, Reply},
+    layer::{Call, Layer, Layered, Operation, Reply},
     secs,
+    store::Backend,
     testing::conformance::{self, Harness},
 };
 use test_servers::{Redis, RedisReplicas, Sentinel, Server as _, wait_until};
@@ -39,7 +39,7 @@ fn reads(at: &Redis) -> u32 {
 /// Waits after each write until the replicas have it: what is read then is what was written.
 struct Wait(fn());
 
-impl Hook for Wait {
+impl Layer for Wait {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
@@ -70,7 +70,7 @@ impl fmt::Debug for Wait {
 fn harness(name: &str, location: Vec<String>, options: &str, wait: fn()) -> Harness {
     let more = format!("{LARGE_IS_SMALL}{options}{FROM_REPLICA}");
     Harness::new(name, move || {
-        Arc::new(Around::new(Arc::new(Wait(wait)), store(&location, &more))) as Arc<dyn Backend>
+        Arc::new(Layered::new(Arc::new(Wait(wait)), store(&location, &more))) as Arc<dyn Backend>
     })
 }
 

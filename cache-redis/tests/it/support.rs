@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cache_core::{Backend, Cache, Caches};
+use cache_core::{Cache, Caches, store::Backend};
 use cache_redis as _;
 use test_servers::{RedisCluster, Sentinels};
 

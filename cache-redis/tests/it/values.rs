@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cache_core::{ErrorKind, Expiry, SetMode, Timeout, Ttl, integer, secs};
+use cache_core::{
+    ErrorKind, Timeout, Ttl, secs,
+    store::{Expiry, SetMode, integer},
+};
 use serde::{Deserialize, Serialize};
 use test_servers::{Redis, resp::Reply, slot_of};
 
@@ -95,7 +98,7 @@ async fn what_is_no_string_is_a_miss_and_never_in_the_way() {
     assert_eq!(store.get_entry(":1:k").await.unwrap_err().kind(), ErrorKind::Codec);
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
     assert_eq!(cache.update("k", secs(60), |it: User| it).await.unwrap(), None);
-    let seen = cache_core::Seen::value(b"");
+    let seen = cache_core::store::Expected::value(b"");
     assert!(!store.compare_and_delete(":1:k", seen).await.unwrap());
     assert_eq!(redis.command(&["LLEN", ":1:k"]).unwrap(), Reply::Int(2), "it was left alone");
 
@@ -127,7 +130,9 @@ async fn lifetimes_are_never_shorter_and_never_refused() {
     set(thousand_years).await.unwrap();
     assert!(matches!(store.ttl("k").await.unwrap(), Some(Ttl::Remaining(_))));
     let entry = store.get_entry("k").await.unwrap().unwrap();
-    assert!(store.compare_and_delete("k", cache_core::Seen::entry(&entry)).await.unwrap());
+    assert!(
+        store.compare_and_delete("k", cache_core::store::Expected::entry(&entry)).await.unwrap()
+    );
 }
 
 /// Another program may keep an entry until a time that Lua's numbers cannot tell exactly: it moves between slots all the same.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cache_core::layers::Operation;
+use cache_core::layer::Operation;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src")
@@ -107,7 +107,7 @@ fn every_operation_is_explained() {
 #[test]
 fn everything_that_is_told_to_metrics_and_tracing_is_named() {
     let text = chapter("observing.md");
-    let documented = include_str!("../../../cache-core/src/observing.rs");
+    let documented = include_str!("../../../cache-core/src/telemetry.rs");
     let rows: Vec<&str> = documented.lines().filter_map(|it| it.strip_prefix("//! | ")).collect();
     assert!(rows.len() > 15, "{rows:?}");
     for row in rows {

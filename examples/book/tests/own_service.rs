@@ -36,8 +36,9 @@ fn questions() -> u64 {
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    CACHES, Caches, ErrorKind, Inline,
-    layers::Operation,
+    CACHES, Caches, ErrorKind,
+    layer::Operation,
+    store::Inline,
     testing::{FakeClock, Fault, Faulty},
 };
 use cache_memory::Memory;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use cache_core::{
     CacheSettings, Caches, Settings,
-    layers::{BreakerSettings, RetrySettings},
+    layer::{BreakerSettings, RetrySettings},
     testing::FakeClock,
 };
 use cache_db as _;
@@ -276,7 +276,7 @@ fn the_tables_of_the_chapter_on_databases_are_those_of_the_code() {
     let triggers = ["cache_added", "cache_changed", "cache_removed"];
     let mut seen = 0;
     for (shown, (alias, names)) in shown.zip([(A_DB, &triggers[..]), (A_POSTGRES, &[])]) {
-        let settings = cache_core::settings_from_toml(&format!("[caches.default]\n{alias}"));
+        let settings = cache_core::config::from_toml(&format!("[caches.default]\n{alias}"));
         let sql = cache_db::create_tables_sql(&settings.unwrap()).unwrap();
         let columns = shown.split("\n)").next().unwrap().lines().skip(1);
         let columns: Vec<&str> = columns

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, ByteSize, Driver, Offload, Result};
+use cache_core::{
+    Driver, Result,
+    config::ByteSize,
+    store::{Backend, BuildContext, Offload},
+};
 use serde::Deserialize;
 
 use crate::Redb;

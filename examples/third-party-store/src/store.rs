@@ -4,13 +4,16 @@ use std::{fmt, path::PathBuf};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, StoreId, SyncBackend, Ttl, integer, payload_len,
+    Clock, Error, ErrorKind, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
+        SyncBackend, TtlUpdate, integer, payload_len,
+    },
 };
 
 use crate::{DRIVER, Options, engine::Engine};
 
-/// A file of entries. Its calls block, so give it to [`Offload`](cache_core::Offload).
+/// A file of entries. Its calls block, so give it to [`Offload`](cache_core::store::Offload).
 pub struct Redb {
     id: StoreId,
     engine: Engine,
@@ -146,7 +149,7 @@ impl SyncBackend for Redb {
     }
 
     // ANCHOR: incr
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         self.engine.write(|it| {
             let (old, ends) = match (it.view.get(key)?, create) {
                 (Some(found), _) => (integer::parse(&found.value), found.ends),
@@ -162,7 +165,7 @@ impl SyncBackend for Redb {
     }
     // ANCHOR_END: incr
 
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         self.engine.write(|it| {
             let same = it.view.get(key)?.is_some_and(|it| it.is(seen));
             Ok(same && it.remove(key)?)
@@ -172,9 +175,9 @@ impl SyncBackend for Redb {
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.check_len(&value)?;
         self.engine.write(|it| {
@@ -182,8 +185,8 @@ impl SyncBackend for Redb {
                 return Ok(false);
             };
             let ends = match lifetime {
-                Lifetime::Keep => found.ends,
-                Lifetime::New(expiry) => it.view.end(expiry),
+                TtlUpdate::Keep => found.ends,
+                TtlUpdate::New(expiry) => it.view.end(expiry),
             };
             it.put(key, &value, ends)?;
             Ok(true)

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Entry, Expiry, Namespace, Seen, Stamp, Ttl};
+use cache_core::{
+    Ttl,
+    store::{Entry, Expected, Expiry, Namespace, Stamp},
+};
 use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use crate::engine::Done;
@@ -32,7 +35,7 @@ impl Stored {
         Stamp(self.ends)
     }
 
-    pub(crate) fn is(&self, seen: Seen<'_>) -> bool {
+    pub(crate) fn is(&self, seen: Expected<'_>) -> bool {
         seen.is(&self.value, self.stamp())
     }
 }

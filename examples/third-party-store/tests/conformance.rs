@@ -9,7 +9,8 @@ use std::{
 };
 
 use cache_core::{
-    Clock, Offload,
+    Clock,
+    store::Offload,
     testing::{
         FakeClock,
         conformance::{self, Harness},

@@ -4,7 +4,10 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use bytes::Bytes;
-use cache_core::{BlockingCache, Cache, Expiry, Inline, SetMode, SyncBackend};
+use cache_core::{
+    BlockingCache, Cache,
+    store::{Expiry, Inline, SetMode, SyncBackend},
+};
 use cache_memory::Memory;
 use foldhash::fast::RandomState;
 use quick_cache::{

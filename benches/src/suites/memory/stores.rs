@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Expiry, SetMode, SyncBackend};
+use cache_core::store::{Expiry, SetMode, SyncBackend};
 use cache_memory::Memory;
 use foldhash::fast::RandomState;
 use quick_cache::{

@@ -14,8 +14,13 @@ use tokio::sync::Barrier;
 
 use super::{Harness, runner::Stop};
 use crate::{
-    Backend, Cache, CacheBuilder, Capabilities, Clock, Expiry, Namespace, Result, SetMode, Ttl,
+    cache::{Cache, CacheBuilder},
+    error::Result,
+    key::Namespace,
+    runtime::Clock,
+    store::{Backend, Capabilities, SetMode},
     testing::FakeClock,
+    timeout::{Expiry, Ttl},
 };
 
 /// A lifetime that no test outlives.
@@ -150,7 +155,7 @@ impl Ctx {
     pub(super) fn now(&self) -> Moment {
         Moment(match &self.clock {
             Some(clock) => clock.clock().now(),
-            None => crate::Clock::system().now(),
+            None => crate::runtime::Clock::system().now(),
         })
     }
 

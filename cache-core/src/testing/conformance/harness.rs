@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{Backend, CacheBuilder, testing::FakeClock};
+use crate::{cache::CacheBuilder, store::Backend, testing::FakeClock};
 
 /// What the suite must know about a store.
 pub struct Harness {
@@ -16,7 +16,7 @@ pub struct Harness {
 
 impl Harness {
     /// `open` gives a new handle on the store under test, which need not be empty. Handles on a store that is
-    /// [`shared`](crate::Capabilities::shared) must all see the same entries, and some tests use several; otherwise each may be a
+    /// [`shared`](crate::store::Capabilities::shared) must all see the same entries, and some tests use several; otherwise each may be a
     /// store of its own.
     pub fn new<F>(name: impl Into<String>, open: F) -> Self
     where

@@ -27,7 +27,7 @@ pub(super) type TestResult = Result<(), Stop>;
 #[derive(Debug)]
 pub(super) enum Stop {
     /// A call failed.
-    Error(crate::Error),
+    Error(crate::error::Error),
     /// There is nothing to look at in this store.
     Skip(String),
 }
@@ -56,8 +56,8 @@ macro_rules! tests {
 }
 pub(super) use tests;
 
-impl From<crate::Error> for Stop {
-    fn from(it: crate::Error) -> Self {
+impl From<crate::error::Error> for Stop {
+    fn from(it: crate::error::Error) -> Self {
         Self::Error(it)
     }
 }

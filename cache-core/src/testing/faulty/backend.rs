@@ -1,4 +1,4 @@
-//! [`Faulty`] as a store. What it adds to [`Around`](crate::layers::Around): batches that fail in part, and no sync view
+//! [`Faulty`] as a store. What it adds to [`Layered`](crate::layer::Layered): batches that fail in part, and no sync view
 //! where calls may wait.
 
 use std::sync::Arc;
@@ -8,8 +8,13 @@ use bytes::Bytes;
 
 use super::Faulty;
 use crate::{
-    Backend, Capabilities, Create, Entry, Error, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, StoreId, SyncBackend, Ttl,
+    error::{Error, Result},
+    key::Namespace,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, SyncBackend,
+        TtlUpdate,
+    },
+    timeout::{Expiry, Ttl},
 };
 
 impl Faulty {
@@ -77,18 +82,23 @@ impl Backend for Faulty {
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         self.inner.take(key).await
     }
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         self.inner.incr(key, delta, create).await
     }
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         self.inner.compare_and_delete(key, seen).await
     }
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.inner.compare_and_set(key, seen, value, lifetime).await
     }
@@ -167,18 +177,18 @@ impl SyncBackend for Inline {
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
         self.inner.take(key)
     }
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         self.inner.incr(key, delta, create)
     }
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         self.inner.compare_and_delete(key, seen)
     }
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.inner.compare_and_set(key, seen, value, lifetime)
     }

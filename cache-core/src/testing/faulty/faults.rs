@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use super::Fault;
 use crate::{
-    Clock, Error, ErrorKind,
-    layers::{Call, Hook, Operation, Reply},
+    error::{Error, ErrorKind},
+    layer::{Call, Layer, Operation, Reply},
+    runtime::Clock,
 };
 
 pub(super) struct Faults {
@@ -91,7 +92,7 @@ impl Faults {
     }
 }
 
-impl Hook for Faults {
+impl Layer for Faults {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,

@@ -4,8 +4,11 @@ use bytes::Bytes;
 
 use super::{Life, Model, Step};
 use crate::{
-    Backend, Create, Entry, Error, Expiry, Lifetime, Namespace, Seen, SetMode, SyncBackend, Ttl,
+    error::Error,
+    key::Namespace,
+    store::{Backend, CounterInit, Entry, Expected, SetMode, SyncBackend, TtlUpdate},
     testing::FakeClock,
+    timeout::{Expiry, Ttl},
 };
 
 /// Makes a store and a [`Model`] do the same steps and compares their answers.
@@ -14,7 +17,7 @@ use crate::{
 /// with [`without_time`](Self::without_time).
 ///
 /// ```
-/// use cache_core::{Inline, testing::{FakeClock, Model, model::{Comparison, random_steps}}};
+/// use cache_core::{store::Inline, testing::{FakeClock, Model, model::{Comparison, random_steps}}};
 /// use std::sync::Arc;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -48,7 +51,11 @@ pub struct Mismatch {
 
 impl Comparison {
     /// Compares `store`, which asks `time`. All keys are in the namespace of `key_prefix`, which must be free.
-    pub fn new(store: Arc<dyn Backend>, key_prefix: &str, time: FakeClock) -> crate::Result<Self> {
+    pub fn new(
+        store: Arc<dyn Backend>,
+        key_prefix: &str,
+        time: FakeClock,
+    ) -> crate::error::Result<Self> {
         let slack = store.capabilities().granularity.max(Duration::from_millis(1));
         let unit = slack * 4;
         Ok(Self { store, namespace: Namespace::new(key_prefix)?, time, moves: true, unit, slack })
@@ -56,7 +63,7 @@ impl Comparison {
 
     /// As [`new`](Self::new) for a store whose time tests cannot move: [`Step::Pass`] does nothing, a unit is an hour, and
     /// remaining lifetimes may differ by half a minute.
-    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::Result<Self> {
+    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::error::Result<Self> {
         let granularity = store.capabilities().granularity;
         Ok(Self {
             moves: false,
@@ -173,7 +180,8 @@ impl Run<'_> {
             }
             Step::IncrOr(key, delta, initial, life) => {
                 let key = self.setup.key(*key);
-                let create = Some(Create { initial: *initial, expiry: self.setup.expiry(*life) });
+                let create =
+                    Some(CounterInit { initial: *initial, expiry: self.setup.expiry(*life) });
                 let answer = store.incr(&key, *delta, create).await;
                 same("incr or create", &answer, &self.model.incr(&key, *delta, create))
             }
@@ -271,7 +279,7 @@ impl Run<'_> {
 
     async fn compare_and_set(&mut self, number: u8, life: Option<Life>) -> Result<(), String> {
         let value = self.new_value();
-        let lifetime = life.map_or(Lifetime::Keep, |it| Lifetime::New(self.setup.expiry(it)));
+        let lifetime = life.map_or(TtlUpdate::Keep, |it| TtlUpdate::New(self.setup.expiry(it)));
         let Some((key, seen, by_value)) = self.seen(number) else { return Ok(()) };
         let (store, theirs) = (&self.setup.store, look(&seen.store, by_value));
         let answer = store.compare_and_set(&key, theirs, value.clone(), lifetime).await;
@@ -294,8 +302,8 @@ impl Run<'_> {
 
     fn same_entry(
         &self,
-        store: crate::Result<Option<Entry>>,
-        model: crate::Result<Option<Entry>>,
+        store: crate::error::Result<Option<Entry>>,
+        model: crate::error::Result<Option<Entry>>,
     ) -> Result<Option<(Entry, Entry)>, String> {
         match (store, model) {
             (Ok(Some(store)), Ok(Some(model)))
@@ -332,8 +340,8 @@ impl Run<'_> {
     }
 }
 
-fn look(entry: &Entry, by_value: bool) -> Seen<'_> {
-    if by_value { Seen::value(&entry.value) } else { Seen::entry(entry) }
+fn look(entry: &Entry, by_value: bool) -> Expected<'_> {
+    if by_value { Expected::value(&entry.value) } else { Expected::entry(entry) }
 }
 
 fn borrowed(keys: &[String]) -> Vec<&str> {

@@ -4,8 +4,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result, Seen,
-    SetMode, StoreId, SyncBackend, Ttl,
+    Error, ErrorKind, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
+        SyncBackend, TtlUpdate,
+    },
 };
 
 use super::{Bug, Mutant, calls::Until, store::MAX_LEN};
@@ -168,13 +171,13 @@ impl SyncBackend for Mutant {
             }
         }
     }
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let key = self.key(key);
         let res = self.count(&key, delta, create);
         self.note(&key);
         res
     }
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let key = self.key(key);
         match self.bug {
             Bug::CompareNever => Ok(false),
@@ -204,22 +207,23 @@ impl SyncBackend for Mutant {
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         let (key, value) = (self.key(key), self.value(value));
         let lifetime = match lifetime {
-            Lifetime::New(expiry) => Lifetime::New(self.expiry(expiry)),
-            Lifetime::Keep => Lifetime::Keep,
+            TtlUpdate::New(expiry) => TtlUpdate::New(self.expiry(expiry)),
+            TtlUpdate::Keep => TtlUpdate::Keep,
         };
         match self.bug {
             Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
                 if !self.looks_same(&key, seen)? {
                     return Ok(false);
                 }
-                let set =
-                    |it: Seen<'_>| self.model.compare_and_set(&key, it, value.clone(), lifetime);
+                let set = |it: Expected<'_>| {
+                    self.model.compare_and_set(&key, it, value.clone(), lifetime)
+                };
                 Ok(self.as_is(&key, set)?.unwrap_or_default())
             }
             Bug::CompareInTwoSteps => {
@@ -233,10 +237,10 @@ impl SyncBackend for Mutant {
                 self.model.set(&key, value, Expiry::Never, SetMode::Always)
             }
             Bug::CompareLosesLifetime => {
-                self.model.compare_and_set(&key, seen, value, Lifetime::New(Expiry::Never))
+                self.model.compare_and_set(&key, seen, value, TtlUpdate::New(Expiry::Never))
             }
             Bug::CompareKeepsLifetime => {
-                self.model.compare_and_set(&key, seen, value, Lifetime::Keep)
+                self.model.compare_and_set(&key, seen, value, TtlUpdate::Keep)
             }
             Bug::CompareTooLargeRemoves if value.len() > MAX_LEN => {
                 self.model.delete(&key)?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::layers::{Call, Hook, Operation, Reply};
+use cache_core::layer::{Call, Layer, Operation, Reply};
 
 /// How far calls have come, and who waits for that. Around the store, it sees them end.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Calls {
     }
 }
 
-impl Hook for Calls {
+impl Layer for Calls {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,

@@ -11,8 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Create, Entry, Error, ErrorKind, Expiry, Namespace, Result, Seen, SetMode, Stamp, SyncBackend,
-    Ttl, testing::Model,
+    Error, ErrorKind, Result, Ttl,
+    store::{CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp, SyncBackend},
+    testing::Model,
 };
 
 use super::{Bug, Calls, calls::Until};
@@ -265,9 +266,9 @@ impl Mutant {
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let create = create.map(|it| Create { expiry: self.expiry(it.expiry), ..it });
+        let create = create.map(|it| CounterInit { expiry: self.expiry(it.expiry), ..it });
         let put = |value: i64, expiry: Expiry| {
             self.model
                 .set(key, value.to_string().into(), expiry, SetMode::Always)
@@ -328,13 +329,13 @@ impl Mutant {
                 None => Ok(None),
             },
             (Bug::IncrOrIsImmortal, None, Some(create)) => {
-                self.model.incr(key, delta, Some(Create { expiry: Expiry::Never, ..create }))
+                self.model.incr(key, delta, Some(CounterInit { expiry: Expiry::Never, ..create }))
             }
             (Bug::IncrOrExpiresLater, None, Some(create)) => {
                 let sum = self.model.incr(
                     key,
                     delta,
-                    Some(Create { expiry: Expiry::Never, ..create }),
+                    Some(CounterInit { expiry: Expiry::Never, ..create }),
                 )?;
                 self.calls.pause(Until::Read);
                 self.model.touch(key, create.expiry)?;
@@ -389,7 +390,7 @@ impl Mutant {
         }
     }
 
-    pub(super) fn looks_same(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    pub(super) fn looks_same(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let Some(entry) = self.model.get_entry(key)? else { return Ok(false) };
         Ok(match self.bug {
             Bug::CompareIgnoresBytes => true,
@@ -403,10 +404,10 @@ impl Mutant {
     pub(super) fn as_is<T>(
         &self,
         key: &str,
-        run: impl Fn(Seen<'_>) -> Result<T>,
+        run: impl Fn(Expected<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let entry = self.model.get_entry(key)?;
-        entry.map(|it| run(Seen { value: &it.value, stamp: None::<Stamp> })).transpose()
+        entry.map(|it| run(Expected { value: &it.value, stamp: None::<Stamp> })).transpose()
     }
 
     pub(super) fn clears(&self, namespace: &Namespace, key: &str) -> bool {

@@ -3,11 +3,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Expiry, Result, SetMode,
+    error::Result,
+    store::SetMode,
     testing::conformance::{
         ctx::{Ctx, LONG, LONG_TIME, borrowed},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -52,7 +54,7 @@ async fn get_entries_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
     assert_eq!(values, [Some(&b"1"[..]), Some(b"2"), None, Some(b"3")]);
     let ttl = |n: usize| found[n].as_ref().map(|it| it.ttl);
     ctx.assert_remains(ttl(0), LONG_TIME, start, "the first");
-    assert_eq!(ttl(1), Some(crate::Ttl::Forever));
+    assert_eq!(ttl(1), Some(crate::timeout::Ttl::Forever));
     ctx.assert_remains(ttl(3), LONG_TIME * 2, start, "the last");
     for (key, found) in keys.iter().zip(&found) {
         assert_eq!(

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::{
-    Backend, Create, Result, SetMode,
+    error::Result,
+    store::{Backend, CounterInit, SetMode},
     testing::conformance::{
         ctx::{Ctx, LONG, borrowed},
         runner::{Test, TestResult, tests},
@@ -88,7 +89,7 @@ async fn a_dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
         abandon(store.touch(&a, LONG), polls).await;
         abandon(store.rename(&a, &b), polls).await;
         abandon(store.delete_many(&[&a, &b]), polls).await;
-        abandon(store.incr(&a, 1, Some(Create { initial: 0, expiry: LONG })), polls).await;
+        abandon(store.incr(&a, 1, Some(CounterInit { initial: 0, expiry: LONG })), polls).await;
         abandon(store.take(&b), polls).await;
         abandon(store.delete(&a), polls).await;
         own_answers(ctx, &keys, round).await?;

@@ -1,9 +1,11 @@
 use crate::{
-    Create, Expiry, Result, SetMode,
+    error::Result,
+    store::{CounterInit, SetMode},
     testing::conformance::{
         ctx::{Ctx, LONG, borrowed},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -36,7 +38,7 @@ async fn clear_removes_what_the_library_stored(ctx: &Ctx) -> TestResult {
     gone(ctx, &namespace, &keys).await
 }
 
-async fn gone(ctx: &Ctx, namespace: &crate::Namespace, keys: &[String]) -> TestResult {
+async fn gone(ctx: &Ctx, namespace: &crate::key::Namespace, keys: &[String]) -> TestResult {
     for key in keys {
         assert!(namespace.contains(key), "{key} is one of {namespace:?}");
         ctx.put(key, "v").await?;
@@ -56,7 +58,7 @@ async fn clear_removes_all_kinds_of_entries(ctx: &Ctx) -> TestResult {
     ctx.put(&keys[0], "v").await?;
     ctx.put_for(&keys[1], "v", Expiry::Never).await?;
     ctx.store.set(&keys[2], "v".into(), LONG, SetMode::IfAbsent).await?;
-    ctx.store.incr(&keys[3], 1, Some(Create { initial: 0, expiry: LONG })).await?;
+    ctx.store.incr(&keys[3], 1, Some(CounterInit { initial: 0, expiry: LONG })).await?;
     ctx.store.set_many(&[(&keys[4], "v".into())], LONG).await.pop().expect("one answer")?;
     let from = ctx.foreign(format!("{}-outside", ctx.prefix()));
     ctx.put(&from, "v").await?;
@@ -218,7 +220,7 @@ async fn clear_of_the_empty_prefix_spares_other_keys(ctx: &Ctx) -> TestResult {
         format!(":01:{p}"),
         format!("1:{p}"),
     ];
-    let empty = crate::Namespace::new("")?;
+    let empty = crate::key::Namespace::new("")?;
     for key in own.iter().chain(&spared) {
         ctx.put(&ctx.foreign(key), "v").await?;
     }

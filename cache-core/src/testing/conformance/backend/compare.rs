@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use crate::{
-    Entry, Expiry, Lifetime, Seen,
+    store::{Entry, Expected, TtlUpdate},
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -27,7 +28,7 @@ pub(super) const TESTS: &[Test] = tests![
 
 const OTHER: Expiry = Expiry::After(Duration::from_secs(7200));
 
-async fn entry(ctx: &Ctx, key: &str) -> crate::Result<Entry> {
+async fn entry(ctx: &Ctx, key: &str) -> crate::error::Result<Entry> {
     Ok(ctx.store.get_entry(key).await?.expect("the entry is live"))
 }
 
@@ -37,9 +38,9 @@ async fn compare_and_delete_removes_what_was_seen(ctx: &Ctx) -> TestResult {
     for life in [LONG, Expiry::Never] {
         ctx.put_for(&by_value, "v", life).await?;
         ctx.put_for(&by_entry, "v", life).await?;
-        assert!(ctx.store.compare_and_delete(&by_value, Seen::value(b"v")).await?);
+        assert!(ctx.store.compare_and_delete(&by_value, Expected::value(b"v")).await?);
         let seen = entry(ctx, &by_entry).await?;
-        assert!(ctx.store.compare_and_delete(&by_entry, Seen::entry(&seen)).await?);
+        assert!(ctx.store.compare_and_delete(&by_entry, Expected::entry(&seen)).await?);
         ctx.expect(&by_value, None, "after compare_and_delete").await?;
         ctx.expect(&by_entry, None, "after compare_and_delete").await?;
     }
@@ -52,14 +53,14 @@ async fn compare_and_delete_leaves_other_bytes(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         assert!(
-            !ctx.store.compare_and_delete(&key, Seen::value(other.as_bytes())).await?,
+            !ctx.store.compare_and_delete(&key, Expected::value(other.as_bytes())).await?,
             "{other:?}"
         );
     }
     ctx.expect(&key, Some(b"value"), "after compare_and_delete").await?;
     ctx.put(&key, "").await?;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::value(b"value")).await?);
-    assert!(ctx.store.compare_and_delete(&key, Seen::value(b"")).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::value(b"value")).await?);
+    assert!(ctx.store.compare_and_delete(&key, Expected::value(b"")).await?);
     Ok(())
 }
 
@@ -67,15 +68,22 @@ async fn compare_and_delete_leaves_other_bytes(ctx: &Ctx) -> TestResult {
 async fn compare_and_set_replaces_what_was_seen(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "1").await?;
-    assert!(ctx.store.compare_and_set(&key, Seen::value(b"1"), "2".into(), Lifetime::Keep).await?);
+    assert!(
+        ctx.store.compare_and_set(&key, Expected::value(b"1"), "2".into(), TtlUpdate::Keep).await?
+    );
     ctx.expect(&key, Some(b"2"), "after compare_and_set").await?;
     let seen = entry(ctx, &key).await?;
-    assert!(ctx.store.compare_and_set(&key, Seen::entry(&seen), "".into(), Lifetime::Keep).await?);
+    assert!(
+        ctx.store.compare_and_set(&key, Expected::entry(&seen), "".into(), TtlUpdate::Keep).await?
+    );
     ctx.expect(&key, Some(b""), "after compare_and_set").await?;
     assert!(
-        ctx.store.compare_and_set(&key, Seen::value(b""), "same".into(), Lifetime::Keep).await?
+        ctx.store
+            .compare_and_set(&key, Expected::value(b""), "same".into(), TtlUpdate::Keep)
+            .await?
     );
-    let same = ctx.store.compare_and_set(&key, Seen::value(b"same"), "same".into(), Lifetime::Keep);
+    let same =
+        ctx.store.compare_and_set(&key, Expected::value(b"same"), "same".into(), TtlUpdate::Keep);
     assert!(same.await?, "the same bytes again are a replacement, too");
     ctx.expect(&key, Some(b"same"), "after compare_and_set").await?;
     Ok(())
@@ -86,9 +94,9 @@ async fn compare_and_set_leaves_other_bytes(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
-        let seen = Seen::value(other.as_bytes());
+        let seen = Expected::value(other.as_bytes());
         assert!(
-            !ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(OTHER)).await?,
+            !ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(OTHER)).await?,
             "{other:?}"
         );
     }
@@ -97,20 +105,22 @@ async fn compare_and_set_leaves_other_bytes(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "[`Lifetime::Keep`]: It goes on."
+/// "[`TtlUpdate::Keep`]: It goes on."
 async fn compare_and_set_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
     for (name, life) in [("long", LONG), ("never", Expiry::Never)] {
         let (key, start) = (ctx.key(name), ctx.now());
         ctx.put_for(&key, "1", life).await?;
         assert!(
-            ctx.store.compare_and_set(&key, Seen::value(b"1"), "2".into(), Lifetime::Keep).await?
+            ctx.store
+                .compare_and_set(&key, Expected::value(b"1"), "2".into(), TtlUpdate::Keep)
+                .await?
         );
         ctx.expect_life(&key, life, start, "after compare_and_set").await?;
     }
     Ok(())
 }
 
-/// "[`Lifetime::New`]: It is this from now on."
+/// "[`TtlUpdate::New`]: It is this from now on."
 async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "v").await?;
@@ -118,7 +128,7 @@ async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
         let start = ctx.now();
         assert!(
             ctx.store
-                .compare_and_set(&key, Seen::value(b"v"), "v".into(), Lifetime::New(life))
+                .compare_and_set(&key, Expected::value(b"v"), "v".into(), TtlUpdate::New(life))
                 .await?
         );
         ctx.expect_life(&key, life, start, "after compare_and_set").await?;
@@ -130,10 +140,10 @@ async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
 async fn comparing_with_an_absent_key_is_false(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for value in ["", "v"] {
-        let seen = Seen::value(value.as_bytes());
+        let seen = Expected::value(value.as_bytes());
         assert!(!ctx.store.compare_and_delete(&key, seen).await?);
-        assert!(!ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::Keep).await?);
-        assert!(!ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(LONG)).await?);
+        assert!(!ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::Keep).await?);
+        assert!(!ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(LONG)).await?);
     }
     ctx.expect(&key, None, "after compare_and_set").await?;
     Ok(())
@@ -146,16 +156,18 @@ async fn comparisons_take_all_bytes(ctx: &Ctx) -> TestResult {
     ctx.put(&key, value.clone()).await?;
     let mut other = value.clone();
     other[255] = 0;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::value(&other)).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::value(&other)).await?);
     assert!(
         ctx.store
-            .compare_and_set(&key, Seen::value(&value), other.clone().into(), Lifetime::Keep)
+            .compare_and_set(&key, Expected::value(&value), other.clone().into(), TtlUpdate::Keep)
             .await?
     );
     assert!(
-        !ctx.store.compare_and_set(&key, Seen::value(&value), "".into(), Lifetime::Keep).await?
+        !ctx.store
+            .compare_and_set(&key, Expected::value(&value), "".into(), TtlUpdate::Keep)
+            .await?
     );
-    assert!(ctx.store.compare_and_delete(&key, Seen::value(&other)).await?);
+    assert!(ctx.store.compare_and_delete(&key, Expected::value(&other)).await?);
     Ok(())
 }
 
@@ -169,7 +181,7 @@ async fn a_stamp_holds_as_long_as_nothing_is_written(ctx: &Ctx) -> TestResult {
         ctx.store.has(&key).await?;
         ctx.get(&key).await?;
         assert_eq!(entry(ctx, &key).await?.stamp, seen.stamp);
-        assert!(ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+        assert!(ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     }
     Ok(())
 }
@@ -211,17 +223,17 @@ async fn a_stale_stamp_is_refused_after_a_new_entry(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "v").await?;
     let seen = entry(ctx, &key).await?;
     ctx.store.delete(&key).await?;
-    assert!(ctx.store.set(&key, "v".into(), OTHER, crate::SetMode::IfAbsent).await?);
+    assert!(ctx.store.set(&key, "v".into(), OTHER, crate::store::SetMode::IfAbsent).await?);
     refused(ctx, &key, &seen, "a new entry").await
 }
 
 async fn refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
-    let stale = Seen::entry(seen);
-    assert!(!ctx.store.compare_and_set(key, stale, "new".into(), Lifetime::Keep).await?, "{what}");
+    let stale = Expected::entry(seen);
+    assert!(!ctx.store.compare_and_set(key, stale, "new".into(), TtlUpdate::Keep).await?, "{what}");
     assert!(!ctx.store.compare_and_delete(key, stale).await?, "{what}");
     ctx.expect(key, Some(&seen.value), what).await?;
     assert!(
-        ctx.store.compare_and_delete(key, Seen::value(&seen.value)).await?,
+        ctx.store.compare_and_delete(key, Expected::value(&seen.value)).await?,
         "the bytes are the same: {what}"
     );
     Ok(())
@@ -237,8 +249,8 @@ async fn a_stamp_of_a_batch_is_as_good(ctx: &Ctx) -> TestResult {
     let seen: Vec<_> = seen?.into_iter().flatten().collect();
     assert_eq!(seen.len(), 2, "both are there");
     assert!(ctx.store.touch(&changes, OTHER).await?);
-    assert!(!ctx.store.compare_and_delete(&changes, Seen::entry(&seen[1])).await?);
-    assert!(ctx.store.compare_and_delete(&stays, Seen::entry(&seen[0])).await?);
+    assert!(!ctx.store.compare_and_delete(&changes, Expected::entry(&seen[1])).await?);
+    assert!(ctx.store.compare_and_delete(&stays, Expected::entry(&seen[0])).await?);
     Ok(())
 }
 
@@ -250,9 +262,9 @@ async fn d20_a_purge_leaves_what_was_written_meanwhile(ctx: &Ctx) -> TestResult 
     let seen = entry(ctx, &key).await?;
     // Another writer was faster; by chance it wrote the same bytes.
     ctx.put_for(&key, "corrupt", OTHER).await?;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.put(&key, "good").await?;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.expect(&key, Some(b"good"), "after two purges that came late").await?;
     Ok(())
 }

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use crate::{
-    Create, ErrorKind, Expiry, Seen,
+    error::ErrorKind,
+    store::{CounterInit, Expected},
     testing::conformance::{
         ctx::{Ctx, LONG, LONG_TIME},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -59,7 +61,7 @@ async fn d05_incr_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
             ctx.store.incr(&key, delta, None).await?;
             ctx.expect_life(&key, life, start, "after incr").await?;
         }
-        ctx.store.incr(&key, 1, Some(Create { initial: 0, expiry: OTHER })).await?;
+        ctx.store.incr(&key, 1, Some(CounterInit { initial: 0, expiry: OTHER })).await?;
         ctx.expect_life(&key, life, start, "after incr_or of a live key").await?;
     }
     Ok(())
@@ -174,7 +176,7 @@ async fn refused(ctx: &Ctx, value: &[u8], delta: i64, kind: ErrorKind) -> TestRe
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, value.to_vec()).await?;
     let shown = value.escape_ascii();
-    for create in [None, Some(Create { initial: 1, expiry: OTHER })] {
+    for create in [None, Some(CounterInit { initial: 1, expiry: OTHER })] {
         match ctx.store.incr(&key, delta, create).await {
             Ok(answer) => {
                 panic!("incr of \"{shown}\" by {delta} answered {answer:?}, not {kind:?}")
@@ -190,7 +192,7 @@ async fn refused(ctx: &Ctx, value: &[u8], delta: i64, kind: ErrorKind) -> TestRe
 /// "An integer is decimal text": what `set` wrote can be counted, and what was counted is read as text.
 async fn a_counter_is_plain_text(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    ctx.store.incr(&key, 41, Some(Create { initial: 1, expiry: LONG })).await?;
+    ctx.store.incr(&key, 41, Some(CounterInit { initial: 1, expiry: LONG })).await?;
     ctx.expect(&key, Some(b"42"), "a counter that incr made").await?;
     let entry = ctx.store.get_entry(&key).await?.expect("the counter is there");
     assert_eq!(entry.value, "42");
@@ -218,7 +220,7 @@ async fn incr_or_creates_with_its_lifetime(ctx: &Ctx) -> TestResult {
     .enumerate()
     {
         let (key, start) = (ctx.key(n), ctx.now());
-        let create = Some(Create { initial, expiry });
+        let create = Some(CounterInit { initial, expiry });
         assert_eq!(ctx.store.incr(&key, delta, create).await?, Some(initial + delta));
         ctx.expect(&key, Some((initial + delta).to_string().as_bytes()), "after incr_or").await?;
         ctx.expect_life(&key, expiry, start, "after incr_or").await?;
@@ -230,7 +232,7 @@ async fn incr_or_creates_with_its_lifetime(ctx: &Ctx) -> TestResult {
 async fn incr_or_counts_what_is_there(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "5").await?;
-    let create = Some(Create { initial: 1000, expiry: OTHER });
+    let create = Some(CounterInit { initial: 1000, expiry: OTHER });
     assert_eq!(ctx.store.incr(&key, 1, create).await?, Some(6));
     assert_eq!(ctx.store.incr(&key, -7, create).await?, Some(-1));
     ctx.expect_life(&key, LONG, start, "after incr_or of a live key").await?;
@@ -241,7 +243,7 @@ async fn incr_or_counts_what_is_there(ctx: &Ctx) -> TestResult {
 async fn incr_or_creates_nothing_on_overflow(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for (initial, delta) in [(i64::MAX, 1), (i64::MIN, -1)] {
-        let create = Some(Create { initial, expiry: Expiry::After(LONG_TIME) });
+        let create = Some(CounterInit { initial, expiry: Expiry::After(LONG_TIME) });
         let error = ctx.store.incr(&key, delta, create).await.expect_err("the sum is outside i64");
         assert_eq!(error.kind(), ErrorKind::Overflow, "{error}");
         ctx.expect(&key, None, "after an incr_or that failed").await?;
@@ -260,8 +262,8 @@ async fn a_new_count_is_a_change(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "1").await?;
     let seen = ctx.store.get_entry(&key).await?.expect("the counter is there");
     ctx.store.incr(&key, 1, None).await?;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
-    assert!(!ctx.store.compare_and_delete(&key, Seen::value(b"1")).await?);
-    assert!(ctx.store.compare_and_delete(&key, Seen::value(b"2")).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::value(b"1")).await?);
+    assert!(ctx.store.compare_and_delete(&key, Expected::value(b"2")).await?);
     Ok(())
 }

@@ -1,5 +1,6 @@
 use crate::{
-    MAX_KEY_LEN, Result,
+    error::Result,
+    key::MAX_KEY_LEN,
     testing::conformance::{
         ctx::{Ctx, LONG, borrowed},
         runner::{Test, TestResult, tests},

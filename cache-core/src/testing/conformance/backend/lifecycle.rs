@@ -1,11 +1,13 @@
 use std::{sync::Arc, thread};
 
 use crate::{
-    Backend, Error, Expiry, Result,
+    error::{Error, Result},
+    store::Backend,
     testing::conformance::{
         ctx::{Ctx, LONG, LONG_TIME, skip},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -96,7 +98,9 @@ async fn calls_during_close_are_answered(ctx: &Ctx) -> TestResult {
                         store.close().await?;
                     } else {
                         let value = format!("{n} {round}");
-                        store.set(&key, value.clone().into(), LONG, crate::SetMode::Always).await?;
+                        store
+                            .set(&key, value.clone().into(), LONG, crate::store::SetMode::Always)
+                            .await?;
                         let found = store.get(&key).await?;
                         assert!(found.is_none_or(|it| it == value), "the answer to another call");
                     }
@@ -109,7 +113,7 @@ async fn calls_during_close_are_answered(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// [`Capabilities::shared`](crate::Capabilities::shared): "Other processes see the entries", and other handles.
+/// [`Capabilities::shared`](crate::store::Capabilities::shared): "Other processes see the entries", and other handles.
 async fn handles_share_one_store(ctx: &Ctx) -> TestResult {
     if !ctx.facts.shared {
         return skip("each handle may have a store of its own (`Capabilities::shared`)");
@@ -120,7 +124,7 @@ async fn handles_share_one_store(ctx: &Ctx) -> TestResult {
     assert_eq!(other.incr(&key, 1, None).await?, Some(2));
     ctx.expect(&key, Some(b"2"), "written by the other").await?;
     assert!(other.touch(&key, Expiry::Never).await?);
-    assert_eq!(ctx.store.ttl(&key).await?, Some(crate::Ttl::Forever));
+    assert_eq!(ctx.store.ttl(&key).await?, Some(crate::timeout::Ttl::Forever));
     other.clear(&ctx.namespace(ctx.prefix())).await?;
     ctx.expect(&key, None, "cleared by the other").await?;
     other.close().await?;
@@ -129,7 +133,7 @@ async fn handles_share_one_store(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// [`Capabilities::persistent`](crate::Capabilities::persistent): "Entries outlive the process", so they outlive a handle.
+/// [`Capabilities::persistent`](crate::store::Capabilities::persistent): "Entries outlive the process", so they outlive a handle.
 async fn entries_outlive_a_handle(ctx: &Ctx) -> TestResult {
     if !ctx.facts.persistent || !ctx.facts.shared {
         return skip(
@@ -138,7 +142,7 @@ async fn entries_outlive_a_handle(ctx: &Ctx) -> TestResult {
     }
     let (key, start) = (ctx.key("k"), ctx.now());
     let first = ctx.another_handle();
-    first.set(&key, "v".into(), LONG, crate::SetMode::Always).await?;
+    first.set(&key, "v".into(), LONG, crate::store::SetMode::Always).await?;
     first.close().await?;
     drop(first);
     let second = ctx.another_handle();
@@ -170,7 +174,7 @@ async fn two_runtimes_can_call(ctx: &Ctx) -> TestResult {
 fn in_a_runtime_of_its_own(store: &Arc<dyn Backend>, key: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("there can be two runtimes").block_on(async {
-        store.set(key, "theirs".into(), LONG, crate::SetMode::Always).await?;
+        store.set(key, "theirs".into(), LONG, crate::store::SetMode::Always).await?;
         let found = store.get(key).await?;
         assert_eq!(found.as_deref(), Some(&b"theirs"[..]));
         Ok::<_, Error>(())
@@ -184,7 +188,7 @@ async fn the_sync_view_is_the_same_store(ctx: &Ctx) -> TestResult {
     };
     let (key, start) = (ctx.key("k"), ctx.now());
     assert_eq!((view.name(), view.capabilities()), (ctx.store.name(), ctx.facts));
-    view.set(&key, "41".into(), LONG, crate::SetMode::IfAbsent)?;
+    view.set(&key, "41".into(), LONG, crate::store::SetMode::IfAbsent)?;
     ctx.expect(&key, Some(b"41"), "written by the view").await?;
     ctx.expect_life(&key, LONG, start, "written by the view").await?;
     assert_eq!(ctx.store.incr(&key, 1, None).await?, Some(42));
@@ -221,7 +225,7 @@ async fn the_leader_view_is_the_same_store(ctx: &Ctx) -> TestResult {
         let found = found.iter().map(|it| it.as_ref().map(|it| &it.value[..]));
         assert_eq!(found.collect::<Vec<_>>(), [value, None]);
         // The other way round with calls that write: what the store reads may lag.
-        assert!(view.set(&key, "41".into(), LONG, crate::SetMode::IfPresent).await?);
+        assert!(view.set(&key, "41".into(), LONG, crate::store::SetMode::IfPresent).await?);
         assert_eq!(ctx.store.incr(&key, 1, None).await?, Some(42), "written by the view");
         assert_eq!(view.take(&key).await?.as_deref(), Some(&b"42"[..]));
         assert!(!ctx.store.delete(&key).await?, "taken by the view");

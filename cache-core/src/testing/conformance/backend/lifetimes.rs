@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use crate::{
-    Create, Expiry, Lifetime, Seen, SetMode, Ttl,
+    store::{CounterInit, Expected, SetMode, TtlUpdate},
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::{Expiry, Ttl},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -71,10 +72,10 @@ async fn never_early(ctx: &Ctx, life: Duration) -> TestResult {
     ctx.put_for(&set, "1", expiry).await?;
     assert!(ctx.store.set(&added, "1".into(), expiry, SetMode::IfAbsent).await?);
     assert!(ctx.store.touch(&touched, expiry).await?);
-    ctx.store.incr(&counted, 1, Some(Create { initial: 0, expiry })).await?;
+    ctx.store.incr(&counted, 1, Some(CounterInit { initial: 0, expiry })).await?;
     assert!(
         ctx.store
-            .compare_and_set(&swapped, Seen::value(b"1"), "1".into(), Lifetime::New(expiry))
+            .compare_and_set(&swapped, Expected::value(b"1"), "1".into(), TtlUpdate::New(expiry))
             .await?
     );
     let from = ctx.key("from");
@@ -193,7 +194,7 @@ async fn an_expired_entry_is_absent_for_incr(ctx: &Ctx) -> TestResult {
     ctx.expect(&counter, None, "after incr").await?;
     for key in [&counter, &text] {
         let start = ctx.now();
-        let create = Some(Create { initial: 10, expiry: LONG });
+        let create = Some(CounterInit { initial: 10, expiry: LONG });
         assert_eq!(ctx.store.incr(key, 1, create).await?, Some(11));
         ctx.expect_life(key, LONG, start, "after incr_or").await?;
     }
@@ -206,12 +207,16 @@ async fn an_expired_entry_is_absent_for_comparisons(ctx: &Ctx) -> TestResult {
     ctx.put_for(&key, "v", ctx.short()).await?;
     let seen = ctx.store.get_entry(&key).await?;
     ctx.outlive_short().await;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::value(b"v")).await?);
-    for lifetime in [Lifetime::Keep, Lifetime::New(LONG), Lifetime::New(Expiry::Never)] {
-        assert!(!ctx.store.compare_and_set(&key, Seen::value(b"v"), "new".into(), lifetime).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::value(b"v")).await?);
+    for lifetime in [TtlUpdate::Keep, TtlUpdate::New(LONG), TtlUpdate::New(Expiry::Never)] {
+        assert!(
+            !ctx.store.compare_and_set(&key, Expected::value(b"v"), "new".into(), lifetime).await?
+        );
         if let Some(seen) = &seen {
             assert!(
-                !ctx.store.compare_and_set(&key, Seen::entry(seen), "new".into(), lifetime).await?
+                !ctx.store
+                    .compare_and_set(&key, Expected::entry(seen), "new".into(), lifetime)
+                    .await?
             );
         }
     }
@@ -323,11 +328,11 @@ async fn lives(ctx: &Ctx, life: Duration, name: &str) -> TestResult {
     ctx.put_for(set, "1", expiry).await?;
     assert!(ctx.store.set(added, "1".into(), expiry, SetMode::IfAbsent).await?);
     assert!(ctx.store.touch(touched, expiry).await?);
-    ctx.store.incr(counted, 1, Some(Create { initial: 0, expiry })).await?;
+    ctx.store.incr(counted, 1, Some(CounterInit { initial: 0, expiry })).await?;
     ctx.store.set_many(&[(batch, "1".into())], expiry).await.pop().expect("one answer")?;
     assert!(
         ctx.store
-            .compare_and_set(swapped, Seen::value(b"1"), "1".into(), Lifetime::New(expiry))
+            .compare_and_set(swapped, Expected::value(b"1"), "1".into(), TtlUpdate::New(expiry))
             .await?
     );
     for key in &keys {

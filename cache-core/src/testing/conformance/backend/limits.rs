@@ -1,11 +1,13 @@
 use bytes::Bytes;
 
 use crate::{
-    ErrorKind, Expiry, Lifetime, Result, Seen, SetMode,
+    error::{ErrorKind, Result},
+    store::{Expected, SetMode, TtlUpdate},
     testing::conformance::{
         ctx::{Ctx, LONG, skip},
         runner::{Stop, Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -97,8 +99,10 @@ async fn too_large_in_a_batch_fails_alone(ctx: &Ctx) -> TestResult {
 async fn too_large_in_compare_and_set_leaves_the_old_value(ctx: &Ctx) -> TestResult {
     let (key, start, value) = (ctx.key("k"), ctx.now(), too_large(ctx)?);
     ctx.put(&key, "old").await?;
-    let lifetime = Lifetime::New(Expiry::Never);
-    assert_too_large(ctx.store.compare_and_set(&key, Seen::value(b"old"), value, lifetime).await);
+    let lifetime = TtlUpdate::New(Expiry::Never);
+    assert_too_large(
+        ctx.store.compare_and_set(&key, Expected::value(b"old"), value, lifetime).await,
+    );
     ctx.expect(&key, Some(b"old"), "after compare_and_set").await?;
     ctx.expect_life(&key, LONG, start, "after compare_and_set").await?;
     Ok(())

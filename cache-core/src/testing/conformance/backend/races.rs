@@ -4,7 +4,7 @@ mod counts;
 mod readers;
 mod winners;
 
-use crate::{Result, testing::conformance::runner::Test};
+use crate::{error::Result, testing::conformance::runner::Test};
 
 pub(super) fn tests() -> Vec<Test> {
     [winners::TESTS, counts::TESTS, readers::TESTS].concat()

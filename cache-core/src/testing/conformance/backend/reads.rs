@@ -1,9 +1,9 @@
 use crate::{
-    Expiry, Ttl,
     testing::conformance::{
         ctx::{Ctx, LONG, LONG_TIME},
         runner::{Test, TestResult, tests},
     },
+    timeout::{Expiry, Ttl},
 };
 
 pub(super) const TESTS: &[Test] = tests![

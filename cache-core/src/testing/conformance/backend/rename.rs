@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use crate::{
-    Expiry, Seen,
+    store::Expected,
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -96,7 +97,7 @@ async fn a_renamed_entry_is_an_entry(ctx: &Ctx) -> TestResult {
         ctx.store.get_many(&[&to, &from]).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     assert_eq!(many, [Some("41".into()), None]);
     assert!(ctx.store.touch(&to, OTHER).await?);
-    assert!(!ctx.store.compare_and_delete(&to, Seen::entry(&seen)).await?, "it was touched");
+    assert!(!ctx.store.compare_and_delete(&to, Expected::entry(&seen)).await?, "it was touched");
     assert_eq!(ctx.store.incr(&to, 1, None).await?, Some(42));
     assert!(ctx.store.delete(&to).await?);
     assert!(!ctx.store.has(&to).await?);

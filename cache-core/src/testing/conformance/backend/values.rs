@@ -1,5 +1,6 @@
 use crate::{
-    Result, Seen, SetMode,
+    error::Result,
+    store::{Expected, SetMode},
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
@@ -27,7 +28,10 @@ async fn an_empty_value_is_a_value(ctx: &Ctx) -> TestResult {
     let many = ctx.store.get_many(&[&key]).await.pop().expect("one answer")?;
     assert_eq!(many, Some("".into()), "get_many");
     assert!(!ctx.store.set(&key, "new".into(), LONG, SetMode::IfAbsent).await?, "add");
-    assert!(!ctx.store.compare_and_delete(&key, Seen::value(b"new")).await?, "compare_and_delete");
+    assert!(
+        !ctx.store.compare_and_delete(&key, Expected::value(b"new")).await?,
+        "compare_and_delete"
+    );
     assert_eq!(ctx.store.take(&key).await?, Some("".into()), "pop");
     Ok(())
 }

@@ -1,9 +1,10 @@
 use crate::{
-    Expiry, SetMode, Ttl,
+    store::SetMode,
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::{Expiry, Ttl},
 };
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 
 use crate::{
-    ErrorKind, Timeout, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         ctx::{Ctx, borrowed},
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![

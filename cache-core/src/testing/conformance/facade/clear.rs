@@ -1,9 +1,9 @@
 use crate::{
-    Timeout,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::Timeout,
 };
 
 pub(super) const TESTS: &[Test] = tests![

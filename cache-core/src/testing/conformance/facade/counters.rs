@@ -1,9 +1,10 @@
 use crate::{
-    ErrorKind, Timeout, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -117,7 +118,7 @@ async fn d10_d12_what_is_no_integer_is_refused_and_left(ctx: &Ctx) -> TestResult
 /// "`Overflow` outside i64"; `-i64::MIN` is no `i64` either.
 async fn d11_overflow_is_refused_and_left(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let overflows = |answer: crate::Result<i64>, what: &str| {
+    let overflows = |answer: crate::error::Result<i64>, what: &str| {
         let error = answer.expect_err(what);
         assert_eq!(error.kind(), ErrorKind::Overflow, "{what}: {error}");
     };
@@ -164,7 +165,7 @@ async fn d06_no_count_of_many_callers_is_lost(ctx: &Ctx) -> TestResult {
             }
         })
         .await;
-    answers.into_iter().collect::<crate::Result<()>>()?;
+    answers.into_iter().collect::<crate::error::Result<()>>()?;
     assert_eq!(cache.get::<i64>("k").await?, Some(400));
     assert!(matches!(cache.ttl("k").await?, Some(Ttl::Remaining(_))));
     Ok(())

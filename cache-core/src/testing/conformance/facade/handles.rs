@@ -1,9 +1,11 @@
 use crate::{
-    Cache, ErrorKind, secs,
+    cache::Cache,
+    error::ErrorKind,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::secs,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -26,7 +28,7 @@ async fn handles_are_clone_send_and_sync(ctx: &Ctx) -> TestResult {
             async move { cache.set(&n.to_string(), &n, None).await }
         })
         .await;
-    answers.into_iter().collect::<crate::Result<()>>()?;
+    answers.into_iter().collect::<crate::error::Result<()>>()?;
     let keys: Vec<_> = (0..8).map(|it| it.to_string()).collect();
     assert_eq!(cache.get_many::<usize, _>(&keys).await?.len(), 8);
     Ok(())
@@ -62,7 +64,7 @@ async fn blocking_calls_do_the_same(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-fn all_calls(cache: &Cache) -> crate::Result<()> {
+fn all_calls(cache: &Cache) -> crate::error::Result<()> {
     let cache = cache.blocking();
     cache.set("seen", &1, None)?;
     assert_eq!(cache.get::<i32>("seen")?, Some(1));

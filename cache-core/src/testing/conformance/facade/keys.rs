@@ -1,5 +1,6 @@
 use crate::{
-    ErrorKind, MAX_KEY_LEN, Result,
+    error::{ErrorKind, Result},
+    key::MAX_KEY_LEN,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
@@ -76,7 +77,7 @@ async fn d17_every_call_checks_its_key(ctx: &Ctx) -> TestResult {
         refused(cache.add(key, &1, None).await, "add", key);
         refused(cache.replace(key, &1, None).await, "replace", key);
         refused(cache.touch(key, None).await, "touch", key);
-        refused(cache.touch(key, crate::secs(0)).await, "touch to zero", key);
+        refused(cache.touch(key, crate::timeout::secs(0)).await, "touch to zero", key);
         refused(cache.ttl(key).await, "ttl", key);
         refused(cache.delete(key).await, "delete", key);
         refused(cache.pop::<i32>(key).await, "pop", key);
@@ -109,7 +110,7 @@ async fn d18_one_bad_key_stops_its_batch(ctx: &Ctx) -> TestResult {
         refused(cache.get_many::<i32, _>(["a", bad]).await, "get_many", bad);
         refused(cache.set_many([("a", 2), ("new", 2), (bad, 2)], None).await, "set_many", bad);
         refused(
-            cache.set_many([("a", 2), (bad, 2)], crate::secs(0)).await,
+            cache.set_many([("a", 2), (bad, 2)], crate::timeout::secs(0)).await,
             "set_many to zero",
             bad,
         );
@@ -208,7 +209,7 @@ async fn a_key_function_changes_only_the_callers_part(ctx: &Ctx) -> TestResult {
 /// "`long_keys = "hash"` in the settings replaces what breaks the rules by a readable head and a cryptographic digest."
 #[cfg(feature = "long-keys")]
 async fn long_keys_can_be_hashed(ctx: &Ctx) -> TestResult {
-    let cache = ctx.builder().long_keys(crate::LongKeys::Hash).build("x")?;
+    let cache = ctx.builder().long_keys(crate::key::LongKeys::Hash).build("x")?;
     let long = "x".repeat(10_000);
     let longer = "x".repeat(10_001);
     let keys = ["good", "a b", "a  b", "ab", "a\nb", "\0", long.as_str(), longer.as_str()];

@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::{Barrier, Notify};
 
 use crate::{
-    ErrorKind, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::{Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -72,7 +73,7 @@ async fn d19_sixteen_callers_make_one_load(ctx: &Ctx) -> TestResult {
             }
         })
         .await;
-    let answers = answers.into_iter().collect::<crate::Result<Vec<_>>>()?;
+    let answers = answers.into_iter().collect::<crate::error::Result<Vec<_>>>()?;
     assert_eq!(answers, [1; 16], "all see the value of the one load");
     assert_eq!(loads.load(SeqCst), 1);
     assert_eq!(cache.get::<usize>("k").await?, Some(1));
@@ -96,7 +97,7 @@ async fn d19_rounds_of_callers_make_one_load_each(ctx: &Ctx) -> TestResult {
                 }
             })
             .await;
-        let answers = answers.into_iter().collect::<crate::Result<Vec<_>>>()?;
+        let answers = answers.into_iter().collect::<crate::error::Result<Vec<_>>>()?;
         assert_eq!(loads.load(SeqCst), 1, "loads in round {round}");
         assert_eq!(answers, vec![answers[0]; 16], "all of them see the same value");
     }
@@ -156,8 +157,8 @@ async fn a_load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> Test
     Ok(())
 }
 
-fn misses(cache: &crate::Cache) -> u64 {
-    cache.stats()[crate::layers::Operation::GetOrSet].misses
+fn misses(cache: &crate::cache::Cache) -> u64 {
+    cache.stats()[crate::layer::Operation::GetOrSet].misses
 }
 
 /// "when the leader is dropped or panics, the next waiter leads."
@@ -199,10 +200,10 @@ async fn a_dropped_load_is_taken_over(ctx: &Ctx) -> TestResult {
 }
 
 /// Starts a load that ends when it is let; `change` happens while it runs. What the leader got.
-async fn during_a_load<F: Future<Output = crate::Result<()>>>(
+async fn during_a_load<F: Future<Output = crate::error::Result<()>>>(
     ctx: &Ctx,
-    change: impl FnOnce(crate::Cache) -> F,
-) -> crate::Result<(crate::Cache, String)> {
+    change: impl FnOnce(crate::cache::Cache) -> F,
+) -> crate::error::Result<(crate::cache::Cache, String)> {
     let cache = ctx.cache();
     let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let leader = tokio::spawn({

@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ErrorKind, Timeout, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         ctx::{Ctx, skip},
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![

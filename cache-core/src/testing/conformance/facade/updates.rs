@@ -1,10 +1,11 @@
+use super::values::Unserialisable;
 use crate::{
-    ErrorKind, Timeout, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         ctx::Ctx,
-        facade::values::Unserialisable,
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -81,7 +82,7 @@ async fn update_loses_no_change(ctx: &Ctx) -> TestResult {
             }
         })
         .await;
-    answers.into_iter().collect::<crate::Result<()>>()?;
+    answers.into_iter().collect::<crate::error::Result<()>>()?;
     let list = cache.get::<Vec<usize>>("k").await?.unwrap_or_default();
     for n in 0..8 {
         assert_eq!(list.iter().filter(|&&it| it == n).count(), 25, "changes of caller {n}");
@@ -209,7 +210,7 @@ async fn upsert_has_one_maker_and_loses_no_change(ctx: &Ctx) -> TestResult {
                 }
             })
             .await;
-        let made = answers.into_iter().collect::<crate::Result<Vec<bool>>>()?;
+        let made = answers.into_iter().collect::<crate::error::Result<Vec<bool>>>()?;
         assert_eq!(made.into_iter().filter(|it| *it).count(), 1, "makers of {key}");
         let mut list = cache.get::<Vec<usize>>(&key).await?.unwrap_or_default();
         list.sort_unstable();

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 
 use crate::{
-    ErrorKind, SetMode, Timeout,
+    error::ErrorKind,
+    store::SetMode,
     testing::conformance::{
         backend::limits::too_large,
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::Timeout,
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -281,7 +283,7 @@ async fn d20_only_what_was_seen_is_purged(ctx: &Ctx) -> TestResult {
                 }
             })
             .await;
-        answers.into_iter().collect::<crate::Result<()>>()?;
+        answers.into_iter().collect::<crate::error::Result<()>>()?;
         assert_eq!(cache.get::<u8>(&key).await?, Some(7), "what was written is gone");
     }
     Ok(())

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use crate::{
-    ErrorKind, MAX_KEY_LEN, Timeout, Ttl, secs,
+    error::ErrorKind,
+    key::MAX_KEY_LEN,
     testing::conformance::{
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![

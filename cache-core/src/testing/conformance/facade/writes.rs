@@ -1,10 +1,11 @@
 use crate::{
-    ErrorKind, Timeout, Ttl, secs,
+    error::ErrorKind,
     testing::conformance::{
         backend::limits::too_large,
         ctx::Ctx,
         runner::{Test, TestResult, tests},
     },
+    timeout::{Timeout, Ttl, secs},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -113,7 +114,7 @@ async fn d07_one_of_many_callers_adds(ctx: &Ctx) -> TestResult {
                 async move { cache.add(&key, &n, None).await }
             })
             .await;
-        let answers = answers.into_iter().collect::<crate::Result<Vec<_>>>()?;
+        let answers = answers.into_iter().collect::<crate::error::Result<Vec<_>>>()?;
         let winners: Vec<_> = (0..8).filter(|&n| answers[n]).collect();
         assert_eq!(winners.len(), 1, "{winners:?}");
         assert_eq!(cache.get::<usize>(&key).await?, Some(winners[0]));
@@ -133,7 +134,7 @@ async fn one_of_many_callers_pops(ctx: &Ctx) -> TestResult {
                 async move { cache.pop::<String>(&key).await }
             })
             .await;
-        let answers = answers.into_iter().collect::<crate::Result<Vec<_>>>()?;
+        let answers = answers.into_iter().collect::<crate::error::Result<Vec<_>>>()?;
         assert_eq!(answers.iter().flatten().count(), 1, "that many got one value");
     }
     Ok(())

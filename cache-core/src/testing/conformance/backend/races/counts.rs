@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Backend, Create, Lifetime, Result, Seen, Ttl,
+    error::Result,
+    store::{Backend, CounterInit, Expected, TtlUpdate},
     testing::conformance::{
         ctx::{Ctx, LONG},
         runner::{Test, TestResult, tests},
     },
+    timeout::Ttl,
 };
 
 use super::{ROUNDS, TASKS, count};
@@ -34,7 +36,7 @@ async fn d06_no_increment_is_lost(ctx: &Ctx) -> TestResult {
                 for _ in 0..50 {
                     res.push(store.incr(&key, 1, None).await?);
                 }
-                Ok::<_, crate::Error>(res)
+                Ok::<_, crate::error::Error>(res)
             }
         })
         .await;
@@ -51,7 +53,7 @@ async fn d06_no_increment_is_lost(ctx: &Ctx) -> TestResult {
 async fn d06_no_increment_from_nothing_is_lost(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let (key, start) = (ctx.key(round), ctx.now());
-        let create = Some(Create { initial: 100, expiry: LONG });
+        let create = Some(CounterInit { initial: 100, expiry: LONG });
         let answers = ctx
             .race(TASKS, |_, store| {
                 let key = key.clone();
@@ -101,9 +103,9 @@ async fn add_one(store: &Arc<dyn Backend>, key: &str, by_stamp: bool) -> Result<
         let seen = store.get_entry(key).await?.expect("nobody removes it");
         let number: u64 =
             std::str::from_utf8(&seen.value).ok().and_then(|it| it.parse().ok()).expect("a number");
-        let look = if by_stamp { Seen::entry(&seen) } else { Seen::value(&seen.value) };
+        let look = if by_stamp { Expected::entry(&seen) } else { Expected::value(&seen.value) };
         let next = (number + 1).to_string().into();
-        if store.compare_and_set(key, look, next, Lifetime::Keep).await? {
+        if store.compare_and_set(key, look, next, TtlUpdate::Keep).await? {
             return Ok(());
         }
     }
@@ -112,7 +114,7 @@ async fn add_one(store: &Arc<dyn Backend>, key: &str, by_stamp: bool) -> Result<
 /// What is counted while the counter is taken again and again is in one of the takings.
 async fn pop_loses_no_count(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    let create = Some(Create { initial: 0, expiry: LONG });
+    let create = Some(CounterInit { initial: 0, expiry: LONG });
     let number = |it: Option<Bytes>| -> i64 {
         it.map_or(0, |it| {
             std::str::from_utf8(&it).ok().and_then(|it| it.parse().ok()).expect("a number")

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Backend, Expiry, Result, SetMode,
+    error::Result,
+    store::{Backend, SetMode},
     testing::conformance::{
         ctx::{Ctx, LONG, LONG_TIME, borrowed},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 use super::{ROUNDS, TASKS, count};

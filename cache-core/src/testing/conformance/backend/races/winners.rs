@@ -1,11 +1,13 @@
 //! Several want one thing, and one gets it.
 
 use crate::{
-    Expiry, Result, Seen, SetMode,
+    error::Result,
+    store::{Expected, SetMode},
     testing::conformance::{
         ctx::{Ctx, LONG, borrowed},
         runner::{Test, TestResult, tests},
     },
+    timeout::Expiry,
 };
 
 use super::{ROUNDS, TASKS, count};
@@ -106,7 +108,7 @@ async fn compare_and_delete_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
         let answers = ctx
             .race(TASKS, |_, store| {
                 let (key, seen) = (key.clone(), seen.clone());
-                async move { store.compare_and_delete(&key, Seen::entry(&seen)).await }
+                async move { store.compare_and_delete(&key, Expected::entry(&seen)).await }
             })
             .await;
         assert_eq!(count(answers)?, 1, "that many removed one entry");

@@ -1,0 +1,27 @@
+//! Settings: `[caches.<alias>]` tables, read and checked, and the drivers that they name.
+
+mod build_context;
+pub(crate) mod deserializer;
+mod driver;
+mod env;
+mod location;
+mod options;
+pub(crate) mod registry;
+mod settings;
+mod toml;
+mod units;
+
+pub use self::{
+    build_context::BuildContext,
+    driver::{Build, Driver},
+    location::Location,
+    options::Options,
+    settings::{CacheSettings, Settings},
+    toml::from_toml,
+    units::{ByteSize, Period},
+};
+pub(crate) use self::{
+    build_context::{Resolve, Shared},
+    deserializer::{closest, list},
+    settings::shown,
+};

@@ -1,0 +1,160 @@
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+use super::{Location, Options, Period, units};
+use crate::{
+    key::LongKeys,
+    layer::{BreakerSettings, RetrySettings},
+    timeout::Timeout,
+    value::Codec,
+};
+
+/// The caches of a program by alias: the `caches` table of a settings file.
+///
+/// It is a plain serde type, so a program that loads its configuration with another library can take it
+/// from there and pass it to [`CachesBuilder::settings`](crate::CachesBuilder::settings).
+///
+/// ```
+/// use cache_core::{Caches, Settings};
+///
+/// #[derive(serde::Deserialize)]
+/// struct MyConfig {
+///     port: u16,
+///     caches: Settings,
+/// }
+/// let json = r#"{"port": 80, "caches": {"default": {"backend": "dummy", "timeout": "5m"}}}"#;
+/// let config: MyConfig = serde_json::from_str(json).unwrap();
+/// let caches = Caches::builder().settings(config.caches).build()?;
+/// assert_eq!((config.port, caches.aliases().count()), (80, 1));
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+pub type Settings = BTreeMap<String, CacheSettings>;
+
+/// One `[caches.<alias>]` table. Unknown names in it are errors.
+///
+/// ```
+/// let settings: cache_core::Settings = toml::from_str(r#"
+///     [default]
+///     backend = "memory"
+///     timeout = "5m"
+///     key_prefix = "shop"
+/// "#).unwrap();
+/// assert_eq!(settings["default"].timeout, cache_core::secs(300));
+/// // What may hold a password does not show.
+/// assert!(!format!("{settings:?}").contains("location"));
+/// ```
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CacheSettings {
+    /// The name of a backend: `memory`, `redis`, `memcached`, `db`, `file`, `dummy`, or a third party's.
+    pub backend: String,
+    /// Where the store is, in the backend's own notation: a string or a list of them.
+    #[serde(default)]
+    pub location: Location,
+    /// How long entries live whose caller does not say: seconds, `"5m"` or `"never"`. 300 seconds if unset.
+    #[serde(default, deserialize_with = "units::timeout")]
+    pub timeout: Timeout,
+    /// Put before every key, so that several programs can share a store.
+    #[serde(default)]
+    pub key_prefix: String,
+    /// The version of keys: another one is another set of entries. 1 if unset.
+    #[serde(default = "one")]
+    pub version: i64,
+    /// How values become bytes: `json`, or `msgpack` with that feature.
+    #[serde(default)]
+    pub codec: Codec,
+    /// Whether a store that fails reads as empty (`true`, the default), or its errors reach the caller.
+    #[serde(default = "yes")]
+    pub fail_open: bool,
+    /// What becomes of keys that are too long or hold spaces: `error` (the default) or `hash`.
+    #[serde(default)]
+    pub long_keys: LongKeys,
+    /// The longest that a round trip to a store may take once connected. 500 ms if unset. It and `breaker`
+    /// are for stores that wait for something; in process they have no effect.
+    #[serde(default = "deadline")]
+    pub deadline: Period,
+    /// The longest that connecting may take. 1 s if unset.
+    #[serde(default = "connect_deadline")]
+    pub connect_deadline: Period,
+    /// Whether, and how, calls that were not answered are repeated. Not, if unset. An error for a store that never waits.
+    #[serde(default)]
+    pub retry: RetrySettings,
+    /// When calls to a server that fails too often end at once. There is one, if unset.
+    #[serde(default)]
+    pub breaker: BreakerSettings,
+    /// The longest that callers of `get_or_set` wait for another caller's load. 30 s if unset.
+    #[serde(default = "load_deadline")]
+    pub load_deadline: Period,
+    /// The backend's own options.
+    #[serde(default)]
+    pub options: Options,
+}
+
+impl CacheSettings {
+    /// The settings of an alias about which nothing is said but its backend.
+    ///
+    /// ```
+    /// let mut settings = cache_core::CacheSettings::new("memory");
+    /// settings.key_prefix = "shop".into();
+    /// assert!(settings.fail_open && settings.version == 1);
+    /// ```
+    pub fn new(backend: impl Into<String>) -> Self {
+        Self {
+            backend: backend.into(),
+            location: Location::default(),
+            timeout: Timeout::default(),
+            key_prefix: String::new(),
+            version: one(),
+            codec: Codec::default(),
+            fail_open: yes(),
+            long_keys: LongKeys::default(),
+            deadline: deadline(),
+            connect_deadline: connect_deadline(),
+            retry: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+            load_deadline: load_deadline(),
+            options: Options::default(),
+        }
+    }
+}
+
+impl fmt::Debug for CacheSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheSettings")
+            .field("backend", &shown(&self.backend))
+            .field("timeout", &self.timeout)
+            .field("key_prefix", &self.key_prefix)
+            .field("version", &self.version)
+            .field("codec", &self.codec)
+            .field("fail_open", &self.fail_open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A `backend` for a message. What is no plain name may be a URL with a password.
+pub(crate) fn shown(backend: &str) -> &str {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"_-.".contains(&it);
+    if backend.len() <= 80 && backend.bytes().all(is_plain) { backend } else { "(hidden)" }
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn deadline() -> Period {
+    Period::from_millis(500)
+}
+
+fn connect_deadline() -> Period {
+    Period::from_secs(1)
+}
+
+fn load_deadline() -> Period {
+    Period::from_secs(30)
+}

@@ -1,0 +1,94 @@
+//! One update of a key at a time in this process: those that compare and set would only fail each other.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use crate::{fetch::singleflight::first, runtime::Clock};
+
+/// The updates of each key that are under way or wait.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    keys: HashMap<Box<str>, Holder>,
+    next: u64,
+}
+
+struct Holder {
+    id: u64,
+    /// When its right ends, as its future may never be polled again.
+    until: Duration,
+    /// By a number of each.
+    waiting: HashMap<u64, Waker>,
+}
+
+/// The right to update a key.
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    key: &'a str,
+    id: u64,
+}
+
+impl Turns {
+    /// Waits until no other caller has the key; the right lasts so long.
+    pub(crate) async fn take<'a>(
+        &'a self,
+        key: &'a str,
+        lasts: Duration,
+        clock: &Clock,
+    ) -> Turn<'a> {
+        let id = {
+            let mut table = self.lock();
+            table.next += 1;
+            table.next
+        };
+        loop {
+            let now = clock.now();
+            let until = match self.lock().keys.get(key) {
+                Some(holder) => holder.until.saturating_sub(now),
+                None => Duration::ZERO,
+            };
+            let free = poll_fn(|cx| {
+                let now = clock.now();
+                let mut table = self.lock();
+                let waiting = match table.keys.get_mut(key) {
+                    Some(holder) if now < holder.until => {
+                        holder.waiting.insert(id, cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    Some(holder) => std::mem::take(&mut holder.waiting),
+                    None => HashMap::new(),
+                };
+                let holder = Holder { id, until: now.saturating_add(lasts), waiting };
+                table.keys.insert(key.into(), holder);
+                Poll::Ready(())
+            });
+            if first(free, clock.sleep(until)).await.is_some() {
+                return Turn { turns: self, key, id };
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut table = self.turns.lock();
+        if table.keys.get(self.key).is_none_or(|it| it.id != self.id) {
+            return;
+        }
+        let holder = table.keys.remove(self.key);
+        drop(table);
+        // All of them: one alone might be a future that nobody polls.
+        holder.into_iter().flat_map(|it| it.waiting).for_each(|(_, waker)| waker.wake());
+    }
+}

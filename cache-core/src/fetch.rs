@@ -1,0 +1,3 @@
+//! Reading through: one load per key at a time.
+
+pub(crate) mod singleflight;

@@ -1,0 +1,125 @@
+//! Layers: behaviour around every call to a store, written once for all methods.
+
+mod breaker;
+mod call;
+mod deadline;
+mod layered;
+mod observe;
+mod own_runtime;
+mod retry;
+
+use std::{fmt, pin::pin, sync::Arc};
+
+pub(crate) use self::{breaker::Known, observe::Observe, own_runtime::OwnRuntime};
+pub use self::{
+    breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},
+    call::{Call, Reply},
+    deadline::Deadline,
+    layered::Layered,
+    retry::{Retry, RetrySettings},
+};
+pub use crate::telemetry::Operation;
+
+/// Behaviour around every call of a store: a deadline, a retry, a breaker, counters.
+///
+/// [`Layered`](super::Layered) makes a [`Backend`](crate::store::Backend) of a hook and the store that it is around.
+///
+/// ```
+/// use cache_core::{layer::{Call, Layer, Layered, Reply}, store::{Backend, Inline}};
+/// use cache_memory::Memory;
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+///
+/// /// Counts the calls that failed, a batch by its keys.
+/// #[derive(Debug, Default)]
+/// struct Failures(AtomicUsize);
+///
+/// impl Failures {
+///     fn count<R: Reply>(&self, reply: R) -> R {
+///         self.0.fetch_add(reply.errors().count(), Ordering::Relaxed);
+///         reply
+///     }
+/// }
+///
+/// impl Layer for Failures {
+///     async fn around<R: Reply, F: Future<Output = R> + Send>(
+///         &self,
+///         _: Call<'_>,
+///         run: impl Fn() -> F + Send + Sync,
+///     ) -> R {
+///         self.count(run().await)
+///     }
+///     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+///         self.count(run())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let hook = Arc::new(Failures::default());
+/// let store = Layered::new(Arc::clone(&hook), Arc::new(Inline::new(Memory::new())));
+/// store.set("k", "text".into(), cache_core::store::Expiry::Never, Default::default()).await.unwrap();
+/// store.incr("k", 1, None).await.unwrap_err();
+/// assert_eq!(hook.0.load(Ordering::Relaxed), 1);
+/// # }
+/// ```
+pub trait Layer: fmt::Debug + Send + Sync + 'static {
+    /// Around a call that may wait. `run` makes the call, and may be used more than once.
+    fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> impl Future<Output = R> + Send;
+
+    /// Around a call of a store that never waits.
+    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R;
+}
+
+/// Two hooks as one, the first outermost: however many there are, a call boxes one future.
+impl<A: Layer, B: Layer> Layer for (A, B) {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        pin!(self.0.around(call, || self.1.around(call, &run))).await
+    }
+
+    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
+        self.0.around_sync(call, || self.1.around_sync(call, &run))
+    }
+}
+
+/// A hook, or none.
+impl<H: Layer> Layer for Option<H> {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        match self {
+            Some(hook) => pin!(hook.around(call, run)).await,
+            None => pin!(run()).await,
+        }
+    }
+
+    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
+        match self {
+            Some(hook) => hook.around_sync(call, run),
+            None => run(),
+        }
+    }
+}
+
+/// A hook that is in use elsewhere, too.
+impl<H: Layer> Layer for Arc<H> {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        pin!((**self).around(call, run)).await
+    }
+
+    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
+        (**self).around_sync(call, run)
+    }
+}

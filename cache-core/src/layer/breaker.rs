@@ -1,0 +1,339 @@
+mod settings;
+mod shared;
+mod state;
+mod window;
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub(crate) use self::shared::Known;
+use self::state::{Admitted, Outcome, Refused, Rules, State};
+pub use self::{settings::BreakerSettings, shared::Breakers};
+use super::{Call, Layer, Operation, Reply};
+use crate::{
+    config::CacheSettings,
+    error::{Error, ErrorKind, Result},
+    runtime::{Clock, SharedDeadline},
+    store::threads::was_behind_others,
+    telemetry::observer,
+};
+
+/// A circuit breaker: when a server fails too often, or does not answer at all, calls end at once instead of waiting for it.
+///
+/// *Closed*, it lets every call through. It *opens* in two ways:
+/// - after [`unanswered`](BreakerSettings::unanswered) calls in a row during which the server was not heard of at all, whatever
+///   went well before. After the first of them, calls have a fifth of the deadline, or twice what the slowest answer of
+///   the last seconds took, until the server answers one;
+/// - when of the calls in the last `window`, and at least `min_calls`, a share of `failure_rate` has failed.
+///
+/// Open, every call fails for `open_for` with `Unavailable`, without reaching the server. Then it is *half open*: one call, the
+/// probe, goes through; if it succeeds, the breaker closes, otherwise it opens again. So that it costs its caller little, the
+/// probe has the same short time; each fourth has all the time of a call, for a server that is slower than before. A
+/// probe that has not ended when its time is over loses its right to the next call, even if nobody polls it.
+///
+/// Only `Unavailable` and `TimedOut` count as failures: what a server answers, it has answered. An error that is
+/// [`ignored_by_breaker`](Error::ignored_by_breaker) counts as neither.
+///
+/// As a [`Layer`] it is around a store that is one server. A pool or a cluster keeps one for each server instead
+/// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)), from
+/// [`BuildContext::breakers`](crate::store::BuildContext::breakers), and makes its calls by [`run`](Self::run).
+///
+/// ```
+/// use cache_core::{Clock, Error, ErrorKind, layer::{Breaker, BreakerSettings, BreakerState}};
+///
+/// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+/// let error = Error::new(ErrorKind::TimedOut, "no answer within 500ms");
+/// for _ in 0..3 {
+///     breaker.admit()?.record(Some(&error));
+/// }
+/// assert_eq!(breaker.state(), BreakerState::Open);
+/// let refused = breaker.admit().unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Unavailable);
+/// assert!(refused.to_string().contains("no answer within 500ms"), "it says why");
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+pub struct Breaker {
+    rules: Rules,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Those whose logs and metrics tell of it.
+    aliases: Mutex<Vec<Arc<str>>>,
+}
+
+/// Where a [`Breaker`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// Calls fail at once.
+    Open,
+    /// One call is on its way to find out.
+    HalfOpen,
+}
+
+/// The right to make one call, and the duty to say what came of it. Dropped before that, the call counts as not made.
+#[derive(Debug)]
+#[must_use = "a call that is let through is recorded"]
+pub struct Permit<'a> {
+    breaker: &'a Breaker,
+    call: Admitted,
+    recorded: bool,
+}
+
+impl Breaker {
+    /// A closed breaker, for calls with the deadlines that are the defaults of the settings.
+    pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
+        let defaults = CacheSettings { breaker: settings, ..CacheSettings::new("") };
+        Self::with_rules(rules(&defaults), clock)
+    }
+
+    fn with_rules(rules: Rules, clock: Clock) -> Self {
+        Self { rules, clock, state: Mutex::default(), aliases: Mutex::default() }
+    }
+
+    fn observed_as(&self, alias: &Arc<str>) {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        if !aliases.contains(alias) {
+            aliases.push(Arc::clone(alias));
+        }
+    }
+
+    /// Makes a call, unless the breaker is open, and records what comes of it. The call has less time where
+    /// the server is in doubt.
+    ///
+    /// ```
+    /// use cache_core::{Clock, layer::{Breaker, BreakerSettings}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
+    /// assert_eq!(breaker.run(async { Ok("PONG") }).await.unwrap(), "PONG");
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Unavailable` while it is open, with the failure that it opened for; `TimedOut` at the end of that time; else what
+    /// the call answers.
+    ///
+    /// # Cancel safety
+    /// A dropped call counts as not made.
+    pub async fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let permit = self.admit()?;
+        let res = match permit.call.limit {
+            None => pin!(call).await,
+            Some(limit) => Box::pin(async { self.within(limit, pin!(Some(call))).await })
+                .await
+                .unwrap_or_else(|it| Err(it)),
+        };
+        permit.record(res.as_ref().err());
+        res
+    }
+
+    async fn within<F: Future>(
+        &self,
+        limit: Duration,
+        mut call: Pin<&mut Option<F>>,
+    ) -> Result<F::Output> {
+        // panics: never, it is set to `None` below alone.
+        let running = call.as_mut().as_pin_mut().expect("it is there");
+        let answer = SharedDeadline::new(limit, self.clock.clone()).run(running).await;
+        answer.ok_or_else(|| {
+            let what = format!(
+                "no answer within {limit:.0?}, which is all the time that a call has after others were not \
+                 answered; a write may have had its effect"
+            );
+            let error = Error::new(ErrorKind::TimedOut, what);
+            let is_behind_others = was_behind_others(|| call.set(None));
+            if is_behind_others { error.ignored_by_breaker() } else { error }
+        })
+    }
+
+    /// Lets a call through, or ends it at once with `Unavailable`, whose text has the failure that it opened for. A call
+    /// that is let through so has the time that its caller gives it; [`run`](Self::run) limits it where the server is in doubt.
+    pub fn admit(&self) -> Result<Permit<'_>> {
+        let now = self.clock.coarse();
+        let mut state = self.lock();
+        let call = state.admit(now, &self.rules).map_err(|it| refusal(&state, &it))?;
+        if call.probe.is_some() {
+            self.tell(BreakerState::HalfOpen, None);
+        }
+        Ok(Permit { breaker: self, call, recorded: false })
+    }
+
+    /// Whether a call would be let through now.
+    pub fn admits(&self) -> bool {
+        self.lock().refuses(self.clock.coarse()).is_none()
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> BreakerState {
+        self.lock().public()
+    }
+
+    fn record(&self, call: &Admitted, outcome: Outcome<'_>) {
+        let now = self.clock.coarse();
+        let mut state = self.lock();
+        if state.record(call, outcome, now, &self.rules) {
+            // That it is still open after a probe is no news.
+            self.tell(state.public(), state.reason().filter(|_| call.probe.is_none()));
+        }
+    }
+
+    /// Called under the lock of the state, so that changes are told of in their order.
+    fn tell(&self, state: BreakerState, reason: Option<&Error>) {
+        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        observer::breaker(&aliases, state, reason);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the rules of a breaker for an alias with these settings.
+fn rules(settings: &CacheSettings) -> Rules {
+    let deadline = settings.deadline.into();
+    let longest = settings.connect_deadline.into();
+    Rules { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
+}
+
+/// Returns the error of a call that the breaker refuses.
+fn refusal(state: &State, refused: &Refused) -> Error {
+    let next = match refused.0 {
+        Some(left) => format!("the next try is in {left:.0?}"),
+        None => "a first call is finding out whether it answers again".into(),
+    };
+    let last = state.reason().map(|it| format!(" (last: {})", it.message()));
+    let refusal = Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "the circuit breaker is open, because the server failed too often{}; {next}",
+            last.unwrap_or_default()
+        ),
+    );
+    match state.reason().and_then(|it| it.context("server")) {
+        Some(server) => refusal.with_context("server", server),
+        None => refusal,
+    }
+}
+
+impl Breakers {
+    /// For an alias with these settings; `None` if they say that it has no breaker.
+    pub(crate) fn new(
+        known: &Arc<Known>,
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+    ) -> Option<Self> {
+        settings.breaker.enabled.then(|| Self {
+            known: Arc::clone(known),
+            rules: rules(settings),
+            clock: clock.clone(),
+            alias: alias.into(),
+        })
+    }
+}
+
+impl Permit<'_> {
+    /// Says what came of the call: its error, if it failed.
+    pub fn record(self, error: Option<&Error>) {
+        let outcome = match error {
+            Some(error) if error.counts_for_breaker() => Outcome::Failed { error, heard: false },
+            Some(error) if error.is_ignored_by_breaker() => Outcome::Nothing,
+            _ => Outcome::Answered,
+        };
+        self.end(outcome);
+    }
+
+    fn end(mut self, outcome: Outcome<'_>) {
+        self.recorded = true;
+        self.breaker.record(&self.call, outcome);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.recorded && self.call.probe.is_some() {
+            self.breaker.record(&self.call, Outcome::Nothing);
+        }
+    }
+}
+
+impl Layer for Breaker {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        // Who checks or closes wants to know, or to be done; and what has no deadline would, as the probe, keep all others waiting.
+        let is_free = matches!(
+            call.operation,
+            Operation::Check | Operation::Close | Operation::Clear | Operation::ClearStore
+        );
+        if is_free {
+            return pin!(run()).await;
+        }
+        let permit = match self.admit() {
+            Ok(permit) => permit,
+            Err(error) => return R::failed(&call, error),
+        };
+        let reply = match permit.call.limit {
+            None => pin!(run()).await,
+            Some(limit) => {
+                let limit = limit.saturating_mul(call.rounds());
+                let reply = Box::pin(async { self.within(limit, pin!(Some(run()))).await }).await;
+                reply.unwrap_or_else(|error| R::failed(&call, error))
+            }
+        };
+        permit.end(outcome(&call, &reply));
+        reply
+    }
+
+    /// A store that never waits has no server that could fail.
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+/// A batch fails if one of its keys could not be had; the server was heard of if it answered for one.
+fn outcome<'a, R: Reply>(call: &Call<'_>, reply: &'a R) -> Outcome<'a> {
+    let (mut failed, mut silent) = (None, 0);
+    for error in reply.errors() {
+        let counts = error.counts_for_breaker();
+        silent += usize::from(counts || error.is_ignored_by_breaker());
+        failed = failed.or(counts.then_some(error));
+    }
+    let heard = silent < call.keys.max(1);
+    match failed {
+        Some(error) => Outcome::Failed { error, heard },
+        None if heard => Outcome::Answered,
+        None => Outcome::Nothing,
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_heard_of_if_one_of_its_keys_is_answered() {
+        let call = Call { operation: Operation::GetMany, key: None, keys: 2, idempotent: true };
+        let failed = || Err(Error::new(ErrorKind::TimedOut, "no answer"));
+        let locked = || failed().map_err(|it: Error| it.ignored_by_breaker());
+        let of = |replies: [Result<()>; 2]| format!("{:?}", outcome(&call, &replies.to_vec()));
+        assert!(of([failed(), Ok(())]).contains("heard: true"));
+        assert!(of([failed(), failed()]).contains("heard: false"));
+        assert!(of([locked(), failed()]).contains("heard: false"));
+        assert_eq!(of([locked(), Ok(())]), "Answered");
+        assert_eq!(of([locked(), locked()]), "Nothing");
+    }
+}

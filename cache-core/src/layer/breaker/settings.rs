@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::window::SLICES;
+use crate::config::Period;
+
+/// The settings of a [`Breaker`](super::Breaker): the table `[caches.<alias>.breaker]`. Stores that never wait have none.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct BreakerSettings {
+    /// Whether there is one. `true` if unset.
+    pub enabled: bool,
+    /// The share of failed calls at which it opens, over 0 and up to 1. 0.5 if unset.
+    pub failure_rate: f64,
+    /// The time over which calls are counted. 10 s if unset.
+    pub window: Period,
+    /// It does not open by `failure_rate` on fewer calls than these. 10 if unset.
+    pub min_calls: u32,
+    /// It opens after so many unanswered calls in a row, whatever went well before. 3 if unset.
+    pub unanswered: u32,
+    /// How long it stays open before a probe. 1 s if unset.
+    pub open_for: Period,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { enabled: true, ..Self::off() }
+    }
+}
+
+impl BreakerSettings {
+    /// No breaker.
+    pub const fn off() -> Self {
+        Self {
+            enabled: false,
+            failure_rate: 0.5,
+            window: Period::from_secs(10),
+            min_calls: 10,
+            unanswered: 3,
+            open_for: Period::from_secs(1),
+        }
+    }
+
+    /// What is wrong with these, by the name of the setting.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
+            return Err(("failure_rate", "expected a share over 0 and up to 1, such as 0.5"));
+        }
+        if Duration::from(self.window) < Duration::from_millis(SLICES as u64) {
+            return Err(("window", "expected at least 10 ms"));
+        }
+        if self.min_calls == 0 {
+            return Err(("min_calls", "expected at least 1"));
+        }
+        if self.unanswered == 0 {
+            return Err(("unanswered", "expected at least 1"));
+        }
+        Ok(())
+    }
+}

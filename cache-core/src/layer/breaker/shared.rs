@@ -1,0 +1,71 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use super::{Breaker, state::Rules};
+use crate::runtime::Clock;
+
+/// The breakers of one `Caches`, by server: all aliases of one server share its breaker.
+///
+/// Aliases whose tables `breaker`, or whose deadlines, differ do not share: they do not mean the same by a failure.
+/// Made by [`BuildContext::breakers`](crate::store::BuildContext::breakers), for one alias.
+///
+/// ```
+/// use cache_core::{CacheSettings, store::BuildContext};
+/// use std::sync::Arc;
+///
+/// let settings = CacheSettings::new("mine");
+/// let breakers = BuildContext::with("default", &settings, |context| context.breakers())?;
+/// let breakers = breakers.expect("the settings do not switch it off");
+/// let (one, same) = (breakers.of("10.0.0.1:6379"), breakers.of("10.0.0.1:6379"));
+/// assert!(Arc::ptr_eq(&one, &same));
+/// assert!(!Arc::ptr_eq(&one, &breakers.of("10.0.0.2:6379")));
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Breakers {
+    pub(crate) known: Arc<Known>,
+    pub(super) rules: Rules,
+    pub(super) clock: Clock,
+    pub(super) alias: Arc<str>,
+}
+
+/// What the aliases of one `Caches` have in common. A breaker that nobody uses any more is forgotten.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Vec<(String, Rules, Weak<Breaker>)>>);
+
+impl Breakers {
+    /// The breaker of this server, which changes of state are told of under this alias from now on.
+    ///
+    /// The name is what the store connects to, such as `host:port`, written in one way, and without a password.
+    pub fn of(&self, server: &str) -> Arc<Breaker> {
+        let breaker = self.find(server);
+        breaker.observed_as(&self.alias);
+        breaker
+    }
+
+    fn find(&self, server: &str) -> Arc<Breaker> {
+        let mut known = self.known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(.., breaker)| breaker.strong_count() > 0);
+        let found = known.iter().find(|(name, rules, _)| name == server && *rules == self.rules);
+        if let Some(found) = found.and_then(|(.., it)| it.upgrade()) {
+            return found;
+        }
+        let made = Arc::new(Breaker::with_rules(self.rules, self.clock.clone()));
+        known.push((server.to_owned(), self.rules, Arc::downgrade(&made)));
+        made
+    }
+}
+
+impl fmt::Debug for Breakers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breakers").field("alias", &self.alias).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
+    }
+}

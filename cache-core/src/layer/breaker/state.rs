@@ -1,0 +1,233 @@
+//! When a breaker opens and closes. It is told what time it is, and asks nobody.
+
+use std::time::Duration;
+
+use super::{BreakerSettings, BreakerState, window::Window};
+use crate::error::{Error, ErrorKind};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    phase: Phase,
+    window: Window,
+    /// Why it opened, for the calls that it refuses.
+    reason: Option<Error>,
+    /// When the server answered last.
+    heard: Option<Duration>,
+    /// Calls in a row during which nothing was heard.
+    unanswered: u32,
+    /// When the last of them ended.
+    last_unanswered: Duration,
+    /// How long the slowest answer took before it opened.
+    slowest: Duration,
+    /// How many probes have begun since it opened; also the number of the current probe.
+    probes: u64,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Closed,
+    Open {
+        until: Duration,
+    },
+    /// Its probe has the right to find out until then; afterwards another call may.
+    Probing {
+        until: Duration,
+    },
+}
+
+/// The settings and times that decide when a breaker opens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rules {
+    pub(super) settings: BreakerSettings,
+    /// The longest that a round trip may take.
+    pub(super) deadline: Duration,
+    /// The longest that a call may take, connecting included.
+    pub(super) longest: Duration,
+}
+
+/// A call that is let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    pub(super) began: Duration,
+    /// Its number, if it is a probe.
+    pub(super) probe: Option<u64>,
+    /// It is given no more time than this.
+    pub(super) limit: Option<Duration>,
+}
+
+/// A call that is not let through, and how long until one is.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) Option<Duration>);
+
+/// The outcome of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome<'a> {
+    Answered,
+    /// The server did not answer, or only for some keys of a batch.
+    Failed {
+        error: &'a Error,
+        heard: bool,
+    },
+    /// It says nothing about the server.
+    Nothing,
+}
+
+/// A probe, and a call after one that was not answered, has this part of the deadline: a server that stands still is found out
+/// within one and a half deadlines by a single caller, and a probe costs its caller little.
+const SHORT: u32 = 5;
+/// Each probe of this many has the whole time: a server that is slow now is found again.
+const LONG_PROBE: u64 = 4;
+
+impl State {
+    pub(super) fn public(&self) -> BreakerState {
+        match self.phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::Probing { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<&Error> {
+        self.reason.as_ref()
+    }
+
+    /// How long until a call is let through, if none is now.
+    pub(super) fn refuses(&self, now: Duration) -> Option<Refused> {
+        match self.phase {
+            Phase::Open { until } if now < until => Some(Refused(Some(until.saturating_sub(now)))),
+            Phase::Probing { until } if now < until => Some(Refused(None)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn admit(&mut self, now: Duration, rules: &Rules) -> Result<Admitted, Refused> {
+        if let Some(refused) = self.refuses(now) {
+            return Err(refused);
+        }
+        if matches!(self.phase, Phase::Closed) {
+            self.forget_old_silence(now, rules);
+            let limit = (self.unanswered > 0).then(|| short(self.window.slowest(), rules));
+            return Ok(Admitted { began: now, probe: None, limit });
+        }
+        self.probes += 1;
+        let is_long = self.probes.is_multiple_of(LONG_PROBE);
+        let limit = (!is_long).then(|| short(self.slowest, rules));
+        let until = now.saturating_add(limit.unwrap_or(rules.longest));
+        self.phase = Phase::Probing { until };
+        Ok(Admitted { began: now, probe: Some(self.probes), limit })
+    }
+
+    /// Notes what came of a call; whether the state is another now.
+    pub(super) fn record(
+        &mut self,
+        call: &Admitted,
+        outcome: Outcome<'_>,
+        now: Duration,
+        rules: &Rules,
+    ) -> bool {
+        match call.probe {
+            Some(number) => self.record_probe(number, call, outcome, now, rules),
+            // Late answers of calls that were let through before it opened tell nothing new.
+            None if matches!(self.phase, Phase::Closed) => {
+                self.record_call(call, outcome, now, rules)
+            }
+            None => false,
+        }
+    }
+
+    fn record_probe(
+        &mut self,
+        number: u64,
+        call: &Admitted,
+        outcome: Outcome<'_>,
+        now: Duration,
+        rules: &Rules,
+    ) -> bool {
+        // Another call may have become the probe since, because this one took too long.
+        if number != self.probes || !matches!(self.phase, Phase::Probing { .. }) {
+            return false;
+        }
+        match outcome {
+            Outcome::Answered => {
+                *self = Self { heard: Some(now), ..Self::default() };
+                // The next call that is limited has time for a server that is as slow as now.
+                let took = now.saturating_sub(call.began);
+                self.window.count(now, rules.settings.window.into(), Some(took));
+            }
+            Outcome::Failed { error, .. } => self.open(now, error, rules),
+            // The next call is a probe.
+            Outcome::Nothing => self.phase = Phase::Open { until: Duration::ZERO },
+        }
+        true
+    }
+
+    fn record_call(
+        &mut self,
+        call: &Admitted,
+        outcome: Outcome<'_>,
+        now: Duration,
+        rules: &Rules,
+    ) -> bool {
+        let took = now.saturating_sub(call.began);
+        let window = rules.settings.window.into();
+        match outcome {
+            Outcome::Nothing => return false,
+            Outcome::Answered => {
+                (self.heard, self.unanswered) = (Some(now), 0);
+                self.window.count(now, window, Some(took));
+                return false;
+            }
+            Outcome::Failed { heard: true, .. } => {
+                (self.heard, self.unanswered) = (Some(now), 0);
+                self.window.count(now, window, None);
+            }
+            Outcome::Failed { error, .. } => {
+                self.window.count(now, window, None);
+                // A connection that is refused is known at once, and may be a restart.
+                let is_silence = error.kind() == ErrorKind::TimedOut || took >= rules.deadline / 2;
+                let heard_meanwhile = self.heard.is_some_and(|it| it > call.began);
+                if is_silence && !heard_meanwhile {
+                    self.forget_old_silence(now, rules);
+                    self.unanswered = self.unanswered.saturating_add(1);
+                    self.last_unanswered = now;
+                }
+            }
+        }
+        let Outcome::Failed { error, .. } = outcome else { return false };
+        let opens = self.unanswered >= rules.settings.unanswered || self.fails_too_often(rules);
+        if opens {
+            self.open(now, error, rules);
+        }
+        opens
+    }
+
+    /// What happened before the window is no reason to give a call less time.
+    fn forget_old_silence(&mut self, now: Duration, rules: &Rules) {
+        if now.saturating_sub(self.last_unanswered) > rules.settings.window.into() {
+            self.unanswered = 0;
+        }
+    }
+
+    fn open(&mut self, now: Duration, error: &Error, rules: &Rules) {
+        if matches!(self.phase, Phase::Closed) {
+            self.slowest = self.window.slowest();
+            self.probes = 0;
+        }
+        let until = now.saturating_add(rules.settings.open_for.into());
+        self.phase = Phase::Open { until };
+        self.reason = Some(error.clone());
+    }
+
+    fn fails_too_often(&self, rules: &Rules) -> bool {
+        let (calls, failures) = self.window.sums();
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+        let rate = failures as f64 / calls as f64;
+        calls >= u64::from(rules.settings.min_calls) && rate >= rules.settings.failure_rate
+    }
+}
+
+/// Less than the deadline, but enough for a server that answers as slowly as it did before.
+fn short(slowest: Duration, rules: &Rules) -> Duration {
+    slowest.saturating_mul(2).max(rules.deadline / SHORT).min(rules.deadline)
+}

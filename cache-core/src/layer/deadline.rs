@@ -1,0 +1,77 @@
+use std::{pin::pin, time::Duration};
+
+use super::{Call, Layer, Operation, Reply};
+use crate::{
+    error::{Error, ErrorKind},
+    runtime::{Clock, SharedDeadline},
+    store::threads::was_behind_others,
+};
+
+/// Ends calls that take too long with `TimedOut`; their outcome is unknown.
+///
+/// A call with one key has the time given; a batch has it once for every thousand keys that it has begun;
+/// `clear`, `clear_store`, `check` and `close` take as long as they take. A store whose first call connects
+/// ([`Capabilities::connects`](crate::store::Capabilities::connects)) has the time to connect on top, because only
+/// the store can tell the one from the other.
+///
+/// The circuit breaker counts such a `TimedOut`, unless the call still waited for one of the store's [`Threads`](crate::store::Threads) while these
+/// answered others.
+#[derive(Debug)]
+pub struct Deadline {
+    time: Duration,
+    connect: Duration,
+    clock: Clock,
+    /// Of calls with so few keys that one round trip is enough: nearly all.
+    of_most: SharedDeadline,
+}
+
+impl Deadline {
+    /// At most `time` for a round trip, and `connect` (zero for a store that does not) before it.
+    pub fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
+        let of_most = SharedDeadline::new(time.saturating_add(connect), clock.clone());
+        Self { time, connect, clock, of_most }
+    }
+
+    fn limit(&self, call: &Call<'_>) -> Option<Duration> {
+        match call.operation {
+            Operation::Clear | Operation::ClearStore | Operation::Check | Operation::Close => None,
+            _ => Some(self.time.saturating_mul(call.rounds()).saturating_add(self.connect)),
+        }
+    }
+}
+
+impl Layer for Deadline {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let Some(limit) = self.limit(&call) else { return pin!(run()).await };
+        let mut running = pin!(Some(run()));
+        // panics: never, it is set to `None` below alone.
+        let answer = running.as_mut().as_pin_mut().expect("it runs");
+        let answer = if limit == self.of_most.time() {
+            self.of_most.run(answer).await
+        } else {
+            let of_this = SharedDeadline::new(limit, self.clock.clone());
+            Box::pin(async move { of_this.run(answer).await }).await
+        };
+        answer.unwrap_or_else(|| {
+            let is_behind_others = was_behind_others(|| running.set(None));
+            R::failed(&call, no_answer(limit, is_behind_others))
+        })
+    }
+
+    /// A store that never waits needs no deadline.
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+#[cold]
+fn no_answer(limit: Duration, is_behind_others: bool) -> Error {
+    let what = if is_behind_others { "no thread was free" } else { "no answer" };
+    let text = format!("{what} within {limit:?}; a write may have had its effect");
+    let error = Error::new(ErrorKind::TimedOut, text);
+    if is_behind_others { error.ignored_by_breaker() } else { error }
+}

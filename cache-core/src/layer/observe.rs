@@ -1,0 +1,31 @@
+use std::pin::pin;
+
+use super::{Call, Layer, Reply};
+use crate::telemetry::observer::Observer;
+
+/// Tells `tracing` and `metrics` of every call to a store, if the features are there.
+pub(crate) struct Observe {
+    pub(crate) backend: &'static str,
+    pub(crate) observer: Observer,
+}
+
+impl Layer for Observe {
+    async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        let answer = pin!(run());
+        self.observer.in_call(self.backend, call.operation, call.keys, answer).await
+    }
+
+    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
+        run()
+    }
+}
+
+impl std::fmt::Debug for Observe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observe").finish_non_exhaustive()
+    }
+}

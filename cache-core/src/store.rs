@@ -1,0 +1,29 @@
+//! What a store implements, and what helps to implement it.
+
+mod backend;
+mod capabilities;
+pub(crate) mod dummy;
+mod id;
+mod inline;
+pub mod integer;
+mod offload;
+pub(crate) mod threads;
+mod types;
+
+pub use self::{
+    backend::{Backend, SyncBackend},
+    capabilities::Capabilities,
+    dummy::Dummy,
+    id::StoreId,
+    inline::Inline,
+    offload::Offload,
+    threads::Threads,
+    types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},
+};
+pub use crate::{
+    config::{Build, BuildContext, Driver},
+    key::Namespace,
+    runtime::{PerProcess, PerRuntime, SharedDeadline, current_runtime},
+    timeout::Expiry,
+    value::payload_len,
+};

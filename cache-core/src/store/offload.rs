@@ -1,0 +1,231 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::threads::Threads;
+use super::{
+    Backend, Capabilities, CounterInit, Entry, Expected, SetMode, Stamp, StoreId, SyncBackend,
+    TtlUpdate,
+};
+use crate::{
+    error::Result,
+    key::Namespace,
+    timeout::{Expiry, Ttl},
+};
+
+/// Runs each call on threads of its own, for a store that blocks at heart: files, SQLite. One hop
+/// per call, a batch included; no runtime is needed.
+///
+/// A call whose future is dropped while it waits for a thread is not made at all.
+#[derive(Debug)]
+pub struct Offload<B> {
+    store: Arc<B>,
+    threads: Threads,
+    readers: Option<Threads>,
+    direct_reads: bool,
+}
+
+impl<B: SyncBackend> Offload<B> {
+    /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
+    pub fn new(store: B, threads: usize) -> Self {
+        let threads = Threads::new(store.name(), threads);
+        Self { threads, readers: None, store: Arc::new(store), direct_reads: false }
+    }
+
+    /// Gives reads up to `threads` threads of their own. Without this they share the others with writes, and wait behind writes
+    /// that wait for a lock.
+    #[must_use]
+    pub fn read_threads(mut self, threads: usize) -> Self {
+        self.readers = Some(Threads::new(self.store.name(), threads));
+        self
+    }
+
+    /// Whether reads run where they are called instead: a hop to a thread and back costs more than a read that finds its bytes in
+    /// memory. One that does wait for the disk then keeps its runtime's thread waiting.
+    #[must_use]
+    pub fn direct_reads(mut self, direct: bool) -> Self {
+        self.direct_reads = direct;
+        self
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&B) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        self.threads.run(move || call(&store)).await?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&B) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        self.readers.as_ref().unwrap_or(&self.threads).run(move || call(&store)).await?
+    }
+
+    async fn read_many<T: Send + 'static>(
+        &self,
+        len: usize,
+        call: impl FnOnce(&B) -> Vec<Result<T>> + Send + 'static,
+    ) -> Vec<Result<T>> {
+        let store = Arc::clone(&self.store);
+        let threads = self.readers.as_ref().unwrap_or(&self.threads);
+        let res = threads.run(move || call(&store)).await;
+        res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
+    }
+
+    /// A batch whose thread failed fails for each key.
+    async fn run_many<T: Send + 'static>(
+        &self,
+        len: usize,
+        call: impl FnOnce(&B) -> Vec<Result<T>> + Send + 'static,
+    ) -> Vec<Result<T>> {
+        let store = Arc::clone(&self.store);
+        let res = self.threads.run(move || call(&store)).await;
+        res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<B: SyncBackend> Backend for Offload<B> {
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+    fn id(&self) -> StoreId {
+        self.store.id()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
+        None // its calls block
+    }
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        None // one store, without copies
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.direct_reads {
+            return self.store.get(key);
+        }
+        let key = key.to_owned();
+        self.read(move |it| it.get(&key)).await
+    }
+    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        if self.direct_reads {
+            return self.store.get_entry(key);
+        }
+        let key = key.to_owned();
+        self.read(move |it| it.get_entry(&key)).await
+    }
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        if self.direct_reads {
+            return self.store.get_many(keys);
+        }
+        let keys = owned(keys);
+        self.read_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
+    }
+    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        if self.direct_reads {
+            return self.store.get_entries(keys);
+        }
+        let keys = owned(keys);
+        self.read_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
+    }
+    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.set(&key, value, expiry, mode)).await
+    }
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        let items: Vec<_> = items.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        self.run_many(items.len(), move |it| {
+            let items: Vec<_> = items.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+            it.set_many(&items, expiry)
+        })
+        .await
+    }
+    async fn has(&self, key: &str) -> Result<bool> {
+        if self.direct_reads {
+            return self.store.has(key);
+        }
+        let key = key.to_owned();
+        self.read(move |it| it.has(&key)).await
+    }
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        if self.direct_reads {
+            return self.store.ttl(key);
+        }
+        let key = key.to_owned();
+        self.read(move |it| it.ttl(&key)).await
+    }
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.touch(&key, expiry)).await
+    }
+    async fn delete(&self, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |it| it.delete(&key)).await
+    }
+    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let keys = owned(keys);
+        self.run_many(keys.len(), move |it| it.delete_many(&borrowed(&keys))).await
+    }
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = key.to_owned();
+        self.run(move |it| it.take(&key)).await
+    }
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
+        let key = key.to_owned();
+        self.run(move |it| it.incr(&key, delta, create)).await
+    }
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
+        let (key, value, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        self.run(move |it| it.compare_and_delete(&key, seen_again(&value, stamp))).await
+    }
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Expected<'_>,
+        value: Bytes,
+        lifetime: TtlUpdate,
+    ) -> Result<bool> {
+        let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        self.run(move |it| it.compare_and_set(&key, seen_again(&old, stamp), value, lifetime)).await
+    }
+    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.run(move |it| it.rename(&from, &to)).await
+    }
+    async fn clear(&self, namespace: &Namespace) -> Result<()> {
+        let namespace = namespace.clone();
+        self.run(move |it| it.clear(&namespace)).await
+    }
+    async fn clear_store(&self) -> Result<()> {
+        self.run(SyncBackend::clear_store).await
+    }
+    async fn check(&self) -> Result<()> {
+        self.run(SyncBackend::check).await
+    }
+    async fn close(&self) -> Result<()> {
+        self.run(SyncBackend::close).await
+    }
+}
+
+fn seen_again(value: &[u8], stamp: Option<Stamp>) -> Expected<'_> {
+    Expected { value, stamp }
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|&it| it.to_owned()).collect()
+}
+
+fn borrowed(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}

@@ -1,0 +1,257 @@
+//! Threads of a store's own.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime::PerProcess,
+};
+
+/// A few threads for calls that block, for a store that is no [`SyncBackend`](crate::store::SyncBackend) as a whole; the others have
+/// [`Offload`](crate::store::Offload). They are started when there is work for them, and end with this value. A child of `fork` starts its own.
+///
+/// A call that waits for a thread until its deadline, while the threads answer others, does not count for the circuit breaker.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let threads = cache_core::store::Threads::new("mine", 2);
+/// assert_eq!(threads.run(|| 6 * 7).await?, 42);
+/// # Ok::<_, cache_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Threads {
+    shared: PerProcess<Arc<Shared>>,
+    name: &'static str,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// With their numbers.
+    queue: VecDeque<(u64, Box<dyn Job>)>,
+    /// The number of the last call that was queued, and of the last one that a thread has taken.
+    queued: u64,
+    begun: u64,
+    /// How many calls were done while their callers waited.
+    answered: u64,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// A call, and where its answer goes.
+trait Job: Send {
+    /// Whether somebody still waits for the answer.
+    fn is_wanted(&self) -> bool;
+    /// Whether somebody has got the answer.
+    fn run(self: Box<Self>) -> bool;
+}
+
+struct Call<F, T> {
+    call: F,
+    answer: oneshot::Sender<T>,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>) -> bool {
+        let Self { call, answer } = *self;
+        // A panic drops the answer, which the caller sees as an error. Nobody may be there any more.
+        catch_unwind(AssertUnwindSafe(call)).is_ok_and(|res| answer.send(res).is_ok())
+    }
+}
+
+thread_local! {
+    /// Whether a call was dropped in the queue while others were answered.
+    static WAS_BEHIND_OTHERS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what is dropped was a call that still waited for a thread although others were answered meanwhile: the store serves, and
+/// the threads are busy.
+pub(crate) fn was_behind_others(drop: impl FnOnce()) -> bool {
+    WAS_BEHIND_OTHERS.set(false);
+    drop();
+    WAS_BEHIND_OTHERS.take()
+}
+
+/// A call that has no answer yet.
+struct Unanswered<'a> {
+    shared: &'a Shared,
+    number: u64,
+    /// How many others were answered before it was queued.
+    answered: u64,
+}
+
+impl Unanswered<'_> {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let state = self.shared.lock();
+        if state.begun < self.number && state.answered > self.answered {
+            WAS_BEHIND_OTHERS.set(true);
+        }
+    }
+}
+
+/// From this length on, the queue is now and then rid of calls that nobody waits for: threads that hang do not.
+const LONG_QUEUE: usize = 256;
+
+impl Threads {
+    /// Up to so many threads, at least one, named `cache-` and `name`.
+    pub fn new(name: &'static str, most: usize) -> Self {
+        Self { shared: PerProcess::new(), name, most: most.max(1) }
+    }
+
+    /// Runs `call` on one of the threads. A call whose future is dropped before its turn is not made. Needs no runtime.
+    ///
+    /// `Unavailable` if no thread can be started, `Backend` if the call panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let (answer, receiver) = oneshot::channel();
+        let unanswered = self.push(Box::new(Call { call, answer }))?;
+        let res = receiver.await;
+        unanswered.done();
+        res.map_err(|_| Error::new(ErrorKind::Backend, "the store's code panicked"))
+    }
+
+    fn push(&self, job: Box<dyn Job>) -> Result<Unanswered<'_>> {
+        let shared = self.shared.get_or_init(Arc::default);
+        let mut state = shared.lock();
+        if state.idle <= state.queue.len() && state.threads < self.most {
+            match self.start_thread(shared) {
+                Ok(()) => state.threads += 1,
+                Err(_) if state.threads > 0 => {} // the others will do
+                Err(err) => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("cannot start a thread for the store: {err}"),
+                    ));
+                }
+            }
+        }
+        if state.queue.len() >= LONG_QUEUE && state.queue.len().is_power_of_two() {
+            state.queue.retain(|(_, it)| it.is_wanted());
+        }
+        state.queued += 1;
+        let (number, answered) = (state.queued, state.answered);
+        state.queue.push_back((number, job));
+        drop(state);
+        shared.work.notify_one();
+        Ok(Unanswered { shared, number, answered })
+    }
+
+    fn start_thread(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
+        thread::Builder::new()
+            .name(format!("cache-{}", self.name))
+            .spawn(move || shared.serve())
+            .map(drop)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.get() {
+            shared.lock().closed = true;
+            shared.work.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some((number, job)) = state.queue.pop_front() {
+                state.begun = number;
+                drop(state);
+                let is_answered = job.is_wanted() && job.run();
+                state = self.lock();
+                state.answered += u64::from(is_answered);
+            } else if state.closed {
+                return;
+            } else {
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("queued", &self.queue.len())
+            .field("threads", &self.threads)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::Barrier,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn calls_that_nobody_waits_for_are_not_made_and_do_not_pile_up() {
+        let pool = Threads::new("test", 1);
+        let hangs = Arc::new(Barrier::new(2));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut hung = pin!(pool.run({
+            let hangs = Arc::clone(&hangs);
+            move || hangs.wait().is_leader()
+        }));
+        assert!(hung.as_mut().poll(&mut cx).is_pending());
+        for _ in 0..LONG_QUEUE * 8 {
+            let mut dropped = pin!(pool.run(|| panic!("it was made")));
+            let res: std::task::Poll<Result<()>> = dropped.as_mut().poll(&mut cx);
+            assert!(res.is_pending());
+        }
+        assert!(pool.shared.get().unwrap().lock().queue.len() <= LONG_QUEUE);
+        hangs.wait();
+        assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_panic_in_the_store_is_an_error() {
+        let pool = Threads::new("test", 1);
+        let error =
+            crate::runtime::block_on(pool.run(|| panic!("as the test wants"))).map(|(): ()| ());
+        assert!(error.unwrap_err().to_string().contains("panicked"));
+        assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7, "the thread goes on");
+    }
+}

@@ -1,0 +1,294 @@
+//! Tells `metrics` and `tracing` what happens, under the names of [`telemetry`](crate::telemetry). Without the
+//! features each of these does nothing, and costs nothing.
+
+use std::sync::Arc;
+
+use super::stats::Outcome;
+use crate::{error::Error, layer::Operation, runtime::Clock};
+
+/// What one alias tells.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    alias: Arc<str>,
+    #[cfg(feature = "tracing")]
+    clock: Clock,
+    #[cfg(feature = "tracing")]
+    failures: Arc<tracing_limit::Limit>,
+    #[cfg(feature = "tracing")]
+    undecodable: Arc<tracing_limit::Limit>,
+    #[cfg(feature = "tracing")]
+    too_large: Arc<tracing_limit::Limit>,
+    stderr_notice: bool,
+}
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loaded {
+    Ok,
+    Error,
+    Shared,
+}
+
+/// Which way the bytes of a value went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Written,
+}
+
+impl Observer {
+    /// The clock says which events are of the same second.
+    pub(crate) fn new(alias: &str, clock: &Clock) -> Self {
+        Self {
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            alias: alias.into(),
+            #[cfg(feature = "tracing")]
+            clock: clock.clone(),
+            #[cfg(feature = "tracing")]
+            failures: Arc::default(),
+            #[cfg(feature = "tracing")]
+            undecodable: Arc::default(),
+            #[cfg(feature = "tracing")]
+            too_large: Arc::default(),
+            stderr_notice: true,
+        }
+    }
+
+    /// Whether a failure that no subscriber sees appears on stderr.
+    pub(crate) fn stderr_notice(mut self, yes: bool) -> Self {
+        self.stderr_notice = yes;
+        self
+    }
+
+    /// So many keys of a call ended so.
+    #[inline]
+    pub(crate) fn outcome(&self, operation: Operation, outcome: Outcome, keys: u64) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_operations_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str(),
+            "outcome" => outcome.as_str()
+        )
+        .increment(keys);
+    }
+
+    /// A call ended with an error. `hidden`: the caller does not get to see it.
+    pub(crate) fn error(&self, operation: Operation, error: &Error, hidden: bool) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_errors_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str(),
+            "kind" => error.kind().name()
+        )
+        .increment(1);
+        #[cfg(feature = "tracing")]
+        if tells_of_the_store(error)
+            && let Some(suppressed) = self.failures.pass(self.clock.now(), tracing_limit::SECOND)
+        {
+            tracing::error!(
+                target: "cache_core",
+                alias = &*self.alias,
+                operation = operation.as_str(),
+                kind = error.kind().name(),
+                %error,
+                hidden,
+                suppressed,
+                "the store failed"
+            );
+        }
+    }
+
+    /// Tells of a failing store where no subscriber does. The error says where it happened.
+    pub(crate) fn notice(&self, error: &Error) {
+        if self.stderr_notice && tells_of_the_store(error) {
+            crate::telemetry::stderr_notice::store_failed(error);
+        }
+    }
+
+    /// Stored bytes were no value of the type asked for.
+    pub(crate) fn undecodable(
+        &self,
+        operation: Operation,
+        key: &str,
+        wanted: &'static str,
+        why: &dyn std::fmt::Display,
+    ) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_undecodable_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str()
+        )
+        .increment(1);
+        #[cfg(feature = "tracing")]
+        if let Some(suppressed) = self.undecodable.pass(self.clock.now(), tracing_limit::SECOND) {
+            tracing::warn!(
+                target: "cache_core",
+                alias = &*self.alias,
+                operation = operation.as_str(),
+                key,
+                r#type = wanted,
+                %why,
+                suppressed,
+                "stored bytes are no value"
+            );
+        }
+    }
+
+    /// A loaded value is larger than the store takes, so it is loaded again each time.
+    pub(crate) fn load_too_large(&self, key: &str, size: usize, limit: Option<usize>) {
+        #[cfg(feature = "tracing")]
+        if let Some(suppressed) = self.too_large.pass(self.clock.now(), tracing_limit::MINUTE) {
+            tracing::warn!(
+                target: "cache_core",
+                alias = &*self.alias,
+                key,
+                size,
+                limit,
+                suppressed,
+                "a loaded value is too large for the store, and is loaded each time"
+            );
+        }
+    }
+
+    /// A load, or another's load shared.
+    pub(crate) fn load(&self, result: Loaded, took: std::time::Duration) {
+        #[cfg(feature = "metrics")]
+        {
+            let alias = || Arc::clone(&self.alias);
+            let name = match result {
+                Loaded::Ok => "ok",
+                Loaded::Error => "error",
+                Loaded::Shared => "shared",
+            };
+            metrics::counter!("cache_loads_total", "alias" => alias(), "result" => name)
+                .increment(1);
+            if !matches!(result, Loaded::Shared) {
+                metrics::histogram!("cache_load_duration_seconds", "alias" => alias()).record(took);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, direction: Direction, len: usize) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_value_bytes_total",
+            "alias" => Arc::clone(&self.alias),
+            "direction" => match direction {
+                Direction::Read => "read",
+                Direction::Written => "written",
+            }
+        )
+        .increment(len as u64);
+    }
+
+    /// Runs a loader in its span.
+    pub(crate) async fn in_load_span<F: Future>(&self, key: &str, loader: F) -> F::Output {
+        #[cfg(feature = "tracing")]
+        let loader = {
+            let alias = &*self.alias;
+            let span = tracing::debug_span!(target: "cache_core", "cache_load", alias, key);
+            tracing::Instrument::instrument(loader, span)
+        };
+        loader.await
+    }
+
+    /// Runs a call to a store in its span, and takes its time.
+    pub(crate) async fn in_call<F: Future>(
+        &self,
+        backend: &'static str,
+        operation: Operation,
+        keys: usize,
+        call: F,
+    ) -> F::Output {
+        #[cfg(feature = "tracing")]
+        let call = {
+            let (alias, operation) = (&*self.alias, operation.as_str());
+            let span = tracing::trace_span!(
+                target: "cache_core", "cache_store_call", alias, backend, operation, keys
+            );
+            tracing::Instrument::instrument(call, span)
+        };
+        #[cfg(feature = "metrics")]
+        let began = std::time::Instant::now();
+        let res = call.await;
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(
+            "cache_store_call_duration_seconds",
+            "alias" => Arc::clone(&self.alias),
+            "backend" => backend,
+            "operation" => operation.as_str()
+        )
+        .record(began.elapsed());
+        res
+    }
+}
+
+/// A breaker of these aliases changed its state. `reason`: a call failed, and opened it; without one, a probe did not
+/// close it, which is no news.
+pub(crate) fn breaker(
+    aliases: &[Arc<str>],
+    state: crate::layer::BreakerState,
+    reason: Option<&Error>,
+) {
+    use crate::layer::BreakerState::{Closed, HalfOpen, Open};
+    #[cfg(feature = "metrics")]
+    for alias in aliases {
+        metrics::gauge!("cache_breaker_state", "alias" => Arc::clone(alias)).set(match state {
+            Closed => 0.0,
+            Open => 1.0,
+            HalfOpen => 2.0,
+        });
+    }
+    #[cfg(feature = "tracing")]
+    {
+        let alias = aliases.join(", ");
+        match (state, reason) {
+            (Open, Some(error)) => {
+                tracing::warn!(target: "cache_core", alias, %error, "the circuit breaker opened");
+            }
+            (Closed, _) => {
+                tracing::info!(target: "cache_core", alias, "the circuit breaker closed");
+            }
+            (Open, None) | (HalfOpen, _) => {}
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+mod tracing_limit {
+    use std::{
+        sync::{Mutex, PoisonError},
+        time::Duration,
+    };
+
+    /// Lets one event in a time pass: a store that is down fails thousands of calls.
+    #[derive(Default)]
+    pub(super) struct Limit(Mutex<(Option<Duration>, u64)>);
+
+    pub(super) const SECOND: Duration = Duration::from_secs(1);
+    pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+    impl Limit {
+        /// How many were held back since the last that passed; `None` if this one is held back as well.
+        pub(super) fn pass(&self, now: Duration, every: Duration) -> Option<u64> {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (last, held_back) = &mut *state;
+            if last.is_some_and(|it| now.saturating_sub(it) < every) {
+                *held_back += 1;
+                return None;
+            }
+            *last = Some(now);
+            Some(std::mem::take(held_back))
+        }
+    }
+}
+
+/// Whether an error is a failure of the store. A loader that hangs, callers that wait for each other and locks are none.
+fn tells_of_the_store(error: &Error) -> bool {
+    error.kind().fails_open() && !error.is_ignored_by_breaker()
+}

@@ -1,0 +1,124 @@
+use std::fmt;
+
+/// A method of [`Backend`](crate::store::Backend), or one of [`Cache`](crate::Cache).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Operation {
+    /// `get` and `get_bytes`.
+    Get,
+    /// `get_many`.
+    GetMany,
+    /// `set` and `set_bytes`.
+    Set,
+    /// `add`.
+    Add,
+    /// `replace`.
+    Replace,
+    /// `set_many`.
+    SetMany,
+    /// `has_key`.
+    HasKey,
+    /// `ttl`.
+    Ttl,
+    /// `touch`.
+    Touch,
+    /// `delete`.
+    Delete,
+    /// `delete_many`.
+    DeleteMany,
+    /// `pop`.
+    Pop,
+    /// `incr`, `decr` and `incr_or`.
+    Incr,
+    /// `update`, `upsert`, and a compare-and-set.
+    Update,
+    /// A compare-and-delete.
+    CompareAndDelete,
+    /// `incr_version` and `decr_version`.
+    IncrVersion,
+    /// `get_or_set` and `get_or_try_set`.
+    GetOrSet,
+    /// `clear`.
+    Clear,
+    /// `clear_store`.
+    ClearStore,
+    /// `check`.
+    Check,
+    /// `close`.
+    Close,
+}
+
+impl Operation {
+    /// Every operation, for tables and metrics.
+    pub const ALL: [Self; 21] = [
+        Self::Get,
+        Self::GetMany,
+        Self::Set,
+        Self::Add,
+        Self::Replace,
+        Self::SetMany,
+        Self::HasKey,
+        Self::Ttl,
+        Self::Touch,
+        Self::Delete,
+        Self::DeleteMany,
+        Self::Pop,
+        Self::Incr,
+        Self::Update,
+        Self::CompareAndDelete,
+        Self::IncrVersion,
+        Self::GetOrSet,
+        Self::Clear,
+        Self::ClearStore,
+        Self::Check,
+        Self::Close,
+    ];
+
+    /// The name in messages and counters: that of the method of [`Cache`](crate::Cache).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::GetMany => "get_many",
+            Self::Set => "set",
+            Self::Add => "add",
+            Self::Replace => "replace",
+            Self::SetMany => "set_many",
+            Self::HasKey => "has_key",
+            Self::Ttl => "ttl",
+            Self::Touch => "touch",
+            Self::Delete => "delete",
+            Self::DeleteMany => "delete_many",
+            Self::Pop => "pop",
+            Self::Incr => "incr",
+            Self::Update => "update",
+            Self::CompareAndDelete => "compare_and_delete",
+            Self::IncrVersion => "incr_version",
+            Self::GetOrSet => "get_or_set",
+            Self::Clear => "clear",
+            Self::ClearStore => "clear_store",
+            Self::Check => "check",
+            Self::Close => "close",
+        }
+    }
+
+    /// Whether doing it twice leaves the store as doing it once does, and the answer means the same.
+    pub(crate) const fn is_idempotent(self) -> bool {
+        // `delete` answers differently the second time, and `touch` may; both leave the store the same.
+        !matches!(
+            self,
+            Self::Add
+                | Self::Replace
+                | Self::Pop
+                | Self::Incr
+                | Self::Update
+                | Self::CompareAndDelete
+                | Self::IncrVersion
+        )
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

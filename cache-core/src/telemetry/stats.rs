@@ -1,0 +1,302 @@
+//! Counters per alias and operation.
+
+use std::{
+    array,
+    cell::Cell,
+    fmt,
+    ops::Index,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{
+    error::ErrorKind,
+    layer::{BreakerState, Operation},
+};
+
+/// What a cache has done since it was built. Read with [`Cache::stats`](crate::Cache::stats).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+/// # use cache_core::{Cache, layer::Operation, store::Inline}; use cache_memory::Memory;
+/// let cache = Cache::new("test", Inline::new(Memory::new()));
+/// cache.set("k", &1, None).await?;
+/// cache.get::<i32>("k").await?;
+/// cache.get::<i32>("other").await?;
+///
+/// let stats = cache.stats();
+/// assert_eq!((stats[Operation::Get].hits, stats[Operation::Get].misses), (1, 1));
+/// assert_eq!(stats[Operation::Set].done, 1);
+/// assert_eq!(stats.total().failures, 0);
+/// assert!(format!("{stats:?}").starts_with("Stats { get: OperationStats { hits: 1, misses: 1,"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    operations: [OperationStats; OPERATIONS],
+    /// Loaders that were run.
+    pub loads: u64,
+    /// Loaders that failed.
+    pub load_failures: u64,
+    /// Callers who got another caller's load.
+    pub loads_shared: u64,
+    /// Loaded values that could not be stored.
+    pub load_writes_failed: u64,
+    /// Stored bytes that were not a value of the type asked for, damaged, or no bytes at all; each was also a miss.
+    pub undecodable: u64,
+    /// Keys that are misses until their old entry has been removed, because a write of them failed open.
+    pub marked_keys: u64,
+    /// Keys that should have been marked when there was no room: a filter keeps them, and counts few other keys as marked.
+    pub marks_lost: u64,
+    /// Marked keys whose old entry has been removed, or was not there any more.
+    pub marks_settled: u64,
+    /// Loads in progress.
+    pub active_loads: u64,
+    /// The time that loaders took, in all.
+    pub load_time: Duration,
+    /// Where the store's circuit breaker stands, if it has one of its own. Pools keep one per server themselves.
+    pub breaker: Option<BreakerState>,
+    errors: [u64; KINDS],
+}
+
+/// The counters of one operation. A batch counts each of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationStats {
+    /// Reads that found a value.
+    pub hits: u64,
+    /// Reads that found none; failures are not among them.
+    pub misses: u64,
+    /// Writes that were carried out, whatever they answered.
+    pub done: u64,
+    /// Calls that the store failed, whether the caller saw it or `fail_open` hid it.
+    pub failures: u64,
+    /// Calls that were refused: an invalid key, a value that cannot be stored, an increment of text.
+    pub refused: u64,
+}
+
+impl Stats {
+    /// How many calls ended with an error of that kind, whether the caller saw it or `fail_open` hid it.
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        self.errors[kind as usize]
+    }
+
+    /// The sum over all operations. (The read of a `get_or_set` counts as `GetOrSet`, its write as `Set`.)
+    pub fn total(&self) -> OperationStats {
+        Operation::ALL.into_iter().map(|it| self[it]).fold(OperationStats::default(), |a, b| {
+            OperationStats {
+                hits: a.hits + b.hits,
+                misses: a.misses + b.misses,
+                done: a.done + b.done,
+                failures: a.failures + b.failures,
+                refused: a.refused + b.refused,
+            }
+        })
+    }
+}
+
+/// The counters of one operation.
+impl Index<Operation> for Stats {
+    type Output = OperationStats;
+
+    fn index(&self, operation: Operation) -> &OperationStats {
+        &self.operations[operation as usize]
+    }
+}
+
+/// What has happened; what has not is left out.
+#[expect(clippy::missing_fields_in_debug, reason = "counters by their names, without zeros")]
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut res = f.debug_struct("Stats");
+        for it in Operation::ALL {
+            if self[it] != OperationStats::default() {
+                res.field(it.as_str(), &self[it]);
+            }
+        }
+        for (name, count) in [
+            ("loads", self.loads),
+            ("load_failures", self.load_failures),
+            ("loads_shared", self.loads_shared),
+            ("load_writes_failed", self.load_writes_failed),
+            ("undecodable", self.undecodable),
+            ("marked_keys", self.marked_keys),
+            ("marks_lost", self.marks_lost),
+            ("marks_settled", self.marks_settled),
+            ("active_loads", self.active_loads),
+        ] {
+            if count > 0 {
+                res.field(name, &count);
+            }
+        }
+        if self.load_time > Duration::ZERO {
+            res.field("load_time", &self.load_time);
+        }
+        if let Some(breaker) = self.breaker {
+            res.field("breaker", &breaker);
+        }
+        for it in ErrorKind::ALL {
+            if self.errors(it) > 0 {
+                res.field(it.name(), &self.errors(it));
+            }
+        }
+        res.finish()
+    }
+}
+
+const OPERATIONS: usize = Operation::ALL.len();
+
+/// What came of a call, for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Hit,
+    Miss,
+    Done,
+    Failed,
+    Refused,
+}
+
+impl Outcome {
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "a label of metrics"))]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+const OUTCOMES: usize = 5;
+
+const KINDS: usize = ErrorKind::ALL.len();
+
+/// What is counted apart from operations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Load,
+    LoadFailed,
+    LoadShared,
+    LoadWriteFailed,
+    Undecodable,
+    MarkLost,
+    MarkSettled,
+}
+
+const EVENTS: usize = 7;
+
+/// The counters themselves: several sets of them, so that threads do not fight for one cache line.
+pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
+
+const STRIPES: usize = 8;
+
+#[repr(align(128))]
+struct Stripe {
+    operations: [[AtomicU64; OUTCOMES]; OPERATIONS],
+    events: [AtomicU64; EVENTS],
+    errors: [AtomicU64; KINDS],
+    load_nanos: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(array::from_fn(|_| Stripe {
+            operations: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
+            events: array::from_fn(|_| AtomicU64::new(0)),
+            errors: array::from_fn(|_| AtomicU64::new(0)),
+            load_nanos: AtomicU64::new(0),
+        })))
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, operation: Operation, outcome: Outcome) {
+        self.add(operation, outcome, 1);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, operation: Operation, outcome: Outcome, n: u64) {
+        self.stripe().operations[operation as usize][outcome as usize].fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        self.stripe().events[event as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) {
+        self.stripe().errors[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn load_took(&self, time: Duration) {
+        let nanos = time.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.stripe().load_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    #[inline]
+    fn stripe(&self) -> &Stripe {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let mut mine = MINE.get();
+        if mine == usize::MAX {
+            mine = NEXT.fetch_add(1, Relaxed) % STRIPES;
+            MINE.set(mine);
+        }
+        &self.0[mine]
+    }
+
+    /// What has been counted, with the gauges given.
+    pub(crate) fn read(
+        &self,
+        marked_keys: usize,
+        active_loads: usize,
+        breaker: Option<BreakerState>,
+    ) -> Stats {
+        let nanos: u64 = self.0.iter().map(|s| s.load_nanos.load(Relaxed)).sum();
+        let event = |it: Event| self.0.iter().map(|s| s.events[it as usize].load(Relaxed)).sum();
+        Stats {
+            operations: array::from_fn(|n| {
+                let sum = |it: Outcome| {
+                    self.0.iter().map(|s| s.operations[n][it as usize].load(Relaxed)).sum()
+                };
+                OperationStats {
+                    hits: sum(Outcome::Hit),
+                    misses: sum(Outcome::Miss),
+                    done: sum(Outcome::Done),
+                    failures: sum(Outcome::Failed),
+                    refused: sum(Outcome::Refused),
+                }
+            }),
+            loads: event(Event::Load),
+            load_failures: event(Event::LoadFailed),
+            loads_shared: event(Event::LoadShared),
+            load_writes_failed: event(Event::LoadWriteFailed),
+            undecodable: event(Event::Undecodable),
+            marks_lost: event(Event::MarkLost),
+            marks_settled: event(Event::MarkSettled),
+            marked_keys: marked_keys as u64,
+            active_loads: active_loads as u64,
+            load_time: Duration::from_nanos(nanos),
+            breaker,
+            errors: array::from_fn(|n| self.0.iter().map(|s| s.errors[n].load(Relaxed)).sum()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_and_kinds_are_numbered_as_they_are_listed() {
+        for (n, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, n);
+        }
+        for (n, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, n);
+        }
+    }
+}

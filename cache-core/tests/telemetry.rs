@@ -1,0 +1,346 @@
+//! What a cache tells `metrics` and `tracing`: the names that its docs promise.
+
+#![allow(missing_docs)]
+
+mod replicated;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use cache_core::{
+    Cache, Caches, Driver, ErrorKind,
+    layer::{Layered, Operation},
+    store::{Backend, BuildContext, Expiry, Inline, SetMode},
+    testing::{FakeClock, Fault, Faulty, Model},
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use self::replicated::Replicated;
+
+const SECRET: &str = "hunter2";
+
+fn world(alias: &str) -> (Faulty, Cache, FakeClock) {
+    // Before anything is told: what is first told without a subscriber is never told again.
+    told();
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let cache = Cache::builder(Arc::new(store.clone())).clock(time.clock()).build(alias).unwrap();
+    (store, cache, time)
+}
+
+/// Hits, misses, loads, failures, an open breaker and its way back.
+async fn live(store: &Faulty, cache: &Cache, time: &FakeClock) {
+    cache.set("k", SECRET, None).await.unwrap();
+    cache.get::<String>("k").await.unwrap();
+    cache.get::<String>("other").await.unwrap();
+    cache.get::<u32>("k").await.unwrap();
+    cache.incr("k", 1).await.unwrap_err();
+    cache.get_or_set("loaded", None, || async { 1 }).await.unwrap();
+    cache
+        .get_or_try_set::<u32, _, _>("bad", None, || async { Err(io::Error::other("no")) })
+        .await
+        .unwrap_err();
+    store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+    for _ in 0..30 {
+        cache.get::<String>("k").await.unwrap();
+    }
+    store.heal();
+    time.advance(Duration::from_secs(2));
+    cache.get::<String>("k").await.unwrap();
+}
+
+/// The recorded metrics by name and labels, each label as `name=value`.
+fn recorded(recorder: &DebuggingRecorder) -> BTreeMap<String, DebugValue> {
+    let all = recorder.snapshotter().snapshot().into_vec();
+    all.into_iter()
+        .map(|(key, _, _, value)| {
+            let (_, key) = key.into_parts();
+            let mut labels: Vec<_> =
+                key.labels().map(|it| format!("{}={}", it.key(), it.value())).collect();
+            labels.sort();
+            (format!("{} {}", key.name(), labels.join(" ")), value)
+        })
+        .collect()
+}
+
+#[test]
+fn metrics_have_the_promised_names_and_labels() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (store, cache, time) = world("shop");
+            live(&store, &cache, &time).await;
+        });
+    });
+    let recorded = recorded(&recorder);
+    let counter = |name: &str| match recorded.get(name) {
+        Some(DebugValue::Counter(it)) => *it,
+        other => panic!("{name}: {other:?} in {:?}", recorded.keys()),
+    };
+    let operations = "cache_operations_total alias=shop";
+    assert_eq!(counter(&format!("{operations} operation=get outcome=hit")), 2);
+    assert_eq!(counter(&format!("{operations} operation=get outcome=miss")), 2);
+    assert_eq!(counter(&format!("{operations} operation=get outcome=failed")), 30);
+    assert_eq!(counter(&format!("{operations} operation=incr outcome=refused")), 1);
+    let errors = "cache_errors_total alias=shop";
+    assert_eq!(counter(&format!("{errors} kind=NotAnInteger operation=incr")), 1);
+    assert_eq!(counter(&format!("{errors} kind=Unavailable operation=get")), 30);
+    assert_eq!(counter("cache_loads_total alias=shop result=ok"), 1);
+    assert_eq!(counter("cache_loads_total alias=shop result=error"), 1);
+    let refused_load = format!("{operations} operation=get_or_set outcome=refused");
+    assert!(!recorded.contains_key(&refused_load), "a loader's error is no refused call");
+    assert_eq!(counter("cache_undecodable_total alias=shop operation=get"), 1);
+    assert!(counter("cache_value_bytes_total alias=shop direction=written") >= 9);
+    assert!(counter("cache_value_bytes_total alias=shop direction=read") >= 9);
+    for name in [
+        "cache_load_duration_seconds alias=shop",
+        "cache_store_call_duration_seconds alias=shop backend=model operation=get",
+    ] {
+        assert!(matches!(recorded.get(name), Some(DebugValue::Histogram(_))), "{name}");
+    }
+    let state = recorded.get("cache_breaker_state alias=shop");
+    assert!(matches!(state, Some(DebugValue::Gauge(it)) if it.0 == 0.0), "{state:?}");
+}
+
+#[test]
+fn loads_that_are_shared_are_counted_apart() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_, cache, _) = world("shop");
+            let load = || async {
+                tokio::task::yield_now().await;
+                1
+            };
+            let (a, b) =
+                tokio::join!(cache.get_or_set("k", None, load), cache.get_or_set("k", None, load));
+            assert_eq!((a.unwrap(), b.unwrap()), (1, 1));
+        });
+    });
+    let shared = recorded(&recorder).remove("cache_loads_total alias=shop result=shared");
+    assert_eq!(shared, Some(DebugValue::Counter(1)));
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All that is told to `tracing` in this program, by all its tests.
+fn told() -> String {
+    static TOLD: OnceLock<Text> = OnceLock::new();
+    let text = TOLD.get_or_init(|| {
+        let text = Text::default();
+        let writer = text.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::NEW)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .init();
+        text
+    });
+    String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
+}
+
+#[tokio::test]
+async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
+    let (store, cache, time) = world("traced");
+    live(&store, &cache, &time).await;
+    let told = told();
+    let lines = |words: &[&str]| {
+        let mine = told.lines().filter(|it| it.contains("alias=\"traced\""));
+        mine.filter(|it| words.iter().all(|word| it.contains(word))).count()
+    };
+    let failed =
+        ["ERROR", "the store failed", "operation=\"get\"", "kind=\"Unavailable\"", "hidden=true"];
+    assert_eq!(lines(&["the store failed"]), 1, "30 failures, one event");
+    assert_eq!(lines(&failed), 1, "{told}");
+    assert_eq!(lines(&["WARN", "stored bytes are no value", "key=\":1:k\""]), 1, "{told}");
+    let opened =
+        ["WARN", "the circuit breaker opened", "error=store unavailable: injected by the test"];
+    assert_eq!(lines(&opened), 1, "{told}");
+    assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{told}");
+    assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{told}");
+    assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{told}");
+    assert!(!told.contains(SECRET), "a value shows");
+}
+
+#[tokio::test]
+async fn a_loaded_value_over_the_limit_is_told_once_a_minute() {
+    told();
+    let time = FakeClock::new();
+    let store = Inline::new(Model::new(time.clock()).with_max_value_len(10));
+    let cache = Cache::builder(Arc::new(store)).clock(time.clock()).build("large").unwrap();
+    let value = || async { "x".repeat(18) };
+    for wait in [1, 1, 61] {
+        cache.get_or_set("k", None, value).await.unwrap();
+        time.advance(Duration::from_secs(wait));
+    }
+    cache.get_or_set("k", None, value).await.unwrap();
+    assert_eq!(cache.stats().loads, 4);
+    let told = told();
+    let events: Vec<_> = told.lines().filter(|it| it.contains("a loaded value is too")).collect();
+    assert_eq!(events.len(), 2, "{events:?}");
+    for words in ["WARN", "alias=\"large\"", "key=\":1:k\"", "size=20", "limit=10"] {
+        assert!(events[0].contains(words), "`{words}` is not in: {events:?}");
+    }
+    assert!(events[1].contains("suppressed=2"), "{events:?}");
+    assert!(!told.contains("xxxx"), "a value shows");
+}
+
+#[tokio::test]
+async fn undecodable_bytes_are_told_with_type_codec_and_place() {
+    let (store, cache, time) = world("undecodable");
+    let put = async |bytes: Vec<u8>| {
+        time.advance(Duration::from_secs(2));
+        store.set(":1:k", bytes.into(), Expiry::Never, SetMode::Always).await.unwrap();
+        cache.get::<Vec<u16>>("k").await.unwrap();
+        cache.strict().get::<Vec<u16>>("k").await.unwrap_err().to_string()
+    };
+    let wanted = "alloc::vec::Vec<u16>";
+    for (bytes, why) in [
+        (b"[1,\n \"hunter2\"]".to_vec(), "JSON, data of another type at line 2, column 10"),
+        (b"[1".to_vec(), "JSON, cut off at line 1, column 2"),
+        (b"hunter2".to_vec(), "JSON, not valid JSON, or nested too deep at line 1, column 1"),
+        (wrapped(b"\xa7hunter2"), "MessagePack, data of another type"),
+    ] {
+        let error = put(bytes).await;
+        for text in [why, wanted] {
+            assert!(error.contains(text), "`{text}` is not in: {error}");
+            assert!(told().contains(text), "`{text}` is not in: {}", told());
+        }
+        assert!(!error.contains(SECRET), "a value shows: {error}");
+    }
+    assert!(!told().contains(SECRET), "a value shows");
+}
+
+/// A payload of `MessagePack` with the header that says so.
+fn wrapped(payload: &[u8]) -> Vec<u8> {
+    let mut res = [&[0xc1, 0xca, 1, 1][..], &(payload.len() as u64).to_le_bytes()].concat();
+    let sum = crc32fast::hash(&[&res[2..], payload].concat());
+    res.extend(sum.to_le_bytes());
+    res.extend(payload);
+    res
+}
+
+#[tokio::test]
+async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
+    for (alias, hidden) in [("hidden-get", true), ("seen-add", false), ("seen-check", false)] {
+        let (store, cache, _) = world(alias);
+        store.inject(|_| Fault::Error(ErrorKind::Unavailable));
+        let res = match alias {
+            "hidden-get" => cache.get::<u32>("k").await.map(drop),
+            "seen-add" => cache.add("k", &1, None).await.map(drop),
+            _ => cache.check().await,
+        };
+        assert_eq!(res.is_ok(), hidden);
+        let words = [format!("alias=\"{alias}\""), format!("hidden={hidden}")];
+        let told = told();
+        let is_event = |it: &&str| it.contains("the store failed") && it.contains(&words[0]);
+        let events: Vec<_> = told.lines().filter(is_event).collect();
+        assert!(events.len() == 1 && events[0].contains(&words[1]), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn marked_key_is_not_told_as_a_failure_of_the_store() {
+    let (store, cache, time) = world("marked");
+    store.inject(|call| match call.operation {
+        Operation::Delete | Operation::CompareAndDelete => Fault::Error(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    cache.set("k", &1, None).await.unwrap();
+    cache.delete("k").await.unwrap();
+    time.advance(Duration::from_secs(2));
+    assert!(!cache.has_key("k").await.unwrap(), "it counts as deleted");
+    let told = told();
+    let is_event = |it: &&str| it.contains("the store failed") && it.contains("\"marked\"");
+    assert_eq!(told.lines().filter(is_event).count(), 1, "that of the delete");
+}
+
+/// A store that keeps its breaker itself, and is down for the first seconds.
+const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
+    let clock = context.clock().clone();
+    let server = Faulty::new(Arc::new(Inline::new(Model::new(clock.clone()))));
+    let up = clock.now() + Duration::from_secs(4);
+    server.inject(move |_| {
+        if clock.now() < up { Fault::Error(ErrorKind::Unavailable) } else { Fault::None }
+    });
+    let breaker = context.breaker("one")?.expect("the settings have one");
+    let leader: Arc<dyn Backend> = Arc::new(Layered::new(breaker, Arc::new(server)));
+    let facts = leader.capabilities().breaks_per_server();
+    Ok(Arc::new(Replicated { copy: Arc::clone(&leader), leader, view: None, facts }))
+});
+
+#[test]
+fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
+    told();
+    let recorder = DebuggingRecorder::new();
+    let state = || recorded(&recorder).remove("cache_breaker_state alias=servers");
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let time = FakeClock::new();
+            let text = "caches.default.backend = 'dummy'\ncaches.servers.backend = 'servers'";
+            let caches = Caches::builder().driver(SERVERS).clock(time.clock()).toml(text).unwrap();
+            let caches = caches.build().unwrap();
+            let cache = caches.get("servers").unwrap();
+            for _ in 0..30 {
+                cache.get::<u32>("k").await.unwrap();
+            }
+            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "open");
+            assert_eq!(cache.stats().breaker, None, "the facade has none besides");
+            for _ in 0..3 {
+                time.advance(Duration::from_millis(1100));
+                cache.strict().get::<u32>("k").await.unwrap_err();
+            }
+            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "probes have failed");
+            time.advance(Duration::from_millis(1100));
+            cache.strict().get::<u32>("k").await.unwrap();
+            assert_eq!(state(), Some(DebugValue::Gauge(0.0.into())), "closed");
+        });
+    });
+    let told = told();
+    let mine = |words: &str| {
+        told.lines().filter(|it| it.contains("alias=\"servers\"") && it.contains(words)).count()
+    };
+    assert_eq!(mine("the circuit breaker opened"), 1, "failed probes are no news: {told}");
+    assert_eq!(mine("the circuit breaker closed"), 1, "{told}");
+}
+
+/// One server, one line.
+#[test]
+fn a_breaker_of_two_aliases_tells_once_and_names_both() {
+    told();
+    let driver = Driver::new("pair", |context: &BuildContext<'_>| {
+        let server = Faulty::new(Arc::new(Inline::new(Model::new(context.clock().clone()))));
+        server.inject(|_| Fault::Error(ErrorKind::Unavailable));
+        context.one_server("10.0.0.1:1")?;
+        Ok(Arc::new(server))
+    });
+    let text = "caches.default.backend = 'pair'\ncaches.pair2.backend = 'pair'";
+    let caches = Caches::builder().driver(driver).toml(text).unwrap().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..10 {
+        runtime.block_on(caches.get("pair2").unwrap().get::<u32>("k")).unwrap();
+    }
+    let told = told();
+    let mine = |it: &&str| it.contains("alias=\"default, pair2\"") && it.contains("opened");
+    assert_eq!(told.lines().filter(mine).count(), 1, "{told}");
+}
