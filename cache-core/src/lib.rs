@@ -35,7 +35,8 @@
 //! - [`Backend`] and [`SyncBackend`] are what a store implements, [`Driver`] is how it offers itself, and
 //!   [`layers`] is what can be put around it.
 //! - [`Error`] is the one error type; [`ErrorKind`] is the part to match on.
-//! - `testing`, behind the feature of that name, is for the tests of stores and of services.
+//! - `testing`, behind the feature of that name, is for the tests of stores and of services. The suite that every store passes is
+//!   the crate `cache-conformance`.
 //!
 //! # Features
 //! | feature | default | what it brings |
@@ -43,9 +44,9 @@
 //! | `inventory` | yes | finds the drivers of linked crates by itself; without it programs say `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
-//! | `tracing` | no | events and spans: see [`telemetry`] |
-//! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
-//! | `testing` | no | the conformance suite, the fake clock, the failing store |
+//! | `tracing` | no | events and spans: see [`observing`] |
+//! | `metrics` | no | counters, gauges and histograms: see [`observing`] |
+//! | `testing` | no | the fake clock, the store with injected faults, the model of a store |
 
 mod cache;
 mod caches;

@@ -1,5 +1,7 @@
-//! For tests of stores and of services that use a cache: the conformance suite, a clock that tests move, a store that
-//! fails when told to, and a plain store to compare with. Behind the feature `testing`.
+//! Parts for the tests of stores and of services that use a cache: a clock that tests move, a store with injected faults,
+//! and a model of a store. Behind the feature `testing`.
+//!
+//! The suite that checks a store against the contract of [`Backend`](crate::Backend) is the crate `cache-conformance`.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -7,7 +9,6 @@
 //! ```
 
 mod clock;
-pub mod conformance;
 mod faulty;
 pub mod model;
 
@@ -19,6 +20,28 @@ pub use self::{
     clock::FakeClock,
     faulty::{Fault, Faulty, Held},
     model::Model,
+};
+use crate::LongKeys;
+
+/// The words that stand where the version would, in the keys of entries that the library itself stores.
+///
+/// ```
+/// let shop = cache_core::Namespace::new("shop")?;
+/// for word in cache_core::testing::RESERVED_WORDS {
+///     assert!(shop.contains(&format!("shop:{word}:key")));
+/// }
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+pub const RESERVED_WORDS: &[&str] = &crate::key::RESERVED;
+
+/// [`LongKeys`] that hashes, or `None` if `cache-core` was built without the feature `long-keys`. For tests in other
+/// crates, which cannot know.
+pub const HASHED_LONG_KEYS: Option<LongKeys> = {
+    #[cfg(feature = "long-keys")]
+    let res = Some(LongKeys::Hash);
+    #[cfg(not(feature = "long-keys"))]
+    let res = None;
+    res
 };
 
 /// Waits until `done`; whoever changes what that depends on wakes the waiters of `changed` afterwards.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use cache_conformance::{
+    Harness, Outcome, backend_report, backend_tests, cache_report, run_backend, run_cache,
+};
 use cache_core::{
-    layer::{Call, Layer, Layered, Reply},
-    store::{Backend, Inline, Offload},
-    testing::{
-        FakeClock, Faulty, Model,
-        conformance::{self, Harness, Outcome},
-    },
+    Backend, Inline, Offload,
+    layers::{Around, Call, Hook, Reply},
+    testing::{FakeClock, Faulty, Model},
 };
 
 /// A harness for a model that `wrap` makes a backend of. It knows a limit, so that all tests run.
@@ -24,7 +24,7 @@ fn harness(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn inline() {
-    let report = conformance::backend(harness("inline", |it| Arc::new(Inline::new(it)))).await;
+    let report = backend_report(harness("inline", |it| Arc::new(Inline::new(it)))).await;
     report.assert_passed();
     assert_eq!(
         report.skipped(),
@@ -39,7 +39,7 @@ async fn inline() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn offload() {
-    conformance::run_backend(harness("offload", |it| Arc::new(Offload::new(it, 3)))).await;
+    run_backend(harness("offload", |it| Arc::new(Offload::new(it, 3)))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -58,23 +58,23 @@ async fn around_a_hook_that_does_nothing() {
             run()
         }
     }
-    let wrap = |it| Arc::new(Layered::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
-    conformance::run_backend(harness("around", wrap)).await;
+    let wrap = |it| Arc::new(Around::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
+    run_backend(harness("around", wrap)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_faulty_store_without_a_fault() {
     let wrap = |it| Arc::new(Faulty::new(Arc::new(Inline::new(it)))) as _;
-    conformance::run_backend(harness("faulty", wrap)).await;
+    run_backend(harness("faulty", wrap)).await;
     let wrap = |it| Arc::new(Faulty::inline(Arc::new(Inline::new(it)))) as _;
-    conformance::run_backend(harness("faulty, inline", wrap)).await;
+    run_backend(harness("faulty, inline", wrap)).await;
 }
 
 /// The suite's own waiting is right, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_real_time() {
     let open = || Arc::new(Inline::new(Model::default())) as _;
-    conformance::run_backend(Harness::new("real time", open)).await;
+    run_backend(Harness::new("real time", open)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -86,7 +86,7 @@ async fn what_is_skipped_has_its_reason() {
             "clear_store_removes_everything",
             "delete_is_true_once",
         ]);
-    let report = conformance::backend(harness).await;
+    let report = backend_report(harness).await;
     assert_eq!(report.passed(), ["delete_is_true_once"]);
     let reason = |name| report.outcomes().iter().find(|it| it.0 == name).map(|it| it.1.clone());
     assert_eq!(reason("get_answers_what_was_set"), Some(Outcome::Skipped("just so".into())));
@@ -98,21 +98,18 @@ async fn what_is_skipped_has_its_reason() {
 #[should_panic(expected = "has no test named `gone`")]
 async fn a_name_that_is_no_test_is_refused() {
     let harness = Harness::new("model", || Arc::new(Inline::new(Model::default())) as _);
-    conformance::run_backend(harness.skip("gone", "it was renamed")).await;
+    run_backend(harness.skip("gone", "it was renamed")).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "needs a multi-thread runtime")]
 async fn races_need_threads() {
-    conformance::run_backend(Harness::new("model", || {
-        Arc::new(Inline::new(Model::default())) as _
-    }))
-    .await;
+    run_backend(Harness::new("model", || Arc::new(Inline::new(Model::default())) as _)).await;
 }
 
 #[test]
 fn names_are_unique_and_fit_into_keys() {
-    let mut names = conformance::backend_tests();
+    let mut names = backend_tests();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -123,19 +120,19 @@ fn names_are_unique_and_fit_into_keys() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it() {
-    let report = conformance::cache(harness("inline", |it| Arc::new(Inline::new(it)))).await;
+    let report = cache_report(harness("inline", |it| Arc::new(Inline::new(it)))).await;
     report.assert_passed();
     let skipped: &[&str] =
         if cfg!(feature = "long-keys") { &[] } else { &["long_keys_can_be_hashed"] };
     assert_eq!(report.skipped(), skipped);
-    conformance::run_cache(harness("offload", |it| Arc::new(Offload::new(it, 3)))).await;
+    run_cache(harness("offload", |it| Arc::new(Offload::new(it, 3)))).await;
     let open = || Arc::new(Inline::new(Model::default())) as _;
-    conformance::run_cache(Harness::new("real time", open)).await;
+    run_cache(Harness::new("real time", open)).await;
 }
 
 #[cfg(feature = "msgpack")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_with_another_codec() {
     let harness = harness("msgpack", |it| Arc::new(Inline::new(it)));
-    conformance::run_cache(harness.configure(|it| it.codec(cache_core::Codec::MsgPack))).await;
+    run_cache(harness.configure(|it| it.codec(cache_core::Codec::MsgPack))).await;
 }

@@ -8,14 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use cache_conformance::{Harness, backend_report};
 use cache_core::{
-    Clock, Error, ErrorKind, TimeSource,
-    layer::{Call, Layer, Layered, Reply},
-    store::Inline,
-    testing::{
-        FakeClock, Model,
-        conformance::{self, Harness},
-    },
+    Clock, Error, ErrorKind, Inline, TimeSource,
+    layers::{Around, Call, Hook, Reply},
+    testing::{FakeClock, Model},
 };
 
 /// The tests that a store with this hook must fail.
@@ -23,7 +20,7 @@ pub(crate) async fn hooked<H: Layer>(hook: fn() -> H, tests: &[&str]) {
     let open = move || {
         Arc::new(Layered::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
     };
-    let report = conformance::backend(Harness::new("hooked", open).only(tests)).await;
+    let report = backend_report(Harness::new("hooked", open).only(tests)).await;
     assert_eq!(report.failed(), tests);
 }
 
@@ -140,5 +137,5 @@ async fn a_store_that_follows_the_wall_is_seen() {
     let open =
         move || Arc::new(Inline::new(Model::new(Clock::from_source(Wall(clock.clone()))))) as _;
     let harness = Harness::new("wall", open).clock(time).only(&BY_THE_WALL);
-    assert_eq!(conformance::backend(harness).await.failed(), BY_THE_WALL);
+    assert_eq!(backend_report(harness).await.failed(), BY_THE_WALL);
 }

@@ -9,13 +9,13 @@ mod views;
 
 use std::{sync::Arc, time::Duration};
 
+use cache_conformance::{
+    Harness, backend_report, backend_tests, cache_report, run_backend, run_cache,
+};
 use cache_core::{
-    layer::{Layered, Operation},
-    store::{Expiry, Inline, Offload, SetMode, SyncBackend},
-    testing::{
-        FakeClock, Fault, Faulty, Model,
-        conformance::{self, Harness},
-    },
+    Expiry, Inline, Offload, SetMode, SyncBackend,
+    layers::{Around, Operation},
+    testing::{FakeClock, Fault, Faulty, Model},
 };
 
 use crate::{
@@ -40,11 +40,11 @@ fn harness(bug: Bug) -> Harness {
 async fn each_broken_promise_is_named() {
     let mut missed = Vec::new();
     for (bug, test) in CASES {
-        let report = conformance::backend(harness(*bug).only(&[test])).await;
+        let report = backend_report(harness(*bug).only(&[test])).await;
         missed.extend((report.failed() != [*test]).then_some((bug, test)));
     }
     for (bug, test) in THROUGH_THE_FACADE {
-        let report = conformance::cache(harness(*bug).only(&[test])).await;
+        let report = cache_report(harness(*bug).only(&[test])).await;
         missed.extend((report.failed() != [*test]).then_some((bug, test)));
     }
     assert!(missed.is_empty(), "the suite does not see: {missed:?}");
@@ -55,7 +55,7 @@ async fn random_steps_find_what_needs_no_race() {
     let test = "random_operations_answer_as_the_model_does";
     let mut missed = Vec::new();
     for bug in FOUND_AT_RANDOM {
-        let report = conformance::backend(harness(*bug).only(&[test])).await;
+        let report = backend_report(harness(*bug).only(&[test])).await;
         if report.failed() != [test] {
             missed.push(bug);
         }
@@ -78,7 +78,7 @@ fn no_test_is_without_a_mutant() {
         .chain(&BY_THE_WALL);
     let seen: Vec<_> =
         CASES.iter().map(|it| &it.1).chain(elsewhere).chain(&plain).chain(&random).collect();
-    let tests = conformance::backend_tests();
+    let tests = backend_tests();
     let never: Vec<_> = tests.iter().filter(|it| !seen.contains(it)).collect();
     assert!(never.is_empty(), "no mutant is aimed at {never:#?}");
 }
@@ -86,10 +86,10 @@ fn no_test_is_without_a_mutant() {
 /// A store that rounds, as its facts say, keeps every promise: in moved time and in real time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whole_seconds_are_no_bug() {
-    conformance::run_backend(harness(Bug::WholeSeconds)).await;
-    conformance::run_cache(harness(Bug::WholeSeconds)).await;
+    run_backend(harness(Bug::WholeSeconds)).await;
+    run_cache(harness(Bug::WholeSeconds)).await;
     let open = || Arc::new(Inline::new(Mutant::new(Bug::WholeSeconds, Model::default()))) as _;
-    conformance::run_backend(Harness::new("whole seconds in real time", open)).await;
+    run_backend(Harness::new("whole seconds in real time", open)).await;
 }
 
 /// Several handles on one store that lasts, which need not be empty.
@@ -103,11 +103,11 @@ async fn a_shared_store_is_tested_with_several_handles() {
         Harness::new("lasting", open).clock(time.clone())
     };
     store.set("not of the suite", "v".into(), Expiry::Never, SetMode::Always).unwrap();
-    let report = conformance::backend(shared()).await;
+    let report = backend_report(shared()).await;
     report.assert_passed();
     assert!(report.passed().contains(&"handles_share_one_store"));
     assert!(report.passed().contains(&"entries_outlive_a_handle"));
-    conformance::run_cache(shared()).await;
+    run_cache(shared()).await;
     assert_eq!(store.entries(), 1, "the suite removes what it wrote, and nothing else");
 }
 
@@ -124,7 +124,7 @@ async fn a_store_that_hangs_fails_and_does_not_hang_the_suite() {
     let harness = Harness::new("hangs", open)
         .patience(Duration::from_millis(50))
         .only(&["has_key_tells_live_keys", "get_answers_what_was_set"]);
-    let report = conformance::backend(harness).await;
+    let report = backend_report(harness).await;
     assert_eq!(report.failed(), ["has_key_tells_live_keys"]);
     assert_eq!(report.passed(), ["get_answers_what_was_set"]);
 }

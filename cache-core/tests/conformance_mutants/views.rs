@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
+use cache_conformance::{Harness, backend_report};
 use cache_core::{
-    Error, ErrorKind,
-    layer::{Call, Layer, Reply},
-    store::{Backend, Offload},
-    testing::{
-        Model,
-        conformance::{self, Harness},
-    },
+    Backend, Error, ErrorKind, Offload,
+    layers::{Call, Hook, Reply},
+    testing::Model,
 };
 
 use crate::{hooks::hooked, replicated::Replicated};
@@ -53,7 +50,7 @@ fn led_by(view: impl Fn(&Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync + '
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_leader_view_that_differs_is_seen() {
     let seen = async |view: fn(&Arc<dyn Backend>) -> Arc<dyn Backend>| {
-        conformance::backend(led_by(view).only(&LEADER_VIEW)).await.failed() == LEADER_VIEW
+        backend_report(led_by(view).only(&LEADER_VIEW)).await.failed() == LEADER_VIEW
     };
     assert!(seen(|_| Arc::new(Offload::new(Model::default(), 2))).await, "another store");
     let lags = |leader: &Arc<dyn Backend>| {
@@ -68,7 +65,7 @@ async fn a_leader_view_that_differs_is_seen() {
         Arc::new(Replicated { copy: Arc::clone(&leader), leader, view, facts }) as _
     };
     assert!(seen(two).await, "a view with a view of its own");
-    conformance::backend(led_by(Arc::clone)).await.assert_passed();
+    backend_report(led_by(Arc::clone)).await.assert_passed();
 }
 
 /// A store whose own reads lag behind has a leader view that does not.
@@ -80,6 +77,6 @@ async fn the_leader_view_is_tested_where_plain_reads_lag() {
         let (view, facts) = (Some(Arc::clone(&leader)), leader.capabilities());
         Arc::new(Replicated { leader, copy, view, facts }) as _
     };
-    let report = conformance::backend(Harness::new("lags", open).only(&LEADER_VIEW)).await;
+    let report = backend_report(Harness::new("lags", open).only(&LEADER_VIEW)).await;
     assert_eq!(report.passed(), LEADER_VIEW);
 }

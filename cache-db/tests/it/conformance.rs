@@ -1,9 +1,7 @@
 //! The suite that every store passes, of the store and of a whole cache over it.
 
-use cache_core::testing::{
-    FakeClock,
-    conformance::{self, Harness},
-};
+use cache_conformance::{Harness, run_backend, run_cache};
+use cache_core::testing::FakeClock;
 use tempfile::TempDir;
 
 use crate::support::{store_by, text};
@@ -22,28 +20,28 @@ fn harness(name: &str, folder: Option<&TempDir>, more: &str) -> Harness {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_file_conforms() {
     let folder = tempfile::tempdir().unwrap();
-    conformance::run_backend(harness("file", Some(&folder), "")).await;
+    run_backend(harness("file", Some(&folder), "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_a_file_conforms() {
     let folder = tempfile::tempdir().unwrap();
-    conformance::run_cache(harness("file", Some(&folder), "")).await;
+    run_cache(harness("file", Some(&folder), "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn direct_reads_conform() {
     let folder = tempfile::tempdir().unwrap();
     let more = "direct_reads = true\nsynchronous = \"off\"\ntable = 'a \"b\" c'";
-    conformance::run_backend(harness("direct reads", Some(&folder), more)).await;
+    run_backend(harness("direct reads", Some(&folder), more)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_conforms() {
-    conformance::run_backend(harness("memory", None, "")).await;
+    run_backend(harness("memory", None, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_memory_conforms() {
-    conformance::run_cache(harness("memory", None, "")).await;
+    run_cache(harness("memory", None, "")).await;
 }

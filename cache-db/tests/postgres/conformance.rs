@@ -1,6 +1,6 @@
 //! The suite that every store passes, of the store and of a whole cache over it.
 
-use cache_core::testing::conformance::{self, Harness};
+use cache_conformance::{Harness, run_backend, run_cache};
 use test_servers::Postgres;
 
 use crate::support::{options, store};
@@ -15,20 +15,20 @@ fn harness(name: &str, server: &Postgres, more: &str) -> Harness {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_conforms() {
     let server = Postgres::start().unwrap();
-    conformance::run_backend(harness("postgres", &server, "")).await;
+    run_backend(harness("postgres", &server, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_postgres_conforms() {
     let server = Postgres::start().unwrap();
-    conformance::run_cache(harness("postgres", &server, "")).await;
+    run_cache(harness("postgres", &server, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_unlogged_table_and_one_connection_conform() {
     let server = Postgres::start().unwrap();
     let more = "unlogged = true\nconnections = 1\ntable = 'a \"table\"; --'";
-    conformance::run_backend(harness("unlogged", &server, more)).await;
+    run_backend(harness("unlogged", &server, more)).await;
 }
 
 /// Where every statement may have to be asked again.
@@ -36,5 +36,5 @@ async fn an_unlogged_table_and_one_connection_conform() {
 async fn a_server_that_isolates_all_transactions_conforms() {
     let settings = ["default_transaction_isolation=serializable"];
     let server = Postgres::start_with(&settings).unwrap();
-    conformance::run_backend(harness("serializable", &server, "")).await;
+    run_backend(harness("serializable", &server, "")).await;
 }

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use cache_core::{
-    Clock,
-    testing::{
-        FakeClock,
-        conformance::{self, Harness},
-    },
-};
+use cache_conformance::{Harness, run_backend, run_cache};
+use cache_core::{Clock, testing::FakeClock};
 
 use crate::place::{Place, cache_by};
 
@@ -28,32 +23,32 @@ fn moved(options: &'static str) -> Harness {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_a_clock_that_is_moved() {
-    conformance::run_backend(moved(OPTIONS)).await;
+    run_backend(moved(OPTIONS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it_conforms_by_a_clock_that_is_moved() {
-    conformance::run_cache(moved(OPTIONS)).await;
+    run_cache(moved(OPTIONS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_the_machines_clock() {
-    conformance::run_backend(harness("file", Clock::system(), OPTIONS)).await;
+    run_backend(harness("file", Clock::system(), OPTIONS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it_conforms_by_the_machines_clock() {
-    conformance::run_cache(harness("file", Clock::system(), OPTIONS)).await;
+    run_cache(harness("file", Clock::system(), OPTIONS)).await;
 }
 
 const DIRECT: &str = "max_value_bytes = '500KiB'\ndirect_reads = true";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_with_direct_reads() {
-    conformance::run_backend(harness("direct", Clock::system(), DIRECT)).await;
+    run_backend(harness("direct", Clock::system(), DIRECT)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it_conforms_with_direct_reads() {
-    conformance::run_cache(harness("direct", Clock::system(), DIRECT)).await;
+    run_cache(harness("direct", Clock::system(), DIRECT)).await;
 }

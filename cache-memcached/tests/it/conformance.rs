@@ -2,8 +2,7 @@
 
 use std::slice;
 
-use cache_core::testing::conformance::{self, Harness};
-
+use cache_conformance::{Harness, run_backend, run_cache};
 use test_servers::Memcached;
 
 use crate::support::{at, servers, store};
@@ -18,32 +17,32 @@ fn harness(name: &str, location: Vec<String>) -> Harness {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_server_conforms() {
     let servers = servers(1);
-    conformance::run_backend(harness("one", at(&servers))).await;
+    run_backend(harness("one", at(&servers))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_one_server_conforms() {
     let servers = servers(1);
-    conformance::run_cache(harness("one", at(&servers))).await;
+    run_cache(harness("one", at(&servers))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn three_servers_conform() {
     let servers = servers(3);
-    conformance::run_backend(harness("three", at(&servers))).await;
+    run_backend(harness("three", at(&servers))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_three_servers_conforms() {
     let servers = servers(3);
-    conformance::run_cache(harness("three", at(&servers))).await;
+    run_cache(harness("three", at(&servers))).await;
 }
 
 /// A server that takes just what the settings say.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_with_a_small_item_size_conforms() {
     let server = Memcached::options().item_size(512).start().unwrap();
-    conformance::run_backend(harness("small items", at(slice::from_ref(&server)))).await;
+    run_backend(harness("small items", at(slice::from_ref(&server)))).await;
 }
 
 /// One that takes less than the settings say, and refuses by itself.
@@ -61,7 +60,7 @@ async fn a_cache_on_a_server_that_takes_less_than_it_is_told_conforms() {
         "the_limit_counts_the_callers_bytes",
         "here the server refuses values that the settings allow",
     );
-    conformance::run_cache(harness).await;
+    run_cache(harness).await;
 }
 
 /// What is kept fits, as long as it is small.
@@ -70,5 +69,5 @@ async fn a_server_with_little_memory_conforms() {
     let server = Memcached::options().memory(8).start().unwrap();
     let harness = harness("little memory", at(slice::from_ref(&server)))
         .skip("batches_of_large_values_work", "together they do not fit this server, which evicts");
-    conformance::run_backend(harness).await;
+    run_backend(harness).await;
 }

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use cache_core::{
-    store::Inline,
-    testing::{
-        FakeClock,
-        conformance::{self, Harness},
-    },
-};
+use cache_conformance::{Harness, run_backend, run_cache};
+use cache_core::{Inline, testing::FakeClock};
 use cache_memory::Memory;
 
 /// By a clock that is moved.
@@ -27,20 +22,20 @@ fn real() -> Harness {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_a_clock_that_is_moved() {
-    conformance::run_backend(moved()).await;
+    run_backend(moved()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_the_machines_clock() {
-    conformance::run_backend(real()).await;
+    run_backend(real()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it_conforms_by_a_clock_that_is_moved() {
-    conformance::run_cache(moved()).await;
+    run_cache(moved()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_it_conforms_by_the_machines_clock() {
-    conformance::run_cache(real()).await;
+    run_cache(real()).await;
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cache_core::{
-    ErrorKind,
-    testing::conformance::{self, Harness},
-};
+use cache_conformance::{Harness, run_backend};
+use cache_core::ErrorKind;
 use test_servers::{
     Redis, RedisCluster, Sentinel, Sentinels, Server as _, resp::Connection, slot_of,
 };
@@ -64,7 +62,7 @@ async fn the_rights_in_the_book_are_enough_and_each_is_needed() {
     let location = vec![format!("{}/1", as_user(&redis.url()))];
     let more = format!("{LARGE_IS_SMALL}client_name = \"shop\"\n");
     let harness = Harness::new("acl", move || store(&location, &more)).may_clear_store();
-    conformance::run_backend(harness).await;
+    run_backend(harness).await;
     assert_eq!(done(&redis), rights(&user));
 }
 
@@ -121,7 +119,7 @@ async fn the_rights_in_the_book_are_enough_for_a_cluster() {
     }
     let urls: Vec<_> = cluster.urls().iter().map(|it| as_user(it)).collect();
     let (location, more) = (urls.clone(), format!("{LARGE_IS_SMALL}{CLUSTERED}"));
-    conformance::run_backend(Harness::new("acl", move || store(&location, &more))).await;
+    run_backend(Harness::new("acl", move || store(&location, &more))).await;
 
     let readonly = line("… read_from");
     let readonly = ["ACL", "SETUSER", "shop"].into_iter().chain(readonly);

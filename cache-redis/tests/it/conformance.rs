@@ -1,6 +1,6 @@
 //! The suite that every store passes, of the store and of a whole cache over it, on every topology.
 
-use cache_core::testing::conformance::{self, Harness};
+use cache_conformance::{Harness, run_backend, run_cache};
 use test_servers::{Redis, Sentinel};
 
 use crate::support::{CLUSTER, CLUSTERED, LARGE_IS_SMALL, SENTINEL, SENTINELS, store};
@@ -17,45 +17,44 @@ fn sentinels() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_single_server_conforms() {
     let redis = Redis::start().unwrap();
-    conformance::run_backend(harness("single", vec![redis.url()], "").may_clear_store()).await;
+    run_backend(harness("single", vec![redis.url()], "").may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_a_single_server_conforms() {
     let redis = Redis::start().unwrap();
-    conformance::run_cache(harness("single", vec![redis.url()], "").may_clear_store()).await;
+    run_cache(harness("single", vec![redis.url()], "").may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn several_connections_conform() {
     let redis = Redis::start().unwrap();
     let harness = harness("4 connections", vec![redis.url()], "connections = 4\n");
-    conformance::run_backend(harness.may_clear_store()).await;
+    run_backend(harness.may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_old_protocol_conforms() {
     let redis = Redis::start().unwrap();
-    conformance::run_backend(harness("RESP2", vec![redis.url()], "resp = 2\n").may_clear_store())
-        .await;
+    run_backend(harness("RESP2", vec![redis.url()], "resp = 2\n").may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_leader_found_by_sentinels_conforms() {
-    conformance::run_backend(harness("sentinel", sentinels(), SENTINEL)).await;
+    run_backend(harness("sentinel", sentinels(), SENTINEL)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_a_leader_found_by_sentinels_conforms() {
-    conformance::run_cache(harness("sentinel", sentinels(), SENTINEL)).await;
+    run_cache(harness("sentinel", sentinels(), SENTINEL)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_conforms() {
-    conformance::run_backend(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
+    run_backend(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_on_a_cluster_conforms() {
-    conformance::run_cache(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
+    run_cache(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
 }

@@ -6,11 +6,10 @@ use std::{
     time::Duration,
 };
 
+use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::{
     layer::{Call, Layer, Layered, Operation, Reply},
     secs,
-    store::Backend,
-    testing::conformance::{self, Harness},
 };
 use test_servers::{Redis, RedisReplicas, Sentinel, Server as _, wait_until};
 
@@ -77,19 +76,19 @@ fn harness(name: &str, location: Vec<String>, options: &str, wait: fn()) -> Harn
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_that_are_waited_for_conform() {
     let wait = || REPLICAS.wait_for_replicas().unwrap();
-    conformance::run_backend(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
+    run_backend(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_that_reads_replicas_conforms() {
     let wait = || REPLICAS.wait_for_replicas().unwrap();
-    conformance::run_cache(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
+    run_cache(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_of_a_cluster_that_are_waited_for_conform() {
     let wait = || CLUSTER.wait_for_replicas().unwrap();
-    conformance::run_backend(harness("cluster replicas", CLUSTER.urls(), CLUSTERED, wait)).await;
+    run_backend(harness("cluster replicas", CLUSTER.urls(), CLUSTERED, wait)).await;
     assert!(CLUSTER.nodes()[3..].iter().any(|it| reads(it) > 0), "replicas were read");
 }
 
@@ -97,7 +96,7 @@ async fn replicas_of_a_cluster_that_are_waited_for_conform() {
 async fn replicas_named_by_sentinels_that_are_waited_for_conform() {
     let wait = || SENTINELS.wait_for_replicas().unwrap();
     let urls = SENTINELS.sentinels().iter().map(Sentinel::url).collect();
-    conformance::run_backend(harness("sentinel replicas", urls, SENTINEL, wait)).await;
+    run_backend(harness("sentinel replicas", urls, SENTINEL, wait)).await;
 }
 
 /// "Reads go to the leader; `read_from = "replica"` is opt-in."

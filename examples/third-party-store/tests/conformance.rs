@@ -8,14 +8,8 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{
-    Clock,
-    store::Offload,
-    testing::{
-        FakeClock,
-        conformance::{self, Harness},
-    },
-};
+use cache_conformance::{Harness, run_backend, run_cache};
+use cache_core::{Clock, Offload, testing::FakeClock};
 use third_party_store::{Options, Redb};
 
 // ANCHOR: harness
@@ -38,18 +32,18 @@ fn fast() -> Options {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms() {
     let time = FakeClock::new();
-    conformance::run_backend(harness(fast(), time.clock()).clock(time)).await;
+    run_backend(harness(fast(), time.clock()).clock(time)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_over_the_store_conforms() {
     let time = FakeClock::new();
-    conformance::run_cache(harness(fast(), time.clock()).clock(time)).await;
+    run_cache(harness(fast(), time.clock()).clock(time)).await;
 }
 // ANCHOR_END: harness
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_the_machines_clock_with_durable_writes() {
     let harness = harness(Options::default(), Clock::system());
-    conformance::run_backend(harness.patience(Duration::from_secs(300))).await;
+    run_backend(harness.patience(Duration::from_secs(300))).await;
 }

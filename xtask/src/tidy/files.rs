@@ -4,6 +4,18 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
+/// Folders of code that only runs when someone tests or measures.
+const TEST_FOLDERS: &[&str] = &[
+    "benches",
+    "cache-conformance",
+    "cache-tests",
+    "fault-tests",
+    "fork-tests",
+    "fuzz",
+    "testing",
+    "tests",
+];
+
 /// A text file of the workspace.
 #[derive(Debug)]
 pub(crate) struct File {
@@ -85,9 +97,7 @@ impl File {
 
     /// Whether all of it is test code: what only runs when someone tests or measures.
     pub(crate) fn is_test(&self) -> bool {
-        ["tests", "benches", "cache-tests", "fault-tests", "fork-tests", "testing", "fuzz"]
-            .iter()
-            .any(|it| self.is_under(it))
+        TEST_FOLDERS.iter().any(|it| self.is_under(it))
             || ["/tests.rs", "/testing.rs"].iter().any(|it| self.path.ends_with(it))
     }
 

@@ -1,0 +1,41 @@
+//! The suite for one store, a file for each family of promises.
+
+mod batches;
+mod cancellation;
+mod clear;
+mod compare;
+mod counters;
+mod keys;
+mod lifecycle;
+mod lifetimes;
+pub(crate) mod limits;
+mod races;
+mod random;
+mod reads;
+mod rename;
+mod values;
+mod writes;
+
+use crate::runner::Test;
+
+/// All of them, in the order in which they are run.
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        reads::TESTS,
+        writes::TESTS,
+        batches::TESTS,
+        counters::TESTS,
+        lifetimes::TESTS,
+        compare::TESTS,
+        rename::TESTS,
+        clear::TESTS,
+        values::TESTS,
+        keys::TESTS,
+        limits::TESTS,
+        &races::tests(),
+        random::TESTS,
+        cancellation::TESTS,
+        lifecycle::TESTS,
+    ]
+    .concat()
+}

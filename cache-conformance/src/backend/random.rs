@@ -1,0 +1,25 @@
+use std::sync::Arc;
+
+use cache_core::testing::model::{Comparison, random_steps};
+
+use crate::{
+    ctx::Ctx,
+    runner::{Test, TestResult, tests},
+};
+
+pub(super) const TESTS: &[Test] = tests![random_operations_answer_as_the_model_does(timed)];
+
+/// All methods in random order on a few keys, compared with a store that is obviously right.
+async fn random_operations_answer_as_the_model_does(ctx: &Ctx) -> TestResult {
+    for seed in 0..20 {
+        let store = Arc::clone(&ctx.store);
+        let comparison = match ctx.clock() {
+            Some(clock) => Comparison::new(store, ctx.prefix(), clock)?,
+            None => Comparison::without_time(store, ctx.prefix())?,
+        };
+        if let Err(mismatch) = comparison.run(&random_steps(seed, 300)).await {
+            panic!("random_steps({seed}, 300), {mismatch}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+use cache_core::{ErrorKind, Timeout, Ttl, secs};
+
+use crate::{
+    ctx::Ctx,
+    runner::{Test, TestResult, tests},
+};
+
+pub(super) const TESTS: &[Test] = tests![
+    incr_and_decr_answer_the_new_value,
+    incr_of_a_missing_key_is_key_not_found,
+    d05_counting_keeps_the_lifetime,
+    d08_d09_counting_goes_below_zero,
+    d10_d12_what_is_no_integer_is_refused_and_left,
+    d11_overflow_is_refused_and_left,
+    incr_or_begins_with_initial_and_its_lifetime,
+    d06_no_count_of_many_callers_is_lost,
+];
+
+/// `incr`, `decr`: "the new value", and `get` reads it as any integer type.
+async fn incr_and_decr_answer_the_new_value(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.set("k", &10, None).await?;
+    assert_eq!(cache.incr("k", 5).await?, 15);
+    assert_eq!(cache.decr("k", 1).await?, 14);
+    assert_eq!(cache.incr("k", -4).await?, 10);
+    assert_eq!(cache.decr("k", -4).await?, 14);
+    assert_eq!(cache.get::<u8>("k").await?, Some(14));
+    assert_eq!(cache.get::<i64>("k").await?, Some(14));
+    Ok(())
+}
+
+/// "missing = `KeyNotFound`", which is "always returned"; and nothing is made.
+async fn incr_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    for error in [cache.incr("k", 1).await, cache.decr("k", 1).await] {
+        let error = error.expect_err("there is no counter");
+        assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
+        assert_eq!(error.context("alias"), Some("conformance"));
+        assert_eq!(error.context("operation"), Some("incr"));
+        assert_eq!(error.context("key"), Some(ctx.key("k").as_str()));
+    }
+    assert!(!cache.has_key("k").await?);
+    Ok(())
+}
+
+/// "keeps the lifetime (D5)".
+async fn d05_counting_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let start = ctx.now();
+    cache.set("k", &1, secs(600)).await?;
+    cache.incr("k", 1).await?;
+    cache.decr("k", 1).await?;
+    cache.incr_or("k", 1, 0, secs(5)).await?;
+    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    cache.set("k", &1, Timeout::Never).await?;
+    cache.incr("k", 1).await?;
+    assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
+    Ok(())
+}
+
+/// "signed, below zero too (D8, D9)".
+async fn d08_d09_counting_goes_below_zero(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.set("k", &1, None).await?;
+    assert_eq!(cache.decr("k", 3).await?, -2);
+    assert_eq!(cache.incr("k", 1).await?, -1);
+    assert_eq!(cache.decr("k", 1).await?, -2);
+    assert_eq!(cache.incr("k", 5).await?, 3);
+    assert_eq!(cache.get::<i32>("k").await?, Some(3));
+    Ok(())
+}
+
+/// "`NotAnInteger` for all else; on error the stored value is untouched (D10–D12)": values that other calls wrote.
+async fn d10_d12_what_is_no_integer_is_refused_and_left(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.set("text", "41", None).await?;
+    cache.set("bool", &true, None).await?;
+    cache.set("float", &1.5, None).await?;
+    cache.set("null", &None::<i32>, None).await?;
+    cache.set("list", &[1], None).await?;
+    cache.set("large", &u64::MAX, None).await?;
+    for text in ["+5", "007", "-0", "12abc", "", " 1", "1 ", "1.0"] {
+        cache.set_bytes(&format!("raw-{}", text.trim()), text, None).await?;
+    }
+    let keys = [
+        "text",
+        "bool",
+        "float",
+        "null",
+        "list",
+        "large",
+        "raw-+5",
+        "raw-007",
+        "raw--0",
+        "raw-12abc",
+        "raw-",
+        "raw-1",
+        "raw-1.0",
+    ];
+    for key in keys {
+        let before = cache.get_bytes(key).await?;
+        for answer in [
+            cache.incr(key, 1).await,
+            cache.decr(key, 1).await,
+            cache.incr_or(key, 1, 0, None).await,
+        ] {
+            let error = answer.expect_err(key);
+            assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{key}: {error}");
+        }
+        assert_eq!(cache.get_bytes(key).await?, before, "{key}");
+    }
+    assert_eq!(cache.get::<String>("text").await?.as_deref(), Some("41"));
+    Ok(())
+}
+
+/// "`Overflow` outside i64"; `-i64::MIN` is no `i64` either.
+async fn d11_overflow_is_refused_and_left(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let overflows = |answer: cache_core::Result<i64>, what: &str| {
+        let error = answer.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Overflow, "{what}: {error}");
+    };
+    cache.set("max", &i64::MAX, None).await?;
+    cache.set("min", &i64::MIN, None).await?;
+    cache.set("zero", &0, None).await?;
+    overflows(cache.incr("max", 1).await, "incr");
+    overflows(cache.decr("max", -1).await, "decr by a negative");
+    overflows(cache.decr("min", 1).await, "decr");
+    overflows(cache.decr("zero", i64::MIN).await, "decr by the least");
+    overflows(cache.incr_or("max", 1, 0, None).await, "incr_or of a live key");
+    overflows(cache.incr_or("new", 1, i64::MAX, None).await, "incr_or of an absent key");
+    overflows(cache.incr_or("new", 1, i64::MAX, secs(0)).await, "incr_or with no lifetime");
+    assert_eq!(cache.get::<i64>("max").await?, Some(i64::MAX));
+    assert_eq!(cache.get::<i64>("min").await?, Some(i64::MIN));
+    assert_eq!(cache.get::<i64>("zero").await?, Some(0));
+    assert!(!cache.has_key("new").await?);
+    Ok(())
+}
+
+/// `incr_or`: "as if a missing key had held `initial`: stores and returns `initial + delta` with its lifetime"; "present: as
+/// `incr`".
+async fn incr_or_begins_with_initial_and_its_lifetime(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let start = ctx.now();
+    assert_eq!(cache.incr_or("k", 2, 10, secs(600)).await?, 12);
+    assert_eq!(cache.incr_or("k", 2, 10, Timeout::Never).await?, 14);
+    assert_eq!(cache.get::<i64>("k").await?, Some(14));
+    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    Ok(())
+}
+
+/// "atomic everywhere (D6: 60 and 162 instead of 400)", from nothing on.
+async fn d06_no_count_of_many_callers_is_lost(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let answers = ctx
+        .race(8, |_, _| {
+            let cache = cache.clone();
+            async move {
+                for _ in 0..50 {
+                    cache.incr_or("k", 1, 0, secs(600)).await?;
+                }
+                Ok(())
+            }
+        })
+        .await;
+    answers.into_iter().collect::<cache_core::Result<()>>()?;
+    assert_eq!(cache.get::<i64>("k").await?, Some(400));
+    assert!(matches!(cache.ttl("k").await?, Some(Ttl::Remaining(_))));
+    Ok(())
+}

@@ -1,0 +1,110 @@
+use cache_core::{Cache, ErrorKind, secs};
+
+use crate::{
+    ctx::Ctx,
+    runner::{Test, TestResult, tests},
+};
+
+pub(super) const TESTS: &[Test] = tests![
+    handles_are_clone_send_and_sync,
+    check_and_close_may_be_called_at_any_time,
+    blocking_calls_do_the_same,
+    blocking_calls_on_a_worker_thread_are_an_error,
+    errors_tell_where_they_happened,
+];
+
+/// "handles are `Clone + Send + Sync`", "from any thread or task".
+async fn handles_are_clone_send_and_sync(ctx: &Ctx) -> TestResult {
+    fn is<T: Clone + Send + Sync + 'static>(_: &T) {}
+    let cache = ctx.cache();
+    is(&cache);
+    is(&cache.blocking());
+    let answers = ctx
+        .race(8, |n, _| {
+            let cache = cache.clone();
+            async move { cache.set(&n.to_string(), &n, None).await }
+        })
+        .await;
+    answers.into_iter().collect::<cache_core::Result<()>>()?;
+    let keys: Vec<_> = (0..8).map(|it| it.to_string()).collect();
+    assert_eq!(cache.get_many::<usize, _>(&keys).await?.len(), 8);
+    Ok(())
+}
+
+/// `close`: "idempotent; later calls reconnect".
+async fn check_and_close_may_be_called_at_any_time(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.close().await?;
+    cache.check().await?;
+    cache.set("k", &1, None).await?;
+    cache.close().await?;
+    cache.close().await?;
+    cache.check().await?;
+    cache.set("k", &2, None).await?;
+    assert_eq!(cache.get::<i32>("k").await?, Some(2));
+    Ok(())
+}
+
+/// "`cache.blocking()` is the same API without async ... for every store"; inside `spawn_blocking`, `block_in_place` and on
+/// plain threads it is fine.
+async fn blocking_calls_do_the_same(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let theirs = cache.clone();
+    tokio::task::spawn_blocking(move || all_calls(&theirs)).await.expect("it does not panic")?;
+    let theirs = cache.clone();
+    let thread = std::thread::spawn(move || all_calls(&theirs));
+    tokio::task::spawn_blocking(|| thread.join().expect("it does not panic"))
+        .await
+        .expect("it does not panic")?;
+    tokio::task::block_in_place(|| all_calls(&cache))?;
+    assert_eq!(cache.get::<i32>("seen").await?, Some(1), "the same cache");
+    Ok(())
+}
+
+fn all_calls(cache: &Cache) -> cache_core::Result<()> {
+    let cache = cache.blocking();
+    cache.set("seen", &1, None)?;
+    assert_eq!(cache.get::<i32>("seen")?, Some(1));
+    assert!(cache.add("k", &1, None)? && !cache.add("k", &1, None)?);
+    assert!(cache.replace("k", &2, None)?);
+    assert_eq!(cache.incr("k", 1)?, 3);
+    assert_eq!(cache.decr("k", 1)?, 2);
+    assert_eq!(cache.incr_or("n", 1, 0, secs(60))?, 1);
+    assert!(cache.touch("k", None)? && cache.has_key("k")? && cache.ttl("k")?.is_some());
+    assert_eq!(cache.update("k", None, |it: i32| it * 10)?, Some(20));
+    assert_eq!(cache.upsert("new", None, |it: Option<i32>| it.or(Some(3)))?, Some(3));
+    assert_eq!(cache.incr_version("k", 1)?, 2);
+    assert_eq!(cache.at_version(2).decr_version("k", 1)?, 1);
+    assert_eq!(cache.get_or_set("loaded", None, || 7)?, 7);
+    assert!(cache.set_many([("a", 1), ("b", 2)], None)?.is_empty());
+    assert_eq!(cache.get_many::<i32, _>(["a", "b", "c"])?.len(), 2);
+    assert_eq!(cache.delete_many(["a", "b", "loaded", "n"])?, 4);
+    cache.set_bytes("raw", "x", None)?;
+    assert_eq!(cache.get_bytes("raw")?.as_deref(), Some(&b"x"[..]));
+    assert_eq!(cache.pop::<i32>("k")?, Some(20));
+    assert!(cache.delete("raw")?);
+    Ok(())
+}
+
+/// "on a runtime's worker thread it is a clear error, not a deadlock".
+async fn blocking_calls_on_a_worker_thread_are_an_error(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache().blocking();
+    let error = cache.get::<i32>("k").expect_err("it would stop the worker");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("spawn_blocking"), "{error}");
+    assert!(cache.set("k", &1, None).is_err());
+    Ok(())
+}
+
+/// "context pairs (alias, backend, operation, key)".
+async fn errors_tell_where_they_happened(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let error = cache.incr("k", 1).await.expect_err("there is no counter");
+    let context = ["alias", "backend", "operation", "key"].map(|it| error.context(it));
+    let key = ctx.key("k");
+    assert_eq!(
+        context,
+        [Some("conformance"), Some(ctx.store.name()), Some("incr"), Some(key.as_str())]
+    );
+    Ok(())
+}

@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use cache_core::{ErrorKind, MAX_KEY_LEN, Timeout, Ttl, secs};
+
+use crate::{
+    ctx::Ctx,
+    runner::{Test, TestResult, tests},
+};
+
+pub(super) const TESTS: &[Test] = tests![
+    incr_version_moves_the_entry,
+    d16_incr_version_moves_the_lifetime,
+    incr_version_overwrites_its_target,
+    incr_version_of_a_missing_key_is_key_not_found,
+    decr_version_moves_back,
+    incr_version_by_nothing_changes_nothing,
+    a_version_outside_i64_is_overflow,
+    a_target_key_that_is_too_long_is_refused,
+];
+
+/// `incr_version`: "the new version"; the entry is there and no longer here.
+async fn incr_version_moves_the_entry(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.set("k", "v", None).await?;
+    assert_eq!(cache.incr_version("k", 2).await?, 3);
+    assert_eq!(cache.get::<String>("k").await?, None);
+    assert_eq!(cache.at_version(3).get::<String>("k").await?.as_deref(), Some("v"));
+    assert_eq!(cache.at_version(3).incr_version("k", -5).await?, -2);
+    assert_eq!(cache.at_version(-2).get::<String>("k").await?.as_deref(), Some("v"));
+    Ok(())
+}
+
+/// "value and lifetime (D16) are written to the target".
+async fn d16_incr_version_moves_the_lifetime(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let start = ctx.now();
+    cache.set("long", &1, secs(7200)).await?;
+    cache.set("never", &1, Timeout::Never).await?;
+    cache.incr_version("long", 1).await?;
+    cache.incr_version("never", 1).await?;
+    let two = cache.at_version(2);
+    ctx.assert_remains(two.ttl("long").await?, Duration::from_secs(7200), start, "the new version");
+    assert_eq!(two.ttl("never").await?, Some(Ttl::Forever));
+    Ok(())
+}
+
+/// "overwriting it".
+async fn incr_version_overwrites_its_target(ctx: &Ctx) -> TestResult {
+    let (cache, two) = (ctx.cache(), ctx.cache().at_version(2));
+    two.set("k", "old", Timeout::Never).await?;
+    cache.set("k", "new", secs(600)).await?;
+    assert_eq!(cache.incr_version("k", 1).await?, 2);
+    assert_eq!(two.get::<String>("k").await?.as_deref(), Some("new"));
+    assert!(matches!(two.ttl("k").await?, Some(Ttl::Remaining(_))));
+    assert!(!cache.has_key("k").await?);
+    Ok(())
+}
+
+/// "Missing = `KeyNotFound`", and the target stays.
+async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.at_version(2).set("k", "stays", None).await?;
+    for answer in [
+        cache.incr_version("k", 1).await,
+        cache.decr_version("k", -1).await,
+        cache.incr_version("k", 0).await,
+    ] {
+        let error = answer.expect_err("there is nothing to move");
+        assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
+    }
+    assert_eq!(cache.at_version(2).get::<String>("k").await?.as_deref(), Some("stays"));
+    Ok(())
+}
+
+/// `decr_version` is `incr_version` by `-delta`.
+async fn decr_version_moves_back(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    cache.set("k", "v", None).await?;
+    cache.incr_version("k", 1).await?;
+    assert_eq!(cache.at_version(2).decr_version("k", 1).await?, 1);
+    assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("v"));
+    assert_eq!(cache.decr_version("k", 1).await?, 0);
+    let below = cache.at_version(-1);
+    below.set("k", "least", None).await?;
+    assert_eq!(below.decr_version("k", i64::MIN).await?, i64::MAX);
+    assert!(cache.at_version(0).has_key("k").await?);
+    Ok(())
+}
+
+/// To the same version: the entry stays where it is, and is not lost on the way.
+async fn incr_version_by_nothing_changes_nothing(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let start = ctx.now();
+    cache.set("k", "v", secs(600)).await?;
+    assert_eq!(cache.incr_version("k", 0).await?, 1);
+    assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("v"));
+    ctx.assert_remains(cache.ttl("k").await?, Duration::from_secs(600), start, "the same version");
+    Ok(())
+}
+
+/// A version is an `i64`.
+async fn a_version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
+    let (least, greatest) = (ctx.cache().at_version(i64::MIN), ctx.cache().at_version(i64::MAX));
+    least.set("k", &1, None).await?;
+    greatest.set("k", &1, None).await?;
+    for answer in [
+        greatest.incr_version("k", 1).await,
+        least.decr_version("k", 1).await,
+        greatest.decr_version("k", i64::MIN).await,
+    ] {
+        let error = answer.expect_err("there is no such version");
+        assert_eq!(error.kind(), ErrorKind::Overflow, "{error}");
+    }
+    assert!(least.has_key("k").await? && greatest.has_key("k").await?);
+    Ok(())
+}
+
+/// The new version may have more digits: a typed error, and the entry stays.
+async fn a_target_key_that_is_too_long_is_refused(ctx: &Ctx) -> TestResult {
+    let cache = ctx.cache();
+    let key = "k".repeat(MAX_KEY_LEN - ctx.key("").len());
+    cache.set(&key, &1, None).await?;
+    let error = cache.incr_version(&key, 9).await.expect_err("version 10 has no room");
+    assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
+    assert_eq!(cache.get::<i32>(&key).await?, Some(1));
+    assert_eq!(cache.incr_version(&key, 8).await?, 9);
+    Ok(())
+}

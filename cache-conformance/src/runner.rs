@@ -1,0 +1,148 @@
+//! Runs tests one by one, or those that wait in real time all at once, and catches what they say.
+
+use std::{any::Any, collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::{JoinError, JoinHandle},
+    time,
+};
+
+use crate::{Harness, Outcome, Report, ctx::Ctx};
+
+/// One test of the suite.
+#[derive(Clone, Copy)]
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) run: fn(Arc<Ctx>) -> Run,
+}
+
+pub(crate) type Run = Pin<Box<dyn Future<Output = TestResult> + Send>>;
+
+/// What a test answers; most failures are panics.
+pub(crate) type TestResult = Result<(), Stop>;
+
+/// Why a test ended before its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// A call failed.
+    Error(cache_core::Error),
+    /// There is nothing to look at in this store.
+    Skip(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    /// Lets time pass.
+    Timed,
+    /// Removes what it did not write.
+    Wipes,
+}
+
+/// Makes tests of the functions named; `timed` and `wipes` say what is special about one.
+macro_rules! tests {
+    (@kind) => { $crate::runner::Kind::Plain };
+    (@kind timed) => { $crate::runner::Kind::Timed };
+    (@kind wipes) => { $crate::runner::Kind::Wipes };
+    ($($name:ident $(($kind:ident))?),* $(,)?) => {
+        &[$($crate::runner::Test {
+            name: stringify!($name),
+            kind: tests!(@kind $($kind)?),
+            run: |ctx| Box::pin(async move { $name(&ctx).await }),
+        }),*]
+    };
+}
+pub(crate) use tests;
+
+impl From<cache_core::Error> for Stop {
+    fn from(it: cache_core::Error) -> Self {
+        Self::Error(it)
+    }
+}
+
+pub(crate) async fn run(harness: Harness, tests: &[Test]) -> Report {
+    assert_eq!(
+        Handle::current().runtime_flavor(),
+        RuntimeFlavor::MultiThread,
+        "the conformance suite needs a multi-thread runtime, or its races are none: \
+         #[tokio::test(flavor = \"multi_thread\", worker_threads = 4)]"
+    );
+    let skipped = skipped(&harness, tests);
+    let tests = asked_for(&harness, tests);
+    let run_id = crate::ctx::random_id();
+    let mut report = Report { name: harness.name.clone(), outcomes: Vec::new() };
+
+    let start = |test: &Test| {
+        let ctx = Arc::new(Ctx::new(&harness, &run_id, test.name));
+        let (run, patience) = (test.run, harness.patience);
+        tokio::spawn(async move {
+            let result = time::timeout(patience, run(Arc::clone(&ctx))).await;
+            ctx.clean_up().await;
+            match result {
+                Ok(Ok(())) => Outcome::Passed,
+                Ok(Err(Stop::Error(error))) => Outcome::Failed(format!("a call failed: {error}")),
+                Ok(Err(Stop::Skip(reason))) => Outcome::Skipped(reason),
+                Err(_) => Outcome::Failed(format!("not done after {patience:?}")),
+            }
+        })
+    };
+
+    // Real time passes for all at once. A clock that is moved is moved for all, so there tests must be alone.
+    let mut waiting: BTreeMap<&str, JoinHandle<Outcome>> = BTreeMap::new();
+    if harness.clock.is_none() {
+        let timed =
+            tests.iter().filter(|it| it.kind == Kind::Timed && !skipped.contains_key(it.name));
+        waiting.extend(timed.map(|it| (it.name, start(it))));
+    }
+    // What waits must not find its entries removed by others.
+    let (wipes, others): (Vec<&Test>, Vec<&Test>) =
+        tests.into_iter().partition(|it| it.kind == Kind::Wipes);
+    for test in others.into_iter().chain(wipes) {
+        let outcome = if let Some(reason) = skipped.get(test.name) {
+            Outcome::Skipped(reason.clone())
+        } else {
+            let task = waiting.remove(test.name).unwrap_or_else(|| start(test));
+            task.await.unwrap_or_else(|err| Outcome::Failed(message(err)))
+        };
+        println!("conformance {}: {} ... {outcome}", harness.name, test.name);
+        report.outcomes.push((test.name, outcome));
+    }
+    report
+}
+
+fn asked_for<'a>(harness: &Harness, tests: &'a [Test]) -> Vec<&'a Test> {
+    let Some(only) = &harness.only else { return tests.iter().collect() };
+    let only: Vec<_> = only.iter().map(|it| find(tests, it)).collect();
+    println!("conformance {}: {} tests of {}", harness.name, only.len(), tests.len());
+    tests.iter().filter(|it| only.contains(&it.name)).collect()
+}
+
+fn find(tests: &[Test], name: &str) -> &'static str {
+    let test = tests.iter().find(|it| it.name == name);
+    // A name that is ignored would hide that a test has been renamed, or is run after all.
+    test.unwrap_or_else(|| panic!("the conformance suite has no test named `{name}`")).name
+}
+
+/// The tests that are not run, with the reason.
+fn skipped(harness: &Harness, tests: &[Test]) -> BTreeMap<&'static str, String> {
+    let mut res = BTreeMap::new();
+    if !harness.may_clear_store {
+        let wipes = tests.iter().filter(|it| it.kind == Kind::Wipes);
+        res.extend(wipes.map(|it| {
+            (it.name, "the store may hold what is not ours (`Harness::may_clear_store`)".to_owned())
+        }));
+    }
+    res.extend(harness.skipped.iter().map(|(name, reason)| (find(tests, name), reason.clone())));
+    res
+}
+
+fn message(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "the test was aborted".to_owned() };
+    let panic: &(dyn Any + Send) = panic.as_ref();
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without text")
+        .to_owned()
+}
