@@ -1,4 +1,4 @@
-//! The suite for one store, a file for each family of promises.
+//! The tests of a store, one file per family of promises.
 
 mod batches;
 mod cancellation;
@@ -18,7 +18,7 @@ mod writes;
 
 use crate::runner::Test;
 
-/// All of them, in the order in which they are run.
+/// Returns all tests, in the order in which they run.
 pub(crate) fn tests() -> Vec<Test> {
     [
         reads::TESTS,

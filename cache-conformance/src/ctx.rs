@@ -1,4 +1,4 @@
-//! What a test of the suite works with.
+//! The store, keys, caches and clock that a test of the suite works with, and its checks.
 
 use std::{
     fmt::Display,
@@ -19,7 +19,7 @@ use tokio::sync::Barrier;
 
 use crate::{Harness, runner::Stop};
 
-/// A lifetime that no test outlives.
+/// A lifetime longer than any test.
 pub(crate) const LONG: Expiry = Expiry::After(LONG_TIME);
 pub(crate) const LONG_TIME: Duration = Duration::from_secs(600);
 
@@ -28,19 +28,19 @@ pub(crate) struct Ctx {
     open: Arc<dyn Fn() -> Arc<dyn Backend> + Send + Sync>,
     configure: Arc<dyn Fn(CacheBuilder) -> CacheBuilder + Send + Sync>,
     clock: Option<FakeClock>,
-    pub(crate) facts: Capabilities,
+    pub(crate) capabilities: Capabilities,
     prefix: String,
-    /// What to remove at the end, besides the namespace.
-    litter: Mutex<Litter>,
+    leftovers: Mutex<Leftovers>,
 }
 
+/// Entries outside the namespace of the test, which the test removes at its end.
 #[derive(Default)]
-struct Litter {
+struct Leftovers {
     namespaces: Vec<Namespace>,
     keys: Vec<String>,
 }
 
-/// When something was done, by the clock that the store follows.
+/// A moment by the clock that the store follows.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment(Duration);
 
@@ -51,13 +51,13 @@ impl Ctx {
     pub(crate) fn new(harness: &Harness, run_id: &str, test: &str) -> Self {
         let store = (harness.open)();
         Self {
-            facts: store.capabilities(),
+            capabilities: store.capabilities(),
             store,
             open: Arc::clone(&harness.open),
             configure: Arc::clone(&harness.configure),
             clock: harness.clock.clone(),
             prefix: format!("{run_id}-{test}"),
-            litter: Mutex::default(),
+            leftovers: Mutex::default(),
         }
     }
 
@@ -66,7 +66,7 @@ impl Ctx {
         &self.prefix
     }
 
-    /// A key of this test alone, in the form that the facade makes.
+    /// A key of this test alone, in the form of the facade's keys.
     pub(crate) fn key(&self, name: impl Display) -> String {
         format!("{}:1:{name}", self.prefix)
     }
@@ -75,10 +75,10 @@ impl Ctx {
         (0..count).map(|it| self.key(it)).collect()
     }
 
-    /// What makes a cache over the test's store, in the test's namespace.
+    /// A builder of a cache over the test's store, in the test's namespace.
     pub(crate) fn builder(&self) -> CacheBuilder {
-        // Slow machines are slow, not wrong: what hangs ends with the patience that the harness has for the test. And a call that
-        // is on its way when a test moves the time by days must not end at its deadline.
+        // On a slow machine a call may take long: a call that hangs ends with the time limit of the test. A call that is under
+        // way when a test moves the clock by days must not reach its deadline either.
         let mut builder = Cache::builder(Arc::clone(&self.store)).deadline(AGES);
         if let Some(clock) = &self.clock {
             builder = builder.clock(clock.clock());
@@ -91,32 +91,33 @@ impl Ctx {
         self.builder().build("conformance").expect("the suite's settings are good")
     }
 
-    /// Caches that share the store alone, as those of several processes do. Real time passes for them: their waits end by themselves.
+    /// Caches that share the store and nothing else, as caches of several processes do. They follow the real clock, so that
+    /// their waits end without a test that moves the time.
     pub(crate) fn processes<const N: usize>(&self) -> [Cache; N] {
         let build = || self.builder().clock(Clock::default()).build("conformance");
         [(); N].map(|()| build().expect("the suite's settings are good"))
     }
 
-    /// A namespace that is not the test's own, but is removed like it.
+    /// A namespace other than the test's own; its entries are removed at the end of the test.
     pub(crate) fn namespace(&self, prefix: &str) -> Namespace {
         let res = Namespace::new(prefix).expect("the suite's prefixes are good");
-        self.litter().namespaces.push(res.clone());
+        self.leftovers().namespaces.push(res.clone());
         res
     }
 
-    /// A key outside all namespaces of the test, which is removed as well.
+    /// A key outside all namespaces of the test; its entry is removed at the end of the test.
     pub(crate) fn foreign(&self, key: impl Into<String>) -> String {
         let key = key.into();
-        self.litter().keys.push(key.clone());
+        self.leftovers().keys.push(key.clone());
         key
     }
 
-    /// Another handle on the same store, or the same handle if the store cannot have two.
+    /// Another handle on the same store, or the same handle if two handles do not share their entries.
     pub(crate) fn another_handle(&self) -> Arc<dyn Backend> {
-        if self.facts.shared { (self.open)() } else { Arc::clone(&self.store) }
+        if self.capabilities.shared { (self.open)() } else { Arc::clone(&self.store) }
     }
 
-    /// Stores a value for long.
+    /// Stores a value with the lifetime [`LONG`].
     pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> Result<()> {
         self.put_for(key, value, LONG).await
     }
@@ -128,7 +129,7 @@ impl Ctx {
         expiry: Expiry,
     ) -> Result<()> {
         let wrote = self.store.set(key, value.into(), expiry, SetMode::Always).await?;
-        assert!(wrote, "`set` in mode `Always` answered that it did not write {key}");
+        assert!(wrote, "`set` of {key} in mode `Always` returned false, expected true");
         Ok(())
     }
 
@@ -136,12 +137,12 @@ impl Ctx {
         self.store.get(key).await
     }
 
-    /// Asserts what is stored under a key.
+    /// Asserts that `key` holds `value`, or nothing if that is `None`.
     pub(crate) async fn expect(&self, key: &str, value: Option<&[u8]>, why: &str) -> Result<()> {
         let found = self.get(key).await?;
         assert!(
             found.as_deref() == value,
-            "{why}: {key} holds {}, not {}",
+            "{why}: {key} holds {}, expected {}",
             Shown(found.as_deref()),
             Shown(value)
         );
@@ -155,7 +156,7 @@ impl Ctx {
         })
     }
 
-    /// The time of the wall, by the clock of [`cache`](Self::cache).
+    /// The wall-clock time, by the clock of [`cache`](Self::cache).
     pub(crate) fn wall(&self) -> SystemTime {
         self.clock.as_ref().map_or_else(SystemTime::now, |it| it.clock().wall())
     }
@@ -164,83 +165,80 @@ impl Ctx {
         self.now().0.saturating_sub(moment.0)
     }
 
-    /// The store's clock, where tests can move it.
+    /// The store's clock, if tests can move it.
     pub(crate) fn clock(&self) -> Option<FakeClock> {
         self.clock.clone()
     }
 
-    /// Whether time passes only when a test says so.
-    pub(crate) fn moves_time(&self) -> bool {
+    /// Whether the store follows a clock that tests move, and only they.
+    pub(crate) fn can_move_time(&self) -> bool {
         self.clock.is_some()
     }
 
+    /// Lets time pass for the store: moves its clock, or waits.
     pub(crate) async fn pass(&self, time: Duration) {
         match &self.clock {
             Some(clock) => clock.advance(time),
-            // sleeps: this store follows a clock that tests cannot move.
+            // sleeps: this store follows a clock that tests cannot move
             None => tokio::time::sleep(time).await,
         }
     }
 
-    /// A lifetime that tests can afford to outlive.
+    /// A lifetime short enough for a test to wait for its end.
     pub(crate) fn short(&self) -> Expiry {
         Expiry::After(self.short_time())
     }
 
     pub(crate) fn short_time(&self) -> Duration {
-        if self.moves_time() { Duration::from_secs(5) } else { Duration::from_millis(200) }
+        if self.can_move_time() { Duration::from_secs(5) } else { Duration::from_millis(200) }
     }
 
-    /// How far a server's clock may be behind when it reads it once for several commands, and is kept from running in between.
-    pub(crate) fn haste(&self) -> Duration {
-        if self.facts.shared { Duration::from_millis(100) } else { Duration::ZERO }
+    /// How far the time that a server uses may be behind its clock: a server that reads the clock once for several commands may
+    /// be interrupted between them.
+    pub(crate) fn clock_lag(&self) -> Duration {
+        if self.capabilities.shared { Duration::from_millis(100) } else { Duration::ZERO }
     }
 
-    /// How much longer an entry may live than asked.
+    /// How much longer than its lifetime an entry may live.
     pub(crate) fn granularity(&self) -> Duration {
-        self.facts.granularity.max(Duration::from_millis(1))
+        self.capabilities.granularity.max(Duration::from_millis(1))
     }
 
-    /// Lets a short lifetime end, whatever the store rounds it to.
+    /// Waits until entries with the lifetime [`short`](Self::short) must have expired, however the store rounds.
     pub(crate) async fn outlive_short(&self) {
         self.outlive(self.short_time()).await;
     }
 
+    /// Waits until an entry with this lifetime that was written before the call must have expired.
     pub(crate) async fn outlive(&self, lifetime: Duration) {
-        // Real clocks are read with some delay.
-        let delay = if self.moves_time() { Duration::ZERO } else { Duration::from_millis(100) };
+        // A delay may pass before a real clock is read.
+        let delay = if self.can_move_time() { Duration::ZERO } else { Duration::from_millis(100) };
         self.pass(lifetime + self.granularity() + delay).await;
     }
 
-    /// Stores a value whose life has ended when this returns.
+    /// Stores an entry that has expired when the method returns.
     pub(crate) async fn put_expired(&self, key: &str, value: impl Into<Bytes>) -> Result<()> {
         self.put_for(key, value, self.short()).await?;
         self.outlive_short().await;
         Ok(())
     }
 
-    /// Asserts that of a life that was asked for at `start` what must remain does remain.
-    pub(crate) fn assert_remains(
-        &self,
-        ttl: Option<Ttl>,
-        asked: Duration,
-        start: Moment,
-        why: &str,
-    ) {
+    /// Asserts that `ttl` is what remains of a lifetime that began between `start` and now.
+    pub(crate) fn assert_ttl(&self, ttl: Option<Ttl>, asked: Duration, start: Moment, why: &str) {
         let Some(Ttl::Remaining(left)) = ttl else {
-            panic!("{why}: the entry was to live {asked:?}, its ttl is {ttl:?}")
+            panic!("{why}: the ttl is {ttl:?}, expected what remains of {asked:?}")
         };
-        // What is reported may be rounded either way by a step.
-        let least = asked.saturating_sub(self.since(start) + self.granularity() + self.haste());
+        // A store may round up or down by one step.
+        let least = asked.saturating_sub(self.since(start) + self.granularity() + self.clock_lag());
         let most = asked + self.granularity();
         assert!(
             least <= left && left <= most,
-            "{why}: asked for {asked:?}, {left:?} is left, not {least:?} to {most:?}"
+            "{why}: the ttl is {left:?}, expected {least:?} to {most:?} of a lifetime of {asked:?}"
         );
     }
 
-    /// [`assert_remains`](Self::assert_remains) of the entry under `key`.
-    pub(crate) async fn expect_life(
+    /// Asserts that the entry under `key` has what remains of the lifetime `asked`, which began between `start` and now.
+    pub(crate) async fn expect_lifetime(
         &self,
         key: &str,
         asked: Expiry,
@@ -249,13 +247,13 @@ impl Ctx {
     ) -> Result<()> {
         let ttl = self.store.ttl(key).await?;
         match asked {
-            Expiry::Never => assert_eq!(ttl, Some(Ttl::Forever), "{why}"),
-            Expiry::After(time) => self.assert_remains(ttl, time, start, why),
+            Expiry::Never => assert_eq!(ttl, Some(Ttl::Forever), "{why}: the ttl of {key}"),
+            Expiry::After(time) => self.assert_ttl(ttl, time, start, why),
         }
         Ok(())
     }
 
-    /// Runs `tasks` tasks that begin at the same moment, on two handles if the store can have two.
+    /// Runs `tasks` tasks that begin at the same moment, on two handles if the store is shared.
     pub(crate) async fn race<T, F>(
         &self,
         tasks: usize,
@@ -284,10 +282,11 @@ impl Ctx {
         res
     }
 
+    /// Removes the entries of the test.
     pub(crate) async fn clean_up(&self) {
-        let Litter { mut namespaces, keys } = std::mem::take(&mut *self.litter());
+        let Leftovers { mut namespaces, keys } = std::mem::take(&mut *self.leftovers());
         namespaces.extend(Namespace::new(&self.prefix));
-        // Whether it can be done is the matter of other tests.
+        // Tests of `clear` and `delete_many` report errors of these calls; here they would hide the outcome.
         for namespace in &namespaces {
             let _ = self.store.clear(namespace).await;
         }
@@ -297,18 +296,18 @@ impl Ctx {
         }
     }
 
-    fn litter(&self) -> std::sync::MutexGuard<'_, Litter> {
-        self.litter.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leftovers(&self) -> std::sync::MutexGuard<'_, Leftovers> {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Begins the keys of one run, so that runs at the same time on the same server do not meet.
+/// Returns the first part of all keys of a run: two runs on one server at the same time do not share keys.
 pub(crate) fn random_id() -> String {
-    // The one source of randomness in the standard library.
+    // The only source of randomness in the standard library.
     format!("cc{:08x}", RandomState::new().build_hasher().finish() >> 32)
 }
 
-/// A test that finds nothing to look at.
+/// Ends a test that does not apply to the store.
 pub(crate) fn skip<T>(reason: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Skip(reason.into()))
 }
@@ -317,7 +316,7 @@ pub(crate) fn borrowed(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
 
-/// Bytes for a message: not all of a megabyte.
+/// Bytes as a message shows them: a long value is cut.
 pub(crate) struct Shown<'a>(pub(crate) Option<&'a [u8]>);
 
 impl Display for Shown<'_> {

@@ -1,4 +1,4 @@
-//! The suite for a whole cache, a file for each family of promises: what the facade adds to the store.
+//! The tests of a cache over a store, one file per family of promises that the facade adds.
 
 mod batches;
 mod clear;
@@ -14,7 +14,7 @@ mod writes;
 
 use crate::runner::Test;
 
-/// All of them, in the order in which they are run.
+/// Returns all tests, in the order in which they run.
 pub(crate) fn tests() -> Vec<Test> {
     [
         values::TESTS,

@@ -2,22 +2,23 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{Backend, CacheBuilder, testing::FakeClock};
 
-/// What the suite must know about a store.
+/// A store under test, and what the suite must know about it.
 pub struct Harness {
     pub(crate) name: String,
     pub(crate) open: Arc<dyn Fn() -> Arc<dyn Backend> + Send + Sync>,
     pub(crate) configure: Arc<dyn Fn(CacheBuilder) -> CacheBuilder + Send + Sync>,
     pub(crate) clock: Option<FakeClock>,
     pub(crate) may_clear_store: bool,
-    pub(crate) patience: Duration,
+    pub(crate) test_timeout: Duration,
     pub(crate) skipped: Vec<(String, String)>,
     pub(crate) only: Option<Vec<String>>,
 }
 
 impl Harness {
-    /// `open` gives a new handle on the store under test, which need not be empty. Handles on a store that is
-    /// [`shared`](cache_core::Capabilities::shared) must all see the same entries, and some tests use several; otherwise each may be a
-    /// store of its own.
+    /// Describes a store. `name` stands in messages; `open` returns a new handle on the store, which need not be empty.
+    ///
+    /// Some tests open several handles. If the store is [`shared`](cache_core::Capabilities::shared), all handles must see the
+    /// same entries; otherwise each handle may be a store of its own.
     pub fn new<F>(name: impl Into<String>, open: F) -> Self
     where
         F: Fn() -> Arc<dyn Backend> + Send + Sync + 'static,
@@ -28,14 +29,15 @@ impl Harness {
             configure: Arc::new(|it| it),
             clock: None,
             may_clear_store: false,
-            patience: Duration::from_secs(60),
+            test_timeout: Duration::from_secs(60),
             skipped: Vec::new(),
             only: None,
         }
     }
 
-    /// Settings of the caches that [`run_cache`](crate::run_cache) makes over the store: another codec, say. Prefix, version,
-    /// timeout, clock and the rules for keys are the suite's own, and `fail_open` is on.
+    /// Changes settings of the caches that [`run_cache`](crate::run_cache) builds over the store, for example the codec.
+    ///
+    /// The suite itself sets prefix, version, timeout, clock and the rules for keys, and leaves `fail_open` on.
     #[must_use]
     pub fn configure<F>(mut self, configure: F) -> Self
     where
@@ -45,35 +47,35 @@ impl Harness {
         self
     }
 
-    /// The store takes its time, monotonic and wall, from this clock, so the tests move it instead of waiting.
+    /// Sets the clock that the store follows, for monotonic and wall-clock time. The tests then move it instead of waiting.
     #[must_use]
     pub fn clock(mut self, clock: FakeClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Nobody else uses the store: the tests may remove what they did not write.
+    /// Allows the tests to remove entries that they did not write. Only for a store that no other program uses.
     #[must_use]
     pub fn may_clear_store(mut self) -> Self {
         self.may_clear_store = true;
         self
     }
 
-    /// How long one test may take, a minute by default; after it the test has failed.
+    /// Sets how long one test may take; a test that takes longer fails. A minute by default.
     #[must_use]
-    pub fn patience(mut self, time: Duration) -> Self {
-        self.patience = time;
+    pub fn test_timeout(mut self, time: Duration) -> Self {
+        self.test_timeout = time;
         self
     }
 
-    /// Leaves a test out, for a reason that is printed.
+    /// Skips a test. The report prints the reason.
     #[must_use]
     pub fn skip(mut self, test: &str, reason: &str) -> Self {
         self.skipped.push((test.to_owned(), reason.to_owned()));
         self
     }
 
-    /// Runs only these tests: while one works on a store.
+    /// Runs these tests and no others, for example during work on a store.
     #[must_use]
     pub fn only(mut self, tests: &[&str]) -> Self {
         self.only = Some(tests.iter().map(|&it| it.to_owned()).collect());
@@ -87,7 +89,7 @@ impl fmt::Debug for Harness {
             .field("name", &self.name)
             .field("clock", &self.clock)
             .field("may_clear_store", &self.may_clear_store)
-            .field("patience", &self.patience)
+            .field("test_timeout", &self.test_timeout)
             .field("skipped", &self.skipped)
             .field("only", &self.only)
             .finish_non_exhaustive()

@@ -72,8 +72,8 @@ pub async fn run_cache(harness: Harness) {
 /// let time = FakeClock::new();
 /// let clock = time.clock();
 /// let harness = Harness::new("model", move || Arc::new(Inline::new(Model::new(clock.clone()))));
-/// let report = cache_report(harness.clock(time).only(&["d19_sixteen_callers_make_one_load"])).await;
-/// assert_eq!(report.passed(), ["d19_sixteen_callers_make_one_load"]);
+/// let report = cache_report(harness.clock(time).only(&["sixteen_callers_share_one_load"])).await;
+/// assert_eq!(report.passed(), ["sixteen_callers_share_one_load"]);
 /// # }) }
 /// ```
 ///
@@ -86,7 +86,7 @@ pub async fn cache_report(harness: Harness) -> Report {
 /// Returns the names of all tests of [`run_backend`], in the order in which they run.
 ///
 /// ```
-/// assert!(cache_conformance::backend_tests().contains(&"d07_add_has_exactly_one_winner"));
+/// assert!(cache_conformance::backend_tests().contains(&"concurrent_adds_have_exactly_one_winner"));
 /// ```
 pub fn backend_tests() -> Vec<&'static str> {
     backend::tests().iter().map(|test| test.name).collect()

@@ -1,48 +1,48 @@
 use std::fmt;
 
-/// What came of a run of the suite.
+/// The outcomes of one run of the suite.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub(crate) name: String,
     pub(crate) outcomes: Vec<(&'static str, Outcome)>,
 }
 
-/// What came of one test.
+/// The outcome of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The promise holds, as far as a test can tell.
+    /// The store kept the promise.
     Passed,
-    /// It does not; why.
+    /// The store broke the promise: what was expected, and what came.
     Failed(String),
-    /// It was not looked at; why.
+    /// The test did not run, for this reason.
     Skipped(String),
 }
 
 impl Report {
-    /// All tests with their outcomes, in the order of the suite.
+    /// Returns all tests with their outcomes, in the order of the suite.
     pub fn outcomes(&self) -> &[(&'static str, Outcome)] {
         &self.outcomes
     }
 
-    /// The names of the tests that failed.
+    /// Returns the names of the tests that failed.
     pub fn failed(&self) -> Vec<&'static str> {
         self.names(|it| matches!(it, Outcome::Failed(_)))
     }
 
-    /// The names of the tests that passed.
+    /// Returns the names of the tests that passed.
     pub fn passed(&self) -> Vec<&'static str> {
         self.names(|it| *it == Outcome::Passed)
     }
 
-    /// The names of the tests that were not run.
+    /// Returns the names of the tests that were skipped.
     pub fn skipped(&self) -> Vec<&'static str> {
         self.names(|it| matches!(it, Outcome::Skipped(_)))
     }
 
-    /// Ends the test that ran the suite.
+    /// Asserts that no test failed and at least one ran.
     ///
     /// # Panics
-    /// If a test failed, or none was run: a suite that is green because nothing ran proves nothing.
+    /// If a test failed, or every test was skipped: such a run proves nothing.
     pub fn assert_passed(&self) {
         let failed: Vec<_> = self
             .outcomes
@@ -54,12 +54,16 @@ impl Report {
             .collect();
         assert!(
             failed.is_empty(),
-            "{} breaks {} promises:{}",
+            "{} failed {} conformance tests:{}",
             self.name,
             failed.len(),
             failed.concat()
         );
-        assert!(!self.passed().is_empty(), "no test of the suite was run against {}", self.name);
+        assert!(
+            !self.passed().is_empty(),
+            "no conformance test ran against {}: all were skipped",
+            self.name
+        );
     }
 
     fn names(&self, which: impl Fn(&Outcome) -> bool) -> Vec<&'static str> {
@@ -83,20 +87,20 @@ mod tests {
 
     fn report(outcomes: &[Outcome]) -> Report {
         Report {
-            name: "it".into(),
-            outcomes: outcomes.iter().map(|it| ("test", it.clone())).collect(),
+            name: "store".into(),
+            outcomes: outcomes.iter().map(|outcome| ("test", outcome.clone())).collect(),
         }
     }
 
     #[test]
-    #[should_panic(expected = "no test of the suite was run")]
-    fn a_run_in_which_nothing_ran_fails() {
-        report(&[Outcome::Skipped("why not".into())]).assert_passed();
+    #[should_panic(expected = "no conformance test ran against store")]
+    fn run_without_a_passed_test_fails() {
+        report(&[Outcome::Skipped("reason".into())]).assert_passed();
     }
 
     #[test]
-    #[should_panic(expected = "it breaks 1 promises:\n  test: odd")]
-    fn a_failure_is_named() {
-        report(&[Outcome::Passed, Outcome::Failed("odd".into())]).assert_passed();
+    #[should_panic(expected = "store failed 1 conformance tests:\n  test: reason")]
+    fn failed_test_is_named_with_its_reason() {
+        report(&[Outcome::Passed, Outcome::Failed("reason".into())]).assert_passed();
     }
 }

@@ -1,4 +1,4 @@
-//! Runs tests one by one, or those that wait in real time all at once, and catches what they say.
+//! Runs the tests and collects their outcomes. Tests that wait in real time run at the same time, all others one by one.
 
 use std::{any::Any, collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
@@ -20,28 +20,28 @@ pub(crate) struct Test {
 
 pub(crate) type Run = Pin<Box<dyn Future<Output = TestResult> + Send>>;
 
-/// What a test answers; most failures are panics.
+/// The end of a test. A failed check panics instead.
 pub(crate) type TestResult = Result<(), Stop>;
 
-/// Why a test ended before its end.
+/// The reason for which a test ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// A call failed.
     Error(cache_core::Error),
-    /// There is nothing to look at in this store.
+    /// The test does not apply to this store, for this reason.
     Skip(String),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
-    /// Lets time pass.
+    /// Waits for time to pass.
     Timed,
-    /// Removes what it did not write.
+    /// Removes entries that it did not write.
     Wipes,
 }
 
-/// Makes tests of the functions named; `timed` and `wipes` say what is special about one.
+/// Makes tests of functions. `timed` and `wipes` give their [`Kind`].
 macro_rules! tests {
     (@kind) => { $crate::runner::Kind::Plain };
     (@kind timed) => { $crate::runner::Kind::Timed };
@@ -66,37 +66,40 @@ pub(crate) async fn run(harness: Harness, tests: &[Test]) -> Report {
     assert_eq!(
         Handle::current().runtime_flavor(),
         RuntimeFlavor::MultiThread,
-        "the conformance suite needs a multi-thread runtime, or its races are none: \
+        "the conformance suite needs a multi-thread runtime, without which it cannot test races: \
          #[tokio::test(flavor = \"multi_thread\", worker_threads = 4)]"
     );
     let skipped = skipped(&harness, tests);
-    let tests = asked_for(&harness, tests);
+    let tests = selected(&harness, tests);
     let run_id = crate::ctx::random_id();
     let mut report = Report { name: harness.name.clone(), outcomes: Vec::new() };
 
     let start = |test: &Test| {
         let ctx = Arc::new(Ctx::new(&harness, &run_id, test.name));
-        let (run, patience) = (test.run, harness.patience);
+        let (run, limit) = (test.run, harness.test_timeout);
         tokio::spawn(async move {
-            let result = time::timeout(patience, run(Arc::clone(&ctx))).await;
+            let result = time::timeout(limit, run(Arc::clone(&ctx))).await;
             ctx.clean_up().await;
             match result {
                 Ok(Ok(())) => Outcome::Passed,
-                Ok(Err(Stop::Error(error))) => Outcome::Failed(format!("a call failed: {error}")),
+                Ok(Err(Stop::Error(error))) => {
+                    Outcome::Failed(format!("a call returned an error: {error}"))
+                }
                 Ok(Err(Stop::Skip(reason))) => Outcome::Skipped(reason),
-                Err(_) => Outcome::Failed(format!("not done after {patience:?}")),
+                Err(_) => Outcome::Failed(format!("timed out after {limit:?}")),
             }
         })
     };
 
-    // Real time passes for all at once. A clock that is moved is moved for all, so there tests must be alone.
+    // Tests that wait in real time can wait together. A test that moves the clock must run alone, because the clock moves
+    // for all tests.
     let mut waiting: BTreeMap<&str, JoinHandle<Outcome>> = BTreeMap::new();
     if harness.clock.is_none() {
         let timed =
             tests.iter().filter(|it| it.kind == Kind::Timed && !skipped.contains_key(it.name));
         waiting.extend(timed.map(|it| (it.name, start(it))));
     }
-    // What waits must not find its entries removed by others.
+    // Last, because a test that waits would lose its entries.
     let (wipes, others): (Vec<&Test>, Vec<&Test>) =
         tests.into_iter().partition(|it| it.kind == Kind::Wipes);
     for test in others.into_iter().chain(wipes) {
@@ -112,26 +115,29 @@ pub(crate) async fn run(harness: Harness, tests: &[Test]) -> Report {
     report
 }
 
-fn asked_for<'a>(harness: &Harness, tests: &'a [Test]) -> Vec<&'a Test> {
+fn selected<'a>(harness: &Harness, tests: &'a [Test]) -> Vec<&'a Test> {
     let Some(only) = &harness.only else { return tests.iter().collect() };
     let only: Vec<_> = only.iter().map(|it| find(tests, it)).collect();
-    println!("conformance {}: {} tests of {}", harness.name, only.len(), tests.len());
+    println!("conformance {}: {} of {} tests", harness.name, only.len(), tests.len());
     tests.iter().filter(|it| only.contains(&it.name)).collect()
 }
 
 fn find(tests: &[Test], name: &str) -> &'static str {
     let test = tests.iter().find(|it| it.name == name);
-    // A name that is ignored would hide that a test has been renamed, or is run after all.
+    // An unknown name that is ignored would hide that the test was renamed.
     test.unwrap_or_else(|| panic!("the conformance suite has no test named `{name}`")).name
 }
 
-/// The tests that are not run, with the reason.
+/// The tests that the harness skips, with the reason.
 fn skipped(harness: &Harness, tests: &[Test]) -> BTreeMap<&'static str, String> {
     let mut res = BTreeMap::new();
     if !harness.may_clear_store {
         let wipes = tests.iter().filter(|it| it.kind == Kind::Wipes);
         res.extend(wipes.map(|it| {
-            (it.name, "the store may hold what is not ours (`Harness::may_clear_store`)".to_owned())
+            (
+                it.name,
+                "the store may hold entries of others (`Harness::may_clear_store`)".to_owned(),
+            )
         }));
     }
     res.extend(harness.skipped.iter().map(|(name, reason)| (find(tests, name), reason.clone())));
@@ -139,10 +145,12 @@ fn skipped(harness: &Harness, tests: &[Test]) -> BTreeMap<&'static str, String> 
 }
 
 fn message(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "the test was aborted".to_owned() };
+    let Ok(panic) = error.try_into_panic() else {
+        return "the task of the test was aborted".to_owned();
+    };
     let panic: &(dyn Any + Send) = panic.as_ref();
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without text")
+        .unwrap_or("panicked without a message")
         .to_owned()
 }

@@ -29,9 +29,9 @@ async fn inline() {
     assert_eq!(
         report.skipped(),
         [
-            "handles_share_one_store",
-            "entries_outlive_a_handle",
-            "the_leader_view_is_the_same_store"
+            "handles_of_a_shared_store_see_the_same_entries",
+            "entries_of_a_persistent_store_outlive_their_handle",
+            "leader_view_is_the_same_store"
         ],
         "all that a store in this process can show is shown"
     );
@@ -80,16 +80,19 @@ async fn in_real_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_skipped_has_its_reason() {
     let harness = Harness::new("model", || Arc::new(Inline::new(Model::default())) as _)
-        .skip("get_answers_what_was_set", "just so")
+        .skip("get_returns_the_value_that_was_set", "just so")
         .only(&[
-            "get_answers_what_was_set",
+            "get_returns_the_value_that_was_set",
             "clear_store_removes_everything",
-            "delete_is_true_once",
+            "delete_of_a_live_key_is_true_once",
         ]);
     let report = backend_report(harness).await;
-    assert_eq!(report.passed(), ["delete_is_true_once"]);
+    assert_eq!(report.passed(), ["delete_of_a_live_key_is_true_once"]);
     let reason = |name| report.outcomes().iter().find(|it| it.0 == name).map(|it| it.1.clone());
-    assert_eq!(reason("get_answers_what_was_set"), Some(Outcome::Skipped("just so".into())));
+    assert_eq!(
+        reason("get_returns_the_value_that_was_set"),
+        Some(Outcome::Skipped("just so".into()))
+    );
     let Some(Outcome::Skipped(why)) = reason("clear_store_removes_everything") else { panic!() };
     assert!(why.contains("may_clear_store"), "{why}");
 }

@@ -4,27 +4,27 @@ use bytes::Bytes;
 use cache_core::{Expiry, Result, SetMode};
 
 use crate::{
-    ctx::{Ctx, LONG, LONG_TIME, borrowed},
+    ctx::{Ctx, LONG, LONG_TIME, Shown, borrowed},
     runner::{Test, TestResult, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    get_many_answers_each_key_in_order,
-    get_entries_answers_each_key_in_order,
+    get_many_returns_one_result_per_key_in_order,
+    get_entries_returns_one_result_per_key_in_order,
     set_many_writes_every_item,
     set_many_overwrites_value_and_lifetime,
-    delete_many_answers_each_key_in_order,
-    d28_empty_batches_are_empty,
-    batches_of_thousands_of_keys_work,
-    batches_of_large_values_work,
-    a_batch_leaves_other_keys_alone,
+    delete_many_returns_one_result_per_key_in_order,
+    empty_batches_return_empty_results,
+    batches_of_thousands_of_keys_are_complete,
+    batches_of_large_values_are_complete,
+    batches_change_no_other_keys,
 ];
 
-/// "`get` of many keys, one answer per key, in order."
-async fn get_many_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
-    // In no order that a store could take them for.
+/// `get_many` returns one result per key, in the order of the keys.
+async fn get_many_returns_one_result_per_key_in_order(ctx: &Ctx) -> TestResult {
+    // Not sorted: the order of the results must come from the request.
     let keys: Vec<_> =
-        ["m", "z", "missing", "a", "empty", "b", "gone"].map(|it| ctx.key(it)).into();
+        ["m", "z", "missing", "a", "empty", "b", "deleted"].map(|it| ctx.key(it)).into();
     for (key, value) in keys.iter().zip(["1", "2", "", "3", "", "4", "5"]) {
         ctx.put(key, value).await?;
     }
@@ -38,8 +38,8 @@ async fn get_many_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "`get_entry` of many keys, one answer per key, in order", each with its own lifetime.
-async fn get_entries_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
+/// `get_entries` returns one entry per key, in the order of the keys, each with its own lifetime.
+async fn get_entries_returns_one_result_per_key_in_order(ctx: &Ctx) -> TestResult {
     let keys: Vec<_> = ["m", "z", "missing", "a"].map(|it| ctx.key(it)).into();
     let start = ctx.now();
     ctx.put_for(&keys[0], "1", LONG).await?;
@@ -49,20 +49,20 @@ async fn get_entries_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
     let values: Vec<_> = found.iter().map(|it| it.as_ref().map(|it| &it.value[..])).collect();
     assert_eq!(values, [Some(&b"1"[..]), Some(b"2"), None, Some(b"3")]);
     let ttl = |n: usize| found[n].as_ref().map(|it| it.ttl);
-    ctx.assert_remains(ttl(0), LONG_TIME, start, "the first");
+    ctx.assert_ttl(ttl(0), LONG_TIME, start, "get_entries, first key");
     assert_eq!(ttl(1), Some(cache_core::Ttl::Forever));
-    ctx.assert_remains(ttl(3), LONG_TIME * 2, start, "the last");
+    ctx.assert_ttl(ttl(3), LONG_TIME * 2, start, "get_entries, last key");
     for (key, found) in keys.iter().zip(&found) {
         assert_eq!(
             ctx.store.get_entry(key).await?.map(|it| it.stamp),
             found.as_ref().map(|it| it.stamp),
-            "the same entry has the same stamp, however it is read"
+            "get_entry and get_entries return different stamps for one entry"
         );
     }
     Ok(())
 }
 
-/// `set_many`: "Writes all, always, with one lifetime; one answer per item, in order."
+/// `set_many` writes every item with the same lifetime and returns one result per item.
 async fn set_many_writes_every_item(ctx: &Ctx) -> TestResult {
     for (name, expiry) in [("long", LONG), ("never", Expiry::Never)] {
         let keys: Vec<_> = (0..20).map(|it| ctx.key(format_args!("{name}{it}"))).collect();
@@ -70,16 +70,16 @@ async fn set_many_writes_every_item(ctx: &Ctx) -> TestResult {
         let items: Vec<_> = borrowed(&keys).into_iter().zip(values.clone()).collect();
         let start = ctx.now();
         let answers = all(ctx.store.set_many(&items, expiry).await)?;
-        assert_eq!(answers.len(), items.len(), "one answer per item");
+        assert_eq!(answers.len(), items.len(), "one result per item");
         for (key, value) in keys.iter().zip(&values) {
             ctx.expect(key, Some(value), "after set_many").await?;
-            ctx.expect_life(key, expiry, start, "after set_many").await?;
+            ctx.expect_lifetime(key, expiry, start, "after set_many").await?;
         }
     }
     Ok(())
 }
 
-/// `set_many` is `set` of each: an upsert that resets the lifetime.
+/// `set_many` overwrites value and lifetime, as `set` does.
 async fn set_many_overwrites_value_and_lifetime(ctx: &Ctx) -> TestResult {
     let (a, b) = (ctx.key("a"), ctx.key("b"));
     let start = ctx.now();
@@ -88,27 +88,27 @@ async fn set_many_overwrites_value_and_lifetime(ctx: &Ctx) -> TestResult {
     all(ctx.store.set_many(&[(&a, "1".into()), (&b, "2".into())], LONG).await)?;
     for (key, value) in [(&a, b"1"), (&b, b"2")] {
         ctx.expect(key, Some(value), "after set_many").await?;
-        ctx.expect_life(key, LONG, start, "after set_many").await?;
+        ctx.expect_lifetime(key, LONG, start, "after set_many").await?;
     }
     Ok(())
 }
 
-/// `delete_many`: one answer per key, in order, each as `delete` would give it.
-async fn delete_many_answers_each_key_in_order(ctx: &Ctx) -> TestResult {
-    let keys: Vec<_> = ["z", "missing", "a", "m", "gone"].map(|it| ctx.key(it)).into();
+/// `delete_many` returns one result per key, in the order of the keys, as `delete` would.
+async fn delete_many_returns_one_result_per_key_in_order(ctx: &Ctx) -> TestResult {
+    let keys: Vec<_> = ["z", "missing", "a", "m", "deleted"].map(|it| ctx.key(it)).into();
     for key in [&keys[0], &keys[2], &keys[3], &keys[4]] {
         ctx.put(key, "v").await?;
     }
     ctx.store.delete(&keys[4]).await?;
     let keys = borrowed(&keys);
     assert_eq!(all(ctx.store.delete_many(&keys).await)?, [true, false, true, true, false]);
-    assert_eq!(all(ctx.store.delete_many(&keys).await)?, [false; 5], "all are gone");
+    assert_eq!(all(ctx.store.delete_many(&keys).await)?, [false; 5], "second delete_many");
     assert_eq!(all(ctx.store.get_many(&keys).await)?, [const { None }; 5]);
     Ok(())
 }
 
-/// "empty is `{}`", "empty is 0 (D28)", and no error.
-async fn d28_empty_batches_are_empty(ctx: &Ctx) -> TestResult {
+/// A batch without keys returns no results and no error.
+async fn empty_batches_return_empty_results(ctx: &Ctx) -> TestResult {
     assert_eq!(ctx.store.get_many(&[]).await.len(), 0);
     assert_eq!(ctx.store.get_entries(&[]).await.len(), 0);
     assert_eq!(ctx.store.set_many(&[], LONG).await.len(), 0);
@@ -116,8 +116,8 @@ async fn d28_empty_batches_are_empty(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// No limit of a protocol or of SQL shows: not 1000 variables, not a packet of 64 KiB.
-async fn batches_of_thousands_of_keys_work(ctx: &Ctx) -> TestResult {
+/// Limits of a protocol or of SQL (1000 variables, packets of 64 KiB) do not show.
+async fn batches_of_thousands_of_keys_are_complete(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(2500);
     let keys = borrowed(&keys);
     let value = |n: usize| Bytes::from(format!("value {n}"));
@@ -125,9 +125,9 @@ async fn batches_of_thousands_of_keys_work(ctx: &Ctx) -> TestResult {
     assert_eq!(all(ctx.store.set_many(&items, LONG).await)?.len(), keys.len());
     ctx.store.delete(keys[1234]).await?;
     let found = all(ctx.store.get_many(&keys).await)?;
-    assert_eq!(found.len(), keys.len(), "one answer per key");
+    assert_eq!(found.len(), keys.len(), "one result per key");
     let entries = all(ctx.store.get_entries(&keys).await)?;
-    assert_eq!(entries.len(), keys.len(), "one answer per key");
+    assert_eq!(entries.len(), keys.len(), "one result per key");
     for (n, (found, entry)) in found.into_iter().zip(entries).enumerate() {
         let expected = (n != 1234).then(|| value(n));
         assert_eq!(found, expected, "get_many, key {n}");
@@ -139,34 +139,37 @@ async fn batches_of_thousands_of_keys_work(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// Megabytes in one batch, each value its own.
-async fn batches_of_large_values_work(ctx: &Ctx) -> TestResult {
+/// A batch of megabytes returns each value under its key.
+async fn batches_of_large_values_are_complete(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(64);
     let keys = borrowed(&keys);
-    let len = (64 << 10).min(ctx.facts.max_value_len.unwrap_or(usize::MAX));
+    let len = (64 << 10).min(ctx.capabilities.max_value_len.unwrap_or(usize::MAX));
     let items: Vec<_> = keys.iter().zip(0..).map(|(key, n)| (*key, vec![n; len].into())).collect();
     all(ctx.store.set_many(&items, LONG).await)?;
     let found = all(ctx.store.get_many(&keys).await)?;
     for ((key, value), found) in items.iter().zip(found) {
-        assert!(found.as_ref() == Some(value), "{key} holds another value, or none");
+        assert!(
+            found.as_ref() == Some(value),
+            "{key} holds {}, expected {}",
+            Shown(found.as_deref()),
+            Shown(Some(value))
+        );
     }
     Ok(())
 }
 
-/// What is not named is not touched.
-async fn a_batch_leaves_other_keys_alone(ctx: &Ctx) -> TestResult {
-    let other = ctx.key("1"); // `10` and `11` begin with it
+/// A batch leaves keys alone that begin like its own.
+async fn batches_change_no_other_keys(ctx: &Ctx) -> TestResult {
+    let other = ctx.key("1"); // the keys of the batch, `10` and `11`, begin with it
     ctx.put_for(&other, "old", Expiry::Never).await?;
     let (a, b) = (ctx.key("10"), ctx.key("11"));
     all(ctx.store.set_many(&[(&a, "v".into()), (&b, "v".into())], LONG).await)?;
     assert_eq!(all(ctx.store.delete_many(&[&a, &b]).await)?, [true, true]);
-    ctx.expect(&other, Some(b"old"), "not in any batch").await?;
-    ctx.expect_life(&other, Expiry::Never, ctx.now(), "not in any batch").await?;
-    assert!(
-        !ctx.store
-            .set(&other, "v".into(), Expiry::After(Duration::from_secs(9)), SetMode::IfAbsent)
-            .await?
-    );
+    ctx.expect(&other, Some(b"old"), "a key that is not in the batch").await?;
+    ctx.expect_lifetime(&other, Expiry::Never, ctx.now(), "a key that is not in the batch").await?;
+    let short = Expiry::After(Duration::from_secs(9));
+    let added = ctx.store.set(&other, "v".into(), short, SetMode::IfAbsent).await?;
+    assert!(!added, "add of a live key that is not in the batch");
     Ok(())
 }
 

@@ -10,14 +10,14 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    a_dropped_read_disturbs_no_other_call,
-    a_dropped_write_disturbs_no_other_call,
-    a_dropped_write_has_its_effect_or_not,
-    a_dropped_increment_counts_once_or_not,
-    dropped_calls_among_others_disturb_none,
+    dropped_read_disturbs_no_other_call,
+    dropped_write_disturbs_no_other_call,
+    dropped_write_takes_full_effect_or_none,
+    dropped_increment_counts_at_most_once,
+    concurrent_dropped_calls_disturb_no_other_call,
 ];
 
-/// Polls a call so many times and drops it; whether it was done before.
+/// Polls a call `polls` times, then drops it. Returns whether the call was done before.
 async fn abandon<T>(call: impl Future<Output = T>, polls: usize) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -25,7 +25,7 @@ async fn abandon<T>(call: impl Future<Output = T>, polls: usize) -> bool {
         if done {
             return true;
         }
-        // Others get their turn: bytes arrive, threads answer.
+        // Lets connections and threads make progress.
         tokio::task::yield_now().await;
     }
     false
@@ -33,8 +33,9 @@ async fn abandon<T>(call: impl Future<Output = T>, polls: usize) -> bool {
 
 const ROUNDS: usize = 50;
 
-/// "A dropped future never desynchronises a shared connection": the next answers belong to the next calls.
-async fn a_dropped_read_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
+/// A dropped read does not shift the replies of a shared connection: later calls get their own
+/// replies.
+async fn dropped_read_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(10);
     for key in &keys {
         ctx.put(key, key.clone()).await?;
@@ -49,13 +50,14 @@ async fn a_dropped_read_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
         abandon(store.get_entries(&borrowed(&keys)), polls).await;
         abandon(store.has(dropped), polls).await;
         abandon(store.ttl(dropped), polls).await;
-        own_answers(ctx, &keys, round).await?;
+        check_own_replies(ctx, &keys, round).await?;
     }
     Ok(())
 }
 
-/// Calls of other kinds, so that an answer that came to the wrong call is of the wrong kind, too.
-async fn own_answers(ctx: &Ctx, keys: &[String], round: usize) -> TestResult {
+/// Checks that calls of several kinds get their own replies: a reply to another call often has
+/// another type.
+async fn check_own_replies(ctx: &Ctx, keys: &[String], round: usize) -> TestResult {
     let key = &keys[(round * 7 + 3) % keys.len()];
     ctx.expect(key, Some(key.as_bytes()), "after a dropped call").await?;
     ctx.expect(&ctx.key("absent"), None, "after a dropped call").await?;
@@ -63,14 +65,14 @@ async fn own_answers(ctx: &Ctx, keys: &[String], round: usize) -> TestResult {
         ctx.store.get_many(&borrowed(keys)).await.into_iter().collect::<Result<Vec<_>>>()?;
     assert!(
         found.iter().map(Option::as_deref).eq(keys.iter().map(|it| Some(it.as_bytes()))),
-        "{found:?}"
+        "get_many after a dropped call returned {found:?}"
     );
-    assert!(ctx.store.has(key).await?);
+    assert!(ctx.store.has(key).await?, "has of a live key after a dropped call");
     Ok(())
 }
 
-/// The same after writes of every kind.
-async fn a_dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
+/// A dropped write does not shift the replies of a shared connection.
+async fn dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(10);
     for key in &keys {
         ctx.put(key, key.clone()).await?;
@@ -89,13 +91,13 @@ async fn a_dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
         abandon(store.incr(&a, 1, Some(CounterInit { initial: 0, expiry: LONG })), polls).await;
         abandon(store.take(&b), polls).await;
         abandon(store.delete(&a), polls).await;
-        own_answers(ctx, &keys, round).await?;
+        check_own_replies(ctx, &keys, round).await?;
     }
     Ok(())
 }
 
-/// "A dropped future may have had its effect or not": nothing in between.
-async fn a_dropped_write_has_its_effect_or_not(ctx: &Ctx) -> TestResult {
+/// A dropped `set` stores the whole new value or leaves the whole old one.
+async fn dropped_write_takes_full_effect_or_none(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let [old, new] = [b'o', b'n'].map(|it| Bytes::from(vec![it; 50_000]));
     for round in 0..ROUNDS * 2 {
@@ -107,34 +109,40 @@ async fn a_dropped_write_has_its_effect_or_not(ctx: &Ctx) -> TestResult {
         let done = if round % 2 == 0 {
             abandon(call, step).await
         } else {
-            // From before a thread or a server has begun with it to after it is done, however busy the machine is.
+            // From before a thread or a server begins with the call to after its end, however busy the machine is.
             timeout(whole * u32::try_from(step).unwrap_or_default() / 2, call).await.is_ok()
         };
         let found = ctx.get(&key).await?;
-        let found = found.as_ref().expect("there is a value all the time");
-        assert!(*found == new || (*found == old && !done), "neither the old value nor the new one");
-        // It may be on its way still, but once it is overtaken it stays so.
+        let found = found.as_ref().expect("the key holds the old or the new value");
+        assert!(
+            *found == new || (*found == old && !done),
+            "round {round}: the value is neither the old nor the new one (the dropped set was done: {done})"
+        );
+        // The dropped `set` may still be under way, but no call that starts later may be overtaken by it.
         ctx.store.delete(&key).await?;
     }
     Ok(())
 }
 
-/// "an `incr` may have counted", and not twice.
-async fn a_dropped_increment_counts_once_or_not(ctx: &Ctx) -> TestResult {
+/// A dropped `incr` counts once or not at all.
+async fn dropped_increment_counts_at_most_once(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "0").await?;
     let mut done = 0;
     for round in 0..ROUNDS {
         done += i64::from(abandon(ctx.store.incr(&key, 1, None), round % 5).await);
     }
-    let sum = ctx.store.incr(&key, 0, None).await?.expect("the counter is there");
+    let sum = ctx.store.incr(&key, 0, None).await?.expect("the counter is live");
     let most = i64::try_from(ROUNDS).unwrap_or(i64::MAX);
-    assert!(done <= sum && sum <= most, "{done} of {most} increments were answered, {sum} counted");
+    assert!(
+        done <= sum && sum <= most,
+        "the counter is {sum}, expected {done} (the calls that returned) to {most} (all calls)"
+    );
     Ok(())
 }
 
-/// Calls that share connections with dropped ones, at the same time.
-async fn dropped_calls_among_others_disturb_none(ctx: &Ctx) -> TestResult {
+/// Dropped calls disturb no other calls that share a connection with them at the same time.
+async fn concurrent_dropped_calls_disturb_no_other_call(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(8);
     for key in &keys {
         ctx.put(key, key.clone()).await?;
@@ -148,7 +156,11 @@ async fn dropped_calls_among_others_disturb_none(ctx: &Ctx) -> TestResult {
                     abandon(store.get(key), round % 4).await;
                     abandon(store.get_many(&borrowed(&keys)), (n + round) % 4).await;
                     let found = store.get(&keys[n]).await?;
-                    assert_eq!(found, Some(keys[n].clone().into()), "the answer to another call");
+                    assert_eq!(
+                        found,
+                        Some(keys[n].clone().into()),
+                        "get returned the reply to another call"
+                    );
                 }
                 Ok(())
             }

@@ -8,20 +8,20 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    compare_and_delete_removes_what_was_seen,
-    compare_and_delete_leaves_other_bytes,
-    compare_and_set_replaces_what_was_seen,
-    compare_and_set_leaves_other_bytes,
+    compare_and_delete_removes_the_expected_entry,
+    compare_and_delete_keeps_other_values,
+    compare_and_set_replaces_the_expected_value,
+    compare_and_set_keeps_other_values,
     compare_and_set_keeps_the_lifetime,
     compare_and_set_sets_the_lifetime,
-    comparing_with_an_absent_key_is_false,
-    comparisons_take_all_bytes,
-    a_stamp_holds_as_long_as_nothing_is_written,
-    a_stale_stamp_is_refused_after_a_set,
-    a_stale_stamp_is_refused_after_a_touch,
-    a_stale_stamp_is_refused_after_a_new_entry,
-    a_stamp_of_a_batch_is_as_good,
-    d20_a_purge_leaves_what_was_written_meanwhile,
+    comparison_with_an_absent_key_is_false,
+    comparisons_are_exact_for_every_byte,
+    stamp_is_stable_until_the_next_write,
+    stale_stamp_is_refused_after_set,
+    stale_stamp_is_refused_after_touch,
+    stale_stamp_is_refused_after_delete_and_add,
+    stamp_from_a_batch_read_is_valid,
+    late_purge_keeps_a_newer_entry,
 ];
 
 const OTHER: Expiry = Expiry::After(Duration::from_secs(7200));
@@ -30,8 +30,8 @@ async fn entry(ctx: &Ctx, key: &str) -> cache_core::Result<Entry> {
     Ok(ctx.store.get_entry(key).await?.expect("the entry is live"))
 }
 
-/// "Removes `key` if it is live and still as it was `seen`; whether it did."
-async fn compare_and_delete_removes_what_was_seen(ctx: &Ctx) -> TestResult {
+/// `compare_and_delete` removes an entry that is live and still the expected one.
+async fn compare_and_delete_removes_the_expected_entry(ctx: &Ctx) -> TestResult {
     let (by_value, by_entry) = (ctx.key("value"), ctx.key("entry"));
     for life in [LONG, Expiry::Never] {
         ctx.put_for(&by_value, "v", life).await?;
@@ -45,14 +45,14 @@ async fn compare_and_delete_removes_what_was_seen(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// Other bytes, and what only begins like them, are not what was seen.
-async fn compare_and_delete_leaves_other_bytes(ctx: &Ctx) -> TestResult {
+/// A value that differs, or only begins like the expected one, is not removed.
+async fn compare_and_delete_keeps_other_values(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         assert!(
-            !ctx.store.compare_and_delete(&key, Expected::value(other.as_bytes())).await?,
-            "{other:?}"
+            !ctx.store.compare_and_delete(&key, Seen::value(other.as_bytes())).await?,
+            "compare_and_delete of \"value\" expected as {other:?}"
         );
     }
     ctx.expect(&key, Some(b"value"), "after compare_and_delete").await?;
@@ -62,8 +62,8 @@ async fn compare_and_delete_leaves_other_bytes(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "Replaces the value of `key` if it is live and still as it was `seen`; whether it did."
-async fn compare_and_set_replaces_what_was_seen(ctx: &Ctx) -> TestResult {
+/// `compare_and_set` replaces the value of an entry that is live and still the expected one.
+async fn compare_and_set_replaces_the_expected_value(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "1").await?;
     assert!(
@@ -80,30 +80,29 @@ async fn compare_and_set_replaces_what_was_seen(ctx: &Ctx) -> TestResult {
             .compare_and_set(&key, Expected::value(b""), "same".into(), TtlUpdate::Keep)
             .await?
     );
-    let same =
-        ctx.store.compare_and_set(&key, Expected::value(b"same"), "same".into(), TtlUpdate::Keep);
-    assert!(same.await?, "the same bytes again are a replacement, too");
+    let same = ctx.store.compare_and_set(&key, Seen::value(b"same"), "same".into(), Lifetime::Keep);
+    assert!(same.await?, "compare_and_set to the same bytes");
     ctx.expect(&key, Some(b"same"), "after compare_and_set").await?;
     Ok(())
 }
 
-/// A refused replacement changes neither value nor lifetime.
-async fn compare_and_set_leaves_other_bytes(ctx: &Ctx) -> TestResult {
+/// A refused `compare_and_set` changes neither value nor lifetime.
+async fn compare_and_set_keeps_other_values(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         let seen = Expected::value(other.as_bytes());
         assert!(
-            !ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(OTHER)).await?,
-            "{other:?}"
+            !ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(OTHER)).await?,
+            "compare_and_set of \"value\" expected as {other:?}"
         );
     }
     ctx.expect(&key, Some(b"value"), "after compare_and_set").await?;
-    ctx.expect_life(&key, LONG, start, "after compare_and_set").await?;
+    ctx.expect_lifetime(&key, LONG, start, "after compare_and_set").await?;
     Ok(())
 }
 
-/// "[`TtlUpdate::Keep`]: It goes on."
+/// With [`Lifetime::Keep`] the lifetime goes on.
 async fn compare_and_set_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
     for (name, life) in [("long", LONG), ("never", Expiry::Never)] {
         let (key, start) = (ctx.key(name), ctx.now());
@@ -113,12 +112,12 @@ async fn compare_and_set_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
                 .compare_and_set(&key, Expected::value(b"1"), "2".into(), TtlUpdate::Keep)
                 .await?
         );
-        ctx.expect_life(&key, life, start, "after compare_and_set").await?;
+        ctx.expect_lifetime(&key, life, start, "after compare_and_set").await?;
     }
     Ok(())
 }
 
-/// "[`TtlUpdate::New`]: It is this from now on."
+/// With [`Lifetime::New`] the entry gets a new lifetime.
 async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "v").await?;
@@ -129,13 +128,13 @@ async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
                 .compare_and_set(&key, Expected::value(b"v"), "v".into(), TtlUpdate::New(life))
                 .await?
         );
-        ctx.expect_life(&key, life, start, "after compare_and_set").await?;
+        ctx.expect_lifetime(&key, life, start, "after compare_and_set").await?;
     }
     Ok(())
 }
 
-/// Nothing can have been seen there, not even an empty value; and nothing is made.
-async fn comparing_with_an_absent_key_is_false(ctx: &Ctx) -> TestResult {
+/// An absent key equals no expected value, also not the empty one, and is not created.
+async fn comparison_with_an_absent_key_is_false(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for value in ["", "v"] {
         let seen = Expected::value(value.as_bytes());
@@ -147,8 +146,8 @@ async fn comparing_with_an_absent_key_is_false(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// Bytes are bytes: zero ends nothing, and what is no text is compared as well.
-async fn comparisons_take_all_bytes(ctx: &Ctx) -> TestResult {
+/// Values are compared as bytes: a zero byte does not end them, and they need not be text.
+async fn comparisons_are_exact_for_every_byte(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let value: Vec<u8> = (0..=255).collect();
     ctx.put(&key, value.clone()).await?;
@@ -169,8 +168,8 @@ async fn comparisons_take_all_bytes(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// A stamp "changes when an entry is written again", not by itself.
-async fn a_stamp_holds_as_long_as_nothing_is_written(ctx: &Ctx) -> TestResult {
+/// A stamp changes when its entry is written, and not otherwise.
+async fn stamp_is_stable_until_the_next_write(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for life in [LONG, Expiry::Never] {
         ctx.put_for(&key, "v", life).await?;
@@ -178,14 +177,14 @@ async fn a_stamp_holds_as_long_as_nothing_is_written(ctx: &Ctx) -> TestResult {
         ctx.put(&ctx.key("other"), "v").await?;
         ctx.store.has(&key).await?;
         ctx.get(&key).await?;
-        assert_eq!(entry(ctx, &key).await?.stamp, seen.stamp);
-        assert!(ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
+        assert_eq!(entry(ctx, &key).await?.stamp, seen.stamp, "the stamp after reads");
+        assert!(ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
     }
     Ok(())
 }
 
-/// "A number of the store's own that changes when an entry is written again with another lifetime."
-async fn a_stale_stamp_is_refused_after_a_set(ctx: &Ctx) -> TestResult {
+/// A stamp changes when the entry is written with another lifetime.
+async fn stale_stamp_is_refused_after_set(ctx: &Ctx) -> TestResult {
     for (name, first, second) in [
         ("longer", LONG, OTHER),
         ("shorter", OTHER, LONG),
@@ -196,13 +195,13 @@ async fn a_stale_stamp_is_refused_after_a_set(ctx: &Ctx) -> TestResult {
         ctx.put_for(&key, "v", first).await?;
         let seen = entry(ctx, &key).await?;
         ctx.put_for(&key, "v", second).await?;
-        refused(ctx, &key, &seen, name).await?;
+        check_refused(ctx, &key, &seen, name).await?;
     }
     Ok(())
 }
 
-/// `touch` gives another lifetime, so it counts.
-async fn a_stale_stamp_is_refused_after_a_touch(ctx: &Ctx) -> TestResult {
+/// A stamp changes when `touch` sets another lifetime.
+async fn stale_stamp_is_refused_after_touch(ctx: &Ctx) -> TestResult {
     for (name, first, second) in
         [("longer", LONG, OTHER), ("never", LONG, Expiry::Never), ("ends", Expiry::Never, LONG)]
     {
@@ -210,59 +209,63 @@ async fn a_stale_stamp_is_refused_after_a_touch(ctx: &Ctx) -> TestResult {
         ctx.put_for(&key, "v", first).await?;
         let seen = entry(ctx, &key).await?;
         assert!(ctx.store.touch(&key, second).await?);
-        refused(ctx, &key, &seen, name).await?;
+        check_refused(ctx, &key, &seen, name).await?;
     }
     Ok(())
 }
 
-/// The same bytes after a `delete` and an `add` are another entry.
-async fn a_stale_stamp_is_refused_after_a_new_entry(ctx: &Ctx) -> TestResult {
+/// The same bytes after `delete` and `add` are another entry.
+async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "v").await?;
     let seen = entry(ctx, &key).await?;
     ctx.store.delete(&key).await?;
     assert!(ctx.store.set(&key, "v".into(), OTHER, cache_core::SetMode::IfAbsent).await?);
-    refused(ctx, &key, &seen, "a new entry").await
+    check_refused(ctx, &key, &seen, "a new entry").await
 }
 
-async fn refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
-    let stale = Expected::entry(seen);
-    assert!(!ctx.store.compare_and_set(key, stale, "new".into(), TtlUpdate::Keep).await?, "{what}");
-    assert!(!ctx.store.compare_and_delete(key, stale).await?, "{what}");
+/// Checks that comparisons with a stale stamp fail, and that one with the value alone succeeds.
+async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
+    let stale = Seen::entry(seen);
+    assert!(
+        !ctx.store.compare_and_set(key, stale, "new".into(), Lifetime::Keep).await?,
+        "compare_and_set ({what})"
+    );
+    assert!(!ctx.store.compare_and_delete(key, stale).await?, "compare_and_delete ({what})");
     ctx.expect(key, Some(&seen.value), what).await?;
     assert!(
-        ctx.store.compare_and_delete(key, Expected::value(&seen.value)).await?,
-        "the bytes are the same: {what}"
+        ctx.store.compare_and_delete(key, Seen::value(&seen.value)).await?,
+        "compare_and_delete by the value alone ({what})"
     );
     Ok(())
 }
 
-/// `get_entries` sees what `get_entry` sees.
-async fn a_stamp_of_a_batch_is_as_good(ctx: &Ctx) -> TestResult {
+/// `get_entries` returns the same stamps as `get_entry`.
+async fn stamp_from_a_batch_read_is_valid(ctx: &Ctx) -> TestResult {
     let (stays, changes) = (ctx.key("stays"), ctx.key("changes"));
     ctx.put(&stays, "v").await?;
     ctx.put(&changes, "v").await?;
     let seen: Result<Vec<_>, _> =
         ctx.store.get_entries(&[&stays, &changes]).await.into_iter().collect();
     let seen: Vec<_> = seen?.into_iter().flatten().collect();
-    assert_eq!(seen.len(), 2, "both are there");
+    assert_eq!(seen.len(), 2, "get_entries of two live keys");
     assert!(ctx.store.touch(&changes, OTHER).await?);
     assert!(!ctx.store.compare_and_delete(&changes, Expected::entry(&seen[1])).await?);
     assert!(ctx.store.compare_and_delete(&stays, Expected::entry(&seen[0])).await?);
     Ok(())
 }
 
-/// "A corrupt or expired entry is purged only if bytes and expiry are still those that were seen (D20)": this is what the
-/// facade purges with.
-async fn d20_a_purge_leaves_what_was_written_meanwhile(ctx: &Ctx) -> TestResult {
+/// A purge with an old stamp or an old value removes nothing newer. The facade purges corrupt
+/// entries this way.
+async fn late_purge_keeps_a_newer_entry(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "corrupt").await?;
     let seen = entry(ctx, &key).await?;
-    // Another writer was faster; by chance it wrote the same bytes.
+    // Meanwhile another writer wrote the same bytes with another lifetime.
     ctx.put_for(&key, "corrupt", OTHER).await?;
     assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.put(&key, "good").await?;
-    assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
-    ctx.expect(&key, Some(b"good"), "after two purges that came late").await?;
+    assert!(!ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+    ctx.expect(&key, Some(b"good"), "after two late purges").await?;
     Ok(())
 }

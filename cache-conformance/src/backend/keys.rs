@@ -6,22 +6,22 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    the_longest_key_works,
-    long_keys_are_told_apart_by_their_last_byte,
-    keys_of_every_letter_work,
-    keys_of_other_scripts_work,
-    keys_that_look_alike_are_different,
-    keys_that_look_like_paths_or_patterns_stay_keys,
+    longest_key_is_accepted,
+    long_keys_that_differ_in_the_last_byte_are_distinct,
+    keys_of_every_printable_ascii_character_are_distinct,
+    keys_in_any_script_are_distinct,
+    similar_looking_keys_are_distinct,
+    path_and_pattern_characters_in_keys_are_literal,
 ];
 
-/// "the caller's part has at least 1 byte, the whole at most 230".
-async fn the_longest_key_works(ctx: &Ctx) -> TestResult {
+/// A key of [`MAX_KEY_LEN`] bytes works.
+async fn longest_key_is_accepted(ctx: &Ctx) -> TestResult {
     let key = filled(ctx, MAX_KEY_LEN, 'k');
     all_different(ctx, &[key, ctx.key("k")]).await
 }
 
-/// No store cuts a key: 230 bytes that differ at the end are two keys.
-async fn long_keys_are_told_apart_by_their_last_byte(ctx: &Ctx) -> TestResult {
+/// No store cuts a key: long keys that differ at the end are different keys.
+async fn long_keys_that_differ_in_the_last_byte_are_distinct(ctx: &Ctx) -> TestResult {
     let keys: Vec<_> = ['a', 'b', 'B', '0', '~']
         .into_iter()
         .map(|it| filled(ctx, MAX_KEY_LEN - 1, 'k') + it.encode_utf8(&mut [0; 4]))
@@ -38,16 +38,16 @@ fn filled(ctx: &Ctx, len: usize, with: char) -> String {
     key
 }
 
-/// "nothing at or below 0x20, no 0x7f", and all else.
-async fn keys_of_every_letter_work(ctx: &Ctx) -> TestResult {
+/// Every character above 0x20 except 0x7f may stand in a key.
+async fn keys_of_every_printable_ascii_character_are_distinct(ctx: &Ctx) -> TestResult {
     let keys: Vec<_> = (0x21..0x7f_u8).map(|it| ctx.key(char::from(it))).collect();
     all_different(ctx, &keys).await?;
     let all: String = (0x21..0x7f_u8).map(char::from).collect();
     all_different(ctx, &[ctx.key(&all), ctx.key(&all[1..])]).await
 }
 
-/// Keys are text, of any script, and counted in bytes.
-async fn keys_of_other_scripts_work(ctx: &Ctx) -> TestResult {
+/// Keys are text in any script, and their length counts in bytes.
+async fn keys_in_any_script_are_distinct(ctx: &Ctx) -> TestResult {
     let mut keys: Vec<_> =
         ["schlüssel", "ключ", "鍵", "🔑", "🔒", "\u{80}", "\u{a0}", "\u{202e}x", "\u{10ffff}"]
             .map(|it| ctx.key(it))
@@ -57,8 +57,9 @@ async fn keys_of_other_scripts_work(ctx: &Ctx) -> TestResult {
     all_different(ctx, &keys).await
 }
 
-/// Case, accents and trailing signs tell keys apart, also where a database or a file system sees none.
-async fn keys_that_look_alike_are_different(ctx: &Ctx) -> TestResult {
+/// Keys that differ only in case, accents or trailing characters are different, also if a database
+/// or a file system folds them.
+async fn similar_looking_keys_are_distinct(ctx: &Ctx) -> TestResult {
     let keys = [
         "key",
         "Key",
@@ -94,8 +95,8 @@ async fn keys_that_look_alike_are_different(ctx: &Ctx) -> TestResult {
     all_different(ctx, &keys.map(|it| ctx.key(it))).await
 }
 
-/// What means something to a shell, a server, SQL or a file system means nothing in a key.
-async fn keys_that_look_like_paths_or_patterns_stay_keys(ctx: &Ctx) -> TestResult {
+/// Text with a meaning to a shell, a server, SQL or a file system is a plain key.
+async fn path_and_pattern_characters_in_keys_are_literal(ctx: &Ctx) -> TestResult {
     let keys = [
         ".",
         "..",
@@ -165,26 +166,26 @@ async fn keys_that_look_like_paths_or_patterns_stay_keys(ctx: &Ctx) -> TestResul
     all_different(ctx, &keys.map(|it| ctx.key(it))).await
 }
 
-/// Each key holds its own value, alone and in a batch, and goes alone.
+/// Checks that each key holds its own value, alone and in a batch, and is deleted alone.
 async fn all_different(ctx: &Ctx, keys: &[String]) -> TestResult {
     for key in keys {
-        assert!(key.len() <= MAX_KEY_LEN, "the suite's own keys obey the rules");
+        assert!(key.len() <= MAX_KEY_LEN, "the suite's key {key} is valid");
         ctx.put(key, key.clone()).await?;
     }
     let found =
         ctx.store.get_many(&borrowed(keys)).await.into_iter().collect::<Result<Vec<_>>>()?;
     for (key, found) in keys.iter().zip(found) {
-        ctx.expect(key, Some(key.as_bytes()), "each key has its own value").await?;
-        assert_eq!(found.as_deref(), Some(key.as_bytes()), "in a batch");
+        ctx.expect(key, Some(key.as_bytes()), "get after one set per key").await?;
+        assert_eq!(found.as_deref(), Some(key.as_bytes()), "get_many of {key}");
     }
     let items: Vec<_> = keys.iter().map(|it| (it.as_str(), format!("{it} again").into())).collect();
     ctx.store.set_many(&items, LONG).await.into_iter().collect::<Result<()>>()?;
     for (n, (key, value)) in items.iter().enumerate() {
-        ctx.expect(key, Some(value), "after a batch").await?;
-        assert!(ctx.store.delete(key).await?, "{key} is there until it is deleted");
+        ctx.expect(key, Some(value), "after set_many").await?;
+        assert!(ctx.store.delete(key).await?, "delete of the live key {key}");
         ctx.expect(key, None, "after delete").await?;
         if let Some((next, value)) = items.get(n + 1) {
-            ctx.expect(next, Some(value), "the next key was not deleted").await?;
+            ctx.expect(next, Some(value), "after delete of the key before").await?;
         }
     }
     Ok(())

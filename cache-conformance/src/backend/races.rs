@@ -1,4 +1,4 @@
-//! Many tasks, many rounds, one key.
+//! Races: many tasks use one key at the same time, in many rounds.
 
 mod counts;
 mod readers;
@@ -15,7 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
 const ROUNDS: usize = 30;
 const TASKS: usize = 8;
 
-/// How many tasks were told `true`.
+/// Returns how many tasks got `true`.
 fn count(answers: Vec<Result<bool>>) -> Result<usize> {
     let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(answers.into_iter().filter(|&it| it).count())

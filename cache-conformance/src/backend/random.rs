@@ -7,10 +7,10 @@ use crate::{
     runner::{Test, TestResult, tests},
 };
 
-pub(super) const TESTS: &[Test] = tests![random_operations_answer_as_the_model_does(timed)];
+pub(super) const TESTS: &[Test] = tests![random_operations_match_the_model(timed)];
 
-/// All methods in random order on a few keys, compared with a store that is obviously right.
-async fn random_operations_answer_as_the_model_does(ctx: &Ctx) -> TestResult {
+/// Operations in random order on a few keys return the same from the store and from the model.
+async fn random_operations_match_the_model(ctx: &Ctx) -> TestResult {
     for seed in 0..20 {
         let store = Arc::clone(&ctx.store);
         let comparison = match ctx.clock() {

@@ -1,21 +1,21 @@
 use cache_core::{Result, Seen, SetMode};
 
 use crate::{
-    ctx::{Ctx, LONG},
+    ctx::{Ctx, LONG, Shown},
     runner::{Test, TestResult, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    an_empty_value_is_a_value,
-    every_byte_comes_back,
-    words_of_protocols_are_values,
-    a_value_is_never_taken_for_a_number,
-    values_of_every_length_come_back,
-    a_large_value_comes_back,
+    empty_value_is_not_absent,
+    every_byte_is_returned_unchanged,
+    protocol_and_sql_text_is_returned_unchanged,
+    number_like_text_is_returned_unchanged,
+    values_of_any_length_are_returned_unchanged,
+    large_value_is_returned_unchanged,
 ];
 
-/// Empty is not absent, for any method.
-async fn an_empty_value_is_a_value(ctx: &Ctx) -> TestResult {
+/// An empty value is a value, for every method.
+async fn empty_value_is_not_absent(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "").await?;
     ctx.expect(&key, Some(b""), "get").await?;
@@ -23,7 +23,7 @@ async fn an_empty_value_is_a_value(ctx: &Ctx) -> TestResult {
     assert!(ctx.store.ttl(&key).await?.is_some(), "ttl");
     assert!(ctx.store.touch(&key, LONG).await?, "touch");
     assert_eq!(ctx.store.get_entry(&key).await?.map(|it| it.value), Some("".into()), "get_entry");
-    let many = ctx.store.get_many(&[&key]).await.pop().expect("one answer")?;
+    let many = ctx.store.get_many(&[&key]).await.pop().expect("one result")?;
     assert_eq!(many, Some("".into()), "get_many");
     assert!(!ctx.store.set(&key, "new".into(), LONG, SetMode::IfAbsent).await?, "add");
     assert!(
@@ -34,18 +34,18 @@ async fn an_empty_value_is_a_value(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `get_bytes`, `set_bytes`: "given back as they were".
-async fn every_byte_comes_back(ctx: &Ctx) -> TestResult {
+/// A value may hold any byte.
+async fn every_byte_is_returned_unchanged(ctx: &Ctx) -> TestResult {
     for byte in 0..=255 {
-        comes_back(ctx, &[byte]).await?;
+        check_unchanged(ctx, &[byte]).await?;
     }
     let all: Vec<u8> = (0..=255).collect();
-    comes_back(ctx, &all).await?;
-    comes_back(ctx, &all.iter().rev().copied().collect::<Vec<_>>()).await
+    check_unchanged(ctx, &all).await?;
+    check_unchanged(ctx, &all.iter().rev().copied().collect::<Vec<_>>()).await
 }
 
-/// What means something in the protocol of a store means nothing in a value.
-async fn words_of_protocols_are_values(ctx: &Ctx) -> TestResult {
+/// Text with a meaning in the protocol of a store is a plain value.
+async fn protocol_and_sql_text_is_returned_unchanged(ctx: &Ctx) -> TestResult {
     for value in [
         "\r\n",
         "\r\nEND\r\n",
@@ -73,13 +73,13 @@ async fn words_of_protocols_are_values(ctx: &Ctx) -> TestResult {
         " text ",
         "text\n",
     ] {
-        comes_back(ctx, value.as_bytes()).await?;
+        check_unchanged(ctx, value.as_bytes()).await?;
     }
     Ok(())
 }
 
-/// Text that looks like a number is not changed into one.
-async fn a_value_is_never_taken_for_a_number(ctx: &Ctx) -> TestResult {
+/// Text that looks like a number is not normalised.
+async fn number_like_text_is_returned_unchanged(ctx: &Ctx) -> TestResult {
     for value in [
         "0",
         "-0",
@@ -100,49 +100,49 @@ async fn a_value_is_never_taken_for_a_number(ctx: &Ctx) -> TestResult {
         "00",
         "-",
     ] {
-        comes_back(ctx, value.as_bytes()).await?;
+        check_unchanged(ctx, value.as_bytes()).await?;
     }
     Ok(())
 }
 
-/// Around the lengths at which headers, pages and buffers change.
-async fn values_of_every_length_come_back(ctx: &Ctx) -> TestResult {
-    let max = ctx.facts.max_value_len.unwrap_or(usize::MAX);
+/// Values have lengths around those at which headers, pages and buffers change.
+async fn values_of_any_length_are_returned_unchanged(ctx: &Ctx) -> TestResult {
+    let max = ctx.capabilities.max_value_len.unwrap_or(usize::MAX);
     for power in [3, 4, 6, 7, 8, 10, 12, 13, 14, 15, 16, 17] {
         for len in [(1 << power) - 1, 1 << power, (1 << power) + 1_usize] {
             if len <= max {
-                comes_back(ctx, &pattern(len)).await?;
+                check_unchanged(ctx, &pattern(len)).await?;
             }
         }
     }
     Ok(())
 }
 
-/// A megabyte, or as much as the store takes.
-async fn a_large_value_comes_back(ctx: &Ctx) -> TestResult {
-    let len = (1 << 20).min(ctx.facts.max_value_len.unwrap_or(usize::MAX));
-    comes_back(ctx, &pattern(len)).await
+/// A value of a megabyte, or of the limit if that is smaller.
+async fn large_value_is_returned_unchanged(ctx: &Ctx) -> TestResult {
+    let len = (1 << 20).min(ctx.capabilities.max_value_len.unwrap_or(usize::MAX));
+    check_unchanged(ctx, &pattern(len)).await
 }
 
-/// Bytes in which no piece is like its neighbour.
+/// Returns bytes in which each part differs from its neighbours.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n ^ (n >> 8) ^ (n >> 16)).to_le_bytes()[0]).collect()
 }
 
-/// By every way in and out.
-async fn comes_back(ctx: &Ctx, value: &[u8]) -> TestResult {
+/// Checks that the value is returned unchanged, whatever call writes or reads it.
+async fn check_unchanged(ctx: &Ctx, value: &[u8]) -> TestResult {
     let (one, many) = (ctx.key("one"), ctx.key("many"));
     ctx.put(&one, value.to_vec()).await?;
-    ctx.store.set_many(&[(&many, value.to_vec().into())], LONG).await.pop().expect("one answer")?;
+    ctx.store.set_many(&[(&many, value.to_vec().into())], LONG).await.pop().expect("one result")?;
     let both = ctx.store.get_many(&[&one, &many]).await.into_iter().collect::<Result<Vec<_>>>()?;
     let entry = ctx.store.get_entry(&one).await?.map(|it| it.value);
     for found in both.into_iter().chain([entry, ctx.get(&many).await?, ctx.store.take(&one).await?])
     {
         assert!(
             found.as_deref() == Some(value),
-            "{} came back as {}",
-            crate::ctx::Shown(Some(value)),
-            crate::ctx::Shown(found.as_deref())
+            "{} was returned as {}",
+            Shown(Some(value)),
+            Shown(found.as_deref())
         );
     }
     Ok(())

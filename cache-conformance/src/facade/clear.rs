@@ -7,11 +7,11 @@ use crate::{
 
 pub(super) const TESTS: &[Test] = tests![
     clear_removes_all_versions_of_the_alias,
-    d26_clear_spares_other_caches_and_foreign_keys,
-    clear_store_clears_all(wipes),
+    clear_keeps_other_caches_and_foreign_keys,
+    clear_store_removes_all_entries(wipes),
 ];
 
-/// `clear`: "removes this alias's namespace (its `key_prefix`, all versions ...)", from any handle.
+/// `clear` removes all versions of the cache's `key_prefix`, whatever version the handle has.
 async fn clear_removes_all_versions_of_the_alias(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for version in [-1, 0, 1, 2, 1000] {
@@ -21,14 +21,13 @@ async fn clear_removes_all_versions_of_the_alias(ctx: &Ctx) -> TestResult {
     cache.at_version(7).clear().await?;
     for version in [-1, 0, 1, 2, 1000] {
         let found = cache.at_version(version).get_many::<i64, _>(["k", "a:1:b"]).await?;
-        assert!(found.is_empty(), "version {version}: {found:?}");
+        assert!(found.is_empty(), "version {version} after clear: {found:?}");
     }
     Ok(())
 }
 
-/// "... and nothing else: foreign keys in the same database, table or directory survive (D26: Django's is FLUSHDB); `shop` does
-/// not clear `shop:eu`".
-async fn d26_clear_spares_other_caches_and_foreign_keys(ctx: &Ctx) -> TestResult {
+/// `clear` keeps foreign keys and other caches: `shop` does not clear `shop:eu`.
+async fn clear_keeps_other_caches_and_foreign_keys(ctx: &Ctx) -> TestResult {
     let p = ctx.prefix();
     let shop = ctx.cache();
     let others: Vec<_> = ["shop:eu", "shopping", "x", ":"].map(|it| format!("{p}:{it}")).into();
@@ -45,14 +44,14 @@ async fn d26_clear_spares_other_caches_and_foreign_keys(ctx: &Ctx) -> TestResult
     shop.clear().await?;
     assert!(!shop.has_key("k").await?);
     for other in caches {
-        assert!(other.has_key("k").await?, "{other:?}");
+        assert!(other.has_key("k").await?, "has_key in {other:?} after clear of {p}");
     }
     ctx.expect(&foreign, Some(b"v"), "a foreign key").await?;
     Ok(())
 }
 
-/// `clear_store`: "the separate, explicit \"everything\"".
-async fn clear_store_clears_all(ctx: &Ctx) -> TestResult {
+/// `clear_store` removes the entries of all caches and foreign keys.
+async fn clear_store_removes_all_entries(ctx: &Ctx) -> TestResult {
     let p = ctx.prefix();
     let (shop, eu) = (ctx.cache(), ctx.builder().key_prefix(format!("{p}:eu")).build("eu")?);
     let foreign = ctx.foreign(format!("{p}foreign"));

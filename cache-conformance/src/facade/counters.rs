@@ -6,18 +6,18 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    incr_and_decr_answer_the_new_value,
+    incr_and_decr_return_the_new_value,
     incr_of_a_missing_key_is_key_not_found,
-    d05_counting_keeps_the_lifetime,
-    d08_d09_counting_goes_below_zero,
-    d10_d12_what_is_no_integer_is_refused_and_left,
-    d11_overflow_is_refused_and_left,
-    incr_or_begins_with_initial_and_its_lifetime,
-    d06_no_count_of_many_callers_is_lost,
+    incr_and_decr_keep_the_lifetime,
+    incr_and_decr_go_below_zero,
+    incr_of_other_types_is_refused_and_changes_nothing,
+    counter_overflow_is_refused_and_changes_nothing,
+    incr_or_starts_at_initial_with_its_lifetime,
+    concurrent_incr_or_calls_are_all_counted,
 ];
 
-/// `incr`, `decr`: "the new value", and `get` reads it as any integer type.
-async fn incr_and_decr_answer_the_new_value(ctx: &Ctx) -> TestResult {
+/// `incr` and `decr` return the new value, and `get` reads it as any integer type.
+async fn incr_and_decr_return_the_new_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &10, None).await?;
     assert_eq!(cache.incr("k", 5).await?, 15);
@@ -29,11 +29,11 @@ async fn incr_and_decr_answer_the_new_value(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "missing = `KeyNotFound`", which is "always returned"; and nothing is made.
+/// `incr` and `decr` of a missing key return `KeyNotFound`, never fail open, and store nothing.
 async fn incr_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for error in [cache.incr("k", 1).await, cache.decr("k", 1).await] {
-        let error = error.expect_err("there is no counter");
+        let error = error.expect_err("incr or decr of a missing key");
         assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
         assert_eq!(error.context("alias"), Some("conformance"));
         assert_eq!(error.context("operation"), Some("incr"));
@@ -43,23 +43,23 @@ async fn incr_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "keeps the lifetime (D5)".
-async fn d05_counting_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
+/// `incr`, `decr` and `incr_or` keep the lifetime of a live counter.
+async fn incr_and_decr_keep_the_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     cache.set("k", &1, secs(600)).await?;
     cache.incr("k", 1).await?;
     cache.decr("k", 1).await?;
     cache.incr_or("k", 1, 0, secs(5)).await?;
-    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    ctx.assert_ttl(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
     cache.set("k", &1, Timeout::Never).await?;
     cache.incr("k", 1).await?;
     assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     Ok(())
 }
 
-/// "signed, below zero too (D8, D9)".
-async fn d08_d09_counting_goes_below_zero(ctx: &Ctx) -> TestResult {
+/// Counters are signed.
+async fn incr_and_decr_go_below_zero(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &1, None).await?;
     assert_eq!(cache.decr("k", 3).await?, -2);
@@ -70,8 +70,9 @@ async fn d08_d09_counting_goes_below_zero(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "`NotAnInteger` for all else; on error the stored value is untouched (D10–D12)": values that other calls wrote.
-async fn d10_d12_what_is_no_integer_is_refused_and_left(ctx: &Ctx) -> TestResult {
+/// `incr`, `decr` and `incr_or` of a value that is not an integer return `NotAnInteger` and leave
+/// the entry as it was.
+async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("text", "41", None).await?;
     cache.set("bool", &true, None).await?;
@@ -107,14 +108,15 @@ async fn d10_d12_what_is_no_integer_is_refused_and_left(ctx: &Ctx) -> TestResult
             let error = answer.expect_err(key);
             assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{key}: {error}");
         }
-        assert_eq!(cache.get_bytes(key).await?, before, "{key}");
+        assert_eq!(cache.get_bytes(key).await?, before, "the value of {key} after a refused incr");
     }
     assert_eq!(cache.get::<String>("text").await?.as_deref(), Some("41"));
     Ok(())
 }
 
-/// "`Overflow` outside i64"; `-i64::MIN` is no `i64` either.
-async fn d11_overflow_is_refused_and_left(ctx: &Ctx) -> TestResult {
+/// A sum outside `i64` is `Overflow`, also if `-delta` is outside `i64`, and leaves the entry as it
+/// was.
+async fn counter_overflow_is_refused_and_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let overflows = |answer: cache_core::Result<i64>, what: &str| {
         let error = answer.expect_err(what);
@@ -124,12 +126,12 @@ async fn d11_overflow_is_refused_and_left(ctx: &Ctx) -> TestResult {
     cache.set("min", &i64::MIN, None).await?;
     cache.set("zero", &0, None).await?;
     overflows(cache.incr("max", 1).await, "incr");
-    overflows(cache.decr("max", -1).await, "decr by a negative");
+    overflows(cache.decr("max", -1).await, "decr by a negative number");
     overflows(cache.decr("min", 1).await, "decr");
-    overflows(cache.decr("zero", i64::MIN).await, "decr by the least");
+    overflows(cache.decr("zero", i64::MIN).await, "decr by i64::MIN");
     overflows(cache.incr_or("max", 1, 0, None).await, "incr_or of a live key");
     overflows(cache.incr_or("new", 1, i64::MAX, None).await, "incr_or of an absent key");
-    overflows(cache.incr_or("new", 1, i64::MAX, secs(0)).await, "incr_or with no lifetime");
+    overflows(cache.incr_or("new", 1, i64::MAX, secs(0)).await, "incr_or with a timeout of zero");
     assert_eq!(cache.get::<i64>("max").await?, Some(i64::MAX));
     assert_eq!(cache.get::<i64>("min").await?, Some(i64::MIN));
     assert_eq!(cache.get::<i64>("zero").await?, Some(0));
@@ -137,20 +139,19 @@ async fn d11_overflow_is_refused_and_left(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr_or`: "as if a missing key had held `initial`: stores and returns `initial + delta` with its lifetime"; "present: as
-/// `incr`".
-async fn incr_or_begins_with_initial_and_its_lifetime(ctx: &Ctx) -> TestResult {
+/// `incr_or` stores `initial + delta` with its lifetime; of a live counter it is `incr`.
+async fn incr_or_starts_at_initial_with_its_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     assert_eq!(cache.incr_or("k", 2, 10, secs(600)).await?, 12);
     assert_eq!(cache.incr_or("k", 2, 10, Timeout::Never).await?, 14);
     assert_eq!(cache.get::<i64>("k").await?, Some(14));
-    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    ctx.assert_ttl(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
     Ok(())
 }
 
-/// "atomic everywhere (D6: 60 and 162 instead of 400)", from nothing on.
-async fn d06_no_count_of_many_callers_is_lost(ctx: &Ctx) -> TestResult {
+/// `incr_or` is atomic, also for the calls that find no counter.
+async fn concurrent_incr_or_calls_are_all_counted(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let answers = ctx
         .race(8, |_, _| {

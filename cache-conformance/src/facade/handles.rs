@@ -7,13 +7,13 @@ use crate::{
 
 pub(super) const TESTS: &[Test] = tests![
     handles_are_clone_send_and_sync,
-    check_and_close_may_be_called_at_any_time,
-    blocking_calls_do_the_same,
+    check_and_close_succeed_at_any_time,
+    blocking_calls_match_async_calls,
     blocking_calls_on_a_worker_thread_are_an_error,
-    errors_tell_where_they_happened,
+    errors_name_alias_backend_operation_and_key,
 ];
 
-/// "handles are `Clone + Send + Sync`", "from any thread or task".
+/// Handles are `Clone + Send + Sync`, and work from several tasks at the same time.
 async fn handles_are_clone_send_and_sync(ctx: &Ctx) -> TestResult {
     fn is<T: Clone + Send + Sync + 'static>(_: &T) {}
     let cache = ctx.cache();
@@ -31,8 +31,8 @@ async fn handles_are_clone_send_and_sync(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `close`: "idempotent; later calls reconnect".
-async fn check_and_close_may_be_called_at_any_time(ctx: &Ctx) -> TestResult {
+/// `close` may be repeated, and later calls reconnect.
+async fn check_and_close_succeed_at_any_time(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.close().await?;
     cache.check().await?;
@@ -45,19 +45,21 @@ async fn check_and_close_may_be_called_at_any_time(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "`cache.blocking()` is the same API without async ... for every store"; inside `spawn_blocking`, `block_in_place` and on
-/// plain threads it is fine.
-async fn blocking_calls_do_the_same(ctx: &Ctx) -> TestResult {
+/// `cache.blocking()` is the same cache without async: inside `spawn_blocking`, inside
+/// `block_in_place` and on plain threads.
+async fn blocking_calls_match_async_calls(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let theirs = cache.clone();
-    tokio::task::spawn_blocking(move || all_calls(&theirs)).await.expect("it does not panic")?;
+    tokio::task::spawn_blocking(move || all_calls(&theirs))
+        .await
+        .expect("the thread ended without a panic")?;
     let theirs = cache.clone();
     let thread = std::thread::spawn(move || all_calls(&theirs));
-    tokio::task::spawn_blocking(|| thread.join().expect("it does not panic"))
+    tokio::task::spawn_blocking(|| thread.join().expect("the thread ended without a panic"))
         .await
-        .expect("it does not panic")?;
+        .expect("the thread ended without a panic")?;
     tokio::task::block_in_place(|| all_calls(&cache))?;
-    assert_eq!(cache.get::<i32>("seen").await?, Some(1), "the same cache");
+    assert_eq!(cache.get::<i32>("seen").await?, Some(1), "get of what blocking calls wrote");
     Ok(())
 }
 
@@ -86,20 +88,20 @@ fn all_calls(cache: &Cache) -> cache_core::Result<()> {
     Ok(())
 }
 
-/// "on a runtime's worker thread it is a clear error, not a deadlock".
+/// A blocking call on a worker thread of a runtime is an error instead of a deadlock.
 async fn blocking_calls_on_a_worker_thread_are_an_error(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache().blocking();
-    let error = cache.get::<i32>("k").expect_err("it would stop the worker");
+    let error = cache.get::<i32>("k").expect_err("a blocking call on a worker thread");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("spawn_blocking"), "{error}");
     assert!(cache.set("k", &1, None).is_err());
     Ok(())
 }
 
-/// "context pairs (alias, backend, operation, key)".
-async fn errors_tell_where_they_happened(ctx: &Ctx) -> TestResult {
+/// Errors carry alias, backend, operation and key.
+async fn errors_name_alias_backend_operation_and_key(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let error = cache.incr("k", 1).await.expect_err("there is no counter");
+    let error = cache.incr("k", 1).await.expect_err("incr of a missing key");
     let context = ["alias", "backend", "operation", "key"].map(|it| error.context(it));
     let key = ctx.key("k");
     assert_eq!(

@@ -17,28 +17,28 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    get_or_set_loads_what_is_missing_once,
-    d19_sixteen_callers_make_one_load,
-    d19_rounds_of_callers_make_one_load_each,
-    a_load_error_stores_nothing_and_reaches_every_waiter,
-    a_dropped_load_is_taken_over,
-    a_delete_during_a_load_is_not_overwritten,
-    a_write_during_a_load_is_not_overwritten,
-    a_clear_during_a_load_is_not_overwritten,
-    a_load_that_waits_for_itself_is_an_error,
-    nothing_of_a_load_remains,
+    get_or_set_loads_a_missing_key_once,
+    sixteen_callers_share_one_load,
+    callers_of_fast_loads_share_one_load_per_round,
+    load_error_stores_nothing_and_reaches_every_waiter,
+    dropped_load_is_taken_over_by_a_waiter,
+    delete_during_a_load_is_not_overwritten,
+    write_during_a_load_is_not_overwritten,
+    clear_during_a_load_is_not_overwritten,
+    load_that_waits_for_itself_is_an_error,
+    finished_loads_leave_nothing_behind,
 ];
 
-/// `get_or_set`: the value that is there, or the loaded one, which then is there.
-async fn get_or_set_loads_what_is_missing_once(ctx: &Ctx) -> TestResult {
+/// `get_or_set` returns the stored value, or loads one and stores it.
+async fn get_or_set_loads_a_missing_key_once(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     assert_eq!(cache.get_or_set("k", secs(600), || async { 1 }).await?, 1);
-    ctx.assert_remains(
+    ctx.assert_ttl(
         cache.ttl("k").await?,
         std::time::Duration::from_secs(600),
         start,
-        "what was loaded",
+        "ttl of a loaded value",
     );
     assert_eq!(cache.get_or_set("k", None, || async { 2 }).await?, 1);
     let load = || async { Ok::<_, io::Error>(3) };
@@ -50,9 +50,8 @@ async fn get_or_set_loads_what_is_missing_once(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "one load per key, process and generation however many callers (D19: Django ran 16 loads for 16 callers on every
-/// backend); all of them see the same value". The load ends when all have come.
-async fn d19_sixteen_callers_make_one_load(ctx: &Ctx) -> TestResult {
+/// 16 concurrent callers of a key share one load and get the same value. Django loads 16 times.
+async fn sixteen_callers_share_one_load(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let loads = Arc::new(AtomicUsize::new(0));
     let answers = ctx
@@ -60,7 +59,7 @@ async fn d19_sixteen_callers_make_one_load(ctx: &Ctx) -> TestResult {
             let (cache, loads) = (cache.clone(), Arc::clone(&loads));
             async move {
                 let load = || async {
-                    // Long enough for the others to come, and longer than any of their reads.
+                    // Longer than the reads of the other callers.
                     for _ in 0..100 {
                         tokio::task::yield_now().await;
                     }
@@ -71,14 +70,14 @@ async fn d19_sixteen_callers_make_one_load(ctx: &Ctx) -> TestResult {
         })
         .await;
     let answers = answers.into_iter().collect::<cache_core::Result<Vec<_>>>()?;
-    assert_eq!(answers, [1; 16], "all see the value of the one load");
-    assert_eq!(loads.load(SeqCst), 1);
+    assert_eq!(answers, [1; 16], "the values that the callers got");
+    assert_eq!(loads.load(SeqCst), 1, "loads for 16 callers");
     assert_eq!(cache.get::<usize>("k").await?, Some(1));
     Ok(())
 }
 
-/// The same with loads that end at once: who comes late finds the stored value, not a reason to load.
-async fn d19_rounds_of_callers_make_one_load_each(ctx: &Ctx) -> TestResult {
+/// A caller that comes after the end of a fast load finds the stored value and does not load again.
+async fn callers_of_fast_loads_share_one_load_per_round(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for round in 0..30 {
         let loads = Arc::new(AtomicUsize::new(0));
@@ -96,13 +95,17 @@ async fn d19_rounds_of_callers_make_one_load_each(ctx: &Ctx) -> TestResult {
             .await;
         let answers = answers.into_iter().collect::<cache_core::Result<Vec<_>>>()?;
         assert_eq!(loads.load(SeqCst), 1, "loads in round {round}");
-        assert_eq!(answers, vec![answers[0]; 16], "all of them see the same value");
+        assert_eq!(
+            answers,
+            vec![answers[0]; 16],
+            "the values that the callers got in round {round}"
+        );
     }
     Ok(())
 }
 
-/// "a load error stores nothing and reaches every waiter": as the loader's own error.
-async fn a_load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> TestResult {
+/// A failed load stores nothing, and every waiter gets the loader's own error.
+async fn load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let (loads, all) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
     let leader = tokio::spawn({
@@ -111,7 +114,7 @@ async fn a_load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> Test
             let load = || async {
                 loads.fetch_add(1, SeqCst);
                 all.wait().await; // the load has begun
-                all.wait().await; // it may end
+                all.wait().await; // the load may end
                 Err::<i32, _>(io::Error::other("db down"))
             };
             cache.get_or_try_set("k", secs(600), load).await
@@ -124,17 +127,20 @@ async fn a_load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> Test
     };
     let mut waiters: Vec<_> =
         (0..8).map(|_| Box::pin(cache.get_or_try_set("k", secs(600), load))).collect();
-    // A waiter that has found nothing has joined the load when its poll ends; so it is polled here, not in a task.
+    // A waiter joins the load in the poll in which its read ends, so this test polls the waiters itself.
     poll_fn(|cx| {
         for waiter in &mut waiters {
-            assert!(waiter.as_mut().poll(cx).is_pending(), "the load has not ended");
+            assert!(
+                waiter.as_mut().poll(cx).is_pending(),
+                "a waiter returned before the load ended"
+            );
         }
         let all_wait = misses(&cache) >= 9;
         if all_wait { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     all.wait().await;
-    let mut answers = vec![leader.await.expect("it does not panic")];
+    let mut answers = vec![leader.await.expect("the task ended without a panic")];
     for waiter in waiters {
         answers.push(waiter.await);
     }
@@ -144,12 +150,12 @@ async fn a_load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> Test
         let loaders = error.loader::<io::Error>().map(ToString::to_string);
         assert_eq!(loaders.as_deref(), Some("db down"));
     }
-    assert_eq!(loads.load(SeqCst), 1, "not one failing load after another");
-    assert!(!cache.has_key("k").await?, "nothing is stored");
+    assert_eq!(loads.load(SeqCst), 1, "loads for one failed load");
+    assert!(!cache.has_key("k").await?, "has_key after a failed load");
     assert_eq!(
         cache.get_or_set("k", None, || async { 7 }).await?,
         7,
-        "the next caller loads again"
+        "the load after a failed one"
     );
     Ok(())
 }
@@ -158,18 +164,18 @@ fn misses(cache: &cache_core::Cache) -> u64 {
     cache.stats()[cache_core::layers::Operation::GetOrSet].misses
 }
 
-/// "when the leader is dropped or panics, the next waiter leads."
-async fn a_dropped_load_is_taken_over(ctx: &Ctx) -> TestResult {
+/// If the caller that loads is dropped, or its loader panics, a waiter loads.
+async fn dropped_load_is_taken_over_by_a_waiter(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let began = Arc::new(Notify::new());
     for panics in [false, true] {
-        let go_on = Arc::new(Notify::new());
+        let may_end = Arc::new(Notify::new());
         let leader = tokio::spawn({
-            let (cache, began, go_on) = (cache.clone(), Arc::clone(&began), Arc::clone(&go_on));
+            let (cache, began, may_end) = (cache.clone(), Arc::clone(&began), Arc::clone(&may_end));
             async move {
                 let load = || async {
                     began.notify_one();
-                    go_on.notified().await;
+                    may_end.notified().await;
                     std::panic::resume_unwind(Box::new("the loader panics"))
                 };
                 cache.get_or_set::<i32, _>("k", secs(600), load).await
@@ -185,30 +191,31 @@ async fn a_dropped_load_is_taken_over(ctx: &Ctx) -> TestResult {
             tokio::task::yield_now().await;
         }
         if panics {
-            go_on.notify_one();
+            may_end.notify_one();
         } else {
             leader.abort();
         }
-        assert!(leader.await.is_err(), "it did not end well");
-        assert_eq!(waiter.await.expect("it does not panic")?, 7);
+        assert!(leader.await.is_err(), "the caller that loads was aborted or panicked");
+        assert_eq!(waiter.await.expect("the task ended without a panic")?, 7);
         assert!(cache.delete("k").await?);
     }
     Ok(())
 }
 
-/// Starts a load that ends when it is let; `change` happens while it runs. What the leader got.
+/// Starts a load, runs `change`, then lets the load end. Returns the cache and the value that the
+/// caller of the load got.
 async fn during_a_load<F: Future<Output = cache_core::Result<()>>>(
     ctx: &Ctx,
     change: impl FnOnce(cache_core::Cache) -> F,
 ) -> cache_core::Result<(cache_core::Cache, String)> {
     let cache = ctx.cache();
-    let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (began, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let leader = tokio::spawn({
-        let (cache, began, go_on) = (cache.clone(), Arc::clone(&began), Arc::clone(&go_on));
+        let (cache, began, may_end) = (cache.clone(), Arc::clone(&began), Arc::clone(&may_end));
         async move {
             let load = || async {
                 began.notify_one();
-                go_on.notified().await;
+                may_end.notified().await;
                 "loaded before".to_owned()
             };
             cache.get_or_set("k", secs(600), load).await
@@ -216,25 +223,26 @@ async fn during_a_load<F: Future<Output = cache_core::Result<()>>>(
     });
     began.notified().await;
     change(cache.clone()).await?;
-    go_on.notify_one();
-    let value = leader.await.expect("it does not panic")?;
+    may_end.notify_one();
+    let value = leader.await.expect("the task ended without a panic")?;
     Ok((cache, value))
 }
 
-/// "a delete during a load that the load overwrites": not here. "earlier callers keep it, ... the old load does not store".
-async fn a_delete_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
+/// A load does not store its value over a delete that came after it began; the caller of the load
+/// still gets the value.
+async fn delete_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
     let (cache, value) =
         during_a_load(ctx, |it| async move { it.delete("k").await.map(drop) }).await?;
-    assert_eq!(value, "loaded before", "who had asked before gets it");
-    assert_eq!(cache.get::<String>("k").await?, None, "it was deleted");
+    assert_eq!(value, "loaded before", "the value for the caller of the load");
+    assert_eq!(cache.get::<String>("k").await?, None, "get after delete during a load");
     let (cache, _) =
         during_a_load(ctx, |it| async move { it.delete_many(["k"]).await.map(drop) }).await?;
-    assert_eq!(cache.get::<String>("k").await?, None, "it was deleted");
+    assert_eq!(cache.get::<String>("k").await?, None, "get after delete during a load");
     Ok(())
 }
 
-/// "`set`, `delete`, `clear` ... bump the key's generation and detach its flight: ... later callers start a new one".
-async fn a_write_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
+/// A load does not store its value over a write that came after it began.
+async fn write_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
     let (cache, value) =
         during_a_load(ctx, |it| async move { it.set("k", "set", None).await }).await?;
     assert_eq!(value, "loaded before");
@@ -259,15 +267,16 @@ async fn a_write_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `clear` detaches every flight.
-async fn a_clear_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
+/// A load does not store its value after a `clear` that came after it began.
+async fn clear_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
     let (cache, _) = during_a_load(ctx, |it| async move { it.clear().await }).await?;
-    assert_eq!(cache.get::<String>("k").await?, None, "it was cleared");
+    assert_eq!(cache.get::<String>("k").await?, None, "get after clear during a load");
     Ok(())
 }
 
-/// "A loader that waits for its own flight, directly or around a circle of flights, gets an error that names the keys."
-async fn a_load_that_waits_for_itself_is_an_error(ctx: &Ctx) -> TestResult {
+/// A loader that waits for its own load, directly or through others, gets an error that names the
+/// keys.
+async fn load_that_waits_for_itself_is_an_error(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let error = cache
         .get_or_try_set("a", None, || async {
@@ -278,7 +287,7 @@ async fn a_load_that_waits_for_itself_is_an_error(ctx: &Ctx) -> TestResult {
                 .await
         })
         .await
-        .expect_err("it would wait for ever");
+        .expect_err("a load that waits for itself");
     assert_eq!(error.kind(), ErrorKind::Loader);
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -291,8 +300,8 @@ async fn a_load_that_waits_for_itself_is_an_error(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "the map is empty when idle" (I4), and a loaded value is as any other.
-async fn nothing_of_a_load_remains(ctx: &Ctx) -> TestResult {
+/// No load is active when all are done, and a loaded value is an ordinary value.
+async fn finished_loads_leave_nothing_behind(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for n in 0..50 {
         cache.get_or_set(&format!("k{n}"), secs(600), || async { n }).await?;

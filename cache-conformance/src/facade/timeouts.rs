@@ -8,29 +8,33 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    d13_zero_or_past_deletes_for_set,
-    d13_zero_or_past_answers_for_add_and_stores_nothing,
-    d13_zero_or_past_removes_for_replace_and_touch,
-    d13_zero_or_past_answers_for_incr_or_and_stores_nothing,
-    d13_zero_or_past_loads_and_stores_nothing,
-    d13_zero_or_past_removes_for_update,
-    d14_no_float_makes_an_immortal_entry,
-    the_default_is_the_aliass_and_else_five_minutes,
-    never_must_be_written_out,
-    a_time_of_the_wall_is_a_timeout,
-    d15_no_timeout_makes_a_write_disappear,
-    d03_d04_an_entry_lives_as_long_as_asked(timed),
+    set_with_a_past_timeout_deletes,
+    add_with_a_past_timeout_stores_nothing,
+    replace_and_touch_with_a_past_timeout_remove_the_entry,
+    incr_or_with_a_past_timeout_stores_nothing,
+    get_or_set_with_a_past_timeout_loads_and_stores_nothing,
+    update_with_a_past_timeout_removes_the_entry,
+    float_timeout_without_a_duration_is_refused,
+    default_timeout_is_the_alias_setting_or_five_minutes,
+    unset_timeout_is_not_never,
+    wall_clock_time_is_a_timeout,
+    no_timeout_makes_a_write_disappear,
+    cached_entry_lives_as_long_as_asked(timed),
 ];
 
-/// What means "do not keep it".
-fn nothing() -> [Timeout; 3] {
-    [secs(0), Timeout::At(SystemTime::UNIX_EPOCH), Timeout::secs_f64(-1.0).expect("a past time")]
+/// Timeouts of zero or in the past.
+fn past_timeouts() -> [Timeout; 3] {
+    [
+        secs(0),
+        Timeout::At(SystemTime::UNIX_EPOCH),
+        Timeout::secs_f64(-1.0).expect("a negative number is a past timeout"),
+    ]
 }
 
-/// "Zero or past: `set`, `set_many` delete" (D13).
-async fn d13_zero_or_past_deletes_for_set(ctx: &Ctx) -> TestResult {
+/// With a timeout of zero or in the past, `set`, `set_many` and `set_bytes` delete.
+async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    for timeout in nothing() {
+    for timeout in past_timeouts() {
         cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?.into_result()?;
         cache.set("a", &9, timeout).await?;
         assert!(!cache.has_key("a").await?, "set with {timeout:?}");
@@ -43,11 +47,11 @@ async fn d13_zero_or_past_deletes_for_set(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "`add` answers whether the key was absent and stores nothing" (D13).
-async fn d13_zero_or_past_answers_for_add_and_stores_nothing(ctx: &Ctx) -> TestResult {
+/// `add` with a past timeout returns whether the key was absent, and stores nothing.
+async fn add_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("live", &1, None).await?;
-    for timeout in nothing() {
+    for timeout in past_timeouts() {
         assert!(cache.add("absent", &9, timeout).await?, "{timeout:?}");
         assert!(!cache.has_key("absent").await?, "{timeout:?}");
         assert!(!cache.add("live", &9, timeout).await?, "{timeout:?}");
@@ -56,10 +60,10 @@ async fn d13_zero_or_past_answers_for_add_and_stores_nothing(ctx: &Ctx) -> TestR
     Ok(())
 }
 
-/// "`replace` and `touch` answer whether it was live and remove it" (D13).
-async fn d13_zero_or_past_removes_for_replace_and_touch(ctx: &Ctx) -> TestResult {
+/// `replace` and `touch` with a past timeout return whether the key was live, and remove the entry.
+async fn replace_and_touch_with_a_past_timeout_remove_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    for timeout in nothing() {
+    for timeout in past_timeouts() {
         cache.set_many([("replaced", 1), ("touched", 1)], Timeout::Never).await?.into_result()?;
         assert!(cache.replace("replaced", &9, timeout).await?, "{timeout:?}");
         assert!(cache.touch("touched", timeout).await?, "{timeout:?}");
@@ -70,11 +74,11 @@ async fn d13_zero_or_past_removes_for_replace_and_touch(ctx: &Ctx) -> TestResult
     Ok(())
 }
 
-/// "`incr_or` ... answer and store nothing (D13)"; a live counter goes on.
-async fn d13_zero_or_past_answers_for_incr_or_and_stores_nothing(ctx: &Ctx) -> TestResult {
+/// `incr_or` with a past timeout returns the sum and stores nothing; a live counter keeps counting.
+async fn incr_or_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("live", &0, Timeout::Never).await?;
-    for (n, timeout) in (1..).zip(nothing()) {
+    for (n, timeout) in (1..).zip(past_timeouts()) {
         assert_eq!(cache.incr_or("absent", 1, 10, timeout).await?, 11, "{timeout:?}");
         assert!(!cache.has_key("absent").await?, "{timeout:?}");
         assert_eq!(cache.incr_or("live", 1, 10, timeout).await?, n, "{timeout:?}");
@@ -83,11 +87,11 @@ async fn d13_zero_or_past_answers_for_incr_or_and_stores_nothing(ctx: &Ctx) -> T
     Ok(())
 }
 
-/// "... and `get_or_set` answer and store nothing (D13)".
-async fn d13_zero_or_past_loads_and_stores_nothing(ctx: &Ctx) -> TestResult {
+/// `get_or_set` with a past timeout returns the loaded value and stores nothing.
+async fn get_or_set_with_a_past_timeout_loads_and_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("live", &1, None).await?;
-    for timeout in nothing() {
+    for timeout in past_timeouts() {
         assert_eq!(cache.get_or_set("absent", timeout, || async { 7 }).await?, 7, "{timeout:?}");
         assert!(!cache.has_key("absent").await?, "{timeout:?}");
         assert_eq!(cache.get_or_set("live", timeout, || async { 7 }).await?, 1, "{timeout:?}");
@@ -96,10 +100,10 @@ async fn d13_zero_or_past_loads_and_stores_nothing(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `update` writes as `set` does, so it removes (D13).
-async fn d13_zero_or_past_removes_for_update(ctx: &Ctx) -> TestResult {
+/// `update` with a past timeout removes the entry, as `set` does.
+async fn update_with_a_past_timeout_removes_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    for timeout in nothing() {
+    for timeout in past_timeouts() {
         cache.set("k", &1, None).await?;
         assert_eq!(cache.update("k", timeout, |it: i32| it + 1).await?, Some(2), "{timeout:?}");
         assert!(!cache.has_key("k").await?, "{timeout:?}");
@@ -107,10 +111,11 @@ async fn d13_zero_or_past_removes_for_update(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "A float constructor rejects NaN and infinity (D14: immortal keys)."
-async fn d14_no_float_makes_an_immortal_entry(ctx: &Ctx) -> TestResult {
+/// NaN, infinity and numbers too large for a duration are refused, so that none becomes an entry
+/// that never expires.
+async fn float_timeout_without_a_duration_is_refused(ctx: &Ctx) -> TestResult {
     for odd in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 1e30] {
-        let error = Timeout::secs_f64(odd).expect_err("no duration can hold it");
+        let error = Timeout::secs_f64(odd).expect_err("a float that is not a duration");
         assert_eq!(error.kind(), ErrorKind::Config, "{odd}");
     }
     let cache = ctx.cache();
@@ -119,16 +124,16 @@ async fn d14_no_float_makes_an_immortal_entry(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "The alias's default is 300 s if its settings say nothing."
-async fn the_default_is_the_aliass_and_else_five_minutes(ctx: &Ctx) -> TestResult {
+/// The default timeout is the alias's setting, or 300 s.
+async fn default_timeout_is_the_alias_setting_or_five_minutes(ctx: &Ctx) -> TestResult {
     let default = Duration::from_secs(300);
     let own = Duration::from_secs(5000);
-    let (cache, of_its_own) = (
+    let (cache, with_own_default) = (
         ctx.builder().timeout(Timeout::Default).build("a")?,
         ctx.builder().timeout(own).build("b")?,
     );
     let start = ctx.now();
-    for (cache, expected) in [(&cache, default), (&of_its_own, own)] {
+    for (cache, expected) in [(&cache, default), (&with_own_default, own)] {
         for timeout in [Timeout::Default, None.into(), Timeout::default()] {
             cache.set("set", &1, timeout).await?;
             cache.set_many([("batch", 1)], timeout).await?.into_result()?;
@@ -139,7 +144,7 @@ async fn the_default_is_the_aliass_and_else_five_minutes(ctx: &Ctx) -> TestResul
             cache.update("set", timeout, |it: i32| it).await?;
             cache.touch("added", timeout).await?;
             for key in ["set", "batch", "added", "counted", "loaded"] {
-                ctx.assert_remains(cache.ttl(key).await?, expected, start, key);
+                ctx.assert_ttl(cache.ttl(key).await?, expected, start, key);
             }
         }
     }
@@ -148,40 +153,50 @@ async fn the_default_is_the_aliass_and_else_five_minutes(ctx: &Ctx) -> TestResul
     assert_eq!(forever.ttl("k").await?, Some(Ttl::Forever));
     let off = ctx.builder().timeout(secs(0)).build("d")?;
     off.set("k", &1, None).await?;
-    assert!(!off.has_key("k").await?, "a default of zero keeps nothing");
+    assert!(!off.has_key("k").await?, "has_key with a default timeout of zero");
     Ok(())
 }
 
-/// "`Never` must be written out, so that an unset option cannot make an immortal entry."
-async fn never_must_be_written_out(ctx: &Ctx) -> TestResult {
+/// An unset option is the default timeout: only `Never` makes an entry that never expires.
+async fn unset_timeout_is_not_never(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let unset: Option<Duration> = None;
     cache.set("k", &1, unset).await?;
-    assert!(matches!(cache.ttl("k").await?, Some(Ttl::Remaining(_))), "unset is the default");
+    assert!(
+        matches!(cache.ttl("k").await?, Some(Ttl::Remaining(_))),
+        "ttl after set with an unset timeout"
+    );
     cache.set("k", &1, Timeout::Never).await?;
     assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     Ok(())
 }
 
-/// `Timeout::At`: until that time of the wall clock.
-async fn a_time_of_the_wall_is_a_timeout(ctx: &Ctx) -> TestResult {
+/// `Timeout::At` lets an entry live until a time of the wall clock.
+async fn wall_clock_time_is_a_timeout(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     let hour = Duration::from_secs(3600);
     cache.set("k", &1, ctx.wall() + hour).await?;
-    let Some(Ttl::Remaining(left)) = cache.ttl("k").await? else { panic!("it has a lifetime") };
+    let Some(Ttl::Remaining(left)) = cache.ttl("k").await? else {
+        panic!("the ttl is not what remains of an hour")
+    };
     let passed = ctx.since(start);
     let slack = ctx.granularity() + Duration::from_secs(1);
-    assert!(left + passed + slack >= hour && left <= hour + slack, "{left:?} are left of {hour:?}");
-    let before =
-        ctx.wall().checked_sub(Duration::from_secs(1)).expect("there was a second before this one");
+    assert!(
+        left + passed + slack >= hour && left <= hour + slack,
+        "the ttl is {left:?}, expected what remains of {hour:?}"
+    );
+    let before = ctx
+        .wall()
+        .checked_sub(Duration::from_secs(1))
+        .expect("the clock is after its first second");
     cache.set("k", &2, before).await?;
-    assert!(!cache.has_key("k").await?, "a past time keeps nothing");
+    assert!(!cache.has_key("k").await?, "has_key after set with a past time");
     Ok(())
 }
 
-/// "no lifetime makes a write disappear (D15)".
-async fn d15_no_timeout_makes_a_write_disappear(ctx: &Ctx) -> TestResult {
+/// No timeout, however long, makes a write disappear.
+async fn no_timeout_makes_a_write_disappear(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let day = 86_400;
     for timeout in [
@@ -198,14 +213,14 @@ async fn d15_no_timeout_makes_a_write_disappear(ctx: &Ctx) -> TestResult {
     }
     let far = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000 * 365 * day);
     cache.set("k", &2, far).await?;
-    assert_eq!(cache.get::<i32>("k").await?, Some(2), "a time far away");
+    assert_eq!(cache.get::<i32>("k").await?, Some(2), "get after set with a time in 10000 years");
     Ok(())
 }
 
-/// "Never early: an entry lives at least as long as asked (D3, D4)", through the facade as well; then it is a miss.
-async fn d03_d04_an_entry_lives_as_long_as_asked(ctx: &Ctx) -> TestResult {
-    if !ctx.moves_time() {
-        return skip("in real time the store's own tests look at this");
+/// An entry lives at least as long as asked, then it is a miss.
+async fn cached_entry_lives_as_long_as_asked(ctx: &Ctx) -> TestResult {
+    if !ctx.can_move_time() {
+        return skip("in real time the tests of the store check this");
     }
     let cache = ctx.cache();
     for life in [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(300)] {

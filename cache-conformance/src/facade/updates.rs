@@ -7,23 +7,23 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    update_changes_what_is_there,
-    update_of_a_missing_key_changes_nothing,
+    update_changes_the_stored_value,
+    update_of_a_missing_key_stores_nothing,
     update_sets_the_lifetime,
-    update_loses_no_change,
-    update_begins_again_on_a_conflict,
-    an_update_that_does_not_serialise_leaves_the_old_value,
-    upsert_makes_and_changes,
-    upsert_that_gives_up_stores_nothing,
+    concurrent_updates_lose_no_change,
+    update_retries_on_a_conflict,
+    update_that_does_not_serialise_keeps_the_old_value,
+    upsert_creates_and_changes,
+    upsert_that_returns_none_changes_nothing,
     upsert_sets_the_lifetime,
-    upsert_to_a_lifetime_of_zero_removes_and_makes_nothing,
-    upsert_has_one_maker_and_loses_no_change,
-    upsert_begins_again_if_the_key_appears_or_disappears,
-    upsert_replaces_what_does_not_decode,
+    upsert_with_a_zero_timeout_removes_the_entry,
+    concurrent_upserts_create_once_and_lose_no_change,
+    upsert_retries_if_the_key_appears_or_disappears,
+    upsert_replaces_a_value_that_does_not_decode,
 ];
 
-/// `update`: "read, change, compare-and-set".
-async fn update_changes_what_is_there(ctx: &Ctx) -> TestResult {
+/// `update` changes the stored value and returns the new one.
+async fn update_changes_the_stored_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &vec![1], None).await?;
     let push = |mut list: Vec<i32>| {
@@ -35,21 +35,22 @@ async fn update_changes_what_is_there(ctx: &Ctx) -> TestResult {
     assert_eq!(
         cache.update("k", None, |it: Vec<i32>| it).await?,
         Some(vec![1, 2]),
-        "no change is a change, too"
+        "update to the same value"
     );
     Ok(())
 }
 
-/// `update` answers `None` for a missing key, and makes nothing.
-async fn update_of_a_missing_key_changes_nothing(ctx: &Ctx) -> TestResult {
+/// `update` of a missing key returns `None` and stores nothing.
+async fn update_of_a_missing_key_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let res = cache.update("k", None, |_: i32| panic!("there is nothing to change")).await?;
+    let res =
+        cache.update("k", None, |_: i32| panic!("the function ran for a missing key")).await?;
     assert_eq!(res, None);
     assert!(!cache.has_key("k").await?);
     Ok(())
 }
 
-/// The lifetime is the one given.
+/// `update` sets the lifetime.
 async fn update_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &1, secs(60)).await?;
@@ -57,12 +58,13 @@ async fn update_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     let start = ctx.now();
     cache.update("k", secs(600), |it: i32| it).await?;
-    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    ctx.assert_ttl(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
     Ok(())
 }
 
-/// "again on conflict": 8 callers of 25 changes. Callers of one process queue; those of several meet in the store.
-async fn update_loses_no_change(ctx: &Ctx) -> TestResult {
+/// 8 callers with 25 changes each lose none. Callers of one process wait for each other; callers of
+/// several compare and set in the store.
+async fn concurrent_updates_lose_no_change(ctx: &Ctx) -> TestResult {
     let (cache, processes) = (ctx.cache(), ctx.processes::<4>());
     cache.set("k", &Vec::<usize>::new(), None).await?;
     let answers = ctx
@@ -83,13 +85,17 @@ async fn update_loses_no_change(ctx: &Ctx) -> TestResult {
     answers.into_iter().collect::<cache_core::Result<()>>()?;
     let list = cache.get::<Vec<usize>>("k").await?.unwrap_or_default();
     for n in 0..8 {
-        assert_eq!(list.iter().filter(|&&it| it == n).count(), 25, "changes of caller {n}");
+        assert_eq!(
+            list.iter().filter(|&&it| it == n).count(),
+            25,
+            "changes of caller {n} in the stored list"
+        );
     }
     Ok(())
 }
 
-/// What another wrote between the read and the write is seen by the second attempt.
-async fn update_begins_again_on_a_conflict(ctx: &Ctx) -> TestResult {
+/// If another caller writes between the read and the write, `update` reads again.
+async fn update_retries_on_a_conflict(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &1, None).await?;
     let mut seen = Vec::new();
@@ -97,9 +103,9 @@ async fn update_begins_again_on_a_conflict(ctx: &Ctx) -> TestResult {
     let res = cache
         .update("k", None, |it: i32| {
             if seen.is_empty() {
-                // Another caller is faster, once.
+                // Another caller writes first, once.
                 tokio::task::block_in_place(|| handle.block_on(other.set("k", &10, None)))
-                    .expect("it is written");
+                    .expect("the other caller's set succeeds");
             }
             seen.push(it);
             it + 1
@@ -110,8 +116,8 @@ async fn update_begins_again_on_a_conflict(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "`Codec` when writing" is "always returned".
-async fn an_update_that_does_not_serialise_leaves_the_old_value(ctx: &Ctx) -> TestResult {
+/// A result that does not serialise is a `Codec` error, never fails open, and leaves the old value.
+async fn update_that_does_not_serialise_keeps_the_old_value(ctx: &Ctx) -> TestResult {
     #[derive(serde::Deserialize)]
     struct ReadOnly(i32);
     impl serde::Serialize for ReadOnly {
@@ -122,13 +128,16 @@ async fn an_update_that_does_not_serialise_leaves_the_old_value(ctx: &Ctx) -> Te
     let cache = ctx.cache();
     cache.set("k", &1, None).await?;
     let res = cache.update("k", None, |it: ReadOnly| ReadOnly(it.0 + 1)).await;
-    assert_eq!(res.map(|_| ()).expect_err("it cannot be written").kind(), ErrorKind::Codec);
+    assert_eq!(
+        res.map(|_| ()).expect_err("a value that does not serialise").kind(),
+        ErrorKind::Codec
+    );
     assert_eq!(cache.get::<i32>("k").await?, Some(1));
     Ok(())
 }
 
-/// The value or `None` is given; what was stored is the answer.
-async fn upsert_makes_and_changes(ctx: &Ctx) -> TestResult {
+/// `upsert` passes the value, or `None` for a missing key, and returns what it stored.
+async fn upsert_creates_and_changes(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let mut given = Vec::new();
     for n in 1..=3 {
@@ -147,35 +156,35 @@ async fn upsert_makes_and_changes(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `None` leaves key, value and lifetime as they are.
-async fn upsert_that_gives_up_stores_nothing(ctx: &Ctx) -> TestResult {
+/// If the function returns `None`, value and lifetime stay as they are.
+async fn upsert_that_returns_none_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let give_up = |_: Option<i32>| None;
-    assert_eq!(cache.upsert("k", None, give_up).await?, None);
+    let return_none = |_: Option<i32>| None;
+    assert_eq!(cache.upsert("k", None, return_none).await?, None);
     assert!(!cache.has_key("k").await?);
     cache.set("k", &7, Timeout::Never).await?;
     for timeout in [secs(60), secs(0)] {
-        assert_eq!(cache.upsert("k", timeout, give_up).await?, None);
+        assert_eq!(cache.upsert("k", timeout, return_none).await?, None);
         assert_eq!(cache.get::<i32>("k").await?, Some(7));
         assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     }
     Ok(())
 }
 
-/// The lifetime is the one given, for what is made and for what is changed.
+/// `upsert` sets the lifetime of what it creates and of what it changes.
 async fn upsert_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for seconds in [60, 600] {
         let start = ctx.now();
         cache.upsert("k", secs(seconds), |old: Option<i32>| old.or(Some(1))).await?;
         let asked = std::time::Duration::from_secs(seconds);
-        ctx.assert_remains(cache.ttl("k").await?, asked, start, "ttl");
+        ctx.assert_ttl(cache.ttl("k").await?, asked, start, "ttl");
     }
     Ok(())
 }
 
-/// As `update` and `incr_or` (D13).
-async fn upsert_to_a_lifetime_of_zero_removes_and_makes_nothing(ctx: &Ctx) -> TestResult {
+/// With a timeout of zero, `upsert` returns the new value and removes the entry.
+async fn upsert_with_a_zero_timeout_removes_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let change = |old: Option<i32>| Some(old.unwrap_or_default() + 1);
     assert_eq!(cache.upsert("k", secs(0), change).await?, Some(1));
@@ -186,8 +195,8 @@ async fn upsert_to_a_lifetime_of_zero_removes_and_makes_nothing(ctx: &Ctx) -> Te
     Ok(())
 }
 
-/// "exactly one stores what it made": 20 keys, 8 callers of 4 processes each.
-async fn upsert_has_one_maker_and_loses_no_change(ctx: &Ctx) -> TestResult {
+/// One of 8 callers in 4 processes creates the key, and no change is lost.
+async fn concurrent_upserts_create_once_and_lose_no_change(ctx: &Ctx) -> TestResult {
     let (cache, processes) = (ctx.cache(), ctx.processes::<4>());
     for round in 0..20 {
         let key = format!("k{round}");
@@ -209,16 +218,17 @@ async fn upsert_has_one_maker_and_loses_no_change(ctx: &Ctx) -> TestResult {
             })
             .await;
         let made = answers.into_iter().collect::<cache_core::Result<Vec<bool>>>()?;
-        assert_eq!(made.into_iter().filter(|it| *it).count(), 1, "makers of {key}");
+        assert_eq!(made.into_iter().filter(|it| *it).count(), 1, "callers that created {key}");
         let mut list = cache.get::<Vec<usize>>(&key).await?.unwrap_or_default();
         list.sort_unstable();
-        assert_eq!(list, (0..8).collect::<Vec<_>>(), "changes of {key}");
+        assert_eq!(list, (0..8).collect::<Vec<_>>(), "changes in {key}");
     }
     Ok(())
 }
 
-/// Another caller makes or removes the key between the read and the write.
-async fn upsert_begins_again_if_the_key_appears_or_disappears(ctx: &Ctx) -> TestResult {
+/// If another caller creates or removes the key between the read and the write, `upsert` reads
+/// again.
+async fn upsert_retries_if_the_key_appears_or_disappears(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for appears in [true, false] {
         let mut given = Vec::new();
@@ -232,7 +242,8 @@ async fn upsert_begins_again_if_the_key_appears_or_disappears(ctx: &Ctx) -> Test
                         other.delete("k").await.map(drop)
                     }
                 };
-                tokio::task::block_in_place(|| handle.block_on(meanwhile)).expect("it is done");
+                tokio::task::block_in_place(|| handle.block_on(meanwhile))
+                    .expect("the other caller succeeds");
             }
             given.push(old);
             Some(old.unwrap_or_default() + 1)
@@ -240,14 +251,19 @@ async fn upsert_begins_again_if_the_key_appears_or_disappears(ctx: &Ctx) -> Test
         let res = cache.upsert("k", None, change).await?;
         let (expected, stored) =
             if appears { ([None, Some(10)], 11) } else { ([Some(11), None], 1) };
-        assert_eq!((given, res), (expected.to_vec(), Some(stored)), "appears: {appears}");
+        assert_eq!(
+            (given, res),
+            (expected.to_vec(), Some(stored)),
+            "the values passed, and the result (the key appears: {appears})"
+        );
         assert_eq!(cache.get::<i32>("k").await?, Some(stored));
     }
     Ok(())
 }
 
-/// "One bad entry never keeps failing": of another type, and damaged.
-async fn upsert_replaces_what_does_not_decode(ctx: &Ctx) -> TestResult {
+/// A value of another type, or a damaged one, counts as missing, so it cannot make every `upsert`
+/// fail.
+async fn upsert_replaces_a_value_that_does_not_decode(ctx: &Ctx) -> TestResult {
     const DAMAGED: &[u8] = &[0xc1, 0xca, 1, 1, 9, 9, 9];
     let cache = ctx.cache();
     let make = |old: Option<i32>| {
@@ -257,8 +273,8 @@ async fn upsert_replaces_what_does_not_decode(ctx: &Ctx) -> TestResult {
     for bytes in [&b"\"text\""[..], DAMAGED] {
         ctx.put(&ctx.key("k"), bytes).await?;
         let error = cache.strict().upsert("k", None, make).await;
-        // Strict mode tells; it removes what is damaged.
-        assert_eq!(error.expect_err("strict mode tells").kind(), ErrorKind::Codec);
+        // In strict mode the error is returned, and damaged bytes are removed.
+        assert_eq!(error.expect_err("upsert in strict mode").kind(), ErrorKind::Codec);
         ctx.put(&ctx.key("k"), bytes).await?;
         assert_eq!(cache.upsert("k", None, make).await?, Some(1));
         assert_eq!(cache.get::<i32>("k").await?, Some(1));

@@ -11,19 +11,18 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    get_gives_back_what_set_was_given,
-    a_stored_null_is_a_hit,
-    an_integer_is_stored_as_plain_text,
-    an_integer_of_a_foreign_writer_is_read,
-    bytes_come_back_as_they_were,
-    bytes_are_stored_as_they_are,
-    the_limit_counts_the_callers_bytes,
-    the_limit_counts_the_callers_bytes,
-    a_value_that_does_not_serialise_reaches_no_store,
-    d22_a_value_of_another_type_is_a_miss,
-    d22_damaged_bytes_are_a_miss_and_removed,
-    d22_one_bad_entry_spoils_no_batch,
-    d20_only_what_was_seen_is_purged,
+    get_returns_the_value_given_to_set,
+    stored_null_is_a_hit,
+    integer_is_stored_as_plain_text,
+    integer_of_a_foreign_writer_is_read,
+    bytes_are_returned_unchanged,
+    bytes_are_stored_unchanged,
+    size_limit_counts_the_callers_bytes,
+    value_that_does_not_serialise_is_not_stored,
+    value_of_another_type_is_a_miss,
+    damaged_bytes_are_a_miss_and_removed,
+    undecodable_entry_in_a_batch_is_a_miss,
+    purge_of_damaged_bytes_never_removes_a_new_value,
 ];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +49,8 @@ impl Serialize for Unserialisable {
     }
 }
 
-/// "`T: Serialize` on the way in, `T: DeserializeOwned` on the way out."
-async fn get_gives_back_what_set_was_given(ctx: &Ctx) -> TestResult {
+/// `get` returns a value equal to the one that `set` stored.
+async fn get_returns_the_value_given_to_set(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let user = User {
         name: "Ada \u{1f511}\r\n\0".into(),
@@ -76,8 +75,8 @@ async fn get_gives_back_what_set_was_given(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "A stored `None`/null is `Some(None)`, not a miss", for each call that reads.
-async fn a_stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
+/// A stored `None` is a hit, `Some(None)`, for every call that reads.
+async fn stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", &None::<u8>, None).await?;
     assert_eq!(cache.get::<Option<u8>>("k").await?, Some(None));
@@ -85,7 +84,7 @@ async fn a_stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
     let many = cache.get_many::<Option<u8>, _>(["k", "absent"]).await?;
     assert_eq!(many, [("k", None)].into());
     let loaded = cache.get_or_set("k", None, || async { Some(7_u8) }).await?;
-    assert_eq!(loaded, None, "what is there is not loaded again");
+    assert_eq!(loaded, None, "get_or_set of a stored null");
     assert_eq!(cache.update::<Option<u8>>("k", None, |it| it).await?, Some(None));
     assert!(!cache.add("k", &Some(1), None).await?);
     assert!(cache.has_key("k").await?);
@@ -94,29 +93,29 @@ async fn a_stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "every codec stores a top-level integer as this plain text, never compressed and without a header".
-async fn an_integer_is_stored_as_plain_text(ctx: &Ctx) -> TestResult {
+/// Every codec stores a top-level integer as plain decimal text, without a header.
+async fn integer_is_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for number in [0, 1, -1, 127, 128, 255, 256, 65_536, i64::MAX, i64::MIN] {
         cache.set("k", &number, None).await?;
-        ctx.expect(&ctx.key("k"), Some(number.to_string().as_bytes()), "as stored").await?;
+        ctx.expect(&ctx.key("k"), Some(number.to_string().as_bytes()), "the stored bytes").await?;
         assert_eq!(cache.get::<i64>("k").await?, Some(number));
         assert_eq!(cache.incr("k", 0).await?, number);
     }
-    // Outside `i64` it is a number like any other.
+    // An integer outside `i64` is stored as any other value.
     cache.set("k", &u64::MAX, None).await?;
     assert_eq!(cache.get::<u64>("k").await?, Some(u64::MAX));
     cache.set("k", &7_u8, None).await?;
     cache.set_many([("many", 8_i8)], None).await?.into_result()?;
     cache.get_or_set("loaded", None, || async { 9_u16 }).await?;
     for (key, text) in [("k", b"7"), ("many", b"8"), ("loaded", b"9")] {
-        ctx.expect(&ctx.key(key), Some(text), "as stored").await?;
+        ctx.expect(&ctx.key(key), Some(text), "the stored bytes").await?;
     }
     Ok(())
 }
 
-/// "so that another language reads it and the store's own INCR works".
-async fn an_integer_of_a_foreign_writer_is_read(ctx: &Ctx) -> TestResult {
+/// An integer that another program wrote is read and counted.
+async fn integer_of_a_foreign_writer_is_read(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     ctx.put(&ctx.key("k"), "41").await?;
     assert_eq!(cache.get::<i64>("k").await?, Some(41));
@@ -127,11 +126,11 @@ async fn an_integer_of_a_foreign_writer_is_read(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `get_bytes`, `set_bytes`: "stored as they are (wrapped only if they begin like a header); given back as they were".
-async fn bytes_come_back_as_they_were(ctx: &Ctx) -> TestResult {
+/// `get_bytes` returns what `set_bytes` stored, also bytes that begin like a header.
+async fn bytes_are_returned_unchanged(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let every_byte: Vec<u8> = (0..=255).collect();
-    // What begins like a header: whatever it is, the first two bytes can be met by chance.
+    // Bytes that begin like a header: any value may begin with these two bytes by chance.
     let headers = [&[0xc1][..], &[0xc1, 0xca], &[0xc1, 0xca, 1, 0], &[0xc1; 40], &[0xca, 0xc1]];
     for bytes in [&b""[..], b"text", b"42", b"null", &every_byte].into_iter().chain(headers) {
         cache.set_bytes("k", bytes.to_vec(), None).await?;
@@ -147,20 +146,20 @@ async fn bytes_come_back_as_they_were(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "plain, so that another language reads it".
-async fn bytes_are_stored_as_they_are(ctx: &Ctx) -> TestResult {
+/// `set_bytes` stores the bytes as they are, for readers in other languages.
+async fn bytes_are_stored_unchanged(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for bytes in [&b"text"[..], b"\x00\xff", b"", b"{\"a\":1}", b"007"] {
         cache.set_bytes("k", bytes.to_vec(), None).await?;
-        ctx.expect(&ctx.key("k"), Some(bytes), "as stored").await?;
+        ctx.expect(&ctx.key("k"), Some(bytes), "the stored bytes").await?;
         ctx.put(&ctx.key("foreign"), bytes.to_vec()).await?;
         assert_eq!(cache.get_bytes("foreign").await?.as_deref(), Some(bytes));
     }
     Ok(())
 }
 
-/// "a value that does not serialise never reaches a store", and the error quotes nothing of it.
-async fn a_value_that_does_not_serialise_reaches_no_store(ctx: &Ctx) -> TestResult {
+/// A value that does not serialise reaches no store, and the error does not quote it.
+async fn value_that_does_not_serialise_is_not_stored(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", "old", None).await?;
     let bad = &Unserialisable;
@@ -185,7 +184,7 @@ async fn a_value_that_does_not_serialise_reaches_no_store(ctx: &Ctx) -> TestResu
         );
     }
     assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("old"));
-    assert!(!cache.has_key("new").await?, "nothing of the batch was written");
+    assert!(!cache.has_key("new").await?, "has_key of another item of the batch");
     Ok(())
 }
 
@@ -201,40 +200,40 @@ fn OrBad(it: Result<i32, &Unserialisable>) -> Either<'_> {
     it.map_or_else(Either::Bad, Either::Good)
 }
 
-/// "Bytes that do not decode (another type after a deploy ...) are a miss that is counted and logged, `Codec` in strict mode;
-/// `get_or_set` reloads and overwrites. One bad entry never keeps failing (D22)."
-async fn d22_a_value_of_another_type_is_a_miss(ctx: &Ctx) -> TestResult {
+/// A value of another type is a miss that is counted, and `Codec` in strict mode; `get_or_set`
+/// loads and overwrites it.
+async fn value_of_another_type_is_a_miss(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", "text", None).await?;
     let before = cache.stats().undecodable;
     assert_eq!(cache.get::<Vec<u8>>("k").await?, None);
     assert_eq!(cache.stats().undecodable, before + 1);
-    assert_eq!(cache.get::<User>("k").await?, None, "and it stays a miss");
-    let error = cache.strict().get::<User>("k").await.expect_err("strict mode tells");
+    assert_eq!(cache.get::<User>("k").await?, None, "a second get as another type");
+    let error = cache.strict().get::<User>("k").await.expect_err("a read in strict mode");
     assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
-    assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("text"), "the entry is another's");
+    assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("text"), "get as the stored type");
     assert_eq!(cache.update::<User>("k", None, |it| it).await?, None);
     assert_eq!(cache.get_or_set("k", None, || async { 7_u8 }).await?, 7);
-    assert_eq!(cache.get::<u8>("k").await?, Some(7), "it was overwritten");
-    // Strict mode loads as well: the load repairs what is there.
+    assert_eq!(cache.get::<u8>("k").await?, Some(7), "get of the loaded value");
+    // Strict mode loads as well, because the load repairs the entry.
     cache.set("k", "text", None).await?;
     assert_eq!(cache.strict().get_or_set("k", None, || async { 8_u8 }).await?, 8);
     assert_eq!(cache.get::<u8>("k").await?, Some(8));
     Ok(())
 }
 
-/// What begins like a header of ours and is damaged.
+/// Bytes that begin like a header and are damaged.
 const DAMAGED: &[u8] = &[0xc1, 0xca, 1, 1, 9, 9, 9];
 
-/// "corruption": a miss, and nobody can ever read it, so it goes.
-async fn d22_damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
+/// Damaged bytes are a miss, and are removed, since no program can read them.
+async fn damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     ctx.put(&ctx.key("k"), DAMAGED).await?;
-    let error = cache.strict().get::<u8>("k").await.expect_err("strict mode tells");
+    let error = cache.strict().get::<u8>("k").await.expect_err("a read in strict mode");
     assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
     ctx.put(&ctx.key("k"), DAMAGED).await?;
     assert_eq!(cache.get::<u8>("k").await?, None);
-    ctx.expect(&ctx.key("k"), None, "after a read that found damage").await?;
+    ctx.expect(&ctx.key("k"), None, "after a read of damaged bytes").await?;
     ctx.put(&ctx.key("k"), DAMAGED).await?;
     assert_eq!(cache.get_bytes("k").await?, None);
     ctx.put(&ctx.key("k"), DAMAGED).await?;
@@ -243,23 +242,22 @@ async fn d22_damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "One bad entry never keeps failing (D22: in Django it raises on every read)": the others of a batch are read.
-async fn d22_one_bad_entry_spoils_no_batch(ctx: &Ctx) -> TestResult {
+/// An entry that does not decode is a miss of its own: the other entries of a batch are returned.
+async fn undecodable_entry_in_a_batch_is_a_miss(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set_many([("a", 1), ("b", 2)], None).await?.into_result()?;
-    cache.set("text", "no number", None).await?;
+    cache.set("text", "not a number", None).await?;
     ctx.put(&ctx.key("damaged"), DAMAGED).await?;
     let found = cache.get_many::<i32, _>(["a", "text", "damaged", "b"]).await?;
     assert_eq!(found, [("a", 1), ("b", 2)].into());
     let error =
-        cache.strict().get_many::<i32, _>(["a", "text"]).await.expect_err("strict mode tells");
+        cache.strict().get_many::<i32, _>(["a", "text"]).await.expect_err("a read in strict mode");
     assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
     Ok(())
 }
 
-/// "A corrupt or expired entry is purged only if bytes and expiry are still those that were seen (D20)": readers who purge
-/// never take away what a writer puts in its place.
-async fn d20_only_what_was_seen_is_purged(ctx: &Ctx) -> TestResult {
+/// A read that removes damaged bytes never removes the value that a writer stores at the same time.
+async fn purge_of_damaged_bytes_never_removes_a_new_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for round in 0..30 {
         let key = format!("k{round}");
@@ -269,7 +267,7 @@ async fn d20_only_what_was_seen_is_purged(ctx: &Ctx) -> TestResult {
                 let (cache, key, full) = (cache.clone(), key.clone(), ctx.key(&key));
                 async move {
                     if n == 4 {
-                        // The others read, look again and purge: it writes before one of these steps, and before another.
+                        // The other tasks read, read again and purge. The number of reads here varies before which step it writes.
                         for _ in 0..round % 6 {
                             store.get(&full).await?;
                         }
@@ -280,13 +278,13 @@ async fn d20_only_what_was_seen_is_purged(ctx: &Ctx) -> TestResult {
             })
             .await;
         answers.into_iter().collect::<cache_core::Result<()>>()?;
-        assert_eq!(cache.get::<u8>(&key).await?, Some(7), "what was written is gone");
+        assert_eq!(cache.get::<u8>(&key).await?, Some(7), "get of {key} after the write");
     }
     Ok(())
 }
 
-/// "The limit on size counts the caller's bytes", whatever they begin with.
-async fn the_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
+/// The limit counts the caller's bytes, also if they begin like a header.
+async fn size_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let over = too_large(ctx)?;
     for beginning in [&b"x"[..], b"\xc1\xca\x01\x00"] {
@@ -297,10 +295,11 @@ async fn the_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
         let largest = over.slice(1..).len();
         let fits = over.slice(..largest);
         cache.set_bytes("k", fits.clone(), None).await?;
-        assert!(cache.get_bytes("k").await? == Some(fits), "the largest value");
-        let error = cache.set_bytes("k", over, None).await.expect_err("one byte over the limit");
+        assert!(cache.get_bytes("k").await? == Some(fits), "get_bytes of the largest value");
+        let error =
+            cache.set_bytes("k", over, None).await.expect_err("a value one byte over the limit");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
-        assert!(!cache.has_key("k").await?, "the old value is gone");
+        assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     }
     Ok(())
 }

@@ -9,16 +9,16 @@ use crate::{
 
 pub(super) const TESTS: &[Test] = tests![
     incr_version_moves_the_entry,
-    d16_incr_version_moves_the_lifetime,
-    incr_version_overwrites_its_target,
+    incr_version_moves_the_lifetime,
+    incr_version_overwrites_the_target,
     incr_version_of_a_missing_key_is_key_not_found,
-    decr_version_moves_back,
-    incr_version_by_nothing_changes_nothing,
-    a_version_outside_i64_is_overflow,
-    a_target_key_that_is_too_long_is_refused,
+    decr_version_moves_the_entry_back,
+    incr_version_by_zero_changes_nothing,
+    version_outside_i64_is_overflow,
+    too_long_target_key_is_refused,
 ];
 
-/// `incr_version`: "the new version"; the entry is there and no longer here.
+/// `incr_version` moves the entry and returns the new version.
 async fn incr_version_moves_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", "v", None).await?;
@@ -30,8 +30,8 @@ async fn incr_version_moves_the_entry(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "value and lifetime (D16) are written to the target".
-async fn d16_incr_version_moves_the_lifetime(ctx: &Ctx) -> TestResult {
+/// `incr_version` moves the remaining lifetime.
+async fn incr_version_moves_the_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     cache.set("long", &1, secs(7200)).await?;
@@ -39,13 +39,18 @@ async fn d16_incr_version_moves_the_lifetime(ctx: &Ctx) -> TestResult {
     cache.incr_version("long", 1).await?;
     cache.incr_version("never", 1).await?;
     let two = cache.at_version(2);
-    ctx.assert_remains(two.ttl("long").await?, Duration::from_secs(7200), start, "the new version");
+    ctx.assert_ttl(
+        two.ttl("long").await?,
+        Duration::from_secs(7200),
+        start,
+        "the ttl at the new version",
+    );
     assert_eq!(two.ttl("never").await?, Some(Ttl::Forever));
     Ok(())
 }
 
-/// "overwriting it".
-async fn incr_version_overwrites_its_target(ctx: &Ctx) -> TestResult {
+/// `incr_version` replaces value and lifetime of a live target.
+async fn incr_version_overwrites_the_target(ctx: &Ctx) -> TestResult {
     let (cache, two) = (ctx.cache(), ctx.cache().at_version(2));
     two.set("k", "old", Timeout::Never).await?;
     cache.set("k", "new", secs(600)).await?;
@@ -56,7 +61,8 @@ async fn incr_version_overwrites_its_target(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// "Missing = `KeyNotFound`", and the target stays.
+/// `incr_version` and `decr_version` of a missing key return `KeyNotFound` and leave the target
+/// alone.
 async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.at_version(2).set("k", "stays", None).await?;
@@ -65,7 +71,7 @@ async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult
         cache.decr_version("k", -1).await,
         cache.incr_version("k", 0).await,
     ] {
-        let error = answer.expect_err("there is nothing to move");
+        let error = answer.expect_err("a move of a missing key");
         assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
     }
     assert_eq!(cache.at_version(2).get::<String>("k").await?.as_deref(), Some("stays"));
@@ -73,7 +79,7 @@ async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult
 }
 
 /// `decr_version` is `incr_version` by `-delta`.
-async fn decr_version_moves_back(ctx: &Ctx) -> TestResult {
+async fn decr_version_moves_the_entry_back(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("k", "v", None).await?;
     cache.incr_version("k", 1).await?;
@@ -87,19 +93,24 @@ async fn decr_version_moves_back(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// To the same version: the entry stays where it is, and is not lost on the way.
-async fn incr_version_by_nothing_changes_nothing(ctx: &Ctx) -> TestResult {
+/// `incr_version` by zero leaves the entry where it is.
+async fn incr_version_by_zero_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let start = ctx.now();
     cache.set("k", "v", secs(600)).await?;
     assert_eq!(cache.incr_version("k", 0).await?, 1);
     assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("v"));
-    ctx.assert_remains(cache.ttl("k").await?, Duration::from_secs(600), start, "the same version");
+    ctx.assert_ttl(
+        cache.ttl("k").await?,
+        Duration::from_secs(600),
+        start,
+        "the ttl at the same version",
+    );
     Ok(())
 }
 
-/// A version is an `i64`.
-async fn a_version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
+/// A version outside `i64` is `Overflow`.
+async fn version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
     let (least, greatest) = (ctx.cache().at_version(i64::MIN), ctx.cache().at_version(i64::MAX));
     least.set("k", &1, None).await?;
     greatest.set("k", &1, None).await?;
@@ -108,19 +119,20 @@ async fn a_version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
         least.decr_version("k", 1).await,
         greatest.decr_version("k", i64::MIN).await,
     ] {
-        let error = answer.expect_err("there is no such version");
+        let error = answer.expect_err("a version outside i64");
         assert_eq!(error.kind(), ErrorKind::Overflow, "{error}");
     }
     assert!(least.has_key("k").await? && greatest.has_key("k").await?);
     Ok(())
 }
 
-/// The new version may have more digits: a typed error, and the entry stays.
-async fn a_target_key_that_is_too_long_is_refused(ctx: &Ctx) -> TestResult {
+/// If the key is too long at the new version, the call returns `InvalidKey` and the entry stays.
+async fn too_long_target_key_is_refused(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let key = "k".repeat(MAX_KEY_LEN - ctx.key("").len());
     cache.set(&key, &1, None).await?;
-    let error = cache.incr_version(&key, 9).await.expect_err("version 10 has no room");
+    let error =
+        cache.incr_version(&key, 9).await.expect_err("a key that is too long at version 10");
     assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");
     assert_eq!(cache.get::<i32>(&key).await?, Some(1));
     assert_eq!(cache.incr_version(&key, 8).await?, 9);

@@ -7,20 +7,20 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    add_writes_only_what_is_absent,
-    replace_writes_only_what_is_there,
-    d01_d02_touch_is_true_for_what_is_live_and_makes_nothing,
-    delete_tells_whether_it_was_there,
-    pop_gives_the_value_once,
-    has_key_reads_no_value,
-    ttl_tells_what_remains,
-    d07_one_of_many_callers_adds,
-    one_of_many_callers_pops,
-    too_large_is_told_and_the_old_value_gone,
+    add_writes_only_an_absent_key,
+    replace_writes_only_a_live_key,
+    touch_is_true_for_a_live_key_and_creates_nothing,
+    delete_returns_whether_the_key_was_live,
+    pop_returns_the_value_once,
+    has_key_does_not_decode_the_value,
+    ttl_returns_the_remaining_lifetime,
+    one_of_eight_concurrent_adds_wins,
+    one_of_eight_concurrent_pops_wins,
+    too_large_value_is_an_error_and_removes_the_old_value,
 ];
 
-/// `add`: "atomic set-if-absent".
-async fn add_writes_only_what_is_absent(ctx: &Ctx) -> TestResult {
+/// `add` writes an absent key and leaves a live one.
+async fn add_writes_only_an_absent_key(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(cache.add("k", "first", secs(60)).await?);
     assert!(!cache.add("k", "second", secs(600)).await?);
@@ -29,8 +29,8 @@ async fn add_writes_only_what_is_absent(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `replace`: "atomic set-if-present".
-async fn replace_writes_only_what_is_there(ctx: &Ctx) -> TestResult {
+/// `replace` writes a live key and leaves an absent one.
+async fn replace_writes_only_a_live_key(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(!cache.replace("k", "none", secs(60)).await?);
     assert_eq!(cache.get::<String>("k").await?, None);
@@ -41,8 +41,8 @@ async fn replace_writes_only_what_is_there(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `touch`: "true iff live, also for `Never` on a persistent key (D2); never revives (D1)".
-async fn d01_d02_touch_is_true_for_what_is_live_and_makes_nothing(ctx: &Ctx) -> TestResult {
+/// `touch` returns whether the key is live, also for `Never`, and creates nothing.
+async fn touch_is_true_for_a_live_key_and_creates_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(!cache.touch("k", secs(60)).await?);
     assert!(!cache.touch("k", Timeout::Never).await?);
@@ -56,8 +56,8 @@ async fn d01_d02_touch_is_true_for_what_is_live_and_makes_nothing(ctx: &Ctx) -> 
     Ok(())
 }
 
-/// `delete`: "true iff a live entry was removed".
-async fn delete_tells_whether_it_was_there(ctx: &Ctx) -> TestResult {
+/// `delete` returns whether it removed a live entry.
+async fn delete_returns_whether_the_key_was_live(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(!cache.delete("k").await?);
     cache.set("k", &1, None).await?;
@@ -67,8 +67,8 @@ async fn delete_tells_whether_it_was_there(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `pop`: "get and delete in one step".
-async fn pop_gives_the_value_once(ctx: &Ctx) -> TestResult {
+/// `pop` returns the value and removes the entry.
+async fn pop_returns_the_value_once(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert_eq!(cache.pop::<String>("k").await?, None);
     cache.set("k", "v", None).await?;
@@ -77,8 +77,8 @@ async fn pop_gives_the_value_once(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `has_key`: "does not transfer or decode the value": what nobody can decode is there all the same.
-async fn has_key_reads_no_value(ctx: &Ctx) -> TestResult {
+/// `has_key`, `ttl` and `touch` find an entry that does not decode.
+async fn has_key_does_not_decode_the_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(!cache.has_key("k").await?);
     ctx.put(&ctx.key("k"), &[0xff, 0xfe][..]).await?;
@@ -89,20 +89,20 @@ async fn has_key_reads_no_value(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `ttl`: "`Forever`, `Remaining(d)`", "`None` = missing".
-async fn ttl_tells_what_remains(ctx: &Ctx) -> TestResult {
+/// `ttl` returns `Forever`, what remains, or `None` for a missing key.
+async fn ttl_returns_the_remaining_lifetime(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert_eq!(cache.ttl("k").await?, None);
     cache.set("k", &1, Timeout::Never).await?;
     assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     let start = ctx.now();
     cache.set("k", &1, secs(600)).await?;
-    ctx.assert_remains(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
+    ctx.assert_ttl(cache.ttl("k").await?, std::time::Duration::from_secs(600), start, "ttl");
     Ok(())
 }
 
-/// `add`: "exactly one winner under any race (D7)".
-async fn d07_one_of_many_callers_adds(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `add` calls succeeds, and its value is stored.
+async fn one_of_eight_concurrent_adds_wins(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for round in 0..30 {
         let key = format!("k{round}");
@@ -114,14 +114,14 @@ async fn d07_one_of_many_callers_adds(ctx: &Ctx) -> TestResult {
             .await;
         let answers = answers.into_iter().collect::<cache_core::Result<Vec<_>>>()?;
         let winners: Vec<_> = (0..8).filter(|&n| answers[n]).collect();
-        assert_eq!(winners.len(), 1, "{winners:?}");
+        assert_eq!(winners.len(), 1, "the tasks that got true from add: {winners:?}");
         assert_eq!(cache.get::<usize>(&key).await?, Some(winners[0]));
     }
     Ok(())
 }
 
-/// `pop`: "one of several callers gets it".
-async fn one_of_many_callers_pops(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `pop` calls gets the value.
+async fn one_of_eight_concurrent_pops_wins(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for round in 0..30 {
         let key = format!("k{round}");
@@ -133,40 +133,41 @@ async fn one_of_many_callers_pops(ctx: &Ctx) -> TestResult {
             })
             .await;
         let answers = answers.into_iter().collect::<cache_core::Result<Vec<_>>>()?;
-        assert_eq!(answers.iter().flatten().count(), 1, "that many got one value");
+        assert_eq!(answers.iter().flatten().count(), 1, "pop calls that got the value");
     }
     Ok(())
 }
 
-/// "A value over the store's limit is `TooLarge`, and the old value is gone"; it is "always returned"; and `set_many` lists it,
-/// and it alone (D25).
-async fn too_large_is_told_and_the_old_value_gone(ctx: &Ctx) -> TestResult {
+/// A value over the limit is `TooLarge`, never fails open, and removes the old value; `set_many`
+/// lists its key and no other.
+async fn too_large_value_is_an_error_and_removes_the_old_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let value = too_large(ctx)?;
     cache.set("k", "old", None).await?;
-    let error = cache.set_bytes("k", value.clone(), None).await.expect_err("it is over the limit");
+    let error =
+        cache.set_bytes("k", value.clone(), None).await.expect_err("a value over the limit");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
-    assert!(!cache.has_key("k").await?, "the old value is gone");
+    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     cache.set("k", "old", None).await?;
     let text = "x".repeat(value.len());
     let failed = cache.set_many([("a", "1"), ("k", text.as_str()), ("b", "2")], None).await?;
     let failed: Vec<_> = failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
     assert_eq!(failed, [("k", ErrorKind::TooLarge)]);
-    assert!(!cache.has_key("k").await?, "the old value is gone");
+    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     cache.set("k", "old", None).await?;
     let res = cache.update("k", None, |_: String| text.clone()).await;
-    assert_eq!(res.expect_err("it is over the limit").kind(), ErrorKind::TooLarge);
-    assert!(!cache.has_key("k").await?, "the old value is gone");
+    assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
+    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     for old in [None, Some("old")] {
         if let Some(old) = old {
             cache.set("k", old, None).await?;
         }
         let res = cache.upsert("k", None, |_: Option<String>| Some(text.clone())).await;
-        assert_eq!(res.expect_err("it is over the limit").kind(), ErrorKind::TooLarge);
-        assert!(!cache.has_key("k").await?, "the old value is gone");
+        assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
+        assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     }
     assert_eq!(cache.get_many::<String, _>(["a", "b", "k"]).await?.len(), 2);
-    // The loaded value is given all the same.
+    // A loaded value that cannot be stored is still returned.
     assert_eq!(cache.get_or_set("k", None, || async { text.clone() }).await?.len(), text.len());
     Ok(())
 }

@@ -25,9 +25,9 @@ pub(crate) async fn hooked<H: Layer>(hook: fn() -> H, tests: &[&str]) {
 }
 
 pub(crate) const DESYNCHRONISED: [&str; 3] = [
-    "a_dropped_read_disturbs_no_other_call",
-    "a_dropped_write_disturbs_no_other_call",
-    "dropped_calls_among_others_disturb_none",
+    "dropped_read_disturbs_no_other_call",
+    "dropped_write_disturbs_no_other_call",
+    "concurrent_dropped_calls_disturb_no_other_call",
 ];
 
 /// One connection for all, and who goes away leaves an answer in it for the next.
@@ -62,7 +62,7 @@ async fn answers_to_dropped_calls_are_seen() {
     hooked(Desynchronised::default, &DESYNCHRONISED).await;
 }
 
-pub(crate) const COUNTED_TWICE: [&str; 1] = ["a_dropped_increment_counts_once_or_not"];
+pub(crate) const COUNTED_TWICE: [&str; 1] = ["dropped_increment_counts_at_most_once"];
 
 /// Makes each call again.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ async fn a_count_that_is_made_again_is_seen() {
     hooked(|| Twice, &COUNTED_TWICE).await;
 }
 
-pub(crate) const ONE_RUNTIME: [&str; 1] = ["two_runtimes_can_call"];
+pub(crate) const ONE_RUNTIME: [&str; 1] = ["store_works_from_two_runtimes"];
 
 /// Serves only the runtime that it was called in first, as a connection does.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ async fn a_store_for_one_runtime_is_seen() {
     hooked(OneRuntime::default, &ONE_RUNTIME).await;
 }
 
-pub(crate) const BY_THE_WALL: [&str; 1] = ["a_step_of_the_wall_clock_changes_no_lifetime"];
+pub(crate) const BY_THE_WALL: [&str; 1] = ["wall_clock_step_changes_no_lifetime"];
 
 /// Takes the wall's time for lifetimes.
 struct Wall(Clock);

@@ -52,7 +52,7 @@ async fn each_broken_promise_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_steps_find_what_needs_no_race() {
-    let test = "random_operations_answer_as_the_model_does";
+    let test = "random_operations_match_the_model";
     let mut missed = Vec::new();
     for bug in FOUND_AT_RANDOM {
         let report = backend_report(harness(*bug).only(&[test])).await;
@@ -67,8 +67,8 @@ async fn random_steps_find_what_needs_no_race() {
 #[test]
 fn no_test_is_without_a_mutant() {
     // What these need is needed by all others: a store that fails them fails everything.
-    let plain = ["get_answers_what_was_set", "get_of_an_absent_key_is_a_miss"];
-    let random = ["random_operations_answer_as_the_model_does"];
+    let plain = ["get_returns_the_value_that_was_set", "get_of_an_absent_key_is_a_miss"];
+    let random = ["random_operations_match_the_model"];
     let elsewhere = DESYNCHRONISED
         .iter()
         .chain(&COUNTED_TWICE)
@@ -105,8 +105,8 @@ async fn a_shared_store_is_tested_with_several_handles() {
     store.set("not of the suite", "v".into(), Expiry::Never, SetMode::Always).unwrap();
     let report = backend_report(shared()).await;
     report.assert_passed();
-    assert!(report.passed().contains(&"handles_share_one_store"));
-    assert!(report.passed().contains(&"entries_outlive_a_handle"));
+    assert!(report.passed().contains(&"handles_of_a_shared_store_see_the_same_entries"));
+    assert!(report.passed().contains(&"entries_of_a_persistent_store_outlive_their_handle"));
     run_cache(shared()).await;
     assert_eq!(store.entries(), 1, "the suite removes what it wrote, and nothing else");
 }
@@ -122,9 +122,9 @@ async fn a_store_that_hangs_fails_and_does_not_hang_the_suite() {
         Arc::new(store) as _
     };
     let harness = Harness::new("hangs", open)
-        .patience(Duration::from_millis(50))
-        .only(&["has_key_tells_live_keys", "get_answers_what_was_set"]);
+        .test_timeout(Duration::from_millis(50))
+        .only(&["has_key_is_true_for_live_keys_only", "get_returns_the_value_that_was_set"]);
     let report = backend_report(harness).await;
-    assert_eq!(report.failed(), ["has_key_tells_live_keys"]);
-    assert_eq!(report.passed(), ["get_answers_what_was_set"]);
+    assert_eq!(report.failed(), ["has_key_is_true_for_live_keys_only"]);
+    assert_eq!(report.passed(), ["get_returns_the_value_that_was_set"]);
 }

@@ -11,7 +11,7 @@ use cache_core::{
 
 use crate::{hooks::hooked, replicated::Replicated};
 
-pub(crate) const NO_VIEW: [&str; 1] = ["the_sync_view_is_the_same_store"];
+pub(crate) const NO_VIEW: [&str; 1] = ["sync_view_is_the_same_store"];
 
 /// A view that does not serve.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ async fn a_sync_view_that_differs_is_seen() {
     hooked(|| NoView, &NO_VIEW).await;
 }
 
-pub(crate) const LEADER_VIEW: [&str; 1] = ["the_leader_view_is_the_same_store"];
+pub(crate) const LEADER_VIEW: [&str; 1] = ["leader_view_is_the_same_store"];
 
 /// A store of one server, whose leader view is made of that server.
 fn led_by(view: impl Fn(&Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync + 'static) -> Harness {

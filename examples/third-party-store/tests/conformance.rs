@@ -45,5 +45,5 @@ async fn a_cache_over_the_store_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_conforms_by_the_machines_clock_with_durable_writes() {
     let harness = harness(Options::default(), Clock::system());
-    run_backend(harness.patience(Duration::from_secs(300))).await;
+    run_backend(harness.test_timeout(Duration::from_secs(300))).await;
 }

@@ -1,4 +1,4 @@
-//! What several add up is all there.
+//! Concurrent changes of one counter: none is lost.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    d06_no_increment_is_lost,
-    d06_no_increment_from_nothing_is_lost,
-    compare_and_set_loses_no_update,
-    pop_loses_no_count,
-    touch_loses_no_increment,
+    concurrent_increments_are_all_counted,
+    concurrent_increments_of_a_new_counter_are_all_counted,
+    concurrent_compare_and_sets_lose_no_update,
+    concurrent_pops_lose_no_increment,
+    concurrent_touches_lose_no_increment,
 ];
 
-/// `incr`: "atomic everywhere (D6: 60 and 162 instead of 400)": 8 tasks of 50 increments.
-async fn d06_no_increment_is_lost(ctx: &Ctx) -> TestResult {
+/// `incr` is atomic: 8 tasks with 50 increments each count to 400, and each sum is returned once.
+async fn concurrent_increments_are_all_counted(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "0").await?;
     let answers = ctx
@@ -39,13 +39,14 @@ async fn d06_no_increment_is_lost(ctx: &Ctx) -> TestResult {
     ctx.expect(&key, Some(b"400"), "after 400 increments").await?;
     let mut sums: Vec<_> = answers.concat();
     sums.sort_unstable();
-    assert!(sums.into_iter().eq((1..=400).map(Some)), "each increment has a sum of its own");
-    ctx.expect_life(&key, LONG, start, "after 400 increments").await?;
+    assert!(sums.into_iter().eq((1..=400).map(Some)), "each sum from 1 to 400 is returned once");
+    ctx.expect_lifetime(&key, LONG, start, "after 400 increments").await?;
     Ok(())
 }
 
-/// `incr_or`: creates "in one step, so that no crash leaves an immortal counter", and once.
-async fn d06_no_increment_from_nothing_is_lost(ctx: &Ctx) -> TestResult {
+/// `incr` with a [`Create`] creates the counter once, in one step with its lifetime: a crash
+/// between two steps would leave a counter that never expires.
+async fn concurrent_increments_of_a_new_counter_are_all_counted(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let (key, start) = (ctx.key(round), ctx.now());
         let create = Some(CounterInit { initial: 100, expiry: LONG });
@@ -56,25 +57,22 @@ async fn d06_no_increment_from_nothing_is_lost(ctx: &Ctx) -> TestResult {
                     for _ in 0..5 {
                         store.incr(&key, 1, create).await?;
                     }
-                    // Whoever looks first: a counter without lifetime must not be there even for a moment.
+                    // The counter must not be without its lifetime even for a moment.
                     store.ttl(&key).await
                 }
             })
             .await;
         for ttl in answers {
-            assert!(
-                !matches!(ttl?, None | Some(Ttl::Forever)),
-                "the counter has its lifetime at once"
-            );
+            assert!(!matches!(ttl?, None | Some(Ttl::Forever)), "a counter without its lifetime");
         }
         ctx.expect(&key, Some(b"140"), "after 40 increments from 100").await?;
-        ctx.expect_life(&key, LONG, start, "after 40 increments").await?;
+        ctx.expect_lifetime(&key, LONG, start, "after 40 increments").await?;
     }
     Ok(())
 }
 
-/// `update`: "read, change, compare-and-set, again on conflict" loses nothing.
-async fn compare_and_set_loses_no_update(ctx: &Ctx) -> TestResult {
+/// Tasks that read, change and compare-and-set, again on a conflict, lose no change.
+async fn concurrent_compare_and_sets_lose_no_update(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "0").await?;
     let answers = ctx
@@ -93,21 +91,22 @@ async fn compare_and_set_loses_no_update(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
+/// Adds one to the number under `key`, by compare-and-set with the stamp or with the value alone.
 async fn add_one(store: &Arc<dyn Backend>, key: &str, by_stamp: bool) -> Result<()> {
     loop {
-        let seen = store.get_entry(key).await?.expect("nobody removes it");
+        let seen = store.get_entry(key).await?.expect("the counter is live");
         let number: u64 =
             std::str::from_utf8(&seen.value).ok().and_then(|it| it.parse().ok()).expect("a number");
-        let look = if by_stamp { Expected::entry(&seen) } else { Expected::value(&seen.value) };
+        let expected = if by_stamp { Seen::entry(&seen) } else { Seen::value(&seen.value) };
         let next = (number + 1).to_string().into();
-        if store.compare_and_set(key, look, next, TtlUpdate::Keep).await? {
+        if store.compare_and_set(key, expected, next, Lifetime::Keep).await? {
             return Ok(());
         }
     }
 }
 
-/// What is counted while the counter is taken again and again is in one of the takings.
-async fn pop_loses_no_count(ctx: &Ctx) -> TestResult {
+/// Every increment is in one of the values that `take` returned, or in the counter at the end.
+async fn concurrent_pops_lose_no_increment(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let create = Some(CounterInit { initial: 0, expiry: LONG });
     let number = |it: Option<Bytes>| -> i64 {
@@ -133,12 +132,12 @@ async fn pop_loses_no_count(ctx: &Ctx) -> TestResult {
         .await;
     let taken: i64 = answers.into_iter().collect::<Result<Vec<_>>>()?.into_iter().sum();
     let left = number(ctx.get(&key).await?);
-    assert_eq!(taken + left, 50 * 6, "taken and left");
+    assert_eq!(taken + left, 50 * 6, "the increments that take returned, and those left");
     Ok(())
 }
 
-/// `touch` writes no value, so it cannot write an old one.
-async fn touch_loses_no_increment(ctx: &Ctx) -> TestResult {
+/// `touch` does not write back an old value.
+async fn concurrent_touches_lose_no_increment(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "0").await?;
     let answers = ctx
@@ -149,7 +148,7 @@ async fn touch_loses_no_increment(ctx: &Ctx) -> TestResult {
                     if n % 4 < 2 {
                         store.incr(&key, 1, None).await?;
                     } else {
-                        assert!(store.touch(&key, LONG).await?, "it is live all the time");
+                        assert!(store.touch(&key, LONG).await?, "touch of a live counter");
                     }
                 }
                 Ok(true)

@@ -1,4 +1,4 @@
-//! Who reads meanwhile sees one value or the other.
+//! Reads during writes: each sees one whole value.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    d20_an_expired_entry_is_never_in_the_way_of_a_write(timed),
-    d21_touch_never_tears_a_read,
-    values_are_never_mixed,
-    values_of_batches_are_never_mixed,
-    value_and_lifetime_belong_together,
-    clear_spares_what_is_written_elsewhere_meanwhile,
+    purge_of_an_expired_entry_never_removes_a_new_value(timed),
+    touch_never_hides_or_tears_a_value,
+    concurrent_writes_never_mix_values,
+    concurrent_batches_never_mix_values,
+    get_entry_never_mixes_value_and_lifetime_of_two_writes,
+    clear_keeps_concurrent_writes_to_other_namespaces,
 ];
 
-/// "A purge must not delete a value written meanwhile (D20)": readers who find an expired entry, and purge it, never take
-/// away what a writer puts in its place.
-async fn d20_an_expired_entry_is_never_in_the_way_of_a_write(ctx: &Ctx) -> TestResult {
+/// A read that finds an expired entry and purges it never removes the value that a writer stores at
+/// the same time.
+async fn purge_of_an_expired_entry_never_removes_a_new_value(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(ROUNDS * 2);
     for key in &keys {
         ctx.put_for(key, "expired", ctx.short()).await?;
@@ -34,20 +34,20 @@ async fn d20_an_expired_entry_is_never_in_the_way_of_a_write(ctx: &Ctx) -> TestR
                 let key = key.clone();
                 async move {
                     match n {
-                        0 => drop(store.get_many(&[&key]).await.pop().expect("one answer")?),
+                        0 => drop(store.get_many(&[&key]).await.pop().expect("one result")?),
                         1 => drop(store.get_entry(&key).await?),
                         2 => assert!(!store.touch(&key, LONG).await? || store.has(&key).await?),
                         3 => drop(store.has(&key).await?),
                         4 => {
                             store.set(&key, "new".into(), LONG, SetMode::Always).await?;
-                            // From now on it is there, whatever the readers saw before.
+                            // From now on the value must be live, whatever the readers found before.
                             return store.has(&key).await;
                         }
                         _ => {
                             let found = store.get(&key).await?;
                             assert!(
                                 found.as_deref() != Some(b"expired"),
-                                "an expired value came back"
+                                "get returned an expired value"
                             );
                         }
                     }
@@ -55,14 +55,14 @@ async fn d20_an_expired_entry_is_never_in_the_way_of_a_write(ctx: &Ctx) -> TestR
                 }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "what was just written is gone");
-        ctx.expect(key, Some(b"new"), "after the purge").await?;
+        assert_eq!(count(answers)?, 1, "{key}: has right after set (1 is true)");
+        ctx.expect(key, Some(b"new"), "after reads that purge").await?;
     }
     Ok(())
 }
 
-/// `touch`: "never tears a concurrent read (D21)": the entry is live throughout, so each read finds all of it.
-async fn d21_touch_never_tears_a_read(ctx: &Ctx) -> TestResult {
+/// During `touch`, each read finds the whole value.
+async fn touch_never_hides_or_tears_a_value(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let len = large(ctx);
     ctx.put(&key, vec![b'v'; len]).await?;
@@ -73,7 +73,7 @@ async fn d21_touch_never_tears_a_read(ctx: &Ctx) -> TestResult {
                 for round in 0..30 {
                     if n % 4 < 2 {
                         let expiry = if round % 2 == 0 { Expiry::Never } else { LONG };
-                        assert!(store.touch(&key, expiry).await?, "it is live all the time");
+                        assert!(store.touch(&key, expiry).await?, "touch of a live key");
                     } else {
                         let found = store.get(&key).await?;
                         assert_one_value(found.as_deref(), len);
@@ -88,22 +88,22 @@ async fn d21_touch_never_tears_a_read(ctx: &Ctx) -> TestResult {
 }
 
 fn large(ctx: &Ctx) -> usize {
-    (200 << 10).min(ctx.facts.max_value_len.unwrap_or(usize::MAX))
+    (200 << 10).min(ctx.capabilities.max_value_len.unwrap_or(usize::MAX))
 }
 
-/// A value as the races write them: one byte, `len` times or with half the length.
+/// Asserts that a value is as the races write it: one letter, `len` times or half as often.
 fn assert_one_value(found: Option<&[u8]>, len: usize) {
-    let found = found.expect("there is a value all the time");
+    let found = found.expect("a read found no value, though the key is live all the time");
     assert!(
         found.len() == len || found.len() == len / 2,
-        "a value of {} bytes was never written",
+        "a read returned {} bytes, expected {len} or half of it",
         found.len()
     );
-    assert!(found.iter().all(|it| *it == found[0]), "a read is a mixture of two values");
+    assert!(found.iter().all(|it| *it == found[0]), "a read returned a mixture of two values");
 }
 
-/// "Methods are atomic towards each other on one key": a read gives the one value or the other.
-async fn values_are_never_mixed(ctx: &Ctx) -> TestResult {
+/// A read during writes returns one of the values as a whole.
+async fn concurrent_writes_never_mix_values(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let len = large(ctx);
     ctx.put(&key, vec![b'v'; len]).await?;
@@ -129,8 +129,8 @@ async fn values_are_never_mixed(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// Each value of a batch is whole; the batch as such is not one step.
-async fn values_of_batches_are_never_mixed(ctx: &Ctx) -> TestResult {
+/// Each value of a batch is whole, though the batch is not one step.
+async fn concurrent_batches_never_mix_values(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(8);
     let len = 10_000.min(large(ctx));
     let write = |letter: u8| -> Vec<(String, Bytes)> {
@@ -163,8 +163,8 @@ async fn set_all(store: &Arc<dyn Backend>, items: &[(String, Bytes)]) -> Result<
     store.set_many(&items, LONG).await.into_iter().collect()
 }
 
-/// `get_entry`: "both of one moment": no old value with a new lifetime.
-async fn value_and_lifetime_belong_together(ctx: &Ctx) -> TestResult {
+/// `get_entry` and `get_entries` return value and lifetime of the same write.
+async fn get_entry_never_mixes_value_and_lifetime_of_two_writes(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put_for(&key, "forever", Expiry::Never).await?;
     let answers = ctx
@@ -174,7 +174,7 @@ async fn value_and_lifetime_belong_together(ctx: &Ctx) -> TestResult {
                 for round in 0..50 {
                     if n % 4 < 2 {
                         let (value, expiry) = if round % 2 == 0 {
-                            ("mortal", LONG)
+                            ("expires", LONG)
                         } else {
                             ("forever", Expiry::Never)
                         };
@@ -184,14 +184,14 @@ async fn value_and_lifetime_belong_together(ctx: &Ctx) -> TestResult {
                     let entry = if round % 2 == 0 {
                         store.get_entry(&key).await?
                     } else {
-                        store.get_entries(&[&key]).await.pop().expect("one answer")?
+                        store.get_entries(&[&key]).await.pop().expect("one result")?
                     };
-                    let entry = entry.expect("there is an entry all the time");
+                    let entry = entry.expect("the key is live all the time");
                     let forever = entry.ttl.at_least(LONG_TIME * 1000);
                     assert_eq!(
                         entry.value == "forever",
                         forever,
-                        "{:?} with {:?}",
+                        "the value {:?} has the ttl {:?}",
                         entry.value,
                         entry.ttl
                     );
@@ -204,19 +204,19 @@ async fn value_and_lifetime_belong_together(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `clear` removes its namespace "and nothing else", also not what is written while it goes through the store; and what
-/// was there before is gone.
-async fn clear_spares_what_is_written_elsewhere_meanwhile(ctx: &Ctx) -> TestResult {
+/// `clear` keeps keys of other namespaces that are written while it runs, and removes what was
+/// there before.
+async fn clear_keeps_concurrent_writes_to_other_namespaces(ctx: &Ctx) -> TestResult {
     let namespace = ctx.namespace(ctx.prefix());
     for round in 0..10 {
         let before: Vec<_> = (0..50).map(|it| ctx.key(it)).collect();
         let items: Vec<_> = before.iter().map(|it| (it.clone(), "v".into())).collect();
         set_all(&ctx.store, &items).await?;
-        let spared: Vec<_> =
+        let kept: Vec<_> =
             (0..TASKS).map(|n| ctx.foreign(format!("{}:eu:1:{round}-{n}", ctx.prefix()))).collect();
         let answers = ctx
             .race(TASKS, |n, store| {
-                let (namespace, key) = (namespace.clone(), spared[n].clone());
+                let (namespace, key) = (namespace.clone(), kept[n].clone());
                 async move {
                     if n == 0 {
                         store.clear(&namespace).await?;
@@ -226,8 +226,8 @@ async fn clear_spares_what_is_written_elsewhere_meanwhile(ctx: &Ctx) -> TestResu
             })
             .await;
         count(answers)?;
-        for key in &spared {
-            ctx.expect(key, Some(b"v"), "in another namespace").await?;
+        for key in &kept {
+            ctx.expect(key, Some(b"v"), "a key in another namespace").await?;
         }
         for key in &before {
             ctx.expect(key, None, "after clear").await?;

@@ -1,4 +1,4 @@
-//! Several want one thing, and one gets it.
+//! Calls of which exactly one may succeed.
 
 use cache_core::{Expiry, Result, Seen, SetMode};
 
@@ -9,41 +9,43 @@ use crate::{
 };
 
 pub(super) const TESTS: &[Test] = tests![
-    d07_add_has_exactly_one_winner,
-    d07_add_has_one_winner_over_an_expired_entry(timed),
-    pop_has_exactly_one_winner,
-    delete_has_exactly_one_winner,
-    compare_and_delete_has_exactly_one_winner,
-    rename_has_exactly_one_winner,
-    rename_and_pop_have_exactly_one_winner,
-    add_and_delete_take_turns,
-    replace_never_revives,
-    touch_never_revives_what_is_deleted,
+    concurrent_adds_have_exactly_one_winner,
+    concurrent_adds_over_an_expired_entry_have_exactly_one_winner(timed),
+    concurrent_pops_have_exactly_one_winner,
+    concurrent_deletes_have_exactly_one_winner,
+    concurrent_compare_and_deletes_have_exactly_one_winner,
+    concurrent_renames_have_exactly_one_winner,
+    concurrent_rename_and_pop_have_exactly_one_winner,
+    concurrent_adds_and_deletes_alternate,
+    replace_never_revives_a_deleted_key,
+    touch_never_revives_a_deleted_key,
 ];
 
-/// `add`: "exactly one winner under any race (D7: Django's file cache had 29 bad rounds in 30)".
-async fn d07_add_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `add` calls succeeds. Django's file cache had several winners in 29 of
+/// 30 rounds.
+async fn concurrent_adds_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
-        one_adder(ctx, &key).await?;
+        check_one_adder(ctx, &key).await?;
     }
     Ok(())
 }
 
-/// `add`: "an expired entry counts as absent", and has one successor.
-async fn d07_add_has_one_winner_over_an_expired_entry(ctx: &Ctx) -> TestResult {
+/// An expired entry counts as absent, and one `add` replaces it.
+async fn concurrent_adds_over_an_expired_entry_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     let keys = ctx.keys(ROUNDS);
     for key in &keys {
         ctx.put_for(key, "expired", ctx.short()).await?;
     }
     ctx.outlive_short().await;
     for key in &keys {
-        one_adder(ctx, key).await?;
+        check_one_adder(ctx, key).await?;
     }
     Ok(())
 }
 
-async fn one_adder(ctx: &Ctx, key: &str) -> TestResult {
+/// Races `add` calls on `key` and checks that one succeeds and its value is stored.
+async fn check_one_adder(ctx: &Ctx, key: &str) -> TestResult {
     let answers = ctx
         .race(TASKS, |n, store| {
             let key = key.to_owned();
@@ -52,13 +54,13 @@ async fn one_adder(ctx: &Ctx, key: &str) -> TestResult {
         .await;
     let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
     let winners: Vec<_> = (0..TASKS).filter(|&n| answers[n]).collect();
-    assert_eq!(winners.len(), 1, "these were told that they had added the key: {winners:?}");
-    ctx.expect(key, Some(winners[0].to_string().as_bytes()), "the winner's value stays").await?;
+    assert_eq!(winners.len(), 1, "the tasks {winners:?} got true from add of {key}");
+    ctx.expect(key, Some(winners[0].to_string().as_bytes()), "the value of the winner").await?;
     Ok(())
 }
 
-/// `pop`: "one of several callers gets it".
-async fn pop_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `take` calls gets the value.
+async fn concurrent_pops_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
         ctx.put(&key, "v").await?;
@@ -68,13 +70,13 @@ async fn pop_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
                 async move { store.take(&key).await.map(|it| it.is_some()) }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "that many took one entry");
+        assert_eq!(count(answers)?, 1, "take calls that got the value");
     }
     Ok(())
 }
 
-/// `delete`: "true iff a live entry was removed", which happens once; `delete_many` alike.
-async fn delete_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `delete` and `delete_many` calls removes the entry.
+async fn concurrent_deletes_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
         ctx.put(&key, "v").await?;
@@ -85,35 +87,35 @@ async fn delete_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
                     if n % 4 < 2 {
                         store.delete(&key).await
                     } else {
-                        store.delete_many(&[&key]).await.pop().expect("one answer")
+                        store.delete_many(&[&key]).await.pop().expect("one result")
                     }
                 }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "that many removed one entry");
+        assert_eq!(count(answers)?, 1, "calls that removed the entry");
     }
     Ok(())
 }
 
-/// Two who saw the same entry cannot both remove it.
-async fn compare_and_delete_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `compare_and_delete` calls removes the entry.
+async fn concurrent_compare_and_deletes_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
         ctx.put(&key, "v").await?;
-        let seen = ctx.store.get_entry(&key).await?.expect("it was written");
+        let seen = ctx.store.get_entry(&key).await?.expect("the entry is live");
         let answers = ctx
             .race(TASKS, |_, store| {
                 let (key, seen) = (key.clone(), seen.clone());
                 async move { store.compare_and_delete(&key, Expected::entry(&seen)).await }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "that many removed one entry");
+        assert_eq!(count(answers)?, 1, "calls that removed the entry");
     }
     Ok(())
 }
 
-/// One entry is moved to one place.
-async fn rename_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// One of several concurrent `rename` calls moves the entry, to one target.
+async fn concurrent_renames_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let from = ctx.key(format_args!("{round}-from"));
         let targets: Vec<_> =
@@ -125,21 +127,21 @@ async fn rename_has_exactly_one_winner(ctx: &Ctx) -> TestResult {
                 async move { store.rename(&from, &to).await }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "that many moved one entry");
+        assert_eq!(count(answers)?, 1, "rename calls that returned true");
         let found = ctx
             .store
             .get_many(&borrowed(&targets))
             .await
             .into_iter()
             .collect::<Result<Vec<_>>>()?;
-        assert_eq!(found.iter().flatten().count(), 1, "that many places have it");
-        ctx.expect(&from, None, "the old place").await?;
+        assert_eq!(found.iter().flatten().count(), 1, "targets with the value");
+        ctx.expect(&from, None, "the old key").await?;
     }
     Ok(())
 }
 
-/// An entry that somebody took while it was moved is not in the new place as well.
-async fn rename_and_pop_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
+/// An entry that `take` removed during a `rename` is not at the target as well.
+async fn concurrent_rename_and_pop_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let from = ctx.key(format_args!("{round}-from"));
         let to = ctx.key(format_args!("{round}-to"));
@@ -158,16 +160,20 @@ async fn rename_and_pop_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
             .await;
         let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
         let is_moved = answers[0];
-        assert_ne!(is_moved, answers[1], "one moved it or one took it");
+        assert_ne!(
+            is_moved, answers[1],
+            "rename returned {is_moved}, take got the value: {}",
+            answers[1]
+        );
         let moved: Option<&[u8]> = if is_moved { Some(b"v") } else { None };
-        ctx.expect(&to, moved, "the new place").await?;
-        ctx.expect(&from, None, "the old place").await?;
+        ctx.expect(&to, moved, "the target").await?;
+        ctx.expect(&from, None, "the old key").await?;
     }
     Ok(())
 }
 
-/// As many are added as are removed, but for the one that is there at the end.
-async fn add_and_delete_take_turns(ctx: &Ctx) -> TestResult {
+/// `add` succeeds as often as `delete`, or once more if the key is live at the end.
+async fn concurrent_adds_and_deletes_alternate(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     let answers = ctx
         .race(TASKS, |n, store| {
@@ -187,12 +193,16 @@ async fn add_and_delete_take_turns(ctx: &Ctx) -> TestResult {
         })
         .await;
     let sum: i64 = answers.into_iter().collect::<Result<Vec<_>>>()?.into_iter().sum();
-    assert_eq!(sum, i64::from(ctx.store.has(&key).await?), "added less removed is what is there");
+    assert_eq!(
+        sum,
+        i64::from(ctx.store.has(&key).await?),
+        "successful adds less successful deletes"
+    );
     Ok(())
 }
 
-/// `replace`: "atomic set-if-present": what a concurrent `delete` has removed stays removed.
-async fn replace_never_revives(ctx: &Ctx) -> TestResult {
+/// `replace` does not store a value after a concurrent `delete` removed the entry.
+async fn replace_never_revives_a_deleted_key(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
         ctx.put(&key, "v").await?;
@@ -210,14 +220,14 @@ async fn replace_never_revives(ctx: &Ctx) -> TestResult {
                 }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "it was there to be deleted");
+        assert_eq!(count(answers)?, 1, "delete of a live key (1 is true)");
         ctx.expect(&key, None, "after delete").await?;
     }
     Ok(())
 }
 
-/// `touch`: "never revives (D1)", in a race with `delete` as well.
-async fn touch_never_revives_what_is_deleted(ctx: &Ctx) -> TestResult {
+/// `touch` does not revive an entry that a concurrent `delete` removed.
+async fn touch_never_revives_a_deleted_key(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let key = ctx.key(round);
         ctx.put(&key, vec![b'x'; 1000]).await?;
@@ -232,7 +242,7 @@ async fn touch_never_revives_what_is_deleted(ctx: &Ctx) -> TestResult {
                 }
             })
             .await;
-        assert_eq!(count(answers)?, 1, "it was there to be deleted");
+        assert_eq!(count(answers)?, 1, "delete of a live key (1 is true)");
         ctx.expect(&key, None, "after delete").await?;
     }
     Ok(())
