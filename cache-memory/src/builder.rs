@@ -4,7 +4,7 @@ use cache_core::{Clock, Error, ErrorKind, Result};
 
 use crate::{
     Memory,
-    limits::{Asked, Limits, Nonsense},
+    limits::{InvalidLimit, Limits, RequestedLimits},
 };
 
 /// Makes a [`Memory`] with bounds of its own.
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct MemoryBuilder {
-    asked: Asked,
+    requested: RequestedLimits,
     clock: Clock,
 }
 
@@ -41,7 +41,7 @@ impl MemoryBuilder {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     pub fn max_entries(mut self, entries: u64) -> Self {
-        self.asked.max_entries = Some(entries);
+        self.requested.max_entries = Some(entries);
         self
     }
 
@@ -59,7 +59,7 @@ impl MemoryBuilder {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.asked.max_bytes = Some(bytes);
+        self.requested.max_bytes = Some(bytes);
         self
     }
 
@@ -78,7 +78,7 @@ impl MemoryBuilder {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
-        self.asked.max_value_bytes = Some(bytes);
+        self.requested.max_value_bytes = Some(bytes);
         self
     }
 
@@ -104,9 +104,9 @@ impl MemoryBuilder {
     /// assert!(error.to_string().contains("max_bytes is 10 bytes, which is too little"), "{error}");
     /// ```
     pub fn build(self) -> Result<Memory> {
-        match Limits::new(self.asked) {
+        match Limits::new(self.requested) {
             Ok(limits) => Ok(Memory::with_limits(limits, self.clock)),
-            Err(Nonsense(bound, what)) => {
+            Err(InvalidLimit(bound, what)) => {
                 Err(Error::new(ErrorKind::Config, format!("{bound} {what}")))
             }
         }

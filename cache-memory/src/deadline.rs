@@ -38,7 +38,7 @@ impl Deadline {
     }
 
     /// Whether it has come by `now`, which is only asked for if there is one.
-    pub(crate) fn has_come(self, now: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn has_passed(self, now: impl FnOnce() -> u64) -> bool {
         self != Self::NEVER && self.at() <= now()
     }
 
@@ -72,8 +72,8 @@ mod tests {
     fn it_never_comes_early_and_at_most_a_step_late() {
         for (now, life) in [(0, 1), (1, 63), (7, 64), (1_000_000_007, 300_000_000_001)] {
             let deadline = Deadline::after(now, Duration::from_nanos(life));
-            assert!(!deadline.has_come(|| now + life - 1), "{now} {life}");
-            assert!(deadline.has_come(|| now + life + STEP - 1), "{now} {life}");
+            assert!(!deadline.has_passed(|| now + life - 1), "{now} {life}");
+            assert!(deadline.has_passed(|| now + life + STEP - 1), "{now} {life}");
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
         for life in [50_000_000, 1_000_000_000, 300_000_000_000, 86_400_000_000_000_u64] {
             let deadline = Deadline::after(12_345, Duration::from_nanos(life));
             let due = deadline.due().unwrap();
-            assert!(deadline.has_come(|| due), "{life}");
+            assert!(deadline.has_passed(|| due), "{life}");
             assert!(due - (12_345 + life) <= life / 32 + STEP, "{life}");
         }
     }
@@ -97,7 +97,7 @@ mod tests {
     fn what_no_clock_can_reach_is_never() {
         assert_eq!(Deadline::after(1, Duration::from_nanos(u64::MAX)), Deadline::NEVER);
         assert_eq!(Deadline::after(0, Duration::MAX), Deadline::NEVER);
-        assert!(!Deadline::NEVER.has_come(|| u64::MAX));
+        assert!(!Deadline::NEVER.has_passed(|| u64::MAX));
         assert_eq!((Deadline::NEVER.due(), Deadline::NEVER.remaining(|| 0)), (None, None));
     }
 }

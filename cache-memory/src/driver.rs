@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     Memory,
-    limits::{Asked, Limits, Nonsense},
+    limits::{InvalidLimit, Limits, RequestedLimits},
 };
 
 /// `backend = "memory"`. Found by itself in a program that says `use cache_memory as _;`.
@@ -49,12 +49,12 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
 
 fn limits(context: &BuildContext<'_>) -> Result<Limits> {
     let options: Options = context.options()?;
-    let asked = Asked {
+    let requested = RequestedLimits {
         max_entries: options.max_entries,
         max_bytes: options.max_bytes.map(ByteSize::bytes),
         max_value_bytes: options.max_value_bytes.map(ByteSize::bytes),
     };
-    Limits::new(asked).map_err(|Nonsense(bound, what)| {
+    Limits::new(requested).map_err(|InvalidLimit(bound, what)| {
         context.error(&format!("options.{bound}"), format!("{bound} {what}"))
     })
 }

@@ -22,7 +22,7 @@ pub(crate) const OVERHEAD: u64 = 160;
 
 /// Weighs entries so that one sum keeps both bounds: an entry weighs what it costs, but at least its share of the room.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weigh {
+pub(crate) struct EntryWeighter {
     pub(crate) share: u64,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {
     OVERHEAD + key.len() as u64 + value.len() as u64
 }
 
-impl Weighter<Key, Entry> for Weigh {
+impl Weighter<Key, Entry> for EntryWeighter {
     fn weight(&self, key: &Key, entry: &Entry) -> u64 {
         cost(key.text(), &entry.data).max(self.share)
     }

@@ -6,7 +6,7 @@ use crate::{entry::Entry, key::Key};
 
 /// Collects what a write drove out: the old value of its key, and what had to make room.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Collect;
+pub(crate) struct CollectEvicted;
 
 /// What one write drove out. Dropped after the locks, so that nobody waits while memory is freed; and read before, as
 /// the sweeper's records of these entries must go too.
@@ -31,7 +31,7 @@ impl Evicted {
     }
 }
 
-impl Lifecycle<Key, Entry> for Collect {
+impl Lifecycle<Key, Entry> for CollectEvicted {
     type RequestState = Evicted;
 
     fn on_evict(&self, evicted: &mut Evicted, key: Key, entry: Entry) {

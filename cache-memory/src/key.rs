@@ -18,9 +18,9 @@ pub(crate) struct Lookup<'a> {
 
 /// A key of which only the hash is known: what the sweeper keeps, so that no key is held twice.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ByHash<'a> {
+pub(crate) struct HashLookup<'a> {
     pub(crate) hash: u64,
-    pub(crate) hashing: &'a Hashing,
+    pub(crate) hashing: &'a BuildKeyHasher,
 }
 
 /// Hashes the text of keys by a seed of its own, and takes a hash that is known as it is.
@@ -28,7 +28,7 @@ pub(crate) struct ByHash<'a> {
 /// The engine chooses a shard by bits from the middle. With `foldhash::fast` these depend too little on the end of a short key:
 /// keys that are counted up left a shard out for a thousand writes, so what had expired there stayed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hashing(RandomState);
+pub(crate) struct BuildKeyHasher(RandomState);
 
 #[derive(Debug)]
 pub(crate) struct KeyHasher {
@@ -36,7 +36,7 @@ pub(crate) struct KeyHasher {
     hash: u64,
 }
 
-impl Hashing {
+impl BuildKeyHasher {
     pub(crate) fn hash(&self, text: &str) -> u64 {
         hash(&self.0, text.as_bytes())
     }
@@ -66,7 +66,7 @@ impl Hash for Lookup<'_> {
     }
 }
 
-impl Hash for ByHash<'_> {
+impl Hash for HashLookup<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
@@ -78,13 +78,13 @@ impl Equivalent<Key> for Lookup<'_> {
     }
 }
 
-impl Equivalent<Key> for ByHash<'_> {
+impl Equivalent<Key> for HashLookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.hash == self.hashing.hash(&key.0)
     }
 }
 
-impl BuildHasher for Hashing {
+impl BuildHasher for BuildKeyHasher {
     type Hasher = KeyHasher;
 
     fn build_hasher(&self) -> KeyHasher {
@@ -118,14 +118,14 @@ mod tests {
 
     #[test]
     fn every_way_to_look_for_a_key_has_its_hash() {
-        let hashing = Hashing::default();
+        let hashing = BuildKeyHasher::default();
         let lookup = Lookup { hash: hashing.hash("shop:1:a"), text: "shop:1:a" };
-        let by_hash = ByHash { hash: lookup.hash, hashing: &hashing };
+        let hash_lookup = HashLookup { hash: lookup.hash, hashing: &hashing };
         let key = lookup.to_key();
         assert_eq!(hashing.hash_one(&key), lookup.hash);
         assert_eq!(hashing.hash_one(lookup), lookup.hash);
-        assert_eq!(hashing.hash_one(by_hash), lookup.hash);
-        assert!(lookup.equivalent(&key) && by_hash.equivalent(&key));
+        assert_eq!(hashing.hash_one(hash_lookup), lookup.hash);
+        assert!(lookup.equivalent(&key) && hash_lookup.equivalent(&key));
         let other = Lookup { hash: hashing.hash("shop:1:b"), text: "shop:1:b" };
         assert!(!other.equivalent(&key));
     }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn keys_that_are_counted_up_come_to_every_shard_again_and_again() {
         for _ in 0..100 {
-            let hashing = Hashing::default();
+            let hashing = BuildKeyHasher::default();
             let mut last = [10_000; 32];
             for n in 10_000..40_000 {
                 let middle = hashing.hash(&format!("k{n}")).rotate_right(usize::BITS / 2);

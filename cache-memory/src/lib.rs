@@ -35,11 +35,11 @@ mod deadline;
 mod driver;
 mod entry;
 mod evicted;
-mod expiries;
+mod expiry_index;
 mod key;
 mod limits;
-mod memory;
+mod shard_guard;
+mod shards;
 mod store;
-mod writing;
 
-pub use self::{builder::MemoryBuilder, driver::DRIVER, memory::Memory};
+pub use self::{builder::MemoryBuilder, driver::DRIVER, store::Memory};

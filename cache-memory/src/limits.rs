@@ -18,7 +18,7 @@ pub(crate) struct Limits {
 /// What a user asks for.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_field_names, reason = "as the settings name them")]
-pub(crate) struct Asked {
+pub(crate) struct RequestedLimits {
     pub(crate) max_entries: Option<u64>,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) max_value_bytes: Option<u64>,
@@ -26,7 +26,7 @@ pub(crate) struct Asked {
 
 /// A bound that makes no sense: its name, and what is wrong.
 #[derive(Debug)]
-pub(crate) struct Nonsense(pub(crate) &'static str, pub(crate) String);
+pub(crate) struct InvalidLimit(pub(crate) &'static str, pub(crate) String);
 
 const MIB: u64 = 1024 * 1024;
 
@@ -40,7 +40,7 @@ const MAX_SHARDS: u64 = 64;
 const MIN_SHARD_ENTRIES: u64 = 1024;
 
 impl Limits {
-    /// The bounds of a store of which nothing is asked.
+    /// The bounds of a store of which nothing is requested.
     pub(crate) const DEFAULT: Self = Self {
         max_entries: MAX_ENTRIES,
         max_bytes: MAX_BYTES,
@@ -58,12 +58,12 @@ impl Limits {
         settings.iter().find(|(_, is_same)| !is_same).map(|(name, _)| *name)
     }
 
-    pub(crate) fn new(asked: Asked) -> Result<Self, Nonsense> {
-        let max_entries = asked.max_entries.unwrap_or(MAX_ENTRIES);
-        let max_bytes = asked.max_bytes.unwrap_or(MAX_BYTES);
+    pub(crate) fn new(requested: RequestedLimits) -> Result<Self, InvalidLimit> {
+        let max_entries = requested.max_entries.unwrap_or(MAX_ENTRIES);
+        let max_bytes = requested.max_bytes.unwrap_or(MAX_BYTES);
         if max_entries == 0 {
             let what = "must be at least 1; `backend = \"dummy\"` stores nothing";
-            return Err(Nonsense("max_entries", what.into()));
+            return Err(InvalidLimit("max_entries", what.into()));
         }
         // Weights are summed up in 64 bits, and multiplied by two on the way.
         let max_bytes = max_bytes.min(u64::MAX / 4);
@@ -71,16 +71,16 @@ impl Limits {
             let what = format!(
                 "is {max_bytes} bytes, which is too little for one entry; ask for 1KiB or more"
             );
-            return Err(Nonsense("max_bytes", what));
+            return Err(InvalidLimit("max_bytes", what));
         };
-        let max_value = match asked.max_value_bytes {
+        let max_value = match requested.max_value_bytes {
             None => (max_bytes / 64).max(MIB).min(largest),
-            Some(0) => return Err(Nonsense("max_value_bytes", "must be at least 1".into())),
+            Some(0) => return Err(InvalidLimit("max_value_bytes", "must be at least 1".into())),
             Some(it) if it > largest => {
                 let what = format!(
                     "is {it} bytes; with max_bytes = {max_bytes} it can be {largest} at most"
                 );
-                return Err(Nonsense("max_value_bytes", what));
+                return Err(InvalidLimit("max_value_bytes", what));
             }
             Some(it) => it,
         };
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn limits(max_entries: u64, max_bytes: u64) -> Limits {
-        Limits::new(Asked {
+        Limits::new(RequestedLimits {
             max_entries: Some(max_entries),
             max_bytes: Some(max_bytes),
             max_value_bytes: None,
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_default_is_what_is_built_of_nothing() {
-        assert_eq!(Limits::new(Asked::default()).unwrap(), Limits::DEFAULT);
+        assert_eq!(Limits::new(RequestedLimits::default()).unwrap(), Limits::DEFAULT);
         assert_eq!(Limits::DEFAULT.shards, 32);
     }
 
@@ -172,13 +172,28 @@ mod tests {
 
     #[test]
     fn bounds_that_make_no_sense_are_named() {
-        let name = |asked| Limits::new(asked).unwrap_err().0;
-        assert_eq!(name(Asked { max_entries: Some(0), ..Asked::default() }), "max_entries");
-        assert_eq!(name(Asked { max_bytes: Some(0), ..Asked::default() }), "max_bytes");
-        assert_eq!(name(Asked { max_bytes: Some(300), ..Asked::default() }), "max_bytes");
-        assert_eq!(name(Asked { max_value_bytes: Some(0), ..Asked::default() }), "max_value_bytes");
+        let name = |requested| Limits::new(requested).unwrap_err().0;
         assert_eq!(
-            name(Asked { max_value_bytes: Some(256 * MIB), ..Asked::default() }),
+            name(RequestedLimits { max_entries: Some(0), ..RequestedLimits::default() }),
+            "max_entries"
+        );
+        assert_eq!(
+            name(RequestedLimits { max_bytes: Some(0), ..RequestedLimits::default() }),
+            "max_bytes"
+        );
+        assert_eq!(
+            name(RequestedLimits { max_bytes: Some(300), ..RequestedLimits::default() }),
+            "max_bytes"
+        );
+        assert_eq!(
+            name(RequestedLimits { max_value_bytes: Some(0), ..RequestedLimits::default() }),
+            "max_value_bytes"
+        );
+        assert_eq!(
+            name(RequestedLimits {
+                max_value_bytes: Some(256 * MIB),
+                ..RequestedLimits::default()
+            }),
             "max_value_bytes"
         );
     }

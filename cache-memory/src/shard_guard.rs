@@ -9,31 +9,35 @@ use crate::{
     deadline::{Deadline, nanos},
     entry::Entry,
     evicted::Evicted,
-    expiries::Expiries,
-    key::{ByHash, Lookup},
-    store::Store,
+    expiry_index::ExpiryIndex,
+    key::{HashLookup, Lookup},
+    shards::Shards,
 };
 
 /// How many expired entries a write looks for: more than it makes, so that sweeping catches up, and few enough that it
 /// takes no longer than some other writes.
-const PIECE: usize = 8;
+const SWEPT_PER_WRITE: usize = 8;
 /// Every so many writes a shard helps another one, so that the expired go even where nobody writes.
 const HELP_EVERY: usize = 16;
 
 /// The only writer in a shard.
-pub(crate) struct Writing<'a> {
-    store: &'a Store,
+pub(crate) struct ShardGuard<'a> {
+    shards: &'a Shards,
     shard: usize,
     /// Read after the lock was taken: what an earlier writer saw expire has expired for this one.
     now: u64,
-    expiries: MutexGuard<'a, Expiries>,
+    expiries: MutexGuard<'a, ExpiryIndex>,
     /// After the lock, so that it is dropped after it was released.
-    trash: Evicted,
+    deferred_drops: Evicted,
 }
 
-impl<'a> Writing<'a> {
-    pub(crate) fn new(store: &'a Store, shard: usize, expiries: MutexGuard<'a, Expiries>) -> Self {
-        Self { store, shard, now: store.now(), expiries, trash: Evicted::default() }
+impl<'a> ShardGuard<'a> {
+    pub(crate) fn new(
+        shards: &'a Shards,
+        shard: usize,
+        expiries: MutexGuard<'a, ExpiryIndex>,
+    ) -> Self {
+        Self { shards, shard, now: shards.now(), expiries, deferred_drops: Evicted::default() }
     }
 
     /// What `look` says of the live entry. It sees the entry itself, not a copy: copying counts references, and the first
@@ -58,26 +62,26 @@ impl<'a> Writing<'a> {
         let (mut key, mut entry) = (lookup.to_key(), Entry::new(data, deadline));
         loop {
             let mut evicted = Evicted::default();
-            self.store.engine.insert_with_lifecycle(key, entry, &mut evicted);
+            self.shards.engine.insert_with_lifecycle(key, entry, &mut evicted);
             // The engine may choose the new entry itself to make room for its growth. Then it is not there any more, so the
             // engine makes room before it takes it; hence at most three rounds.
             let may_be_out = evicted.iter().any(|(_, it)| it.data.as_ptr() == data_at);
-            let is_out = may_be_out && !self.store.engine.contains_key(lookup);
+            let is_out = may_be_out && !self.shards.engine.contains_key(lookup);
             let back = if is_out { evicted.take(lookup.text) } else { None };
             for (key, entry) in evicted.iter() {
                 if key.text() == lookup.text {
                     old = entry.deadline();
                 } else {
-                    self.expiries.unfile(self.store.hashing.hash(key.text()), entry.deadline());
+                    self.expiries.remove(self.shards.hashing.hash(key.text()), entry.deadline());
                 }
             }
-            self.trash = evicted;
+            self.deferred_drops = evicted;
             match back {
                 Some(it) => (key, entry) = it,
                 None => break,
             }
         }
-        self.expiries.refile(lookup.hash, old, deadline);
+        self.expiries.update(lookup.hash, old, deadline);
         self.sweep();
     }
 
@@ -89,7 +93,7 @@ impl<'a> Writing<'a> {
             old
         });
         if let Some(old) = old {
-            self.expiries.refile(lookup.hash, old, deadline);
+            self.expiries.update(lookup.hash, old, deadline);
         }
         self.sweep();
         old.is_some()
@@ -107,11 +111,11 @@ impl<'a> Writing<'a> {
         wanted: impl FnOnce(&Entry) -> bool,
     ) -> Option<Entry> {
         let now = self.now;
-        let has_expired = |entry: &Entry| entry.deadline().has_come(|| now);
+        let has_expired = |entry: &Entry| entry.deadline().has_passed(|| now);
         let removed =
-            self.store.engine.remove_if(lookup, |entry| has_expired(entry) || wanted(entry));
+            self.shards.engine.remove_if(lookup, |entry| has_expired(entry) || wanted(entry));
         let (_, entry) = removed?;
-        self.expiries.unfile(lookup.hash, entry.deadline());
+        self.expiries.remove(lookup.hash, entry.deadline());
         (!has_expired(&entry)).then_some(entry)
     }
 
@@ -119,7 +123,7 @@ impl<'a> Writing<'a> {
     pub(crate) fn deadline(&self, expiry: Expiry) -> Deadline {
         match expiry {
             Expiry::Never => Deadline::NEVER,
-            Expiry::After(life) => Deadline::after(nanos(self.store.clock.now()), life),
+            Expiry::After(life) => Deadline::after(nanos(self.shards.clock.now()), life),
         }
     }
 
@@ -129,7 +133,7 @@ impl<'a> Writing<'a> {
         let writes = self.expiries.count_write();
         if writes.is_multiple_of(HELP_EVERY) {
             let other = self.shard + writes / HELP_EVERY;
-            if let Some(mut other) = self.store.try_write_shard(other) {
+            if let Some(mut other) = self.shards.try_write_shard(other) {
                 other.sweep_here();
             }
         }
@@ -137,11 +141,11 @@ impl<'a> Writing<'a> {
 
     fn sweep_here(&mut self) {
         let now = self.now;
-        for _ in 0..PIECE {
+        for _ in 0..SWEPT_PER_WRITE {
             let Some(hash) = self.expiries.next_due(|| now) else { return };
-            let by_hash = ByHash { hash, hashing: &self.store.hashing };
+            let hash_lookup = HashLookup { hash, hashing: &self.shards.hashing };
             // If it was written again it is filed anew, and left alone here.
-            self.store.engine.remove_if(&by_hash, |entry| entry.deadline().has_come(|| now));
+            self.shards.engine.remove_if(&hash_lookup, |entry| entry.deadline().has_passed(|| now));
         }
     }
 }

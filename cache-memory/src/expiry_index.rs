@@ -15,7 +15,7 @@ use crate::deadline::Deadline;
 ///
 /// A bucket spans up to a thirty-second of its entries' lifetimes, so there are some forty of them, not one per second.
 #[derive(Debug, Default)]
-pub(crate) struct Expiries {
+pub(crate) struct ExpiryIndex {
     buckets: BTreeMap<u64, Bucket>,
     /// The bucket that has come due last, while it is worked off in small pieces.
     overdue: Overdue,
@@ -29,7 +29,7 @@ struct Bucket {
     most: usize,
 }
 
-type Hashes = HashSet<u64, BuildHasherDefault<Known>>;
+type Hashes = HashSet<u64, BuildHasherDefault<IdentityHasher>>;
 
 /// Less room than for so many is not worth giving back.
 const FEW: usize = 32;
@@ -37,26 +37,26 @@ const FEW: usize = 32;
 #[derive(Debug)]
 struct Overdue(hash_set::IntoIter<u64>);
 
-impl Expiries {
+impl ExpiryIndex {
     /// Notes that the key of this hash expires then.
-    pub(crate) fn file(&mut self, hash: u64, deadline: Deadline) {
+    pub(crate) fn insert(&mut self, hash: u64, deadline: Deadline) {
         if let Some(due) = deadline.due() {
             self.buckets.entry(due).or_default().insert(hash);
         }
     }
 
     /// Forgets what was filed under the same two. One that has come due already is forgotten by itself.
-    pub(crate) fn unfile(&mut self, hash: u64, deadline: Deadline) {
+    pub(crate) fn remove(&mut self, hash: u64, deadline: Deadline) {
         if let Some(bucket) = deadline.due().and_then(|due| self.buckets.get_mut(&due)) {
             bucket.remove(hash);
         }
     }
 
     /// Moves a record from one deadline to another, which often share a bucket.
-    pub(crate) fn refile(&mut self, hash: u64, old: Deadline, new: Deadline) {
+    pub(crate) fn update(&mut self, hash: u64, old: Deadline, new: Deadline) {
         if old.due() != new.due() {
-            self.unfile(hash, old);
-            self.file(hash, new);
+            self.remove(hash, old);
+            self.insert(hash, new);
         }
     }
 
@@ -111,9 +111,9 @@ impl Default for Overdue {
 
 /// Takes a hash for what it is.
 #[derive(Debug, Default)]
-struct Known(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Known {
+impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {
         // Only `u64`s are hashed here.
     }
@@ -137,7 +137,7 @@ mod tests {
         Deadline::after(0, Duration::from_secs(secs))
     }
 
-    fn drain(expiries: &mut Expiries, secs: u64) -> Vec<u64> {
+    fn drain(expiries: &mut ExpiryIndex, secs: u64) -> Vec<u64> {
         let now = Duration::from_secs(secs).as_nanos().try_into().unwrap();
         let mut res: Vec<u64> = std::iter::from_fn(|| expiries.next_due(|| now)).collect();
         res.sort_unstable();
@@ -146,13 +146,13 @@ mod tests {
 
     #[test]
     fn what_is_due_comes_and_nothing_else() {
-        let mut expiries = Expiries::default();
+        let mut expiries = ExpiryIndex::default();
         for hash in 0..100 {
-            expiries.file(hash, after(hash + 1));
+            expiries.insert(hash, after(hash + 1));
         }
-        expiries.file(1000, Deadline::NEVER);
-        expiries.unfile(7, after(8));
-        expiries.refile(8, after(9), after(500));
+        expiries.insert(1000, Deadline::NEVER);
+        expiries.remove(7, after(8));
+        expiries.update(8, after(9), after(500));
         assert!(drain(&mut expiries, 0).is_empty());
         let due = drain(&mut expiries, 52);
         let expected: Vec<u64> = (0..50).filter(|it| ![7, 8].contains(it)).collect();
@@ -164,22 +164,22 @@ mod tests {
 
     #[test]
     fn one_lifetime_needs_few_buckets() {
-        let mut expiries = Expiries::default();
+        let mut expiries = ExpiryIndex::default();
         for hash in 0..100_000 {
             let now = hash * 3_000_000;
-            expiries.file(hash, Deadline::after(now, Duration::from_secs(300)));
+            expiries.insert(hash, Deadline::after(now, Duration::from_secs(300)));
         }
         assert!(expiries.buckets.len() < 64, "{}", expiries.buckets.len());
     }
 
     #[test]
     fn entries_that_are_written_again_and_again_have_room_for_one_record_each() {
-        let mut expiries = Expiries::default();
+        let mut expiries = ExpiryIndex::default();
         let hour = Duration::from_secs(3600);
         let mut old = Deadline::NEVER;
         for minute in 0..60 {
             let new = Deadline::after(minute * 60_000_000_000, hour);
-            (0..10_000).for_each(|hash| expiries.refile(hash, old, new));
+            (0..10_000).for_each(|hash| expiries.update(hash, old, new));
             old = new;
         }
         assert_eq!(expiries.len(), 10_000);
