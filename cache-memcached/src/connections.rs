@@ -11,8 +11,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
-use cache_net::Dial;
+use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
+use cache_net::Dialer;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use memcache::exp::MetaCommand;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -39,8 +39,8 @@ pub(crate) struct Connections {
     /// The most that there may ever be.
     most: usize,
     /// For an exchange, waiting for a slot not counted.
-    deadline: SharedDeadline,
-    dial: Dial,
+    deadline: TimeLimit,
+    dial: Dialer,
     clock: Clock,
     /// Of questions; an answer says to which it belongs.
     numbers: AtomicU32,
@@ -105,8 +105,8 @@ impl Connections {
             state: Mutex::new(state),
             slots: Semaphore::new(most),
             most,
-            deadline: SharedDeadline::new(deadline, clock.clone()),
-            dial: Dial::new(connect, clock.clone()),
+            deadline: TimeLimit::new(deadline, clock.clone()),
+            dial: Dialer::new(connect, clock.clone()),
             clock,
             numbers: AtomicU32::new(0),
             heard: AtomicU64::new(0),
@@ -261,14 +261,14 @@ impl Connections {
                 (ErrorKind::Unavailable, "cannot connect: nobody listens there".to_owned())
             }
             Failure::Lost(io::ErrorKind::TimedOut) => {
-                (ErrorKind::TimedOut, format!("cannot connect within {:?}", self.dial.time()))
+                (ErrorKind::TimedOut, format!("cannot connect within {:?}", self.dial.timeout()))
             }
             Failure::Lost(it) => (ErrorKind::Unavailable, format!("cannot connect: {it}")),
             Failure::Late => {
                 let time = self.deadline.time();
                 (ErrorKind::TimedOut, format!("no answer to a new connection within {time:?}"))
             }
-            it => return Err(error::of(&it, self.dial.time(), &self.address)),
+            it => return Err(error::of(&it, self.dial.timeout(), &self.address)),
         };
         Err(error::at(Error::new(kind, what), &self.address))
     }
@@ -280,7 +280,7 @@ impl Connections {
             let greeted = self.deadline.run(Connection::greeted(stream)).await;
             greeted.unwrap_or(Err(Failure::Late))
         };
-        self.dial.greeted(host, *port, greet).boxed()
+        self.dial.connect_with(host, *port, greet).boxed()
     }
 
     /// What is wrong with one connection is likely to be wrong with those that were idle meanwhile.

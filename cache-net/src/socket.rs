@@ -26,20 +26,20 @@ use tokio::{
 /// use std::{io, time::Duration};
 ///
 /// use cache_core::Clock;
-/// use cache_net::{Dial, Peek, Socket};
+/// use cache_net::{Dialer, Peek, Socket};
 /// use tokio::{io::{AsyncReadExt as _, AsyncWriteExt as _}, net::TcpListener};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> io::Result<()> {
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// let dial = Dial::new(Duration::from_secs(1), Clock::system());
-/// let stream = dial.to("127.0.0.1", listener.local_addr()?.port()).await?;
+/// let dialer = Dialer::new(Duration::from_secs(1), Clock::system());
+/// let stream = dialer.connect("127.0.0.1", listener.local_addr()?.port()).await?;
 /// let (mut socket, handle) = Socket::new(stream);
 /// let (mut server, _) = listener.accept().await?;
-/// assert_eq!(handle.peek(), Peek::Quiet);
+/// assert_eq!(handle.peek(), Peek::Empty);
 ///
 /// socket.write_all(b"a write").await?;
 /// handle.reset();
-/// assert_eq!(handle.peek(), Peek::Ended);
+/// assert_eq!(handle.peek(), Peek::Closed);
 /// assert!(socket.write_all(b"another").await.is_err());
 ///
 /// let mut said = Vec::new();
@@ -57,17 +57,17 @@ pub struct SocketHandle(Arc<Mutex<Option<Stream>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
     /// Nothing.
-    Quiet,
+    Empty,
     /// Bytes that nobody has read. The end may come after them.
     Unread,
     /// The end: the other side has closed or reset it, or it was given up here.
-    Ended,
+    Closed,
 }
 
 /// Either sort of connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// By TCP, of [`Dial`](crate::Dial).
+    /// By TCP, of [`Dialer`](crate::Dialer).
     Tcp(TcpStream),
     /// By a unix socket.
     #[cfg(unix)]
@@ -83,13 +83,13 @@ impl Socket {
 
     fn poll<T>(
         &self,
-        poll: impl FnOnce(Pin<&mut dyn Both>) -> Poll<io::Result<T>>,
+        poll: impl FnOnce(Pin<&mut dyn ReadWrite>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match &mut *lock(&self.0) {
             Some(Stream::Tcp(it)) => poll(Pin::new(it)),
             #[cfg(unix)]
             Some(Stream::Unix(it)) => poll(Pin::new(it)),
-            None => Poll::Ready(Err(given_up())),
+            None => Poll::Ready(Err(aborted())),
         }
     }
 }
@@ -104,9 +104,9 @@ impl SocketHandle {
     }
 
     /// Has the connection closed in good order when the socket is dropped: what was sent is delivered.
-    pub fn end_in_order(&self) {
+    pub fn close_gracefully(&self) {
         if let Some(stream) = &*lock(&self.0) {
-            stream.end_in_order();
+            stream.close_gracefully();
         }
     }
 
@@ -118,21 +118,21 @@ impl SocketHandle {
             Some(Stream::Tcp(it)) => SockRef::from(it).peek(&mut byte),
             #[cfg(unix)]
             Some(Stream::Unix(it)) => SockRef::from(it).peek(&mut byte),
-            None => return Peek::Ended,
+            None => return Peek::Closed,
         };
         match peeked {
-            Ok(0) => Peek::Ended,
+            Ok(0) => Peek::Closed,
             Ok(_) => Peek::Unread,
             Err(it) => match it.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Peek::Quiet,
-                _ => Peek::Ended,
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Peek::Empty,
+                _ => Peek::Closed,
             },
         }
     }
 }
 
 impl Stream {
-    fn end_in_order(&self) {
+    fn close_gracefully(&self) {
         if let Self::Tcp(it) = self {
             // If it cannot be lifted, there is no connection any more.
             let _ = SockRef::from(it).set_linger(None);
@@ -177,7 +177,7 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(stream) = &*lock(&self.0) {
-            stream.end_in_order();
+            stream.close_gracefully();
         }
         self.poll(|it| it.poll_shutdown(cx))
     }
@@ -220,8 +220,8 @@ pub fn reset(stream: &TcpStream) {
     let _ = rustix::net::connect_unspec(stream);
 }
 
-trait Both: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}
 
 impl From<TcpStream> for Stream {
     fn from(it: TcpStream) -> Self {
@@ -240,8 +240,8 @@ fn lock(shared: &Mutex<Option<Stream>>) -> MutexGuard<'_, Option<Stream>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn given_up() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the connection was given up")
+fn aborted() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection was given connection")
 }
 
 impl fmt::Debug for Socket {
@@ -267,12 +267,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::Dial;
+    use crate::Dialer;
 
     async fn pair() -> (Socket, SocketHandle, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let dial = Dial::new(Duration::from_secs(20), Clock::system());
-        let stream = dial.to("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        let dialer = Dialer::new(Duration::from_secs(20), Clock::system());
+        let stream =
+            dialer.connect("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
         let (socket, handle) = Socket::new(stream);
         (socket, handle, listener.accept().await.unwrap().0)
     }
@@ -344,7 +345,7 @@ mod tests {
             if shuts_down {
                 socket.shutdown().await.unwrap();
             } else {
-                handle.end_in_order();
+                handle.close_gracefully();
             }
             drop(socket);
             let (len, end) = received(&mut server).await;
@@ -364,14 +365,14 @@ mod tests {
     #[tokio::test]
     async fn end_is_seen_before_the_runtime_hears_of_it() {
         let (mut socket, handle, mut server) = pair().await;
-        assert_eq!(handle.peek(), Peek::Quiet);
+        assert_eq!(handle.peek(), Peek::Empty);
         server.write_all(b"x").await.unwrap();
-        while handle.peek() == Peek::Quiet {}
+        while handle.peek() == Peek::Empty {}
         assert_eq!(handle.peek(), Peek::Unread);
         socket.read_exact(&mut [0]).await.unwrap();
-        assert_eq!(handle.peek(), Peek::Quiet);
+        assert_eq!(handle.peek(), Peek::Empty);
         drop(server);
-        while handle.peek() == Peek::Quiet {}
-        assert_eq!(handle.peek(), Peek::Ended);
+        while handle.peek() == Peek::Empty {}
+        assert_eq!(handle.peek(), Peek::Closed);
     }
 }

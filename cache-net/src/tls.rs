@@ -34,8 +34,8 @@ use crate::TlsFiles;
 /// let server = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
 /// std::fs::write(ca_file, server.cert.pem())?;
 /// let tls = tls()?;
-/// assert!(tls.to("localhost").is_ok());
-/// assert!(tls.to("no name of a host").is_err());
+/// assert!(tls.for_host("localhost").is_ok());
+/// assert!(tls.for_host("no name of a host").is_err());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -73,7 +73,7 @@ pub struct Tls(TlsConnector);
 /// };
 /// let asked = async {
 ///     let mut said = String::new();
-///     tls.to("localhost")?.wrap(near).await?.read_to_string(&mut said).await?;
+///     tls.for_host("localhost")?.connect(near).await?.read_to_string(&mut said).await?;
 ///     Ok::<_, io::Error>(said)
 /// };
 /// let (said, served) = tokio::join!(asked, served);
@@ -81,12 +81,12 @@ pub struct Tls(TlsConnector);
 /// assert_eq!(said?, "hello");
 ///
 /// let (near, far) = duplex(4096);
-/// let elsewhere = tls.to("example.org")?;
-/// let (refused, _) = tokio::join!(elsewhere.wrap(near), acceptor.accept(far));
+/// let elsewhere = tls.for_host("example.org")?;
+/// let (refused, _) = tokio::join!(elsewhere.connect(near), acceptor.accept(far));
 /// assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
 /// # Ok(()) }
 /// ```
-pub struct TlsPeer {
+pub struct TlsHost {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
@@ -130,20 +130,20 @@ impl Tls {
     }
 
     /// For connections to this host, a name or an address.
-    pub fn to(&self, host: &str) -> io::Result<TlsPeer> {
+    pub fn for_host(&self, host: &str) -> io::Result<TlsHost> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the host is no name that a certificate could hold",
             )
         })?;
-        Ok(TlsPeer { connector: self.0.clone(), name })
+        Ok(TlsHost { connector: self.0.clone(), name })
     }
 }
 
-impl TlsPeer {
+impl TlsHost {
     /// TLS over what is connected to the host.
-    pub async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(
+    pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         self,
         stream: S,
     ) -> io::Result<TlsStream<S>> {
@@ -188,8 +188,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-impl fmt::Debug for TlsPeer {
+impl fmt::Debug for TlsHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsPeer").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TlsHost").field("name", &self.name).finish_non_exhaustive()
     }
 }

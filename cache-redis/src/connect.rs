@@ -11,7 +11,7 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
-use cache_net::{Dial, Peek, Socket, SocketHandle, within};
+use cache_net::{Dialer, Peek, Socket, SocketHandle, within};
 use futures_util::FutureExt as _;
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
@@ -138,9 +138,9 @@ impl Connector {
     async fn log_in(&self, to: To<'_>, setup: &RedisConnectionInfo) -> Result<Up, Refused> {
         match to.address {
             Address::Tcp { host, port } => {
-                let dial = Dial::new(self.time, self.clock.clone());
+                let dial = Dialer::new(self.time, self.clock.clone());
                 let greet = |it| self.greet(to, setup, host, Socket::new(it));
-                dial.greeted(host, *port, greet).await
+                dial.connect_with(host, *port, greet).await
             }
             #[cfg(unix)]
             Address::Unix(path) => {
@@ -295,7 +295,7 @@ impl Drop for Up {
         if self.is_busy() {
             self.give_up();
         } else {
-            self.socket.end_in_order();
+            self.socket.close_gracefully();
             self.task.abort();
         }
     }

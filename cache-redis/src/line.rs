@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
-use cache_net::{Attempt, Peek, Peer};
+use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_net::{Attempt, Peek};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;
 
@@ -20,7 +20,7 @@ use crate::{
 
 /// A place for one connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Line(Arc<cache_net::Line<Server>>);
+pub(crate) struct Line(Arc<cache_net::ConnectionSlot<Server>>);
 
 /// Where it leads.
 #[derive(Debug)]
@@ -44,12 +44,12 @@ impl Line {
         let deadline = SharedDeadline::new(deadline, clock.clone());
         let abandoned = Abandoned::at(&address);
         let server = Server { address, connector, abandoned, lost, runtime: runtime.clone() };
-        Self(cache_net::Line::new(server, runtime, clock, deadline))
+        Self(cache_net::ConnectionSlot::new(server, runtime, clock, deadline))
     }
 
     /// The connection. All who need one while there is none wait for the same.
     pub(crate) async fn up(&self) -> Result<Arc<Up>> {
-        self.0.up().await
+        self.0.connection().await
     }
 
     /// The connection, if there is one that can be used as it is.
@@ -59,18 +59,18 @@ impl Line {
 
     /// The connection, if there is one.
     pub(crate) fn up_now(&self) -> Option<Arc<Up>> {
-        self.0.up_now()
+        self.0.current()
     }
 
     /// Begins to connect if that is needed and it is time for another try.
     pub(crate) fn begin(&self) {
-        self.0.begin();
+        self.0.connect_in_background();
     }
 
     /// Begins to wait until all is done that was sent on this connection so far, if it is there: the server answers in order.
     pub(crate) fn settled(&self, up: Option<&Arc<Up>>) -> Attempt<()> {
         let (line, up) = (self.clone(), up.map(Arc::clone));
-        Attempt::start(&self.0.peer().runtime, async move {
+        Attempt::start(&self.0.connector().runtime, async move {
             let Some(up) = up else { return Ok(()) };
             line.ask(&up, &Commands::of(&["PING"])).await.map(drop)
         })
@@ -105,7 +105,7 @@ impl Line {
     /// Has the next call connect anew, which looks up the name of the server again: it may be another one by now. What is under
     /// way comes to its end. Not more often than who cannot be reached is tried.
     pub(crate) fn renew(&self) {
-        self.0.renew(None);
+        self.0.reconnect(None);
     }
 
     async fn ask_together(&self, up: &Arc<Up>, commands: &Commands, asking: bool) -> Result<Value> {
@@ -124,11 +124,11 @@ impl Line {
         answer: RedisFuture<'_, T>,
         longest: impl Fn() -> usize,
     ) -> Result<T> {
-        let (limit, address) = (self.0.deadline(), &self.0.peer().address);
+        let (limit, address) = (self.0.deadline(), &self.0.connector().address);
         // On a connection that has ended, nothing is sent.
         let is_over = up.is_over();
         up.sent();
-        match self.0.heard(limit, up, answer).await {
+        match self.0.run(limit, up, answer).await {
             Some(Ok(value)) => {
                 up.answered();
                 Ok(value)
@@ -157,24 +157,24 @@ fn longest_argument(command: &Cmd) -> usize {
     lengths.max().unwrap_or(0)
 }
 
-impl Peer for Server {
-    type Up = Up;
+impl cache_net::Connector for Server {
+    type Connection = Up;
 
     async fn connect(&self, runtime: &Handle) -> Result<Up> {
         let lost = Arc::clone(&self.lost);
         self.connector.connect(runtime, &self.address, &self.abandoned, lost).await
     }
 
-    async fn knock(&self, up: &Up) {
+    async fn ping(&self, up: &Up) {
         // What comes of it is heard.
         let _ = up.connection.clone().req_packed_command(&command(&["PING"])).await;
     }
 
-    fn is_over(&self, up: &Up) -> bool {
+    fn is_closed(&self, up: &Up) -> bool {
         up.is_over()
     }
 
-    fn give_up(&self, up: &Up) {
+    fn abort(&self, up: &Up) {
         up.give_up();
         self.lost.store(true, Ordering::Release);
     }

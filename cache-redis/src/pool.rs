@@ -120,7 +120,7 @@ impl Pool {
     pub(crate) async fn look(self: &Arc<Self>) -> Result<Arc<Map>> {
         let attempt = {
             let mut looking = self.looking();
-            let is_running = looking.attempt.as_ref().is_some_and(|it| !it.is_over());
+            let is_running = looking.attempt.as_ref().is_some_and(|it| !it.is_finished());
             if let Some((until, error)) = &looking.failed
                 && (is_running || self.common.connector.clock.now() < *until)
             {
@@ -141,7 +141,7 @@ impl Pool {
     pub(crate) fn look_soon(self: &Arc<Self>) -> Option<Attempt<Arc<Map>>> {
         let now = self.common.connector.clock.now();
         let mut looking = self.looking();
-        let is_running = looking.attempt.as_ref().is_some_and(|it| !it.is_over());
+        let is_running = looking.attempt.as_ref().is_some_and(|it| !it.is_finished());
         if !is_running && looking.ended.is_some_and(|it| now < it + PAUSE) {
             return None;
         }
@@ -206,7 +206,7 @@ impl Pool {
     }
 
     fn begin<'a>(self: &Arc<Self>, looking: &'a mut Looking) -> &'a Attempt<Arc<Map>> {
-        if looking.attempt.as_ref().is_some_and(Attempt::is_over) {
+        if looking.attempt.as_ref().is_some_and(Attempt::is_finished) {
             looking.attempt = None;
         }
         looking.attempt.get_or_insert_with(|| {

@@ -72,7 +72,7 @@ impl StandIn {
     pub(crate) fn stay(&self, stay: u64) {
         let mut leaving = self.lock();
         if leaving.stay == stay {
-            leaving.settled.take_if(|it| it.is_over());
+            leaving.settled.take_if(|it| it.is_finished());
         }
     }
 

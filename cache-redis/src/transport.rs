@@ -27,7 +27,7 @@ impl Transport {
         match self {
             Self::Plain => Ok(Box::new(socket)),
             #[cfg(feature = "tls")]
-            Self::Tls(tls) => Ok(Box::new(tls.to(host)?.wrap(socket).await?)),
+            Self::Tls(tls) => Ok(Box::new(tls.for_host(host)?.connect(socket).await?)),
         }
     }
 }

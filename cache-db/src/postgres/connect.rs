@@ -2,11 +2,8 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use cache_core::{
-    Clock, Error, ErrorKind, Result,
-    store::{PerProcess, StoreId},
-};
-use cache_net::{Dial, within};
+use cache_core::{Clock, Error, ErrorKind, PerProcess, Result, StoreId};
+use cache_net::{Dialer, within};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio_postgres::Config;
@@ -108,7 +105,7 @@ impl Connector {
     async fn link(&self) -> Result<Link> {
         let time = self.plan.connect_deadline;
         let time = self.config.get_connect_timeout().map_or(time, |it| time.min(*it));
-        let dial = Dial::new(time, self.clock.clone());
+        let dial = Dialer::new(time, self.clock.clone());
         let linked = self.transport.connect(&self.config, &dial, &self.clock).await;
         linked.map_err(|it| error::connecting(&it, &self.address))
     }

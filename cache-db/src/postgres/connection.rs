@@ -170,8 +170,8 @@ impl Up {
         }
         for _ in 0..READING.0 {
             match self.socket.peek() {
-                Peek::Quiet => return !self.is_over(),
-                Peek::Ended => return false,
+                Peek::Empty => return !self.is_over(),
+                Peek::Closed => return false,
                 // A last word of the server's, or an answer to somebody else.
                 Peek::Unread => self.clock.sleep(READING.1).await,
             }

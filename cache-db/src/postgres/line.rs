@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
-use cache_net::{Peer, within};
+use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_net::within;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio_postgres::Error as PgError;
@@ -28,7 +28,7 @@ use super::{
 /// A place for one connection. Statements of many callers are under way on it at the same time.
 #[derive(Debug)]
 pub(crate) struct Line {
-    inner: Arc<cache_net::Line<Server>>,
+    inner: Arc<cache_net::ConnectionSlot<Server>>,
     health: Arc<Health>,
     abandoned: Arc<Abandoned>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
@@ -61,7 +61,7 @@ impl Line {
         let deadline = SharedDeadline::new(connector.plan.plan.deadline, clock.clone());
         let connect_deadline = SharedDeadline::new(connector.plan.connect_deadline, clock.clone());
         let server = Server { connector, lock_wait };
-        let inner = cache_net::Line::new(server, runtime, clock, deadline);
+        let inner = cache_net::ConnectionSlot::new(server, runtime, clock, deadline);
         Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
@@ -104,9 +104,9 @@ impl Line {
             match error::remedy(&failed) {
                 Remedy::Wait => return Ok(None),
                 Remedy::Again => {}
-                Remedy::Anew => self.inner.leave(&up),
+                Remedy::Anew => self.inner.retire(&up),
                 Remedy::Elsewhere => {
-                    self.inner.renew(Some(&up));
+                    self.inner.reconnect(Some(&up));
                     break;
                 }
                 Remedy::None => break,
@@ -135,12 +135,12 @@ impl Line {
 
     /// The connection, if there is one.
     pub(crate) async fn ready(&self) -> Option<Arc<Up>> {
-        let up = self.inner.up_now()?;
+        let up = self.inner.current()?;
         if up.is_there().await {
             return Some(up);
         }
         up.give_up();
-        self.inner.leave(&up);
+        self.inner.retire(&up);
         None
     }
 
@@ -151,7 +151,7 @@ impl Line {
 
     /// Has a connection made again if it is time, without waiting for it.
     pub(crate) fn try_again(&self) {
-        if let Some(Ok(_)) = self.inner.up().now_or_never() {
+        if let Some(Ok(_)) = self.inner.connection().now_or_never() {
             self.is_failing.store(false, Ordering::Relaxed);
         }
     }
@@ -161,7 +161,7 @@ impl Line {
         if let Some(up) = self.ready().await {
             return Ok(up);
         }
-        let outcome = Box::pin(self.connect_deadline.run(self.inner.up())).await;
+        let outcome = Box::pin(self.connect_deadline.run(self.inner.connection())).await;
         self.is_failing.store(!matches!(outcome, Some(Ok(_))), Ordering::Relaxed);
         outcome.unwrap_or_else(|| Err(self.connector().too_slow(self.connect_deadline.time())))
     }
@@ -169,7 +169,7 @@ impl Line {
     /// Gives the connection up, if it is still the one of this place.
     pub(crate) fn give_up(&self, up: &Arc<Up>) {
         up.give_up();
-        self.inner.leave(up);
+        self.inner.retire(up);
     }
 
     /// Has sessions ended that were given up with writes under way.
@@ -204,7 +204,7 @@ impl Line {
         up: &Arc<Up>,
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
-        let Some(answer) = self.inner.heard(limit, up, answer).await else {
+        let Some(answer) = self.inner.run(limit, up, answer).await else {
             // It was idle for long, and now there is no answer: something on the way has forgotten it.
             if up.silent() >= limit.time().saturating_add(self.inner.deadline().time()) {
                 self.give_up(up);
@@ -227,7 +227,7 @@ impl Line {
     }
 
     fn connector(&self) -> &Connector {
-        &self.inner.peer().connector
+        &self.inner.connector().connector
     }
 }
 
@@ -238,23 +238,23 @@ fn gone() -> Error {
     Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }
 
-impl Peer for Server {
-    type Up = Up;
+impl cache_net::Connector for Server {
+    type Connection = Up;
 
     async fn connect(&self, runtime: &Handle) -> Result<Up> {
         self.connector.connect(runtime, self.lock_wait).await
     }
 
-    async fn knock(&self, up: &Up) {
+    async fn ping(&self, up: &Up) {
         // What comes of it is heard.
         let _ = up.ask(Ask::Ping, &[], &Caller::default()).await;
     }
 
-    fn is_over(&self, up: &Up) -> bool {
+    fn is_closed(&self, up: &Up) -> bool {
         up.is_over()
     }
 
-    fn give_up(&self, up: &Up) {
+    fn abort(&self, up: &Up) {
         up.give_up();
     }
 }

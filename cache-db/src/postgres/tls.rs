@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use cache_net::{Socket, TlsPeer, TlsStream};
+use cache_net::{Socket, TlsHost, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{self as postgres, ChannelBinding, TlsConnect};
 
@@ -17,12 +17,12 @@ pub(crate) struct Tls(pub(crate) cache_net::Tls);
 impl Tls {
     /// TLS to a host of this name.
     pub(crate) fn to(&self, host: &str) -> io::Result<Host> {
-        self.0.to(host).map(Host)
+        self.0.for_host(host).map(Host)
     }
 }
 
 /// Whose certificate is expected.
-pub(crate) struct Host(TlsPeer);
+pub(crate) struct Host(TlsHost);
 
 impl TlsConnect<Socket> for Host {
     type Stream = Stream;
@@ -30,7 +30,7 @@ impl TlsConnect<Socket> for Host {
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(async move { self.0.wrap(socket).await.map(Stream) })
+        Box::pin(async move { self.0.connect(socket).await.map(Stream) })
     }
 }
 

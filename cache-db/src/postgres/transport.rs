@@ -5,8 +5,8 @@ use std::{
     io,
 };
 
-use cache_core::{Clock, Result, store::BuildContext};
-use cache_net::{Dial, Socket, SocketHandle, TlsFiles, staggered};
+use cache_core::{BuildContext, Clock, Result};
+use cache_net::{Dialer, Socket, SocketHandle, TlsFiles, staggered};
 use futures_util::future::{Either, select};
 use tokio_postgres::{
     Client, Config, Error as PgError, SimpleQueryMessage,
@@ -59,11 +59,11 @@ impl Transport {
     pub(crate) async fn connect(
         &self,
         config: &Config,
-        dial: &Dial,
+        dial: &Dialer,
         clock: &Clock,
     ) -> Result<Link, Failure> {
         let targets = targets(config);
-        let pause = dial.pause(targets.len());
+        let pause = dial.attempt_delay(targets.len());
         let attempts = targets.into_iter().map(|it| Box::pin(self.connect_to(it, config, dial)));
         let failed = match staggered(clock, pause, attempts).await {
             Ok(it) => return Ok(it),
@@ -82,12 +82,12 @@ impl Transport {
         &self,
         target: Target,
         config: &Config,
-        dial: &Dial,
+        dial: &Dialer,
     ) -> Result<Link, Failure> {
         match target.host {
             Host::Tcp(host) => {
                 let log_in = |it| self.log_in(Socket::new(it), &target.name, config);
-                dial.greeted(&host, target.port, log_in).await
+                dial.connect_with(&host, target.port, log_in).await
             }
             #[cfg(unix)]
             Host::Unix(folder) => {

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::{addresses_of, within};
+use crate::{resolve, within};
 
 /// Connects by TCP. All addresses of a host are tried, one beside the other as [RFC 8305] has it, within one deadline: a silent
 /// address does not use up the time of those after it.
@@ -23,58 +23,58 @@ use crate::{addresses_of, within};
 /// use std::{io, time::Duration};
 ///
 /// use cache_core::Clock;
-/// use cache_net::Dial;
+/// use cache_net::Dialer;
 /// use tokio::net::TcpListener;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> io::Result<()> {
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// let port = listener.local_addr()?.port();
-/// let dial = Dial::new(Duration::from_secs(1), Clock::system());
-/// assert!(dial.to("127.0.0.1", port).await?.nodelay()?);
+/// let dialer = Dialer::new(Duration::from_secs(1), Clock::system());
+/// assert!(dialer.connect("127.0.0.1", port).await?.nodelay()?);
 ///
 /// drop(listener);
-/// let refused = dial.to("127.0.0.1", port).await.unwrap_err();
+/// let refused = dialer.connect("127.0.0.1", port).await.unwrap_err();
 /// assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Dial {
-    time: Duration,
+pub struct Dialer {
+    timeout: Duration,
     clock: Clock,
 }
 
 /// Why one address did not serve.
 enum Failed<E> {
     /// There is no connection.
-    Dial(io::Error),
+    Connect(io::Error),
     /// There was one, and the greeting failed.
-    Greet(E),
+    Handshake(E),
 }
 
 /// The "connection attempt delay" of RFC 8305: how long an attempt goes on alone.
-const PAUSE: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// When an idle connection is probed first, how often then, and how many probes may stay unanswered. Usual NATs and load balancers
 /// forget what is idle for one to six minutes, strict firewalls after half a minute. `TCP_USER_TIMEOUT` is not set: it ends what is
 /// slow, which is for the stores' own deadlines to decide.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(20), Duration::from_secs(5), 4);
 
-impl Dial {
+impl Dialer {
     /// Connects within this time.
-    pub fn new(time: Duration, clock: Clock) -> Self {
-        Self { time, clock }
+    pub fn new(timeout: Duration, clock: Clock) -> Self {
+        Self { timeout, clock }
     }
 
     /// How long all of it may take.
-    pub fn time(&self) -> Duration {
-        self.time
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Returns the first connection to an address of this host.
     ///
     /// # Errors
     /// That of the last address that failed; `TimedOut` at the deadline.
-    pub async fn to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        self.greeted(host, port, async |it| Ok(it)).await
+    pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        self.connect_with(host, port, async |it| Ok(it)).await
     }
 
     /// Returns what the first address of this host answers to a greeting, such as a login. An address that takes connections and
@@ -82,19 +82,19 @@ impl Dial {
     ///
     /// # Errors
     /// That of the last greeting that failed, or else of the last address; `TimedOut` at the deadline.
-    pub async fn greeted<T, E, F>(
+    pub async fn connect_with<T, E, F>(
         &self,
         host: &str,
         port: u16,
-        greet: impl Fn(TcpStream) -> F,
+        handshake: impl Fn(TcpStream) -> F,
     ) -> Result<T, E>
     where
         E: From<io::Error>,
         F: Future<Output = Result<T, E>>,
     {
         self.in_time(async {
-            let found = addresses_of(host, port).await?;
-            self.race(&interleaved(found), greet).await
+            let found = resolve(host, port).await?;
+            self.race(&interleaved(found), handshake).await
         })
         .await
     }
@@ -103,30 +103,30 @@ impl Dial {
     ///
     /// # Errors
     /// As those of [`greeted`](Self::greeted).
-    pub async fn first_of<T, E, F>(
+    pub async fn connect_any<T, E, F>(
         &self,
         addresses: &[SocketAddr],
-        greet: impl Fn(TcpStream) -> F,
+        handshake: impl Fn(TcpStream) -> F,
     ) -> Result<T, E>
     where
         E: From<io::Error>,
         F: Future<Output = Result<T, E>>,
     {
-        self.in_time(self.race(addresses, greet)).await
+        self.in_time(self.race(addresses, handshake)).await
     }
 
     /// How long each of so many attempts goes on alone: all are under way well before the deadline. For [`staggered`].
-    pub fn pause(&self, attempts: usize) -> Duration {
+    pub fn attempt_delay(&self, attempts: usize) -> Duration {
         let shares = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1);
-        PAUSE.min(self.time / shares)
+        ATTEMPT_DELAY.min(self.timeout / shares)
     }
 
     async fn in_time<T, E: From<io::Error>>(
         &self,
         connecting: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        within(&self.clock, self.time, connecting).await.unwrap_or_else(|| {
-            let what = format!("no connection within {:?}", self.time);
+        within(&self.clock, self.timeout, connecting).await.unwrap_or_else(|| {
+            let what = format!("no connection within {:?}", self.timeout);
             Err(io::Error::new(io::ErrorKind::TimedOut, what).into())
         })
     }
@@ -134,33 +134,34 @@ impl Dial {
     async fn race<T, E, F>(
         &self,
         addresses: &[SocketAddr],
-        greet: impl Fn(TcpStream) -> F,
+        handshake: impl Fn(TcpStream) -> F,
     ) -> Result<T, E>
     where
         E: From<io::Error>,
         F: Future<Output = Result<T, E>>,
     {
-        let greet = &greet;
+        let handshake = &handshake;
         let attempts = addresses.iter().copied().map(|it| async move {
-            let stream = connect(it).await.map_err(Failed::Dial)?;
-            greet(stream).await.map_err(Failed::Greet)
+            let stream = connect(it).await.map_err(Failed::Connect)?;
+            handshake(stream).await.map_err(Failed::Handshake)
         });
-        let failed = match staggered(&self.clock, self.pause(addresses.len()), attempts).await {
-            Ok(it) => return Ok(it),
-            Err(failed) => failed,
-        };
+        let failed =
+            match staggered(&self.clock, self.attempt_delay(addresses.len()), attempts).await {
+                Ok(it) => return Ok(it),
+                Err(failed) => failed,
+            };
         let mut refused = None;
         for it in failed {
             match (it, &refused) {
-                (it @ Failed::Greet(_), _) | (it, None | Some(Failed::Dial(_))) => {
+                (it @ Failed::Handshake(_), _) | (it, None | Some(Failed::Connect(_))) => {
                     refused = Some(it);
                 }
                 _ => {}
             }
         }
         Err(match refused {
-            Some(Failed::Greet(it)) => it,
-            Some(Failed::Dial(it)) => it.into(),
+            Some(Failed::Handshake(it)) => it,
+            Some(Failed::Connect(it)) => it.into(),
             None => io::Error::new(io::ErrorKind::NotFound, "the host has no address").into(),
         })
     }
@@ -254,8 +255,8 @@ mod tests {
     /// Far longer than anything here takes.
     const LONG: Duration = Duration::from_secs(20);
 
-    fn dial(time: Duration) -> Dial {
-        Dial::new(time, Clock::system())
+    fn dialer(time: Duration) -> Dialer {
+        Dialer::new(time, Clock::system())
     }
 
     fn listener(last: u8) -> (TcpListener, SocketAddr) {
@@ -273,7 +274,7 @@ mod tests {
         let (silent, (_live, address)) = (Silent::start().unwrap(), listener(2));
         for silent in [vec![silent.address()], vec![silent.address(); 20]] {
             let addresses = [&silent[..], &[address]].concat();
-            let stream = dial(LONG).first_of(&addresses, async |it| io::Result::Ok(it)).await;
+            let stream = dialer(LONG).connect_any(&addresses, async |it| io::Result::Ok(it)).await;
             assert_eq!(stream.unwrap().peer_addr().unwrap(), address);
         }
     }
@@ -284,19 +285,19 @@ mod tests {
         let began = Instant::now();
         for _ in 0..20 {
             let addresses = [refused(), refused(), address];
-            let stream = dial(LONG).first_of(&addresses, async |it| io::Result::Ok(it)).await;
+            let stream = dialer(LONG).connect_any(&addresses, async |it| io::Result::Ok(it)).await;
             assert_eq!(stream.unwrap().peer_addr().unwrap(), address);
         }
-        assert!(began.elapsed() < PAUSE * 20, "{:?}", began.elapsed());
+        assert!(began.elapsed() < ATTEMPT_DELAY * 20, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
     async fn address_that_takes_connections_and_says_nothing_is_passed_over() {
         let ((_mute, one), (_live, two)) = (listener(2), listener(3));
-        let greet = async |it: TcpStream| {
+        let handshake = async |it: TcpStream| {
             if it.peer_addr()? == one { pending().await } else { io::Result::Ok(it) }
         };
-        let stream = dial(LONG).first_of(&[one, two], greet).await.unwrap();
+        let stream = dialer(LONG).connect_any(&[one, two], handshake).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), two);
     }
 
@@ -306,7 +307,7 @@ mod tests {
         let addresses = [silent.address(); 8];
         let began = Instant::now();
         let time = Duration::from_millis(300);
-        let error = dial(time).first_of(&addresses, async |it| io::Result::Ok(it)).await;
+        let error = dialer(time).connect_any(&addresses, async |it| io::Result::Ok(it)).await;
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= time && began.elapsed() < LONG, "{:?}", began.elapsed());
     }
@@ -314,17 +315,17 @@ mod tests {
     #[tokio::test]
     async fn error_of_a_greeting_says_more_than_that_of_an_address() {
         let (_live, address) = listener(2);
-        let greet = async |_| Err::<(), _>(io::Error::other("wrong password"));
-        let error = dial(LONG).first_of(&[address, refused()], greet).await.unwrap_err();
+        let handshake = async |_| Err::<(), _>(io::Error::other("wrong password"));
+        let error = dialer(LONG).connect_any(&[address, refused()], handshake).await.unwrap_err();
         assert_eq!(error.to_string(), "wrong password");
-        let error = dial(LONG).first_of(&[], greet).await.unwrap_err();
+        let error = dialer(LONG).connect_any(&[], handshake).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]
     async fn connection_is_configured() {
         let (_live, address) = listener(2);
-        let stream = dial(LONG).to("127.0.0.2", address.port()).await.unwrap();
+        let stream = dialer(LONG).connect("127.0.0.2", address.port()).await.unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
@@ -347,8 +348,8 @@ mod tests {
     fn attempts_are_all_under_way_before_the_deadline() {
         for (time, attempts) in [(1000, 1), (1000, 2), (1000, 10), (20, 3), (0, 5), (9000, 100)] {
             let time = Duration::from_millis(time);
-            let pause = dial(time).pause(attempts);
-            assert!(pause <= PAUSE && pause * (u32::try_from(attempts).unwrap()) <= time);
+            let pause = dialer(time).attempt_delay(attempts);
+            assert!(pause <= ATTEMPT_DELAY && pause * (u32::try_from(attempts).unwrap()) <= time);
         }
     }
 }

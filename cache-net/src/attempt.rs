@@ -38,12 +38,12 @@ pub async fn within<T>(
 /// let (say, said) = oneshot::channel();
 /// let attempt = Attempt::start(&Handle::current(), async { Ok(said.await.unwrap_or(0)) });
 /// drop(attempt.outcome());
-/// assert!(!attempt.is_over());
+/// assert!(!attempt.is_finished());
 ///
 /// say.send(7).unwrap();
 /// let (one, other) = (attempt.clone(), attempt.clone());
 /// assert_eq!((one.outcome().await?, other.outcome().await?), (7, 7));
-/// assert!(attempt.is_over());
+/// assert!(attempt.is_finished());
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl<T: Clone + Send + Sync + 'static> Attempt<T> {
     }
 
     /// Whether it has come to an end, or its runtime has.
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.0.has_changed().is_err() || self.0.borrow().is_some()
     }
 

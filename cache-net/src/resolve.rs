@@ -23,12 +23,12 @@ static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(8));
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-/// let found = cache_net::addresses_of("127.0.0.1", 6379).await?;
+/// let found = cache_net::resolve("127.0.0.1", 6379).await?;
 /// assert_eq!(found, ["127.0.0.1:6379".parse().unwrap()]);
-/// assert!(!cache_net::addresses_of("localhost", 6379).await?.is_empty());
+/// assert!(!cache_net::resolve("localhost", 6379).await?.is_empty());
 /// # Ok(()) }
 /// ```
-pub async fn addresses_of(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -65,7 +65,7 @@ impl Lookups {
         resolve: impl FnOnce(&Name) -> io::Result<Vec<SocketAddr>> + Send + 'static,
     ) -> Found {
         let name = (host.to_owned(), port);
-        let begin = || self.begin(name.clone(), resolve);
+        let begin = || self.connect_in_background(name.clone(), resolve);
         let lookup = self.under_way.lock().entry(name.clone()).or_insert_with(begin).clone();
         let found = lookup.clone().await;
         // It is still there if no thread could be started.
@@ -76,7 +76,7 @@ impl Lookups {
         found
     }
 
-    fn begin(
+    fn connect_in_background(
         &self,
         name: Name,
         resolve: impl FnOnce(&Name) -> io::Result<Vec<SocketAddr>> + Send + 'static,
