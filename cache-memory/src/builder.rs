@@ -1,4 +1,4 @@
-//! The bounds of a [`Memory`], and its clock.
+//! Options of a [`Memory`] that is created in code.
 
 use cache_core::{Clock, Error, ErrorKind, Result};
 
@@ -7,7 +7,7 @@ use crate::{
     limits::{InvalidLimit, Limits, RequestedLimits},
 };
 
-/// Makes a [`Memory`] with bounds of its own.
+/// A builder of a [`Memory`] with other bounds or another clock.
 ///
 /// ```
 /// use cache_core::{ErrorKind, store::SyncBackend};
@@ -27,8 +27,19 @@ pub struct MemoryBuilder {
     clock: Clock,
 }
 
+impl Memory {
+    /// Returns a builder for a store with other bounds or another clock.
+    ///
+    /// ```
+    /// assert!(cache_memory::Memory::builder().max_bytes(64 << 20).build().is_ok());
+    /// ```
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
+    }
+}
+
 impl MemoryBuilder {
-    /// The most entries that it holds; a million if nothing is said.
+    /// Sets the maximum number of entries. Default: a million.
     ///
     /// ```
     /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
@@ -45,7 +56,7 @@ impl MemoryBuilder {
         self
     }
 
-    /// The most bytes that it holds, with keys, values and what they cost besides; 256 MiB if nothing is said.
+    /// Sets the maximum number of bytes, including keys, values and bookkeeping. Default: 256 MiB.
     ///
     /// ```
     /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
@@ -63,11 +74,11 @@ impl MemoryBuilder {
         self
     }
 
-    /// The largest value that it takes; what is larger is `TooLarge`. If nothing is said: a 64th of `max_bytes`, but a
-    /// mebibyte or what fits if that is more.
+    /// Sets the maximum size of a value; larger values are refused with `TooLarge`. Default: the
+    /// larger of `max_bytes / 64` and 1 MiB, but at most what fits.
     ///
-    /// The room is divided among shards that are locked one by one, and each must have room for such a value. So a
-    /// smaller limit lets more threads write at once.
+    /// The capacity is divided among shards with separate locks, and each shard must have room for
+    /// such a value. So a smaller limit lets more threads write at the same time.
     ///
     /// ```
     /// # use cache_core::{ErrorKind, store::{Expiry, SetMode, SyncBackend}};
@@ -82,7 +93,7 @@ impl MemoryBuilder {
         self
     }
 
-    /// The clock that decides what has expired; the machine's if nothing is said.
+    /// Sets the clock that decides what has expired. Default: the system clock.
     ///
     /// ```
     /// # use cache_core::Clock;
@@ -96,18 +107,21 @@ impl MemoryBuilder {
         self
     }
 
-    /// Makes the store. `Config` if a bound makes no sense.
+    /// Creates the store.
+    ///
+    /// # Errors
+    /// `Config` if a bound is zero, is too small for one entry, or contradicts another bound.
     ///
     /// ```
     /// # use cache_memory::Memory;
     /// let error = Memory::builder().max_bytes(10).build().unwrap_err();
-    /// assert!(error.to_string().contains("max_bytes is 10 bytes, which is too little"), "{error}");
+    /// assert!(error.to_string().contains("max_bytes is 10 bytes, which is too small"), "{error}");
     /// ```
     pub fn build(self) -> Result<Memory> {
         match Limits::new(self.requested) {
             Ok(limits) => Ok(Memory::with_limits(limits, self.clock)),
-            Err(InvalidLimit(bound, what)) => {
-                Err(Error::new(ErrorKind::Config, format!("{bound} {what}")))
+            Err(InvalidLimit(option, problem)) => {
+                Err(Error::new(ErrorKind::Config, format!("{option} {problem}")))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is stored under a key, and what it weighs.
+//! A stored entry and its weight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,20 +7,22 @@ use quick_cache::Weighter;
 
 use crate::{deadline::Deadline, key::Key};
 
-/// What is stored under a key.
+/// A value with its deadline.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) data: Bytes,
-    /// Atomic only so that it can be changed in place; that happens under the lock of the entry's shard.
+    /// Atomic only to allow a change in place, which happens under the lock of the entry's shard.
     deadline: AtomicU64,
 }
 
-/// What an entry costs beside its key and its value, in bytes: its slot and its place in the hash table (both grow by
-/// doubling), the allocations of key and value, the count that a value which was read has, the sweeper's record, and
-/// its share of what is remembered of evicted keys.
+/// What an entry costs in addition to its key and its value, in bytes: its slot and its place in
+/// the hash table (both grow by doubling), the allocations of key and value, the reference count
+/// that the first read of a value allocates, its record in the expiry index, and its share of the
+/// history of evicted keys.
 pub(crate) const OVERHEAD: u64 = 160;
 
-/// Weighs entries so that one sum keeps both bounds: an entry weighs what it costs, but at least its share of the room.
+/// Weighs entries so that one sum enforces both bounds: an entry weighs its cost, but at least
+/// `share`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryWeighter {
     pub(crate) share: u64,
@@ -46,7 +48,7 @@ impl Clone for Entry {
     }
 }
 
-/// What an entry costs, in bytes.
+/// The cost of an entry in bytes.
 pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {
     OVERHEAD + key.len() as u64 + value.len() as u64
 }

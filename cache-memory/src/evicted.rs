@@ -1,18 +1,18 @@
-//! What a write drove out, kept until the locks are released.
+//! Entries that a write removed, kept until the locks are released.
 
 use quick_cache::Lifecycle;
 
 use crate::{entry::Entry, key::Key};
 
-/// Collects what a write drove out: the old value of its key, and what had to make room.
+/// Collects the entries that a write removes: the old value of its key, and evicted entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CollectEvicted;
 
-/// What one write drove out. Dropped after the locks, so that nobody waits while memory is freed; and read before, as
-/// the sweeper's records of these entries must go too.
+/// The entries that one write removed. They are dropped after the locks are released, so that no
+/// caller waits while memory is freed. Before that, their records leave the expiry index.
 #[derive(Debug, Default)]
 pub(crate) struct Evicted {
-    /// Mostly there is one or none, and then nothing is allocated.
+    /// Most writes remove one entry or none; then `more` allocates nothing.
     first: Option<(Key, Entry)>,
     more: Vec<(Key, Entry)>,
 }
@@ -22,7 +22,7 @@ impl Evicted {
         self.first.iter().chain(&self.more)
     }
 
-    /// Takes out the last entry of that key.
+    /// Takes out the last entry of this key.
     pub(crate) fn take(&mut self, key: &str) -> Option<(Key, Entry)> {
         match self.more.iter().rposition(|(it, _)| it.text() == key) {
             Some(at) => Some(self.more.swap_remove(at)),

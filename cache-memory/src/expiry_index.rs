@@ -1,4 +1,4 @@
-//! Which entries of a shard expire when, so that the expired are found without looking at the others.
+//! The expiry index of a shard: finds expired entries without checking the others.
 
 use std::{
     collections::{BTreeMap, HashSet, hash_set},
@@ -9,15 +9,17 @@ use crate::deadline::Deadline;
 
 /// The hashes of a shard's entries that expire, in buckets by the time when they are due.
 ///
-/// Exact: an entry that is written with a deadline is filed, and one that is overwritten, removed or evicted is taken
-/// out. So it is never larger than the shard, whatever turnover and lifetimes are. A record is the hash alone, about
-/// 14 bytes with the room that a hash set leaves free; a bucket that has lost most of its records gives their room back.
+/// The index is exact: it has one record for each entry with a deadline, and the record is removed
+/// when the entry is overwritten, removed or evicted. So it is never larger than the shard, for any
+/// turnover and any lifetimes. A record is the hash alone, about 14 bytes with the free space in a
+/// hash set. A bucket that has lost most of its records shrinks.
 ///
-/// A bucket spans up to a thirty-second of its entries' lifetimes, so there are some forty of them, not one per second.
+/// A bucket spans up to a thirty-second of its entries' lifetimes, so entries of one lifetime need
+/// about forty buckets, not one per second.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiryIndex {
     buckets: BTreeMap<u64, Bucket>,
-    /// The bucket that has come due last, while it is worked off in small pieces.
+    /// The rest of the last bucket that became due; it is processed in small steps.
     overdue: Overdue,
     writes: usize,
 }
@@ -25,34 +27,34 @@ pub(crate) struct ExpiryIndex {
 #[derive(Debug, Default)]
 struct Bucket {
     hashes: Hashes,
-    /// The most that there were since it last gave room back.
-    most: usize,
+    /// The maximum number of hashes since the bucket last shrank.
+    peak: usize,
 }
 
 type Hashes = HashSet<u64, BuildHasherDefault<IdentityHasher>>;
 
-/// Less room than for so many is not worth giving back.
-const FEW: usize = 32;
+/// A bucket that never had more records than this does not shrink.
+const MIN_SHRINK: usize = 32;
 
 #[derive(Debug)]
 struct Overdue(hash_set::IntoIter<u64>);
 
 impl ExpiryIndex {
-    /// Notes that the key of this hash expires then.
+    /// Adds a record.
     pub(crate) fn insert(&mut self, hash: u64, deadline: Deadline) {
         if let Some(due) = deadline.due() {
             self.buckets.entry(due).or_default().insert(hash);
         }
     }
 
-    /// Forgets what was filed under the same two. One that has come due already is forgotten by itself.
+    /// Removes a record. A record that is due already is not found here; the sweeper drops it.
     pub(crate) fn remove(&mut self, hash: u64, deadline: Deadline) {
         if let Some(bucket) = deadline.due().and_then(|due| self.buckets.get_mut(&due)) {
             bucket.remove(hash);
         }
     }
 
-    /// Moves a record from one deadline to another, which often share a bucket.
+    /// Moves a record from one deadline to another. Often both are in one bucket.
     pub(crate) fn update(&mut self, hash: u64, old: Deadline, new: Deadline) {
         if old.due() != new.due() {
             self.remove(hash, old);
@@ -60,7 +62,8 @@ impl ExpiryIndex {
         }
     }
 
-    /// The next hash that is due. Its entry may have been written again meanwhile, so look before removing it.
+    /// Takes out the next hash that is due. Its entry may have been written again since, so the
+    /// caller checks the entry's deadline before it removes the entry.
     pub(crate) fn next_due(&mut self, now: impl Fn() -> u64) -> Option<u64> {
         loop {
             if let Some(hash) = self.overdue.0.next() {
@@ -74,7 +77,7 @@ impl ExpiryIndex {
         }
     }
 
-    /// Counts writes to the shard.
+    /// Counts a write to the shard and returns the count.
     pub(crate) fn count_write(&mut self) -> usize {
         self.writes = self.writes.wrapping_add(1);
         self.writes
@@ -89,16 +92,16 @@ impl ExpiryIndex {
 impl Bucket {
     fn insert(&mut self, hash: u64) {
         self.hashes.insert(hash);
-        self.most = self.most.max(self.hashes.len());
+        self.peak = self.peak.max(self.hashes.len());
     }
 
-    /// Entries that are written again and again pass through all the buckets of their lifetime: if each kept room for
-    /// all of them, the records would outweigh the entries.
+    /// Entries that are rewritten often pass through all the buckets of their lifetime. If each
+    /// bucket kept space for all of them, the records would be larger than the entries.
     fn remove(&mut self, hash: u64) {
         self.hashes.remove(&hash);
-        if self.most > FEW && self.hashes.len() < self.most / 4 {
-            self.most = 2 * self.hashes.len();
-            self.hashes.shrink_to(self.most);
+        if self.peak > MIN_SHRINK && self.hashes.len() < self.peak / 4 {
+            self.peak = 2 * self.hashes.len();
+            self.hashes.shrink_to(self.peak);
         }
     }
 }
@@ -109,13 +112,13 @@ impl Default for Overdue {
     }
 }
 
-/// Takes a hash for what it is.
+/// Returns a `u64` as its own hash.
 #[derive(Debug, Default)]
 struct IdentityHasher(u64);
 
 impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {
-        // Only `u64`s are hashed here.
+        // Never called: all values are `u64`.
     }
 
     fn write_u64(&mut self, hash: u64) {
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_comes_and_nothing_else() {
+    fn only_due_records_are_returned() {
         let mut expiries = ExpiryIndex::default();
         for hash in 0..100 {
             expiries.insert(hash, after(hash + 1));
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lifetime_needs_few_buckets() {
+    fn entries_of_one_lifetime_need_few_buckets() {
         let mut expiries = ExpiryIndex::default();
         for hash in 0..100_000 {
             let now = hash * 3_000_000;
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_written_again_and_again_have_room_for_one_record_each() {
+    fn rewritten_entries_keep_space_for_one_record_each() {
         let mut expiries = ExpiryIndex::default();
         let hour = Duration::from_secs(3600);
         let mut old = Deadline::NEVER;
@@ -184,6 +187,6 @@ mod tests {
         }
         assert_eq!(expiries.len(), 10_000);
         let room: usize = expiries.buckets.values().map(|it| it.hashes.capacity()).sum();
-        assert!(room < 20_000, "{} buckets have room for {room}", expiries.buckets.len());
+        assert!(room < 20_000, "{} buckets have space for {room}", expiries.buckets.len());
     }
 }

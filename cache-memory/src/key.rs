@@ -1,4 +1,4 @@
-//! Keys, and the two ways to look for one: by its text, and by its hash alone.
+//! Keys, and the two ways to find one: by its text, or by its hash alone.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -9,24 +9,26 @@ use quick_cache::Equivalent;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(Box<str>);
 
-/// A key that a caller named, with its hash, which is computed once per call.
+/// The key of a call, with its hash, which is computed once per call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lookup<'a> {
     pub(crate) hash: u64,
     pub(crate) text: &'a str,
 }
 
-/// A key of which only the hash is known: what the sweeper keeps, so that no key is held twice.
+/// A key of which only the hash is known. The expiry index stores hashes, so that no key is stored
+/// twice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HashLookup<'a> {
     pub(crate) hash: u64,
     pub(crate) hashing: &'a BuildKeyHasher,
 }
 
-/// Hashes the text of keys by a seed of its own, and takes a hash that is known as it is.
+/// Hashes the text of keys with its own random seed. A hash that was computed before is used as is.
 ///
-/// The engine chooses a shard by bits from the middle. With `foldhash::fast` these depend too little on the end of a short key:
-/// keys that are counted up left a shard out for a thousand writes, so what had expired there stayed.
+/// The engine selects a shard by the middle bits. With `foldhash::fast` these depend too little on
+/// the end of a short key: sequential keys skipped a shard for a thousand writes, and its expired
+/// entries stayed in memory meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BuildKeyHasher(RandomState);
 
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_look_for_a_key_has_its_hash() {
+    fn each_lookup_of_a_key_has_the_hash_of_the_key() {
         let hashing = BuildKeyHasher::default();
         let lookup = Lookup { hash: hashing.hash("shop:1:a"), text: "shop:1:a" };
         let hash_lookup = HashLookup { hash: lookup.hash, hashing: &hashing };
@@ -130,16 +132,16 @@ mod tests {
         assert!(!other.equivalent(&key));
     }
 
-    /// A good hash leaves none of 32 shards out for a thousand keys but once in 10^13.
+    /// A good hash skips one of 32 shards for a thousand keys once in 10^13 times.
     #[test]
-    fn keys_that_are_counted_up_come_to_every_shard_again_and_again() {
+    fn sequential_keys_reach_every_shard_regularly() {
         for _ in 0..100 {
             let hashing = BuildKeyHasher::default();
             let mut last = [10_000; 32];
             for n in 10_000..40_000 {
                 let middle = hashing.hash(&format!("k{n}")).rotate_right(usize::BITS / 2);
                 let last = &mut last[usize::try_from(middle % 32).unwrap()];
-                assert!(n - *last < 1000, "a shard was left out from {last} to {n}");
+                assert!(n - *last < 1000, "a shard was skipped from {last} to {n}");
                 *last = n;
             }
         }

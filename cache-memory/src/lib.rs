@@ -1,8 +1,8 @@
 //! The in-process store of [`cache_core`]: `backend = "memory"`.
 //!
-//! [`Memory`] keeps bytes under keys in this process. It is bounded by entries and by bytes at once, gives each entry
-//! its own lifetime, and does every operation on a key in one step. When it is full it evicts what is least likely to
-//! be asked for again (S3-FIFO, by [`quick_cache`]).
+//! [`Memory`] keeps bytes under keys in this process. It is bounded by entries and by bytes, gives
+//! each entry its own lifetime, and performs every operation on a key atomically. A full store
+//! evicts the entries that are least likely to be read again (S3-FIFO, by [`quick_cache`]).
 //!
 //! ```
 //! use cache_core::store::{Expiry, SetMode, SyncBackend};
@@ -17,20 +17,22 @@
 //! # Ok::<_, cache_core::Error>(())
 //! ```
 //!
-//! A program that chooses its stores in settings links this crate by naming it once, `use cache_memory as _;`:
+//! A program that chooses its stores in settings links this crate by naming it once,
+//! `use cache_memory as _;`:
 //!
 //! ```toml
 //! [caches.default]
 //! backend = "memory"
-//! location = "main"             # caches of one name within one `Caches` share a store; none: a store of its own
+//! location = "main"             # aliases with the same location share a store; without it, each alias has its own
 //!
 //! [caches.default.options]
 //! max_entries = 1000000         # the default
-//! max_bytes = "256MiB"          # the default; keys, values and bookkeeping
-//! max_value_bytes = "4MiB"      # the default here; a larger value is `TooLarge`
+//! max_bytes = "256MiB"          # the default; includes keys, values and bookkeeping
+//! max_value_bytes = "4MiB"      # the default for this max_bytes; larger values are refused (`TooLarge`)
 //! ```
 
 mod builder;
+mod clear;
 mod deadline;
 mod driver;
 mod entry;
@@ -38,6 +40,9 @@ mod evicted;
 mod expiry_index;
 mod key;
 mod limits;
+mod options;
+mod reader;
+mod rename;
 mod shard_guard;
 mod shards;
 mod store;

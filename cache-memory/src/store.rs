@@ -1,37 +1,40 @@
-//! The store: every operation as one step on one key.
+//! The store: every operation is one atomic step on one key.
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, Error, ErrorKind, Expiry, Lifetime, Namespace, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl, integer, payload_len,
+    Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode, Stamp,
+    StoreId, SyncBackend, Ttl, integer,
 };
 
 use crate::{
-    DRIVER, MemoryBuilder,
+    clear,
     deadline::{Deadline, nanos},
-    entry,
     key::Lookup,
     limits::Limits,
+    reader, rename,
     shard_guard::ShardGuard,
     shards::Shards,
 };
 
-/// A store in this process, bounded by entries and by bytes at once.
+/// A store in this process, bounded by entries and by bytes.
 ///
-/// - **Bounds.** An entry weighs what it costs (key, value, and 160 bytes for its bookkeeping), but at least its share of
-///   `max_bytes`, so neither bound is ever passed. Values are copied on the way in, so that an entry cannot keep alive a
-///   larger buffer that it was cut from. A value over [`max_value_len`](Capabilities::max_value_len) is `TooLarge`, and
-///   nothing is left under its key; no value is refused in silence.
-/// - **Expiry.** By the monotonic clock, never early, and at most a tick of the kernel's clock (10 ms) late. An expired entry
-///   is gone for every operation. Its memory is freed when somebody comes upon it, or by the writes that follow: each
-///   removes a few of those that are due. There is no thread in the background and no pause; while writes go on,
-///   less than 5 % of the room holds expired entries.
-/// - **One step.** Operations on one key happen one after the other. [`rename`](SyncBackend::rename) holds both keys: an
-///   increment comes before or after it, and is not lost. A reader of both may see the entry under both for a moment.
-/// - **Clearing** removes entries one by one, so readers and writers go on meanwhile; it takes the caller some 0.4 µs
-///   per entry. What is written while it goes on may stay, and so may an entry that is renamed meanwhile.
+/// - **Bounds.** An entry weighs what it costs (key, value, and 160 bytes of bookkeeping), but at
+///   least its share of `max_bytes`, so neither bound is ever exceeded. Values are copied when they
+///   are stored, so that an entry does not keep a larger buffer alive. A `set`
+///   of a value over [`max_value_len`](Capabilities::max_value_len) is refused with `TooLarge`, and
+///   removes the old value if its mode allowed the write; no value is dropped silently.
+/// - **Expiry.** An entry expires by the monotonic clock, never early, and at most one tick of the
+///   kernel's coarse clock (10 ms) late. An expired entry is absent for every operation. Its memory
+///   is freed by the operation that finds it, or by later writes: each removes a few of the entries
+///   that are due. There is no background thread and no pause; while writes continue, expired
+///   entries occupy less than 5 % of the capacity.
+/// - **Atomicity.** Operations on one key run one after the other.
+///   [`rename`](SyncBackend::rename) locks both keys: an increment runs before or after it, and is
+///   not lost. A reader of both keys may see the entry under both for a moment.
+/// - **Clearing** removes entries one by one while readers and writers continue. It takes about
+///   0.4 µs per entry. An entry that is written or renamed meanwhile may remain.
 ///
 /// ```
 /// use cache_core::{Create, Expiry, SyncBackend, Ttl};
@@ -47,8 +50,12 @@ use crate::{
 /// ```
 pub struct Memory(Shards);
 
+/// The name of the store in settings and errors.
+pub(crate) const NAME: &str = "memory";
+
 impl Memory {
-    /// A store with the default bounds, a million entries and 256 MiB, and the machine's clock.
+    /// Creates a store with the default bounds, a million entries and 256 MiB, and the system
+    /// clock.
     ///
     /// ```
     /// use cache_core::SyncBackend;
@@ -59,20 +66,11 @@ impl Memory {
         Self::with_limits(Limits::DEFAULT, Clock::system())
     }
 
-    /// A store with other bounds or another clock.
-    ///
-    /// ```
-    /// assert!(cache_memory::Memory::builder().max_bytes(64 << 20).build().is_ok());
-    /// ```
-    pub fn builder() -> MemoryBuilder {
-        MemoryBuilder::default()
-    }
-
     pub(crate) fn with_limits(limits: Limits, clock: Clock) -> Self {
         Self(Shards::new(limits, clock))
     }
 
-    /// How many entries it holds, with those that have expired and were not yet removed.
+    /// Returns the number of entries, including expired ones that were not removed yet.
     ///
     /// ```
     /// # use cache_core::{Expiry, SetMode, SyncBackend};
@@ -85,7 +83,7 @@ impl Memory {
         self.0.engine.len()
     }
 
-    /// Whether it holds nothing.
+    /// Returns whether the store has no entries, expired ones included.
     ///
     /// ```
     /// assert!(cache_memory::Memory::new().is_empty());
@@ -94,7 +92,8 @@ impl Memory {
         self.0.engine.is_empty()
     }
 
-    /// How many bytes of its room are taken. An entry takes at least its share, `max_bytes / max_entries`.
+    /// Returns how many bytes of the capacity are used. An entry uses at least
+    /// `max_bytes / max_entries`.
     ///
     /// ```
     /// # use cache_core::{Expiry, SetMode, SyncBackend};
@@ -107,22 +106,8 @@ impl Memory {
         self.0.engine.weight()
     }
 
-    /// Whether the value fits; asked first, as the engine would drop it in silence.
-    fn check_size(&self, key: &str, value: &[u8]) -> Result<()> {
-        let limits = &self.0.limits;
-        // The second part can only fail for keys that are longer than any that the facade lets through.
-        let len = payload_len(value);
-        if len as u64 <= limits.max_value && entry::cost(key, value) <= limits.max_weight() {
-            return Ok(());
-        }
-        Err(too_large(len, limits.max_value))
-    }
-
-    /// What a reader sees of a live entry.
-    fn entry(&self, key: &str) -> Option<Entry> {
-        let found = self.0.get(&self.0.lookup(key))?;
-        let deadline = found.deadline();
-        Some(Entry { value: found.data, ttl: self.remaining(deadline), stamp: stamp(deadline) })
+    fn guard(&self, lookup: &Lookup<'_>) -> ShardGuard<'_> {
+        ShardGuard::of_key(&self.0, lookup)
     }
 
     fn remaining(&self, deadline: Deadline) -> Ttl {
@@ -133,7 +118,7 @@ impl Memory {
 
 impl SyncBackend for Memory {
     fn name(&self) -> &'static str {
-        DRIVER.name()
+        NAME
     }
 
     fn id(&self) -> StoreId {
@@ -146,11 +131,15 @@ impl SyncBackend for Memory {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.0.get(&self.0.lookup(key)).map(|it| it.data))
+        Ok(reader::get(&self.0, &self.0.lookup(key)).map(|it| it.data))
     }
 
     fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        Ok(self.entry(key))
+        let found = reader::get(&self.0, &self.0.lookup(key));
+        Ok(found.map(|it| {
+            let deadline = it.deadline();
+            Entry { value: it.data, ttl: self.remaining(deadline), stamp: stamp(deadline) }
+        }))
     }
 
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
@@ -163,20 +152,20 @@ impl SyncBackend for Memory {
 
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let lookup = self.0.lookup(key);
-        let fits = self.check_size(key, &value);
+        let fits = self.0.limits.check_size(key, &value);
         let value = fits.as_ref().map(|()| exact(&value));
-        let mut guard = self.0.write(&lookup);
+        let mut guard = self.guard(&lookup);
         let allowed = match mode {
             SetMode::Always => true,
-            SetMode::IfAbsent => guard.look(&lookup, |_| ()).is_none(),
-            SetMode::IfPresent => guard.look(&lookup, |_| ()).is_some(),
+            SetMode::IfAbsent => guard.peek(&lookup, |_| ()).is_none(),
+            SetMode::IfPresent => guard.peek(&lookup, |_| ()).is_some(),
         };
         match value {
             Ok(value) if allowed => {
                 let deadline = guard.deadline(expiry);
                 guard.put(&lookup, value, deadline);
             }
-            // Better nothing than the old value, which the caller believes to be gone.
+            // The caller wanted the old value replaced: a miss is better than the old value.
             Err(_) if allowed => drop(guard.remove(&lookup)),
             _ => {}
         }
@@ -190,17 +179,17 @@ impl SyncBackend for Memory {
     }
 
     fn has(&self, key: &str) -> Result<bool> {
-        Ok(self.0.get(&self.0.lookup(key)).is_some())
+        Ok(reader::get(&self.0, &self.0.lookup(key)).is_some())
     }
 
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let found = self.0.get(&self.0.lookup(key));
+        let found = reader::get(&self.0, &self.0.lookup(key));
         Ok(found.map(|it| self.remaining(it.deadline())))
     }
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let lookup = self.0.lookup(key);
-        let mut guard = self.0.write(&lookup);
+        let mut guard = self.guard(&lookup);
         let deadline = guard.deadline(expiry);
         Ok(guard.touch(&lookup, deadline))
     }
@@ -215,14 +204,14 @@ impl SyncBackend for Memory {
 
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let lookup = self.0.lookup(key);
-        let taken = self.0.write(&lookup).remove(&lookup);
+        let taken = self.guard(&lookup).remove(&lookup);
         Ok(taken.map(|it| it.data))
     }
 
     fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
         let lookup = self.0.lookup(key);
-        let mut guard = self.0.write(&lookup);
-        let stored = guard.look(&lookup, |it| (integer::parse(&it.data), it.deadline()));
+        let mut guard = self.guard(&lookup);
+        let stored = guard.peek(&lookup, |it| (integer::parse(&it.data), it.deadline()));
         let (value, deadline) = match (stored, create) {
             (Some((value, deadline)), _) => (value?, deadline),
             (None, Some(create)) => (create.initial, guard.deadline(create.expiry)),
@@ -230,14 +219,14 @@ impl SyncBackend for Memory {
         };
         let value = integer::add(value, delta)?;
         let text = value.to_string();
-        self.check_size(key, text.as_bytes())?;
+        self.0.limits.check_size(key, text.as_bytes())?;
         guard.put(&lookup, exact(text.as_bytes()), deadline);
         Ok(Some(value))
     }
 
     fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
         let lookup = self.0.lookup(key);
-        let mut guard = self.0.write(&lookup);
+        let mut guard = self.guard(&lookup);
         Ok(guard.remove_if(&lookup, |it| seen.is(&it.data, stamp(it.deadline()))).is_some())
     }
 
@@ -248,11 +237,11 @@ impl SyncBackend for Memory {
         value: Bytes,
         lifetime: Lifetime,
     ) -> Result<bool> {
-        self.check_size(key, &value)?;
+        self.0.limits.check_size(key, &value)?;
         let (lookup, value) = (self.0.lookup(key), exact(&value));
-        let mut guard = self.0.write(&lookup);
+        let mut guard = self.guard(&lookup);
         let same = guard
-            .look(&lookup, |it| seen.is(&it.data, stamp(it.deadline())).then(|| it.deadline()));
+            .peek(&lookup, |it| seen.is(&it.data, stamp(it.deadline())).then(|| it.deadline()));
         let Some(old) = same.flatten() else { return Ok(false) };
         let deadline = match lifetime {
             Lifetime::Keep => old,
@@ -263,26 +252,16 @@ impl SyncBackend for Memory {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let (source, target) = (self.0.lookup(from), self.0.lookup(to));
-        let mut pair = ShardPair::lock(&self.0, &source, &target);
-        let found = pair.guard(&source).look(&source, |it| (it.data.clone(), it.deadline()));
-        let Some((value, deadline)) = found else { return Ok(false) };
-        self.check_size(to, &value)?;
-        // First in, then out: who looks for the entry in both places finds it in one.
-        pair.guard(&target).put(&target, value, deadline);
-        if from != to {
-            pair.guard(&source).remove(&source);
-        }
-        Ok(true)
+        rename::rename(&self.0, from, to)
     }
 
     fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.0.remove_all(|key| namespace.contains(key));
+        clear::remove_all(&self.0, |key| namespace.contains(key));
         Ok(())
     }
 
     fn clear_store(&self) -> Result<()> {
-        self.0.remove_all(|_| true);
+        clear::remove_all(&self.0, |_| true);
         Ok(())
     }
 
@@ -312,47 +291,16 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// The only writer in the shards of two keys, which may be the same shard. With both held, no step on either key comes
-/// between the two halves of a rename. Shards are entered in one order, so two renames cannot wait for each other.
-struct ShardPair<'a> {
-    shards: &'a Shards,
-    low: ShardGuard<'a>,
-    high: Option<(usize, ShardGuard<'a>)>,
-}
-
-impl<'a> ShardPair<'a> {
-    fn lock(shards: &'a Shards, one: &Lookup<'_>, other: &Lookup<'_>) -> Self {
-        let (one, other) = (shards.shard_of(one), shards.shard_of(other));
-        let (low, high) = (one.min(other), one.max(other));
-        let low_writing = shards.write_shard(low);
-        let high = (high != low).then(|| (high, shards.write_shard(high)));
-        Self { shards, low: low_writing, high }
-    }
-
-    fn guard(&mut self, lookup: &Lookup<'_>) -> &mut ShardGuard<'a> {
-        match &mut self.high {
-            Some((shard, high)) if *shard == self.shards.shard_of(lookup) => high,
-            _ => &mut self.low,
-        }
-    }
-}
-
-/// The coarse clock of the slowest common kernel.
+/// The tick of the coarse clock on the slowest common kernel.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Exactly these bytes: a buffer may be a small part of a large one, or have room left, and neither can be seen from outside.
+/// Copies exactly these bytes. The caller's buffer may be larger than the value, which cannot be
+/// detected.
 fn exact(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)
 }
 
-/// The absolute expiry tells an entry from a later one.
+/// The absolute expiry distinguishes an entry from a later one.
 fn stamp(deadline: Deadline) -> Stamp {
     Stamp(deadline.to_bits())
-}
-
-#[cold]
-fn too_large(len: usize, max: u64) -> Error {
-    let message =
-        format!("the value has {len} bytes, and this store takes {max} (option `max_value_bytes`)");
-    Error::new(ErrorKind::TooLarge, message)
 }

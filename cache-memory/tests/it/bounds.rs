@@ -1,4 +1,4 @@
-//! How much it holds: both bounds at once, and no value refused in silence.
+//! The bounds: entries and bytes, and no value dropped silently.
 
 use cache_core::{
     ErrorKind,
@@ -13,7 +13,7 @@ fn set(memory: &Memory, key: &str, len: usize) -> Result<bool, ErrorKind> {
 }
 
 #[test]
-fn entries_are_bounded_under_turnover() {
+fn turnover_never_exceeds_max_entries() {
     for max in [1, 2, 5, 100, 3000, 20_000] {
         let memory = Memory::builder().max_entries(max).build().unwrap();
         for n in 0..10 * max {
@@ -26,14 +26,14 @@ fn entries_are_bounded_under_turnover() {
 }
 
 #[test]
-fn a_small_store_holds_as_many_entries_as_were_asked_for() {
+fn small_store_holds_max_entries() {
     let memory = Memory::builder().max_entries(500).build().unwrap();
     (0..500).for_each(|n| put(&memory, &format!("k{n}"), "1"));
     assert!((0..500).all(|n| get(&memory, &format!("k{n}")).is_some()));
 }
 
 #[test]
-fn bytes_are_bounded_under_turnover() {
+fn turnover_never_exceeds_max_bytes() {
     let max = 4 << 20;
     let memory = Memory::builder().max_bytes(max).build().unwrap();
     let mut written = 0;
@@ -52,15 +52,15 @@ fn bytes_are_bounded_under_turnover() {
     assert!(held as u64 <= max && held as u64 > max / 2, "{held}");
 }
 
-/// Growth in place: by set, by comparing set, and by counting.
+/// Entries grow by `set` and by `compare_and_set`.
 #[test]
-fn entries_that_grow_stay_within_the_bounds_and_stay() {
+fn growing_entry_stays_and_bounds_hold() {
     let max = 1 << 20;
     let memory = Memory::builder().max_bytes(max).build().unwrap();
     for round in 1..=20_usize {
         for n in 0..100 {
             let key = format!("k{n}");
-            // Some were read, so they count as wanted, in every mixture.
+            // Reads protect an entry from eviction; here some entries are read, some are not.
             (0..n % 4).for_each(|_| drop(get(&memory, &key)));
             let len = round * 1000 + n;
             if let (Some(old), true) = (get(&memory, &key), n % 2 == 0) {
@@ -79,18 +79,18 @@ fn entries_that_grow_stay_within_the_bounds_and_stay() {
     }
 }
 
-/// A key that was evicted not long ago comes back into a store of which everything else is wanted.
+/// A recently evicted key is set again in a store where every other entry was read often.
 #[test]
-fn what_was_just_set_is_there_whatever_else_is_wanted() {
+fn new_entry_stays_though_all_others_were_read() {
     let memory = Memory::builder().max_entries(10).build().unwrap();
-    let want_all = || (0..40).for_each(|n| drop(get(&memory, &format!("k{}", n % 20))));
+    let read_all = || (0..40).for_each(|n| drop(get(&memory, &format!("k{}", n % 20))));
     for n in 0..1000 {
         put(&memory, &format!("k{}", n % 10), "1");
-        want_all();
-        // Nobody wants these yet, so one drives out the other, and the engine remembers it.
+        read_all();
+        // These were never read, so one evicts the other, and the engine remembers the evicted key.
         put(&memory, &format!("k{}", 10 + n % 7), "1");
         put(&memory, &format!("k{}", 10 + (n + 1) % 7), "1");
-        want_all();
+        read_all();
         let key = format!("k{}", 10 + n % 7);
         put(&memory, &key, &n.to_string());
         assert_eq!(get(&memory, &key), Some(text(&n.to_string())), "{n}");
@@ -98,7 +98,7 @@ fn what_was_just_set_is_there_whatever_else_is_wanted() {
 }
 
 #[test]
-fn a_value_at_the_limit_fits_and_one_over_it_is_too_large() {
+fn value_at_the_limit_is_stored_and_a_larger_one_is_too_large() {
     for max_bytes in [1024, 100_000, 16 << 20, 256 << 20] {
         let memory = Memory::builder().max_bytes(max_bytes).build().unwrap();
         let limit = memory.capabilities().max_value_len.unwrap();
@@ -109,12 +109,12 @@ fn a_value_at_the_limit_fits_and_one_over_it_is_too_large() {
         assert_eq!(set(&memory, &key, limit), Ok(true));
         assert_eq!(get(&memory, &key).map(|it| it.len()), Some(limit));
         assert_eq!(set(&memory, &key, limit + 1), Err(ErrorKind::TooLarge));
-        assert_eq!(get(&memory, &key), None, "the old value is not left behind");
+        assert_eq!(get(&memory, &key), None, "the old value is still there");
     }
 }
 
 #[test]
-fn a_value_that_is_too_large_leaves_what_its_mode_forbade_to_write() {
+fn too_large_value_removes_the_old_one_only_if_the_mode_allowed_the_write() {
     let memory = Memory::builder().max_value_bytes(10).build().unwrap();
     let large = || bytes::Bytes::from(vec![0; 11]);
     put(&memory, "k", "old");
@@ -131,7 +131,7 @@ fn a_value_that_is_too_large_leaves_what_its_mode_forbade_to_write() {
 }
 
 #[test]
-fn one_large_value_does_not_empty_the_store() {
+fn large_value_does_not_evict_most_entries() {
     let memory = Memory::new();
     (0..10_000).for_each(|n| put(&memory, &format!("k{n}"), "1"));
     set(&memory, "large", memory.capabilities().max_value_len.unwrap()).unwrap();
@@ -139,7 +139,7 @@ fn one_large_value_does_not_empty_the_store() {
 }
 
 #[test]
-fn bounds_that_make_no_sense_are_config_errors_that_name_them() {
+fn invalid_bound_is_a_config_error_that_names_it() {
     for (builder, name) in [
         (Memory::builder().max_entries(0), "max_entries"),
         (Memory::builder().max_bytes(0), "max_bytes"),

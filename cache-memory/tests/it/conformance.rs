@@ -1,4 +1,4 @@
-//! The suite that every store passes, of the store and of a whole cache over it.
+//! The conformance suite, for the store and for a cache with this store.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::{Inline, testing::FakeClock};
 use cache_memory::Memory;
 
-/// By a clock that is moved.
-fn moved() -> Harness {
+/// With a clock that the suite advances.
+fn with_fake_clock() -> Harness {
     let time = FakeClock::new();
     let clock = time.clock();
     let store =
@@ -15,27 +15,27 @@ fn moved() -> Harness {
     Harness::new("memory", store).clock(time).may_clear_store()
 }
 
-/// By the machine's clock.
-fn real() -> Harness {
+/// With the system clock.
+fn with_system_clock() -> Harness {
     Harness::new("memory", || Arc::new(Inline::new(Memory::new())) as _).may_clear_store()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_by_a_clock_that_is_moved() {
-    run_backend(moved()).await;
+async fn store_conforms_with_a_fake_clock() {
+    conformance::run_backend(with_fake_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_by_the_machines_clock() {
-    run_backend(real()).await;
+async fn store_conforms_with_the_system_clock() {
+    conformance::run_backend(with_system_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it_conforms_by_a_clock_that_is_moved() {
-    run_cache(moved()).await;
+async fn cache_conforms_with_a_fake_clock() {
+    conformance::run_cache(with_fake_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it_conforms_by_the_machines_clock() {
-    run_cache(real()).await;
+async fn cache_conforms_with_the_system_clock() {
+    conformance::run_cache(with_system_clock()).await;
 }

@@ -1,9 +1,9 @@
-//! From the settings to the store.
+//! The settings of the store.
 
 use cache_core::{Caches, ErrorKind, secs};
 
 #[tokio::test]
-async fn aliases_of_one_location_share_a_store_and_others_do_not() {
+async fn aliases_share_a_store_only_if_their_location_is_the_same() {
     let caches = Caches::from_toml(
         "[caches.default]\nbackend = 'memory'\nlocation = 'main'\n\
          [caches.b]\nbackend = 'memory'\nlocation = 'main'\n\
@@ -16,9 +16,10 @@ async fn aliases_of_one_location_share_a_store_and_others_do_not() {
     assert_eq!(c.get::<i32>("k").await.unwrap(), None);
 }
 
-/// Someone who changed the location and forgot the backend would have a cache that no other process sees.
+/// A user who changes the location but not the backend would get a cache that other processes do
+/// not see.
 #[test]
-fn address_of_a_server_as_location_is_refused_without_showing_it() {
+fn url_as_location_is_refused_and_not_shown() {
     let url = "redis://:markedpassword@db.example";
     let text = format!("[caches.default]\nbackend = 'memory'\nlocation = '{url}'");
     let error = Caches::from_toml(&text).unwrap_err();
@@ -29,7 +30,7 @@ fn address_of_a_server_as_location_is_refused_without_showing_it() {
 }
 
 #[test]
-fn two_aliases_of_one_location_with_different_options_are_an_error_that_names_both() {
+fn aliases_of_one_location_with_different_options_are_refused_by_name() {
     let error = Caches::from_toml(
         "[caches.default]\nbackend = 'memory'\nlocation = 'main'\n\
          [caches.b]\nbackend = 'memory'\nlocation = 'main'\noptions.max_entries = 5",
@@ -43,7 +44,7 @@ fn two_aliases_of_one_location_with_different_options_are_an_error_that_names_bo
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_by_name() {
+fn invalid_option_is_refused_by_name() {
     for (option, name) in [
         ("max_entries = 0", "max_entries"),
         ("max_entries = -1", "max_entries"),

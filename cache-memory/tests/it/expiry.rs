@@ -1,4 +1,4 @@
-//! Lifetimes: never early, gone at once, swept.
+//! Lifetimes: no entry expires early, an expired entry is absent at once, and is swept later.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 #[test]
-fn an_entry_lives_as_long_as_asked_and_no_longer() {
+fn entry_lives_exactly_as_long_as_its_lifetime() {
     let (memory, fake) = memory();
     for nanos in [1, 63, 64, 1_000_001, 999_999_999, 3_600_000_000_000] {
         let life = Duration::from_nanos(nanos);
@@ -34,8 +34,8 @@ fn an_entry_lives_as_long_as_asked_and_no_longer() {
 }
 
 #[test]
-fn an_expired_entry_is_absent_for_every_operation() {
-    // Each on an entry of its own that nobody has come upon before.
+fn expired_entry_is_absent_for_every_operation() {
+    // A new store for each operation, as the first operation may remove the expired entry.
     let expired = || {
         let (memory, fake) = memory();
         put(&memory, "k", "1");
@@ -70,7 +70,7 @@ fn an_expired_entry_is_absent_for_every_operation() {
 }
 
 #[test]
-fn touch_gives_a_new_lifetime_and_never_revives() {
+fn touch_sets_a_new_lifetime_and_never_revives_an_expired_entry() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     fake.advance(secs(59));
@@ -87,7 +87,7 @@ fn touch_gives_a_new_lifetime_and_never_revives() {
 }
 
 #[test]
-fn counting_and_renaming_keep_the_lifetime_and_writing_resets_it() {
+fn incr_and_rename_keep_the_lifetime_and_set_resets_it() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     fake.advance(secs(20));
@@ -104,7 +104,7 @@ fn counting_and_renaming_keep_the_lifetime_and_writing_resets_it() {
 }
 
 #[test]
-fn the_stamp_tells_a_rewrite_with_another_lifetime() {
+fn stamp_differs_after_a_rewrite_with_another_lifetime() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     let seen = memory.get_entry("k").unwrap().unwrap();
@@ -115,7 +115,7 @@ fn the_stamp_tells_a_rewrite_with_another_lifetime() {
 }
 
 #[test]
-fn a_lifetime_beyond_the_clock_is_for_ever() {
+fn lifetime_beyond_the_range_of_the_clock_never_ends() {
     let (memory, fake) = memory();
     memory.set("k", text("1"), Expiry::After(Duration::MAX), SetMode::Always).unwrap();
     assert_eq!(memory.ttl("k").unwrap(), Some(Ttl::Forever));
@@ -124,7 +124,7 @@ fn a_lifetime_beyond_the_clock_is_for_ever() {
 }
 
 #[test]
-fn a_reader_that_comes_upon_an_expired_entry_frees_it() {
+fn read_of_an_expired_entry_frees_it() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     fake.advance(secs(60));
@@ -133,9 +133,9 @@ fn a_reader_that_comes_upon_an_expired_entry_frees_it() {
     assert_eq!((memory.len(), memory.bytes()), (0, 0));
 }
 
-/// Ten keys are written per millisecond, with lifetimes of seconds, and none is ever looked at again.
+/// Ten keys are written per millisecond, with lifetimes of seconds, and none is ever read.
 #[test]
-fn expired_entries_hold_less_than_a_twentieth_of_the_room() {
+fn expired_entries_hold_less_than_a_twentieth_of_the_capacity() {
     for life in [1, 3, 10] {
         let (memory, fake) = memory();
         let live = usize::try_from(life * 10_000).unwrap();
@@ -158,7 +158,7 @@ fn expired_entries_hold_less_than_a_twentieth_of_the_room() {
 }
 
 #[test]
-fn sweeping_reaches_every_shard_though_one_key_is_written() {
+fn sweep_reaches_every_shard_though_only_one_key_is_written() {
     let (memory, fake) = memory();
     for n in 0..10_000 {
         put(&memory, &format!("k{n}"), "1");
@@ -173,7 +173,7 @@ fn sweeping_reaches_every_shard_though_one_key_is_written() {
 }
 
 #[test]
-fn sweeping_spares_what_was_written_or_touched_again() {
+fn sweep_keeps_entries_that_were_written_or_touched_again() {
     let (memory, fake) = memory();
     for n in 0..1000 {
         put(&memory, &format!("set{n}"), "1");
@@ -195,5 +195,5 @@ fn sweeping_spares_what_was_written_or_touched_again() {
             memory.has(&format!("set{n}")).unwrap() && memory.has(&format!("touched{n}")).unwrap()
         );
     }
-    assert_eq!(memory.len(), 2001, "what was only counted kept its lifetime and is gone");
+    assert_eq!(memory.len(), 2001, "counters keep their lifetime and have expired");
 }

@@ -1,5 +1,5 @@
-//! What the store promises, by the file: operations, expiry, bounds, races, all at once against a model, the suite
-//! that all stores pass, and the settings.
+//! The promises of the store, one file each: operations, expiry, bounds, concurrency, comparison with
+//! a model, the conformance suite, and the settings.
 
 mod bounds;
 mod conformance;
@@ -17,7 +17,7 @@ use cache_memory::Memory;
 
 const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
 
-/// A plain `set`.
+/// Sets an entry that lives a minute.
 fn put(memory: &Memory, key: &str, value: &str) {
     assert!(memory.set(key, text(value), MINUTE, SetMode::Always).unwrap());
 }

@@ -1,4 +1,4 @@
-//! Any sequence of operations and waits answers as a plain map with deadlines does.
+//! Random sequences of operations and waits, compared with a map with deadlines.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::text;
 
-/// What a store is: values with the millisecond in which they expire.
+/// The expected entries: values with the millisecond in which they expire.
 #[derive(Default)]
 struct Model {
     now: u64,
@@ -84,9 +84,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let life = || prop_oneof![Just(None), (1..200_u64).prop_map(Some)];
     let mode =
         prop_oneof![Just(SetMode::Always), Just(SetMode::IfAbsent), Just(SetMode::IfPresent)];
-    let words =
+    let texts =
         vec!["", "0", "-1", "41", "007", "+5", "x", "9223372036854775807", "a longer value"];
-    let value = move || proptest::sample::select(words.clone()).prop_map(text);
+    let value = move || proptest::sample::select(texts.clone()).prop_map(text);
     let cas_life = prop_oneof![Just(Life::Keep), life().prop_map(Life::New)];
     let number = || prop_oneof![-3..3_i64, Just(i64::MAX), Just(i64::MIN)];
     let op = prop_oneof![
@@ -113,14 +113,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
-    fn every_sequence_answers_as_a_map_does(ops in ops()) {
+    fn any_sequence_of_operations_answers_like_a_map(ops in ops()) {
         let fake = FakeClock::new();
         let memory = Memory::builder().clock(fake.clock()).build().unwrap();
         let mut model = Model::default();
         for op in ops {
             step(&memory, &fake, &mut model, op);
             for key in 0..6 {
-                same_entry(&memory, &model, key);
+                assert_same_entry(&memory, &model, key);
             }
         }
     }
@@ -201,8 +201,9 @@ fn step(memory: &Memory, fake: &FakeClock, model: &mut Model, op: Op) {
     }
 }
 
-/// Looks without touching what is looked at by another way than `get`, so that expired entries also stay unseen.
-fn same_entry(memory: &Memory, model: &Model, key: u8) {
+/// Skips expired entries under odd keys: reading one would remove it, and later operations shall
+/// find some that no operation has read.
+fn assert_same_entry(memory: &Memory, model: &Model, key: u8) {
     let expected = model.live(key).map(|(_, at)| match at {
         None => Ttl::Forever,
         Some(at) => Ttl::Remaining(Duration::from_millis(at - model.now)),

@@ -1,4 +1,4 @@
-//! One caller, one operation after the other.
+//! Operations of one caller.
 
 use cache_core::{
     ErrorKind, Ttl,
@@ -9,7 +9,7 @@ use cache_memory::Memory;
 use crate::{MINUTE, get, put, text};
 
 #[test]
-fn modes_decide_whether_a_set_writes() {
+fn set_writes_only_if_its_mode_allows_it() {
     let memory = Memory::new();
     let set = |value, mode| memory.set("k", text(value), MINUTE, mode).unwrap();
     assert!(!set("1", SetMode::IfPresent));
@@ -23,7 +23,7 @@ fn modes_decide_whether_a_set_writes() {
 }
 
 #[test]
-fn empty_values_and_odd_bytes_come_back_as_they_were() {
+fn empty_value_and_arbitrary_bytes_are_returned_unchanged() {
     let memory = Memory::new();
     for value in [&b""[..], b"\0\xff\n", &[7; 10_000]] {
         memory.set("k", value.to_vec().into(), Expiry::Never, SetMode::Always).unwrap();
@@ -32,7 +32,7 @@ fn empty_values_and_odd_bytes_come_back_as_they_were() {
 }
 
 #[test]
-fn delete_and_take_tell_what_was_there() {
+fn delete_and_take_report_the_removed_entry() {
     let memory = Memory::new();
     put(&memory, "a", "1");
     put(&memory, "b", "2");
@@ -44,7 +44,7 @@ fn delete_and_take_tell_what_was_there() {
 }
 
 #[test]
-fn batches_answer_per_key_in_order() {
+fn batch_returns_a_result_per_key_in_order() {
     let memory = Memory::new();
     let items = [("a", text("1")), ("b", text("2"))];
     assert!(memory.set_many(&items, MINUTE).into_iter().all(|it| it.is_ok()));
@@ -59,7 +59,7 @@ fn batches_answer_per_key_in_order() {
 }
 
 #[test]
-fn integers_count_and_all_else_is_left_alone() {
+fn incr_changes_integers_and_leaves_other_values_unchanged() {
     let memory = Memory::new();
     assert_eq!(memory.incr("n", 1, None).unwrap(), None);
     let create = Some(CounterInit { initial: 10, expiry: Expiry::Never });
@@ -83,7 +83,7 @@ fn integers_count_and_all_else_is_left_alone() {
 }
 
 #[test]
-fn an_error_shows_no_value() {
+fn error_does_not_show_the_value() {
     let memory = Memory::new();
     put(&memory, "k", "marked-value");
     let error = memory.incr("k", 1, None).unwrap_err();
@@ -91,7 +91,7 @@ fn an_error_shows_no_value() {
 }
 
 #[test]
-fn comparing_writes_act_only_on_what_was_seen() {
+fn compare_writes_only_if_the_entry_is_unchanged() {
     let memory = Memory::new();
     put(&memory, "k", "1");
     let seen = memory.get_entry("k").unwrap().unwrap();
@@ -119,7 +119,7 @@ fn comparing_writes_act_only_on_what_was_seen() {
 fn rename_moves_value_and_lifetime() {
     let memory = Memory::new();
     assert!(!memory.rename("a", "b").unwrap());
-    // Many pairs, so that some share a shard and some do not.
+    // Many pairs: the keys of some are in one shard, those of others are not.
     for n in 0..200 {
         let (from, to) = (format!("from{n}"), format!("to{n}"));
         memory.set(&from, text("v"), Expiry::Never, SetMode::Always).unwrap();
@@ -133,7 +133,7 @@ fn rename_moves_value_and_lifetime() {
 }
 
 #[test]
-fn clear_removes_one_namespace_and_no_other_key() {
+fn clear_removes_only_its_namespace() {
     let memory = Memory::new();
     let shop = Namespace::new("shop").unwrap();
     let others = ["shop:eu:1:a", "shopping:1:a", "foreign", ":1:a", "shop", "shop:1", "shop:x:1"];
@@ -153,9 +153,9 @@ fn clear_removes_one_namespace_and_no_other_key() {
 }
 
 #[test]
-fn a_value_keeps_no_larger_buffer_alive() {
+fn stored_value_does_not_keep_a_larger_buffer_alive() {
     let memory = Memory::new();
     let buffer = bytes::Bytes::from(vec![1; 1_000_000]);
     memory.set("k", buffer.slice(10..20), Expiry::Never, SetMode::Always).unwrap();
-    assert!(buffer.is_unique(), "the store holds a part of the caller's buffer");
+    assert!(buffer.is_unique(), "the store keeps the caller's buffer");
 }

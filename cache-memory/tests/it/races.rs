@@ -1,4 +1,4 @@
-//! Many callers at once: each operation is one step.
+//! Concurrent callers: each operation is atomic.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,9 +17,10 @@ use crate::{MINUTE, get, put, text};
 const THREADS: usize = 8;
 const ROUNDS: usize = 200;
 
-/// Runs `call(thread, round)` on all threads at once, round by round, and `judge(round)` after each. A panic ends the
-/// race for all: else the others would wait at the barrier for ever.
-fn race(call: impl Fn(usize, usize) + Sync, judge: impl Fn(usize) + Sync) {
+/// Runs `call(thread, round)` on all threads at once, round by round, and `check(round)` after each
+/// round. A panic ends the race on all threads; otherwise the others would wait at the barrier for
+/// ever.
+fn race(call: impl Fn(usize, usize) + Sync, check: impl Fn(usize) + Sync) {
     let (barrier, failed) = (Barrier::new(THREADS), AtomicBool::new(false));
     let tried = |part: &dyn Fn()| {
         if catch_unwind(AssertUnwindSafe(part)).is_err() {
@@ -31,7 +32,7 @@ fn race(call: impl Fn(usize, usize) + Sync, judge: impl Fn(usize) + Sync) {
             barrier.wait();
             tried(&|| call(thread, round));
             if barrier.wait().is_leader() {
-                tried(&|| judge(round));
+                tried(&|| check(round));
             }
             barrier.wait();
             if failed.load(Ordering::SeqCst) {
@@ -49,7 +50,7 @@ fn race(call: impl Fn(usize, usize) + Sync, judge: impl Fn(usize) + Sync) {
 }
 
 #[test]
-fn no_increment_is_lost() {
+fn concurrent_increments_are_all_counted() {
     let memory = Memory::new();
     put(&memory, "n", "0");
     race(
@@ -61,7 +62,7 @@ fn no_increment_is_lost() {
 }
 
 #[test]
-fn an_absent_counter_is_made_once() {
+fn concurrent_increments_create_a_counter_once() {
     let memory = Memory::new();
     let create = Some(CounterInit { initial: 100, expiry: MINUTE });
     race(
@@ -71,7 +72,7 @@ fn an_absent_counter_is_made_once() {
 }
 
 #[test]
-fn add_has_one_winner_and_its_value_stays() {
+fn concurrent_adds_have_one_winner_and_its_value_stays() {
     let memory = Memory::new();
     let (winners, winner) = (AtomicUsize::new(0), AtomicUsize::new(0));
     race(
@@ -91,7 +92,7 @@ fn add_has_one_winner_and_its_value_stays() {
 }
 
 #[test]
-fn pop_has_one_winner() {
+fn concurrent_takes_have_one_winner() {
     let memory = Memory::new();
     let winners = AtomicUsize::new(0);
     put(&memory, "k0", "1");
@@ -109,7 +110,7 @@ fn pop_has_one_winner() {
 }
 
 #[test]
-fn compare_and_set_loses_no_update() {
+fn concurrent_compare_and_set_loses_no_update() {
     let memory = Memory::new();
     put(&memory, "n", "0");
     race(
@@ -128,9 +129,9 @@ fn compare_and_set_loses_no_update() {
     );
 }
 
-/// Half of the threads add, the other half delete: both sides' successes take turns.
+/// Half of the threads add, the other half delete: successful adds and deletes alternate.
 #[test]
-fn adds_and_deletes_take_turns() {
+fn successful_adds_and_deletes_alternate() {
     let memory = Memory::new();
     let balance = AtomicI64::new(0);
     race(
@@ -149,15 +150,15 @@ fn adds_and_deletes_take_turns() {
             }
         },
         |_| {
-            let there = i64::from(memory.has("k").unwrap());
-            assert_eq!(balance.load(Ordering::SeqCst), there);
+            let exists = i64::from(memory.has("k").unwrap());
+            assert_eq!(balance.load(Ordering::SeqCst), exists);
         },
     );
 }
 
-/// A replace that comes after a delete must not bring the entry back.
+/// A replace that runs after a delete must not restore the entry.
 #[test]
-fn replace_and_touch_never_bring_back_what_was_deleted() {
+fn replace_and_touch_never_restore_a_deleted_entry() {
     let memory = Memory::new();
     put(&memory, "k", "0");
     race(
@@ -174,9 +175,10 @@ fn replace_and_touch_never_bring_back_what_was_deleted() {
     );
 }
 
-/// Increments of the source while it is renamed: each is in the target, or was told that the source is absent.
+/// The source is incremented while it is renamed: each increment is in the target, or its caller
+/// learned that the source is absent.
 #[test]
-fn rename_loses_no_increment() {
+fn concurrent_rename_loses_no_increment() {
     let memory = Memory::new();
     let counted = AtomicUsize::new(0);
     put(&memory, "from0", "0");
@@ -200,9 +202,10 @@ fn rename_loses_no_increment() {
     );
 }
 
-/// Renames in both directions between the same keys finish, and the one entry is never lost or doubled.
+/// Renames in both directions between the same keys finish, and the single entry is never lost or
+/// duplicated.
 #[test]
-fn crossing_renames_do_not_wait_for_each_other() {
+fn crossing_renames_do_not_deadlock() {
     let memory = Memory::new();
     put(&memory, "0", "v");
     race(
@@ -221,9 +224,10 @@ fn crossing_renames_do_not_wait_for_each_other() {
     );
 }
 
-/// A reader sees an old or a new value whole, and never a gap, while the key is written in every way.
+/// While a key is written in every way, a reader sees the old or the new value, and always one of
+/// them.
 #[test]
-fn readers_see_no_gap_and_no_mixture() {
+fn reader_sees_the_old_or_the_new_value_during_writes() {
     let memory = Memory::new();
     put(&memory, "k", "a");
     let done = AtomicBool::new(false);
@@ -231,7 +235,7 @@ fn readers_see_no_gap_and_no_mixture() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let value = get(&memory, "k").expect("a gap");
+                    let value = get(&memory, "k").expect("a value");
                     assert!(value.windows(2).all(|it| it[0] == it[1]), "{value:?}");
                 }
             });
@@ -254,9 +258,9 @@ fn readers_see_no_gap_and_no_mixture() {
     });
 }
 
-/// Writes, evictions, expiry and clearing all at once; afterwards the books still balance.
+/// Writes, evictions, expiry and clearing at once; afterwards the counts are still correct.
 #[test]
-fn everything_at_once_stays_within_the_bounds() {
+fn concurrent_operations_of_all_kinds_keep_the_bounds() {
     let memory = Memory::builder().max_entries(2000).max_bytes(1 << 20).build().unwrap();
     race(
         |thread, round| {
