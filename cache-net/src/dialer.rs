@@ -1,4 +1,4 @@
-//! From the name of a host to a connection by TCP, within one deadline for all of its addresses.
+//! TCP connections to the addresses of a host, within one timeout.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,13 +9,14 @@ use tokio::net::TcpStream;
 
 use crate::{resolve, within};
 
-/// Connects by TCP. All addresses of a host are tried, one beside the other as [RFC 8305] has it, within one deadline: a silent
-/// address does not use up the time of those after it.
+/// Makes TCP connections. All addresses of a host are tried concurrently with staggered starts, as in
+/// [RFC 8305], within one timeout: an address that does not respond does not use up the time of the
+/// addresses after it.
 ///
-/// A connection has `TCP_NODELAY`; keepalive probes, so that a NAT or a firewall on the way does not forget it, and a peer that is
-/// gone is noticed; and `SO_LINGER` 0: closing it resets it, and what was not delivered by then never is. A connection that is given
-/// up must not deliver a write later, behind writes that were acknowledged on its successor. [`Socket`](crate::Socket) has an end
-/// in good order besides.
+/// A connection has `TCP_NODELAY`; keepalive probes, so that a NAT or a firewall does not forget it and
+/// a dead peer is detected; and `SO_LINGER` 0: closing it resets it, and bytes that are not delivered by
+/// then never are. An aborted connection must not deliver a write later, after writes that were
+/// acknowledged on its successor. A [`Socket`](crate::Socket) can also close gracefully.
 ///
 /// [RFC 8305]: https://www.rfc-editor.org/rfc/rfc8305
 ///
@@ -43,28 +44,27 @@ pub struct Dialer {
     clock: Clock,
 }
 
-/// Why one address did not serve.
+/// Why an address failed.
 enum Failed<E> {
-    /// There is no connection.
     Connect(io::Error),
-    /// There was one, and the greeting failed.
     Handshake(E),
 }
 
-/// The "connection attempt delay" of RFC 8305: how long an attempt goes on alone.
+/// The "connection attempt delay" of RFC 8305: the time between the starts of two attempts.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// When an idle connection is probed first, how often then, and how many probes may stay unanswered. Usual NATs and load balancers
-/// forget what is idle for one to six minutes, strict firewalls after half a minute. `TCP_USER_TIMEOUT` is not set: it ends what is
-/// slow, which is for the stores' own deadlines to decide.
+/// Idle time before the first probe, interval between probes, maximum of unanswered probes. Common
+/// NATs and load balancers forget a connection that is idle for one to six minutes, strict firewalls
+/// after half a minute. `TCP_USER_TIMEOUT` is not set: it would close slow connections, which is a
+/// decision of the stores' deadlines.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(20), Duration::from_secs(5), 4);
 
 impl Dialer {
-    /// Connects within this time.
+    /// Creates a dialer whose connections are made within this time.
     pub fn new(timeout: Duration, clock: Clock) -> Self {
         Self { timeout, clock }
     }
 
-    /// How long all of it may take.
+    /// Returns the time within which a connection must be made.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -72,16 +72,23 @@ impl Dialer {
     /// Returns the first connection to an address of this host.
     ///
     /// # Errors
-    /// That of the last address that failed; `TimedOut` at the deadline.
+    /// The error of the last address that failed; `TimedOut` after the timeout.
+    ///
+    /// # Cancel safety
+    /// Connections that were made are reset.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         self.connect_with(host, port, async |it| Ok(it)).await
     }
 
-    /// Returns what the first address of this host answers to a greeting, such as a login. An address that takes connections and
-    /// says nothing is passed over, too.
+    /// Returns the result of the first handshake, such as a login, with an address of this host. An
+    /// address that accepts connections and does not reply does not block the others.
     ///
     /// # Errors
-    /// That of the last greeting that failed, or else of the last address; `TimedOut` at the deadline.
+    /// The error of the last handshake that failed, or else of the last address; `TimedOut` after the
+    /// timeout.
+    ///
+    /// # Cancel safety
+    /// All attempts are dropped.
     pub async fn connect_with<T, E, F>(
         &self,
         host: &str,
@@ -92,17 +99,20 @@ impl Dialer {
         E: From<io::Error>,
         F: Future<Output = Result<T, E>>,
     {
-        self.in_time(async {
+        self.with_timeout(async {
             let found = resolve(host, port).await?;
             self.race(&interleaved(found), handshake).await
         })
         .await
     }
 
-    /// The same for addresses that are known, best first.
+    /// Returns the result of the first handshake with one of these addresses, preferring the first.
     ///
     /// # Errors
-    /// As those of [`greeted`](Self::greeted).
+    /// Those of [`connect_with`](Self::connect_with).
+    ///
+    /// # Cancel safety
+    /// All attempts are dropped.
     pub async fn connect_any<T, E, F>(
         &self,
         addresses: &[SocketAddr],
@@ -112,16 +122,17 @@ impl Dialer {
         E: From<io::Error>,
         F: Future<Output = Result<T, E>>,
     {
-        self.in_time(self.race(addresses, handshake)).await
+        self.with_timeout(self.race(addresses, handshake)).await
     }
 
-    /// How long each of so many attempts goes on alone: all are under way well before the deadline. For [`staggered`].
+    /// Returns the time between the starts of this many attempts, for [`staggered`]. All of them start
+    /// well before the timeout.
     pub fn attempt_delay(&self, attempts: usize) -> Duration {
         let shares = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1);
         ATTEMPT_DELAY.min(self.timeout / shares)
     }
 
-    async fn in_time<T, E: From<io::Error>>(
+    async fn with_timeout<T, E: From<io::Error>>(
         &self,
         connecting: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
@@ -150,16 +161,16 @@ impl Dialer {
                 Ok(it) => return Ok(it),
                 Err(failed) => failed,
             };
-        let mut refused = None;
+        let mut last = None;
         for it in failed {
-            match (it, &refused) {
+            match (it, &last) {
                 (it @ Failed::Handshake(_), _) | (it, None | Some(Failed::Connect(_))) => {
-                    refused = Some(it);
+                    last = Some(it);
                 }
                 _ => {}
             }
         }
-        Err(match refused {
+        Err(match last {
             Some(Failed::Handshake(it)) => it,
             Some(Failed::Connect(it)) => it.into(),
             None => io::Error::new(io::ErrorKind::NotFound, "the host has no address").into(),
@@ -167,11 +178,14 @@ impl Dialer {
     }
 }
 
-/// Returns the first success of several attempts. The next one begins when one has failed, or when `pause` has passed; those that
-/// are under way then go on.
+/// Returns the first success of several attempts. The next attempt starts when one fails, or after
+/// `delay`; the earlier ones continue.
 ///
 /// # Errors
 /// The errors of all attempts, in the order in which they failed.
+///
+/// # Cancel safety
+/// All attempts are dropped.
 ///
 /// ```
 /// use std::{future::{Future, pending}, pin::Pin, time::Duration};
@@ -183,13 +197,13 @@ impl Dialer {
 /// type Attempt = Pin<Box<dyn Future<Output = Result<u8, &'static str>>>>;
 /// let attempts: [Attempt; 3] =
 ///     [Box::pin(pending()), Box::pin(async { Err("refused") }), Box::pin(async { Ok(3) })];
-/// let pause = Duration::from_millis(5);
-/// assert_eq!(staggered(&Clock::system(), pause, attempts).await, Ok(3));
+/// let delay = Duration::from_millis(5);
+/// assert_eq!(staggered(&Clock::system(), delay, attempts).await, Ok(3));
 /// # }
 /// ```
 pub async fn staggered<T, E, F: Future<Output = Result<T, E>>>(
     clock: &Clock,
-    pause: Duration,
+    delay: Duration,
     attempts: impl IntoIterator<Item = F>,
 ) -> Result<T, Vec<E>> {
     let mut waiting = attempts.into_iter();
@@ -197,7 +211,7 @@ pub async fn staggered<T, E, F: Future<Output = Result<T, E>>>(
     let mut failed = Vec::new();
     for attempt in waiting.by_ref() {
         running.push(attempt);
-        match within(clock, pause, running.next()).await {
+        match within(clock, delay, running.next()).await {
             Some(Some(Ok(it))) => return Ok(it),
             Some(Some(Err(error))) => failed.push(error),
             Some(None) | None => {}
@@ -214,7 +228,7 @@ pub async fn staggered<T, E, F: Future<Output = Result<T, E>>>(
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // Or small requests wait for the answers to those before them.
+    // Otherwise a small request waits for the reply to the one before.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     socket.set_linger(Some(Duration::ZERO))?;
@@ -225,11 +239,12 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The families in turn, beginning with that of the first address. Where one family leads nowhere, the second try is of the other.
-fn interleaved(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let Some(is_ipv4) = found.first().map(SocketAddr::is_ipv4) else { return found };
+/// Alternates between IPv4 and IPv6, starting with the family of the first address. If one family is
+/// not routed, the second attempt uses the other.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(is_ipv4) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
     let (first, other): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|it| it.is_ipv4() == is_ipv4);
+        addresses.into_iter().partition(|it| it.is_ipv4() == is_ipv4);
     let (mut first, mut other) = (first.into_iter(), other.into_iter());
     let mut res = Vec::new();
     loop {
@@ -252,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than anything here takes.
+    /// Much longer than any of these tests takes.
     const LONG: Duration = Duration::from_secs(20);
 
     fn dialer(time: Duration) -> Dialer {
@@ -270,8 +285,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_address_does_not_keep_the_next_from_being_tried() {
-        let (silent, (_live, address)) = (Silent::start().unwrap(), listener(2));
+    async fn silent_address_does_not_delay_the_next() {
+        let (silent, (_listening, address)) = (Silent::start().unwrap(), listener(2));
         for silent in [vec![silent.address()], vec![silent.address(); 20]] {
             let addresses = [&silent[..], &[address]].concat();
             let stream = dialer(LONG).connect_any(&addresses, async |it| io::Result::Ok(it)).await;
@@ -280,8 +295,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_address_is_followed_by_the_next_at_once() {
-        let (_live, address) = listener(2);
+    async fn next_address_is_tried_at_once_after_a_refusal() {
+        let (_listening, address) = listener(2);
         let began = Instant::now();
         for _ in 0..20 {
             let addresses = [refused(), refused(), address];
@@ -292,8 +307,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_that_takes_connections_and_says_nothing_is_passed_over() {
-        let ((_mute, one), (_live, two)) = (listener(2), listener(3));
+    async fn address_that_accepts_and_does_not_reply_does_not_block_the_next() {
+        let ((_silent, one), (_listening, two)) = (listener(2), listener(3));
         let handshake = async |it: TcpStream| {
             if it.peer_addr()? == one { pending().await } else { io::Result::Ok(it) }
         };
@@ -302,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_addresses_silent_is_timed_out_at_the_deadline() {
+    async fn all_addresses_silent_fails_with_timed_out_after_the_timeout() {
         let silent = Silent::start().unwrap();
         let addresses = [silent.address(); 8];
         let began = Instant::now();
@@ -313,8 +328,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn error_of_a_greeting_says_more_than_that_of_an_address() {
-        let (_live, address) = listener(2);
+    async fn error_of_a_handshake_takes_precedence_over_that_of_an_address() {
+        let (_listening, address) = listener(2);
         let handshake = async |_| Err::<(), _>(io::Error::other("wrong password"));
         let error = dialer(LONG).connect_any(&[address, refused()], handshake).await.unwrap_err();
         assert_eq!(error.to_string(), "wrong password");
@@ -323,8 +338,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_is_configured() {
-        let (_live, address) = listener(2);
+    async fn connection_has_nodelay_keepalive_and_linger() {
+        let (_listening, address) = listener(2);
         let stream = dialer(LONG).connect("127.0.0.2", address.port()).await.unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
@@ -336,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns() {
+    fn address_families_alternate() {
         let all = |it: &[&str]| it.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>();
         let found = all(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
         let expected = all(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]);
@@ -345,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_all_under_way_before_the_deadline() {
+    fn all_attempts_start_before_the_timeout() {
         for (time, attempts) in [(1000, 1), (1000, 2), (1000, 10), (20, 3), (0, 5), (9000, 100)] {
             let time = Duration::from_millis(time);
             let pause = dialer(time).attempt_delay(attempts);

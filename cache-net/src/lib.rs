@@ -1,33 +1,42 @@
-//! What stores of [`cache_core`] over a network have in common: for those who write one. An application needs nothing of it.
+//! Tools for authors of stores that use a network. An application does not need this crate.
 //!
-//! - [`Dialer`]: connections by TCP, all addresses of a host within one deadline; [`staggered`]: attempts one beside the other;
-//! - [`resolve`]: the addresses of a host, without a thread of tokio's;
-//! - [`Socket`]: a connection that can be looked at and reset while a client library has it;
-//! - [`reset`]: the same end for a connection without one, also while a child of `fork` has inherited it;
-//! - [`check_url`]: what is refused in the URL of a `location`;
-//! - [`ConnectionSlot`]: one connection that is there when it is needed, and is replaced when it is lost or silent;
-//! - [`Attempt`]: something that several wait for, and that goes on if they are dropped;
-//! - [`within`]: waiting, with an end;
-//! - [`TlsFiles`]: the option `tls`, and behind the feature `tls` what comes of it, by rustls.
+//! - [`Dialer`]: TCP connections, trying all addresses of a host within one timeout; [`staggered`]:
+//!   the same for attempts of any kind;
+//! - [`resolve`]: the addresses of a host, without a thread of tokio's pool;
+//! - [`Socket`]: a connection that can be probed and reset while a client library uses it; [`reset`]:
+//!   a reset of a plain TCP stream, also while a forked child has inherited it;
+//! - [`check_url`]: a check of the URL of a `location` for unencoded characters;
+//! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
+//! - [`Attempt`]: a task with several waiters;
+//! - [`within`]: waiting with a timeout;
+//! - [`TlsFiles`]: the option `tls`, and with the feature `tls` its implementation by rustls.
 
 mod attempt;
 mod connection_slot;
 mod dialer;
+mod liveness;
 mod resolve;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_files;
-mod url;
-
 #[cfg(feature = "tls")]
-pub use self::tls::{Tls, TlsHost, TlsStream};
+mod tls_stream;
+mod url;
+mod within;
+
 pub use self::{
-    attempt::{Attempt, within},
+    attempt::Attempt,
     connection_slot::{ConnectionSlot, Connector},
     dialer::{Dialer, staggered},
     resolve::resolve,
     socket::{Peek, Socket, SocketHandle, Stream, reset},
     tls_files::TlsFiles,
     url::check_url,
+    within::within,
+};
+#[cfg(feature = "tls")]
+pub use self::{
+    tls::{Tls, TlsHost},
+    tls_stream::TlsStream,
 };

@@ -1,4 +1,4 @@
-//! From the name of a host to its addresses.
+//! Name resolution: host name to addresses.
 
 use std::{
     collections::HashMap,
@@ -13,13 +13,17 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-/// The system's way to look up a name blocks. tokio has threads for that, and panics where none can be started.
+/// Name resolution by the system blocks. tokio would use a thread of its pool, and panics if it cannot
+/// start one.
 static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(8));
 
-/// Returns the addresses of a host, as the system sorts them. An IP address needs no thread.
+/// Returns the addresses of a host in the order of the system. An IP address needs no thread.
 ///
 /// # Errors
-/// That of the system; also if no thread can be started.
+/// The error of the system; also if no thread can be started.
+///
+/// # Cancel safety
+/// The lookup continues on its thread.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -37,25 +41,26 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     LOOKUPS.find(host, port, resolve).await.map_err(|(kind, what)| io::Error::new(kind, what))
 }
 
-/// Names that are being looked up: each once, however many wait for it, so that one whose DNS server hangs costs one thread.
+/// The lookups in progress. Calls for the same name share one, so that a name whose DNS server does
+/// not respond occupies one thread.
 struct Lookups {
     threads: Arc<Threads>,
-    under_way: Arc<UnderWay>,
+    in_progress: Arc<InProgress>,
 }
 
 #[derive(Default)]
-struct UnderWay(PerProcess<Mutex<HashMap<Name, Lookup>>>);
+struct InProgress(PerProcess<Mutex<HashMap<Name, Lookup>>>);
 
 type Name = (String, u16);
 type Lookup = Shared<BoxFuture<'static, Found>>;
 type Found = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 
-/// Removes a lookup when its thread has come to the end of it.
-struct Ending<'a>(&'a UnderWay, &'a Name);
+/// Removes a lookup when its thread has finished it.
+struct RemoveWhenDone<'a>(&'a InProgress, &'a Name);
 
 impl Lookups {
     fn new(threads: usize) -> Self {
-        Self { threads: Arc::new(Threads::new("resolver", threads)), under_way: Arc::default() }
+        Self { threads: Arc::new(Threads::new("resolver", threads)), in_progress: Arc::default() }
     }
 
     async fn find(
@@ -66,12 +71,12 @@ impl Lookups {
     ) -> Found {
         let name = (host.to_owned(), port);
         let begin = || self.connect_in_background(name.clone(), resolve);
-        let lookup = self.under_way.lock().entry(name.clone()).or_insert_with(begin).clone();
+        let lookup = self.in_progress.lock().entry(name.clone()).or_insert_with(begin).clone();
         let found = lookup.clone().await;
-        // It is still there if no thread could be started.
-        let mut under_way = self.under_way.lock();
-        if under_way.get(&name).is_some_and(|it| it.ptr_eq(&lookup)) {
-            under_way.remove(&name);
+        // If no thread could be started, the lookup was not removed.
+        let mut in_progress = self.in_progress.lock();
+        if in_progress.get(&name).is_some_and(|it| it.ptr_eq(&lookup)) {
+            in_progress.remove(&name);
         }
         found
     }
@@ -81,29 +86,29 @@ impl Lookups {
         name: Name,
         resolve: impl FnOnce(&Name) -> io::Result<Vec<SocketAddr>> + Send + 'static,
     ) -> Lookup {
-        let (threads, under_way) = (Arc::clone(&self.threads), Arc::clone(&self.under_way));
-        let looking_up = async move {
+        let (threads, in_progress) = (Arc::clone(&self.threads), Arc::clone(&self.in_progress));
+        let lookup = async move {
             let found = threads.run(move || {
-                let _ending = Ending(&under_way, &name);
+                let _guard = RemoveWhenDone(&in_progress, &name);
                 resolve(&name).map_err(|it| (it.kind(), it.to_string()))
             });
             found.await.map_err(|it| (io::ErrorKind::Other, it.message().to_owned()))?
         };
-        looking_up.boxed().shared()
+        lookup.boxed().shared()
     }
 }
 
-impl UnderWay {
+impl InProgress {
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Lookup>> {
         self.0.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Ending<'_> {
+impl Drop for RemoveWhenDone<'_> {
     fn drop(&mut self) {
-        let ended = self.0.lock().remove(self.1);
-        // Not under the lock.
-        drop(ended);
+        let done = self.0.lock().remove(self.1);
+        // After the lock is released.
+        drop(done);
     }
 }
 
@@ -122,7 +127,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn name_that_hangs_takes_one_thread_however_many_ask_for_it() {
+    async fn name_that_does_not_resolve_occupies_one_thread_for_all_callers() {
         let (lookups, begun) = (Lookups::new(2), Arc::new(AtomicUsize::new(0)));
         let mut senders = Vec::new();
         let found = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1))];
@@ -143,7 +148,7 @@ mod tests {
         let last = lookups.find("hangs.example", 1, |_| Ok(Vec::new()));
         drop(senders);
         assert!(last.await.unwrap().is_empty());
-        assert!(lookups.under_way.lock().is_empty());
+        assert!(lookups.in_progress.lock().is_empty());
         assert_eq!(begun.load(Ordering::SeqCst), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! A stream of bytes to a server that can be looked at and reset from outside of the task that moves its bytes.
+//! A connection that can be probed and reset from outside of the task that uses it.
 
 use std::{
     fmt, io,
@@ -17,10 +17,11 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection by TCP, or by a unix socket. It may be handed to a client library, while its [`SocketHandle`] stays with its owner.
+/// A TCP or unix connection for a client library, while a [`SocketHandle`] stays with the owner.
 ///
-/// Dropped, it is reset: what was not delivered by then never is. It ends in good order after it was
-/// [shut down](AsyncWrite::poll_shutdown), or if its handle [says so](SocketHandle::end_in_order).
+/// When it is dropped, the connection is reset: bytes that are not delivered by then never are. It
+/// closes gracefully after a [shutdown](AsyncWrite::poll_shutdown) or
+/// [`close_gracefully`](SocketHandle::close_gracefully).
 ///
 /// ```
 /// use std::{io, time::Duration};
@@ -42,40 +43,41 @@ use tokio::{
 /// assert_eq!(handle.peek(), Peek::Closed);
 /// assert!(socket.write_all(b"another").await.is_err());
 ///
-/// let mut said = Vec::new();
-/// let ended = server.read_to_end(&mut said).await.unwrap_err();
-/// assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+/// let mut received = Vec::new();
+/// let error = server.read_to_end(&mut received).await.unwrap_err();
+/// assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 /// # Ok(()) }
 /// ```
 pub struct Socket(Arc<Mutex<Option<Stream>>>);
 
-/// The way to a [`Socket`] that is somebody else's by now.
+/// A handle to a [`Socket`] that a client library owns.
 #[derive(Clone)]
 pub struct SocketHandle(Arc<Mutex<Option<Stream>>>);
 
-/// What there is to read on a socket, by the system's own account. The runtime may not have heard of it yet.
+/// What the operating system has received on a socket. The runtime may not know yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
-    /// Nothing.
+    /// Nothing to read.
     Empty,
-    /// Bytes that nobody has read. The end may come after them.
+    /// Bytes that were not read yet. The connection may be closed after them.
     Unread,
-    /// The end: the other side has closed or reset it, or it was given up here.
+    /// The connection was closed or reset, by the peer or by its handle.
     Closed,
 }
 
-/// Either sort of connection.
+/// A stream that a [`Socket`] can own.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Stream {
-    /// By TCP, of [`Dialer`](crate::Dialer).
+    /// A TCP connection, made by a [`Dialer`](crate::Dialer).
     Tcp(TcpStream),
-    /// By a unix socket.
+    /// A connection by a unix socket.
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
 impl Socket {
-    /// Takes the stream over.
+    /// Takes the stream. Returns the socket and its handle.
     pub fn new(stream: impl Into<Stream>) -> (Self, SocketHandle) {
         let shared = Arc::new(Mutex::new(Some(stream.into())));
         (Self(Arc::clone(&shared)), SocketHandle(shared))
@@ -95,22 +97,23 @@ impl Socket {
 }
 
 impl SocketHandle {
-    /// Resets the connection now, whatever the task that has the socket is doing. Whoever waits there to read or to write is not
-    /// woken: that task is for its owner to end.
+    /// Resets the connection at once, also while a task uses the socket. A task that waits to read or
+    /// write is not woken; the owner must abort it.
     pub fn reset(&self) {
         if let Some(Stream::Tcp(it)) = lock(&self.0).take() {
             reset(&it);
         }
     }
 
-    /// Has the connection closed in good order when the socket is dropped: what was sent is delivered.
+    /// Makes the drop of the socket close the connection gracefully: bytes that were sent are
+    /// delivered.
     pub fn close_gracefully(&self) {
         if let Some(stream) = &*lock(&self.0) {
             stream.close_gracefully();
         }
     }
 
-    /// Looks what there is to read, and leaves it there.
+    /// Returns what there is to read, without reading it.
     pub fn peek(&self) -> Peek {
         let shared = lock(&self.0);
         let mut byte = [MaybeUninit::uninit()];
@@ -134,7 +137,7 @@ impl SocketHandle {
 impl Stream {
     fn close_gracefully(&self) {
         if let Self::Tcp(it) = self {
-            // If it cannot be lifted, there is no connection any more.
+            // Fails only if the connection is closed already.
             let _ = SockRef::from(it).set_linger(None);
         }
     }
@@ -183,7 +186,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The handle does not keep it open.
+/// The connection ends with the socket, although the handle remains.
 impl Drop for Socket {
     fn drop(&mut self) {
         let stream = lock(&self.0).take();
@@ -195,7 +198,8 @@ impl Drop for Socket {
     }
 }
 
-/// Resets a connection now: what was not delivered by then never is. On Linux, also while a child of `fork` has inherited it.
+/// Resets a connection at once: bytes that are not delivered by then never are. On Linux, it works also
+/// while a forked child has inherited the connection.
 ///
 /// ```
 /// use std::io;
@@ -208,14 +212,15 @@ impl Drop for Socket {
 /// let (mut server, _) = listener.accept().await?;
 /// stream.write_all(b"a write").await?;
 /// cache_net::reset(&stream);
-/// let ended = server.read_to_end(&mut Vec::new()).await.unwrap_err();
-/// assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+/// let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
+/// assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 /// # Ok(()) }
 /// ```
 pub fn reset(stream: &TcpStream) {
-    // The linger may have been lifted; if it cannot be set, there is no connection any more.
+    // SO_LINGER may have been changed. Setting it fails only if the connection is closed already.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-    // A reset by the linger waits until the last descriptor is closed. Where this fails, there is no connection any more.
+    // SO_LINGER alone takes effect when the last descriptor is closed. This resets the connection
+    // now; it fails only if the connection is closed already.
     #[cfg(target_os = "linux")]
     let _ = rustix::net::connect_unspec(stream);
 }
@@ -241,7 +246,7 @@ fn lock(shared: &Mutex<Option<Stream>>) -> MutexGuard<'_, Option<Stream>> {
 }
 
 fn aborted() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the connection was given connection")
+    io::Error::new(io::ErrorKind::NotConnected, "the connection was aborted")
 }
 
 impl fmt::Debug for Socket {
@@ -278,10 +283,10 @@ mod tests {
         (socket, handle, listener.accept().await.unwrap().0)
     }
 
-    /// More than both buffers of a connection hold.
+    /// More than the send and receive buffers hold.
     const MUCH: usize = 64 << 20;
 
-    /// Fills the connection until it takes no more, and returns how much it took.
+    /// Fills the buffers of the connection and returns how many bytes they hold.
     async fn fill(socket: &mut Socket) -> usize {
         let (bytes, mut len) = (vec![7; MUCH], 0);
         while let Ok(n) =
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reset_or_dropped_socket_delivers_nothing_that_was_not_delivered() {
+    async fn reset_or_dropped_socket_discards_undelivered_bytes() {
         for drops in [false, true] {
             let (mut socket, handle, mut server) = pair().await;
             let sent = fill(&mut socket).await;
@@ -314,10 +319,10 @@ mod tests {
         }
     }
 
-    /// As a child of `fork` keeps what it has inherited.
+    /// A forked child inherits a descriptor of each connection.
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn socket_is_reset_while_another_descriptor_of_it_is_open() {
+    async fn reset_works_while_another_descriptor_is_open() {
         for drops in [false, true] {
             let (mut socket, handle, mut server) = pair().await;
             let sent = fill(&mut socket).await;
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn socket_that_ends_in_order_delivers_all() {
+    async fn socket_that_closes_gracefully_delivers_all_bytes() {
         for shuts_down in [false, true] {
             let (mut socket, handle, mut server) = pair().await;
             let sent = fill(&mut socket).await;
@@ -354,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reset_after_a_shutdown_is_a_reset() {
+    async fn reset_after_a_shutdown_discards_undelivered_bytes() {
         let (mut socket, handle, mut server) = pair().await;
         let sent = fill(&mut socket).await;
         socket.shutdown().await.unwrap();
@@ -363,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn end_is_seen_before_the_runtime_hears_of_it() {
+    async fn peek_sees_the_close_before_the_runtime_does() {
         let (mut socket, handle, mut server) = pair().await;
         assert_eq!(handle.peek(), Peek::Empty);
         server.write_all(b"x").await.unwrap();

@@ -1,4 +1,4 @@
-//! TLS by rustls, with ring: certificates are always verified.
+//! TLS by rustls with ring. Certificates are always verified.
 
 use std::{fmt, fs, io, path::Path, sync::Arc};
 
@@ -10,12 +10,10 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-/// A stream of bytes with TLS around it.
-pub use tokio_rustls::client::TlsStream;
 
-use crate::TlsFiles;
+use crate::{TlsFiles, TlsStream};
 
-/// Whom to trust, and who one is.
+/// The TLS configuration of a store: trusted certificate authorities and the client certificate.
 ///
 /// ```
 /// use cache_core::{CacheSettings, store::BuildContext};
@@ -35,13 +33,13 @@ use crate::TlsFiles;
 /// std::fs::write(ca_file, server.cert.pem())?;
 /// let tls = tls()?;
 /// assert!(tls.for_host("localhost").is_ok());
-/// assert!(tls.for_host("no name of a host").is_err());
+/// assert!(tls.for_host("not a host name").is_err());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Tls(TlsConnector);
 
-/// A host, and the certificate that is expected of it.
+/// TLS to one host, whose certificate is verified.
 ///
 /// ```
 /// use std::{io, sync::Arc};
@@ -64,25 +62,25 @@ pub struct Tls(TlsConnector);
 /// # let config = ServerConfig::builder().with_no_client_auth();
 /// # let config = config.with_single_cert(vec![server.cert.der().clone()], key)?;
 /// # let acceptor = TlsAcceptor::from(Arc::new(config));
-/// // A server with a certificate for `localhost`, at the other end of both.
-/// let (near, far) = duplex(4096);
+/// // A server with a certificate for `localhost`.
+/// let (client, server) = duplex(4096);
 /// let served = async {
-///     let mut stream = acceptor.accept(far).await?;
+///     let mut stream = acceptor.accept(server).await?;
 ///     stream.write_all(b"hello").await?;
 ///     stream.shutdown().await
 /// };
-/// let asked = async {
-///     let mut said = String::new();
-///     tls.for_host("localhost")?.connect(near).await?.read_to_string(&mut said).await?;
-///     Ok::<_, io::Error>(said)
+/// let client = async {
+///     let mut received = String::new();
+///     tls.for_host("localhost")?.connect(client).await?.read_to_string(&mut received).await?;
+///     Ok::<_, io::Error>(received)
 /// };
-/// let (said, served) = tokio::join!(asked, served);
+/// let (received, served) = tokio::join!(client, served);
 /// served?;
-/// assert_eq!(said?, "hello");
+/// assert_eq!(received?, "hello");
 ///
-/// let (near, far) = duplex(4096);
-/// let elsewhere = tls.for_host("example.org")?;
-/// let (refused, _) = tokio::join!(elsewhere.connect(near), acceptor.accept(far));
+/// let (client, server) = duplex(4096);
+/// let wrong_host = tls.for_host("example.org")?;
+/// let (refused, _) = tokio::join!(wrong_host.connect(client), acceptor.accept(server));
 /// assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
 /// # Ok(()) }
 /// ```
@@ -92,15 +90,18 @@ pub struct TlsHost {
 }
 
 impl Tls {
-    /// Reads the files. Without a `ca_file` those are trusted whom this machine trusts. An error names the setting under
-    /// `options.tls`.
+    /// Reads the files. Without a `ca_file`, the certificate authorities of the system are trusted.
+    ///
+    /// # Errors
+    /// `Config`, with the name of the setting under `options.tls`, if a file cannot be read, or holds
+    /// no usable certificate or key, or one of the two client files is missing.
     pub fn new(context: &BuildContext<'_>, files: &TlsFiles) -> Result<Self> {
         let wrong = |name: &str, what: String| context.error(&format!("options.tls.{name}"), what);
         let roots = match &files.ca_file {
             Some(path) => roots_of(path).map_err(|it| wrong("ca_file", it))?,
             None => machine_roots().map_err(|it| wrong("ca_file", it))?,
         };
-        // Of its own: nobody needs to have chosen one for the whole process.
+        // A provider of our own: the process may not have installed a default one.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|it| context.error("options.tls", format!("cannot be used: {it}")))?
@@ -110,51 +111,65 @@ impl Tls {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert).map_err(|it| wrong("client_cert_file", it))?;
                 let bytes = read(key).map_err(|it| wrong("client_key_file", it))?;
-                let key = PrivateKeyDer::from_pem_slice(&bytes)
-                    .map_err(|_| wrong("client_key_file", "holds no private key in PEM".into()))?;
+                let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+                    wrong("client_key_file", "contains no private key in PEM format".into())
+                })?;
                 config.with_client_auth_cert(chain, key).map_err(|_| {
                     wrong(
                         "client_key_file",
-                        "does not fit the certificate in client_cert_file".into(),
+                        "does not match the certificate in client_cert_file".into(),
                     )
                 })?
             }
             (Some(_), None) => {
-                return Err(wrong("client_key_file", "is missing beside client_cert_file".into()));
+                return Err(wrong(
+                    "client_key_file",
+                    "is missing; client_cert_file requires it".into(),
+                ));
             }
             (None, Some(_)) => {
-                return Err(wrong("client_cert_file", "is missing beside client_key_file".into()));
+                return Err(wrong(
+                    "client_cert_file",
+                    "is missing; client_key_file requires it".into(),
+                ));
             }
         };
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
-    /// For connections to this host, a name or an address.
+    /// Returns the configuration for connections to this host, a name or an IP address.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the host is neither.
     pub fn for_host(&self, host: &str) -> io::Result<TlsHost> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the host is no name that a certificate could hold",
-            )
+            io::Error::new(io::ErrorKind::InvalidInput, "invalid host name for TLS")
         })?;
         Ok(TlsHost { connector: self.0.clone(), name })
     }
 }
 
 impl TlsHost {
-    /// TLS over what is connected to the host.
+    /// Performs the TLS handshake on a stream that is connected to the host.
+    ///
+    /// # Errors
+    /// `InvalidData` if the certificate is not trusted or is for another host, and errors of the
+    /// stream.
+    ///
+    /// # Cancel safety
+    /// The stream is dropped.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         self,
         stream: S,
     ) -> io::Result<TlsStream<S>> {
-        self.connector.connect(self.name, stream).await
+        self.connector.connect(self.name, stream).await.map(TlsStream)
     }
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for it in certificates(path)? {
-        roots.add(it).map_err(|it| format!("holds a certificate that cannot be used: {it}"))?;
+        roots.add(it).map_err(|it| format!("contains an invalid certificate: {it}"))?;
     }
     Ok(roots)
 }
@@ -163,7 +178,7 @@ fn machine_roots() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err("is missing, and this machine has no certificates of its own".into());
+        return Err("is missing, and the system has no trusted certificates".into());
     }
     Ok(roots)
 }
@@ -173,7 +188,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_slice_iter(&read(path)?).collect();
     match found {
         Ok(it) if !it.is_empty() => Ok(it),
-        _ => Err("holds no certificate in PEM".into()),
+        _ => Err("contains no certificate in PEM format".into()),
     }
 }
 
@@ -181,7 +196,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|it| format!("cannot be read: {it}"))
 }
 
-/// Without the key.
+/// Does not show the key.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")

@@ -1,10 +1,10 @@
-//! The option `tls`.
+//! The option `tls`: which files it names.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Files in PEM: the option `tls` of a store.
+/// The option `tls` of a store: files in PEM format.
 ///
 /// ```
 /// use cache_net::TlsFiles;
@@ -17,10 +17,10 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsFiles {
-    /// Whom to trust. Without it those are trusted whom the machine trusts.
+    /// The certificate authorities to trust. Default: those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// Who one is, for servers that ask.
+    /// The client certificate, for servers that request one.
     pub client_cert_file: Option<PathBuf>,
-    /// The private key that belongs to it.
+    /// The private key of the client certificate.
     pub client_key_file: Option<PathBuf>,
 }

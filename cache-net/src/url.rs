@@ -1,10 +1,12 @@
-//! Signs in the URL of a `location` that mean something else there than their writer meant.
+//! A check of URLs for characters that must be percent-encoded.
 
-/// Checks that user and password of a URL are written as in one. A sign that ends them early would make the rest of a password the
-/// name of a host, which errors show and the DNS is asked for. Every store checks it before it reads a URL of its settings.
+/// Checks that user and password of a URL are percent-encoded. A character that ends them too early
+/// would turn the rest of a password into a host name, which errors show and DNS queries contain.
+/// Every store checks a URL before it parses it.
 ///
 /// # Errors
-/// What is wrong and what to do, as the end of a sentence that begins with the name of the setting. It shows nothing of the URL.
+/// The problem and the remedy, as the end of a sentence that begins with the name of the setting.
+/// It contains no part of the URL.
 ///
 /// ```
 /// use cache_net::check_url;
@@ -22,23 +24,25 @@
 pub fn check_url(url: &str) -> Result<(), String> {
     let Some((_, rest)) = url.split_once("://") else { return Ok(()) };
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    // A `@` behind the host stands in the rest of a password, or could as well be encoded; a path of its own may have any.
+    // A `@` after the host is either part of a password or can be encoded. A URL without a host may
+    // have one in its path.
     let ends_early = !authority.is_empty() && after.contains('@');
     let (login, more) = match authority.rsplit_once('@') {
         Some((login, _)) => (login, login.contains('@')),
         None => ("", false),
     };
     if more || ends_early {
-        return Err(format!("has a `@` where none is expected; {ADVICE}"));
+        return Err(format!("has an unexpected `@`; {ADVICE}"));
     }
     if !is_encoded(login) {
-        return Err(format!("has a `%` that is not followed by two digits from 0 to F; {ADVICE}"));
+        return Err(format!("has a `%` without two hexadecimal digits after it; {ADVICE}"));
     }
     Ok(())
 }
 
-const ADVICE: &str = "in a user or a password of a URL write %40 for @, %23 for #, %2F for /, %3F for ? and %25 for %, or set \
-                      options.username and options.password, which take them as they are, and \"${VARIABLE}\", too";
+const ADVICE: &str = "percent-encode user and password in a URL (%40 for @, %23 for #, %2F for /, %3F for ?, \
+                      %25 for %), or set options.username and options.password, which need no encoding and \
+                      allow \"${VARIABLE}\"";
 
 fn is_encoded(text: &str) -> bool {
     let digits =
@@ -51,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_as_they_should_be_are_let_through() {
+    fn encoded_url_is_accepted() {
         for url in [
             "",
             "127.0.0.1:6379",
@@ -69,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_with_signs_that_are_not_encoded_are_refused_and_not_shown() {
+    fn unencoded_password_is_refused_and_not_shown() {
         for url in [
             "redis://ada:marked@marked@h",
             "redis://ada:marked@marked/marked@h",

@@ -1,4 +1,4 @@
-//! What several wait for.
+//! Attempts whose runtime shuts down.
 
 use std::future::pending;
 
@@ -7,7 +7,7 @@ use cache_net::Attempt;
 use tokio::runtime::Builder;
 
 #[tokio::test]
-async fn an_attempt_whose_runtime_has_ended_is_over_and_says_so() {
+async fn attempt_is_finished_and_unavailable_when_its_runtime_shuts_down() {
     let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let attempt = Attempt::start(runtime.handle(), pending::<Result<()>>());
     assert!(!attempt.is_finished());
