@@ -1,6 +1,7 @@
 //! What concerns the servers as a whole. One that is down never keeps the others from it.
 
-use cache_core::{Result, store::Namespace};
+use cache_core::{Namespace, Result};
+use cache_net::first_error;
 use futures_util::future::join_all;
 
 use crate::store::Memcached;
@@ -31,8 +32,4 @@ impl Memcached {
         let max = self.common.plan.max_value_len;
         first_error(join_all(pool.members.iter().map(|it| it.check(max))).await)
     }
-}
-
-fn first_error(results: Vec<Result<()>>) -> Result<()> {
-    results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -12,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
-use cache_net::Dialer;
+use cache_net::{Dialer, connection_error, with_io_driver};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use memcache::exp::MetaCommand;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -250,20 +249,18 @@ impl Connections {
 
     /// The name is looked up anew each time.
     async fn dial(&self) -> Result<Connection> {
-        // A runtime without sockets is told from one with them only by a panic; it goes no further.
-        let dialed = AssertUnwindSafe(self.greeted()).catch_unwind().await;
-        let failure = match dialed.map_err(|_| error::no_sockets())? {
+        let failure = match with_io_driver(self.greeted()).await? {
             Ok(connection) => return Ok(connection),
             Err(failure) => failure,
         };
         let (kind, what) = match failure {
-            Failure::Lost(io::ErrorKind::ConnectionRefused) => {
-                (ErrorKind::Unavailable, "cannot connect: nobody listens there".to_owned())
-            }
             Failure::Lost(io::ErrorKind::TimedOut) => {
                 (ErrorKind::TimedOut, format!("cannot connect within {:?}", self.dial.timeout()))
             }
-            Failure::Lost(it) => (ErrorKind::Unavailable, format!("cannot connect: {it}")),
+            Failure::Lost(it) => {
+                let error = connection_error(&it.into(), "cannot connect");
+                return Err(error::at(error, &self.address));
+            }
             Failure::Late => {
                 let time = self.deadline.time();
                 (ErrorKind::TimedOut, format!("no answer to a new connection within {time:?}"))

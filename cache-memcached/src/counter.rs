@@ -48,7 +48,7 @@ impl Memcached {
         }
         match answer {
             Some(Ok(answer)) => answer,
-            Some(Err(_)) => Err(error::no_runtime()),
+            Some(Err(_)) => Err(cache_net::runtime_closed()),
             None => {
                 let time = common.plan.deadline;
                 let what = format!(

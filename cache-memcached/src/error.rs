@@ -40,19 +40,6 @@ pub(crate) fn without_stamps(address: &Address) -> Error {
     at(Error::new(ErrorKind::Unsupported, what), address)
 }
 
-/// A runtime that was made without `enable_io`.
-pub(crate) fn no_sockets() -> Error {
-    let what = "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`";
-    Error::new(ErrorKind::Config, what)
-}
-
-/// The runtime in which the call was made is no more.
-pub(crate) fn no_runtime() -> Error {
-    // Which says nothing about the server.
-    Error::new(ErrorKind::Unavailable, "the runtime of this call is shutting down")
-        .ignored_by_breaker()
-}
-
 /// With the server that it is about.
 pub(crate) fn at(error: Error, address: &Address) -> Error {
     error.with_context("server", address.to_string())

@@ -220,7 +220,7 @@ impl Member {
         future: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut task = Task(self.runtime.spawn(future));
-        (&mut task.0).await.unwrap_or_else(|_| Err(error::no_runtime()))
+        (&mut task.0).await.unwrap_or_else(|_| Err(cache_net::runtime_closed()))
     }
 
     async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {

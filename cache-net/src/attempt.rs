@@ -1,7 +1,9 @@
 //! A task with several waiters.
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::Result;
 use tokio::{runtime::Handle, sync::watch};
+
+use crate::runtime_closed;
 
 /// A task whose outcome several callers can wait for. It continues when waiting callers are dropped.
 ///
@@ -53,8 +55,6 @@ impl<T: Clone + Send + Sync + 'static> Attempt<T> {
     pub async fn outcome(&self) -> Result<T> {
         let mut receive = self.0.clone();
         let outcome = receive.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
-        outcome.unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Unavailable, "the runtime of this call is shutting down"))
-        })
+        outcome.unwrap_or_else(|| Err(runtime_closed()))
     }
 }

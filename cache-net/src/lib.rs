@@ -9,11 +9,15 @@
 //! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
 //! - [`Attempt`]: a task with several waiters;
 //! - [`within`]: waiting with a timeout;
+//! - [`with_io_driver`]: an error instead of tokio's panic on a runtime without an I/O driver;
+//! - [`connection_error`], [`runtime_closed`], [`first_error`]: errors that these stores share;
 //! - [`TlsFiles`]: the option `tls`, and with the feature `tls` its implementation by rustls.
 
 mod attempt;
 mod connection_slot;
 mod dialer;
+mod error;
+mod io_driver;
 mod liveness;
 mod resolve;
 mod socket;
@@ -29,6 +33,8 @@ pub use self::{
     attempt::Attempt,
     connection_slot::{ConnectionSlot, Connector},
     dialer::{Dialer, staggered},
+    error::{connection_error, first_error, runtime_closed},
+    io_driver::with_io_driver,
     resolve::resolve,
     socket::{Peek, Socket, SocketHandle, Stream, reset},
     tls_files::TlsFiles,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cache_core::{Error, ErrorKind, Result, store::Namespace};
+use cache_core::{Error, ErrorKind, Namespace, Result};
+use cache_net::first_error;
 use futures_util::future::join_all;
 use redis::Value;
 
@@ -174,10 +175,6 @@ async fn check_leads(node: &Node) -> Result<()> {
     }
     let what = "this server is a replica and takes no writes; of several servers, location lists the leader first";
     Err(error::at(Error::new(ErrorKind::Backend, what), &node.address))
-}
-
-fn first_error<T>(results: impl IntoIterator<Item = Result<T>>) -> Result<()> {
-    results.into_iter().find_map(Result::err).map_or(Ok(()), Err)
 }
 
 fn serves_the_same(before: &Map, after: &Map) -> bool {

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,8 +10,7 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
-use cache_net::{Dialer, Peek, Socket, SocketHandle, within};
-use futures_util::FutureExt as _;
+use cache_net::{Dialer, Peek, Socket, SocketHandle, connection_error, with_io_driver, within};
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
     aio::MultiplexedConnection,
@@ -116,22 +114,20 @@ impl Connector {
             up = self.log_in_caught(to, ProtocolVersion::RESP2).await?;
         }
         let mut up = up.map_err(|it| match it {
-            Refused::Io(it) => unreachable(&it, address),
+            Refused::Io(it) => error::at(connection_error(&it, "cannot connect"), address),
             Refused::Redis(it) => error::connecting(&it, address),
         })?;
         self.introduce(&mut up).await.map_err(|it| error::at(it, address))?;
         Ok(up)
     }
 
-    /// A runtime without sockets is told from one with them only by a panic; it goes no further.
     async fn log_in_caught(
         &self,
         to: To<'_>,
         version: ProtocolVersion,
     ) -> Result<Result<Up, Refused>> {
         let setup = self.setup(version);
-        let log_in = AssertUnwindSafe(self.log_in(to, &setup));
-        log_in.catch_unwind().await.map_err(|_| no_sockets())
+        with_io_driver(self.log_in(to, &setup)).await
     }
 
     /// The first of the host's addresses that serves.
@@ -305,24 +301,4 @@ impl From<io::Error> for Refused {
     fn from(it: io::Error) -> Self {
         Self::Io(it)
     }
-}
-
-fn no_sockets() -> Error {
-    Error::new(
-        ErrorKind::Config,
-        "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`",
-    )
-}
-
-fn unreachable(error: &io::Error, address: &Address) -> Error {
-    let (kind, what) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            (ErrorKind::Unavailable, "nobody listens there".to_owned())
-        }
-        // What TLS is refused for does not pass by itself.
-        io::ErrorKind::InvalidData => (ErrorKind::Backend, format!("no trust: {error}")),
-        io::ErrorKind::TimedOut => (ErrorKind::TimedOut, error.to_string()),
-        _ => (ErrorKind::Unavailable, error.to_string()),
-    };
-    error::at(Error::new(kind, format!("cannot connect: {what}")), address)
 }
