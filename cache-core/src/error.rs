@@ -80,6 +80,21 @@ impl Error {
         }))
     }
 
+    /// Creates the error of a value that is too large. `limit` names the setting that allows at most
+    /// `max` bytes.
+    ///
+    /// ```
+    /// use cache_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::too_large(12, 10, "options.max_value_bytes");
+    /// assert_eq!(error.kind(), ErrorKind::TooLarge);
+    /// ```
+    #[cold]
+    pub fn too_large(len: usize, max: u64, limit: &str) -> Self {
+        let message = format!("value too large: {len} bytes; {limit} allows {max}");
+        Self::new(ErrorKind::TooLarge, message)
+    }
+
     /// Adds the error that caused this one. It must not quote its input, which may be a value or a password.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

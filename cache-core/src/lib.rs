@@ -55,6 +55,9 @@ mod consistency;
 mod error;
 mod fetch;
 mod global;
+pub mod integer;
+mod jitter;
+mod join;
 mod key;
 pub mod layer;
 mod runtime;
@@ -71,11 +74,21 @@ pub use self::{
     config::{CacheSettings, Driver, Settings},
     error::{Error, ErrorKind, Result},
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
-    key::{LongKeys, MAX_KEY_LEN},
-    runtime::{Clock, TimeSource},
-    telemetry::{OperationStats, Stats},
-    timeout::{IntoTimeout, Timeout, Ttl, secs},
-    value::Codec,
+    jitter::jitter,
+    key::{LongKeys, MAX_KEY_LEN, Namespace},
+    outage::OnOutage,
+    per_process::PerProcess,
+    per_runtime::PerRuntime,
+    registry::{Build, Driver},
+    runtime::current_runtime,
+    settings::{
+        BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings,
+        from_toml as settings_from_toml,
+    },
+    stats::{OperationStats, Stats},
+    store_id::StoreId,
+    time_limit::TimeLimit,
+    timeout::{Expiry, IntoTimeout, Timeout, Ttl, secs},
 };
 
 #[doc(hidden)]

@@ -44,12 +44,7 @@ impl Memcached {
 
     pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
         let (len, max) = (payload_len(value), self.common.plan.max_value_len);
-        (len > max).then(|| {
-            Error::new(
-                ErrorKind::TooLarge,
-                format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),
-            )
-        })
+        (len > max).then(|| Error::too_large(len, max as u64, "options.max_value_bytes"))
     }
 
     /// What is too large leaves nothing behind, unless `mode` forbids the write.

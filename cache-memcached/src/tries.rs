@@ -1,11 +1,8 @@
 //! Comparing and setting again, while others change the same entry.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, Result, jitter};
 
 use crate::pool::Common;
 
@@ -37,8 +34,7 @@ impl Tries {
         }
         let pause = PAUSE.1.min(self.pause);
         self.pause = pause * 2;
-        let share = u32::try_from(RandomState::new().hash_one(()) % 256).unwrap_or(0);
-        self.clock.sleep(pause * share / 256).await;
+        self.clock.sleep(jitter(pause)).await;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The bounds of a store, and the sizes that follow from them.
 
-use cache_core::{Error, ErrorKind, MAX_KEY_LEN, Result, payload_len};
+use cache_core::{Error, MAX_KEY_LEN, Result, payload_len};
 
 use crate::entry::{self, OVERHEAD};
 
@@ -95,7 +95,7 @@ impl Limits {
         if len as u64 <= self.max_value && entry::cost(key, value) <= self.max_weight() {
             return Ok(());
         }
-        Err(too_large(len, self.max_value))
+        Err(Error::too_large(len, self.max_value, "options.max_value_bytes"))
     }
 
     /// The capacity of one shard.
@@ -148,14 +148,6 @@ const fn shards(max_entries: u64, max_bytes: u64, max_value: u64) -> u64 {
         res *= 2;
     }
     res
-}
-
-#[cold]
-fn too_large(len: usize, max: u64) -> Error {
-    let message = format!(
-        "value too large: {len} bytes, and this store allows {max} (option `max_value_bytes`)"
-    );
-    Error::new(ErrorKind::TooLarge, message)
 }
 
 #[cfg(test)]

@@ -55,13 +55,12 @@ impl Limit {
             (len, self.configured, "options.max_value_bytes")
         } else if stored >= LEAST - BESIDES && stored > self.server_most() {
             // Every server takes less.
-            let by = "the server's proto-max-bulk-len and client-query-buffer-limit";
+            let by = "the server's proto-max-bulk-len or client-query-buffer-limit";
             (stored, self.server_most(), by)
         } else {
             return Ok(());
         };
-        let what = format!("the value has {len} bytes; at most {max} are allowed by {by}");
-        Err(Error::new(ErrorKind::TooLarge, what))
+        Err(Error::too_large(len, max as u64, by))
     }
 
     /// Notes what the server says to `CONFIG GET`, if it does.

@@ -1,14 +1,13 @@
 //! Settles marked keys in the background, as soon as the store answers again.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     mem,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use super::{Cache, Shared};
-use crate::{consistency::tombstones::Marked, fetch::singleflight::first, key::KeyHead, runtime};
+use crate::{flight::first, jitter, key::KeyHead, marks::Marked, runtime};
 
 /// How long to wait after a mark was made, and after a failure the first time and at most. Each wait is
 /// between half of this and all of it, so that processes do not come back together.
@@ -84,7 +83,7 @@ async fn run(shared: Weak<Shared>) {
         let (clock, marks) = (cache.shared.clock.clone(), Arc::clone(&cache.shared.marks));
         // The cache may go meanwhile.
         drop(cache);
-        let time = part_of(wait);
+        let time = wait / 2 + jitter(wait / 2);
         clock.sleep(time.min(FIRST_WAIT)).await;
         let rest = clock.sleep(time.saturating_sub(FIRST_WAIT));
         first(marks.answers.notified(), rest).await;
@@ -95,11 +94,4 @@ async fn run(shared: Weak<Shared>) {
 fn handle(shared: Arc<Shared>) -> Cache {
     let head = KeyHead::new(&shared.namespace, 1);
     Cache { shared, head, version: 1, strict: true, on_own_runtime: false }
-}
-
-/// Between half and all of a wait.
-fn part_of(wait: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0) >> 32;
-    let random = u32::try_from(random).unwrap_or_default();
-    wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -1,21 +1,12 @@
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    error::{Error, ErrorKind, Result},
-    fetch::singleflight::first,
-    key::FullKey,
-    layer::Operation,
-    store::{Expected, SetMode, TtlUpdate},
-    telemetry::stats::Outcome,
-    timeout::{Expiry, IntoTimeout},
-    value,
+    Error, ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, flight::first,
+    jitter, key::FullKey, layers::Operation, stats::Outcome,
 };
 
 /// The longest wait after the second conflict, and after any. It doubles with each.
@@ -117,7 +108,7 @@ impl Cache {
                     return Ok(new);
                 }
                 if self.shared.sync.is_none() && !longest.is_zero() {
-                    self.shared.clock.sleep(part_of(longest)).await;
+                    self.shared.clock.sleep(jitter(longest)).await;
                 }
                 longest = (longest * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
             }
@@ -203,12 +194,6 @@ impl Cache {
         }
         Ok(None)
     }
-}
-
-/// A random part, so that processes that met do not meet again.
-fn part_of(longest: Duration) -> Duration {
-    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
-    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 #[cold]

@@ -1,18 +1,9 @@
-use std::{
-    hash::{BuildHasher, RandomState},
-    pin::pin,
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Call, Layer, Reply};
-use crate::{
-    config::Period,
-    error::{Error, ErrorKind},
-    fetch::singleflight::first,
-    runtime::Clock,
-};
+use super::{Call, Hook, Reply};
+use crate::{Clock, Error, ErrorKind, Period, flight::first, jitter};
 
 /// Repeats idempotent calls that the server did not answer, after growing random waits, all within one deadline.
 ///
@@ -73,7 +64,7 @@ impl Retry {
             if unanswered == 0 || unanswered < call.keys {
                 return reply;
             }
-            self.clock.sleep(part_of(longest)).await;
+            self.clock.sleep(jitter(longest)).await;
             longest = longest.saturating_mul(2).min(most);
         }
         run().await
@@ -107,12 +98,4 @@ impl Layer for Retry {
 
 fn is_unanswered(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
-}
-
-/// A random part of a wait, so that callers who failed together do not come back together ("full jitter").
-fn part_of(longest: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0);
-    #[expect(clippy::cast_precision_loss, reason = "a random share needs no more than 52 bits")]
-    let share = random as f64 / u64::MAX as f64;
-    longest.mul_f64(share.clamp(0.0, 1.0))
 }

@@ -1,0 +1,19 @@
+//! Random waits, so that callers that collided or failed together do not repeat at the same time.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
+
+/// Returns a random duration between zero and `longest` ("full jitter").
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let second = Duration::from_secs(1);
+/// assert!(cache_core::jitter(second) <= second);
+/// ```
+pub fn jitter(longest: Duration) -> Duration {
+    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
+    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
