@@ -9,7 +9,7 @@ use crate::{fuzz, graph, report::Report, shell::Shell, tidy, workspace};
 pub(crate) fn run() -> Result<()> {
     let mut report = Report::default();
     report.command("format", &Shell::new("cargo fmt --all --check"));
-    report.step("tidy", "cargo xtask tidy", tidy::run);
+    report.step("tidy", "cargo xtask tidy", || tidy::run(&[]));
     lints(&mut report)?;
     docs(&mut report);
     book(&mut report);

@@ -21,7 +21,8 @@ Usage: cargo xtask <command>
   test   runs every test that there is, with what it needs
   ci     runs the checks: format, lints, docs, the book, features, dependencies, tidy, fuzzing
   readme follows the README's five minutes and adds what the book's chapters add
-  tidy   checks the rules of the house that no other tool knows
+  tidy [PATH…]
+         checks the rules that no other tool knows; with paths, shows what exceptions hide there
   bench [--quick] [SUITE[/CASE]…] [--json FILE]
          measures the caches beside their engines and peers; all suites if none is named
   fuzz [TARGET…] [--seconds N | --runs N]
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
         ["readme"] => quickstart::run(),
-        ["tidy"] => tidy::run(),
+        ["tidy", ref args @ ..] => tidy::run(args),
         ["bench", ref args @ ..] => bench::run(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),
         ["servers", ref args @ ..] => servers::run(args),

@@ -1,0 +1,67 @@
+//! The places that may break a rule. An entry that excuses nothing is a violation itself.
+
+/// The start of the path, the start of the message, and the reason.
+pub(super) type Exception = (&'static str, &'static str, &'static str);
+
+/// Returns all exceptions.
+pub(super) fn all() -> Vec<Exception> {
+    let prose = PROSE.iter().map(|path| (*path, "prose: ", "not rewritten yet"));
+    let long = LONG.iter().map(|path| (*path, "length: ", "not split yet"));
+    LASTING.iter().copied().chain(prose).chain(long).collect()
+}
+
+/// Exceptions that stay.
+const LASTING: &[Exception] = &[(
+    "cache-core/src/runtime.rs",
+    "`sleep(` in a test",
+    "it tests the library's own sleep, for 1 ms",
+)];
+
+/// Paths whose prose does not follow the rules yet. This list only shrinks.
+const PROSE: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "benches/",
+    "cache-core/src/",
+    "cache-core/tests/",
+    "cache-db/src/",
+    "cache-db/tests/",
+    "cache-file/src/",
+    "cache-file/tests/",
+    "cache-memcached/src/",
+    "cache-memcached/tests/",
+    "cache-memory/src/",
+    "cache-memory/tests/",
+    "cache-net/src/",
+    "cache-net/tests/",
+    "cache-redis/src/",
+    "cache-redis/tests/",
+    "cache-tests/src/",
+    "cache-tests/tests/",
+    "docs/performance.md",
+    "docs/src/",
+    "examples/",
+    "fault-tests/",
+    "fork-tests/",
+    "fuzz/",
+    "test-servers/",
+    "xtask/",
+];
+
+/// Files that are longer than the limit. This list only shrinks.
+const LONG: &[&str] = &[
+    "cache-core/src/error.rs",
+    "cache-core/tests/caches.rs",
+    "cache-core/tests/conformance_mutants/mutants/store.rs",
+    "cache-db/src/sqlite/call.rs",
+    "cache-db/src/sqlite/database.rs",
+    "cache-db/src/sqlite/keeper.rs",
+    "cache-db/src/sqlite/writer.rs",
+    "cache-file/src/spares.rs",
+    "cache-file/src/store.rs",
+    "cache-memcached/src/connections.rs",
+    "cache-net/src/line.rs",
+];
