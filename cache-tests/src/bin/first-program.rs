@@ -8,25 +8,20 @@ use cache_redis as _;
 async fn main() -> cache_core::Result<()> {
     install(Caches::from_file("settings.toml")?)?;
 
-    // Anything that serde can write: kept for a minute, for the alias's default, or for ever.
+    // A value is any type that serde can write. It is kept for the default time, or for a minute.
+    cache().set("motto", "measure first", Timeout::Default).await?;
     cache().set("user:1", &("Ada", 36), secs(60)).await?;
-    cache().set("motto", "measure first", None).await?;
-    cache().set("founded", &1815, Timeout::Never).await?;
-    let ada: Option<(String, u8)> = cache().get("user:1").await?;
-    println!("{ada:?}");
+    println!("{:?}", cache().get::<(String, u8)>("user:1").await?);
 
-    // What is not there is loaded, once, however many callers want it.
+    // A missing value is loaded once, however many callers want it.
     let load = || async { "slow to build".to_owned() };
-    let report = cache().get_or_set("report", secs(3600), load).await?;
-    println!("{report}");
+    println!("{}", cache().get_or_set("report", secs(3600), load).await?);
 
-    // A rate limit: the counter is made with its lifetime in one step. While the store is down there
-    // is no count: `or_allow` lets everyone in, `or_deny` would let nobody in.
+    // A rate limit. While the store is down, `or_allow` lets every request pass.
     let count = cache().incr_or("visits:ada", 1, 0, secs(60)).await;
-    let is_welcome = count.map(|visits| visits <= 100).or_allow()?;
-    println!("welcome: {is_welcome}, {:?}", cache().ttl("visits:ada").await?);
+    println!("welcome: {}", count.map(|visits| visits <= 100).or_allow()?);
 
-    // One of several callers is the first.
+    // `add` is true for exactly one of several callers.
     if cache().add("mail:1", &true, secs(3600)).await.or_allow()? {
         println!("sending the mail");
     }

@@ -11,6 +11,7 @@ mod chapters {
 
     chapters! {
         quick_start: "quick-start.md",
+        stores: "stores.md",
         operations: "operations.md",
         settings: "settings.md",
         redis: "redis.md",

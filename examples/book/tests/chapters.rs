@@ -23,6 +23,13 @@ fn chapters() -> Vec<(String, String)> {
     names.collect()
 }
 
+/// The fragment by which mdBook links to a heading.
+fn slug(heading: &str) -> String {
+    let kept = |it: &char| it.is_alphanumeric() || " -_".contains(*it);
+    let text: String = heading.trim_start_matches('#').trim().chars().filter(kept).collect();
+    text.to_lowercase().replace(' ', "-")
+}
+
 /// Where the links of a text lead.
 fn links(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|it| it.split(')').next()).collect()
@@ -82,8 +89,6 @@ fn links_stay_in_the_book_and_meet_their_heading() {
         for link in links(&text).into_iter().filter(|it| !it.contains("://")) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             assert!(folder().join(file).is_file() && !file.contains('/'), "{name}: {link}");
-            let slug =
-                |it: &str| it.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
             let there = chapter(file).lines().any(|it| it.starts_with('#') && slug(it) == heading);
             assert!(heading.is_empty() || there, "{name}: {link}");
         }
