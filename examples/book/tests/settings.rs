@@ -237,7 +237,7 @@ fn the_defaults_of_file_are_those_of_the_code() {
 
 #[test]
 fn the_errors_of_file_are_those_of_the_chapter() {
-    let rows = rows(FILE, "What goes wrong");
+    let rows = rows(FILE, "Wrong settings");
     let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
     assert!(rows.len() >= 7, "{rows:?}");
     for row in rows {
