@@ -1,5 +1,5 @@
-//! The chapters of the book as documentation, so that `cargo test` compiles and runs their Rust. Blocks that mdBook
-//! includes from elsewhere are marked `rs` there: they are tested where they are.
+//! The chapters of the book as documentation, so that `cargo test` compiles and runs their Rust. The chapters mark
+//! blocks that mdBook includes from other files as `rs`: these are tested in their own file.
 
 #[cfg(doctest)]
 mod chapters {

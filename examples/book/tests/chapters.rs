@@ -1,4 +1,4 @@
-//! What the book has chapters about is complete, and all its chapters are tested.
+//! The chapters are complete and tested, and their links and includes exist.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ fn chapter(name: &str) -> String {
     fs::read_to_string(folder().join(name)).unwrap()
 }
 
-/// All chapters with their text, in the order of the book.
+/// The names and texts of all chapters, in the order of the book.
 fn chapters() -> Vec<(String, String)> {
     let summary = chapter("SUMMARY.md");
     let names = links(&summary).into_iter().map(|it| (it.to_owned(), chapter(it)));
@@ -30,7 +30,7 @@ fn slug(heading: &str) -> String {
     text.to_lowercase().replace(' ', "-")
 }
 
-/// Where the links of a text lead.
+/// The targets of the links in a text.
 fn links(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|it| it.split(')').next()).collect()
 }
@@ -49,7 +49,7 @@ fn every_chapter_is_listed_and_its_snippets_are_tested() {
 }
 
 #[test]
-fn no_rust_block_escapes_the_tests() {
+fn every_rust_block_is_tested() {
     for (name, text) in chapters() {
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
@@ -57,26 +57,26 @@ fn no_rust_block_escapes_the_tests() {
                 continue;
             };
             let first = lines.next().unwrap_or_default();
-            // `rs` is for what is included, and tested where it comes from.
-            let fine = match language {
+            // `rs` marks included blocks, which are tested in their own file.
+            let is_allowed = match language {
                 "rs" => first.starts_with("{{#include "),
                 "rust" | "toml" | "console" | "text" | "python" => true,
                 _ => false,
             };
-            assert!(fine, "{name}: {line} {first}");
+            assert!(is_allowed, "{name}: {line} {first}");
             lines.by_ref().find(|it| *it == "```").expect("the block ends");
         }
     }
 }
 
 #[test]
-fn what_is_included_exists() {
+fn every_included_anchor_exists() {
     for (name, text) in chapters() {
         for include in text.split("{{#include ").skip(1).filter_map(|it| it.split("}}").next()) {
             let (path, anchor) = include.split_once(':').unwrap_or((include, ""));
             let file = fs::read_to_string(folder().join(path));
             let file = file.unwrap_or_else(|err| panic!("{name}: {path}: {err}"));
-            // mdBook shows nothing for an anchor that is not there, and says nothing.
+            // mdBook renders an unknown anchor as nothing, without an error.
             let found = anchor.is_empty() || file.contains(&format!("// ANCHOR: {anchor}\n"));
             assert!(found, "{name}: {path} has no anchor `{anchor}`");
         }
@@ -84,13 +84,14 @@ fn what_is_included_exists() {
 }
 
 #[test]
-fn links_stay_in_the_book_and_meet_their_heading() {
+fn links_stay_in_the_book_and_find_their_heading() {
     for (name, text) in chapters() {
         for link in links(&text).into_iter().filter(|it| !it.contains("://")) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             assert!(folder().join(file).is_file() && !file.contains('/'), "{name}: {link}");
-            let there = chapter(file).lines().any(|it| it.starts_with('#') && slug(it) == heading);
-            assert!(heading.is_empty() || there, "{name}: {link}");
+            let is_found =
+                chapter(file).lines().any(|it| it.starts_with('#') && slug(it) == heading);
+            assert!(heading.is_empty() || is_found, "{name}: {link}");
         }
     }
 }
@@ -98,9 +99,9 @@ fn links_stay_in_the_book_and_meet_their_heading() {
 #[test]
 fn every_operation_is_explained() {
     let chapters = [chapter("operations.md"), chapter("failing.md")];
-    // The suite's and the library's own, without a method of `Cache`.
-    let own = Operation::CompareAndDelete;
-    for operation in Operation::ALL.into_iter().filter(|it| *it != own) {
+    // The library and its suite use it; `Cache` has no method for it.
+    let internal = Operation::CompareAndDelete;
+    for operation in Operation::ALL.into_iter().filter(|it| *it != internal) {
         for text in &chapters {
             let named =
                 [format!("`{operation}`"), format!("`{operation}("), format!("`{operation}::<")];
@@ -110,7 +111,7 @@ fn every_operation_is_explained() {
 }
 
 #[test]
-fn everything_that_is_told_to_metrics_and_tracing_is_named() {
+fn every_metric_and_event_is_named() {
     let text = chapter("observing.md");
     let documented = include_str!("../../../cache-core/src/telemetry.rs");
     let rows: Vec<&str> = documented.lines().filter_map(|it| it.strip_prefix("//! | ")).collect();

@@ -1,14 +1,14 @@
-//! The chapter "Testing your own service": what it shows is this file.
+//! The code of the chapter "Testing your own service".
 
 // ANCHOR: service
 use cache_core::{OnOutage, Result, cache, secs};
 
-/// The price of a thing, kept for a minute.
+/// Returns the price of a thing, cached for a minute.
 async fn price(thing: &str) -> Result<u64> {
     cache().get_or_set(&format!("price:{thing}"), secs(60), || ask_the_database(thing)).await
 }
 
-/// Whether this request may pass: five a minute for each user. While the store is down and nobody can count, all pass.
+/// Returns whether a request may pass: five a minute per user, and all of them while the store is down.
 async fn may_pass(user: &str) -> Result<bool> {
     let count = cache().incr_or(&format!("requests:{user}"), 1, 0, secs(60)).await;
     count.map(|count| count <= 5).or_allow()
@@ -21,7 +21,7 @@ tokio::task_local! {
     static QUESTIONS: AtomicU64;
 }
 
-/// As slow as it likes.
+/// Counts the calls of the service under test.
 async fn ask_the_database(thing: &str) -> u64 {
     tokio::task::yield_now().await;
     QUESTIONS.with(|it| it.fetch_add(1, Ordering::Relaxed));
@@ -43,7 +43,7 @@ use cache_core::{
 };
 use cache_memory::Memory;
 
-/// Caches of a test's own, its clock, and the store to steer.
+/// Returns the caches of one test, their clock, and the store that the test controls.
 fn caches() -> (&'static Caches, FakeClock, Faulty) {
     let time = FakeClock::new();
     let memory = Memory::builder().clock(time.clock()).build().unwrap();
@@ -57,7 +57,7 @@ fn caches() -> (&'static Caches, FakeClock, Faulty) {
 }
 
 #[tokio::test]
-async fn the_database_is_asked_once_a_minute() {
+async fn price_is_loaded_once_a_minute() {
     let (caches, time, _) = caches();
     let test = CACHES.scope(caches, async {
         assert_eq!(price("tea").await.unwrap(), 3);
@@ -71,7 +71,7 @@ async fn the_database_is_asked_once_a_minute() {
 }
 
 #[tokio::test]
-async fn the_sixth_request_of_a_minute_does_not_pass() {
+async fn sixth_request_of_a_minute_is_refused() {
     let (caches, time, _) = caches();
     CACHES
         .scope(caches, async {
@@ -86,13 +86,13 @@ async fn the_sixth_request_of_a_minute_does_not_pass() {
 }
 
 #[tokio::test]
-async fn without_its_store_the_service_goes_on() {
+async fn service_works_while_the_store_is_down() {
     let (caches, _, store) = caches();
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
     let test = CACHES.scope(caches, async {
         assert_eq!(price("tea").await.unwrap(), 3);
         assert!(may_pass("ada").await.unwrap());
-        // The store was asked, and not written to after it had failed.
+        // The store was read, and not written to after the failure.
         assert_eq!((store.calls(Operation::Get), store.calls(Operation::Set)), (1, 0));
     });
     QUESTIONS.scope(AtomicU64::new(0), test).await;

@@ -1,4 +1,4 @@
-//! The chapters name every setting that there is, no other, and the defaults that they have.
+//! The chapters list every setting and no other, with its default, and quote errors as the code words them.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -19,7 +19,7 @@ const FILE: &str = include_str!("../../../docs/src/file.md");
 const MEMCACHED: &str = include_str!("../../../docs/src/memcached.md");
 const DB: &str = include_str!("../../../docs/src/db.md");
 
-/// The rows of the table under a heading of a chapter, as cells.
+/// The cells of the table under a heading of a chapter, row by row.
 fn rows(chapter: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
     let section = ["##", "###"]
         .iter()
@@ -30,12 +30,12 @@ fn rows(chapter: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
     rows.map(|row| row.split('|').skip(1).map(str::trim).collect()).collect()
 }
 
-/// The names in the table under a heading of a chapter, with their default as the table has it.
+/// The names and documented defaults in the table under a heading of a chapter.
 fn table(chapter: &'static str, heading: &str) -> Vec<(&'static str, &'static str)> {
     rows(chapter, heading).iter().map(|cells| (cells[0].trim_matches('`'), cells[2])).collect()
 }
 
-/// The defaults of a table that are written as TOML, as lines under `prefix`.
+/// The documented defaults in the form of TOML lines, with `prefix` before each name.
 fn as_toml(rows: &[(&str, &str)], prefix: &str) -> String {
     let written = rows.iter().filter(|(_, default)| default.starts_with('`'));
     let lines = written.map(|(name, it)| format!("{prefix}{name} = {}", it.trim_matches('`')));
@@ -54,7 +54,7 @@ const A_DB: &str = "backend = 'db'\nlocation = 'cache.db'";
 const A_POSTGRES: &str = "backend = 'db'\nlocation = 'postgres://user@host/database'";
 const A_REDIS: &str = "backend = 'redis'\nlocation = 'redis://127.0.0.1'";
 
-/// The names that the settings' reader allows in a table, by its own words about one that it does not.
+/// The names that the deserializer allows in a table, taken from its error about an unknown name.
 fn allowed(alias: &str, prefix: &str) -> BTreeSet<String> {
     let text = format!("[caches.default]\n{alias}\n{prefix}zzz = 1");
     let error = Caches::from_toml(&text).unwrap_err();
@@ -65,16 +65,16 @@ fn allowed(alias: &str, prefix: &str) -> BTreeSet<String> {
 #[track_caller]
 fn assert_complete(chapter: &'static str, heading: &str, alias: &str, prefix: &str) {
     let rows = rows(chapter, heading);
-    // One that differs between the databases has a row for each.
+    // A setting with different defaults has one row for each database.
     let whose = |text: &'static str| text.split_once(": ").map(|it| it.0);
-    let told: BTreeSet<_> = rows.iter().map(|it| (it[0], whose(it[3]))).collect();
-    assert_eq!(told.len(), rows.len(), "`{heading}` names a setting twice");
+    let distinct: BTreeSet<_> = rows.iter().map(|it| (it[0], whose(it[3]))).collect();
+    assert_eq!(distinct.len(), rows.len(), "`{heading}` names a setting twice");
     let named: BTreeSet<String> = rows.iter().map(|it| it[0].trim_matches('`').into()).collect();
-    assert_eq!(named, allowed(alias, prefix), "what `{heading}` names, and what there is");
+    assert_eq!(named, allowed(alias, prefix), "documented and existing settings of `{heading}`");
 }
 
 #[test]
-fn every_setting_is_there_and_no_other() {
+fn every_setting_is_documented_and_no_other() {
     assert_complete(SETTINGS, "`[caches.<alias>]`", MEMORY, "");
     assert_complete(SETTINGS, "`[caches.<alias>.breaker]`", MEMORY, "breaker.");
     assert_complete(SETTINGS, "`[caches.<alias>.retry]`", MEMORY, "retry.");
@@ -91,7 +91,7 @@ fn every_setting_is_there_and_no_other() {
 }
 
 #[test]
-fn the_defaults_of_a_cache_are_those_of_the_code() {
+fn documented_defaults_of_a_cache_match_the_code() {
     type Field = fn(&CacheSettings) -> String;
     fn shown(it: impl Debug) -> String {
         format!("{it:?}")
@@ -105,29 +105,32 @@ fn the_defaults_of_a_cache_are_those_of_the_code() {
         ("deadline", |it| shown(it.deadline)),
         ("connect_deadline", |it| shown(it.connect_deadline)),
         ("load_deadline", |it| shown(it.load_deadline)),
-        ("timeout", |_| "looked at below".to_owned()),
+        ("timeout", |_| "compared by the next test".to_owned()),
     ];
     let rows = table(SETTINGS, "`[caches.<alias>]`");
-    let (told, code) = (read(&as_toml(&rows, "")), CacheSettings::new("memory"));
+    let (documented, code) = (read(&as_toml(&rows, "")), CacheSettings::new("memory"));
     for (name, default) in rows {
         if default.starts_with('`') {
             let field = fields.iter().find(|(it, _)| *it == name);
-            let (_, field) = field.unwrap_or_else(|| panic!("compare `{name}` in this test, too"));
-            assert_eq!(field(&told), field(&code), "the default of `{name}`");
+            let (_, field) = field.unwrap_or_else(|| panic!("add `{name}` to this test"));
+            assert_eq!(field(&documented), field(&code), "the default of `{name}`");
         } else {
-            // Nothing to compare: none is the default of the type.
-            let nothing = ["backend", "location", "breaker", "retry", "options"];
-            assert!(nothing.contains(&name), "`{name}` has a default: `{default}` in code");
+            // The default of these is that of their type.
+            let without_default = ["backend", "location", "breaker", "retry", "options"];
+            assert!(
+                without_default.contains(&name),
+                "write the default of `{name}` as code: {default}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn the_default_timeout_is_that_of_the_code() {
+async fn documented_default_timeout_matches_the_code() {
     let rows = table(SETTINGS, "`[caches.<alias>]`");
     let timeout: Vec<_> = rows.into_iter().filter(|(name, _)| *name == "timeout").collect();
     let text = format!(
-        "[caches.default]\nbackend = 'memory'\n[caches.told]\nbackend = 'memory'\n{}",
+        "[caches.default]\nbackend = 'memory'\n[caches.documented]\nbackend = 'memory'\n{}",
         as_toml(&timeout, "")
     );
     let clock = FakeClock::new().clock();
@@ -141,7 +144,7 @@ async fn the_default_timeout_is_that_of_the_code() {
 }
 
 #[test]
-fn the_defaults_of_the_layers_are_those_of_the_code() {
+fn documented_defaults_of_the_layers_match_the_code() {
     let breaker = as_toml(&table(SETTINGS, "`[caches.<alias>.breaker]`"), "breaker.");
     assert_eq!(read(&breaker).breaker, BreakerSettings::default());
     let retry = as_toml(&table(SETTINGS, "`[caches.<alias>.retry]`"), "retry.");
@@ -149,44 +152,49 @@ fn the_defaults_of_the_layers_are_those_of_the_code() {
 }
 
 #[test]
-fn the_defaults_of_memory_are_those_of_the_code() {
+fn documented_defaults_of_memory_match_the_code() {
     // Aliases of one location must have the same options.
-    let told = as_toml(&table(SETTINGS, "Options of `memory`"), "options.");
+    let documented = as_toml(&table(SETTINGS, "Options of `memory`"), "options.");
     let alias = "backend = 'memory'\nlocation = 'main'";
-    let text = format!("[caches.default]\n{alias}\n[caches.told]\n{alias}\n{told}");
-    assert!(told.contains("max_entries"), "{told}");
+    let text = format!("[caches.default]\n{alias}\n[caches.documented]\n{alias}\n{documented}");
+    assert!(documented.contains("max_entries"), "{documented}");
     Caches::from_toml(&text).unwrap();
 }
 
 #[test]
-fn the_defaults_of_redis_are_those_of_the_code() {
-    let told = as_toml(&table(REDIS, "Options"), "options.");
-    assert!(told.contains("max_value_bytes") && told.contains("topology"), "{told}");
-    let text = format!("[caches.default]\n{A_REDIS}\n[caches.told]\n{A_REDIS}\n{told}");
+fn documented_defaults_of_redis_match_the_code() {
+    let documented = as_toml(&table(REDIS, "Options"), "options.");
+    assert!(
+        documented.contains("max_value_bytes") && documented.contains("topology"),
+        "{documented}"
+    );
+    let text = format!("[caches.default]\n{A_REDIS}\n[caches.documented]\n{A_REDIS}\n{documented}");
     let caches = Caches::from_toml(&text).unwrap();
     let store = |alias| caches.get(alias).unwrap().backend().clone();
-    let (code, told) = (store("default"), store("told"));
-    assert_eq!(code.capabilities(), told.capabilities());
-    assert_eq!(format!("{code:?}"), format!("{told:?}"));
+    let (code, documented) = (store("default"), store("documented"));
+    assert_eq!(code.capabilities(), documented.capabilities());
+    assert_eq!(format!("{code:?}"), format!("{documented:?}"));
 }
 
 #[test]
-fn the_defaults_of_memcached_are_those_of_the_code() {
-    let told = as_toml(&table(MEMCACHED, "Options"), "options.");
+fn documented_defaults_of_memcached_match_the_code() {
+    let documented = as_toml(&table(MEMCACHED, "Options"), "options.");
     for option in ["when_down", "connections", "max_value_bytes"] {
-        assert!(told.contains(option), "{told}");
+        assert!(documented.contains(option), "{documented}");
     }
-    let text = format!("[caches.default]\n{A_MEMCACHED}\n[caches.told]\n{A_MEMCACHED}\n{told}");
+    let text = format!(
+        "[caches.default]\n{A_MEMCACHED}\n[caches.documented]\n{A_MEMCACHED}\n{documented}"
+    );
     let caches = Caches::from_toml(&text).unwrap();
     let store = |alias| caches.get(alias).unwrap().backend().clone();
-    let (code, told) = (store("default"), store("told"));
-    assert_eq!(code.capabilities(), told.capabilities());
-    assert_eq!(format!("{code:?}"), format!("{told:?}"));
+    let (code, documented) = (store("default"), store("documented"));
+    assert_eq!(code.capabilities(), documented.capabilities());
+    assert_eq!(format!("{code:?}"), format!("{documented:?}"));
 }
 
-/// Each of the options is said to be for one of the databases, or is for both.
+/// The chapter says of each option whether it belongs to one of the databases or to both.
 #[test]
-fn the_defaults_of_db_are_those_of_the_code() {
+fn documented_defaults_of_db_match_the_code() {
     let both = ["table", "max_bytes", "max_value_bytes"];
     for (alias, name, own) in [
         (A_DB, "SQLite", &["synchronous", "readers", "direct_reads", "direct_writes"][..]),
@@ -199,20 +207,20 @@ fn the_defaults_of_db_are_those_of_the_code() {
         let rows = rows(DB, "Options");
         let rows = rows.iter().filter(|it| is_for(it[3]));
         let rows: Vec<_> = rows.map(|it| (it[0].trim_matches('`'), it[2])).collect();
-        let told = as_toml(&rows, "options.");
+        let documented = as_toml(&rows, "options.");
         for option in both.iter().chain(own) {
-            assert!(told.contains(option), "{told}");
+            assert!(documented.contains(option), "{documented}");
         }
-        // Aliases of one file must have the same options; those of a server show them.
-        let text = format!("[caches.default]\n{alias}\n[caches.told]\n{alias}\n{told}");
+        // Aliases of one file must have the same options; aliases of a server show theirs in `Debug`.
+        let text = format!("[caches.default]\n{alias}\n[caches.documented]\n{alias}\n{documented}");
         let caches = Caches::from_toml(&text).unwrap();
         let shown = |alias| format!("{:?}", caches.get(alias).unwrap().backend());
-        assert_eq!(shown("default"), shown("told"));
+        assert_eq!(shown("default"), shown("documented"));
     }
 }
 
 #[test]
-fn the_forms_of_a_location_are_understood() {
+fn documented_forms_of_a_location_are_accepted() {
     for (backend, chapter, least) in [("memcached", MEMCACHED, 5), ("db", DB, 8)] {
         let forms = rows(chapter, "`location`");
         assert!(forms.len() >= least, "{forms:?}");
@@ -225,18 +233,18 @@ fn the_forms_of_a_location_are_understood() {
 }
 
 #[test]
-fn the_defaults_of_file_are_those_of_the_code() {
+fn documented_defaults_of_file_match_the_code() {
     // Aliases of one directory must have the same options.
-    let told = as_toml(&table(FILE, "Options"), "options.");
+    let documented = as_toml(&table(FILE, "Options"), "options.");
     for option in ["max_entries", "max_bytes", "max_value_bytes", "direct_reads", "threads"] {
-        assert!(told.contains(option), "{told}");
+        assert!(documented.contains(option), "{documented}");
     }
-    let text = format!("[caches.default]\n{A_FILE}\n[caches.told]\n{A_FILE}\n{told}");
+    let text = format!("[caches.default]\n{A_FILE}\n[caches.documented]\n{A_FILE}\n{documented}");
     Caches::from_toml(&text).unwrap();
 }
 
 #[test]
-fn the_errors_of_file_are_those_of_the_chapter() {
+fn documented_errors_of_file_match_the_code() {
     let rows = rows(FILE, "Wrong settings");
     let rows: Vec<_> = rows.iter().filter(|it| it[0].contains(" = ")).collect();
     assert!(rows.len() >= 7, "{rows:?}");
@@ -249,9 +257,9 @@ fn the_errors_of_file_are_those_of_the_chapter() {
     }
 }
 
-/// Of `| wrong | what the error says |`, the rows whose wrong is a setting.
+/// Checks the rows of `| wrong | what the error says |` whose first cell is a setting.
 #[test]
-fn the_errors_are_those_of_the_chapters() {
+fn documented_errors_match_the_code() {
     let stores = [("memcached", MEMCACHED, "['a', 'b']", 5), ("db", DB, "'cache.db'", 12)];
     for (backend, chapter, location, least) in stores {
         let rows = rows(chapter, "Wrong settings");
@@ -271,7 +279,7 @@ fn the_errors_are_those_of_the_chapters() {
 }
 
 #[test]
-fn the_tables_of_the_chapter_on_databases_are_those_of_the_code() {
+fn documented_database_tables_match_the_code() {
     let shown = DB.split("```text\nCREATE TABLE").skip(1);
     let triggers = ["cache_added", "cache_changed", "cache_removed"];
     let mut seen = 0;
@@ -298,11 +306,11 @@ fn the_tables_of_the_chapter_on_databases_are_those_of_the_code() {
 }
 
 #[test]
-fn the_forms_of_a_location_of_redis_are_understood() {
+fn documented_forms_of_a_location_of_redis_are_accepted() {
     let forms = rows(REDIS, "`location`");
     assert!(forms.len() > 4, "{forms:?}");
     for form in forms {
-        // With TLS it is the same, but for the certificates of this machine.
+        // TLS would need certificates; the form of the URL is the same without it.
         let url = form[0].trim_matches('`').replace("rediss", "redis");
         let text = format!("[caches.default]\nbackend = 'redis'\nlocation = '{url}'");
         Caches::from_toml(&text).unwrap();
@@ -310,7 +318,7 @@ fn the_forms_of_a_location_of_redis_are_understood() {
 }
 
 #[test]
-fn the_settings_in_the_chapters_on_stores_are_good() {
+fn settings_in_the_chapters_on_stores_are_valid() {
     let blocks = |it: &'static str| it.split("```toml\n").skip(1);
     let blocks = [REDIS, MEMCACHED, DB, FILE].into_iter().flat_map(blocks);
     let blocks: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
