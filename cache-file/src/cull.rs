@@ -15,7 +15,8 @@ use crate::{
     inner::Inner,
     look::{Look, Want, look},
     name::Name,
-    spares, sweeper,
+    spares,
+    verify::Verification,
 };
 
 /// The names that are next to be looked at: those of a folder, folder after folder. So every entry is looked at as often
@@ -27,8 +28,8 @@ pub(crate) struct Queue {
     next: u8,
     /// Whether a first folder was chosen.
     begun: bool,
-    /// Of how many folders this process knows that their slots hold counts: of all, before it evicts for what they say.
-    counted: usize,
+    /// Whether there is too much is what the counts say, which may be wrong.
+    verification: Verification,
 }
 
 /// What was seen of an entry.
@@ -69,7 +70,7 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
     let Ok(mut queue) = inner.queue.try_lock() else { return };
     // A call that makes room for longer would be taken for one that failed.
     let (began, pause) = (Instant::now(), inner.plan.patience / 4);
-    if !queue.count_all(&directory, began, pause) {
+    if !queue.verification.proceed(&directory, began, pause) {
         return;
     }
     for _ in 0..grown.saturating_add(ROUNDS) {
@@ -88,7 +89,7 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
 /// how many. Its queue is its own: a write that found it taken would leave the room that it needs to a single sample.
 pub(crate) fn sweep(inner: &Inner, directory: &Directory, queue: &mut Queue) -> (usize, usize) {
     if is_over(inner, directory.counters.total()) {
-        queue.count_all(directory, Instant::now(), COUNTING);
+        queue.verification.proceed(directory, Instant::now(), COUNTING);
     }
     queue.cull(inner, directory, None).unwrap_or_default()
 }
@@ -115,24 +116,6 @@ fn is_enough(inner: &Inner, total: Count) -> bool {
 }
 
 impl Queue {
-    /// Counts the folders whose slots hold no count, for a while, and the next call goes on; whether all have one. Counts that have drifted are
-    /// the sweeper's to set right: a process that lives for a moment could not count a large store.
-    fn count_all(&mut self, directory: &Directory, began: Instant, most: Duration) -> bool {
-        let is_late = || began.elapsed() > most;
-        while let Ok(folder) = u8::try_from(self.counted) {
-            self.counted += 1;
-            if directory.counters.read(folder).is_some() {
-                continue;
-            }
-            // What cannot be counted stays as it is.
-            let _ = sweeper::count(directory, folder);
-            if is_late() {
-                break;
-            }
-        }
-        self.counted > usize::from(u8::MAX)
-    }
-
     /// Looks at a sample, removes what is no live entry, and evicts some of those written longest ago if there is too much. How many
     /// are gone, and of how many.
     fn cull(
@@ -143,8 +126,7 @@ impl Queue {
     ) -> Result<(usize, usize), Fault> {
         let mut seen = self.sample(inner, directory, keep)?;
         seen.sort_by_key(|it| it.live.as_ref().map(|live| live.written));
-        let is_over =
-            self.counted > usize::from(u8::MAX) && is_over(inner, directory.counters.total());
+        let is_over = self.verification.is_done() && is_over(inner, directory.counters.total());
         let evict = if is_over { usize::try_from(share(inner)).unwrap_or(0) } else { 0 };
         let mut removed = 0;
         for (n, it) in seen.iter().enumerate() {
@@ -195,7 +177,9 @@ impl Queue {
         if (all || directory.counters.read(number) != Some(Count::default()))
             && let Some(folder) = directory.folder(number, false)?
         {
-            self.names.extend(folder.names()?);
+            let names = folder.names()?;
+            self.verification.listed(directory, number, names.len());
+            self.names.extend(names);
         }
         Ok(())
     }
@@ -311,22 +295,6 @@ mod tests {
         directory.counters.put(0, directory.folder(0, false).unwrap().unwrap().measure().unwrap());
         let inner = Inner::new(plan, Clock::system());
         assert_eq!(sweep(&inner, &directory, &mut Queue::default()), (0, 1));
-    }
-
-    /// A process that writes once, in a store that is too large to be counted.
-    #[test]
-    fn only_folders_without_a_count_are_counted_before_the_first_eviction() {
-        let (_place, plan) = place(1000);
-        let directory = Directory::open(&plan, true).unwrap().unwrap();
-        let fd = directory.counters.open(&directory).unwrap();
-        let count = Count { entries: 100, bytes: 100 * BLOCK };
-        (0..=u8::MAX).for_each(|it| directory.counters.put(it, count));
-        let is_counted = || Queue::default().count_all(&directory, Instant::now(), Duration::ZERO);
-        assert!(is_counted());
-        assert_eq!(directory.counters.read(7), Some(count), "it is left to the sweeper");
-        rustix::io::pwrite(fd, &[1], 0).unwrap();
-        assert!(!is_counted() && is_counted());
-        assert_eq!(directory.counters.read(0), Some(Count::default()));
     }
 
     /// A sample of it removes nothing, and the next one does.

@@ -85,9 +85,10 @@ impl Inner {
         res.map_err(|error| self.named(error))
     }
 
-    /// Names the directory where the store failed, not the caller.
+    /// Names the directory, unless the error is about what the caller asked for.
     fn named(&self, error: Error) -> Error {
-        if !error.kind().fails_open() {
+        let is_of_files = matches!(error.kind(), ErrorKind::Codec | ErrorKind::Unsupported);
+        if !is_of_files && !error.kind().fails_open() {
             return error;
         }
         error.with_context("directory", self.plan.path.display().to_string())

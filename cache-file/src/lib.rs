@@ -101,5 +101,7 @@ mod spares;
 mod store;
 #[cfg(unix)]
 mod sweeper;
+#[cfg(unix)]
+mod verify;
 
 pub use self::driver::DRIVER;

@@ -10,10 +10,10 @@ use crate::{
 };
 
 /// A file system in memory, where mounting is allowed.
-struct Mount<'a>(&'a Path);
+pub(crate) struct Mount<'a>(&'a Path);
 
 impl<'a> Mount<'a> {
-    fn new(path: &'a Path, options: &str) -> Option<Self> {
+    pub(crate) fn new(path: &'a Path, options: &str) -> Option<Self> {
         fs::create_dir(path).unwrap();
         let options = format!("{options},mode=0700");
         let mut mount = Command::new("mount");
@@ -21,7 +21,7 @@ impl<'a> Mount<'a> {
         mount.output().is_ok_and(|it| it.status.success()).then_some(Self(path))
     }
 
-    fn again(&self, options: &str) {
+    pub(crate) fn again(&self, options: &str) {
         let options = format!("remount,{options}");
         let done = Command::new("mount").args(["-o", &options]).arg(self.0).status().unwrap();
         assert!(done.success());

@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod frozen;
 mod kills;
+mod messages;
 mod permissions;
 #[path = "../place/mod.rs"]
 mod place;

@@ -193,6 +193,34 @@ async fn a_damaged_counters_file_evicts_nothing() {
     }
 }
 
+/// Valid checksums, and numbers that are not those of the files: of another store, or of this one before files were deleted.
+#[tokio::test]
+async fn counts_of_another_store_evict_nothing() {
+    let other = Place::new();
+    let larger = cache(&other.path, "");
+    for n in 0..4000 {
+        larger.set(&n.to_string(), &n, secs(600)).await.unwrap();
+    }
+    for is_running in [true, false] {
+        let place = Place::new();
+        let open = || cache(&place.path, "max_entries = 2000");
+        let mut cache = open();
+        for n in 0..1000 {
+            cache.set(&n.to_string(), &n, secs(600)).await.unwrap();
+        }
+        if !is_running {
+            cache.close().await.unwrap();
+            cache = open();
+        }
+        // In place, as the file is open.
+        fs::copy(other.path.join("counts"), place.path.join("counts")).unwrap();
+        for n in 0..300 {
+            cache.set(&format!("new:{n}"), &n, secs(600)).await.unwrap();
+        }
+        assert_eq!(place.files().len(), 1300, "{is_running}");
+    }
+}
+
 /// One value too many costs about one value, however few fit.
 #[tokio::test]
 async fn a_few_large_values_do_not_all_go_for_one_more() {
