@@ -10,7 +10,7 @@ use cache_core::{
 use crate::{
     location::Location,
     options::{self, Options, SqlitePlan},
-    sqlite::Sqlite,
+    sqlite::SqliteStore,
 };
 
 /// `backend = "db"`, or `"sqlite"`, or `"postgres"`. Found by itself in a program that says `use cache_db as _;`.
@@ -29,7 +29,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     match location {
         Location::Memory => {
             let plan = options.sqlite(context)?;
-            Ok(Arc::new(Sqlite::new(None, plan, context.clock().clone())))
+            Ok(Arc::new(SqliteStore::new(None, plan, context.clock().clone())))
         }
         Location::File(path) => {
             let plan = options.sqlite(context)?;
@@ -38,7 +38,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
             let table = plan.plan.table.quoted().to_ascii_lowercase();
             let place = format!("{} {table}", path.display());
             let store = context.shared_store(&place, &plan, SqlitePlan::difference, || {
-                Ok(Sqlite::new(Some(path), plan.clone(), context.clock().clone()))
+                Ok(SqliteStore::new(Some(path), plan.clone(), context.clock().clone()))
             })?;
             Ok(store)
         }

@@ -2,21 +2,21 @@
 
 mod abandoned;
 mod address;
-mod call;
+mod batch;
 mod clear;
-mod connect;
 mod connection;
+mod connector;
 mod counter;
+mod detached;
 mod error;
 mod health;
-mod line;
-mod locked;
-mod many;
+mod locked_keys;
 mod param;
 mod pool;
-mod refusals;
 mod schema;
-mod sql;
+mod slot;
+mod sqlstate;
+mod statements;
 mod store;
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -30,8 +30,8 @@ use cache_core::{
     store::{Backend, BuildContext},
 };
 
-pub(crate) use self::connect::Connector;
-use self::{pool::Common, store::Postgres, transport::Transport};
+pub(crate) use self::connector::Connector;
+use self::{pool::Shared, store::PostgresStore, transport::Transport};
 use crate::options::Options;
 
 /// Checks the settings; connects nowhere.
@@ -42,7 +42,7 @@ pub(crate) fn open(
 ) -> Result<Arc<dyn Backend>> {
     let connector = connector(context, options, url)?;
     context.one_server(&connector.address.to_string())?;
-    Ok(Arc::new(Postgres::new(Common::new(connector))))
+    Ok(Arc::new(PostgresStore::new(Shared::new(connector))))
 }
 
 /// How to connect, by the settings; also for those who make the table beforehand.

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use cache_core::{Result, store::Namespace};
 
-use super::{param::Param, sql::Ask, store::Postgres, trim::column};
+use super::{param::Param, statements::Statement, store::PostgresStore, trim::column};
 
 /// Keys of one step.
 const KEYS: i64 = 1000;
 
-impl Postgres {
+impl PostgresStore {
     /// All that could belong to the namespace stands together in the order of the keys. Which keys do, only the namespace says:
     /// those of `shop:eu` stand among those of `shop`.
     pub(crate) async fn clear_namespace(&self, namespace: &Namespace) -> Result<()> {
@@ -18,14 +18,14 @@ impl Postgres {
         let before: Vec<u8> = format!("{};", namespace.prefix()).into_bytes();
         loop {
             let params = vec![after[..].into(), before[..].into(), KEYS.into()];
-            let rows = pool.ask_patiently(Ask::KeysFrom, params).await?.rows;
+            let rows = pool.execute_long(Statement::KeysFrom, params).await?.rows;
             let keys = rows.iter().map(|row| column(row, 0)).collect::<Result<Vec<&[u8]>>>()?;
             let Some(last) = keys.last() else { return Ok(()) };
             let is_ours = |key: &&&[u8]| str::from_utf8(key).is_ok_and(|it| namespace.contains(it));
             let ours: Vec<Bytes> =
                 keys.iter().filter(is_ours).copied().map(Bytes::copy_from_slice).collect();
             if !ours.is_empty() {
-                pool.ask_patiently(Ask::DeleteMany, vec![Param::List(ours)]).await?;
+                pool.execute_long(Statement::DeleteMany, vec![Param::List(ours)]).await?;
             }
             after = last.to_vec();
         }
@@ -35,13 +35,13 @@ impl Postgres {
     /// all others wait behind it.
     pub(crate) async fn clear_table(&self) -> Result<()> {
         let pool = self.pool()?;
-        let newest = pool.ask_patiently(Ask::Newest, vec![]).await?;
+        let newest = pool.execute_long(Statement::Newest, vec![]).await?;
         let Some(row) = newest.rows.first() else { return Ok(()) };
         // What is written meanwhile may stay, or there would be no end.
         let newest: i64 = column(row, 0)?;
         loop {
             let params = vec![newest.into(), KEYS.into()];
-            if pool.ask_patiently(Ask::DeleteUpTo, params).await?.count == 0 {
+            if pool.execute_long(Statement::DeleteUpTo, params).await?.count == 0 {
                 return Ok(());
             }
         }

@@ -13,25 +13,25 @@ use cache_core::{Clock, Error};
 use cache_net::{Peek, SocketHandle};
 use futures_util::TryStreamExt as _;
 use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
-use tokio_postgres::{Client, Error as PgError, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, Error as PgError, Row, SimpleQueryMessage, Statement as Prepared};
 
 use super::{
     abandoned::{Abandoned, Session, WHICH},
     address::Address,
-    call::Caller,
+    detached::Caller,
     error,
     param::Param,
-    sql::{Ask, COUNT},
+    statements::{COUNT, Statement},
     transport::Link,
 };
 use crate::table::Table;
 
 /// A connection, what is prepared on it, and the task that moves its bytes.
-pub(crate) struct Up {
+pub(crate) struct Connection {
     pub(crate) client: Client,
     socket: SocketHandle,
     table: Table,
-    statements: [OnceCell<Statement>; COUNT],
+    statements: [OnceCell<Prepared>; COUNT],
     task: AbortHandle,
     clock: Clock,
     session: Option<Session>,
@@ -44,7 +44,7 @@ pub(crate) struct Up {
 
 /// What a statement answers.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) rows: Vec<Row>,
     /// How many it has written or removed.
     pub(crate) count: u64,
@@ -59,7 +59,7 @@ const IDLE: Duration = Duration::from_millis(20);
 /// How long its task may take to read what the server said last.
 const READING: (u32, Duration) = (20, Duration::from_millis(1));
 
-impl Up {
+impl Connection {
     /// Takes a connection over. Its bytes are moved by a task of this runtime.
     pub(crate) fn new(
         link: Link,
@@ -73,7 +73,7 @@ impl Up {
             socket: link.socket,
             table,
             statements: std::array::from_fn(|_| OnceCell::new()),
-            task: runtime.spawn(link.moving).abort_handle(),
+            task: runtime.spawn(link.io_task).abort_handle(),
             heard: AtomicU64::new(millis(clock.now())),
             clock,
             session: None,
@@ -89,8 +89,8 @@ impl Up {
         address: &Address,
     ) -> Result<(), Error> {
         let sql = format!("{}; {SESSION}; {WHICH}", lock_timeout(lock_wait));
-        let said = self.client.simple_query(&sql).await.map_err(|it| error::of(&it, address))?;
-        self.session = said.iter().find_map(|it| match it {
+        let reply = self.client.simple_query(&sql).await.map_err(|it| error::of(&it, address))?;
+        self.session = reply.iter().find_map(|it| match it {
             SimpleQueryMessage::Row(row) => {
                 let number = |i| row.try_get(i).ok().flatten();
                 let (pid, began) = (number(0)?.parse().ok()?, number(1)?.parse().ok()?);
@@ -108,24 +108,24 @@ impl Up {
 
     /// Sends a statement, after it was prepared if need be. Others may be under way at the same time. `None` if it was not sent, because
     /// its caller is gone.
-    pub(crate) async fn ask(
+    pub(crate) async fn execute(
         &self,
-        ask: Ask,
+        statement: Statement,
         params: &[Param],
         caller: &Caller,
-    ) -> Result<Option<Answer>, PgError> {
-        let statement = match self.statements[ask as usize].get() {
+    ) -> Result<Option<Reply>, PgError> {
+        let prepared = match self.statements[statement as usize].get() {
             Some(it) => it,
-            None => Box::pin(self.prepare(ask)).await?,
+            None => Box::pin(self.prepare(statement)).await?,
         };
         let on_send = || {
-            if ask.writes() {
+            if statement.writes() {
                 self.unanswered.fetch_add(1, Ordering::SeqCst);
-                caller.set_waiting(true);
+                caller.set_unanswered(true);
             }
         };
         // Boxed, because each future around it would have room for it twice.
-        let sending = Box::pin(self.client.query_raw(statement, params));
+        let sending = Box::pin(self.client.query_raw(prepared, params));
         let answer = async {
             let Some(stream) = caller.send(sending, on_send).await else { return Ok(None) };
             let stream = stream?;
@@ -134,7 +134,7 @@ impl Up {
             while let Some(row) = stream.try_next().await? {
                 rows.push(row);
             }
-            Ok(Some(Answer { rows, count: stream.rows_affected().unwrap_or_default() }))
+            Ok(Some(Reply { rows, count: stream.rows_affected().unwrap_or_default() }))
         };
         let answer = answer.await;
         let is_said = match &answer {
@@ -143,29 +143,29 @@ impl Up {
         };
         if is_said {
             self.heard.store(millis(self.clock.now()), Ordering::Relaxed);
-            if ask.writes() {
+            if statement.writes() {
                 self.unanswered.fetch_sub(1, Ordering::SeqCst);
-                caller.set_waiting(false);
+                caller.set_unanswered(false);
             }
         }
         answer
     }
 
-    async fn prepare(&self, ask: Ask) -> Result<&Statement, PgError> {
-        let prepare = || async { self.client.prepare(&ask.sql(&self.table)).await };
-        self.statements[ask as usize].get_or_try_init(prepare).await
+    async fn prepare(&self, statement: Statement) -> Result<&Prepared, PgError> {
+        let prepare = || async { self.client.prepare(&statement.sql(&self.table)).await };
+        self.statements[statement as usize].get_or_try_init(prepare).await
     }
 
     /// For how long nothing was heard on it.
-    pub(crate) fn silent(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.clock.now().saturating_sub(heard)
     }
 
     /// Whether it is still there, as far as this machine knows. A connection that was idle for a while is looked at: the server may have closed it, and
     /// its task may not have run since.
-    pub(crate) async fn is_there(&self) -> bool {
-        if self.silent() < IDLE {
+    pub(crate) async fn is_alive(&self) -> bool {
+        if self.silence() < IDLE {
             return true;
         }
         for _ in 0..READING.0 {
@@ -197,7 +197,7 @@ impl Up {
 }
 
 /// If all was answered, its task ends it in good order.
-impl Drop for Up {
+impl Drop for Connection {
     fn drop(&mut self) {
         if self.unanswered.load(Ordering::SeqCst) > 0 {
             self.give_up();
@@ -213,8 +213,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl fmt::Debug for Up {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Up").field("is_over", &self.is_over()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
 }

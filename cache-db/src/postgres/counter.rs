@@ -6,15 +6,15 @@ use cache_core::{
 };
 
 use super::{
-    connection::Answer,
+    connection::Reply,
     param::Param,
-    sql::Ask,
-    store::{Postgres, micros, taken},
+    statements::Statement,
+    store::{PostgresStore, entry_size, micros},
     trim::column,
 };
 
-impl Postgres {
-    /// See [`Backend::incr`](cache_core::store::Backend::incr).
+impl PostgresStore {
+    /// See [`Backend::incr`](cache_core::Backend::incr).
     pub(crate) async fn count(
         &self,
         key: &str,
@@ -27,7 +27,7 @@ impl Postgres {
             if let Some(sum) = self.count_once(key, delta, create).await? {
                 return Ok(Some(sum));
             }
-            if !pool.may_try_again(&mut until).await {
+            if !pool.pause_before_retry(&mut until).await {
                 return Err(busy());
             }
             // Nothing was done. What is there now says why; if that would do, it came meanwhile.
@@ -49,15 +49,17 @@ impl Postgres {
         let pool = self.pool()?;
         let made = create.and_then(|it| Some((integer::add(it.initial, delta).ok()?, it.expiry)));
         let Some((first, expiry)) = made else {
-            return sum(&pool.ask(key, Ask::Incr, vec![Param::key(key), delta.into()]).await?);
+            return sum(&pool
+                .execute(key, Statement::Incr, vec![Param::key(key), delta.into()])
+                .await?);
         };
         let text = first.to_string();
         let value = Param::from(text.as_bytes());
         let params = vec![Param::key(key), value, micros(expiry).into(), delta.into()];
-        let sum = sum(&pool.ask(key, Ask::IncrOr, params).await?)?;
+        let sum = sum(&pool.execute(key, Statement::IncrOr, params).await?)?;
         // It may have been made.
         if sum == Some(first) {
-            pool.written.add(1, taken(key, text.len()));
+            pool.writes.add(1, entry_size(key, text.len()));
         }
         Ok(sum)
     }
@@ -69,6 +71,6 @@ fn busy() -> Error {
     Error::new(ErrorKind::TimedOut, what).ignored_by_breaker()
 }
 
-fn sum(answer: &Answer) -> Result<Option<i64>> {
+fn sum(answer: &Reply) -> Result<Option<i64>> {
     answer.rows.first().map(|row| column(row, 0)).transpose()
 }

@@ -7,7 +7,7 @@ use cache_core::{Error, ErrorKind};
 
 use super::{
     address::Address,
-    refusals::{is_of_the_statement, refused},
+    sqlstate::{describe, is_of_the_statement},
     transport::Failure,
 };
 
@@ -15,24 +15,24 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// The server has undone it because of others: it can be asked again.
-    Again,
+    Retry,
     /// The connection knows an older state of the table or of its statements: asked on another, it works.
-    Anew,
+    Reconnect,
     /// Another session holds a lock: nothing was done, and it can be asked where it may wait.
-    Wait,
+    WaitForLock,
     /// None here, but another connection may lead to a server that can.
-    Elsewhere,
+    OtherServer,
     None,
 }
 
 pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
     let Some(code) = error.code() else { return Remedy::None };
     match code.code() {
-        "40P01" | "40001" => Remedy::Again,
-        "55P03" => Remedy::Wait,
+        "40P01" | "40001" => Remedy::Retry,
+        "55P03" => Remedy::WaitForLock,
         // A statement that is not there, a table that is not, or is another one.
-        "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Anew,
-        "25006" => Remedy::Elsewhere,
+        "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Reconnect,
+        "25006" => Remedy::OtherServer,
         _ => Remedy::None,
     }
 }
@@ -57,7 +57,7 @@ pub(crate) fn connecting(failure: &Failure, address: &Address) -> Error {
 
 fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
     let (kind, what) = match (error.code(), cause(error)) {
-        (Some(code), _) => refused(code.code()),
+        (Some(code), _) => describe(code.code()),
         (None, Some(it)) => unreachable(it, lost),
         (None, None) if error.is_closed() => {
             (ErrorKind::Unavailable, format!("{lost}: the server hung up"))

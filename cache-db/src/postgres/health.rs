@@ -7,19 +7,19 @@ use std::{
 
 use cache_core::Clock;
 
-use super::locked::Locked;
+use super::locked_keys::LockedKeys;
 
 #[derive(Debug)]
 pub(crate) struct Health {
     clock: Clock,
-    pub(crate) locked: Locked,
+    pub(crate) locked: LockedKeys,
     /// When the server last answered anything, in milliseconds of the clock.
     heard: AtomicU64,
 }
 
 impl Health {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, locked: Locked::default(), heard: AtomicU64::new(0) }
+        Self { clock, locked: LockedKeys::default(), heard: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -27,13 +27,13 @@ impl Health {
     }
 
     /// Notes an answer.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn record_reply(&self) {
         self.heard.store(millis(self.now()), Ordering::Relaxed);
     }
 
     /// Whether a statement that was not answered within `time` probably waited behind a lock: there are locks, and the server
     /// answers other statements.
-    pub(crate) fn explains(&self, time: Duration) -> bool {
+    pub(crate) fn suggests_lock(&self, time: Duration) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
         self.locked.is_any() && millis(self.now()).saturating_sub(heard) < millis(time / 2)
     }

@@ -14,26 +14,26 @@ use cache_net::within;
 use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
 
 use super::{
-    call::{self, Caller},
-    connect::Connector,
-    connection::{Answer, Up},
+    connection::{Connection, Reply},
+    connector::Connector,
+    detached::{self, Caller},
     error,
     health::Health,
-    line::Line,
     param::Param,
-    sql::Ask,
-    trim::{self, Written},
+    slot::Slot,
+    statements::Statement,
+    trim::{self, WriteCounts},
 };
 use crate::options::Plan;
 
 /// What the pools of a store have in common.
 #[derive(Debug)]
-pub(crate) struct Common {
+pub(crate) struct Shared {
     pub(crate) connector: Arc<Connector>,
     health: PerProcess<Arc<Health>>,
 }
 
-impl Common {
+impl Shared {
     pub(crate) fn new(connector: Connector) -> Self {
         Self { connector: Arc::new(connector), health: PerProcess::new() }
     }
@@ -51,13 +51,13 @@ impl Common {
 /// Ends with its runtime, or when the store is closed.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(crate) common: Arc<Common>,
-    pub(crate) written: Arc<Written>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writes: Arc<WriteCounts>,
     health: Arc<Health>,
     runtime: Handle,
-    lines: Vec<Line>,
+    slots: Vec<Slot>,
     /// For what is slow, or waits for a lock: what is sent behind it on the same connection waits for it.
-    slow: Line,
+    slow: Slot,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
     patient: SharedDeadline,
@@ -76,140 +76,141 @@ const MOMENT: u64 = 2000;
 const REMEMBERED: u32 = 2;
 
 impl Pool {
-    pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
-        let (deadline, health) = (common.plan().deadline, Arc::clone(common.health()));
-        let line = |lock_wait| {
-            Line::new(
-                Arc::clone(&common.connector),
+    pub(crate) fn new(shared: Arc<Shared>, runtime: &Handle) -> Arc<Self> {
+        let (deadline, health) = (shared.plan().deadline, Arc::clone(shared.health()));
+        let slot = |lock_wait| {
+            Slot::new(
+                Arc::clone(&shared.connector),
                 Arc::clone(&health),
                 runtime.clone(),
                 lock_wait,
             )
         };
-        let lines = (0..common.connector.plan.connections).map(|_| line(short(deadline))).collect();
+        let slots = (0..shared.connector.plan.connections).map(|_| slot(short(deadline))).collect();
         // So that the server says that a row was locked before the deadline of the caller.
-        let slow = line(deadline / 4 * 3);
+        let slow = slot(deadline / 4 * 3);
         let time = deadline.saturating_mul(PATIENCE);
         let patient = SharedDeadline::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
-            common.connector.clock.clone(),
+            shared.connector.clock.clone(),
         );
-        let written = Arc::<Written>::default();
+        let writes = Arc::<WriteCounts>::default();
         Arc::new_cyclic(|pool| {
-            let clock = common.connector.clock.clone();
-            let trimming = trim::task(pool.clone(), Arc::clone(&written), clock);
+            let clock = shared.connector.clock.clone();
+            let trimming = trim::task(pool.clone(), Arc::clone(&writes), clock);
             let trimming = runtime.spawn(trimming).abort_handle();
             let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
-            Self { common, written, health, runtime, lines, slow, waiting, patient, trimming }
+            Self { shared, writes, health, runtime, slots, slow, waiting, patient, trimming }
         })
     }
 
     /// Asks about this key. It always takes the same connection, or what is sent about it could lose its order.
-    pub(crate) async fn ask(
+    pub(crate) async fn execute(
         self: &Arc<Self>,
         key: &str,
-        ask: Ask,
+        statement: Statement,
         params: Vec<Param>,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         let (pool, key) = (Arc::clone(self), hash(key));
-        let asked =
-            |caller: Arc<Caller>| async move { pool.ask_for(key, ask, &params, &caller).await };
-        call::run(&self.runtime, asked).await
+        let executed = |caller: Arc<Caller>| async move {
+            pool.execute_for(key, statement, &params, &caller).await
+        };
+        detached::run(&self.runtime, executed).await
     }
 
-    async fn ask_for(
+    async fn execute_for(
         self: &Arc<Self>,
         key: u64,
-        ask: Ask,
+        statement: Statement,
         params: &[Param],
         caller: &Caller,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         let (health, began) = (&self.health, self.health.now());
-        if !(ask.writes() && health.locked.has(key, || health.now())) {
-            let (line, up, is_own) = self.place_of(key).await?;
-            let asked = line.ask(Arc::clone(&up), None, ask, params, caller).await;
+        if !(statement.writes() && health.locked.has(key, || health.now())) {
+            let (slot, up, is_own) = self.connection_for(key).await?;
+            let executed = slot.execute(Arc::clone(&up), None, statement, params, caller).await;
             if !is_own {
-                give_up_unanswered(line, &up, caller);
+                abort_unanswered(slot, &up, caller);
             }
-            if let Some(answer) = asked? {
+            if let Some(answer) = executed? {
                 return Ok(answer);
             }
-            if ask.writes() {
+            if statement.writes() {
                 health.locked.add(key, self.remembered());
             }
         }
-        Box::pin(self.ask_locked(key, began, ask, params.to_vec())).await
+        Box::pin(self.execute_waiting(key, began, statement, params.to_vec())).await
     }
 
     /// Asks what has to wait for a lock of another session. A turn lasts until the server has answered, even if its caller has left
     /// before: so never more than one statement waits on that connection.
     #[cold]
-    async fn ask_locked(
+    async fn execute_waiting(
         self: &Arc<Self>,
         key: u64,
         began: Duration,
-        ask: Ask,
+        statement: Statement,
         params: Vec<Param>,
-    ) -> Result<Answer> {
-        let (health, deadline) = (&self.health, self.common.plan().deadline);
+    ) -> Result<Reply> {
+        let (health, deadline) = (&self.health, self.shared.plan().deadline);
         // Connecting may have taken longer than all of it.
         let left = deadline.saturating_sub(health.now().saturating_sub(began)).max(deadline / 4);
         let waited = async {
             let turn = Arc::clone(&self.waiting).acquire_owned().await;
             let pool = Arc::clone(self);
-            let asked = |caller: Arc<Caller>| async move {
+            let executed = |caller: Arc<Caller>| async move {
                 let _turn = turn;
-                pool.ask_in_turn(key, ask, &params, &caller).await
+                pool.execute_on_slow(key, statement, &params, &caller).await
             };
-            call::run(&self.runtime, asked).await
+            detached::run(&self.runtime, executed).await
         };
-        match Box::pin(within(&self.common.connector.clock, left, waited)).await {
+        match Box::pin(within(&self.shared.connector.clock, left, waited)).await {
             Some(Ok(Some(answer))) => Ok(answer),
-            Some(Ok(None)) | None => Err(self.locked(ask)),
+            Some(Ok(None)) | None => Err(self.locked(statement)),
             Some(Err(error)) => Err(error),
         }
     }
 
-    async fn ask_in_turn(
+    async fn execute_on_slow(
         &self,
         key: u64,
-        ask: Ask,
+        statement: Statement,
         params: &[Param],
         caller: &Caller,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Reply>> {
         let locked = &self.health.locked;
         let up = self.slow.connected().await?;
-        let asked = self.slow.ask(Arc::clone(&up), None, ask, params, caller).await;
-        give_up_unanswered(&self.slow, &up, caller);
-        let answer = asked?;
+        let executed = self.slow.execute(Arc::clone(&up), None, statement, params, caller).await;
+        abort_unanswered(&self.slow, &up, caller);
+        let answer = executed?;
         // Only the server knows whether the row was locked: the time that the answer took may be the way's.
         if answer.is_some() {
             locked.remove(key);
-        } else if ask.writes() {
+        } else if statement.writes() {
             locked.add(key, self.remembered());
         }
         Ok(answer)
     }
 
     fn remembered(&self) -> Duration {
-        let time = self.common.plan().deadline.saturating_mul(REMEMBERED);
+        let time = self.shared.plan().deadline.saturating_mul(REMEMBERED);
         self.health.now().saturating_add(time)
     }
 
     /// A write that waits for a row says nothing about the server. A read waits for no row: if it waits, the whole table is locked.
-    fn locked(&self, ask: Ask) -> Error {
+    fn locked(&self, statement: Statement) -> Error {
         let what = "another session holds the row or the table locked for longer than the deadline; end its transaction";
         let error =
-            error::at(Error::new(ErrorKind::TimedOut, what), &self.common.connector.address);
-        if ask.writes() { error.ignored_by_breaker() } else { error }
+            error::at(Error::new(ErrorKind::TimedOut, what), &self.shared.connector.address);
+        if statement.writes() { error.ignored_by_breaker() } else { error }
     }
 
     /// Waits for a moment before what others have prevented is tried again, except the first time; `false` if the deadline is over, which
     /// begins with the first call.
-    pub(crate) async fn may_try_again(&self, until: &mut Option<Duration>) -> bool {
-        let clock = &self.common.connector.clock;
+    pub(crate) async fn pause_before_retry(&self, until: &mut Option<Duration>) -> bool {
+        let clock = &self.shared.connector.clock;
         let Some(until) = until else {
-            *until = Some(clock.now().saturating_add(self.common.plan().deadline));
+            *until = Some(clock.now().saturating_add(self.shared.plan().deadline));
             return true;
         };
         // So that those who meet do not meet again.
@@ -219,60 +220,61 @@ impl Pool {
     }
 
     /// Asks what takes as long as it takes.
-    pub(crate) async fn ask_patiently(
+    pub(crate) async fn execute_long(
         self: &Arc<Self>,
-        ask: Ask,
+        statement: Statement,
         params: Vec<Param>,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         let pool = Arc::clone(self);
-        let asked = |caller: Arc<Caller>| async move {
+        let executed = |caller: Arc<Caller>| async move {
             let up = pool.slow.connected().await?;
-            let answer = pool.slow.ask(up, Some(&pool.patient), ask, &params, &caller).await?;
-            answer.ok_or_else(|| pool.locked(ask))
+            let answer =
+                pool.slow.execute(up, Some(&pool.patient), statement, &params, &caller).await?;
+            answer.ok_or_else(|| pool.locked(statement))
         };
-        call::run(&self.runtime, asked).await
+        detached::run(&self.runtime, executed).await
     }
 
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
         let pool = Arc::clone(self);
         let checked = |caller: Arc<Caller>| async move {
-            for line in pool.lines.iter().chain([&pool.slow]) {
-                line.check(&caller).await?;
+            for slot in pool.slots.iter().chain([&pool.slow]) {
+                slot.check(&caller).await?;
             }
             Ok(())
         };
-        call::run(&self.runtime, checked).await
+        detached::run(&self.runtime, checked).await
     }
 
     /// Where this key goes: to its own connection, or to another if that one cannot be made; and whether it is its own.
-    async fn place_of(&self, key: u64) -> Result<(&Line, Arc<Up>, bool)> {
+    async fn connection_for(&self, key: u64) -> Result<(&Slot, Arc<Connection>, bool)> {
         // What remains is below the length.
-        let number = usize::try_from(key % self.lines.len() as u64).unwrap_or(0);
-        let own = &self.lines[number];
+        let number = usize::try_from(key % self.slots.len() as u64).unwrap_or(0);
+        let own = &self.slots[number];
         if let Some(up) = own.ready().await {
             return Ok((own, up, true));
         }
         if own.is_failing()
-            && let Some((line, up)) = self.another(number).await
+            && let Some((slot, up)) = self.another(number).await
         {
             own.try_again();
-            return Ok((line, up, false));
+            return Ok((slot, up, false));
         }
         match Box::pin(own.connected()).await {
             Ok(up) => Ok((own, up, true)),
             Err(error) => match self.another(number).await {
-                Some((line, up)) => Ok((line, up, false)),
+                Some((slot, up)) => Ok((slot, up, false)),
                 None => Err(error),
             },
         }
     }
 
     /// A connection that is there.
-    async fn another(&self, than: usize) -> Option<(&Line, Arc<Up>)> {
-        let others = self.lines.iter().cycle().skip(than + 1).take(self.lines.len() - 1);
-        for line in others.chain([&self.slow]) {
-            if let Some(up) = line.ready().await {
-                return Some((line, up));
+    async fn another(&self, than: usize) -> Option<(&Slot, Arc<Connection>)> {
+        let others = self.slots.iter().cycle().skip(than + 1).take(self.slots.len() - 1);
+        for slot in others.chain([&self.slow]) {
+            if let Some(up) = slot.ready().await {
+                return Some((slot, up));
             }
         }
         None
@@ -280,9 +282,9 @@ impl Pool {
 }
 
 /// What is sent about a key next may take another connection: so a write that was not answered must come to an end with this one.
-fn give_up_unanswered(line: &Line, up: &Arc<Up>, caller: &Caller) {
-    if caller.is_waiting() {
-        line.give_up(up);
+fn abort_unanswered(slot: &Slot, up: &Arc<Connection>, caller: &Caller) {
+    if caller.has_unanswered() {
+        slot.give_up(up);
     }
 }
 

@@ -14,44 +14,50 @@ use cache_core::{
 use tokio_postgres::Row;
 
 use super::{
-    connection::Answer,
+    connection::Reply,
     param::Param,
-    pool::{Common, Pool},
-    sql::Ask,
+    pool::{Pool, Shared},
+    statements::Statement,
     trim::column,
 };
 
 /// A table in PostgreSQL.
-pub(crate) struct Postgres {
-    common: Arc<Common>,
+pub(crate) struct PostgresStore {
+    shared: Arc<Shared>,
     pools: PerRuntime<Pool>,
 }
 
-impl Postgres {
-    pub(crate) fn new(common: Common) -> Self {
-        Self { common: Arc::new(common), pools: PerRuntime::new() }
+impl PostgresStore {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), pools: PerRuntime::new() }
     }
 
     pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
-        self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
+        self.pools.here(|runtime| Pool::new(Arc::clone(&self.shared), runtime))
     }
 
-    async fn ask(&self, ask: Ask, key: &str, params: Vec<Param>) -> Result<Answer> {
-        self.pool()?.ask(key, ask, params).await
+    async fn execute(&self, statement: Statement, key: &str, params: Vec<Param>) -> Result<Reply> {
+        self.pool()?.execute(key, statement, params).await
     }
 
     /// Asks what writes one entry; whether it did.
-    async fn write(&self, ask: Ask, key: &str, len: usize, params: Vec<Param>) -> Result<bool> {
+    async fn write(
+        &self,
+        statement: Statement,
+        key: &str,
+        len: usize,
+        params: Vec<Param>,
+    ) -> Result<bool> {
         let pool = self.pool()?;
-        let is_written = pool.ask(key, ask, params).await?.count > 0;
+        let is_written = pool.execute(key, statement, params).await?.count > 0;
         if is_written {
-            pool.written.add(1, taken(key, len));
+            pool.writes.add(1, entry_size(key, len));
         }
         Ok(is_written)
     }
 
     pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
-        let (len, max) = (payload_len(value), self.common.plan().max_value_len);
+        let (len, max) = (payload_len(value), self.shared.plan().max_value_len);
         (len > max).then(|| {
             Error::new(
                 ErrorKind::TooLarge,
@@ -72,7 +78,7 @@ impl Postgres {
 }
 
 /// As a table of this crate measures an entry.
-pub(crate) fn taken(key: &str, len: usize) -> usize {
+pub(crate) fn entry_size(key: &str, len: usize) -> usize {
     2 * key.len() + len + 100
 }
 
@@ -106,18 +112,18 @@ fn ttl(expires: Option<i64>, now: i64) -> Option<Ttl> {
     }
 }
 
-fn first<T>(answer: &Answer, read: impl FnOnce(&Row) -> Result<T>) -> Result<Option<T>> {
+fn first<T>(answer: &Reply, read: impl FnOnce(&Row) -> Result<T>) -> Result<Option<T>> {
     answer.rows.first().map(read).transpose()
 }
 
 #[async_trait]
-impl Backend for Postgres {
+impl Backend for PostgresStore {
     fn name(&self) -> &'static str {
         "db"
     }
 
     fn id(&self) -> StoreId {
-        self.common.connector.store_id()
+        self.shared.connector.store_id()
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -126,7 +132,7 @@ impl Backend for Postgres {
             .persistent()
             .connects()
             .granularity(Duration::from_millis(1))
-            .max_value_len(self.common.plan().max_value_len)
+            .max_value_len(self.shared.plan().max_value_len)
     }
 
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
@@ -138,34 +144,34 @@ impl Backend for Postgres {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        first(&self.ask(Ask::Get, key, vec![Param::key(key)]).await?, |row| bytes(row, 0))
+        first(&self.execute(Statement::Get, key, vec![Param::key(key)]).await?, |row| bytes(row, 0))
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        let answer = self.ask(Ask::GetEntry, key, vec![Param::key(key)]).await?;
+        let answer = self.execute(Statement::GetEntry, key, vec![Param::key(key)]).await?;
         first(&answer, entry).map(Option::flatten)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        self.read_many(keys, Ask::GetMany, (0, 1), |row| bytes(row, 1).map(Some)).await
+        self.read_many(keys, Statement::GetMany, (0, 1), |row| bytes(row, 1).map(Some)).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        self.read_many(keys, Ask::GetEntries, (3, 0), entry).await
+        self.read_many(keys, Statement::GetEntries, (3, 0), entry).await
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         if let Some(error) = self.too_large(&value) {
             return Box::pin(self.refuse(key, mode, error)).await;
         }
-        let ask = match mode {
-            SetMode::Always => Ask::Set,
-            SetMode::IfAbsent => Ask::Add,
-            SetMode::IfPresent => Ask::Replace,
+        let statement = match mode {
+            SetMode::Always => Statement::Set,
+            SetMode::IfAbsent => Statement::Add,
+            SetMode::IfPresent => Statement::Replace,
         };
         let len = value.len();
         let params = vec![Param::key(key), value.into(), micros(expiry).into()];
-        self.write(ask, key, len, params).await
+        self.write(statement, key, len, params).await
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
@@ -173,22 +179,22 @@ impl Backend for Postgres {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        Ok(!self.ask(Ask::Has, key, vec![Param::key(key)]).await?.rows.is_empty())
+        Ok(!self.execute(Statement::Has, key, vec![Param::key(key)]).await?.rows.is_empty())
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let answer = self.ask(Ask::Ttl, key, vec![Param::key(key)]).await?;
+        let answer = self.execute(Statement::Ttl, key, vec![Param::key(key)]).await?;
         let ttl = first(&answer, |row| Ok(ttl(column(row, 0)?, column(row, 1)?)));
         ttl.map(Option::flatten)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let params = vec![Param::key(key), micros(expiry).into()];
-        Ok(self.ask(Ask::Touch, key, params).await?.count > 0)
+        Ok(self.execute(Statement::Touch, key, params).await?.count > 0)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        let answer = self.ask(Ask::Delete, key, vec![Param::key(key)]).await?;
+        let answer = self.execute(Statement::Delete, key, vec![Param::key(key)]).await?;
         Ok(first(&answer, |row| column(row, 0))?.unwrap_or(false))
     }
 
@@ -197,7 +203,7 @@ impl Backend for Postgres {
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let answer = self.ask(Ask::Take, key, vec![Param::key(key)]).await?;
+        let answer = self.execute(Statement::Take, key, vec![Param::key(key)]).await?;
         let taken = first(&answer, |row| {
             column::<Option<&[u8]>>(row, 0).map(|it| it.map(Bytes::copy_from_slice))
         });
@@ -215,7 +221,7 @@ impl Backend for Postgres {
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let params = vec![Param::key(key), seen.value.into(), stamp(seen).into()];
-        Ok(self.ask(Ask::CompareAndDelete, key, params).await?.count > 0)
+        Ok(self.execute(Statement::CompareAndDelete, key, params).await?.count > 0)
     }
 
     async fn compare_and_set(
@@ -235,12 +241,12 @@ impl Backend for Postgres {
         let len = value.len();
         let seen = [Param::key(key), seen.value.into(), stamp(seen).into()];
         let new = [value.into(), keeps.into(), micros.into()];
-        self.write(Ask::CompareAndSet, key, len, seen.into_iter().chain(new).collect()).await
+        self.write(Statement::CompareAndSet, key, len, seen.into_iter().chain(new).collect()).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let params = vec![Param::key(from), Param::key(to)];
-        Ok(self.ask(Ask::Rename, from, params).await?.count > 0)
+        Ok(self.execute(Statement::Rename, from, params).await?.count > 0)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
@@ -265,10 +271,10 @@ fn stamp(seen: Expected<'_>) -> Option<i64> {
     seen.stamp.map(|Stamp(it)| i64::try_from(it).unwrap_or(i64::MAX))
 }
 
-impl fmt::Debug for Postgres {
+impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres")
-            .field("table", &self.common.plan().table)
+        f.debug_struct("PostgresStore")
+            .field("table", &self.shared.plan().table)
             .field("runtimes", &self.pools)
             .finish_non_exhaustive()
     }

@@ -104,7 +104,7 @@ impl Transport {
         name: &str,
         config: &Config,
     ) -> Result<Link, Failure> {
-        let (client, moving): (Client, Moving) = match self {
+        let (client, io_task): (Client, IoTask) = match self {
             Self::Plain => {
                 let _ = name;
                 let raw = config.connect_raw(stream, tokio_postgres::NoTls).await?;
@@ -116,23 +116,23 @@ impl Transport {
                 (raw.0, Box::pin(async move { drop(raw.1.await) }))
             }
         };
-        let link = Link { client, moving, socket };
+        let link = Link { client, io_task, socket };
         match config.get_target_session_attrs() {
-            TargetSessionAttrs::ReadWrite => link.that_is(false).await,
-            TargetSessionAttrs::ReadOnly => link.that_is(true).await,
+            TargetSessionAttrs::ReadWrite => link.require_read_only(false).await,
+            TargetSessionAttrs::ReadOnly => link.require_read_only(true).await,
             _ => Ok(link),
         }
     }
 }
 
 /// What moves the bytes of a connection.
-pub(crate) type Moving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type IoTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is logged in.
 pub(crate) struct Link {
     pub(crate) client: Client,
     /// Moves its bytes until it ends.
-    pub(crate) moving: Moving,
+    pub(crate) io_task: IoTask,
     pub(crate) socket: SocketHandle,
 }
 
@@ -159,21 +159,21 @@ impl From<PgError> for Failure {
 
 impl Link {
     /// The connection, if the server is read-only, or is not, as wanted.
-    async fn that_is(self, read_only: bool) -> Result<Self, Failure> {
-        let Self { client, moving, socket } = self;
-        let asked = Box::pin(client.simple_query("SHOW transaction_read_only"));
-        let (said, moving) = match select(asked, moving).await {
-            Either::Left((said, moving)) => (said?, moving),
-            Either::Right(((), asked)) => (asked.await?, Box::pin(async {}) as Moving),
+    async fn require_read_only(self, read_only: bool) -> Result<Self, Failure> {
+        let Self { client, io_task, socket } = self;
+        let executed = Box::pin(client.simple_query("SHOW transaction_read_only"));
+        let (reply, io_task) = match select(executed, io_task).await {
+            Either::Left((reply, io_task)) => (reply?, io_task),
+            Either::Right(((), executed)) => (executed.await?, Box::pin(async {}) as IoTask),
         };
-        let is = said.iter().find_map(|it| match it {
+        let is = reply.iter().find_map(|it| match it {
             SimpleQueryMessage::Row(row) => row.get(0).map(|it| it == "on"),
             _ => None,
         });
         if is == Some(!read_only) {
             return Err(Failure::Attributes);
         }
-        Ok(Self { client, moving, socket })
+        Ok(Self { client, io_task, socket })
     }
 }
 

@@ -17,12 +17,12 @@ use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::{param::Param, pool::Pool, sql::Ask};
+use super::{param::Param, pool::Pool, statements::Statement};
 use crate::options::Plan;
 
 /// What was written since the last look, and how much calls for the next.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub(crate) struct WriteCounts {
     entries: AtomicU64,
     bytes: AtomicU64,
     due_entries: AtomicU64,
@@ -61,11 +61,11 @@ const STEPS: u32 = 100;
 const TURN: i64 = 30_000;
 
 /// Runs as long as the pool.
-pub(crate) async fn task(pool: Weak<Pool>, written: Arc<Written>, clock: Clock) {
+pub(crate) async fn task(pool: Weak<Pool>, writes: Arc<WriteCounts>, clock: Clock) {
     let (mut cursor, mut time) = (0, IDLE);
     loop {
         let is_over = {
-            let wake = std::pin::pin!(written.wake.notified());
+            let wake = std::pin::pin!(writes.wake.notified());
             let over = std::pin::pin!(clock.sleep(time));
             matches!(select(wake, over).await, Either::Right(_))
         };
@@ -76,7 +76,7 @@ pub(crate) async fn task(pool: Weak<Pool>, written: Arc<Written>, clock: Clock) 
     }
 }
 
-impl Written {
+impl WriteCounts {
     /// Notes a write.
     pub(crate) fn add(&self, entries: usize, bytes: usize) {
         let add = |it: &AtomicU64, more: usize| {
@@ -157,11 +157,11 @@ fn whole(it: u64) -> i64 {
 impl Pool {
     /// Turns, until nothing is left to do; `false` if somebody else has the turn. The cursor is how far the last sweep came.
     async fn look(self: &Arc<Self>, idle: bool, cursor: &mut i64) -> Result<bool> {
-        let plan = self.common.plan();
-        self.written.restart(plan);
-        while self.ask_patiently(Ask::Turn, vec![TURN.into()]).await?.count > 0 {
+        let plan = self.shared.plan();
+        self.writes.restart(plan);
+        while self.execute_long(Statement::TakeTrimLease, vec![TURN.into()]).await?.count > 0 {
             let turn = self.turn(plan, idle, cursor).await;
-            self.ask_patiently(Ask::TurnOver, vec![]).await?;
+            self.execute_long(Statement::ReleaseTrimLease, vec![]).await?;
             if turn? {
                 return Ok(true);
             }
@@ -172,14 +172,14 @@ impl Pool {
     /// Whether it has done all there was to do.
     async fn turn(self: &Arc<Self>, plan: &Plan, idle: bool, cursor: &mut i64) -> Result<bool> {
         let seen = self.estimate(plan).await?;
-        self.written.due(plan, seen);
+        self.writes.due(plan, seen);
         let mut excess = seen.excess(plan);
         let mut steps = 0..STEPS;
         if !seen.has_few_expired() && (idle || !excess.is_none()) {
             let mut wrapped = *cursor == 0;
             while steps.next().is_some() {
                 let params = vec![(*cursor).into(), WINDOW.into()];
-                let row = one(self.ask_patiently(Ask::Sweep, params).await?.rows)?;
+                let row = one(self.execute_long(Statement::Sweep, params).await?.rows)?;
                 let (last, entries, bytes): (Option<i64>, i64, i64) =
                     (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
                 excess = excess.less(entries, bytes);
@@ -196,7 +196,7 @@ impl Pool {
             let batch = excess.batch(seen);
             let (entries, bytes) = (whole(excess.entries), whole(excess.bytes));
             let params = vec![after.into(), batch.into(), entries.into(), bytes.into()];
-            let row = one(self.ask_patiently(Ask::Evict, params).await?.rows)?;
+            let row = one(self.execute_long(Statement::Evict, params).await?.rows)?;
             let Some(last) = column(&row, 0)? else { return Ok(true) };
             after = last;
             excess = excess.less(column(&row, 1)?, column(&row, 2)?);
@@ -206,7 +206,7 @@ impl Pool {
 
     async fn estimate(self: &Arc<Self>, plan: &Plan) -> Result<Estimate> {
         let params = vec![Param::Float(SAMPLE), Param::Text(plan.table.quoted())];
-        let row = one(self.ask_patiently(Ask::Sample, params).await?.rows)?;
+        let row = one(self.execute_long(Statement::Sample, params).await?.rows)?;
         let share: f64 = column(&row, 3)?;
         let estimate = |i: usize| -> Result<u64> {
             let part: i64 = column(&row, i)?;
@@ -265,14 +265,14 @@ mod tests {
     #[test]
     fn a_look_is_due_sooner_the_less_room_there_is() {
         let plan = plan(Some(3200), None);
-        let written = Written::default();
+        let writes = WriteCounts::default();
         let due = |entries: u64| {
-            written.due(&plan, Estimate { entries, bytes: 0, expired: 0 });
-            written.due_entries.load(Ordering::Relaxed)
+            writes.due(&plan, Estimate { entries, bytes: 0, expired: 0 });
+            writes.due_entries.load(Ordering::Relaxed)
         };
         assert_eq!([due(0), due(1600), due(3200), due(9999)], [800, 400, 100, 100]);
-        assert_eq!(written.due_bytes.load(Ordering::Relaxed), u64::MAX);
-        written.restart(&plan);
-        assert_eq!(written.due_entries.load(Ordering::Relaxed), 100);
+        assert_eq!(writes.due_bytes.load(Ordering::Relaxed), u64::MAX);
+        writes.restart(&plan);
+        assert_eq!(writes.due_entries.load(Ordering::Relaxed), 100);
     }
 }

@@ -14,8 +14,10 @@ use cache_core::{Clock, Error, ErrorKind, Result};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 #[cfg(unix)]
-use super::private;
-use super::{call::Call, error::Failure, lease::Lease, schema, sql::Sql};
+use super::permissions;
+use super::{
+    error::Failure, fork_guard::ForkGuard, schema, session::Session, statements::Statements,
+};
 use crate::{
     options::{SqlitePlan, Synchronous},
     time::Time,
@@ -27,19 +29,19 @@ pub(super) struct Database {
     pub(super) path: Option<PathBuf>,
     pub(super) plan: SqlitePlan,
     pub(super) time: Time,
-    sql: Sql,
-    opened: RwLock<Option<Arc<Opened>>>,
+    sql: Statements,
+    pool: RwLock<Option<Arc<Pool>>>,
     /// Held by who opens: why it failed, and until when it is not tried again.
     opening: Mutex<Option<(Duration, Error)>>,
 }
 
 /// A file that was opened, and may not be what is at its path any more.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct Pool {
     writer: Mutex<Connection>,
     /// Held by the keeper from when it wants the writer until it is done with it. Locks go to whoever is there when they are free,
     /// which is who has just let go: without a word, writes without end would leave the keeper nothing.
-    keeper: Mutex<()>,
+    maintenance: Mutex<()>,
     /// Those that read, while nobody has them.
     idle: Mutex<Vec<Connection>>,
     /// Without links.
@@ -48,19 +50,19 @@ pub(super) struct Opened {
     /// Its log, which belongs to that file and no other.
     log: Option<Identity>,
     /// When the path was last looked at, in milliseconds of the coarse clock.
-    looked: AtomicU64,
+    checked: AtomicU64,
     /// Dropped last, when all is closed.
-    _lease: Option<Lease>,
+    _lease: Option<ForkGuard>,
 }
 
 /// What tells a file from another one at the same path.
 type Identity = (u64, u64);
 
 pub(super) const FILE: &str = "";
-pub(super) const LOG: &str = "-wal";
-pub(super) const LOG_INDEX: &str = "-shm";
+pub(super) const WAL: &str = "-wal";
+pub(super) const SHM: &str = "-shm";
 /// How often it is seen whether the file is still there.
-const LOOK: u64 = 100;
+const CHECK_EVERY: u64 = 100;
 /// A file that cannot be opened is tried again after this.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Others may be making the same file: they are waited for this long, by nobody but the thread that opens.
@@ -70,13 +72,13 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// SQLite's own memory for each connection, in KiB.
 const CACHE: u32 = 16 * 1024;
 /// Bounds of [`Database::log_limit`].
-const LOG_LIMIT: (u64, u64) = (1 << 20, 64 << 20);
+const WAL_LIMIT: (u64, u64) = (1 << 20, 64 << 20);
 
 impl Database {
     pub(super) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
-        let sql = Sql::new(&plan.plan.table);
+        let sql = Statements::new(&plan.plan.table);
         let time = if path.is_some() { Time::Wall(clock) } else { Time::Process(clock) };
-        Self { path, plan, time, sql, opened: RwLock::default(), opening: Mutex::default() }
+        Self { path, plan, time, sql, pool: RwLock::default(), opening: Mutex::default() }
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -88,27 +90,27 @@ impl Database {
     }
 
     /// What was opened, if it is still what is at the path. Waits for nobody.
-    pub(super) fn ready(&self) -> Option<Arc<Opened>> {
-        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+    pub(super) fn ready(&self) -> Option<Arc<Pool>> {
+        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let now = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
-        if now.saturating_sub(opened.looked.load(Ordering::Relaxed)) >= LOOK {
-            opened.looked.store(now, Ordering::Relaxed);
-            if (opened.file, opened.log) != (self.identity(FILE), self.identity(LOG)) {
-                self.doubt(&opened);
+        if now.saturating_sub(pool.checked.load(Ordering::Relaxed)) >= CHECK_EVERY {
+            pool.checked.store(now, Ordering::Relaxed);
+            if (pool.file, pool.log) != (self.identity(FILE), self.identity(WAL)) {
+                self.mark_stale(&pool);
                 return None;
             }
         }
-        Some(opened)
+        Some(pool)
     }
 
     /// Opens the file, makes it and its table if need be. Waits for the disk.
-    pub(super) fn open(&self) -> Result<Arc<Opened>> {
-        if let Some(opened) = self.ready() {
-            return Ok(opened);
+    pub(super) fn open(&self) -> Result<Arc<Pool>> {
+        if let Some(pool) = self.ready() {
+            return Ok(pool);
         }
         let mut failed = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(opened) = self.ready() {
-            return Ok(opened);
+        if let Some(pool) = self.ready() {
+            return Ok(pool);
         }
         let now = self.clock().now();
         if let Some((until, error)) = failed.as_ref()
@@ -116,14 +118,14 @@ impl Database {
         {
             return Err(error.clone());
         }
-        let res = Lease::take(self.path()).map_err(Failure::from);
+        let res = ForkGuard::take(self.path()).map_err(Failure::from);
         match res.and_then(|lease| self.connect_first(lease)) {
-            Ok(opened) => {
-                let opened = Arc::new(opened);
+            Ok(pool) => {
+                let pool = Arc::new(pool);
                 *failed = None;
-                *self.opened.write().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Arc::clone(&opened));
-                Ok(opened)
+                *self.pool.write().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(&pool));
+                Ok(pool)
             }
             Err(failure) => {
                 let error = self.failed(failure);
@@ -134,19 +136,19 @@ impl Database {
     }
 
     /// Opens it anew at the next call: it may be another file by then.
-    pub(super) fn doubt(&self, opened: &Arc<Opened>) {
-        let mut current = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        if current.take_if(|it| Arc::ptr_eq(it, opened)).is_some() {
-            self.remove_old_log(opened);
+    pub(super) fn mark_stale(&self, pool: &Arc<Pool>) {
+        let mut current = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if current.take_if(|it| Arc::ptr_eq(it, pool)).is_some() {
+            self.remove_old_log(pool);
         }
     }
 
     /// SQLite takes the log that it finds beside a file for that file's, and a file that was replaced would be read with the log of the
     /// one before, which is damage. While that is open here, its numbers are not given to another.
-    fn remove_old_log(&self, opened: &Opened) {
-        let log = self.identity(LOG);
-        if log.is_some() && opened.log == log && opened.file != self.identity(FILE) {
-            for suffix in [LOG, LOG_INDEX] {
+    fn remove_old_log(&self, pool: &Pool) {
+        let log = self.identity(WAL);
+        if log.is_some() && pool.log == log && pool.file != self.identity(FILE) {
+            for suffix in [WAL, SHM] {
                 // If it cannot be removed, what is read will tell.
                 let _ = self.path().map(|it| std::fs::remove_file(beside(it, suffix)));
             }
@@ -154,11 +156,11 @@ impl Database {
     }
 
     /// Lets go of it, whatever it is; what was not committed is rolled back with that.
-    pub(super) fn forget(&self) {
+    pub(super) fn discard(&self) {
         if self.path.is_some() {
-            self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
-        } else if let Some(opened) = self.ready() {
-            self.call(&opened.writer()).roll_back();
+            self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
+        } else if let Some(pool) = self.ready() {
+            self.session(&pool.writer()).roll_back();
         }
     }
 
@@ -168,10 +170,10 @@ impl Database {
             // In memory, closing would be losing.
             return Ok(());
         }
-        let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(opened) = opened else { return Ok(()) };
-        opened.idle().clear();
-        let writer = opened.writer();
+        let pool = self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(pool) = pool else { return Ok(()) };
+        pool.idle().clear();
+        let writer = pool.writer();
         // Who else has the file open may keep it from being done, and does it then.
         let res = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         match res.map_err(Failure::from) {
@@ -182,71 +184,71 @@ impl Database {
     }
 
     /// Writes the log into the file, and gives its room back; whether that was done.
-    pub(super) fn empty_log(&self, writer: &Connection) -> bool {
-        let call = self.call(writer);
-        call.roll_back();
-        call.write_log("TRUNCATE").is_ok_and(|it| !it.is_busy)
+    pub(super) fn truncate_wal(&self, writer: &Connection) -> bool {
+        let session = self.session(writer);
+        session.roll_back();
+        session.checkpoint("TRUNCATE").is_ok_and(|it| !it.is_busy)
     }
 
     /// Asks on a connection that reads.
     pub(super) fn read<T>(
         &self,
-        ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure>,
+        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
-        let opened = self.open()?;
-        self.read_from(&opened, ask)
+        let pool = self.open()?;
+        self.read_from(&pool, ask)
     }
 
     /// Asks what was opened, also if something else is at the path by now.
     pub(super) fn read_from<T>(
         &self,
-        opened: &Arc<Opened>,
-        ask: impl FnOnce(&Call<'_>) -> std::result::Result<T, Failure>,
+        pool: &Arc<Pool>,
+        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let res = if self.path.is_none() {
-            ask(&self.call(&opened.writer()))
+            ask(&self.session(&pool.writer()))
         } else {
-            match self.reader(opened) {
+            match self.reader(pool) {
                 Ok(reader) => {
-                    let call = self.call(&reader);
-                    let res = ask(&call);
-                    call.roll_back();
-                    opened.idle().push(reader);
+                    let session = self.session(&reader);
+                    let res = ask(&session);
+                    session.roll_back();
+                    pool.idle().push(reader);
                     res
                 }
                 // No more files can be opened, say: what is open is good for it, and must not be given up.
-                Err(_) if opened.file == self.identity(FILE) => ask(&self.call(&opened.writer())),
+                Err(_) if pool.file == self.identity(FILE) => ask(&self.session(&pool.writer())),
                 Err(failure) => Err(failure),
             }
         };
-        res.map_err(|failure| self.settle(opened, failure))
+        res.map_err(|failure| self.to_error(pool, failure))
     }
 
-    pub(super) fn call<'a>(&'a self, db: &'a Connection) -> Call<'a> {
-        Call { db, sql: &self.sql, time: &self.time, now: self.time.now() }
+    pub(super) fn session<'a>(&'a self, db: &'a Connection) -> Session<'a> {
+        Session { db, sql: &self.sql, time: &self.time, now: self.time.now() }
     }
 
     /// An error to hand on; the file is opened anew if it may be about that.
-    pub(super) fn settle(&self, opened: &Arc<Opened>, failure: Failure) -> Error {
+    pub(super) fn to_error(&self, pool: &Arc<Pool>, failure: Failure) -> Error {
         if failure.is_about_the_file() && self.path.is_some() {
-            self.doubt(opened);
+            self.mark_stale(pool);
         }
         self.failed(failure)
     }
 
     /// How long a call waits for another process: somewhat less than it may take, so that the caller is told why.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn lock_wait(&self) -> Duration {
         (self.plan.plan.deadline / 8 * 7).min(LONGEST)
     }
 
     /// About the longest that the log may be: in proportion to the table, as it is on the same disk.
-    pub(super) fn log_limit(&self) -> u64 {
-        self.plan.plan.max_bytes.unwrap_or(u64::MAX).clamp(LOG_LIMIT.0, LOG_LIMIT.1)
+    pub(super) fn wal_limit(&self) -> u64 {
+        self.plan.plan.max_bytes.unwrap_or(u64::MAX).clamp(WAL_LIMIT.0, WAL_LIMIT.1)
     }
 
     /// The length of the log's file.
-    pub(super) fn log_len(&self) -> u64 {
-        let found = self.path().and_then(|it| std::fs::symlink_metadata(beside(it, LOG)).ok());
+    pub(super) fn wal_len(&self) -> u64 {
+        let found = self.path().and_then(|it| std::fs::symlink_metadata(beside(it, WAL)).ok());
         found.map_or(0, |it| it.len())
     }
 
@@ -254,18 +256,18 @@ impl Database {
         failure.into_error(self.path())
     }
 
-    fn reader(&self, opened: &Opened) -> std::result::Result<Connection, Failure> {
-        if let Some(idle) = opened.idle().pop() {
+    fn reader(&self, pool: &Pool) -> std::result::Result<Connection, Failure> {
+        if let Some(idle) = pool.idle().pop() {
             return Ok(idle);
         }
-        let reader = connect(opened.path.as_deref(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        reader.busy_timeout(self.patience())?;
+        let reader = connect(pool.path.as_deref(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        reader.busy_timeout(self.lock_wait())?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(reader)
     }
 
     /// The first connection, which is the one that writes. It never waits by itself for another process.
-    fn connect_first(&self, lease: Option<Lease>) -> std::result::Result<Opened, Failure> {
+    fn connect_first(&self, lease: Option<ForkGuard>) -> std::result::Result<Pool, Failure> {
         let began = Instant::now();
         let (writer, path, file) = loop {
             let path = self.prepare()?;
@@ -280,15 +282,15 @@ impl Database {
                 res => break (res?, path, before),
             }
         };
-        let looked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
-        Ok(Opened {
+        let checked = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
+        Ok(Pool {
             writer: Mutex::new(writer),
-            keeper: Mutex::default(),
+            maintenance: Mutex::default(),
             idle: Mutex::default(),
             path,
             file,
-            log: self.identity(LOG),
-            looked: AtomicU64::new(looked),
+            log: self.identity(WAL),
+            checked: AtomicU64::new(checked),
             _lease: lease,
         })
     }
@@ -296,7 +298,7 @@ impl Database {
     /// The path to open, at which this user's file is.
     #[cfg(unix)]
     fn prepare(&self) -> Result<Option<PathBuf>> {
-        self.path().map(private::prepare).transpose()
+        self.path().map(permissions::prepare).transpose()
     }
 
     /// Elsewhere the permissions of the folder decide.
@@ -312,7 +314,7 @@ impl Database {
         db.busy_timeout(Duration::ZERO)?;
         let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if self.path.is_some() && !mode.eq_ignore_ascii_case("wal") {
-            return Err(Failure::Ours(Error::new(
+            return Err(Failure::Cache(Error::new(
                 ErrorKind::Unavailable,
                 "the database cannot have a write-ahead log there; a network file system is no place for it",
             )));
@@ -328,12 +330,12 @@ impl Database {
         )?;
         // The keeper does that, beside the writes.
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let limit = format!("PRAGMA journal_size_limit = {}", self.log_limit());
+        let limit = format!("PRAGMA journal_size_limit = {}", self.wal_limit());
         db.query_row(&limit, [], |_| Ok(()))?;
         let encoding: String = db.query_row("PRAGMA encoding", [], |row| row.get(0))?;
         if encoding != "UTF-8" {
             // Text is what bytes are taken for when they are counted.
-            return Err(Failure::Ours(Error::new(
+            return Err(Failure::Cache(Error::new(
                 ErrorKind::Backend,
                 format!(
                     "the database is in {encoding}, and only UTF-8 will do; name another file in `location`"
@@ -383,26 +385,26 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-impl Opened {
+impl Pool {
     pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// After the keeper, if it waits.
-    pub(super) fn writer_in_turn(&self) -> MutexGuard<'_, Connection> {
-        drop(self.keeper());
+    pub(super) fn writer_after_maintenance(&self) -> MutexGuard<'_, Connection> {
+        drop(self.maintenance());
         self.writer()
     }
 
     /// If nobody has it and the keeper does not wait for it.
     pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Connection>> {
-        drop(free(&self.keeper)?);
+        drop(free(&self.maintenance)?);
         free(&self.writer)
     }
 
     /// Says that the keeper wants the writer.
-    pub(super) fn keeper(&self) -> MutexGuard<'_, ()> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn maintenance(&self) -> MutexGuard<'_, ()> {
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

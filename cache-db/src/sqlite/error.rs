@@ -9,7 +9,7 @@ use rusqlite::ffi::ErrorCode;
 #[derive(Debug)]
 pub(super) enum Failure {
     Sqlite(rusqlite::Error),
-    Ours(Error),
+    Cache(Error),
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -20,7 +20,7 @@ impl From<rusqlite::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(it: Error) -> Self {
-        Self::Ours(it)
+        Self::Cache(it)
     }
 }
 
@@ -28,7 +28,7 @@ impl Failure {
     pub(super) fn into_error(self, path: Option<&Path>) -> Error {
         match self {
             Self::Sqlite(it) => of(&it, path),
-            Self::Ours(it) => at(it, path),
+            Self::Cache(it) => at(it, path),
         }
     }
 
@@ -69,12 +69,12 @@ pub(super) fn locked(path: Option<&Path>) -> Error {
 }
 
 /// A write's time was up before its turn.
-pub(super) fn late(path: Option<&Path>) -> Error {
+pub(super) fn timed_out_in_queue(path: Option<&Path>) -> Error {
     let what = "the writes before this one took longer than the deadline, so it was not made; the disk is slow";
     at(Error::new(ErrorKind::TimedOut, what), path)
 }
 
-pub(super) fn crowded(path: Option<&Path>) -> Error {
+pub(super) fn queue_full(path: Option<&Path>) -> Error {
     let what = "too many writes wait for the disk, so this one was not made; the disk is slow";
     at(Error::new(ErrorKind::Unavailable, what), path)
 }

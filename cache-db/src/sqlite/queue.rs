@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use cache_core::Error;
 
-use super::{call::Call, database::Database};
+use super::{database::Database, session::Session};
 
 /// Its bounds hold however long the disk stalls.
 #[derive(Default)]
@@ -23,10 +23,10 @@ pub(super) trait Job: Send {
     /// How large it is.
     fn bytes(&self) -> usize;
     /// Whether it failed for want of room on the disk.
-    fn found_no_room(&self) -> bool;
-    fn run(&mut self, call: &Call<'_>);
+    fn hit_full_disk(&self) -> bool;
+    fn run(&mut self, session: &Session<'_>);
     /// Whether it failed in a way that puts the file in doubt.
-    fn doubts_the_file(&self) -> bool;
+    fn is_about_the_file(&self) -> bool;
     fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database);
 }
 
@@ -35,9 +35,9 @@ const GROUP: usize = 256;
 /// And the most bytes, unless one by itself is larger: the log has all of a transaction, and then some.
 const GROUP_BYTES: usize = 16 << 20;
 /// The most writes that wait: what a disk at work writes in a second or so.
-const MOST: usize = 256 * GROUP;
+const MAX_WAITING: usize = 256 * GROUP;
 /// And the most bytes, unless one by itself is larger.
-const MOST_BYTES: usize = 16 * GROUP_BYTES;
+const MAX_WAITING_BYTES: usize = 16 * GROUP_BYTES;
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
@@ -93,7 +93,8 @@ impl Queue {
 
     fn has_room(&self, bytes: usize) -> bool {
         self.is_empty()
-            || (self.jobs.len() < MOST && self.bytes.saturating_add(bytes) <= MOST_BYTES)
+            || (self.jobs.len() < MAX_WAITING
+                && self.bytes.saturating_add(bytes) <= MAX_WAITING_BYTES)
     }
 }
 
@@ -125,13 +126,13 @@ mod tests {
             self.bytes
         }
 
-        fn found_no_room(&self) -> bool {
+        fn hit_full_disk(&self) -> bool {
             false
         }
 
-        fn run(&mut self, _: &Call<'_>) {}
+        fn run(&mut self, _: &Session<'_>) {}
 
-        fn doubts_the_file(&self) -> bool {
+        fn is_about_the_file(&self) -> bool {
             false
         }
 
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn full_queue_refuses_writes_until_others_are_late() {
-        for (count, bytes) in [(MOST - 1, 0), (16, GROUP_BYTES)] {
+        for (count, bytes) in [(MAX_WAITING - 1, 0), (16, GROUP_BYTES)] {
             let mut queue = Queue::default();
             assert!(queue.add(wait(None, 0), Duration::ZERO).1);
             for _ in 0..count {

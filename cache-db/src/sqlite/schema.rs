@@ -183,7 +183,7 @@ fn check_triggers(db: &Connection, table: &Table, found: Option<Found>) -> Resul
     for (name, text) in &there {
         let known = ours.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
         if known.is_none_or(|(_, sql)| words(sql) != words(text)) {
-            return Err(Failure::Ours(Error::new(
+            return Err(Failure::Cache(Error::new(
                 ErrorKind::Backend,
                 format!(
                     "the table {} has a trigger that is not ours; drop it (DROP TRIGGER), or name another table in options.table",
@@ -222,7 +222,7 @@ fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
         res => res?,
     };
     match usize::try_from(version) {
-        Ok(it) if it > known => Err(Failure::Ours(Error::new(
+        Ok(it) if it > known => Err(Failure::Cache(Error::new(
             ErrorKind::Backend,
             format!(
                 "the table {} is of version {it}, and this program knows up to {known}; use a newer cache-db, or another table",
@@ -275,7 +275,7 @@ fn has_columns(
 }
 
 fn foreign(table: &Table) -> Failure {
-    Failure::Ours(Error::new(
+    Failure::Cache(Error::new(
         ErrorKind::Backend,
         format!(
             "the database has a table {} or {} that is not ours; name another one in options.table",

@@ -16,21 +16,24 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    call::Call,
     database::Database,
     error::{self, Failure},
-    keeper::Keeper,
+    maintenance::Maintenance,
     queue::{Job, Queue},
+    session::Session,
 };
 use crate::options::Synchronous;
 
 /// What a write does. It may be begun more than once, and is done once.
 pub(super) trait Work<T>:
-    Fn(&Call<'_>) -> std::result::Result<T, Failure> + Send + 'static
+    Fn(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static
 {
 }
 
-impl<T, F> Work<T> for F where F: Fn(&Call<'_>) -> std::result::Result<T, Failure> + Send + 'static {}
+impl<T, F> Work<T> for F where
+    F: Fn(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static
+{
+}
 
 /// The one that writes, with a thread that is started when it is needed and ends with this value.
 #[derive(Debug)]
@@ -39,11 +42,11 @@ pub(super) struct Writer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     database: Arc<Database>,
-    keeper: Keeper,
+    maintenance: Maintenance,
     queue: Mutex<Queue>,
     work: Condvar,
     /// How long the log was when it could not be made shorter.
-    long_log: AtomicU64,
+    long_wal: AtomicU64,
     /// The task that wrote last, and when, in microseconds.
     last: (AtomicU64, AtomicU64),
 }
@@ -57,19 +60,19 @@ struct Write<T, W> {
 }
 
 /// Two tasks that write within this time write at the same time.
-const TOGETHER: u64 = 1000;
+const CONCURRENT: u64 = 1000;
 /// How long another process is waited for before it is asked again.
 const PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        let keeper = Keeper::new(Arc::clone(&database));
+        let maintenance = Maintenance::new(Arc::clone(&database));
         Self(Arc::new(Shared {
             database,
-            keeper,
+            maintenance,
             queue: Mutex::default(),
             work: Condvar::new(),
-            long_log: AtomicU64::new(0),
+            long_wal: AtomicU64::new(0),
             last: Default::default(),
         }))
     }
@@ -85,12 +88,15 @@ impl Writer {
             Err(work) => work,
         };
         let now = self.0.database.clock().now();
-        let until = now.saturating_add(self.0.database.patience());
+        let until = now.saturating_add(self.0.database.lock_wait());
         self.enqueue(work, bytes, Some(until)).await
     }
 
     /// Writes, for as long as the caller waits.
-    pub(super) async fn write_patiently<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+    pub(super) async fn write_without_deadline<T: Send + 'static>(
+        &self,
+        work: impl Work<T>,
+    ) -> Result<T> {
         self.enqueue(work, 0, None).await
     }
 
@@ -108,10 +114,10 @@ impl Writer {
     }
 
     /// So many entries were written by one write, with so many bytes.
-    pub(super) fn weighed(&self, entries: usize, bytes: usize) {
-        self.0.keeper.written_bytes(bytes);
+    pub(super) fn count_written(&self, entries: usize, bytes: usize) {
+        self.0.maintenance.written_bytes(bytes);
         if entries > 1 {
-            self.0.keeper.written(entries as u64 - 1);
+            self.0.maintenance.written(entries as u64 - 1);
         }
     }
 
@@ -130,9 +136,9 @@ impl Writer {
         let (late, is_added) = queue.add(job, now);
         let wakes = !queue.is_busy;
         drop(queue);
-        self.0.answer(late, Err(&error::late(path)));
+        self.0.answer(late, Err(&error::timed_out_in_queue(path)));
         if !is_added {
-            return Err(error::crowded(path));
+            return Err(error::queue_full(path));
         }
         if wakes {
             self.0.work.notify_one();
@@ -145,7 +151,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.0.queue().is_closed = true;
         self.0.work.notify_all();
-        self.0.keeper.end();
+        self.0.maintenance.end();
     }
 }
 
@@ -160,7 +166,7 @@ impl Shared {
         let plan = &self.database.plan;
         let may_wait = self.database.path.is_some()
             && (!plan.direct_writes || plan.synchronous == Synchronous::Full);
-        if may_wait || self.others_write() || self.keeper.is_behind() {
+        if may_wait || self.another_task_writes() || self.maintenance.is_behind() {
             return Err(work);
         }
         {
@@ -169,7 +175,7 @@ impl Shared {
                 return Err(work);
             }
         }
-        let opened = match self.database.ready() {
+        let pool = match self.database.ready() {
             Some(it) => it,
             // In memory it takes no time.
             None if self.database.path.is_none() => match self.database.open() {
@@ -178,20 +184,20 @@ impl Shared {
             },
             None => return Err(work),
         };
-        let Some(connection) = opened.idle_writer() else { return Err(work) };
-        let call = self.database.call(&connection);
-        let res = work(&call);
-        call.roll_back();
+        let Some(connection) = pool.idle_writer() else { return Err(work) };
+        let session = self.database.session(&connection);
+        let res = work(&session);
+        session.roll_back();
         drop(connection);
         match res {
             Err(failure) if failure.is_busy() || failure.is_full() => return Err(work),
-            _ => self.keeper.written(1),
+            _ => self.maintenance.written(1),
         }
-        Ok(res.map_err(|failure| self.database.settle(&opened, failure)))
+        Ok(res.map_err(|failure| self.database.to_error(&pool, failure)))
     }
 
     /// Whether another task has written just now. Tasks of one thread never meet here otherwise.
-    fn others_write(&self) -> bool {
+    fn another_task_writes(&self) -> bool {
         let id = tokio::task::try_id().map_or(0, |it| {
             use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
             BuildHasherDefault::<DefaultHasher>::default().hash_one(it)
@@ -199,32 +205,32 @@ impl Shared {
         let now = self.database.clock().now().as_micros().try_into().unwrap_or(u64::MAX);
         let before = self.last.0.swap(id, Ordering::Relaxed);
         let since = now.saturating_sub(self.last.1.swap(now, Ordering::Relaxed));
-        before != id && since < TOGETHER
+        before != id && since < CONCURRENT
     }
 
     fn serve(&self) {
         while let Some(jobs) = self.next() {
             let count = jobs.len();
             // A panic drops the answers, which the callers see as an error, and the connection's transaction is rolled back below.
-            if catch_unwind(AssertUnwindSafe(|| self.write_together(jobs))).is_err() {
-                self.database.forget();
+            if catch_unwind(AssertUnwindSafe(|| self.write_group(jobs))).is_err() {
+                self.database.discard();
             }
-            self.keeper.written(count as u64);
-            self.shorten_long_log();
+            self.maintenance.written(count as u64);
+            self.shorten_long_wal();
         }
     }
 
     /// Where the keeper is left behind, the log must not grow for all that.
-    fn shorten_long_log(&self) {
-        let (len, limit) = (self.database.log_len(), self.database.log_limit());
-        let long = self.long_log.load(Ordering::Relaxed);
+    fn shorten_long_wal(&self) {
+        let (len, limit) = (self.database.wal_len(), self.database.wal_limit());
+        let long = self.long_wal.load(Ordering::Relaxed);
         if len <= 2 * limit {
-            self.long_log.store(0, Ordering::Relaxed);
+            self.long_wal.store(0, Ordering::Relaxed);
         } else if long == 0 || len > long.saturating_add(limit) {
-            let Some(opened) = self.database.ready() else { return };
-            let is_short = self.database.empty_log(&opened.writer_in_turn());
+            let Some(pool) = self.database.ready() else { return };
+            let is_short = self.database.truncate_wal(&pool.writer_after_maintenance());
             // A reader is in the way, or the disk is full: it is not tried for each write.
-            self.long_log.store(if is_short { 0 } else { len }, Ordering::Relaxed);
+            self.long_wal.store(if is_short { 0 } else { len }, Ordering::Relaxed);
         }
     }
 
@@ -242,14 +248,14 @@ impl Shared {
         Some(queue.take_group())
     }
 
-    fn write_together(&self, mut jobs: Vec<Box<dyn Job>>) {
-        let opened = match self.database.open() {
+    fn write_group(&self, mut jobs: Vec<Box<dyn Job>>) {
+        let pool = match self.database.open() {
             Ok(it) => it,
             Err(error) => return self.answer(jobs, Err(&error)),
         };
-        let connection = opened.writer_in_turn();
+        let connection = pool.writer_after_maintenance();
         if let Err(failure) = self.begin(&connection, &mut jobs) {
-            let error = self.database.settle(&opened, failure);
+            let error = self.database.to_error(&pool, failure);
             return self.answer(jobs, Err(&error));
         }
         if jobs.is_empty() {
@@ -257,13 +263,13 @@ impl Shared {
         }
         let mut res = self.run(&connection, &mut jobs);
         let is_full =
-            res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.found_no_room());
-        let mut is_in_doubt = jobs.iter().any(|it| it.doubts_the_file());
+            res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.hit_full_disk());
+        let mut is_suspect = jobs.iter().any(|it| it.is_about_the_file());
         // What the log holds twice and more is room for what is to be written, if only that something is removed.
-        if is_full && self.database.empty_log(&connection) {
+        if is_full && self.database.truncate_wal(&connection) {
             if res.is_ok() {
                 // The others are committed, and must not be done twice.
-                let (full, done) = jobs.into_iter().partition(|it| it.found_no_room());
+                let (full, done) = jobs.into_iter().partition(|it| it.hit_full_disk());
                 jobs = full;
                 self.answer(done, Ok(()));
             }
@@ -271,11 +277,11 @@ impl Shared {
                 self.begin(&connection, &mut jobs).and_then(|()| self.run(&connection, &mut jobs));
         }
         drop(connection);
-        is_in_doubt |= jobs.iter().any(|it| it.doubts_the_file());
-        if is_in_doubt && self.database.path.is_some() {
-            self.database.doubt(&opened);
+        is_suspect |= jobs.iter().any(|it| it.is_about_the_file());
+        if is_suspect && self.database.path.is_some() {
+            self.database.mark_stale(&pool);
         }
-        let res = res.map_err(|failure| self.database.settle(&opened, failure));
+        let res = res.map_err(|failure| self.database.to_error(&pool, failure));
         self.answer(jobs, res.as_ref().copied());
     }
 
@@ -285,10 +291,11 @@ impl Shared {
         connection: &Connection,
         jobs: &mut Vec<Box<dyn Job>>,
     ) -> std::result::Result<(), Failure> {
-        let (mut pause, mut why) = (PAUSE.0, error::late as fn(Option<&Path>) -> Error);
+        let (mut pause, mut why) =
+            (PAUSE.0, error::timed_out_in_queue as fn(Option<&Path>) -> Error);
         loop {
             // They may have waited for the file, or for the writes before them, until nobody wants them.
-            self.give_up(jobs, why);
+            self.drop_unwanted(jobs, why);
             if jobs.is_empty() {
                 return Ok(());
             }
@@ -299,13 +306,13 @@ impl Shared {
             (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
             // So may those that are behind one with more patience.
             let mut behind = self.queue().take_all();
-            self.give_up(&mut behind, why);
+            self.drop_unwanted(&mut behind, why);
             self.queue().put_back(behind);
         }
     }
 
     /// Those whose time is over are told so, and are never made.
-    fn give_up(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
+    fn drop_unwanted(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
         let now = self.database.clock().now();
         let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
         *jobs = wanted;
@@ -320,7 +327,7 @@ impl Shared {
         let began = Instant::now();
         for job in jobs {
             // Each by its own moment.
-            job.run(&self.database.call(connection));
+            job.run(&self.database.session(connection));
             // After some errors the whole transaction is gone.
             if connection.is_autocommit() {
                 break;
@@ -328,10 +335,10 @@ impl Shared {
         }
         if connection.is_autocommit() {
             let what = "the transaction was rolled back, because one of the writes in it failed";
-            return Err(Failure::Ours(Error::new(ErrorKind::Unavailable, what)));
+            return Err(Failure::Cache(Error::new(ErrorKind::Unavailable, what)));
         }
         // What fails here fails the commit, too, or is the keeper's to find.
-        let _ = self.keeper.help(&self.database.call(connection), began.elapsed());
+        let _ = self.maintenance.make_room(&self.database.session(connection), began.elapsed());
         connection.execute_batch("COMMIT").map_err(|error| {
             // Or the next would find it open.
             let _ = connection.execute_batch("ROLLBACK");
@@ -355,15 +362,15 @@ impl<T: Send, W: Work<T>> Job for Write<T, W> {
         self.bytes
     }
 
-    fn found_no_room(&self) -> bool {
+    fn hit_full_disk(&self) -> bool {
         matches!(&self.done, Some(Err(failure)) if failure.is_full())
     }
 
-    fn run(&mut self, call: &Call<'_>) {
-        self.done = Some((self.work)(call));
+    fn run(&mut self, session: &Session<'_>) {
+        self.done = Some((self.work)(session));
     }
 
-    fn doubts_the_file(&self) -> bool {
+    fn is_about_the_file(&self) -> bool {
         matches!(&self.done, Some(Err(failure)) if failure.is_about_the_file())
     }
 
@@ -390,7 +397,7 @@ mod tests {
     use super::*;
     use crate::{
         options::{Plan, SqlitePlan},
-        sqlite::Sqlite,
+        sqlite::SqliteStore,
         table::Table,
     };
 
@@ -408,8 +415,8 @@ mod tests {
         let synchronous = Synchronous::Normal;
         let plan =
             SqlitePlan { plan, synchronous, readers: 1, direct_reads: true, direct_writes: false };
-        let store = Sqlite::new(None, plan, Clock::system());
-        store.writer().0.keeper.end();
+        let store = SqliteStore::new(None, plan, Clock::system());
+        store.writer().0.maintenance.end();
         for n in 0..1000 {
             let key = format!("k{n}");
             store.set(&key, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();

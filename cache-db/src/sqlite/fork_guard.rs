@@ -13,12 +13,12 @@ use cache_core::{Error, ErrorKind, Result};
 /// SQLite keeps the locks of a file in memory, by its inode, and a child of `fork` inherits that memory but none of the locks. Even a new
 /// connection of the child would take locks for its own that it does not hold, so the child gets an error instead.
 #[derive(Debug)]
-pub(super) struct Lease;
+pub(super) struct ForkGuard;
 
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-impl Lease {
+impl ForkGuard {
     /// None is needed in memory.
     pub(super) fn take(path: Option<&Path>) -> Result<Option<Self>> {
         let Some(path) = path else { return Ok(None) };
@@ -41,7 +41,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for ForkGuard {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::AcqRel);
     }

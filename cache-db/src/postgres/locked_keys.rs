@@ -10,7 +10,7 @@ use std::{
 
 /// Keys that were found locked a short time ago. Writes of these keys go where they hold up no other key.
 #[derive(Debug, Default)]
-pub(crate) struct Locked {
+pub(crate) struct LockedKeys {
     /// Hashes of keys, each with the time until which it is remembered.
     keys: Mutex<Vec<(u64, Duration)>>,
     is_any: AtomicBool,
@@ -19,7 +19,7 @@ pub(crate) struct Locked {
 /// If so many keys are locked, probably all are.
 const MANY: usize = 8;
 
-impl Locked {
+impl LockedKeys {
     /// Whether a write of this key is likely to wait for a lock.
     pub(crate) fn has(&self, key: u64, now: impl FnOnce() -> Duration) -> bool {
         if !self.is_any.load(Ordering::Relaxed) {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn locked_keys_are_remembered_for_a_while_and_many_stand_for_all() {
-        let locked = Locked::default();
+        let locked = LockedKeys::default();
         let at = Duration::from_secs;
         assert!(!locked.has(1, || at(0)));
         locked.add(1, at(10));

@@ -3,7 +3,7 @@
 use cache_core::ErrorKind::{self, Backend, TimedOut, Unavailable};
 
 /// Codes, or the two characters of a class; the first that fits counts.
-pub(crate) const REFUSALS: &[(&str, ErrorKind, &str)] = &[
+pub(crate) const SQLSTATES: &[(&str, ErrorKind, &str)] = &[
     // The connection.
     (
         "08P01",
@@ -112,8 +112,8 @@ pub(crate) const REFUSALS: &[(&str, ErrorKind, &str)] = &[
 ];
 
 /// The kind of an error with this code, and what is said of it.
-pub(crate) fn refused(code: &str) -> (ErrorKind, String) {
-    match REFUSALS.iter().find(|(it, _, _)| code.starts_with(it)) {
+pub(crate) fn describe(code: &str) -> (ErrorKind, String) {
+    match SQLSTATES.iter().find(|(it, _, _)| code.starts_with(it)) {
         Some((_, kind, what)) => (*kind, (*what).to_owned()),
         None => (Backend, format!("the server answered with the error {code} (SQLSTATE)")),
     }
@@ -171,7 +171,7 @@ mod tests {
             ("XX002", Backend, "REINDEX"),
             ("23514", Backend, "23514"),
         ] {
-            let (found, text) = refused(code);
+            let (found, text) = describe(code);
             assert_eq!(found, kind, "{code}");
             assert!(text.contains(what), "{code}: {text}");
         }
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn no_row_is_hidden_by_one_before_it() {
-        for (i, (code, _, _)) in REFUSALS.iter().enumerate() {
-            let first = REFUSALS.iter().position(|(it, _, _)| code.starts_with(it));
+        for (i, (code, _, _)) in SQLSTATES.iter().enumerate() {
+            let first = SQLSTATES.iter().position(|(it, _, _)| code.starts_with(it));
             assert_eq!(first, Some(i), "{code}");
         }
     }

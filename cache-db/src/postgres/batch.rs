@@ -11,8 +11,8 @@ use tokio_postgres::Row;
 
 use super::{
     param::Param,
-    sql::Ask,
-    store::{Postgres, micros, taken},
+    statements::Statement,
+    store::{PostgresStore, entry_size, micros},
     trim::column,
 };
 
@@ -21,12 +21,12 @@ const KEYS: usize = 1000;
 /// Bytes of one statement or answer: whoever waits behind it on the same connection waits for all of them.
 const BYTES: usize = 4 << 20;
 
-impl Postgres {
+impl PostgresStore {
     /// Reads; `key` is the column with the key, `value` that with the value.
     pub(crate) async fn read_many<T: Clone>(
         &self,
         keys: &[&str],
-        ask: Ask,
+        statement: Statement,
         (key, value): (usize, usize),
         read: impl Fn(&Row) -> Result<Option<T>>,
     ) -> Vec<Result<Option<T>>> {
@@ -34,7 +34,7 @@ impl Postgres {
         let mut down = None;
         for chunk in keys.chunks(KEYS) {
             let rows = match &down {
-                None => self.ask_in_parts(ask, chunk, (key, value)).await,
+                None => self.read_in_parts(statement, chunk, (key, value)).await,
                 Some(error) => Err(Error::clone(error)),
             };
             res.extend(match rows {
@@ -56,9 +56,9 @@ impl Postgres {
     }
 
     /// Asks for what does not fit into one answer again, until nothing is left.
-    async fn ask_in_parts(
+    async fn read_in_parts(
         &self,
-        ask: Ask,
+        statement: Statement,
         chunk: &[&str],
         (key, value): (usize, usize),
     ) -> Result<Vec<Row>> {
@@ -67,7 +67,7 @@ impl Postgres {
         let mut params = vec![Param::keys(chunk.iter().copied()), max.clone()];
         loop {
             let first = chunk.first().copied().unwrap_or_default();
-            let answer = self.pool()?.ask(first, ask, params).await?.rows;
+            let answer = self.pool()?.execute(first, statement, params).await?.rows;
             let is_there = |row: &Row| Ok(column::<Option<&[u8]>>(row, value)?.is_some());
             let mut left = Vec::new();
             for row in answer {
@@ -155,16 +155,16 @@ impl Postgres {
         let params = vec![keys, values, micros(expiry).into()];
         let pool = self.pool()?;
         let first = chunk.first().map_or("", |i| items[*i].0);
-        pool.ask(first, Ask::SetMany, params).await?;
-        let bytes = chunk.iter().map(|i| taken(items[*i].0, items[*i].1.len())).sum();
-        pool.written.add(chunk.len(), bytes);
+        pool.execute(first, Statement::SetMany, params).await?;
+        let bytes = chunk.iter().map(|i| entry_size(items[*i].0, items[*i].1.len())).sum();
+        pool.writes.add(chunk.len(), bytes);
         Ok(())
     }
 
     async fn delete_chunk(&self, chunk: &[&str]) -> Result<Vec<Row>> {
         let first = chunk.first().copied().unwrap_or_default();
         let params = vec![Param::keys(chunk.iter().copied())];
-        Ok(self.pool()?.ask(first, Ask::DeleteMany, params).await?.rows)
+        Ok(self.pool()?.execute(first, Statement::DeleteMany, params).await?.rows)
     }
 }
 

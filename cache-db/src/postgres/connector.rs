@@ -11,7 +11,7 @@ use tokio_postgres::Config;
 use super::{
     abandoned::Abandoned,
     address::Address,
-    connection::Up,
+    connection::Connection,
     error, schema,
     transport::{Link, Transport},
 };
@@ -63,7 +63,11 @@ impl Connector {
 
     /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime. Its statements wait for a lock no
     /// longer than `lock_wait`.
-    pub(crate) async fn connect(&self, runtime: &Handle, lock_wait: Duration) -> Result<Up> {
+    pub(crate) async fn connect(
+        &self,
+        runtime: &Handle,
+        lock_wait: Duration,
+    ) -> Result<Connection> {
         let log_in = self.log_in(runtime, lock_wait);
         let (up, is_ready) = self.in_time(self.plan.connect_deadline, log_in).await?;
         if !is_ready {
@@ -90,12 +94,12 @@ impl Connector {
     }
 
     /// The connection, and whether the table is there.
-    async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Up, bool)> {
+    async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Connection, bool)> {
         // A runtime without sockets is told from one with them only by a panic; it goes no further.
         let link = AssertUnwindSafe(self.link()).catch_unwind().await;
         let link = link.map_err(|_| no_sockets())??;
         let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
-        let mut up = Up::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
+        let mut up = Connection::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
         up.set_up(lock_wait, &self.address).await?;
         let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
         Ok((up, is_ready))

@@ -16,19 +16,19 @@ use tokio_postgres::Error as PgError;
 
 use super::{
     abandoned::Abandoned,
-    call::Caller,
-    connect::Connector,
-    connection::{Answer, Up},
+    connection::{Connection, Reply},
+    connector::Connector,
+    detached::Caller,
     error::{self, Remedy},
     health::Health,
     param::Param,
-    sql::Ask,
+    statements::Statement,
 };
 
 /// A place for one connection. Statements of many callers are under way on it at the same time.
 #[derive(Debug)]
-pub(crate) struct Line {
-    inner: Arc<cache_net::ConnectionSlot<Server>>,
+pub(crate) struct Slot {
+    inner: Arc<cache_net::Line<SlotConnector>>,
     health: Arc<Health>,
     abandoned: Arc<Abandoned>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
@@ -38,7 +38,7 @@ pub(crate) struct Line {
 
 /// Where it leads.
 #[derive(Debug)]
-struct Server {
+struct SlotConnector {
     connector: Arc<Connector>,
     lock_wait: Duration,
 }
@@ -48,7 +48,7 @@ const RETRIES: usize = 5;
 /// How long a session that was told to end is left alone.
 const PAUSE: Duration = Duration::from_millis(2);
 
-impl Line {
+impl Slot {
     /// One whose statements wait for a lock no longer than `lock_wait`.
     pub(crate) fn new(
         connector: Arc<Connector>,
@@ -58,70 +58,70 @@ impl Line {
     ) -> Self {
         let clock = connector.clock.clone();
         let abandoned = Arc::clone(connector.abandoned());
-        let deadline = SharedDeadline::new(connector.plan.plan.deadline, clock.clone());
-        let connect_deadline = SharedDeadline::new(connector.plan.connect_deadline, clock.clone());
-        let server = Server { connector, lock_wait };
-        let inner = cache_net::ConnectionSlot::new(server, runtime, clock, deadline);
+        let deadline = TimeLimit::new(connector.plan.plan.deadline, clock.clone());
+        let connect_deadline = TimeLimit::new(connector.plan.connect_deadline, clock.clone());
+        let server = SlotConnector { connector, lock_wait };
+        let inner = cache_net::Line::new(server, runtime, clock, deadline);
         Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
     /// Asks, and asks again what the server has not done because of others. All tries together have one deadline, but for
     /// connecting. `None` if nothing was done because another session holds a lock.
-    pub(crate) async fn ask(
+    pub(crate) async fn execute(
         &self,
-        up: Arc<Up>,
-        limit: Option<&SharedDeadline>,
-        ask: Ask,
+        up: Arc<Connection>,
+        limit: Option<&TimeLimit>,
+        statement: Statement,
         params: &[Param],
         caller: &Caller,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Reply>> {
         let limit = limit.unwrap_or(self.inner.deadline());
-        if ask.writes() && self.abandoned.is_any() {
+        if statement.writes() && self.abandoned.is_any() {
             Box::pin(self.end_abandoned(limit, &up)).await?;
         }
-        if caller.is_gone() {
-            return Err(gone());
+        if caller.is_cancelled() {
+            return Err(cancelled());
         }
         let until = self.health.now().saturating_add(limit.time());
-        match self.heard(limit, &up, up.ask(ask, params, caller)).await? {
-            Ok(answer) => answer.ok_or_else(gone).map(Some),
+        match self.heard(limit, &up, up.execute(statement, params, caller)).await? {
+            Ok(answer) => answer.ok_or_else(cancelled).map(Some),
             Err(failed) => {
-                let again = self.ask_again((limit, until), (ask, params, caller), failed, up);
+                let again = self.retry((limit, until), (statement, params, caller), failed, up);
                 Box::pin(again).await
             }
         }
     }
 
     #[cold]
-    async fn ask_again(
+    async fn retry(
         &self,
-        (limit, mut until): (&SharedDeadline, Duration),
-        (ask, params, caller): (Ask, &[Param], &Caller),
+        (limit, mut until): (&TimeLimit, Duration),
+        (statement, params, caller): (Statement, &[Param], &Caller),
         mut failed: PgError,
-        mut up: Arc<Up>,
-    ) -> Result<Option<Answer>> {
+        mut up: Arc<Connection>,
+    ) -> Result<Option<Reply>> {
         for _ in 0..RETRIES {
             match error::remedy(&failed) {
-                Remedy::Wait => return Ok(None),
-                Remedy::Again => {}
-                Remedy::Anew => self.inner.retire(&up),
-                Remedy::Elsewhere => {
-                    self.inner.reconnect(Some(&up));
+                Remedy::WaitForLock => return Ok(None),
+                Remedy::Retry => {}
+                Remedy::Reconnect => self.inner.leave(&up),
+                Remedy::OtherServer => {
+                    self.inner.renew(Some(&up));
                     break;
                 }
                 Remedy::None => break,
             }
             let now = self.health.now();
-            if now >= until || caller.is_gone() {
+            if now >= until || caller.is_cancelled() {
                 break;
             }
             up = self.connected().await?;
             until = until.saturating_add(self.health.now().saturating_sub(now));
             let left = until.saturating_sub(self.health.now());
-            let again = self.heard(limit, &up, up.ask(ask, params, caller));
+            let again = self.heard(limit, &up, up.execute(statement, params, caller));
             let again = within(&self.connector().clock, left, again).await;
             match again.unwrap_or_else(|| Err(self.unheard(limit)))? {
-                Ok(answer) => return answer.ok_or_else(gone).map(Some),
+                Ok(answer) => return answer.ok_or_else(cancelled).map(Some),
                 Err(error) => failed = error,
             }
         }
@@ -130,13 +130,13 @@ impl Line {
 
     /// Connects, if need be, and asks whether anybody is there.
     pub(crate) async fn check(&self, caller: &Caller) -> Result<()> {
-        self.ask(self.connected().await?, None, Ask::Ping, &[], caller).await.map(drop)
+        self.execute(self.connected().await?, None, Statement::Ping, &[], caller).await.map(drop)
     }
 
     /// The connection, if there is one.
-    pub(crate) async fn ready(&self) -> Option<Arc<Up>> {
-        let up = self.inner.current()?;
-        if up.is_there().await {
+    pub(crate) async fn ready(&self) -> Option<Arc<Connection>> {
+        let up = self.inner.up_now()?;
+        if up.is_alive().await {
             return Some(up);
         }
         up.give_up();
@@ -157,7 +157,7 @@ impl Line {
     }
 
     /// The connection, made if need be. Who waits for it may do so for shorter than it takes.
-    pub(crate) async fn connected(&self) -> Result<Arc<Up>> {
+    pub(crate) async fn connected(&self) -> Result<Arc<Connection>> {
         if let Some(up) = self.ready().await {
             return Ok(up);
         }
@@ -167,14 +167,14 @@ impl Line {
     }
 
     /// Gives the connection up, if it is still the one of this place.
-    pub(crate) fn give_up(&self, up: &Arc<Up>) {
+    pub(crate) fn give_up(&self, up: &Arc<Connection>) {
         up.give_up();
         self.inner.retire(up);
     }
 
     /// Has sessions ended that were given up with writes under way.
     #[cold]
-    async fn end_abandoned(&self, limit: &SharedDeadline, up: &Arc<Up>) -> Result<()> {
+    async fn end_abandoned(&self, limit: &TimeLimit, up: &Arc<Connection>) -> Result<()> {
         let connector = self.connector();
         let (abandoned, clock) = (&self.abandoned, &connector.clock);
         let ending = async {
@@ -200,13 +200,13 @@ impl Line {
 
     async fn heard<T>(
         &self,
-        limit: &SharedDeadline,
-        up: &Arc<Up>,
+        limit: &TimeLimit,
+        up: &Arc<Connection>,
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
         let Some(answer) = self.inner.run(limit, up, answer).await else {
             // It was idle for long, and now there is no answer: something on the way has forgotten it.
-            if up.silent() >= limit.time().saturating_add(self.inner.deadline().time()) {
+            if up.silence() >= limit.time().saturating_add(self.inner.deadline().time()) {
                 self.give_up(up);
             }
             return Err(self.unheard(limit));
@@ -214,7 +214,7 @@ impl Line {
         match &answer {
             // What was under way may still arrive.
             Err(error) if error.code().is_none() && up.is_over() => up.give_up(),
-            _ => self.health.answered(),
+            _ => self.health.record_reply(),
         }
         Ok(answer)
     }
@@ -223,7 +223,7 @@ impl Line {
     fn unheard(&self, limit: &SharedDeadline) -> Error {
         let what = format!("no answer within {:?}; a write may have had its effect", limit.time());
         let error = error::at(Error::new(ErrorKind::TimedOut, what), &self.connector().address);
-        if self.health.explains(limit.time()) { error.ignored_by_breaker() } else { error }
+        if self.health.suggests_lock(limit.time()) { error.ignored_by_breaker() } else { error }
     }
 
     fn connector(&self) -> &Connector {
@@ -233,28 +233,28 @@ impl Line {
 
 /// For nobody: the call ends at once, and is no failure of the server.
 #[cold]
-fn gone() -> Error {
+fn cancelled() -> Error {
     let what = "nothing was sent, because the caller has dropped the call";
     Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }
 
-impl cache_net::Connector for Server {
-    type Connection = Up;
+impl Peer for SlotConnector {
+    type Up = Connection;
 
-    async fn connect(&self, runtime: &Handle) -> Result<Up> {
+    async fn connect(&self, runtime: &Handle) -> Result<Connection> {
         self.connector.connect(runtime, self.lock_wait).await
     }
 
-    async fn ping(&self, up: &Up) {
+    async fn knock(&self, up: &Connection) {
         // What comes of it is heard.
-        let _ = up.ask(Ask::Ping, &[], &Caller::default()).await;
+        let _ = up.execute(Statement::Ping, &[], &Caller::default()).await;
     }
 
-    fn is_closed(&self, up: &Up) -> bool {
+    fn is_over(&self, up: &Connection) -> bool {
         up.is_over()
     }
 
-    fn abort(&self, up: &Up) {
+    fn give_up(&self, up: &Connection) {
         up.give_up();
     }
 }

@@ -4,7 +4,7 @@ use crate::table::Table;
 
 /// One statement for each operation. `:now` is in milliseconds, and so is `:expires`; NULL is never.
 #[derive(Debug)]
-pub(super) struct Sql {
+pub(super) struct Statements {
     pub(super) get: String,
     pub(super) has: String,
     pub(super) set: String,
@@ -36,7 +36,7 @@ const INTEGER: &str = "length(value) <= 20 AND value = CAST(CAST(CAST(CAST(value
 /// Beyond i64 SQLite goes on with a float.
 const SUM: &str = "CAST(CAST(value AS TEXT) AS INTEGER) + :delta";
 
-impl Sql {
+impl Statements {
     pub(super) fn new(table: &Table) -> Self {
         let (t, meta) = (table.quoted(), table.quoted_with("meta"));
         let countable = format!("{INTEGER} AND typeof({SUM}) = 'integer'");

@@ -12,7 +12,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::database::{FILE, LOG, LOG_INDEX, beside};
+use super::database::{FILE, SHM, WAL, beside};
 
 /// Read and written by the owner.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -33,7 +33,7 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, Error> {
     })?;
     check_folder(&stat(&folder).map_err(of)?)?;
     let path = folder.join(name);
-    for suffix in [FILE, LOG, LOG_INDEX] {
+    for suffix in [FILE, WAL, SHM] {
         let file = beside(&path, suffix);
         match statat(CWD, &file, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => check_file(&file, &found)?,

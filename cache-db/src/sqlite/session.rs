@@ -7,7 +7,7 @@ use cache_core::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params, types::ValueRef};
 
-use super::{error::Failure, sql::Sql};
+use super::{error::Failure, statements::Statements};
 use crate::time::Time;
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -58,9 +58,9 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
 
 /// A connection, and the time at which it is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct Session<'a> {
     pub(super) db: &'a Connection,
-    pub(super) sql: &'a Sql,
+    pub(super) sql: &'a Statements,
     pub(super) time: &'a Time,
     pub(super) now: i64,
 }
@@ -75,14 +75,14 @@ fn size(key: &str, value: &[u8]) -> i64 {
     i64::try_from(2 * key.len() + value.len() + OVERHEAD).unwrap_or(i64::MAX)
 }
 
-impl Call<'_> {
+impl Session<'_> {
     /// When what is written now expires. Its lifetime does not begin while a write waits for its turn.
     fn end_of(&self, expiry: Expiry) -> Option<i64> {
         self.time.expires(expiry)
     }
 
     /// All or nothing.
-    pub(super) fn together<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn in_savepoint<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.db.execute_batch("SAVEPOINT cache")?;
         let res = work();
         // After some errors the whole transaction is gone.
@@ -95,7 +95,7 @@ impl Call<'_> {
     }
 
     /// All or nothing, and what is read first is still so when it is written.
-    pub(super) fn alone<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn in_transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.db.execute_batch("BEGIN IMMEDIATE")?;
         let res = work();
         if res.is_ok() {
@@ -106,7 +106,7 @@ impl Call<'_> {
     }
 
     /// Several reads of one moment.
-    pub(super) fn at_once<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn in_snapshot<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.db.is_autocommit() {
             return work();
         }
@@ -304,7 +304,7 @@ impl Call<'_> {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let params = named_params! {":key": from, ":to": to, ":now": self.now};
-        self.together(|| {
+        self.in_savepoint(|| {
             self.change(&self.sql.make_room, params)?;
             self.change(&self.sql.rename, params)
         })
@@ -347,8 +347,8 @@ impl Call<'_> {
     }
 
     /// Writes the log into the file; what there is to say of the log.
-    pub(super) fn write_log(&self, how: &str) -> rusqlite::Result<Log> {
-        let read = |row: &Row<'_>| Ok(Log { is_busy: row.get(0)?, pages: row.get(1)? });
+    pub(super) fn checkpoint(&self, how: &str) -> rusqlite::Result<Checkpoint> {
+        let read = |row: &Row<'_>| Ok(Checkpoint { is_busy: row.get(0)?, pages: row.get(1)? });
         self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], read)
     }
 
@@ -359,7 +359,7 @@ impl Call<'_> {
     }
 
     /// The next numbers after that one, each with whether it has expired.
-    pub(super) fn look_for_expired(&self, after: i64, limit: u32) -> Result<Vec<(i64, bool)>> {
+    pub(super) fn find_expired(&self, after: i64, limit: u32) -> Result<Vec<(i64, bool)>> {
         let params = named_params! {":after": after, ":limit": limit, ":now": self.now};
         let read =
             |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?.unwrap_or(false)));
@@ -387,7 +387,7 @@ impl Call<'_> {
 }
 
 /// What becomes of the log.
-pub(super) struct Log {
+pub(super) struct Checkpoint {
     /// Somebody was in the way.
     pub(super) is_busy: bool,
     pub(super) pages: i64,
@@ -398,7 +398,7 @@ fn stamp(seen: Expected<'_>) -> Option<i64> {
 }
 
 /// An answer per key, of keys that fail together if one does.
-pub(super) fn all<T>(len: usize, res: CacheResult<Vec<CacheResult<T>>>) -> Vec<CacheResult<T>> {
+pub(super) fn per_key<T>(len: usize, res: CacheResult<Vec<CacheResult<T>>>) -> Vec<CacheResult<T>> {
     match res {
         Ok(all) => all,
         Err(error) => (0..len).map(|_| Err(error.clone())).collect(),
@@ -406,7 +406,7 @@ pub(super) fn all<T>(len: usize, res: CacheResult<Vec<CacheResult<T>>>) -> Vec<C
 }
 
 /// The error of a value that is larger than the settings allow.
-pub(super) fn too_large(value: &Bytes, max: usize) -> Option<Error> {
+pub(super) fn value_too_large(value: &Bytes, max: usize) -> Option<Error> {
     let len = payload_len(value);
     (len > max).then(|| {
         Error::new(

@@ -16,13 +16,13 @@ use tokio::runtime::Handle;
 /// Whether the caller still wants the answer. Once the caller has dropped the call, nothing more is sent for it.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
-    is_gone: Mutex<bool>,
+    is_cancelled: Mutex<bool>,
     /// Whether a write of its was sent and not answered.
-    is_waiting: AtomicBool,
+    is_unanswered: AtomicBool,
 }
 
 /// Tells the task when the caller drops the call.
-struct Wanted(Arc<Caller>);
+struct CancelOnDrop(Arc<Caller>);
 
 /// Runs a call in a task of its own: the client library reads no further on a connection while an answer is not taken, and the
 /// caller's future may be put aside.
@@ -33,7 +33,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let wanted = Wanted(Arc::default());
+    let wanted = CancelOnDrop(Arc::default());
     let mut call = Box::pin(start(Arc::clone(&wanted.0)));
     let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
     if let Poll::Ready(outcome) = first {
@@ -56,8 +56,8 @@ impl Caller {
                 return sending.as_mut().poll(cx).map(Some);
             }
             // The caller cannot go while it is sent: what it begins afterwards comes later.
-            let is_gone = self.is_gone.lock().unwrap_or_else(PoisonError::into_inner);
-            if *is_gone {
+            let is_cancelled = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+            if *is_cancelled {
                 return Poll::Ready(None);
             }
             is_sent = true;
@@ -67,23 +67,23 @@ impl Caller {
         .await
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
-        *self.is_gone.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a write was sent, or that it was answered.
-    pub(crate) fn set_waiting(&self, is_waiting: bool) {
-        self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    pub(crate) fn set_unanswered(&self, is_unanswered: bool) {
+        self.is_unanswered.store(is_unanswered, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.is_waiting.load(Ordering::Relaxed)
+    pub(crate) fn has_unanswered(&self) -> bool {
+        self.is_unanswered.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Wanted {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        *self.0.is_gone.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 }
 

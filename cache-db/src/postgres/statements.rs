@@ -4,7 +4,7 @@ use crate::table::Table;
 
 /// What can be asked; each is prepared once on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum Statement {
     Get,
     GetEntry,
     GetMany,
@@ -27,8 +27,8 @@ pub(crate) enum Ask {
     KeysFrom,
     Newest,
     DeleteUpTo,
-    Turn,
-    TurnOver,
+    TakeTrimLease,
+    ReleaseTrimLease,
     Sample,
     Sweep,
     Evict,
@@ -36,7 +36,7 @@ pub(crate) enum Ask {
 }
 
 /// How many there are.
-pub(crate) const COUNT: usize = Ask::Ping as usize + 1;
+pub(crate) const COUNT: usize = Statement::Ping as usize + 1;
 
 /// The server's clock in milliseconds, rounded down. Not `now()`: a statement may have waited for another. A double is exact enough
 /// for a clock of microseconds, and much faster than the `numeric` of `extract`.
@@ -50,7 +50,7 @@ const NUMBER: &str = "encode(t.value, 'escape')::numeric";
 const TRIMMING: i32 = 0x6361_6368;
 const I64: &str = "-9223372036854775808 AND 9223372036854775807";
 
-impl Ask {
+impl Statement {
     /// Whether it locks rows.
     pub(crate) fn writes(self) -> bool {
         !matches!(
@@ -207,12 +207,12 @@ impl Ask {
             ),
             // A turn that nobody ended is over when its connection is, and if that stays, after a while; one from a clock that was set
             // back is none.
-            Self::Turn => format!(
+            Self::TakeTrimLease => format!(
                 "UPDATE {meta} m SET value = {NOW} + $1 WHERE m.name = 'trimming' \
                  AND (pg_try_advisory_lock({TRIMMING}, m.tableoid::integer) OR m.value NOT BETWEEN {NOW} AND {NOW} + $1)"
             ),
             // A lock may be held twice, by a turn that was not told that it had it.
-            Self::TurnOver => format!(
+            Self::ReleaseTrimLease => format!(
                 "UPDATE {meta} SET value = 0 WHERE name = 'trimming' RETURNING pg_advisory_unlock_all()::text"
             ),
             Self::Sample => {

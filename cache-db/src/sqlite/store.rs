@@ -1,0 +1,318 @@
+//! The store in a SQLite file, or in memory.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{
+    Backend, Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, PerProcess, Result,
+    Seen, SetMode, Stamp, StoreId, SyncBackend, Threads, Ttl,
+};
+
+use super::{
+    database::Database,
+    error::Failure,
+    session::{Found, Session, Stored, per_key, value_too_large},
+    writer::{Work, Writer},
+};
+use crate::{options::SqlitePlan, time};
+
+/// A table in a SQLite database. A child of `fork` has connections and threads of its own, or an error if the file was open.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    id: StoreId,
+    path: Option<PathBuf>,
+    plan: SqlitePlan,
+    clock: Clock,
+    parts: PerProcess<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    database: Arc<Database>,
+    writer: Writer,
+    readers: Threads,
+}
+
+/// How many entries of a batch are in one transaction: the writes of others come between.
+const CHUNK: usize = 500;
+/// And bytes, about.
+const CHUNK_BYTES: usize = 4 << 20;
+/// How many entries are looked at in one transaction when all are to be removed.
+const CLEAR_STEP: u32 = 500;
+
+impl SqliteStore {
+    /// The file is opened by the first call.
+    pub(crate) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
+        // `Cache` and `cache` are one table to SQLite.
+        let table = plan.plan.table.name().to_ascii_lowercase();
+        let id = path.as_ref().map(|it| StoreId::of_path("sqlite", it, [table]));
+        Self { id: id.unwrap_or_default(), path, plan, clock, parts: PerProcess::new() }
+    }
+
+    /// Those of this process.
+    fn parts(&self) -> &Parts {
+        self.parts.get_or_init(|| {
+            let (path, plan, clock) = (self.path.clone(), self.plan.clone(), self.clock.clone());
+            let readers = Threads::new("db-reader", plan.readers);
+            let database = Arc::new(Database::new(path, plan, clock));
+            Parts { writer: Writer::new(Arc::clone(&database)), database, readers }
+        })
+    }
+
+    pub(super) fn database(&self) -> &Arc<Database> {
+        &self.parts().database
+    }
+
+    pub(super) fn writer(&self) -> &Writer {
+        &self.parts().writer
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let Parts { database, readers, .. } = self.parts();
+        // In memory nothing is waited for; a file that is to be opened is.
+        let is_direct = match &database.path {
+            None => true,
+            Some(_) => database.plan.direct_reads && database.ready().is_some(),
+        };
+        if is_direct {
+            return database.read(ask);
+        }
+        let database = Arc::clone(database);
+        readers.run(move || database.read(ask)).await?
+    }
+
+    async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+        self.writer().write(0, work).await
+    }
+
+    fn max_value_len(&self) -> usize {
+        self.database().plan.plan.max_value_len
+    }
+
+    /// Reads many, of one moment.
+    async fn read_many<T: Send + 'static>(
+        &self,
+        keys: &[&str],
+        what: fn(Found, i64) -> Result<T>,
+    ) -> Vec<Result<Option<T>>> {
+        let keys: Vec<String> = keys.iter().map(|&it| it.to_owned()).collect();
+        let len = keys.len();
+        let res = self.read(move |session| {
+            let found = session.in_snapshot(|| session.get_many(&keys))?;
+            let one = |it: Option<Found>| it.map(|it| what(it, session.now)).transpose();
+            Ok(found.into_iter().map(one).collect::<Vec<_>>())
+        });
+        per_key(len, res.await)
+    }
+}
+
+#[async_trait]
+impl Backend for SqliteStore {
+    fn name(&self) -> &'static str {
+        "db"
+    }
+
+    fn id(&self) -> StoreId {
+        self.id.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let facts = Capabilities::new().max_value_len(self.max_value_len());
+        if self.database().path.is_some() { facts.shared().persistent() } else { facts }
+    }
+
+    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
+        None
+    }
+
+    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+        None
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = key.to_owned();
+        self.read(move |session| Ok(session.get(&key)?.map(|it| it.0.bytes()).transpose()?)).await
+    }
+
+    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
+        let key = key.to_owned();
+        self.read(move |session| {
+            Ok(session.get(&key)?.map(|it| entry(it, session.now)).transpose()?)
+        })
+        .await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        self.read_many(keys, |found, _| found.0.bytes()).await
+    }
+
+    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
+        self.read_many(keys, entry).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
+        let key = key.to_owned();
+        let len = value.len();
+        let res = match value_too_large(&value, self.max_value_len()) {
+            Some(error) => self.write(move |it| it.refuse(&key, mode, error.clone())).await,
+            None => self.writer().write(len, move |it| it.set(&key, &value, expiry, mode)).await,
+        };
+        if matches!(res, Ok(true)) {
+            self.writer().count_written(1, len);
+        }
+        res
+    }
+
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        let max = self.max_value_len();
+        // One transaction is in the log as a whole.
+        let most =
+            CHUNK_BYTES.min(usize::try_from(self.database().wal_limit()).unwrap_or(CHUNK_BYTES));
+        let mut res = Vec::with_capacity(items.len());
+        let mut rest = items;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let mut fits = |(_, value): &(&str, Bytes)| {
+                bytes += value.len();
+                bytes <= most
+            };
+            let count = rest.iter().take(CHUNK).take_while(|it| fits(it)).count().max(1);
+            let (some, others) = rest.split_at(count);
+            rest = others;
+            let some: Vec<(String, Bytes)> =
+                some.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+            let written = self.writer().write(bytes, move |session| {
+                let one = |(key, value): &(String, Bytes)| match value_too_large(value, max) {
+                    Some(error) => session.delete(key).map(|_| Err(error)),
+                    None => session.set(key, value, expiry, SetMode::Always).map(|_| Ok(())),
+                };
+                session.in_savepoint(|| some.iter().map(one).collect())
+            });
+            res.extend(per_key(count, written.await));
+            self.writer().count_written(count, bytes);
+        }
+        res
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.read(move |session| Ok(session.expires(&key)?.is_some())).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
+        let key = key.to_owned();
+        self.read(move |session| Ok(session.expires(&key)?.map(|it| time::ttl(it, session.now))))
+            .await
+    }
+
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let key = key.to_owned();
+        self.write(move |session| session.touch(&key, expiry)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.write(move |session| session.delete(&key)).await
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let mut res = Vec::with_capacity(keys.len());
+        for some in keys.chunks(CHUNK) {
+            let count = some.len();
+            let some: Vec<String> = some.iter().map(|&it| it.to_owned()).collect();
+            let removed = self.write(move |session| {
+                let one = |key: &String| session.delete(key).map(Ok);
+                session.in_savepoint(|| some.iter().map(one).collect())
+            });
+            res.extend(per_key(count, removed.await));
+        }
+        res
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = key.to_owned();
+        // It is gone, whatever it was.
+        let taken = self.write(move |session| session.take(&key)).await?;
+        taken.map(Stored::bytes).transpose()
+    }
+
+    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        let key = key.to_owned();
+        self.write(move |session| session.incr(&key, delta, create)).await
+    }
+
+    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+        let (key, value, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        self.write(move |session| session.compare_and_delete(&key, Seen { value: &value, stamp }))
+            .await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        seen: Seen<'_>,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<bool> {
+        if let Some(error) = value_too_large(&value, self.max_value_len()) {
+            return Err(error);
+        }
+        let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
+        let len = value.len();
+        let work = move |session: &Session<'_>| {
+            session.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime)
+        };
+        let res = self.writer().write(len, work).await;
+        if matches!(res, Ok(true)) {
+            self.writer().count_written(1, len);
+        }
+        res
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.write(move |session| session.rename(&from, &to)).await
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<()> {
+        let mut after = format!("{}:", namespace.prefix());
+        loop {
+            let namespace = namespace.clone();
+            let work = move |session: &Session<'_>| {
+                session.in_savepoint(|| session.clear(&namespace, &after, CLEAR_STEP))
+            };
+            match self.writer().write_without_deadline(work).await? {
+                None => return Ok(()),
+                Some(last) => after = last,
+            }
+        }
+    }
+
+    async fn clear_store(&self) -> Result<()> {
+        while self
+            .writer()
+            .write_without_deadline(|session| session.clear_store(CLEAR_STEP))
+            .await?
+        {}
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.read(|session| session.counters().map(drop)).await?;
+        self.writer().write_without_deadline(|session| session.try_to_write().map(drop)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let database = Arc::clone(self.database());
+        self.parts().readers.run(move || database.close()).await?
+    }
+}
+
+fn entry((value, expires): Found, now: i64) -> Result<Entry> {
+    let stamp = Stamp(expires.and_then(|it| it.try_into().ok()).unwrap_or(0));
+    Ok(Entry { value: value.bytes()?, ttl: time::ttl(expires, now), stamp })
+}
