@@ -62,7 +62,16 @@ pub(crate) struct SqlitePlan {
     pub(crate) direct_writes: bool,
 }
 
+/// The bounds of [`SqlitePlan::wal_limit`].
+const WAL_LIMIT: (u64, u64) = (1 << 20, 64 << 20);
+
 impl SqlitePlan {
+    /// Returns the length at which the write-ahead log is written into the file: in proportion to the
+    /// table, because both are on the same disk.
+    pub(crate) fn wal_limit(&self) -> u64 {
+        self.plan.max_bytes.unwrap_or(u64::MAX).clamp(WAL_LIMIT.0, WAL_LIMIT.1)
+    }
+
     /// The first setting in which two differ.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let (ours, theirs) = (&self.plan, &other.plan);

@@ -13,6 +13,7 @@ mod health;
 mod locked_keys;
 mod param;
 mod pool;
+mod row;
 mod schema;
 mod slot;
 mod sqlstate;

@@ -11,9 +11,9 @@ use tokio_postgres::Row;
 
 use super::{
     param::Param,
+    row::column,
     statements::Statement,
     store::{PostgresStore, entry_size, micros},
-    trim::column,
 };
 
 /// Keys of one statement, which are some milliseconds of work.

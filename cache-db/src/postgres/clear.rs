@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cache_core::{Result, store::Namespace};
 
-use super::{param::Param, statements::Statement, store::PostgresStore, trim::column};
+use super::{param::Param, row::column, statements::Statement, store::PostgresStore};
 
 /// Keys of one step.
 const KEYS: i64 = 1000;

@@ -8,9 +8,9 @@ use cache_core::{
 use super::{
     connection::Reply,
     param::Param,
+    row::column,
     statements::Statement,
     store::{PostgresStore, entry_size, micros},
-    trim::column,
 };
 
 impl PostgresStore {

@@ -8,6 +8,7 @@ use cache_core::{Error, ErrorKind};
 use super::{
     address::Address,
     sqlstate::{describe, is_of_the_statement},
+    statements::Statement,
     transport::Failure,
 };
 
@@ -70,6 +71,15 @@ fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
         Some(code) if is_of_the_statement(code.code()) => res.ignored_by_breaker(),
         _ => res,
     }
+}
+
+/// A write that waits for a row says nothing about the server. A read waits for no row: if it waits,
+/// the whole table is locked.
+#[cold]
+pub(crate) fn locked(statement: Statement, address: &Address) -> Error {
+    let what = "another session holds the row or the table locked for longer than the deadline; end its transaction";
+    let error = at(Error::new(ErrorKind::TimedOut, what), address);
+    if statement.writes() { error.ignored_by_breaker() } else { error }
 }
 
 /// With the server that it is about.

@@ -6,14 +6,12 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{
-    Error, ErrorKind, Result,
-    store::{PerProcess, SharedDeadline},
-};
+use cache_core::{PerProcess, Result, TimeLimit};
 use cache_net::within;
-use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
+    address::Address,
     connection::{Connection, Reply},
     connector::Connector,
     detached::{self, Caller},
@@ -22,7 +20,7 @@ use super::{
     param::Param,
     slot::Slot,
     statements::Statement,
-    trim::{self, WriteCounts},
+    trim::{Trimmer, WriteCounts},
 };
 use crate::options::Plan;
 
@@ -57,11 +55,10 @@ pub(crate) struct Pool {
     runtime: Handle,
     slots: Vec<Slot>,
     /// For what is slow, or waits for a lock: what is sent behind it on the same connection waits for it.
-    slow: Slot,
+    slow: Arc<Slot>,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
-    patient: SharedDeadline,
-    trimming: AbortHandle,
+    patient: TimeLimit,
 }
 
 /// What has no deadline as a whole goes in steps, and each may take this many deadlines: it may work on a thousand rows.
@@ -88,20 +85,22 @@ impl Pool {
         };
         let slots = (0..shared.connector.plan.connections).map(|_| slot(short(deadline))).collect();
         // So that the server says that a row was locked before the deadline of the caller.
-        let slow = slot(deadline / 4 * 3);
+        let slow = Arc::new(slot(deadline / 4 * 3));
         let time = deadline.saturating_mul(PATIENCE);
         let patient = SharedDeadline::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
             shared.connector.clock.clone(),
         );
         let writes = Arc::<WriteCounts>::default();
-        Arc::new_cyclic(|pool| {
-            let clock = shared.connector.clock.clone();
-            let trimming = trim::task(pool.clone(), Arc::clone(&writes), clock);
-            let trimming = runtime.spawn(trimming).abort_handle();
-            let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
-            Self { shared, writes, health, runtime, slots, slow, waiting, patient, trimming }
-        })
+        let trimmer = Trimmer::new(
+            Arc::clone(&shared.connector),
+            Arc::clone(&slow),
+            patient.clone(),
+            Arc::clone(&writes),
+        );
+        runtime.spawn(trimmer.run());
+        let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
+        Arc::new(Self { shared, writes, health, runtime, slots, slow, waiting, patient })
     }
 
     /// Asks about this key. It always takes the same connection, or what is sent about it could lose its order.
@@ -166,7 +165,7 @@ impl Pool {
         };
         match Box::pin(within(&self.shared.connector.clock, left, waited)).await {
             Some(Ok(Some(answer))) => Ok(answer),
-            Some(Ok(None)) | None => Err(self.locked(statement)),
+            Some(Ok(None)) | None => Err(error::locked(statement, self.address())),
             Some(Err(error)) => Err(error),
         }
     }
@@ -192,17 +191,13 @@ impl Pool {
         Ok(answer)
     }
 
+    fn address(&self) -> &Address {
+        &self.shared.connector.address
+    }
+
     fn remembered(&self) -> Duration {
         let time = self.shared.plan().deadline.saturating_mul(REMEMBERED);
         self.health.now().saturating_add(time)
-    }
-
-    /// A write that waits for a row says nothing about the server. A read waits for no row: if it waits, the whole table is locked.
-    fn locked(&self, statement: Statement) -> Error {
-        let what = "another session holds the row or the table locked for longer than the deadline; end its transaction";
-        let error =
-            error::at(Error::new(ErrorKind::TimedOut, what), &self.shared.connector.address);
-        if statement.writes() { error.ignored_by_breaker() } else { error }
     }
 
     /// Waits for a moment before what others have prevented is tried again, except the first time; `false` if the deadline is over, which
@@ -230,7 +225,7 @@ impl Pool {
             let up = pool.slow.connected().await?;
             let answer =
                 pool.slow.execute(up, Some(&pool.patient), statement, &params, &caller).await?;
-            answer.ok_or_else(|| pool.locked(statement))
+            answer.ok_or_else(|| error::locked(statement, pool.address()))
         };
         detached::run(&self.runtime, executed).await
     }
@@ -238,7 +233,7 @@ impl Pool {
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
         let pool = Arc::clone(self);
         let checked = |caller: Arc<Caller>| async move {
-            for slot in pool.slots.iter().chain([&pool.slow]) {
+            for slot in pool.slots.iter().chain([&*pool.slow]) {
                 slot.check(&caller).await?;
             }
             Ok(())
@@ -272,7 +267,7 @@ impl Pool {
     /// A connection that is there.
     async fn another(&self, than: usize) -> Option<(&Slot, Arc<Connection>)> {
         let others = self.slots.iter().cycle().skip(than + 1).take(self.slots.len() - 1);
-        for slot in others.chain([&self.slow]) {
+        for slot in others.chain([&*self.slow]) {
             if let Some(up) = slot.ready().await {
                 return Some((slot, up));
             }
@@ -300,6 +295,6 @@ fn hash(key: &str) -> u64 {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.trimming.abort();
+        self.writes.close();
     }
 }

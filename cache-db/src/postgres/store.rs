@@ -11,14 +11,13 @@ use cache_core::{
         SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
     },
 };
-use tokio_postgres::Row;
 
 use super::{
     connection::Reply,
     param::Param,
     pool::{Pool, Shared},
+    row::{bytes, column, entry, first, ttl},
     statements::Statement,
-    trim::column,
 };
 
 /// A table in PostgreSQL.
@@ -89,31 +88,6 @@ pub(crate) fn micros(expiry: Expiry) -> Option<i64> {
     let Expiry::After(time) = expiry else { return None };
     let micros = time.as_nanos().div_ceil(1000);
     i64::try_from(micros).ok().filter(|it| *it <= LONGEST)
-}
-
-pub(crate) fn bytes(row: &Row, i: usize) -> Result<Bytes> {
-    column(row, i).map(Bytes::copy_from_slice)
-}
-
-/// The value, and its columns for when it expires and what time it was.
-pub(crate) fn entry(row: &Row) -> Result<Option<Entry>> {
-    let expires: Option<i64> = column(row, 1)?;
-    let Some(ttl) = ttl(expires, column(row, 2)?) else { return Ok(None) };
-    let stamp = Stamp(u64::try_from(expires.unwrap_or(0)).unwrap_or(0));
-    Ok(Some(Entry { value: bytes(row, 0)?, ttl, stamp }))
-}
-
-/// What remained; it may have expired since the row was found.
-fn ttl(expires: Option<i64>, now: i64) -> Option<Ttl> {
-    match expires {
-        None => Some(Ttl::Forever),
-        Some(it) if it <= now => None,
-        it => Some(crate::time::ttl(it, now)),
-    }
-}
-
-fn first<T>(answer: &Reply, read: impl FnOnce(&Row) -> Result<T>) -> Result<Option<T>> {
-    answer.rows.first().map(read).transpose()
 }
 
 #[async_trait]

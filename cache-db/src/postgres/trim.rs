@@ -6,18 +6,26 @@
 
 use std::{
     sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Result, TimeLimit};
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
-use tokio_postgres::Row;
 
-use super::{param::Param, pool::Pool, statements::Statement};
+use super::{
+    connection::Reply,
+    connector::Connector,
+    detached::Caller,
+    error,
+    param::Param,
+    row::{column, one},
+    slot::Slot,
+    statements::Statement,
+};
 use crate::options::Plan;
 
 /// What was written since the last look, and how much calls for the next.
@@ -28,6 +36,19 @@ pub(crate) struct WriteCounts {
     due_entries: AtomicU64,
     due_bytes: AtomicU64,
     wake: Notify,
+    is_closed: AtomicBool,
+}
+
+/// Trims one table. It knows nothing of the pool beside which it works.
+pub(crate) struct Trimmer {
+    connector: Arc<Connector>,
+    /// The connection for slow statements.
+    slot: Arc<Slot>,
+    /// How long one statement may take.
+    limit: TimeLimit,
+    writes: Arc<WriteCounts>,
+    /// How far the last sweep came.
+    cursor: i64,
 }
 
 /// What there is, about.
@@ -58,21 +79,113 @@ const WINDOW: i64 = 1000;
 const BATCH: u64 = 500;
 /// Statements of one turn, and how long a turn lasts that nobody ends.
 const STEPS: u32 = 100;
-const TURN: i64 = 30_000;
+const LEASE: i64 = 30_000;
 
-/// Runs as long as the pool.
-pub(crate) async fn task(pool: Weak<Pool>, writes: Arc<WriteCounts>, clock: Clock) {
-    let (mut cursor, mut time) = (0, IDLE);
-    loop {
-        let is_over = {
-            let wake = std::pin::pin!(writes.wake.notified());
-            let over = std::pin::pin!(clock.sleep(time));
-            matches!(select(wake, over).await, Either::Right(_))
+impl Trimmer {
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        slot: Arc<Slot>,
+        limit: TimeLimit,
+        writes: Arc<WriteCounts>,
+    ) -> Self {
+        Self { connector, slot, limit, writes, cursor: 0 }
+    }
+
+    /// Trims when enough was written, and once in a while, until the counts are closed.
+    pub(crate) async fn run(mut self) {
+        let clock = self.connector.clock.clone();
+        let mut pause = IDLE;
+        loop {
+            let is_over = {
+                let wake = std::pin::pin!(self.writes.wake.notified());
+                let over = std::pin::pin!(clock.sleep(pause));
+                matches!(select(wake, over).await, Either::Right(_))
+            };
+            if self.writes.is_closed() {
+                return;
+            }
+            let outcome = self.trim(is_over && pause == IDLE).await;
+            // After an error the next writes try again: callers report a server that is down.
+            pause = if matches!(outcome, Ok(false)) { SOON } else { IDLE };
+        }
+    }
+
+    /// Trims until nothing is left to do. Returns `false` if another process holds the lease.
+    async fn trim(&mut self, idle: bool) -> Result<bool> {
+        self.writes.restart(self.plan());
+        while self.execute(Statement::TakeTrimLease, vec![LEASE.into()]).await?.count > 0 {
+            let is_done = self.trim_in_lease(idle).await;
+            self.execute(Statement::ReleaseTrimLease, vec![]).await?;
+            if is_done? || self.writes.is_closed() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn execute(&self, statement: Statement, params: Vec<Param>) -> Result<Reply> {
+        let connection = self.slot.connected().await?;
+        let caller = Caller::default();
+        let reply =
+            self.slot.execute(connection, Some(&self.limit), statement, &params, &caller).await?;
+        reply.ok_or_else(|| error::locked(statement, &self.connector.address))
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.connector.plan.plan
+    }
+
+    /// Whether it has done all there was to do.
+    async fn trim_in_lease(&mut self, idle: bool) -> Result<bool> {
+        let seen = self.estimate().await?;
+        self.writes.due(self.plan(), seen);
+        let mut excess = seen.excess(self.plan());
+        let mut steps = 0..STEPS;
+        if !seen.has_few_expired() && (idle || !excess.is_none()) {
+            let mut wrapped = self.cursor == 0;
+            while steps.next().is_some() {
+                let params = vec![self.cursor.into(), WINDOW.into()];
+                let row = one(self.execute(Statement::Sweep, params).await?.rows)?;
+                let (last, entries, bytes): (Option<i64>, i64, i64) =
+                    (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
+                excess = excess.less(entries, bytes);
+                self.cursor = last.unwrap_or(0);
+                if (last.is_none() && std::mem::replace(&mut wrapped, true))
+                    || (!idle && excess.is_none())
+                {
+                    break;
+                }
+            }
+        }
+        let mut after = i64::MIN;
+        while !excess.is_none() && steps.next().is_some() {
+            let batch = excess.batch(seen);
+            let (entries, bytes) = (whole(excess.entries), whole(excess.bytes));
+            let params = vec![after.into(), batch.into(), entries.into(), bytes.into()];
+            let row = one(self.execute(Statement::Evict, params).await?.rows)?;
+            let Some(last) = column(&row, 0)? else { return Ok(true) };
+            after = last;
+            excess = excess.less(column(&row, 1)?, column(&row, 2)?);
+        }
+        Ok(steps.next().is_some())
+    }
+
+    async fn estimate(&self) -> Result<Estimate> {
+        let params = vec![Param::Float(SAMPLE), Param::Text(self.plan().table.quoted())];
+        let row = one(self.execute(Statement::Sample, params).await?.rows)?;
+        let share: f64 = column(&row, 3)?;
+        let estimate = |i: usize| -> Result<u64> {
+            let part: i64 = column(&row, i)?;
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an estimate, and never negative"
+            )]
+            let whole = (part as f64 * 100.0 / share) as u64;
+            Ok(whole)
         };
-        let Some(pool) = pool.upgrade() else { return };
-        let is_done = pool.look(is_over && time == IDLE, &mut cursor).await;
-        // What fails is tried again with the next writes, or after a while: a server that is not there has other callers to tell.
-        time = if matches!(is_done, Ok(false)) { SOON } else { IDLE };
+        Ok(Estimate { entries: estimate(0)?, bytes: estimate(1)?, expired: estimate(2)? })
     }
 }
 
@@ -88,6 +201,16 @@ impl WriteCounts {
         if entries || bytes {
             self.wake.notify_one();
         }
+    }
+
+    /// Ends the trimmer, after the statement that is running.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Begins to count anew, before the look, so that nothing is missed.
@@ -152,92 +275,6 @@ impl Excess {
 
 fn whole(it: u64) -> i64 {
     i64::try_from(it).unwrap_or(i64::MAX)
-}
-
-impl Pool {
-    /// Turns, until nothing is left to do; `false` if somebody else has the turn. The cursor is how far the last sweep came.
-    async fn look(self: &Arc<Self>, idle: bool, cursor: &mut i64) -> Result<bool> {
-        let plan = self.shared.plan();
-        self.writes.restart(plan);
-        while self.execute_long(Statement::TakeTrimLease, vec![TURN.into()]).await?.count > 0 {
-            let turn = self.turn(plan, idle, cursor).await;
-            self.execute_long(Statement::ReleaseTrimLease, vec![]).await?;
-            if turn? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether it has done all there was to do.
-    async fn turn(self: &Arc<Self>, plan: &Plan, idle: bool, cursor: &mut i64) -> Result<bool> {
-        let seen = self.estimate(plan).await?;
-        self.writes.due(plan, seen);
-        let mut excess = seen.excess(plan);
-        let mut steps = 0..STEPS;
-        if !seen.has_few_expired() && (idle || !excess.is_none()) {
-            let mut wrapped = *cursor == 0;
-            while steps.next().is_some() {
-                let params = vec![(*cursor).into(), WINDOW.into()];
-                let row = one(self.execute_long(Statement::Sweep, params).await?.rows)?;
-                let (last, entries, bytes): (Option<i64>, i64, i64) =
-                    (column(&row, 0)?, column(&row, 1)?, column(&row, 2)?);
-                excess = excess.less(entries, bytes);
-                *cursor = last.unwrap_or(0);
-                if (last.is_none() && std::mem::replace(&mut wrapped, true))
-                    || (!idle && excess.is_none())
-                {
-                    break;
-                }
-            }
-        }
-        let mut after = i64::MIN;
-        while !excess.is_none() && steps.next().is_some() {
-            let batch = excess.batch(seen);
-            let (entries, bytes) = (whole(excess.entries), whole(excess.bytes));
-            let params = vec![after.into(), batch.into(), entries.into(), bytes.into()];
-            let row = one(self.execute_long(Statement::Evict, params).await?.rows)?;
-            let Some(last) = column(&row, 0)? else { return Ok(true) };
-            after = last;
-            excess = excess.less(column(&row, 1)?, column(&row, 2)?);
-        }
-        Ok(steps.next().is_some())
-    }
-
-    async fn estimate(self: &Arc<Self>, plan: &Plan) -> Result<Estimate> {
-        let params = vec![Param::Float(SAMPLE), Param::Text(plan.table.quoted())];
-        let row = one(self.execute_long(Statement::Sample, params).await?.rows)?;
-        let share: f64 = column(&row, 3)?;
-        let estimate = |i: usize| -> Result<u64> {
-            let part: i64 = column(&row, i)?;
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "an estimate, and never negative"
-            )]
-            let whole = (part as f64 * 100.0 / share) as u64;
-            Ok(whole)
-        };
-        Ok(Estimate { entries: estimate(0)?, bytes: estimate(1)?, expired: estimate(2)? })
-    }
-}
-
-fn one(rows: Vec<Row>) -> Result<Row> {
-    rows.into_iter().next().ok_or_else(odd)
-}
-
-/// A column of a row.
-pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
-    row: &'a Row,
-    i: usize,
-) -> Result<T> {
-    row.try_get(i).map_err(|_| odd())
-}
-
-#[cold]
-fn odd() -> Error {
-    Error::new(ErrorKind::Backend, "the server answered with something of another form")
 }
 
 #[cfg(test)]

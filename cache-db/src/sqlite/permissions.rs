@@ -12,7 +12,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::database::{FILE, SHM, WAL, beside};
+use super::file::{MAIN, SHM, WAL, with_suffix};
 
 /// Read and written by the owner.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -33,11 +33,11 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, Error> {
     })?;
     check_folder(&stat(&folder).map_err(of)?)?;
     let path = folder.join(name);
-    for suffix in [FILE, WAL, SHM] {
-        let file = beside(&path, suffix);
+    for suffix in [MAIN, WAL, SHM] {
+        let file = with_suffix(&path, suffix);
         match statat(CWD, &file, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => check_file(&file, &found)?,
-            Err(Errno::NOENT) if suffix == FILE => make(&file)?,
+            Err(Errno::NOENT) if suffix == MAIN => make(&file)?,
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(of(errno)),
         }
@@ -106,7 +106,7 @@ fn make_empty(path: &Path) -> Result<(), Errno> {
     use std::hash::{BuildHasher as _, RandomState};
 
     let number = RandomState::new().hash_one(std::process::id());
-    let other = beside(path, &format!("-{number:016x}"));
+    let other = with_suffix(path, &format!("-{number:016x}"));
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     drop(openat(CWD, &other, flags, PRIVATE)?);
     let made = linkat(CWD, &other, CWD, path, AtFlags::empty());

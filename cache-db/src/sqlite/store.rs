@@ -11,8 +11,10 @@ use cache_core::{
 
 use super::{
     database::Database,
+    entry::value_too_large,
     error::Failure,
-    session::{Found, Session, Stored, per_key, value_too_large},
+    session::Session,
+    value::{Found, Stored},
     writer::{Work, Writer},
 };
 use crate::{options::SqlitePlan, time};
@@ -33,13 +35,6 @@ struct Parts {
     writer: Writer,
     readers: Threads,
 }
-
-/// How many entries of a batch are in one transaction: the writes of others come between.
-const CHUNK: usize = 500;
-/// And bytes, about.
-const CHUNK_BYTES: usize = 4 << 20;
-/// How many entries are looked at in one transaction when all are to be removed.
-const CLEAR_STEP: u32 = 500;
 
 impl SqliteStore {
     /// The file is opened by the first call.
@@ -68,7 +63,7 @@ impl SqliteStore {
         &self.parts().writer
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
@@ -85,28 +80,12 @@ impl SqliteStore {
         readers.run(move || database.read(ask)).await?
     }
 
-    async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
+    pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
         self.writer().write(0, work).await
     }
 
-    fn max_value_len(&self) -> usize {
+    pub(super) fn max_value_len(&self) -> usize {
         self.database().plan.plan.max_value_len
-    }
-
-    /// Reads many, of one moment.
-    async fn read_many<T: Send + 'static>(
-        &self,
-        keys: &[&str],
-        what: fn(Found, i64) -> Result<T>,
-    ) -> Vec<Result<Option<T>>> {
-        let keys: Vec<String> = keys.iter().map(|&it| it.to_owned()).collect();
-        let len = keys.len();
-        let res = self.read(move |session| {
-            let found = session.in_snapshot(|| session.get_many(&keys))?;
-            let one = |it: Option<Found>| it.map(|it| what(it, session.now)).transpose();
-            Ok(found.into_iter().map(one).collect::<Vec<_>>())
-        });
-        per_key(len, res.await)
     }
 }
 
@@ -168,34 +147,7 @@ impl Backend for SqliteStore {
     }
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let max = self.max_value_len();
-        // One transaction is in the log as a whole.
-        let most =
-            CHUNK_BYTES.min(usize::try_from(self.database().wal_limit()).unwrap_or(CHUNK_BYTES));
-        let mut res = Vec::with_capacity(items.len());
-        let mut rest = items;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let mut fits = |(_, value): &(&str, Bytes)| {
-                bytes += value.len();
-                bytes <= most
-            };
-            let count = rest.iter().take(CHUNK).take_while(|it| fits(it)).count().max(1);
-            let (some, others) = rest.split_at(count);
-            rest = others;
-            let some: Vec<(String, Bytes)> =
-                some.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            let written = self.writer().write(bytes, move |session| {
-                let one = |(key, value): &(String, Bytes)| match value_too_large(value, max) {
-                    Some(error) => session.delete(key).map(|_| Err(error)),
-                    None => session.set(key, value, expiry, SetMode::Always).map(|_| Ok(())),
-                };
-                session.in_savepoint(|| some.iter().map(one).collect())
-            });
-            res.extend(per_key(count, written.await));
-            self.writer().count_written(count, bytes);
-        }
-        res
+        self.write_many(items, expiry).await
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
@@ -220,17 +172,7 @@ impl Backend for SqliteStore {
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let mut res = Vec::with_capacity(keys.len());
-        for some in keys.chunks(CHUNK) {
-            let count = some.len();
-            let some: Vec<String> = some.iter().map(|&it| it.to_owned()).collect();
-            let removed = self.write(move |session| {
-                let one = |key: &String| session.delete(key).map(Ok);
-                session.in_savepoint(|| some.iter().map(one).collect())
-            });
-            res.extend(per_key(count, removed.await));
-        }
-        res
+        self.remove_many(keys).await
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
@@ -279,26 +221,11 @@ impl Backend for SqliteStore {
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        let mut after = format!("{}:", namespace.prefix());
-        loop {
-            let namespace = namespace.clone();
-            let work = move |session: &Session<'_>| {
-                session.in_savepoint(|| session.clear(&namespace, &after, CLEAR_STEP))
-            };
-            match self.writer().write_without_deadline(work).await? {
-                None => return Ok(()),
-                Some(last) => after = last,
-            }
-        }
+        self.clear_namespace(namespace).await
     }
 
     async fn clear_store(&self) -> Result<()> {
-        while self
-            .writer()
-            .write_without_deadline(|session| session.clear_store(CLEAR_STEP))
-            .await?
-        {}
-        Ok(())
+        self.clear_table().await
     }
 
     async fn check(&self) -> Result<()> {

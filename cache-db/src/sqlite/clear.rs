@@ -1,0 +1,62 @@
+//! Clearing, in steps, so that writes of others come between.
+
+use cache_core::{Namespace, Result};
+use rusqlite::named_params;
+
+use super::{error::Failure, session::Session, store::SqliteStore};
+
+/// How many entries are looked at in one transaction when all are to be removed.
+const CLEAR_STEP: u32 = 500;
+
+impl SqliteStore {
+    pub(super) async fn clear_namespace(&self, namespace: &Namespace) -> Result<()> {
+        let mut after = format!("{}:", namespace.prefix());
+        loop {
+            let namespace = namespace.clone();
+            let work = move |session: &Session<'_>| {
+                session.in_savepoint(|| session.clear(&namespace, &after, CLEAR_STEP))
+            };
+            match self.writer().write_without_deadline(work).await? {
+                None => return Ok(()),
+                Some(last) => after = last,
+            }
+        }
+    }
+
+    pub(super) async fn clear_table(&self) -> Result<()> {
+        while self
+            .writer()
+            .write_without_deadline(|session| session.clear_store(CLEAR_STEP))
+            .await?
+        {}
+        Ok(())
+    }
+}
+
+impl Session<'_> {
+    /// Removes what the namespace contains of the next keys after that one; the last that was looked at, if there may be more.
+    pub(super) fn clear(
+        &self,
+        namespace: &Namespace,
+        after: &str,
+        limit: u32,
+    ) -> std::result::Result<Option<String>, Failure> {
+        let end = format!("{};", namespace.prefix()); // the sign after the colon
+        let keys: Vec<String> = self
+            .db
+            .prepare_cached(&self.sql.keys_after)?
+            .query_map(named_params! {":after": after, ":end": end, ":limit": limit}, |row| {
+                row.get(0)
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for key in keys.iter().filter(|it| namespace.contains(it)) {
+            self.change(&self.sql.remove, named_params! {":key": key})?;
+        }
+        Ok(if keys.len() < limit as usize { None } else { keys.into_iter().last() })
+    }
+
+    /// Removes some entries, whosever they are; whether there may be more.
+    pub(super) fn clear_store(&self, limit: u32) -> std::result::Result<bool, Failure> {
+        self.change(&self.sql.clear_store, named_params! {":limit": limit})
+    }
+}

@@ -1,0 +1,78 @@
+//! Opening one connection to a database, with its settings.
+
+use std::{path::Path, time::Duration};
+
+use cache_core::{Error, ErrorKind};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{error::Failure, schema};
+use crate::options::{SqlitePlan, Synchronous};
+
+/// SQLite's own memory for each connection, in KiB.
+const CACHE: u32 = 16 * 1024;
+
+/// Opens the connection that writes, and makes the file and the table if they do not exist. SQLite
+/// itself never waits on this connection for another process.
+pub(super) fn open_writer(path: Option<&Path>, plan: &SqlitePlan) -> Result<Connection, Failure> {
+    let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let db = open(path, create)?;
+    db.busy_timeout(Duration::ZERO)?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if path.is_some() && !mode.eq_ignore_ascii_case("wal") {
+        return Err(Failure::Cache(Error::new(
+            ErrorKind::Unavailable,
+            "the database cannot have a write-ahead log there; a network file system is no place for it",
+        )));
+    }
+    db.pragma_update(
+        None,
+        "synchronous",
+        match plan.synchronous {
+            Synchronous::Off => "OFF",
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        },
+    )?;
+    // The keeper does that, beside the writes.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    let limit = format!("PRAGMA journal_size_limit = {}", plan.wal_limit());
+    db.query_row(&limit, [], |_| Ok(()))?;
+    let encoding: String = db.query_row("PRAGMA encoding", [], |row| row.get(0))?;
+    if encoding != "UTF-8" {
+        // Text is what bytes are taken for when they are counted.
+        return Err(Failure::Cache(Error::new(
+            ErrorKind::Backend,
+            format!(
+                "the database is in {encoding}, and only UTF-8 will do; name another file in `location`"
+            ),
+        )));
+    }
+    schema::ensure(&db, &plan.plan.table)?;
+    Ok(db)
+}
+
+/// Opens a connection that only reads, and waits so long for a lock.
+pub(super) fn open_reader(path: Option<&Path>, lock_wait: Duration) -> Result<Connection, Failure> {
+    let reader = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    reader.busy_timeout(lock_wait)?;
+    reader.pragma_update(None, "query_only", true)?;
+    Ok(reader)
+}
+
+fn open(path: Option<&Path>, how: OpenFlags) -> Result<Connection, Failure> {
+    // Each connection has one user at a time.
+    let how = how | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let db = match path {
+        Some(path) => Connection::open_with_flags(path, how)?,
+        None => Connection::open_in_memory_with_flags(how)?,
+    };
+    // Another program may have made the schema and the pages.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.set_prepared_statement_cache_capacity(32);
+    // Who closes last would delete the log at the path, which is another file's if this one was taken away.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.pragma_update(None, "cache_size", -i64::from(CACHE))?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}

@@ -1,0 +1,57 @@
+//! Columns of a row: the value, and when the entry expires.
+
+use bytes::Bytes;
+use cache_core::{Error, ErrorKind, Result};
+use rusqlite::{Row, types::ValueRef};
+
+/// The value, and when it expires.
+pub(super) type Found = (Stored, Option<i64>);
+
+/// What is in the column of values.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Bytes(Vec<u8>),
+    /// A number, a text or nothing, which another program wrote.
+    Foreign,
+}
+
+impl Stored {
+    /// The bytes; `Codec` if there are none.
+    pub(super) fn bytes(self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(it) => Ok(it.into()),
+            Self::Foreign => Err(Error::new(
+                ErrorKind::Codec,
+                "the value is no BLOB; another program wrote it, which must store bytes: CAST(… AS BLOB)",
+            )),
+        }
+    }
+
+    pub(super) fn of(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Blob(it) => Self::Bytes(it.to_vec()),
+            _ => Self::Foreign,
+        })
+    }
+}
+
+/// What an entry takes besides its value: the key is in the table and in its index, and each has a little more.
+const OVERHEAD: usize = 40;
+
+/// When an entry expires: what is no number is never, as it is for SQLite, by which any text is greater than any number.
+pub(super) fn expires_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(it) => Some(it),
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+        ValueRef::Real(it) => Some(it as i64),
+        _ => None,
+    })
+}
+
+pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    Ok((Stored::of(row, 0)?, expires_of(row, 1)?))
+}
+
+pub(super) fn size(key: &str, value: &[u8]) -> i64 {
+    i64::try_from(2 * key.len() + value.len() + OVERHEAD).unwrap_or(i64::MAX)
+}

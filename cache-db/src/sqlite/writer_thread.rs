@@ -1,0 +1,239 @@
+//! The thread that writes: it commits waiting writes in groups, each group in one transaction.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use cache_core::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+
+use super::{
+    database::Database,
+    error::{self, Failure},
+    maintenance::Maintenance,
+    queue::{Job, Queue},
+};
+
+/// The queue, and the thread that serves it: started by the first write, it ends with [`close`](Self::close).
+#[derive(Debug)]
+pub(super) struct WriterThread {
+    pub(super) database: Arc<Database>,
+    pub(super) maintenance: Maintenance,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// The length of the WAL when it could not be truncated.
+    long_wal: AtomicU64,
+}
+
+/// How long another process is waited for before it is asked again.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+
+impl WriterThread {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        let maintenance = Maintenance::new(Arc::clone(&database));
+        Self {
+            database,
+            maintenance,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            long_wal: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds a write to the queue.
+    pub(super) fn push(self: &Arc<Self>, job: Box<dyn Job>) -> Result<()> {
+        let (now, path) = (self.database.clock().now(), self.database.path());
+        let mut queue = self.queue();
+        if !queue.has_thread {
+            let shared = Arc::clone(self);
+            let thread = thread::Builder::new().name("cache-db-writer".into());
+            thread.spawn(move || shared.serve()).map_err(|err| {
+                let what = format!("cannot start the thread that writes: {err}");
+                Error::new(ErrorKind::Unavailable, what)
+            })?;
+            queue.has_thread = true;
+        }
+        let (late, is_added) = queue.add(job, now);
+        let wakes = !queue.is_busy;
+        drop(queue);
+        self.answer(late, Err(&error::timed_out_in_queue(path)));
+        if !is_added {
+            return Err(error::queue_full(path));
+        }
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Whether no write is waiting or running.
+    pub(super) fn is_idle(&self) -> bool {
+        let queue = self.queue();
+        !queue.is_busy && queue.is_empty()
+    }
+
+    /// Ends the thread after the writes that wait.
+    pub(super) fn close(&self) {
+        self.queue().is_closed = true;
+        self.wake.notify_all();
+        self.maintenance.end();
+    }
+
+    fn serve(&self) {
+        while let Some(jobs) = self.next() {
+            let count = jobs.len();
+            // A panic drops the answers, which the callers see as an error, and the connection's transaction is rolled back below.
+            if catch_unwind(AssertUnwindSafe(|| self.write_group(jobs))).is_err() {
+                self.database.discard();
+            }
+            self.maintenance.written(count as u64);
+            self.shorten_long_wal();
+        }
+    }
+
+    /// Where the keeper is left behind, the log must not grow for all that.
+    fn shorten_long_wal(&self) {
+        let (len, limit) = (self.database.wal_len(), self.database.wal_limit());
+        let long = self.long_wal.load(Ordering::Relaxed);
+        if len <= 2 * limit {
+            self.long_wal.store(0, Ordering::Relaxed);
+        } else if long == 0 || len > long.saturating_add(limit) {
+            let Some(pool) = self.database.ready() else { return };
+            let is_short = self.database.truncate_wal(&pool.writer_after_maintenance());
+            // A reader is in the way, or the disk is full: it is not tried for each write.
+            self.long_wal.store(if is_short { 0 } else { len }, Ordering::Relaxed);
+        }
+    }
+
+    /// All that waits; nothing at the end.
+    fn next(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut queue = self.queue();
+        queue.is_busy = false;
+        while queue.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.is_busy = true;
+        Some(queue.take_group())
+    }
+
+    fn write_group(&self, mut jobs: Vec<Box<dyn Job>>) {
+        let pool = match self.database.open() {
+            Ok(it) => it,
+            Err(error) => return self.answer(jobs, Err(&error)),
+        };
+        let connection = pool.writer_after_maintenance();
+        if let Err(failure) = self.begin(&connection, &mut jobs) {
+            let error = self.database.to_error(&pool, failure);
+            return self.answer(jobs, Err(&error));
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let mut res = self.run(&connection, &mut jobs);
+        let is_full =
+            res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.hit_full_disk());
+        let mut is_suspect = jobs.iter().any(|it| it.is_about_the_file());
+        // What the log holds twice and more is room for what is to be written, if only that something is removed.
+        if is_full && self.database.truncate_wal(&connection) {
+            if res.is_ok() {
+                // The others are committed, and must not be done twice.
+                let (full, done) = jobs.into_iter().partition(|it| it.hit_full_disk());
+                jobs = full;
+                self.answer(done, Ok(()));
+            }
+            res =
+                self.begin(&connection, &mut jobs).and_then(|()| self.run(&connection, &mut jobs));
+        }
+        drop(connection);
+        is_suspect |= jobs.iter().any(|it| it.is_about_the_file());
+        if is_suspect && self.database.path.is_some() {
+            self.database.mark_stale(&pool);
+        }
+        let res = res.map_err(|failure| self.database.to_error(&pool, failure));
+        self.answer(jobs, res.as_ref().copied());
+    }
+
+    /// Waits for other processes, as long as anybody here waits.
+    fn begin(
+        &self,
+        connection: &Connection,
+        jobs: &mut Vec<Box<dyn Job>>,
+    ) -> std::result::Result<(), Failure> {
+        let (mut pause, mut why) =
+            (PAUSE.0, error::timed_out_in_queue as fn(Option<&Path>) -> Error);
+        loop {
+            // They may have waited for the file, or for the writes before them, until nobody wants them.
+            self.drop_unwanted(jobs, why);
+            if jobs.is_empty() {
+                return Ok(());
+            }
+            match connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::from) {
+                Err(failure) if failure.is_busy() => thread::sleep(pause),
+                res => return res,
+            }
+            (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
+            // So may those that are behind one with more patience.
+            let mut behind = self.queue().take_all();
+            self.drop_unwanted(&mut behind, why);
+            self.queue().put_back(behind);
+        }
+    }
+
+    /// Those whose time is over are told so, and are never made.
+    fn drop_unwanted(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
+        let now = self.database.clock().now();
+        let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
+        *jobs = wanted;
+        self.answer(late, Err(&error(self.database.path())));
+    }
+
+    fn run(
+        &self,
+        connection: &Connection,
+        jobs: &mut [Box<dyn Job>],
+    ) -> std::result::Result<(), Failure> {
+        let began = Instant::now();
+        for job in jobs {
+            // Each by its own moment.
+            job.run(&self.database.session(connection));
+            // After some errors the whole transaction is gone.
+            if connection.is_autocommit() {
+                break;
+            }
+        }
+        if connection.is_autocommit() {
+            let what = "the transaction was rolled back, because one of the writes in it failed";
+            return Err(Failure::Cache(Error::new(ErrorKind::Unavailable, what)));
+        }
+        // What fails here fails the commit, too, or is the keeper's to find.
+        let _ = self
+            .maintenance
+            .evictor()
+            .make_room(&self.database.session(connection), began.elapsed());
+        connection.execute_batch("COMMIT").map_err(|error| {
+            // Or the next would find it open.
+            let _ = connection.execute_batch("ROLLBACK");
+            error.into()
+        })
+    }
+
+    fn answer(&self, jobs: Vec<Box<dyn Job>>, committed: std::result::Result<(), &Error>) {
+        for job in jobs {
+            job.answer(committed, &self.database);
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
