@@ -16,11 +16,11 @@ use rustix::{
 
 use crate::{
     counters::Counters,
+    entry_path::folder_name,
     error,
     folder::Folder,
-    name::folder_name,
     options::Plan,
-    spares::{self, Spares},
+    recycler::{self, Recycler},
 };
 
 /// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
@@ -31,7 +31,7 @@ pub(crate) struct Directory {
     id: (u64, u64),
     folders: Vec<OnceLock<Folder>>,
     pub(crate) counters: Counters,
-    pub(crate) spares: Spares,
+    pub(crate) recycler: Recycler,
 }
 
 /// How all is opened: links are not followed, pipes not waited for, and children inherit nothing.
@@ -68,7 +68,7 @@ impl Directory {
             id: id(&stat),
             folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
             counters: Counters::default(),
-            spares: Spares::new(plan),
+            recycler: Recycler::new(plan),
         }))
     }
 
@@ -81,7 +81,7 @@ impl Directory {
         let open = || self.open_folder(&folder_name(number), create);
         let fd = match open() {
             // What waits for entries may have the room.
-            Err(error) if error::is_of_space(&error) && self.spares.free_all() => open()?,
+            Err(error) if error::is_of_space(&error) && self.recycler.free_all() => open()?,
             res => res?,
         };
         let Some(fd) = fd else { return Ok(None) };
@@ -138,7 +138,10 @@ impl Directory {
         let there = fs::symlink_metadata(path);
         there.is_ok_and(|it| (it.dev(), it.ino()) == self.id)
             && !self.counters.is_gone()
-            && self.spares.folder().is_none_or(|it| self.leads_to(spares::FOLDER.as_bytes(), it))
+            && self
+                .recycler
+                .folder()
+                .is_none_or(|it| self.leads_to(recycler::FOLDER.as_bytes(), it))
     }
 
     /// Whether a name in it is that of the folder.

@@ -7,17 +7,17 @@ use rustix::io::Errno;
 
 /// Why a step could not be done.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum StepError {
     /// The directory was deleted while it was open. It may be there again.
-    Gone,
+    Deleted,
     /// There are too many open files. Those that the store keeps are closed now, so it may be tried again.
-    OpenFiles(Error),
-    Of(Error),
+    TooManyOpenFiles(Error),
+    Other(Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for StepError {
     fn from(error: Error) -> Self {
-        Self::Of(error)
+        Self::Other(error)
     }
 }
 

@@ -22,10 +22,10 @@ use rustix::{
 use crate::{
     counters::{BLOCK, Change, Count, room},
     directory::{Directory, SAFELY},
-    error::{self, Fault},
-    look::{Look, Want, look},
-    name::{Name, folder_name},
-    slot::Slot,
+    entry_file::EntryFile,
+    entry_path::{EntryPath, folder_name},
+    error::{self, StepError},
+    probe::{Part, Probe, probe},
 };
 
 /// One of the 256 folders. Its lock is on the folder itself, which nobody replaces: `flock` among processes, and a mutex
@@ -41,7 +41,7 @@ pub(crate) struct Folder {
 
 /// The only writer in a folder.
 #[derive(Debug)]
-pub(crate) struct Locked<'a> {
+pub(crate) struct FolderLock<'a> {
     pub(crate) folder: &'a Folder,
     directory: &'a Directory,
     change: Cell<Change>,
@@ -54,18 +54,27 @@ impl Folder {
     }
 
     /// What a reader sees, who waits for nobody: it may be in the middle of a write.
-    pub(crate) fn look(&self, name: &Name, key: &str, want: Want) -> Result<Look, Fault> {
+    pub(crate) fn probe(
+        &self,
+        name: &EntryPath,
+        key: &str,
+        part: Part,
+    ) -> Result<Probe, StepError> {
         match self.open(name, OFlags::RDONLY)? {
-            Some(fd) => look(&fd, Some(key), want).map_err(|it| error::of(it, name).into()),
-            None => Ok(Look::Absent),
+            Some(fd) => probe(&fd, Some(key), part).map_err(|it| error::of(it, name).into()),
+            None => Ok(Probe::Absent),
         }
     }
 
     /// `None` if it is not there.
-    pub(crate) fn open(&self, name: &Name, access: OFlags) -> Result<Option<OwnedFd>, Fault> {
+    pub(crate) fn open(
+        &self,
+        name: &EntryPath,
+        access: OFlags,
+    ) -> Result<Option<OwnedFd>, StepError> {
         match openat(&self.fd, name.file(), access | SAFELY, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => Ok(Some(fd)),
-            Err(Errno::NOENT) if self.is_gone() => Err(Fault::Gone),
+            Err(Errno::NOENT) if self.is_gone() => Err(StepError::Deleted),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(error::of(errno, name).into()),
         }
@@ -76,7 +85,7 @@ impl Folder {
         &'a self,
         directory: &'a Directory,
         until: Instant,
-    ) -> Result<Locked<'a>, Fault> {
+    ) -> Result<FolderLock<'a>, StepError> {
         for _ in 0..SPINS {
             if let Some(locked) = self.try_lock(directory)? {
                 return Ok(locked);
@@ -105,7 +114,7 @@ impl Folder {
     pub(crate) fn try_lock<'a>(
         &'a self,
         directory: &'a Directory,
-    ) -> Result<Option<Locked<'a>>, Fault> {
+    ) -> Result<Option<FolderLock<'a>>, StepError> {
         let thread = match self.threads.try_lock() {
             Ok(it) => it,
             Err(TryLockError::Poisoned(it)) => it.into_inner(),
@@ -120,23 +129,24 @@ impl Folder {
             }
         }
         self.is_stuck.store(false, Ordering::Relaxed);
-        Ok(Some(Locked { folder: self, directory, change: Cell::default(), _thread: thread }))
+        Ok(Some(FolderLock { folder: self, directory, change: Cell::default(), _thread: thread }))
     }
 
     /// The names of all entries. Others' files are left out.
-    pub(crate) fn names(&self) -> Result<Vec<Name>, Fault> {
-        let told =
-            |errno| Fault::Of(error::of(errno, String::from_utf8_lossy(&folder_name(self.number))));
+    pub(crate) fn names(&self) -> Result<Vec<EntryPath>, StepError> {
+        let told = |errno| {
+            StepError::Other(error::of(errno, String::from_utf8_lossy(&folder_name(self.number))))
+        };
         let mut res = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(told)? {
             let entry = entry.map_err(told)?;
-            res.extend(Name::in_folder(self.number, entry.file_name().to_bytes()));
+            res.extend(EntryPath::in_folder(self.number, entry.file_name().to_bytes()));
         }
         Ok(res)
     }
 
     /// How many entries there are and what they take. Empty files are none.
-    pub(crate) fn measure(&self) -> Result<Count, Fault> {
+    pub(crate) fn measure(&self) -> Result<Count, StepError> {
         let mut res = Count::default();
         for name in self.names()? {
             match statat(&self.fd, name.file(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -169,32 +179,38 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 /// Long enough for one who is only slow, and so short that a few threads do not run out.
 const WAIT_IF_STUCK: Duration = Duration::from_millis(5);
 
-impl Locked<'_> {
+impl FolderLock<'_> {
     /// The file of that name, if it is there.
-    pub(crate) fn slot<'s>(&'s self, name: &'s Name) -> Result<Option<Slot<'s>>, Fault> {
+    pub(crate) fn entry_file<'s>(
+        &'s self,
+        name: &'s EntryPath,
+    ) -> Result<Option<EntryFile<'s>>, StepError> {
         let fd = self.folder.open(name, OFlags::RDWR)?;
-        fd.map(|fd| Slot::new(self, name, fd)).transpose()
+        fd.map(|fd| EntryFile::new(self, name, fd)).transpose()
     }
 
     /// The file of that name, or one without an entry that gets the name by being written.
-    pub(crate) fn slot_or_new<'s>(&'s self, name: &'s Name) -> Result<Slot<'s>, Fault> {
-        let spares = &self.directory.spares;
-        if !spares.is_empty() {
-            if let Some(slot) = self.slot(name)? {
-                return Ok(slot);
+    pub(crate) fn entry_file_or_new<'s>(
+        &'s self,
+        name: &'s EntryPath,
+    ) -> Result<EntryFile<'s>, StepError> {
+        let recycler = &self.directory.recycler;
+        if !recycler.is_empty() {
+            if let Some(entry) = self.entry_file(name)? {
+                return Ok(entry);
             }
-            if let Some(spare) = spares.take() {
-                return Slot::of_spare(self, name, spare);
+            if let Some(spare) = recycler.take() {
+                return EntryFile::of_spare_file(self, name, spare);
             }
         }
         let fd = self.folder.open(name, OFlags::RDWR | OFlags::CREATE)?;
         // A folder in which nothing can be made is not there any more.
-        Slot::new(self, name, fd.ok_or(Fault::Gone)?)
+        EntryFile::new(self, name, fd.ok_or(StepError::Deleted)?)
     }
 
     /// Gives up a file of this length, which may serve another entry.
-    pub(crate) fn retire(&self, name: &Name, len: u64) -> Result<(), Fault> {
-        if self.directory.spares.keep(self.directory, &self.folder.fd, name.file(), len) {
+    pub(crate) fn retire(&self, name: &EntryPath, len: u64) -> Result<(), StepError> {
+        if self.directory.recycler.keep(self.directory, &self.folder.fd, name.file(), len) {
             self.count(len, None);
             return Ok(());
         }
@@ -202,21 +218,21 @@ impl Locked<'_> {
     }
 
     /// Gives a spare file the name of the entry in it.
-    pub(crate) fn place(&self, spare: u64, name: &Name) -> Result<(), Errno> {
-        self.directory.spares.place(spare, &self.folder.fd, name.file())
+    pub(crate) fn place(&self, spare: u64, name: &EntryPath) -> Result<(), Errno> {
+        self.directory.recycler.place(spare, &self.folder.fd, name.file())
     }
 
     pub(crate) fn discard(&self, spare: u64) {
-        self.directory.spares.discard(spare);
+        self.directory.recycler.discard(spare);
     }
 
     /// Gives their room back; whether there were any.
-    pub(crate) fn free_spares(&self) -> bool {
-        self.directory.spares.free_all()
+    pub(crate) fn free_spare_files(&self) -> bool {
+        self.directory.recycler.free_all()
     }
 
     /// Deletes a file of this length.
-    pub(crate) fn unlink(&self, name: &Name, len: u64) -> Result<(), Fault> {
+    pub(crate) fn unlink(&self, name: &EntryPath, len: u64) -> Result<(), StepError> {
         match unlinkat(&self.folder.fd, name.file(), AtFlags::empty()) {
             Ok(()) => {
                 self.count(len, None);
@@ -246,7 +262,7 @@ impl Locked<'_> {
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for FolderLock<'_> {
     fn drop(&mut self) {
         let folder = self.folder;
         self.directory.counters.change(folder.number, self.change.get(), || folder.measure().ok());

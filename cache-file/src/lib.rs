@@ -72,31 +72,31 @@ mod clear;
 #[cfg(unix)]
 mod counters;
 #[cfg(unix)]
-mod cull;
-#[cfg(unix)]
 mod directory;
 mod driver;
 #[cfg(unix)]
+mod entry_file;
+#[cfg(unix)]
+mod entry_path;
+#[cfg(unix)]
 mod error;
+#[cfg(unix)]
+mod eviction;
+#[cfg(unix)]
+mod expiry;
 #[cfg(unix)]
 mod folder;
 #[cfg(unix)]
 mod header;
 #[cfg(unix)]
-mod inner;
-#[cfg(unix)]
-mod life;
-#[cfg(unix)]
 mod location;
-#[cfg(unix)]
-mod look;
-#[cfg(unix)]
-mod name;
 mod options;
 #[cfg(unix)]
-mod slot;
+mod probe;
 #[cfg(unix)]
-mod spares;
+mod recycler;
+#[cfg(unix)]
+mod shared;
 #[cfg(unix)]
 mod store;
 #[cfg(unix)]

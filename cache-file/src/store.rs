@@ -12,56 +12,57 @@ use cache_core::{
 };
 
 use crate::{
-    DRIVER, clear, cull,
+    DRIVER, clear,
     directory::Directory,
-    error::{self, Fault},
+    entry_file::New,
+    entry_path::EntryPath,
+    error::{self, StepError},
+    eviction, expiry,
     header::Header,
-    inner::Inner,
-    life, location,
-    look::{Found, Look, Want},
-    name::Name,
+    location,
     options::Plan,
-    slot::New,
+    probe::{Found, Part, Probe},
+    shared::Shared,
 };
 
 /// A store in a directory.
 pub(crate) struct File {
     plan: Plan,
     clock: Clock,
-    inner: PerProcess<Arc<Inner>>,
+    shared: PerProcess<Arc<Shared>>,
 }
 
 impl File {
     pub(crate) fn new(plan: Plan, clock: Clock) -> Self {
-        Self { plan, clock, inner: PerProcess::new() }
+        Self { plan, clock, shared: PerProcess::new() }
     }
 
     /// That of this process: a lock on an inherited descriptor would be the parent's, too.
-    fn inner(&self) -> &Arc<Inner> {
-        self.inner.get_or_init(|| Arc::new(Inner::new(self.plan.clone(), self.clock.clone())))
+    fn shared(&self) -> &Arc<Shared> {
+        self.shared.get_or_init(|| Arc::new(Shared::new(self.plan.clone(), self.clock.clone())))
     }
 
-    fn find(&self, key: &str, want: Want, until: Instant) -> Result<Option<Found>> {
-        let found = self.inner().read(until, |it| self.inner().find(it, key, want, until))?;
+    fn find(&self, key: &str, part: Part, until: Instant) -> Result<Option<Found>> {
+        let found = self.shared().read(until, |it| self.shared().find(it, key, part, until))?;
         Ok(found.flatten())
     }
 
     fn value_until(&self, key: &str, until: Instant) -> Result<Option<Bytes>> {
-        Ok(self.find(key, Want::Value, until)?.map(|it| it.value))
+        Ok(self.find(key, Part::Value, until)?.map(|it| it.value))
     }
 
     fn entry_until(&self, key: &str, until: Instant) -> Result<Option<Entry>> {
-        let found = self.find(key, Want::Value, until)?;
+        let found = self.find(key, Part::Value, until)?;
         Ok(found.map(|it| Entry {
             value: it.value,
-            ttl: life::remaining(it.header.expires, &self.inner().clock),
+            ttl: expiry::remaining(it.header.expires, &self.shared().clock),
             stamp: Stamp(it.header.stamp),
         }))
     }
 
     /// As [`find`](Self::find) for those who only ask whether it is there: what is damaged is not.
     fn head(&self, key: &str) -> Result<Option<Header>> {
-        match self.find(key, Want::Head, self.inner().until()) {
+        match self.find(key, Part::Head, self.shared().until()) {
             Err(error) if error.kind() == ErrorKind::Codec => Ok(None),
             res => Ok(res?.map(|it| it.header)),
         }
@@ -72,23 +73,23 @@ impl File {
         &self,
         key: &str,
         until: Instant,
-        step: impl Fn(&Directory) -> Result<(T, u64), Fault>,
+        step: impl Fn(&Directory) -> Result<(T, u64), StepError>,
     ) -> Result<T> {
-        let (answer, grown) = self.inner().write(until, step)?;
+        let (answer, grown) = self.shared().write(until, step)?;
         if grown > 0 {
-            cull::make_room(self.inner(), &Name::of(key), grown);
+            eviction::make_room(self.shared(), &EntryPath::of(key), grown);
         }
         Ok(answer)
     }
 
     fn check_size(&self, value: &Bytes) -> Result<()> {
-        let max = self.inner().plan.max_value;
+        let max = self.shared().plan.max_value;
         let len = payload_len(value);
         if len as u64 <= max { Ok(()) } else { Err(error::too_large(len, max)) }
     }
 
     fn new_entry<'a>(&self, key: &'a str, value: &'a Bytes, expires: u64) -> New<'a> {
-        New { key, value, expires, stamp: self.inner().stamp() }
+        New { key, value, expires, stamp: self.shared().stamp() }
     }
 
     fn set_until(
@@ -100,33 +101,33 @@ impl File {
         until: Instant,
     ) -> Result<bool> {
         let fits = self.check_size(value);
-        let name = Name::of(key);
+        let name = EntryPath::of(key);
         let allowed = self.grow(key, until, |directory| {
-            let locked = Inner::lock(directory, &name, until)?;
+            let locked = Shared::lock(directory, &name, until)?;
             let found = if fits.is_ok() && mode != SetMode::IfPresent {
-                Some(locked.slot_or_new(&name)?)
+                Some(locked.entry_file_or_new(&name)?)
             } else {
-                locked.slot(&name)?
+                locked.entry_file(&name)?
             };
             let live = match (&found, mode) {
                 (_, SetMode::Always) => true,
-                (Some(slot), _) => slot.live(key, Want::Head, self.inner().now())?.is_some(),
+                (Some(entry), _) => entry.live(key, Part::Head, self.shared().now())?.is_some(),
                 (None, _) => false,
             };
             let allowed = mode == SetMode::Always || live == (mode == SetMode::IfPresent);
-            let Some(mut slot) = found.filter(|_| allowed) else { return Ok((allowed, 0)) };
+            let Some(mut entry) = found.filter(|_| allowed) else { return Ok((allowed, 0)) };
             if fits.is_err() {
                 // Better nothing than the old value, which the caller believes to be gone.
-                if !matches!(slot.look(Some(key), Want::Head)?, Look::Other) {
-                    slot.remove()?;
+                if !matches!(entry.probe(Some(key), Part::Head)?, Probe::Other) {
+                    entry.remove()?;
                 }
                 return Ok((true, 0));
             }
-            let expires = life::expires(expiry, &self.inner().clock);
-            if let Err(fault) = slot.write(&self.new_entry(key, value, expires)) {
+            let expires = expiry::expires(expiry, &self.shared().clock);
+            if let Err(error) = entry.write(&self.new_entry(key, value, expires)) {
                 // As above; it may be gone already.
-                let _ = slot.remove();
-                return Err(fault);
+                let _ = entry.remove();
+                return Err(error);
             }
             Ok((true, locked.growth()))
         })?;
@@ -138,12 +139,12 @@ impl File {
     fn remove_if(
         &self,
         key: &str,
-        want: Want,
+        part: Part,
         until: Instant,
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Option<Found>> {
-        let name = Name::of(key);
-        let removed = self.inner().read(until, |directory| {
+        let name = EntryPath::of(key);
+        let removed = self.shared().read(until, |directory| {
             let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
             // Else each delete of what is not there would wait for a lock.
             if folder.open(&name, rustix::fs::OFlags::RDONLY)?.is_none() {
@@ -151,29 +152,29 @@ impl File {
             }
             directory.counters.open(directory)?;
             let locked = folder.lock(directory, until)?;
-            let Some(slot) = locked.slot(&name)? else { return Ok(None) };
-            match slot.look(Some(key), want)? {
-                Look::Other => Ok(None),
-                Look::Found(it) if it.header.is_live(self.inner().now()) => {
+            let Some(entry) = locked.entry_file(&name)? else { return Ok(None) };
+            match entry.probe(Some(key), part)? {
+                Probe::Other => Ok(None),
+                Probe::Found(it) if it.header.is_live(self.shared().now()) => {
                     if !wanted(&it) {
                         return Ok(None);
                     }
-                    slot.retire()?;
+                    entry.retire()?;
                     Ok(Some(it))
                 }
-                Look::Newer if want == Want::Value => Err(error::newer(name).into()),
-                Look::Damaged if want == Want::Value => {
-                    slot.remove()?;
+                Probe::Newer if part == Part::Value => Err(error::newer(name).into()),
+                Probe::Damaged if part == Part::Value => {
+                    entry.remove()?;
                     Err(error::damaged(name).into())
                 }
-                _ => slot.remove().map(|()| None),
+                _ => entry.remove().map(|()| None),
             }
         })?;
         Ok(removed.flatten())
     }
 
     fn delete_until(&self, key: &str, until: Instant) -> Result<bool> {
-        Ok(self.remove_if(key, Want::Head, until, |_| true)?.is_some())
+        Ok(self.remove_if(key, Part::Head, until, |_| true)?.is_some())
     }
 }
 
@@ -183,38 +184,38 @@ impl SyncBackend for File {
     }
 
     fn id(&self) -> StoreId {
-        self.inner().id.clone()
+        self.shared().id.clone()
     }
 
     fn capabilities(&self) -> Capabilities {
-        let max_value = usize::try_from(self.inner().plan.max_value).unwrap_or(usize::MAX);
+        let max_value = usize::try_from(self.shared().plan.max_value).unwrap_or(usize::MAX);
         Capabilities::new().shared().persistent().max_value_len(max_value)
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.value_until(key, self.inner().until())
+        self.value_until(key, self.shared().until())
     }
 
     fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.entry_until(key, self.inner().until())
+        self.entry_until(key, self.shared().until())
     }
 
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let until = self.inner().until_of(keys.len());
+        let until = self.shared().until_of(keys.len());
         keys.iter().map(|key| self.value_until(key, until)).collect()
     }
 
     fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let until = self.inner().until_of(keys.len());
+        let until = self.shared().until_of(keys.len());
         keys.iter().map(|key| self.entry_until(key, until)).collect()
     }
 
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        self.set_until(key, &value, expiry, mode, self.inner().until())
+        self.set_until(key, &value, expiry, mode, self.shared().until())
     }
 
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let until = self.inner().until_of(items.len());
+        let until = self.shared().until_of(items.len());
         let set = |(key, value): &(&str, Bytes)| {
             self.set_until(key, value, expiry, SetMode::Always, until).map(drop)
         };
@@ -226,63 +227,63 @@ impl SyncBackend for File {
     }
 
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.head(key)?.map(|it| life::remaining(it.expires, &self.inner().clock)))
+        Ok(self.head(key)?.map(|it| expiry::remaining(it.expires, &self.shared().clock)))
     }
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let (name, until) = (Name::of(key), self.inner().until());
-        self.inner().write(until, |directory| {
-            let locked = Inner::lock(directory, &name, until)?;
-            let Some(mut slot) = locked.slot(&name)? else { return Ok(false) };
-            let Some(found) = slot.live(key, Want::Head, self.inner().now())? else {
+        let (name, until) = (EntryPath::of(key), self.shared().until());
+        self.shared().write(until, |directory| {
+            let locked = Shared::lock(directory, &name, until)?;
+            let Some(mut entry) = locked.entry_file(&name)? else { return Ok(false) };
+            let Some(found) = entry.live(key, Part::Head, self.shared().now())? else {
                 return Ok(false);
             };
-            let expires = life::expires(expiry, &self.inner().clock);
-            slot.touch(key, &Header { expires, stamp: self.inner().stamp(), ..found.header })?;
+            let expires = expiry::expires(expiry, &self.shared().clock);
+            entry.touch(key, &Header { expires, stamp: self.shared().stamp(), ..found.header })?;
             Ok(true)
         })
     }
 
     fn delete(&self, key: &str) -> Result<bool> {
-        self.delete_until(key, self.inner().until())
+        self.delete_until(key, self.shared().until())
     }
 
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let until = self.inner().until_of(keys.len());
+        let until = self.shared().until_of(keys.len());
         keys.iter().map(|key| self.delete_until(key, until)).collect()
     }
 
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let taken = self.remove_if(key, Want::Value, self.inner().until(), |_| true)?;
+        let taken = self.remove_if(key, Part::Value, self.shared().until(), |_| true)?;
         Ok(taken.map(|it| it.value))
     }
 
-    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
-        let (name, until) = (Name::of(key), self.inner().until());
+    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+        let (name, until) = (EntryPath::of(key), self.shared().until());
         self.grow(key, until, |directory| {
-            let locked = Inner::lock(directory, &name, until)?;
-            let found = match locked.slot(&name)? {
-                Some(slot) => slot.live(key, Want::Value, self.inner().now())?,
+            let locked = Shared::lock(directory, &name, until)?;
+            let found = match locked.entry_file(&name)? {
+                Some(entry) => entry.live(key, Part::Value, self.shared().now())?,
                 None => None,
             };
             let (value, expires) = match (&found, create) {
                 (Some(it), _) => (integer::parse(&it.value)?, it.header.expires),
                 (None, Some(create)) => {
-                    (create.initial, life::expires(create.expiry, &self.inner().clock))
+                    (create.initial, expiry::expires(create.expiry, &self.shared().clock))
                 }
                 (None, None) => return Ok((None, 0)),
             };
             let value = integer::add(value, delta)?;
             let text = Bytes::from(value.to_string());
             self.check_size(&text)?;
-            locked.slot_or_new(&name)?.write(&self.new_entry(key, &text, expires))?;
+            locked.entry_file_or_new(&name)?.write(&self.new_entry(key, &text, expires))?;
             Ok((Some(value), locked.growth()))
         })
     }
 
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let same = |it: &Found| seen.is(&it.value, Stamp(it.header.stamp));
-        match self.remove_if(key, Want::Value, self.inner().until(), same) {
+        match self.remove_if(key, Part::Value, self.shared().until(), same) {
             // It is gone, and was not what was seen.
             Err(error) if error.kind() == ErrorKind::Codec => Ok(false),
             res => Ok(res?.is_some()),
@@ -297,59 +298,60 @@ impl SyncBackend for File {
         lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.check_size(&value)?;
-        let (name, until) = (Name::of(key), self.inner().until());
+        let (name, until) = (EntryPath::of(key), self.shared().until());
         self.grow(key, until, |directory| {
-            let locked = Inner::lock(directory, &name, until)?;
-            let Some(mut slot) = locked.slot(&name)? else { return Ok((false, 0)) };
-            let found = slot.live(key, Want::Value, self.inner().now())?;
+            let locked = Shared::lock(directory, &name, until)?;
+            let Some(mut entry) = locked.entry_file(&name)? else { return Ok((false, 0)) };
+            let found = entry.live(key, Part::Value, self.shared().now())?;
             let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
             let Some(found) = same else { return Ok((false, 0)) };
             let expires = match lifetime {
-                TtlUpdate::Keep => found.header.expires,
-                TtlUpdate::New(expiry) => life::expires(expiry, &self.inner().clock),
+                Lifetime::Keep => found.header.expires,
+                Lifetime::New(expiry) => expiry::expires(expiry, &self.shared().clock),
             };
-            slot.write(&self.new_entry(key, &value, expires))?;
+            entry.write(&self.new_entry(key, &value, expires))?;
             Ok((true, locked.growth()))
         })
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let (source, target, until) = (Name::of(from), Name::of(to), self.inner().until());
+        let (source, target, until) =
+            (EntryPath::of(from), EntryPath::of(to), self.shared().until());
         self.grow(to, until, |directory| {
             // In one order, so that two of these cannot wait for each other.
             let is_first = source.folder() <= target.folder();
             let (low, high) = if is_first { (&source, &target) } else { (&target, &source) };
-            let low = Inner::lock(directory, low, until)?;
+            let low = Shared::lock(directory, low, until)?;
             let high = if source.folder() == target.folder() {
                 None
             } else {
-                Some(Inner::lock(directory, high, until)?)
+                Some(Shared::lock(directory, high, until)?)
             };
             let (first, last) = (&low, high.as_ref().unwrap_or(&low));
             let (at_source, at_target) = if is_first { (first, last) } else { (last, first) };
-            let Some(slot) = at_source.slot(&source)? else { return Ok((false, 0)) };
-            let found = slot.live(from, Want::Value, self.inner().now())?;
+            let Some(entry) = at_source.entry_file(&source)? else { return Ok((false, 0)) };
+            let found = entry.live(from, Part::Value, self.shared().now())?;
             let Some(found) = found else { return Ok((false, 0)) };
             // First in, then out: who looks for the entry in both places finds it in one.
             let new = self.new_entry(to, &found.value, found.header.expires);
-            at_target.slot_or_new(&target)?.write(&new)?;
-            slot.remove()?;
+            at_target.entry_file_or_new(&target)?.write(&new)?;
+            entry.remove()?;
             Ok((true, at_target.growth()))
         })
     }
 
     fn clear(&self, namespace: &Namespace) -> Result<()> {
-        clear::clear(self.inner(), |key| namespace.contains(key))
+        clear::clear(self.shared(), |key| namespace.contains(key))
     }
 
     fn clear_store(&self) -> Result<()> {
-        clear::clear_all(self.inner())
+        clear::clear_all(self.shared())
     }
 
     fn check(&self) -> Result<()> {
-        let until = self.inner().until();
-        self.inner().write(until, |directory| {
-            let folder = directory.folder(0, true)?.ok_or(Fault::Gone)?;
+        let until = self.shared().until();
+        self.shared().write(until, |directory| {
+            let folder = directory.folder(0, true)?.ok_or(StepError::Deleted)?;
             // That it can be locked and written.
             let locked = folder.lock(directory, until)?;
             let count = match directory.counters.read(0) {
@@ -361,12 +363,12 @@ impl SyncBackend for File {
             location::check(directory)?;
             Ok(())
         })?;
-        location::warn_of_web_root(&self.inner().plan.path);
+        location::warn_of_web_root(&self.shared().plan.path);
         Ok(())
     }
 
     fn close(&self) -> Result<()> {
-        self.inner().close();
+        self.shared().close();
         Ok(())
     }
 }
@@ -374,8 +376,8 @@ impl SyncBackend for File {
 /// The sweeper may be at work, and would else be the last to have the directory.
 impl Drop for File {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.get() {
-            inner.close();
+        if let Some(shared) = self.shared.get() {
+            shared.close();
         }
     }
 }
@@ -383,7 +385,7 @@ impl Drop for File {
 /// Without the path, which is a setting.
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner().fmt(f)
+        self.shared().fmt(f)
     }
 }
 
@@ -392,7 +394,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::spares::FOLDER;
+    use crate::recycler::FOLDER;
 
     /// The sweeper, which looks for it, then opens all anew: else files would go to wherever the folder is.
     #[test]
@@ -401,7 +403,7 @@ mod tests {
         let plan = Plan::of(place.path().join("cache"));
         let store = File::new(plan.clone(), Clock::system());
         store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
-        let directory = store.inner().open_directory().unwrap();
+        let directory = store.shared().open_directory().unwrap();
         assert!(directory.is_at(&plan.path), "there is none");
         assert!(store.delete("k").unwrap());
         assert!(directory.is_at(&plan.path), "there is one");
@@ -423,7 +425,7 @@ mod tests {
             let store = File::new(plan.clone(), Clock::system());
             store.set("k", "1".into(), Expiry::Never, SetMode::Always).unwrap();
             // As the sweeper has them.
-            let at_work = (Arc::clone(store.inner()), store.inner().open_directory().unwrap());
+            let at_work = (Arc::clone(store.shared()), store.shared().open_directory().unwrap());
             assert!(store.delete("k").unwrap());
             assert_eq!(fs::read_dir(plan.path.join(FOLDER)).unwrap().count(), 1);
             let _store = end(store);

@@ -11,11 +11,11 @@ use std::{
 
 use crate::{
     counters::Count,
-    cull::{self, Queue},
     directory::Directory,
-    error::Fault,
-    inner::Inner,
-    spares::{self, Spares},
+    error::StepError,
+    eviction::{self, Queue},
+    recycler::{self, Recycler},
+    shared::Shared,
 };
 
 /// The thread, once something was written. It ends with the store.
@@ -32,17 +32,17 @@ const LOOKED: u64 = 512;
 const COUNTED: usize = 16;
 
 impl Sweeper {
-    pub(crate) fn start(&self, inner: &Arc<Inner>) {
+    pub(crate) fn start(&self, shared: &Arc<Shared>) {
         let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if place.is_some() {
             return;
         }
         let (stop, stopped) = mpsc::channel();
-        let inner = Arc::downgrade(inner);
+        let shared = Arc::downgrade(shared);
         let run = move || {
             let (mut folder, mut queue) = (0, Queue::default());
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout)
-                && tick(&inner, &mut folder, &mut queue).is_some()
+                && tick(&shared, &mut folder, &mut queue).is_some()
             {}
         };
         let thread = thread::Builder::new().name("cache-file-sweeper".into()).spawn(run);
@@ -56,12 +56,12 @@ impl Sweeper {
 }
 
 /// `None` if the store is gone.
-fn tick(inner: &Weak<Inner>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
-    let inner = inner.upgrade()?;
-    let Some(directory) = inner.open_directory() else { return Some(()) };
-    if !directory.is_at(&inner.plan.path) {
+fn tick(shared: &Weak<Shared>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
+    let shared = shared.upgrade()?;
+    let Some(directory) = shared.open_directory() else { return Some(()) };
+    if !directory.is_at(&shared.plan.path) {
         // Deleted, or moved away; the next call makes it anew.
-        inner.forget();
+        shared.forget();
         return Some(());
     }
     // Who only reads has not opened them yet.
@@ -70,10 +70,10 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
     }
     let began = Instant::now();
     // What fails here fails nobody; the operations tell.
-    let _ = Spares::sweep(&directory, spares::AGE);
+    let _ = Recycler::sweep(&directory, recycler::AGE);
     for _ in 0..COUNTED {
-        if matches!(count(&directory, *folder), Err(Fault::Gone)) {
-            inner.forget();
+        if matches!(count(&directory, *folder), Err(StepError::Deleted)) {
+            shared.forget();
             return Some(());
         }
         *folder = folder.wrapping_add(1);
@@ -81,16 +81,16 @@ fn tick(inner: &Weak<Inner>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
             break;
         }
     }
-    purge(&inner, &directory, queue, began + WORK);
+    purge(&shared, &directory, queue, began + WORK);
     Some(())
 }
 
 /// Removes what has expired until then, at the latest. How many were looked at.
-fn purge(inner: &Inner, directory: &Directory, queue: &mut Queue, until: Instant) -> u64 {
+fn purge(shared: &Shared, directory: &Directory, queue: &mut Queue, until: Instant) -> u64 {
     let (mut looked, mut is_rich) = (0, true);
     // Where few have expired, there is no hurry.
     while Instant::now() < until && (is_rich || looked < LOOKED) {
-        let (removed, sampled) = cull::sweep(inner, directory, queue);
+        let (removed, sampled) = eviction::sweep(shared, directory, queue);
         if sampled == 0 {
             break;
         }
@@ -107,7 +107,7 @@ fn purge(inner: &Inner, directory: &Directory, queue: &mut Queue, until: Instant
 /// it is elsewhere.
 ///
 /// One entry too many in each folder is 256, which is more than a small store may have.
-pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
+pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), StepError> {
     let Some(folder) = directory.folder(number, false)? else {
         if directory.counters.read(number) != Some(Count::default()) {
             directory.counters.put(number, Count::default());
@@ -115,7 +115,7 @@ pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), Fault> {
         return Ok(());
     };
     if !folder.is_in(directory) {
-        return Err(Fault::Gone);
+        return Err(StepError::Deleted);
     }
     if Some(folder.measure()?) != directory.counters.read(number)
         && let Some(_locked) = folder.try_lock(directory)?
@@ -141,17 +141,17 @@ mod tests {
     #[test]
     fn a_folder_that_is_moved_away_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
-        let inner = Arc::new(Inner::new(Plan::of(place.path().join("cache")), Clock::system()));
-        let open = || inner.write(inner.until(), |it| Ok(it.folder(7, true)?.is_some())).unwrap();
-        let tick = || tick(&Arc::downgrade(&inner), &mut 7, &mut Queue::default()).unwrap();
+        let shared = Arc::new(Shared::new(Plan::of(place.path().join("cache")), Clock::system()));
+        let open = || shared.write(shared.until(), |it| Ok(it.folder(7, true)?.is_some())).unwrap();
+        let tick = || tick(&Arc::downgrade(&shared), &mut 7, &mut Queue::default()).unwrap();
         assert!(open());
         tick();
-        assert!(inner.open_directory().is_some(), "nothing has happened");
-        fs::rename(inner.plan.path.join("07"), place.path().join("moved")).unwrap();
+        assert!(shared.open_directory().is_some(), "nothing has happened");
+        fs::rename(shared.plan.path.join("07"), place.path().join("moved")).unwrap();
         tick();
-        assert!(inner.open_directory().is_none());
+        assert!(shared.open_directory().is_none());
         assert!(open());
-        assert!(inner.plan.path.join("07").is_dir());
+        assert!(shared.plan.path.join("07").is_dir());
     }
 
     /// A store of a few entries is not looked at again and again until the time is over.
@@ -166,9 +166,9 @@ mod tests {
             }
             let directory = Directory::open(&plan, false).unwrap().unwrap();
             directory.counters.open(&directory).unwrap();
-            let inner = Inner::new(plan, Clock::system());
+            let shared = Shared::new(plan, Clock::system());
             let until = Instant::now() + Duration::from_secs(20);
-            let looked = purge(&inner, &directory, &mut Queue::default(), until);
+            let looked = purge(&shared, &directory, &mut Queue::default(), until);
             // A sample begins anew where the last one has found no more.
             assert!((count..count + 16).contains(&looked), "{looked} of {count}");
         }

@@ -6,12 +6,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// The folder and the name of a key's file: 128 bits of hash in hex, of which the first two digits are the folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Name([u8; DIGITS]);
+pub(crate) struct EntryPath([u8; DIGITS]);
 
 const DIGITS: usize = 32;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-impl Name {
+impl EntryPath {
     pub(crate) fn of(key: &str) -> Self {
         let mut hash = xxh3_128(key.as_bytes());
         let mut res = [0; DIGITS];
@@ -52,7 +52,7 @@ pub(crate) fn folder_name(folder: u8) -> [u8; 2] {
 }
 
 /// As the path from the store's directory.
-impl fmt::Display for Name {
+impl fmt::Display for EntryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, digit) in self.0.iter().enumerate() {
             write!(f, "{}{}", if n == 2 { "/" } else { "" }, char::from(*digit))?;
@@ -61,9 +61,9 @@ impl fmt::Display for Name {
     }
 }
 
-impl fmt::Debug for Name {
+impl fmt::Debug for EntryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Name({self})")
+        write!(f, "EntryPath({self})")
     }
 }
 
@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_every_release() {
-        let name = Name::of("shop:1:user:7");
+        let name = EntryPath::of("shop:1:user:7");
         assert_eq!(name.to_string(), "93/622b50b45b7980f36e75a95f3b4c5a");
-        assert_eq!(Name::in_folder(name.folder(), name.file()), Some(name));
+        assert_eq!(EntryPath::in_folder(name.folder(), name.file()), Some(name));
     }
 
     #[test]
@@ -83,14 +83,14 @@ mod tests {
         for other in
             ["README", "0", "0123456789abcdef0123456789ABCD", "../456789abcdef0123456789abcd"]
         {
-            assert_eq!(Name::in_folder(7, other.as_bytes()), None, "{other}");
+            assert_eq!(EntryPath::in_folder(7, other.as_bytes()), None, "{other}");
         }
     }
 
     #[test]
     fn every_folder_has_its_name() {
         for folder in 0..=u8::MAX {
-            let name = Name::in_folder(folder, &[b'0'; 30]).unwrap();
+            let name = EntryPath::in_folder(folder, &[b'0'; 30]).unwrap();
             assert_eq!(name.folder(), folder);
             assert_eq!(folder_name(folder), format!("{folder:02x}").as_bytes());
         }

@@ -15,20 +15,20 @@ use cache_core::{Clock, Error, ErrorKind, Result, store::StoreId};
 
 use crate::{
     DRIVER,
-    cull::Queue,
     directory::Directory,
-    error::{self, Fault},
-    folder::Locked,
-    life,
-    look::{Found, Look, Want},
-    name::Name,
+    entry_file::EntryFile,
+    entry_path::EntryPath,
+    error::{self, StepError},
+    eviction::Queue,
+    expiry,
+    folder::FolderLock,
     options::Plan,
-    slot::Slot,
+    probe::{Found, Part, Probe},
     sweeper::Sweeper,
 };
 
 /// What operations and the sweeper share.
-pub(crate) struct Inner {
+pub(crate) struct Shared {
     pub(crate) plan: Plan,
     pub(crate) clock: Clock,
     pub(crate) id: StoreId,
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     sweeper: Sweeper,
 }
 
-impl Inner {
+impl Shared {
     pub(crate) fn new(plan: Plan, clock: Clock) -> Self {
         // Different in each process and store, so that no two writes have one stamp.
         let begin = RandomState::new().hash_one(std::process::id());
@@ -57,7 +57,7 @@ impl Inner {
     pub(crate) fn read<T>(
         self: &Arc<Self>,
         until: Instant,
-        step: impl Fn(&Directory) -> Result<T, Fault>,
+        step: impl Fn(&Directory) -> Result<T, StepError>,
     ) -> Result<Option<T>> {
         let res = again(self.until_free(until), || {
             let Some(directory) = self.directory(false).map_err(open_files)? else {
@@ -72,11 +72,11 @@ impl Inner {
     pub(crate) fn write<T>(
         self: &Arc<Self>,
         until: Instant,
-        step: impl Fn(&Directory) -> Result<T, Fault>,
+        step: impl Fn(&Directory) -> Result<T, StepError>,
     ) -> Result<T> {
         self.sweeper.start(self);
         let res = again(self.until_free(until), || {
-            let directory = self.directory(true).map_err(open_files)?.ok_or(Fault::Gone)?;
+            let directory = self.directory(true).map_err(open_files)?.ok_or(StepError::Deleted)?;
             self.step(&directory, |it| {
                 it.counters.open(it)?;
                 step(it)
@@ -116,10 +116,10 @@ impl Inner {
     /// The lock of a key's folder.
     pub(crate) fn lock<'a>(
         directory: &'a Directory,
-        name: &Name,
+        name: &EntryPath,
         until: Instant,
-    ) -> Result<Locked<'a>, Fault> {
-        let folder = directory.folder(name.folder(), true)?.ok_or(Fault::Gone)?;
+    ) -> Result<FolderLock<'a>, StepError> {
+        let folder = directory.folder(name.folder(), true)?.ok_or(StepError::Deleted)?;
         folder.lock(directory, until)
     }
 
@@ -130,37 +130,37 @@ impl Inner {
         &self,
         directory: &Directory,
         key: &str,
-        want: Want,
+        part: Part,
         until: Instant,
-    ) -> Result<Option<Found>, Fault> {
-        let name = Name::of(key);
+    ) -> Result<Option<Found>, StepError> {
+        let name = EntryPath::of(key);
         let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
         let live = |found: Found| found.header.is_live(self.now()).then_some(found);
         for _ in 0..ATTEMPTS {
-            match folder.look(&name, key, want)? {
-                Look::Found(found) => return Ok(live(found)),
-                Look::Absent | Look::Other => return Ok(None),
-                Look::Newer => return Err(error::newer(name).into()),
-                Look::Unfinished | Look::Damaged => thread::yield_now(),
+            match folder.probe(&name, key, part)? {
+                Probe::Found(found) => return Ok(live(found)),
+                Probe::Absent | Probe::Other => return Ok(None),
+                Probe::Newer => return Err(error::newer(name).into()),
+                Probe::Unfinished | Probe::Damaged => thread::yield_now(),
             }
         }
         // What is removed is counted, where that can be written.
         let _ = directory.counters.open(directory);
         let locked = folder.lock(directory, until)?;
-        let found = folder.look(&name, key, want)?;
-        if matches!(found, Look::Unfinished | Look::Damaged) {
+        let found = folder.probe(&name, key, part)?;
+        if matches!(found, Probe::Unfinished | Probe::Damaged) {
             // Where that cannot be done, a read-only disk say, it is a miss as well.
-            let _ = locked.slot(&name).and_then(|it| it.map_or(Ok(()), Slot::remove));
+            let _ = locked.entry_file(&name).and_then(|it| it.map_or(Ok(()), EntryFile::remove));
         }
         match found {
-            Look::Found(found) => Ok(live(found)),
-            Look::Damaged => Err(error::damaged(name).into()),
-            Look::Absent | Look::Unfinished | Look::Other | Look::Newer => Ok(None),
+            Probe::Found(found) => Ok(live(found)),
+            Probe::Damaged => Err(error::damaged(name).into()),
+            Probe::Absent | Probe::Unfinished | Probe::Other | Probe::Newer => Ok(None),
         }
     }
 
     pub(crate) fn now(&self) -> u64 {
-        life::now(&self.clock)
+        expiry::now(&self.clock)
     }
 
     pub(crate) fn stamp(&self) -> u64 {
@@ -182,7 +182,7 @@ impl Inner {
         let old = self.directory.write().unwrap_or_else(PoisonError::into_inner).take();
         // It closes and deletes files, for which nobody is to wait.
         if let Some(directory) = old {
-            directory.spares.close();
+            directory.recycler.close();
         }
     }
 
@@ -204,16 +204,16 @@ impl Inner {
     fn step<T>(
         &self,
         directory: &Directory,
-        step: impl Fn(&Directory) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let res = step(directory).map_err(|fault| match fault {
+        step: impl Fn(&Directory) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let res = step(directory).map_err(|error| match error {
             // What is missing is made, or is no error, unless it is in a directory that was deleted.
-            Fault::Of(error) if error::is_of_deleted(&error) => Fault::Gone,
-            Fault::Of(error) => open_files(error),
+            StepError::Other(error) if error::is_of_deleted(&error) => StepError::Deleted,
+            StepError::Other(error) => open_files(error),
             other => other,
         });
         // Of a want of descriptors, the folders that are open for speed may be the cause.
-        if matches!(res, Err(Fault::Gone | Fault::OpenFiles(_))) {
+        if matches!(res, Err(StepError::Deleted | StepError::TooManyOpenFiles(_))) {
             self.forget();
         }
         res
@@ -230,15 +230,17 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A directory that was deleted is made anew, which somebody may delete again. Descriptors are waited for until then: calls that are
 /// under way close what they have in their hands.
-fn again<T>(until: Instant, run: impl Fn() -> Result<T, Fault>) -> Result<T> {
+fn again<T>(until: Instant, run: impl Fn() -> Result<T, StepError>) -> Result<T> {
     let mut deleted = 0;
     while deleted < ATTEMPTS {
         match run() {
             Ok(it) => return Ok(it),
-            Err(Fault::Of(error)) => return Err(error),
-            Err(Fault::OpenFiles(error)) if Instant::now() >= until => return Err(error),
-            Err(Fault::OpenFiles(_)) => thread::sleep(PAUSE),
-            Err(Fault::Gone) => deleted += 1,
+            Err(StepError::Other(error)) => return Err(error),
+            Err(StepError::TooManyOpenFiles(error)) if Instant::now() >= until => {
+                return Err(error);
+            }
+            Err(StepError::TooManyOpenFiles(_)) => thread::sleep(PAUSE),
+            Err(StepError::Deleted) => deleted += 1,
         }
     }
     let what = "the directory is deleted again and again; somebody else uses it";
@@ -246,12 +248,16 @@ fn again<T>(until: Instant, run: impl Fn() -> Result<T, Fault>) -> Result<T> {
 }
 
 /// What may be tried again if it is for want of descriptors.
-fn open_files(error: Error) -> Fault {
-    if error::is_of_open_files(&error) { Fault::OpenFiles(error) } else { Fault::Of(error) }
+fn open_files(error: Error) -> StepError {
+    if error::is_of_open_files(&error) {
+        StepError::TooManyOpenFiles(error)
+    } else {
+        StepError::Other(error)
+    }
 }
 
 /// Without the path, which is a setting.
-impl fmt::Debug for Inner {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File")
             .field("max_entries", &self.plan.max_entries)

@@ -13,7 +13,7 @@ use crate::header::{Bad, Header};
 
 /// What a file holds.
 #[derive(Debug)]
-pub(crate) enum Look {
+pub(crate) enum Probe {
     /// It is not there, or nothing was ever written to it.
     Absent,
     /// Another key of the same hash.
@@ -36,7 +36,7 @@ pub(crate) struct Found {
 
 /// How much of an entry is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Part {
     /// Whether it is there, and until when.
     Head,
     Value,
@@ -46,40 +46,40 @@ pub(crate) enum Want {
 pub(crate) const PAGE: usize = 4096;
 
 /// Reads the entry of `key`, or of whatever key. Nothing is allocated for a length that the file does not have.
-pub(crate) fn look(fd: &OwnedFd, key: Option<&str>, want: Want) -> Result<Look, Errno> {
+pub(crate) fn probe(fd: &OwnedFd, key: Option<&str>, part: Part) -> Result<Probe, Errno> {
     let mut page = [0; PAGE];
     let len = pread(fd, &mut page[..], 0)?;
     let page = &page[..len];
     let (header, found_key) = match Header::decode(page) {
         Ok(it) => it,
-        Err(Bad::Unfinished) => return Ok(Look::Absent),
-        Err(Bad::Damaged) => return Ok(Look::Damaged),
-        Err(Bad::Newer) => return Ok(Look::Newer),
+        Err(Bad::Unfinished) => return Ok(Probe::Absent),
+        Err(Bad::Damaged) => return Ok(Probe::Damaged),
+        Err(Bad::Newer) => return Ok(Probe::Newer),
     };
     if !header.whole {
-        return Ok(Look::Unfinished);
+        return Ok(Probe::Unfinished);
     }
     if key.is_some_and(|it| it.as_bytes() != found_key) {
-        return Ok(Look::Other);
+        return Ok(Probe::Other);
     }
-    let Some(total) = header.total() else { return Ok(Look::Damaged) };
+    let Some(total) = header.total() else { return Ok(Probe::Damaged) };
     let value = match usize::try_from(total) {
         Ok(total) if total <= len => {
             let value = &page[header.value_at()..total];
             // It costs nothing more to be sure.
             if !header.is_of(value) {
-                return Ok(Look::Damaged);
+                return Ok(Probe::Damaged);
             }
-            if want == Want::Head { Bytes::new() } else { Bytes::copy_from_slice(value) }
+            if part == Part::Head { Bytes::new() } else { Bytes::copy_from_slice(value) }
         }
-        _ if len < PAGE || total > size(fd)? => return Ok(Look::Damaged),
-        _ if want == Want::Head => Bytes::new(),
+        _ if len < PAGE || total > size(fd)? => return Ok(Probe::Damaged),
+        _ if part == Part::Head => Bytes::new(),
         _ => match rest(fd, &header, &page[header.value_at()..])? {
             Some(value) if header.is_of(&value) => value.into(),
-            _ => return Ok(Look::Damaged),
+            _ => return Ok(Probe::Damaged),
         },
     };
-    Ok(Look::Found(Found { header, value }))
+    Ok(Probe::Found(Found { header, value }))
 }
 
 /// The value of which `start` is the beginning; `None` if the file is shorter.
@@ -118,10 +118,10 @@ mod tests {
             let fd = File::open(seed.path()).unwrap().into();
             let is_good = seed.file_name().to_string_lossy().starts_with("good");
             for key in [None, Some("shop:1:user:7")] {
-                let found = look(&fd, key, Want::Value).unwrap();
-                assert_eq!(matches!(found, Look::Found(_)), is_good, "{seed:?}: {found:?}");
+                let found = probe(&fd, key, Part::Value).unwrap();
+                assert_eq!(matches!(found, Probe::Found(_)), is_good, "{seed:?}: {found:?}");
             }
-            assert!(!matches!(look(&fd, Some("other"), Want::Value).unwrap(), Look::Found(_)));
+            assert!(!matches!(probe(&fd, Some("other"), Part::Value).unwrap(), Probe::Found(_)));
         }
     }
 
@@ -141,8 +141,8 @@ mod tests {
         let fd: OwnedFd = file.into();
         rustix::io::pwrite(&fd, &header.encode(b"k"), 0).unwrap();
         rustix::fs::ftruncate(&fd, 1 << 20).unwrap();
-        for want in [Want::Head, Want::Value] {
-            assert!(matches!(look(&fd, None, want).unwrap(), Look::Damaged));
+        for part in [Part::Head, Part::Value] {
+            assert!(matches!(probe(&fd, None, part).unwrap(), Probe::Damaged));
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// What is in this process's list is its own. It may be gone all the same, when it was swept.
 #[derive(Debug)]
-pub(crate) struct Spares {
+pub(crate) struct Recycler {
     most: usize,
     folder: OnceLock<Option<OwnedFd>>,
     free: Mutex<Free>,
@@ -41,7 +41,7 @@ struct Free {
 
 /// A file that waits for an entry.
 #[derive(Debug)]
-pub(crate) struct Spare {
+pub(crate) struct SpareFile {
     pub(crate) number: u64,
     pub(crate) fd: OwnedFd,
 }
@@ -70,7 +70,7 @@ fn most(plan: &Plan) -> u64 {
     ((plan.max_bytes / 64).min(beside) / LARGEST).min(MOST)
 }
 
-impl Spares {
+impl Recycler {
     pub(crate) fn new(plan: &Plan) -> Self {
         // Different in each process and store, so that no two have the same file.
         let next = RandomState::new().hash_one(std::process::id());
@@ -107,13 +107,13 @@ impl Spares {
     }
 
     /// One that no other caller has.
-    pub(crate) fn take(&self) -> Option<Spare> {
+    pub(crate) fn take(&self) -> Option<SpareFile> {
         let folder = self.folder()?;
         loop {
             let number = self.free().numbers.pop()?;
             let flags = OFlags::RDWR | SAFELY;
             match openat(folder, name_of(number), flags, Mode::empty()) {
-                Ok(fd) => return Some(Spare { number, fd }),
+                Ok(fd) => return Some(SpareFile { number, fd }),
                 Err(Errno::NOENT) => {} // it was swept
                 Err(_) => {
                     self.discard(number);
@@ -158,7 +158,7 @@ impl Spares {
     /// Deletes what has waited for so long, of this process and of others, which may have died: who still wants one notices.
     pub(crate) fn sweep(directory: &Directory, age: Duration) -> Result<()> {
         match directory.open_folder(FOLDER.as_bytes(), false) {
-            Ok(Some(folder)) => directory.spares.sweep_in(&folder, age),
+            Ok(Some(folder)) => directory.recycler.sweep_in(&folder, age),
             Ok(None) => Ok(()),
             // It is foreign, so there are none.
             Err(error) if error::is_of_no_folder(&error) => Ok(()),
@@ -185,7 +185,7 @@ impl Spares {
 }
 
 /// Nothing is left behind by who closes the store, or drops it.
-impl Drop for Spares {
+impl Drop for Recycler {
     fn drop(&mut self) {
         self.free_all();
     }
@@ -251,11 +251,11 @@ mod tests {
     use super::*;
     use crate::{
         counters::Count,
-        error::Fault,
-        folder::Locked,
-        look::{Look, Want},
-        name::Name,
-        slot::New,
+        entry_file::New,
+        entry_path::EntryPath,
+        error::StepError,
+        folder::FolderLock,
+        probe::{Part, Probe},
     };
 
     fn plan(path: PathBuf, max_bytes: u64) -> Plan {
@@ -272,22 +272,26 @@ mod tests {
     }
 
     /// What a step does under the lock of a key's folder.
-    fn with<T>(directory: &Directory, key: &str, step: impl FnOnce(&Locked<'_>, &Name) -> T) -> T {
-        let name = Name::of(key);
+    fn with<T>(
+        directory: &Directory,
+        key: &str,
+        step: impl FnOnce(&FolderLock<'_>, &EntryPath) -> T,
+    ) -> T {
+        let name = EntryPath::of(key);
         let folder = directory.folder(name.folder(), true).unwrap().unwrap();
         let locked = folder.lock(directory, Instant::now() + Duration::from_secs(20)).unwrap();
         step(&locked, &name)
     }
 
-    fn write(directory: &Directory, key: &str, len: usize) -> Result<(), Fault> {
+    fn write(directory: &Directory, key: &str, len: usize) -> Result<(), StepError> {
         let value = Bytes::from(vec![b'x'; len]);
         with(directory, key, |locked, name| {
-            locked.slot_or_new(name)?.write(&New { key, value: &value, expires: 0, stamp: 1 })
+            locked.entry_file_or_new(name)?.write(&New { key, value: &value, expires: 0, stamp: 1 })
         })
     }
 
     fn retire(directory: &Directory, key: &str) {
-        with(directory, key, |it, name| it.slot(name).unwrap().unwrap().retire().unwrap());
+        with(directory, key, |it, name| it.entry_file(name).unwrap().unwrap().retire().unwrap());
     }
 
     fn count(folder: &PathBuf) -> usize {
@@ -314,9 +318,12 @@ mod tests {
         write(&directory, "k", 100).unwrap();
         retire(&directory, "k");
         with(&directory, "k", |locked, name| {
-            let slot = locked.slot_or_new(name).unwrap();
-            assert!(matches!(slot.look(Some("k"), Want::Value).unwrap(), Look::Absent));
-            assert!(locked.slot(name).unwrap().is_none(), "it has no name before it is written");
+            let entry = locked.entry_file_or_new(name).unwrap();
+            assert!(matches!(entry.probe(Some("k"), Part::Value).unwrap(), Probe::Absent));
+            assert!(
+                locked.entry_file(name).unwrap().is_none(),
+                "it has no name before it is written"
+            );
         });
     }
 
@@ -347,7 +354,7 @@ mod tests {
     #[test]
     fn the_largest_value_has_the_room_that_it_may_take() {
         let (_place, _, directory) = directory(1 << 30);
-        assert_eq!(directory.spares.most, 64);
+        assert_eq!(directory.recycler.most, 64);
         let plan = |max_value| Plan { max_value, ..plan(PathBuf::new(), 1 << 30) };
         assert_eq!(reserve(&plan(1 << 30)), 0);
         assert_eq!(reserve(&plan((1 << 30) - 3 * LARGEST)), 2 * LARGEST);
@@ -358,7 +365,7 @@ mod tests {
     fn a_file_with_another_name_is_not_used_again() {
         let (place, spare, directory) = directory(1 << 30);
         write(&directory, "k", 10).unwrap();
-        let name = Name::of("k").to_string();
+        let name = EntryPath::of("k").to_string();
         fs::hard_link(place.path().join("cache").join(name), place.path().join("copy")).unwrap();
         retire(&directory, "k");
         assert_eq!(count(&spare), 0);
@@ -371,9 +378,9 @@ mod tests {
         retire(&directory, "k");
         fs::write(spare.join("notes"), "foreign").unwrap();
         fs::write(spare.join("s0123456789abcdef"), "of a process that was killed").unwrap();
-        Spares::sweep(&directory, AGE).unwrap();
+        Recycler::sweep(&directory, AGE).unwrap();
         assert_eq!(count(&spare), 3, "they are not old enough");
-        Spares::sweep(&directory, Duration::ZERO).unwrap();
+        Recycler::sweep(&directory, Duration::ZERO).unwrap();
         assert_eq!(count(&spare), 1);
         assert_eq!(fs::read_to_string(spare.join("notes")).unwrap(), "foreign");
         write(&directory, "k", 10).unwrap();
@@ -389,7 +396,7 @@ mod tests {
         for n in 0..64 {
             retire(&directory, &n.to_string());
         }
-        Spares::sweep(&directory, Duration::ZERO).unwrap();
+        Recycler::sweep(&directory, Duration::ZERO).unwrap();
         retire(&directory, "64");
         assert_eq!(count(&spare), 1);
     }
@@ -412,10 +419,10 @@ mod tests {
         let value = Bytes::from_static(b"1");
         let new = New { key: "new", value: &value, expires: 0, stamp: 1 };
         with(&directory, "new", |locked, name| {
-            let mut slot = locked.slot_or_new(name).unwrap();
-            Spares::sweep(&directory, Duration::ZERO).unwrap();
-            assert!(matches!(slot.write(&new), Err(Fault::Gone)));
-            assert!(locked.slot(name).unwrap().is_none());
+            let mut entry = locked.entry_file_or_new(name).unwrap();
+            Recycler::sweep(&directory, Duration::ZERO).unwrap();
+            assert!(matches!(entry.write(&new), Err(StepError::Deleted)));
+            assert!(locked.entry_file(name).unwrap().is_none());
         });
         assert_eq!(directory.counters.total().entries, 0);
     }

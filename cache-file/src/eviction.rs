@@ -11,19 +11,19 @@ use rustix::fs::{OFlags, fstat};
 use crate::{
     counters::{BLOCK, Count},
     directory::Directory,
-    error::Fault,
-    inner::Inner,
-    look::{Look, Want, look},
-    name::Name,
-    spares,
-    verify::Verification,
+    entry_path::EntryPath,
+    error::StepError,
+    probe::{Part, Probe, probe},
+    recycler,
+    shared::Shared,
+    sweeper,
 };
 
 /// The names that are next to be looked at: those of a folder, folder after folder. So every entry is looked at as often
 /// as any other, and no write lists more than one folder, once for hundreds of writes.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    names: VecDeque<Name>,
+    names: VecDeque<EntryPath>,
     /// The folder whose names come next.
     next: u8,
     /// Whether a first folder was chosen.
@@ -35,7 +35,7 @@ pub(crate) struct Queue {
 /// What was seen of an entry.
 #[derive(Debug)]
 struct Seen {
-    name: Name,
+    name: EntryPath,
     /// `None`: it has expired, or holds no entry.
     live: Option<Live>,
 }
@@ -61,23 +61,23 @@ const LOOKS: usize = 4 * SAMPLE;
 /// After a write that added so many blocks: removes a few entries if there are too many. The one of that write stays.
 ///
 /// The caller's write is done, so what fails here fails nobody.
-pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
-    let Some(directory) = inner.open_directory() else { return };
-    if !is_over(inner, directory.counters.total()) {
+pub(crate) fn make_room(shared: &Arc<Shared>, written: &EntryPath, grown: u64) {
+    let Some(directory) = shared.open_directory() else { return };
+    if !is_over(shared, directory.counters.total()) {
         return;
     }
     // Another thread that makes room does so for this one.
-    let Ok(mut queue) = inner.queue.try_lock() else { return };
+    let Ok(mut queue) = shared.queue.try_lock() else { return };
     // A call that makes room for longer would be taken for one that failed.
-    let (began, pause) = (Instant::now(), inner.plan.patience / 4);
-    if !queue.verification.proceed(&directory, began, pause) {
+    let (began, pause) = (Instant::now(), shared.plan.patience / 4);
+    if !queue.count_all(&directory, began, pause) {
         return;
     }
     for _ in 0..grown.saturating_add(ROUNDS) {
-        if !is_over(inner, directory.counters.total()) || began.elapsed() > pause {
+        if !is_over(shared, directory.counters.total()) || began.elapsed() > pause {
             return;
         }
-        match queue.cull(inner, &directory, Some(written)) {
+        match queue.cull(shared, &directory, Some(written)) {
             Ok((_, 0)) | Err(_) => return,
             // Perhaps nothing is gone: a sample is of one folder, which may be busy.
             Ok(_) => {}
@@ -87,32 +87,32 @@ pub(crate) fn make_room(inner: &Arc<Inner>, written: &Name, grown: u64) {
 
 /// A step of the sweeper: removes what has expired of a sample, and more if there is too much. How many were removed, and of
 /// how many. Its queue is its own: a write that found it taken would leave the room that it needs to a single sample.
-pub(crate) fn sweep(inner: &Inner, directory: &Directory, queue: &mut Queue) -> (usize, usize) {
-    if is_over(inner, directory.counters.total()) {
-        queue.verification.proceed(directory, Instant::now(), COUNTING);
+pub(crate) fn sweep(shared: &Shared, directory: &Directory, queue: &mut Queue) -> (usize, usize) {
+    if is_over(shared, directory.counters.total()) {
+        queue.count_all(directory, Instant::now(), COUNTING);
     }
-    queue.cull(inner, directory, None).unwrap_or_default()
+    queue.cull(shared, directory, None).unwrap_or_default()
 }
 
-fn is_over(inner: &Inner, total: Count) -> bool {
-    total.entries > inner.plan.max_entries || total.bytes > max_bytes(inner)
+fn is_over(shared: &Shared, total: Count) -> bool {
+    total.entries > shared.plan.max_entries || total.bytes > max_bytes(shared)
 }
 
 /// What entries may take, beside the files that wait for some.
-fn max_bytes(inner: &Inner) -> u64 {
-    inner.plan.max_bytes - spares::reserve(&inner.plan)
+fn max_bytes(shared: &Shared) -> u64 {
+    shared.plan.max_bytes - recycler::reserve(&shared.plan)
 }
 
 /// How many entries of a sample are to go at most. A small store is not emptied by a few writes.
-fn share(inner: &Inner) -> u64 {
-    (inner.plan.max_entries / 64).clamp(1, EVICTED)
+fn share(shared: &Shared) -> u64 {
+    (shared.plan.max_entries / 64).clamp(1, EVICTED)
 }
 
 /// Whether there is room, and some for the writes that come next: a few large values do not all go for one more.
-fn is_enough(inner: &Inner, total: Count) -> bool {
-    let blocks = (max_bytes(inner) / BLOCK / 64).min(EVICTED - 1);
-    total.entries.saturating_add(share(inner)) <= inner.plan.max_entries.saturating_add(1)
-        && total.bytes.saturating_add(blocks * BLOCK) <= max_bytes(inner)
+fn is_enough(shared: &Shared, total: Count) -> bool {
+    let blocks = (max_bytes(shared) / BLOCK / 64).min(EVICTED - 1);
+    total.entries.saturating_add(share(shared)) <= shared.plan.max_entries.saturating_add(1)
+        && total.bytes.saturating_add(blocks * BLOCK) <= max_bytes(shared)
 }
 
 impl Queue {
@@ -120,36 +120,37 @@ impl Queue {
     /// are gone, and of how many.
     fn cull(
         &mut self,
-        inner: &Inner,
+        shared: &Shared,
         directory: &Directory,
-        keep: Option<&Name>,
-    ) -> Result<(usize, usize), Fault> {
-        let mut seen = self.sample(inner, directory, keep)?;
+        keep: Option<&EntryPath>,
+    ) -> Result<(usize, usize), StepError> {
+        let mut seen = self.sample(shared, directory, keep)?;
         seen.sort_by_key(|it| it.live.as_ref().map(|live| live.written));
-        let is_over = self.verification.is_done() && is_over(inner, directory.counters.total());
-        let evict = if is_over { usize::try_from(share(inner)).unwrap_or(0) } else { 0 };
+        let is_over =
+            self.counted > usize::from(u8::MAX) && is_over(shared, directory.counters.total());
+        let evict = if is_over { usize::try_from(share(shared)).unwrap_or(0) } else { 0 };
         let mut removed = 0;
         for (n, it) in seen.iter().enumerate() {
             // What has expired makes room, too.
-            let is_spared = n >= evict || is_enough(inner, directory.counters.total());
+            let is_spared = n >= evict || is_enough(shared, directory.counters.total());
             if it.live.is_some() && is_spared {
                 break;
             }
-            removed += usize::from(remove(inner, directory, it)?);
+            removed += usize::from(remove(shared, directory, it)?);
         }
         Ok((removed, seen.len()))
     }
 
     fn sample(
         &mut self,
-        inner: &Inner,
+        shared: &Shared,
         directory: &Directory,
-        keep: Option<&Name>,
-    ) -> Result<Vec<Seen>, Fault> {
+        keep: Option<&EntryPath>,
+    ) -> Result<Vec<Seen>, StepError> {
         if !self.begun {
             // Elsewhere than the other processes.
             self.begun = true;
-            self.next = inner.stamp().to_le_bytes()[7];
+            self.next = shared.stamp().to_le_bytes()[7];
         }
         let mut res = Vec::with_capacity(SAMPLE);
         let (mut folders, mut looks) = (0, 0);
@@ -165,13 +166,13 @@ impl Queue {
             };
             looks += 1;
             if Some(&name) != keep {
-                res.extend(see(inner, directory, &name)?);
+                res.extend(see(shared, directory, &name)?);
             }
         }
         Ok(res)
     }
 
-    fn refill(&mut self, directory: &Directory, all: bool) -> Result<(), Fault> {
+    fn refill(&mut self, directory: &Directory, all: bool) -> Result<(), StepError> {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         if (all || directory.counters.read(number) != Some(Count::default()))
@@ -185,40 +186,44 @@ impl Queue {
     }
 }
 
-fn see(inner: &Inner, directory: &Directory, name: &Name) -> Result<Option<Seen>, Fault> {
+fn see(
+    shared: &Shared,
+    directory: &Directory,
+    name: &EntryPath,
+) -> Result<Option<Seen>, StepError> {
     let Some(folder) = directory.folder(name.folder(), false)? else { return Ok(None) };
     let fd = match folder.open(name, OFlags::RDONLY) {
         Ok(Some(it)) => it,
         // As what cannot be read: a link, say, is not ours, and must not keep the others.
-        Ok(None) | Err(Fault::Of(_)) => return Ok(None),
-        Err(fault) => return Err(fault),
+        Ok(None) | Err(StepError::Other(_)) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    let live = match look(&fd, None, Want::Head) {
-        Ok(Look::Found(it)) if it.header.is_live(inner.now()) => {
+    let live = match probe(&fd, None, Part::Head) {
+        Ok(Probe::Found(it)) if it.header.is_live(shared.now()) => {
             let stat = fstat(&fd);
             let written = stat.map_or((0, 0), |it| (it.st_mtime, it.st_mtime_nsec));
             Some(Live { stamp: it.header.stamp, written: as_numbers(written) })
         }
         // A file that cannot be read cannot be judged, and a newer release's is its own.
-        Ok(Look::Newer) | Err(_) => return Ok(None),
+        Ok(Probe::Newer) | Err(_) => return Ok(None),
         Ok(_) => None,
     };
     Ok(Some(Seen { name: *name, live }))
 }
 
 /// Removes an entry if it is as it was seen. One whose folder is busy stays: somebody else will find it.
-fn remove(inner: &Inner, directory: &Directory, seen: &Seen) -> Result<bool, Fault> {
+fn remove(shared: &Shared, directory: &Directory, seen: &Seen) -> Result<bool, StepError> {
     let Some(folder) = directory.folder(seen.name.folder(), false)? else { return Ok(false) };
     let Some(locked) = folder.try_lock(directory)? else { return Ok(false) };
-    let Some(slot) = locked.slot(&seen.name)? else { return Ok(false) };
-    let same = match (slot.look(None, Want::Head)?, &seen.live) {
-        (Look::Newer, _) => false,
-        (Look::Found(it), Some(live)) => it.header.stamp == live.stamp,
-        (Look::Found(it), None) => !it.header.is_live(inner.now()),
+    let Some(entry) = locked.entry_file(&seen.name)? else { return Ok(false) };
+    let same = match (entry.probe(None, Part::Head)?, &seen.live) {
+        (Probe::Newer, _) => false,
+        (Probe::Found(it), Some(live)) => it.header.stamp == live.stamp,
+        (Probe::Found(it), None) => !it.header.is_live(shared.now()),
         (_, live) => live.is_none(),
     };
     if same {
-        slot.retire()?;
+        entry.retire()?;
     }
     Ok(same)
 }
@@ -267,10 +272,10 @@ mod tests {
         let directory = Directory::open(&plan, true).unwrap().unwrap();
         directory.counters.open(&directory).unwrap();
         directory.counters.put(7, Count { entries: 300, bytes: 300 * BLOCK });
-        let inner = Inner::new(plan, Clock::system());
+        let shared = Shared::new(plan, Clock::system());
         let mut queue = Queue::default();
-        let written = Name::of("k");
-        assert_eq!(queue.cull(&inner, &directory, Some(&written)).unwrap(), (0, 0));
+        let written = EntryPath::of("k");
+        assert_eq!(queue.cull(&shared, &directory, Some(&written)).unwrap(), (0, 0));
         assert_eq!(queue.names.len(), 300 - LOOKS);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 300);
     }
@@ -293,8 +298,8 @@ mod tests {
         let directory = Directory::open(&plan, true).unwrap().unwrap();
         directory.counters.open(&directory).unwrap();
         directory.counters.put(0, directory.folder(0, false).unwrap().unwrap().measure().unwrap());
-        let inner = Inner::new(plan, Clock::system());
-        assert_eq!(sweep(&inner, &directory, &mut Queue::default()), (0, 1));
+        let shared = Shared::new(plan, Clock::system());
+        assert_eq!(sweep(&shared, &directory, &mut Queue::default()), (0, 1));
     }
 
     /// A sample of it removes nothing, and the next one does.
@@ -307,19 +312,19 @@ mod tests {
         let entry = Header { value_sum, ..whole }.encode(b"k");
         let busy = File::open(fill(&plan, 0, SAMPLE, &entry)).unwrap();
         fill(&plan, 1, SAMPLE, &entry);
-        let inner = Arc::new(Inner::new(plan, Clock::system()));
+        let shared = Arc::new(Shared::new(plan, Clock::system()));
         let count = Count { entries: SAMPLE as u64, bytes: SAMPLE as u64 * BLOCK };
-        let counted = inner.write(inner.until(), |it| {
+        let counted = shared.write(shared.until(), |it| {
             it.counters.put(0, count);
             it.counters.put(1, count);
             Ok(())
         });
         counted.unwrap();
         // From the first folder on.
-        inner.queue.lock().unwrap().begun = true;
+        shared.queue.lock().unwrap().begun = true;
         busy.lock().unwrap();
-        make_room(&inner, &Name::of("written"), 1);
-        let directory = inner.open_directory().unwrap();
-        assert!(!is_over(&inner, directory.counters.total()), "{:?}", directory.counters.total());
+        make_room(&shared, &EntryPath::of("written"), 1);
+        let directory = shared.open_directory().unwrap();
+        assert!(!is_over(&shared, directory.counters.total()), "{:?}", directory.counters.total());
     }
 }

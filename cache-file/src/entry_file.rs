@@ -11,20 +11,20 @@ use rustix::{
 use crate::{
     counters::room,
     directory::mode,
-    error::{self, Fault},
-    folder::Locked,
+    entry_path::EntryPath,
+    error::{self, StepError},
+    folder::FolderLock,
     header::{Header, LEN, MAX_KEY, value_sum},
-    look::{Found, Look, PAGE, Want, look},
-    name::Name,
-    spares::Spare,
+    probe::{Found, PAGE, Part, Probe, probe},
+    recycler::SpareFile,
 };
 
 /// A file in the hands of its only writer, who overwrites it in place: neither a name nor a block changes, which is what
 /// makes other ways slow.
 #[derive(Debug)]
-pub(crate) struct Slot<'a> {
-    locked: &'a Locked<'a>,
-    name: &'a Name,
+pub(crate) struct EntryFile<'a> {
+    locked: &'a FolderLock<'a>,
+    name: &'a EntryPath,
     fd: OwnedFd,
     /// The file's length.
     len: u64,
@@ -43,9 +43,13 @@ pub(crate) struct New<'a> {
     pub(crate) stamp: u64,
 }
 
-impl<'a> Slot<'a> {
-    pub(crate) fn new(locked: &'a Locked<'a>, name: &'a Name, fd: OwnedFd) -> Result<Self, Fault> {
-        let told = |errno| Fault::Of(error::of(errno, name));
+impl<'a> EntryFile<'a> {
+    pub(crate) fn new(
+        locked: &'a FolderLock<'a>,
+        name: &'a EntryPath,
+        fd: OwnedFd,
+    ) -> Result<Self, StepError> {
+        let told = |errno| StepError::Other(error::of(errno, name));
         let stat = fstat(&fd).map_err(told)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Err(told(Errno::ISDIR));
@@ -59,33 +63,33 @@ impl<'a> Slot<'a> {
         Ok(Self { locked, name, fd, len, is_alone: stat.st_nlink == 1, spare: None })
     }
 
-    pub(crate) fn of_spare(
-        locked: &'a Locked<'a>,
-        name: &'a Name,
-        spare: Spare,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn of_spare_file(
+        locked: &'a FolderLock<'a>,
+        name: &'a EntryPath,
+        spare: SpareFile,
+    ) -> Result<Self, StepError> {
         let number = spare.number;
-        let slot = Self::new(locked, name, spare.fd).inspect_err(|_| locked.discard(number))?;
-        Ok(Self { spare: Some(number), ..slot })
+        let entry = Self::new(locked, name, spare.fd).inspect_err(|_| locked.discard(number))?;
+        Ok(Self { spare: Some(number), ..entry })
     }
 
-    pub(crate) fn look(&self, key: Option<&str>, want: Want) -> Result<Look, Fault> {
+    pub(crate) fn probe(&self, key: Option<&str>, part: Part) -> Result<Probe, StepError> {
         if self.spare.is_some() {
-            return Ok(Look::Absent);
+            return Ok(Probe::Absent);
         }
-        look(&self.fd, key, want).map_err(|it| error::of(it, self.name).into())
+        probe(&self.fd, key, part).map_err(|it| error::of(it, self.name).into())
     }
 
     /// The live entry of the key. Whatever else is there counts as nothing for a writer.
-    pub(crate) fn live(&self, key: &str, want: Want, now: u64) -> Result<Option<Found>, Fault> {
-        match self.look(Some(key), want)? {
-            Look::Found(it) if it.header.is_live(now) => Ok(Some(it)),
+    pub(crate) fn live(&self, key: &str, part: Part, now: u64) -> Result<Option<Found>, StepError> {
+        match self.probe(Some(key), part)? {
+            Probe::Found(it) if it.header.is_live(now) => Ok(Some(it)),
             _ => Ok(None),
         }
     }
 
     /// The key that the header names, of an entry that is finished or not; `None` if it names none.
-    pub(crate) fn key(&self) -> Result<Option<String>, Fault> {
+    pub(crate) fn key(&self) -> Result<Option<String>, StepError> {
         let mut start = [0; LEN + MAX_KEY];
         let len = pread(&self.fd, &mut start[..], 0).map_err(|it| error::of(it, self.name))?;
         let key = Header::decode(&start[..len]).ok().map(|(_, key)| key.to_vec());
@@ -97,7 +101,7 @@ impl<'a> Slot<'a> {
     /// What fits a page is one write, which a kill does not divide. A larger one begins with a header that says that it is
     /// not finished, and ends with one that says that it is: what a kill leaves behind is known for what it is. A spare file gets its
     /// name last.
-    pub(crate) fn write(&mut self, new: &New<'_>) -> Result<(), Fault> {
+    pub(crate) fn write(&mut self, new: &New<'_>) -> Result<(), StepError> {
         let key = new.key.as_bytes();
         let key_len = u16::try_from(key.len()).ok().filter(|it| usize::from(*it) <= MAX_KEY);
         let header = Header {
@@ -111,7 +115,7 @@ impl<'a> Slot<'a> {
         let len = (header.value_at() + new.value.len()) as u64;
         let written = match self.put_all(&header, key, new.value) {
             // What waits for other entries may have the room.
-            Err(Errno::NOSPC | Errno::DQUOT) if self.locked.free_spares() => {
+            Err(Errno::NOSPC | Errno::DQUOT) if self.locked.free_spare_files() => {
                 self.put_all(&header, key, new.value)
             }
             res => res,
@@ -120,7 +124,11 @@ impl<'a> Slot<'a> {
             self.give_up(len);
             // Swept meanwhile, or the folder was deleted: nobody has seen it.
             let is_gone = self.spare.is_some() && errno == Errno::NOENT;
-            return Err(if is_gone { Fault::Gone } else { error::of(errno, self.name).into() });
+            return Err(if is_gone {
+                StepError::Deleted
+            } else {
+                error::of(errno, self.name).into()
+            });
         }
         let old = self.len;
         // Nobody counted it while it was spare.
@@ -136,12 +144,12 @@ impl<'a> Slot<'a> {
     }
 
     /// Gives the entry another lifetime, without reading or writing its value.
-    pub(crate) fn touch(&mut self, key: &str, header: &Header) -> Result<(), Fault> {
+    pub(crate) fn touch(&mut self, key: &str, header: &Header) -> Result<(), StepError> {
         let start = header.encode(key.as_bytes());
         self.put(&start, 0).map_err(|it| error::of(it, self.name).into())
     }
 
-    pub(crate) fn remove(self) -> Result<(), Fault> {
+    pub(crate) fn remove(self) -> Result<(), StepError> {
         match self.spare {
             Some(spare) => self.locked.discard(spare),
             None => self.locked.unlink(self.name, self.len)?,
@@ -150,7 +158,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Removes the entry; its file may serve another one.
-    pub(crate) fn retire(self) -> Result<(), Fault> {
+    pub(crate) fn retire(self) -> Result<(), StepError> {
         if self.is_alone { self.locked.retire(self.name, self.len) } else { self.remove() }
     }
 
@@ -159,8 +167,8 @@ impl<'a> Slot<'a> {
         if let Some(spare) = self.spare {
             return self.locked.discard(spare);
         }
-        let look = || self.look(None, Want::Value);
-        let is_whole = len <= PAGE as u64 && matches!(look(), Ok(Look::Found(_) | Look::Newer));
+        let probe = || self.probe(None, Part::Value);
+        let is_whole = len <= PAGE as u64 && matches!(probe(), Ok(Probe::Found(_) | Probe::Newer));
         if !is_whole {
             // The disk is full, say, so this is all that can be done; and what stays is known to be unfinished.
             let _ = self.locked.unlink(self.name, self.len);
