@@ -1,50 +1,48 @@
-//! Emptying the store, or a namespace of it: folder by folder, in small pieces.
+//! Removing all entries, or those of a namespace: folder by folder, in small batches.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use cache_core::Result;
 
 use crate::{
-    entry_path::EntryPath, error::StepError, folder::FolderLock, recycler::Recycler, shared::Shared,
+    entry_file::EntryFile, entry_path::EntryPath, error::StepError, folder_lock::FolderLock,
+    shared::Shared,
 };
 
-/// Removes the entries whose key is wanted. What is written meanwhile may stay.
-pub(crate) fn clear(shared: &Arc<Shared>, wanted: impl Fn(&str) -> bool) -> Result<()> {
-    each(shared, |locked, name| {
-        let Some(entry) = locked.entry_file(name)? else { return Ok(()) };
-        let key = entry.key()?;
-        if key.is_some_and(|key| wanted(&key)) { entry.remove() } else { Ok(()) }
+/// Removes the entries whose key meets the condition. Entries that are written meanwhile may stay.
+pub(crate) fn clear(shared: &Shared, condition: impl Fn(&str) -> bool) -> Result<()> {
+    for_each(shared, |lock, path| {
+        let Some(file) = EntryFile::open(lock, path)? else { return Ok(()) };
+        let key = file.key()?;
+        if key.is_some_and(|key| condition(&key)) { file.remove() } else { Ok(()) }
     })
 }
 
-/// Removes every file that is one of ours by its name.
-pub(crate) fn clear_all(shared: &Arc<Shared>) -> Result<()> {
-    each(shared, |locked, name| match locked.entry_file(name)? {
-        Some(entry) => entry.remove(),
-        None => Ok(()),
-    })
+/// Removes the files of all entries. Foreign files stay.
+pub(crate) fn clear_store(shared: &Shared) -> Result<()> {
+    for_each(shared, |lock, path| EntryFile::open(lock, path)?.map_or(Ok(()), EntryFile::remove))
 }
 
-/// How many entries are looked at before others get the lock.
-const PIECE: usize = 32;
+/// The number of entries before other writers get the lock.
+const BATCH: usize = 32;
 
-fn each(
-    shared: &Arc<Shared>,
+/// Runs a step for each entry. After an error it continues, and returns the first one at the end.
+fn for_each(
+    shared: &Shared,
     step: impl Fn(&FolderLock<'_>, &EntryPath) -> Result<(), StepError>,
 ) -> Result<()> {
     let mut res = Ok(());
     for number in 0..=u8::MAX {
-        let done = shared.read(shared.until(), |directory| {
+        let done = shared.read(shared.deadline(), |directory| {
             let Some(folder) = directory.folder(number, false)? else { return Ok(()) };
-            directory.counters.open(directory)?;
+            directory.open_counters()?;
             let mut res = Ok(());
-            for names in folder.names()?.chunks(PIECE) {
-                // As long as anybody may hold it, however often.
-                let locked = folder.lock(directory, shared.until())?;
-                for name in names {
-                    match step(&locked, name) {
+            for paths in folder.paths()?.chunks(BATCH) {
+                // Each batch has the whole deadline to wait for the lock.
+                let lock = directory.lock_folder(folder, shared.deadline())?;
+                for path in paths {
+                    match step(&lock, path) {
                         Err(StepError::Deleted) => return Err(StepError::Deleted),
-                        // What cannot be removed does not keep the rest.
                         done => res = res.and(done),
                     }
                 }
@@ -53,8 +51,8 @@ fn each(
         });
         res = res.and(done.map(drop));
     }
-    // In what waits for an entry there may be one that was wanted.
-    let swept =
-        shared.read(shared.until(), |directory| Ok(Recycler::sweep(directory, Duration::ZERO)?));
+    // A spare file may still hold an entry that was to be removed.
+    let swept = shared
+        .read(shared.deadline(), |directory| Ok(directory.sweep_spare_files(Duration::ZERO)?));
     res.and(swept.map(drop))
 }

@@ -1,207 +1,172 @@
-//! The directory while it is open: who may be in it, and its folders.
+//! The open directory of a store, and the handle that opens it when it is needed.
 
 use std::{
-    fs,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use cache_core::Result;
-use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, chmodat, fchmod, fstat, mkdirat, openat, statat},
-    io::Errno,
-    process::geteuid,
-};
 
 use crate::{
-    counters::Counters,
-    entry_path::folder_name,
-    error,
+    counters::{Count, Counters},
+    entry_path::{EntryPath, folder_name},
+    error::{self, StepError},
     folder::Folder,
+    folder_lock::FolderLock,
     options::Plan,
-    recycler::{self, Recycler},
+    recycler::Recycler,
+    root::Root,
 };
 
-/// The directory while it is open, by its descriptor: whatever becomes of the path, nothing outside is touched.
+/// The directory of a store, opened at the first call and reopened after it was deleted or moved.
 #[derive(Debug)]
-pub(crate) struct Directory {
-    fd: OwnedFd,
-    /// Device and number.
-    id: (u64, u64),
-    folders: Vec<OnceLock<Folder>>,
-    pub(crate) counters: Counters,
-    pub(crate) recycler: Recycler,
+pub(crate) struct DirectoryHandle {
+    plan: Plan,
+    open: RwLock<Option<Arc<Directory>>>,
 }
 
-/// How all is opened: links are not followed, pipes not waited for, and children inherit nothing.
-pub(crate) const SAFELY: OFlags =
-    OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-const FOLDER: OFlags = SAFELY.union(OFlags::DIRECTORY);
-/// Only the owner may write, read, and look.
-const PRIVATE: Mode = Mode::RWXU;
-const WRITABLE_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
+/// An open directory with its folders, its counters and its spare files.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) root: Arc<Root>,
+    pub(crate) counters: Counters,
+    recycler: Recycler,
+    folders: Vec<OnceLock<Folder>>,
+}
+
+impl DirectoryHandle {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self { plan, open: RwLock::default() }
+    }
+
+    /// Returns the directory if it is open.
+    pub(crate) fn get(&self) -> Option<Arc<Directory>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens the directory unless it is open, and creates it if `create`. `None` if it does not
+    /// exist.
+    pub(crate) fn open(&self, create: bool) -> Result<Option<Arc<Directory>>> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() {
+            *open = Directory::open(&self.plan, create)?.map(Arc::new);
+        }
+        Ok(open.clone())
+    }
+
+    /// Closes the directory. The next call opens it again.
+    pub(crate) fn close(&self) {
+        let closed = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Deletes files, so other callers must not wait for it.
+        if let Some(directory) = closed {
+            directory.recycler.close();
+        }
+    }
+
+    /// Closes the directory if its path no longer leads to it. Returns whether it did.
+    pub(crate) fn close_if_moved(&self, directory: &Directory) -> bool {
+        let is_moved = !directory.is_at(&self.plan.path);
+        if is_moved {
+            self.close();
+        }
+        is_moved
+    }
+}
 
 impl Directory {
-    /// Opens the directory, and makes it if `create`; `None` if it is not there.
+    /// Opens the directory, and creates it if `create`. `None` if it does not exist.
     pub(crate) fn open(plan: &Plan, create: bool) -> Result<Option<Self>> {
-        let path = &plan.path;
-        let fd = match openat(CWD, path, FOLDER, Mode::empty()) {
-            Err(Errno::NOENT) if create => {
-                make(path).and_then(|()| openat(CWD, path, FOLDER, Mode::empty()))
-            }
-            res => res,
-        };
-        let fd = match fd {
-            Ok(it) => it,
-            Err(Errno::NOENT) if !create => return Ok(None),
-            Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
-                let what = "the location is a link or no directory; name the directory itself";
-                return Err(error::refused(what));
-            }
-            Err(errno) => return Err(error::of(errno, ".")),
-        };
-        let stat = fstat(&fd).map_err(|it| error::of(it, "."))?;
-        check_owner(&stat)?;
+        let Some(root) = Root::open(&plan.path, create)? else { return Ok(None) };
+        let root = Arc::new(root);
         Ok(Some(Self {
-            fd,
-            id: id(&stat),
-            folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
             counters: Counters::default(),
-            recycler: Recycler::new(plan),
+            recycler: Recycler::new(Arc::clone(&root), plan),
+            folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
+            root,
         }))
     }
 
-    /// A folder, which is made if `create`; `None` if it is not there.
+    /// Opens the counters. Before this, they read as 0 and cannot be written.
+    pub(crate) fn open_counters(&self) -> Result<()> {
+        self.counters.open(&self.root).map(drop)
+    }
+
+    /// Returns a folder, and creates it if `create`. `None` if it does not exist.
     pub(crate) fn folder(&self, number: u8, create: bool) -> Result<Option<&Folder>> {
         let place = &self.folders[usize::from(number)];
         if let Some(folder) = place.get() {
             return Ok(Some(folder));
         }
-        let open = || self.open_folder(&folder_name(number), create);
+        let open = || self.root.open_folder(&folder_name(number), create);
         let fd = match open() {
-            // What waits for entries may have the room.
-            Err(error) if error::is_of_space(&error) && self.recycler.free_all() => open()?,
-            res => res?,
+            // The spare files may use the space.
+            Err(error) if error::is_disk_full(&error) && self.recycler.free_all() => open()?,
+            opened => opened?,
         };
         let Some(fd) = fd else { return Ok(None) };
-        // Who came second closes its own: locks of one process are of one descriptor.
+        // Of two threads, the second closes its own descriptor: a lock belongs to one descriptor.
         Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
     }
 
-    /// Any folder in it, for the owner alone.
-    pub(crate) fn open_folder(&self, name: &[u8], create: bool) -> Result<Option<OwnedFd>> {
-        let shown = || String::from_utf8_lossy(name).into_owned();
-        let fd = match openat(&self.fd, name, FOLDER, Mode::empty()) {
-            Err(Errno::NOENT) if !create && !self.is_deleted() => return Ok(None),
-            Err(Errno::NOENT) if create => self.make_folder(name),
-            res => res,
+    /// Waits for the lock of an entry's folder, which is created if it does not exist.
+    pub(crate) fn lock(
+        &self,
+        path: &EntryPath,
+        until: Instant,
+    ) -> Result<FolderLock<'_>, StepError> {
+        let folder = self.folder(path.folder(), true)?.ok_or(StepError::Deleted)?;
+        self.lock_folder(folder, until)
+    }
+
+    /// Waits for the lock of a folder.
+    pub(crate) fn lock_folder<'a>(
+        &'a self,
+        folder: &'a Folder,
+        until: Instant,
+    ) -> Result<FolderLock<'a>, StepError> {
+        FolderLock::acquire(folder, &self.counters, &self.recycler, until)
+    }
+
+    /// Takes the lock of a folder. `None` if another thread or process holds it.
+    pub(crate) fn try_lock_folder<'a>(
+        &'a self,
+        folder: &'a Folder,
+    ) -> Result<Option<FolderLock<'a>>, StepError> {
+        FolderLock::try_acquire(folder, &self.counters, &self.recycler)
+    }
+
+    /// Measures a folder and corrects its count. `Deleted` if the open folder was moved or deleted.
+    ///
+    /// The first measurement needs no lock; the lock is taken only to correct a count. The result
+    /// is exact, because one entry too many in each of 256 folders would exceed the limit of a
+    /// small store. A folder whose lock is taken keeps its count until the next time.
+    pub(crate) fn recount(&self, number: u8) -> Result<(), StepError> {
+        let Some(folder) = self.folder(number, false)? else {
+            if self.counters.read(number) != Some(Count::default()) {
+                self.counters.put(number, Count::default());
+            }
+            return Ok(());
         };
-        let fd = fd.map_err(|it| error::of(it, shown()))?;
-        let stat = fstat(&fd).map_err(|it| error::of(it, shown()))?;
-        check_owner(&stat).map_err(|it| it.with_context("folder", shown()))?;
-        if mode(&stat) != PRIVATE {
-            fchmod(&fd, PRIVATE).map_err(|it| error::of(it, shown()))?;
+        if !self.root.contains(&folder_name(number), &folder.fd) {
+            return Err(StepError::Deleted);
         }
-        Ok(Some(fd))
-    }
-
-    fn make_folder(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
-        match mkdirat(&self.fd, name, PRIVATE) {
-            // Whatever the umask.
-            Ok(()) => chmodat(&self.fd, name, PRIVATE, AtFlags::empty())?,
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
+        if Some(folder.measure()?) != self.counters.read(number)
+            && let Some(_lock) = self.try_lock_folder(folder)?
+        {
+            self.counters.put(number, folder.measure()?);
         }
-        openat(&self.fd, name, FOLDER, Mode::empty())
+        Ok(())
     }
 
-    /// To be called before the first file is made in it. While it is empty it was made for us, with the permissions that the umask gave; one
-    /// with files in it may have other uses.
-    pub(crate) fn make_private(&self) -> Result<(), Errno> {
-        let is_private = mode(&fstat(&self.fd)?) == PRIVATE;
-        if is_private || !is_empty(&self.fd)? { Ok(()) } else { fchmod(&self.fd, PRIVATE) }
+    /// Deletes the spare files that are older than `age`, of all processes.
+    pub(crate) fn sweep_spare_files(&self, age: Duration) -> Result<()> {
+        self.recycler.sweep(age)
     }
 
-    /// The directory's descriptor, for what lies in it beside the folders.
-    pub(crate) fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-
-    /// It may be there again, with all that is missing in this one.
-    fn is_deleted(&self) -> bool {
-        fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
-    }
-
-    /// Whether the path still leads here: it may have been deleted, or moved away. As well what is open beside the folders of entries.
+    /// Returns whether the path leads to this directory, and the counters and the folder of spare
+    /// files are still in it.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        let there = fs::symlink_metadata(path);
-        there.is_ok_and(|it| (it.dev(), it.ino()) == self.id)
-            && !self.counters.is_gone()
-            && self
-                .recycler
-                .folder()
-                .is_none_or(|it| self.leads_to(recycler::FOLDER.as_bytes(), it))
+        self.root.is_at(path) && !self.counters.is_deleted() && !self.recycler.is_moved()
     }
-
-    /// Whether a name in it is that of the folder.
-    pub(crate) fn leads_to(&self, name: &[u8], folder: &OwnedFd) -> bool {
-        let there = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| fstat(folder).is_ok_and(|here| id(&here) == id(&there)))
-    }
-}
-
-/// All levels that are missing, each for its owner alone, whatever the umask.
-fn make(path: &Path) -> Result<(), Errno> {
-    let made = match mkdirat(CWD, path, PRIVATE) {
-        Err(Errno::NOENT) => {
-            make(path.parent().ok_or(Errno::NOENT)?)?;
-            mkdirat(CWD, path, PRIVATE)
-        }
-        res => res,
-    };
-    match made {
-        Ok(()) => chmodat(CWD, path, PRIVATE, AtFlags::empty()),
-        Err(Errno::EXIST) => Ok(()), // somebody else did at the same time
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Whoever may write there may put anything under any name, and take locks for ever.
-fn check_owner(stat: &Stat) -> Result<()> {
-    if stat.st_uid != geteuid().as_raw() {
-        let what = "the directory belongs to another user, who may write to it; give it to the user that the \
-                    program runs as (chown), or name another";
-        return Err(error::refused(what));
-    }
-    if mode(stat).intersects(WRITABLE_BY_OTHERS) {
-        let what = "others may write to the directory; take that from them (chmod go-w), or name a directory of its \
-                    own in it, which is then made for this user alone";
-        return Err(error::refused(what));
-    }
-    Ok(())
-}
-
-fn is_empty(fd: &OwnedFd) -> Result<bool, Errno> {
-    for entry in Dir::read_from(fd)? {
-        if ![&b"."[..], b".."].contains(&entry?.file_name().to_bytes()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The permissions alone.
-pub(crate) fn mode(stat: &Stat) -> Mode {
-    Mode::from_raw_mode(stat.st_mode)
-}
-
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::cast_lossless,
-    clippy::cast_sign_loss,
-    reason = "its type differs by platform"
-)]
-fn id(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev as u64, stat.st_ino as u64)
 }

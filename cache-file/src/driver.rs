@@ -1,4 +1,4 @@
-//! `backend = "file"` in the settings.
+//! Registration of the store: `backend = "file"` in the settings.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use cache_core::{
 #[cfg(not(unix))]
 use cache_core::{Error, ErrorKind};
 
-use crate::options::Plan;
+use crate::options::{NAME, Plan};
 #[cfg(unix)]
 use crate::store::File;
 
-/// `backend = "file"`. Found by itself in a program that says `use cache_file as _;`.
+/// The driver of `backend = "file"`. A program registers it with `use cache_file as _;`.
 ///
 /// ```
 /// assert_eq!(cache_file::DRIVER.name(), "file");
 /// ```
-pub const DRIVER: Driver = Driver::new("file", build);
+pub const DRIVER: Driver = Driver::new(NAME, build);
 
 cache_core::register_driver!(DRIVER);
 
@@ -28,22 +28,23 @@ cache_core::register_driver!(DRIVER);
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
     let place = plan.path.to_string_lossy().into_owned();
-    // Aliases that name one directory share its threads, too.
+    // Aliases of one directory share a store with its threads.
     let store = context.shared_store(&place, &plan, Plan::difference, || {
         let store = File::new(plan.clone(), context.clock().clone());
-        // Writes may wait for a lock that a stopped process holds, and reads go on meanwhile.
+        // Reads have their own threads, because writes may wait for the lock of a stopped process.
         let store = Offload::new(store, plan.threads).read_threads(plan.threads);
         Ok(store.direct_reads(plan.direct_reads))
     })?;
     Ok(store)
 }
 
-/// The settings are checked as everywhere.
+/// Checks the settings like on other systems, then refuses them.
 #[cfg(not(unix))]
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     Plan::read(context)?;
     Err(Error::new(
         ErrorKind::Unsupported,
-        "backend \"file\" needs the locks and permissions of Linux or macOS; use memory, redis, memcached or db here",
+        "unsupported platform: backend \"file\" needs the file locks and permissions of Linux or \
+         macOS; use memory, redis, memcached or db",
     ))
 }

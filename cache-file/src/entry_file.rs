@@ -1,42 +1,43 @@
-//! A file in the hands of its only writer.
+//! The file of an entry, as its only writer uses it.
 
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use rustix::{
-    fs::{FileType, Mode, fchmod, fstat, ftruncate},
+    fs::{FileType, Mode, OFlags, fchmod, fstat, ftruncate},
     io::{Errno, pread, pwrite},
 };
 
 use crate::{
-    counters::room,
-    directory::mode,
+    counters::disk_size,
     entry_path::EntryPath,
     error::{self, StepError},
-    folder::FolderLock,
-    header::{Header, LEN, MAX_KEY, value_sum},
+    folder_lock::FolderLock,
+    header::{self, Header, MAX_KEY, checksum},
     probe::{Found, PAGE, Part, Probe, probe},
     recycler::SpareFile,
+    root::mode,
 };
 
-/// A file in the hands of its only writer, who overwrites it in place: neither a name nor a block changes, which is what
-/// makes other ways slow.
+/// An open file of an entry, under the lock of its folder.
+///
+/// An entry is overwritten in place. This changes neither names nor blocks, which is what makes
+/// other ways slow.
 #[derive(Debug)]
 pub(crate) struct EntryFile<'a> {
-    locked: &'a FolderLock<'a>,
-    name: &'a EntryPath,
+    lock: &'a FolderLock<'a>,
+    path: &'a EntryPath,
     fd: OwnedFd,
-    /// The file's length.
     len: u64,
-    /// It has no other name, by which somebody keeps what is in it.
-    is_alone: bool,
-    /// The number of a file that has no name yet. What it holds was another entry.
-    spare: Option<u64>,
+    /// The file has no second name under which another program keeps its content.
+    has_one_name: bool,
+    /// The file is a spare one with the content of another entry, until it is written.
+    spare: Option<SpareFile<'a>>,
 }
 
-/// What is written.
+/// An entry to write.
 #[derive(Debug)]
-pub(crate) struct New<'a> {
+pub(crate) struct NewEntry<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: &'a Bytes,
     pub(crate) expires: u64,
@@ -44,43 +45,58 @@ pub(crate) struct New<'a> {
 }
 
 impl<'a> EntryFile<'a> {
-    pub(crate) fn new(
-        locked: &'a FolderLock<'a>,
-        name: &'a EntryPath,
-        fd: OwnedFd,
+    /// Opens the file of an entry. `None` if it does not exist.
+    pub(crate) fn open(
+        lock: &'a FolderLock<'a>,
+        path: &'a EntryPath,
+    ) -> Result<Option<Self>, StepError> {
+        let fd = lock.folder.open(path, OFlags::RDWR)?;
+        fd.map(|fd| Self::new(lock, path, fd)).transpose()
+    }
+
+    /// Opens the file of an entry. If it does not exist, takes a spare file, which gets its name
+    /// when it is written, or creates a file.
+    pub(crate) fn open_or_create(
+        lock: &'a FolderLock<'a>,
+        path: &'a EntryPath,
     ) -> Result<Self, StepError> {
-        let told = |errno| StepError::Other(error::of(errno, name));
-        let stat = fstat(&fd).map_err(told)?;
+        if !lock.recycler.is_empty() {
+            if let Some(file) = Self::open(lock, path)? {
+                return Ok(file);
+            }
+            if let Some((fd, spare)) = lock.recycler.take() {
+                return Ok(Self { spare: Some(spare), ..Self::new(lock, path, fd)? });
+            }
+        }
+        let fd = lock.folder.open(path, OFlags::RDWR | OFlags::CREATE)?;
+        // Creating a file fails with "not found" only if the folder was deleted.
+        Self::new(lock, path, fd.ok_or(StepError::Deleted)?)
+    }
+
+    fn new(lock: &'a FolderLock<'a>, path: &'a EntryPath, fd: OwnedFd) -> Result<Self, StepError> {
+        let failed = |errno| StepError::Other(error::of(errno, path));
+        let stat = fstat(&fd).map_err(failed)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(told(Errno::ISDIR));
+            return Err(failed(Errno::ISDIR));
         }
         let private = Mode::RUSR | Mode::WUSR;
         if mode(&stat) != private {
-            // Whatever the umask.
-            fchmod(&fd, private).map_err(told)?;
+            // The umask may have removed permissions.
+            fchmod(&fd, private).map_err(failed)?;
         }
         let len = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(Self { locked, name, fd, len, is_alone: stat.st_nlink == 1, spare: None })
+        Ok(Self { lock, path, fd, len, has_one_name: stat.st_nlink == 1, spare: None })
     }
 
-    pub(crate) fn of_spare_file(
-        locked: &'a FolderLock<'a>,
-        name: &'a EntryPath,
-        spare: SpareFile,
-    ) -> Result<Self, StepError> {
-        let number = spare.number;
-        let entry = Self::new(locked, name, spare.fd).inspect_err(|_| locked.discard(number))?;
-        Ok(Self { spare: Some(number), ..entry })
-    }
-
+    /// Reads the entry of a key, or of any key.
     pub(crate) fn probe(&self, key: Option<&str>, part: Part) -> Result<Probe, StepError> {
         if self.spare.is_some() {
             return Ok(Probe::Absent);
         }
-        probe(&self.fd, key, part).map_err(|it| error::of(it, self.name).into())
+        probe(&self.fd, key, part).map_err(|it| error::of(it, self.path).into())
     }
 
-    /// The live entry of the key. Whatever else is there counts as nothing for a writer.
+    /// Reads the live entry of a key. `None` for everything else, which a writer may overwrite.
     pub(crate) fn live(&self, key: &str, part: Part, now: u64) -> Result<Option<Found>, StepError> {
         match self.probe(Some(key), part)? {
             Probe::Found(it) if it.header.is_live(now) => Ok(Some(it)),
@@ -88,115 +104,115 @@ impl<'a> EntryFile<'a> {
         }
     }
 
-    /// The key that the header names, of an entry that is finished or not; `None` if it names none.
+    /// Reads the key in the header, of a complete or incomplete entry. `None` if it has none.
     pub(crate) fn key(&self) -> Result<Option<String>, StepError> {
-        let mut start = [0; LEN + MAX_KEY];
-        let len = pread(&self.fd, &mut start[..], 0).map_err(|it| error::of(it, self.name))?;
+        let mut start = [0; header::LEN + MAX_KEY];
+        let len = pread(&self.fd, &mut start[..], 0).map_err(|it| error::of(it, self.path))?;
         let key = Header::decode(&start[..len]).ok().map(|(_, key)| key.to_vec());
         Ok(key.and_then(|it| String::from_utf8(it).ok()))
     }
 
-    /// Overwrites whatever is there.
+    /// Overwrites the file with an entry.
     ///
-    /// What fits a page is one write, which a kill does not divide. A larger one begins with a header that says that it is
-    /// not finished, and ends with one that says that it is: what a kill leaves behind is known for what it is. A spare file gets its
-    /// name last.
-    pub(crate) fn write(&mut self, new: &New<'_>) -> Result<(), StepError> {
+    /// An entry that fits one page is one write, which a kill does not divide. A larger one begins
+    /// with a header that says "incomplete" and ends with one that says "complete", so a reader
+    /// recognizes what a kill leaves behind. A spare file gets its name last.
+    pub(crate) fn write(&mut self, new: &NewEntry<'_>) -> Result<(), StepError> {
         let key = new.key.as_bytes();
         let key_len = u16::try_from(key.len()).ok().filter(|it| usize::from(*it) <= MAX_KEY);
         let header = Header {
-            whole: true,
-            key_len: key_len.ok_or_else(|| error::key_too_long(key.len()))?,
+            is_complete: true,
+            key_len: key_len.ok_or_else(|| error::key_too_long(key.len(), MAX_KEY))?,
             value_len: new.value.len() as u64,
             expires: new.expires,
             stamp: new.stamp,
-            value_sum: value_sum(new.value),
+            value_checksum: checksum(new.value),
         };
-        let len = (header.value_at() + new.value.len()) as u64;
-        let written = match self.put_all(&header, key, new.value) {
-            // What waits for other entries may have the room.
-            Err(Errno::NOSPC | Errno::DQUOT) if self.locked.free_spare_files() => {
-                self.put_all(&header, key, new.value)
+        let len = (header.value_offset() + new.value.len()) as u64;
+        let written = match self.write_entry(&header, key, new.value) {
+            // The spare files may use the space.
+            Err(Errno::NOSPC | Errno::DQUOT) if self.lock.recycler.free_all() => {
+                self.write_entry(&header, key, new.value)
             }
-            res => res,
+            written => written,
         };
-        if let Err(errno) = written.and_then(|()| self.get_name()) {
-            self.give_up(len);
-            // Swept meanwhile, or the folder was deleted: nobody has seen it.
-            let is_gone = self.spare.is_some() && errno == Errno::NOENT;
-            return Err(if is_gone {
-                StepError::Deleted
-            } else {
-                error::of(errno, self.name).into()
-            });
+        if let Err(errno) = written.and_then(|()| self.publish()) {
+            self.clean_up(len);
+            // Another process has swept the spare file, or the folder was deleted. No reader has
+            // seen the entry, so it can be written again.
+            if self.spare.is_some() && errno == Errno::NOENT {
+                return Err(StepError::Deleted);
+            }
+            return Err(error::of(errno, self.path).into());
         }
         let old = self.len;
-        // Nobody counted it while it was spare.
+        // A spare file was not counted.
         let counted = if self.spare.take().is_some() { 0 } else { old };
-        // Whole blocks are given back; a shorter rest is what the next write overwrites.
-        self.len = if room(len) < room(old) && ftruncate(&self.fd, len).is_ok() {
-            len
-        } else {
-            len.max(old)
-        };
-        self.locked.count(counted, Some(self.len));
+        // Free whole blocks only: the next write overwrites a shorter rest.
+        let is_cut = disk_size(len) < disk_size(old) && ftruncate(&self.fd, len).is_ok();
+        self.len = if is_cut { len } else { len.max(old) };
+        self.lock.count(counted, self.len);
         Ok(())
     }
 
-    /// Gives the entry another lifetime, without reading or writing its value.
+    /// Writes a new header, with another expiry, in front of the same key and value.
     pub(crate) fn touch(&mut self, key: &str, header: &Header) -> Result<(), StepError> {
         let start = header.encode(key.as_bytes());
-        self.put(&start, 0).map_err(|it| error::of(it, self.name).into())
+        self.write_at(&start, 0).map_err(|it| error::of(it, self.path).into())
     }
 
+    /// Deletes the file.
     pub(crate) fn remove(self) -> Result<(), StepError> {
-        match self.spare {
-            Some(spare) => self.locked.discard(spare),
-            None => self.locked.unlink(self.name, self.len)?,
-        }
-        Ok(())
+        // Dropping a spare file deletes it.
+        if self.spare.is_some() { Ok(()) } else { self.lock.delete(self.path, self.len) }
     }
 
-    /// Removes the entry; its file may serve another one.
-    pub(crate) fn retire(self) -> Result<(), StepError> {
-        if self.is_alone { self.locked.retire(self.name, self.len) } else { self.remove() }
-    }
-
-    /// A write failed. What was there stays, if it is still whole: a small write has changed nothing, or stopped in the middle.
-    fn give_up(&self, len: u64) {
-        if let Some(spare) = self.spare {
-            return self.locked.discard(spare);
-        }
-        let probe = || self.probe(None, Part::Value);
-        let is_whole = len <= PAGE as u64 && matches!(probe(), Ok(Probe::Found(_) | Probe::Newer));
-        if !is_whole {
-            // The disk is full, say, so this is all that can be done; and what stays is known to be unfinished.
-            let _ = self.locked.unlink(self.name, self.len);
+    /// Removes the entry. The file may become a spare file.
+    pub(crate) fn recycle(self) -> Result<(), StepError> {
+        if self.has_one_name && self.spare.is_none() {
+            self.lock.recycle(self.path, self.len)
+        } else {
+            self.remove()
         }
     }
 
-    fn get_name(&self) -> Result<(), Errno> {
-        self.spare.map_or(Ok(()), |spare| self.locked.place(spare, self.name))
+    /// Handles a failed write of this length. The old entry stays if it is intact: a small write
+    /// changed nothing, or was cut off. Otherwise deletes the file.
+    fn clean_up(&self, len: u64) {
+        if self.spare.is_some() {
+            return;
+        }
+        let found = || self.probe(None, Part::Value);
+        let is_intact = len <= PAGE as u64 && matches!(found(), Ok(Probe::Found(_) | Probe::Newer));
+        if !is_intact {
+            // If this fails too, the header says that the entry is incomplete.
+            let _ = self.lock.delete(self.path, self.len);
+        }
     }
 
-    fn put_all(&self, header: &Header, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+    fn publish(&mut self) -> Result<(), Errno> {
+        let (folder, name) = (&self.lock.folder.fd, self.path.file());
+        self.spare.as_mut().map_or(Ok(()), |it| it.publish(folder, name))
+    }
+
+    fn write_entry(&self, header: &Header, key: &[u8], value: &[u8]) -> Result<(), Errno> {
         let mut start = header.encode(key);
         if start.len() + value.len() <= PAGE {
             start.extend_from_slice(value);
-            return self.put(&start, 0);
+            return self.write_at(&start, 0);
         }
-        self.put(&Header { whole: false, ..*header }.encode(key), 0)?;
-        self.put(value, start.len() as u64)?;
-        self.put(&start, 0)
+        self.write_at(&Header { is_complete: false, ..*header }.encode(key), 0)?;
+        self.write_at(value, start.len() as u64)?;
+        self.write_at(&start, 0)
     }
 
-    fn put(&self, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+    fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            match pwrite(&self.fd, bytes, at) {
+            match pwrite(&self.fd, bytes, offset) {
                 Ok(0) => return Err(Errno::NOSPC),
                 Ok(len) => {
                     bytes = &bytes[len..];
-                    at += len as u64;
+                    offset += len as u64;
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),

@@ -1,17 +1,18 @@
-//! What went wrong, in the words and kinds of [`cache_core`]. No text shows a key's value or a path above the directory.
+//! Errors of the store. No message shows a stored value or a path above the store's directory.
 
 use std::fmt;
 
 use cache_core::{Error, ErrorKind};
 use rustix::io::Errno;
 
-/// Why a step could not be done.
+/// Why one attempt at a step failed.
 #[derive(Debug)]
 pub(crate) enum StepError {
-    /// The directory was deleted while it was open. It may be there again.
+    /// The directory was deleted while it was open. It may exist again, so a retry may succeed.
     Deleted,
-    /// There are too many open files. Those that the store keeps are closed now, so it may be tried again.
+    /// The process has too many open files. The store has closed its own, so a retry may succeed.
     TooManyOpenFiles(Error),
+    /// A retry does not help.
     Other(Error),
 }
 
@@ -21,102 +22,108 @@ impl From<Error> for StepError {
     }
 }
 
-/// What the system said of `what`, which is named by its path from the store's directory.
-pub(crate) fn of(errno: Errno, what: impl fmt::Display) -> Error {
-    let (kind, said) = match errno {
-        Errno::NOSPC | Errno::DQUOT => {
-            (ErrorKind::Backend, "no space is left; free some, or lower max_bytes".to_owned())
+/// Turns an error of the system into one of the store. `path` is relative to the directory.
+pub(crate) fn of(errno: Errno, path: impl fmt::Display) -> Error {
+    let message = match errno {
+        Errno::NOSPC => {
+            "disk full (no space left on device); free some space, or lower max_bytes".to_owned()
         }
-        Errno::FBIG => (
-            ErrorKind::Backend,
-            "the file may not grow so large; raise the limit of file sizes (ulimit -f)".to_owned(),
-        ),
-        Errno::ROFS => (ErrorKind::Backend, "the file system is read-only".to_owned()),
-        Errno::ACCESS | Errno::PERM => (
-            ErrorKind::Backend,
-            "permission denied; give the directory to the user that the program runs as".to_owned(),
-        ),
-        Errno::MFILE | Errno::NFILE => (
-            ErrorKind::Backend,
+        Errno::DQUOT => {
+            "disk quota exceeded; raise the quota, free some space, or lower max_bytes".to_owned()
+        }
+        Errno::FBIG => {
+            "file too large for the process; raise the limit of file sizes (ulimit -f)".to_owned()
+        }
+        Errno::ROFS => {
+            "read-only file system; make it writable, or choose another location".to_owned()
+        }
+        Errno::ACCESS | Errno::PERM => {
+            "permission denied; give the directory to the user that the program runs as".to_owned()
+        }
+        Errno::MFILE | Errno::NFILE => {
             "too many open files; raise the limit (ulimit -n): the store keeps up to 259 open"
-                .to_owned(),
-        ),
+                .to_owned()
+        }
         Errno::LOOP | Errno::MLINK => {
-            (ErrorKind::Backend, "is a link, which is not followed; remove it".to_owned())
+            "unexpected symbolic link, which the store does not follow; remove it".to_owned()
         }
         Errno::ISDIR | Errno::NOTDIR | Errno::SPIPE | Errno::NXIO => {
-            (ErrorKind::Backend, "is not what the store made there; remove it".to_owned())
+            "unexpected file type, not created by the store; remove it".to_owned()
         }
-        Errno::NOENT => (ErrorKind::Backend, "was deleted while it was in use".to_owned()),
-        other => (ErrorKind::Backend, std::io::Error::from(other).to_string()),
+        Errno::NOENT => "no such file or directory: it was deleted while in use".to_owned(),
+        other => std::io::Error::from(other).to_string(),
     };
-    Error::new(kind, said)
+    Error::new(ErrorKind::Backend, message)
         .with_source(std::io::Error::from(errno))
-        .with_context("file", what.to_string())
+        .with_context("file", path.to_string())
 }
 
-/// Whether this is for want of a descriptor.
-pub(crate) fn is_of_open_files(error: &Error) -> bool {
+/// Returns whether the process or the system has too many open files.
+pub(crate) fn is_too_many_open_files(error: &Error) -> bool {
     is_one_of(error, &[Errno::MFILE, Errno::NFILE])
 }
 
-/// Whether this is for want of room on the disk.
-pub(crate) fn is_of_space(error: &Error) -> bool {
+/// Returns whether the disk is full or a quota is exceeded.
+pub(crate) fn is_disk_full(error: &Error) -> bool {
     is_one_of(error, &[Errno::NOSPC, Errno::DQUOT])
 }
 
-/// Whether this is for want of the directory, or of a folder in it.
-pub(crate) fn is_of_deleted(error: &Error) -> bool {
+/// Returns whether the directory, or a folder in it, does not exist.
+pub(crate) fn is_not_found(error: &Error) -> bool {
     is_one_of(error, &[Errno::NOENT])
 }
 
-/// Whether there is something else where a folder would be.
-pub(crate) fn is_of_no_folder(error: &Error) -> bool {
+/// Returns whether something other than a folder has the folder's name.
+pub(crate) fn is_not_a_folder(error: &Error) -> bool {
     is_one_of(error, &[Errno::NOTDIR, Errno::LOOP, Errno::MLINK])
 }
 
-fn is_one_of(error: &Error, all: &[Errno]) -> bool {
+fn is_one_of(error: &Error, expected: &[Errno]) -> bool {
     let source = std::error::Error::source(error);
-    let number = source.and_then(|it| it.downcast_ref::<std::io::Error>()?.raw_os_error());
-    all.iter().any(|it| Some(it.raw_os_error()) == number)
+    let code = source.and_then(|it| it.downcast_ref::<std::io::Error>()?.raw_os_error());
+    expected.iter().any(|it| Some(it.raw_os_error()) == code)
 }
 
-/// The store's directory is not one to keep a cache in.
-pub(crate) fn refused(what: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, what)
+/// The directory is not safe to keep a cache in.
+pub(crate) fn refused(message: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, message)
 }
 
-/// Somebody holds the lock and does not let go.
+/// Another writer holds the lock of a folder for too long.
 #[cold]
 pub(crate) fn locked(folder: impl fmt::Display) -> Error {
-    let what =
-        "another writer, perhaps a process that hangs, holds the lock for longer than the deadline";
-    // It says nothing about the disk, and other folders go on.
-    Error::new(ErrorKind::TimedOut, what)
+    let message = "lock timeout: another writer, perhaps a stopped process, holds the lock of this \
+                   folder longer than the deadline";
+    // This says nothing about the disk, and the other folders still work.
+    Error::new(ErrorKind::TimedOut, message)
         .ignored_by_breaker()
         .with_context("folder", folder.to_string())
 }
 
-/// Bytes that no writer leaves behind.
+/// The bytes of the file are not what a writer leaves behind.
 #[cold]
 pub(crate) fn damaged(file: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Codec, "the file is damaged").with_context("file", file.to_string())
+    Error::new(ErrorKind::Codec, "the file is damaged (wrong checksum or length)")
+        .with_context("file", file.to_string())
 }
 
+/// A newer release has written the file.
 #[cold]
 pub(crate) fn newer(file: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Codec, "the file was written by a newer release of cache-file")
         .with_context("file", file.to_string())
 }
 
+/// The value exceeds the limit of the settings.
 #[cold]
 pub(crate) fn too_large(len: usize, max: u64) -> Error {
     let message =
-        format!("the value has {len} bytes, and this store takes {max} (option `max_value_bytes`)");
+        format!("the value has {len} bytes; the limit is {max} (option `max_value_bytes`)");
     Error::new(ErrorKind::TooLarge, message)
 }
 
+/// The key exceeds the limit of the file format.
 #[cold]
-pub(crate) fn key_too_long(len: usize) -> Error {
-    Error::new(ErrorKind::InvalidKey, format!("the key is {len} bytes long"))
+pub(crate) fn key_too_long(len: usize, max: usize) -> Error {
+    Error::new(ErrorKind::InvalidKey, format!("the key has {len} bytes; the limit is {max}"))
 }

@@ -1,99 +1,100 @@
-//! What a file begins with. The layout, byte by byte, is in the documentation of the crate.
+//! The header of an entry's file. The documentation of the crate describes its layout by byte.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// What a file says of its entry.
+/// The header of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Whether the value behind it is complete.
-    pub(crate) whole: bool,
+    /// Whether the value behind it was written to its end.
+    pub(crate) is_complete: bool,
     pub(crate) key_len: u16,
     pub(crate) value_len: u64,
     /// Milliseconds since 1970; 0 is never.
     pub(crate) expires: u64,
-    /// Of one write, and of no other.
+    /// A number that no other write has.
     pub(crate) stamp: u64,
-    pub(crate) value_sum: u64,
+    pub(crate) value_checksum: u64,
 }
 
-/// Why a file holds no entry.
+/// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bad {
-    /// Nothing, or the mark of a write that is under way or was killed.
-    Unfinished,
-    /// What no writer of ours leaves behind.
+pub(crate) enum DecodeError {
+    /// There are no bytes: the file was created and never written.
+    Empty,
+    /// No release writes such bytes.
     Damaged,
-    /// A newer release wrote it.
+    /// A newer release has written them.
     Newer,
 }
 
-/// The bytes before the key.
+/// The length in bytes, without the key.
 pub(crate) const LEN: usize = 48;
-/// No key is longer; the facade's have 230 bytes at most.
+/// The maximum length of a key in bytes. Keys of the facade have at most 230.
 pub(crate) const MAX_KEY: usize = 1024;
 
 const MAGIC: [u8; 4] = *b"\xffcch";
 const VERSION: u8 = 1;
-const WHOLE: u8 = 1;
+const COMPLETE: u8 = 1;
 
 impl Header {
-    /// Header and key, as they stand in the file.
+    /// Encodes header and key.
     pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let mut res = Vec::with_capacity(LEN + key.len());
         res.extend_from_slice(&MAGIC);
         res.push(VERSION);
-        res.push(if self.whole { WHOLE } else { 0 });
+        res.push(if self.is_complete { COMPLETE } else { 0 });
         res.extend_from_slice(&self.key_len.to_le_bytes());
         res.extend_from_slice(&[0; 8]);
-        for number in [self.value_len, self.expires, self.stamp, self.value_sum] {
+        for number in [self.value_len, self.expires, self.stamp, self.value_checksum] {
             res.extend_from_slice(&number.to_le_bytes());
         }
         res.extend_from_slice(key);
-        let sum = sum_of(&res);
-        res[8..16].copy_from_slice(&sum.to_le_bytes());
+        let checksum = head_checksum(&res);
+        res[8..16].copy_from_slice(&checksum.to_le_bytes());
         res
     }
 
-    /// Header and key of a file that begins with `start`.
-    pub(crate) fn decode(start: &[u8]) -> Result<(Self, &[u8]), Bad> {
+    /// Decodes the header and the key at the start of a file.
+    pub(crate) fn decode(start: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         if start.is_empty() {
-            return Err(Bad::Unfinished);
+            return Err(DecodeError::Empty);
         }
-        let fixed = start.get(..LEN).filter(|it| it[..4] == MAGIC).ok_or(Bad::Damaged)?;
+        let fixed = start.get(..LEN).filter(|it| it[..4] == MAGIC).ok_or(DecodeError::Damaged)?;
         if fixed[4] != VERSION {
-            return Err(if fixed[4] > VERSION { Bad::Newer } else { Bad::Damaged });
+            let is_newer = fixed[4] > VERSION;
+            return Err(if is_newer { DecodeError::Newer } else { DecodeError::Damaged });
         }
         let key_len = u16::from_le_bytes([fixed[6], fixed[7]]);
         let end = LEN + usize::from(key_len);
-        let all = start.get(..end).filter(|_| usize::from(key_len) <= MAX_KEY);
-        let all = all.ok_or(Bad::Damaged)?;
-        if number(all, 8) != sum_of(all) || all[5] > WHOLE {
-            return Err(Bad::Damaged);
+        let head = start.get(..end).filter(|_| usize::from(key_len) <= MAX_KEY);
+        let head = head.ok_or(DecodeError::Damaged)?;
+        if number(head, 8) != head_checksum(head) || head[5] > COMPLETE {
+            return Err(DecodeError::Damaged);
         }
         let header = Self {
-            whole: all[5] == WHOLE,
+            is_complete: head[5] == COMPLETE,
             key_len,
-            value_len: number(all, 16),
-            expires: number(all, 24),
-            stamp: number(all, 32),
-            value_sum: number(all, 40),
+            value_len: number(head, 16),
+            expires: number(head, 24),
+            stamp: number(head, 32),
+            value_checksum: number(head, 40),
         };
-        Ok((header, &all[LEN..]))
+        Ok((header, &head[LEN..]))
     }
 
-    /// Where the value begins.
-    pub(crate) fn value_at(&self) -> usize {
+    /// Returns where the value begins in the file.
+    pub(crate) fn value_offset(&self) -> usize {
         LEN + usize::from(self.key_len)
     }
 
-    /// The bytes of the file that the entry takes; `None` if no file is so long.
-    pub(crate) fn total(&self) -> Option<u64> {
-        (self.value_at() as u64).checked_add(self.value_len)
+    /// Returns the length of the entry in the file. `None` if no file can be so long.
+    pub(crate) fn total_len(&self) -> Option<u64> {
+        (self.value_offset() as u64).checked_add(self.value_len)
     }
 
-    /// Whether these are the bytes of the value.
-    pub(crate) fn is_of(&self, value: &[u8]) -> bool {
-        self.value_sum == value_sum(value)
+    /// Returns whether the bytes are the value, by their checksum.
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
+        self.value_checksum == checksum(value)
     }
 
     pub(crate) fn is_live(&self, now: u64) -> bool {
@@ -101,18 +102,21 @@ impl Header {
     }
 }
 
-pub(crate) fn value_sum(value: &[u8]) -> u64 {
+/// Returns the checksum of a value.
+pub(crate) fn checksum(value: &[u8]) -> u64 {
     xxh3_64(value)
 }
 
-/// Over all but its own place: the first eight bytes are the seed.
-fn sum_of(all: &[u8]) -> u64 {
-    xxh3_64_with_seed(&all[16..], number(all, 0))
+/// Returns the checksum of header and key. Its seed is the first eight bytes; its own eight bytes
+/// are left out.
+fn head_checksum(head: &[u8]) -> u64 {
+    xxh3_64_with_seed(&head[16..], number(head, 0))
 }
 
-/// Out of reach it is 0, which no caller asks for.
-fn number(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|it| it.try_into().ok()).map_or(0, u64::from_le_bytes)
+/// Reads a number. Behind the end it is 0, but no caller reads there.
+fn number(bytes: &[u8], offset: usize) -> u64 {
+    let bytes = bytes.get(offset..offset + 8).and_then(|it| it.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -123,26 +127,26 @@ mod tests {
 
     fn header(key: &[u8], value: &[u8]) -> Header {
         Header {
-            whole: true,
+            is_complete: true,
             key_len: u16::try_from(key.len()).unwrap(),
             value_len: value.len() as u64,
             expires: 5,
             stamp: 7,
-            value_sum: value_sum(value),
+            value_checksum: checksum(value),
         }
     }
 
     #[test]
-    fn what_was_encoded_is_decoded() {
+    fn encoded_header_is_decoded() {
         let header = header(b"a:1:k", b"value");
         let bytes = header.encode(b"a:1:k");
         assert_eq!(Header::decode(&bytes), Ok((header, &b"a:1:k"[..])));
-        let unfinished = Header { whole: false, ..header };
-        assert_eq!(Header::decode(&unfinished.encode(b"a:1:k")).unwrap().0, unfinished);
+        let incomplete = Header { is_complete: false, ..header };
+        assert_eq!(Header::decode(&incomplete.encode(b"a:1:k")).unwrap().0, incomplete);
     }
 
     #[test]
-    fn every_single_bit_counts() {
+    fn header_with_a_flipped_bit_or_cut_off_is_damaged() {
         let good = header(b"a:1:k", b"value").encode(b"a:1:k");
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
@@ -150,73 +154,76 @@ mod tests {
             assert!(Header::decode(&bad).is_err(), "bit {bit}");
         }
         for len in 1..good.len() {
-            assert_eq!(Header::decode(&good[..len]), Err(Bad::Damaged), "{len} bytes");
+            assert_eq!(Header::decode(&good[..len]), Err(DecodeError::Damaged), "{len} bytes");
         }
-        assert_eq!(Header::decode(b""), Err(Bad::Unfinished));
+        assert_eq!(Header::decode(b""), Err(DecodeError::Empty));
     }
 
     #[test]
-    fn a_newer_release_is_told_from_damage() {
+    fn newer_version_is_not_damage() {
         let mut bytes = header(b"k", b"").encode(b"k");
         bytes[4] = VERSION + 1;
-        assert_eq!(Header::decode(&bytes), Err(Bad::Newer));
+        assert_eq!(Header::decode(&bytes), Err(DecodeError::Newer));
         bytes[4] = 0;
-        assert_eq!(Header::decode(&bytes), Err(Bad::Damaged));
+        assert_eq!(Header::decode(&bytes), Err(DecodeError::Damaged));
     }
 
-    /// What the fuzzer would be given first: every sort of file that the tests of damage make.
+    /// The corpus has every kind of file that the tests of damage make. The fuzzer starts with it.
     #[test]
-    fn no_seed_of_the_corpus_and_nothing_like_it_is_taken_for_an_entry() {
+    fn only_good_files_of_the_corpus_decode_to_an_entry() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
         let seeds: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|it| it.unwrap()).collect();
         assert!(seeds.len() >= 8);
         for seed in seeds {
             let bytes = std::fs::read(seed.path()).unwrap();
-            let good = seed.file_name().to_string_lossy().starts_with("good");
-            let whole = Header::decode(&bytes).is_ok_and(|(it, _)| {
-                let end = it.total().and_then(|it| usize::try_from(it).ok());
-                let value = end.and_then(|end| bytes.get(it.value_at()..end));
-                it.whole && value.is_some_and(|value| it.is_of(value))
+            let is_good = seed.file_name().to_string_lossy().starts_with("good");
+            let is_entry = Header::decode(&bytes).is_ok_and(|(it, _)| {
+                let end = it.total_len().and_then(|it| usize::try_from(it).ok());
+                let value = end.and_then(|end| bytes.get(it.value_offset()..end));
+                it.is_complete && value.is_some_and(|value| it.matches(value))
             });
-            assert_eq!(whole, good, "{}", seed.path().display());
+            assert_eq!(is_entry, is_good, "{}", seed.path().display());
             for at in 0..bytes.len().min(200) {
                 for other in [0, 1, 0x7f, 0x80, 0xff] {
                     let mut changed = bytes.clone();
                     changed[at] = other;
-                    let _ = Header::decode(&changed).map(|(it, _)| it.total());
+                    let _ = Header::decode(&changed).map(|(it, _)| it.total_len());
                 }
             }
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(2000)
+        })]
 
         #[test]
-        fn any_bytes_are_decoded_without_harm(
+        fn any_bytes_that_decode_encode_to_themselves(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
-            begins_well in any::<bool>(),
+            has_magic in any::<bool>(),
         ) {
-            if begins_well && bytes.len() > 5 {
+            if has_magic && bytes.len() > 5 {
                 bytes[..4].copy_from_slice(&MAGIC);
                 bytes[4] = VERSION;
                 bytes[5] &= 1;
             }
             if let Ok((header, key)) = Header::decode(&bytes) {
                 prop_assert_eq!(key.len(), usize::from(header.key_len));
-                prop_assert_eq!(&header.encode(key)[..], &bytes[..header.value_at()]);
+                prop_assert_eq!(&header.encode(key)[..], &bytes[..header.value_offset()]);
             }
         }
 
         #[test]
-        fn any_entry_goes_through_and_back(
+        fn any_header_is_read_back(
             key in proptest::collection::vec(any::<u8>(), 0..MAX_KEY),
             numbers in any::<(u64, u64, u64, u64)>(),
-            whole in any::<bool>(),
+            is_complete in any::<bool>(),
         ) {
-            let (value_len, expires, stamp, value_sum) = numbers;
+            let (value_len, expires, stamp, value_checksum) = numbers;
             let key_len = u16::try_from(key.len()).unwrap();
-            let header = Header { whole, key_len, value_len, expires, stamp, value_sum };
+            let header = Header { is_complete, key_len, value_len, expires, stamp, value_checksum };
             let bytes = header.encode(&key);
             prop_assert_eq!(Header::decode(&bytes), Ok((header, &key[..])));
         }

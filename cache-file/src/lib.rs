@@ -1,19 +1,19 @@
 //! The file store of [`cache_core`]: `backend = "file"`.
 //!
-//! A program links this crate by naming it once, `use cache_file as _;`, and the settings do the rest:
+//! A program registers it with `use cache_file as _;` and configures it in the settings:
 //!
 //! ```toml
 //! [caches.default]
 //! backend = "file"
-//! location = "/var/cache/shop"      # a directory for this cache alone; it is made if it is not there
+//! location = "/var/cache/shop"      # for this cache alone; created if it does not exist
 //! key_prefix = "shop"
 //!
 //! [caches.default.options]
 //! max_entries = 1000000             # the default
-//! max_bytes = "1GiB"                # the default; the room on the disk, in blocks of 4 KiB
+//! max_bytes = "1GiB"                # the default; disk space, in blocks of 4 KiB
 //! max_value_bytes = "16MiB"         # the default here; a larger value is `TooLarge`
-//! direct_reads = false              # true: reads on the caller's thread
-//! threads = 8                       # the most for reads, and as many for writes
+//! direct_reads = false              # true: reads run on the caller's thread
+//! threads = 8                       # the maximum for reads, and for writes
 //! ```
 //!
 //! ```
@@ -28,7 +28,7 @@
 //! let caches = Caches::from_toml(&toml)?;
 //! caches.get("default")?.set("user:1", &("Ada", 36), secs(60)).await?;
 //!
-//! // Another process, say.
+//! // Another process reads the same value.
 //! let caches = Caches::from_toml(&toml)?;
 //! let ada: Option<(String, u8)> = caches.get("default")?.get("user:1").await?;
 //! assert_eq!(ada, Some(("Ada".to_owned(), 36)));
@@ -36,39 +36,49 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is promised
-//! - **The whole contract, among processes**: every operation on a key is one step. Who writes holds the lock of the key's folder, and waits
-//!   for it no longer than the deadline.
-//! - **Readers wait for nobody** and never see a torn value: a checksum tells if a writer came between.
-//! - **A kill at any point** leaves the old value, the new one or a miss. Damage is a miss that is counted.
-//! - **It is bounded**, by entries and by bytes on the disk, and a write costs the same however many entries there are.
-//! - **The owner alone** can read it, and nothing outside of the directory is touched.
+//! # Promises
+//! - **The whole contract, across processes**: every operation on a key is one step. A writer holds
+//!   the lock of the key's folder, and waits for it no longer than the deadline.
+//! - **Readers do not wait for writers** and never see a torn value: a checksum shows that a write
+//!   has interfered, and the reader tries again.
+//! - **A kill at any point** leaves the old value, the new value or a miss. A damaged entry is a
+//!   miss that is counted.
+//! - **The store is bounded** by entries and by disk space, and a write costs the same however many
+//!   entries the store has.
+//! - **Only the owner** can read the files, and the store touches nothing outside of its directory.
 //!
-//! # A file, byte by byte
-//! `93/622b50b45b7980f36e75a95f3b4c5a`: the 128-bit XXH3 hash of the stored key in hex, of which two digits are the folder. Numbers
-//! have their low byte first.
+//! # File format
+//! The path of an entry is `93/622b50b45b7980f36e75a95f3b4c5a`: the 128-bit XXH3 hash of the stored
+//! key in hex, with the first two digits as the folder. Numbers are little-endian.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 0–3 | `ff 63 63 68`, by which it is known |
-//! | 4 | version of the layout, 1 |
-//! | 5 | 1 if the entry is whole, 0 while it is being written |
+//! | 0–3 | `ff 63 63 68`, which identifies the format |
+//! | 4 | version of the format: 1 |
+//! | 5 | 1 if the entry is complete, 0 while it is being written |
 //! | 6–7 | length of the key |
 //! | 8–15 | XXH3 (64 bits) of bytes 16 to the end of the key, with bytes 0–7 as the seed |
 //! | 16–23 | length of the value |
-//! | 24–31 | when it expires, in milliseconds since 1970; 0 is never |
-//! | 32–39 | a number that is another one for each write |
+//! | 24–31 | expiry time in milliseconds since 1970; 0 is never |
+//! | 32–39 | a stamp: a number that differs for each write |
 //! | 40–47 | XXH3 (64 bits) of the value |
-//! | 48– | the key, and after it the value. What may follow is left of a longer value |
+//! | 48– | the key, followed by the value. The rest of a longer old value may follow |
 //!
-//! A file of no bytes is an entry that was never written. `counts`, beside the folders, has for each of them 16 bytes: its entries
-//! (4 bytes), a checksum (4) and the bytes that their blocks take (8). In `spare` are a few files whose entries are gone, for new ones: what is in
-//! them was an entry once, and is read by nobody.
+//! An empty file is an entry that was never written. The file `counts`, beside the folders, has 16
+//! bytes for each folder: the number of its entries (4 bytes), a checksum (4) and their disk space
+//! (8). The folder `spare` holds a few files of removed entries, which new entries will overwrite.
+//! They still have their old content, but the store never reads it.
 //!
-//! On Windows the settings are refused with `Unsupported`.
+//! On Windows, building a store fails with `Unsupported`.
 
 #[cfg(unix)]
+mod bounds;
+#[cfg(unix)]
+mod check;
+#[cfg(unix)]
 mod clear;
+#[cfg(unix)]
+mod counter;
 #[cfg(unix)]
 mod counters;
 #[cfg(unix)]
@@ -87,21 +97,33 @@ mod expiry;
 #[cfg(unix)]
 mod folder;
 #[cfg(unix)]
-mod header;
+mod folder_lock;
 #[cfg(unix)]
-mod location;
+mod header;
 mod options;
 #[cfg(unix)]
 mod probe;
 #[cfg(unix)]
 mod recycler;
 #[cfg(unix)]
+mod remove;
+#[cfg(unix)]
+mod rename;
+#[cfg(unix)]
+mod root;
+#[cfg(unix)]
 mod shared;
+#[cfg(unix)]
+mod spare_folder;
 #[cfg(unix)]
 mod store;
 #[cfg(unix)]
 mod sweeper;
+#[cfg(all(test, unix))]
+mod tests;
 #[cfg(unix)]
 mod verify;
+#[cfg(unix)]
+mod write;
 
 pub use self::driver::DRIVER;

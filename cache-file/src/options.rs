@@ -1,4 +1,4 @@
-//! The settings, checked.
+//! The settings of a store, and their checks.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,6 +7,9 @@ use std::{
 
 use cache_core::{Result, config::ByteSize, store::BuildContext};
 use serde::Deserialize;
+
+/// The name of the store in the settings.
+pub(crate) const NAME: &str = "file";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +22,7 @@ struct Options {
     threads: Option<usize>,
 }
 
-/// All that the settings say.
+/// The checked settings of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) path: PathBuf,
@@ -28,33 +31,38 @@ pub(crate) struct Plan {
     pub(crate) max_value: u64,
     pub(crate) direct_reads: bool,
     pub(crate) threads: usize,
-    /// How long to wait for a lock: somewhat less than a call may take, so that who waits in vain is told why.
+    /// How long to wait for a lock. Shorter than the deadline, so that the error of the store,
+    /// which gives the reason, comes before the error of the deadline.
     pub(crate) patience: Duration,
 }
 
 const MIB: u64 = 1 << 20;
 const MAX_ENTRIES: u64 = 1_000_000;
 const MAX_BYTES: u64 = 1024 * MIB;
-/// What an entry takes at least: a block.
-const LEAST: u64 = 4096;
-/// Nearly all calls are answered from the system's memory, so this is not about disks but about waiting for locks.
+/// The disk space of the smallest entry: a block.
+const MIN_BYTES: u64 = 4096;
+/// Enough calls at once although some wait for locks. Most calls need no disk, only memory.
 const THREADS: usize = 8;
 const MAX_THREADS: usize = 256;
 
 impl Plan {
+    /// Reads and checks the settings of an alias.
+    ///
+    /// # Errors
+    /// `Config` with the path of the setting that is wrong.
     pub(crate) fn read(context: &BuildContext<'_>) -> Result<Self> {
         let options: Options = context.options()?;
         let wrong = |setting: &str, what: String| Err(context.error(setting, what));
         let path = path(context)?;
         let max_entries = options.max_entries.unwrap_or(MAX_ENTRIES);
         if max_entries == 0 {
-            let what = "must be at least 1; `backend = \"dummy\"` stores nothing";
+            let what = "must be at least 1; to store nothing, use `backend = \"dummy\"`";
             return wrong("options.max_entries", what.into());
         }
-        // Sums of it stay within 64 bits.
+        // Sums of it must fit 64 bits.
         let max_bytes = options.max_bytes.map_or(MAX_BYTES, ByteSize::bytes).min(u64::MAX / 4);
-        if max_bytes < LEAST {
-            let what = "is less than one entry takes on the disk; expected 4KiB or more";
+        if max_bytes < MIN_BYTES {
+            let what = "is less than the disk space of one entry; expected 4KiB or more";
             return wrong("options.max_bytes", what.into());
         }
         let max_value = options
@@ -79,7 +87,7 @@ impl Plan {
         })
     }
 
-    /// The first setting in which two differ.
+    /// Returns the first setting that differs from another plan of the same directory.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let settings = [
             ("options.max_entries", self.max_entries == other.max_entries),
@@ -95,7 +103,7 @@ impl Plan {
 
 #[cfg(test)]
 impl Plan {
-    /// For tests: room for a thousand entries, and time for a slow machine.
+    /// Returns a plan for tests, with room for a thousand entries and time for a slow machine.
     pub(crate) fn of(path: PathBuf) -> Self {
         Self {
             path,
@@ -109,7 +117,7 @@ impl Plan {
     }
 }
 
-/// Absolute, so that a program that changes its directory keeps its cache.
+/// Returns the location as an absolute path, so that a program can change its working directory.
 fn path(context: &BuildContext<'_>) -> Result<PathBuf> {
     let missing = "is missing; expected the path of a directory for this cache alone";
     let location = context.location()?.filter(|it| !it.trim().is_empty());
@@ -122,11 +130,12 @@ fn path(context: &BuildContext<'_>) -> Result<PathBuf> {
         return Err(context.error("location", what));
     }
     let path = std::path::absolute(location)
-        .map_err(|it| context.error("location", format!("is no path: {}", it.kind())))?;
-    // Without `..`, two names of one directory are one name, as far as a look at the names can tell.
+        .map_err(|it| context.error("location", format!("is not a valid path: {}", it.kind())))?;
+    // Removes `.` and repeated slashes, so that two spellings of one directory are one store.
     let path: PathBuf = path.components().collect();
     if path == Path::new("/") {
-        return Err(context.error("location", "is the root; name a directory for this cache alone"));
+        let what = "is the root of the file system; expected a directory for this cache alone";
+        return Err(context.error("location", what));
     }
     Ok(path)
 }

@@ -1,4 +1,4 @@
-//! What a file holds, by one look at it.
+//! Reading what a file holds.
 
 use std::os::fd::OwnedFd;
 
@@ -9,98 +9,101 @@ use rustix::{
     io::{Errno, pread},
 };
 
-use crate::header::{Bad, Header};
+use crate::header::{DecodeError, Header};
 
 /// What a file holds.
 #[derive(Debug)]
 pub(crate) enum Probe {
-    /// It is not there, or nothing was ever written to it.
+    /// The file does not exist, or was never written.
     Absent,
-    /// Another key of the same hash.
-    Other,
+    /// Another key with the same hash.
+    OtherKey,
     /// A write is under way, or was killed.
-    Unfinished,
-    /// What no writer leaves behind; or a reader was overtaken by one.
+    Incomplete,
+    /// No writer leaves such bytes behind. A write during the read may show them, too.
     Damaged,
+    /// A newer release has written it.
     Newer,
     Found(Found),
 }
 
-/// An entry, live or not.
+/// An entry, live or expired.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) header: Header,
-    /// Empty if only the head was wanted.
+    /// Empty for [`Part::Head`].
     pub(crate) value: Bytes,
 }
 
-/// How much of an entry is to be read.
+/// Which part of an entry to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Whether it is there, and until when.
+    /// The header: whether the entry exists, and its expiry.
     Head,
     Value,
 }
 
-/// What the first read takes: all of a small entry, and the head of any.
+/// The length of the first read: a small entry, or the head of a larger one.
 pub(crate) const PAGE: usize = 4096;
 
-/// Reads the entry of `key`, or of whatever key. Nothing is allocated for a length that the file does not have.
+/// Reads the entry of a key, or of any key.
+///
+/// Allocates memory for a value only if the file is as long as its header says.
 pub(crate) fn probe(fd: &OwnedFd, key: Option<&str>, part: Part) -> Result<Probe, Errno> {
     let mut page = [0; PAGE];
     let len = pread(fd, &mut page[..], 0)?;
     let page = &page[..len];
     let (header, found_key) = match Header::decode(page) {
-        Ok(it) => it,
-        Err(Bad::Unfinished) => return Ok(Probe::Absent),
-        Err(Bad::Damaged) => return Ok(Probe::Damaged),
-        Err(Bad::Newer) => return Ok(Probe::Newer),
+        Ok(decoded) => decoded,
+        Err(DecodeError::Empty) => return Ok(Probe::Absent),
+        Err(DecodeError::Damaged) => return Ok(Probe::Damaged),
+        Err(DecodeError::Newer) => return Ok(Probe::Newer),
     };
-    if !header.whole {
-        return Ok(Probe::Unfinished);
+    if !header.is_complete {
+        return Ok(Probe::Incomplete);
     }
     if key.is_some_and(|it| it.as_bytes() != found_key) {
-        return Ok(Probe::Other);
+        return Ok(Probe::OtherKey);
     }
-    let Some(total) = header.total() else { return Ok(Probe::Damaged) };
+    let Some(total) = header.total_len() else { return Ok(Probe::Damaged) };
     let value = match usize::try_from(total) {
         Ok(total) if total <= len => {
-            let value = &page[header.value_at()..total];
-            // It costs nothing more to be sure.
-            if !header.is_of(value) {
+            let value = &page[header.value_offset()..total];
+            // The value was read anyway, so check it for both parts.
+            if !header.matches(value) {
                 return Ok(Probe::Damaged);
             }
             if part == Part::Head { Bytes::new() } else { Bytes::copy_from_slice(value) }
         }
-        _ if len < PAGE || total > size(fd)? => return Ok(Probe::Damaged),
+        _ if len < PAGE || total > file_len(fd)? => return Ok(Probe::Damaged),
         _ if part == Part::Head => Bytes::new(),
-        _ => match rest(fd, &header, &page[header.value_at()..])? {
-            Some(value) if header.is_of(&value) => value.into(),
+        _ => match read_value(fd, &header, &page[header.value_offset()..])? {
+            Some(value) if header.matches(&value) => value.into(),
             _ => return Ok(Probe::Damaged),
         },
     };
     Ok(Probe::Found(Found { header, value }))
 }
 
-/// The value of which `start` is the beginning; `None` if the file is shorter.
-fn rest(fd: &OwnedFd, header: &Header, start: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+/// Reads a value that begins with `start`. `None` if the file is too short.
+fn read_value(fd: &OwnedFd, header: &Header, start: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     let len = usize::try_from(header.value_len).map_err(|_| Errno::NOMEM)?;
     let mut value = Vec::new();
     value.try_reserve_exact(len).map_err(|_| Errno::NOMEM)?;
     value.extend_from_slice(start);
     while value.len() < len {
-        let at = (header.value_at() + value.len()) as u64;
-        if pread(fd, spare_capacity(&mut value), at)? == 0 {
+        let offset = (header.value_offset() + value.len()) as u64;
+        if pread(fd, spare_capacity(&mut value), offset)? == 0 {
             return Ok(None);
         }
     }
-    // What is behind it is of a longer value that was there before.
+    // The capacity may exceed the length, and a longer old value may follow in the file.
     value.truncate(len);
     Ok(Some(value))
 }
 
-#[allow(clippy::cast_sign_loss, reason = "no file has less than nothing")]
-pub(crate) fn size(fd: &OwnedFd) -> Result<u64, Errno> {
+#[allow(clippy::cast_sign_loss, reason = "the length of a file is not negative")]
+fn file_len(fd: &OwnedFd) -> Result<u64, Errno> {
     Ok(fstat(fd)?.st_size as u64)
 }
 
@@ -110,9 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// The seeds as files: what a reader makes of each.
     #[test]
-    fn only_good_files_hold_an_entry() {
+    fn only_good_files_of_the_corpus_hold_an_entry() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
         for seed in std::fs::read_dir(corpus).unwrap().map(|it| it.unwrap()) {
             let fd = File::open(seed.path()).unwrap().into();
@@ -125,18 +127,16 @@ mod tests {
         }
     }
 
-    /// A file that is as long as a header says, but for the holes in it, is read and refused; one that is shorter is not even
-    /// made room for.
     #[test]
-    fn no_room_is_made_for_a_length_that_the_file_does_not_have() {
+    fn length_beyond_the_end_of_the_file_is_damage() {
         let file = tempfile::tempfile().unwrap();
         let header = Header {
-            whole: true,
+            is_complete: true,
             key_len: 1,
             value_len: 1 << 40,
             expires: 0,
             stamp: 1,
-            value_sum: 0,
+            value_checksum: 0,
         };
         let fd: OwnedFd = file.into();
         rustix::io::pwrite(&fd, &header.encode(b"k"), 0).unwrap();

@@ -1,176 +1,136 @@
-//! What goes on in the background: a thread that removes what has expired, and counts again.
+//! The background thread that removes expired entries and corrects the counts.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use cache_core::Clock;
+
 use crate::{
-    counters::Count,
-    directory::Directory,
+    directory::{Directory, DirectoryHandle},
     error::StepError,
-    eviction::{self, Queue},
-    recycler::{self, Recycler},
-    shared::Shared,
+    eviction::Evictor,
+    options::Plan,
+    recycler,
 };
 
-/// The thread, once something was written. It ends with the store.
+/// The sweeper thread of a store. It runs from the first call that opens the directory until the
+/// store is closed or dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Sweeper(Mutex<Option<Sender<()>>>);
+pub(crate) struct Sweeper {
+    is_running: AtomicBool,
+    /// Dropping the sender stops the thread.
+    stop: Mutex<Option<Sender<()>>>,
+}
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_secs(1);
-/// How much of that it may work.
-const WORK: Duration = Duration::from_millis(20);
-/// How many entries it looks at, even if few of them have expired: a million in half an hour.
-const LOOKED: u64 = 512;
-/// How many folders are counted at a time: all in 16 seconds, if they are small.
+/// The state of the thread.
+struct Work {
+    directory: Weak<DirectoryHandle>,
+    evictor: Evictor,
+    next_folder: u8,
+}
+
+/// The pause between two rounds.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one round works.
+const ROUND: Duration = Duration::from_millis(20);
+/// The number of entries that one round reads although few have expired: a million in half an hour.
+const MIN_READS: u64 = 512;
+/// The number of folders that one round counts: all 256 in 16 seconds, if they are small.
 const COUNTED: usize = 16;
 
 impl Sweeper {
-    pub(crate) fn start(&self, shared: &Arc<Shared>) {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.is_some() {
+    /// Starts the thread unless it runs.
+    pub(crate) fn start(&self, directory: &Arc<DirectoryHandle>, plan: &Plan, clock: &Clock) {
+        if self.is_running.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut running = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
             return;
         }
         let (stop, stopped) = mpsc::channel();
-        let shared = Arc::downgrade(shared);
+        let mut work = Work::new(directory, plan, clock);
         let run = move || {
-            let (mut folder, mut queue) = (0, Queue::default());
-            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout)
-                && tick(&shared, &mut folder, &mut queue).is_some()
+            while stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout)
+                && work.run_round().is_some()
             {}
         };
         let thread = thread::Builder::new().name("cache-file-sweeper".into()).spawn(run);
-        // Without one, writes alone make room; the next write tries again.
-        *place = thread.ok().map(|_| stop);
+        // Without a thread, only writes make room. The next call tries to start it again.
+        *running = thread.ok().map(|_| stop);
+        self.is_running.store(running.is_some(), Ordering::Relaxed);
     }
 
+    /// Stops the thread after the current round.
     pub(crate) fn stop(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut running = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = None;
+        self.is_running.store(false, Ordering::Relaxed);
     }
 }
 
-/// `None` if the store is gone.
-fn tick(shared: &Weak<Shared>, folder: &mut u8, queue: &mut Queue) -> Option<()> {
-    let shared = shared.upgrade()?;
-    let Some(directory) = shared.open_directory() else { return Some(()) };
-    if !directory.is_at(&shared.plan.path) {
-        // Deleted, or moved away; the next call makes it anew.
-        shared.forget();
-        return Some(());
+impl Work {
+    fn new(directory: &Arc<DirectoryHandle>, plan: &Plan, clock: &Clock) -> Self {
+        let evictor = Evictor::new(plan, clock.clone());
+        Self { directory: Arc::downgrade(directory), evictor, next_folder: 0 }
     }
-    // Who only reads has not opened them yet.
-    if directory.counters.open(&directory).is_err() {
-        return Some(());
-    }
-    let began = Instant::now();
-    // What fails here fails nobody; the operations tell.
-    let _ = Recycler::sweep(&directory, recycler::AGE);
-    for _ in 0..COUNTED {
-        if matches!(count(&directory, *folder), Err(StepError::Deleted)) {
-            shared.forget();
+
+    /// Runs one round. `None` if the store was dropped.
+    ///
+    /// Errors are ignored here; the operations of the store report them.
+    fn run_round(&mut self) -> Option<()> {
+        let handle = self.directory.upgrade()?;
+        let Some(directory) = handle.get() else { return Some(()) };
+        // A store that was deleted or moved away is opened again by the next call.
+        if handle.close_if_moved(&directory) {
             return Some(());
         }
-        *folder = folder.wrapping_add(1);
-        if began.elapsed() > WORK / 4 {
-            break;
+        // A process that only reads has not opened the counters.
+        if directory.open_counters().is_err() {
+            return Some(());
         }
+        let began = Instant::now();
+        let _ = directory.sweep_spare_files(recycler::MAX_AGE);
+        for _ in 0..COUNTED {
+            if matches!(directory.recount(self.next_folder), Err(StepError::Deleted)) {
+                handle.close();
+                return Some(());
+            }
+            self.next_folder = self.next_folder.wrapping_add(1);
+            if began.elapsed() > ROUND / 4 {
+                break;
+            }
+        }
+        remove_expired(&self.evictor, &directory, began + ROUND);
+        Some(())
     }
-    purge(&shared, &directory, queue, began + WORK);
-    Some(())
 }
 
-/// Removes what has expired until then, at the latest. How many were looked at.
-fn purge(shared: &Shared, directory: &Directory, queue: &mut Queue, until: Instant) -> u64 {
-    let (mut looked, mut is_rich) = (0, true);
-    // Where few have expired, there is no hurry.
-    while Instant::now() < until && (is_rich || looked < LOOKED) {
-        let (removed, sampled) = eviction::sweep(shared, directory, queue);
+/// Removes expired entries until `until` at the latest. Returns how many entries it has read.
+///
+/// Where few entries have expired, it stops after [`MIN_READS`].
+fn remove_expired(evictor: &Evictor, directory: &Directory, until: Instant) -> u64 {
+    let (mut read, mut many_expired) = (0, true);
+    while Instant::now() < until && (many_expired || read < MIN_READS) {
+        let (removed, sampled) = evictor.sweep(directory);
         if sampled == 0 {
             break;
         }
-        looked += sampled as u64;
-        is_rich = removed >= sampled.div_ceil(4);
-        if !is_rich && looked >= directory.counters.total().entries {
-            break; // all, once
+        read += sampled as u64;
+        many_expired = removed >= sampled.div_ceil(4);
+        if !many_expired && read >= directory.counters.total().entries {
+            break; // each entry was read once
         }
     }
-    looked
-}
-
-/// Counts a folder, and again under its lock if its numbers are wrong: by a kill, somebody's hand, or one who writes just now. `Gone` if
-/// it is elsewhere.
-///
-/// One entry too many in each folder is 256, which is more than a small store may have.
-pub(crate) fn count(directory: &Directory, number: u8) -> Result<(), StepError> {
-    let Some(folder) = directory.folder(number, false)? else {
-        if directory.counters.read(number) != Some(Count::default()) {
-            directory.counters.put(number, Count::default());
-        }
-        return Ok(());
-    };
-    if !folder.is_in(directory) {
-        return Err(StepError::Deleted);
-    }
-    if Some(folder.measure()?) != directory.counters.read(number)
-        && let Some(_locked) = folder.try_lock(directory)?
-    {
-        directory.counters.put(number, folder.measure()?);
-    }
-    Ok(())
+    read
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use cache_core::{
-        Clock,
-        store::{Expiry, SetMode, SyncBackend as _},
-    };
-
-    use super::*;
-    use crate::{options::Plan, store::File};
-
-    /// Who has it open would go on in it, beside those who make another one.
-    #[test]
-    fn a_folder_that_is_moved_away_is_left_alone() {
-        let place = tempfile::tempdir().unwrap();
-        let shared = Arc::new(Shared::new(Plan::of(place.path().join("cache")), Clock::system()));
-        let open = || shared.write(shared.until(), |it| Ok(it.folder(7, true)?.is_some())).unwrap();
-        let tick = || tick(&Arc::downgrade(&shared), &mut 7, &mut Queue::default()).unwrap();
-        assert!(open());
-        tick();
-        assert!(shared.open_directory().is_some(), "nothing has happened");
-        fs::rename(shared.plan.path.join("07"), place.path().join("moved")).unwrap();
-        tick();
-        assert!(shared.open_directory().is_none());
-        assert!(open());
-        assert!(shared.plan.path.join("07").is_dir());
-    }
-
-    /// A store of a few entries is not looked at again and again until the time is over.
-    #[test]
-    fn where_nothing_has_expired_each_entry_is_looked_at_once() {
-        for count in [1, 2, 3, 5, 40] {
-            let place = tempfile::tempdir().unwrap();
-            let plan = Plan::of(place.path().join("cache"));
-            let store = File::new(plan.clone(), Clock::system());
-            for n in 0..count {
-                store.set(&n.to_string(), "1".into(), Expiry::Never, SetMode::Always).unwrap();
-            }
-            let directory = Directory::open(&plan, false).unwrap().unwrap();
-            directory.counters.open(&directory).unwrap();
-            let shared = Shared::new(plan, Clock::system());
-            let until = Instant::now() + Duration::from_secs(20);
-            let looked = purge(&shared, &directory, &mut Queue::default(), until);
-            // A sample begins anew where the last one has found no more.
-            assert!((count..count + 16).contains(&looked), "{looked} of {count}");
-        }
-    }
-}
+mod tests;

@@ -1,43 +1,45 @@
-//! The decoder of what a file of `cache-file` begins with.
+//! The target for the decoder of the header of `cache-file`'s files.
 
-// It is nobody's business but the store's, so it is taken from where it is instead of being made public.
+// The header is private to the store, so this includes its source instead of making it public.
 #[path = "../../cache-file/src/header.rs"]
 mod header;
 
-use self::header::{Bad, Header, LEN, MAX_KEY};
+use self::header::{DecodeError, Header, LEN, MAX_KEY};
 use crate::layout;
 
-/// Any bytes as the beginning of a file, and once more with their sums put right.
+/// Decodes any bytes as the start of a file, then again with correct checksums.
 ///
 /// # Panics
-/// If they are taken for what they are not, or are not written again as they were.
+/// If a wrong header is accepted, a correct one is rejected, or an accepted one is encoded
+/// differently.
 pub fn file_header(bytes: &[u8]) {
     check(bytes);
-    if let Some(mended) = layout::with_right_sums(bytes) {
-        check(&mended);
+    if let Some(corrected) = layout::with_right_sums(bytes) {
+        check(&corrected);
     }
 }
 
 fn check(bytes: &[u8]) {
-    let known = layout::head(bytes);
+    let expected = layout::head(bytes);
     match Header::decode(bytes) {
         Ok((header, key)) => {
-            let known = known.expect("taken, and wrong");
+            let expected = expected.expect("a wrong header is accepted");
             assert_eq!(
-                (header.whole, key, header.expires),
-                (known.whole, known.key, known.expires)
+                (header.is_complete, key, header.expires),
+                (expected.whole, expected.key, expected.expires)
             );
             assert!(key.len() <= MAX_KEY && key.len() == usize::from(header.key_len));
-            assert_eq!(header.encode(key), bytes[..header.value_at()]);
+            assert_eq!(header.encode(key), bytes[..header.value_offset()]);
             let total = (LEN + key.len()) as u128 + u128::from(header.value_len);
-            assert_eq!(header.total().map(u128::from), u64::try_from(total).ok().map(u128::from));
-            assert_eq!(known.value.is_some_and(|it| header.is_of(it)), known.is_right);
+            let total = u64::try_from(total).ok().map(u128::from);
+            assert_eq!(header.total_len().map(u128::from), total);
+            assert_eq!(expected.value.is_some_and(|it| header.matches(it)), expected.is_right);
             assert_eq!(header.is_live(u64::MAX), header.expires == 0);
         }
-        Err(why) => {
-            assert!(known.is_none(), "{why:?}, but it is right: {known:?}");
-            assert_eq!(why == Bad::Unfinished, bytes.is_empty());
-            assert!(why != Bad::Newer || bytes[4] > 1);
+        Err(error) => {
+            assert!(expected.is_none(), "{error:?} for a correct header: {expected:?}");
+            assert_eq!(error == DecodeError::Empty, bytes.is_empty());
+            assert!(error != DecodeError::Newer || bytes[4] > 1);
         }
     }
 }

@@ -104,7 +104,7 @@ async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
         cache.incr("k", 1).await.unwrap_err(),
         cache.delete("k").await.unwrap_err(),
     ] {
-        assert!(error.to_string().contains("is a link"), "{error}");
+        assert!(error.to_string().contains("symbolic link"), "{error}");
     }
     assert_eq!(fs::read(&outside).unwrap(), before);
 
@@ -150,9 +150,9 @@ async fn clear_goes_on_behind_what_it_cannot_remove() {
     files.sort();
     fs::remove_file(&files[0]).unwrap();
     symlink(place.outer().join("outside"), &files[0]).unwrap();
-    assert!(cache.clear().await.unwrap_err().to_string().contains("is a link"));
+    assert!(cache.clear().await.unwrap_err().to_string().contains("symbolic link"));
     assert_eq!(place.files(), [files[0].clone()]);
     cache.set("k", &1, secs(60)).await.unwrap();
-    assert!(cache.clear_store().await.unwrap_err().to_string().contains("is a link"));
+    assert!(cache.clear_store().await.unwrap_err().to_string().contains("symbolic link"));
     assert_eq!(place.files(), [files[0].clone()]);
 }

@@ -89,7 +89,7 @@ async fn a_location_that_is_a_link_or_a_file_is_refused() {
             cache.check().await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Unavailable);
-            assert!(error.to_string().contains("link or no directory"), "{error}");
+            assert!(error.to_string().contains("symbolic link or not a directory"), "{error}");
         }
         fs::remove_file(&place.path).unwrap();
         fs::write(&place.path, "a file").unwrap();
