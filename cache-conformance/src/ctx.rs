@@ -11,9 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Cache, CacheBuilder, Capabilities, Clock, Expiry, Namespace, Result, SetMode, Ttl,
+    Cache, CacheBuilder, Clock, Result, Ttl,
+    store::{Backend, Capabilities, Expiry, Namespace, SetMode},
     testing::FakeClock,
-    timeout::{Expiry, Ttl},
 };
 use tokio::sync::Barrier;
 

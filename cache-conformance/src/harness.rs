@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use cache_core::{Backend, CacheBuilder, testing::FakeClock};
+use cache_core::{CacheBuilder, store::Backend, testing::FakeClock};
 
 /// A store under test, and what the suite must know about it.
 pub struct Harness {
@@ -17,7 +17,7 @@ pub struct Harness {
 impl Harness {
     /// Describes a store. `name` stands in messages; `open` returns a new handle on the store, which need not be empty.
     ///
-    /// Some tests open several handles. If the store is [`shared`](cache_core::Capabilities::shared), all handles must see the
+    /// Some tests open several handles. If the store is [`shared`](cache_core::store::Capabilities::shared), all handles must see the
     /// same entries; otherwise each handle may be a store of its own.
     pub fn new<F>(name: impl Into<String>, open: F) -> Self
     where

@@ -15,7 +15,7 @@
 //! - Each test has a namespace of its own with a random part, and removes it: a server may be shared. Only with
 //!   [`Harness::may_clear_store`] does the suite remove entries that it did not write.
 //! - For a store whose clock cannot be moved, the tests wait in real time, as long as
-//!   [`Capabilities::granularity`](cache_core::Capabilities) makes necessary, and all of them at once.
+//!   [`Capabilities::granularity`](cache_core::store::Capabilities) makes necessary, and all of them at once.
 //! - A test that is skipped is printed with its reason. A run in which every test was skipped fails.
 //! - Races need threads: the suite refuses to run on a current-thread runtime.
 //!
@@ -33,7 +33,7 @@ pub use self::{
     report::{Outcome, Report},
 };
 
-/// Checks a store against the contract of [`Backend`](cache_core::Backend).
+/// Checks a store against the contract of [`Backend`](cache_core::store::Backend).
 ///
 /// # Panics
 /// If a test fails or every test was skipped; the message names the tests that failed. Also as [`backend_report`] does.
@@ -65,7 +65,7 @@ pub async fn run_cache(harness: Harness) {
 /// use std::sync::Arc;
 ///
 /// use cache_conformance::{Harness, cache_report};
-/// use cache_core::{Inline, testing::{FakeClock, Model}};
+/// use cache_core::{store::Inline, testing::{FakeClock, Model}};
 ///
 /// # fn main() {
 /// # tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap().block_on(async {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::{
-    Inline,
+    store::Inline,
     testing::{FakeClock, Model},
 };
 

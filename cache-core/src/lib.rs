@@ -35,8 +35,7 @@
 //! - [`Backend`] and [`SyncBackend`] are what a store implements, [`Driver`] is how it offers itself, and
 //!   [`layers`] is what can be put around it.
 //! - [`Error`] is the one error type; [`ErrorKind`] is the part to match on.
-//! - `testing`, behind the feature of that name, is for the tests of stores and of services. The suite that every store passes is
-//!   the crate `cache-conformance`.
+//! - `testing`, behind the feature of that name, is for the tests of stores and of services.
 //!
 //! # Features
 //! | feature | default | what it brings |
@@ -44,9 +43,9 @@
 //! | `inventory` | yes | finds the drivers of linked crates by itself; without it programs say `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
-//! | `tracing` | no | events and spans: see [`observing`] |
-//! | `metrics` | no | counters, gauges and histograms: see [`observing`] |
-//! | `testing` | no | the fake clock, the store with injected faults, the model of a store |
+//! | `tracing` | no | events and spans: see [`telemetry`] |
+//! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
+//! | `testing` | no | the conformance suite, the fake clock, the failing store |
 
 mod cache;
 mod caches;
@@ -55,9 +54,6 @@ mod consistency;
 mod error;
 mod fetch;
 mod global;
-pub mod integer;
-mod jitter;
-mod join;
 mod key;
 pub mod layer;
 mod runtime;
@@ -74,21 +70,11 @@ pub use self::{
     config::{CacheSettings, Driver, Settings},
     error::{Error, ErrorKind, Result},
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
-    jitter::jitter,
-    key::{LongKeys, MAX_KEY_LEN, Namespace},
-    outage::OnOutage,
-    per_process::PerProcess,
-    per_runtime::PerRuntime,
-    registry::{Build, Driver},
-    runtime::current_runtime,
-    settings::{
-        BuildContext, ByteSize, CacheSettings, Location, Options, Period, Settings,
-        from_toml as settings_from_toml,
-    },
-    stats::{OperationStats, Stats},
-    store_id::StoreId,
-    time_limit::TimeLimit,
-    timeout::{Expiry, IntoTimeout, Timeout, Ttl, secs},
+    key::{LongKeys, MAX_KEY_LEN},
+    runtime::{Clock, TimeSource},
+    telemetry::{OperationStats, Stats},
+    timeout::{IntoTimeout, Timeout, Ttl, secs},
+    value::Codec,
 };
 
 #[doc(hidden)]

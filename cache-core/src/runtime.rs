@@ -2,6 +2,7 @@
 
 mod blocking;
 mod clock;
+mod jitter;
 mod join;
 mod own;
 mod per_process;
@@ -18,6 +19,7 @@ pub(crate) use self::{
 };
 pub use self::{
     clock::{Clock, TimeSource},
+    jitter::jitter,
     own::current_runtime,
     per_process::PerProcess,
     per_runtime::PerRuntime,

@@ -23,7 +23,7 @@ pub use self::{
 pub use crate::{
     config::{Build, BuildContext, Driver},
     key::Namespace,
-    runtime::{PerProcess, PerRuntime, SharedDeadline, current_runtime},
+    runtime::{PerProcess, PerRuntime, SharedDeadline, current_runtime, jitter},
     timeout::Expiry,
     value::payload_len,
 };

@@ -26,7 +26,7 @@ use crate::LongKeys;
 /// The words that stand where the version would, in the keys of entries that the library itself stores.
 ///
 /// ```
-/// let shop = cache_core::Namespace::new("shop")?;
+/// let shop = cache_core::store::Namespace::new("shop")?;
 /// for word in cache_core::testing::RESERVED_WORDS {
 ///     assert!(shop.contains(&format!("shop:{word}:key")));
 /// }

@@ -6,8 +6,8 @@ use cache_conformance::{
     Harness, Outcome, backend_report, backend_tests, cache_report, run_backend, run_cache,
 };
 use cache_core::{
-    Backend, Inline, Offload,
-    layers::{Around, Call, Hook, Reply},
+    layer::{Call, Layer, Layered, Reply},
+    store::{Backend, Inline, Offload},
     testing::{FakeClock, Faulty, Model},
 };
 
@@ -58,7 +58,7 @@ async fn around_a_hook_that_does_nothing() {
             run()
         }
     }
-    let wrap = |it| Arc::new(Around::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
+    let wrap = |it| Arc::new(Layered::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
     run_backend(harness("around", wrap)).await;
 }
 

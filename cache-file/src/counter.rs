@@ -1,7 +1,10 @@
 //! Counters: `incr`.
 
 use bytes::Bytes;
-use cache_core::{Create, Result, integer};
+use cache_core::{
+    Result,
+    store::{CounterInit, integer},
+};
 
 use crate::{entry_file::EntryFile, entry_path::EntryPath, expiry, probe::Part, shared::Shared};
 
@@ -11,7 +14,7 @@ pub(crate) fn incr(
     shared: &Shared,
     key: &str,
     delta: i64,
-    create: Option<Create>,
+    create: Option<CounterInit>,
 ) -> Result<Option<i64>> {
     let (path, until) = (EntryPath::of(key), shared.deadline());
     shared.write_and_evict(&path, until, |directory| {

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Result, Seen, Stamp};
+use cache_core::{
+    ErrorKind, Result,
+    store::{Expected, Stamp},
+};
 use rustix::fs::OFlags;
 
 use crate::{
@@ -26,7 +29,7 @@ pub(crate) fn take(shared: &Shared, key: &str) -> Result<Option<Bytes>> {
 }
 
 /// Removes a live entry if it is still the one that the caller has seen. Returns whether it was.
-pub(crate) fn compare_and_delete(shared: &Shared, key: &str, seen: Seen<'_>) -> Result<bool> {
+pub(crate) fn compare_and_delete(shared: &Shared, key: &str, seen: Expected<'_>) -> Result<bool> {
     let is_same = |it: &Found| seen.is(&it.value, Stamp(it.header.stamp));
     match remove_if(shared, key, Part::Value, shared.deadline(), is_same) {
         // A damaged entry is not the one that the caller has seen.

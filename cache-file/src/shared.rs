@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Error, ErrorKind, Result, StoreId, payload_len};
+use cache_core::{
+    Clock, Error, ErrorKind, Result,
+    store::{StoreId, payload_len},
+};
 
 use crate::{
     directory::{Directory, DirectoryHandle},

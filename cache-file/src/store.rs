@@ -4,8 +4,11 @@ use std::{fmt, thread, time::Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, ErrorKind, Expiry, Lifetime, Namespace, PerProcess, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Ttl,
+    Clock, ErrorKind, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerProcess, SetMode, Stamp,
+        StoreId, SyncBackend, TtlUpdate,
+    },
 };
 
 use crate::{
@@ -141,11 +144,11 @@ impl SyncBackend for File {
         remove::take(self.shared(), key)
     }
 
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         counter::incr(self.shared(), key, delta, create)
     }
 
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         remove::compare_and_delete(self.shared(), key, seen)
     }
 

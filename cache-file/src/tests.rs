@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Expiry, SetMode, SyncBackend as _};
+use cache_core::{
+    Clock,
+    store::{Expiry, SetMode, SyncBackend as _},
+};
 use tempfile::TempDir;
 
 use crate::{

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use cache_core::{Expiry, Lifetime, Result, Seen, SetMode, Stamp};
+use cache_core::{
+    Result,
+    store::{Expected, Expiry, SetMode, Stamp, TtlUpdate},
+};
 
 use crate::{
     entry_file::EntryFile,
@@ -75,9 +78,9 @@ pub(crate) fn touch(shared: &Shared, key: &str, expiry: Expiry) -> Result<bool> 
 pub(crate) fn compare_and_set(
     shared: &Shared,
     key: &str,
-    seen: Seen<'_>,
+    seen: Expected<'_>,
     value: &Bytes,
-    lifetime: Lifetime,
+    lifetime: TtlUpdate,
 ) -> Result<bool> {
     shared.check_size(value)?;
     let (path, until) = (EntryPath::of(key), shared.deadline());
@@ -88,8 +91,8 @@ pub(crate) fn compare_and_set(
         let same = found.filter(|it| seen.is(&it.value, Stamp(it.header.stamp)));
         let Some(found) = same else { return Ok((false, 0)) };
         let expires = match lifetime {
-            Lifetime::Keep => found.header.expires,
-            Lifetime::New(expiry) => expiry::expires(expiry, &shared.clock),
+            TtlUpdate::Keep => found.header.expires,
+            TtlUpdate::New(expiry) => expiry::expires(expiry, &shared.clock),
         };
         file.write(&shared.new_entry(key, value, expires))?;
         Ok((true, lock.growth()))

@@ -1,6 +1,6 @@
 //! What concerns the servers as a whole. One that is down never keeps the others from it.
 
-use cache_core::{Namespace, Result};
+use cache_core::{Result, store::Namespace};
 use cache_net::first_error;
 use futures_util::future::join_all;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Clock, Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::{Dialer, connection_error, with_io_driver};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use memcache::exp::MetaCommand;
@@ -38,7 +38,7 @@ pub(crate) struct Connections {
     /// The most that there may ever be.
     most: usize,
     /// For an exchange, waiting for a slot not counted.
-    deadline: TimeLimit,
+    deadline: SharedDeadline,
     dial: Dialer,
     clock: Clock,
     /// Of questions; an answer says to which it belongs.
@@ -104,7 +104,7 @@ impl Connections {
             state: Mutex::new(state),
             slots: Semaphore::new(most),
             most,
-            deadline: TimeLimit::new(deadline, clock.clone()),
+            deadline: SharedDeadline::new(deadline, clock.clone()),
             dial: Dialer::new(connect, clock.clone()),
             clock,
             numbers: AtomicU32::new(0),

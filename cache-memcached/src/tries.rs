@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Clock, Error, ErrorKind, Result, jitter};
+use cache_core::{Clock, Error, ErrorKind, Result, store::jitter};
 
 use crate::pool::Common;
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cache_core::{Backend, BuildContext, Driver, Inline, Result};
+use cache_core::{
+    Driver, Result,
+    store::{Backend, BuildContext, Inline},
+};
 
 use crate::{Memory, limits::Limits, options, store::NAME};
 

@@ -1,6 +1,6 @@
 //! The bounds of a store, and the sizes that follow from them.
 
-use cache_core::{Error, MAX_KEY_LEN, Result, payload_len};
+use cache_core::{Error, MAX_KEY_LEN, Result, store::payload_len};
 
 use crate::entry::{self, OVERHEAD};
 

@@ -1,6 +1,6 @@
 //! The options of `backend = "memory"`.
 
-use cache_core::{BuildContext, ByteSize, Result};
+use cache_core::{Result, config::ByteSize, store::BuildContext};
 use serde::Deserialize;
 
 use crate::limits::{InvalidLimit, Limits, RequestedLimits};

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
-use cache_core::{Clock, StoreId};
+use cache_core::{Clock, store::StoreId};
 use quick_cache::{OptionsBuilder, sync::Cache};
 
 use crate::{

@@ -4,8 +4,11 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
-    Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, Result, Seen, SetMode, Stamp,
-    StoreId, SyncBackend, Ttl, integer,
+    Clock, Result, Ttl,
+    store::{
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp, StoreId,
+        SyncBackend, TtlUpdate, integer,
+    },
 };
 
 use crate::{
@@ -37,12 +40,12 @@ use crate::{
 ///   0.4 µs per entry. An entry that is written or renamed meanwhile may remain.
 ///
 /// ```
-/// use cache_core::{Create, Expiry, SyncBackend, Ttl};
+/// use cache_core::{Ttl, store::{CounterInit, Expiry, SyncBackend}};
 /// use cache_memory::Memory;
 /// use std::time::Duration;
 ///
 /// let memory = Memory::new();
-/// let create = Create { initial: 0, expiry: Expiry::After(Duration::from_secs(60)) };
+/// let create = CounterInit { initial: 0, expiry: Expiry::After(Duration::from_secs(60)) };
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(1));
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(2));
 /// assert!(matches!(memory.ttl("visits")?, Some(Ttl::Remaining(_))));
@@ -58,7 +61,7 @@ impl Memory {
     /// clock.
     ///
     /// ```
-    /// use cache_core::SyncBackend;
+    /// use cache_core::store::SyncBackend;
     ///
     /// assert_eq!(cache_memory::Memory::new().capabilities().max_value_len, Some(4 << 20));
     /// ```
@@ -73,7 +76,7 @@ impl Memory {
     /// Returns the number of entries, including expired ones that were not removed yet.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// let memory = cache_memory::Memory::new();
     /// memory.set("k", "v".into(), Expiry::Never, SetMode::Always)?;
     /// assert_eq!(memory.len(), 1);
@@ -96,7 +99,7 @@ impl Memory {
     /// `max_bytes / max_entries`.
     ///
     /// ```
-    /// # use cache_core::{Expiry, SetMode, SyncBackend};
+    /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// let memory = cache_memory::Memory::new();
     /// memory.set("k", vec![0; 10_000].into(), Expiry::Never, SetMode::Always)?;
     /// assert!((10_001..11_000).contains(&memory.bytes()));
@@ -208,7 +211,7 @@ impl SyncBackend for Memory {
         Ok(taken.map(|it| it.data))
     }
 
-    fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let lookup = self.0.lookup(key);
         let mut guard = self.guard(&lookup);
         let stored = guard.peek(&lookup, |it| (integer::parse(&it.data), it.deadline()));
@@ -224,7 +227,7 @@ impl SyncBackend for Memory {
         Ok(Some(value))
     }
 
-    fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let lookup = self.0.lookup(key);
         let mut guard = self.guard(&lookup);
         Ok(guard.remove_if(&lookup, |it| seen.is(&it.data, stamp(it.deadline()))).is_some())
@@ -233,9 +236,9 @@ impl SyncBackend for Memory {
     fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.0.limits.check_size(key, &value)?;
         let (lookup, value) = (self.0.lookup(key), exact(&value));
@@ -244,8 +247,8 @@ impl SyncBackend for Memory {
             .peek(&lookup, |it| seen.is(&it.data, stamp(it.deadline())).then(|| it.deadline()));
         let Some(old) = same.flatten() else { return Ok(false) };
         let deadline = match lifetime {
-            Lifetime::Keep => old,
-            Lifetime::New(expiry) => guard.deadline(expiry),
+            TtlUpdate::Keep => old,
+            TtlUpdate::New(expiry) => guard.deadline(expiry),
         };
         guard.put(&lookup, value, deadline);
         Ok(true)

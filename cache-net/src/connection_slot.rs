@@ -27,7 +27,7 @@ use crate::{
 /// ```
 /// use std::{future::pending, sync::atomic::{AtomicU32, Ordering}, time::Duration};
 ///
-/// use cache_core::{Clock, Result, TimeLimit};
+/// use cache_core::{Clock, Result, store::SharedDeadline};
 /// use cache_net::{ConnectionSlot, Connector};
 /// use tokio::runtime::Handle;
 ///
@@ -48,7 +48,7 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
 /// let (server, clock) = (Server(AtomicU32::new(0)), Clock::system());
-/// let limit = TimeLimit::new(Duration::from_millis(10), clock.clone());
+/// let limit = SharedDeadline::new(Duration::from_millis(10), clock.clone());
 /// let slot = ConnectionSlot::new(server, Handle::current(), clock, limit.clone());
 /// let connection = slot.connection().await?;
 /// assert_eq!(slot.run(&limit, &connection, async { "a reply" }).await, Some("a reply"));
@@ -65,7 +65,7 @@ pub struct ConnectionSlot<C: Connector> {
     connector: C,
     runtime: Handle,
     clock: Clock,
-    deadline: TimeLimit,
+    deadline: SharedDeadline,
     state: Mutex<State<C::Connection>>,
     liveness: Liveness,
 }
@@ -133,7 +133,7 @@ const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(5), Duration::f
 impl<C: Connector> ConnectionSlot<C> {
     /// Creates a slot without a connection. `deadline` is the time within which replies are
     /// expected.
-    pub fn new(connector: C, runtime: Handle, clock: Clock, deadline: TimeLimit) -> Arc<Self> {
+    pub fn new(connector: C, runtime: Handle, clock: Clock, deadline: SharedDeadline) -> Arc<Self> {
         let liveness = Liveness::new(deadline.time());
         Arc::new(Self { connector, runtime, clock, deadline, state: Mutex::default(), liveness })
     }
@@ -144,7 +144,7 @@ impl<C: Connector> ConnectionSlot<C> {
     }
 
     /// Returns the time within which a reply is expected.
-    pub fn deadline(&self) -> &TimeLimit {
+    pub fn deadline(&self) -> &SharedDeadline {
         &self.deadline
     }
 
@@ -200,7 +200,7 @@ impl<C: Connector> ConnectionSlot<C> {
     /// slot sends a ping.
     pub async fn run<T>(
         self: &Arc<Self>,
-        limit: &TimeLimit,
+        limit: &SharedDeadline,
         connection: &Arc<C::Connection>,
         reply: impl Future<Output = T>,
     ) -> Option<T> {
@@ -240,7 +240,7 @@ impl<C: Connector> ConnectionSlot<C> {
     }
 
     #[cold]
-    fn unanswered(&self, limit: &TimeLimit, connection: &Arc<C::Connection>, before: u64) {
+    fn unanswered(&self, limit: &SharedDeadline, connection: &Arc<C::Connection>, before: u64) {
         let mut state = self.lock();
         let now = self.clock.now();
         let silence = &mut state.silence;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cache_core::{Clock, TimeLimit};
+use cache_core::{Clock, store::SharedDeadline};
 
 /// Returns the output of a future, or `None` if it takes longer than `timeout`. For a few calls with
-/// timeouts of their own; many calls with one deadline share a [`TimeLimit`].
+/// timeouts of their own; many calls with one deadline share a [`SharedDeadline`].
 ///
 /// # Cancel safety
 /// Dropping it drops the future, and so does the timeout.
@@ -27,5 +27,5 @@ pub async fn within<T>(
     timeout: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    TimeLimit::new(timeout, clock.clone()).run(future).await
+    SharedDeadline::new(timeout, clock.clone()).run(future).await
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit, testing::FakeClock};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline, testing::FakeClock};
 use cache_net::{ConnectionSlot, Connector, Peek};
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -80,7 +80,7 @@ fn slot() -> (FakeClock, Arc<ConnectionSlot<Server>>) {
         outcome: Mutex::default(),
         pings: AtomicU32::new(0),
     };
-    let deadline = TimeLimit::new(DEADLINE, clock.clock());
+    let deadline = SharedDeadline::new(DEADLINE, clock.clock());
     let slot = ConnectionSlot::new(server, Handle::current(), clock.clock(), deadline);
     (clock, slot)
 }

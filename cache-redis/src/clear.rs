@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Error, ErrorKind, Namespace, Result};
+use cache_core::{Error, ErrorKind, Result, store::Namespace};
 use cache_net::first_error;
 use futures_util::future::join_all;
 use redis::Value;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::{Attempt, Peek};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike as _};
 use tokio::runtime::Handle;

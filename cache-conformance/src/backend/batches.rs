@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Expiry, Result, SetMode};
+use cache_core::{
+    Result,
+    store::{Expiry, SetMode},
+};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME, Shown, borrowed},

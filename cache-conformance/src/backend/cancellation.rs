@@ -1,7 +1,10 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
-use cache_core::{Backend, Create, Result, SetMode};
+use cache_core::{
+    Result,
+    store::{Backend, CounterInit, SetMode},
+};
 use tokio::time::timeout;
 
 use crate::{

@@ -1,4 +1,8 @@
-use cache_core::{Create, Expiry, Namespace, Result, SetMode, testing::RESERVED_WORDS};
+use cache_core::{
+    Result,
+    store::{CounterInit, Expiry, Namespace, SetMode},
+    testing::RESERVED_WORDS,
+};
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},

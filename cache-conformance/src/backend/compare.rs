@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cache_core::{Entry, Expiry, Lifetime, Seen};
+use cache_core::store::{Entry, Expected, Expiry, TtlUpdate};
 
 use crate::{
     ctx::{Ctx, LONG},
@@ -51,7 +51,7 @@ async fn compare_and_delete_keeps_other_values(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         assert!(
-            !ctx.store.compare_and_delete(&key, Seen::value(other.as_bytes())).await?,
+            !ctx.store.compare_and_delete(&key, Expected::value(other.as_bytes())).await?,
             "compare_and_delete of \"value\" expected as {other:?}"
         );
     }
@@ -80,7 +80,8 @@ async fn compare_and_set_replaces_the_expected_value(ctx: &Ctx) -> TestResult {
             .compare_and_set(&key, Expected::value(b""), "same".into(), TtlUpdate::Keep)
             .await?
     );
-    let same = ctx.store.compare_and_set(&key, Seen::value(b"same"), "same".into(), Lifetime::Keep);
+    let same =
+        ctx.store.compare_and_set(&key, Expected::value(b"same"), "same".into(), TtlUpdate::Keep);
     assert!(same.await?, "compare_and_set to the same bytes");
     ctx.expect(&key, Some(b"same"), "after compare_and_set").await?;
     Ok(())
@@ -93,7 +94,7 @@ async fn compare_and_set_keeps_other_values(ctx: &Ctx) -> TestResult {
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         let seen = Expected::value(other.as_bytes());
         assert!(
-            !ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(OTHER)).await?,
+            !ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(OTHER)).await?,
             "compare_and_set of \"value\" expected as {other:?}"
         );
     }
@@ -102,7 +103,7 @@ async fn compare_and_set_keeps_other_values(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// With [`Lifetime::Keep`] the lifetime goes on.
+/// With [`TtlUpdate::Keep`] the lifetime goes on.
 async fn compare_and_set_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
     for (name, life) in [("long", LONG), ("never", Expiry::Never)] {
         let (key, start) = (ctx.key(name), ctx.now());
@@ -117,7 +118,7 @@ async fn compare_and_set_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// With [`Lifetime::New`] the entry gets a new lifetime.
+/// With [`TtlUpdate::New`] the entry gets a new lifetime.
 async fn compare_and_set_sets_the_lifetime(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "v").await?;
@@ -178,7 +179,7 @@ async fn stamp_is_stable_until_the_next_write(ctx: &Ctx) -> TestResult {
         ctx.store.has(&key).await?;
         ctx.get(&key).await?;
         assert_eq!(entry(ctx, &key).await?.stamp, seen.stamp, "the stamp after reads");
-        assert!(ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+        assert!(ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     }
     Ok(())
 }
@@ -220,21 +221,21 @@ async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "v").await?;
     let seen = entry(ctx, &key).await?;
     ctx.store.delete(&key).await?;
-    assert!(ctx.store.set(&key, "v".into(), OTHER, cache_core::SetMode::IfAbsent).await?);
+    assert!(ctx.store.set(&key, "v".into(), OTHER, cache_core::store::SetMode::IfAbsent).await?);
     check_refused(ctx, &key, &seen, "a new entry").await
 }
 
 /// Checks that comparisons with a stale stamp fail, and that one with the value alone succeeds.
 async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
-    let stale = Seen::entry(seen);
+    let stale = Expected::entry(seen);
     assert!(
-        !ctx.store.compare_and_set(key, stale, "new".into(), Lifetime::Keep).await?,
+        !ctx.store.compare_and_set(key, stale, "new".into(), TtlUpdate::Keep).await?,
         "compare_and_set ({what})"
     );
     assert!(!ctx.store.compare_and_delete(key, stale).await?, "compare_and_delete ({what})");
     ctx.expect(key, Some(&seen.value), what).await?;
     assert!(
-        ctx.store.compare_and_delete(key, Seen::value(&seen.value)).await?,
+        ctx.store.compare_and_delete(key, Expected::value(&seen.value)).await?,
         "compare_and_delete by the value alone ({what})"
     );
     Ok(())
@@ -265,7 +266,7 @@ async fn late_purge_keeps_a_newer_entry(ctx: &Ctx) -> TestResult {
     ctx.put_for(&key, "corrupt", OTHER).await?;
     assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.put(&key, "good").await?;
-    assert!(!ctx.store.compare_and_delete(&key, Seen::entry(&seen)).await?);
+    assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.expect(&key, Some(b"good"), "after two late purges").await?;
     Ok(())
 }

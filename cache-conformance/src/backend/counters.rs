@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use cache_core::{Create, ErrorKind, Expiry, Seen};
+use cache_core::{
+    ErrorKind,
+    store::{CounterInit, Expected, Expiry},
+};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME},
@@ -49,7 +52,7 @@ async fn incr_of_an_absent_key_stores_nothing(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr` keeps the lifetime, also with a [`Create`] for absent keys.
+/// `incr` keeps the lifetime, also with a [`CounterInit`] for absent keys.
 async fn incr_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
     for (name, life) in [("long", LONG), ("never", Expiry::Never)] {
         let (key, start) = (ctx.key(name), ctx.now());
@@ -58,7 +61,7 @@ async fn incr_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
             ctx.store.incr(&key, delta, None).await?;
             ctx.expect_lifetime(&key, life, start, "after incr").await?;
         }
-        ctx.store.incr(&key, 1, Some(Create { initial: 0, expiry: OTHER })).await?;
+        ctx.store.incr(&key, 1, Some(CounterInit { initial: 0, expiry: OTHER })).await?;
         ctx.expect_lifetime(&key, life, start, "after incr_or of a live key").await?;
     }
     Ok(())
@@ -190,7 +193,7 @@ async fn check_refused(ctx: &Ctx, value: &[u8], delta: i64, kind: ErrorKind) -> 
 /// A counter is decimal text: `get` reads what `incr` wrote, and `incr` counts what `set` wrote.
 async fn counters_are_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    ctx.store.incr(&key, 41, Some(Create { initial: 1, expiry: LONG })).await?;
+    ctx.store.incr(&key, 41, Some(CounterInit { initial: 1, expiry: LONG })).await?;
     ctx.expect(&key, Some(b"42"), "a counter that incr created").await?;
     let entry = ctx.store.get_entry(&key).await?.expect("the counter is live");
     assert_eq!(entry.value, "42");
@@ -203,7 +206,7 @@ async fn counters_are_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr` with a [`Create`] stores `initial + delta` with its lifetime, whatever the sum is.
+/// `incr` with a [`CounterInit`] stores `initial + delta` with its lifetime, whatever the sum is.
 async fn incr_or_creates_the_counter_with_its_lifetime(ctx: &Ctx) -> TestResult {
     for (n, (initial, delta, expiry)) in [
         (0, 1, LONG),
@@ -225,7 +228,7 @@ async fn incr_or_creates_the_counter_with_its_lifetime(ctx: &Ctx) -> TestResult 
     Ok(())
 }
 
-/// `incr` of a live key ignores the [`Create`].
+/// `incr` of a live key ignores the [`CounterInit`].
 async fn incr_or_of_a_live_counter_ignores_initial_and_lifetime(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "5").await?;
@@ -236,7 +239,7 @@ async fn incr_or_of_a_live_counter_ignores_initial_and_lifetime(ctx: &Ctx) -> Te
     Ok(())
 }
 
-/// `incr` with a [`Create`] whose sum overflows stores nothing.
+/// `incr` with a [`CounterInit`] whose sum overflows stores nothing.
 async fn incr_or_creates_nothing_on_overflow(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for (initial, delta) in [(i64::MAX, 1), (i64::MIN, -1)] {
@@ -248,7 +251,7 @@ async fn incr_or_creates_nothing_on_overflow(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr` with a [`Create`] does not replace a live value that is not an integer.
+/// `incr` with a [`CounterInit`] does not replace a live value that is not an integer.
 async fn incr_or_of_a_non_integer_is_refused(ctx: &Ctx) -> TestResult {
     check_refused(ctx, b"text", 1, ErrorKind::NotAnInteger).await
 }

@@ -1,6 +1,9 @@
 use std::{sync::Arc, thread};
 
-use cache_core::{Backend, Error, Expiry, Result, SetMode, Ttl};
+use cache_core::{
+    Error, Result, Ttl,
+    store::{Backend, Expiry, SetMode},
+};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME, skip},
@@ -114,7 +117,7 @@ async fn calls_during_close_succeed(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// All handles on a [`shared`](cache_core::Capabilities::shared) store see the same entries.
+/// All handles on a [`shared`](cache_core::store::Capabilities::shared) store see the same entries.
 async fn handles_of_a_shared_store_see_the_same_entries(ctx: &Ctx) -> TestResult {
     if !ctx.capabilities.shared {
         return skip("handles need not share their entries (`Capabilities::shared` is false)");
@@ -134,7 +137,7 @@ async fn handles_of_a_shared_store_see_the_same_entries(ctx: &Ctx) -> TestResult
     Ok(())
 }
 
-/// Entries of a [`persistent`](cache_core::Capabilities::persistent) store outlive the handle that
+/// Entries of a [`persistent`](cache_core::store::Capabilities::persistent) store outlive the handle that
 /// wrote them.
 async fn entries_of_a_persistent_store_outlive_their_handle(ctx: &Ctx) -> TestResult {
     if !ctx.capabilities.persistent || !ctx.capabilities.shared {

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use cache_core::{Create, Expiry, Lifetime, Seen, SetMode, Ttl};
+use cache_core::{
+    Ttl,
+    store::{CounterInit, Expected, Expiry, SetMode, TtlUpdate},
+};
 
 use crate::{
     ctx::{Ctx, LONG, skip},
@@ -189,7 +192,7 @@ async fn expired_entry_is_absent_for_pop(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr` of an expired counter finds no key; with a [`Create`] it starts anew, with its own
+/// `incr` of an expired counter finds no key; with a [`CounterInit`] it starts anew, with its own
 /// lifetime.
 async fn expired_entry_is_absent_for_incr(ctx: &Ctx) -> TestResult {
     let (counter, text) = (ctx.key("counter"), ctx.key("text"));
@@ -333,7 +336,7 @@ async fn lives(ctx: &Ctx, life: Duration, name: &str) -> TestResult {
     ctx.put_for(set, "1", expiry).await?;
     assert!(ctx.store.set(added, "1".into(), expiry, SetMode::IfAbsent).await?);
     assert!(ctx.store.touch(touched, expiry).await?);
-    ctx.store.incr(counted, 1, Some(Create { initial: 0, expiry })).await?;
+    ctx.store.incr(counted, 1, Some(CounterInit { initial: 0, expiry })).await?;
     ctx.store.set_many(&[(batch, "1".into())], expiry).await.pop().expect("one result")?;
     assert!(
         ctx.store

@@ -1,5 +1,8 @@
 use bytes::Bytes;
-use cache_core::{ErrorKind, Expiry, Lifetime, Result, Seen, SetMode};
+use cache_core::{
+    ErrorKind, Result,
+    store::{Expected, Expiry, SetMode, TtlUpdate},
+};
 
 use crate::{
     ctx::{Ctx, LONG, skip},

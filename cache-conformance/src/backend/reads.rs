@@ -1,4 +1,4 @@
-use cache_core::{Expiry, Ttl};
+use cache_core::{Ttl, store::Expiry};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME},

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cache_core::{Expiry, Seen};
+use cache_core::store::{Expected, Expiry};
 
 use crate::{
     ctx::{Ctx, LONG},
@@ -97,7 +97,7 @@ async fn renamed_entry_works_with_other_operations(ctx: &Ctx) -> TestResult {
     assert_eq!(many, [Some("41".into()), None]);
     assert!(ctx.store.touch(&to, OTHER).await?);
     assert!(
-        !ctx.store.compare_and_delete(&to, Seen::entry(&seen)).await?,
+        !ctx.store.compare_and_delete(&to, Expected::entry(&seen)).await?,
         "compare_and_delete with the stamp from before touch"
     );
     assert_eq!(ctx.store.incr(&to, 1, None).await?, Some(42));

@@ -1,4 +1,7 @@
-use cache_core::{Result, Seen, SetMode};
+use cache_core::{
+    Result,
+    store::{Expected, SetMode},
+};
 
 use crate::{
     ctx::{Ctx, LONG, Shown},

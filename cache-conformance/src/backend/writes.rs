@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use cache_core::{Expiry, SetMode, Ttl};
+use cache_core::{
+    Ttl,
+    store::{Expiry, SetMode},
+};
 
 use crate::{
     ctx::{Ctx, LONG},

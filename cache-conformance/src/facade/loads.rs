@@ -161,7 +161,7 @@ async fn load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> TestRe
 }
 
 fn misses(cache: &cache_core::Cache) -> u64 {
-    cache.stats()[cache_core::layers::Operation::GetOrSet].misses
+    cache.stats()[cache_core::layer::Operation::GetOrSet].misses
 }
 
 /// If the caller that loads is dropped, or its loader panics, a waiter loads.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, SetMode, Timeout};
+use cache_core::{ErrorKind, Timeout, store::SetMode};
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Cache, Shared};
-use crate::{flight::first, jitter, key::KeyHead, marks::Marked, runtime};
+use crate::{consistency::tombstones::Marked, fetch::singleflight::first, key::KeyHead, runtime};
 
 /// How long to wait after a mark was made, and after a failure the first time and at most. Each wait is
 /// between half of this and all of it, so that processes do not come back together.
@@ -83,7 +83,7 @@ async fn run(shared: Weak<Shared>) {
         let (clock, marks) = (cache.shared.clock.clone(), Arc::clone(&cache.shared.marks));
         // The cache may go meanwhile.
         drop(cache);
-        let time = wait / 2 + jitter(wait / 2);
+        let time = wait / 2 + runtime::jitter(wait / 2);
         clock.sleep(time.min(FIRST_WAIT)).await;
         let rest = clock.sleep(time.saturating_sub(FIRST_WAIT));
         first(marks.answers.notified(), rest).await;

@@ -5,8 +5,15 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    Error, ErrorKind, Expiry, IntoTimeout, Lifetime, Result, Seen, SetMode, codec, flight::first,
-    jitter, key::FullKey, layers::Operation, stats::Outcome,
+    error::{Error, ErrorKind, Result},
+    fetch::singleflight::first,
+    key::FullKey,
+    layer::Operation,
+    runtime::jitter,
+    store::{Expected, SetMode, TtlUpdate},
+    telemetry::stats::Outcome,
+    timeout::{Expiry, IntoTimeout},
+    value,
 };
 
 /// The longest wait after the second conflict, and after any. It doubles with each.

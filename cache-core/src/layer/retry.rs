@@ -2,8 +2,13 @@ use std::{pin::pin, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Call, Hook, Reply};
-use crate::{Clock, Error, ErrorKind, Period, flight::first, jitter};
+use super::{Call, Layer, Reply};
+use crate::{
+    config::Period,
+    error::{Error, ErrorKind},
+    fetch::singleflight::first,
+    runtime::{Clock, jitter},
+};
 
 /// Repeats idempotent calls that the server did not answer, after growing random waits, all within one deadline.
 ///

@@ -10,8 +10,9 @@ use std::{
 
 use cache_conformance::{Harness, backend_report};
 use cache_core::{
-    Clock, Error, ErrorKind, Inline, TimeSource,
-    layers::{Around, Call, Hook, Reply},
+    Clock, Error, ErrorKind, TimeSource,
+    layer::{Call, Layer, Layered, Reply},
+    store::Inline,
     testing::{FakeClock, Model},
 };
 

@@ -13,8 +13,8 @@ use cache_conformance::{
     Harness, backend_report, backend_tests, cache_report, run_backend, run_cache,
 };
 use cache_core::{
-    Expiry, Inline, Offload, SetMode, SyncBackend,
-    layers::{Around, Operation},
+    layer::{Layered, Operation},
+    store::{Expiry, Inline, Offload, SetMode, SyncBackend},
     testing::{FakeClock, Fault, Faulty, Model},
 };
 

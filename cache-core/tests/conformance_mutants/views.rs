@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use cache_conformance::{Harness, backend_report};
 use cache_core::{
-    Backend, Error, ErrorKind, Offload,
-    layers::{Call, Hook, Reply},
+    Error, ErrorKind,
+    layer::{Call, Layer, Reply},
+    store::{Backend, Offload},
     testing::Model,
 };
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use cache_core::{Clock, Error, ErrorKind, PerProcess, Result, StoreId};
+use cache_core::{
+    Clock, Error, ErrorKind, Result,
+    store::{PerProcess, StoreId},
+};
 use cache_net::{Dialer, within};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;

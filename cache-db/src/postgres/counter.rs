@@ -14,7 +14,7 @@ use super::{
 };
 
 impl PostgresStore {
-    /// See [`Backend::incr`](cache_core::Backend::incr).
+    /// See [`Backend::incr`](cache_core::store::Backend::incr).
     pub(crate) async fn count(
         &self,
         key: &str,

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{PerProcess, Result, TimeLimit};
+use cache_core::{
+    Result,
+    store::{PerProcess, SharedDeadline},
+};
 use cache_net::within;
 use tokio::{runtime::Handle, sync::Semaphore};
 
@@ -58,7 +61,7 @@ pub(crate) struct Pool {
     slow: Arc<Slot>,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
-    patient: TimeLimit,
+    patient: SharedDeadline,
 }
 
 /// What has no deadline as a whole goes in steps, and each may take this many deadlines: it may work on a thousand rows.

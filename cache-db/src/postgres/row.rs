@@ -1,7 +1,10 @@
 //! Columns of rows, read as the types of [`cache_core`].
 
 use bytes::Bytes;
-use cache_core::{Entry, Error, ErrorKind, Result, Stamp, Ttl};
+use cache_core::{
+    Error, ErrorKind, Result, Ttl,
+    store::{Entry, Stamp},
+};
 use tokio_postgres::{Row, types::FromSql};
 
 use super::connection::Reply;

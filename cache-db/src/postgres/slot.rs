@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, TimeLimit};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
 use cache_net::within;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use super::{
 /// A place for one connection. Statements of many callers are under way on it at the same time.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    inner: Arc<cache_net::Line<SlotConnector>>,
+    inner: Arc<cache_net::ConnectionSlot<SlotConnector>>,
     health: Arc<Health>,
     abandoned: Arc<Abandoned>,
     /// For those who wait for the connection: making the table, which is part of it, may take longer.
@@ -58,10 +58,10 @@ impl Slot {
     ) -> Self {
         let clock = connector.clock.clone();
         let abandoned = Arc::clone(connector.abandoned());
-        let deadline = TimeLimit::new(connector.plan.plan.deadline, clock.clone());
-        let connect_deadline = TimeLimit::new(connector.plan.connect_deadline, clock.clone());
+        let deadline = SharedDeadline::new(connector.plan.plan.deadline, clock.clone());
+        let connect_deadline = SharedDeadline::new(connector.plan.connect_deadline, clock.clone());
         let server = SlotConnector { connector, lock_wait };
-        let inner = cache_net::Line::new(server, runtime, clock, deadline);
+        let inner = cache_net::ConnectionSlot::new(server, runtime, clock, deadline);
         Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
@@ -70,7 +70,7 @@ impl Slot {
     pub(crate) async fn execute(
         &self,
         up: Arc<Connection>,
-        limit: Option<&TimeLimit>,
+        limit: Option<&SharedDeadline>,
         statement: Statement,
         params: &[Param],
         caller: &Caller,
@@ -95,7 +95,7 @@ impl Slot {
     #[cold]
     async fn retry(
         &self,
-        (limit, mut until): (&TimeLimit, Duration),
+        (limit, mut until): (&SharedDeadline, Duration),
         (statement, params, caller): (Statement, &[Param], &Caller),
         mut failed: PgError,
         mut up: Arc<Connection>,
@@ -104,9 +104,9 @@ impl Slot {
             match error::remedy(&failed) {
                 Remedy::WaitForLock => return Ok(None),
                 Remedy::Retry => {}
-                Remedy::Reconnect => self.inner.leave(&up),
+                Remedy::Reconnect => self.inner.retire(&up),
                 Remedy::OtherServer => {
-                    self.inner.renew(Some(&up));
+                    self.inner.reconnect(Some(&up));
                     break;
                 }
                 Remedy::None => break,
@@ -135,7 +135,7 @@ impl Slot {
 
     /// The connection, if there is one.
     pub(crate) async fn ready(&self) -> Option<Arc<Connection>> {
-        let up = self.inner.up_now()?;
+        let up = self.inner.current()?;
         if up.is_alive().await {
             return Some(up);
         }
@@ -174,7 +174,7 @@ impl Slot {
 
     /// Has sessions ended that were given up with writes under way.
     #[cold]
-    async fn end_abandoned(&self, limit: &TimeLimit, up: &Arc<Connection>) -> Result<()> {
+    async fn end_abandoned(&self, limit: &SharedDeadline, up: &Arc<Connection>) -> Result<()> {
         let connector = self.connector();
         let (abandoned, clock) = (&self.abandoned, &connector.clock);
         let ending = async {
@@ -200,7 +200,7 @@ impl Slot {
 
     async fn heard<T>(
         &self,
-        limit: &TimeLimit,
+        limit: &SharedDeadline,
         up: &Arc<Connection>,
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
@@ -238,23 +238,23 @@ fn cancelled() -> Error {
     Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }
 
-impl Peer for SlotConnector {
-    type Up = Connection;
+impl cache_net::Connector for SlotConnector {
+    type Connection = Connection;
 
     async fn connect(&self, runtime: &Handle) -> Result<Connection> {
         self.connector.connect(runtime, self.lock_wait).await
     }
 
-    async fn knock(&self, up: &Connection) {
+    async fn ping(&self, up: &Connection) {
         // What comes of it is heard.
         let _ = up.execute(Statement::Ping, &[], &Caller::default()).await;
     }
 
-    fn is_over(&self, up: &Connection) -> bool {
+    fn is_closed(&self, up: &Connection) -> bool {
         up.is_over()
     }
 
-    fn give_up(&self, up: &Connection) {
+    fn abort(&self, up: &Connection) {
         up.give_up();
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io,
 };
 
-use cache_core::{BuildContext, Clock, Result};
+use cache_core::{Clock, Result, store::BuildContext};
 use cache_net::{Dialer, Socket, SocketHandle, TlsFiles, staggered};
 use futures_util::future::{Either, select};
 use tokio_postgres::{

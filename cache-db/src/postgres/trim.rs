@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Result, TimeLimit};
+use cache_core::{Result, store::SharedDeadline};
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
@@ -45,7 +45,7 @@ pub(crate) struct Trimmer {
     /// The connection for slow statements.
     slot: Arc<Slot>,
     /// How long one statement may take.
-    limit: TimeLimit,
+    limit: SharedDeadline,
     writes: Arc<WriteCounts>,
     /// How far the last sweep came.
     cursor: i64,
@@ -85,7 +85,7 @@ impl Trimmer {
     pub(crate) fn new(
         connector: Arc<Connector>,
         slot: Arc<Slot>,
-        limit: TimeLimit,
+        limit: SharedDeadline,
         writes: Arc<WriteCounts>,
     ) -> Self {
         Self { connector, slot, limit, writes, cursor: 0 }

@@ -1,7 +1,10 @@
 //! Batches: chunks of keys, each in one transaction.
 
 use bytes::Bytes;
-use cache_core::{Expiry, Result, SetMode};
+use cache_core::{
+    Result,
+    store::{Expiry, SetMode},
+};
 
 use super::{entry::value_too_large, store::SqliteStore, value::Found};
 

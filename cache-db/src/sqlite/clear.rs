@@ -1,6 +1,6 @@
 //! Clearing, in steps, so that writes of others come between.
 
-use cache_core::{Namespace, Result};
+use cache_core::{Result, store::Namespace};
 use rusqlite::named_params;
 
 use super::{error::Failure, session::Session, store::SqliteStore};

@@ -1,7 +1,10 @@
 //! Operations on one entry.
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, Expiry, Lifetime, Seen, SetMode, payload_len};
+use cache_core::{
+    Error, ErrorKind,
+    store::{Expected, Expiry, SetMode, TtlUpdate, payload_len},
+};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use super::{
@@ -88,7 +91,7 @@ impl Session<'_> {
         Ok(self.row(&self.sql.take, params, read)?.flatten())
     }
 
-    pub(super) fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    pub(super) fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let stamp = stamp(seen);
         let params =
             named_params! {":key": key, ":seen": seen.value, ":stamp": stamp, ":now": self.now};
@@ -98,14 +101,14 @@ impl Session<'_> {
     pub(super) fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: &[u8],
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         let (stamp, size) = (stamp(seen), size(key, value));
         let (keep, expires) = match lifetime {
-            Lifetime::Keep => (true, None),
-            Lifetime::New(expiry) => (false, self.end_of(expiry)),
+            TtlUpdate::Keep => (true, None),
+            TtlUpdate::New(expiry) => (false, self.end_of(expiry)),
         };
         let params = named_params! {
             ":key": key, ":seen": seen.value, ":stamp": stamp, ":now": self.now,
@@ -123,7 +126,7 @@ impl Session<'_> {
     }
 }
 
-fn stamp(seen: Seen<'_>) -> Option<i64> {
+fn stamp(seen: Expected<'_>) -> Option<i64> {
     seen.stamp.map(|it| i64::try_from(it.0).unwrap_or(i64::MAX))
 }
 

@@ -1,6 +1,9 @@
 //! One operation on one connection.
 
-use cache_core::{Create, Error, ErrorKind, Expiry, integer};
+use cache_core::{
+    Error, ErrorKind,
+    store::{CounterInit, Expiry, integer},
+};
 use rusqlite::{Connection, Row, ToSql, named_params};
 
 use super::{

@@ -5,8 +5,11 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Create, Entry, Expiry, Lifetime, Namespace, PerProcess, Result,
-    Seen, SetMode, Stamp, StoreId, SyncBackend, Threads, Ttl,
+    Clock, Result, Ttl,
+    store::{
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerProcess,
+        SetMode, Stamp, StoreId, SyncBackend, Threads, TtlUpdate,
+    },
 };
 
 use super::{
@@ -182,23 +185,30 @@ impl Backend for SqliteStore {
         taken.map(Stored::bytes).transpose()
     }
 
-    async fn incr(&self, key: &str, delta: i64, create: Option<Create>) -> Result<Option<i64>> {
+    async fn incr(
+        &self,
+        key: &str,
+        delta: i64,
+        create: Option<CounterInit>,
+    ) -> Result<Option<i64>> {
         let key = key.to_owned();
         self.write(move |session| session.incr(&key, delta, create)).await
     }
 
-    async fn compare_and_delete(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let (key, value, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
-        self.write(move |session| session.compare_and_delete(&key, Seen { value: &value, stamp }))
-            .await
+        self.write(move |session| {
+            session.compare_and_delete(&key, Expected { value: &value, stamp })
+        })
+        .await
     }
 
     async fn compare_and_set(
         &self,
         key: &str,
-        seen: Seen<'_>,
+        seen: Expected<'_>,
         value: Bytes,
-        lifetime: Lifetime,
+        lifetime: TtlUpdate,
     ) -> Result<bool> {
         if let Some(error) = value_too_large(&value, self.max_value_len()) {
             return Err(error);
@@ -206,7 +216,7 @@ impl Backend for SqliteStore {
         let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
         let len = value.len();
         let work = move |session: &Session<'_>| {
-            session.compare_and_set(&key, Seen { value: &old, stamp }, &value, lifetime)
+            session.compare_and_set(&key, Expected { value: &old, stamp }, &value, lifetime)
         };
         let res = self.writer().write(len, work).await;
         if matches!(res, Ok(true)) {

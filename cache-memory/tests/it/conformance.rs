@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_conformance::{Harness, run_backend, run_cache};
-use cache_core::{Inline, testing::FakeClock};
+use cache_core::{store::Inline, testing::FakeClock};
 use cache_memory::Memory;
 
 /// With a clock that the suite advances.
@@ -22,20 +22,20 @@ fn with_system_clock() -> Harness {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn store_conforms_with_a_fake_clock() {
-    conformance::run_backend(with_fake_clock()).await;
+    run_backend(with_fake_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn store_conforms_with_the_system_clock() {
-    conformance::run_backend(with_system_clock()).await;
+    run_backend(with_system_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_conforms_with_a_fake_clock() {
-    conformance::run_cache(with_fake_clock()).await;
+    run_cache(with_fake_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_conforms_with_the_system_clock() {
-    conformance::run_cache(with_system_clock()).await;
+    run_cache(with_system_clock()).await;
 }

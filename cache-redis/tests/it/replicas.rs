@@ -10,6 +10,7 @@ use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::{
     layer::{Call, Layer, Layered, Operation, Reply},
     secs,
+    store::Backend,
 };
 use test_servers::{Redis, RedisReplicas, Sentinel, Server as _, wait_until};
 

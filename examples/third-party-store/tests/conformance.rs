@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_conformance::{Harness, run_backend, run_cache};
-use cache_core::{Clock, Offload, testing::FakeClock};
+use cache_core::{Clock, store::Offload, testing::FakeClock};
 use third_party_store::{Options, Redb};
 
 // ANCHOR: harness

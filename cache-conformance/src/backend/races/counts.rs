@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{Backend, Create, Lifetime, Result, Seen, Ttl};
+use cache_core::{
+    Result, Ttl,
+    store::{Backend, CounterInit, Expected, TtlUpdate},
+};
 
 use super::{ROUNDS, TASKS, count};
 use crate::{
@@ -44,7 +47,7 @@ async fn concurrent_increments_are_all_counted(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `incr` with a [`Create`] creates the counter once, in one step with its lifetime: a crash
+/// `incr` with a [`CounterInit`] creates the counter once, in one step with its lifetime: a crash
 /// between two steps would leave a counter that never expires.
 async fn concurrent_increments_of_a_new_counter_are_all_counted(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
@@ -97,9 +100,9 @@ async fn add_one(store: &Arc<dyn Backend>, key: &str, by_stamp: bool) -> Result<
         let seen = store.get_entry(key).await?.expect("the counter is live");
         let number: u64 =
             std::str::from_utf8(&seen.value).ok().and_then(|it| it.parse().ok()).expect("a number");
-        let expected = if by_stamp { Seen::entry(&seen) } else { Seen::value(&seen.value) };
+        let expected = if by_stamp { Expected::entry(&seen) } else { Expected::value(&seen.value) };
         let next = (number + 1).to_string().into();
-        if store.compare_and_set(key, expected, next, Lifetime::Keep).await? {
+        if store.compare_and_set(key, expected, next, TtlUpdate::Keep).await? {
             return Ok(());
         }
     }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{Backend, Expiry, Result, SetMode};
+use cache_core::{
+    Result,
+    store::{Backend, Expiry, SetMode},
+};
 
 use super::{ROUNDS, TASKS, count};
 use crate::{

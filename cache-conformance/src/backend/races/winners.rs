@@ -1,6 +1,9 @@
 //! Calls of which exactly one may succeed.
 
-use cache_core::{Expiry, Result, Seen, SetMode};
+use cache_core::{
+    Result,
+    store::{Expected, Expiry, SetMode},
+};
 
 use super::{ROUNDS, TASKS, count};
 use crate::{

@@ -11,7 +11,7 @@ use std::{
 /// use std::time::Duration;
 ///
 /// let second = Duration::from_secs(1);
-/// assert!(cache_core::jitter(second) <= second);
+/// assert!(cache_core::store::jitter(second) <= second);
 /// ```
 pub fn jitter(longest: Duration) -> Duration {
     let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
