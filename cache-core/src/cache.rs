@@ -201,9 +201,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.at_version(2).set("k", "two", None).await?;
+    /// cache.at_version(2).set("k", "two", Timeout::Default).await?;
     /// assert_eq!(cache.get::<String>("k").await?, None);
     /// # Ok(()) }
     /// ```
@@ -247,8 +247,8 @@ impl Cache {
     /// key_prefix = "shop:eu"
     /// # "#)?.build()?;
     /// let (shop, eu) = (caches.get("default")?, caches.get("eu")?);
-    /// shop.set("k", &1, None).await?;
-    /// eu.set("k", &2, None).await?;
+    /// shop.set("k", &1, cache_core::Timeout::Default).await?;
+    /// eu.set("k", &2, cache_core::Timeout::Default).await?;
     /// shop.clear().await?;
     /// assert_eq!(shop.get::<i32>("k").await?, None);
     /// assert_eq!(eu.get::<i32>("k").await?, Some(2));

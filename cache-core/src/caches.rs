@@ -29,7 +29,7 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// use cache_core::Caches;
+/// use cache_core::{Caches, Timeout};
 /// use cache_memory as _; // links the store that the settings name
 ///
 /// let caches = Caches::from_toml(r#"
@@ -37,7 +37,7 @@ use crate::{
 ///     backend = "memory"
 ///     timeout = "5m"
 /// "#)?;
-/// caches.get("default")?.set("k", "v", None).await?;
+/// caches.get("default")?.set("k", "v", Timeout::Default).await?;
 /// assert!(caches.get("other").is_err());
 /// # Ok(()) }
 /// ```
@@ -71,12 +71,12 @@ impl Caches {
         }
     }
 
-    /// The cache of that alias; `Unknown` if there is none.
+    /// The cache of that alias; `UnknownAlias` if there is none.
     pub fn get(&self, alias: &str) -> Result<&Cache> {
         self.0.get(alias).ok_or_else(|| {
             let known = config::list(self.aliases());
             Error::new(
-                ErrorKind::Unknown,
+                ErrorKind::UnknownAlias,
                 format!(
                     "no cache is named `{alias}`; the settings have {known}. Add `[caches.{alias}]`"
                 ),
@@ -271,7 +271,7 @@ impl CachesBuilder {
             let what = format!(
                 "a key function was given for the cache `{alias}`, which the settings do not have"
             );
-            return Err(Error::new(ErrorKind::Unknown, what));
+            return Err(Error::new(ErrorKind::UnknownAlias, what));
         }
         let plan = Plan { builder: &self, done: RefCell::default(), shared: Shared::default() };
         let mut res = BTreeMap::new();
@@ -320,7 +320,7 @@ impl Resolve for Plan<'_> {
         match self.done.borrow().get(alias) {
             Some(Some(backend)) => return Ok(Arc::clone(backend)),
             Some(None) => {
-                let what = format!("the cache `{alias}` is made of others that are made of it");
+                let what = format!("cyclic cache definition: `{alias}` depends on itself");
                 return Err(
                     Error::new(ErrorKind::Config, what).with_context("setting", at("options"))
                 );
@@ -330,7 +330,7 @@ impl Resolve for Plan<'_> {
         let settings = self.builder.settings.get(alias).ok_or_else(|| {
             let known = config::list(self.builder.settings.keys().map(String::as_str));
             let what = format!("no cache is named `{alias}`; the settings have {known}");
-            Error::new(ErrorKind::Unknown, what)
+            Error::new(ErrorKind::UnknownAlias, what)
         })?;
         self.done.borrow_mut().insert(alias.to_owned(), None);
         let driver = self.builder.registry.find(&settings.backend);

@@ -22,13 +22,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error(Arc<Repr>);
 
 /// What went wrong, coarsely: the part that callers may match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Settings could not be read or do not make sense, or the call cannot be made from here (no runtime).
     Config,
-    /// No alias or no backend has that name.
-    Unknown,
+    /// No cache has that alias.
+    UnknownAlias,
+    /// The call needs a tokio runtime that the calling thread does not have, or must not run on
+    /// this thread (a blocking call where tasks are polled).
+    Runtime,
     /// The key breaks the rules for keys.
     InvalidKey,
     /// The operation needs the key to exist, and it does not (`incr`, `incr_version`).
@@ -39,8 +42,10 @@ pub enum ErrorKind {
     Overflow,
     /// The value is larger than the store takes; the old value is gone.
     TooLarge,
-    /// A value could not be encoded, or (strict mode) decoded. Of a store: what is under the key is no bytes at all.
+    /// A value cannot be encoded, or (in strict mode) stored bytes cannot be decoded.
     Codec,
+    /// The key holds something that is not a byte string: a list of another program, for example.
+    WrongType,
     /// The store could not be reached, or refused to serve.
     Unavailable,
     /// The store did not answer in time; the outcome of a write is unknown.
@@ -177,10 +182,10 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let error = cache
-    ///     .get_or_try_set::<u32, _, _>("k", None, async || Err(std::io::Error::other("db down")))
+    ///     .get_or_try_set::<u32, _, _>("k", Timeout::Default, async || Err(std::io::Error::other("db down")))
     ///     .await
     ///     .unwrap_err();
     /// assert_eq!(error.loader::<std::io::Error>().unwrap().to_string(), "db down");
@@ -199,10 +204,10 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory; use std::io;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory; use std::io;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// let load = async || Err::<u32, _>(io::Error::other("db down"));
-    /// let error = cache.get_or_try_set("k", None, load).await.unwrap_err();
+    /// let error = cache.get_or_try_set("k", Timeout::Default, load).await.unwrap_err();
     /// let error: io::Error = error.into_loader().unwrap();
     /// assert_eq!(error.to_string(), "db down");
     /// # }
@@ -232,16 +237,23 @@ impl ErrorKind {
         matches!(self, Self::Unavailable | Self::TimedOut | Self::Backend)
     }
 
+    /// Whether a store reports by this kind that the key holds something that is not a value.
+    pub(crate) const fn is_unreadable(self) -> bool {
+        matches!(self, Self::Codec | Self::WrongType)
+    }
+
     /// Every kind, for tables and metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: &[Self] = &[
         Self::Config,
-        Self::Unknown,
+        Self::UnknownAlias,
+        Self::Runtime,
         Self::InvalidKey,
         Self::KeyNotFound,
         Self::NotAnInteger,
         Self::Overflow,
         Self::TooLarge,
         Self::Codec,
+        Self::WrongType,
         Self::Unavailable,
         Self::TimedOut,
         Self::Unsupported,
@@ -253,13 +265,15 @@ impl ErrorKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Config => "Config",
-            Self::Unknown => "Unknown",
+            Self::UnknownAlias => "UnknownAlias",
+            Self::Runtime => "Runtime",
             Self::InvalidKey => "InvalidKey",
             Self::KeyNotFound => "KeyNotFound",
             Self::NotAnInteger => "NotAnInteger",
             Self::Overflow => "Overflow",
             Self::TooLarge => "TooLarge",
             Self::Codec => "Codec",
+            Self::WrongType => "WrongType",
             Self::Unavailable => "Unavailable",
             Self::TimedOut => "TimedOut",
             Self::Unsupported => "Unsupported",
@@ -272,13 +286,15 @@ impl ErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Config => "bad configuration",
-            Self::Unknown => "unknown name",
+            Self::UnknownAlias => "no such cache",
+            Self::Runtime => "wrong runtime",
             Self::InvalidKey => "invalid key",
             Self::KeyNotFound => "key not found",
             Self::NotAnInteger => "not an integer",
             Self::Overflow => "integer overflow",
             Self::TooLarge => "value too large",
             Self::Codec => "codec error",
+            Self::WrongType => "wrong type",
             Self::Unavailable => "store unavailable",
             Self::TimedOut => "timed out",
             Self::Unsupported => "unsupported",
@@ -416,14 +432,14 @@ mod tests {
 
     #[test]
     fn kinds_have_their_own_names() {
-        for kind in ErrorKind::ALL {
+        for &kind in ErrorKind::ALL {
             assert_eq!(kind.name(), format!("{kind:?}"));
         }
     }
 
     #[test]
     fn only_the_stores_own_faults_fail_open() {
-        let open: Vec<_> = ErrorKind::ALL.into_iter().filter(|it| it.fails_open()).collect();
+        let open: Vec<_> = ErrorKind::ALL.iter().copied().filter(|it| it.fails_open()).collect();
         assert_eq!(open, [ErrorKind::Unavailable, ErrorKind::TimedOut, ErrorKind::Backend]);
     }
 }

@@ -41,7 +41,7 @@ pub struct GlobalCaches(());
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// use cache_core::{CACHES, Caches, cache, install, secs};
+/// use cache_core::{CACHES, Caches, Timeout, cache, install, secs};
 /// use cache_memory as _;
 ///
 /// install(Caches::from_toml(r#"
@@ -53,7 +53,7 @@ pub struct GlobalCaches(());
 /// "#)?)?;
 ///
 /// cache().set("k", "v", secs(60)).await?;
-/// CACHES["sessions"].set("s", "t", None).await?;
+/// CACHES["sessions"].set("s", "t", Timeout::Default).await?;
 /// assert!(std::ptr::eq(cache(), &CACHES["default"]));
 /// # Ok(()) }
 /// ```
@@ -82,7 +82,7 @@ pub fn cache() -> &'static Cache {
 }
 
 impl GlobalCaches {
-    /// The cache of that alias. `Unknown` if there is none, `Config` if nothing is installed.
+    /// The cache of that alias. `UnknownAlias` if there is none, `Config` if nothing is installed.
     pub fn get(&self, alias: &str) -> Result<&'static Cache> {
         self.installed()?.get(alias)
     }
@@ -113,10 +113,10 @@ impl GlobalCaches {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// use cache_core::{CACHES, Caches, cache};
+    /// use cache_core::{CACHES, Caches, Timeout, cache};
     ///
     /// async fn code_under_test() -> bool {
-    ///     cache().add("k", &1, None).await.unwrap()
+    ///     cache().add("k", &1, Timeout::Default).await.unwrap()
     /// }
     /// let dummy = Caches::from_toml("caches.default.backend = 'dummy'")?.leak();
     /// CACHES.scope(dummy, async {

@@ -4,7 +4,7 @@
 //! the code uses [`cache()`] for the default cache, or [`CACHES`]`["alias"]` for any other.
 //!
 //! ```
-//! use cache_core::{CACHES, Caches, cache, install, secs};
+//! use cache_core::{CACHES, Caches, Timeout, cache, install, secs};
 //! use cache_memory as _; // links the store that the settings name
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -24,7 +24,7 @@
 //!
 //! let report = cache().get_or_set("report", secs(3600), || async { 42 }).await?;
 //! assert_eq!(report, 42);
-//! CACHES["sessions"].set("s", "t", None).await?;
+//! CACHES["sessions"].set("s", "t", Timeout::Default).await?;
 //! # Ok(()) }
 //! ```
 //!

@@ -9,8 +9,8 @@ use crate::{
 
 /// What a caller asks for.
 ///
-/// A [`Duration`] is a timeout; so is `None`, which means the alias's default. "Never" must be written
-/// out, so that an unset option cannot make an entry that lives for ever.
+/// A [`Duration`] is a timeout, too. The alias's default and "never" are written out: an `Option`, whose
+/// `None` means "never" in Django, is not a timeout.
 ///
 /// ```
 /// use cache_core::{Timeout, secs};
@@ -18,8 +18,14 @@ use crate::{
 ///
 /// assert_eq!(secs(300), Timeout::After(Duration::from_secs(300)));
 /// assert_eq!(Timeout::from(Duration::from_millis(5)), Timeout::After(Duration::from_millis(5)));
-/// assert_eq!(Timeout::from(None), Timeout::Default);
 /// assert!(Timeout::secs_f64(f64::NAN).is_err());
+/// ```
+///
+/// ```compile_fail
+/// # async fn f(cache: &cache_core::Cache) -> cache_core::Result<()> {
+/// let unset: Option<std::time::Duration> = None;
+/// cache.set("k", &1, unset).await
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timeout {
@@ -34,7 +40,7 @@ pub enum Timeout {
     At(SystemTime),
 }
 
-/// What may be given as a timeout: a [`Timeout`], a [`Duration`], a [`SystemTime`], or `None` for the alias's default.
+/// What may be given as a timeout: a [`Timeout`], a [`Duration`] or a [`SystemTime`].
 ///
 /// ```
 /// use cache_core::{IntoTimeout, Timeout, secs};
@@ -118,13 +124,6 @@ impl From<Duration> for Timeout {
     }
 }
 
-/// `None` is the alias's default, unlike Django's, where it is "never".
-impl From<Option<Duration>> for Timeout {
-    fn from(it: Option<Duration>) -> Self {
-        it.map_or(Self::Default, Self::After)
-    }
-}
-
 impl From<SystemTime> for Timeout {
     fn from(it: SystemTime) -> Self {
         Self::At(it)
@@ -138,12 +137,6 @@ impl IntoTimeout for Timeout {
 }
 
 impl IntoTimeout for Duration {
-    fn into_timeout(self) -> Timeout {
-        self.into()
-    }
-}
-
-impl IntoTimeout for Option<Duration> {
     fn into_timeout(self) -> Timeout {
         self.into()
     }

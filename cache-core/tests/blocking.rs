@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, ErrorKind, Result,
+    Cache, ErrorKind, Result, Timeout,
     config::Period,
     layer::{Call, Layer, Layered, Reply},
     secs,
@@ -62,19 +62,20 @@ fn use_all(cache: &Cache) -> Result<()> {
     it.clear()?;
     it.set("a", &1, secs(60))?;
     assert_eq!(it.get::<i32>("a")?, Some(1));
-    it.set_bytes("raw", &b"\xc1\xca"[..], None)?;
+    it.set_bytes("raw", &b"\xc1\xca"[..], Timeout::Default)?;
     assert_eq!(it.get_bytes("raw")?.as_deref(), Some(&b"\xc1\xca"[..]));
-    assert!(!it.add("a", &2, None)? && it.replace("a", &2, None)?);
+    assert!(!it.add("a", &2, Timeout::Default)? && it.replace("a", &2, Timeout::Default)?);
     assert_eq!(it.incr("a", 3)?, 5);
     assert_eq!(it.decr("a", 1)?, 4);
-    assert_eq!(it.incr_or("n", 1, 10, None)?, 11);
-    assert!(it.set_many([("x", 1), ("y", 2)], None)?.is_empty());
+    assert_eq!(it.incr_or("n", 1, 10, Timeout::Default)?, 11);
+    assert!(it.set_many([("x", 1), ("y", 2)], Timeout::Default)?.is_empty());
     assert_eq!(it.get_many::<i32, _>(["x", "y", "z"])?, [("x", 1), ("y", 2)].into());
     assert_eq!(it.delete_many(["x", "z"])?, 1);
     assert!(it.touch("a", secs(9))? && it.has_key("a")? && it.ttl("a")?.is_some());
-    assert_eq!(it.update::<i32>("a", None, |n| n + 1)?, Some(5));
-    assert_eq!(it.get_or_set("l", None, || 7)?, 7);
-    let nested = it.get_or_try_set("m", None, || it.get_or_set("l", None, || 0));
+    assert_eq!(it.update::<i32>("a", Timeout::Default, |n| n + 1)?, Some(5));
+    assert_eq!(it.get_or_set("l", Timeout::Default, || 7)?, 7);
+    let nested =
+        it.get_or_try_set("m", Timeout::Default, || it.get_or_set("l", Timeout::Default, || 0));
     assert_eq!(nested?, 7, "a loader may use the blocking cache");
     assert_eq!(it.incr_version("a", 1)?, 2);
     assert_eq!(it.at_version(2).decr_version("a", 1)?, 1);
@@ -103,13 +104,13 @@ fn it_works_where_blocking_is_allowed_and_is_an_error_elsewhere() {
         for cache in caches() {
             runtime.block_on(async {
                 let error = cache.blocking().get::<i32>("k").unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Config);
+                assert_eq!(error.kind(), ErrorKind::Runtime);
                 assert!(error.to_string().contains("spawn_blocking"), "{error}");
                 let task = {
                     let cache = cache.clone();
                     tokio::spawn(async move {
                         let kind = cache.blocking().get::<i32>("k").map_err(|it| it.kind());
-                        assert_eq!(kind, Err(ErrorKind::Config), "on a worker");
+                        assert_eq!(kind, Err(ErrorKind::Runtime), "on a worker");
                         if flavor == "multi_thread" {
                             tokio::task::block_in_place(|| use_all(&cache).unwrap());
                         }
@@ -138,7 +139,7 @@ fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
         future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     let std::task::Poll::Ready(Err(error)) = poll_once() else { panic!("no error") };
-    assert_eq!(error.kind(), ErrorKind::Config, "it is the caller's mistake and never fails open");
+    assert_eq!(error.kind(), ErrorKind::Runtime, "it is the caller's mistake and never fails open");
     assert!(error.to_string().contains("blocking()"), "{error}");
 
     let without_timer = Builder::new_current_thread().build().unwrap();
@@ -149,7 +150,7 @@ fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
 #[test]
 fn an_in_process_store_needs_no_runtime_even_for_async_calls() {
     let cache = Cache::new("inline", Inline::new(Model::default()));
-    let mut future = std::pin::pin!(cache.get_or_set("k", None, || async { 7 }));
+    let mut future = std::pin::pin!(cache.get_or_set("k", Timeout::Default, || async { 7 }));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(future.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(7))));
 }
@@ -174,7 +175,7 @@ fn deadlines_do_not_depend_on_a_paused_clock_of_the_callers() {
     let cache = patient("offload", Offload::new(Model::default(), 1)).strict();
     runtime.block_on(async {
         for n in 0..100 {
-            cache.set("k", &n, None).await.unwrap();
+            cache.set("k", &n, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(n));
         }
     });

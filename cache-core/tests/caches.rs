@@ -6,7 +6,7 @@ use std::{fmt::Write, fs, sync::Arc};
 
 use cache_core::{
     CACHES, Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind, Result, Settings,
-    cache, install,
+    Timeout, cache, install,
     layer::Operation,
     store::{Backend, BuildContext, Inline},
     testing::{FakeClock, Fault, Faulty, Model},
@@ -38,7 +38,7 @@ const PART: Driver = Driver::new("part", |context: &BuildContext<'_>| {
 
 #[test]
 fn what_makes_no_sense_is_refused_at_build() {
-    use ErrorKind::{Config, Unknown};
+    use ErrorKind::Config;
     refused(
         "[caches.a]\nbackend = 'memory'",
         Config,
@@ -46,15 +46,15 @@ fn what_makes_no_sense_is_refused_at_build() {
     );
     refused(
         "[caches.default]\nbackend = 'redis'",
-        Unknown,
+        Config,
         &["`redis`", "use cache_redis as _;", "caches.default.backend", "`memory`", "`dummy`"],
     );
-    refused("[caches.default]\nbackend = 'Memory'", Unknown, &["it is spelled `memory` here"]);
-    refused("[caches.default]\nbackend = 'Redis'", Unknown, &["use cache_redis as _;"]);
-    refused("[caches.default]\nbackend = 'mine'", Unknown, &["`mine`", "use that_crate as _;"]);
+    refused("[caches.default]\nbackend = 'Memory'", Config, &["it is spelled `memory` here"]);
+    refused("[caches.default]\nbackend = 'Redis'", Config, &["use cache_redis as _;"]);
+    refused("[caches.default]\nbackend = 'mine'", Config, &["`mine`", "use that_crate as _;"]);
     refused(
         "[caches.default]\nbackend = 'django.core.cache.backends.locmem.LocMemCache'",
-        Unknown,
+        Config,
         &["Django", "\"memory\""],
     );
     refused(
@@ -87,16 +87,16 @@ fn what_makes_no_sense_is_refused_at_build() {
     refused(
         "[caches.default]\nbackend = 'part'\noptions = { of = 'default' }",
         Config,
-        &["caches.default.options", "made of"],
+        &["caches.default.options", "cyclic cache definition"],
     );
     refused(
         "[caches.default]\nbackend = 'part'\noptions = { of = 'b' }\n[caches.b]\nbackend = 'part'\noptions = { of = 'default' }",
         Config,
-        &["made of"],
+        &["cyclic cache definition"],
     );
     refused(
         "[caches.default]\nbackend = 'part'\noptions = { of = 'nope' }",
-        Unknown,
+        ErrorKind::UnknownAlias,
         &["`nope`", "`default`"],
     );
     refused(
@@ -113,7 +113,7 @@ fn the_same_alias_is_always_the_same_handle() {
     assert!(!caches.get("fast").unwrap().is_same(caches.get("default").unwrap()));
     assert_eq!(caches.aliases().collect::<Vec<_>>(), ["default", "fast"]);
     let error = caches.get("slow").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unknown);
+    assert_eq!(error.kind(), ErrorKind::UnknownAlias);
     assert!(
         error.to_string().contains("`slow`") && error.to_string().contains("`default` and `fast`"),
         "{error}"
@@ -125,7 +125,7 @@ async fn a_location_is_shared_within_one_caches_and_not_beyond() -> Result<()> {
     let text = "[caches.default]\nbackend = 'memory'\nlocation = 'main'\n[caches.b]\nbackend = 'memory'\nlocation = 'main'\n\
                 [caches.c]\nbackend = 'memory'";
     let (one, two) = (Caches::from_toml(text)?, Caches::from_toml(text)?);
-    one.get("default")?.set("k", &1, None).await?;
+    one.get("default")?.set("k", &1, Timeout::Default).await?;
     assert_eq!(one.get("b")?.get::<i32>("k").await?, Some(1));
     assert_eq!(one.get("c")?.get::<i32>("k").await?, None);
     assert_eq!(two.get("default")?.get::<i32>("k").await?, None);
@@ -267,12 +267,12 @@ async fn a_value_shows_in_no_error() {
         }
     }
     let cache = Cache::new("test", Inline::new(Model::default()));
-    cache.set("k", VALUE, None).await.unwrap();
+    cache.set("k", VALUE, Timeout::Default).await.unwrap();
     let errors = [
-        cache.set("k", &Fails, None).await.unwrap_err(),
+        cache.set("k", &Fails, Timeout::Default).await.unwrap_err(),
         cache.strict().get::<u32>("k").await.unwrap_err(),
         cache.incr("k", 1).await.unwrap_err(),
-        cache.set_many([("a", Fails)], None).await.unwrap_err(),
+        cache.set_many([("a", Fails)], Timeout::Default).await.unwrap_err(),
     ];
     for error in errors {
         let source = std::error::Error::source(&error).map(|it| format!("{it:?}"));
@@ -303,7 +303,7 @@ async fn the_global_is_installed_once_and_overridden_in_a_scope() {
     let unknown = std::panic::catch_unwind(|| CACHES["slow"].alias().to_owned()).unwrap_err();
     assert!(unknown.downcast_ref::<String>().unwrap().contains("`slow`"));
 
-    cache().set("k", &1, None).await.unwrap();
+    cache().set("k", &1, Timeout::Default).await.unwrap();
     let error =
         install(Caches::from_toml("caches.default.backend = 'dummy'").unwrap()).unwrap_err();
     assert!(error.to_string().contains("already installed"), "{error}");
@@ -318,12 +318,12 @@ async fn the_global_is_installed_once_and_overridden_in_a_scope() {
         .leak();
     CACHES
         .scope(dummy, async {
-            cache().set("k", &2, None).await.unwrap();
+            cache().set("k", &2, Timeout::Default).await.unwrap();
             tokio::task::yield_now().await;
             assert_eq!(cache().get::<i32>("k").await.unwrap(), None);
             CACHES
                 .scope(model, async {
-                    cache().set("k", &3, None).await.unwrap();
+                    cache().set("k", &3, Timeout::Default).await.unwrap();
                     assert_eq!(cache().get::<i32>("k").await.unwrap(), Some(3));
                 })
                 .await;
@@ -382,7 +382,7 @@ fn djangos_class_paths_are_answered_with_our_names() {
         ("django_redis.cache.RedisCache", "\"redis\""),
     ] {
         let text = format!("caches.default.backend = '{path}'");
-        refused(&text, ErrorKind::Unknown, &["caches.default.backend", ours]);
+        refused(&text, ErrorKind::Config, &["caches.default.backend", ours]);
     }
 }
 
@@ -437,5 +437,5 @@ fn url_in_the_wrong_setting_shows_no_password() {
     let settings = CacheSettings::new(url);
     assert!(!format!("{settings:?}").contains("marked"));
     let text = format!("[caches.default]\nbackend = '{url}'");
-    refused(&text, ErrorKind::Unknown, &["a URL", "`location`"]);
+    refused(&text, ErrorKind::Config, &["a URL", "`location`"]);
 }

@@ -73,8 +73,8 @@ fn a_number_as_a_timeout_is_told_to_be_written_with_secs() {
 #[test]
 fn failures_of_set_many_that_nobody_looks_at_are_told() {
     refused(
-        "cache.set_many([(\"k\", 1)], None).await?;",
+        "cache.set_many([(\"k\", 1)], Timeout::Default).await?;",
         &["unused", "not written", "into_result"],
     );
-    refused("cache.blocking().set_many([(\"k\", 1)], None)?;", &["not written"]);
+    refused("cache.blocking().set_many([(\"k\", 1)], Timeout::Default)?;", &["not written"]);
 }

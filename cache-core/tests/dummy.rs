@@ -3,7 +3,7 @@
 
 #![allow(missing_docs)]
 
-use cache_core::{Cache, Caches, ErrorKind, Result, secs};
+use cache_core::{Cache, Caches, ErrorKind, Result, Timeout, secs};
 
 fn dummy() -> Result<Cache> {
     Ok(Caches::from_toml("caches.default.backend = 'dummy'")?.get("default")?.clone())
@@ -12,9 +12,9 @@ fn dummy() -> Result<Cache> {
 #[tokio::test]
 async fn writes_succeed_and_leave_nothing() -> Result<()> {
     let cache = dummy()?;
-    cache.set("k", &1, None).await?;
-    cache.set_bytes("k", "raw", None).await?;
-    assert!(cache.set_many([("a", 1), ("b", 2)], None).await?.is_empty());
+    cache.set("k", &1, Timeout::Default).await?;
+    cache.set_bytes("k", "raw", Timeout::Default).await?;
+    assert!(cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?.is_empty());
     assert_eq!(cache.get::<i32>("k").await?, None);
     assert_eq!(cache.get_bytes("k").await?, None);
     assert!(cache.get_many::<i32, _>(["a", "b"]).await?.is_empty());
@@ -26,13 +26,13 @@ async fn writes_succeed_and_leave_nothing() -> Result<()> {
 #[tokio::test]
 async fn what_depends_on_an_entry_finds_none() -> Result<()> {
     let cache = dummy()?;
-    cache.set("k", &1, None).await?;
-    assert!(!cache.replace("k", &2, None).await?);
+    cache.set("k", &1, Timeout::Default).await?;
+    assert!(!cache.replace("k", &2, Timeout::Default).await?);
     assert!(!cache.touch("k", secs(9)).await?);
     assert!(!cache.delete("k").await?);
     assert_eq!(cache.delete_many(["k", "l"]).await?, 0);
     assert_eq!(cache.pop::<i32>("k").await?, None);
-    assert_eq!(cache.update::<i32>("k", None, |it| it + 1).await?, None);
+    assert_eq!(cache.update::<i32>("k", Timeout::Default, |it| it + 1).await?, None);
     for error in
         [cache.incr("k", 1).await, cache.decr("k", 1).await, cache.incr_version("k", 1).await]
     {
@@ -45,13 +45,20 @@ async fn what_depends_on_an_entry_finds_none() -> Result<()> {
 async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
     let cache = dummy()?;
     for n in 0..3 {
-        assert!(cache.add("k", &n, None).await?);
-        assert_eq!(cache.incr_or("n", 2, 5, None).await?, 7);
-        assert_eq!(cache.upsert("u", None, |it: Option<i32>| it.or(Some(n))).await?, Some(n));
-        assert_eq!(cache.get_or_set("l", None, || async { n }).await?, n, "it is loaded each time");
+        assert!(cache.add("k", &n, Timeout::Default).await?);
+        assert_eq!(cache.incr_or("n", 2, 5, Timeout::Default).await?, 7);
+        assert_eq!(
+            cache.upsert("u", Timeout::Default, |it: Option<i32>| it.or(Some(n))).await?,
+            Some(n)
+        );
+        assert_eq!(
+            cache.get_or_set("l", Timeout::Default, || async { n }).await?,
+            n,
+            "it is loaded each time"
+        );
     }
     assert_eq!(
-        cache.incr_or("n", 1, i64::MAX, None).await.unwrap_err().kind(),
+        cache.incr_or("n", 1, i64::MAX, Timeout::Default).await.unwrap_err().kind(),
         ErrorKind::Overflow
     );
     Ok(())
@@ -62,7 +69,7 @@ async fn what_is_wrong_is_wrong_here_too() -> Result<()> {
     let cache = dummy()?;
     assert_eq!(cache.get::<i32>("a b").await.unwrap_err().kind(), ErrorKind::InvalidKey);
     let bad = std::collections::HashMap::from([((1, 2), 3)]);
-    assert_eq!(cache.set("k", &bad, None).await.unwrap_err().kind(), ErrorKind::Codec);
+    assert_eq!(cache.set("k", &bad, Timeout::Default).await.unwrap_err().kind(), ErrorKind::Codec);
     cache.clear().await?;
     cache.clear_store().await?;
     cache.check().await?;

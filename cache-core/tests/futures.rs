@@ -4,7 +4,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use cache_core::{Cache, secs, store::Inline, testing::Model};
+use cache_core::{Cache, Timeout, secs, store::Inline, testing::Model};
 
 fn send<F: Future + Send>(future: F) -> usize {
     let size = size_of_val(&future);
@@ -24,15 +24,15 @@ fn writes_are_send_whatever_the_value_is_and_borrow_neither_key_nor_value() {
     let (set, add, replace) = {
         let key = String::from("k");
         (
-            cache.set(&key, &*value, None),
-            cache.add(&key, &local, None),
+            cache.set(&key, &*value, Timeout::Default),
+            cache.add(&key, &local, Timeout::Default),
             cache.replace(&key, &local, secs(1)),
         )
     };
     send(set);
     send(add);
     send(replace);
-    send(cache.set_many([("k", Local(Cell::new(2)))], None));
+    send(cache.set_many([("k", Local(Cell::new(2)))], Timeout::Default));
 }
 
 #[tokio::test]
@@ -41,7 +41,8 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
     let task = tokio::spawn(async move {
         let users = [("ada".to_owned(), 1), ("bob".to_owned(), 2)];
         let keys = || users.iter().map(|it| it.0.as_str());
-        let failures = cache.set_many(users.iter().map(|it| (it.0.as_str(), it.1)), None).await;
+        let failures =
+            cache.set_many(users.iter().map(|it| (it.0.as_str(), it.1)), Timeout::Default).await;
         assert!(failures.unwrap().is_empty());
         let found = cache.get_many::<i32, _>(keys()).await.unwrap();
         assert_eq!(cache.delete_many(keys()).await.unwrap(), 2);
@@ -56,13 +57,13 @@ fn reads_and_loads_are_send_and_small() {
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
         ("get_bytes", send(cache.get_bytes("k"))),
-        ("set", send(cache.set("k", &1, None))),
+        ("set", send(cache.set("k", &1, Timeout::Default))),
         ("delete", send(cache.delete("k"))),
         ("incr", send(cache.incr("k", 1))),
         ("get_many", send(cache.get_many::<String, _>(["k"]))),
-        ("get_or_set", send(cache.get_or_set("k", None, || async { 1 }))),
-        ("update", send(cache.update("k", None, |n: u32| n + 1))),
-        ("upsert", send(cache.upsert("k", None, |n: Option<u32>| n))),
+        ("get_or_set", send(cache.get_or_set("k", Timeout::Default, || async { 1 }))),
+        ("update", send(cache.update("k", Timeout::Default, |n: u32| n + 1))),
+        ("upsert", send(cache.upsert("k", Timeout::Default, |n: Option<u32>| n))),
         ("incr_version", send(cache.incr_version("k", 1))),
     ];
     println!("{sizes:?}");
@@ -85,6 +86,6 @@ fn a_loader_is_held_about_once() {
     }
     let cache = Cache::new("test", Inline::new(Model::default()));
     let loader = size_of_val(&large());
-    let whole = send(cache.get_or_set("k", None, large));
+    let whole = send(cache.get_or_set("k", Timeout::Default, large));
     assert!(whole < loader + 2048, "{whole} bytes for a loader of {loader}");
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, CacheBuilder, Caches, Clock, Driver, Error, ErrorKind,
+    Cache, CacheBuilder, Caches, Clock, Driver, Error, ErrorKind, Timeout,
     config::Period,
     layer::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
     store::{Backend, BuildContext, Capabilities, Inline},
@@ -104,13 +104,13 @@ async fn clear_and_check_take_as_long_as_they_take() {
 async fn only_calls_that_do_no_harm_twice_are_repeated() {
     let (store, cache, time) = world(|it| it.retry(RetrySettings::times(2)));
     let cache = cache.strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let calls = |operation| store.calls(operation);
 
     fail_first(&store, 2, DOWN);
     assert_eq!(with_time(&time, cache.get::<i32>("k")).await.unwrap(), Some(1));
     fail_first(&store, 1, DOWN);
-    with_time(&time, cache.set("k", &2, None)).await.unwrap();
+    with_time(&time, cache.set("k", &2, Timeout::Default)).await.unwrap();
     fail_first(&store, 2, DOWN);
     assert_eq!(with_time(&time, cache.get_many::<i32, _>(["k"])).await.unwrap().len(), 1);
 
@@ -119,7 +119,7 @@ async fn only_calls_that_do_no_harm_twice_are_repeated() {
     with_time(&time, cache.incr("k", 1)).await.unwrap_err();
     assert_eq!((calls(Operation::Incr), cache.get::<i32>("k").await.unwrap()), (1, Some(3)));
     fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
-    with_time(&time, cache.add("a", &1, None)).await.unwrap_err();
+    with_time(&time, cache.add("a", &1, Timeout::Default)).await.unwrap_err();
     assert_eq!(calls(Operation::Add), 1);
     fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
     with_time(&time, cache.pop::<i32>("k")).await.unwrap_err();
@@ -160,7 +160,7 @@ async fn without_settings_nothing_is_repeated() {
 #[tokio::test]
 async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
     let (store, cache, time) = world(|it| it);
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     store.inject(|_| DOWN);
     for _ in 0..50 {
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use cache_core::{
-    Cache, ErrorKind, Ttl,
+    Cache, ErrorKind, Timeout, Ttl,
     config::Period,
     layer::{BreakerState, Call, Layer, Layered, Operation, Reply},
     secs,
@@ -64,7 +64,7 @@ async fn plain_reads_may_be_stale() {
 async fn what_a_load_stored_is_seen_by_the_next() {
     let (_, _, cache) = world();
     for value in [7, 8, 9] {
-        assert_eq!(cache.get_or_set("k", None, || async { value }).await.unwrap(), 7);
+        assert_eq!(cache.get_or_set("k", Timeout::Default, || async { value }).await.unwrap(), 7);
     }
     assert_eq!(cache.stats().loads, 1);
     assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "the copy has nothing yet");
@@ -75,7 +75,7 @@ fn blocking_loads_see_it_too() {
     let (_, _, cache) = world();
     let cache = cache.blocking();
     for value in [7, 8, 9] {
-        assert_eq!(cache.get_or_set("k", None, || value).unwrap(), 7);
+        assert_eq!(cache.get_or_set("k", Timeout::Default, || value).unwrap(), 7);
     }
     assert_eq!(cache.stats().loads, 1);
     assert_eq!(cache.get::<i32>("k").unwrap(), None, "the copy has nothing yet");
@@ -123,7 +123,7 @@ async fn a_miss_that_is_out_of_date_is_looked_up_with_the_leader() {
                 loads.fetch_add(1, SeqCst);
                 value
             };
-            cache.get_or_set("k", None, load).await.unwrap()
+            cache.get_or_set("k", Timeout::Default, load).await.unwrap()
         }
     };
     let mut missed = tokio::spawn(load(1));
@@ -145,7 +145,7 @@ async fn update_changes_the_true_value() {
         assert_eq!(it, 10, "a stale value conflicts for ever");
         it + 1
     };
-    assert_eq!(cache.update::<i32>("k", None, change).await.unwrap(), Some(11));
+    assert_eq!(cache.update::<i32>("k", Timeout::Default, change).await.unwrap(), Some(11));
     assert_eq!(stored(&leader).await.unwrap(), b"11");
 }
 
@@ -179,7 +179,7 @@ async fn both_ways_of_reading_have_the_same_layers() {
     let (leader, _, cache) = world();
     leader.inject(|_| Fault::Error(ErrorKind::Unavailable));
     for _ in 0..20 {
-        assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+        assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
     }
     assert_eq!(cache.stats().breaker, Some(BreakerState::Open));
     assert!(leader.calls(Operation::Get) <= 11);

@@ -26,7 +26,7 @@ fn a_backend_that_is_no_name_is_not_shown() {
         let text = format!("[caches.default]\nbackend = '{backend}'");
         let settings = from_toml(&text).unwrap();
         let error = Caches::from_toml(&text).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unknown);
+        assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("caches.default.backend"), "{error}");
         for shown in [format!("{error} {error:?}"), format!("{settings:?}")] {
             assert!(!shown.contains("hunter2"), "a password shows: {shown}");

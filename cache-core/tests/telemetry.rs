@@ -12,7 +12,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Caches, Driver, ErrorKind,
+    Cache, Caches, Driver, ErrorKind, Timeout,
     layer::{Layered, Operation},
     store::{Backend, BuildContext, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
@@ -35,14 +35,16 @@ fn world(alias: &str) -> (Faulty, Cache, FakeClock) {
 
 /// Hits, misses, loads, failures, an open breaker and its way back.
 async fn live(store: &Faulty, cache: &Cache, time: &FakeClock) {
-    cache.set("k", SECRET, None).await.unwrap();
+    cache.set("k", SECRET, Timeout::Default).await.unwrap();
     cache.get::<String>("k").await.unwrap();
     cache.get::<String>("other").await.unwrap();
     cache.get::<u32>("k").await.unwrap();
     cache.incr("k", 1).await.unwrap_err();
-    cache.get_or_set("loaded", None, || async { 1 }).await.unwrap();
+    cache.get_or_set("loaded", Timeout::Default, || async { 1 }).await.unwrap();
     cache
-        .get_or_try_set::<u32, _, _>("bad", None, || async { Err(io::Error::other("no")) })
+        .get_or_try_set::<u32, _, _>("bad", Timeout::Default, || async {
+            Err(io::Error::other("no"))
+        })
         .await
         .unwrap_err();
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
@@ -119,8 +121,10 @@ fn loads_that_are_shared_are_counted_apart() {
                 tokio::task::yield_now().await;
                 1
             };
-            let (a, b) =
-                tokio::join!(cache.get_or_set("k", None, load), cache.get_or_set("k", None, load));
+            let (a, b) = tokio::join!(
+                cache.get_or_set("k", Timeout::Default, load),
+                cache.get_or_set("k", Timeout::Default, load)
+            );
             assert_eq!((a.unwrap(), b.unwrap()), (1, 1));
         });
     });
@@ -189,10 +193,10 @@ async fn a_loaded_value_over_the_limit_is_told_once_a_minute() {
     let cache = Cache::builder(Arc::new(store)).clock(time.clock()).build("large").unwrap();
     let value = || async { "x".repeat(18) };
     for wait in [1, 1, 61] {
-        cache.get_or_set("k", None, value).await.unwrap();
+        cache.get_or_set("k", Timeout::Default, value).await.unwrap();
         time.advance(Duration::from_secs(wait));
     }
-    cache.get_or_set("k", None, value).await.unwrap();
+    cache.get_or_set("k", Timeout::Default, value).await.unwrap();
     assert_eq!(cache.stats().loads, 4);
     let told = told();
     let events: Vec<_> = told.lines().filter(|it| it.contains("a loaded value is too")).collect();
@@ -246,7 +250,7 @@ async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
         store.inject(|_| Fault::Error(ErrorKind::Unavailable));
         let res = match alias {
             "hidden-get" => cache.get::<u32>("k").await.map(drop),
-            "seen-add" => cache.add("k", &1, None).await.map(drop),
+            "seen-add" => cache.add("k", &1, Timeout::Default).await.map(drop),
             _ => cache.check().await,
         };
         assert_eq!(res.is_ok(), hidden);
@@ -265,7 +269,7 @@ async fn marked_key_is_not_told_as_a_failure_of_the_store() {
         Operation::Delete | Operation::CompareAndDelete => Fault::Error(ErrorKind::Unavailable),
         _ => Fault::None,
     });
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     cache.delete("k").await.unwrap();
     time.advance(Duration::from_secs(2));
     assert!(!cache.has_key("k").await.unwrap(), "it counts as deleted");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, ErrorKind,
+    Cache, ErrorKind, Timeout,
     layer::Operation,
     secs,
     store::{Inline, Offload},
@@ -22,11 +22,11 @@ async fn updates_of_one_key_are_made_one_after_the_other() {
     let store = Faulty::new(Arc::new(Offload::new(Model::default(), 4)));
     let builder = Cache::builder(Arc::new(store.clone()));
     let cache = builder.deadline(Duration::from_secs(60)).build("test").unwrap();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let callers: Vec<_> = (0..300)
         .map(|n| {
             let cache = if n % 2 == 0 { cache.clone() } else { cache.strict() };
-            tokio::spawn(async move { cache.update("n", None, |it: u32| it + 1).await })
+            tokio::spawn(async move { cache.update("n", Timeout::Default, |it: u32| it + 1).await })
         })
         .collect();
     for caller in callers {
@@ -46,7 +46,7 @@ fn timed() -> (FakeClock, Faulty, Cache) {
 #[tokio::test]
 async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
     let (time, store, cache) = timed();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let held = store.hold(Operation::Update);
     let callers: Vec<_> = (0..50)
         .map(|_| {
@@ -65,7 +65,7 @@ async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
     }
     held.release();
     assert!(
-        cache.update("n", None, |it: u32| it).await.unwrap().is_some(),
+        cache.update("n", Timeout::Default, |it: u32| it).await.unwrap().is_some(),
         "the breaker is closed"
     );
 }
@@ -73,15 +73,15 @@ async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
 #[tokio::test]
 async fn an_update_that_is_put_aside_holds_nobody_up() {
     let (time, store, cache) = timed();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let held = store.hold(Operation::Update);
-    let mut aside = Box::pin(cache.update("n", None, |it: u32| it + 10));
+    let mut aside = Box::pin(cache.update("n", Timeout::Default, |it: u32| it + 10));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(aside.as_mut().poll(&mut cx).is_pending());
     store.arrived(Operation::Update, 1).await;
     held.release();
     time.advance(Duration::from_secs(1));
-    assert_eq!(cache.update("n", None, |it: u32| it + 1).await.unwrap(), Some(1));
+    assert_eq!(cache.update("n", Timeout::Default, |it: u32| it + 1).await.unwrap(), Some(1));
     drop(aside);
     assert_eq!(cache.get::<u32>("n").await.unwrap(), Some(1));
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Caches, secs, store::Expected};
+use cache_core::{Caches, Timeout, secs, store::Expected};
 use cache_db as _;
 use log::{LevelFilter, Log, Metadata, Record};
 use test_servers::{Postgres, Server as _};
@@ -55,29 +55,33 @@ async fn no_line_of_the_log_holds_a_key_or_a_value_or_the_password() {
     let value = "valuemark";
 
     cache.check().await.unwrap();
-    cache.set("keymark", &value, None).await.unwrap();
+    cache.set("keymark", &value, Timeout::Default).await.unwrap();
     cache.get::<String>("keymark").await.unwrap();
-    cache.add("keymark", &value, None).await.unwrap();
-    cache.replace("keymark", &value, None).await.unwrap();
-    cache.get_or_set("keymark", None, async || value.to_owned()).await.unwrap();
-    cache.get_or_set("keymark2", None, async || value.to_owned()).await.unwrap();
+    cache.add("keymark", &value, Timeout::Default).await.unwrap();
+    cache.replace("keymark", &value, Timeout::Default).await.unwrap();
+    cache.get_or_set("keymark", Timeout::Default, async || value.to_owned()).await.unwrap();
+    cache.get_or_set("keymark2", Timeout::Default, async || value.to_owned()).await.unwrap();
     cache.touch("keymark", secs(60)).await.unwrap();
     cache.ttl("keymark").await.unwrap();
     cache.has_key("keymark").await.unwrap();
-    cache.update("keymark", None, |it: String| it + "more").await.unwrap();
+    cache.update("keymark", Timeout::Default, |it: String| it + "more").await.unwrap();
     cache.incr_version("keymark", 1).await.unwrap();
     assert!(
-        cache.set_many([("keymark3", value), ("keymark4", value)], None).await.unwrap().is_empty()
+        cache
+            .set_many([("keymark3", value), ("keymark4", value)], Timeout::Default)
+            .await
+            .unwrap()
+            .is_empty()
     );
     cache.get_many::<String, _>(["keymark3", "keymark4"]).await.unwrap();
     cache.delete_many(["keymark3", "keymark5"]).await.unwrap();
     cache.pop::<String>("keymark4").await.unwrap();
     cache.delete("keymark2").await.unwrap();
-    cache.set_bytes("keymark", value.as_bytes(), None).await.unwrap();
+    cache.set_bytes("keymark", value.as_bytes(), Timeout::Default).await.unwrap();
     cache.get_bytes("keymark").await.unwrap();
     cache.incr("keymark", 1).await.unwrap_err();
     cache.get::<String>("keymark").await.unwrap_err();
-    cache.set("countmark", &70_301_000, None).await.unwrap();
+    cache.set("countmark", &70_301_000, Timeout::Default).await.unwrap();
     cache.incr("countmark", 341).await.unwrap();
     cache.incr_or("countmark2", 341, 70_301_000, secs(60)).await.unwrap();
     let store = cache.backend();

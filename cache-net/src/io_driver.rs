@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 /// driver, and offers no other way to detect one; here the panic becomes an error.
 ///
 /// # Errors
-/// `Config` if the future panics.
+/// `Runtime` if the future panics.
 ///
 /// # Cancel safety
 /// The future is dropped.
@@ -21,12 +21,12 @@ use futures_util::FutureExt as _;
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// let error = runtime.block_on(with_io_driver(TcpListener::bind("127.0.0.1:0"))).unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert_eq!(error.kind(), ErrorKind::Runtime);
 /// ```
 pub async fn with_io_driver<T>(future: impl Future<Output = T>) -> Result<T> {
     AssertUnwindSafe(future).catch_unwind().await.map_err(|_| {
         let message = "no I/O driver: this store needs a tokio runtime that is built with \
                        `enable_io()` or `enable_all()`";
-        Error::new(ErrorKind::Config, message)
+        Error::new(ErrorKind::Runtime, message)
     })
 }

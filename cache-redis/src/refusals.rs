@@ -24,7 +24,7 @@ const ANY_CODE: &str = "";
 const ANYTHING: &str = "";
 
 const TABLE: &[Refusal] = {
-    use ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
+    use ErrorKind::{Backend, NotAnInteger, Overflow, TooLarge, Unavailable, WrongType};
     &[
         // What passes by itself.
         (
@@ -68,7 +68,7 @@ const TABLE: &[Refusal] = {
         ),
         ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another one"),
         // What does not.
-        ("WRONGTYPE", ANYTHING, Codec, "under the key is something that is no string"),
+        ("WRONGTYPE", ANYTHING, WrongType, "under the key is something that is no string"),
         ("OOM", ANYTHING, Backend, OUT_OF_MEMORY),
         (
             "READONLY",
@@ -183,7 +183,9 @@ pub(crate) fn find(code: &str, details: &str) -> Option<(ErrorKind, &'static str
 
 #[cfg(test)]
 mod tests {
-    use cache_core::ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
+    use cache_core::ErrorKind::{
+        Backend, NotAnInteger, Overflow, TooLarge, Unavailable, WrongType,
+    };
 
     use super::*;
 
@@ -219,7 +221,11 @@ mod tests {
         ("CLUSTERDOWN Hash slot not served", Unavailable, "slot of this key"),
         ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, "on their way"),
         ("REDIRECT 10.0.0.1:6379", Unavailable, "hands over"),
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", Codec, "no string"),
+        (
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            WrongType,
+            "no string",
+        ),
         ("OOM command not allowed when used memory > 'maxmemory'.", Backend, "out of memory"),
         (
             "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",

@@ -249,7 +249,9 @@ impl Backend for Redis {
         let answer = self.run(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
         let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
             // Something that is no string at all is no integer either.
-            ErrorKind::Codec => Error::new(ErrorKind::NotAnInteger, "under the key is no string"),
+            ErrorKind::WrongType => {
+                Error::new(ErrorKind::NotAnInteger, "under the key is no string")
+            }
             _ => error,
         })?;
         let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Value::Nil));

@@ -60,7 +60,7 @@ async fn program(cache: &Cache) -> cache_core::Result<Vec<String>> {
     say(&cache.get::<Option<u8>>("none").await?);
     say(&cache.set("gone", &1, secs(0)).await?);
     say(&cache.has_key("gone").await?);
-    say(&cache.set("a key", &1, None).await.map_err(|it| it.kind()));
+    say(&cache.set("a key", &1, Timeout::Default).await.map_err(|it| it.kind()));
     say(&cache.delete("raw").await?);
     say(&cache.delete("raw").await?);
     say(&cache.clear().await?);

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, hash::BuildHasher as _, pin::pin, task::Poll, time::Duration};
 
-use cache_core::{Cache, ErrorKind, Ttl, secs};
+use cache_core::{Cache, ErrorKind, Timeout, Ttl, secs};
 use futures_util::future::join_all;
 
 use crate::{PATIENT, Stage, cache_on, keys, promises, report, stored_key, timed};
@@ -98,7 +98,7 @@ async fn any(cache: &Cache, keys: &[String], i: usize, kind: u64) {
 pub async fn each_gets_its_own(cache: Cache) -> u64 {
     let keys = keys("key", KEYS);
     for key in &keys {
-        cache.set(key, &value(key), None).await.unwrap();
+        cache.set(key, &value(key), Timeout::Default).await.unwrap();
     }
     let task = |i: usize| {
         let (cache, keys) = (cache.clone(), keys.clone());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::layer::BreakerState;
+use cache_core::{Timeout, layer::BreakerState};
 use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _, proxy::Direction};
 
@@ -50,7 +50,7 @@ async fn a_frozen_server_costs_its_deadline_and_then_next_to_nothing<S: Stage>()
     for (call, (res, took)) in [
         ("check", timed(cache.check()).await),
         ("clear", timed(cache.clear()).await),
-        ("add", timed(async { cache.add("k", &1, None).await.map(drop) }).await),
+        ("add", timed(async { cache.add("k", &1, Timeout::Default).await.map(drop) }).await),
     ] {
         let error = res.unwrap_err();
         assert!(is_outage(&error), "{error}");
@@ -89,7 +89,7 @@ async fn what_was_deleted_during_an_outage_stays_deleted<S: Stage>() {
     let patient = cache_on::<S>(&server, PATIENT).strict();
     let names = keys("k", 20);
     for key in &names {
-        patient.set(key, &"old", None).await.unwrap();
+        patient.set(key, &"old", Timeout::Default).await.unwrap();
     }
     let is_old = |it: Option<String>| it.as_deref() == Some("old");
     until("it works", async || strict.get(&names[0]).await.is_ok_and(is_old)).await;
@@ -108,7 +108,7 @@ async fn what_was_deleted_during_an_outage_stays_deleted<S: Stage>() {
     report("frozen, delete", "`false`, and the key is marked", took);
     assert_eq!(cache.delete_many(&names[1..10]).await.unwrap(), 0);
     for key in &names[10..] {
-        cache.set(key, &"new", None).await.unwrap();
+        cache.set(key, &"new", Timeout::Default).await.unwrap();
     }
     assert_eq!(cache.stats().marked_keys, 20);
 
@@ -132,7 +132,7 @@ async fn what_was_deleted_during_an_outage_stays_deleted<S: Stage>() {
     for key in &names {
         assert_eq!(S::stored(&server, key), None);
         let twin = async || drop(patient.get::<String>("twin").await.unwrap());
-        answered(twin, async || strict.set(key, &"newest", None).await).await;
+        answered(twin, async || strict.set(key, &"newest", Timeout::Default).await).await;
         let found = answered(twin, async || strict.get::<String>(key).await).await;
         assert_eq!(found.as_deref(), Some("newest"));
     }

@@ -49,7 +49,7 @@ fn a_connection_that_was_closed_while_the_process_stood_still_costs_no_call<S: S
     // Nothing of a runtime of one thread runs while it is not driven.
     let runtime = runtime();
     for _ in 0..5 {
-        runtime.block_on(cache.set("k", &1, None)).unwrap();
+        runtime.block_on(cache.set("k", &1, cache_core::Timeout::Default)).unwrap();
         assert_eq!(runtime.block_on(cache.incr("k", 1)).unwrap(), 2);
         server.kill();
         server.restart().unwrap();

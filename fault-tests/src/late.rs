@@ -1,6 +1,6 @@
 //! What was given up on and is still on its way: it must not be done after what was acknowledged later.
 
-use cache_core::Cache;
+use cache_core::{Cache, Timeout};
 use test_servers::{Proxy, Server as _};
 
 use crate::{
@@ -46,9 +46,9 @@ async fn a_write_that_the_network_delivers_late_does_not_undo_a_delete<S: Stage>
     let strict = cache.strict();
     for round in 0..ROUNDS {
         let key = format!("key{round}");
-        done(async || strict.set(&key, &"first", None).await).await;
+        done(async || strict.set(&key, &"first", Timeout::Default).await).await;
         proxy.hold_open();
-        cache.set(&key, &"late", None).await.unwrap();
+        cache.set(&key, &"late", Timeout::Default).await.unwrap();
         works(&strict).await;
         done(async || strict.delete(&key).await).await;
         deliver(&proxy).await;
@@ -66,9 +66,9 @@ async fn an_add_that_the_network_delivers_late_takes_nothing<S: Stage>() {
         let key = format!("key{round}");
         works(&strict).await;
         proxy.hold_open();
-        assert!(is_outage(&strict.add(&key, &"late", None).await.unwrap_err()));
+        assert!(is_outage(&strict.add(&key, &"late", Timeout::Default).await.unwrap_err()));
         works(&strict).await;
-        match strict.add(&key, &"winner", None).await {
+        match strict.add(&key, &"winner", Timeout::Default).await {
             Ok(won) => assert!(won, "round {round}"),
             // Of a slow machine; it may have been done.
             Err(error) => assert!(is_outage(&error), "{error}"),
@@ -87,9 +87,9 @@ async fn a_write_that_a_frozen_server_finds_later_does_not_undo_a_delete<S: Stag
     let strict = cache.strict();
     for round in 0..ROUNDS {
         let key = format!("key{round}");
-        done(async || strict.set(&key, &"first", None).await).await;
+        done(async || strict.set(&key, &"first", Timeout::Default).await).await;
         server.freeze();
-        cache.set(&key, &"late", None).await.unwrap();
+        cache.set(&key, &"late", Timeout::Default).await.unwrap();
         for _ in 0..3 {
             assert!(is_outage(&strict.get::<String>("other").await.unwrap_err()));
         }
@@ -110,8 +110,8 @@ async fn a_delete_of_an_outage_is_made_up_for_and_takes_nothing_that_came_later<
     let theirs = cache_on::<S>(&server, PATIENT).strict();
     for round in 0..ROUNDS {
         let (key, counter) = (format!("key{round}"), format!("counter{round}"));
-        theirs.set(&key, &"old", None).await.unwrap();
-        theirs.set(&counter, &5, None).await.unwrap();
+        theirs.set(&key, &"old", Timeout::Default).await.unwrap();
+        theirs.set(&counter, &5, Timeout::Default).await.unwrap();
         works(&mine.strict()).await;
         proxy.refuse();
         proxy.cut();
@@ -123,13 +123,17 @@ async fn a_delete_of_an_outage_is_made_up_for_and_takes_nothing_that_came_later<
         for it in [&key, &counter] {
             until("it is made up for", async || S::stored(&server, it).is_none()).await;
         }
-        assert!(theirs.add(&key, &"won", None).await.unwrap(), "round {round}");
-        assert_eq!(theirs.incr_or(&counter, 1, 0, None).await.unwrap(), 1, "round {round}");
+        assert!(theirs.add(&key, &"won", Timeout::Default).await.unwrap(), "round {round}");
+        assert_eq!(
+            theirs.incr_or(&counter, 1, 0, Timeout::Default).await.unwrap(),
+            1,
+            "round {round}"
+        );
         for it in [&key, &counter] {
             until("they are seen", async || mine.ttl(it).await.is_ok_and(|it| it.is_some())).await;
             until("they are seen", async || mine.has_key(it).await.unwrap()).await;
         }
-        let won = done(async || mine.strict().add(&key, &"late", None).await).await;
+        let won = done(async || mine.strict().add(&key, &"late", Timeout::Default).await).await;
         assert!(!won, "round {round}");
         assert_eq!(theirs.get::<String>(&key).await.unwrap().as_deref(), Some("won"));
         assert_eq!(theirs.incr(&counter, 1).await.unwrap(), 2, "round {round}");

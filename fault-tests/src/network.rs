@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Timeout};
 use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _};
 
@@ -30,7 +30,7 @@ pub async fn behind_a_proxy<S: Stage>(more: &str) -> (S::Server, Proxy, Cache) {
     for _ in 0..BEGINNINGS {
         let proxy = Proxy::to(server.address()).unwrap();
         let cache = cache_through::<S>(&proxy, more);
-        match cache.strict().set("k", &"value", None).await {
+        match cache.strict().set("k", &"value", Timeout::Default).await {
             Ok(()) => return (server, proxy, cache),
             Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
         }
@@ -128,7 +128,7 @@ async fn a_truncated_reply_is_an_error_and_nobody_gets_anothers_value<S: Stage>(
     // The first is large, so that others wait behind it.
     let value = |key: &str| key.repeat(if key == "key0" { 200_000 } else { 3 });
     for key in &keys {
-        strict.set(key, &value(key), None).await.unwrap();
+        strict.set(key, &value(key), Timeout::Default).await.unwrap();
     }
     let mut errors = 0;
     let mut longest = Duration::ZERO;
@@ -165,7 +165,7 @@ async fn a_batch_that_is_cut_off_lists_what_it_did_not_write<S: Stage>() {
     for (round, bytes) in [3, 2000, 5003, 5010, 9000, 14_999].into_iter().enumerate() {
         proxy.truncate_after(bytes);
         let items = keys.iter().map(|it| (it, round));
-        let (failed, took) = timed(cache.set_many(items, None)).await;
+        let (failed, took) = timed(cache.set_many(items, Timeout::Default)).await;
         let failed: Vec<_> = failed.unwrap().into_iter().map(|it| it.key).collect();
         report("a batch of 3000 is cut off", &format!("{} keys are listed", failed.len()), took);
         proxy.pass();
@@ -193,7 +193,7 @@ async fn a_reset_in_the_middle_of_a_reply_is_an_error<S: Stage>() {
     let (server, proxy, cache) = behind_a_proxy::<S>("deadline = \"30s\"\n").await;
     let strict = cache.strict();
     let large = "x".repeat(S::LARGE.len);
-    strict.set("large", &large, None).await.unwrap();
+    strict.set("large", &large, Timeout::Default).await.unwrap();
     for _ in 0..3 {
         // So it takes seconds, piece by piece.
         proxy.delay(S::LARGE.piece);
@@ -230,7 +230,7 @@ async fn a_late_answer_is_nobody_elses<S: Stage>() {
     let mut twin = twin::<S>(&proxy);
     let keys = keys("key", 8);
     for key in &keys {
-        answered(&mut twin, async || strict.set(key, key, None).await).await;
+        answered(&mut twin, async || strict.set(key, key, Timeout::Default).await).await;
     }
     proxy.delay(Duration::from_millis(20));
     for key in &keys {

@@ -23,7 +23,10 @@ async fn incrs_whose_answers_are_lost_count_at_most_once_each<S: Stage>() {
     let proxy = Proxy::to(server.address()).unwrap();
     let cache = cache_through::<S>(&proxy, &format!("deadline = \"150ms\"\n{NO_BREAKER}")).strict();
     // From here on the server knows all that is needed to count: nothing else is sent.
-    until("it is made", async || cache.incr_or("n", 0, 0, None).await.is_ok()).await;
+    until("it is made", async || {
+        cache.incr_or("n", 0, 0, cache_core::Timeout::Default).await.is_ok()
+    })
+    .await;
     let (mut asked, mut acknowledged, mut longest) = (0, 0, Duration::ZERO);
     for round in 0..12 {
         until("it works", async || cache.has_key("n").await.is_ok()).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, Timeout};
 use test_servers::Server as _;
 
 use crate::{
@@ -22,7 +22,7 @@ promises!($ restart:
 async fn a_restart_while_idle_is_not_seen<S: Stage>() {
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT).strict();
-    cache.set("k", &0, None).await.unwrap();
+    cache.set("k", &0, Timeout::Default).await.unwrap();
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
         server.kill();
@@ -33,7 +33,7 @@ async fn a_restart_while_idle_is_not_seen<S: Stage>() {
         let (res, took) = timed(cache.get::<i32>("k")).await;
         assert_eq!(res.unwrap(), None);
         longest = longest.max(took);
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
     }
     report("restart while idle", "nothing: the next call connects", longest);
@@ -86,10 +86,10 @@ async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>()
     assert_eq!(res.unwrap(), None);
     report("absent at the start, first get", "a miss", took);
     assert!(took < LONG / 3, "{took:?}");
-    let (res, took) = timed(cache.set("k", &1, None)).await;
+    let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
     res.unwrap();
     report("absent at the start, set", "as if done; the key is marked", took);
-    let (res, took) = timed(cache.add("k", &1, None)).await;
+    let (res, took) = timed(cache.add("k", &1, Timeout::Default)).await;
     assert!(is_outage(&res.unwrap_err()));
     report("absent at the start, add", "an error", took);
     let (res, took) = timed(cache.strict().get::<i32>("k")).await;
@@ -104,7 +104,7 @@ async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>()
 
     let began = Instant::now();
     server.restart().unwrap();
-    until("it works", async || cache.strict().set("k", &2, None).await.is_ok()).await;
+    until("it works", async || cache.strict().set("k", &2, Timeout::Default).await.is_ok()).await;
     report("absent at the start, then started", "the handle works", began.elapsed());
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2));
     assert_eq!(S::stored(&server, "k").as_deref(), Some("2"));

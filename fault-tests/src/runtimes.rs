@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::Cache;
+use cache_core::{Cache, Timeout};
 use test_servers::{Proxy, Server, wait_until};
 use tokio::runtime::{Builder, Runtime};
 
@@ -37,9 +37,9 @@ pub fn runtime(threads: usize) -> Runtime {
 pub fn answers(cache: &Cache) -> impl Future<Output = ()> + Send + 'static {
     let cache = cache.strict();
     async move {
-        cache.set("k", &"value", None).await.unwrap();
+        cache.set("k", &"value", Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("value"));
-        cache.incr_or("n", 1, 0, None).await.unwrap();
+        cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
     }
 }
 
@@ -147,10 +147,10 @@ fn each_runtime_has_its_own_connections<S: Stage>() {
     let async_ones = connections(port);
     assert_eq!(async_ones.len(), 2);
     let blocking = cache.strict().blocking();
-    assert!(blocking.incr_or("blocking", 1, 0, None).unwrap() > 0);
+    assert!(blocking.incr_or("blocking", 1, 0, Timeout::Default).unwrap() > 0);
     let blocking_thread = thread::spawn(move || {
         while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
-            match blocking.incr_or("blocking", 1, 0, None) {
+            match blocking.incr_or("blocking", 1, 0, Timeout::Default) {
                 Ok(it) => assert!(it > 0),
                 Err(error) => assert!(is_outage(&error), "{error}"),
             }
@@ -175,7 +175,7 @@ fn each_runtime_has_its_own_connections<S: Stage>() {
     server.restart().unwrap();
     stop.send(()).unwrap();
     blocking_thread.join().unwrap();
-    wait_until("it works", LIMIT, || blocking.set("k", &1, None).is_ok()).unwrap();
+    wait_until("it works", LIMIT, || blocking.set("k", &1, Timeout::Default).is_ok()).unwrap();
     assert_eq!(blocking.get::<i32>("k").unwrap(), Some(1));
     if S::SHARES_CONNECTIONS {
         wait_for(port, 1);
@@ -193,7 +193,7 @@ fn a_runtime_that_was_not_driven_recovers_too<S: Stage>() {
     server.restart().unwrap();
     let began = Instant::now();
     let mut failed = 0;
-    while runtime.block_on(cache.strict().set("k", &1, None)).is_err() {
+    while runtime.block_on(cache.strict().set("k", &1, Timeout::Default)).is_err() {
         failed += 1;
         assert!(failed < 10);
     }

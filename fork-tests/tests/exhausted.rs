@@ -5,7 +5,7 @@
 
 use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
-use cache_core::{BlockingCache, Cache, Caches, ErrorKind, Result};
+use cache_core::{BlockingCache, Cache, Caches, ErrorKind, Result, Timeout};
 use cache_memcached as _;
 use cache_redis as _;
 use fork_tests::alone;
@@ -71,7 +71,7 @@ fn is_refused(res: Result<Option<i32>>) {
 }
 
 fn goes_on(cache: &BlockingCache) {
-    cache.set("k", &7, None).unwrap();
+    cache.set("k", &7, Timeout::Default).unwrap();
     assert_eq!(cache.get::<i32>("k").unwrap(), Some(7));
 }
 
@@ -97,7 +97,7 @@ fn calls_without_threads_are_answered_or_fail_and_end_in_time() {
         no_more_threads();
         for (server, backend, place) in &stores {
             let here = cache(backend, &place("127.0.0.1"), PATIENT);
-            runtime.block_on(here.set("k", &1, None)).unwrap();
+            runtime.block_on(here.set("k", &1, Timeout::Default)).unwrap();
             assert_eq!(runtime.block_on(here.get::<i32>("k")).unwrap(), Some(1), "{backend}");
             // A name takes a thread to look up, and a caller without a runtime one to be driven by.
             let named = cache(backend, &place("localhost"), PATIENT);
@@ -138,7 +138,7 @@ fn calls_without_descriptors_are_answered_or_fail_and_end_in_time() {
             // Enough for a connection, and too few for a runtime of the library's.
             leave_descriptors(Some(2));
             let cache = cache(backend, &place("127.0.0.1"), "deadline = '1s'\n");
-            while runtime.block_on(cache.set("k", &1, None)).is_err() {}
+            while runtime.block_on(cache.set("k", &1, Timeout::Default)).is_err() {}
             leave_descriptors(None);
             server.freeze();
             leave_descriptors(Some(0));

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use cache_core::{BlockingCache, Caches, ErrorKind};
+use cache_core::{BlockingCache, Caches, ErrorKind, Timeout};
 use cache_db as _;
 use cache_file as _;
 use fork_tests::{alone, in_child};
@@ -22,7 +22,7 @@ fn cache(backend: &str, path: &Path) -> BlockingCache {
 
 fn count(cache: &BlockingCache) {
     for _ in 0..COUNT {
-        cache.incr_or("n", 1, 0, None).unwrap();
+        cache.incr_or("n", 1, 0, Timeout::Default).unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, Caches, ErrorKind};
+use cache_core::{Cache, Caches, ErrorKind, Timeout};
 use cache_db as _;
 use cache_file as _;
 use cache_memcached as _;
@@ -40,16 +40,16 @@ const COUNTS: i64 = 50;
 fn count(cache: &Cache) {
     let blocking = cache.blocking();
     for _ in 0..COUNTS {
-        blocking.incr_or("n", 1, 0, None).unwrap();
+        blocking.incr_or("n", 1, 0, Timeout::Default).unwrap();
     }
     let own = format!("of-{}", std::process::id());
-    blocking.set(&own, &own, None).unwrap();
+    blocking.set(&own, &own, Timeout::Default).unwrap();
     assert_eq!(blocking.get::<String>(&own).unwrap(), Some(own));
 }
 
 async fn count_async(cache: Cache) {
     for _ in 0..COUNTS {
-        cache.incr_or("n", 1, 0, None).await.unwrap();
+        cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
     }
 }
 
@@ -173,7 +173,7 @@ fn a_runtime_that_a_child_inherits_is_refused_at_once() {
             "in the parent's runtime",
             || {
                 let error = runtime.block_on(cache.get::<i64>("n")).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Config);
+                assert_eq!(error.kind(), ErrorKind::Runtime);
                 assert!(error.to_string().contains("forked"), "{error}");
             },
             || (),

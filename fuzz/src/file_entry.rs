@@ -52,7 +52,7 @@ impl Place {
         let caches = Caches::from_toml(&toml).unwrap();
         let cache = caches.get("default").unwrap().strict().blocking();
         // The folder is there from now on.
-        cache.set(KEY, &1, None).unwrap();
+        cache.set(KEY, &1, Timeout::Default).unwrap();
         let file = directory.path().join(FILE);
         assert!(file.exists(), "the layout of directories is another one");
         let folder = File::open(file.parent().unwrap()).unwrap();

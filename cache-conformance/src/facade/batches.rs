@@ -21,8 +21,8 @@ pub(super) const TESTS: &[Test] = tests![
 /// type.
 async fn get_many_returns_the_hits_by_the_callers_keys(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("a", &1, None).await?;
-    cache.set("b", &2, None).await?;
+    cache.set("a", &1, Timeout::Default).await?;
+    cache.set("b", &2, Timeout::Default).await?;
     assert_eq!(cache.get_many::<i32, _>(["b", "absent", "a"]).await?, [("a", 1), ("b", 2)].into());
     let owned = vec!["a".to_owned(), "absent".to_owned()];
     let found: HashMap<&String, i32> = cache.get_many(&owned).await?;
@@ -54,7 +54,7 @@ async fn set_many_writes_all_items_with_one_lifetime(ctx: &Ctx) -> TestResult {
 async fn set_many_lists_no_failure_when_all_items_are_written(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let items: Vec<_> = (0..500).map(|it| (format!("k{it}"), it)).collect();
-    let failed = cache.set_many(items.iter().map(|(key, it)| (key, it)), None).await?;
+    let failed = cache.set_many(items.iter().map(|(key, it)| (key, it)), Timeout::Default).await?;
     assert!(failed.is_empty(), "{failed:?}");
     let keys: Vec<_> = items.into_iter().map(|it| it.0).collect();
     let found: HashMap<_, i32> = cache.get_many(borrowed(&keys)).await?;
@@ -67,7 +67,7 @@ async fn empty_batches_do_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let none: [&str; 0] = [];
     assert!(cache.get_many::<i32, _>(none).await?.is_empty());
-    assert!(cache.set_many::<&str, i32, _, _>([], None).await?.is_empty());
+    assert!(cache.set_many::<&str, i32, _, _>([], Timeout::Default).await?.is_empty());
     assert!(cache.set_many::<&str, i32, _, _>([], secs(0)).await?.is_empty());
     assert_eq!(cache.delete_many(none).await?, 0);
     Ok(())
@@ -76,7 +76,7 @@ async fn empty_batches_do_nothing(ctx: &Ctx) -> TestResult {
 /// `delete_many` returns how many keys were live.
 async fn delete_many_counts_the_live_keys(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?.into_result()?;
+    cache.set_many([("a", 1), ("b", 2), ("c", 3)], Timeout::Default).await?.into_result()?;
     assert_eq!(cache.delete_many(["a", "absent", "c"]).await?, 2);
     assert_eq!(cache.delete_many(["a", "absent", "c"]).await?, 0);
     assert_eq!(cache.get_many::<i32, _>(["a", "b", "c"]).await?, [("b", 2)].into());
@@ -86,7 +86,7 @@ async fn delete_many_counts_the_live_keys(ctx: &Ctx) -> TestResult {
 /// A key that a batch names several times is one entry, with the last value.
 async fn repeated_keys_in_a_batch_count_once(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    assert!(cache.set_many([("a", 1), ("b", 2), ("a", 3)], None).await?.is_empty());
+    assert!(cache.set_many([("a", 1), ("b", 2), ("a", 3)], Timeout::Default).await?.is_empty());
     let found: HashMap<&str, i32> = cache.get_many(["a", "b", "a", "a"]).await?;
     assert_eq!(found, [("a", 3), ("b", 2)].into());
     assert_eq!(cache.delete_many(["a", "a", "b"]).await?, 2);
@@ -97,7 +97,7 @@ async fn repeated_keys_in_a_batch_count_once(ctx: &Ctx) -> TestResult {
 async fn batches_of_thousands_of_items_are_complete(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let keys: Vec<_> = (0..2500).map(|it| format!("k{it}")).collect();
-    assert!(cache.set_many(keys.iter().map(|it| (it, it)), None).await?.is_empty());
+    assert!(cache.set_many(keys.iter().map(|it| (it, it)), Timeout::Default).await?.is_empty());
     let found: HashMap<&String, String> = cache.get_many(&keys).await?;
     assert!(
         keys.iter().all(|it| found.get(it) == Some(it)),

@@ -16,7 +16,7 @@ async fn clear_removes_all_versions_of_the_alias(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for version in [-1, 0, 1, 2, 1000] {
         cache.at_version(version).set("k", &version, Timeout::Never).await?;
-        cache.at_version(version).set("a:1:b", &version, None).await?;
+        cache.at_version(version).set("a:1:b", &version, Timeout::Default).await?;
     }
     cache.at_version(7).clear().await?;
     for version in [-1, 0, 1, 2, 1000] {
@@ -35,12 +35,12 @@ async fn clear_keeps_other_caches_and_foreign_keys(ctx: &Ctx) -> TestResult {
     for prefix in &others {
         ctx.namespace(prefix);
         let other = ctx.builder().key_prefix(prefix).build("other")?;
-        other.set("k", &1, None).await?;
+        other.set("k", &1, Timeout::Default).await?;
         caches.push(other);
     }
     let foreign = ctx.foreign(format!("{p}foreign"));
     ctx.put(&foreign, "v").await?;
-    shop.set("k", &1, None).await?;
+    shop.set("k", &1, Timeout::Default).await?;
     shop.clear().await?;
     assert!(!shop.has_key("k").await?);
     for other in caches {
@@ -57,7 +57,7 @@ async fn clear_store_removes_all_entries(ctx: &Ctx) -> TestResult {
     let foreign = ctx.foreign(format!("{p}foreign"));
     ctx.put(&foreign, "v").await?;
     shop.set("k", &1, Timeout::Never).await?;
-    eu.set("k", &1, None).await?;
+    eu.set("k", &1, Timeout::Default).await?;
     shop.clear_store().await?;
     assert!(!shop.has_key("k").await? && !eu.has_key("k").await?);
     ctx.expect(&foreign, None, "after clear_store").await?;

@@ -19,7 +19,7 @@ pub(super) const TESTS: &[Test] = tests![
 /// `incr` and `decr` return the new value, and `get` reads it as any integer type.
 async fn incr_and_decr_return_the_new_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", &10, None).await?;
+    cache.set("k", &10, Timeout::Default).await?;
     assert_eq!(cache.incr("k", 5).await?, 15);
     assert_eq!(cache.decr("k", 1).await?, 14);
     assert_eq!(cache.incr("k", -4).await?, 10);
@@ -61,7 +61,7 @@ async fn incr_and_decr_keep_the_lifetime(ctx: &Ctx) -> TestResult {
 /// Counters are signed.
 async fn incr_and_decr_go_below_zero(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     assert_eq!(cache.decr("k", 3).await?, -2);
     assert_eq!(cache.incr("k", 1).await?, -1);
     assert_eq!(cache.decr("k", 1).await?, -2);
@@ -74,14 +74,14 @@ async fn incr_and_decr_go_below_zero(ctx: &Ctx) -> TestResult {
 /// the entry as it was.
 async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("text", "41", None).await?;
-    cache.set("bool", &true, None).await?;
-    cache.set("float", &1.5, None).await?;
-    cache.set("null", &None::<i32>, None).await?;
-    cache.set("list", &[1], None).await?;
-    cache.set("large", &u64::MAX, None).await?;
+    cache.set("text", "41", Timeout::Default).await?;
+    cache.set("bool", &true, Timeout::Default).await?;
+    cache.set("float", &1.5, Timeout::Default).await?;
+    cache.set("null", &None::<i32>, Timeout::Default).await?;
+    cache.set("list", &[1], Timeout::Default).await?;
+    cache.set("large", &u64::MAX, Timeout::Default).await?;
     for text in ["+5", "007", "-0", "12abc", "", " 1", "1 ", "1.0"] {
-        cache.set_bytes(&format!("raw-{}", text.trim()), text, None).await?;
+        cache.set_bytes(&format!("raw-{}", text.trim()), text, Timeout::Default).await?;
     }
     let keys = [
         "text",
@@ -103,7 +103,7 @@ async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestRe
         for answer in [
             cache.incr(key, 1).await,
             cache.decr(key, 1).await,
-            cache.incr_or(key, 1, 0, None).await,
+            cache.incr_or(key, 1, 0, Timeout::Default).await,
         ] {
             let error = answer.expect_err(key);
             assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{key}: {error}");
@@ -122,15 +122,18 @@ async fn counter_overflow_is_refused_and_changes_nothing(ctx: &Ctx) -> TestResul
         let error = answer.expect_err(what);
         assert_eq!(error.kind(), ErrorKind::Overflow, "{what}: {error}");
     };
-    cache.set("max", &i64::MAX, None).await?;
-    cache.set("min", &i64::MIN, None).await?;
-    cache.set("zero", &0, None).await?;
+    cache.set("max", &i64::MAX, Timeout::Default).await?;
+    cache.set("min", &i64::MIN, Timeout::Default).await?;
+    cache.set("zero", &0, Timeout::Default).await?;
     overflows(cache.incr("max", 1).await, "incr");
     overflows(cache.decr("max", -1).await, "decr by a negative number");
     overflows(cache.decr("min", 1).await, "decr");
     overflows(cache.decr("zero", i64::MIN).await, "decr by i64::MIN");
-    overflows(cache.incr_or("max", 1, 0, None).await, "incr_or of a live key");
-    overflows(cache.incr_or("new", 1, i64::MAX, None).await, "incr_or of an absent key");
+    overflows(cache.incr_or("max", 1, 0, Timeout::Default).await, "incr_or of a live key");
+    overflows(
+        cache.incr_or("new", 1, i64::MAX, Timeout::Default).await,
+        "incr_or of an absent key",
+    );
     overflows(cache.incr_or("new", 1, i64::MAX, secs(0)).await, "incr_or with a timeout of zero");
     assert_eq!(cache.get::<i64>("max").await?, Some(i64::MAX));
     assert_eq!(cache.get::<i64>("min").await?, Some(i64::MIN));

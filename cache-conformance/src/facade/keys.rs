@@ -1,4 +1,4 @@
-use cache_core::{ErrorKind, MAX_KEY_LEN, Result, testing::HASHED_LONG_KEYS};
+use cache_core::{ErrorKind, MAX_KEY_LEN, Result, Timeout, testing::HASHED_LONG_KEYS};
 
 use crate::{
     ctx::{Ctx, skip},
@@ -40,7 +40,7 @@ async fn stored_key_is_prefix_version_and_key(ctx: &Ctx) -> TestResult {
     let p = ctx.prefix();
     for version in [1, 0, -7, i64::MAX, i64::MIN] {
         let cache = ctx.cache().at_version(version);
-        cache.set("a:b", &version, None).await?;
+        cache.set("a:b", &version, Timeout::Default).await?;
         ctx.expect(
             &format!("{p}:{version}:a:b"),
             Some(version.to_string().as_bytes()),
@@ -50,7 +50,7 @@ async fn stored_key_is_prefix_version_and_key(ctx: &Ctx) -> TestResult {
     }
     let other = ctx.builder().version(5).build("other")?;
     assert_eq!(other.version(), 5);
-    other.set("k", &1, None).await?;
+    other.set("k", &1, Timeout::Default).await?;
     ctx.expect(&format!("{p}:5:k"), Some(b"1"), "a key at the version of the settings").await?;
     Ok(())
 }
@@ -70,11 +70,11 @@ async fn every_call_refuses_an_invalid_key(ctx: &Ctx) -> TestResult {
     for key in INVALID.iter().copied().chain([long.as_str()]) {
         check_refused(cache.get::<i32>(key).await, "get", key);
         check_refused(cache.get_bytes(key).await, "get_bytes", key);
-        check_refused(cache.set(key, &1, None).await, "set", key);
-        check_refused(cache.set_bytes(key, "x", None).await, "set_bytes", key);
-        check_refused(cache.add(key, &1, None).await, "add", key);
-        check_refused(cache.replace(key, &1, None).await, "replace", key);
-        check_refused(cache.touch(key, None).await, "touch", key);
+        check_refused(cache.set(key, &1, Timeout::Default).await, "set", key);
+        check_refused(cache.set_bytes(key, "x", Timeout::Default).await, "set_bytes", key);
+        check_refused(cache.add(key, &1, Timeout::Default).await, "add", key);
+        check_refused(cache.replace(key, &1, Timeout::Default).await, "replace", key);
+        check_refused(cache.touch(key, Timeout::Default).await, "touch", key);
         check_refused(
             cache.touch(key, cache_core::secs(0)).await,
             "touch with a timeout of zero",
@@ -86,16 +86,24 @@ async fn every_call_refuses_an_invalid_key(ctx: &Ctx) -> TestResult {
         check_refused(cache.has_key(key).await, "has_key", key);
         check_refused(cache.incr(key, 1).await, "incr", key);
         check_refused(cache.decr(key, 1).await, "decr", key);
-        check_refused(cache.incr_or(key, 1, 0, None).await, "incr_or", key);
-        check_refused(cache.update(key, None, |it: i32| it).await, "update", key);
-        check_refused(cache.upsert(key, None, |it: Option<i32>| it).await, "upsert", key);
+        check_refused(cache.incr_or(key, 1, 0, Timeout::Default).await, "incr_or", key);
+        check_refused(cache.update(key, Timeout::Default, |it: i32| it).await, "update", key);
+        check_refused(
+            cache.upsert(key, Timeout::Default, |it: Option<i32>| it).await,
+            "upsert",
+            key,
+        );
         check_refused(cache.incr_version(key, 1).await, "incr_version", key);
         check_refused(cache.decr_version(key, 1).await, "decr_version", key);
         let load = || async { panic!("the loader ran for an invalid key") };
-        check_refused(cache.get_or_set::<i32, _>(key, None, load).await, "get_or_set", key);
+        check_refused(
+            cache.get_or_set::<i32, _>(key, Timeout::Default, load).await,
+            "get_or_set",
+            key,
+        );
         let load = || async { panic!("the loader ran for an invalid key") };
         check_refused(
-            cache.get_or_try_set::<i32, std::fmt::Error, _>(key, None, load).await,
+            cache.get_or_try_set::<i32, std::fmt::Error, _>(key, Timeout::Default, load).await,
             "get_or_try_set",
             key,
         );
@@ -106,12 +114,12 @@ async fn every_call_refuses_an_invalid_key(ctx: &Ctx) -> TestResult {
 /// If one key of a batch is invalid, nothing of the batch is read, written or removed.
 async fn invalid_key_in_a_batch_stops_the_batch(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("a", &1, None).await?;
+    cache.set("a", &1, Timeout::Default).await?;
     let long = "x".repeat(MAX_KEY_LEN);
     for bad in INVALID.iter().copied().chain([long.as_str()]) {
         check_refused(cache.get_many::<i32, _>(["a", bad]).await, "get_many", bad);
         check_refused(
-            cache.set_many([("a", 2), ("new", 2), (bad, 2)], None).await,
+            cache.set_many([("a", 2), ("new", 2), (bad, 2)], Timeout::Default).await,
             "set_many",
             bad,
         );
@@ -150,16 +158,16 @@ async fn longest_key_is_accepted_and_a_longer_one_refused(ctx: &Ctx) -> TestResu
     let cache = ctx.cache();
     let room = MAX_KEY_LEN - ctx.key("").len();
     let (longest, longer) = ("k".repeat(room), "k".repeat(room + 1));
-    cache.set(&longest, &1, None).await?;
+    cache.set(&longest, &1, Timeout::Default).await?;
     assert_eq!(cache.get::<i32>(&longest).await?, Some(1));
-    check_refused(cache.set(&longer, &1, None).await, "set", &longer);
+    check_refused(cache.set(&longer, &1, Timeout::Default).await, "set", &longer);
     check_refused(
-        cache.at_version(10).set(&longest, &1, None).await,
+        cache.at_version(10).set(&longest, &1, Timeout::Default).await,
         "set at a longer version",
         &longest,
     );
     // Bytes, not letters.
-    check_refused(cache.set(&"ä".repeat(room / 2 + 1), &1, None).await, "set", "ä");
+    check_refused(cache.set(&"ä".repeat(room / 2 + 1), &1, Timeout::Default).await, "set", "ä");
     Ok(())
 }
 
@@ -168,14 +176,14 @@ async fn versions_of_a_key_are_distinct_entries(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let two = cache.at_version(2);
     assert!(cache.is_same(&two) && two.version() == 2);
-    cache.set("k", "one", None).await?;
+    cache.set("k", "one", Timeout::Default).await?;
     assert_eq!(two.get::<String>("k").await?, None);
-    two.set("k", "two", None).await?;
+    two.set("k", "two", Timeout::Default).await?;
     assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("one"));
     assert!(two.delete("k").await?);
     assert!(cache.has_key("k").await?);
     // The join is never ambiguous: "1:2:k" of one is not "2:k" of another.
-    cache.set("2:k", "mine", None).await?;
+    cache.set("2:k", "mine", Timeout::Default).await?;
     assert!(!two.has_key("k").await?);
     Ok(())
 }
@@ -200,7 +208,7 @@ async fn ambiguous_prefixes_are_refused(ctx: &Ctx) -> TestResult {
 async fn key_function_changes_only_the_callers_part(ctx: &Ctx) -> TestResult {
     let cache =
         ctx.builder().key_function(|key| key.replace(' ', "_").to_lowercase()).build("x")?;
-    cache.set("A Key", &1, None).await?;
+    cache.set("A Key", &1, Timeout::Default).await?;
     ctx.expect(&ctx.key("a_key"), Some(b"1"), "the stored key").await?;
     assert_eq!(
         cache.get_many::<i32, _>(["A Key", "a_key"]).await?,
@@ -211,8 +219,8 @@ async fn key_function_changes_only_the_callers_part(ctx: &Ctx) -> TestResult {
         1,
         "keys that the function maps to one key"
     );
-    check_refused(cache.set("", &1, None).await, "set", "");
-    check_refused(cache.set("a\nb", &1, None).await, "set", "a\nb");
+    check_refused(cache.set("", &1, Timeout::Default).await, "set", "");
+    check_refused(cache.set("a\nb", &1, Timeout::Default).await, "set", "a\nb");
     Ok(())
 }
 
@@ -226,12 +234,12 @@ async fn long_keys_can_be_hashed(ctx: &Ctx) -> TestResult {
     let long = "x".repeat(10_000);
     let longer = "x".repeat(10_001);
     let keys = ["good", "a b", "a  b", "ab", "a\nb", "\0", long.as_str(), longer.as_str()];
-    assert!(cache.set_many(keys.map(|it| (it, it)), None).await?.is_empty());
+    assert!(cache.set_many(keys.map(|it| (it, it)), Timeout::Default).await?.is_empty());
     for key in keys {
         assert_eq!(cache.get::<String>(key).await?.as_deref(), Some(key), "get of {key:?}");
     }
     ctx.cache().get::<String>("good").await?.expect("hashing leaves a valid key as it is");
-    check_refused(cache.set("", &1, None).await, "set", "");
+    check_refused(cache.set("", &1, Timeout::Default).await, "set", "");
     Ok(())
 }
 
@@ -242,7 +250,7 @@ async fn unusual_keys_are_distinct(ctx: &Ctx) -> TestResult {
         "a", "A", "a:", ":a", "::", "*", "?", "%", "_", "/", "../a", "'", "\"", "\\", "ä", "鍵",
         "🔑", "~", "{a}", "a.b",
     ];
-    assert!(cache.set_many(keys.map(|it| (it, it)), None).await?.is_empty());
+    assert!(cache.set_many(keys.map(|it| (it, it)), Timeout::Default).await?.is_empty());
     for key in keys {
         assert_eq!(cache.pop::<String>(key).await?.as_deref(), Some(key));
     }

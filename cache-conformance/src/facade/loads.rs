@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-use cache_core::{ErrorKind, Ttl, secs};
+use cache_core::{ErrorKind, Timeout, Ttl, secs};
 use tokio::sync::{Barrier, Notify};
 
 use crate::{
@@ -40,11 +40,11 @@ async fn get_or_set_loads_a_missing_key_once(ctx: &Ctx) -> TestResult {
         start,
         "ttl of a loaded value",
     );
-    assert_eq!(cache.get_or_set("k", None, || async { 2 }).await?, 1);
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 2 }).await?, 1);
     let load = || async { Ok::<_, io::Error>(3) };
-    assert_eq!(cache.get_or_try_set("k", None, load).await?, 1);
+    assert_eq!(cache.get_or_try_set("k", Timeout::Default, load).await?, 1);
     cache.delete("k").await?;
-    assert_eq!(cache.get_or_try_set("k", None, load).await?, 3);
+    assert_eq!(cache.get_or_try_set("k", Timeout::Default, load).await?, 3);
     assert_eq!(cache.get::<i32>("k").await?, Some(3));
     assert_eq!(cache.stats().loads, 2);
     Ok(())
@@ -153,7 +153,7 @@ async fn load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> TestRe
     assert_eq!(loads.load(SeqCst), 1, "loads for one failed load");
     assert!(!cache.has_key("k").await?, "has_key after a failed load");
     assert_eq!(
-        cache.get_or_set("k", None, || async { 7 }).await?,
+        cache.get_or_set("k", Timeout::Default, || async { 7 }).await?,
         7,
         "the load after a failed one"
     );
@@ -244,20 +244,25 @@ async fn delete_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
 /// A load does not store its value over a write that came after it began.
 async fn write_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
     let (cache, value) =
-        during_a_load(ctx, |it| async move { it.set("k", "set", None).await }).await?;
+        during_a_load(ctx, |it| async move { it.set("k", "set", Timeout::Default).await }).await?;
     assert_eq!(value, "loaded before");
     assert_eq!(cache.pop::<String>("k").await?.as_deref(), Some("set"));
-    let (cache, _) =
-        during_a_load(ctx, |it| async move { it.set_many([("k", "batch")], None).await.map(drop) })
-            .await?;
+    let (cache, _) = during_a_load(ctx, |it| async move {
+        it.set_many([("k", "batch")], Timeout::Default).await.map(drop)
+    })
+    .await?;
     assert_eq!(cache.pop::<String>("k").await?.as_deref(), Some("batch"));
     let (cache, _) =
-        during_a_load(ctx, |it| async move { it.add("k", "added", None).await.map(drop) }).await?;
+        during_a_load(
+            ctx,
+            |it| async move { it.add("k", "added", Timeout::Default).await.map(drop) },
+        )
+        .await?;
     assert_eq!(cache.pop::<String>("k").await?.as_deref(), Some("added"));
     let (cache, _) = during_a_load(ctx, |it| async move {
         it.delete("k").await?;
         assert_eq!(
-            it.get_or_set("k", None, || async { "loaded after".to_owned() }).await?,
+            it.get_or_set("k", Timeout::Default, || async { "loaded after".to_owned() }).await?,
             "loaded after"
         );
         Ok(())
@@ -279,10 +284,10 @@ async fn clear_during_a_load_is_not_overwritten(ctx: &Ctx) -> TestResult {
 async fn load_that_waits_for_itself_is_an_error(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let error = cache
-        .get_or_try_set("a", None, || async {
+        .get_or_try_set("a", Timeout::Default, || async {
             cache
-                .get_or_try_set("b", None, || async {
-                    cache.get_or_set("a", None, || async { 1 }).await
+                .get_or_try_set("b", Timeout::Default, || async {
+                    cache.get_or_set("a", Timeout::Default, || async { 1 }).await
                 })
                 .await
         })
@@ -307,7 +312,9 @@ async fn finished_loads_leave_nothing_behind(ctx: &Ctx) -> TestResult {
         cache.get_or_set(&format!("k{n}"), secs(600), || async { n }).await?;
     }
     let failed = cache
-        .get_or_try_set::<i32, _, _>("bad", None, || async { Err(io::Error::other("no")) })
+        .get_or_try_set::<i32, _, _>("bad", Timeout::Default, || async {
+            Err(io::Error::other("no"))
+        })
         .await;
     assert!(failed.is_err());
     assert_eq!(cache.stats().active_loads, 0);

@@ -16,7 +16,7 @@ pub(super) const TESTS: &[Test] = tests![
     update_with_a_past_timeout_removes_the_entry,
     float_timeout_without_a_duration_is_refused,
     default_timeout_is_the_alias_setting_or_five_minutes,
-    unset_timeout_is_not_never,
+    default_timeout_is_not_never,
     wall_clock_time_is_a_timeout,
     no_timeout_makes_a_write_disappear,
     cached_entry_lives_as_long_as_asked(timed),
@@ -35,12 +35,12 @@ fn past_timeouts() -> [Timeout; 3] {
 async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for timeout in past_timeouts() {
-        cache.set_many([("a", 1), ("b", 2), ("c", 3)], None).await?.into_result()?;
+        cache.set_many([("a", 1), ("b", 2), ("c", 3)], Timeout::Default).await?.into_result()?;
         cache.set("a", &9, timeout).await?;
         assert!(!cache.has_key("a").await?, "set with {timeout:?}");
         assert!(cache.set_many([("b", 9), ("c", 9), ("absent", 9)], timeout).await?.is_empty());
         assert!(cache.get_many::<i32, _>(["b", "c", "absent"]).await?.is_empty(), "{timeout:?}");
-        cache.set_bytes("a", "x", None).await?;
+        cache.set_bytes("a", "x", Timeout::Default).await?;
         cache.set_bytes("a", "y", timeout).await?;
         assert!(!cache.has_key("a").await?, "set_bytes with {timeout:?}");
     }
@@ -50,7 +50,7 @@ async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
 /// `add` with a past timeout returns whether the key was absent, and stores nothing.
 async fn add_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("live", &1, None).await?;
+    cache.set("live", &1, Timeout::Default).await?;
     for timeout in past_timeouts() {
         assert!(cache.add("absent", &9, timeout).await?, "{timeout:?}");
         assert!(!cache.has_key("absent").await?, "{timeout:?}");
@@ -90,7 +90,7 @@ async fn incr_or_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
 /// `get_or_set` with a past timeout returns the loaded value and stores nothing.
 async fn get_or_set_with_a_past_timeout_loads_and_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("live", &1, None).await?;
+    cache.set("live", &1, Timeout::Default).await?;
     for timeout in past_timeouts() {
         assert_eq!(cache.get_or_set("absent", timeout, || async { 7 }).await?, 7, "{timeout:?}");
         assert!(!cache.has_key("absent").await?, "{timeout:?}");
@@ -104,7 +104,7 @@ async fn get_or_set_with_a_past_timeout_loads_and_stores_nothing(ctx: &Ctx) -> T
 async fn update_with_a_past_timeout_removes_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for timeout in past_timeouts() {
-        cache.set("k", &1, None).await?;
+        cache.set("k", &1, Timeout::Default).await?;
         assert_eq!(cache.update("k", timeout, |it: i32| it + 1).await?, Some(2), "{timeout:?}");
         assert!(!cache.has_key("k").await?, "{timeout:?}");
     }
@@ -134,7 +134,7 @@ async fn default_timeout_is_the_alias_setting_or_five_minutes(ctx: &Ctx) -> Test
     );
     let start = ctx.now();
     for (cache, expected) in [(&cache, default), (&with_own_default, own)] {
-        for timeout in [Timeout::Default, None.into(), Timeout::default()] {
+        for timeout in [Timeout::Default, Timeout::default()] {
             cache.set("set", &1, timeout).await?;
             cache.set_many([("batch", 1)], timeout).await?.into_result()?;
             cache.delete_many(["added", "counted", "loaded"]).await?;
@@ -149,22 +149,21 @@ async fn default_timeout_is_the_alias_setting_or_five_minutes(ctx: &Ctx) -> Test
         }
     }
     let forever = ctx.builder().timeout(Timeout::Never).build("c")?;
-    forever.set("k", &1, None).await?;
+    forever.set("k", &1, Timeout::Default).await?;
     assert_eq!(forever.ttl("k").await?, Some(Ttl::Forever));
     let off = ctx.builder().timeout(secs(0)).build("d")?;
-    off.set("k", &1, None).await?;
+    off.set("k", &1, Timeout::Default).await?;
     assert!(!off.has_key("k").await?, "has_key with a default timeout of zero");
     Ok(())
 }
 
-/// An unset option is the default timeout: only `Never` makes an entry that never expires.
-async fn unset_timeout_is_not_never(ctx: &Ctx) -> TestResult {
+/// Only `Never` makes an entry that never expires.
+async fn default_timeout_is_not_never(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let unset: Option<Duration> = None;
-    cache.set("k", &1, unset).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     assert!(
         matches!(cache.ttl("k").await?, Some(Ttl::Remaining(_))),
-        "ttl after set with an unset timeout"
+        "ttl after set with the default timeout"
     );
     cache.set("k", &1, Timeout::Never).await?;
     assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));

@@ -25,15 +25,15 @@ pub(super) const TESTS: &[Test] = tests![
 /// `update` changes the stored value and returns the new one.
 async fn update_changes_the_stored_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", &vec![1], None).await?;
+    cache.set("k", &vec![1], Timeout::Default).await?;
     let push = |mut list: Vec<i32>| {
         list.push(2);
         list
     };
-    assert_eq!(cache.update("k", None, push).await?, Some(vec![1, 2]));
+    assert_eq!(cache.update("k", Timeout::Default, push).await?, Some(vec![1, 2]));
     assert_eq!(cache.get("k").await?, Some(vec![1, 2]));
     assert_eq!(
-        cache.update("k", None, |it: Vec<i32>| it).await?,
+        cache.update("k", Timeout::Default, |it: Vec<i32>| it).await?,
         Some(vec![1, 2]),
         "update to the same value"
     );
@@ -43,8 +43,9 @@ async fn update_changes_the_stored_value(ctx: &Ctx) -> TestResult {
 /// `update` of a missing key returns `None` and stores nothing.
 async fn update_of_a_missing_key_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    let res =
-        cache.update("k", None, |_: i32| panic!("the function ran for a missing key")).await?;
+    let res = cache
+        .update("k", Timeout::Default, |_: i32| panic!("the function ran for a missing key"))
+        .await?;
     assert_eq!(res, None);
     assert!(!cache.has_key("k").await?);
     Ok(())
@@ -66,7 +67,7 @@ async fn update_sets_the_lifetime(ctx: &Ctx) -> TestResult {
 /// several compare and set in the store.
 async fn concurrent_updates_lose_no_change(ctx: &Ctx) -> TestResult {
     let (cache, processes) = (ctx.cache(), ctx.processes::<4>());
-    cache.set("k", &Vec::<usize>::new(), None).await?;
+    cache.set("k", &Vec::<usize>::new(), Timeout::Default).await?;
     let answers = ctx
         .race(8, |n, _| {
             let cache = processes[n % processes.len()].clone();
@@ -76,7 +77,7 @@ async fn concurrent_updates_lose_no_change(ctx: &Ctx) -> TestResult {
                         list.push(n);
                         list
                     };
-                    assert!(cache.update("k", None, push).await?.is_some());
+                    assert!(cache.update("k", Timeout::Default, push).await?.is_some());
                 }
                 Ok(())
             }
@@ -97,15 +98,17 @@ async fn concurrent_updates_lose_no_change(ctx: &Ctx) -> TestResult {
 /// If another caller writes between the read and the write, `update` reads again.
 async fn update_retries_on_a_conflict(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     let mut seen = Vec::new();
     let (handle, other) = (tokio::runtime::Handle::current(), cache.clone());
     let res = cache
-        .update("k", None, |it: i32| {
+        .update("k", Timeout::Default, |it: i32| {
             if seen.is_empty() {
                 // Another caller writes first, once.
-                tokio::task::block_in_place(|| handle.block_on(other.set("k", &10, None)))
-                    .expect("the other caller's set succeeds");
+                tokio::task::block_in_place(|| {
+                    handle.block_on(other.set("k", &10, Timeout::Default))
+                })
+                .expect("the other caller's set succeeds");
             }
             seen.push(it);
             it + 1
@@ -126,8 +129,8 @@ async fn update_that_does_not_serialise_keeps_the_old_value(ctx: &Ctx) -> TestRe
         }
     }
     let cache = ctx.cache();
-    cache.set("k", &1, None).await?;
-    let res = cache.update("k", None, |it: ReadOnly| ReadOnly(it.0 + 1)).await;
+    cache.set("k", &1, Timeout::Default).await?;
+    let res = cache.update("k", Timeout::Default, |it: ReadOnly| ReadOnly(it.0 + 1)).await;
     assert_eq!(
         res.map(|_| ()).expect_err("a value that does not serialise").kind(),
         ErrorKind::Codec
@@ -145,13 +148,15 @@ async fn upsert_creates_and_changes(ctx: &Ctx) -> TestResult {
             given.push(old);
             Some(old.unwrap_or_default() + 10)
         };
-        assert_eq!(cache.upsert("k", None, change).await?, Some(n * 10));
+        assert_eq!(cache.upsert("k", Timeout::Default, change).await?, Some(n * 10));
         assert_eq!(cache.get::<i32>("k").await?, Some(n * 10));
     }
     assert_eq!(given, [None, Some(10), Some(20)]);
     // A stored null is there, and no missing key.
-    cache.set("null", &None::<i32>, None).await?;
-    let res = cache.upsert("null", None, |old| old.map(|it: Option<i32>| it.or(Some(1)))).await?;
+    cache.set("null", &None::<i32>, Timeout::Default).await?;
+    let res = cache
+        .upsert("null", Timeout::Default, |old| old.map(|it: Option<i32>| it.or(Some(1))))
+        .await?;
     assert_eq!(res, Some(Some(1)));
     Ok(())
 }
@@ -160,7 +165,7 @@ async fn upsert_creates_and_changes(ctx: &Ctx) -> TestResult {
 async fn upsert_that_returns_none_changes_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let return_none = |_: Option<i32>| None;
-    assert_eq!(cache.upsert("k", None, return_none).await?, None);
+    assert_eq!(cache.upsert("k", Timeout::Default, return_none).await?, None);
     assert!(!cache.has_key("k").await?);
     cache.set("k", &7, Timeout::Never).await?;
     for timeout in [secs(60), secs(0)] {
@@ -189,7 +194,7 @@ async fn upsert_with_a_zero_timeout_removes_the_entry(ctx: &Ctx) -> TestResult {
     let change = |old: Option<i32>| Some(old.unwrap_or_default() + 1);
     assert_eq!(cache.upsert("k", secs(0), change).await?, Some(1));
     assert!(!cache.has_key("k").await?);
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     assert_eq!(cache.upsert("k", secs(0), change).await?, Some(2));
     assert!(!cache.has_key("k").await?);
     Ok(())
@@ -211,7 +216,7 @@ async fn concurrent_upserts_create_once_and_lose_no_change(ctx: &Ctx) -> TestRes
                         list.push(n);
                         Some(list)
                     };
-                    let stored = cache.upsert(&key, None, change).await?;
+                    let stored = cache.upsert(&key, Timeout::Default, change).await?;
                     assert_eq!(stored.and_then(|it| it.last().copied()), Some(n));
                     Ok(made)
                 }
@@ -237,7 +242,7 @@ async fn upsert_retries_if_the_key_appears_or_disappears(ctx: &Ctx) -> TestResul
             if given.is_empty() {
                 let meanwhile = async {
                     if appears {
-                        other.set("k", &10, None).await
+                        other.set("k", &10, Timeout::Default).await
                     } else {
                         other.delete("k").await.map(drop)
                     }
@@ -248,7 +253,7 @@ async fn upsert_retries_if_the_key_appears_or_disappears(ctx: &Ctx) -> TestResul
             given.push(old);
             Some(old.unwrap_or_default() + 1)
         };
-        let res = cache.upsert("k", None, change).await?;
+        let res = cache.upsert("k", Timeout::Default, change).await?;
         let (expected, stored) =
             if appears { ([None, Some(10)], 11) } else { ([Some(11), None], 1) };
         assert_eq!(
@@ -272,11 +277,11 @@ async fn upsert_replaces_a_value_that_does_not_decode(ctx: &Ctx) -> TestResult {
     };
     for bytes in [&b"\"text\""[..], DAMAGED] {
         ctx.put(&ctx.key("k"), bytes).await?;
-        let error = cache.strict().upsert("k", None, make).await;
+        let error = cache.strict().upsert("k", Timeout::Default, make).await;
         // In strict mode the error is returned, and damaged bytes are removed.
         assert_eq!(error.expect_err("upsert in strict mode").kind(), ErrorKind::Codec);
         ctx.put(&ctx.key("k"), bytes).await?;
-        assert_eq!(cache.upsert("k", None, make).await?, Some(1));
+        assert_eq!(cache.upsert("k", Timeout::Default, make).await?, Some(1));
         assert_eq!(cache.get::<i32>("k").await?, Some(1));
     }
     Ok(())

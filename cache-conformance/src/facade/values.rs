@@ -59,17 +59,19 @@ async fn get_returns_the_value_given_to_set(ctx: &Ctx) -> TestResult {
         scores: [("x".to_owned(), 0.1), ("y".to_owned(), -1e300)].into(),
         kind: Kind::Member { since: 1843 },
     };
-    cache.set("user", &user, None).await?;
+    cache.set("user", &user, Timeout::Default).await?;
     assert_eq!(cache.get("user").await?, Some(user.clone()));
-    cache.set("users", &[user.clone(), User { kind: Kind::Guest, ..user.clone() }], None).await?;
+    cache
+        .set("users", &[user.clone(), User { kind: Kind::Guest, ..user.clone() }], Timeout::Default)
+        .await?;
     assert_eq!(cache.get::<Vec<User>>("users").await?.map(|it| it.len()), Some(2));
-    cache.set("bool", &true, None).await?;
+    cache.set("bool", &true, Timeout::Default).await?;
     assert_eq!(cache.get("bool").await?, Some(true));
-    cache.set("text", "41", None).await?;
+    cache.set("text", "41", Timeout::Default).await?;
     assert_eq!(cache.get("text").await?, Some("41".to_owned()));
-    cache.set("float", &0.1, None).await?;
+    cache.set("float", &0.1, Timeout::Default).await?;
     assert_eq!(cache.get("float").await?, Some(0.1));
-    cache.set("empty", "", None).await?;
+    cache.set("empty", "", Timeout::Default).await?;
     assert_eq!(cache.get("empty").await?, Some(String::new()));
     assert_eq!(cache.get::<User>("absent").await?, None);
     Ok(())
@@ -78,15 +80,15 @@ async fn get_returns_the_value_given_to_set(ctx: &Ctx) -> TestResult {
 /// A stored `None` is a hit, `Some(None)`, for every call that reads.
 async fn stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", &None::<u8>, None).await?;
+    cache.set("k", &None::<u8>, Timeout::Default).await?;
     assert_eq!(cache.get::<Option<u8>>("k").await?, Some(None));
     assert_eq!(cache.get::<Option<u8>>("absent").await?, None);
     let many = cache.get_many::<Option<u8>, _>(["k", "absent"]).await?;
     assert_eq!(many, [("k", None)].into());
-    let loaded = cache.get_or_set("k", None, || async { Some(7_u8) }).await?;
+    let loaded = cache.get_or_set("k", Timeout::Default, || async { Some(7_u8) }).await?;
     assert_eq!(loaded, None, "get_or_set of a stored null");
-    assert_eq!(cache.update::<Option<u8>>("k", None, |it| it).await?, Some(None));
-    assert!(!cache.add("k", &Some(1), None).await?);
+    assert_eq!(cache.update::<Option<u8>>("k", Timeout::Default, |it| it).await?, Some(None));
+    assert!(!cache.add("k", &Some(1), Timeout::Default).await?);
     assert!(cache.has_key("k").await?);
     assert_eq!(cache.pop::<Option<u8>>("k").await?, Some(None));
     assert_eq!(cache.pop::<Option<u8>>("k").await?, None);
@@ -97,17 +99,17 @@ async fn stored_null_is_a_hit(ctx: &Ctx) -> TestResult {
 async fn integer_is_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for number in [0, 1, -1, 127, 128, 255, 256, 65_536, i64::MAX, i64::MIN] {
-        cache.set("k", &number, None).await?;
+        cache.set("k", &number, Timeout::Default).await?;
         ctx.expect(&ctx.key("k"), Some(number.to_string().as_bytes()), "the stored bytes").await?;
         assert_eq!(cache.get::<i64>("k").await?, Some(number));
         assert_eq!(cache.incr("k", 0).await?, number);
     }
     // An integer outside `i64` is stored as any other value.
-    cache.set("k", &u64::MAX, None).await?;
+    cache.set("k", &u64::MAX, Timeout::Default).await?;
     assert_eq!(cache.get::<u64>("k").await?, Some(u64::MAX));
-    cache.set("k", &7_u8, None).await?;
-    cache.set_many([("many", 8_i8)], None).await?.into_result()?;
-    cache.get_or_set("loaded", None, || async { 9_u16 }).await?;
+    cache.set("k", &7_u8, Timeout::Default).await?;
+    cache.set_many([("many", 8_i8)], Timeout::Default).await?.into_result()?;
+    cache.get_or_set("loaded", Timeout::Default, || async { 9_u16 }).await?;
     for (key, text) in [("k", b"7"), ("many", b"8"), ("loaded", b"9")] {
         ctx.expect(&ctx.key(key), Some(text), "the stored bytes").await?;
     }
@@ -133,13 +135,13 @@ async fn bytes_are_returned_unchanged(ctx: &Ctx) -> TestResult {
     // Bytes that begin like a header: any value may begin with these two bytes by chance.
     let headers = [&[0xc1][..], &[0xc1, 0xca], &[0xc1, 0xca, 1, 0], &[0xc1; 40], &[0xca, 0xc1]];
     for bytes in [&b""[..], b"text", b"42", b"null", &every_byte].into_iter().chain(headers) {
-        cache.set_bytes("k", bytes.to_vec(), None).await?;
+        cache.set_bytes("k", bytes.to_vec(), Timeout::Default).await?;
         let found = cache.get_bytes("k").await?;
         assert_eq!(found.as_deref(), Some(bytes), "{}", bytes.escape_ascii());
     }
     for first in 0..=255_u8 {
         for bytes in [vec![first, 0xca, 1, 0, 0], [&[first][..], &every_byte].concat()] {
-            cache.set_bytes("k", bytes.clone(), None).await?;
+            cache.set_bytes("k", bytes.clone(), Timeout::Default).await?;
             assert_eq!(cache.get_bytes("k").await?, Some(Bytes::from(bytes)));
         }
     }
@@ -150,7 +152,7 @@ async fn bytes_are_returned_unchanged(ctx: &Ctx) -> TestResult {
 async fn bytes_are_stored_unchanged(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for bytes in [&b"text"[..], b"\x00\xff", b"", b"{\"a\":1}", b"007"] {
-        cache.set_bytes("k", bytes.to_vec(), None).await?;
+        cache.set_bytes("k", bytes.to_vec(), Timeout::Default).await?;
         ctx.expect(&ctx.key("k"), Some(bytes), "the stored bytes").await?;
         ctx.put(&ctx.key("foreign"), bytes.to_vec()).await?;
         assert_eq!(cache.get_bytes("foreign").await?.as_deref(), Some(bytes));
@@ -161,18 +163,21 @@ async fn bytes_are_stored_unchanged(ctx: &Ctx) -> TestResult {
 /// A value that does not serialise reaches no store, and the error does not quote it.
 async fn value_that_does_not_serialise_is_not_stored(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", "old", None).await?;
+    cache.set("k", "old", Timeout::Default).await?;
     let bad = &Unserialisable;
     let errors = [
-        cache.set("k", bad, None).await.expect_err("set"),
+        cache.set("k", bad, Timeout::Default).await.expect_err("set"),
         cache
             .set("k", bad, Timeout::After(std::time::Duration::ZERO))
             .await
             .expect_err("set to zero"),
-        cache.add("new", bad, None).await.expect_err("add"),
-        cache.replace("k", bad, None).await.expect_err("replace"),
+        cache.add("new", bad, Timeout::Default).await.expect_err("add"),
+        cache.replace("k", bad, Timeout::Default).await.expect_err("replace"),
         cache
-            .set_many([("new", Ok(1)), ("k", Err(bad))].map(|(key, it)| (key, OrBad(it))), None)
+            .set_many(
+                [("new", Ok(1)), ("k", Err(bad))].map(|(key, it)| (key, OrBad(it))),
+                Timeout::Default,
+            )
             .await
             .expect_err("set_many"),
     ];
@@ -204,7 +209,7 @@ fn OrBad(it: Result<i32, &Unserialisable>) -> Either<'_> {
 /// loads and overwrites it.
 async fn value_of_another_type_is_a_miss(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", "text", None).await?;
+    cache.set("k", "text", Timeout::Default).await?;
     let before = cache.stats().undecodable;
     assert_eq!(cache.get::<Vec<u8>>("k").await?, None);
     assert_eq!(cache.stats().undecodable, before + 1);
@@ -212,12 +217,12 @@ async fn value_of_another_type_is_a_miss(ctx: &Ctx) -> TestResult {
     let error = cache.strict().get::<User>("k").await.expect_err("a read in strict mode");
     assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
     assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("text"), "get as the stored type");
-    assert_eq!(cache.update::<User>("k", None, |it| it).await?, None);
-    assert_eq!(cache.get_or_set("k", None, || async { 7_u8 }).await?, 7);
+    assert_eq!(cache.update::<User>("k", Timeout::Default, |it| it).await?, None);
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7_u8 }).await?, 7);
     assert_eq!(cache.get::<u8>("k").await?, Some(7), "get of the loaded value");
     // Strict mode loads as well, because the load repairs the entry.
-    cache.set("k", "text", None).await?;
-    assert_eq!(cache.strict().get_or_set("k", None, || async { 8_u8 }).await?, 8);
+    cache.set("k", "text", Timeout::Default).await?;
+    assert_eq!(cache.strict().get_or_set("k", Timeout::Default, || async { 8_u8 }).await?, 8);
     assert_eq!(cache.get::<u8>("k").await?, Some(8));
     Ok(())
 }
@@ -237,7 +242,7 @@ async fn damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
     ctx.put(&ctx.key("k"), DAMAGED).await?;
     assert_eq!(cache.get_bytes("k").await?, None);
     ctx.put(&ctx.key("k"), DAMAGED).await?;
-    assert_eq!(cache.get_or_set("k", None, || async { 7_u8 }).await?, 7);
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7_u8 }).await?, 7);
     assert_eq!(cache.get::<u8>("k").await?, Some(7));
     Ok(())
 }
@@ -245,8 +250,8 @@ async fn damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
 /// An entry that does not decode is a miss of its own: the other entries of a batch are returned.
 async fn undecodable_entry_in_a_batch_is_a_miss(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set_many([("a", 1), ("b", 2)], None).await?.into_result()?;
-    cache.set("text", "not a number", None).await?;
+    cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?.into_result()?;
+    cache.set("text", "not a number", Timeout::Default).await?;
     ctx.put(&ctx.key("damaged"), DAMAGED).await?;
     let found = cache.get_many::<i32, _>(["a", "text", "damaged", "b"]).await?;
     assert_eq!(found, [("a", 1), ("b", 2)].into());
@@ -294,10 +299,12 @@ async fn size_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
         let over = Bytes::from(bytes);
         let largest = over.slice(1..).len();
         let fits = over.slice(..largest);
-        cache.set_bytes("k", fits.clone(), None).await?;
+        cache.set_bytes("k", fits.clone(), Timeout::Default).await?;
         assert!(cache.get_bytes("k").await? == Some(fits), "get_bytes of the largest value");
-        let error =
-            cache.set_bytes("k", over, None).await.expect_err("a value one byte over the limit");
+        let error = cache
+            .set_bytes("k", over, Timeout::Default)
+            .await
+            .expect_err("a value one byte over the limit");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     }

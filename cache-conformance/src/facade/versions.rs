@@ -21,7 +21,7 @@ pub(super) const TESTS: &[Test] = tests![
 /// `incr_version` moves the entry and returns the new version.
 async fn incr_version_moves_the_entry(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", "v", None).await?;
+    cache.set("k", "v", Timeout::Default).await?;
     assert_eq!(cache.incr_version("k", 2).await?, 3);
     assert_eq!(cache.get::<String>("k").await?, None);
     assert_eq!(cache.at_version(3).get::<String>("k").await?.as_deref(), Some("v"));
@@ -65,7 +65,7 @@ async fn incr_version_overwrites_the_target(ctx: &Ctx) -> TestResult {
 /// alone.
 async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.at_version(2).set("k", "stays", None).await?;
+    cache.at_version(2).set("k", "stays", Timeout::Default).await?;
     for answer in [
         cache.incr_version("k", 1).await,
         cache.decr_version("k", -1).await,
@@ -81,13 +81,13 @@ async fn incr_version_of_a_missing_key_is_key_not_found(ctx: &Ctx) -> TestResult
 /// `decr_version` is `incr_version` by `-delta`.
 async fn decr_version_moves_the_entry_back(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
-    cache.set("k", "v", None).await?;
+    cache.set("k", "v", Timeout::Default).await?;
     cache.incr_version("k", 1).await?;
     assert_eq!(cache.at_version(2).decr_version("k", 1).await?, 1);
     assert_eq!(cache.get::<String>("k").await?.as_deref(), Some("v"));
     assert_eq!(cache.decr_version("k", 1).await?, 0);
     let below = cache.at_version(-1);
-    below.set("k", "least", None).await?;
+    below.set("k", "least", Timeout::Default).await?;
     assert_eq!(below.decr_version("k", i64::MIN).await?, i64::MAX);
     assert!(cache.at_version(0).has_key("k").await?);
     Ok(())
@@ -112,8 +112,8 @@ async fn incr_version_by_zero_changes_nothing(ctx: &Ctx) -> TestResult {
 /// A version outside `i64` is `Overflow`.
 async fn version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
     let (least, greatest) = (ctx.cache().at_version(i64::MIN), ctx.cache().at_version(i64::MAX));
-    least.set("k", &1, None).await?;
-    greatest.set("k", &1, None).await?;
+    least.set("k", &1, Timeout::Default).await?;
+    greatest.set("k", &1, Timeout::Default).await?;
     for answer in [
         greatest.incr_version("k", 1).await,
         least.decr_version("k", 1).await,
@@ -130,7 +130,7 @@ async fn version_outside_i64_is_overflow(ctx: &Ctx) -> TestResult {
 async fn too_long_target_key_is_refused(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let key = "k".repeat(MAX_KEY_LEN - ctx.key("").len());
-    cache.set(&key, &1, None).await?;
+    cache.set(&key, &1, Timeout::Default).await?;
     let error =
         cache.incr_version(&key, 9).await.expect_err("a key that is too long at version 10");
     assert_eq!(error.kind(), ErrorKind::InvalidKey, "{error}");

@@ -60,7 +60,7 @@ async fn touch_is_true_for_a_live_key_and_creates_nothing(ctx: &Ctx) -> TestResu
 async fn delete_returns_whether_the_key_was_live(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert!(!cache.delete("k").await?);
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     assert!(cache.delete("k").await?);
     assert!(!cache.delete("k").await?);
     assert_eq!(cache.get::<i32>("k").await?, None);
@@ -71,7 +71,7 @@ async fn delete_returns_whether_the_key_was_live(ctx: &Ctx) -> TestResult {
 async fn pop_returns_the_value_once(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     assert_eq!(cache.pop::<String>("k").await?, None);
-    cache.set("k", "v", None).await?;
+    cache.set("k", "v", Timeout::Default).await?;
     assert_eq!(cache.pop::<String>("k").await?.as_deref(), Some("v"));
     assert_eq!(cache.pop::<String>("k").await?, None);
     Ok(())
@@ -85,7 +85,7 @@ async fn has_key_does_not_decode_the_value(ctx: &Ctx) -> TestResult {
     assert!(cache.has_key("k").await?);
     assert!(cache.strict().has_key("k").await?);
     assert!(cache.ttl("k").await?.is_some());
-    assert!(cache.touch("k", None).await?);
+    assert!(cache.touch("k", Timeout::Default).await?);
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn one_of_eight_concurrent_adds_wins(ctx: &Ctx) -> TestResult {
         let answers = ctx
             .race(8, |n, _| {
                 let (cache, key) = (cache.clone(), key.clone());
-                async move { cache.add(&key, &n, None).await }
+                async move { cache.add(&key, &n, Timeout::Default).await }
             })
             .await;
         let answers = answers.into_iter().collect::<cache_core::Result<Vec<_>>>()?;
@@ -125,7 +125,7 @@ async fn one_of_eight_concurrent_pops_wins(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for round in 0..30 {
         let key = format!("k{round}");
-        cache.set(&key, "v", None).await?;
+        cache.set(&key, "v", Timeout::Default).await?;
         let answers = ctx
             .race(8, |_, _| {
                 let (cache, key) = (cache.clone(), key.clone());
@@ -143,31 +143,37 @@ async fn one_of_eight_concurrent_pops_wins(ctx: &Ctx) -> TestResult {
 async fn too_large_value_is_an_error_and_removes_the_old_value(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let value = too_large(ctx)?;
-    cache.set("k", "old", None).await?;
-    let error =
-        cache.set_bytes("k", value.clone(), None).await.expect_err("a value over the limit");
+    cache.set("k", "old", Timeout::Default).await?;
+    let error = cache
+        .set_bytes("k", value.clone(), Timeout::Default)
+        .await
+        .expect_err("a value over the limit");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
-    cache.set("k", "old", None).await?;
+    cache.set("k", "old", Timeout::Default).await?;
     let text = "x".repeat(value.len());
-    let failed = cache.set_many([("a", "1"), ("k", text.as_str()), ("b", "2")], None).await?;
+    let failed =
+        cache.set_many([("a", "1"), ("k", text.as_str()), ("b", "2")], Timeout::Default).await?;
     let failed: Vec<_> = failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
     assert_eq!(failed, [("k", ErrorKind::TooLarge)]);
     assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
-    cache.set("k", "old", None).await?;
-    let res = cache.update("k", None, |_: String| text.clone()).await;
+    cache.set("k", "old", Timeout::Default).await?;
+    let res = cache.update("k", Timeout::Default, |_: String| text.clone()).await;
     assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
     assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     for old in [None, Some("old")] {
         if let Some(old) = old {
-            cache.set("k", old, None).await?;
+            cache.set("k", old, Timeout::Default).await?;
         }
-        let res = cache.upsert("k", None, |_: Option<String>| Some(text.clone())).await;
+        let res = cache.upsert("k", Timeout::Default, |_: Option<String>| Some(text.clone())).await;
         assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
         assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
     }
     assert_eq!(cache.get_many::<String, _>(["a", "b", "k"]).await?.len(), 2);
     // A loaded value that cannot be stored is still returned.
-    assert_eq!(cache.get_or_set("k", None, || async { text.clone() }).await?.len(), text.len());
+    assert_eq!(
+        cache.get_or_set("k", Timeout::Default, || async { text.clone() }).await?.len(),
+        text.len()
+    );
     Ok(())
 }

@@ -42,7 +42,7 @@ impl BlockingCache {
     fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         if runtime::is_async_context() {
             return Err(Error::new(
-                ErrorKind::Config,
+                ErrorKind::Runtime,
                 "a blocking call on a thread that runs async tasks would stop them: use the async methods \
                  there, or tokio's `spawn_blocking`",
             )

@@ -154,10 +154,10 @@ impl CacheBuilder {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
     /// let store = Arc::new(Inline::new(Memory::new()));
     /// let cache = Cache::builder(store).key_function(str::to_lowercase).build("test")?;
-    /// cache.set("Key", &1, None).await?;
+    /// cache.set("Key", &1, Timeout::Default).await?;
     /// assert_eq!(cache.get::<i32>("KEY").await?, Some(1));
     /// # Ok(()) }
     /// ```

@@ -17,9 +17,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, ErrorKind, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("stock", &10, None).await?;
+    /// cache.set("stock", &10, Timeout::Default).await?;
     /// assert_eq!(cache.incr("stock", 5).await?, 15);
     /// assert_eq!(cache.decr("stock", 20).await?, -5);
     /// assert_eq!(cache.incr("other", 1).await.unwrap_err().kind(), ErrorKind::KeyNotFound);

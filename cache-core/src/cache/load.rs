@@ -322,7 +322,7 @@ impl Cache {
     async fn look<T: DeserializeOwned>(&self, key: &FullKey) -> Result<Look<T>> {
         let stored = match self.read_leader(key).await {
             Ok(Some(stored)) => stored,
-            Err(error) if error.kind() == ErrorKind::Codec => {
+            Err(error) if error.kind().is_unreadable() => {
                 let wanted = type_name::<T>();
                 self.count(Operation::GetOrSet, Outcome::Miss);
                 self.count_undecodable(Operation::GetOrSet, key, wanted, &error.message());

@@ -45,15 +45,15 @@ pub struct Failed {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+/// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
 /// # let cache = Cache::new("test", Inline::new(Memory::builder().max_value_bytes(10).build()?));
-/// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], None).await?;
+/// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], Timeout::Default).await?;
 /// for failed in &failures {
 ///     println!("{} was not written: {}", failed.key, failed.error);
 /// }
 /// assert_eq!(failures.len(), 1);
 /// // All or an error:
-/// cache.set_many([("a", 1), ("c", 3)], None).await?.into_result()?;
+/// cache.set_many([("a", 1), ("c", 3)], Timeout::Default).await?.into_result()?;
 /// # Ok(()) }
 /// ```
 #[must_use = "lists the keys that were not written; `into_result` makes an error of the first"]
@@ -105,10 +105,10 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("a", &1, None).await?;
-    /// cache.set("b", &2, None).await?;
+    /// cache.set("a", &1, Timeout::Default).await?;
+    /// cache.set("b", &2, Timeout::Default).await?;
     /// let found = cache.get_many::<i32, _>(["a", "b", "c"]).await?;
     /// assert_eq!(found, [("a", 1), ("b", 2)].into());
     /// # Ok(()) }
@@ -204,9 +204,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("a", &1, None).await?;
+    /// cache.set("a", &1, Timeout::Default).await?;
     /// assert_eq!(cache.delete_many(["a", "b"]).await?, 1);
     /// # Ok(()) }
     /// ```

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn answer_replaces_errors_of_the_store_and_no_other() {
-        for kind in ErrorKind::ALL {
+        for &kind in ErrorKind::ALL {
             let res = Err(Error::new(kind, "x")).on_outage(7);
             assert_eq!(res.is_ok_and(|it| it == 7), kind.fails_open(), "{kind}");
         }

@@ -27,13 +27,13 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("user", &("Ada", 36), None).await?;
+    /// cache.set("user", &("Ada", 36), Timeout::Default).await?;
     /// assert_eq!(cache.get::<(String, u8)>("user").await?, Some(("Ada".into(), 36)));
     /// assert_eq!(cache.get::<u8>("user").await?, None, "not a number");
     ///
-    /// cache.set("nobody", &None::<u8>, None).await?;
+    /// cache.set("nobody", &None::<u8>, Timeout::Default).await?;
     /// assert_eq!(cache.get::<Option<u8>>("nobody").await?, Some(None));
     /// # Ok(()) }
     /// ```
@@ -59,9 +59,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set_bytes("raw", &b"\x00\xff"[..], None).await?;
+    /// cache.set_bytes("raw", &b"\x00\xff"[..], Timeout::Default).await?;
     /// assert_eq!(cache.get_bytes("raw").await?.as_deref(), Some(&b"\x00\xff"[..]));
     /// # Ok(()) }
     /// ```
@@ -74,7 +74,7 @@ impl Cache {
         };
         let stored = match res {
             Ok(Some(stored)) => stored,
-            Err(error) if error.kind() == ErrorKind::Codec => {
+            Err(error) if error.kind().is_unreadable() => {
                 return self.no_bytes(Operation::Get, &full, error);
             }
             res => return self.found_or_miss(Operation::Get, &full, res),
@@ -96,9 +96,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("k", "v", None).await?;
+    /// cache.set("k", "v", Timeout::Default).await?;
     /// assert!(cache.has_key("k").await? && !cache.has_key("other").await?);
     /// # Ok(()) }
     /// ```
@@ -196,7 +196,7 @@ impl Cache {
                 self.count(operation, Outcome::Miss);
                 return Ok(None);
             }
-            Err(error) if error.kind() == ErrorKind::Codec => {
+            Err(error) if error.kind().is_unreadable() => {
                 return self.no_bytes(operation, key, error);
             }
             Err(error) => return self.found_or_miss(operation, key, Err(error)),

@@ -2,10 +2,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Cache, call_write, put_aside};
-use crate::{
-    error::{ErrorKind, Result},
-    layer::Operation,
-};
+use crate::{error::Result, layer::Operation};
 
 /// Removing.
 impl Cache {
@@ -16,9 +13,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("k", &1, None).await?;
+    /// cache.set("k", &1, Timeout::Default).await?;
     /// assert!(cache.delete("k").await? && !cache.delete("k").await?);
     /// # Ok(()) }
     /// ```
@@ -35,9 +32,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("token", "abc", None).await?;
+    /// cache.set("token", "abc", Timeout::Default).await?;
     /// assert_eq!(cache.pop::<String>("token").await?.as_deref(), Some("abc"));
     /// assert_eq!(cache.pop::<String>("token").await?, None);
     /// # Ok(()) }
@@ -49,7 +46,7 @@ impl Cache {
         let res: Result<Option<Bytes>> = call_write!(self, writing, take(&key));
         match res {
             Ok(stored) => self.decoded(Operation::Pop, &key, Ok(stored)).await,
-            Err(error) if error.kind() == ErrorKind::Codec => {
+            Err(error) if error.kind().is_unreadable() => {
                 self.no_bytes(Operation::Pop, &key, error)
             }
             Err(error) => Err(self.fail(Operation::Pop, Some(&key), error)),

@@ -118,7 +118,7 @@ impl Cache {
                     removals.push((place, attempt, entry));
                 }
                 // A cache writes bytes; another program wrote this entry.
-                Err(error) if error.kind() != ErrorKind::Codec => errors.push((place, error)),
+                Err(error) if !error.kind().is_unreadable() => errors.push((place, error)),
                 Err(_) | Ok(None) => self.settled_one(attempt),
             }
         }

@@ -31,11 +31,11 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// cache.set("tags", &vec!["a".to_owned()], None).await?;
+    /// cache.set("tags", &vec!["a".to_owned()], Timeout::Default).await?;
     /// let tags = cache
-    ///     .update::<Vec<String>>("tags", None, |mut tags| {
+    ///     .update::<Vec<String>>("tags", Timeout::Default, |mut tags| {
     ///         tags.push("b".into());
     ///         tags
     ///     })
@@ -142,7 +142,7 @@ impl Cache {
         let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
         let stored = match stored {
             Ok(stored) => stored,
-            Err(error) if error.kind() == ErrorKind::Codec => {
+            Err(error) if error.kind().is_unreadable() => {
                 self.no_bytes::<T>(Operation::Update, key, error.clone())?;
                 // It cannot be compared, so neither can it be replaced without the danger of a lost write.
                 return match change(None) {

@@ -34,7 +34,7 @@ impl Cache {
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
     /// cache.set("a", &[1, 2, 3], secs(60)).await?;
     /// cache.set("b", "text", Duration::from_millis(250)).await?;
-    /// cache.set("c", &true, None).await?; // the alias's default
+    /// cache.set("c", &true, Timeout::Default).await?; // the alias's default
     /// cache.set("d", &1.5, Timeout::Never).await?;
     /// assert_eq!(cache.get::<Vec<u8>>("a").await?, Some(vec![1, 2, 3]));
     ///
@@ -108,11 +108,11 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
     /// # let cache = Cache::new("test", Inline::new(Memory::new()));
-    /// assert!(!cache.replace("k", &1, None).await?);
-    /// cache.set("k", &1, None).await?;
-    /// assert!(cache.replace("k", &2, None).await?);
+    /// assert!(!cache.replace("k", &1, Timeout::Default).await?);
+    /// cache.set("k", &1, Timeout::Default).await?;
+    /// assert!(cache.replace("k", &2, Timeout::Default).await?);
     /// # Ok(()) }
     /// ```
     pub fn replace<'a, T, I>(

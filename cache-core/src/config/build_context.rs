@@ -40,7 +40,7 @@ struct Alone;
 
 impl Resolve for Alone {
     fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>> {
-        Err(Error::new(ErrorKind::Unknown, format!("there is no cache `{alias}` here")))
+        Err(Error::new(ErrorKind::UnknownAlias, format!("there is no cache `{alias}` here")))
     }
 }
 

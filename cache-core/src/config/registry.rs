@@ -121,7 +121,7 @@ impl Registry {
                 .to_owned(),
         };
         Error::new(
-            ErrorKind::Unknown,
+            ErrorKind::Config,
             format!("no backend is named `{}`; this program has {known}; {hint}", shown(name)),
         )
     }

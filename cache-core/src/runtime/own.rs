@@ -16,11 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// The caller's tokio runtime, for a store that connects: sockets and timers belong to the runtime they
 /// were made in, so a store keeps one pool for each [`Handle::id`].
 ///
-/// `Config` if there is no tokio runtime, or one without a timer. tokio tells the latter only by a panic, which is caught here:
+/// `Runtime` if there is no tokio runtime, or one without a timer. tokio tells the latter only by a panic, which is caught here:
 /// its message is printed, and with `panic = "abort"` it ends the program, as the first timer would.
 ///
 /// ```
-/// assert_eq!(cache_core::store::current_runtime().unwrap_err().kind(), cache_core::ErrorKind::Config);
+/// assert_eq!(cache_core::store::current_runtime().unwrap_err().kind(), cache_core::ErrorKind::Runtime);
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 /// runtime.block_on(async { assert!(cache_core::store::current_runtime().is_ok()) });
@@ -32,7 +32,7 @@ pub fn current_runtime() -> Result<Handle> {
     }
     let handle = Handle::try_current().map_err(|_| {
         Error::new(
-            ErrorKind::Config,
+            ErrorKind::Runtime,
             "this store needs a tokio runtime and was called without one; \
              call it from async code under tokio, or use `cache.blocking()`",
         )
@@ -42,7 +42,7 @@ pub fn current_runtime() -> Result<Handle> {
         catch_unwind(AssertUnwindSafe(|| drop(tokio::time::sleep(Duration::ZERO)))).map_err(
             |_| {
                 Error::new(
-                    ErrorKind::Config,
+                    ErrorKind::Runtime,
                     "this store needs a tokio runtime with a timer; \
                      build the runtime with `enable_time()` or `enable_all()`",
                 )

@@ -65,7 +65,7 @@ impl<T: Send + Sync + 'static> PerRuntime<T> {
         if self.0.inherited().any(|it| it.knows(runtime.id())) {
             let what = "this tokio runtime was made before the process was forked, and belongs to the parent; make a new \
                         runtime in the child, or use `cache.blocking()` on a thread without one";
-            return Err(Error::new(ErrorKind::Config, what));
+            return Err(Error::new(ErrorKind::Runtime, what));
         }
         Ok(open.make(&runtime, make))
     }

@@ -24,8 +24,8 @@ use crate::{
 ///   [kinds](crate::ErrorKind), `Unavailable` and `TimedOut` say that the store did not answer, `TooLarge`,
 ///   `NotAnInteger` and `Overflow` what the methods below name, `Unsupported` what cannot be done at all,
 ///   `Config` that the call cannot be made from here, `Backend` the rest. No text quotes a value or a password.
-/// - **What is no bytes at all is `Codec`**: a list, say, that another program keeps under the key. So answer `get`, `get_entry`,
-///   `get_entries` and `take`, and leave it there. The facade takes it for a miss, as bytes that do not decode. `get_many` may
+/// - **Something that is not a byte string is `WrongType`**: a list, say, that another program keeps under the key. `get`, `get_entry`,
+///   `get_entries` and `take` return that error, and leave it there. The facade takes it for a miss, as bytes that do not decode. `get_many` may
 ///   answer that there is nothing, where the server's own command for many keys does not tell the two apart.
 /// - **A batch answers per key**, in order: one of three servers may be down. No key is there twice.
 /// - **A dropped future** may have had its effect or not, and disturbs no other call.

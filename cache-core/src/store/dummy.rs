@@ -37,9 +37,9 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
 /// let caches = cache_core::Caches::from_toml("caches.default.backend = 'dummy'")?;
 /// let cache = caches.get("default")?;
-/// cache.set("k", &1, None).await?;
+/// cache.set("k", &1, cache_core::Timeout::Default).await?;
 /// assert_eq!(cache.get::<i32>("k").await?, None);
-/// assert!(cache.add("k", &1, None).await? && cache.add("k", &1, None).await?);
+/// assert!(cache.add("k", &1, cache_core::Timeout::Default).await? && cache.add("k", &1, cache_core::Timeout::Default).await?);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// A method of [`Backend`](crate::store::Backend), or one of [`Cache`](crate::Cache).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
     /// `get` and `get_bytes`.
@@ -50,7 +50,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, for tables and metrics.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: &[Self] = &[
         Self::Get,
         Self::GetMany,
         Self::Set,

@@ -18,9 +18,9 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, layer::Operation, store::Inline}; use cache_memory::Memory;
+/// # use cache_core::{Cache, Timeout, layer::Operation, store::Inline}; use cache_memory::Memory;
 /// let cache = Cache::new("test", Inline::new(Memory::new()));
-/// cache.set("k", &1, None).await?;
+/// cache.set("k", &1, Timeout::Default).await?;
 /// cache.get::<i32>("k").await?;
 /// cache.get::<i32>("other").await?;
 ///
@@ -84,7 +84,7 @@ impl Stats {
 
     /// The sum over all operations. (The read of a `get_or_set` counts as `GetOrSet`, its write as `Set`.)
     pub fn total(&self) -> OperationStats {
-        Operation::ALL.into_iter().map(|it| self[it]).fold(OperationStats::default(), |a, b| {
+        Operation::ALL.iter().copied().map(|it| self[it]).fold(OperationStats::default(), |a, b| {
             OperationStats {
                 hits: a.hits + b.hits,
                 misses: a.misses + b.misses,
@@ -110,7 +110,7 @@ impl Index<Operation> for Stats {
 impl fmt::Debug for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut res = f.debug_struct("Stats");
-        for it in Operation::ALL {
+        for &it in Operation::ALL {
             if self[it] != OperationStats::default() {
                 res.field(it.as_str(), &self[it]);
             }
@@ -136,7 +136,7 @@ impl fmt::Debug for Stats {
         if let Some(breaker) = self.breaker {
             res.field("breaker", &breaker);
         }
-        for it in ErrorKind::ALL {
+        for &it in ErrorKind::ALL {
             if self.errors(it) > 0 {
                 res.field(it.name(), &self.errors(it));
             }
@@ -292,10 +292,10 @@ mod tests {
 
     #[test]
     fn operations_and_kinds_are_numbered_as_they_are_listed() {
-        for (n, operation) in Operation::ALL.into_iter().enumerate() {
+        for (n, operation) in Operation::ALL.iter().copied().enumerate() {
             assert_eq!(operation as usize, n);
         }
-        for (n, kind) in ErrorKind::ALL.into_iter().enumerate() {
+        for (n, kind) in ErrorKind::ALL.iter().copied().enumerate() {
             assert_eq!(kind as usize, n);
         }
     }

@@ -130,7 +130,7 @@ impl Faulty {
 
     /// How many calls have arrived so far, of any operation.
     pub fn all_calls(&self) -> u64 {
-        Operation::ALL.into_iter().map(|it| self.calls(it)).sum()
+        Operation::ALL.iter().copied().map(|it| self.calls(it)).sum()
     }
 
     /// Waits until `count` calls of `operation` have arrived since this store was made.

@@ -193,7 +193,7 @@ pub(crate) const THROUGH_THE_FACADE: &[(Bug, &str)] = &[
     (Bug::ThirtyDaysAreADate, "no_timeout_makes_a_write_disappear"),
     (Bug::AMillisecondEarly, "cached_entry_lives_as_long_as_asked"),
     (Bug::ASecondLate, "cached_entry_lives_as_long_as_asked"),
-    (Bug::NeverIsAYear, "unset_timeout_is_not_never"),
+    (Bug::NeverIsAYear, "default_timeout_is_not_never"),
     (Bug::KeysIgnoreCase, "unusual_keys_are_distinct"),
     (Bug::CompareInTwoSteps, "concurrent_updates_lose_no_change"),
     (Bug::CompareIgnoresBytes, "update_retries_on_a_conflict"),

@@ -13,7 +13,7 @@ use crate::{OPEN, both, down, kind};
 #[tokio::test]
 async fn reads_answer_as_an_empty_store() -> Result<()> {
     for (store, cache) in both() {
-        drop(cache.set_many([("a", 1), ("b", 2)], None).await?);
+        drop(cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?);
         for kind in OPEN {
             down(&store, kind);
             assert_eq!(cache.get::<i32>("a").await?, None);
@@ -34,8 +34,8 @@ async fn writes_answer_as_done_without_effect() -> Result<()> {
     for (store, cache) in both() {
         for kind in OPEN {
             down(&store, kind);
-            cache.set("a", &1, None).await?;
-            cache.set_bytes("a", "x", None).await?;
+            cache.set("a", &1, Timeout::Default).await?;
+            cache.set_bytes("a", "x", Timeout::Default).await?;
             cache.set("a", &1, secs(0)).await?;
             assert!(!cache.delete("a").await?);
             assert!(!cache.touch("a", secs(0)).await?);
@@ -60,7 +60,7 @@ async fn set_many_lists_every_key_that_it_did_not_write() -> Result<()> {
             }
         }
         store.heal();
-        assert!(cache.set_many([("a", 1), ("b", 2)], None).await?.is_empty());
+        assert!(cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?.is_empty());
     }
     Ok(())
 }
@@ -72,16 +72,16 @@ async fn what_would_be_an_invented_answer_never_fails_open() {
         for expected in OPEN {
             down(&store, expected);
             let answers = [
-                kind(cache.add("k", &1, None).await),
+                kind(cache.add("k", &1, Timeout::Default).await),
                 kind(cache.add("k", &1, secs(0)).await),
-                kind(cache.replace("k", &1, None).await),
+                kind(cache.replace("k", &1, Timeout::Default).await),
                 kind(cache.replace("k", &1, secs(0)).await),
                 kind(cache.pop::<i32>("k").await),
-                kind(cache.update("k", None, |it: i32| it).await),
-                kind(cache.upsert("k", None, |it: Option<i32>| it.or(Some(1))).await),
+                kind(cache.update("k", Timeout::Default, |it: i32| it).await),
+                kind(cache.upsert("k", Timeout::Default, |it: Option<i32>| it.or(Some(1))).await),
                 kind(cache.incr("k", 1).await),
                 kind(cache.decr("k", 1).await),
-                kind(cache.incr_or("k", 1, 0, None).await),
+                kind(cache.incr_or("k", 1, 0, Timeout::Default).await),
                 kind(cache.incr_or("k", 1, 0, secs(0)).await),
                 kind(cache.incr_version("k", 1).await),
                 kind(cache.incr_version("k", 0).await),
@@ -99,23 +99,23 @@ async fn what_would_be_an_invented_answer_never_fails_open() {
 #[tokio::test]
 async fn what_is_not_the_stores_health_is_always_returned() {
     for (store, cache) in both() {
-        for expected in ErrorKind::ALL.into_iter().filter(|it| !OPEN.contains(it)) {
+        for expected in ErrorKind::ALL.iter().copied().filter(|it| !OPEN.contains(it)) {
             down(&store, expected);
             let mut answers = vec![
                 kind(cache.has_key("k").await),
                 kind(cache.ttl("k").await),
-                kind(cache.touch("k", None).await),
-                kind(cache.set("k", &1, None).await),
+                kind(cache.touch("k", Timeout::Default).await),
+                kind(cache.set("k", &1, Timeout::Default).await),
                 kind(cache.delete("k").await),
                 kind(cache.delete_many(["k"]).await),
             ];
-            // Of a read it tells of what is stored, and has tests of its own, in `no_bytes.rs`.
-            if expected != ErrorKind::Codec {
+            // Of a read it tells of what is stored, and has tests of its own, in `wrong_type.rs`.
+            if !matches!(expected, ErrorKind::Codec | ErrorKind::WrongType) {
                 answers.extend([
                     kind(cache.get::<i32>("k").await),
                     kind(cache.get_bytes("k").await),
                     kind(cache.get_many::<i32, _>(["k"]).await),
-                    kind(cache.get_or_set("k", None, || async { 1 }).await),
+                    kind(cache.get_or_set("k", Timeout::Default, || async { 1 }).await),
                 ]);
             }
             assert!(answers.iter().all(|it| *it == expected), "{expected:?}: {answers:?}");
@@ -131,9 +131,9 @@ async fn all_errors(cache: &Cache) -> Vec<ErrorKind> {
         kind(cache.get_many::<i32, _>(["k"]).await),
         kind(cache.has_key("k").await),
         kind(cache.ttl("k").await),
-        kind(cache.touch("k", None).await),
-        kind(cache.set("k", &1, None).await),
-        kind(cache.set_bytes("k", "x", None).await),
+        kind(cache.touch("k", Timeout::Default).await),
+        kind(cache.set("k", &1, Timeout::Default).await),
+        kind(cache.set_bytes("k", "x", Timeout::Default).await),
         kind(cache.delete("k").await),
         kind(cache.delete_many(["k"]).await),
     ]
@@ -159,7 +159,7 @@ async fn strict_handles_and_strict_settings_return_every_error() {
 #[tokio::test]
 async fn of_a_batch_that_fails_in_part_the_rest_counts() -> Result<()> {
     for (store, cache) in both() {
-        drop(cache.set_many([("a", 1), ("down", 2), ("b", 3)], None).await?);
+        drop(cache.set_many([("a", 1), ("down", 2), ("b", 3)], Timeout::Default).await?);
         store.fail_keys(|key| key.ends_with("down"), ErrorKind::Unavailable);
         let found = cache.get_many::<i32, _>(["a", "down", "b"]).await?;
         assert_eq!(found, [("a", 1), ("b", 3)].into(), "the hits there are");
@@ -167,7 +167,7 @@ async fn of_a_batch_that_fails_in_part_the_rest_counts() -> Result<()> {
             kind(cache.strict().get_many::<i32, _>(["a", "down"]).await),
             ErrorKind::Unavailable
         );
-        let failed = cache.set_many([("a", 4), ("down", 5), ("b", 6)], None).await?;
+        let failed = cache.set_many([("a", 4), ("down", 5), ("b", 6)], Timeout::Default).await?;
         assert_eq!(failed.len(), 1);
         assert_eq!(failed[0].key, "down");
         assert_eq!(cache.delete_many(["a", "down", "b"]).await?, 2);
@@ -185,7 +185,7 @@ async fn failures_are_counted_apart_from_misses() -> Result<()> {
         down(&store, ErrorKind::Unavailable);
         cache.get::<i32>("k").await?;
         cache.get_many::<i32, _>(["a", "b"]).await?;
-        cache.set("other", &1, None).await?;
+        cache.set("other", &1, Timeout::Default).await?;
         cache.incr("k", 1).await.unwrap_err();
         let stats = cache.stats();
         assert_eq!((stats[Operation::Get].misses, stats[Operation::Get].failures), (1, 1));

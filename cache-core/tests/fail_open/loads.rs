@@ -1,6 +1,6 @@
 //! Loading while the store fails.
 
-use cache_core::{ErrorKind, Result, testing::Fault};
+use cache_core::{ErrorKind, Result, Timeout, testing::Fault};
 
 use crate::{OPEN, both, down, kind, writes};
 
@@ -11,11 +11,11 @@ async fn loads_go_on_without_the_store() -> Result<()> {
         for kind in OPEN {
             down(&store, kind);
             let before = store.all_calls();
-            assert_eq!(cache.get_or_set("k", None, || async { 7 }).await?, 7);
+            assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await?, 7);
             assert_eq!(store.all_calls() - before, 1, "one read, no write");
         }
         let load = || async { panic!("nothing is loaded") };
-        let strict = cache.strict().get_or_set::<i32, _>("k", None, load).await;
+        let strict = cache.strict().get_or_set::<i32, _>("k", Timeout::Default, load).await;
         assert_eq!(kind(strict), ErrorKind::Backend, "the read's error, without loading");
         store.heal();
         assert!(!cache.has_key("k").await?);
@@ -30,8 +30,16 @@ async fn a_loaded_value_that_cannot_be_stored_is_given_all_the_same() -> Result<
         for kind in OPEN.into_iter().chain([ErrorKind::TooLarge, ErrorKind::Unsupported]) {
             store.inject(writes(Fault::Error(kind)));
             let before = cache.stats().load_writes_failed;
-            assert_eq!(cache.get_or_set("k", None, || async { 7 }).await?, 7, "{kind:?}");
-            assert_eq!(cache.strict().get_or_set("k", None, || async { 8 }).await?, 8, "{kind:?}");
+            assert_eq!(
+                cache.get_or_set("k", Timeout::Default, || async { 7 }).await?,
+                7,
+                "{kind:?}"
+            );
+            assert_eq!(
+                cache.strict().get_or_set("k", Timeout::Default, || async { 8 }).await?,
+                8,
+                "{kind:?}"
+            );
             assert_eq!(cache.stats().load_writes_failed - before, 2, "{kind:?}");
         }
         store.heal();

@@ -1,16 +1,18 @@
 //! Keys whose write has failed open: what is stale is not served.
 
-use cache_core::{Cache, Error, ErrorKind, Result, layer::Operation, secs, testing::Fault};
+use cache_core::{
+    Cache, Error, ErrorKind, Result, Timeout, layer::Operation, secs, testing::Fault,
+};
 
 use crate::{both, down, kind, put, writes};
 
 /// The calls that mark a key when they fail open.
 async fn write_by(cache: &Cache, how: &str) -> Result<()> {
     match how {
-        "set" => cache.set("k", &2, None).await,
-        "set_bytes" => cache.set_bytes("k", "2", None).await,
+        "set" => cache.set("k", &2, Timeout::Default).await,
+        "set_bytes" => cache.set_bytes("k", "2", Timeout::Default).await,
         "set to zero" => cache.set("k", &2, secs(0)).await,
-        "set_many" => cache.set_many([("k", 2)], None).await.map(drop),
+        "set_many" => cache.set_many([("k", 2)], Timeout::Default).await.map(drop),
         "set_many to zero" => cache.set_many([("k", 2)], secs(0)).await.map(drop),
         "delete" => cache.delete("k").await.map(drop),
         "delete_many" => cache.delete_many(["k"]).await.map(drop),
@@ -110,33 +112,33 @@ async fn no_call_decides_by_a_stale_value() -> Result<()> {
             cache.delete("k").await?;
             assert_eq!(cache.stats().marked_keys, 1);
             // While the delete does not get through, these cannot answer.
-            assert_eq!(kind(cache.add("k", &1, None).await), ErrorKind::Unavailable);
+            assert_eq!(kind(cache.add("k", &1, Timeout::Default).await), ErrorKind::Unavailable);
             assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::Unavailable);
             assert_eq!(kind(cache.pop::<i32>("k").await), ErrorKind::Unavailable);
             store.heal();
             Ok::<_, Error>(())
         };
         mark().await?;
-        assert!(cache.add("k", &1, None).await?, "add");
+        assert!(cache.add("k", &1, Timeout::Default).await?, "add");
         mark().await?;
-        assert!(!cache.replace("k", &1, None).await?, "replace");
+        assert!(!cache.replace("k", &1, Timeout::Default).await?, "replace");
         mark().await?;
-        assert!(!cache.touch("k", None).await?, "touch");
+        assert!(!cache.touch("k", Timeout::Default).await?, "touch");
         mark().await?;
         assert_eq!(cache.pop::<i32>("k").await?, None, "pop");
         mark().await?;
-        assert_eq!(cache.update("k", None, |it: i32| it + 1).await?, None, "update");
+        assert_eq!(cache.update("k", Timeout::Default, |it: i32| it + 1).await?, None, "update");
         mark().await?;
         let make = |it: Option<i32>| it.or(Some(1));
-        assert_eq!(cache.upsert("k", None, make).await?, Some(1), "upsert");
+        assert_eq!(cache.upsert("k", Timeout::Default, make).await?, Some(1), "upsert");
         mark().await?;
         assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::KeyNotFound, "incr");
         mark().await?;
-        assert_eq!(cache.incr_or("k", 1, 0, None).await?, 1, "incr_or");
+        assert_eq!(cache.incr_or("k", 1, 0, Timeout::Default).await?, 1, "incr_or");
         mark().await?;
         assert_eq!(kind(cache.incr_version("k", 1).await), ErrorKind::KeyNotFound, "incr_version");
         mark().await?;
-        assert_eq!(cache.get_or_set("k", None, || async { 7 }).await?, 7, "get_or_set");
+        assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await?, 7, "get_or_set");
         assert_eq!(cache.get::<i32>("k").await?, Some(7), "what was loaded is stored");
     }
     Ok(())
@@ -146,7 +148,7 @@ async fn no_call_decides_by_a_stale_value() -> Result<()> {
 #[tokio::test]
 async fn an_entry_moved_to_a_marked_key_stays() -> Result<()> {
     for (store, cache) in both() {
-        cache.set("k", "v", None).await?;
+        cache.set("k", "v", Timeout::Default).await?;
         store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
         cache.at_version(2).delete("k").await?;
         store.heal();

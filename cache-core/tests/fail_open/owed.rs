@@ -7,7 +7,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Error, ErrorKind, Result,
+    Cache, Error, ErrorKind, Result, Timeout,
     layer::{Call, Layer, Layered, Operation, Reply},
     store::Inline,
     testing::{Fault, Faulty, Model},
@@ -23,7 +23,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>) {
 
 /// Leaves `k` marked, with a stale value.
 async fn marked(store: &Faulty, cache: &Cache) -> Result<()> {
-    cache.set("k", &0, None).await?;
+    cache.set("k", &0, Timeout::Default).await?;
     store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
     cache.delete("k").await?;
     store.heal();
@@ -43,12 +43,12 @@ async fn a_late_delete_takes_no_add_back() -> Result<()> {
     cache.set("k", &1, second).await?;
     assert_eq!(cache.get::<u8>("k").await?, Some(1), "reads do not wait");
     time.advance(second);
-    let mut add = Box::pin(cache.add("k", &2, None));
+    let mut add = Box::pin(cache.add("k", &2, Timeout::Default));
     poll_once(add.as_mut());
     held.release();
     reader.await?;
     assert!(add.await?);
-    assert!(!cache.add("k", &3, None).await?, "there is one winner");
+    assert!(!cache.add("k", &3, Timeout::Default).await?, "there is one winner");
     assert_eq!(cache.stats().marked_keys, 0);
     Ok(())
 }
@@ -63,9 +63,9 @@ async fn nobody_waits_for_ever_for_anothers_delete() -> Result<()> {
     poll_once(reader.as_mut());
     held.release();
     time.advance(Duration::from_secs(10));
-    assert!(cache.add("k", &2, None).await?, "the right of the reader has ended");
+    assert!(cache.add("k", &2, Timeout::Default).await?, "the right of the reader has ended");
     reader.await?;
-    assert!(!cache.add("k", &3, None).await?, "and it removes nothing any more");
+    assert!(!cache.add("k", &3, Timeout::Default).await?, "and it removes nothing any more");
     Ok(())
 }
 
@@ -115,7 +115,7 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
     }
     let store = Layered::new(Arc::new(Forgets), Arc::new(Inline::new(Model::default())));
     let cache = Cache::new("test", store).strict();
-    let failed = cache.set_many([("a", 1), ("b", 2)], None).await?;
+    let failed = cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?;
     assert_eq!(failed.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(kind(cache.delete_many(["a"]).await), ErrorKind::Backend);
     assert_eq!(kind(cache.get_many::<i32, _>(["a"]).await), ErrorKind::Backend);
@@ -126,7 +126,7 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
 async fn while_the_owed_delete_is_on_its_way_others_read_misses() {
     let store = Faulty::new(Arc::new(Inline::new(Model::default())));
     let cache = cache_over(&store);
-    cache.set("k", &"stale", None).await.unwrap();
+    cache.set("k", &"stale", Timeout::Default).await.unwrap();
     down(&store, ErrorKind::Unavailable);
     assert!(!cache.delete("k").await.unwrap());
     store.heal();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_core::{
-    ErrorKind, Result,
+    ErrorKind, Result, Timeout,
     layer::Operation,
     testing::{FakeClock, Fault},
 };
@@ -52,11 +52,11 @@ async fn d23_a_store_that_does_not_answer_is_given_up() -> Result<()> {
     assert_eq!(kind(answer), ErrorKind::TimedOut);
     answered().await;
     let own = cache.clone();
-    hangs(&time, limit, async move { own.set("k", &1, None).await }).await?;
+    hangs(&time, limit, async move { own.set("k", &1, Timeout::Default).await }).await?;
     assert_eq!(cache.stats().marked_keys, 1);
     store.heal();
     assert_eq!(cache.get::<i32>("k").await?, None);
-    cache.set("k", &2, None).await?;
+    cache.set("k", &2, Timeout::Default).await?;
     assert_eq!(cache.get::<i32>("k").await?, Some(2), "the handle works again without a restart");
     Ok(())
 }
@@ -65,7 +65,7 @@ async fn d23_a_store_that_does_not_answer_is_given_up() -> Result<()> {
 #[tokio::test]
 async fn a_timed_out_increment_may_have_counted() -> Result<()> {
     let (time, store, cache) = timed();
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     store.inject(|call| match call.operation {
         Operation::Incr => Fault::HangAfter,
         _ => Fault::None,
@@ -112,7 +112,7 @@ async fn a_dropped_call_holds_nothing_up() -> Result<()> {
         () = store.arrived(Operation::Delete, 1) => {}
     }
     held.release();
-    cache.set("k", &1, None).await?;
+    cache.set("k", &1, Timeout::Default).await?;
     assert!(cache.delete("k").await?);
     Ok(())
 }

@@ -42,7 +42,7 @@ async fn settled(time: &FakeClock, cache: &Cache) {
 async fn a_marked_key_is_settled_without_a_call_that_uses_it() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..250).map(|it| it.to_string()).collect();
-    theirs.set_many(keys.iter().map(|it| (it, 1)), None).await?.into_result()?;
+    theirs.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&keys).await?;
     assert_eq!(mine.stats().marked_keys, 250);
@@ -98,7 +98,7 @@ async fn calls_that_ask_for_facts_remove_nothing() -> Result<()> {
     mine.delete("k").await?;
     store.heal();
     let before = store.all_calls();
-    assert!(!mine.has_key("k").await? && !mine.touch("k", None).await?);
+    assert!(!mine.has_key("k").await? && !mine.touch("k", Timeout::Default).await?);
     assert_eq!(mine.ttl("k").await?, None, "it counts as deleted");
     assert_eq!(store.all_calls(), before);
     assert_eq!(theirs.ttl("k").await?, Some(Ttl::Forever));
@@ -140,12 +140,12 @@ async fn a_full_table_forgets_no_delete() -> Result<()> {
     store.heal();
     assert_eq!(mine.get::<i32>("deleted").await?, None, "a deleted value is served");
     assert_eq!(mine.get::<i32>("other").await?, Some(1), "no write of it has failed");
-    assert!(!mine.add("other", &2, None).await?, "its entry was removed");
-    theirs.set("deleted", &2, None).await?;
+    assert!(!mine.add("other", &2, Timeout::Default).await?, "its entry was removed");
+    theirs.set("deleted", &2, Timeout::Default).await?;
     assert_eq!(mine.get::<i32>("deleted").await?, Some(2), "it was settled, and is written since");
     mine.clear().await?;
     assert_eq!(mine.stats().marked_keys, 0);
-    theirs.set("deleted", &3, None).await?;
+    theirs.set("deleted", &3, Timeout::Default).await?;
     assert_eq!(mine.get::<i32>("deleted").await?, Some(3));
     assert_eq!(store.calls(Operation::Clear), 1);
     Ok(())
@@ -155,8 +155,11 @@ async fn a_full_table_forgets_no_delete() -> Result<()> {
 async fn keys_of_a_dead_server_do_not_keep_another_key_from_being_settled() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let dead: Vec<_> = (0..300).map(|it| format!("dead-{it}")).collect();
-    theirs.set_many(dead.iter().map(|it| (it.as_str(), 1)), None).await?.into_result()?;
-    theirs.set("live", &1, None).await?;
+    theirs
+        .set_many(dead.iter().map(|it| (it.as_str(), 1)), Timeout::Default)
+        .await?
+        .into_result()?;
+    theirs.set("live", &1, Timeout::Default).await?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&dead).await?;
     mine.delete("live").await?;

@@ -17,18 +17,17 @@ use crate::world;
 async fn a_load_that_waits_for_itself_is_an_error_that_names_the_keys() {
     let (_, cache, _) = world();
     let inner = cache.clone();
-    let error =
-        cache
-            .get_or_try_set::<u32, _, _>("a", None, || async move {
-                let again = inner.clone();
-                inner
-                    .get_or_try_set("b", None, || async move {
-                        again.get_or_set("a", None, pending).await
-                    })
-                    .await
-            })
-            .await
-            .unwrap_err();
+    let error = cache
+        .get_or_try_set::<u32, _, _>("a", Timeout::Default, || async move {
+            let again = inner.clone();
+            inner
+                .get_or_try_set("b", Timeout::Default, || async move {
+                    again.get_or_set("a", Timeout::Default, pending).await
+                })
+                .await
+        })
+        .await
+        .unwrap_err();
     let circle =
         error.loader::<cache_core::Error>().unwrap().loader::<cache_core::Error>().unwrap();
     assert_eq!(circle.kind(), ErrorKind::Loader);
@@ -43,9 +42,9 @@ async fn loads_of_two_tasks_and_two_caches_that_wait_for_each_other_end() {
         let (outer, inner, barrier) = (outer.clone(), inner.clone(), Arc::clone(&barrier));
         tokio::spawn(async move {
             outer
-                .get_or_try_set("k", None, || async move {
+                .get_or_try_set("k", Timeout::Default, || async move {
                     barrier.wait().await;
-                    inner.get_or_set("k", None, pending::<u32>).await
+                    inner.get_or_set("k", Timeout::Default, pending::<u32>).await
                 })
                 .await
         })
@@ -61,9 +60,9 @@ async fn a_loader_may_load_other_keys() {
     let (_, cache, _) = world();
     let inner = cache.clone();
     let sum = cache
-        .get_or_try_set("sum", None, || async move {
-            let one = inner.get_or_set("one", None, || async { 1 }).await?;
-            let two = inner.get_or_set("two", None, || async { 2 }).await?;
+        .get_or_try_set("sum", Timeout::Default, || async move {
+            let one = inner.get_or_set("one", Timeout::Default, || async { 1 }).await?;
+            let two = inner.get_or_set("two", Timeout::Default, || async { 2 }).await?;
             Ok::<_, cache_core::Error>(one + two)
         })
         .await
@@ -92,7 +91,9 @@ fn blocking_loads_share_one_flight_and_find_circles() {
     });
     assert_eq!(loads.load(SeqCst), 1);
     let error = cache
-        .get_or_try_set::<u32, _>("a", None, || cache.get_or_set("a", None, || 1))
+        .get_or_try_set::<u32, _>("a", Timeout::Default, || {
+            cache.get_or_set("a", Timeout::Default, || 1)
+        })
         .unwrap_err();
     assert!(format!("{error:?}").contains("in a circle"), "{error:?}");
 }

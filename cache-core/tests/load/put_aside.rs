@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, ErrorKind, layer::Operation, secs};
+use cache_core::{Cache, ErrorKind, Timeout, layer::Operation, secs};
 
 use crate::{Source, settle, spawn_load, world};
 
@@ -21,7 +21,7 @@ fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) {
 
 async fn loads(cache: &Cache) -> bool {
     let before = cache.stats().loads;
-    assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
     cache.stats().loads > before
 }
 
@@ -33,14 +33,14 @@ async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
         let held = store.hold(operation);
         let own = cache.clone();
         let mut aside: Pin<Box<dyn Future<Output = _> + Send>> = match operation {
-            Operation::Set => Box::pin(async move { own.strict().set("k", &1, None).await }),
-            Operation::Delete => Box::pin(async move { own.strict().delete("k").await.map(drop) }),
-            Operation::SetMany => {
-                Box::pin(
-                    async move { own.strict().set_many([("k", 1)], None).await?.into_result() },
-                )
+            Operation::Set => {
+                Box::pin(async move { own.strict().set("k", &1, Timeout::Default).await })
             }
-            _ => Box::pin(async move { own.incr_or("k", 1, 0, None).await.map(drop) }),
+            Operation::Delete => Box::pin(async move { own.strict().delete("k").await.map(drop) }),
+            Operation::SetMany => Box::pin(async move {
+                own.strict().set_many([("k", 1)], Timeout::Default).await?.into_result()
+            }),
+            _ => Box::pin(async move { own.incr_or("k", 1, 0, Timeout::Default).await.map(drop) }),
         };
         poll_once(&mut aside);
         held.release();
@@ -59,13 +59,13 @@ async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
 async fn a_loaded_value_whose_store_is_put_aside_holds_nobody_up_and_comes_no_more() {
     let (store, cache, time) = world();
     let held = store.hold(Operation::Set);
-    let mut aside = Box::pin(cache.get_or_set("k", None, || async { 1 }));
+    let mut aside = Box::pin(cache.get_or_set("k", Timeout::Default, || async { 1 }));
     poll_once(&mut aside);
     store.arrived(Operation::Set, 1).await;
     held.release();
     time.advance(LONG);
     // No timer runs here, so what waited would wait for ever.
-    cache.set("k", &2, None).await.unwrap();
+    cache.set("k", &2, Timeout::Default).await.unwrap();
     assert_eq!(aside.await.unwrap(), 1);
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2), "the older value came late");
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{ErrorKind, layer::Operation, secs, testing::Fault};
+use cache_core::{ErrorKind, Timeout, layer::Operation, secs, testing::Fault};
 use tokio::sync::{Barrier, oneshot};
 
 use crate::{Source, settle, spawn_load, world};
@@ -130,7 +130,9 @@ async fn nobody_waits_longer_than_the_load_deadline() {
     let (_, cache, time) = world();
     let stuck = {
         let cache = cache.clone();
-        tokio::spawn(async move { cache.get_or_set::<u32, _>("k", None, pending).await })
+        tokio::spawn(
+            async move { cache.get_or_set::<u32, _>("k", Timeout::Default, pending).await },
+        )
     };
     settle().await;
     let source = Source::default();
@@ -158,9 +160,9 @@ async fn callers_who_want_different_types_each_get_theirs() {
     source.began.notified().await;
     let text = {
         let cache = cache.clone();
-        tokio::spawn(
-            async move { cache.get_or_set("k", None, || async { "seven".to_owned() }).await },
-        )
+        tokio::spawn(async move {
+            cache.get_or_set("k", Timeout::Default, || async { "seven".to_owned() }).await
+        })
     };
     settle().await;
     source.go_on.notify_one();
@@ -187,7 +189,7 @@ async fn while_the_store_is_down_there_is_still_one_load() {
 async fn a_value_that_does_not_serialise_is_an_error_for_all() {
     let (_, cache, _) = world();
     let bad = std::collections::HashMap::from([((1, 2), 3)]);
-    let error = cache.get_or_set("k", None, || async { bad }).await.unwrap_err();
+    let error = cache.get_or_set("k", Timeout::Default, || async { bad }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert_eq!(cache.stats().active_loads, 0);
 }
@@ -198,7 +200,7 @@ async fn a_load_counts_once_while_its_value_is_stored() {
     let held = store.hold(Operation::Set);
     let load = tokio::spawn({
         let cache = cache.clone();
-        async move { cache.get_or_set("k", None, || async { 1 }).await }
+        async move { cache.get_or_set("k", Timeout::Default, || async { 1 }).await }
     });
     store.arrived(Operation::Set, 1).await;
     assert_eq!(cache.stats().active_loads, 1);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cache_core::{
-    ErrorKind, Ttl,
+    ErrorKind, Timeout, Ttl,
     layer::Operation,
     secs,
     store::{Backend, Expiry, SetMode},
@@ -20,8 +20,8 @@ async fn a_value_of_another_type_is_loaded_again_and_overwritten() {
     for strict in [false, true] {
         let (_, cache, _) = world();
         let cache = if strict { cache.strict() } else { cache };
-        cache.set("k", "text", None).await.unwrap();
-        assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+        cache.set("k", "text", Timeout::Default).await.unwrap();
+        assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
         assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7), "one bad entry keeps failing");
         assert_eq!(cache.stats().undecodable, 1);
     }
@@ -38,7 +38,7 @@ async fn with_a_lifetime_of_zero_nothing_is_stored() {
 async fn a_store_that_fails_is_loaded_around_and_not_written_to() {
     let (store, cache, _) = world();
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
-    assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
     assert_eq!(store.calls(Operation::Set), 0);
     let loads = AtomicUsize::new(0);
     let strict = cache.strict();
@@ -46,7 +46,7 @@ async fn a_store_that_fails_is_loaded_around_and_not_written_to() {
         loads.fetch_add(1, SeqCst);
         7
     };
-    let error = strict.get_or_set("k", None, load).await.unwrap_err();
+    let error = strict.get_or_set("k", Timeout::Default, load).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(loads.load(SeqCst), 0, "strict mode loads nothing");
 }
@@ -54,8 +54,8 @@ async fn a_store_that_fails_is_loaded_around_and_not_written_to() {
 #[tokio::test]
 async fn bytes_that_do_not_decode_count_as_a_miss() {
     let (store, cache, _) = world();
-    cache.set("k", "text", None).await.unwrap();
-    assert_eq!(cache.get_or_set("k", None, || async { 1 }).await.unwrap(), 1);
+    cache.set("k", "text", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 1 }).await.unwrap(), 1);
     let stats = cache.stats();
     let counted = stats[Operation::GetOrSet];
     assert_eq!((counted.hits, counted.misses, stats.undecodable), (0, 1, 1));

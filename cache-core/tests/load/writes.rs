@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, Caches,
+    Cache, Caches, Timeout,
     layer::Operation,
     secs,
     store::{Backend, Inline},
@@ -24,24 +24,32 @@ async fn a_delete_or_write_during_a_load_wins() {
         ),
         ("clear", |it| Box::pin(async move { it.clear().await.unwrap() }), None),
         ("clear_store", |it| Box::pin(async move { it.clear_store().await.unwrap() }), None),
-        ("set", |it| Box::pin(async move { it.set("k", &9, None).await.unwrap() }), Some(9)),
+        (
+            "set",
+            |it| Box::pin(async move { it.set("k", &9, Timeout::Default).await.unwrap() }),
+            Some(9),
+        ),
         (
             "set_many",
             |it| {
-                Box::pin(
-                    async move { assert!(it.set_many([("k", 9)], None).await.unwrap().is_empty()) },
-                )
+                Box::pin(async move {
+                    assert!(it.set_many([("k", 9)], Timeout::Default).await.unwrap().is_empty())
+                })
             },
             Some(9),
         ),
         (
             "add",
-            |it| Box::pin(async move { assert!(it.add("k", &9, None).await.unwrap()) }),
+            |it| Box::pin(async move { assert!(it.add("k", &9, Timeout::Default).await.unwrap()) }),
             Some(9),
         ),
         (
             "incr_or",
-            |it| Box::pin(async move { assert_eq!(it.incr_or("k", 4, 5, None).await.unwrap(), 9) }),
+            |it| {
+                Box::pin(async move {
+                    assert_eq!(it.incr_or("k", 4, 5, Timeout::Default).await.unwrap(), 9)
+                })
+            },
             Some(9),
         ),
         (
@@ -58,7 +66,7 @@ async fn a_delete_or_write_during_a_load_wins() {
             "incr_version",
             |it| {
                 Box::pin(async move {
-                    it.at_version(0).set("k", &9, None).await.unwrap();
+                    it.at_version(0).set("k", &9, Timeout::Default).await.unwrap();
                     assert_eq!(it.at_version(0).incr_version("k", 1).await.unwrap(), 1);
                 })
             },
@@ -130,9 +138,9 @@ async fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
             let cache = cache.clone();
             async move {
                 if by_incr {
-                    cache.incr_or("k", 4, 5, None).await.map(drop)
+                    cache.incr_or("k", 4, 5, Timeout::Default).await.map(drop)
                 } else {
-                    cache.set("k", &9, None).await
+                    cache.set("k", &9, Timeout::Default).await
                 }
             }
         });

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use cache_core::{Cache, Codec, ErrorKind, secs, store::Inline};
+use cache_core::{Cache, Codec, ErrorKind, Timeout, secs, store::Inline};
 use cache_memory::Memory;
 use proptest::prelude::*;
 
@@ -85,9 +85,9 @@ async fn a_refused_value_leaves_what_was_stored() {
     let many = cache.set_many([("k", Some(None)), ("other", Some(Some(2)))], secs(60)).await;
     assert_eq!(many.unwrap_err().kind(), ErrorKind::Codec);
     assert!(!cache.has_key("other").await.unwrap(), "all values are looked at first");
-    let updated = cache.update("k", None, |_: f64| f64::INFINITY).await;
+    let updated = cache.update("k", Timeout::Default, |_: f64| f64::INFINITY).await;
     assert_eq!(updated.unwrap_err().kind(), ErrorKind::Codec);
-    let error = cache.get_or_set("new", None, async || f64::NAN).await.unwrap_err();
+    let error = cache.get_or_set("new", Timeout::Default, async || f64::NAN).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
 }
 
@@ -96,12 +96,12 @@ async fn a_wide_integer_that_fits_counts_in_every_codec() {
     for codec in [Codec::Json, Codec::MsgPack] {
         let store = std::sync::Arc::new(Inline::new(Memory::new()));
         let cache = Cache::builder(store).codec(codec).build("values").unwrap();
-        cache.set("signed", &-5_i128, None).await.unwrap();
-        cache.set("unsigned", &Some(5_u128), None).await.unwrap();
+        cache.set("signed", &-5_i128, Timeout::Default).await.unwrap();
+        cache.set("unsigned", &Some(5_u128), Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("signed", 1).await.unwrap(), -4);
         assert_eq!(cache.incr("unsigned", 1).await.unwrap(), 6);
         assert_eq!(cache.get::<i128>("signed").await.unwrap(), Some(-4));
-        cache.set("beyond", &(i128::from(i64::MAX) + 1), None).await.unwrap();
+        cache.set("beyond", &(i128::from(i64::MAX) + 1), Timeout::Default).await.unwrap();
         let error = cache.incr("beyond", 1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotAnInteger);
     }

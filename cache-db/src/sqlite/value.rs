@@ -16,12 +16,12 @@ pub(super) enum Stored {
 }
 
 impl Stored {
-    /// The bytes; `Codec` if there are none.
+    /// The bytes; `WrongType` if the column holds another type.
     pub(super) fn bytes(self) -> Result<Bytes> {
         match self {
             Self::Bytes(it) => Ok(it.into()),
             Self::Foreign => Err(Error::new(
-                ErrorKind::Codec,
+                ErrorKind::WrongType,
                 "the value is no BLOB; another program wrote it, which must store bytes: CAST(… AS BLOB)",
             )),
         }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Timeout};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Scene {
 
     async fn fill(&self) {
         for i in 0..200 {
-            self.cache.set(&format!("k{i}"), &"x".repeat(500), None).await.unwrap();
+            self.cache.set(&format!("k{i}"), &"x".repeat(500), Timeout::Default).await.unwrap();
         }
     }
 
@@ -55,7 +55,7 @@ impl Scene {
     async fn recovers(&self) {
         let key = "recovered";
         until("it works again", async || {
-            self.cache.set(key, &1, None).await.is_ok()
+            self.cache.set(key, &1, Timeout::Default).await.is_ok()
                 && self.cache.get::<i32>(key).await.is_ok_and(|it| it == Some(1))
                 && stored(&self.path(), key)
         })
@@ -103,7 +103,7 @@ async fn a_folder_that_is_removed_is_an_error_until_it_is_made_again() {
     fs::remove_dir_all(&folder).unwrap();
     let mut seen = None;
     until("it is seen", async || {
-        seen = scene.cache.set("k", &"marked", None).await.err();
+        seen = scene.cache.set("k", &"marked", Timeout::Default).await.err();
         seen.is_some()
     })
     .await;
@@ -113,12 +113,12 @@ async fn a_folder_that_is_removed_is_an_error_until_it_is_made_again() {
     assert!(said.contains("cache.db") && said.contains("folder"), "{said}");
     assert!(!format!("{error} {error:?}").contains("marked"));
     let open = cache(&text(&scene.path()), &format!("{PATIENT}{NO_BREAKER}"));
-    open.set("k", &1, None).await.unwrap();
+    open.set("k", &1, Timeout::Default).await.unwrap();
     assert_eq!(open.get::<i32>("k").await.unwrap(), None, "it fails open");
     fs::create_dir(&folder).unwrap();
     scene.recovers().await;
     until("the other too", async || {
-        open.set("k", &1, None).await.unwrap();
+        open.set("k", &1, Timeout::Default).await.unwrap();
         open.get::<i32>("k").await.unwrap() == Some(1)
     })
     .await;
@@ -133,7 +133,7 @@ async fn a_file_that_is_replaced_is_used_as_it_is() {
         let more = format!("{PATIENT}{NO_BREAKER}");
         let other = cache(&text(&other), &more).strict();
         for i in 0..500 {
-            other.set(&format!("other{i}"), &i, None).await.unwrap();
+            other.set(&format!("other{i}"), &i, Timeout::Default).await.unwrap();
         }
         other.close().await.unwrap();
     }
@@ -172,7 +172,7 @@ async fn garbage_in_the_file_is_an_error_that_says_what_to_do() {
     let error = scene.cache.get::<String>("k1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("damaged; delete the file"), "{error}");
-    assert!(scene.cache.set("k1", &"marked", None).await.is_err());
+    assert!(scene.cache.set("k1", &"marked", Timeout::Default).await.is_err());
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(scene.beside(suffix));
     }
@@ -188,23 +188,27 @@ async fn a_table_that_is_dropped_is_made_anew_whatever_is_called() {
             "{PATIENT}{NO_BREAKER}[caches.default.options]\nsynchronous = \"{synchronous}\"\n"
         );
         let cache = cache(&text(&path), &more).strict();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         for dropped in
             ["DROP TABLE cache; DROP TABLE cache_meta", "DROP TABLE cache", "DROP TABLE cache_meta"]
         {
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
-            until("it is made anew", async || cache.set("k", &1, None).await.is_ok()).await;
+            until("it is made anew", async || cache.set("k", &1, Timeout::Default).await.is_ok())
+                .await;
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{dropped}");
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
             until("a read makes it, too", async || cache.get::<i32>("k").await.is_ok()).await;
-            until("and so does a write", async || cache.set("k", &1, None).await.is_ok()).await;
+            until("and so does a write", async || {
+                cache.set("k", &1, Timeout::Default).await.is_ok()
+            })
+            .await;
             Connection::open(&path)
                 .unwrap()
                 .execute_batch(
                     "ALTER TABLE cache ADD COLUMN note TEXT; ALTER TABLE cache DROP COLUMN note",
                 )
                 .unwrap();
-            cache.set("k", &2, None).await.unwrap();
+            cache.set("k", &2, Timeout::Default).await.unwrap();
         }
     }
 }
@@ -223,7 +227,7 @@ async fn a_file_that_is_deleted_again_and_again_under_load_stops_nobody() {
                 n += 1;
                 let key = format!("k{}", n % 200);
                 let res = match n % 3 {
-                    0 => scene.cache.set(&key, &"x".repeat(500), None).await.is_ok(),
+                    0 => scene.cache.set(&key, &"x".repeat(500), Timeout::Default).await.is_ok(),
                     _ => scene.cache.get::<String>(&key).await.is_ok(),
                 };
                 done.fetch_add(u64::from(res), Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cache_core::{Cache, Error, ErrorKind};
+use cache_core::{Cache, Error, ErrorKind, Timeout};
 
 use crate::{
     child::{is_child_on_a_small_disk, is_child_with_short_files},
@@ -65,7 +65,7 @@ fn is_full(error: &Error) {
 fn a_count_that_was_answered_is_on_the_disk() {
     on_a_small_disk("full::a_count_that_was_answered_is_on_the_disk", async |folder| {
         let cache = strict(folder);
-        let mut count = cache.incr_or("n", 1, 0, None).await.unwrap();
+        let mut count = cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
         let ballast = Ballast::new(folder);
         let error = loop {
             match cache.incr("n", 1).await {
@@ -87,7 +87,7 @@ fn what_is_popped_or_deleted_is_gone_from_the_disk() {
         let cache = strict(folder);
         let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
         for key in &keys {
-            cache.set(key, &1, None).await.unwrap();
+            cache.set(key, &1, Timeout::Default).await.unwrap();
         }
         let _ballast = Ballast::new(folder);
         let mut failed = 0;
@@ -113,10 +113,11 @@ fn what_is_popped_or_deleted_is_gone_from_the_disk() {
 fn writes_after_a_batch_that_failed_are_kept() {
     on_a_small_disk("full::writes_after_a_batch_that_failed_are_kept", async |folder| {
         let cache = strict(folder);
-        cache.set("before", &1, None).await.unwrap();
+        cache.set("before", &1, Timeout::Default).await.unwrap();
         let ballast = Ballast::new(folder);
         let items: Vec<_> = (0..100).map(|i| (format!("k{i}"), "x".repeat(1000))).collect();
-        let failed = cache.set_many(items.iter().map(|it| (&it.0, &it.1)), None).await.unwrap();
+        let failed =
+            cache.set_many(items.iter().map(|it| (&it.0, &it.1)), Timeout::Default).await.unwrap();
         assert_eq!(failed.len(), 100);
         for it in &failed {
             is_full(&it.error);
@@ -124,7 +125,7 @@ fn writes_after_a_batch_that_failed_are_kept() {
         drop(ballast);
         for i in 0..10 {
             let key = format!("after{i}");
-            cache.set(&key, &i, None).await.unwrap();
+            cache.set(&key, &i, Timeout::Default).await.unwrap();
             assert_eq!(stored(folder, &key), Some(i.to_string()), "{key} was answered");
         }
         assert_eq!(cache.get::<i32>("before").await.unwrap(), Some(1));
@@ -136,17 +137,17 @@ fn a_full_disk_fails_open_and_reads_go_on() {
     on_a_small_disk("full::a_full_disk_fails_open_and_reads_go_on", async |folder| {
         let strict = strict(folder);
         let cache = cache(&text(&folder.join("cache.db")), &format!("{PATIENT}{NO_BREAKER}"));
-        strict.set("k", &1, None).await.unwrap();
+        strict.set("k", &1, Timeout::Default).await.unwrap();
         let ballast = Ballast::new(folder);
         let large = "x".repeat(100_000);
-        let error = strict.set("large", &large, None).await.unwrap_err();
+        let error = strict.set("large", &large, Timeout::Default).await.unwrap_err();
         is_full(&error);
         assert!(!format!("{error:?}").contains("xxxx"));
-        cache.set("large", &large, None).await.unwrap();
+        cache.set("large", &large, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<String>("large").await.unwrap(), None);
         assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
         drop(ballast);
-        strict.set("large", &large, None).await.unwrap();
+        strict.set("large", &large, Timeout::Default).await.unwrap();
         assert_eq!(strict.get::<String>("large").await.unwrap(), Some(large));
     });
 }
@@ -164,7 +165,7 @@ fn files_that_cannot_grow_are_an_error_and_what_was_answered_stays() {
         let cache = strict(folder.path());
         let mut kept = 0;
         let error = loop {
-            match cache.set(&format!("k{kept}"), &"x".repeat(10_000), None).await {
+            match cache.set(&format!("k{kept}"), &"x".repeat(10_000), Timeout::Default).await {
                 Ok(()) => kept += 1,
                 Err(error) => break error,
             }
@@ -198,12 +199,13 @@ fn the_log_of_a_small_table_does_not_fill_the_disk() {
         let cache = cache(&text(&folder.join("cache.db")), &more).strict();
         let mut longest = 0;
         for i in 0..4000 {
-            cache.set(&format!("k{i}"), &"x".repeat(4000), None).await.unwrap();
+            cache.set(&format!("k{i}"), &"x".repeat(4000), Timeout::Default).await.unwrap();
             longest = longest.max(log_len(&folder));
         }
         assert!(longest < 8 << 20, "the log had {longest} bytes");
         let items: Vec<_> = (0..2000).map(|i| (format!("m{i}"), "x".repeat(4000))).collect();
-        let failed = cache.set_many(items.iter().map(|it| (&it.0, &it.1)), None).await.unwrap();
+        let failed =
+            cache.set_many(items.iter().map(|it| (&it.0, &it.1)), Timeout::Default).await.unwrap();
         assert!(failed.is_empty());
         cache.clear().await.unwrap();
         cache.close().await.unwrap();
@@ -224,17 +226,17 @@ fn a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends() {
         let cache = strict(&folder);
         let keys: Vec<_> = (0..50).map(|i| format!("k{i}")).collect();
         for key in &keys {
-            cache.set(key, &"x".repeat(10_000), None).await.unwrap();
+            cache.set(key, &"x".repeat(10_000), Timeout::Default).await.unwrap();
         }
         cache.close().await.unwrap();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         let reader = rusqlite::Connection::open(folder.join("cache.db")).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM cache").unwrap();
         let mut i = 0;
         let error = loop {
             i += 1;
             let value = i.to_string().repeat(2000);
-            if let Err(error) = cache.set(&keys[i % 50], &value, None).await {
+            if let Err(error) = cache.set(&keys[i % 50], &value, Timeout::Default).await {
                 break error;
             }
             assert!(i < 100_000);
@@ -246,7 +248,7 @@ fn a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends() {
         for key in &keys {
             cache.delete(key).await.unwrap();
         }
-        cache.set("k", &2, None).await.unwrap();
+        cache.set("k", &2, Timeout::Default).await.unwrap();
         assert_eq!(stored(&folder, "k"), Some("2".into()));
         cache.clear().await.unwrap();
         cache.close().await.unwrap();
@@ -269,7 +271,7 @@ fn entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file(
         for round in 0..2 {
             for i in 0..50 {
                 cache
-                    .set(&format!("k{i}"), &format!("{round}").repeat(10_000), None)
+                    .set(&format!("k{i}"), &format!("{round}").repeat(10_000), Timeout::Default)
                     .await
                     .unwrap();
             }

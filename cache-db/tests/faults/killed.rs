@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cache_core::Cache;
+use cache_core::{Cache, Timeout};
 use rusqlite::Connection;
 
 use crate::{
@@ -35,11 +35,15 @@ fn worker() {
                 for i in 0_u64.. {
                     let key = format!("r{round}t{task}i{i}");
                     let items: Vec<_> = (0..40).map(|n| format!("{key}n{n}")).collect();
-                    let failed = cache.set_many(items.iter().map(|it| (it, "x")), None).await;
+                    let failed =
+                        cache.set_many(items.iter().map(|it| (it, "x")), Timeout::Default).await;
                     assert!(failed.unwrap().is_empty());
-                    cache.set(&key, &i, None).await.unwrap();
+                    cache.set(&key, &i, Timeout::Default).await.unwrap();
                     println!("= {key} {i}");
-                    println!("= n {}", counters.incr_or("n", 1, 0, None).await.unwrap());
+                    println!(
+                        "= n {}",
+                        counters.incr_or("n", 1, 0, Timeout::Default).await.unwrap()
+                    );
                 }
             })
         });
@@ -92,7 +96,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_all_is_whole() {
         for (key, number) in set.iter().rev().take(16) {
             assert_eq!(cache.get(key).await.unwrap(), Some(*number), "{key} was answered");
         }
-        cache.set("goes-on", &round, None).await.unwrap();
+        cache.set("goes-on", &round, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<u64>("goes-on").await.unwrap(), Some(round));
     }
 }

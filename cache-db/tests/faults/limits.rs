@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, Timeout};
 
 use crate::{
     child::{is_child, is_child_on_a_small_disk},
@@ -31,19 +31,22 @@ fn a_file_that_may_not_be_written_is_an_error_until_it_may() {
     runtime.block_on(async {
         let path = text(&std::env::current_dir().unwrap().join("cache.db"));
         let open = || cache(&path, &format!("{PATIENT}{NO_BREAKER}"));
-        open().strict().set("k", &1, None).await.unwrap();
+        open().strict().set("k", &1, Timeout::Default).await.unwrap();
         remount("remount,ro").await;
         let cache = open();
-        let error = cache.strict().set("k", &"marked", None).await.unwrap_err();
+        let error = cache.strict().set("k", &"marked", Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let said = format!("{error}");
         assert!(said.contains("cache.db") && said.contains("right"), "{said}");
         assert!(!format!("{error:?}").contains("marked"));
         assert!(cache.strict().check().await.is_err());
-        cache.set("k", &2, None).await.unwrap();
+        cache.set("k", &2, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
         remount("remount,rw").await;
-        until("it works again", async || cache.strict().set("k", &3, None).await.is_ok()).await;
+        until("it works again", async || {
+            cache.strict().set("k", &3, Timeout::Default).await.is_ok()
+        })
+        .await;
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3));
     });
 }
@@ -64,22 +67,22 @@ fn too_many_open_files_are_an_error_until_there_are_fewer() {
         while let Ok(it) = File::open("/dev/null") {
             hogs.push(it);
         }
-        let error = strict.set("k", &"marked", None).await.unwrap_err();
+        let error = strict.set("k", &"marked", Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let said = format!("{error}");
         assert!(said.contains("cache.db") && said.contains("cannot be opened"), "{said}");
         assert!(!format!("{error:?}").contains("marked"));
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
         hogs.clear();
-        until("it works again", async || strict.set("k", &1, None).await.is_ok()).await;
+        until("it works again", async || strict.set("k", &1, Timeout::Default).await.is_ok()).await;
         assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
         // What is open stays open, and goes on.
         while let Ok(it) = File::open("/dev/null") {
             hogs.push(it);
         }
         for i in 0..100 {
-            strict.set("k", &i, None).await.unwrap();
+            strict.set("k", &i, Timeout::Default).await.unwrap();
             assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(i));
         }
         hogs.clear();

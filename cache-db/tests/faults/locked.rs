@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{Cache, ErrorKind, Ttl};
+use cache_core::{Cache, ErrorKind, Timeout, Ttl};
 use futures_util::future::join_all;
 use rusqlite::Connection;
 
@@ -24,10 +24,13 @@ fn at(folder: &tempfile::TempDir) -> std::path::PathBuf {
 }
 
 async fn is_locked_out(cache: &Cache) {
-    let error = cache.set("k", &"marked", None).await.unwrap_err();
+    let error = cache.set("k", &"marked", Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     assert!(!format!("{error} {error:?}").contains("marked"));
-    assert_eq!(cache.incr_or("n", 1, 0, None).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(
+        cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap_err().kind(),
+        ErrorKind::TimedOut
+    );
     assert_eq!(cache.delete("k").await.unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
@@ -38,7 +41,7 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
         let open = cache(&text(&at(&folder)), &format!("{SHORT}{NO_BREAKER}"));
         let strict = open.strict();
         let patient = cache(&text(&at(&folder)), PATIENT).strict();
-        patient.set("k", &1, None).await.unwrap();
+        patient.set("k", &1, Timeout::Default).await.unwrap();
         let held = lock(&at(&folder), how);
         is_locked_out(&strict).await;
         // Who waits for the lock, however long he may, waits in vain.
@@ -49,12 +52,16 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
                 && strict.get_many::<i32, _>(["k"]).await.is_ok_and(|it| it.len() == 1)
         })
         .await;
-        open.set("k", &2, None).await.unwrap();
+        open.set("k", &2, Timeout::Default).await.unwrap();
         assert_eq!(open.get::<i32>("k").await.unwrap(), None, "what was not written is a miss");
-        assert!(open.incr_or("n", 1, 0, None).await.is_err(), "that never fails open");
+        assert!(open.incr_or("n", 1, 0, Timeout::Default).await.is_err(), "that never fails open");
         drop(held);
-        patient.set("k", &3, None).await.unwrap();
-        assert_eq!(patient.incr_or("n", 1, 0, None).await.unwrap(), 1, "none was made later");
+        patient.set("k", &3, Timeout::Default).await.unwrap();
+        assert_eq!(
+            patient.incr_or("n", 1, 0, Timeout::Default).await.unwrap(),
+            1,
+            "none was made later"
+        );
     }
 }
 
@@ -92,7 +99,7 @@ fn create() -> cache_core::store::CounterInit {
 async fn dropped_writes_are_never_made() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(&text(&at(&folder)), PATIENT).strict();
-    cache.incr_or("n", 1, 0, None).await.unwrap();
+    cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
     let held = lock(&at(&folder), "BEGIN IMMEDIATE");
     for _ in 0..50 {
         let calls = join_all((0..10).map(|_| cache.incr("n", 1)));
@@ -107,12 +114,12 @@ async fn dropped_writes_are_never_made() {
 async fn a_reader_that_never_ends_holds_up_no_write() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(&text(&at(&folder)), &format!("{PATIENT}{NO_BREAKER}")).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let reader = lock(&at(&folder), "BEGIN; SELECT count(*) FROM cache");
     for i in 0..720 {
         // SQLite writes no page that is as it was.
         let value = i.to_string().repeat(100_000 / i.to_string().len());
-        cache.set(&format!("k{}", i % 50), &value, None).await.unwrap();
+        cache.set(&format!("k{}", i % 50), &value, Timeout::Default).await.unwrap();
     }
     let log = || std::fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
     assert!(log() > 64 << 20, "it could not be begun anew: {}", log());
@@ -120,13 +127,13 @@ async fn a_reader_that_never_ends_holds_up_no_write() {
     let (began, mut longest) = (Instant::now(), Duration::ZERO);
     while began.elapsed() < Duration::from_secs(3) {
         let one = Instant::now();
-        cache.set("k", &longest.subsec_nanos(), None).await.unwrap();
+        cache.set("k", &longest.subsec_nanos(), Timeout::Default).await.unwrap();
         longest = longest.max(one.elapsed());
     }
     assert!(longest < Duration::from_secs(10), "a write waited for a reader: {longest:?}");
     drop(reader);
     until("the log is cut", async || {
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         log() <= 64 << 20
     })
     .await;
@@ -139,7 +146,7 @@ async fn a_deadline_may_be_as_long_as_one_likes() {
     for deadline in ["60d", "200000000000d"] {
         for location in [text(&at(&folder)), ":memory:".into()] {
             let cache = cache(&location, &format!("deadline = \"{deadline}\"\n")).strict();
-            cache.set("k", &1, None).await.unwrap();
+            cache.set("k", &1, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
         }
     }
@@ -150,12 +157,12 @@ async fn a_deadline_may_be_as_long_as_one_likes() {
 async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let patient = cache(&text(&at(&folder)), PATIENT).strict();
-    patient.set("k", &1, None).await.unwrap();
+    patient.set("k", &1, Timeout::Default).await.unwrap();
     let cache = cache(&text(&at(&folder)), "").strict();
     until("it has opened its file", async || cache.get::<i32>("k").await.is_ok()).await;
     let held = lock(&at(&folder), "BEGIN IMMEDIATE");
     for _ in 0..2 {
-        let writes = join_all((0..30).map(|_| cache.set("other", &1, None)));
+        let writes = join_all((0..30).map(|_| cache.set("other", &1, Timeout::Default)));
         for res in writes.await {
             let error = res.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
@@ -171,7 +178,7 @@ async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
         }
     }
     drop(held);
-    until("writes go on", async || cache.set("other", &1, None).await.is_ok()).await;
+    until("writes go on", async || cache.set("other", &1, Timeout::Default).await.is_ok()).await;
 }
 
 /// The lock is held longer than the lifetime.
@@ -181,7 +188,7 @@ async fn a_lifetime_begins_when_the_entry_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(&text(&at(&folder)), PATIENT).strict();
     for key in ["touched", "replaced", "updated", "moved"] {
-        cache.set(key, &1, None).await.unwrap();
+        cache.set(key, &1, Timeout::Default).await.unwrap();
     }
     let held = lock(&at(&folder), "BEGIN IMMEDIATE");
     let writes = async {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cache_core::{Error, ErrorKind};
+use cache_core::{Error, ErrorKind, Timeout};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ fn strict(path: &Path) -> cache_core::Cache {
 
 async fn refused(path: &Path, advice: &str) -> Error {
     let cache = strict(path);
-    let error = cache.set("k", &"marked", None).await.unwrap_err();
+    let error = cache.set("k", &"marked", Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains(advice), "{error}");
     assert!(!format!("{error} {error:?}").contains("marked"));
@@ -46,7 +46,7 @@ async fn made() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let cache = strict(&path);
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     cache.close().await.unwrap();
     (folder, path)
 }
@@ -65,7 +65,7 @@ fn database_log_and_shared_memory_are_0600_for_every_umask() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let cache = strict(&path);
-            cache.set("k", &1, None).await.unwrap();
+            cache.set("k", &1, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
         });
         let files: Vec<_> =
@@ -122,7 +122,7 @@ async fn a_folder_that_others_may_write_is_refused() {
         refused(&inner.join("cache.db"), "chmod go-w").await;
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 0, "{bad:o}");
         set_mode(&inner, 0o755);
-        strict(&inner.join("cache.db")).set("k", &1, None).await.unwrap();
+        strict(&inner.join("cache.db")).set("k", &1, Timeout::Default).await.unwrap();
     }
 }
 
@@ -163,7 +163,7 @@ async fn a_folder_may_be_reached_through_a_link() {
     fs::create_dir(folder.path().join("real")).unwrap();
     set_mode(&folder.path().join("real"), 0o755);
     symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
-    strict(&folder.path().join("link/cache.db")).set("k", &1, None).await.unwrap();
+    strict(&folder.path().join("link/cache.db")).set("k", &1, Timeout::Default).await.unwrap();
     assert!(folder.path().join("real/cache.db").exists());
 }
 
@@ -171,7 +171,7 @@ async fn a_folder_may_be_reached_through_a_link() {
 async fn a_database_that_became_a_link_under_a_running_store_is_refused() {
     let (folder, path) = made().await;
     let cache = strict(&path);
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let target = folder.path().join("target");
     fs::rename(&path, &target).unwrap();
     symlink(&target, &path).unwrap();
@@ -198,7 +198,7 @@ async fn foreign_triggers_and_views_on_our_tables_are_refused() {
         let (_folder, path) = made().await;
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let cache = strict(&path);
-        let error = cache.set("k", &"marked", None).await.unwrap_err();
+        let error = cache.set("k", &"marked", Timeout::Default).await.unwrap_err();
         let said = error.to_string();
         assert_eq!(error.kind(), ErrorKind::Backend, "{sql}: {said}");
         assert!(said.contains("not ours") || said.contains("trigger"), "{sql}: {said}");

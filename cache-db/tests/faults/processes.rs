@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Timeout};
 use rusqlite::Connection;
 use test_servers::wait_until;
 
@@ -42,7 +42,10 @@ fn worker() {
                     let cache = cache.clone();
                     tokio::spawn(async move {
                         for _ in 0..COUNTS / 4 {
-                            println!("= {}", cache.incr_or("n", 1, 0, None).await.unwrap());
+                            println!(
+                                "= {}",
+                                cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap()
+                            );
                         }
                     })
                 });
@@ -52,13 +55,17 @@ fn worker() {
             }
             "add" => {
                 for i in 0..ADDS {
-                    if cache.add(&format!("k{i}"), &std::process::id(), None).await.unwrap() {
+                    if cache
+                        .add(&format!("k{i}"), &std::process::id(), Timeout::Default)
+                        .await
+                        .unwrap()
+                    {
                         println!("= {i}");
                     }
                 }
             }
             "first" => {
-                cache.set(&format!("k{}", std::process::id()), &1, None).await.unwrap();
+                cache.set(&format!("k{}", std::process::id()), &1, Timeout::Default).await.unwrap();
                 println!("= {}", std::process::id());
             }
             "clear" => {
@@ -69,7 +76,7 @@ fn worker() {
             "write" => {
                 for i in 0..1500 {
                     let key = format!("k{}", i % 700);
-                    cache.set(&key, &i, None).await.unwrap();
+                    cache.set(&key, &i, Timeout::Default).await.unwrap();
                     // Cleared meanwhile or not, and never torn.
                     let found = cache.get::<i32>(&key).await.unwrap();
                     assert!(found.is_none_or(|it| it % 700 == i % 700));
@@ -137,24 +144,24 @@ fn a_frozen_process_that_holds_the_lock_costs_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let patient = open(&path).blocking();
-    patient.set("k", &1, None).unwrap();
+    patient.set("k", &1, Timeout::Default).unwrap();
     let mut worker = Worker::start("processes::worker", "lock", &path);
     assert_eq!(worker.next_line().as_deref(), Some("locked"));
     worker.signal("STOP");
     let more = format!("deadline = \"100ms\"\n{NO_BREAKER}");
     let open = cache(&text(&path), &more).blocking();
     for _ in 0..3 {
-        let error = open.strict().set("k", &2, None).unwrap_err();
+        let error = open.strict().set("k", &2, Timeout::Default).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         // Who waits for the lock, however long he may, waits in vain.
         assert_eq!(patient.get::<i32>("k").unwrap(), Some(1));
         let reads = || open.strict().get::<i32>("k").is_ok_and(|it| it == Some(1));
         wait_until("reads go on here, too", LIMIT, reads).unwrap();
     }
-    open.set("k", &2, None).unwrap();
+    open.set("k", &2, Timeout::Default).unwrap();
     worker.signal("CONT");
     drop(worker);
-    patient.set("k", &3, None).unwrap();
+    patient.set("k", &3, Timeout::Default).unwrap();
     assert_eq!(patient.get::<i32>("k").unwrap(), Some(3));
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::Cache;
+use cache_core::{Cache, Timeout};
 use futures_util::future::join_all;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -31,9 +31,9 @@ fn current_thread() -> Runtime {
 }
 
 async fn works(cache: &Cache) {
-    cache.set("works", &"value", None).await.unwrap();
+    cache.set("works", &"value", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("works").await.unwrap().as_deref(), Some("value"));
-    assert!(cache.incr_or("works-n", 1, 0, None).await.unwrap() > 0);
+    assert!(cache.incr_or("works-n", 1, 0, Timeout::Default).await.unwrap() > 0);
 }
 
 /// The threads of stores in this process, by their names.
@@ -57,7 +57,7 @@ fn the_threads_of_a_store_end_with_it() {
             let waits = async {
                 let _lock = Connection::open(folder.path().join("cache.db"))
                     .and_then(|it| it.execute_batch("BEGIN IMMEDIATE").map(|()| it));
-                let calls = join_all((0..9).map(|_| cache.set("k", &1, None)));
+                let calls = join_all((0..9).map(|_| cache.set("k", &1, Timeout::Default)));
                 assert!(tokio::time::timeout(Duration::from_millis(5), calls).await.is_err());
             };
             waits.await;
@@ -78,7 +78,7 @@ async fn calls_that_wait_when_the_handle_is_dropped_are_answered() {
     let calls: Vec<_> = (0..10)
         .map(|i| {
             let cache = cache.clone();
-            tokio::spawn(async move { cache.set(&format!("k{i}"), &i, None).await })
+            tokio::spawn(async move { cache.set(&format!("k{i}"), &i, Timeout::Default).await })
         })
         .collect();
     drop(cache);
@@ -104,7 +104,7 @@ async fn a_store_that_is_closed_goes_on_with_the_next_call() {
                         cache.close().await.unwrap();
                         continue;
                     }
-                    cache.set(&format!("t{task}"), &i, None).await.unwrap();
+                    cache.set(&format!("t{task}"), &i, Timeout::Default).await.unwrap();
                     let found = cache.get::<u64>(&format!("t{task}")).await.unwrap();
                     assert_eq!(found, Some(i));
                 }
@@ -124,7 +124,7 @@ async fn a_store_that_is_closed_has_nothing_open() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "max_entries = 10");
     for i in 0..500 {
-        cache.set(&format!("k{i}"), &i, None).await.unwrap();
+        cache.set(&format!("k{i}"), &i, Timeout::Default).await.unwrap();
     }
     cache.close().await.unwrap();
     let is_open = || {
@@ -148,13 +148,13 @@ fn one_handle_serves_two_runtimes_at_once_and_threads_without_any() {
             scope.spawn(|| {
                 current_thread().block_on(async {
                     for _ in 0..200 {
-                        cache.incr_or("n", 1, 0, None).await.unwrap();
+                        cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
                     }
                 });
             });
             scope.spawn(|| {
                 for _ in 0..200 {
-                    cache.blocking().incr_or("n", 1, 0, None).unwrap();
+                    cache.blocking().incr_or("n", 1, 0, Timeout::Default).unwrap();
                 }
             });
         }
@@ -173,7 +173,7 @@ fn a_runtime_that_ends_with_calls_under_way_is_the_end_of_those_alone() {
             ending.spawn(async move {
                 loop {
                     let _ = cache.get::<i64>("n").await;
-                    let _ = cache.incr_or("n", 1, 0, None).await;
+                    let _ = cache.incr_or("n", 1, 0, Timeout::Default).await;
                     tokio::task::yield_now().await;
                 }
             });
@@ -218,9 +218,9 @@ fn many_tasks_on_one_thread_all_come_to_their_end() {
             let tasks = (0..500).map(|i: i64| {
                 let cache = cache.clone();
                 tokio::spawn(async move {
-                    cache.set(&format!("k{i}"), &i, None).await.unwrap();
+                    cache.set(&format!("k{i}"), &i, Timeout::Default).await.unwrap();
                     assert_eq!(cache.get::<i64>(&format!("k{i}")).await.unwrap(), Some(i));
-                    cache.incr_or("n", 1, 0, None).await.unwrap()
+                    cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap()
                 })
             });
             let mut counts: Vec<_> =
@@ -242,11 +242,11 @@ async fn dropped_futures_disturb_nobody() {
             let key = format!("k{task}");
             for i in 0..100_u64 {
                 if task % 2 == 0 {
-                    cache.set(&key, &i, None).await.unwrap();
+                    cache.set(&key, &i, Timeout::Default).await.unwrap();
                     assert_eq!(cache.get::<u64>(&key).await.unwrap(), Some(i));
                 } else {
                     let call = async {
-                        let _ = cache.incr_or(&key, 1, 0, None).await;
+                        let _ = cache.incr_or(&key, 1, 0, Timeout::Default).await;
                         let _ = cache.get::<u64>(&key).await;
                     };
                     let _ = tokio::time::timeout(Duration::from_micros(i * 7 % 400), call).await;

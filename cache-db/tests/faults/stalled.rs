@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, Timeout};
 use tempfile::TempDir;
 
 use crate::support::{NO_BREAKER, cache, text, until};
@@ -95,7 +95,7 @@ async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
     let Some(disk) = Disk::mount() else { return };
     let path = text(&disk.path().join("cache.db"));
     let cache = cache(&path, &format!("deadline = \"500ms\"\n{NO_BREAKER}")).strict();
-    until("it is open", async || cache.set("k", &1, None).await.is_ok()).await;
+    until("it is open", async || cache.set("k", &1, Timeout::Default).await.is_ok()).await;
     let disk = Arc::new(disk);
     let (over, watchdog) = disk.freeze();
     let ticks = Arc::new(AtomicU64::new(0));
@@ -109,7 +109,7 @@ async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
             }
         }
     });
-    let mut errors = vec![cache.set("k", &2, None).await.unwrap_err()];
+    let mut errors = vec![cache.set("k", &2, Timeout::Default).await.unwrap_err()];
     errors.push(cache.delete("k").await.unwrap_err());
     errors.push(cache.incr("k", 1).await.unwrap_err());
     for error in errors {
@@ -119,6 +119,6 @@ async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
     ticker.abort();
     drop(over);
     assert!(!watchdog.join().unwrap(), "all that was answered while the disk was stalled");
-    until("it works again", async || cache.set("k", &3, None).await.is_ok()).await;
+    until("it works again", async || cache.set("k", &3, Timeout::Default).await.is_ok()).await;
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3));
 }

@@ -1,6 +1,6 @@
 //! Rows that another program wrote, of types that the store never writes.
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use rusqlite::Connection;
 
 use crate::support::{NO_BREAKER, PATIENT, cache, text};
@@ -16,7 +16,7 @@ async fn values_of_other_types_are_no_integers_and_misses() {
         let path = folder.path().join("cache.db");
         let open = cache(&text(&path), &format!("{PATIENT}{NO_BREAKER}"));
         let strict = open.strict();
-        strict.set("mine", &1, None).await.unwrap();
+        strict.set("mine", &1, Timeout::Default).await.unwrap();
         let plant = || {
             let sql = format!(
                 "INSERT OR REPLACE INTO cache (key, size, value) VALUES (':1:k', 50, {value})"
@@ -24,10 +24,14 @@ async fn values_of_other_types_are_no_integers_and_misses() {
             Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
         };
         plant();
-        for res in [strict.incr("k", 1).await, strict.incr_or("k", 1, 0, None).await] {
+        for res in [strict.incr("k", 1).await, strict.incr_or("k", 1, 0, Timeout::Default).await] {
             assert_eq!(res.unwrap_err().kind(), ErrorKind::NotAnInteger, "{value}");
         }
-        assert_eq!(strict.get::<i32>("k").await.unwrap_err().kind(), ErrorKind::Codec, "{value}");
+        assert_eq!(
+            strict.get::<i32>("k").await.unwrap_err().kind(),
+            ErrorKind::WrongType,
+            "{value}"
+        );
         assert!(strict.has_key("k").await.unwrap());
         assert!(strict.ttl("k").await.unwrap().is_some());
         assert!(strict.touch("k", secs(60)).await.unwrap());
@@ -36,14 +40,14 @@ async fn values_of_other_types_are_no_integers_and_misses() {
         plant();
         assert_eq!(open.get::<i32>("k").await.unwrap(), None);
         plant();
-        assert_eq!(open.get_or_set("k", None, async || 5).await.unwrap(), 5, "{value}");
+        assert_eq!(open.get_or_set("k", Timeout::Default, async || 5).await.unwrap(), 5, "{value}");
         plant();
-        assert_eq!(strict.pop::<i32>("k").await.unwrap_err().kind(), ErrorKind::Codec);
+        assert_eq!(strict.pop::<i32>("k").await.unwrap_err().kind(), ErrorKind::WrongType);
         assert!(!strict.has_key("k").await.unwrap());
         plant();
         assert!(strict.delete("k").await.unwrap());
         plant();
-        assert!(strict.replace("k", &1, None).await.unwrap());
+        assert!(strict.replace("k", &1, Timeout::Default).await.unwrap());
         assert_eq!(strict.incr("k", 1).await.unwrap(), 2);
         strict.clear().await.unwrap();
     }
@@ -56,7 +60,7 @@ async fn expiries_and_sizes_of_other_types_fail_no_call() {
         let path = folder.path().join("cache.db");
         let more = format!("{PATIENT}{NO_BREAKER}[caches.default.options]\nmax_entries = 20\n");
         let cache = cache(&text(&path), &more).strict();
-        cache.set("mine", &1, None).await.unwrap();
+        cache.set("mine", &1, Timeout::Default).await.unwrap();
         let sql = format!(
             "INSERT INTO cache (key, expires, size, value) VALUES (':1:k', {expires}, 1.5, CAST('1' AS BLOB))"
         );
@@ -64,10 +68,10 @@ async fn expiries_and_sizes_of_other_types_fail_no_call() {
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{expires}");
         assert!(cache.has_key("k").await.unwrap() && cache.ttl("k").await.unwrap().is_some());
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
-        assert_eq!(cache.update("k", None, |it: i32| it + 1).await.unwrap(), Some(3));
+        assert_eq!(cache.update("k", Timeout::Default, |it: i32| it + 1).await.unwrap(), Some(3));
         cache.check().await.unwrap();
         for n in 0..200 {
-            cache.set(&n.to_string(), &n, None).await.unwrap();
+            cache.set(&n.to_string(), &n, Timeout::Default).await.unwrap();
         }
         let count = || -> i64 {
             let db = Connection::open(&path).unwrap();

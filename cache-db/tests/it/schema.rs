@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache_core::{Error, ErrorKind, Settings};
+use cache_core::{Error, ErrorKind, Settings, Timeout};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ fn settings(path: &Path, more: &str) -> Settings {
 
 async fn works(path: &Path, more: &str) {
     let cache = cache(&text(path), &format!("{PATIENT}{more}")).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2));
     cache.check().await.unwrap();
@@ -43,7 +43,7 @@ async fn works(path: &Path, more: &str) {
 async fn refused(path: &Path) -> Error {
     let cache = cache(&text(path), &format!("{PATIENT}{NO_BREAKER}")).strict();
     let error = cache.get::<i32>("k").await.unwrap_err();
-    assert_eq!(cache.set("k", &"marked", None).await.unwrap_err().kind(), error.kind());
+    assert_eq!(cache.set("k", &"marked", Timeout::Default).await.unwrap_err().kind(), error.kind());
     assert!(cache.check().await.is_err());
     let said = format!("{error}");
     assert!(said.contains("cache.db") && !said.contains("marked"), "{said}");
@@ -98,8 +98,8 @@ async fn two_tables_of_one_database_know_nothing_of_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let one = cache(&text(&at(&folder)), PATIENT).strict();
     let two = cache(&text(&at(&folder)), &format!("{PATIENT}options = {{ table = 'b' }}")).strict();
-    one.set("k", &1, None).await.unwrap();
-    two.set("k", &2, None).await.unwrap();
+    one.set("k", &1, Timeout::Default).await.unwrap();
+    two.set("k", &2, Timeout::Default).await.unwrap();
     two.clear_store().await.unwrap();
     assert_eq!(one.get::<i32>("k").await.unwrap(), Some(1));
     assert_eq!(two.get::<i32>("k").await.unwrap(), None);
@@ -257,8 +257,8 @@ async fn tables_with_more_than_the_store_needs_are_used() {
         works(&at(&folder), "").await;
         let right = "SELECT (entries, bytes) = (SELECT count(*), coalesce(sum(size), 0) FROM cache) FROM cache_meta";
         let cache = cache(&text(&at(&folder)), PATIENT).strict();
-        cache.set("k", &"x".repeat(1000), None).await.unwrap();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &"x".repeat(1000), Timeout::Default).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert!(ask::<bool>(&at(&folder), right), "{sql}");
     }
 }

@@ -1,6 +1,6 @@
 //! Settings: what is wrong is an error when they are read, which names the setting and shows no value; what is right opens nothing.
 
-use cache_core::{Caches, ErrorKind};
+use cache_core::{Caches, ErrorKind, Timeout};
 use cache_db as _;
 
 use crate::support::text;
@@ -110,7 +110,7 @@ async fn aliases_of_one_file_are_one_store_and_must_agree() {
     for other in [&path, &other_name, &url] {
         let caches = Caches::from_toml(&two((&path, other), ("", ""))).unwrap();
         let (one, two) = (caches.get("default").unwrap(), caches.get("second").unwrap());
-        one.set("k", &1, None).await.unwrap();
+        one.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(two.pop::<i32>("k").await.unwrap(), Some(1));
     }
     for options in [("", "max_entries = 7"), ("", "table = 'CACHE', max_entries = 7")] {
@@ -121,7 +121,7 @@ async fn aliases_of_one_file_are_one_store_and_must_agree() {
     let caches = Caches::from_toml(&two((&path, &path), ("", "table = 'b', max_entries = 7")));
     let caches = caches.unwrap();
     let (one, two) = (caches.get("default").unwrap(), caches.get("second").unwrap());
-    one.set("k", &1, None).await.unwrap();
+    one.set("k", &1, Timeout::Default).await.unwrap();
     assert_eq!(two.get::<i32>("k").await.unwrap(), None);
 }
 
@@ -129,7 +129,7 @@ async fn aliases_of_one_file_are_one_store_and_must_agree() {
 async fn every_memory_is_of_its_own() {
     let caches = Caches::from_toml(&two((":memory:", ":memory:"), ("", ""))).unwrap();
     let (one, two) = (caches.get("default").unwrap(), caches.get("second").unwrap());
-    one.set("k", &1, None).await.unwrap();
+    one.set("k", &1, Timeout::Default).await.unwrap();
     assert_eq!(two.get::<i32>("k").await.unwrap(), None);
     one.close().await.unwrap();
     assert_eq!(one.get::<i32>("k").await.unwrap(), Some(1));

@@ -1,6 +1,6 @@
 //! Many keys at a time, from many at a time.
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 
@@ -27,10 +27,10 @@ async fn more_keys_than_one_statement_takes_are_each_answered() {
 async fn what_is_too_large_is_listed_alone() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("max_value_bytes = \"1KiB\"")).strict();
-    cache.set("large", &"old", None).await.unwrap();
+    cache.set("large", &"old", Timeout::Default).await.unwrap();
     let large = "x".repeat(2000);
     let items = [("a", "1"), ("large", &large), ("b", "2")];
-    let failed = cache.set_many(items, None).await.unwrap();
+    let failed = cache.set_many(items, Timeout::Default).await.unwrap();
     assert_eq!(failed.len(), 1);
     assert_eq!((failed[0].key.as_ref(), failed[0].error.kind()), ("large", ErrorKind::TooLarge));
     let found = cache.get_many::<String, _>(["a", "large", "b"]).await.unwrap();
@@ -110,7 +110,7 @@ async fn clearing_takes_what_is_ours_and_nothing_else() {
     let unprefixed = cache(&server.url(), &options("")).strict();
     for cache in [&mine, &other, &unprefixed, &mine.at_version(-3)] {
         let items = (0..COUNT).map(|i| (format!("k{i}"), i));
-        assert!(cache.set_many(items, None).await.unwrap().is_empty());
+        assert!(cache.set_many(items, Timeout::Default).await.unwrap().is_empty());
     }
     mine.clear().await.unwrap();
     let client = raw(&server).await;

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::{Postgres, wait_until};
 use tokio::runtime::{Builder, Runtime};
@@ -59,7 +59,7 @@ fn without_a_runtime_it_is_a_clear_error() {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     match call.as_mut().poll(&mut cx) {
         Poll::Ready(Err(error)) => {
-            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(error.kind(), ErrorKind::Runtime);
             assert!(error.to_string().contains("tokio runtime"), "{error}");
         }
         it => panic!("{it:?}"),
@@ -181,7 +181,10 @@ async fn single_calls_that_nobody_polls_hold_up_no_other() {
         let mut first = Vec::new();
         for it in &mut left {
             first.push(poll_fn(|cx| Poll::Ready(it.as_mut().poll(cx))).await);
-            let other = tokio::time::timeout(Duration::from_secs(5), cache.set("other", &1, None));
+            let other = tokio::time::timeout(
+                Duration::from_secs(5),
+                cache.set("other", &1, Timeout::Default),
+            );
             assert!(other.await.is_ok(), "a call beside answers of {len} bytes");
         }
         for (first, call) in first.into_iter().zip(left) {

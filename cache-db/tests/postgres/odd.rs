@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Ttl, secs,
+    Timeout, Ttl, secs,
     store::{CounterInit, Expected, Expiry, SetMode, TtlUpdate},
 };
 use test_servers::{Postgres, Server as _};
@@ -67,7 +67,7 @@ async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
         let at = format!("{at}?options=-c%20search_path%3D%22Own%22");
         let cache = cache(&at, &options("table = 'Über'")).strict();
         for key in ["größe", "日本", "\u{a0}", "%s", "\\x41"] {
-            cache.set(key, &key, None).await.unwrap();
+            cache.set(key, &key, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<String>(key).await.unwrap().as_deref(), Some(key));
             assert_eq!(cache.delete_many([key]).await.unwrap(), 1);
         }
@@ -118,15 +118,15 @@ async fn empty_and_doubled_batches_are_answered() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("")).strict();
     let none: [(&str, i32); 0] = [];
-    assert!(cache.set_many(none, None).await.unwrap().is_empty());
+    assert!(cache.set_many(none, Timeout::Default).await.unwrap().is_empty());
     assert!(cache.get_many::<i32, &str>([]).await.unwrap().is_empty());
     assert_eq!(cache.delete_many::<&str>([]).await.unwrap(), 0);
-    assert!(cache.set_many([("a", 1), ("a", 2)], None).await.unwrap().is_empty());
+    assert!(cache.set_many([("a", 1), ("a", 2)], Timeout::Default).await.unwrap().is_empty());
     assert_eq!(cache.get::<i32>("a").await.unwrap(), Some(2));
     assert_eq!(cache.get_many::<i32, _>(["a", "a"]).await.unwrap().len(), 1);
     assert_eq!(cache.delete_many(["a", "a"]).await.unwrap(), 1);
     let items = (0..10_000).map(|i| (format!("k{i}"), i));
-    assert!(cache.set_many(items, None).await.unwrap().is_empty());
+    assert!(cache.set_many(items, Timeout::Default).await.unwrap().is_empty());
     let found = cache.get_many::<i32, _>((0..10_000).map(|i| format!("k{i}"))).await.unwrap();
     assert_eq!(found.len(), 10_000);
 }
@@ -198,10 +198,11 @@ async fn a_large_batch_does_not_wait_for_a_frozen_server_again_and_again() {
     let more = format!("deadline = \"1s\"\nconnect_deadline = \"1s\"\n{NO_BREAKER}");
     let cache = cache(&server.url(), &more).strict();
     let keys: Vec<String> = (0..20_000).map(|i| format!("k{i}")).collect();
-    until("it works", async || cache.set("k", &1, None).await.is_ok()).await;
+    until("it works", async || cache.set("k", &1, Timeout::Default).await.is_ok()).await;
     server.freeze();
     for _ in 0..2 {
-        let (failed, took) = timed(cache.set_many(keys.iter().map(|it| (it, 1)), None)).await;
+        let (failed, took) =
+            timed(cache.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default)).await;
         assert_eq!(failed.unwrap().len(), keys.len());
         // Each of twenty parts would wait for a deadline.
         assert!(took < ONCE, "{took:?}");

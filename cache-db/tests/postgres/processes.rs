@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Cache, secs};
+use cache_core::{Cache, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::{Postgres, Server as _};
 
@@ -152,7 +152,7 @@ async fn a_server_that_is_killed_loses_no_write_that_was_acknowledged() {
     let server = Postgres::start().unwrap();
     let safe = format!("{}?options=-c%20synchronous_commit%3Don", server.url());
     let cache = cache(&safe, &format!("{PATIENT}{NO_BREAKER}")).strict();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let mut count = 0;
     for round in 0..5 {
         let began = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -196,12 +196,12 @@ async fn write_until_it_fails(
     let (mut written, mut counted) = (HashMap::new(), 0);
     for i in round * 1_000_000.. {
         let key = format!("k{task}-{}", i % 50);
-        if cache.set(&key, &i, None).await.is_err() {
+        if cache.set(&key, &i, Timeout::Default).await.is_err() {
             break;
         }
         written.insert(key, i);
         let batch: Vec<_> = (0..3).map(|j| (format!("b{task}-{}", (i * 3 + j) % 50), i)).collect();
-        match cache.set_many(batch.clone(), None).await {
+        match cache.set_many(batch.clone(), Timeout::Default).await {
             Ok(failed) if failed.is_empty() => written.extend(batch),
             _ => break,
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, thread};
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use test_servers::{Postgres, Server as _};
 
 use crate::support::{NO_BREAKER, PATIENT, cache, options, raw, until, url};
@@ -29,12 +29,12 @@ async fn a_wrong_password_is_told_without_it() {
         assert!(text.contains(what) && !text.contains("marked"), "{text}");
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
     }
-    cache(&with("ada:right"), PATIENT).strict().set("k", &1, None).await.unwrap();
+    cache(&with("ada:right"), PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap();
     // Apart from the location no sign needs another form.
     client.batch_execute("ALTER ROLE ada PASSWORD 'p@r#i/g%h?t:'").await.unwrap();
     let more = options("username = \"ada\"\npassword = \"p@r#i/g%h?t:\"");
     let location = format!("postgres://{}/postgres", server.address());
-    cache(&location, &more).strict().set("k", &1, None).await.unwrap();
+    cache(&location, &more).strict().set("k", &1, Timeout::Default).await.unwrap();
     let more = options("username = \"ada\"\npassword = \"marked\"");
     let error = cache(&location, &more).strict().get::<i32>("k").await.unwrap_err();
     let text = format!("{error} {error:?}");
@@ -101,17 +101,21 @@ async fn a_server_that_takes_no_writes_is_read_from() {
     client.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
     client.query("SELECT pg_reload_conf()", &[]).await.unwrap();
     let strict = cache.strict();
-    until("it is read-only", async || strict.set("k", &2, None).await.is_err()).await;
-    let error = strict.set("k", &2, None).await.unwrap_err();
+    until("it is read-only", async || strict.set("k", &2, Timeout::Default).await.is_err()).await;
+    let error = strict.set("k", &2, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("takes no writes"), "{error}");
     assert_eq!(strict.get::<i32>("k").await.unwrap().map(|it| it > 0), Some(true));
-    cache.set("other", &2, None).await.unwrap();
-    assert_eq!(cache.add("new", &2, None).await.unwrap_err().kind(), ErrorKind::Backend);
+    cache.set("other", &2, Timeout::Default).await.unwrap();
+    assert_eq!(
+        cache.add("new", &2, Timeout::Default).await.unwrap_err().kind(),
+        ErrorKind::Backend
+    );
     client.batch_execute("SET default_transaction_read_only = off; ").await.unwrap();
     client.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await.unwrap();
     client.query("SELECT pg_reload_conf()", &[]).await.unwrap();
-    until("it takes writes again", async || strict.set("k", &3, None).await.is_ok()).await;
+    until("it takes writes again", async || strict.set("k", &3, Timeout::Default).await.is_ok())
+        .await;
 }
 
 /// A transaction of somebody's that has touched a row costs its deadline, and no connection.
@@ -133,7 +137,7 @@ async fn a_row_that_somebody_locks_costs_the_deadline() {
     })
     .await;
     client.batch_execute("ROLLBACK").await.unwrap();
-    let idle = async || cache.set("other", &1, None).await.is_ok();
+    let idle = async || cache.set("other", &1, Timeout::Default).await.is_ok();
     until("nobody is waiting at the server", idle).await;
     assert_eq!(patient.incr("k", 1).await.unwrap(), 2, "what was given up has not counted");
 }
@@ -149,7 +153,7 @@ async fn no_error_shows_a_value() {
         .batch_execute("ALTER TABLE cache ADD CONSTRAINT c CHECK (octet_length(value) < 5)")
         .await
         .unwrap();
-    let error = cache.set("k", &"marked", None).await.unwrap_err();
+    let error = cache.set("k", &"marked", Timeout::Default).await.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(text.contains("23514") && !text.contains("marked"), "{text}");
 }
@@ -178,7 +182,7 @@ async fn codes_of_the_server_are_told_by_kind_and_advice() {
              CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON cache FOR EACH ROW EXECUTE FUNCTION refuse()"
         );
         client.batch_execute(&sql).await.unwrap();
-        let error = cache.set("k", &2, None).await.unwrap_err();
+        let error = cache.set("k", &2, Timeout::Default).await.unwrap_err();
         let text = format!("{error} {error:?}");
         assert_eq!(error.kind(), kind, "{code}: {text}");
         assert!(text.contains(what) && !text.contains("marked"), "{code}: {text}");

@@ -1,6 +1,6 @@
 //! How the table is made, found, and refused.
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 
@@ -23,7 +23,7 @@ async fn odd_names_of_tables_are_only_names() {
     ] {
         let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
         let cache = cache(&server.url(), &options(&format!("table = \"{quoted}\""))).strict();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2, "{name}");
         assert_eq!(cache.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
         let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
@@ -51,7 +51,7 @@ async fn a_foreign_table_is_refused_and_left_alone() {
     ] {
         client.batch_execute(&sql).await.unwrap();
         let cache = cache(&server.url(), "").strict();
-        let error = cache.set("k", &1, None).await.unwrap_err();
+        let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(error.to_string().contains("none of this cache's; choose another"), "{error}");
         assert!(cache.check().await.is_err());
@@ -64,7 +64,7 @@ async fn a_foreign_table_is_refused_and_left_alone() {
 async fn a_newer_schema_is_refused_by_both_versions() {
     let server = Postgres::start().unwrap();
     let (client, first) = (raw(&server).await, cache(&server.url(), "").strict());
-    first.set("k", &1, None).await.unwrap();
+    first.set("k", &1, Timeout::Default).await.unwrap();
     client.batch_execute("UPDATE cache_meta SET value = 7 WHERE name = 'schema'").await.unwrap();
     let later = cache(&server.url(), "").strict();
     let error = later.check().await.unwrap_err();
@@ -83,7 +83,7 @@ async fn many_who_start_at_once_make_one_table() {
     for round in 0..5 {
         let start = |i: i32| {
             let cache = cache(&server.url(), &options(&format!("table = \"t{round}\""))).strict();
-            tokio::spawn(async move { cache.set(&format!("k{i}"), &i, None).await })
+            tokio::spawn(async move { cache.set(&format!("k{i}"), &i, Timeout::Default).await })
         };
         for it in join_all((0..16).map(start)).await {
             it.unwrap().unwrap();
@@ -100,12 +100,12 @@ async fn a_role_without_create_uses_a_table_that_was_made_for_it() {
     let roles = "CREATE ROLE app LOGIN; REVOKE CREATE ON SCHEMA public FROM public";
     client.batch_execute(roles).await.unwrap();
     let url = url(&server, "app", "postgres");
-    let error = cache(&url, "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("made beforehand or GRANT CREATE"), "{error}");
 
     cache(&server.url(), "").check().await.unwrap();
-    let error = cache(&url, "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("GRANT SELECT, INSERT, UPDATE, DELETE"), "{error}");
     let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON cache, cache_meta TO app";
     client.batch_execute(grant).await.unwrap();
@@ -130,7 +130,7 @@ async fn an_unlogged_table_is_one_and_a_usual_one_is_none() {
     let client = raw(&server).await;
     for (unlogged, kind) in [(true, "u"), (false, "p")] {
         let more = options(&format!("unlogged = {unlogged}\ntable = \"{kind}\""));
-        cache(&server.url(), &more).strict().set("k", &1, None).await.unwrap();
+        cache(&server.url(), &more).strict().set("k", &1, Timeout::Default).await.unwrap();
         let sql = "SELECT relpersistence::text FROM pg_class WHERE relname = $1";
         let found: String = client.query_one(sql, &[&kind]).await.unwrap().get(0);
         assert_eq!(found, kind);
@@ -145,7 +145,7 @@ async fn a_table_that_is_dropped_is_made_again() {
     let cache = cache(&server.url(), &options("connections = 3")).strict();
     for round in 0..3 {
         for i in 0..10 {
-            cache.set(&format!("k{i}"), &round, None).await.unwrap();
+            cache.set(&format!("k{i}"), &round, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<i32>(&format!("k{i}")).await.unwrap(), Some(round));
         }
         client.batch_execute("DROP TABLE cache; DROP TABLE cache_meta").await.unwrap();
@@ -199,7 +199,7 @@ async fn tables_are_made_beforehand_by_a_call_or_by_its_sql() {
         client.batch_execute(&rights).await.unwrap();
         let url = url(&server, "poor", "postgres");
         let cache = cache(&url, &options(&format!("table = \"{table}\""))).strict();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2, "{table}");
     }
     let nobody = crate::support::toml("postgres://poor@127.0.0.1:1/d", "");
@@ -216,7 +216,7 @@ async fn table_that_is_dropped_alone_is_made_again() {
     let cache = cache(&server.url(), &options("connections = 2")).strict();
     for round in 0..3 {
         for i in 0..10 {
-            cache.set(&format!("k{i}"), &round, None).await.unwrap();
+            cache.set(&format!("k{i}"), &round, Timeout::Default).await.unwrap();
             assert_eq!(cache.get::<i32>(&format!("k{i}")).await.unwrap(), Some(round));
         }
         client.batch_execute("DROP TABLE cache").await.unwrap();
@@ -255,12 +255,12 @@ async fn columns_and_settings_of_others_are_tolerated() {
         .batch_execute("DELETE FROM cache; ALTER TABLE cache ADD must text NOT NULL")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("none of this cache's"), "{error}");
     client
         .batch_execute("ALTER TABLE cache DROP must, DROP CONSTRAINT cache_key_key")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("none of this cache's"), "{error}");
 }

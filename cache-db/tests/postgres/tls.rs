@@ -1,6 +1,6 @@
 //! Whom the store trusts, and who it is.
 
-use cache_core::{Caches, ErrorKind};
+use cache_core::{Caches, ErrorKind, Timeout};
 use test_servers::{Authority, Postgres};
 
 use crate::support::{PATIENT, cache, raw, toml};
@@ -28,7 +28,7 @@ async fn tls_is_spoken_with_those_who_are_trusted() {
         (&server.url(), files(&with_client), true),
     ] {
         let cache = cache(location, &more).strict();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
         let sql = "SELECT s.ssl, s.client_dn IS NOT NULL FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) \
                    WHERE a.application_name = 'cache-db'";
@@ -51,7 +51,7 @@ async fn strangers_are_not_trusted() {
     let as_another = server.url().replace("127.0.0.1", "localhost");
     for (location, root) in [(&server.url(), other.certificate()), (&as_another, own)] {
         let cache = cache(location, &files(&[("ca_file", &root)])).strict();
-        let error = cache.set("k", &1, None).await.unwrap_err();
+        let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
         assert!(error.to_string().contains("no trust"), "{error}");
     }
@@ -62,7 +62,7 @@ async fn a_server_without_tls_is_told() {
     let authority = Authority::new().unwrap();
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &files(&[("ca_file", &authority.certificate())])).strict();
-    let error = cache.set("k", &1, None).await.unwrap_err();
+    let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
 }

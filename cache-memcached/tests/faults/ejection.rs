@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::Cache;
+use cache_core::{Cache, Timeout};
 use fault_tests::{LONG, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Server as _};
 
@@ -27,7 +27,8 @@ async fn three(more: &str) -> Three {
     let locations: Vec<_> = servers.iter().map(at).collect();
     let cache = cache(&locations, &format!("{DEADLINE}{more}"));
     let keys = keys("k", KEYS);
-    let failed = cache.strict().set_many(keys.iter().map(|it| (it, 1)), None).await.unwrap();
+    let failed =
+        cache.strict().set_many(keys.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap();
     assert!(failed.is_empty());
     let (its, others) = keys.into_iter().partition(|it| stored(&servers[1], it).is_some());
     let res = Three { servers, cache, its, others };
@@ -40,7 +41,7 @@ impl Three {
     async fn ejected(&self) -> Duration {
         let strict = self.cache.strict();
         until("it is ejected", async || {
-            let calls = (0..10).map(|_| strict.set(&self.its[0], &1, None));
+            let calls = (0..10).map(|_| strict.set(&self.its[0], &1, Timeout::Default));
             let answers = futures_util::future::join_all(calls).await;
             // By a miss or by the next server: either way nobody waits.
             answers.iter().all(|it| match it {
@@ -72,12 +73,12 @@ impl Three {
     async fn back(&self) -> Duration {
         let strict = self.cache.strict();
         let back = until("it is back", async || {
-            strict.set(&self.its[0], &1, None).await.is_ok()
+            strict.set(&self.its[0], &1, Timeout::Default).await.is_ok()
                 && stored(&self.servers[1], &self.its[0]).is_some()
         })
         .await;
         let all: Vec<_> = self.others.iter().chain(&self.its).collect();
-        let failed = strict.set_many(all.iter().map(|it| (it, 1)), None).await.unwrap();
+        let failed = strict.set_many(all.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap();
         assert!(failed.is_empty(), "{:?}", failed.first());
         assert_eq!(strict.get_many::<i32, _>(&all).await.unwrap().len(), KEYS);
         assert!(self.its.iter().all(|it| stored(&self.servers[1], it).is_some()));
@@ -103,7 +104,8 @@ async fn keys_of_a_server_that_is_killed_are_misses_and_the_others_serve() {
         assert!(is_outage(&three.cache.strict().get::<i32>(key).await.unwrap_err()));
     }
     let all = three.its.iter().chain(&three.others);
-    let failed = three.cache.strict().set_many(all.map(|it| (it, 1)), None).await.unwrap();
+    let failed =
+        three.cache.strict().set_many(all.map(|it| (it, 1)), Timeout::Default).await.unwrap();
     let mut failed: Vec<_> = failed.into_iter().map(|it| it.key).collect();
     failed.sort();
     let mut its = three.its.clone();
@@ -166,7 +168,7 @@ async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
         let mut served = 0;
         // Now and then one call is the probe, and fails.
         for key in three.its.iter().cycle().take(200) {
-            let write = strict.set(key, &2, None).await;
+            let write = strict.set(key, &2, Timeout::Default).await;
             let read = if write.is_ok() { strict.get::<i32>(key).await } else { Ok(None) };
             match write.and(read) {
                 Ok(found) => {
@@ -182,7 +184,8 @@ async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
             Duration::ZERO,
         );
         assert!(served > 190, "{served}");
-        let failed = strict.set_many(three.its.iter().map(|it| (it, 3)), None).await.unwrap();
+        let failed =
+            strict.set_many(three.its.iter().map(|it| (it, 3)), Timeout::Default).await.unwrap();
         let found = strict.get_many::<i32, _>(&three.its).await.unwrap();
         assert!(failed.is_empty() && found.values().all(|it| *it == 3) || found.is_empty());
         if is_killed {
@@ -209,13 +212,13 @@ async fn all_servers_down_are_an_outage_until_one_is_back() {
         assert!(found.unwrap().is_empty());
         longest = longest.max(took);
         for key in &all[..20] {
-            assert!(is_outage(&strict.set(key, &1, None).await.unwrap_err()));
+            assert!(is_outage(&strict.set(key, &1, Timeout::Default).await.unwrap_err()));
         }
     }
     report("all three killed, a batch", "misses", longest);
     three.servers[0].restart().unwrap();
     until("all keys are on the one that is back", async || {
-        strict.set_many(all.iter().map(|it| (it, 1)), None).await.unwrap().is_empty()
+        strict.set_many(all.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap().is_empty()
     })
     .await;
     assert_eq!(strict.get_many::<i32, _>(&all).await.unwrap().len(), KEYS);

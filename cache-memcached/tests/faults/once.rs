@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::{Ttl, secs};
+use cache_core::{Timeout, Ttl, secs};
 use fault_tests::{LONG, NO_BREAKER, PATIENT, is_outage, once::count, report, timed, until};
 use test_servers::{Memcached, Proxy, Server as _};
 
@@ -72,12 +72,15 @@ async fn an_add_or_a_pop_whose_answer_is_lost_has_no_second_winner() {
     for round in 0..24 {
         until("it works", async || far.has_key("k").await.is_ok()).await;
         let (lock, item) = (format!("lock{round}"), format!("item{round}"));
-        near.set(&item, &1, None).await.unwrap();
+        near.set(&item, &1, Timeout::Default).await.unwrap();
         proxy.truncate_after(round);
-        let (added, popped) = (far.add(&lock, &1, None).await, far.pop::<i32>(&item).await);
+        let (added, popped) =
+            (far.add(&lock, &1, Timeout::Default).await, far.pop::<i32>(&item).await);
         proxy.pass();
-        let (again, left) =
-            (near.add(&lock, &2, None).await.unwrap(), near.pop::<i32>(&item).await.unwrap());
+        let (again, left) = (
+            near.add(&lock, &2, Timeout::Default).await.unwrap(),
+            near.pop::<i32>(&item).await.unwrap(),
+        );
         assert!(!(added.is_ok_and(|it| it) && again), "two have the lock");
         assert!(!(popped.is_ok_and(|it| it.is_some()) && left.is_some()), "two have the item");
     }

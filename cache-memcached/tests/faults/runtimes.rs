@@ -62,7 +62,7 @@ fn a_runtime_without_sockets_is_an_error_that_says_so() {
         [cache.get::<i32>("k").await.map(drop), cache.clear_store().await, cache.check().await]
     };
     for error in runtime.block_on(calls).map(Result::unwrap_err) {
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Runtime, "{error}");
         assert!(error.message().contains("enable_io"), "{error}");
     }
 }

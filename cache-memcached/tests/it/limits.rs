@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    ErrorKind,
+    ErrorKind, Timeout,
     store::{Backend, Expiry, SetMode},
 };
 use test_servers::{Memcached, Proxy, Server as _};
@@ -89,7 +89,12 @@ async fn large_batch_that_goes_on_is_not_cut_off_by_the_deadline() {
     let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
     let value = "x".repeat(1_000_000);
     let near = cache(&at(&servers), PATIENT).strict();
-    assert!(near.set_many(keys.iter().map(|it| (it, &value)), None).await.unwrap().is_empty());
+    assert!(
+        near.set_many(keys.iter().map(|it| (it, &value)), Timeout::Default)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let proxy = Proxy::to(servers[0].address()).unwrap();
     // The time to connect is that of the whole call besides.
     let more = "deadline = \"1s\"\nconnect_deadline = \"60s\"";

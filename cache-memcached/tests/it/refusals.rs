@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use cache_core::{ErrorKind, secs};
+use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::{Memcached, Proxy, Server as _};
 
@@ -43,7 +43,7 @@ async fn server_at_its_limit_of_connections_is_unavailable_and_used_again_when_i
             assert!(error.message().contains("options.connections"), "{error}");
         }
         drop(others);
-        until("it works", async || cache.set("k", &1, None).await.is_ok()).await;
+        until("it works", async || cache.set("k", &1, Timeout::Default).await.is_ok()).await;
         cache.check().await.unwrap();
         cache.close().await.unwrap();
     }
@@ -89,7 +89,7 @@ async fn server_that_wants_a_password_says_so() {
 async fn server_without_flush_all_clears_prefixes_only() {
     let server = Memcached::options().args(&["-F"]).start().unwrap();
     let cache = cache(&[server.address().to_string()], PATIENT).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let error = cache.clear_store().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.message().contains("-F"), "{error}");
@@ -103,10 +103,10 @@ async fn full_server_that_does_not_evict_is_out_of_memory_and_goes_on_answering(
     let server = Memcached::options().memory(8).args(&["-M"]).start().unwrap();
     let cache = cache(&[server.address().to_string()], PATIENT).strict();
     let value = "x".repeat(100_000);
-    cache.set("small", &1, None).await.unwrap();
+    cache.set("small", &1, Timeout::Default).await.unwrap();
     let mut refused = 0;
     for i in 0..200 {
-        if let Err(error) = cache.set(&format!("k{i}"), &value, None).await {
+        if let Err(error) = cache.set(&format!("k{i}"), &value, Timeout::Default).await {
             assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
             assert!(error.message().contains("out of memory"), "{error}");
             refused += 1;
@@ -123,7 +123,7 @@ async fn waiting_for_a_connection_is_ignored_by_the_breaker() {
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let more = "deadline = \"2s\"\n[caches.default.options]\nconnections = 1";
     let cache = cache(&[proxy.address().to_string()], more).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     proxy.delay(Duration::from_millis(300));
     let calls = (0..40).map(|_| {
         let cache = cache.clone();

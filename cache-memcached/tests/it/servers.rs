@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, slice};
 
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, Timeout};
 use test_servers::{Memcached, Proxy, Redis, Server as _};
 
 use crate::{
@@ -33,7 +33,7 @@ async fn keys_are_spread_by_weight_and_found_again_by_everyone() {
     let keys = keys(600);
     let one = cache(&at(&servers), &more).strict();
     for key in &keys {
-        one.set(key, key, None).await.unwrap();
+        one.set(key, key, Timeout::Default).await.unwrap();
     }
     let placed = placed(&servers, &keys);
     let counts: Vec<_> = placed.iter().map(Vec::len).collect();
@@ -54,7 +54,9 @@ async fn a_server_that_joins_takes_its_share_and_no_more() {
     let servers = servers(4);
     let keys = keys(800);
     let three = cache(&at(&servers)[..3], PATIENT).strict();
-    assert!(three.set_many(keys.iter().map(|it| (it, it)), None).await.unwrap().is_empty());
+    assert!(
+        three.set_many(keys.iter().map(|it| (it, it)), Timeout::Default).await.unwrap().is_empty()
+    );
     let four = cache(&at(&servers), PATIENT).strict();
     let found = four.get_many::<String, _>(&keys).await.unwrap();
     assert!((500..700).contains(&found.len()), "{} of 800 are found", found.len());
@@ -70,7 +72,7 @@ async fn batches_over_all_servers_answer_each_key() {
     // More than fit one pipeline.
     let keys = keys(2500);
     let items = keys.iter().step_by(2).map(|it| (it, it));
-    assert!(cache.set_many(items, None).await.unwrap().is_empty());
+    assert!(cache.set_many(items, Timeout::Default).await.unwrap().is_empty());
     let twice: Vec<&str> = keys.iter().chain(&keys).map(String::as_str).collect();
     let stored: Vec<_> = twice.iter().map(|it| format!(":1:{it}")).collect();
     let stored: Vec<_> = stored.iter().map(String::as_str).collect();
@@ -91,10 +93,13 @@ async fn a_server_by_its_name_is_found_again_after_a_restart() {
     let server = Memcached::start().unwrap();
     let by_name = cache(&[format!("localhost:{}", server.port())], PATIENT).strict();
     for round in 0..3 {
-        by_name.set("k", &round, None).await.unwrap();
+        by_name.set("k", &round, Timeout::Default).await.unwrap();
         assert_eq!(by_name.get("k").await.unwrap(), Some(round));
         server.restart().unwrap();
-        crate::support::until("it works", async || by_name.set("k", &0, None).await.is_ok()).await;
+        crate::support::until("it works", async || {
+            by_name.set("k", &0, Timeout::Default).await.is_ok()
+        })
+        .await;
     }
 }
 
@@ -114,8 +119,8 @@ async fn a_server_that_is_none_is_an_error() {
             crate::support::until("another connection is made", async || {
                 let res = match call {
                     "get" => cache.get::<String>("k").await.map(drop),
-                    "set" => cache.set("k", &"marked", None).await,
-                    "incr_or" => cache.incr_or("k", 1, 0, None).await.map(drop),
+                    "set" => cache.set("k", &"marked", Timeout::Default).await,
+                    "incr_or" => cache.incr_or("k", 1, 0, Timeout::Default).await.map(drop),
                     "clear" => cache.clear().await,
                     _ => cache.check().await,
                 };

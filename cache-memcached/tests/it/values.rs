@@ -39,7 +39,7 @@ async fn the_server_holds_plain_values_behind_the_generation() {
 async fn what_is_no_json_is_a_miss() {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT);
-    cache.set("k", &ada(), None).await.unwrap();
+    cache.set("k", &ada(), Timeout::Default).await.unwrap();
     let mut raw = raw(&servers[0]);
     let key = stored_key(&mut raw, "", "k");
     raw.set(&key, "\u{80}pickle");
@@ -59,15 +59,15 @@ async fn what_the_server_finds_too_large_is_too_large_and_leaves_nothing() {
     let cache = cache(&at(slice::from_ref(&server)), PATIENT).strict();
     let large = "x".repeat(600_000);
     for _ in 0..3 {
-        cache.set("k", &"old", None).await.unwrap();
-        let error = cache.set("k", &large, None).await.unwrap_err();
+        cache.set("k", &"old", Timeout::Default).await.unwrap();
+        let error = cache.set("k", &large, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(error.to_string().contains("-I"), "{error}");
         assert_eq!(cache.get::<String>("k").await.unwrap(), None);
 
-        cache.set("b", &"old", None).await.unwrap();
+        cache.set("b", &"old", Timeout::Default).await.unwrap();
         let items = [("a", "small"), ("b", &large), ("c", "small"), ("d", &large)];
-        let failed = cache.set_many(items, None).await.unwrap();
+        let failed = cache.set_many(items, Timeout::Default).await.unwrap();
         let kinds: Vec<_> = failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
         assert_eq!(kinds, [("b", ErrorKind::TooLarge), ("d", ErrorKind::TooLarge)]);
         let found = cache.get_many::<String, _>(["a", "b", "c", "d"]).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Timeout};
 use fault_tests::{
     LONG, PATIENT, is_outage, keys,
     load::{Age, Load, is_open_about_it},
@@ -39,7 +39,7 @@ async fn batches(cache: &Cache, lost: &[String], served: &[String], what: &str) 
     let ((found, get_took), strictly_found, (failed, set_took)) = tokio::join!(
         timed(cache.get_many::<String, _>(&all)),
         strict.get_many::<String, _>(&all),
-        timed(cache.set_many(all.iter().map(|it| (it, "new")), None)),
+        timed(cache.set_many(all.iter().map(|it| (it, "new")), Timeout::Default)),
     );
     let found = found.unwrap();
     assert_eq!(found.len(), served.len());
@@ -64,7 +64,7 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     let (strictly_lost, strictly_served) = split(&cluster, master, "strict");
     let (some_lost, some_served) = split(&cluster, master, "batch");
     for key in some_lost.iter().chain(&some_served) {
-        cache.strict().set(key, &"value", None).await.unwrap();
+        cache.strict().set(key, &"value", Timeout::Default).await.unwrap();
     }
     let open_lost = Load::start(&cache, lost, Age::Any);
     let open_served = Load::start(&cache, served, Age::Latest);
@@ -91,7 +91,7 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     .await;
     report(&format!("Cluster, {what}, until another is promoted"), "", promoted);
     until("its keys are served", async || {
-        cache.strict().set(&some_lost[0], &"newest", None).await.is_ok()
+        cache.strict().set(&some_lost[0], &"newest", Timeout::Default).await.is_ok()
     })
     .await;
     report(&format!("Cluster, {what}, slot {slot}"), "works by the same handle", began.elapsed());
@@ -174,7 +174,7 @@ async fn silent_seeds_do_not_use_up_the_time_for_connecting() {
     let seeds: Vec<_> = silent.chain(cluster.urls()).collect();
     let patient = "deadline = \"20s\"\nconnect_deadline = \"60s\"\n";
     let cache = cache(&seeds, &format!("{patient}{CLUSTERED}")).strict();
-    let (res, took) = timed(cache.set("k", &1, None)).await;
+    let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
     res.unwrap();
     assert!(took < LONG, "{took:?}");
 }

@@ -16,7 +16,7 @@ async fn nobody_waits_longer_than_both_deadlines() {
     let redis = Redis::start().unwrap();
     let deadlines = "deadline = \"200ms\"\nconnect_deadline = \"300ms\"\n";
     let cache = cache(&[redis.url()], &format!("{deadlines}{NO_BREAKER}")).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, cache_core::Timeout::Default).await.unwrap();
     for _ in 0..3 {
         redis.freeze();
         for _ in 0..6 {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Cache, ErrorKind, secs};
+use cache_core::{Cache, ErrorKind, Timeout, secs};
 use fault_tests::{
     LONG, NO_BREAKER, PATIENT, is_outage, keys,
     load::{Age, Load, counter},
@@ -23,7 +23,7 @@ async fn an_incr_whose_answer_is_cut_off_counts_once() {
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}"));
     // From here on the server knows the script: nothing is sent but what counts.
-    cache.incr_or("n", 0, 0, None).await.unwrap();
+    cache.incr_or("n", 0, 0, Timeout::Default).await.unwrap();
     let mut longest = Duration::ZERO;
     for round in 0..40 {
         until("it works", async || cache.strict().has_key("n").await.is_ok()).await;

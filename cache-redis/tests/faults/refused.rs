@@ -1,6 +1,6 @@
 //! A server that is there and refuses.
 
-use cache_core::{ErrorKind, layer::BreakerState, secs};
+use cache_core::{ErrorKind, Timeout, layer::BreakerState, secs};
 use fault_tests::{NO_BREAKER, PATIENT, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
 
@@ -14,24 +14,24 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let large = "x".repeat(100_000);
-    strict.set("large", &large, None).await.unwrap();
-    strict.set("old", &"old", None).await.unwrap();
-    strict.set("n", &1, None).await.unwrap();
+    strict.set("large", &large, Timeout::Default).await.unwrap();
+    strict.set("old", &"old", Timeout::Default).await.unwrap();
+    strict.set("n", &1, Timeout::Default).await.unwrap();
     // Less than it has by now.
     redis.command(&["CONFIG", "SET", "maxmemory", "500000"]).unwrap();
-    let (res, took) = timed(strict.set("old", &"new", None)).await;
+    let (res, took) = timed(strict.set("old", &"new", Timeout::Default)).await;
     let error = res.unwrap_err();
     report("out of memory, strict set", &error.to_string(), took);
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("out of memory"), "{error}");
     for _ in 0..50 {
-        cache.set("old", &"new", None).await.unwrap();
+        cache.set("old", &"new", Timeout::Default).await.unwrap();
     }
     let stats = cache.stats();
     // The old value may be removed in the background by now.
     assert!(stats.marked_keys + stats.marks_settled > 0, "{stats:?}");
     assert_eq!(stats.breaker, Some(BreakerState::Closed));
-    let (res, took) = timed(cache.set("old", &"new", None)).await;
+    let (res, took) = timed(cache.set("old", &"new", Timeout::Default)).await;
     res.unwrap();
     report("out of memory, set", "as if done; the key is marked", took);
     // A count would be invented.
@@ -39,8 +39,11 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     let error = res.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
     report("out of memory, incr", &error.to_string(), took);
-    assert_eq!(cache.add("new", &1, None).await.unwrap_err().kind(), ErrorKind::Backend);
-    let failed = cache.set_many([("a", "1"), ("b", "2")], None).await.unwrap();
+    assert_eq!(
+        cache.add("new", &1, Timeout::Default).await.unwrap_err().kind(),
+        ErrorKind::Backend
+    );
+    let failed = cache.set_many([("a", "1"), ("b", "2")], Timeout::Default).await.unwrap();
     assert_eq!(failed.len(), 2);
 
     assert_eq!(cache.get::<String>("large").await.unwrap().as_ref(), Some(&large));
@@ -52,9 +55,9 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     assert!(cache.touch("large", std::time::Duration::from_secs(60)).await.unwrap());
 
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
-    strict.set("old", &"newest", None).await.unwrap();
+    strict.set("old", &"newest", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("old").await.unwrap().as_deref(), Some("newest"));
-    assert_eq!(cache.incr_or("n", 1, 0, None).await.unwrap(), 1);
+    assert_eq!(cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap(), 1);
 }
 
 /// A replica that has lost its leader and may not serve old data says so: a miss, or `Unavailable` with the reason. It serves again
@@ -67,7 +70,7 @@ async fn a_replica_without_its_leader_is_an_outage() {
     let more = "[caches.default.options]\ntopology = \"replicas\"\nread_from = \"replica\"\n";
     let group = cache(&urls, &format!("{PATIENT}{more}"));
     let alone = cache(&urls[1..], PATIENT);
-    group.strict().set("k", &"value", None).await.unwrap();
+    group.strict().set("k", &"value", Timeout::Default).await.unwrap();
     servers.wait_for_replicas().unwrap();
     for it in [&group, &alone] {
         assert_eq!(it.strict().get::<String>("k").await.unwrap().as_deref(), Some("value"));
@@ -89,7 +92,7 @@ async fn a_replica_without_its_leader_is_an_outage() {
 
     servers.leader().restart().unwrap();
     let back = until("it works", async || {
-        group.strict().set("k", &"new", None).await.is_ok()
+        group.strict().set("k", &"new", Timeout::Default).await.is_ok()
             && alone.strict().get::<String>("k").await.is_ok_and(|it| it.as_deref() == Some("new"))
     })
     .await;
@@ -108,7 +111,7 @@ async fn a_server_that_is_loading_is_an_outage() {
     let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let items = keys("k", 500).into_iter().map(|it| (it, "x".repeat(100)));
-    assert!(strict.set_many(items, None).await.unwrap().is_empty());
+    assert!(strict.set_many(items, Timeout::Default).await.unwrap().is_empty());
     let mut connection = redis.connect().unwrap();
     // It answers when all is loaded, after a second and a half.
     let loading = std::thread::spawn(move || connection.command(&["DEBUG", "RELOAD"]));
@@ -135,7 +138,7 @@ async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
     let strict = cache.strict();
     let mut inside = redis.connect().unwrap();
     for (setting, shut, open) in [("requirepass", "secret", ""), ("maxclients", "1", "1000")] {
-        strict.set("k", &"value", None).await.unwrap();
+        strict.set("k", &"value", Timeout::Default).await.unwrap();
         inside.command(&["CONFIG", "SET", setting, shut]).unwrap();
         inside.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
         // The first to hear of it hears that the connection was lost.
@@ -203,7 +206,7 @@ async fn a_leader_that_was_demoted_is_connected_to_anew() {
 async fn a_server_that_is_busy_or_lacks_replicas_says_so() {
     let redis = Redis::options().args(&["--busy-reply-threshold", "20"]).start().unwrap();
     let cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}")).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let mut inside = redis.connect().unwrap();
     let busy = std::thread::spawn({
         let mut connection = redis.connect().unwrap();
@@ -223,7 +226,7 @@ async fn a_server_that_is_busy_or_lacks_replicas_says_so() {
     until("it serves again", async || cache.get::<i32>("k").await.is_ok()).await;
 
     inside.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).unwrap();
-    let error = cache.set("k", &2, None).await.unwrap_err();
+    let error = cache.set("k", &2, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.message().contains("min-replicas-to-write"), "{error}");
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));

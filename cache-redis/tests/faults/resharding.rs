@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Ttl, secs,
+    Cache, Timeout, Ttl, secs,
     store::{Expected, TtlUpdate},
 };
 use fault_tests::{PATIENT, keys, report, stored_key, timed, until};
@@ -57,11 +57,12 @@ async fn use_all(cache: Cache, tag: &'static str, n: usize, over: Arc<AtomicBool
             let entry = cache.backend().get_entry(&stored_key(key)).await.unwrap().unwrap();
             assert_eq!(entry.value, format!("\"{key}\""));
         }
-        let failed = cache.set_many(own.iter().map(|it| (it, rounds)), None).await.unwrap();
+        let failed =
+            cache.set_many(own.iter().map(|it| (it, rounds)), Timeout::Default).await.unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         assert_eq!(cache.get::<u64>(&own[0]).await.unwrap(), Some(rounds));
         assert_eq!(cache.delete_many(&own).await.unwrap(), 5);
-        cache.set(&own[0], &rounds, None).await.unwrap();
+        cache.set(&own[0], &rounds, Timeout::Default).await.unwrap();
         assert!(cache.delete(&own[0]).await.unwrap());
         cache.incr_or(&counter, 1, 0, secs(600)).await.unwrap();
         rounds += 1;
@@ -76,7 +77,7 @@ async fn keys_that_move_are_served_all_the_while() {
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = of(&cluster);
     for key in tagged(TAG, "fixed", 60) {
-        cache.set(&key, &key, None).await.unwrap();
+        cache.set(&key, &key, Timeout::Default).await.unwrap();
     }
     let over = Arc::<AtomicBool>::default();
     let task = |n| tokio::spawn(use_all(cache.clone(), TAG, n, over.clone()));
@@ -128,7 +129,7 @@ async fn keys_are_found_half_way_through_a_move() {
             assert!(cache.has_key(key).await.unwrap());
             assert!(cache.ttl(key).await.unwrap().is_some());
             assert!(cache.touch(key, cache_core::Timeout::Never).await.unwrap());
-            assert!(!cache.add(key, &"other", None).await.unwrap());
+            assert!(!cache.add(key, &"other", Timeout::Default).await.unwrap());
             assert_eq!(cache.incr(counter, 1).await.unwrap(), round);
             let entry = cache.backend().get_entry(&stored_key(key)).await.unwrap().unwrap();
             assert_eq!(entry.value, format!("\"{key}\""));
@@ -153,14 +154,14 @@ async fn keys_are_found_half_way_through_a_move() {
         assert_eq!(cache.incr(&counter, 1).await.unwrap(), 3);
         assert!(cache.delete(&counter).await.unwrap());
         let new = tagged(TAG, &format!("new{round}-"), 10);
-        let failed = cache.set_many(new.iter().map(|it| (it, it)), None).await.unwrap();
+        let failed = cache.set_many(new.iter().map(|it| (it, it)), Timeout::Default).await.unwrap();
         assert!(failed.is_empty(), "{failed:?}");
         assert_eq!(cache.get_many::<String, _>(&new).await.unwrap().len(), new.len());
         assert_eq!(cache.get::<String>(&format!("{{{TAG}}}none")).await.unwrap(), None);
         assert_eq!(cache.delete_many(&new).await.unwrap(), 10);
         assert!(cache.get_many::<String, _>(&new).await.unwrap().is_empty());
         assert_eq!(cache.pop::<String>(&fixed[0]).await.unwrap().as_ref(), Some(&fixed[0]));
-        assert!(cache.add(&fixed[0], &fixed[0], None).await.unwrap());
+        assert!(cache.add(&fixed[0], &fixed[0], Timeout::Default).await.unwrap());
     }
     assert_eq!(cache.delete_many(&counters).await.unwrap(), 20);
     moving.finish().unwrap();
@@ -179,12 +180,13 @@ async fn clear_leaves_no_key_that_is_on_its_way() {
     let cache = with_prefix(&cluster, "ours");
     let names = tagged(TAG, "k", KEYS);
     for key in &names[..100] {
-        foreign.set(key, &1, None).await.unwrap();
+        foreign.set(key, &1, Timeout::Default).await.unwrap();
     }
     let slot = slot(TAG);
     let (mut moved, mut longest) = (0, Duration::ZERO);
     for _ in 0..10 {
-        let failed = cache.set_many(names.iter().map(|it| (it, 1)), None).await.unwrap();
+        let failed =
+            cache.set_many(names.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap();
         assert!(failed.is_empty());
         let mut moving = cluster.begin_move(slot, other(&cluster, slot)).unwrap();
         let clearing = tokio::spawn({
@@ -223,7 +225,9 @@ async fn clear_leaves_no_key_that_goes_where_it_has_looked() {
     from.command(&["DEBUG", "POPULATE", "300000", "foreign", "1"]).unwrap();
     let cache = with_prefix(&cluster, "ours");
     let names = tagged(TAG, "k", 500);
-    assert!(cache.set_many(names.iter().map(|it| (it, 1)), None).await.unwrap().is_empty());
+    assert!(
+        cache.set_many(names.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap().is_empty()
+    );
     let mut moving = cluster.begin_move(slot, other(&cluster, slot)).unwrap();
     let clearing = tokio::spawn({
         let cache = cache.clone();
@@ -250,7 +254,7 @@ async fn clear_finds_keys_on_a_server_that_has_no_slot_yet() {
     let cache = of(&cluster);
     let names = tagged(TAG, "k", 10);
     for key in &names {
-        cache.set(key, key, None).await.unwrap();
+        cache.set(key, key, Timeout::Default).await.unwrap();
     }
     let new = Redis::options().args(&["--cluster-enabled", "yes"]).start().unwrap();
     let slot = slot(TAG);
@@ -281,7 +285,7 @@ async fn clear_finds_keys_on_a_server_that_has_no_slot_yet() {
     };
     assert!(nothing_is_left());
     // What is new is made there.
-    cache.set(&names[0], &1, None).await.unwrap();
+    cache.set(&names[0], &1, Timeout::Default).await.unwrap();
     assert_eq!(new.command(&["DBSIZE"]).unwrap().text(), "1");
     cache.clear_store().await.unwrap();
     assert!(nothing_is_left());

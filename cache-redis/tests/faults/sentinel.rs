@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::{Cache, ErrorKind};
+use cache_core::{Cache, ErrorKind, Timeout};
 use fault_tests::{
     LONG, PATIENT, answered, cache_on, is_outage, keys,
     load::{Age, Load, is_open_about_it},
@@ -34,7 +34,10 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     until("it is noticed", async || strict.seen().failed(None) > 16).await;
     let new = sentinels.wait_for_other_leader(old).unwrap();
     let promoted = began.elapsed();
-    until("writes succeed", async || cache.strict().set("k", &"new", None).await.is_ok()).await;
+    until("writes succeed", async || {
+        cache.strict().set("k", &"new", Timeout::Default).await.is_ok()
+    })
+    .await;
     let written = began.elapsed();
     report(&format!("Sentinel, {what}, until another is promoted"), "misses", promoted);
     report(&format!("Sentinel, {what}, until writes succeed"), "the same handle works", written);
@@ -52,7 +55,7 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     let (called, patient) = (cache.strict(), cache_on::<OnRedis>(new, PATIENT).strict());
     let twin = async || assert_eq!(patient.get::<i32>("twin").await.unwrap(), None);
     for i in 0..200 {
-        answered(twin, async || called.set("k", &i, None).await).await;
+        answered(twin, async || called.set("k", &i, Timeout::Default).await).await;
         assert_eq!(answered(twin, async || called.get::<i32>("k").await).await, Some(i));
     }
     assert_eq!(stored(new, "k").as_deref(), Some("199"));
@@ -82,7 +85,7 @@ async fn a_demoted_leader_is_asked_no_more() {
     let cache = of(&sentinels, sentinels.name());
     let idle = of(&sentinels, sentinels.name()).strict();
     let strict = cache.strict();
-    strict.set("k", &"x", None).await.unwrap();
+    strict.set("k", &"x", Timeout::Default).await.unwrap();
     assert_eq!(idle.get::<String>("k").await.unwrap().as_deref(), Some("x"));
     let load = Load::start(&strict, keys("strict", 16), Age::Any);
     until("all work", async || load.has("incr", "done", 32)).await;
@@ -94,7 +97,7 @@ async fn a_demoted_leader_is_asked_no_more() {
     report("Sentinel, failover with the leader alive, until settled", "", began.elapsed());
     old.command(&["CONFIG", "RESETSTAT"]).unwrap();
     // A connection that the old leader closes just now costs its call.
-    let is_done = async || match strict.set("k", &"y", None).await {
+    let is_done = async || match strict.set("k", &"y", Timeout::Default).await {
         Ok(()) => true,
         Err(error) if is_outage(&error) => false,
         Err(error) => panic!("{error}"),
@@ -139,7 +142,7 @@ async fn sentinels_that_are_not_there_are_not_needed() {
 
     let works = async |what: &str| {
         let cache = of(&sentinels, sentinels.name()).strict();
-        let (res, took) = timed(cache.set("k", &1, None)).await;
+        let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
         res.unwrap();
         assert!(took < Duration::from_secs(5), "{what}: {took:?}");
         report(what, "nothing; the first call connects", took);
@@ -154,7 +157,7 @@ async fn sentinels_that_are_not_there_are_not_needed() {
         watcher.thaw();
     }
     let cache = of(&sentinels, sentinels.name()).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     for it in sentinels.sentinels() {
         it.kill();
     }
@@ -172,7 +175,7 @@ async fn sentinels_that_are_not_there_are_not_needed() {
 async fn sentinels_that_hang_slow_down_nobody() {
     let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let cache = of(&sentinels, sentinels.name()).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     let leader = sentinels.leader().unwrap();
     sentinels.sentinels()[0].freeze();
     leader.command(&["CLIENT", "KILL", "TYPE", "NORMAL"]).unwrap();
@@ -181,7 +184,7 @@ async fn sentinels_that_hang_slow_down_nobody() {
     let _ = cache.get::<i32>("k").await;
     // Beside each call one without Sentinels: where both are slow, the machine is.
     let plain = cache_on::<OnRedis>(leader, PATIENT).strict();
-    plain.set("plain", &1, None).await.unwrap();
+    plain.set("plain", &1, Timeout::Default).await.unwrap();
     // A call waits for news for 50 ms at most.
     let is_slow = |took| took >= Duration::from_millis(45);
     let began = Instant::now();
@@ -233,7 +236,7 @@ async fn silent_sentinels_do_not_use_up_the_time_for_connecting() {
         sentinels.name()
     );
     let cache = cache(&urls, &more).strict();
-    let (res, took) = timed(cache.set("k", &1, None)).await;
+    let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
     res.unwrap();
     assert!(took < LONG, "{took:?}");
 }

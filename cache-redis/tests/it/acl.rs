@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cache_conformance::{Harness, run_backend};
-use cache_core::ErrorKind;
+use cache_core::{ErrorKind, Timeout};
 use test_servers::{
     Redis, RedisCluster, Sentinel, Sentinels, Server as _, resp::Connection, slot_of,
 };
@@ -72,11 +72,11 @@ async fn what_the_user_may_not_is_an_error_that_says_so() {
     redis.command(&user(&[])).unwrap();
     let of = |prefix| cache(&[as_user(&redis.url())], &format!("key_prefix = \"{prefix}\"\n"));
     let (shop, other) = (of("shop").strict(), of("other").strict());
-    shop.set("k", &1, None).await.unwrap();
+    shop.set("k", &1, Timeout::Default).await.unwrap();
     assert_eq!(shop.incr("k", 1).await.unwrap(), 2);
     shop.check().await.unwrap();
     shop.clear().await.unwrap();
-    let keys = other.set("k", &1, None).await.unwrap_err();
+    let keys = other.set("k", &1, Timeout::Default).await.unwrap_err();
     for error in [keys, shop.clear_store().await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(error.to_string().contains("ACL LOG"), "{error}");
@@ -105,7 +105,7 @@ async fn the_rights_in_the_book_are_enough_for_sentinels() {
         );
         let cache = cache(&urls, &more).strict();
         cache.check().await.unwrap();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
     }
 }
@@ -129,7 +129,7 @@ async fn the_rights_in_the_book_are_enough_for_a_cluster() {
     }
     let more = format!("{LARGE_IS_SMALL}{CLUSTERED}read_from = \"replica\"\n");
     let cache = cache(&urls, &more).strict();
-    cache.set("k", &1, None).await.unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
     cache.check().await.unwrap();
     cluster.wait_for_replicas().unwrap();
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(1));

@@ -94,8 +94,8 @@ async fn what_is_no_string_is_a_miss_and_never_in_the_way() {
     assert_eq!(cache.get_bytes("k").await.unwrap(), None);
     assert_eq!(cache.pop::<User>("k").await.unwrap(), None);
     assert!(cache.get_many::<User, _>(["k"]).await.unwrap().is_empty());
-    assert_eq!(cache.strict().get::<User>("k").await.unwrap_err().kind(), ErrorKind::Codec);
-    assert_eq!(store.get_entry(":1:k").await.unwrap_err().kind(), ErrorKind::Codec);
+    assert_eq!(cache.strict().get::<User>("k").await.unwrap_err().kind(), ErrorKind::WrongType);
+    assert_eq!(store.get_entry(":1:k").await.unwrap_err().kind(), ErrorKind::WrongType);
     assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::NotAnInteger);
     assert_eq!(cache.update("k", secs(60), |it: User| it).await.unwrap(), None);
     let seen = cache_core::store::Expected::value(b"");

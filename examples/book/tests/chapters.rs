@@ -101,7 +101,7 @@ fn every_operation_is_explained() {
     let chapters = [chapter("operations.md"), chapter("failing.md")];
     // The library and its suite use it; `Cache` has no method for it.
     let internal = Operation::CompareAndDelete;
-    for operation in Operation::ALL.into_iter().filter(|it| *it != internal) {
+    for operation in Operation::ALL.iter().filter(|it| **it != internal) {
         for text in &chapters {
             let named =
                 [format!("`{operation}`"), format!("`{operation}("), format!("`{operation}::<")];

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
 use cache_core::{
-    CacheSettings, Caches, Settings,
+    CacheSettings, Caches, Settings, Timeout,
     layer::{BreakerSettings, RetrySettings},
     testing::FakeClock,
 };
@@ -137,7 +137,7 @@ async fn documented_default_timeout_matches_the_code() {
     let caches = Caches::builder().clock(clock).toml(&text).unwrap().build().unwrap();
     let mut lives = Vec::new();
     for cache in caches.iter() {
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         lives.push(cache.ttl("k").await.unwrap().unwrap());
     }
     assert_eq!(lives[0], lives[1]);

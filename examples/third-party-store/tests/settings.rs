@@ -1,6 +1,6 @@
 //! The store is chosen by the settings, and by nothing else.
 
-use cache_core::{Caches, ErrorKind, Result, secs};
+use cache_core::{Caches, ErrorKind, Result, Timeout, secs};
 use tempfile::TempDir;
 use third_party_store as _; // links the store that the settings name
 
@@ -41,8 +41,8 @@ async fn aliases_of_one_file_share_it_and_must_agree() {
         Caches::from_toml(&format!("{one}\n{other}"))
     };
     let caches = two("options.max_entries = 5\nkey_prefix = 'b'").unwrap();
-    caches.get("default").unwrap().set("k", "a", None).await.unwrap();
-    caches.get("other").unwrap().set("k", "b", None).await.unwrap();
+    caches.get("default").unwrap().set("k", "a", Timeout::Default).await.unwrap();
+    caches.get("other").unwrap().set("k", "b", Timeout::Default).await.unwrap();
     let found = caches.get("default").unwrap().get::<String>("k").await.unwrap();
     assert_eq!(found.as_deref(), Some("a"));
     let error = two("options.max_entries = 6").unwrap_err();

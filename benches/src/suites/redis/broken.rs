@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
-use cache_core::Caches;
+use cache_core::{Caches, Timeout};
 use redis::{Client, cmd};
 use test_servers::{Redis, Server as _};
 
@@ -26,7 +26,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     let cache = Caches::from_toml(&toml)?.get("default")?.clone();
     let opener = Client::open(url)?;
     let connection = workers.block_on(async {
-        cache.set("key", &1, None).await?;
+        cache.set("key", &1, Timeout::Default).await?;
         ensure!(cache.get::<i32>("key").await? == Some(1), "it does not work");
         let res = opener.get_multiplexed_async_connection().await?;
         server.kill();

@@ -1,7 +1,7 @@
 //! The hook that decides about each call, and what steers it.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fmt,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,9 +26,9 @@ pub(super) struct Faults {
 struct State {
     fault: Option<Choose>,
     keys: Option<(Pick, ErrorKind)>,
-    calls: BTreeMap<Operation, u64>,
+    calls: HashMap<Operation, u64>,
     /// How many times each is held.
-    held: BTreeMap<Operation, usize>,
+    held: HashMap<Operation, usize>,
 }
 
 type Choose = Arc<dyn Fn(&Call<'_>) -> Fault + Send + Sync>;

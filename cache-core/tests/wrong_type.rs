@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Cache, Error, ErrorKind, OperationStats,
+    Cache, Error, ErrorKind, OperationStats, Timeout,
     layer::Operation,
     store::{Backend, Expiry, Inline, SetMode},
     testing::{Fault, Faulty, Model},
@@ -13,7 +13,7 @@ use cache_core::{
 
 const KEY: &str = ":1:k";
 
-/// The way of stores that may wait, and that of those that never do; every read answers `Codec`. To see what is
+/// The way of stores that may wait, and that of those that never do; every read returns `WrongType`. To see what is
 /// changed, there is something under the key.
 async fn both() -> [(Faulty, Cache); 2] {
     let model = || Arc::new(Inline::new(Model::default()));
@@ -24,7 +24,9 @@ async fn both() -> [(Faulty, Cache); 2] {
     for (store, _) in &res {
         store.set(KEY, "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
         store.inject(|call| match call.operation {
-            Operation::Get | Operation::GetMany | Operation::Pop => Fault::Error(ErrorKind::Codec),
+            Operation::Get | Operation::GetMany | Operation::Pop => {
+                Fault::Error(ErrorKind::WrongType)
+            }
             _ => Fault::None,
         });
     }
@@ -49,7 +51,7 @@ async fn assert_left_alone(store: &Faulty, cache: &Cache, operation: Operation) 
 
 #[track_caller]
 fn assert_codec(error: &Error, operation: &str) {
-    assert_eq!(error.kind(), ErrorKind::Codec);
+    assert_eq!(error.kind(), ErrorKind::WrongType);
     for word in ["injected by the test", operation, KEY] {
         assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
     }
@@ -83,8 +85,8 @@ async fn get_bytes_is_a_miss() {
 async fn get_many_gives_the_others() {
     for (store, cache) in both().await {
         store.heal();
-        cache.set("other", &2, None).await.unwrap();
-        store.fail_keys(|key| key == KEY, ErrorKind::Codec);
+        cache.set("other", &2, Timeout::Default).await.unwrap();
+        store.fail_keys(|key| key == KEY, ErrorKind::WrongType);
         assert_eq!(cache.get_many::<u32, _>(["k", "other"]).await.unwrap(), [("other", 2)].into());
         let stats = cache.stats();
         let counted = stats[Operation::GetMany];
@@ -111,11 +113,18 @@ async fn pop_is_a_miss() {
 #[tokio::test]
 async fn update_has_nothing_to_change() {
     for (store, cache) in both().await {
-        assert_eq!(cache.update::<u32>("k", None, |_| unreachable!()).await.unwrap(), None);
+        assert_eq!(
+            cache.update::<u32>("k", Timeout::Default, |_| unreachable!()).await.unwrap(),
+            None
+        );
         assert_left_alone(&store, &cache, Operation::Update).await;
     }
     for (store, cache) in both().await {
-        let error = cache.strict().update::<u32>("k", None, |_| unreachable!()).await.unwrap_err();
+        let error = cache
+            .strict()
+            .update::<u32>("k", Timeout::Default, |_| unreachable!())
+            .await
+            .unwrap_err();
         assert_codec(&error, "update");
         assert_left_alone(&store, &cache, Operation::Update).await;
     }
@@ -125,12 +134,12 @@ async fn update_has_nothing_to_change() {
 #[tokio::test]
 async fn upsert_replaces_nothing() {
     for (store, cache) in both().await {
-        let error = cache.upsert("k", None, |it| it.or(Some(1))).await.unwrap_err();
+        let error = cache.upsert("k", Timeout::Default, |it| it.or(Some(1))).await.unwrap_err();
         assert_codec(&error, "update");
         assert_left_alone(&store, &cache, Operation::Update).await;
     }
     for (store, cache) in both().await {
-        assert_eq!(cache.upsert::<u32>("k", None, |it| it).await.unwrap(), None);
+        assert_eq!(cache.upsert::<u32>("k", Timeout::Default, |it| it).await.unwrap(), None);
         assert_left_alone(&store, &cache, Operation::Update).await;
     }
 }
@@ -140,7 +149,7 @@ async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
     for strict in [false, true] {
         for (store, cache) in both().await {
             let cache = if strict { cache.strict() } else { cache };
-            assert_eq!(cache.get_or_set("k", None, || async { 7 }).await.unwrap(), 7);
+            assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
             let stats = cache.stats();
             assert_eq!((stats.undecodable, stats.loads, stats.load_writes_failed), (1, 1, 0));
             assert_eq!(stats[Operation::GetOrSet], one_miss());
@@ -158,9 +167,12 @@ async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
 #[tokio::test]
 async fn other_calls_return_the_error() {
     for (store, cache) in both().await {
-        store.inject(|_| Fault::Error(ErrorKind::Codec));
-        assert_eq!(cache.set("k", &1, None).await.unwrap_err().kind(), ErrorKind::Codec);
-        assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::Codec);
+        store.inject(|_| Fault::Error(ErrorKind::WrongType));
+        assert_eq!(
+            cache.set("k", &1, Timeout::Default).await.unwrap_err().kind(),
+            ErrorKind::WrongType
+        );
+        assert_eq!(cache.incr("k", 1).await.unwrap_err().kind(), ErrorKind::WrongType);
         assert_eq!(cache.stats().undecodable, 0);
     }
 }
