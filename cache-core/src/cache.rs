@@ -31,7 +31,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fetch::singleflight::{Flights, Writing},
     key::{FullKey, KeyHead, KeyRules, Namespace},
-    layer::{Breaker, Operation},
+    layer::{Breaker, Operation, rounds},
     runtime::Clock,
     store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
@@ -329,7 +329,12 @@ impl Cache {
     /// How long a write of so many keys counts as under way: twice what the deadlines allow, as it may wait for a loaded value before, and so that
     /// only a future that nobody polls gets there.
     fn write_claim(&self, keys: usize) -> Duration {
-        let rounds = u32::try_from(keys.div_ceil(1000)).unwrap_or(u32::MAX).saturating_add(1);
+        self.batch_claim(keys, 0)
+    }
+
+    /// As [`write_claim`](Self::write_claim), for values of so many bytes.
+    fn batch_claim(&self, keys: usize, bytes: usize) -> Duration {
+        let rounds = rounds(keys, bytes).saturating_add(1);
         self.shared.write_patience.saturating_mul(rounds).saturating_mul(2)
     }
 

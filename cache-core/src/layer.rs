@@ -10,7 +10,7 @@ mod retry;
 
 use std::{fmt, pin::pin, sync::Arc};
 
-pub(crate) use self::{breaker::Known, observe::Observe, own_runtime::OwnRuntime};
+pub(crate) use self::{breaker::Known, call::rounds, observe::Observe, own_runtime::OwnRuntime};
 pub use self::{
     breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},
     call::{Call, Reply},

@@ -3,18 +3,20 @@
 #![allow(missing_docs)]
 
 use std::{
+    pin::pin,
     sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
 
 use cache_core::{
-    Cache, ErrorKind, Timeout,
-    layer::Operation,
+    Cache, ErrorKind,
+    layer::{BreakerSettings, BreakerState, Operation},
     secs,
-    store::{Inline, Offload},
-    testing::{FakeClock, Faulty, Model},
+    store::{Backend as _, Expiry, Inline, Offload, SetMode},
+    testing::{FakeClock, Faulty, Held, Model},
 };
+use tokio::task::JoinHandle;
 
 /// One in flight: no caller fails another, so each reads and writes once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -68,6 +70,83 @@ async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
         cache.update("n", Timeout::Default, |it: u32| it).await.unwrap().is_some(),
         "the breaker is closed"
     );
+}
+
+/// Two updates, of which the second has its turn shortly before its time is over, and its call to the store is held back.
+async fn with_late_call(
+    time: &FakeClock,
+    store: &Faulty,
+    cache: &Cache,
+) -> (Held, JoinHandle<cache_core::Result<Option<u32>>>) {
+    let update = |cache: Cache| async move { cache.update("n", None, |it: u32| it + 1).await };
+    let (first_get, first_set) = (store.hold(Operation::Get), store.hold(Operation::Update));
+    let first = tokio::spawn(update(cache.clone()));
+    store.arrived(Operation::Get, 1).await;
+    let late = tokio::spawn(update(cache.clone()));
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+    time.advance(Duration::from_millis(490));
+    first_get.release();
+    store.arrived(Operation::Update, 1).await;
+    let held = store.hold(Operation::Get);
+    first_set.release();
+    assert_eq!(first.await.unwrap().unwrap(), Some(1));
+    store.arrived(Operation::Get, 2).await;
+    (held, late)
+}
+
+#[tokio::test]
+async fn a_call_that_began_before_the_total_limit_ends_with_its_own_answer() {
+    let (time, store, cache) = timed();
+    cache.set("n", &0, None).await.unwrap();
+    let (held, late) = with_late_call(&time, &store, &cache).await;
+    time.advance(Duration::from_millis(400));
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!late.is_finished(), "it was cut off before the deadline of its call");
+    held.release();
+    assert_eq!(late.await.unwrap().unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_hung_store_in_a_late_update_counts_for_the_breaker() {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let mut breaker = BreakerSettings::default();
+    breaker.unanswered = 1;
+    let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock()).breaker(breaker);
+    let cache = builder.build("test").unwrap();
+    cache.set("n", &0, None).await.unwrap();
+    let (_held, late) = with_late_call(&time, &store, &cache).await;
+    time.advance(Duration::from_millis(501));
+    assert_eq!(late.await.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(cache.stats().breaker, Some(BreakerState::Open));
+}
+
+#[tokio::test]
+async fn no_try_begins_after_the_total_limit() {
+    let (time, store, cache) = timed();
+    cache.set("n", &0, None).await.unwrap();
+    // Each try takes 200 ms of 500, and another writer was faster.
+    let mut tries = 0;
+    let update = cache.update("n", None, |it: u32| {
+        tries += 1;
+        time.advance(Duration::from_millis(200));
+        let value = (it + 100).to_string().into();
+        let mut write = pin!(store.set(":1:n", value, Expiry::Never, SetMode::Always));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(write.as_mut().poll(&mut cx).is_ready());
+        it + 1
+    });
+    let error = tokio::select! {
+        biased;
+        done = update => done.unwrap_err(),
+        () = async { loop { tokio::task::yield_now().await; time.advance(Duration::from_millis(1)); } } => unreachable!(),
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(tries, 3);
 }
 
 #[tokio::test]

@@ -177,7 +177,8 @@ impl Cache {
             for ((place, value), name) in places.into_iter().zip(values).zip(names.iter()) {
                 (items[place].1, callers[place]) = (value, name);
             }
-            let writing = self.before_writes(keys.iter().copied()).await;
+            let bytes = items.iter().map(|(_, value)| value.len()).sum();
+            let writing = self.before_writes(keys.iter().copied(), bytes).await;
             let moment = self.shared.marks.now();
             let answers: Vec<Result<()>> = if items.is_empty() {
                 Vec::new()
@@ -222,7 +223,7 @@ impl Cache {
         if keys.is_empty() {
             return Ok(0);
         }
-        let writing = self.before_writes(keys.iter().copied()).await;
+        let writing = self.before_writes(keys.iter().copied(), 0).await;
         let moment = self.shared.marks.now();
         let answers: Vec<Result<bool>> = call_many!(self, writing, keys.len(), delete_many(&keys));
         let mut removed = 0;
@@ -268,9 +269,10 @@ impl Cache {
     async fn before_writes<'a>(
         &'a self,
         keys: impl Iterator<Item = &'a str> + Clone,
+        bytes: usize,
     ) -> Vec<Writing<'a>> {
         let flights = &self.shared.flights;
-        let lasts = self.write_claim(keys.clone().count());
+        let lasts = self.batch_claim(keys.clone().count(), bytes);
         let mut writing: Vec<_> = keys.clone().map(|key| flights.writing(key, lasts)).collect();
         if flights.active() > 0 {
             for it in &mut writing {

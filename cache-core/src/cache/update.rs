@@ -63,8 +63,8 @@ impl Cache {
     /// to change. `change` may run several times, so it should do nothing but compute.
     ///
     /// The changes of one key in this process are made one after the other; after repeated conflicts with other processes the
-    /// next try waits for a random, growing time. All of it together takes no longer than one call may (`deadline`, and
-    /// `connect_deadline` where the store connects), however many callers there are.
+    /// next try waits for a random, growing time. No try begins later than one call may take (`deadline`, and `connect_deadline`
+    /// where the store connects), however many callers there are. Each call to the store then has its own deadline.
     ///
     /// A lifetime of zero removes a key that is there and makes none. Bytes that do not decode as a `T` count as missing, and the
     /// new value replaces them.
@@ -101,30 +101,44 @@ impl Cache {
     {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Update, key)?;
-        let all = async {
-            let lasts = self.shared.write_patience;
-            let _turn = match &self.shared.sync {
-                // A store that never waits resolves a conflict at once.
-                Some(_) => None,
-                None => Some(self.shared.updates.take(&key, lasts, &self.shared.clock).await),
-            };
-            // The first conflict may be a single write: it is tried again at once.
-            let mut longest = Duration::ZERO;
+        // A store that never waits resolves a conflict at once.
+        if self.shared.sync.is_some() {
             loop {
                 if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
                     return Ok(new);
                 }
-                if self.shared.sync.is_none() && !longest.is_zero() {
-                    self.shared.clock.sleep(jitter(longest)).await;
+            }
+        }
+        let tries = async {
+            let clock = &self.shared.clock;
+            let end = clock.now().saturating_add(self.shared.write_patience);
+            let too_many = || self.fail(Operation::Update, Some(&key), too_many());
+            let turn = self.shared.updates.take(&key, end, self.shortest_turn(), clock);
+            let turn = first(turn, clock.sleep(self.shared.write_patience)).await;
+            let _turn = turn.ok_or_else(too_many)?;
+            // The first conflict may be a single write: it is tried again at once.
+            let mut longest = Duration::ZERO;
+            loop {
+                if clock.now() >= end {
+                    return Err(too_many());
+                }
+                // Not cut off at `end`: each call has the deadline of its own, which the circuit breaker counts.
+                if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
+                    return Ok(new);
+                }
+                let left = end.saturating_sub(clock.now());
+                if !longest.is_zero() && !left.is_zero() {
+                    clock.sleep(part_of(longest).min(left)).await;
                 }
                 longest = (longest * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
             }
         };
-        if self.shared.sync.is_some() {
-            return all.await;
-        }
-        let done = first(Box::pin(all), self.write_patience()).await;
-        done.unwrap_or_else(|| Err(self.fail(Operation::Update, Some(&key), too_many())))
+        Box::pin(tries).await
+    }
+
+    /// A try that begins shortly before its caller's time is over is not disturbed by the next caller at once.
+    fn shortest_turn(&self) -> Duration {
+        self.shared.write_patience / 4
     }
 
     /// One try: the new value, or nothing if `change` made none; `None` after a conflict.
@@ -207,7 +221,7 @@ impl Cache {
 fn too_many() -> Error {
     Error::new(
         ErrorKind::TimedOut,
-        "too many callers update this key at the same time, or the store is slow; the update may have had its effect",
+        "too many callers update this key at the same time, or the store is slow; nothing was stored",
     )
     .ignored_by_breaker()
 }

@@ -71,8 +71,9 @@ pub struct CacheSettings {
     /// What becomes of keys that are too long or hold spaces: `error` (the default) or `hash`.
     #[serde(default)]
     pub long_keys: LongKeys,
-    /// The longest that a round trip to a store may take once connected. 500 ms if unset. It and `breaker`
-    /// are for stores that wait for something; in process they have no effect.
+    /// The longest that a round trip to a store may take once connected. 500 ms if unset. A batch has it once for each 1000
+    /// keys; `set_many` has it once for each 4 MiB of values if that is more often. It and `breaker` are for stores that wait
+    /// for something; in process they have no effect.
     #[serde(default = "deadline")]
     pub deadline: Period,
     /// The longest that connecting may take. 1 s if unset.

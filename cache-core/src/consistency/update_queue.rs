@@ -36,11 +36,13 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turns {
-    /// Waits until no other caller has the key; the right lasts so long.
+    /// Waits until no other caller has the key. The right ends at `end`, so that the callers that came later have a turn before
+    /// their own end, and not before `shortest` is over.
     pub(crate) async fn take<'a>(
         &'a self,
         key: &'a str,
-        lasts: Duration,
+        end: Duration,
+        shortest: Duration,
         clock: &Clock,
     ) -> Turn<'a> {
         let id = {
@@ -65,7 +67,8 @@ impl Turns {
                     Some(holder) => std::mem::take(&mut holder.waiting),
                     None => HashMap::new(),
                 };
-                let holder = Holder { id, until: now.saturating_add(lasts), waiting };
+                let until = end.max(now.saturating_add(shortest));
+                let holder = Holder { id, until, waiting };
                 table.keys.insert(key.into(), holder);
                 Poll::Ready(())
             });

@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_heard_of_if_one_of_its_keys_is_answered() {
-        let call = Call { operation: Operation::GetMany, key: None, keys: 2, idempotent: true };
+        let call =
+            Call { operation: Operation::GetMany, key: None, keys: 2, bytes: 0, idempotent: true };
         let failed = || Err(Error::new(ErrorKind::TimedOut, "no answer"));
         let locked = || failed().map_err(|it: Error| it.ignored_by_breaker());
         let of = |replies: [Result<()>; 2]| format!("{:?}", outcome(&call, &replies.to_vec()));

@@ -13,19 +13,28 @@ pub struct Call<'a> {
     pub key: Option<&'a str>,
     /// How many keys the call has.
     pub keys: usize,
+    /// How many bytes the values of a `set_many` have; zero for other calls.
+    pub bytes: usize,
     /// Whether a second call does no harm when the outcome of the first is unknown.
     pub idempotent: bool,
 }
 
-/// How many keys a store may be expected to read or write in one round trip.
-const KEYS_PER_ROUND_TRIP: usize = 1000;
-
 impl Call<'_> {
-    /// How many round trips a store may be expected to make of it.
+    /// How many deadlines the call has.
     pub(super) fn rounds(&self) -> u32 {
-        let rounds = self.keys.div_ceil(KEYS_PER_ROUND_TRIP).max(1);
-        u32::try_from(rounds).unwrap_or(u32::MAX)
+        rounds(self.keys, self.bytes)
     }
+}
+
+/// How many keys a batch may have for each deadline.
+const KEYS_PER_DEADLINE: usize = 1000;
+/// How many bytes of values a batch may send for each deadline: 8 MiB a second with the default of 500 ms.
+const BYTES_PER_DEADLINE: usize = 4 << 20;
+
+/// How many deadlines a batch of so many keys has that sends so many bytes of values.
+pub(crate) fn rounds(keys: usize, bytes: usize) -> u32 {
+    let rounds = keys.div_ceil(KEYS_PER_DEADLINE).max(bytes.div_ceil(BYTES_PER_DEADLINE)).max(1);
+    u32::try_from(rounds).unwrap_or(u32::MAX)
 }
 
 /// What a call answers: a `Result`, or one for each key of a batch.
@@ -52,5 +61,25 @@ impl<T: Send + 'static> Reply for Vec<Result<T>> {
     }
     fn errors(&self) -> impl Iterator<Item = &Error> {
         self.iter().filter_map(|it| it.as_ref().err())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_a_deadline_for_each_thousand_keys_or_4_mib() {
+        for (keys, bytes, expected) in [
+            (0, 0, 1),
+            (1000, 4 << 20, 1),
+            (1001, 0, 2),
+            (1, (4 << 20) + 1, 2),
+            (60, 60 * (4 << 20), 60),
+            (2000, 4 << 20, 2),
+            (usize::MAX, usize::MAX, u32::MAX),
+        ] {
+            assert_eq!(rounds(keys, bytes), expected, "{keys} keys, {bytes} bytes");
+        }
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 
 /// Ends calls that take too long with `TimedOut`; their outcome is unknown.
 ///
-/// A call with one key has the time given; a batch has it once for every thousand keys that it has begun;
+/// A call with one key has the time given; a batch has it once for every thousand keys, and a `set_many` once for every 4 MiB of
+/// values if that is more often;
 /// `clear`, `clear_store`, `check` and `close` take as long as they take. A store whose first call connects
 /// ([`Capabilities::connects`](crate::store::Capabilities::connects)) has the time to connect on top, because only
 /// the store can tell the one from the other.

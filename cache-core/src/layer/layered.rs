@@ -33,10 +33,14 @@ impl<H: Layer> Layered<H> {
 
 impl<'a> Call<'a> {
     fn one(operation: Operation, key: &'a str) -> Self {
-        Self { operation, key: Some(key), keys: 1, idempotent: operation.is_idempotent() }
+        Self { operation, key: Some(key), keys: 1, bytes: 0, idempotent: operation.is_idempotent() }
     }
     fn many(operation: Operation, keys: usize) -> Self {
-        Self { operation, key: None, keys, idempotent: operation.is_idempotent() }
+        Self { operation, key: None, keys, bytes: 0, idempotent: operation.is_idempotent() }
+    }
+    fn set_many(items: &[(&str, Bytes)]) -> Self {
+        let bytes = items.iter().map(|(_, value)| value.len()).sum();
+        Self { bytes, ..Self::many(Operation::SetMany, items.len()) }
     }
     fn set(key: &'a str, mode: SetMode) -> Self {
         Self::one(
@@ -91,7 +95,7 @@ impl<H: Layer> Backend for Layered<H, dyn Backend> {
         pin!(self.hook.around(call, || self.inner.set(key, value.clone(), expiry, mode))).await
     }
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let call = Call::many(Operation::SetMany, items.len());
+        let call = Call::set_many(items);
         pin!(self.hook.around(call, || self.inner.set_many(items, expiry))).await
     }
     async fn has(&self, key: &str) -> Result<bool> {
@@ -188,7 +192,7 @@ impl<H: Layer> SyncBackend for Layered<H, dyn SyncBackend> {
         self.hook.around_sync(call, || self.inner.set(key, value.clone(), expiry, mode))
     }
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let call = Call::many(Operation::SetMany, items.len());
+        let call = Call::set_many(items);
         self.hook.around_sync(call, || self.inner.set_many(items, expiry))
     }
     fn has(&self, key: &str) -> Result<bool> {

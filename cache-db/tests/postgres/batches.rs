@@ -167,3 +167,20 @@ async fn largest_value_fits_the_default_deadline() {
     let error = cache.set("k", &format!("{value}x"), secs(600)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
+
+/// A batch has a deadline for each 4 MiB of values.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_240_mib_fits_the_default_deadline() {
+    const COUNT: usize = 60;
+    let server = Postgres::start().unwrap();
+    cache(&server.url(), PATIENT).strict().check().await.unwrap();
+    let cache = cache(&server.url(), NO_BREAKER).strict();
+    let value = "x".repeat(4 << 20);
+    let items = (0..COUNT).map(|n| (n.to_string(), &value));
+    let failed = cache.set_many(items, secs(600)).await.unwrap();
+    assert!(failed.is_empty(), "{:?}", failed.iter().next());
+    // One at a time: the deadline of a batch of reads does not grow with what is read.
+    for n in 0..COUNT {
+        assert!(cache.has_key(&n.to_string()).await.unwrap(), "{n}");
+    }
+}
