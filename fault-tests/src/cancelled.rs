@@ -1,30 +1,30 @@
-//! Futures that are dropped at any moment.
+//! Futures that are dropped at arbitrary points.
 
 use std::{future::poll_fn, hash::BuildHasher as _, pin::pin, task::Poll, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Timeout, Ttl, secs};
 use futures_util::future::join_all;
 
-use crate::{PATIENT, Stage, cache_on, keys, promises, report, stored_key, timed};
+use crate::{Harness, PATIENT, cache_on, keys, promises, report, stored_key, timed};
 
 promises!($ cancelled:
-    dropped_futures_take_nobodys_answer,
-    a_version_move_that_is_dropped_comes_to_its_end_by_itself,
+    dropped_future_takes_no_reply_of_another_call,
+    dropped_version_move_completes,
 );
 
 const KEYS: usize = 40;
 const ROUNDS: usize = 150;
 
-/// Numbers that look like chance and are not the same in each run.
-struct Dice(u64);
+/// A pseudo-random generator with a new seed in each run.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn new() -> Self {
         Self(std::hash::RandomState::new().hash_one(0) | 1)
     }
 
-    /// Below `n`.
-    fn roll(&mut self, n: u64) -> u64 {
+    /// Returns a number below `n`.
+    fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -32,14 +32,14 @@ impl Dice {
     }
 }
 
-/// Drops the call after so many polls, or after a moment, unless it has answered by then.
-async fn cancelled<T>(dice: &mut Dice, call: impl Future<Output = T>) -> Option<T> {
-    if dice.roll(2) == 0 {
-        let moment = Duration::from_micros(dice.roll(500));
+/// Drops the call after a few polls or after a moment, unless it has finished.
+async fn cancelled<T>(random: &mut Random, call: impl Future<Output = T>) -> Option<T> {
+    if random.below(2) == 0 {
+        let moment = Duration::from_micros(random.below(500));
         return tokio::time::timeout(moment, call).await.ok();
     }
     let mut call = pin!(call);
-    let mut polls = dice.roll(4);
+    let mut polls = random.below(4);
     poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(it) => Poll::Ready(Some(it)),
         Poll::Pending if polls == 0 => Poll::Ready(None),
@@ -69,7 +69,7 @@ async fn get_many(cache: &Cache, keys: &[String], i: usize) {
     }
 }
 
-/// A store may read it in a transaction.
+/// Some stores read an entry in a transaction.
 async fn get_entry(cache: &Cache, keys: &[String], i: usize) {
     let entry = cache.backend().get_entry(&stored_key(&keys[i])).await.unwrap().unwrap();
     assert_eq!(entry.value, format!("\"{}\"", value(&keys[i])));
@@ -94,8 +94,9 @@ async fn any(cache: &Cache, keys: &[String], i: usize, kind: u64) {
     }
 }
 
-/// Tasks that read their own keys beside tasks that drop their calls; how many were dropped.
-pub async fn each_gets_its_own(cache: Cache) -> u64 {
+/// Half of the tasks check the values they read; the other half drop their calls. Returns how many calls
+/// were dropped.
+pub async fn readers_beside_dropped_calls(cache: Cache) -> u64 {
     let keys = keys("key", KEYS);
     for key in &keys {
         cache.set(key, &value(key), Timeout::Default).await.unwrap();
@@ -103,13 +104,13 @@ pub async fn each_gets_its_own(cache: Cache) -> u64 {
     let task = |i: usize| {
         let (cache, keys) = (cache.clone(), keys.clone());
         tokio::spawn(async move {
-            let mut dice = Dice::new();
+            let mut random = Random::new();
             let mut dropped = 0;
             for _ in 0..ROUNDS {
-                let kind = dice.roll(6);
+                let kind = random.below(6);
                 if i.is_multiple_of(2) {
                     any(&cache, &keys, i, kind).await;
-                } else if cancelled(&mut dice, any(&cache, &keys, i, kind)).await.is_none() {
+                } else if cancelled(&mut random, any(&cache, &keys, i, kind)).await.is_none() {
                     dropped += 1;
                 }
             }
@@ -120,28 +121,29 @@ pub async fn each_gets_its_own(cache: Cache) -> u64 {
     tasks.into_iter().map(Result::unwrap).sum()
 }
 
-/// The others on the same connection, or who get it after them, get their own answers, and all of them.
-async fn dropped_futures_take_nobodys_answer<S: Stage>() {
+/// Other calls, on the same connection or later on it, all get their own replies.
+async fn dropped_future_takes_no_reply_of_another_call<S: Harness>() {
     let server = S::start();
-    for more in ["", &format!("[caches.default.options]\n{}\n", S::OTHERWISE)] {
+    for more in ["", &format!("[caches.default.options]\n{}\n", S::OTHER_OPTIONS)] {
         let cache = cache_on::<S>(&server, &format!("{PATIENT}{more}")).strict();
-        let (dropped, took) = timed(each_gets_its_own(cache)).await;
+        let (dropped, took) = timed(readers_beside_dropped_calls(cache)).await;
         assert!(dropped > 0);
-        report(&format!("{dropped} futures dropped"), "nothing: the others get their own", took);
+        report(&format!("{dropped} futures dropped"), "no effect on other calls", took);
     }
 }
 
-/// Who moves an entry marks it for the others; a mover that is dropped half way must not keep them waiting.
-async fn a_version_move_that_is_dropped_comes_to_its_end_by_itself<S: Stage>() {
-    let (cache, _servers) = S::several(PATIENT);
+/// A version move marks its entry for other processes. If it is dropped half way, they must not wait for
+/// ever.
+async fn dropped_version_move_completes<S: Harness>() {
+    let (cache, _servers) = S::several_servers(PATIENT);
     let cache = cache.strict();
-    let mut dice = Dice::new();
+    let mut random = Random::new();
     for round in 0..ROUNDS {
         let key = format!("moved{}", round % 5);
         cache.set(&key, &round, secs(60)).await.unwrap();
         let moving = cache.incr_version(&key, 1);
-        let _ = cancelled(&mut dice, moving).await;
-        // The old mover may have been faster.
+        let _ = cancelled(&mut random, moving).await;
+        // The dropped move may have completed first.
         let again = timed(cache.incr_version(&key, 1)).await;
         let error = again.0.err().map(|it| it.kind());
         assert!(matches!(error, None | Some(ErrorKind::KeyNotFound)), "{round} {error:?}");

@@ -1,27 +1,27 @@
-//! What callers see when servers, networks and runtimes fail, and calls are dropped: the same promises for every store over a
-//! network, as tests that each of them runs. Most print what they have seen, with the time that it took: from these lines is the
-//! table "What an outage looks like" of the book.
+//! Tests of what callers see when servers, networks and runtimes fail and when calls are dropped. Every
+//! store over a network makes the same promises and runs these tests. Most tests print the outcome and
+//! the time it took; the table "What an outage looks like" of the book is made from these lines.
 //!
-//! A store says by a [`Stage`] how its server is started and what can be seen there, and makes the tests of a family with a
-//! macro of its name, in a file that may have others beside them:
+//! A store implements [`Harness`], which starts its server and inspects it. The macro of a module creates
+//! the tests of that module, in a file that may contain other tests:
 //!
 //! ```
 //! # use std::any::Any;
 //! # use cache_core::Cache;
-//! # use fault_tests::{Large, Stage};
+//! # use fault_tests::{Large, Harness};
 //! # use test_servers::Memcached;
 //! # struct Mine;
-//! # impl Stage for Mine {
+//! # impl Harness for Mine {
 //! #     type Server = Memcached;
 //! #     const BACKEND: &'static str = "mine";
 //! #     const SHARES_CONNECTIONS: bool = false;
 //! #     const LARGE: Large = Large { len: 1, piece: std::time::Duration::ZERO };
-//! #     const OTHERWISE: &'static str = "";
+//! #     const OTHER_OPTIONS: &'static str = "";
 //! #     fn start() -> Memcached { Memcached::start().unwrap() }
 //! #     fn location(at: std::net::SocketAddr) -> String { at.to_string() }
 //! #     fn stored(_: &Memcached, _: &str) -> Option<String> { None }
 //! #     fn reads(_: &Memcached) -> u64 { 0 }
-//! #     fn several(_: &str) -> (Cache, Box<dyn Any>) { panic!("not in this example") }
+//! #     fn several_servers(_: &str) -> (Cache, Box<dyn Any>) { panic!("not in this example") }
 //! # }
 //! mod restart {
 //!     fault_tests::restart!(super::Mine);
@@ -29,11 +29,13 @@
 //! ```
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::missing_panics_doc, reason = "tests panic to say that a promise is broken")]
+#![expect(clippy::missing_panics_doc, reason = "tests panic when a promise is broken")]
 
 pub mod cancelled;
 mod connections;
+mod freeze;
 pub mod frozen;
+mod harness;
 pub mod idle;
 pub mod late;
 pub mod load;
@@ -41,33 +43,31 @@ pub mod network;
 pub mod once;
 pub mod restart;
 pub mod runtimes;
-mod silence;
-mod stage;
 mod support;
 
 pub use self::{
-    connections::{Held, connections_to, loss_is_known},
-    silence::freeze_opens_the_breaker_in_time,
-    stage::{Large, Stage, cache, cache_on, cache_through},
+    connections::{Connections, connections_are_closed, connections_to},
+    freeze::freeze_opens_the_breaker_in_time,
+    harness::{Harness, Large, cache, cache_on, cache_through},
     support::{
         LONG, NO_BREAKER, PATIENT, answered, is_open, is_outage, keys, report, stored_key, timed,
         until,
     },
 };
 
-/// Makes of the functions named a module `promises` of what stores can call, and a macro with the name of the module that makes
-/// tests of them. A function that is not named is dead code.
+/// Creates a module `promises` with the named functions, and a macro named like the module, which creates
+/// a test of each function. A function that is not named here is dead code.
 macro_rules! promises {
     ($d:tt $module:ident: $($name:ident),* $(,)?) => {
         /// The promises, by name.
-        #[expect(missing_docs, reason = "their names say it")]
+        #[expect(missing_docs, reason = "the names are the documentation")]
         pub mod promises {
-            $(pub async fn $name<S: $crate::Stage>() {
+            $(pub async fn $name<S: $crate::Harness>() {
                 Box::pin(super::$name::<S>()).await;
             })*
         }
 
-        /// Makes tests of the promises of the module of this name, for a [`Stage`](crate::Stage).
+        /// Creates the tests of this module for a [`Harness`](crate::Harness).
         #[macro_export]
         macro_rules! $module {
             ($d stage:ty) => {
@@ -80,18 +80,18 @@ macro_rules! promises {
     };
 }
 
-/// The same of functions that make runtimes of their own.
+/// Like `promises`, for functions that create their own runtimes.
 macro_rules! blocking_promises {
     ($d:tt $module:ident: $($name:ident),* $(,)?) => {
         /// The promises, by name.
-        #[expect(missing_docs, reason = "their names say it")]
+        #[expect(missing_docs, reason = "the names are the documentation")]
         pub mod promises {
-            $(pub fn $name<S: $crate::Stage>() {
+            $(pub fn $name<S: $crate::Harness>() {
                 super::$name::<S>();
             })*
         }
 
-        /// Makes tests of the promises of the module of this name, for a [`Stage`](crate::Stage).
+        /// Creates the tests of this module for a [`Harness`](crate::Harness).
         #[macro_export]
         macro_rules! $module {
             ($d stage:ty) => {

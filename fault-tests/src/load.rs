@@ -1,4 +1,4 @@
-//! Tasks that call all the time, and what they see.
+//! Tasks that call continuously, and the outcomes of their calls.
 
 use std::{
     collections::BTreeMap,
@@ -15,64 +15,67 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use crate::timed;
 
-/// A task per key that writes it, reads it and counts, again and again.
+/// A task per key that repeatedly writes the key, reads it, and increments a counter.
 #[derive(Debug)]
 pub struct Load {
-    seen: Arc<Mutex<Seen>>,
-    over: Arc<AtomicBool>,
+    seen: Arc<Mutex<Outcomes>>,
+    is_stopped: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What came of the calls.
+/// The outcomes of calls.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// How often an operation came to an outcome, and the longest that it took.
+pub struct Outcomes {
+    /// For each operation and outcome: how often, and the longest duration.
     outcomes: BTreeMap<(&'static str, String), (u64, Duration)>,
-    /// One error of each kind.
+    /// An error message of each kind.
     texts: BTreeMap<String, String>,
-    /// Values that should not have been read.
+    /// Wrong values that were read.
     wrong: Vec<String>,
 }
 
-/// How old a value may be that a task reads.
+/// How old the value that a task reads may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Age {
-    /// Not older than what it has written last: only this task writes the key.
+pub enum Freshness {
+    /// At least as new as the task's last acknowledged write: only this task writes the key.
     Latest,
-    /// What is acknowledged may be lost with a leader, and what timed out may be done late.
+    /// Any value: an acknowledged write may be lost with a leader, and one that timed out may be executed
+    /// late.
     Any,
 }
 
-/// Calls that end at once would take all there is of this machine.
+/// The interval between rounds. Without it, calls that return at once would use all of the CPU.
 const PACE: Duration = Duration::from_millis(20);
 
 impl Load {
-    /// Begins, in this runtime.
-    pub fn start(cache: &Cache, keys: Vec<String>, age: Age) -> Self {
-        let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
-        let task = |key| tokio::spawn(work(cache.clone(), key, age, seen.clone(), over.clone()));
+    /// Starts the tasks on this runtime.
+    pub fn start(cache: &Cache, keys: Vec<String>, freshness: Freshness) -> Self {
+        let (seen, is_stopped) = (Arc::<Mutex<Outcomes>>::default(), Arc::<AtomicBool>::default());
+        let task = |key| {
+            tokio::spawn(work(cache.clone(), key, freshness, seen.clone(), is_stopped.clone()))
+        };
         let tasks = keys.into_iter().map(task).collect();
-        Self { seen, over, tasks }
+        Self { seen, is_stopped, tasks }
     }
 
-    /// What was seen so far.
-    pub fn seen(&self) -> Seen {
+    /// Returns the outcomes since the start or the last reset.
+    pub fn seen(&self) -> Outcomes {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Forgets what was seen so far.
-    pub fn forget(&self) {
-        *self.seen.lock().unwrap() = Seen::default();
+    /// Discards the outcomes so far.
+    pub fn reset(&self) {
+        *self.seen.lock().unwrap() = Outcomes::default();
     }
 
-    /// Whether each operation has come to this outcome so many times since the last look away.
+    /// Returns whether an operation had this outcome at least this often since the last reset.
     pub fn has(&self, operation: &'static str, outcome: &str, times: u64) -> bool {
         self.seen.lock().unwrap().of(operation, outcome) >= times
     }
 
-    /// Lets each task end its round. A task that panicked is a failure here.
-    pub async fn stop(self) -> Seen {
-        self.over.store(true, Ordering::SeqCst);
+    /// Stops the tasks after their current round. Panics if a task panicked or read a wrong value.
+    pub async fn stop(self) -> Outcomes {
+        self.is_stopped.store(true, Ordering::SeqCst);
         for it in self.tasks {
             it.await.unwrap();
         }
@@ -82,18 +85,18 @@ impl Load {
     }
 }
 
-impl Seen {
-    /// How often an operation came to this outcome.
+impl Outcomes {
+    /// Returns how often an operation had this outcome.
     pub fn of(&self, operation: &'static str, outcome: &str) -> u64 {
         self.outcomes.get(&(operation, outcome.to_owned())).map_or(0, |it| it.0)
     }
 
-    /// How often an operation was tried.
-    pub fn tried(&self, operation: &'static str) -> u64 {
+    /// Returns how often an operation was called.
+    pub fn attempts(&self, operation: &'static str) -> u64 {
         self.outcomes.iter().filter(|((it, _), _)| *it == operation).map(|(_, it)| it.0).sum()
     }
 
-    /// How often an operation, or any, ended with an error.
+    /// Returns how often an operation, or any operation if `None`, failed.
     pub fn failed(&self, operation: Option<&str>) -> u64 {
         let failed = self.outcomes.iter().filter(|((it, outcome), _)| {
             operation.is_none_or(|wanted| *it == wanted) && is_kind(outcome)
@@ -101,35 +104,35 @@ impl Seen {
         failed.map(|(_, it)| it.0).sum()
     }
 
-    /// Whether all errors are what an outage is.
+    /// Returns whether all errors are those of an outage.
     pub fn has_only_outages(&self) -> bool {
         let mut kinds = self.outcomes.keys().map(|(_, outcome)| outcome).filter(|it| is_kind(it));
         kinds.all(|it| it == "Unavailable" || it == "TimedOut")
     }
 
-    /// The longest that a call took.
+    /// Returns the longest duration of a call.
     pub fn longest(&self) -> Duration {
         self.outcomes.values().map(|it| it.1).max().unwrap_or_default()
     }
 
-    fn note(&mut self, operation: &'static str, outcome: &str, took: Duration) {
+    fn record(&mut self, operation: &'static str, outcome: &str, took: Duration) {
         let it = self.outcomes.entry((operation, outcome.to_owned())).or_default();
         *it = (it.0 + 1, it.1.max(took));
     }
 
-    fn note_error(&mut self, operation: &'static str, error: &Error, took: Duration) {
+    fn record_error(&mut self, operation: &'static str, error: &Error, took: Duration) {
         let kind = format!("{:?}", error.kind());
-        self.note(operation, &kind, took);
+        self.record(operation, &kind, took);
         self.texts.entry(kind).or_insert_with(|| error.to_string());
     }
 }
 
-/// Outcomes are words of their own, or kinds of errors.
+/// An outcome is a lowercase word or the kind of an error.
 fn is_kind(outcome: &str) -> bool {
     outcome.starts_with(|it: char| it.is_ascii_uppercase())
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, ((operation, outcome), (times, longest))) in self.outcomes.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
@@ -142,13 +145,19 @@ impl fmt::Display for Seen {
     }
 }
 
-async fn work(cache: Cache, key: String, age: Age, seen: Arc<Mutex<Seen>>, over: Arc<AtomicBool>) {
+async fn work(
+    cache: Cache,
+    key: String,
+    freshness: Freshness,
+    seen: Arc<Mutex<Outcomes>>,
+    is_stopped: Arc<AtomicBool>,
+) {
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let counter = counter(&key);
     let mut written = 0;
     for n in 0_u64.. {
-        if over.load(Ordering::SeqCst) {
+        if is_stopped.load(Ordering::SeqCst) {
             return;
         }
         pace.tick().await;
@@ -156,23 +165,23 @@ async fn work(cache: Cache, key: String, age: Age, seen: Arc<Mutex<Seen>>, over:
         if res.is_ok() {
             written = n;
         }
-        note(&seen, "set", "done", res, took);
+        record(&seen, "set", "done", res, took);
         let (res, took) = timed(cache.get::<String>(&key)).await;
-        let oldest = if age == Age::Latest { written } else { 0 };
+        let oldest = if freshness == Freshness::Latest { written } else { 0 };
         if let Ok(Some(value)) = &res
             && !is_right(value, &key, oldest, n)
         {
             seen.lock().unwrap().wrong.push(format!("{key} = {value:?}, not {oldest} to {n}"));
         }
         let outcome = if matches!(res, Ok(None)) { "miss" } else { "hit" };
-        note(&seen, "get", outcome, res.map(drop), took);
+        record(&seen, "get", outcome, res.map(drop), took);
         let (res, took) = timed(cache.incr_or(&counter, 1, 0, secs(600))).await;
-        note(&seen, "incr", "done", res.map(drop), took);
+        record(&seen, "incr", "done", res.map(drop), took);
     }
 }
 
-fn note(
-    seen: &Mutex<Seen>,
+fn record(
+    seen: &Mutex<Outcomes>,
     operation: &'static str,
     outcome: &str,
     res: Result<()>,
@@ -180,8 +189,8 @@ fn note(
 ) {
     let mut seen = seen.lock().unwrap();
     match res {
-        Ok(()) => seen.note(operation, outcome, took),
-        Err(error) => seen.note_error(operation, &error, took),
+        Ok(()) => seen.record(operation, outcome, took),
+        Err(error) => seen.record_error(operation, &error, took),
     }
 }
 
@@ -190,12 +199,12 @@ fn is_right(value: &str, key: &str, oldest: u64, latest: u64) -> bool {
     number.is_some_and(|it: u64| (oldest..=latest).contains(&it))
 }
 
-/// Where the task of this key counts. In a Cluster it is on the same server.
+/// Returns the counter of this key's task. In a Cluster it is on the same server as the key.
 pub fn counter(key: &str) -> String {
     if key.contains('{') { format!("count-{key}") } else { format!("count-{{{key}}}") }
 }
 
-/// The kinds that each call of a handle may end with that fails open.
-pub fn is_open_about_it(seen: &Seen) -> bool {
+/// Returns whether reads and writes failed open: they had no errors.
+pub fn fails_open(seen: &Outcomes) -> bool {
     seen.failed(Some("get")) == 0 && seen.failed(Some("set")) == 0
 }

@@ -1,4 +1,4 @@
-//! A network that loses, cuts and delays.
+//! Networks that lose, cut and delay connections.
 
 use std::time::Duration;
 
@@ -7,27 +7,28 @@ use futures_util::future::join_all;
 use test_servers::{Proxy, Server as _};
 
 use crate::{
-    LONG, NO_BREAKER, PATIENT, Stage, answered, cache_through, is_outage, keys, promises, report,
+    Harness, LONG, NO_BREAKER, PATIENT, answered, cache_through, is_outage, keys, promises, report,
     timed, until,
 };
 
 promises!($ network:
-    a_half_open_connection_is_replaced,
-    a_half_open_connection_is_replaced_though_nobody_waits_for_long,
-    a_half_open_connection_under_load_is_replaced,
-    a_truncated_reply_is_an_error_and_nobody_gets_anothers_value,
-    a_batch_that_is_cut_off_lists_what_it_did_not_write,
-    a_reset_in_the_middle_of_a_reply_is_an_error,
-    a_late_answer_is_nobody_elses,
+    half_open_connection_is_replaced,
+    half_open_connection_is_replaced_though_all_calls_are_dropped_early,
+    half_open_connection_under_load_is_replaced,
+    truncated_reply_is_an_error_and_no_call_gets_another_value,
+    batch_that_is_cut_off_lists_the_keys_it_did_not_write,
+    reset_in_the_middle_of_a_reply_is_an_error,
+    late_reply_is_not_given_to_another_call,
 );
 
-const BEGINNINGS: u32 = 20;
+const ATTEMPTS: u32 = 20;
 
-/// A server, a proxy in front of it, and a cache that goes through it and has stored `k` over its one connection.
-pub async fn behind_a_proxy<S: Stage>(more: &str) -> (S::Server, Proxy, Cache) {
+/// Starts a server, a proxy in front of it, and a cache behind the proxy that has stored `k` over its only
+/// connection.
+pub async fn cache_behind_proxy<S: Harness>(more: &str) -> (S::Server, Proxy, Cache) {
     let server = S::start();
-    // Who begins with a call that a slow machine was too slow for begins anew: these are tests of what comes after it.
-    for _ in 0..BEGINNINGS {
+    // If the first call times out on a slow machine, start again: the tests begin after it.
+    for _ in 0..ATTEMPTS {
         let proxy = Proxy::to(server.address()).unwrap();
         let cache = cache_through::<S>(&proxy, more);
         match cache.strict().set("k", &"value", Timeout::Default).await {
@@ -35,20 +36,20 @@ pub async fn behind_a_proxy<S: Stage>(more: &str) -> (S::Server, Proxy, Cache) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
         }
     }
-    panic!("no first call is answered in time");
+    panic!("every first call timed out");
 }
 
-/// A patient twin: it asks the same server on the same way.
-fn twin<S: Stage>(proxy: &Proxy) -> impl AsyncFnMut() {
+/// Returns control calls: through the same proxy, with a long deadline.
+fn control<S: Harness>(proxy: &Proxy) -> impl AsyncFnMut() {
     let patient = cache_through::<S>(proxy, PATIENT).strict();
     async move || drop(patient.get::<String>("k").await.unwrap())
 }
 
-/// The way to the server is gone without a word, for the connections that are open only: a call or two take their deadline, then
-/// there is a new connection. With breaker and without.
-async fn a_half_open_connection_is_replaced<S: Stage>() {
+/// The network silently drops the packets of open connections: one or two calls time out, then there is a
+/// new connection. With and without a circuit breaker.
+async fn half_open_connection_is_replaced<S: Harness>() {
     for more in ["", NO_BREAKER] {
-        let (_server, proxy, cache) = behind_a_proxy::<S>(more).await;
+        let (_server, proxy, cache) = cache_behind_proxy::<S>(more).await;
         let strict = cache.strict();
         assert_eq!(proxy.accepted(), 1);
         proxy.swallow_open();
@@ -56,7 +57,7 @@ async fn a_half_open_connection_is_replaced<S: Stage>() {
         assert_eq!(res.unwrap(), None);
         report("half open, first get, failing open", "a miss", took);
         let mut failed = 1;
-        let back = until("it works", async || {
+        let back = until("calls succeed", async || {
             let (res, took) = timed(strict.get::<String>("k")).await;
             assert!(took < LONG, "{took:?}");
             match res {
@@ -70,23 +71,24 @@ async fn a_half_open_connection_is_replaced<S: Stage>() {
             false
         })
         .await;
-        report("half open", &format!("{failed} calls fail one after the other"), took + back);
+        report("half open", &format!("{failed} calls in a row fail"), took + back);
         assert!(failed < 10, "{failed} calls failed");
         assert!(proxy.accepted() > 1);
     }
 }
 
-/// The same for callers who never wait for as long as the deadline: nobody sees a time-out, and still it is replaced.
-async fn a_half_open_connection_is_replaced_though_nobody_waits_for_long<S: Stage>() {
-    let (_server, proxy, cache) = behind_a_proxy::<S>("").await;
+/// Like above, for callers that never wait for the whole deadline: no call times out, and the connection
+/// is replaced nevertheless.
+async fn half_open_connection_is_replaced_though_all_calls_are_dropped_early<S: Harness>() {
+    let (_server, proxy, cache) = cache_behind_proxy::<S>("").await;
     let strict = cache.strict();
     proxy.swallow_open();
     let (mut dropped, mut moment) = (0, Duration::from_millis(50));
-    let back = until("it works", async || {
+    let back = until("calls succeed", async || {
         let call = strict.get::<String>("k");
         let res = tokio::time::timeout(moment, call).await;
         dropped += u32::from(res.is_err());
-        // Where the machine is slow all leave a little later, and always before the deadline.
+        // On a slow machine the calls are dropped later, but always before the deadline.
         moment = (moment + Duration::from_millis(5)).min(Duration::from_millis(300));
         let Ok(Ok(value)) = res else { return false };
         assert_eq!(value.as_deref(), Some("value"));
@@ -96,13 +98,14 @@ async fn a_half_open_connection_is_replaced_though_nobody_waits_for_long<S: Stag
     report("half open, calls dropped early", &format!("{dropped} are dropped"), back);
 }
 
-/// The same under load: many calls of each kind wait at the same time, and all is well after little more than a deadline.
-async fn a_half_open_connection_under_load_is_replaced<S: Stage>() {
-    let (_server, proxy, cache) = behind_a_proxy::<S>(NO_BREAKER).await;
+/// Like above, under load: many calls wait at the same time, and all calls succeed after little more than
+/// a deadline.
+async fn half_open_connection_under_load_is_replaced<S: Harness>() {
+    let (_server, proxy, cache) = cache_behind_proxy::<S>(NO_BREAKER).await;
     let strict = cache.strict();
     proxy.swallow_open();
     let mut rounds = 0;
-    let back = until("all work", async || {
+    let back = until("all calls succeed", async || {
         rounds += 1;
         let (res, took) = timed(join_all((0..64).map(|_| strict.get::<String>("k")))).await;
         assert!(took < LONG, "{took:?}");
@@ -119,13 +122,13 @@ async fn a_half_open_connection_under_load_is_replaced<S: Stage>() {
     assert!(rounds < 10);
 }
 
-/// A reply that ends in the middle, with the connection, wherever it does: each call that waited gets its own value or an error,
-/// and the next ones get theirs.
-async fn a_truncated_reply_is_an_error_and_nobody_gets_anothers_value<S: Stage>() {
-    let (_server, proxy, cache) = behind_a_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
+/// The connection ends in the middle of a reply, at any byte: each waiting call gets its own value or an
+/// error, and later calls get their own values.
+async fn truncated_reply_is_an_error_and_no_call_gets_another_value<S: Harness>() {
+    let (_server, proxy, cache) = cache_behind_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
     let strict = cache.strict();
     let keys = keys("key", 16);
-    // The first is large, so that others wait behind it.
+    // The first value is large, so that other replies are queued after it.
     let value = |key: &str| key.repeat(if key == "key0" { 200_000 } else { 3 });
     for key in &keys {
         strict.set(key, &value(key), Timeout::Default).await.unwrap();
@@ -134,11 +137,11 @@ async fn a_truncated_reply_is_an_error_and_nobody_gets_anothers_value<S: Stage>(
     let mut longest = Duration::ZERO;
     for bytes in [0, 1, 2, 5, 9, 10, 100, 5000, 65_536, 400_000, 800_020, 800_100] {
         proxy.truncate_after(bytes);
-        let (answers, took) = timed(join_all(keys.iter().map(|it| strict.get::<String>(it)))).await;
+        let (results, took) = timed(join_all(keys.iter().map(|it| strict.get::<String>(it)))).await;
         longest = longest.max(took);
-        for (key, answer) in keys.iter().zip(answers) {
-            match answer {
-                Ok(read) => assert!(read == Some(value(key)), "another's value for {key}"),
+        for (key, result) in keys.iter().zip(results) {
+            match result {
+                Ok(read) => assert!(read == Some(value(key)), "wrong value for {key}"),
                 Err(error) => {
                     errors += 1;
                     assert!(is_outage(&error), "{error}");
@@ -146,19 +149,20 @@ async fn a_truncated_reply_is_an_error_and_nobody_gets_anothers_value<S: Stage>(
             }
         }
         proxy.pass();
-        until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+        until("calls succeed", async || strict.get::<String>("k").await.is_ok()).await;
         for key in &keys {
             assert!(strict.get::<String>(key).await.unwrap() == Some(value(key)));
         }
     }
-    // Where each has its own, it may also end between two answers.
+    // If each call has its own connection, the end may also fall between two replies.
     assert!(errors >= if S::SHARES_CONNECTIONS { 12 } else { 6 }, "{errors}");
     report("a reply is cut short", &format!("{errors} of 192 calls are errors"), longest);
 }
 
-/// A batch whose answers are cut off in the middle lists all that it has not written, and reads what it can.
-async fn a_batch_that_is_cut_off_lists_what_it_did_not_write<S: Stage>() {
-    let (_server, proxy, cache) = behind_a_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
+/// The connection ends in the middle of a batch's replies: `set_many` lists all keys that were not written,
+/// and `get_many` returns what it has read.
+async fn batch_that_is_cut_off_lists_the_keys_it_did_not_write<S: Harness>() {
+    let (_server, proxy, cache) = cache_behind_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
     let strict = cache.strict();
     let keys = keys("key", 3000);
     let mut listed = Vec::new();
@@ -169,18 +173,18 @@ async fn a_batch_that_is_cut_off_lists_what_it_did_not_write<S: Stage>() {
         let failed: Vec<_> = failed.unwrap().into_iter().map(|it| it.key).collect();
         report("a batch of 3000 is cut off", &format!("{} keys are listed", failed.len()), took);
         proxy.pass();
-        until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+        until("calls succeed", async || strict.get::<String>("k").await.is_ok()).await;
         let stored = strict.get_many::<usize, _>(&keys).await.unwrap();
         for key in keys.iter().filter(|it| !failed.contains(it)) {
             assert_eq!(stored.get(&key), Some(&round), "{key}");
         }
         listed.push(failed.len());
-        // As much as one answer in three: what came before is there.
+        // Cut after about a third of the replies: the values before the cut are returned.
         proxy.truncate_after(bytes);
         let found = cache.get_many::<usize, _>(&keys).await.unwrap();
         proxy.pass();
-        until("it works", async || strict.get::<String>("k").await.is_ok()).await;
-        // A busy server may do only now what it was told on the connection that was cut.
+        until("calls succeed", async || strict.get::<String>("k").await.is_ok()).await;
+        // A busy server may execute commands of the cut connection only now.
         let later = strict.get_many::<usize, _>(&keys).await.unwrap();
         let is_stored = |key, value| [stored.get(key), later.get(key)].contains(&Some(value));
         assert!(found.iter().all(|(key, value)| is_stored(key, value)));
@@ -188,25 +192,25 @@ async fn a_batch_that_is_cut_off_lists_what_it_did_not_write<S: Stage>() {
     assert!(listed.iter().all(|it| *it > 0), "{listed:?}");
 }
 
-/// Connections that are reset while large values are on their way: an error at once.
-async fn a_reset_in_the_middle_of_a_reply_is_an_error<S: Stage>() {
-    let (server, proxy, cache) = behind_a_proxy::<S>("deadline = \"30s\"\n").await;
+/// Connections are reset while large values are transferred: the calls fail at once.
+async fn reset_in_the_middle_of_a_reply_is_an_error<S: Harness>() {
+    let (server, proxy, cache) = cache_behind_proxy::<S>("deadline = \"30s\"\n").await;
     let strict = cache.strict();
     let large = "x".repeat(S::LARGE.len);
     strict.set("large", &large, Timeout::Default).await.unwrap();
     for _ in 0..3 {
-        // So it takes seconds, piece by piece.
+        // The transfer takes seconds.
         proxy.delay(S::LARGE.piece);
         let before = S::reads(&server);
         let calls = ["large", "k", "large"].map(|key| {
             let strict = strict.clone();
             tokio::spawn(async move { timed(strict.get::<String>(key)).await })
         });
-        until("the server answers", async || S::reads(&server) >= before + 3).await;
+        until("the server has replied", async || S::reads(&server) >= before + 3).await;
         proxy.cut();
         let ((), took) = timed(async {
             for it in calls {
-                // The small one may have had its answer.
+                // The small value may have arrived.
                 match it.await.unwrap().0 {
                     Ok(value) => assert_eq!(value.as_deref(), Some("value")),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
@@ -217,24 +221,24 @@ async fn a_reset_in_the_middle_of_a_reply_is_an_error<S: Stage>() {
         report("reset in the middle of a reply", "`Unavailable`", took);
         assert!(took < LONG);
         proxy.pass();
-        until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+        until("calls succeed", async || strict.get::<String>("k").await.is_ok()).await;
         assert!(strict.get::<String>("large").await.unwrap().as_ref() == Some(&large));
     }
 }
 
-/// Answers that are slow, but not too slow, are answers. Those that come after the deadline are `TimedOut`, or misses, and when
-/// they come they are nobody else's.
-async fn a_late_answer_is_nobody_elses<S: Stage>() {
-    let (_server, proxy, cache) = behind_a_proxy::<S>(NO_BREAKER).await;
+/// A reply within the deadline is used, however slow. A call without a reply by its deadline is
+/// `TimedOut`, or a miss, and no other call gets the reply when it arrives.
+async fn late_reply_is_not_given_to_another_call<S: Harness>() {
+    let (_server, proxy, cache) = cache_behind_proxy::<S>(NO_BREAKER).await;
     let strict = cache.strict();
-    let mut twin = twin::<S>(&proxy);
+    let mut control = control::<S>(&proxy);
     let keys = keys("key", 8);
     for key in &keys {
-        answered(&mut twin, async || strict.set(key, key, Timeout::Default).await).await;
+        answered(&mut control, async || strict.set(key, key, None).await).await;
     }
     proxy.delay(Duration::from_millis(20));
     for key in &keys {
-        let (found, took) = answered(&mut twin, async || {
+        let (found, took) = answered(&mut control, async || {
             let (res, took) = timed(strict.get::<String>(key)).await;
             res.map(|it| (it, took))
         })
@@ -242,7 +246,7 @@ async fn a_late_answer_is_nobody_elses<S: Stage>() {
         assert_eq!(found.as_ref(), Some(key));
         assert!(took >= Duration::from_millis(20));
     }
-    // Later than the deadline of 0.5 s, earlier than the end of the next call.
+    // After the deadline of 0.5 s and before that of the next call.
     proxy.delay(Duration::from_millis(650));
     for key in &keys[..4] {
         let (res, took) = timed(strict.get::<String>(key)).await;
@@ -250,18 +254,18 @@ async fn a_late_answer_is_nobody_elses<S: Stage>() {
             Ok(value) => assert_eq!(value.as_ref(), Some(key)),
             Err(error) => {
                 assert!(is_outage(&error), "{error}");
-                report("answers after 0.65 s, strict", &format!("{:?}", error.kind()), took);
+                report("replies after 0.65 s, strict", &format!("{:?}", error.kind()), took);
             }
         }
         assert!(took < LONG);
     }
     let (res, took) = timed(cache.get::<String>(&keys[4])).await;
     assert!(res.unwrap().is_none_or(|it| it == keys[4]));
-    report("answers after 0.65 s, failing open", "a miss", took);
+    report("replies after 0.65 s, failing open", "a miss", took);
     proxy.pass();
-    until("it works", async || strict.get::<String>("k").await.is_ok()).await;
+    until("calls succeed", async || strict.get::<String>("k").await.is_ok()).await;
     for key in &keys {
-        let found = answered(&mut twin, async || strict.get::<String>(key).await).await;
+        let found = answered(&mut control, async || strict.get::<String>(key).await).await;
         assert_eq!(found.as_ref(), Some(key));
     }
 }

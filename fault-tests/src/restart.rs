@@ -1,4 +1,4 @@
-//! A server that is killed, and one that is not there at first.
+//! Servers that restart, crash, or start after the cache.
 
 use std::time::{Duration, Instant};
 
@@ -6,29 +6,33 @@ use cache_core::{ErrorKind, Timeout};
 use test_servers::Server as _;
 
 use crate::{
-    Held, LONG, PATIENT, Stage, cache_on, is_outage, keys,
-    load::{Age, Load, is_open_about_it},
-    loss_is_known, promises, report, timed, until,
+    Connections, Harness, LONG, PATIENT, cache_on, connections_are_closed, is_outage, keys,
+    load::{Freshness, Load, fails_open},
+    promises, report, timed, until,
 };
 
 promises!($ restart:
-    a_restart_while_idle_is_not_seen,
-    a_crash_under_load_is_misses_until_the_server_is_back,
-    a_server_that_is_absent_at_the_start_is_found_when_it_comes,
+    restart_while_idle_is_not_noticed,
+    crash_under_load_causes_misses_until_the_restart,
+    server_that_starts_after_the_cache_is_found,
 );
 
-/// Who calls again after a restart that came while nobody called sees nothing of it: neither a miss of what was written
-/// since, nor an error in strict mode.
-async fn a_restart_while_idle_is_not_seen<S: Stage>() {
+/// After a restart while no call was active, the next call succeeds, in strict mode too, and values that
+/// are written afterwards are found.
+async fn restart_while_idle_is_not_noticed<S: Harness>() {
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT).strict();
     cache.set("k", &0, Timeout::Default).await.unwrap();
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
         server.kill();
-        // Where nobody listens between calls, it is the next one that notices.
-        let held = if S::SHARES_CONNECTIONS { Held::ByClient } else { Held::ByBoth };
-        loss_is_known(server.port(), held).await;
+        // Without a task that reads between calls, only the next call notices the close.
+        let which = if S::SHARES_CONNECTIONS {
+            Connections::NotClosedByClient
+        } else {
+            Connections::Established
+        };
+        connections_are_closed(server.port(), which).await;
         server.restart().unwrap();
         let (res, took) = timed(cache.get::<i32>("k")).await;
         assert_eq!(res.unwrap(), None);
@@ -36,49 +40,52 @@ async fn a_restart_while_idle_is_not_seen<S: Stage>() {
         cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
     }
-    report("restart while idle", "nothing: the next call connects", longest);
+    report("restart while idle", "no error: the next call connects", longest);
 }
 
-/// Calls fail at once while the server is gone: reads are misses, writes seem done, counts and strict calls are errors. The same
-/// handle works again as soon as the server does.
-async fn a_crash_under_load_is_misses_until_the_server_is_back<S: Stage>() {
+/// While the server is down, calls return at once: reads are misses, writes seem to succeed, increments
+/// and strict calls are errors. After the restart the same handle works again.
+async fn crash_under_load_causes_misses_until_the_restart<S: Harness>() {
     let server = S::start();
-    // Who has crashed is no matter of deadlines, and none may make a call fail beforehand.
+    // The deadline plays no part in a crash, and must not make a call fail before it.
     let cache = cache_on::<S>(&server, PATIENT);
-    let open = Load::start(&cache, keys("open", 32), Age::Latest);
-    let strict = Load::start(&cache.strict(), keys("strict", 32), Age::Latest);
-    until("all work", async || open.has("incr", "done", 64) && strict.has("incr", "done", 64))
-        .await;
+    let open = Load::start(&cache, keys("open", 32), Freshness::Latest);
+    let strict = Load::start(&cache.strict(), keys("strict", 32), Freshness::Latest);
+    until("all calls succeed", async || {
+        open.has("incr", "done", 64) && strict.has("incr", "done", 64)
+    })
+    .await;
     assert_eq!(open.seen().failed(None) + strict.seen().failed(None), 0);
 
     server.kill();
-    open.forget();
-    strict.forget();
+    open.reset();
+    strict.reset();
     let many = "Unavailable";
-    until("all fail", async || open.has("incr", many, 200) && strict.has("get", many, 200)).await;
+    until("all calls fail", async || open.has("incr", many, 200) && strict.has("get", many, 200))
+        .await;
     let (open_seen, strict_seen) = (open.seen(), strict.seen());
     report("crash, failing open", &open_seen.to_string(), open_seen.longest());
     report("crash, strict", &strict_seen.to_string(), strict_seen.longest());
-    assert!(is_open_about_it(&open_seen), "{open_seen}");
+    assert!(fails_open(&open_seen), "{open_seen}");
     assert!(open_seen.of("get", "miss") > 100, "{open_seen}");
     assert!(open_seen.has_only_outages() && strict_seen.has_only_outages());
 
     server.restart().unwrap();
-    open.forget();
-    strict.forget();
-    let back = until("all work again", async || {
+    open.reset();
+    strict.reset();
+    let back = until("all calls succeed again", async || {
         open.has("get", "hit", 64) && strict.has("incr", "done", 64)
     })
     .await;
     report("crash, after the restart", "the same handle works again", back);
     let (open, strict) = (open.stop().await, strict.stop().await);
-    assert!(is_open_about_it(&open), "{open}");
+    assert!(fails_open(&open), "{open}");
     assert!(open.longest().max(strict.longest()) < LONG, "{open}; {strict}");
 }
 
-/// Settings name a server that is not there yet: building succeeds, calls are misses at once, strict ones and `check` say
-/// which server it is. When it comes it is found.
-async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>() {
+/// The settings name a server that is not running: building succeeds, reads are misses at once, errors of
+/// strict calls and of `check` name the server. After the start the same handle works.
+async fn server_that_starts_after_the_cache_is_found<S: Harness>() {
     let server = S::start();
     server.kill();
     let cache = cache_on::<S>(&server, PATIENT);
@@ -88,8 +95,8 @@ async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>()
     assert!(took < LONG / 3, "{took:?}");
     let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
     res.unwrap();
-    report("absent at the start, set", "as if done; the key is marked", took);
-    let (res, took) = timed(cache.add("k", &1, Timeout::Default)).await;
+    report("absent at the start, set", "`Ok`; a delete is pending", took);
+    let (res, took) = timed(cache.add("k", &1, None)).await;
     assert!(is_outage(&res.unwrap_err()));
     report("absent at the start, add", "an error", took);
     let (res, took) = timed(cache.strict().get::<i32>("k")).await;
@@ -104,7 +111,7 @@ async fn a_server_that_is_absent_at_the_start_is_found_when_it_comes<S: Stage>()
 
     let began = Instant::now();
     server.restart().unwrap();
-    until("it works", async || cache.strict().set("k", &2, Timeout::Default).await.is_ok()).await;
+    until("calls succeed", async || cache.strict().set("k", &2, None).await.is_ok()).await;
     report("absent at the start, then started", "the handle works", began.elapsed());
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2));
     assert_eq!(S::stored(&server, "k").as_deref(), Some("2"));

@@ -1,4 +1,4 @@
-//! Runtimes that come and go under one handle.
+//! Runtimes that start and shut down while one handle is used.
 
 use std::{
     collections::BTreeSet,
@@ -12,29 +12,29 @@ use test_servers::{Proxy, Server, wait_until};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    Held, PATIENT, Stage, blocking_promises, cache_on, cache_through, connections_to, is_outage,
-    keys,
-    load::{Age, Load},
+    Connections, Harness, PATIENT, blocking_promises, cache_on, cache_through, connections_to,
+    is_outage, keys,
+    load::{Freshness, Load},
     report,
 };
 
 blocking_promises!($ runtimes:
-    a_handle_outlives_its_runtime,
-    calls_in_a_runtime_that_ends_block_nobody,
+    handle_works_after_its_runtime_shut_down,
+    calls_in_a_runtime_that_shuts_down_block_no_other_call,
     each_runtime_has_its_own_connections,
-    a_runtime_that_was_not_driven_recovers_too,
+    idle_current_thread_runtime_recovers_after_a_restart,
 );
 
-/// Slow machines are slow, not wrong.
+/// The machine may be slow.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// One with threads of its own.
+/// Creates a multi-thread runtime.
 pub fn runtime(threads: usize) -> Runtime {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
 }
 
-/// Some calls, all of which are answered.
-pub fn answers(cache: &Cache) -> impl Future<Output = ()> + Send + 'static {
+/// Makes some calls, all of which must succeed.
+pub fn calls_succeed(cache: &Cache) -> impl Future<Output = ()> + Send + 'static {
     let cache = cache.strict();
     async move {
         cache.set("k", &"value", Timeout::Default).await.unwrap();
@@ -44,15 +44,17 @@ pub fn answers(cache: &Cache) -> impl Future<Output = ()> + Send + 'static {
 }
 
 fn connections(port: u16) -> BTreeSet<String> {
-    connections_to(port, Held::ByClient)
+    connections_to(port, Connections::NotClosedByClient)
 }
 
 fn wait_for(port: u16, count: usize) {
-    wait_until("so many connections", LIMIT, || connections(port).len() == count).unwrap();
+    wait_until("the expected number of connections", LIMIT, || connections(port).len() == count)
+        .unwrap();
 }
 
-/// A runtime ends with calls under way: the same handle works in the next one, and the connections of the first are closed.
-fn a_handle_outlives_its_runtime<S: Stage>() {
+/// A runtime shuts down during calls: the same handle works in the next runtime, and the connections of the
+/// first are closed.
+fn handle_works_after_its_runtime_shut_down<S: Harness>() {
     let server = S::start();
     let proxy = Proxy::to(server.address()).unwrap();
     let cache = cache_through::<S>(&proxy, PATIENT);
@@ -60,69 +62,76 @@ fn a_handle_outlives_its_runtime<S: Stage>() {
     for round in 0..3 {
         let first = runtime(2);
         let load = first.block_on(async {
-            // Strict: writes that fail open are settled later, over a connection of the library's own runtime.
-            let load = Load::start(&cache.strict(), keys("k", 32), Age::Latest);
-            // The calls are under way when it ends.
-            answers(&cache).await;
+            // Strict: a write that fails open leaves a pending delete, which is sent on a connection of the
+            // library's own runtime.
+            let load = Load::start(&cache.strict(), keys("k", 32), Freshness::Latest);
+            // Calls are in progress when the runtime shuts down.
+            calls_succeed(&cache).await;
             load
         });
-        let its = connections(proxy.port());
-        assert!(if S::SHARES_CONNECTIONS { its.len() == 1 } else { !its.is_empty() }, "{its:?}");
-        assert!(its.is_disjoint(&before));
+        let own = connections(proxy.port());
+        assert!(if S::SHARES_CONNECTIONS { own.len() == 1 } else { !own.is_empty() }, "{own:?}");
+        assert!(own.is_disjoint(&before));
         if round == 1 {
-            // Nobody is answered for a while: those who wait are dropped.
+            // Replies are delayed, so that waiting calls are dropped.
             proxy.delay(Duration::from_millis(300));
         }
-        wait_until("calls are under way", LIMIT, || load.seen().tried("set") > 0).unwrap();
+        wait_until("calls are in progress", LIMIT, || load.seen().attempts("set") > 0).unwrap();
         first.shutdown_background();
         proxy.pass();
         let began = Instant::now();
-        runtime(1).block_on(answers(&cache));
-        report("the runtime of a call is gone", "the next one connects anew", began.elapsed());
+        runtime(1).block_on(calls_succeed(&cache));
+        report("the runtime of a call has shut down", "the next runtime connects", began.elapsed());
         wait_for(proxy.port(), 0);
-        report("the runtime is gone", "its connections are closed", began.elapsed());
-        before = its;
+        report("a runtime has shut down", "its connections are closed", began.elapsed());
+        before = own;
     }
 }
 
-/// Calls that begin while their runtime ends fail, or are dropped; nobody who calls later is stuck because of them.
-fn calls_in_a_runtime_that_ends_block_nobody<S: Stage>() {
+/// Calls that begin while their runtime shuts down fail or are dropped; no later call hangs because of
+/// them.
+fn calls_in_a_runtime_that_shuts_down_block_no_other_call<S: Harness>() {
     const ROUNDS: usize = 150;
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT);
-    let (say, said) = mpsc::channel();
-    // Apart: a thread that is stuck cannot say so.
+    let (send, receive) = mpsc::channel();
+    // On a separate thread: a thread that hangs cannot report it.
     thread::spawn({
         let cache = cache.clone();
         move || {
             for round in 0..ROUNDS {
-                let ending = runtime(2);
+                let short_lived = runtime(2);
                 for _ in 0..8 {
                     let cache = cache.clone();
-                    ending.spawn(async move {
+                    short_lived.spawn(async move {
                         loop {
                             let _ = cache.get::<String>("k").await;
                             tokio::task::yield_now().await;
                         }
                     });
                 }
-                ending.block_on(answers(&cache));
-                ending.shutdown_background();
-                runtime(1).block_on(answers(&cache));
-                say.send(round).unwrap();
+                short_lived.block_on(calls_succeed(&cache));
+                short_lived.shutdown_background();
+                runtime(1).block_on(calls_succeed(&cache));
+                send.send(round).unwrap();
             }
         }
     });
     let began = Instant::now();
     for round in 0..ROUNDS {
-        assert_eq!(said.recv_timeout(LIMIT), Ok(round), "a call is stuck");
+        assert_eq!(receive.recv_timeout(LIMIT), Ok(round), "a call hangs");
     }
     wait_for(server.port(), 0);
-    report(&format!("{ROUNDS} runtimes end under load"), "the next one works", began.elapsed());
+    report(
+        &format!("{ROUNDS} runtimes shut down under load"),
+        "the next one works",
+        began.elapsed(),
+    );
 }
 
-/// Each runtime has connections of its own, and they end with it; also those of the thread behind `blocking()`.
-fn each_runtime_has_its_own_connections<S: Stage>() {
+/// Each runtime has its own connections, which are closed when it shuts down; also the runtime behind
+/// `blocking()`.
+fn each_runtime_has_its_own_connections<S: Harness>() {
     let server = S::start();
     let port = server.port();
     let cache = cache_on::<S>(&server, PATIENT);
@@ -130,17 +139,17 @@ fn each_runtime_has_its_own_connections<S: Stage>() {
     let threads: Vec<_> = [0, 1]
         .map(|_| {
             let cache = cache.clone();
-            let (leave, left) = mpsc::channel::<()>();
-            let (say, said) = mpsc::channel();
+            let (leave, leave_received) = mpsc::channel::<()>();
+            let (send, receive) = mpsc::channel();
             let thread = thread::spawn(move || {
                 let runtime = runtime(1);
-                while left.try_recv() == Err(mpsc::TryRecvError::Empty) {
-                    runtime.block_on(answers(&cache));
-                    // Only the first time is somebody listening.
-                    let _ = say.send(());
+                while leave_received.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    runtime.block_on(calls_succeed(&cache));
+                    // The receiver exists only for the first message.
+                    let _ = send.send(());
                 }
             });
-            said.recv().unwrap();
+            receive.recv().unwrap();
             (thread, leave)
         })
         .into();
@@ -166,8 +175,8 @@ fn each_runtime_has_its_own_connections<S: Stage>() {
         left -= 1;
         wait_for(port, left);
     }
-    // In a third runtime, beside that of `blocking()`.
-    runtime(1).block_on(answers(&cache));
+    // In a third runtime, in addition to that of `blocking()`.
+    runtime(1).block_on(calls_succeed(&cache));
     wait_for(port, 1);
     server.kill();
     let blocking = cache.strict().blocking();
@@ -175,20 +184,20 @@ fn each_runtime_has_its_own_connections<S: Stage>() {
     server.restart().unwrap();
     stop.send(()).unwrap();
     blocking_thread.join().unwrap();
-    wait_until("it works", LIMIT, || blocking.set("k", &1, Timeout::Default).is_ok()).unwrap();
+    wait_until("calls succeed", LIMIT, || blocking.set("k", &1, None).is_ok()).unwrap();
     assert_eq!(blocking.get::<i32>("k").unwrap(), Some(1));
     if S::SHARES_CONNECTIONS {
         wait_for(port, 1);
     }
 }
 
-/// A runtime with one thread that is idle sees nothing, so it may be the call that finds the connection gone: it fails, the next
-/// works.
-fn a_runtime_that_was_not_driven_recovers_too<S: Stage>() {
+/// An idle current-thread runtime does not notice a close, so the next call may fail on the closed
+/// connection; a later call succeeds.
+fn idle_current_thread_runtime_recovers_after_a_restart<S: Harness>() {
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(answers(&cache));
+    runtime.block_on(calls_succeed(&cache));
     server.kill();
     server.restart().unwrap();
     let began = Instant::now();
@@ -197,7 +206,7 @@ fn a_runtime_that_was_not_driven_recovers_too<S: Stage>() {
         failed += 1;
         assert!(failed < 10);
     }
-    let seen = format!("{failed} calls fail in a runtime that was not driven meanwhile");
+    let seen = format!("{failed} calls fail in a runtime that was idle meanwhile");
     report("restart while idle, current_thread", &seen, began.elapsed());
-    runtime.block_on(answers(&cache));
+    runtime.block_on(calls_succeed(&cache));
 }

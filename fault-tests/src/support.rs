@@ -1,4 +1,4 @@
-//! Settings, waiting, and the report.
+//! Settings, waiting, and reports of outcomes.
 
 use std::{
     cell::Cell,
@@ -7,41 +7,42 @@ use std::{
 
 use cache_core::{Cache, Error, ErrorKind, Result, layer::BreakerState};
 
-/// Many times what any call may take by its deadlines, which are those of the defaults: it only tells who hangs.
+/// Many times longer than a call may take by the default deadlines: a call that exceeds it hangs.
 pub const LONG: Duration = Duration::from_secs(15);
-/// For what must not fail: slow machines are slow, not wrong.
+/// A deadline for calls that must not fail on a slow machine.
 pub const PATIENT: &str = "deadline = \"20s\"\n";
-/// For tests of connections: each call is sent, however many have failed before it.
+/// For tests of connections: each call is sent, even after many failures.
 pub const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
-/// Far longer than servers need to find together again.
+/// Much longer than servers need to recover.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A line of the table.
+/// Prints a line of the book's table.
 pub fn report(outage: &str, seen: &str, took: Duration) {
     eprintln!("| {outage} | {seen} | {took:.1?} |");
 }
 
-/// What came of a call, and how long that took.
+/// Returns the outcome of a call and the time it took.
 pub async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     (call.await, began.elapsed())
 }
 
-/// Asks until the answer is yes; how long that took.
-pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) -> Duration {
+/// Waits until a condition holds. Returns how long that took.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let began = Instant::now();
-    while !ask().await {
+    while !condition().await {
         assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        // sleeps: servers, and what the store does on its own, give no sign that could be waited for
+        // sleeps: servers and the background work of stores emit no event that could be awaited
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     began.elapsed()
 }
 
-/// What a call answers that must not fail, though its deadline is short: slow machines are slow, not wrong. One that times out is
-/// made again only where the twins beside it, who ask the same server and are patient, had to wait as long.
+/// Returns the value of a call that must not fail although its deadline is short. A call that times out
+/// is repeated only if the machine is slow: if the control calls, which run at the same time on the same
+/// server with a long deadline, took as long.
 pub async fn answered<T>(
-    mut twin: impl AsyncFnMut(),
+    mut control: impl AsyncFnMut(),
     mut call: impl AsyncFnMut() -> Result<T>,
 ) -> T {
     loop {
@@ -51,41 +52,41 @@ pub async fn answered<T>(
             is_done.set(true);
             res
         };
-        // From before the call until after it: what stops the call for a while stops one of them.
-        let twins = async {
+        // From before the call until after it: a delay of the call also delays one of these.
+        let controls = async {
             let mut longest = Duration::ZERO;
             while !is_done.get() {
-                longest = longest.max(timed(twin()).await.1);
+                longest = longest.max(timed(control()).await.1);
             }
-            longest.max(timed(twin()).await.1)
+            longest.max(timed(control()).await.1)
         };
-        let (longest, (res, took)) = tokio::join!(twins, own);
+        let (longest, (res, took)) = tokio::join!(controls, own);
         match res {
             Ok(it) => return it,
             Err(error) => assert!(
                 error.kind() == ErrorKind::TimedOut && longest * 2 > took,
-                "{error}, after {took:?}; a patient call was answered after {longest:?}"
+                "{error}, after {took:?}; the slowest control call took {longest:?}"
             ),
         }
     }
 }
 
-/// Whether it is what an outage is: the server was not there, or did not answer.
+/// Returns whether the error is one of an outage: the server was unreachable or did not reply.
 pub fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut)
 }
 
-/// Whether the breaker of a cache keeps callers from the server.
+/// Returns whether the circuit breaker of the cache is open.
 pub fn is_open(cache: &Cache) -> bool {
     cache.stats().breaker == Some(BreakerState::Open)
 }
 
-/// The keys `name0`, `name1`, …
+/// Returns the keys `name0`, `name1`, …
 pub fn keys(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|i| format!("{name}{i}")).collect()
 }
 
-/// A key of a cache without a prefix, as the store knows it.
+/// Returns the stored form of a key of a cache without a prefix.
 pub fn stored_key(key: &str) -> String {
     format!(":1:{key}")
 }

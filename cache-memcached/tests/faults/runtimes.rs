@@ -5,7 +5,7 @@ use std::{sync::mpsc, thread, time::Instant};
 use cache_core::ErrorKind;
 use fault_tests::{
     PATIENT, cache_on, report,
-    runtimes::{LIMIT, answers, runtime},
+    runtimes::{LIMIT, calls_succeed, runtime},
 };
 use test_servers::{Memcached, Proxy, Server as _, proxy::Direction, wait_until};
 use tokio::runtime::Builder;
@@ -38,9 +38,9 @@ fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
         let cache = cache.clone();
         move || {
             runtime(1).block_on(async {
-                answers(&cache).await;
+                calls_succeed(&cache).await;
                 cache.clear().await.unwrap();
-                answers(&cache).await;
+                calls_succeed(&cache).await;
             });
             say.send(()).unwrap();
         }

@@ -4,7 +4,7 @@ use std::{any::Any, net::SocketAddr, time::Duration};
 
 use cache_core::Cache;
 use cache_memcached as _;
-use fault_tests::{Large, Stage};
+use fault_tests::{Harness, Large};
 use test_servers::{Memcached, Proxy, Server as _};
 
 use crate::raw::Raw;
@@ -12,13 +12,13 @@ use crate::raw::Raw;
 /// This store on memcached.
 pub(crate) struct OnMemcached;
 
-impl Stage for OnMemcached {
+impl Harness for OnMemcached {
     type Server = Memcached;
 
     const BACKEND: &'static str = "memcached";
     const SHARES_CONNECTIONS: bool = false;
     const LARGE: Large = Large { len: 1_000_000, piece: Duration::from_millis(200) };
-    const OTHERWISE: &'static str = "connections = 2";
+    const OTHER_OPTIONS: &'static str = "connections = 2";
 
     fn start() -> Memcached {
         Memcached::start().unwrap()
@@ -44,7 +44,7 @@ impl Stage for OnMemcached {
         res
     }
 
-    fn several(more: &str) -> (Cache, Box<dyn Any>) {
+    fn several_servers(more: &str) -> (Cache, Box<dyn Any>) {
         let servers: Vec<_> = (0..3).map(|_| Self::start()).collect();
         let at: Vec<_> = servers.iter().map(at).collect();
         (cache(&at, more), Box::new(servers))

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use fault_tests::{Held, PATIENT, cancelled::each_gets_its_own, loss_is_known, report, timed};
+use fault_tests::{
+    Connections, PATIENT, cancelled::readers_beside_dropped_calls, connections_are_closed, report,
+    timed,
+};
 use futures_util::future::join_all;
 use test_servers::{Proxy, Redis, RedisCluster, Server as _};
 
@@ -15,7 +18,7 @@ fault_tests::cancelled!(OnRedis);
 async fn dropped_futures_take_nobodys_answer_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
     let cache = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).strict();
-    let (dropped, took) = timed(each_gets_its_own(cache)).await;
+    let (dropped, took) = timed(readers_beside_dropped_calls(cache)).await;
     assert!(dropped > 0);
     report(&format!("Cluster, {dropped} futures dropped"), "nothing", took);
 }
@@ -39,6 +42,6 @@ async fn a_dropped_first_call_costs_nobody_the_connection() {
         }
         assert_eq!(proxy.accepted(), round);
         proxy.cut();
-        loss_is_known(proxy.port(), Held::ByClient).await;
+        connections_are_closed(proxy.port(), Connections::NotClosedByClient).await;
     }
 }

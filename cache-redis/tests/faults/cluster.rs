@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Cache, ErrorKind, Timeout};
 use fault_tests::{
     LONG, PATIENT, is_outage, keys,
-    load::{Age, Load, is_open_about_it},
+    load::{Freshness, Load, fails_open},
     report, stored_key, timed, until,
 };
 use test_servers::{Redis, RedisCluster, Server, Silent, slot_of};
@@ -66,17 +66,17 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     for key in some_lost.iter().chain(&some_served) {
         cache.strict().set(key, &"value", Timeout::Default).await.unwrap();
     }
-    let open_lost = Load::start(&cache, lost, Age::Any);
-    let open_served = Load::start(&cache, served, Age::Latest);
-    let strict_lost = Load::start(&cache.strict(), strictly_lost, Age::Any);
-    let strict_served = Load::start(&cache.strict(), strictly_served, Age::Latest);
+    let open_lost = Load::start(&cache, lost, Freshness::Any);
+    let open_served = Load::start(&cache, served, Freshness::Latest);
+    let strict_lost = Load::start(&cache.strict(), strictly_lost, Freshness::Any);
+    let strict_served = Load::start(&cache.strict(), strictly_served, Freshness::Latest);
     let all = [&open_lost, &open_served, &strict_lost, &strict_served];
     until("all work", async || all.iter().all(|it| it.has("incr", "done", 32))).await;
     cluster.wait_for_replicas().unwrap();
 
     lose(master);
     let began = Instant::now();
-    all.into_iter().for_each(Load::forget);
+    all.into_iter().for_each(Load::reset);
     batches(&cache, &some_lost, &some_served, what).await;
     until("it is noticed", async || strict_lost.seen().failed(None) > 0).await;
     let slot = slot_of(&stored_key(&some_lost[0]));
@@ -114,12 +114,12 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
         "{strictly_served}; {served}"
     );
     assert_eq!(strictly_served.of("get", "miss") + served.of("get", "miss"), 0);
-    assert!(is_open_about_it(&lost), "{lost}");
+    assert!(fails_open(&lost), "{lost}");
     assert!(lost.has_only_outages() && strictly_lost.has_only_outages(), "{strictly_lost}");
     assert!(lost.longest().max(strictly_lost.longest()) < LONG);
     assert!(served.longest().max(strictly_served.longest()) < LONG);
 
-    all.into_iter().for_each(Load::forget);
+    all.into_iter().for_each(Load::reset);
     until("all work", async || {
         all.iter().all(|it| it.has("incr", "done", 32) && it.has("get", "hit", 32))
     })

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cache_core::store::Expiry;
-use fault_tests::{NO_BREAKER, PATIENT, keys, network::behind_a_proxy, until};
+use fault_tests::{NO_BREAKER, PATIENT, keys, network::cache_behind_proxy, until};
 
 use crate::support::OnRedis;
 
@@ -14,7 +14,7 @@ fault_tests::idle!(OnRedis);
 /// Callers who are in even more of a hurry than a server that is well cost nobody the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_whose_callers_are_impatient_is_kept() {
-    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>("deadline = \"1s\"\n").await;
+    let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>("deadline = \"1s\"\n").await;
     let strict = cache.strict();
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2500) {
@@ -31,7 +31,7 @@ async fn a_connection_whose_callers_are_impatient_is_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_are_cut_off_give_no_key_the_value_of_another() {
     let more = format!("{PATIENT}{NO_BREAKER}");
-    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>(&more).await;
+    let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>(&more).await;
     let store = cache.backend();
     let keys = keys("k", 50);
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();

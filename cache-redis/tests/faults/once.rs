@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Cache, ErrorKind, Timeout, secs};
 use fault_tests::{
     LONG, NO_BREAKER, PATIENT, is_outage, keys,
-    load::{Age, Load, counter},
+    load::{Freshness, Load, counter},
     once::count,
     report, stored_key, timed, until,
 };
@@ -78,14 +78,14 @@ async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = cache(&cluster.urls(), CLUSTERED);
     let names = keys("n", 24);
-    let load = Load::start(&cache.strict(), names.clone(), Age::Any);
+    let load = Load::start(&cache.strict(), names.clone(), Freshness::Any);
     until("all work", async || load.has("incr", "done", 100)).await;
     for round in 0..30_u64 {
         let node = &cluster.nodes()[usize::try_from(round).unwrap() % 3];
         // It answers before it is gone.
         node.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
-        let tried = load.seen().tried("incr");
-        until("calls went on", async || load.seen().tried("incr") > tried + 24).await;
+        let tried = load.seen().attempts("incr");
+        until("calls went on", async || load.seen().attempts("incr") > tried + 24).await;
     }
     let killed = load.seen();
     report("Cluster, connections killed, strict", &killed.to_string(), killed.longest());
@@ -112,7 +112,7 @@ async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
         let node = cluster.master_of(test_servers::slot_of(&key)).unwrap();
         counted += node.command(&["GET", &key]).unwrap().text().parse::<u64>().unwrap();
     }
-    let (acknowledged, asked) = (seen.of("incr", "done"), seen.tried("incr"));
+    let (acknowledged, asked) = (seen.of("incr", "done"), seen.attempts("incr"));
     let told = format!("{asked} asked, {acknowledged} acknowledged, {counted} counted");
     report("Cluster, disturbed", &told, seen.longest());
     assert!((acknowledged..=asked).contains(&counted), "{told}");
@@ -158,7 +158,7 @@ async fn connections_that_the_server_kills_are_replaced() {
     let redis = Redis::start().unwrap();
     let cache: Cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}"));
     let names = keys("n", 32);
-    let load = Load::start(&cache.strict(), names.clone(), Age::Latest);
+    let load = Load::start(&cache.strict(), names.clone(), Freshness::Latest);
     until("all work", async || load.has("incr", "done", 64)).await;
     for _ in 0..50 {
         redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
@@ -170,5 +170,8 @@ async fn connections_that_the_server_kills_are_replaced() {
     assert!(seen.has_only_outages(), "{seen}");
     let counted: i64 = names.iter().map(|it| count::<OnRedis>(&redis, &counter(it))).sum();
     let counted = u64::try_from(counted).unwrap();
-    assert!((seen.of("incr", "done")..=seen.tried("incr")).contains(&counted), "{counted}: {seen}");
+    assert!(
+        (seen.of("incr", "done")..=seen.attempts("incr")).contains(&counted),
+        "{counted}: {seen}"
+    );
 }

@@ -9,7 +9,7 @@ use std::{
 use cache_core::{Cache, ErrorKind, secs};
 use fault_tests::{
     NO_BREAKER, PATIENT,
-    runtimes::{LIMIT, answers, runtime},
+    runtimes::{LIMIT, calls_succeed, runtime},
 };
 use test_servers::{Redis, wait_until};
 use tokio::runtime::Builder;
@@ -44,7 +44,7 @@ fn a_first_call_in_a_runtime_that_has_ended_locks_nobody_out() {
         handle.block_on(late.get::<i32>("k")).map_err(|it| it.kind())
     });
     assert_eq!(res, Err(ErrorKind::Unavailable));
-    in_time(move || runtime(2).block_on(answers(&cache)));
+    in_time(move || runtime(2).block_on(calls_succeed(&cache)));
 }
 
 /// The same as it happens in a service: a worker makes its first call while its runtime is stopped.
@@ -69,7 +69,7 @@ fn a_first_call_while_its_runtime_is_stopped_locks_nobody_out() {
     // However the task ends, its sender ends with it.
     let end = begun.recv_timeout(LIMIT);
     assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the call is stuck");
-    in_time(move || runtime(2).block_on(answers(&cache)));
+    in_time(move || runtime(2).block_on(calls_succeed(&cache)));
 }
 
 /// "A network store that is called without a runtime or its timer is a typed error", and "nothing else panics".

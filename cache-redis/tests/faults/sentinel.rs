@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Cache, ErrorKind, Timeout};
 use fault_tests::{
     LONG, PATIENT, answered, cache_on, is_outage, keys,
-    load::{Age, Load, is_open_about_it},
+    load::{Freshness, Load, fails_open},
     report, timed, until,
 };
 use test_servers::{Proxy, Redis, Sentinel, Sentinels, Server, Silent};
@@ -22,15 +22,15 @@ fn of(sentinels: &Sentinels, name: &str) -> Cache {
 async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     let sentinels = Sentinels::start(1, 3).unwrap();
     let cache = of(&sentinels, sentinels.name());
-    let open = Load::start(&cache, keys("open", 16), Age::Any);
-    let strict = Load::start(&cache.strict(), keys("strict", 16), Age::Any);
+    let open = Load::start(&cache, keys("open", 16), Freshness::Any);
+    let strict = Load::start(&cache.strict(), keys("strict", 16), Freshness::Any);
     until("all work", async || open.has("incr", "done", 32) && strict.has("incr", "done", 32))
         .await;
     let old = sentinels.leader().unwrap();
     lose(old);
     let began = Instant::now();
-    open.forget();
-    strict.forget();
+    open.reset();
+    strict.reset();
     until("it is noticed", async || strict.seen().failed(None) > 16).await;
     let new = sentinels.wait_for_other_leader(old).unwrap();
     let promoted = began.elapsed();
@@ -47,20 +47,20 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     for (mode, seen) in told {
         report(&format!("Sentinel, {what}, {mode}"), &seen.to_string(), seen.longest());
     }
-    open.forget();
-    strict.forget();
+    open.reset();
+    strict.reset();
     until("all work", async || open.has("get", "hit", 32) && strict.has("incr", "done", 32)).await;
     // It may believe for a moment that it leads.
     find(old);
     let (called, patient) = (cache.strict(), cache_on::<OnRedis>(new, PATIENT).strict());
-    let twin = async || assert_eq!(patient.get::<i32>("twin").await.unwrap(), None);
+    let control = async || assert_eq!(patient.get::<i32>("control").await.unwrap(), None);
     for i in 0..200 {
-        answered(twin, async || called.set("k", &i, Timeout::Default).await).await;
-        assert_eq!(answered(twin, async || called.get::<i32>("k").await).await, Some(i));
+        answered(control, async || called.set("k", &i, None).await).await;
+        assert_eq!(answered(control, async || called.get::<i32>("k").await).await, Some(i));
     }
     assert_eq!(stored(new, "k").as_deref(), Some("199"));
     let (open, strict) = (open.stop().await, strict.stop().await);
-    assert!(is_open_about_it(&open) && is_open_about_it(&open_seen));
+    assert!(fails_open(&open) && fails_open(&open_seen));
     assert!(strict.has_only_outages() && strict_seen.has_only_outages(), "{strict_seen}");
     assert!(strict_seen.longest().max(open_seen.longest()) < LONG);
 }
@@ -87,9 +87,9 @@ async fn a_demoted_leader_is_asked_no_more() {
     let strict = cache.strict();
     strict.set("k", &"x", Timeout::Default).await.unwrap();
     assert_eq!(idle.get::<String>("k").await.unwrap().as_deref(), Some("x"));
-    let load = Load::start(&strict, keys("strict", 16), Age::Any);
+    let load = Load::start(&strict, keys("strict", 16), Freshness::Any);
     until("all work", async || load.has("incr", "done", 32)).await;
-    load.forget();
+    load.reset();
 
     let old = sentinels.leader().unwrap();
     let began = Instant::now();

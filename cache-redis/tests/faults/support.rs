@@ -4,7 +4,7 @@ use std::{any::Any, net::SocketAddr, time::Duration};
 
 use cache_core::Cache;
 use cache_redis as _;
-use fault_tests::{Large, Stage, stored_key};
+use fault_tests::{Harness, Large, stored_key};
 use test_servers::{Proxy, Redis, RedisCluster, resp::Reply};
 
 /// The options of a Cluster: they come after all other settings.
@@ -13,13 +13,13 @@ pub(crate) const CLUSTERED: &str = "[caches.default.options]\ntopology = \"clust
 /// This store on a Redis.
 pub(crate) struct OnRedis;
 
-impl Stage for OnRedis {
+impl Harness for OnRedis {
     type Server = Redis;
 
     const BACKEND: &'static str = "redis";
     const SHARES_CONNECTIONS: bool = true;
     const LARGE: Large = Large { len: 5_000_000, piece: Duration::from_millis(100) };
-    const OTHERWISE: &'static str = "resp = 2";
+    const OTHER_OPTIONS: &'static str = "resp = 2";
 
     fn start() -> Redis {
         Redis::start().unwrap()
@@ -39,7 +39,7 @@ impl Stage for OnRedis {
         calls.split(',').next().unwrap().parse().unwrap()
     }
 
-    fn several(more: &str) -> (Cache, Box<dyn Any>) {
+    fn several_servers(more: &str) -> (Cache, Box<dyn Any>) {
         let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
         (cache(&cluster.urls(), &format!("{more}{CLUSTERED}")), Box::new(cluster))
     }

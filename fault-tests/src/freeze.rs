@@ -1,4 +1,4 @@
-//! How soon a server that does not answer any more costs nothing.
+//! How fast the circuit breaker opens for a server that stops replying.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,14 @@ use tokio::task::JoinHandle;
 
 use crate::{is_outage, report, timed};
 
-/// The default of the settings.
+/// The default deadline.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// How many calls go well before.
+/// The number of successful calls before the freeze.
 const HEALTHY: usize = 6000;
 
-/// Freezes a server after traffic that went well, and looks how long callers wait for it: until the breaker is open, which takes one
-/// and a half deadlines at the most, and what they have begun before has ended. The cache has the default deadlines.
+/// Freezes a server after successful traffic, and checks how long callers wait: until the breaker opens,
+/// which takes at most 1.5 deadlines, and until the calls that began before have ended. The cache has the
+/// default deadlines.
 pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cache, callers: usize) {
     let cache = cache.strict();
     let healthy = |_| {
@@ -39,18 +40,18 @@ pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cach
     let refused: Vec<_> = refused.collect();
     let (first, last) = (*refused.iter().min().unwrap(), *refused.iter().max().unwrap());
     let seen = format!(
-        "refused from {first:.0?} on, all by {last:.0?}; the machine was up to {late:.0?} late"
+        "refused from {first:.0?} on, all by {last:.0?}; the machine was late by up to {late:.0?}"
     );
-    report(&format!("frozen after {HEALTHY} answers, {callers} callers"), &seen, first);
-    // Each of the steps that lead there may be late.
+    report(&format!("frozen after {HEALTHY} calls, {callers} callers"), &seen, first);
+    // Each of the steps may be delayed by the machine.
     let late = late * 8;
     assert!(first < DEADLINE * 3 / 2 + late, "{callers} callers: {first:?}, late by {late:?}");
-    // What was sent before has its own deadlines, of which a call that waits for a connection has two.
+    // A call that was sent before ends by its own deadlines; one that waits for a connection has two.
     assert!(last < DEADLINE * 3 + late, "{callers} callers: {last:?}, late by {late:?}");
     server.thaw();
 }
 
-/// Calls in a row, until the breaker refuses one: when that was.
+/// Calls until the breaker refuses a call. Returns when that was.
 async fn until_refused(cache: Cache) -> Instant {
     loop {
         match cache.get::<i32>("k").await {
@@ -61,12 +62,12 @@ async fn until_refused(cache: Cache) -> Instant {
     }
 }
 
-/// How much later than asked for the machine does things, at the worst: the control.
-async fn lateness(mut is_over: impl FnMut() -> bool) -> Duration {
+/// Returns the worst delay of a sleep meanwhile, as a measure of how late the machine is.
+async fn lateness(mut is_finished: impl FnMut() -> bool) -> Duration {
     const STEP: Duration = Duration::from_millis(5);
     let mut worst = Duration::ZERO;
-    while !is_over() {
-        // sleeps: the delay of a sleep is what is measured
+    while !is_finished() {
+        // sleeps: this measures the delay of a sleep
         let ((), took) = timed(tokio::time::sleep(STEP)).await;
         worst = worst.max(took.saturating_sub(STEP));
     }
