@@ -96,3 +96,8 @@ pub fn backend_tests() -> Vec<&'static str> {
 pub fn cache_tests() -> Vec<&'static str> {
     facade::tests().iter().map(|test| test.name).collect()
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -83,3 +83,8 @@ pub mod __private {
     #[cfg(feature = "inventory")]
     pub use inventory;
 }
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -55,3 +55,8 @@ pub use self::{
     driver::DRIVER,
     schema::{create_tables, create_tables_sql},
 };
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

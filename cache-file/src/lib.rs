@@ -127,3 +127,8 @@ mod verify;
 mod write;
 
 pub use self::driver::DRIVER;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -68,3 +68,8 @@ mod transport;
 mod tries;
 
 pub use self::driver::DRIVER;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

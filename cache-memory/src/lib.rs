@@ -48,3 +48,8 @@ mod shards;
 mod store;
 
 pub use self::{builder::MemoryBuilder, driver::DRIVER, store::Memory};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

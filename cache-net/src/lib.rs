@@ -46,3 +46,8 @@ pub use self::{
     tls::{Tls, TlsHost},
     tls_stream::TlsStream,
 };
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -82,3 +82,8 @@ mod store;
 mod transport;
 
 pub use self::driver::DRIVER;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
