@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the caches cost.
+//! `cargo xtask bench`: measures the caches.
 
 use std::{fs, path::PathBuf};
 
@@ -14,19 +14,19 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     if let Some(file) = &asked.json
         && file.exists()
     {
-        // Each of the programs appends.
+        // Each benchmark program appends to the file.
         fs::remove_file(file).with_context(|| file.display().to_string())?;
     }
     println!("{}", machine::describe()?);
     asked.commands().iter().try_for_each(Shell::run)
 }
 
-/// What is wanted.
+/// The options of the command line.
 #[derive(Debug, Default)]
 struct Asked {
     quick: bool,
     json: Option<PathBuf>,
-    /// None is all.
+    /// If empty, all suites run.
     suites: Vec<String>,
 }
 
@@ -39,10 +39,10 @@ impl Asked {
                 "--quick" => res.quick = true,
                 "--json" => {
                     let file = args.next().context("--json needs a file")?;
-                    // From where the caller is: commands run in the workspace's root.
+                    // Relative to the caller's folder: commands run in the workspace's root.
                     res.json = Some(std::path::absolute(file)?);
                 }
-                // The program knows which there are.
+                // The benchmark program checks the names.
                 suite => res.suites.push(suite.to_owned()),
             }
         }
@@ -50,7 +50,7 @@ impl Asked {
     }
 
     fn commands(&self) -> Vec<Shell> {
-        // Built for one run: features of other members must not come in.
+        // Built alone, so that other members do not turn on features.
         let cargo = |args: &str| {
             Shell::new(&format!("cargo run --release --quiet --package benches {args} --"))
         };

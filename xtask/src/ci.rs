@@ -4,7 +4,14 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::{fuzz, graph, report::Report, shell::Shell, tidy, workspace};
+use crate::{
+    api, fuzz, graph, package,
+    report::Report,
+    shell::Shell,
+    tidy,
+    tools::{self, Tool},
+    workspace,
+};
 
 pub(crate) fn run() -> Result<()> {
     let mut report = Report::default();
@@ -18,6 +25,13 @@ pub(crate) fn run() -> Result<()> {
     report.step("facade without clients", graph::FACADE_TREE, graph::no_clients);
     report.step("small first build", graph::DASHBOARD_TREE, graph::small_dashboard);
     dependencies(&mut report);
+    report.step("packages", &package::command()?.to_string(), package::check);
+    if cfg!(unix) {
+        tool(&mut report, &tools::PUBLIC_API);
+        report.step("public items", "cargo xtask api", || api::run(&[]));
+    } else {
+        println!("public items: not here, the lists in `api` are those of Linux");
+    }
     if cfg!(unix) {
         let by_hand = format!("cargo xtask fuzz {}", fuzz::IN_CI.join(" "));
         report.step("fuzzing", &by_hand, || fuzz::run(fuzz::IN_CI));
@@ -47,6 +61,12 @@ fn lints(report: &mut Report) -> Result<()> {
             let args = format!("{package} --features {feature}");
             clippy(&format!("{} with {feature} alone", it.name), &args);
         }
+        // In a build of the whole workspace, another member can turn on a feature that this one
+        // forgot to require.
+        if it.features.len() > 1 {
+            let args = format!("--package {} --all-features", it.name);
+            clippy(&format!("{} with all features, alone", it.name), &args);
+        }
     }
     Ok(())
 }
@@ -54,15 +74,15 @@ fn lints(report: &mut Report) -> Result<()> {
 fn docs(report: &mut Report) {
     let doc = "cargo doc --workspace --no-deps --all-features";
     let strict = |line: &str| Shell::new(line).env("RUSTDOCFLAGS", "-D warnings");
-    // Private items for the links inside the code, then as docs.rs does: a public page must not link to
-    // what only the first run has. What stays in target/doc is the public one.
+    // First with private items, to check the links inside the code; then as docs.rs does, because a
+    // public page must not link to a private item. The second run leaves its pages in target/doc.
     report.command("docs of private items", &strict(&format!("{doc} --document-private-items")));
     report.command("docs", &strict(doc));
 }
 
-/// Licences, versions and sources of all dependencies by cargo-deny.
+/// Checks licences, versions and sources of all dependencies with cargo-deny.
 fn dependencies(report: &mut Report) {
-    let deny = tool(report, "cargo deny", "cargo-deny", "cargo-deny@0.20.2");
+    let deny = tool(report, &tools::DENY);
     let deny = deny.args("--workspace --all-features --locked check");
     let check = |what| deny.clone().args(what);
     report.command("licences, versions, sources", &check("licenses bans sources"));
@@ -73,32 +93,22 @@ fn dependencies(report: &mut Report) {
     }
 }
 
-/// The book, as pages. That its snippets compile and its links lead somewhere is tested by `examples/book`.
+/// Builds the pages of the book. The tests of `examples/book` check its snippets and links.
 fn book(report: &mut Report) {
-    // Without what serves and searches: a book that is only built needs neither.
-    let mdbook = tool(report, "mdbook", "mdbook", "mdbook@0.5.4 --no-default-features");
+    let mdbook = tool(report, &tools::MDBOOK);
     let pages = workspace::target().join("book").display().to_string();
     report.command("book", &mdbook.args("build docs --dest-dir").arg(pages));
 }
 
-/// The tool of this machine, or one of our own under `target/`. `name` is its program and `krate` what to install.
-fn tool(report: &mut Report, by_hand: &str, name: &str, krate: &str) -> Shell {
-    let installed = Shell::new(by_hand);
-    if installed.clone().args("--version").succeeds() {
-        return installed;
-    }
-    let tools = workspace::target().join("tools");
-    let bin = tools.join("bin").join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    if !bin.exists() {
-        // Unoptimised: it builds in a third of the time, and runs for a second.
-        let install = Shell::new(&format!("cargo install --locked --debug --quiet {krate} --root"))
-            .arg(tools.display().to_string());
-        report.command(&format!("install {name}"), &install);
-    }
-    Shell::program(bin.display().to_string())
+/// Returns the tool; a step installs it if it is missing.
+fn tool(report: &mut Report, tool: &Tool) -> Shell {
+    tool.find().unwrap_or_else(|| {
+        report.command(&format!("install {}", tool.program), &tool.install());
+        tool.own()
+    })
 }
 
-/// Whether someone has fetched the advisory database; getting it is not a check's business.
+/// Whether the advisory database is present. A check does not download it.
 fn advisories_are_here() -> bool {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));

@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{servers, shell::Shell, workspace};
 
-/// What `cargo fuzz` says to the compiler, without a sanitizer: all of it is stable.
+/// The compiler flags of `cargo fuzz`, without a sanitizer: all of them are stable.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
                      -Cllvm-args=-sanitizer-coverage-pc-table \
                      -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 
-/// The seeds that are kept elsewhere: the tests of `cache-file` are published with it, and read them too.
+/// The seeds for the files of `cache-file`, whose tests read them too.
 const FILES: &str = "cache-file/tests/corpus";
 
-/// What the checks run: some seconds, and the same each time.
+/// The options in `cargo xtask ci`: some seconds, and the same inputs each time.
 pub(crate) const IN_CI: &[&str] = &["--runs", "5000"];
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let host = Shell::new("rustc --print host-tuple").read()?;
     let host = host.trim();
     let place = workspace::target().join("fuzz");
-    // With `--target`, what runs while it builds is built without these flags.
+    // With `--target`, build scripts and macros are built without these flags.
     let build = format!("cargo build --quiet --profile fuzz --package fuzz --target {host}");
     Shell::new(&build).args("--target-dir").arg(shown(&place)).env("RUSTFLAGS", FLAGS).run()?;
     for target in &asked.targets {
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What is wanted.
+/// The options of the command line.
 #[derive(Debug, PartialEq)]
 struct Asked {
     targets: Vec<String>,
@@ -47,9 +47,9 @@ struct Asked {
 
 #[derive(Debug, PartialEq)]
 enum Limit {
-    /// Goes on with what earlier runs have found.
+    /// Continues with the inputs that earlier runs found.
     Seconds(u32),
-    /// Begins with the seeds alone and a fixed seed of its chance, so that it is the same each time.
+    /// Starts from the seeds alone with a fixed random seed, so that each run is the same.
     Runs(u32),
 }
 
@@ -66,7 +66,7 @@ impl Asked {
                 "--seconds" => res.limit = Limit::Seconds(number()?),
                 "--runs" => res.limit = Limit::Runs(number()?),
                 it if known.iter().any(|known| known == it) => res.targets.push(it.to_owned()),
-                it => bail!("`{it}` is none of the targets: {}", known.join(", ")),
+                it => bail!("`{it}` is not a target: {}", known.join(", ")),
             }
         }
         if res.targets.is_empty() {
@@ -75,7 +75,7 @@ impl Asked {
         Ok(res)
     }
 
-    /// Runs one target. What it finds stays below `place`: seeds are chosen by people.
+    /// Runs one target. New inputs stay below `place`: people choose the seeds.
     fn fuzz(&self, target: &str, program: &Path, place: &Path) -> Result<()> {
         let mut found = place.join("corpus").join(target);
         if let Limit::Runs(_) = self.limit {
@@ -83,7 +83,7 @@ impl Asked {
             empty(&found)?;
         }
         let scratch = place.join("scratch");
-        // What a crash has left there.
+        // A crash leaves files there.
         empty(&scratch)?;
         let artifacts = place.join("artifacts").join(target);
         fs::create_dir_all(&found)?;
@@ -93,7 +93,7 @@ impl Asked {
             .into_iter()
             .fold(Shell::program(shown(program)).arg(shown(&found)), Shell::arg)
             .args(&self.limit.options())
-            // A page and more of `cache-file`. Nothing here takes a second.
+            // More than a page of `cache-file`. No input takes a second.
             .args("-max_len=8192 -timeout=20 -print_final_stats=1 -print_funcs=0 -verbosity=0")
             .arg(format!("-artifact_prefix={}/", shown(&artifacts)))
             .env("TMPDIR", &shown(&scratch));
@@ -120,7 +120,7 @@ impl Limit {
     }
 }
 
-/// Every program of the crate `fuzz`, by name.
+/// Returns the names of all programs of the crate `fuzz`.
 fn targets() -> Result<Vec<String>> {
     let names = files(&workspace::root().join("fuzz/fuzz_targets"))?;
     let mut names: Vec<String> =
@@ -130,7 +130,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folders of a target's seeds, which libFuzzer only reads.
+/// Returns the folders of a target's seeds, which libFuzzer only reads.
 fn seeds(target: &str) -> Vec<String> {
     let own = format!("fuzz/corpus/{target}");
     let of_files = target.starts_with("file_").then(|| FILES.to_owned());
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         let told = parse("c").unwrap_err().to_string();
-        assert_eq!(told, "`c` is none of the targets: a, b");
+        assert_eq!(told, "`c` is not a target: a, b");
         assert_eq!(parse("--runs").unwrap_err().to_string(), "--runs needs a number");
         assert!(parse("--seconds 0").is_err());
     }

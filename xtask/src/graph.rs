@@ -1,22 +1,22 @@
-//! What the dependency graph must look like.
+//! Checks of the dependency graph.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{shell::Shell, workspace};
 
-/// Prints all that a user of the facade compiles, one `name vX.Y.Z` a line.
+/// Prints the crates that a user of the facade compiles, one `name vX.Y.Z` a line.
 pub(crate) const FACADE_TREE: &str =
     "cargo tree --package cache-core --edges normal --all-features --target all --prefix none";
 
-/// Prints all that the README's first command compiles, in the same form.
+/// Prints the crates that the README's first command compiles, in the same form.
 pub(crate) const DASHBOARD_TREE: &str = "cargo tree --package examples --prefix none";
 
 /// How many crates the README's first command may compile.
 const DASHBOARD_CRATES: usize = 60;
 
-/// Clients of stores, and what any client of the network is made of: `mio` and `socket2` catch the ones
-/// that this list has not heard of, by tokio's feature `net`.
+/// Clients of stores, and the crates that any network client is made of: `mio` and `socket2`, which
+/// tokio's feature `net` brings, catch clients that this list does not name.
 const CLIENTS: &[&str] = &[
     "deadpool",
     "deadpool-redis",
@@ -43,7 +43,8 @@ const CLIENTS: &[&str] = &[
     "tokio-rusqlite",
 ];
 
-/// The facade pulls no client library and no other member into a program: who uses one store compiles one.
+/// Checks that the facade depends on no client library and on no other member: a program compiles
+/// only the stores that it uses.
 pub(crate) fn no_clients() -> Result<()> {
     let tree = Shell::new(FACADE_TREE).read()?;
     let members = workspace::members()?;
@@ -60,10 +61,11 @@ pub(crate) fn no_clients() -> Result<()> {
     Ok(())
 }
 
-/// A reader who types the README's first command waits for the facade, one store and what the example itself uses.
+/// Checks that the README's first command compiles only the facade, one store and the example's own
+/// dependencies.
 pub(crate) fn small_dashboard() -> Result<()> {
     let tree = Shell::new(DASHBOARD_TREE).read()?;
-    // The store in the process is built on this one.
+    // The in-process store is built on quick_cache.
     let clients: Vec<&str> = CLIENTS.iter().copied().filter(|it| *it != "quick_cache").collect();
     let found = packages(&tree, &clients);
     ensure!(
@@ -91,8 +93,8 @@ fn packages<'a>(tree: &'a str, wanted: &[&str]) -> Vec<&'a str> {
     res
 }
 
-/// No dependency asks for a newer Rust than we declare. Our own code is checked by the lint
-/// `clippy::incompatible_msrv`, and compiled where a toolchain of that version is at hand.
+/// Checks that no dependency needs a newer Rust than the workspace declares, and builds our own
+/// code with that version if it can be installed.
 pub(crate) fn oldest_rust() -> Result<()> {
     let root = workspace::read_manifest(&workspace::root().join("Cargo.toml"))?;
     let ours = root["workspace"]["package"].get("rust-version").and_then(|it| it.as_str());
@@ -101,12 +103,38 @@ pub(crate) fn oldest_rust() -> Result<()> {
     let newer = newer_than(ours, &serde_json::from_str(&metadata)?)?;
     ensure!(newer.is_empty(), "these need a newer Rust than {ours}: {}", newer.join(", "));
 
-    let toolchains = Shell::new("rustup toolchain list");
-    if toolchains.succeeds() && toolchains.read()?.lines().any(|it| it.starts_with(ours)) {
-        Shell::new(&format!("cargo +{ours} check --workspace --all-features --locked")).run()
+    let check = Shell::new(&format!("cargo +{ours} check --workspace --all-features --locked"));
+    match toolchain(ours) {
+        Toolchain::OfMachine => check.run(),
+        Toolchain::Own(home) => check.env("RUSTUP_HOME", &home).run(),
+        Toolchain::Missing => {
+            println!(
+                "Rust {ours}: cannot be installed here, so our own code was not built with it"
+            );
+            Ok(())
+        }
+    }
+}
+
+enum Toolchain {
+    OfMachine,
+    /// With the folder that `RUSTUP_HOME` names.
+    Own(String),
+    Missing,
+}
+
+/// Finds a toolchain of that version, or installs one under `target/tools`.
+fn toolchain(version: &str) -> Toolchain {
+    let installed = Shell::new("rustup toolchain list").peek().unwrap_or_default();
+    if installed.lines().any(|it| it.starts_with(version)) {
+        return Toolchain::OfMachine;
+    }
+    let home = workspace::target().join("tools").join("rustup").display().to_string();
+    let install = format!("rustup toolchain install {version} --profile minimal --no-self-update");
+    if Shell::new(&install).env("RUSTUP_HOME", &home).succeeds() {
+        Toolchain::Own(home)
     } else {
-        println!("Rust {ours}: not installed, so only the dependencies and the lint were asked");
-        Ok(())
+        Toolchain::Missing
     }
 }
 
@@ -137,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Without `-p`, cargo builds the example with what any member of the workspace asks of its dependencies.
+    /// Without `-p`, cargo builds the example with the features that other members turn on.
     const DASHBOARD: &str = "cargo run -p examples --example dashboard";
 
     #[test]

@@ -1,4 +1,4 @@
-//! The machine on which something was measured: figures without it say little.
+//! The machine of a measurement: figures mean little without it.
 
 use std::{env::consts, fs, num::NonZero, thread};
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::Shell;
 
-/// Processor, cores, system and compiler, in one line; nothing that names the machine itself.
+/// Returns processor, cores, system and compiler in one line, without the machine's name.
 pub(crate) fn describe() -> Result<String> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let rustc = Shell::new("rustc --version").read()?;
@@ -28,7 +28,7 @@ fn system() -> String {
     value(&info, "PRETTY_NAME", '=').unwrap_or_else(|| consts::OS.to_owned())
 }
 
-/// Of the first line `name <between> value`, without quotes.
+/// Returns the value of the first line `name <between> value`, without quotes.
 fn value(text: &str, name: &str, between: char) -> Option<String> {
     let mut lines = text.lines().filter_map(|it| it.split_once(between));
     let (_, value) = lines.find(|it| it.0.trim() == name)?;

@@ -1,16 +1,19 @@
 //! The commands of this workspace, in Rust so that they need nothing but a toolchain.
 
+mod api;
 mod bench;
 mod ci;
 mod fuzz;
 mod graph;
 mod machine;
+mod package;
 mod quickstart;
 mod report;
 mod servers;
 mod shell;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::{env, process::ExitCode};
@@ -18,19 +21,22 @@ use std::{env, process::ExitCode};
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
-  test   runs every test that there is, with what it needs
-  ci     runs the checks: format, lints, docs, the book, features, dependencies, tidy, fuzzing
-  readme follows the README's five minutes and adds what the book's chapters add
+  test   runs every test, and installs the servers for them
+  ci     runs the checks: format, lints, docs, the book, features, dependencies, packages, public
+         items, tidy, fuzzing
+  api [--bless]
+         compares the public items of each published crate with the lists in `api`; --bless writes them
+  readme follows the README's five minutes, then the `cargo add` lines of the book
   tidy [PATH…]
-         checks the rules that no other tool knows; with paths, shows what exceptions hide there
+         checks the project's own rules; with paths, shows the violations that exceptions excuse there
   bench [--quick] [SUITE[/CASE]…] [--json FILE]
          measures the caches beside their engines and peers; all suites if none is named
   fuzz [TARGET…] [--seconds N | --runs N]
-         gives what reads foreign bytes any bytes; all targets, 30 seconds each, if nothing else is said
+         feeds random bytes to the readers of files and settings; by default all targets, 30 seconds each
   servers [--env] [NAME…]
-         starts servers to try things with: redis, memcached, postgres, replicas, sentinel, cluster
+         starts servers: redis, memcached, postgres, replicas, sentinel, cluster
   servers --install
-         installs what tests need and is missing";
+         installs the missing servers";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
         ["readme"] => quickstart::run(),
+        ["api", ref args @ ..] => api::run(args),
         ["tidy", ref args @ ..] => tidy::run(args),
         ["bench", ref args @ ..] => bench::run(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),

@@ -1,5 +1,5 @@
-//! The README's five minutes, word for word: the project it tells to make is made, built and run. Then what the chapters of
-//! the book add to it.
+//! The README's five minutes, word for word: makes, builds and runs the project. Then runs the
+//! `cargo add` lines of the book in it.
 
 use std::{env, fs, path::Path};
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{shell::Shell, workspace};
 
 const SECTION: &str = "## Five minutes";
-/// Where the README has the reader put the project.
+/// The folder in which the README puts the project.
 const FOLDER: &str = "../my-service";
 
 pub(crate) fn run() -> Result<()> {
@@ -25,14 +25,14 @@ pub(crate) fn run() -> Result<()> {
     res
 }
 
-/// What the section says to do.
+/// The steps of the section.
 #[derive(Debug)]
 struct Steps {
-    /// Lines for a shell.
+    /// The lines for a shell.
     commands: Vec<String>,
     settings: String,
     program: String,
-    /// What the program prints; `…` stands for anything.
+    /// The program's output; `…` stands for any text.
     prints: String,
 }
 
@@ -68,7 +68,8 @@ impl Steps {
         fs::write(project.join("src/main.rs"), &self.program)?;
         let run = format!("cd '{shown}' && cargo run --quiet");
         let target = target.to_string_lossy();
-        // With the target folder and the debug information of the workspace, cargo builds again only what differs.
+        // With the target folder and the debug information of the workspace, cargo builds only the
+        // crates that differ.
         let run = Shell::new("bash -euc").arg(run).env("CARGO_TARGET_DIR", &target);
         let printed = run.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only").read()?;
         print!("{printed}");
@@ -81,7 +82,7 @@ impl Steps {
     }
 }
 
-/// Runs each `cargo add` of the book by itself, as a reader does who comes back to it later in another terminal.
+/// Runs each `cargo add` of the book alone, as in a new terminal.
 fn add_as_the_chapters_say(project: &Path) -> Result<()> {
     let project = project.to_str().context("the temporary folder's name is not UTF-8")?;
     let mut all = 0;
@@ -101,7 +102,7 @@ fn add_as_the_chapters_say(project: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether each line is as expected, where `…` stands for anything.
+/// Whether each line is as expected, where `…` stands for any text.
 fn fits(printed: &str, expected: &str) -> bool {
     let fits = |printed: &str, expected: &str| match expected.split_once('…') {
         None => printed == expected,

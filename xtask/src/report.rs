@@ -1,4 +1,4 @@
-//! A run of named, timed steps that all get their turn, so that one run shows all that is wrong.
+//! A run of named, timed steps. All steps run, so a single run shows all failures.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(crate) struct Report {
 struct Done {
     name: String,
     took: Duration,
-    /// How to run the step by hand, if it failed.
+    /// The command that repeats the step, if it failed.
     failed: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Report {
         self.step(name, &command.to_string(), || command.run());
     }
 
-    /// Prints the times; an error if a step failed, or if there was none.
+    /// Prints the times. Returns an error if a step failed, or if no step ran.
     pub(crate) fn finish(self) -> Result<()> {
         println!();
         for Done { name, took, failed } in &self.done {

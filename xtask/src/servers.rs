@@ -1,4 +1,4 @@
-//! `cargo xtask servers`: the servers of the tests, to try things with by hand.
+//! `cargo xtask servers`: starts the servers of the tests for use by hand.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     test_servers::command::run(args)
 }
 
-/// Installs what is missing.
+/// Installs the missing servers.
 #[cfg(target_os = "linux")]
 pub(crate) fn install() -> Result<()> {
     run(&["--install"])
@@ -16,14 +16,14 @@ pub(crate) fn install() -> Result<()> {
 /// Installs the compiler for C++ that libFuzzer is built with, unless there is one.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_cxx() -> Result<()> {
-    // One that somebody chose is not looked for.
+    // `CXX` names a compiler, so none is installed.
     if std::env::var_os("CXX").is_none() {
         test_servers::install::ensure(&[test_servers::Package::Cxx])?;
     }
     Ok(())
 }
 
-/// Elsewhere it comes with the linker that Rust needs.
+/// Other systems have it together with the linker that Rust needs.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn install_cxx() -> Result<()> {
@@ -35,7 +35,7 @@ pub(crate) fn run(_args: &[&str]) -> Result<()> {
     anyhow::bail!("the servers for tests run on Linux only")
 }
 
-/// Nothing is needed: without servers there are no tests of them.
+/// Installs nothing: the tests of servers run on Linux only.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn install() -> Result<()> {

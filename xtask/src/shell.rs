@@ -1,4 +1,4 @@
-//! Commands that can be run, and shown as one would type them.
+//! Commands that run, and print as a user would type them.
 
 use std::{
     fmt,
@@ -45,14 +45,14 @@ impl Shell {
         self
     }
 
-    /// Runs it in the open.
+    /// Runs it; its output goes to the terminal.
     pub(crate) fn run(&self) -> Result<()> {
         let status = self.command().status().with_context(|| format!("cannot start `{self}`"))?;
         ensure!(status.success(), "`{self}` failed ({status})");
         Ok(())
     }
 
-    /// Runs it in the open and shows each line of its output to `see` as well.
+    /// Runs it; each line of its output goes to the terminal and to `see`.
     pub(crate) fn watch(&self, mut see: impl FnMut(&str)) -> Result<()> {
         let mut child = self
             .command()
@@ -73,7 +73,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Runs it and gives what it printed.
+    /// Runs it and returns its output.
     pub(crate) fn read(&self) -> Result<String> {
         let out = self
             .command()
@@ -84,9 +84,15 @@ impl Shell {
         Ok(String::from_utf8(out.stdout)?)
     }
 
-    /// Whether it starts and succeeds; what it prints is of no interest.
+    /// Whether it starts and succeeds. Its output is dropped.
     pub(crate) fn succeeds(&self) -> bool {
-        self.command().output().is_ok_and(|out| out.status.success())
+        self.peek().is_some()
+    }
+
+    /// Returns its output, if it starts and succeeds. Its error output is dropped.
+    pub(crate) fn peek(&self) -> Option<String> {
+        let out = self.command().output().ok().filter(|it| it.status.success())?;
+        Some(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 
     fn command(&self) -> Command {
@@ -94,7 +100,7 @@ impl Shell {
         res.args(&self.words[1..])
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(workspace::root())
-            // Nothing here asks questions, and a check must not wait for an answer.
+            // A check must not wait for an answer from the terminal.
             .stdin(Stdio::null());
         res
     }

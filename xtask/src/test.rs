@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all that a fresh machine needs to see every test pass.
+//! `cargo xtask test`: installs the servers, then runs every test.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::{report::Report, servers, shell::Shell, workspace};
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
     let mut report = Report::default();
-    // Once, in the open, and before the tests: each of them would do it on its own.
+    // Once and before the tests: otherwise each test would install its server.
     report.step("servers", "cargo xtask servers --install", servers::install);
     let mut passed = 0;
     let mut test = |name: &str, command: &Shell, before: &dyn Fn() -> Result<()>| {
@@ -23,8 +23,8 @@ pub(crate) fn run() -> Result<()> {
     };
     let all = Shell::new("cargo test --workspace --all-features --no-fail-fast");
     test("all features", &all, &|| Ok(()));
-    // Each library as small as it can be, too: what passes with all features may lean on one that a user has turned
-    // off. The examples in the docs are for users with the default ones.
+    // Each library without features, too: a test that passes with all features may need one that a
+    // user has turned off. The examples in the docs need the default ones.
     for it in workspace::members()?.iter().filter(|it| it.published && !it.features.is_empty()) {
         let args = format!("--package {} --no-default-features", it.name);
         let command = Shell::new(&format!("cargo test {args} --tests --no-fail-fast"));
@@ -38,8 +38,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// A dev-dependency that leads back to the crate can turn on what the command line turned off; then the tests
-/// pass and say nothing.
+/// Checks that no dev-dependency of the crate turns the default features on again; the tests would
+/// pass and prove nothing.
 fn defaults_are_off(tree: &str) -> Result<()> {
     ensure!(
         !tree.contains("feature \"default\""),
@@ -49,7 +49,7 @@ fn defaults_are_off(tree: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the closing lines of the test programs add up to.
+/// The sum of the last lines of the test programs.
 #[derive(Debug, Default, PartialEq)]
 struct Tally {
     passed: u64,
@@ -64,7 +64,7 @@ impl Tally {
         }
     }
 
-    /// A run in which nothing ran is green too, unless someone looks.
+    /// Fails if no test ran, which the exit code does not tell.
     fn check(&self) -> Result<()> {
         ensure!(self.passed > 0, "no test ran");
         ensure!(

@@ -1,5 +1,6 @@
-//! `cargo xtask tidy`: the rules of the house that no other tool knows. Also a test, so that `cargo test` runs it.
+//! `cargo xtask tidy`: the project's own rules. Also a test, so that `cargo test` runs it.
 
+mod circles;
 mod docs;
 mod exceptions;
 mod files;
@@ -9,35 +10,25 @@ mod prose;
 mod size;
 mod sleeps;
 mod text;
+mod violation;
 mod words;
-
-use std::fmt;
 
 use anyhow::{Result, bail};
 
-use self::{exceptions::Exception, files::File};
+use self::{exceptions::Exception, files::File, violation::Violation};
 use crate::workspace;
 
-/// One broken rule in one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    path: String,
-    /// From 1; 0 is the whole file.
-    line: usize,
-    /// Says what is wrong, why that matters, and what to do.
-    message: String,
-}
-
-/// Checks everything. `only` are the starts of the paths whose violations are shown, those under
-/// an exception too; without any, all exceptions hold.
+/// Checks all files. If `only` has starts of paths, it shows the violations there, and those that
+/// an exception excuses too.
 pub(crate) fn run(only: &[&str]) -> Result<()> {
     let files = files::read_all(workspace::root())?;
-    let mut found = check(&files);
-    if only.is_empty() {
-        found = excuse(found, &exceptions::all());
+    let found = if only.is_empty() {
+        excuse(check(&files, exceptions::CIRCLES), &exceptions::all())
     } else {
+        let mut found = check(&files, &[]);
         found.retain(|it| only.iter().any(|start| it.path.starts_with(start)));
-    }
+        found
+    };
     if found.is_empty() {
         println!("{} files are tidy", files.len());
         return Ok(());
@@ -46,7 +37,8 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
     bail!("{} violations:{}", found.len(), lines.concat())
 }
 
-fn check(files: &[File]) -> Vec<Violation> {
+/// `circles` are the crates that may have circles of modules.
+fn check(files: &[File], circles: &[(&str, usize)]) -> Vec<Violation> {
     let mut res = Vec::new();
     for file in files {
         res.extend(text::check(file));
@@ -61,6 +53,7 @@ fn check(files: &[File]) -> Vec<Violation> {
     }
     res.extend(manifests::check(files));
     res.extend(docs::check(files));
+    res.extend(circles::check(files, circles));
     res
 }
 
@@ -74,27 +67,6 @@ fn excuse(mut found: Vec<Violation>, exceptions: &[Exception]) -> Vec<Violation>
         }
     }
     found
-}
-
-impl Violation {
-    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line, message: message.into() }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.path, self.message),
-            line => write!(f, "{}:{line}: {}", self.path, self.message),
-        }
-    }
-}
-
-/// What a rule says about a file of this path and text, for the tests of the rules.
-#[cfg(test)]
-fn told(rule: impl Fn(&File) -> Vec<Violation>, path: &str, text: &str) -> Vec<usize> {
-    rule(&File::new(path, text)).iter().map(|it| it.line).collect()
 }
 
 #[cfg(test)]
@@ -126,7 +98,7 @@ mod tests {
             File::new("Cargo.toml", "[workspace]\nmembers = ['gone']\n"),
             File::new("README.md", "[x](gone.md)\n\nWhat ends is read.\n"),
         ];
-        let found: Vec<String> = check(&bad).iter().map(ToString::to_string).collect();
+        let found: Vec<String> = check(&bad, &[]).iter().map(ToString::to_string).collect();
         for part in [
             "a/src/lib.rs:1: a space",
             "a/src/lib.rs:1: `.unwrap()`",

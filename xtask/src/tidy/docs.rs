@@ -1,6 +1,6 @@
-//! The documents point to what exists.
+//! The links of the documents lead to files that exist.
 
-use super::{Violation, files::File};
+use super::{files::File, violation::Violation};
 
 pub(super) fn check(files: &[File]) -> Vec<Violation> {
     let mut res = Vec::new();
@@ -17,7 +17,7 @@ pub(super) fn check(files: &[File]) -> Vec<Violation> {
     res
 }
 
-/// Users learn of a change from the changelog, and it is only written if it has a place from the start.
+/// Checks that the changelog has a place for the next release, so that a change is noted at once.
 fn changelog(files: &[File]) -> Option<Violation> {
     let path = "CHANGELOG.md";
     let log = files.iter().find(|it| it.path == path);
@@ -28,7 +28,7 @@ fn changelog(files: &[File]) -> Option<Violation> {
     (!log.is_some_and(unreleased)).then(|| Violation::new(path, 0, message))
 }
 
-/// The relative links of a Markdown text, without their fragment, and their lines from 1.
+/// Returns the relative links of a Markdown text, without their fragment, and their lines from 1.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut res = Vec::new();
     let mut in_code = false;
@@ -53,14 +53,14 @@ fn links(text: &str) -> Vec<(usize, &str)> {
     res
 }
 
-/// The path from the root of what `from` links to.
+/// Returns the path from the root that a link in `from` leads to.
 fn resolve(from: &str, target: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
     for part in target.split('/') {
         match part {
             "" | "." => {}
-            // Above the root nothing of ours exists: the name stays, and is not found.
+            // Above the root there is no file of the project: the name stays, and is not found.
             ".." if !parts.is_empty() => drop(parts.pop()),
             it => parts.push(it),
         }

@@ -45,7 +45,6 @@ const PROSE: &[&str] = &[
     "fork-tests/",
     "fuzz/",
     "test-servers/",
-    "xtask/",
 ];
 
 /// Files that are longer than the limit. This list only shrinks.
@@ -55,4 +54,15 @@ const LONG: &[&str] = &[
     "cache-core/tests/caches.rs",
     "cache-core/tests/conformance_mutants/mutants/store.rs",
     "cache-memcached/src/connections.rs",
+];
+
+/// How many modules of a crate may be in circles. These numbers only shrink.
+pub(super) const CIRCLES: &[(&str, usize)] = &[
+    ("benches/src/lib.rs", 15),
+    ("cache-conformance/src/lib.rs", 6),
+    ("cache-core/src/lib.rs", 16),
+    ("cache-memcached/src/lib.rs", 2),
+    ("cache-redis/src/lib.rs", 4),
+    ("examples/third-party-store/src/lib.rs", 4),
+    ("test-servers/src/lib.rs", 2),
 ];

@@ -1,4 +1,4 @@
-//! The files that the rules look at, and which parts of them are test code.
+//! The files that the rules check, and which parts of them are test code.
 
 use std::{fs, path::Path};
 
@@ -36,20 +36,21 @@ pub(crate) struct Line<'a> {
     pub(crate) in_test: bool,
 }
 
-/// The lines for which a comment gives the reason that `marker` begins, on the line itself or right above it.
+/// Returns for each line whether a comment on it or right above it gives the reason that `marker`
+/// begins.
 pub(crate) fn reasoned(lines: &[Line<'_>], marker: &str) -> Vec<bool> {
     let mut above = false;
     let mut res = Vec::new();
     for line in lines {
         let here = above || line.text.contains(marker);
         res.push(here);
-        // A reason may take several lines; then it speaks of the one that follows.
+        // A reason may take several lines; it belongs to the line that follows.
         above = here && line.code.is_empty() && !line.text.is_empty();
     }
     res
 }
 
-/// Reads all text files under `root` but for what is built.
+/// Reads all text files under `root`, except the built ones.
 pub(crate) fn read_all(root: &Path) -> Result<Vec<File>> {
     let mut res = Vec::new();
     walk(root, "", &mut res)?;
@@ -71,7 +72,7 @@ fn walk(folder: &Path, prefix: &str, res: &mut Vec<File>) -> Result<()> {
                 walk(&path, &format!("{prefix}{name}/"), res)?;
             }
         } else if kind.is_file() {
-            // What is not text is none of our business.
+            // Files that are not text are skipped.
             if let Ok(text) = String::from_utf8(fs::read(&path)?) {
                 res.push(File { path: format!("{prefix}{name}"), text });
             }
@@ -95,7 +96,7 @@ impl File {
         self.path.rsplit('/').skip(1).any(|it| it == folder)
     }
 
-    /// Whether all of it is test code: what only runs when someone tests or measures.
+    /// Whether all of it is test code, which runs only in tests and benchmarks.
     pub(crate) fn is_test(&self) -> bool {
         TEST_FOLDERS.iter().any(|it| self.is_under(it))
             || ["/tests.rs", "/testing.rs"].iter().any(|it| self.path.ends_with(it))
@@ -103,7 +104,8 @@ impl File {
 
     /// The lines of a Rust file.
     pub(crate) fn lines(&self) -> Vec<Line<'_>> {
-        // The line that ends the item under `#[cfg(test)]`: rustfmt puts its brace under its first letter.
+        // The indent of the item under `#[cfg(test)]`: rustfmt puts its last brace under its first
+        // letter.
         let mut test_end: Option<String> = None;
         let mut res = Vec::new();
         for (i, text) in self.text.lines().enumerate() {
@@ -131,7 +133,8 @@ fn is_test_attribute(line: &str) -> bool {
         .any(|it| line.strip_prefix("#[cfg(").is_some_and(|rest| rest.starts_with(it)))
 }
 
-/// The line without its comment. `//` inside of a string is safe, as addresses have no space around it.
+/// Returns the line without its comment. `//` inside of a string is safe, as addresses have no
+/// space around it.
 fn code(line: &str) -> &str {
     if line.trim_start().starts_with("//") {
         return "";

@@ -1,8 +1,8 @@
-//! What must be the same in all crates is said once, in the root manifest.
+//! The manifests inherit from the root, and published crates have a page on the registry.
 
 use toml::{Table, Value};
 
-use super::{Violation, files::File};
+use super::{files::File, violation::Violation};
 
 pub(super) fn check(files: &[File]) -> Vec<Violation> {
     let mut res = Vec::new();
@@ -18,7 +18,8 @@ pub(super) fn check(files: &[File]) -> Vec<Violation> {
         };
         if let Some(folder) = file.path.strip_suffix("/Cargo.toml") {
             crates.push(folder);
-            res.extend(member(&manifest).into_iter().map(|it| Violation::new(&file.path, 0, it)));
+            let told = member(&manifest).into_iter().chain(published(&manifest));
+            res.extend(told.map(|it| Violation::new(&file.path, 0, it)));
         } else {
             listed = names(&manifest, "members");
             listed.extend(names(&manifest, "exclude"));
@@ -45,8 +46,9 @@ fn inherits_lints(manifest: &Table) -> bool {
     manifest.get("lints").and_then(|it| it.get("workspace")) == Some(&Value::Boolean(true))
 }
 
-/// A test of `fork` needs unsafe code, which the workspace forbids: a crate that is not published may list its lints itself,
-/// clippy's pedantic ones among them, and deny unsafe code where it is not expected.
+/// Whether a crate that is not published has lints of its own, clippy's pedantic ones among them,
+/// and denies unsafe code where it is not expected: a test of `fork` needs unsafe code, which the
+/// workspace forbids.
 fn is_test_crate_with_unsafe_code(manifest: &Table) -> bool {
     let is_private =
         manifest.get("package").and_then(|it| it.get("publish")) == Some(&Value::Boolean(false));
@@ -56,7 +58,7 @@ fn is_test_crate_with_unsafe_code(manifest: &Table) -> bool {
         && lint("clippy", "pedantic").is_some()
 }
 
-/// What is wrong with the manifest of a member.
+/// Returns the problems of a member's manifest.
 fn member(manifest: &Table) -> Vec<String> {
     let mut res = Vec::new();
     let inherits = |table: &str, key: &str| {
@@ -73,7 +75,7 @@ fn member(manifest: &Table) -> Vec<String> {
     }
     for (name, value) in dependencies(manifest) {
         let inherited = value.get("workspace") == Some(&Value::Boolean(true));
-        // Only a path: a crate that uses itself in its tests, with other features.
+        // Only a path: a dev-dependency that the published manifest leaves out.
         let here = value.get("path").is_some() && value.get("version").is_none();
         if !inherited && !here {
             res.push(format!(
@@ -85,7 +87,39 @@ fn member(manifest: &Table) -> Vec<String> {
     res
 }
 
-/// All dependencies, of every kind and for every platform.
+/// Returns the entries that the registry and docs.rs need and do not find.
+fn published(manifest: &Table) -> Vec<String> {
+    let mut res = Vec::new();
+    let package = manifest.get("package");
+    let get = |key: &str| package.and_then(|it| it.get(key));
+    if get("publish") == Some(&Value::Boolean(false)) {
+        return res;
+    }
+    for (key, value) in [("readme", "README.md"), ("description", "")] {
+        let found = get(key).and_then(Value::as_str);
+        if found.is_none_or(|it| !value.is_empty() && it != value) {
+            res.push(format!("no `{key}`: the registry's page of the crate would not have it"));
+        }
+    }
+    for key in ["keywords", "categories"] {
+        let count = get(key).and_then(Value::as_array).map_or(0, Vec::len);
+        if !(1..=5).contains(&count) {
+            res.push(format!(
+                "{count} `{key}`: the registry takes 1 to 5, by which users find the crate"
+            ));
+        }
+    }
+    let docs = get("metadata").and_then(|it| it.get("docs")?.get("rs")?.get("all-features"));
+    if docs != Some(&Value::Boolean(true)) {
+        res.push(
+            "no `[package.metadata.docs.rs] all-features = true`: docs.rs would leave out what a feature brings"
+                .into(),
+        );
+    }
+    res
+}
+
+/// Returns all dependencies, of every kind and for every platform.
 fn dependencies(manifest: &Table) -> Vec<(&String, &Value)> {
     let platforms = manifest.get("target").and_then(Value::as_table);
     let platforms = platforms.into_iter().flat_map(Table::values).filter_map(Value::as_table);
@@ -161,10 +195,33 @@ workspace = true
     #[test]
     fn members_and_folders_must_agree() {
         let root = File::new("Cargo.toml", "[workspace]\nmembers = ['a', 'gone']\n");
-        let files = [root, File::new("a/Cargo.toml", GOOD), File::new("new/Cargo.toml", GOOD)];
+        let private = GOOD.replace("[package]", "[package]\npublish = false");
+        let private = |path| File::new(path, &private);
+        let files = [root, private("a/Cargo.toml"), private("new/Cargo.toml")];
         let found: Vec<String> = check(&files).iter().map(ToString::to_string).collect();
         assert!(found[0].starts_with("Cargo.toml: member `gone` does not exist"), "{found:?}");
         assert!(found[1].starts_with("Cargo.toml: `new` is not in `members`"), "{found:?}");
         assert_eq!(check(&[File::new("a/Cargo.toml", "not toml")])[0].path, "a/Cargo.toml");
+    }
+
+    #[test]
+    fn published_crate_without_its_page_is_told() {
+        let good = "\
+[package]
+description = 'A'
+readme = 'README.md'
+keywords = ['a']
+categories = ['caching']
+[package.metadata.docs.rs]
+all-features = true
+";
+        let told = |text: &str| published(&text.parse().unwrap()).len();
+        assert_eq!(told(good), 0);
+        for line in good.lines().filter(|it| !it.starts_with('[')) {
+            assert_eq!(told(&good.replace(line, "")), 1, "{line}");
+        }
+        assert_eq!(told(&good.replace("README.md", "../README.md")), 1);
+        assert_eq!(told(&good.replace("['a']", "['a', 'b', 'c', 'd', 'e', 'f']")), 1);
+        assert_eq!(told("[package]\npublish = false"), 0);
     }
 }

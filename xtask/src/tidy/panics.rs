@@ -1,8 +1,8 @@
 //! The library does not panic by accident.
 
 use super::{
-    Violation,
     files::{File, reasoned},
+    violation::Violation,
 };
 
 const PANICS: &[&str] = &[
@@ -18,8 +18,8 @@ const PANICS: &[&str] = &[
 ];
 const REASON: &str = "// panics:";
 
-/// A cache is an optional accelerator: it must not take its service down. Where a panic is promised or cannot
-/// happen, the line says so.
+/// Finds panics without a reason. A cache is optional and must not take its service down; where a
+/// panic is promised or cannot happen, the line says so.
 pub(super) fn check(file: &File) -> Vec<Violation> {
     if file.is_test() || file.is_under("examples") || file.is_under("xtask") {
         return Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn check(file: &File) -> Vec<Violation> {
     .collect()
 }
 
-/// Whether the word is there, and is not the end of another one: `debug_assert!` is for tests.
+/// Whether the code contains the word, not as the end of another one: `debug_assert!` is for tests.
 fn panics(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         let longer = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -49,7 +49,7 @@ fn panics(code: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::told;
+    use crate::tidy::violation::told;
 
     #[test]
     fn a_panic_without_a_reason_is_told() {

@@ -1,10 +1,11 @@
 //! Files stay small.
 
-use super::{Violation, files::File};
+use super::{files::File, violation::Violation};
 
 const LIMIT: usize = 400;
 
-/// A file that fits on a few screens is about one thing; a longer one is about several.
+/// Finds long files. A file that fits on a few screens is about one thing; a longer one is about
+/// several.
 pub(super) fn check(file: &File) -> Vec<Violation> {
     let lines = file.text.lines().count();
     if lines <= LIMIT {
@@ -19,7 +20,7 @@ pub(super) fn check(file: &File) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::told;
+    use crate::tidy::violation::told;
 
     #[test]
     fn a_long_file_is_told() {

@@ -1,14 +1,14 @@
 //! Tests do not wait for time to pass.
 
 use super::{
-    Violation,
     files::{File, reasoned},
+    violation::Violation,
 };
 
 const REASON: &str = "// sleeps:";
 
-/// A test that sleeps is slow, and red on a busy machine: time comes from a clock that tests can hold, and what
-/// happens elsewhere is waited for by a channel or a barrier.
+/// Finds sleeps without a reason. A test that sleeps is slow, and fails on a busy machine: tests
+/// hold the clock, and wait for other threads by a channel or a barrier.
 pub(super) fn check(file: &File) -> Vec<Violation> {
     // The tests of this rule are full of what it forbids.
     if file.is_under("xtask") {
@@ -31,7 +31,7 @@ pub(super) fn check(file: &File) -> Vec<Violation> {
     .collect()
 }
 
-/// A call of a function `sleep`. A method of that name is a clock's, which the test may hold.
+/// Whether the code calls a function `sleep`. A method of that name is a clock's, which tests hold.
 fn sleeps(code: &str) -> bool {
     code.match_indices("sleep(").any(|(at, _)| {
         let before = &code[..at];
@@ -43,7 +43,7 @@ fn sleeps(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::told;
+    use crate::tidy::violation::told;
 
     #[test]
     fn a_sleeping_test_is_told() {

@@ -1,8 +1,8 @@
-//! What holds for every text file.
+//! Rules for every text file: white space, unfinished work, ignored tests.
 
-use super::{Violation, files::File};
+use super::{files::File, violation::Violation};
 
-/// Put together, so that this file does not break its own rule.
+/// In parts, so that this file does not break its own rule.
 const UNFINISHED: &[&str] = &[
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -14,7 +14,7 @@ const IGNORED: &str = concat!("#[ign", "ore");
 
 pub(super) fn check(file: &File) -> Vec<Violation> {
     let mut res = Vec::new();
-    // Their writers have their own ideas of white space, and nobody edits them.
+    // Their tools decide about white space, and they are not edited.
     let written_by_tools = file.path.ends_with("Cargo.lock")
         || ["proptest-regressions", "corpus", "artifacts"].iter().any(|it| file.is_under(it));
     if written_by_tools {
@@ -51,7 +51,7 @@ pub(super) fn check(file: &File) -> Vec<Violation> {
     res
 }
 
-/// A doc example that says it is not to be compiled.
+/// Whether the line begins a doc example that is not compiled.
 fn is_ignored_example(line: &str) -> bool {
     let comment = ["///", "//!"].iter().find_map(|it| line.trim_start().strip_prefix(it));
     let info = comment.and_then(|it| it.trim_start().strip_prefix("```"));
@@ -61,7 +61,7 @@ fn is_ignored_example(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::told;
+    use crate::tidy::violation::told;
 
     #[test]
     fn white_space_that_nobody_sees_is_told() {

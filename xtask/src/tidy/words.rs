@@ -1,12 +1,13 @@
-//! How sentences are written: the words and phrases that make riddles of them, and the terms that were given up.
+//! How sentences are written: the words and phrases that make riddles of them, and the terms that
+//! were given up.
 //!
-//! The one place for both lists. A plain sentence can be understood by a reader who knows Redis, SQL and Rust, and
-//! has English as a second language.
+//! The one place for both lists. A plain sentence can be understood by a reader who knows Redis,
+//! SQL and Rust, and has English as a second language.
 
 use super::{
-    Violation,
     files::File,
     prose::{self, Sentence},
+    violation::Violation,
 };
 
 /// Comments in Rust are at most that wide, as code is.
@@ -162,7 +163,7 @@ fn surrounds(sentence: &Sentence, at: usize, longer: &str, phrase: &str) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::told;
+    use crate::tidy::violation::told;
 
     #[test]
     fn clause_as_a_subject_is_told() {
