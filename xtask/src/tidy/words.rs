@@ -102,17 +102,22 @@ pub(super) fn check(file: &File) -> Vec<Violation> {
     res
 }
 
-fn wide_comments(file: &File) -> impl Iterator<Item = Violation> {
-    let wide = file.text.lines().enumerate().filter(|(_, line)| {
+fn wide_comments(file: &File) -> Vec<Violation> {
+    let mut res = Vec::new();
+    let mut in_code = false;
+    for (i, line) in file.text.lines().enumerate() {
         let text = prose::comment(line).trim();
-        // A row of a table, and a word that is wider, cannot be wrapped.
-        line.chars().count() > WIDTH && text.contains(' ') && !text.starts_with('|')
-    });
-    wide.map(|(i, line)| {
+        in_code ^= text.starts_with("```");
+        in_code &= !text.is_empty() || line.trim_start().starts_with("//");
         let width = line.chars().count();
-        let message = format!("prose: a comment of {width} columns, of at most {WIDTH}: wrap it");
-        Violation::new(&file.path, i + 1, message)
-    })
+        // A row of a table, and a word that is wider, cannot be wrapped.
+        if width > WIDTH && text.contains(' ') && !text.starts_with('|') && !in_code {
+            let message =
+                format!("prose: a comment of {width} columns, of at most {WIDTH}: wrap it");
+            res.push(Violation::new(&file.path, i + 1, message));
+        }
+    }
+    res
 }
 
 fn opening(file: &File, sentence: &Sentence, res: &mut Vec<Violation>) {
@@ -206,7 +211,8 @@ mod tests {
         let address = format!("// https://{}", "a".repeat(100));
         let row = format!("/// | {words} |");
         let code = format!("f(\"{words}\");");
-        for line in [address, row, code, format!("// {}", "ä ".repeat(45))] {
+        let example = format!("/// ```\n/// f(\"{words}\");\n/// ```");
+        for line in [address, row, code, example, format!("// {}", "ä ".repeat(45))] {
             assert!(told(check, "a.rs", &line).is_empty(), "{line}");
         }
     }
