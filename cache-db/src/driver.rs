@@ -1,4 +1,4 @@
-//! `backend = "db"` in the settings.
+//! The driver: `backend = "db"` in the settings.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,7 +13,8 @@ use crate::{
     sqlite::SqliteStore,
 };
 
-/// `backend = "db"`, or `"sqlite"`, or `"postgres"`. Found by itself in a program that says `use cache_db as _;`.
+/// The driver for `backend = "db"`, `"sqlite"` and `"postgres"`. A program that contains `use
+/// cache_db as _;` finds it by itself.
 ///
 /// ```
 /// assert_eq!(cache_db::DRIVER.name(), "db");
@@ -34,7 +35,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         Location::File(path) => {
             let plan = options.sqlite(context)?;
             let path = absolute(&path);
-            // `Cache` and `cache` are one table to SQLite.
+            // SQLite ignores the case of table names.
             let table = plan.plan.table.quoted().to_ascii_lowercase();
             let place = format!("{} {table}", path.display());
             let store = context.shared_store(&place, &plan, SqlitePlan::difference, || {
@@ -47,12 +48,12 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         #[cfg(not(feature = "postgres"))]
         Location::Postgres(_) => Err(context.error(
             "location",
-            "is a PostgreSQL server, for which this program has no driver; add the feature `postgres` of cache-db",
+            "is a PostgreSQL server, which needs the feature `postgres` of cache-db",
         )),
     }
 }
 
-/// Who asks for one database by name must not get the other.
+/// The names `sqlite` and `postgres` must not select the other database.
 fn agrees(context: &BuildContext<'_>, location: &Location) -> Result<()> {
     let is_postgres = matches!(location, Location::Postgres(_));
     let what = match context.settings().backend.as_str() {
@@ -60,13 +61,13 @@ fn agrees(context: &BuildContext<'_>, location: &Location) -> Result<()> {
         "postgres" if !is_postgres => "is a SQLite database, and the backend is \"postgres\"",
         _ => return Ok(()),
     };
-    Err(context.error("location", format!("{what}; \"db\" takes either")))
+    Err(context.error("location", format!("{what}; the backend \"db\" accepts both")))
 }
 
-/// One file has one name, whatever the program does to its working directory later.
+/// Makes the path absolute, so that a later change of the working directory does not matter.
 fn absolute(path: &Path) -> std::path::PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // The file itself may not be there yet.
+    // The file itself may not exist yet.
     match (path.parent().map(Path::canonicalize), path.file_name()) {
         (Some(Ok(folder)), Some(name)) => folder.join(name),
         _ => path,

@@ -1,28 +1,33 @@
-//! The database store of [`cache_core`]: `backend = "db"`, a table in an embedded SQLite file, or in PostgreSQL.
+//! The database store of [`cache_core`]: `backend = "db"`, a table in an embedded SQLite file or in
+//! PostgreSQL.
 //!
-//! A program links this crate by naming it once, `use cache_db as _;`, and the settings do the rest:
+//! A program links this crate by naming it once, `use cache_db as _;`. The settings select it:
 //!
 //! ```toml
 //! [caches.default]
-//! backend = "db"                          # or "sqlite", "postgres": the same
-//! location = "/var/cache/shop/cache.db"   # a file, sqlite://file, :memory:, or postgres://… (feature `postgres`)
+//! backend = "db"            # or "sqlite", "postgres", which refuse the other database
+//! location = "/var/cache/shop/cache.db"   # or :memory:, or postgres://user@host/database
 //! key_prefix = "shop"
-//! deadline = "500ms"                      # the longest that a call waits for another process
+//! deadline = "500ms"        # the longest time that a call waits for another process
 //!
 //! [caches.default.options]
 //! table = "cache"
-//! max_bytes = "1GiB"                      # about the size of the table; what is oldest goes first
+//! max_bytes = "1GiB"        # about the size of the table; the oldest entries are evicted
 //! # max_entries = 100000
-//! # max_value_bytes = "64MiB"             # a larger value is `TooLarge`; PostgreSQL: "8MiB"
-//! # synchronous = "normal"                # SQLite: off | normal | full
-//! # readers = 2                           # SQLite: threads that read
-//! # direct_reads = false                  # SQLite: reads on the caller's thread
-//! # direct_writes = false                 # SQLite: writes of one task on its own thread
-//! # connections = 2                       # PostgreSQL: how many to the server; one more trims and clears
-//! # unlogged = false                      # PostgreSQL: a table that is faster, and empty after a crash of the server
-//! # username = "…"                        # PostgreSQL: instead of the user in the location
-//! # password = "${DB_PASSWORD}"           # PostgreSQL: instead of the password in the location, as it is
-//! # tls = { ca_file = "…" }               # PostgreSQL: also client_cert_file, client_key_file (feature `postgres-tls`)
+//! # max_value_bytes = "64MiB"   # larger values are `TooLarge`; PostgreSQL: "8MiB"
+//!
+//! # SQLite only:
+//! # synchronous = "normal"  # off | normal | full
+//! # readers = 2             # threads that read
+//! # direct_reads = false    # reads on the caller's thread
+//! # direct_writes = false   # writes of a lone task on the caller's thread
+//!
+//! # PostgreSQL only (feature `postgres`):
+//! # connections = 2         # to the server; one more trims and clears
+//! # unlogged = false        # a faster table that is empty after a server crash
+//! # username = "…"          # instead of the user in the location
+//! # password = "${DB_PASSWORD}"   # instead of the password there, not percent-encoded
+//! # tls = { ca_file = "…" } # also client_cert_file, client_key_file (feature `postgres-tls`)
 //! ```
 //!
 //! ```

@@ -1,31 +1,32 @@
-//! Where the database is.
+//! The setting `location`: which database, and where.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-/// A `location`, read. It may hold a password, which does not show.
+/// A parsed `location`. It may hold a password, so `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     /// A SQLite file.
     File(PathBuf),
-    /// SQLite without a file.
+    /// An in-memory SQLite database.
     Memory,
-    /// A PostgreSQL server.
+    /// The URL of a PostgreSQL server.
     Postgres(String),
 }
 
-/// What a `location` may be.
+/// The accepted forms.
 pub(crate) const EXPECTED: &str =
     "expected the path of a SQLite file, sqlite://path, :memory:, or postgres://user@host/database";
 
 const KEYWORDS_ARE_NONE: &str =
-    "is written in words, as libpq takes it; write a URL: postgres://user:password@host/database";
+    "has the keyword form of libpq; write a URL: postgres://user:password@host/database";
 const NO_HOME: &str = "begins with `~`, which is not expanded; write the path, or \"${HOME}/…\"";
 
 impl Location {
-    /// Reads a `location`; an error says what is wrong with it, and shows nothing of it but the scheme.
+    /// Parses a `location`. The error says what is wrong, and shows nothing of the text but the
+    /// scheme.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err(format!("is empty; {EXPECTED}"));
@@ -37,7 +38,7 @@ impl Location {
             Some(("sqlite", path)) => Self::file(path),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
             _ if is_keywords(text) => Err(KEYWORDS_ARE_NONE.into()),
-            // What is no scheme may be anything.
+            // Text before `://` that is not a valid scheme may be a password.
             Some((it, _))
                 if it.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it)) =>
             {
@@ -52,21 +53,22 @@ impl Location {
         match path {
             "" => Err(format!("names no file; {EXPECTED}")),
             ":memory:" => Ok(Self::Memory),
-            _ if path.contains('\0') => Err("has a NUL in the path".into()),
-            // SQLite would take these for more than a path.
+            _ if path.contains('\0') => Err("contains a NUL byte".into()),
+            // SQLite would interpret these as more than a path.
             _ if path.starts_with("file:") => {
-                Err("is a URI of SQLite's own; expected the path of the file alone".into())
+                Err("is a SQLite URI; expected only the path of the file".into())
             }
             _ if path == "~" || path.starts_with("~/") => Err(NO_HOME.into()),
             _ if path.contains('?') => {
-                Err("has a `?`, and parameters are not taken there; use the options".into())
+                Err("contains `?`, but parameters are not supported there; use the options".into())
             }
             _ => Ok(Self::File(Path::new(path).to_owned())),
         }
     }
 }
 
-/// Whether it looks like `host=h user=u password=…`: taken for a path, it would be shown, password and all.
+/// Whether the text has the form `host=h user=u password=…`. Taken for a path, it would be shown
+/// with its password.
 fn is_keywords(text: &str) -> bool {
     const WORDS: [&str; 5] = ["host", "hostaddr", "dbname", "user", "password"];
     let text = text.to_ascii_lowercase();
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read() {
+    fn every_form_is_parsed() {
         let file = |path: &str| Location::File(path.into());
         for (text, expected) in [
             ("cache.db", file("cache.db")),
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_libpq_are_no_path_and_not_shown() {
+    fn libpq_keywords_are_refused_and_not_shown() {
         for text in [
             "host=h user=u password=marked",
             "password='marked marked' host=h",
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_is_not_expanded_and_not_taken_for_a_folder() {
+    fn tilde_is_refused_instead_of_expanded() {
         for text in ["~/marked.db", "~", "sqlite://~/marked.db", "sqlite:~/marked.db"] {
             let error = Location::parse(text).unwrap_err();
             assert!(error.contains("${HOME}") && !error.contains("marked"), "{text}: {error}");
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_what_it_is() {
+    fn invalid_location_is_not_shown_in_its_error() {
         for text in [
             "",
             "sqlite://",

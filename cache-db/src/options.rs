@@ -1,4 +1,4 @@
-//! The settings, checked.
+//! The settings and their checks.
 
 use std::time::Duration;
 
@@ -29,20 +29,21 @@ pub(crate) struct Options {
     pub(crate) password: Option<String>,
 }
 
-/// What a commit waits for.
+/// SQLite's `synchronous`: what a commit waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Synchronous {
-    /// Nothing: a crash of the machine may damage the file.
+    /// Nothing. A crash of the machine may corrupt the file.
     Off,
-    /// Nothing either, but the order is kept: a crash of the machine may lose the last writes, one of the process none.
+    /// Nothing, but the order of writes is kept. A crash of the machine may lose the last writes; a
+    /// crash of the process loses none.
     #[default]
     Normal,
     /// The disk.
     Full,
 }
 
-/// What holds for a table, wherever it is.
+/// Settings of a table in any database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) table: Table,
@@ -52,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) deadline: Duration,
 }
 
-/// What holds for a SQLite database besides.
+/// Settings of a SQLite database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SqlitePlan {
     pub(crate) plan: Plan,
@@ -66,13 +67,13 @@ pub(crate) struct SqlitePlan {
 const WAL_LIMIT: (u64, u64) = (1 << 20, 64 << 20);
 
 impl SqlitePlan {
-    /// Returns the length at which the write-ahead log is written into the file: in proportion to the
-    /// table, because both are on the same disk.
+    /// Returns the length at which the WAL is checkpointed: in proportion to the table, because
+    /// both are on the same disk.
     pub(crate) fn wal_limit(&self) -> u64 {
         self.plan.max_bytes.unwrap_or(u64::MAX).clamp(WAL_LIMIT.0, WAL_LIMIT.1)
     }
 
-    /// The first setting in which two differ.
+    /// Returns the name of the first setting in which two plans differ.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         let (ours, theirs) = (&self.plan, &other.plan);
         let settings = [
@@ -90,7 +91,7 @@ impl SqlitePlan {
     }
 }
 
-/// What holds for a table in PostgreSQL besides.
+/// Settings of a table in PostgreSQL.
 #[cfg(feature = "postgres")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PostgresPlan {
@@ -102,25 +103,27 @@ pub(crate) struct PostgresPlan {
 }
 
 const TABLE: &str = "cache";
-/// As much as one may find on a disk without asking.
+/// A size that a cache may use on a disk without being asked.
 const MAX_BYTES: u64 = 1 << 30;
 const MAX_VALUE_LEN: u64 = 64 << 20;
-/// What the default deadline has time for, with room for a busy machine: 60 MB take all of it.
+/// Values that the default deadline has time for, with reserve for a busy machine: 60 MB take the
+/// whole deadline.
 #[cfg(feature = "postgres")]
 const MAX_VALUE_LEN_POSTGRES: u64 = 8 << 20;
-/// What either database takes at the most.
+/// The largest value that both databases accept.
 const LARGEST: u64 = 512 << 20;
 const READERS: usize = 2;
 const MAX_READERS: usize = 64;
-/// Measured with 64 tasks (docs/performance.md): one, two and four differ little more than two does from itself; only large writes
-/// gain a fifth by four. Not one, because what takes long holds up all that is sent behind it; not more, because each is a process
-/// on the server.
+/// Measured with 64 tasks (docs/performance.md): one, two and four connections differ little more
+/// than two runs with two; only large writes are a fifth faster with four. One is too few, because
+/// a slow statement delays all those behind it. More than two are not the default, because each is
+/// a process on the server.
 #[cfg(feature = "postgres")]
 const CONNECTIONS: usize = 2;
 #[cfg(feature = "postgres")]
 const MAX_CONNECTIONS: usize = 64;
 
-/// The one place of a database.
+/// Reads the setting `location`.
 pub(crate) fn location(context: &BuildContext<'_>) -> Result<Location> {
     match context.location()? {
         None => Err(context.error("location", format!("is missing; {EXPECTED}"))),
@@ -140,7 +143,9 @@ impl Options {
         let max_bytes = self.max_bytes.map(ByteSize::bytes);
         for (name, bound) in [("max_entries", self.max_entries), ("max_bytes", max_bytes)] {
             if bound == Some(0) {
-                let what = format!("{name} is 0, so nothing could be kept; remove it or raise it");
+                let what = format!(
+                    "{name} is 0, so the cache could store nothing; remove it or increase it"
+                );
                 return Err(wrong(name, what));
             }
         }
@@ -148,11 +153,11 @@ impl Options {
         if !(1..=LARGEST).contains(&largest) {
             return Err(wrong("max_value_bytes", "expected 1 to 512 MiB".into()));
         }
-        // A value that fills the table by itself would drive out all others, and then itself.
+        // A value as large as the table would evict all other entries, and then itself.
         let bound = max_bytes.unwrap_or(MAX_BYTES);
         let largest = match self.max_value_bytes {
             Some(_) if largest > bound => {
-                return Err(wrong("max_value_bytes", "is more than max_bytes".into()));
+                return Err(wrong("max_value_bytes", "is larger than max_bytes".into()));
             }
             _ => largest.min(bound),
         };
@@ -214,7 +219,7 @@ impl Options {
     }
 }
 
-/// An option that the database does not have must not seem to have an effect.
+/// Refuses options of the other database, which would have no effect.
 fn none_of<const N: usize>(
     context: &BuildContext<'_>,
     others: [(&str, bool); N],

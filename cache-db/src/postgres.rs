@@ -1,4 +1,4 @@
-//! A table in PostgreSQL.
+//! The store in a PostgreSQL table.
 
 mod abandoned;
 mod address;
@@ -35,7 +35,7 @@ pub(crate) use self::connector::Connector;
 use self::{pool::Shared, store::PostgresStore, transport::Transport};
 use crate::options::Options;
 
-/// Checks the settings; connects nowhere.
+/// Checks the settings and returns the store. Connects to nothing.
 pub(crate) fn open(
     context: &BuildContext<'_>,
     options: Options,
@@ -46,7 +46,7 @@ pub(crate) fn open(
     Ok(Arc::new(PostgresStore::new(Shared::new(connector))))
 }
 
-/// How to connect, by the settings; also for those who make the table beforehand.
+/// Returns the connector that the settings describe, also for creating the table beforehand.
 pub(crate) fn connector(
     context: &BuildContext<'_>,
     options: Options,
@@ -56,7 +56,7 @@ pub(crate) fn connector(
     let plan = options.postgres(context)?;
     let (mut config, address) = address::parse(url).map_err(|it| context.error("location", it))?;
     let twice = |name: &str, what: &str| {
-        let what = format!("is set, and location has a {what}, too; remove one of them");
+        let what = format!("is set, but location contains a {what}, too; remove one of them");
         context.error(&format!("options.{name}"), what)
     };
     if let Some(it) = login.0 {

@@ -1,4 +1,4 @@
-//! Making the tables beforehand, as Django's `createcachetable` does.
+//! Creating the tables before the first call, as Django's `createcachetable` does.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,23 @@ use crate::{
     table::Table,
 };
 
-/// Makes the table of each cache in the settings that is in a database, or brings it to the version of this crate.
+/// Creates the table of each cache in the settings whose backend is a database, or upgrades it to
+/// the version of this crate.
 ///
-/// Without this a table is made by the first call. It is for deployments in which the program itself may not make tables, and is
-/// Django's `createcachetable`. What is there already stays as it is.
+/// Without this function the first call creates the table. Use it for deployments in which the
+/// program itself may not create tables; it is Django's `createcachetable`. Existing tables of this
+/// version are left unchanged.
 ///
-/// The errors are those of the first call: the database cannot be reached or written, or has a table of that name that is not ours.
+/// # Errors
+///
+/// - `Config`: the settings of a cache are invalid.
+/// - `Unavailable`, `TimedOut`: the database cannot be reached, is locked or cannot be written.
+/// - `Backend`: the server refuses the statement, or another program owns a table of this name.
+///
+/// # Cancel safety
+///
+/// Dropping the future may leave some tables created and others not. Each table is complete or
+/// absent.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -55,7 +66,7 @@ async fn create_table(alias: &str, settings: &CacheSettings) -> Result<()> {
     }
 }
 
-/// Where a table is to be made.
+/// Where to create a table.
 enum Place {
     Sqlite(Table),
     #[cfg(feature = "postgres")]
@@ -74,13 +85,18 @@ fn place(context: &BuildContext<'_>) -> Result<Place> {
         }
         #[cfg(not(feature = "postgres"))]
         Location::Postgres(_) => {
-            let what = "is a PostgreSQL server; add the feature `postgres` of cache-db";
+            let what = "is a PostgreSQL server, which needs the feature `postgres` of cache-db";
             Err(context.error("location", what))
         }
     }
 }
 
-/// The SQL by which [`create_tables`] makes the tables where there are none, in the dialect of each database; nothing is connected to.
+/// Returns the SQL with which [`create_tables`] creates the tables, in the dialect of each
+/// database. Connects to nothing.
+///
+/// # Errors
+///
+/// `Config` if the settings of a cache are invalid.
 ///
 /// ```
 /// let settings = cache_core::config::from_toml(r#"
@@ -106,7 +122,7 @@ pub fn create_tables_sql(settings: &Settings) -> Result<String> {
     Ok(res)
 }
 
-/// Those that are in a database.
+/// Returns the caches whose backend is a database.
 fn ours(settings: &Settings) -> impl Iterator<Item = (&String, &CacheSettings)> {
     let names = ["db", "sqlite", "postgres"];
     settings.iter().filter(move |(_, it)| names.contains(&it.backend.as_str()))

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-/// A name that a database takes as it is, however odd: it is always quoted, and never part of a statement as text of its own.
+/// A name that databases accept, however unusual: it is always quoted in statements.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Table(String);
 
-/// PostgreSQL cuts longer names off, and the longest that we add is `_meta_trigger`-like.
+/// PostgreSQL truncates longer identifiers; the longest one that we build is like
+/// `<table>_meta_trigger`.
 const MAX_LEN: usize = 40;
 
 impl Table {
@@ -15,31 +16,31 @@ impl Table {
             return Err(format!("must have 1 to {MAX_LEN} bytes"));
         }
         if name.chars().any(char::is_control) {
-            return Err("holds a control character".into());
+            return Err("contains a control character".into());
         }
         if name.to_ascii_lowercase().starts_with("sqlite_") {
-            return Err("begins with `sqlite_`, which SQLite keeps for itself".into());
+            return Err("begins with `sqlite_`, which SQLite reserves".into());
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// As it is called.
+    /// Returns the name without quotes.
     pub(crate) fn name(&self) -> &str {
         &self.0
     }
 
-    /// The name for SQL.
+    /// Returns the quoted name for SQL.
     pub(crate) fn quoted(&self) -> String {
         quote(&self.0)
     }
 
-    /// The name of what belongs to the table, for SQL.
+    /// Returns the quoted name of an object that belongs to the table.
     pub(crate) fn quoted_with(&self, suffix: &str) -> String {
         quote(&format!("{}_{suffix}", self.0))
     }
 }
 
-/// As an identifier of standard SQL, in which a quote is written twice.
+/// Quotes an identifier as standard SQL does: a quote inside is doubled.
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_quoted() {
+    fn names_are_quoted() {
         let quoted = |name: &str| Table::new(name).unwrap().quoted();
         assert_eq!(quoted("cache"), r#""cache""#);
         assert_eq!(quoted("my cache"), r#""my cache""#);
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_database_takes_is_refused() {
+    fn names_that_a_database_refuses_are_errors() {
         for name in ["", "a\0b", "a\nb", "sqlite_cache", "SQLite_x", &"x".repeat(41)] {
             assert!(Table::new(name).is_err(), "{name:?}");
         }

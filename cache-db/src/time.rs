@@ -1,15 +1,15 @@
-//! Expiry as a database keeps it: milliseconds since 1970, or nothing.
+//! Expiry as a database stores it: milliseconds since 1970, or NULL.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use cache_core::{Clock, Ttl, store::Expiry};
 
-/// What tells the time of a database.
+/// The clock of a database.
 #[derive(Clone, Debug)]
 pub(crate) enum Time {
-    /// The machine's clock: other processes, and this one after a restart, go by the same.
+    /// The machine's wall clock, which other processes and later runs share.
     Wall(Clock),
-    /// A clock that nobody sets, for what ends with this process; since it began.
+    /// A monotonic clock, for a database that ends with the process.
     Process(Clock),
 }
 
@@ -26,12 +26,13 @@ impl Time {
         }
     }
 
-    /// Now, rounded down.
+    /// Returns the current time, rounded down.
     pub(crate) fn now(&self) -> i64 {
         i64::try_from(self.since().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// When an entry expires that is written now: rounded up, so never early. What is beyond all time does not expire.
+    /// Returns when an entry that is written now expires: rounded up, so never early. A time beyond
+    /// the range means never.
     pub(crate) fn expires(&self, expiry: Expiry) -> Option<i64> {
         let Expiry::After(time) = expiry else { return None };
         let at = self.since().checked_add(time)?;
@@ -40,7 +41,7 @@ impl Time {
     }
 }
 
-/// What remains at that time.
+/// Returns the remaining lifetime.
 pub(crate) fn ttl(expires: Option<i64>, now: i64) -> Ttl {
     match expires {
         None => Ttl::Forever,

@@ -1,4 +1,5 @@
-//! What the client of PostgreSQL writes into a program's log. That has one logger for all of a process, so this is a process of its own.
+//! What the PostgreSQL client writes to the program's log. A process has one logger, so this test
+//! is a process of its own.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -34,14 +35,14 @@ impl Lines {
     }
 }
 
-/// As text, and as `Debug` shows its bytes.
+/// As text, and as `Debug` formats its bytes.
 fn forms(mark: &str) -> [String; 2] {
     let bytes = format!("{:?}", mark.as_bytes());
     [mark.to_owned(), bytes.trim_matches(['[', ']']).to_owned()]
 }
 
 #[tokio::test]
-async fn no_line_of_the_log_holds_a_key_or_a_value_or_the_password() {
+async fn log_contains_no_key_no_value_and_no_password() {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let server = Postgres::start().unwrap();

@@ -1,8 +1,9 @@
-//! Sessions that were given up with writes under way, until they have ended at the server.
+//! Sessions that ended with unanswered writes, until the server has ended them, too.
 //!
-//! What was sent on a connection may arrive long after the connection was given up: something on the way holds it, or the server was frozen. It
-//! must not arrive after writes that were acknowledged on another connection. So before the next write the session is ended by its
-//! process id; the time at which it began tells it from a later one with the same id.
+//! A write may arrive long after its connection was aborted: something on the way held it, or the
+//! server was frozen. It must not arrive after writes that were acknowledged on another connection.
+//! So before the next write the server ends the session by its process id. The start time tells the
+//! session from a later one with the same id.
 
 use std::{
     sync::{
@@ -15,7 +16,7 @@ use std::{
 use cache_core::Clock;
 use tokio_postgres::{Client, Error as PgError, error::SqlState};
 
-/// A session of ours at the server.
+/// A session of this process at the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) pid: i32,
@@ -23,31 +24,32 @@ pub(crate) struct Session {
     pub(crate) began: i64,
 }
 
-/// Those that are to end, with the time from which each is waited for.
+/// The sessions to end, each with the time at which it was added.
 #[derive(Debug, Default)]
 pub(crate) struct Abandoned {
     sessions: Mutex<Vec<(Session, Duration)>>,
     is_any: AtomicBool,
-    /// Those who need them to have ended ask one after the other.
+    /// Callers that need the sessions ended take turns.
     ending: tokio::sync::Mutex<()>,
 }
 
-/// Tells which session this is.
+/// Returns the session of this connection.
 pub(crate) const WHICH: &str = "SELECT pid, (date_part('epoch', backend_start) * 1000000)::bigint FROM pg_stat_activity \
                                 WHERE pid = pg_backend_pid()";
-/// Ends those that are still there, and tells which. A pooler may have given one to another client by now: if to one of ours, that one
-/// connects again; if to another, it has another name.
+/// Ends the sessions that still exist, and returns them. A pooler may have assigned one to another
+/// client: if to one of this library, this client reconnects; if to another program, its
+/// application name differs.
 const END: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a \
                    JOIN unnest($1::int4[], $2::int8[]) AS s (pid, began) \
                    ON a.pid = s.pid AND (date_part('epoch', a.backend_start) * 1000000)::bigint = s.began \
                    WHERE a.usename = session_user AND a.application_name = current_setting('application_name') \
                    AND a.pid <> pg_backend_pid()";
-/// A session that was told to end does so at its next step. If it has not by then, its process is frozen; it takes no further
-/// statement when it goes on.
+/// The server ends a session at its next step. If a session lives longer than this, its process is
+/// frozen; it runs no further statement when it goes on.
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Abandoned {
-    /// Notes a session.
+    /// Records a session.
     pub(crate) fn add(&self, session: Session, now: Duration) {
         let mut sessions = self.lock();
         if !sessions.iter().any(|(it, _)| *it == session) {
@@ -60,12 +62,13 @@ impl Abandoned {
         self.is_any.load(Ordering::SeqCst)
     }
 
-    /// The turn of who asks.
+    /// Waits for the caller's turn.
     pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.ending.lock().await
     }
 
-    /// Has all of them end, and forgets those that have. If the user may not, they are left to themselves.
+    /// Ends all sessions and forgets those that have ended. If the user lacks the privilege,
+    /// forgets them all.
     pub(crate) async fn end(&self, client: &Client, clock: &Clock) -> Result<(), PgError> {
         let (pids, began): (Vec<i32>, Vec<i64>) =
             self.lock().iter().map(|(it, _)| (it.pid, it.began)).unzip();

@@ -1,4 +1,4 @@
-//! What the URL of `location` says.
+//! The URL in `location`.
 
 use std::fmt;
 
@@ -7,31 +7,34 @@ use tokio_postgres::{
     config::{ChannelBinding, Host},
 };
 
-/// The servers, as errors name them: without user and password.
+/// The servers as errors name them, without user and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address(String);
 
-const FORM: &str = "expected postgres://[user[:password]@]host[:port][/database][?sslmode=disable|require&…]; a character of the \
-                    password that means something in a URL is written as %40 for @, and so on, or the password in options.password";
+const FORM: &str = "expected postgres://[user[:password]@]host[:port][/database][?sslmode=disable|require&…]; percent-encode special \
+                    characters of the password (@ is %40), or set options.password";
 const NAME: &str = "cache-db";
 
-/// Reads a URL. What is said of one that is wrong does not show it.
+/// Parses a URL. The error does not show it.
 pub(crate) fn parse(url: &str) -> Result<(Config, Address), String> {
     cache_net::check_url(url)?;
-    // The crate's own words may quote a part of it.
-    let mut config: Config = url.parse().map_err(|_| format!("cannot be read; {FORM}"))?;
+    // The client's own error may quote a part of the URL.
+    let mut config: Config = url.parse().map_err(|_| format!("is not a valid URL; {FORM}"))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(format!("names no host; {FORM}"));
     }
     if config.get_channel_binding() == ChannelBinding::Require {
-        return Err("asks for channel_binding=require, which is not supported; remove it".into());
+        return Err(
+            "requires channel_binding, which is not supported; remove channel_binding=require"
+                .into(),
+        );
     }
     let parameters = url.split_once('?').map_or("", |it| it.1);
     if parameters
         .split('&')
         .any(|it| it.starts_with("keepalives") || it.starts_with("tcp_user_timeout"))
     {
-        return Err("asks for keepalives or tcp_user_timeout, which are not settings here: every connection has keepalive; \
+        return Err("sets keepalives or tcp_user_timeout, which are not supported: every connection has keepalive; \
                     remove them"
             .into());
     }
@@ -45,7 +48,7 @@ pub(crate) fn parse(url: &str) -> Result<(Config, Address), String> {
 impl Address {
     fn of(config: &Config) -> Self {
         let ports = config.get_ports();
-        // One port may stand for all hosts.
+        // One port may apply to all hosts.
         let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);
         let names = config.get_hosts().iter().enumerate().map(|(i, host)| match host {
             Host::Tcp(host) if host.contains(':') => format!("[{host}]:{}", port(i)),
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_say_where_and_who() {
+    fn url_gives_address_and_credentials() {
         let (config, address) = parse("postgres://ada:s%40cret@db.example:7000/shop").unwrap();
         assert_eq!(address.to_string(), "db.example:7000");
         assert_eq!(config.get_password(), Some(&b"s@cret"[..]));
@@ -87,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn invalid_url_is_refused_without_showing_the_password() {
         for (url, expected) in [
             ("postgres://u:marked@", "names no host"),
-            ("postgres://u:marked@h:port", "cannot be read"),
+            ("postgres://u:marked@h:port", "not a valid URL"),
             ("postgres://u:pre@marked@h/d", "options.password"),
             ("postgres://u:p@h/d?keepalives_idle=3", "keepalive"),
-            ("postgres://u:p@h/d?marked=1", "cannot be read"),
+            ("postgres://u:p@h/d?marked=1", "not a valid URL"),
             ("postgres://u:marked@h/d?sslmode=verify-full", "sslmode=disable|require"),
             ("postgres://u:marked@h/d?channel_binding=require", "channel_binding"),
         ] {

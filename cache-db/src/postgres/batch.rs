@@ -1,4 +1,4 @@
-//! Batches: one statement for each chunk of keys.
+//! Batches: one statement per chunk of keys.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -16,13 +16,13 @@ use super::{
     store::{PostgresStore, entry_size, micros},
 };
 
-/// Keys of one statement, which are some milliseconds of work.
+/// Keys of one statement: a few milliseconds of work.
 const KEYS: usize = 1000;
-/// Bytes of one statement or answer: whoever waits behind it on the same connection waits for all of them.
+/// Bytes of one statement or answer. Calls behind it on the same connection wait for all of them.
 const BYTES: usize = 4 << 20;
 
 impl PostgresStore {
-    /// Reads; `key` is the column with the key, `value` that with the value.
+    /// Reads entries. `key` and `value` are the columns of key and value.
     pub(crate) async fn read_many<T: Clone>(
         &self,
         keys: &[&str],
@@ -55,7 +55,7 @@ impl PostgresStore {
         res
     }
 
-    /// Asks for what does not fit into one answer again, until nothing is left.
+    /// Reads a chunk. Values that did not fit into one answer are read again.
     async fn read_in_parts(
         &self,
         statement: Statement,
@@ -116,7 +116,7 @@ impl PostgresStore {
         expiry: Expiry,
     ) -> Vec<Result<()>> {
         let mut res = vec![Ok(()); items.len()];
-        // In one order for all, so that two batches do not wait for each other in a circle.
+        // All batches write in the same order of keys, so that two of them cannot deadlock.
         let mut order: Vec<usize> = Vec::with_capacity(items.len());
         for (i, (key, value)) in items.iter().enumerate() {
             if self.too_large(value).is_some() {
@@ -168,17 +168,17 @@ impl PostgresStore {
     }
 }
 
-/// Whether the rest of a batch need not be tried: each part would wait as long again.
+/// Whether to skip the rest of a batch: each chunk would wait as long again.
 fn is_down(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Unavailable)
 }
 
-/// Rows by their key.
+/// Returns the rows by key.
 fn places(rows: &[Row], key: usize) -> HashMap<&[u8], &Row> {
     rows.iter().filter_map(|row| Some((column(row, key).ok()?, row))).collect()
 }
 
-/// Pieces of the order that are not too much for one statement.
+/// Cuts the order into pieces that fit into one statement.
 fn chunks(order: &[usize], items: &[(&str, Bytes)]) -> Vec<Range<usize>> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_bounded_by_keys_and_by_bytes() {
+    fn chunks_are_bounded_by_keys_and_bytes() {
         let items = |count: usize, len: usize| vec![("k", Bytes::from(vec![0; len])); count];
         let cut = |items: &[(&str, Bytes)]| {
             let order: Vec<usize> = (0..items.len()).collect();

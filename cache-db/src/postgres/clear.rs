@@ -1,4 +1,4 @@
-//! Clearing, in steps: nobody waits for the whole.
+//! Clearing in steps, so that no call waits for the whole.
 
 use bytes::Bytes;
 use cache_core::{Result, store::Namespace};
@@ -9,8 +9,8 @@ use super::{param::Param, row::column, statements::Statement, store::PostgresSto
 const KEYS: i64 = 1000;
 
 impl PostgresStore {
-    /// All that could belong to the namespace stands together in the order of the keys. Which keys do, only the namespace says:
-    /// those of `shop:eu` stand among those of `shop`.
+    /// Removes the keys of a namespace. Its keys are neighbours in the order of keys, but keys of
+    /// `shop:eu` are among those of `shop`: the namespace decides for each key.
     pub(crate) async fn clear_namespace(&self, namespace: &Namespace) -> Result<()> {
         let pool = self.pool()?;
         let mut after = format!("{}:", namespace.prefix()).into_bytes();
@@ -31,13 +31,13 @@ impl PostgresStore {
         }
     }
 
-    /// Not by `TRUNCATE`: that needs a right of its own, and while somebody reads the table, as a backup does for hours, it makes
-    /// all others wait behind it.
+    /// Removes all rows. Not by `TRUNCATE`: it needs a privilege of its own, and it waits for every
+    /// reader, such as a backup of hours, with all other calls behind it.
     pub(crate) async fn clear_table(&self) -> Result<()> {
         let pool = self.pool()?;
         let newest = pool.execute_long(Statement::Newest, vec![]).await?;
         let Some(row) = newest.rows.first() else { return Ok(()) };
-        // What is written meanwhile may stay, or there would be no end.
+        // Rows written from now on may stay, or clearing might never end.
         let newest: i64 = column(row, 0)?;
         loop {
             let params = vec![newest.into(), KEYS.into()];

@@ -1,4 +1,4 @@
-//! A connection that is logged in: statements on it, and its end.
+//! A connection that is logged in: sending statements, closing, aborting.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::table::Table;
 
-/// A connection, what is prepared on it, and the task that moves its bytes.
+/// A connection, its prepared statements, and the task that drives its I/O.
 pub(crate) struct Connection {
     pub(crate) client: Client,
     socket: SocketHandle,
@@ -38,29 +38,30 @@ pub(crate) struct Connection {
     abandoned: Arc<Abandoned>,
     /// Writes that were sent and not answered.
     unanswered: AtomicUsize,
-    /// When something was last heard on it, in milliseconds of the clock.
+    /// When the server last sent something, in milliseconds of the clock.
     heard: AtomicU64,
 }
 
-/// What a statement answers.
+/// The result of a statement.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) rows: Vec<Row>,
-    /// How many it has written or removed.
+    /// How many rows it wrote or removed.
     pub(crate) count: u64,
 }
 
-/// The statements are made for `read committed`, where one that meets another waits and goes on. Their plans are the same whatever
-/// is asked, so they are made once; that may be while the table is empty, and they must not be those for an empty one.
+/// The statements need `read committed`, where a statement that meets another one waits and goes
+/// on. Generic plans are made once, possibly while the table is empty, and must not be those for an
+/// empty table.
 const SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
                        SET enable_seqscan = off; SET jit = off";
-/// After so long without an answer, a look at the connection costs little beside what it saves.
+/// After so long without an answer, peeking at the socket costs little compared to what it saves.
 const IDLE: Duration = Duration::from_millis(20);
-/// How long its task may take to read what the server said last.
+/// How long to wait for the I/O task to read what the server sent last.
 const READING: (u32, Duration) = (20, Duration::from_millis(1));
 
 impl Connection {
-    /// Takes a connection over. Its bytes are moved by a task of this runtime.
+    /// Wraps a connection. A task of this runtime drives its I/O.
     pub(crate) fn new(
         link: Link,
         runtime: &Handle,
@@ -82,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Sets the session up, whatever the server's own settings are, and learns which it is.
+    /// Sets the session up, whatever the server's settings are, and reads its identity.
     pub(crate) async fn set_up(
         &mut self,
         lock_wait: Duration,
@@ -101,13 +102,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Has statements wait for locks for so long.
+    /// Sets how long statements wait for locks.
     pub(crate) async fn wait_for_locks(&self, time: Duration) -> Result<(), PgError> {
         self.client.batch_execute(&lock_timeout(time)).await
     }
 
-    /// Sends a statement, after it was prepared if need be. Others may be under way at the same time. `None` if it was not sent, because
-    /// its caller is gone.
+    /// Sends a statement, and prepares it first if necessary. Other statements may be under way.
+    /// Returns `None`, without sending, if the caller has left.
     pub(crate) async fn execute(
         &self,
         statement: Statement,
@@ -124,7 +125,7 @@ impl Connection {
                 caller.set_unanswered(true);
             }
         };
-        // Boxed, because each future around it would have room for it twice.
+        // Boxed, because each future around it would reserve room for it twice.
         let sending = Box::pin(self.client.query_raw(prepared, params));
         let answer = async {
             let Some(stream) = caller.send(sending, on_send).await else { return Ok(None) };
@@ -156,14 +157,14 @@ impl Connection {
         self.statements[statement as usize].get_or_try_init(prepare).await
     }
 
-    /// For how long nothing was heard on it.
+    /// Returns how long the server has sent nothing.
     pub(crate) fn silence(&self) -> Duration {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.clock.now().saturating_sub(heard)
     }
 
-    /// Whether it is still there, as far as this machine knows. A connection that was idle for a while is looked at: the server may have closed it, and
-    /// its task may not have run since.
+    /// Whether the connection is open, as far as this machine knows. Peeks at the socket of a
+    /// connection that was idle: the server may have closed it before the I/O task could notice.
     pub(crate) async fn is_alive(&self) -> bool {
         if self.silence() < IDLE {
             return true;
@@ -172,19 +173,21 @@ impl Connection {
             match self.socket.peek() {
                 Peek::Empty => return !self.is_over(),
                 Peek::Closed => return false,
-                // A last word of the server's, or an answer to somebody else.
+                // A last message of the server, or an answer for another call.
                 Peek::Unread => self.clock.sleep(READING.1).await,
             }
         }
         !self.is_over()
     }
 
-    /// Whether it has ended: the server has closed it, it was given up, or its runtime is gone.
+    /// Whether the connection has ended: closed by the server, aborted, or its runtime has shut
+    /// down.
     pub(crate) fn is_over(&self) -> bool {
         self.client.is_closed() || self.task.is_finished()
     }
 
-    /// Ends it, with all that is under way on it: what was not delivered by now never is, and what may be on the way is noted.
+    /// Aborts the connection with everything under way. Undelivered bytes are never delivered; if a
+    /// write may be on the way, the session is recorded.
     pub(crate) fn give_up(&self) {
         if self.unanswered.load(Ordering::SeqCst) > 0
             && let Some(session) = self.session
@@ -196,7 +199,7 @@ impl Connection {
     }
 }
 
-/// If all was answered, its task ends it in good order.
+/// If all writes were answered, the I/O task closes the connection in good order.
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.unanswered.load(Ordering::SeqCst) > 0 {

@@ -1,4 +1,4 @@
-//! From an address to a connection that is logged in and has found its table.
+//! Making a connection: log in, set the session up, find or create the table.
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,11 +27,13 @@ pub(crate) struct Connector {
     pub(crate) transport: Transport,
     pub(crate) plan: PostgresPlan,
     pub(crate) clock: Clock,
-    /// What this process has given up. A child of `fork` has no connections of its parent's to wait for.
+    /// The abandoned sessions of this process. A child of `fork` has no session of its parent to
+    /// wait for.
     abandoned: PerProcess<Arc<Abandoned>>,
 }
 
-/// A table is made in a moment, but another process may be making it, and a later version may have to rewrite it.
+/// Creating a table takes a moment, but another process may be creating it, and a later version may
+/// rewrite it.
 const MAKING: Duration = Duration::from_secs(60);
 
 impl Connector {
@@ -49,7 +51,8 @@ impl Connector {
         self.abandoned.get_or_init(Arc::default)
     }
 
-    /// Returns the identity of the table. The user and its parameters count, as they decide in which schema a name is looked up.
+    /// Returns the identity of the table. The user and its parameters are part of it, because they
+    /// decide in which schema a name is looked up.
     pub(crate) fn store_id(&self) -> StoreId {
         let config = &self.config;
         let user = config.get_user().unwrap_or_default();
@@ -64,8 +67,8 @@ impl Connector {
         StoreId::new("postgres", parts)
     }
 
-    /// A connection, within the time for connecting. Its bytes are moved by a task of this runtime. Its statements wait for a lock no
-    /// longer than `lock_wait`.
+    /// Connects within the connect deadline. A task of this runtime drives the I/O. Statements on
+    /// the connection wait at most `lock_wait` for a lock.
     pub(crate) async fn connect(
         &self,
         runtime: &Handle,
@@ -86,19 +89,19 @@ impl Connector {
         Ok(up)
     }
 
-    /// All SQL that makes the table from nothing.
+    /// Returns the SQL that creates the table from nothing.
     pub(crate) fn create_sql(&self) -> String {
         schema::create_sql(&self.plan)
     }
 
-    /// Makes the table if it is not there, or brings it up to date, with a connection that serves nothing else.
+    /// Creates or upgrades the table, on a connection that serves nothing else.
     pub(crate) async fn make_table(&self) -> Result<()> {
         self.connect(&cache_core::store::current_runtime()?, MAKING).await.map(drop)
     }
 
-    /// The connection, and whether the table is there.
+    /// Logs in. Returns the connection, and whether the table exists.
     async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Connection, bool)> {
-        // A runtime without sockets is told from one with them only by a panic; it goes no further.
+        // Tokio reports a runtime without sockets only by a panic. It must not reach the caller.
         let link = AssertUnwindSafe(self.link()).catch_unwind().await;
         let link = link.map_err(|_| no_sockets())??;
         let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
@@ -108,7 +111,7 @@ impl Connector {
         Ok((up, is_ready))
     }
 
-    /// A connection to the first host that serves.
+    /// Connects to the first host that serves.
     async fn link(&self) -> Result<Link> {
         let time = self.plan.connect_deadline;
         let time = self.config.get_connect_timeout().map_or(time, |it| time.min(*it));
@@ -121,7 +124,7 @@ impl Connector {
         within(&self.clock, time, Box::pin(it)).await.unwrap_or_else(|| Err(self.too_slow(time)))
     }
 
-    /// What is said of a connection that is not there in time.
+    /// Returns the error of a connection attempt that took too long.
     pub(crate) fn too_slow(&self, time: Duration) -> Error {
         let what = format!("cannot connect within {time:?}");
         error::at(Error::new(ErrorKind::TimedOut, what), &self.address)
@@ -135,7 +138,7 @@ fn no_sockets() -> Error {
     )
 }
 
-/// Without the configuration, which holds the password.
+/// The configuration is left out: it holds the password.
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("plan", &self.plan).finish_non_exhaustive()

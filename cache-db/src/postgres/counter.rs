@@ -1,4 +1,4 @@
-//! Counters: one statement, as long as there is an integer to count on.
+//! Counters: one statement, as long as the entry is an integer.
 
 use cache_core::{
     Error, ErrorKind, Result,
@@ -30,11 +30,13 @@ impl PostgresStore {
             if !pool.pause_before_retry(&mut until).await {
                 return Err(busy());
             }
-            // Nothing was done. What is there now says why; if that would do, it came meanwhile.
+            // The statement did nothing. The entry tells why; if it is an integer now, it came
+            // meanwhile.
             match (self.get(key).await?, create) {
                 (Some(value), _) => integer::add(integer::parse(&value)?, delta).map(drop)?,
                 (None, None) => return Ok(None),
-                // Above i64 there is no entry to make, but one that is there would have been counted on.
+                // The initial value overflows, so no entry can be created; an existing entry would
+                // have been counted.
                 (None, Some(it)) => integer::add(it.initial, delta).map(drop)?,
             }
         }
@@ -57,7 +59,7 @@ impl PostgresStore {
         let value = Param::from(text.as_bytes());
         let params = vec![Param::key(key), value, micros(expiry).into(), delta.into()];
         let sum = sum(&pool.execute(key, Statement::IncrOr, params).await?)?;
-        // It may have been made.
+        // The entry may be new.
         if sum == Some(first) {
             pool.writes.add(1, entry_size(key, text.len()));
         }

@@ -1,4 +1,4 @@
-//! A call of the store that goes on when nobody polls it.
+//! Running a call in a task of its own, so that it goes on when its future is not polled.
 
 use std::{
     future::poll_fn,
@@ -13,21 +13,23 @@ use std::{
 use cache_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 
-/// Whether the caller still wants the answer. Once the caller has dropped the call, nothing more is sent for it.
+/// Whether the caller still waits. After the caller has dropped the call, nothing more is sent for
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
     is_cancelled: Mutex<bool>,
-    /// Whether a write of its was sent and not answered.
+    /// Whether a write of this call was sent and not answered.
     is_unanswered: AtomicBool,
 }
 
-/// Tells the task when the caller drops the call.
+/// Marks the call as cancelled when it is dropped.
 struct CancelOnDrop(Arc<Caller>);
 
-/// Runs a call in a task of its own: the client library reads no further on a connection while an answer is not taken, and the
-/// caller's future may be put aside.
+/// Runs a call in a task of its own: the client reads no further on a connection while an answer is
+/// not taken, and the caller may stop polling its future.
 ///
-/// The call is polled once at once, so that statements are sent in the order in which their calls were begun.
+/// The call is polled once before the task begins, so that statements are sent in the order in
+/// which their calls began.
 pub(crate) async fn run<T, F>(runtime: &Handle, start: impl FnOnce(Arc<Caller>) -> F) -> Result<T>
 where
     T: Send + 'static,
@@ -43,7 +45,8 @@ where
 }
 
 impl Caller {
-    /// Polls what sends a statement on its first poll. `None`, and it is never polled, if the caller is gone by then.
+    /// Polls a future that sends a statement on its first poll. Returns `None`, without polling, if
+    /// the caller has left by then.
     pub(crate) async fn send<F: Future>(
         &self,
         sending: F,
@@ -55,7 +58,8 @@ impl Caller {
             if is_sent {
                 return sending.as_mut().poll(cx).map(Some);
             }
-            // The caller cannot go while it is sent: what it begins afterwards comes later.
+            // Holding the lock delays the cancellation, so that whatever the caller does next is
+            // sent later.
             let is_cancelled = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
             if *is_cancelled {
                 return Poll::Ready(None);
@@ -71,7 +75,7 @@ impl Caller {
         *self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a write was sent, or that it was answered.
+    /// Records that a write was sent, or that it was answered.
     pub(crate) fn set_unanswered(&self, is_unanswered: bool) {
         self.is_unanswered.store(is_unanswered, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! What went wrong, in the words and kinds of [`cache_core`]. No text shows a value or a password: of what the server says only the
-//! code is taken, because its words quote what they are about.
+//! Errors of the server and the client, as errors of [`cache_core`]. No text shows a value or a
+//! password: only the server's error code is used, because its messages quote data.
 
 use std::{error::Error as _, io};
 
@@ -12,16 +12,17 @@ use super::{
     transport::Failure,
 };
 
-/// What can be done about a call that failed.
+/// What to do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// The server has undone it because of others: it can be asked again.
+    /// The server rolled the statement back because of another session. It can run again.
     Retry,
-    /// The connection knows an older state of the table or of its statements: asked on another, it works.
+    /// The connection holds an outdated table or statement. The statement works on a new
+    /// connection.
     Reconnect,
-    /// Another session holds a lock: nothing was done, and it can be asked where it may wait.
+    /// Another session holds a lock. The statement did nothing, and can run where it may wait.
     WaitForLock,
-    /// None here, but another connection may lead to a server that can.
+    /// Another connection may lead to a server that accepts the statement.
     OtherServer,
     None,
 }
@@ -31,26 +32,26 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
     match code.code() {
         "40P01" | "40001" => Remedy::Retry,
         "55P03" => Remedy::WaitForLock,
-        // A statement that is not there, a table that is not, or is another one.
+        // The prepared statement or the table does not exist, or the table is another one.
         "26000" | "42P01" | "0A000" | "42703" | "42804" | "42883" => Remedy::Reconnect,
         "25006" => Remedy::OtherServer,
         _ => Remedy::None,
     }
 }
 
-/// What the client says of a connection that was there.
+/// Converts an error on an established connection.
 pub(crate) fn of(error: &tokio_postgres::Error, address: &Address) -> Error {
-    say(error, "the connection was lost", address)
+    say(error, "connection lost", address)
 }
 
-/// What it says before there is one.
+/// Converts an error of a connection attempt.
 pub(crate) fn connecting(failure: &Failure, address: &Address) -> Error {
     let (kind, what) = match failure {
         Failure::Server(it) => return say(it, "cannot connect", address),
         Failure::Io(it) => unreachable(it, "cannot connect"),
         Failure::Attributes => (
             ErrorKind::Unavailable,
-            "cannot connect: no host is what target_session_attrs in location asks for".into(),
+            "cannot connect: no host matches target_session_attrs in location".into(),
         ),
     };
     at(Error::new(kind, what), address)
@@ -61,28 +62,28 @@ fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
         (Some(code), _) => describe(code.code()),
         (None, Some(it)) => unreachable(it, lost),
         (None, None) if error.is_closed() => {
-            (ErrorKind::Unavailable, format!("{lost}: the server hung up"))
+            (ErrorKind::Unavailable, format!("{lost}: closed by the server"))
         }
         (None, None) => failed(&error.to_string()),
     };
     let res = at(Error::new(kind, what), address);
-    // What others hold, or what takes long, is no failure of the server.
+    // A lock of another session or a slow statement says nothing about the server.
     match error.code() {
         Some(code) if is_of_the_statement(code.code()) => res.ignored_by_breaker(),
         _ => res,
     }
 }
 
-/// A write that waits for a row says nothing about the server. A read waits for no row: if it waits,
-/// the whole table is locked.
+/// Returns the error of a statement that met a lock. A write that waits for a row says nothing
+/// about the server. A read waits for no row, so if it waits, the whole table is locked.
 #[cold]
 pub(crate) fn locked(statement: Statement, address: &Address) -> Error {
-    let what = "another session holds the row or the table locked for longer than the deadline; end its transaction";
+    let what = "lock timeout: another session has locked the row or the table for longer than the deadline; end its transaction";
     let error = at(Error::new(ErrorKind::TimedOut, what), address);
     if statement.writes() { error.ignored_by_breaker() } else { error }
 }
 
-/// With the server that it is about.
+/// Adds the address of the server to an error.
 pub(crate) fn at(error: Error, address: &Address) -> Error {
     error.with_context("server", address.to_string())
 }
@@ -94,33 +95,39 @@ fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
 fn unreachable(error: &io::Error, lost: &str) -> (ErrorKind, String) {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            (ErrorKind::Unavailable, "cannot connect: nobody listens there".into())
+            (ErrorKind::Unavailable, "cannot connect: connection refused".into())
         }
         io::ErrorKind::TimedOut => (ErrorKind::TimedOut, format!("{lost}: {error}")),
-        // What TLS is refused for does not pass by itself.
-        io::ErrorKind::InvalidData => (ErrorKind::Backend, format!("no trust: {error}")),
+        // A refused certificate does not become valid by waiting.
+        io::ErrorKind::InvalidData => {
+            (ErrorKind::Backend, format!("TLS certificate not trusted: {error}"))
+        }
         _ => (ErrorKind::Unavailable, format!("{lost}: {error}")),
     }
 }
 
-/// The crate does not show what sort of error it is; its words begin with it, and only the beginning is known to hold no values.
+/// The client does not expose the category of its error, but its text begins with it. Only this
+/// beginning is known to hold no values.
 fn failed(words: &str) -> (ErrorKind, String) {
     let what = match words.split(':').next().unwrap_or_default() {
         "authentication error" | "invalid configuration" => {
-            "the server wants a password, or a way to prove who one is that is not supported; write the \
-             password into the location, postgres://user:password@host/database, or into options.password"
+            "the server requires a password, or an unsupported authentication method; set the password in \
+             location (postgres://user:password@host/database) or in options.password"
         }
         "error performing TLS handshake" => {
-            "the server does not speak TLS; remove sslmode=require, or turn `ssl` on there"
+            "the server does not support TLS; remove sslmode=require, or set ssl = on at the server"
         }
         "error connecting to server" => {
-            return (ErrorKind::Unavailable, "cannot connect: no server was found there".into());
+            return (
+                ErrorKind::Unavailable,
+                "cannot connect: no server found at this address".into(),
+            );
         }
         "error communicating with the server" | "unexpected message from server" => {
-            let what = "the server answered with something that is not its protocol";
+            let what = "unexpected protocol message from the server";
             return (ErrorKind::Unavailable, what.into());
         }
-        _ => "the client failed",
+        _ => "the client library failed",
     };
     (ErrorKind::Backend, what.into())
 }

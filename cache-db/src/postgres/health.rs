@@ -1,4 +1,4 @@
-//! Facts about the server that the connections of a store share.
+//! What the connections of a store know about the server.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use super::locked_keys::LockedKeys;
 pub(crate) struct Health {
     clock: Clock,
     pub(crate) locked: LockedKeys,
-    /// When the server last answered anything, in milliseconds of the clock.
+    /// When the server last answered any statement, in milliseconds of the clock.
     heard: AtomicU64,
 }
 
@@ -26,13 +26,13 @@ impl Health {
         self.clock.now()
     }
 
-    /// Notes an answer.
+    /// Records an answer.
     pub(crate) fn record_reply(&self) {
         self.heard.store(millis(self.now()), Ordering::Relaxed);
     }
 
-    /// Whether a statement that was not answered within `time` probably waited behind a lock: there are locks, and the server
-    /// answers other statements.
+    /// Whether a statement that was not answered within `time` probably waited for a lock: locks
+    /// are known, and the server answers other statements.
     pub(crate) fn suggests_lock(&self, time: Duration) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
         self.locked.is_any() && millis(self.now()).saturating_sub(heard) < millis(time / 2)

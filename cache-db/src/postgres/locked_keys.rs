@@ -1,4 +1,4 @@
-//! Keys whose rows other sessions have locked.
+//! Keys whose rows are locked by other sessions.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// Keys that were found locked a short time ago. Writes of these keys go where they hold up no other key.
+/// Keys that were found locked a short time ago. Their writes run where they delay no other key.
 #[derive(Debug, Default)]
 pub(crate) struct LockedKeys {
     /// Hashes of keys, each with the time until which it is remembered.
@@ -16,11 +16,11 @@ pub(crate) struct LockedKeys {
     is_any: AtomicBool,
 }
 
-/// If so many keys are locked, probably all are.
+/// If so many keys are locked, all of them probably are.
 const MANY: usize = 8;
 
 impl LockedKeys {
-    /// Whether a write of this key is likely to wait for a lock.
+    /// Whether a write of this key will probably wait for a lock.
     pub(crate) fn has(&self, key: u64, now: impl FnOnce() -> Duration) -> bool {
         if !self.is_any.load(Ordering::Relaxed) {
             return false;
@@ -32,7 +32,7 @@ impl LockedKeys {
         keys.len() >= MANY || keys.iter().any(|(it, _)| *it == key)
     }
 
-    /// Whether any key was found locked, and is still remembered.
+    /// Whether any locked key is remembered.
     pub(crate) fn is_any(&self) -> bool {
         self.is_any.load(Ordering::Relaxed)
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locked_keys_are_remembered_for_a_while_and_many_stand_for_all() {
+    fn locked_keys_expire_and_many_of_them_count_as_all() {
         let locked = LockedKeys::default();
         let at = Duration::from_secs;
         assert!(!locked.has(1, || at(0)));

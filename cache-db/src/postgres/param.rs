@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
-/// A parameter, owned: the statement may outlive the call that asks for it. It shows no key and no value: the crate logs the
-/// `Debug` of each.
+/// An owned parameter, because a statement may outlive the call that sends it. `Debug` shows no key
+/// and no value: the client logs it.
 #[derive(Clone)]
 pub(crate) enum Param {
     Bytes(Bytes),
@@ -17,7 +17,7 @@ pub(crate) enum Param {
     Text(String),
 }
 
-/// What the crate wants to be told of a parameter that has no form for the server.
+/// The error type that the client expects if a parameter cannot be encoded.
 type NotSent = Box<dyn std::error::Error + Sync + Send>;
 
 impl Param {
@@ -26,7 +26,7 @@ impl Param {
         Self::Bytes(Bytes::copy_from_slice(key.as_bytes()))
     }
 
-    /// Keys.
+    /// Several keys.
     pub(crate) fn keys<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
         Self::List(keys.map(|it| Bytes::copy_from_slice(it.as_bytes())).collect())
     }
@@ -67,7 +67,7 @@ impl ToSql for Param {
         self.to_sql_checked(ty, out)
     }
 
-    /// What is inside checks it.
+    /// The inner value checks its type.
     fn accepts(_: &Type) -> bool {
         true
     }

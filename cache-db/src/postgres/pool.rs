@@ -1,4 +1,4 @@
-//! The connections of one tokio runtime, and the task that trims.
+//! The connections of one tokio runtime.
 
 use std::{
     hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::options::Plan;
 
-/// What the pools of a store have in common.
+/// What the pools of a store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) connector: Arc<Connector>,
@@ -39,7 +39,7 @@ impl Shared {
         Self { connector: Arc::new(connector), health: PerProcess::new() }
     }
 
-    /// What this process knows of the server.
+    /// Returns what this process knows of the server.
     fn health(&self) -> &Arc<Health> {
         self.health.get_or_init(|| Arc::new(Health::new(self.connector.clock.clone())))
     }
@@ -49,7 +49,7 @@ impl Shared {
     }
 }
 
-/// Ends with its runtime, or when the store is closed.
+/// A pool of connections. It ends with its runtime, or when the store is closed.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) shared: Arc<Shared>,
@@ -57,22 +57,24 @@ pub(crate) struct Pool {
     health: Arc<Health>,
     runtime: Handle,
     slots: Vec<Slot>,
-    /// For what is slow, or waits for a lock: what is sent behind it on the same connection waits for it.
+    /// The connection for slow statements and for those that wait for a lock: whatever is sent
+    /// behind them waits for them.
     slow: Arc<Slot>,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
     patient: SharedDeadline,
 }
 
-/// What has no deadline as a whole goes in steps, and each may take this many deadlines: it may work on a thousand rows.
+/// Operations without a deadline run in steps. A step may take so many deadlines: it may touch a
+/// thousand rows.
 const PATIENCE: u32 = 10;
-/// On a connection of many callers a statement waits for a lock for a short time only, this part of the deadline: what was sent behind it
-/// waits, too.
+/// On a shared connection a statement waits only this part of the deadline for a lock, because the
+/// statements behind it wait, too.
 const SHORT: u32 = 50;
 const SHORTEST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
-/// Microseconds, about as long as a few statements take.
+/// Microseconds: about the time of a few statements.
 const MOMENT: u64 = 2000;
-/// For so many deadlines a key that was found locked is written where it holds up no other.
+/// For so many deadlines, writes of a key that was found locked run where they delay no other key.
 const REMEMBERED: u32 = 2;
 
 impl Pool {
@@ -87,7 +89,7 @@ impl Pool {
             )
         };
         let slots = (0..shared.connector.plan.connections).map(|_| slot(short(deadline))).collect();
-        // So that the server says that a row was locked before the deadline of the caller.
+        // Shorter than the deadline, so that the server reports the lock before the call times out.
         let slow = Arc::new(slot(deadline / 4 * 3));
         let time = deadline.saturating_mul(PATIENCE);
         let patient = SharedDeadline::new(
@@ -106,7 +108,8 @@ impl Pool {
         Arc::new(Self { shared, writes, health, runtime, slots, slow, waiting, patient })
     }
 
-    /// Asks about this key. It always takes the same connection, or what is sent about it could lose its order.
+    /// Runs a statement about this key. A key always takes the same connection, which keeps its
+    /// statements in order.
     pub(crate) async fn execute(
         self: &Arc<Self>,
         key: &str,
@@ -144,8 +147,9 @@ impl Pool {
         Box::pin(self.execute_waiting(key, began, statement, params.to_vec())).await
     }
 
-    /// Asks what has to wait for a lock of another session. A turn lasts until the server has answered, even if its caller has left
-    /// before: so never more than one statement waits on that connection.
+    /// Runs a statement that waits for a lock of another session. The caller keeps its turn until
+    /// the server has answered, even after it has left, so that at most one statement waits on that
+    /// connection.
     #[cold]
     async fn execute_waiting(
         self: &Arc<Self>,
@@ -155,7 +159,7 @@ impl Pool {
         params: Vec<Param>,
     ) -> Result<Reply> {
         let (health, deadline) = (&self.health, self.shared.plan().deadline);
-        // Connecting may have taken longer than all of it.
+        // Connecting may have taken longer than the whole deadline.
         let left = deadline.saturating_sub(health.now().saturating_sub(began)).max(deadline / 4);
         let waited = async {
             let turn = Arc::clone(&self.waiting).acquire_owned().await;
@@ -185,7 +189,8 @@ impl Pool {
         let executed = self.slow.execute(Arc::clone(&up), None, statement, params, caller).await;
         abort_unanswered(&self.slow, &up, caller);
         let answer = executed?;
-        // Only the server knows whether the row was locked: the time that the answer took may be the way's.
+        // Only the server knows whether the row was locked: a slow answer may be due to the
+        // network.
         if answer.is_some() {
             locked.remove(key);
         } else if statement.writes() {
@@ -203,21 +208,21 @@ impl Pool {
         self.health.now().saturating_add(time)
     }
 
-    /// Waits for a moment before what others have prevented is tried again, except the first time; `false` if the deadline is over, which
-    /// begins with the first call.
+    /// Pauses before an operation that other callers prevented is tried again, except the first
+    /// time. Returns `false` once the deadline, which starts with the first call, has passed.
     pub(crate) async fn pause_before_retry(&self, until: &mut Option<Duration>) -> bool {
         let clock = &self.shared.connector.clock;
         let Some(until) = until else {
             *until = Some(clock.now().saturating_add(self.shared.plan().deadline));
             return true;
         };
-        // So that those who meet do not meet again.
+        // Random, so that callers that collide do not collide again.
         let moment = RandomState::new().hash_one(clock.now()) % MOMENT;
         clock.sleep(Duration::from_micros(moment)).await;
         clock.now() < *until
     }
 
-    /// Asks what takes as long as it takes.
+    /// Runs a statement that may take long.
     pub(crate) async fn execute_long(
         self: &Arc<Self>,
         statement: Statement,
@@ -244,9 +249,10 @@ impl Pool {
         detached::run(&self.runtime, checked).await
     }
 
-    /// Where this key goes: to its own connection, or to another if that one cannot be made; and whether it is its own.
+    /// Returns the connection for this key: its own, or another one if its own cannot be made. The
+    /// flag says whether it is its own.
     async fn connection_for(&self, key: u64) -> Result<(&Slot, Arc<Connection>, bool)> {
-        // What remains is below the length.
+        // The remainder is below the length.
         let number = usize::try_from(key % self.slots.len() as u64).unwrap_or(0);
         let own = &self.slots[number];
         if let Some(up) = own.ready().await {
@@ -267,7 +273,7 @@ impl Pool {
         }
     }
 
-    /// A connection that is there.
+    /// Returns any open connection.
     async fn another(&self, than: usize) -> Option<(&Slot, Arc<Connection>)> {
         let others = self.slots.iter().cycle().skip(than + 1).take(self.slots.len() - 1);
         for slot in others.chain([&*self.slow]) {
@@ -279,7 +285,8 @@ impl Pool {
     }
 }
 
-/// What is sent about a key next may take another connection: so a write that was not answered must come to an end with this one.
+/// The next statement about the key may take another connection. So an unanswered write must end
+/// with this one.
 fn abort_unanswered(slot: &Slot, up: &Arc<Connection>, caller: &Caller) {
     if caller.has_unanswered() {
         slot.give_up(up);

@@ -48,6 +48,6 @@ pub(crate) fn ttl(expires: Option<i64>, now: i64) -> Option<Ttl> {
 
 #[cold]
 fn unexpected() -> Error {
-    let what = "the server answered with unexpected columns";
+    let what = "unexpected columns in the server's answer";
     Error::new(ErrorKind::Backend, what)
 }

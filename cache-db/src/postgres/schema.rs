@@ -1,15 +1,15 @@
-//! The table, as it is made, and as it is found.
+//! The table: creating, upgrading and checking it.
 //!
 //! ```text
 //! <table>
-//!     id      bigint    by whose order the oldest go first
+//!     id      bigint    ascending: the lowest is the oldest, evicted first
 //!     key     bytea     prefix:version:key
-//!     expires bigint    milliseconds since 1970, or nothing
-//!     size    integer   what the entry takes, about
+//!     expires bigint    milliseconds since 1970; NULL means never
+//!     size    integer   about the size of the entry
 //!     value   bytea
 //! <table>_meta
 //!     name    text
-//!     value   bigint    'schema': the version of all this; 'trimming': until when somebody trims
+//!     value   bigint    'schema': the version; 'trimming': when the trim lease ends
 //! ```
 
 use cache_core::{Error, ErrorKind, Result};
@@ -18,27 +18,27 @@ use tokio_postgres::{Client, Error as PgError, Row, types::Type};
 use super::{address::Address, error};
 use crate::options::PostgresPlan;
 
-/// What brings a table from one version to the next.
+/// The SQL that upgrades a table from one version to the next.
 pub(crate) type Step = fn(&PostgresPlan) -> String;
 
-/// The first makes it. A step that was released is never changed.
+/// The first step creates the table. A released step never changes.
 pub(crate) const STEPS: &[Step] = &[version_1];
 
-/// What is there.
+/// What exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Current,
-    /// Of an older version; 0 is nothing.
+    /// An older version; 0 means nothing.
     Older(i64),
-    /// Somebody has dropped the table, and left what belongs to it.
+    /// The table was dropped, and its meta table was left.
     Dropped,
-    /// Of a newer one.
+    /// A newer version.
     Newer(i64),
-    /// A table of that name that is none of ours.
+    /// A table of this name of another program.
     Foreign,
 }
 
-/// There is no index on `expires`: it would be written with each entry, for what a sweep finds as well.
+/// `expires` has no index: each write would update it, and the sweep works without.
 fn version_1(plan: &PostgresPlan) -> String {
     let (name, meta) = (plan.plan.table.quoted(), plan.plan.table.quoted_with("meta"));
     let unlogged = if plan.unlogged { "UNLOGGED " } else { "" };
@@ -55,12 +55,12 @@ fn version_1(plan: &PostgresPlan) -> String {
     )
 }
 
-/// All SQL that makes the table from nothing.
+/// Returns the SQL that creates the table from nothing.
 pub(crate) fn create_sql(plan: &PostgresPlan) -> String {
     format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, STEPS, 0))
 }
 
-/// What brings it from that version to the last one, for one transaction.
+/// Returns the SQL that upgrades from this version to the last one, for one transaction.
 fn steps_sql(plan: &PostgresPlan, steps: &[Step], version: i64) -> String {
     let done = usize::try_from(version).unwrap_or(0);
     let sql: String = steps.iter().skip(done).map(|it| it(plan)).collect();
@@ -68,7 +68,7 @@ fn steps_sql(plan: &PostgresPlan, steps: &[Step], version: i64) -> String {
     format!("{sql}UPDATE {meta} SET value = {last} WHERE name = 'schema';\n")
 }
 
-/// Whether the table is there, and is one of ours; `false` if it must be made or brought up to date.
+/// Returns whether the table exists and is current; `false` if it must be created or upgraded.
 pub(crate) async fn verify(
     client: &Client,
     plan: &PostgresPlan,
@@ -82,7 +82,8 @@ pub(crate) async fn verify(
     }
 }
 
-/// Makes the table, or brings it up to date. Of several processes that do so one does it, and the others find it done.
+/// Creates or upgrades the table. If several processes do so at once, one does it, and the others
+/// find it done.
 pub(crate) async fn make(
     client: &Client,
     plan: &PostgresPlan,
@@ -96,7 +97,7 @@ pub(crate) async fn make(
     client.query(lock, &[&name]).await.map_err(wrong)?;
     let made = make_alone(client, plan, address, steps).await;
     if made.is_err() {
-        // It may have stopped in the middle of its transaction. The lock goes with the connection at the latest.
+        // The transaction may be half done. The lock ends with the connection at the latest.
         client.batch_execute("ROLLBACK").await.map_err(wrong)?;
     }
     client.query(unlock, &[&name]).await.map_err(wrong)?;
@@ -125,8 +126,9 @@ async fn make_alone(
     }
 }
 
-/// Compares what the statements need: names, types by their numbers, and the key. What else there is may be, unless an insertion
-/// would have to know of it. The server's own words for all this depend on settings of the role.
+/// Compares what the statements need: names, OIDs of types, and the key. Other columns are accepted
+/// unless an insert would have to set them. The catalogue's own text is not compared, because it
+/// depends on settings of the role.
 async fn found(client: &Client, plan: &PostgresPlan, steps: &[Step]) -> Result<Found, PgError> {
     let table = &plan.plan.table;
     let (name, meta_name) = (table.quoted(), table.quoted_with("meta"));
@@ -155,7 +157,7 @@ async fn found(client: &Client, plan: &PostgresPlan, steps: &[Step]) -> Result<F
     })
 }
 
-/// What the statements need of a column: its name, the number of its type, whether it may be null.
+/// A required column: name, type, and whether it must be nullable.
 type Needed = (&'static str, Type, Null);
 const TABLE: &[Needed] = &[
     ("id", Type::INT8, Null::Any),
@@ -172,7 +174,7 @@ enum Null {
     Any,
 }
 
-/// A column that is there.
+/// An existing column.
 struct Column {
     name: String,
     oid: u32,
@@ -194,7 +196,7 @@ async fn columns(client: &Client, table: &str) -> Result<Vec<Column>, PgError> {
     client.query(COLUMNS, &[&table]).await?.iter().map(column).collect()
 }
 
-/// Whether all that is needed is there, and nothing that an insertion must know of.
+/// Whether all required columns exist, and no other column that an insert must set.
 fn has(columns: &[Column], needed: &[Needed]) -> bool {
     let is_there = |(name, ty, null): &Needed| {
         let found = columns.iter().find(|it| it.name == *name && it.oid == ty.oid());
@@ -205,7 +207,7 @@ fn has(columns: &[Column], needed: &[Needed]) -> bool {
         && columns.iter().all(|it| is_known(it) || it.is_nullable || it.has_default)
 }
 
-/// Whether `key` alone is unique, as `ON CONFLICT` needs it, and `id` and `size` come by themselves.
+/// Whether `key` alone is unique, which `ON CONFLICT` needs, and `id` and `size` are generated.
 async fn has_key(client: &Client, table: &str) -> Result<bool, PgError> {
     const KEY: &str = "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
                        WHERE i.indrelid = to_regclass($1) AND a.attname = 'key' AND i.indnkeyatts = 1 AND i.indisunique \
@@ -219,12 +221,12 @@ fn refused(found: Found, plan: &PostgresPlan, steps: &[Step]) -> Error {
     let table = &plan.plan.table;
     let what = match found {
         Found::Newer(version) => format!(
-            "the table {table:?} has version {version} of the schema, and this program knows version {} at the most; \
-             update the program, or choose another options.table",
+            "the table {table:?} has schema version {version}, and this program supports up to version {}; \
+             update the program, or set another options.table",
             steps.len()
         ),
         _ => format!(
-            "there is a table {table:?} or {} that is none of this cache's; choose another options.table",
+            "the table {table:?} or {} exists and belongs to another program; set another options.table",
             table.quoted_with("meta")
         ),
     };
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_older_table_is_brought_up_to_date_step_by_step_or_not_at_all() {
+    async fn older_table_is_upgraded_completely_or_not_at_all() {
         let server = Postgres::start().unwrap();
         let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -301,9 +303,9 @@ mod tests {
         assert!(error.contains("version 3") && error.contains("version 1"), "{error}");
     }
 
-    /// Whoever may not make tables by a program may do so by hand.
+    /// For deployments in which the program may not create tables.
     #[tokio::test]
-    async fn the_sql_that_is_shown_makes_the_table() {
+    async fn displayed_sql_creates_the_table() {
         let server = Postgres::start().unwrap();
         let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
         tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! Statements on one connection, which is made and replaced as `cache-net` does it.
+//! One connection of the pool: running statements on it, retrying, replacing it.
 
 use std::{
     sync::{
@@ -25,31 +25,32 @@ use super::{
     statements::Statement,
 };
 
-/// A place for one connection. Statements of many callers are under way on it at the same time.
+/// A slot for one connection. Statements of many callers are under way on it at the same time.
 #[derive(Debug)]
 pub(crate) struct Slot {
     inner: Arc<cache_net::ConnectionSlot<SlotConnector>>,
     health: Arc<Health>,
     abandoned: Arc<Abandoned>,
-    /// For those who wait for the connection: making the table, which is part of it, may take longer.
+    /// For callers that wait for the connection. Making it may take longer, because it includes
+    /// creating the table.
     connect_deadline: SharedDeadline,
     is_failing: AtomicBool,
 }
 
-/// Where it leads.
+/// Makes the connections of a slot.
 #[derive(Debug)]
 struct SlotConnector {
     connector: Arc<Connector>,
     lock_wait: Duration,
 }
 
-/// How often a statement is asked again that the server has not done.
+/// How often a statement that the server did not run is sent again.
 const RETRIES: usize = 5;
-/// How long a session that was told to end is left alone.
+/// The pause before ending sessions is checked again.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Slot {
-    /// One whose statements wait for a lock no longer than `lock_wait`.
+    /// Creates a slot whose statements wait at most `lock_wait` for a lock.
     pub(crate) fn new(
         connector: Arc<Connector>,
         health: Arc<Health>,
@@ -65,8 +66,9 @@ impl Slot {
         Self { inner, health, abandoned, connect_deadline, is_failing: AtomicBool::new(false) }
     }
 
-    /// Asks, and asks again what the server has not done because of others. All tries together have one deadline, but for
-    /// connecting. `None` if nothing was done because another session holds a lock.
+    /// Runs a statement, and runs it again if the server did not run it because of others. One
+    /// deadline covers all attempts, except connecting. Returns `None` if a lock of another session
+    /// prevented it.
     pub(crate) async fn execute(
         &self,
         up: Arc<Connection>,
@@ -128,12 +130,12 @@ impl Slot {
         Err(error::of(&failed, &self.connector().address))
     }
 
-    /// Connects, if need be, and asks whether anybody is there.
+    /// Connects if necessary, and checks that the server answers.
     pub(crate) async fn check(&self, caller: &Caller) -> Result<()> {
         self.execute(self.connected().await?, None, Statement::Ping, &[], caller).await.map(drop)
     }
 
-    /// The connection, if there is one.
+    /// Returns the open connection, if there is one.
     pub(crate) async fn ready(&self) -> Option<Arc<Connection>> {
         let up = self.inner.current()?;
         if up.is_alive().await {
@@ -144,19 +146,20 @@ impl Slot {
         None
     }
 
-    /// Whether the last attempt to connect has failed.
+    /// Whether the last connection attempt failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::Relaxed)
     }
 
-    /// Has a connection made again if it is time, without waiting for it.
+    /// Starts a connection attempt if one is due, without waiting for it.
     pub(crate) fn try_again(&self) {
         if let Some(Ok(_)) = self.inner.connection().now_or_never() {
             self.is_failing.store(false, Ordering::Relaxed);
         }
     }
 
-    /// The connection, made if need be. Who waits for it may do so for shorter than it takes.
+    /// Returns the connection, and makes it if necessary. A caller may stop waiting before it is
+    /// made.
     pub(crate) async fn connected(&self) -> Result<Arc<Connection>> {
         if let Some(up) = self.ready().await {
             return Ok(up);
@@ -166,13 +169,13 @@ impl Slot {
         outcome.unwrap_or_else(|| Err(self.connector().too_slow(self.connect_deadline.time())))
     }
 
-    /// Gives the connection up, if it is still the one of this place.
+    /// Aborts the connection, and empties the slot if it still holds it.
     pub(crate) fn give_up(&self, up: &Arc<Connection>) {
         up.give_up();
         self.inner.retire(up);
     }
 
-    /// Has sessions ended that were given up with writes under way.
+    /// Ends the sessions that were abandoned with unanswered writes.
     #[cold]
     async fn end_abandoned(&self, limit: &SharedDeadline, up: &Arc<Connection>) -> Result<()> {
         let connector = self.connector();
@@ -192,9 +195,9 @@ impl Slot {
         if let Some(ended) = within(clock, time, Box::pin(ending)).await {
             return ended;
         }
-        let what = "a session that was given up has not ended yet at the server; its process may be frozen";
+        let what = "an aborted session has not ended at the server yet, so nothing is written; its process may be frozen";
         let error = error::at(Error::new(ErrorKind::TimedOut, what), &connector.address);
-        // Each time the server has answered.
+        // The server has answered each time.
         Err(error.ignored_by_breaker())
     }
 
@@ -205,14 +208,15 @@ impl Slot {
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
         let Some(answer) = self.inner.run(limit, up, answer).await else {
-            // It was idle for long, and now there is no answer: something on the way has forgotten it.
+            // The connection was idle for long and now does not answer: a NAT or firewall has
+            // probably forgotten it.
             if up.silence() >= limit.time().saturating_add(self.inner.deadline().time()) {
                 self.give_up(up);
             }
             return Err(self.unheard(limit));
         };
         match &answer {
-            // What was under way may still arrive.
+            // Statements under way may still arrive.
             Err(error) if error.code().is_none() && up.is_over() => up.give_up(),
             _ => self.health.record_reply(),
         }
@@ -221,7 +225,7 @@ impl Slot {
 
     #[cold]
     fn unheard(&self, limit: &SharedDeadline) -> Error {
-        let what = format!("no answer within {:?}; a write may have had its effect", limit.time());
+        let what = format!("no answer within {:?}; a write may have taken effect", limit.time());
         let error = error::at(Error::new(ErrorKind::TimedOut, what), &self.connector().address);
         if self.health.suggests_lock(limit.time()) { error.ignored_by_breaker() } else { error }
     }
@@ -231,10 +235,10 @@ impl Slot {
     }
 }
 
-/// For nobody: the call ends at once, and is no failure of the server.
+/// Returned to no caller: the call was dropped. It does not count as a failure of the server.
 #[cold]
 fn cancelled() -> Error {
-    let what = "nothing was sent, because the caller has dropped the call";
+    let what = "not sent: the caller dropped the call";
     Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }
 
@@ -246,7 +250,7 @@ impl cache_net::Connector for SlotConnector {
     }
 
     async fn ping(&self, up: &Connection) {
-        // What comes of it is heard.
+        // The slot sees the answer itself.
         let _ = up.execute(Statement::Ping, &[], &Caller::default()).await;
     }
 

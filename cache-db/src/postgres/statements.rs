@@ -1,8 +1,8 @@
-//! The statements: one for each operation, so that each is one step and one round trip.
+//! The SQL statements: one per operation, so that each is one atomic step and one round trip.
 
 use crate::table::Table;
 
-/// What can be asked; each is prepared once on each connection.
+/// A statement. Each connection prepares it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Statement {
     Get,
@@ -35,18 +35,20 @@ pub(crate) enum Statement {
     Ping,
 }
 
-/// How many there are.
+/// The number of statements.
 pub(crate) const COUNT: usize = Statement::Ping as usize + 1;
 
-/// The server's clock in milliseconds, rounded down. Not `now()`: a statement may have waited for another. A double is exact enough
-/// for a clock of microseconds, and much faster than the `numeric` of `extract`.
+/// The server's clock in milliseconds, rounded down. Not `now()`, because a statement may have
+/// waited for another one. A double is exact enough for a clock of microseconds, and much faster
+/// than the `numeric` of `extract`.
 const NOW: &str = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint";
 
-/// Decimal text as it is written, and nothing else. It is no text to the server, which would refuse bytes that are no UTF-8.
+/// Matches canonical decimal text. The bytes are not cast to text: the server would refuse invalid
+/// UTF-8.
 const IS_INTEGER: &str =
     "octet_length(t.value) <= 20 AND encode(t.value, 'escape') ~ '^(0|-?[1-9][0-9]*)$'";
 const NUMBER: &str = "encode(t.value, 'escape')::numeric";
-/// The lock of who trims is this and the table's number: `cach`, as bytes.
+/// The advisory lock of the trim lease is this number and the OID of the table: the bytes `cach`.
 const TRIMMING: i32 = 0x6361_6368;
 const I64: &str = "-9223372036854775808 AND 9223372036854775807";
 
@@ -68,33 +70,34 @@ impl Statement {
         )
     }
 
-    /// Its text. Nothing goes in but the quoted name of the table.
+    /// Returns the SQL. Only the quoted table name is inserted.
     #[expect(clippy::too_many_lines, reason = "a list")]
     pub(crate) fn sql(self, table: &Table) -> String {
         let (name, meta) = (table.quoted(), table.quoted_with("meta"));
         let live = format!("(t.expires IS NULL OR t.expires > {NOW})");
-        // Rounded up. No lifetime is no expiry.
+        // Rounded up. A NULL lifetime means no expiry.
         let after = |parameter: &str| {
             format!(
                 "ceil(date_part('epoch', clock_timestamp()) * 1000 + {parameter}::bigint / 1000::float8)::bigint"
             )
         };
-        // What is beyond so many bytes is asked for again: its value is null.
+        // Beyond this many bytes the value is NULL, and is read again.
         let before = "sum(t.size) OVER (ROWS UNBOUNDED PRECEDING) - t.size AS before";
-        // An entry that had expired is a new one, and as young as one. What is made for the insertion was made before the row was
-        // waited for, if somebody held it: so the time is asked again.
+        // Overwriting an expired entry gives it a new id. The row for the insert was computed
+        // before the wait for a locked row, so the time is read again.
         let overwrite = |expires: &str| {
             format!(
                 "value = excluded.value, expires = {expires}, \
                  id = CASE WHEN t.expires <= {NOW} THEN excluded.id ELSE t.id END"
             )
         };
-        // An `UPDATE` alone would take the time, and look whether the entry is live, before it waits.
+        // A plain `UPDATE` would compute the time and the test for expiry before it waits.
         let held = format!(
             "(SELECT l.key, l.value, l.expires FROM {name} l WHERE l.key = $1 OFFSET 0 FOR UPDATE) n \
              WHERE t.key = n.key AND (n.expires IS NULL OR n.expires > {NOW})"
         );
-        // Whatever the order in which a server looks at conditions, only what is an integer is taken for one.
+        // The server may evaluate conditions in any order. `CASE` makes sure that only integers are
+        // cast.
         let counts = |delta: &str| {
             format!(
                 "(CASE WHEN {IS_INTEGER} THEN {NUMBER} BETWEEN {I64} AND {NUMBER} + {delta}::bigint BETWEEN {I64} \
@@ -153,7 +156,7 @@ impl Statement {
             Self::Delete => {
                 format!("DELETE FROM {name} t WHERE t.key = $1 RETURNING {live}")
             }
-            // In the order of the keys, as `SetMany` is given them: so two batches never wait for each other in a circle.
+            // In the order of keys, like `SetMany`, so that two batches cannot deadlock.
             Self::DeleteMany => format!(
                 "DELETE FROM {name} t WHERE t.key = ANY(ARRAY(\
                  SELECT d.key FROM {name} d WHERE d.key = ANY($1) ORDER BY d.key FOR UPDATE)) RETURNING t.key, {live}"
@@ -167,7 +170,8 @@ impl Statement {
                 sum("$2"),
                 counts("$2")
             ),
-            // The time is asked once for all three, or a counter could get the sum of one and the lifetime of another.
+            // Reads the time once for all three, or a counter could get the sum of one entry and
+            // the lifetime of another.
             Self::IncrOr => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {after}) \
                  ON CONFLICT (key) DO UPDATE SET (value, expires, id) = (SELECT \
@@ -205,13 +209,13 @@ impl Statement {
                 "DELETE FROM {name} WHERE id = ANY(ARRAY(\
                  SELECT id FROM {name} WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE))"
             ),
-            // A turn that nobody ended is over when its connection is, and if that stays, after a while; one from a clock that was set
-            // back is none.
+            // A lease ends with its connection, or after a while if the connection stays open. An
+            // end in the far future comes from a clock that was set back, and does not count.
             Self::TakeTrimLease => format!(
                 "UPDATE {meta} m SET value = {NOW} + $1 WHERE m.name = 'trimming' \
                  AND (pg_try_advisory_lock({TRIMMING}, m.tableoid::integer) OR m.value NOT BETWEEN {NOW} AND {NOW} + $1)"
             ),
-            // A lock may be held twice, by a turn that was not told that it had it.
+            // The lock may be held twice, if the answer that granted it was lost.
             Self::ReleaseTrimLease => format!(
                 "UPDATE {meta} SET value = 0 WHERE name = 'trimming' RETURNING pg_advisory_unlock_all()::text"
             ),
@@ -224,7 +228,8 @@ impl Statement {
                      FROM {name} TABLESAMPLE SYSTEM ({share})"
                 )
             }
-            // What somebody works on is left for the next time: trimming waits for nobody, and holds nobody up.
+            // Locked rows are left for the next time: trimming waits for no other session and
+            // delays none.
             Self::Sweep => format!(
                 "WITH seen AS MATERIALIZED (SELECT id, expires FROM {name} WHERE id > $1 ORDER BY id LIMIT $2), \
                  gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(\
@@ -233,7 +238,8 @@ impl Statement {
                  SELECT (SELECT max(id) FROM seen), (SELECT count(*) FROM gone), \
                  (SELECT coalesce(sum(size), 0)::bigint FROM gone)"
             ),
-            // No more than so many entries, or than so many bytes call for: the oldest may be larger than others.
+            // Removes no more entries than the excess of entries or bytes requires: the oldest may
+            // be larger than others.
             Self::Evict => format!(
                 "WITH old AS MATERIALIZED (\
                  SELECT id, size FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
@@ -242,7 +248,7 @@ impl Statement {
                  ) o WHERE o.number <= $3::bigint OR o.before < $4::bigint)) RETURNING id, size) \
                  SELECT max(id), count(*), coalesce(sum(size), 0)::bigint FROM gone"
             ),
-            // Whether anybody is there, and the table is.
+            // Checks that the server answers and the table exists.
             Self::Ping => format!("SELECT 1 FROM {name} WHERE key = ''"),
         }
     }

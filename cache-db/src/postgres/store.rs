@@ -1,4 +1,4 @@
-//! The operations: which statement each sends.
+//! The operations, and which statement each sends.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ impl PostgresStore {
         self.pool()?.execute(key, statement, params).await
     }
 
-    /// Asks what writes one entry; whether it did.
+    /// Runs a statement that writes one entry. Returns whether it did.
     async fn write(
         &self,
         statement: Statement,
@@ -65,7 +65,7 @@ impl PostgresStore {
         })
     }
 
-    /// What is too large leaves nothing behind, unless `mode` forbids the write.
+    /// Refuses a value that is too large. Removes the old entry, unless `mode` forbids the write.
     async fn refuse(&self, key: &str, mode: SetMode, error: Error) -> Result<bool> {
         let is_forbidden = match mode {
             SetMode::Always => self.delete(key).await.map(|_| false)?,
@@ -76,14 +76,14 @@ impl PostgresStore {
     }
 }
 
-/// As a table of this crate measures an entry.
+/// Returns the size of an entry, by the same formula as the table.
 pub(crate) fn entry_size(key: &str, len: usize) -> usize {
     2 * key.len() + len + 100
 }
 
-/// In microseconds, rounded up. What is beyond all time does not expire.
+/// Converts a lifetime to microseconds, rounded up. Beyond the range means never.
 pub(crate) fn micros(expiry: Expiry) -> Option<i64> {
-    /// The server adds its own time to it.
+    /// The server adds the current time to it.
     const LONGEST: i64 = i64::MAX / 4;
     let Expiry::After(time) = expiry else { return None };
     let micros = time.as_nanos().div_ceil(1000);
@@ -93,7 +93,7 @@ pub(crate) fn micros(expiry: Expiry) -> Option<i64> {
 #[async_trait]
 impl Backend for PostgresStore {
     fn name(&self) -> &'static str {
-        "db"
+        "postgres"
     }
 
     fn id(&self) -> StoreId {

@@ -1,4 +1,4 @@
-//! TLS as the client library takes it.
+//! TLS, as the client expects it.
 
 use std::{
     io,
@@ -10,18 +10,18 @@ use cache_net::{Socket, TlsHost, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{self as postgres, ChannelBinding, TlsConnect};
 
-/// Whom to trust, and who one is.
+/// The trusted certificates and the client's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls(pub(crate) cache_net::Tls);
 
 impl Tls {
-    /// TLS to a host of this name.
+    /// Returns the connector for a host of this name.
     pub(crate) fn to(&self, host: &str) -> io::Result<Host> {
         self.0.for_host(host).map(Host)
     }
 }
 
-/// Whose certificate is expected.
+/// A host whose certificate is expected.
 pub(crate) struct Host(TlsHost);
 
 impl TlsConnect<Socket> for Host {
@@ -34,11 +34,11 @@ impl TlsConnect<Socket> for Host {
     }
 }
 
-/// A socket with TLS around it.
+/// A TLS stream over a socket.
 pub(crate) struct Stream(TlsStream<Socket>);
 
 impl postgres::TlsStream for Stream {
-    /// The certificate is verified; to tie the password to it besides would need to parse it.
+    /// The certificate is verified. Channel binding would additionally need to parse it.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

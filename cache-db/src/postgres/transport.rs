@@ -1,4 +1,4 @@
-//! The way to a server: which of its hosts, by TCP or a unix socket, with TLS or without.
+//! The way to a server: which of its hosts, by TCP or a Unix socket, with or without TLS.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -22,8 +22,8 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// TLS if the URL requires it, or files for it are named. The crate's default, `sslmode=prefer`, trusts nobody in
-    /// particular, so it is no more than none.
+    /// Uses TLS if the URL requires it or certificate files are set. The client's default,
+    /// `sslmode=prefer`, verifies no certificate, so it counts as no TLS.
     #[cfg(feature = "postgres-tls")]
     pub(crate) fn new(
         context: &BuildContext<'_>,
@@ -39,7 +39,7 @@ impl Transport {
         Ok((config, Self::Plain))
     }
 
-    /// None, and an error if it is asked for.
+    /// Refuses TLS, which needs a feature.
     #[cfg(not(feature = "postgres-tls"))]
     pub(crate) fn new(
         context: &BuildContext<'_>,
@@ -47,7 +47,7 @@ impl Transport {
         files: Option<&TlsFiles>,
     ) -> Result<(Config, Self)> {
         if config.get_ssl_mode() == SslMode::Require || files.is_some() {
-            let what = "asks for TLS, which is behind a feature: cache-db = { …, features = [\"postgres-tls\"] } in Cargo.toml";
+            let what = "requires TLS, which needs a feature: cache-db = { …, features = [\"postgres-tls\"] } in Cargo.toml";
             let setting = if files.is_some() { "options.tls" } else { "location" };
             return Err(context.error(setting, what));
         }
@@ -55,7 +55,8 @@ impl Transport {
         Ok((config, Self::Plain))
     }
 
-    /// Connects to the first host that serves. All are tried within one deadline, the next one when one has failed or is silent.
+    /// Connects to the first host that serves, within one deadline for all. The next host is tried
+    /// when one fails or does not answer soon.
     pub(crate) async fn connect(
         &self,
         config: &Config,
@@ -69,7 +70,7 @@ impl Transport {
             Ok(it) => return Ok(it),
             Err(it) => it,
         };
-        // A server that said something is the best witness.
+        // An answer of a server tells more than a failed connection.
         let told = failed.into_iter().max_by_key(|it| match it {
             Failure::Io(_) => 0,
             Failure::Attributes => 1,
@@ -125,23 +126,23 @@ impl Transport {
     }
 }
 
-/// What moves the bytes of a connection.
+/// The future that drives the I/O of a connection.
 pub(crate) type IoTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is logged in.
 pub(crate) struct Link {
     pub(crate) client: Client,
-    /// Moves its bytes until it ends.
+    /// Drives its I/O until it ends.
     pub(crate) io_task: IoTask,
     pub(crate) socket: SocketHandle,
 }
 
-/// Why there is no connection.
+/// Why a connection attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Io(io::Error),
     Server(PgError),
-    /// The host is not what `target_session_attrs` asks for.
+    /// The host does not match `target_session_attrs`.
     Attributes,
 }
 
@@ -158,7 +159,7 @@ impl From<PgError> for Failure {
 }
 
 impl Link {
-    /// The connection, if the server is read-only, or is not, as wanted.
+    /// Returns the connection if the server is read-only, or is not, as requested.
     async fn require_read_only(self, read_only: bool) -> Result<Self, Failure> {
         let Self { client, io_task, socket } = self;
         let executed = Box::pin(client.simple_query("SHOW transaction_read_only"));
@@ -179,10 +180,10 @@ impl Link {
 
 /// A host of the URL.
 struct Target {
-    /// Where it is.
+    /// Its address.
     host: Host,
     port: u16,
-    /// Whose certificate is expected.
+    /// The name in its certificate.
     name: String,
 }
 
@@ -198,7 +199,7 @@ fn targets(config: &Config) -> Vec<Target> {
             Some(Host::Tcp(it)) => it.clone(),
             _ => String::new(),
         };
-        // One port may stand for all hosts.
+        // One port may apply to all hosts.
         let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
         Some(Target { host, port, name })
     };

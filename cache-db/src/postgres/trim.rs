@@ -1,8 +1,9 @@
-//! Keeps the table within its bounds, beside the calls: no call waits for it, and none counts the rows.
+//! Trimming: keeps the table within its bounds, beside the calls. No call waits for it, and none
+//! counts rows.
 //!
-//! Each process counts what it writes itself. When that is enough to matter, its task estimates the table by a sample of its
-//! pages and removes what is too much in small batches: first what has expired, then what is oldest. One process at a time has
-//! the turn.
+//! Each process counts its own writes. When they reach a threshold, its task estimates the table
+//! from a sample of pages and removes the excess in small batches: expired entries first, then the
+//! oldest. One process at a time holds the trim lease.
 
 use std::{
     sync::{
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::options::Plan;
 
-/// What was written since the last look, and how much calls for the next.
+/// The writes since the last estimate, and how many call for the next.
 #[derive(Debug, Default)]
 pub(crate) struct WriteCounts {
     entries: AtomicU64,
@@ -39,19 +40,19 @@ pub(crate) struct WriteCounts {
     is_closed: AtomicBool,
 }
 
-/// Trims one table. It knows nothing of the pool beside which it works.
+/// Trims one table.
 pub(crate) struct Trimmer {
     connector: Arc<Connector>,
     /// The connection for slow statements.
     slot: Arc<Slot>,
-    /// How long one statement may take.
+    /// The time limit of one statement.
     limit: SharedDeadline,
     writes: Arc<WriteCounts>,
-    /// How far the last sweep came.
+    /// The position of the sweep.
     cursor: i64,
 }
 
-/// What there is, about.
+/// An estimate of the table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Estimate {
     entries: u64,
@@ -59,25 +60,26 @@ struct Estimate {
     expired: u64,
 }
 
-/// What is to go.
+/// What exceeds the bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Excess {
     entries: u64,
     bytes: u64,
 }
 
-/// An idle cache shrinks, too: what has expired goes.
+/// Expired entries of an idle cache are removed, too.
 const IDLE: Duration = Duration::from_secs(60);
-/// Who has the turn may not have seen what was written last.
+/// The process that holds the lease may not have seen the last writes.
 const SOON: Duration = Duration::from_secs(1);
-/// Trimming begins when a bound is passed, and ends this part of it below: so a look is worth its cost.
+/// Trimming begins at a bound and ends this part of it below, so that one run is worth its cost.
 const SLACK: u64 = 32;
-/// So many pages are about 2 % exact where the table is full, and some 10 ms of work. A smaller table is counted.
+/// So many pages give about 2 % accuracy near the bound, for some 10 ms of work. A smaller table is
+/// counted exactly.
 const SAMPLE: f64 = 2048.0;
-/// Rows looked at, and rows removed, by one statement: a few milliseconds.
+/// Rows that one statement reads, and rows that it removes: a few milliseconds.
 const WINDOW: i64 = 1000;
 const BATCH: u64 = 500;
-/// Statements of one turn, and how long a turn lasts that nobody ends.
+/// Statements in one lease, and the milliseconds after which it ends by itself.
 const STEPS: u32 = 100;
 const LEASE: i64 = 30_000;
 
@@ -91,7 +93,7 @@ impl Trimmer {
         Self { connector, slot, limit, writes, cursor: 0 }
     }
 
-    /// Trims when enough was written, and once in a while, until the counts are closed.
+    /// Trims when enough was written, and every minute, until [`WriteCounts::close`].
     pub(crate) async fn run(mut self) {
         let clock = self.connector.clock.clone();
         let mut pause = IDLE;
@@ -105,7 +107,7 @@ impl Trimmer {
                 return;
             }
             let outcome = self.trim(is_over && pause == IDLE).await;
-            // After an error the next writes try again: callers report a server that is down.
+            // After an error the next writes try again. Callers report a server that is down.
             pause = if matches!(outcome, Ok(false)) { SOON } else { IDLE };
         }
     }
@@ -135,7 +137,7 @@ impl Trimmer {
         &self.connector.plan.plan
     }
 
-    /// Whether it has done all there was to do.
+    /// Returns whether nothing is left to do.
     async fn trim_in_lease(&mut self, idle: bool) -> Result<bool> {
         let seen = self.estimate().await?;
         self.writes.due(self.plan(), seen);
@@ -190,7 +192,7 @@ impl Trimmer {
 }
 
 impl WriteCounts {
-    /// Notes a write.
+    /// Counts writes.
     pub(crate) fn add(&self, entries: usize, bytes: usize) {
         let add = |it: &AtomicU64, more: usize| {
             let more = more as u64;
@@ -203,7 +205,7 @@ impl WriteCounts {
         }
     }
 
-    /// Ends the trimmer, after the statement that is running.
+    /// Ends the trimmer after its current lease.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.wake.notify_one();
@@ -213,17 +215,19 @@ impl WriteCounts {
         self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Begins to count anew, before the look, so that nothing is missed.
+    /// Resets the counts before the estimate, so that no write is missed.
     fn restart(&self, plan: &Plan) {
         self.entries.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
-        // Until it is known how much room there is, as if there were none: the look may fail, or be somebody else's.
+        // Until the estimate is known, assume that the table is full: the estimate may fail, or
+        // another process may hold the lease.
         let full = |bound: Option<u64>| bound.unwrap_or(0);
         let (entries, bytes) = (full(plan.max_entries), full(plan.max_bytes));
         self.due(plan, Estimate { entries, bytes, expired: 0 });
     }
 
-    /// The next look is due when enough was written to fill a quarter of the room: others may write as much.
+    /// The next run is due when a quarter of the free room was written: other processes may write
+    /// as much.
     fn due(&self, plan: &Plan, seen: Estimate) {
         let due = |bound: Option<u64>, seen: u64| match bound {
             None => u64::MAX,
@@ -246,7 +250,7 @@ impl Estimate {
         }
     }
 
-    /// So few that to look for them would cost more than it gives.
+    /// Whether a sweep would cost more than the few expired entries are worth.
     fn has_few_expired(self) -> bool {
         self.expired <= self.entries / 100
     }
@@ -266,7 +270,7 @@ impl Excess {
         Self { entries: less(self.entries, entries), bytes: less(self.bytes, bytes) }
     }
 
-    /// How many of the oldest to remove next.
+    /// Returns how many of the oldest entries to remove next.
     fn batch(self, seen: Estimate) -> i64 {
         let rows = self.entries.max(self.bytes.div_ceil(seen.bytes_each()));
         whole(rows.clamp(1, BATCH))
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_a_bound_goes_until_a_little_below_it() {
+    fn excess_is_removed_to_slightly_below_the_bound() {
         let seen = |entries, bytes| Estimate { entries, bytes, expired: 0 };
         let plan = plan(Some(3200), Some(64_000));
         assert!(seen(3200, 64_000).excess(&plan).is_none());
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_due_sooner_the_less_room_there_is() {
+    fn less_free_room_makes_the_next_run_due_sooner() {
         let plan = plan(Some(3200), None);
         let writes = WriteCounts::default();
         let due = |entries: u64| {

@@ -8,14 +8,14 @@ use cache_core::{
 
 use super::{entry::value_too_large, store::SqliteStore, value::Found};
 
-/// How many entries of a batch are in one transaction: the writes of others come between.
+/// Entries of a batch in one transaction. Other writes run between the transactions.
 const CHUNK: usize = 500;
 
-/// And bytes, about.
+/// Bytes of values in one transaction, unless one value alone is larger.
 const CHUNK_BYTES: usize = 4 << 20;
 
 impl SqliteStore {
-    /// Reads many, of one moment.
+    /// Reads many entries in one snapshot.
     pub(super) async fn read_many<T: Send + 'static>(
         &self,
         keys: &[&str],
@@ -37,7 +37,7 @@ impl SqliteStore {
         expiry: Expiry,
     ) -> Vec<Result<()>> {
         let max = self.max_value_len();
-        // One transaction is in the log as a whole.
+        // The WAL holds a whole transaction.
         let most =
             CHUNK_BYTES.min(usize::try_from(self.database().wal_limit()).unwrap_or(CHUNK_BYTES));
         let mut res = Vec::with_capacity(items.len());
@@ -81,7 +81,7 @@ impl SqliteStore {
     }
 }
 
-/// An answer per key, of keys that fail together if one does.
+/// Returns one result per key. If the transaction failed, each key gets its error.
 fn per_key<T>(len: usize, res: Result<Vec<Result<T>>>) -> Vec<Result<T>> {
     match res {
         Ok(all) => all,

@@ -1,11 +1,11 @@
-//! Clearing, in steps, so that writes of others come between.
+//! Clearing in steps, so that other writes run in between.
 
 use cache_core::{Result, store::Namespace};
 use rusqlite::named_params;
 
 use super::{error::Failure, session::Session, store::SqliteStore};
 
-/// How many entries are looked at in one transaction when all are to be removed.
+/// Entries that one transaction reads or removes.
 const CLEAR_STEP: u32 = 500;
 
 impl SqliteStore {
@@ -34,14 +34,15 @@ impl SqliteStore {
 }
 
 impl Session<'_> {
-    /// Removes what the namespace contains of the next keys after that one; the last that was looked at, if there may be more.
+    /// Removes entries of the namespace among the next `limit` keys after `after`. Returns the last
+    /// key that was read, if there may be more.
     pub(super) fn clear(
         &self,
         namespace: &Namespace,
         after: &str,
         limit: u32,
     ) -> std::result::Result<Option<String>, Failure> {
-        let end = format!("{};", namespace.prefix()); // the sign after the colon
+        let end = format!("{};", namespace.prefix()); // the next character after the colon
         let keys: Vec<String> = self
             .db
             .prepare_cached(&self.sql.keys_after)?
@@ -55,7 +56,7 @@ impl Session<'_> {
         Ok(if keys.len() < limit as usize { None } else { keys.into_iter().last() })
     }
 
-    /// Removes some entries, whosever they are; whether there may be more.
+    /// Removes some entries of any alias. Returns whether there may be more.
     pub(super) fn clear_store(&self, limit: u32) -> std::result::Result<bool, Failure> {
         self.change(&self.sql.clear_store, named_params! {":limit": limit})
     }

@@ -1,4 +1,4 @@
-//! The file, and the connections to it.
+//! The database of one store: opens the file, and opens it again when it was replaced.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,23 +25,24 @@ use crate::{options::SqlitePlan, time::Time};
 
 #[derive(Debug)]
 pub(super) struct Database {
-    /// None is in memory.
+    /// `None` means in memory.
     pub(super) path: Option<PathBuf>,
     pub(super) plan: SqlitePlan,
     pub(super) time: Time,
     sql: Statements,
     pool: RwLock<Option<Arc<Pool>>>,
-    /// Held by who opens: why it failed, and until when it is not tried again.
+    /// Locked while the file is opened. Holds the last error, and until when it is returned without
+    /// another attempt.
     opening: Mutex<Option<(Duration, Error)>>,
 }
 
-/// How often it is seen whether the file is still there.
+/// Milliseconds between two checks that the path still leads to the open file.
 const CHECK_EVERY: u64 = 100;
-/// A file that cannot be opened is tried again after this.
+/// How long a failed open is not repeated.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Others may be making the same file: they are waited for this long, by nobody but the thread that opens.
+/// How long the opening thread waits for other processes that create the same file.
 const OPENING: Duration = Duration::from_secs(5);
-/// What SQLite can wait for at the most, about: it counts milliseconds in an `int`.
+/// SQLite counts milliseconds in an `int`, so it can wait about this long.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl Database {
@@ -59,7 +60,7 @@ impl Database {
         self.path.as_deref()
     }
 
-    /// What was opened, if it is still what is at the path. Waits for nobody.
+    /// Returns the open connections if the path still leads to their file. Does not block.
     pub(super) fn ready(&self) -> Option<Arc<Pool>> {
         let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let now = self.clock().coarse().as_millis().try_into().unwrap_or(u64::MAX);
@@ -73,7 +74,8 @@ impl Database {
         Some(pool)
     }
 
-    /// Opens the file, makes it and its table if need be. Waits for the disk.
+    /// Returns the open connections. Opens the file first if necessary, and creates the file and
+    /// the table. May block on the disk.
     pub(super) fn open(&self) -> Result<Arc<Pool>> {
         if let Some(pool) = self.ready() {
             return Ok(pool);
@@ -105,7 +107,7 @@ impl Database {
         }
     }
 
-    /// Opens it anew at the next call: it may be another file by then.
+    /// Forgets the open file. The next call opens whatever is at the path then.
     pub(super) fn mark_stale(&self, pool: &Arc<Pool>) {
         let mut current = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         if current.take_if(|it| Arc::ptr_eq(it, pool)).is_some() {
@@ -113,19 +115,20 @@ impl Database {
         }
     }
 
-    /// SQLite takes the log that it finds beside a file for that file's, and a file that was replaced would be read with the log of the
-    /// one before, which is damage. While that is open here, its numbers are not given to another.
+    /// Removes the WAL of a replaced file. SQLite uses any WAL that it finds beside a file, so the new
+    /// file would be read with the WAL of the old one, and be corrupt. While the old WAL is open here,
+    /// the system does not reuse its inode.
     fn remove_old_wal(&self, pool: &Pool) {
         let wal = self.identity(WAL);
         if wal.is_some() && pool.wal == wal && pool.file != self.identity(MAIN) {
             for suffix in [WAL, SHM] {
-                // If it cannot be removed, what is read will tell.
+                // If this fails, the next read reports corruption.
                 let _ = self.path().map(|it| std::fs::remove_file(with_suffix(it, suffix)));
             }
         }
     }
 
-    /// Lets go of it, whatever it is; what was not committed is rolled back with that.
+    /// Forgets the open file after a panic. Rolls back what was not committed.
     pub(super) fn discard(&self) {
         if self.path.is_some() {
             self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -134,33 +137,34 @@ impl Database {
         }
     }
 
-    /// Puts all that was written into the file itself, and lets go of it.
+    /// Checkpoints the WAL and closes the file.
     pub(super) fn close(&self) -> Result<()> {
         if self.path.is_none() {
-            // In memory, closing would be losing.
+            // Closing an in-memory database would lose it.
             return Ok(());
         }
         let pool = self.pool.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(pool) = pool else { return Ok(()) };
         pool.idle().clear();
         let writer = pool.writer();
-        // Who else has the file open may keep it from being done, and does it then.
+        // Another process that has the file open may block the checkpoint. The process that closes
+        // last runs it.
         let res = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         match res.map_err(Failure::from) {
-            // On a full disk the log stays, and is as good as the file.
+            // If the disk is full, the WAL stays. It is as durable as the file.
             Err(failure) if !failure.is_busy() && !failure.is_full() => Err(self.failed(failure)),
             _ => Ok(()),
         }
     }
 
-    /// Writes the log into the file, and gives its room back; whether that was done.
+    /// Checkpoints and truncates the WAL. Returns whether this succeeded.
     pub(super) fn truncate_wal(&self, writer: &Connection) -> bool {
         let session = self.session(writer);
         session.roll_back();
         session.checkpoint("TRUNCATE").is_ok_and(|it| !it.is_busy)
     }
 
-    /// Asks on a connection that reads.
+    /// Runs `ask` on a read connection.
     pub(super) fn read<T>(
         &self,
         ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
@@ -169,7 +173,7 @@ impl Database {
         self.read_from(&pool, ask)
     }
 
-    /// Asks what was opened, also if something else is at the path by now.
+    /// Runs `ask` on a read connection of this pool, even if another file is at the path now.
     pub(super) fn read_from<T>(
         &self,
         pool: &Arc<Pool>,
@@ -186,7 +190,7 @@ impl Database {
                     pool.idle().push(reader);
                     res
                 }
-                // No more files can be opened, say: what is open is good for it, and must not be given up.
+                // The process may be out of descriptors. The open writer still works, so keep it.
                 Err(_) if pool.file == self.identity(MAIN) => ask(&self.session(&pool.writer())),
                 Err(failure) => Err(failure),
             }
@@ -198,7 +202,7 @@ impl Database {
         Session { db, sql: &self.sql, time: &self.time, now: self.time.now() }
     }
 
-    /// An error to hand on; the file is opened anew if it may be about that.
+    /// Converts a failure. If it may be about the file itself, the next call opens the file again.
     pub(super) fn to_error(&self, pool: &Arc<Pool>, failure: Failure) -> Error {
         if failure.is_about_the_file() && self.path.is_some() {
             self.mark_stale(pool);
@@ -206,17 +210,18 @@ impl Database {
         self.failed(failure)
     }
 
-    /// How long a call waits for another process: somewhat less than it may take, so that the caller is told why.
+    /// Returns how long a call waits for the lock of another process: a little less than the
+    /// deadline, so that the caller gets an error that says why.
     pub(super) fn lock_wait(&self) -> Duration {
         (self.plan.plan.deadline / 8 * 7).min(LONGEST)
     }
 
-    /// About the longest that the log may be: in proportion to the table, as it is on the same disk.
+    /// Returns the length at which the WAL is checkpointed.
     pub(super) fn wal_limit(&self) -> u64 {
         self.plan.wal_limit()
     }
 
-    /// The length of the log's file.
+    /// Returns the current length of the WAL.
     pub(super) fn wal_len(&self) -> u64 {
         self.path().map_or(0, |path| file::len(path, WAL))
     }
@@ -236,18 +241,20 @@ impl Database {
         open_reader(pool.path.as_deref(), self.lock_wait())
     }
 
-    /// The first connection, which is the one that writes. It never waits by itself for another process.
+    /// Opens the writer and returns a pool around it.
     fn open_pool(&self, guard: Option<ForkGuard>) -> std::result::Result<Pool, Failure> {
         let began = Instant::now();
         let (writer, path, file) = loop {
             let path = self.prepare()?;
             let before = self.identity(MAIN);
             match open_writer(path.as_deref(), &self.plan) {
-                // Of those who make the file, one goes first, and SQLite itself does not wait for it.
+                // If several processes create the file, SQLite returns "busy" to all but one,
+                // without waiting.
                 Err(failure) if failure.is_busy() && began.elapsed() < OPENING => {
                     thread::sleep(Duration::from_millis(5));
                 }
-                // It was made or replaced meanwhile: which of the two was opened?
+                // The file was created or replaced meanwhile, so it is not known which of the two
+                // is open.
                 Ok(_) if before != self.identity(MAIN) && began.elapsed() < OPENING => {}
                 res => break (res?, path, before),
             }
@@ -256,13 +263,13 @@ impl Database {
         Ok(Pool::new(writer, path, (file, self.identity(WAL)), checked, guard))
     }
 
-    /// The path to open, at which this user's file is.
+    /// Returns the path to open, after checking that the file belongs to this user.
     #[cfg(unix)]
     fn prepare(&self) -> Result<Option<PathBuf>> {
         self.path().map(permissions::prepare).transpose()
     }
 
-    /// Elsewhere the permissions of the folder decide.
+    /// On other systems the permissions of the folder decide.
     #[cfg(not(unix))]
     #[allow(clippy::unnecessary_wraps, reason = "it may fail on unix")]
     fn prepare(&self) -> Result<Option<PathBuf>> {

@@ -20,7 +20,7 @@ impl Session<'_> {
         self.row(&self.sql.get, named_params! {":key": key, ":now": self.now}, found)
     }
 
-    /// The same statement again and again, looked up once.
+    /// Prepares the statement once for all keys.
     pub(super) fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Found>>> {
         let mut statement = self.db.prepare_cached(&self.sql.get)?;
         let mut one = |key: &String| {
@@ -29,7 +29,7 @@ impl Session<'_> {
         Ok(keys.iter().map(&mut one).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// When it expires, of a live entry.
+    /// Returns the expiry of a live entry.
     #[expect(clippy::option_option, reason = "no entry, and one that never expires")]
     pub(super) fn expires(&self, key: &str) -> Result<Option<Option<i64>>> {
         let read = |row: &Row<'_>| expires_of(row, 0);
@@ -62,7 +62,7 @@ impl Session<'_> {
         }
     }
 
-    /// What is too large leaves nothing behind, unless `mode` forbids the write.
+    /// Refuses a value that is too large. Removes the old entry, unless `mode` forbids the write.
     pub(super) fn refuse(&self, key: &str, mode: SetMode, error: Error) -> Result<bool> {
         let is_live = self.expires(key)?.is_some();
         match (mode, is_live) {
@@ -130,7 +130,7 @@ fn stamp(seen: Expected<'_>) -> Option<i64> {
     seen.stamp.map(|it| i64::try_from(it.0).unwrap_or(i64::MAX))
 }
 
-/// The error of a value that is larger than the settings allow.
+/// Returns the error of a value that is larger than the settings allow.
 pub(super) fn value_too_large(value: &Bytes, max: usize) -> Option<Error> {
     let len = payload_len(value);
     (len > max).then(|| {

@@ -1,11 +1,11 @@
-//! What SQLite says, in our words.
+//! Errors of SQLite, as errors of [`cache_core`].
 
 use std::path::Path;
 
 use cache_core::{Error, ErrorKind};
 use rusqlite::ffi::ErrorCode;
 
-/// Why a call failed: by SQLite's fault, or by what was found.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     Sqlite(rusqlite::Error),
@@ -32,56 +32,56 @@ impl Failure {
         }
     }
 
-    /// Whether another connection was in the way, and nothing was done.
+    /// Whether another connection held the lock. The statement did nothing.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite(it) if is_busy(it))
     }
 
-    /// Whether the disk has no room.
+    /// Whether the disk is full.
     pub(super) fn is_full(&self) -> bool {
         let full = Some(ErrorCode::DiskFull);
         matches!(self, Self::Sqlite(it) if it.sqlite_error_code() == full)
     }
 
-    /// Whether the file may not be what it was: it is opened anew then.
+    /// Whether the file may have been replaced or damaged. The file is opened again then.
     pub(super) fn is_about_the_file(&self) -> bool {
         matches!(self, Self::Sqlite(it) if is_about_the_file(it))
     }
 }
 
-/// An error of a call. It names the file, says what to do, and shows no value.
+/// Converts an error. The text names the file and what to do, and shows no value.
 fn of(error: &rusqlite::Error, path: Option<&Path>) -> Error {
     let (kind, what) = match error.sqlite_error_code() {
         Some(code) => kind(code),
-        None => (ErrorKind::Backend, "the driver of SQLite failed"),
+        None => (ErrorKind::Backend, "the SQLite driver failed"),
     };
     let res = match error.sqlite_error() {
-        Some(it) => Error::new(kind, format!("{what} (SQLite's code {})", it.extended_code)),
+        Some(it) => Error::new(kind, format!("{what} (SQLite error code {})", it.extended_code)),
         None => Error::new(kind, what),
     };
-    // A lock that another program holds says nothing about the disk, and others read on.
+    // A lock of another process says nothing about the disk, and reads still work.
     at(if is_busy(error) { res.ignored_by_breaker() } else { res }, path)
 }
 
-/// Another connection held the lock until the time of a write was up.
+/// Returns the error of a write that waited for a lock until its deadline.
 pub(super) fn locked(path: Option<&Path>) -> Error {
     at(Error::new(ErrorKind::TimedOut, LOCKED).ignored_by_breaker(), path)
 }
 
-/// A write's time was up before its turn.
+/// Returns the error of a write whose deadline passed while it was queued.
 pub(super) fn timed_out_in_queue(path: Option<&Path>) -> Error {
-    let what = "the writes before this one took longer than the deadline, so it was not made; the disk is slow";
+    let what = "timed out in the queue: earlier writes took longer than the deadline, and this one was not made; the disk is slow";
     at(Error::new(ErrorKind::TimedOut, what), path)
 }
 
 pub(super) fn queue_full(path: Option<&Path>) -> Error {
-    let what = "too many writes wait for the disk, so this one was not made; the disk is slow";
+    let what = "the write queue is full, and this write was not made; the disk is slow";
     at(Error::new(ErrorKind::Unavailable, what), path)
 }
 
-const LOCKED: &str = "the database is locked by another connection; who holds a transaction open keeps all others from writing";
+const LOCKED: &str = "the database is locked: another connection holds a transaction open; end it";
 
-/// An error with the file that it is about.
+/// Adds the path of the file to an error.
 fn at(error: Error, path: Option<&Path>) -> Error {
     match path {
         Some(path) => error.with_context("file", path.display().to_string()),
@@ -113,36 +113,36 @@ fn kind(code: ErrorCode) -> (ErrorKind, &'static str) {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (ErrorKind::TimedOut, LOCKED),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
             ErrorKind::Unavailable,
-            "the database may not be written; give this user the right to write the file and its folder",
+            "the database is read-only: permission denied; make the file and its folder writable for this user",
         ),
         ErrorCode::CannotOpen => (
             ErrorKind::Unavailable,
-            "the database cannot be opened; its folder must exist, and this user must have the right to write there",
+            "cannot open the database; its folder must exist, and be writable for this user",
         ),
         ErrorCode::DiskFull => (
             ErrorKind::Unavailable,
-            "the disk is full; free some room there, and writes go on by themselves",
+            "the disk is full; free some space, and the next write works again",
         ),
         ErrorCode::SystemIoFailure => {
-            (ErrorKind::Unavailable, "the disk did not read or write as it should")
+            (ErrorKind::Unavailable, "disk I/O error: the disk failed to read or write")
         }
         ErrorCode::DatabaseCorrupt => (
             ErrorKind::Backend,
-            "the database is damaged; delete the file, with those of its name that end in -wal and -shm, and it is made anew",
+            "the database is corrupt; delete the file and those with -wal and -shm, and the next call creates it again",
         ),
         ErrorCode::NotADatabase => (
             ErrorKind::Backend,
-            "the file is no SQLite database; name another one in `location`, or delete it, and it is made anew",
+            "the file is not a SQLite database; set another file in `location`, or delete it, and the next call creates it",
         ),
-        ErrorCode::OutOfMemory => (ErrorKind::Backend, "SQLite got no memory"),
-        ErrorCode::TooBig => (ErrorKind::TooLarge, "the value is larger than SQLite takes"),
+        ErrorCode::OutOfMemory => (ErrorKind::Backend, "SQLite is out of memory"),
+        ErrorCode::TooBig => (ErrorKind::TooLarge, "the value is too large for SQLite"),
         ErrorCode::FileLockingProtocolFailed => (
             ErrorKind::Unavailable,
-            "the file cannot be locked; a database is not for a network file system",
+            "cannot lock the file: network file systems are not supported; use a local disk",
         ),
         _ => (
             ErrorKind::Backend,
-            "SQLite refuses the statement; is the table changed by somebody else?",
+            "SQLite refused the statement; another program may have changed the table",
         ),
     }
 }

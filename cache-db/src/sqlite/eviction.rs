@@ -1,4 +1,4 @@
-//! Keeps the table within its bounds, and removes expired entries, in small steps.
+//! Keeping a table within its bounds, and removing expired entries, in small steps.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use rusqlite::{Row, named_params};
 
 use super::{database::Database, error::Failure, pool::Pool, session::Session};
 
-/// Removes entries of one table: in the maintenance thread, or in a writer's transaction.
+/// Removes entries of one table, in the maintenance thread or in a writer's transaction.
 #[derive(Debug)]
 pub(super) struct Evictor {
     database: Arc<Database>,
@@ -22,43 +22,45 @@ pub(super) struct Evictor {
     pub(super) written: AtomicU64,
     /// Bytes of values so far.
     pub(super) bytes: AtomicU64,
-    /// The two when the table was last found within its bounds.
+    /// `written` and `bytes` when the table was last found within its bounds.
     within_bounds: (AtomicU64, AtomicU64),
-    /// Set at the end: running steps stop.
+    /// Set when the store ends. A running step stops.
     pub(super) is_closed: AtomicBool,
 }
 
-/// How far the search for what has expired has come.
+/// The position of the search for expired entries.
 #[derive(Debug)]
 pub(super) struct Sweep {
     after: i64,
-    /// How many are looked at in one step: more where something is found.
+    /// Rows that one step reads: the number grows while the search finds something.
     window: u32,
-    /// How many were looked at since the last that had expired, or since the last tick.
+    /// Rows read since the last expired one, or since the last tick.
     pub(super) fruitless: i64,
-    /// How often it came to the end of the table meanwhile: after twice it has seen all.
+    /// How often the search reached the end of the table since then. After two ends it has read
+    /// every row.
     pub(super) ends: u32,
 }
 
-/// What the table holds.
+/// The entries and bytes of a table, by its triggers.
 #[derive(PartialEq, Eq)]
 struct Counters {
     entries: i64,
     bytes: i64,
 }
 
-/// How many are removed in one transaction.
+/// Rows removed in one transaction.
 const STEP: i64 = 128;
-/// How many the writer removes at once where it makes room: twice what it writes at once, so that there is less after it, however long that took.
+/// Rows that the writer removes at once: twice the writes of one group, so that the table shrinks
+/// however slow the machine is.
 const LONG_STEP: i64 = 512;
 const WINDOW: (u32, u32) = (256, 8192);
-/// How many steps the search goes at each tick, if there is nothing else to do.
+/// Steps of the search at each tick if the table is within its bounds.
 const STEPS: usize = 16;
-/// How many are looked at between two ticks, when room is needed, for one that has expired.
+/// Rows that the search reads between two ticks to find an expired one when the table is full.
 const SEARCH: i64 = 100_000;
-/// How often a step is tried while another process writes.
+/// Attempts of one step while another process writes.
 const TRIES: u32 = 100;
-/// The longest that it holds them up for readers who are in the way, or for room.
+/// The longest time for which writes wait for maintenance.
 pub(super) const MAX_HOLD: Duration = Duration::from_millis(20);
 
 impl Evictor {
@@ -72,8 +74,9 @@ impl Evictor {
         }
     }
 
-    /// Whether a quarter of what the table may hold was written since it was seen within its bounds. On a busy machine this thread
-    /// may be left behind, or has a long log to write; then the writer helps.
+    /// Returns whether a quarter of the bound was written since the table was last within it. On a
+    /// busy machine the maintenance thread may get no time, or may have a long WAL to checkpoint.
+    /// Then the writer evicts.
     pub(super) fn is_behind(&self) -> bool {
         let (written, bytes) = self.written_so_far();
         let (within_bounds, plan) = (&self.within_bounds, &self.database.plan.plan);
@@ -86,8 +89,8 @@ impl Evictor {
             || is_much(bytes, &within_bounds.1, plan.max_bytes)
     }
 
-    /// Makes room within the transaction of those who have written for so long, if the keeper is behind: so the table is soon within its
-    /// bounds again, however busy the machine is.
+    /// Evicts inside a transaction whose writes took `writing`, if the maintenance thread is
+    /// behind. The table soon returns within its bounds, however busy the machine is.
     pub(super) fn make_room(
         &self,
         session: &Session<'_>,
@@ -96,7 +99,7 @@ impl Evictor {
         if !self.is_behind() {
             return Ok(());
         }
-        // They wait for it no longer than this; and it takes longer than they did, so that it comes to an end.
+        // Takes longer than the writes themselves, or the table would go on growing.
         let most = MAX_HOLD.max(writing * 2);
         let began = Instant::now();
         loop {
@@ -113,7 +116,7 @@ impl Evictor {
         }
     }
 
-    /// Removes what is too much: what has expired first, then what is oldest.
+    /// Evicts what exceeds the bounds: expired entries first, then the oldest.
     pub(super) fn trim(&self, pool: &Arc<Pool>, sweep: &mut Sweep) -> Result<()> {
         loop {
             let (written, bytes) = self.written_so_far();
@@ -127,7 +130,8 @@ impl Evictor {
             }
             let count = excess.min(STEP);
             let mut expired = self.find_expired(pool, sweep)?;
-            // All is looked through before what lives must go, but once between two ticks, and not the whole of a huge table.
+            // Reads the table once between two ticks before a live entry is removed, but not the
+            // whole of a huge table.
             let found = |it: &[i64]| i64::try_from(it.len()).unwrap_or(STEP);
             let most = counters.entries.min(SEARCH);
             while found(&expired) < count && sweep.fruitless < most && sweep.ends < 2 {
@@ -138,7 +142,7 @@ impl Evictor {
         }
     }
 
-    /// Goes on looking for what has expired, until there is none in the next or all was seen.
+    /// Removes expired entries until a step finds none or the end of the table is reached.
     pub(super) fn sweep(&self, pool: &Arc<Pool>, sweep: &mut Sweep) -> Result<()> {
         for _ in 0..STEPS {
             if self.is_closed() || self.database.ready().is_none() {
@@ -153,25 +157,23 @@ impl Evictor {
         Ok(())
     }
 
-    /// How much was written.
     fn written_so_far(&self) -> (u64, u64) {
         (self.written.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// The table was within its bounds when so much was written.
     fn note_within_bounds(&self, written: u64, bytes: u64) {
         self.within_bounds.0.fetch_max(written, Ordering::Relaxed);
         self.within_bounds.1.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// How many entries are too many, about.
+    /// Returns about how many entries exceed the bounds.
     fn excess(&self, counters: &Counters) -> i64 {
         let bytes_each = (counters.bytes / counters.entries.max(1)).max(1);
         let (entries, bytes) = self.over(counters);
         entries.max(bytes / bytes_each + i64::from(bytes > 0))
     }
 
-    /// How many entries and bytes are over the bounds.
+    /// Returns how many entries and bytes exceed the bounds.
     fn over(&self, counters: &Counters) -> (i64, i64) {
         let plan = &self.database.plan.plan;
         let over = |has: i64, may: Option<u64>| {
@@ -180,7 +182,7 @@ impl Evictor {
         (over(counters.entries, plan.max_entries), over(counters.bytes, plan.max_bytes))
     }
 
-    /// What has expired among the next.
+    /// Returns the expired rows among the next ones.
     fn find_expired(&self, pool: &Arc<Pool>, sweep: &mut Sweep) -> Result<Vec<i64>> {
         let (after, window) = (sweep.after, sweep.window);
         let seen = self.database.read_from(pool, |session| session.find_expired(after, window))?;
@@ -198,7 +200,7 @@ impl Evictor {
         Ok(expired)
     }
 
-    /// Removes these, and so many of the oldest, in steps that others can come between.
+    /// Removes `expired`, and `oldest` of the oldest rows, in steps between which writes can run.
     fn remove(&self, pool: &Arc<Pool>, expired: &[i64], oldest: i64) -> Result<()> {
         for some in expired.chunks(usize::try_from(STEP).unwrap_or(1)) {
             self.step(pool, |session| {
@@ -211,13 +213,14 @@ impl Evictor {
         Ok(())
     }
 
-    /// Up to so many, as long as there is too much: another process may have made room since it was counted, and both must not.
+    /// Removes up to `most` rows while the table exceeds its bounds. Counts again first: another
+    /// process may have evicted meanwhile.
     fn remove_oldest(&self, session: &Session<'_>, most: i64) -> std::result::Result<(), Failure> {
         let counters = Counters::of(session)?;
         let found = session.oldest(most)?;
         let is_all = i64::try_from(found.len()).is_ok_and(|it| it < most);
         if is_all && counters != Counters::sum(&found) {
-            // Somebody else has changed what is counted; of so few it costs nothing to count anew.
+            // Another program changed the counters. So few rows are counted quickly.
             return session.recount();
         }
         let (mut entries, mut bytes) = self.over(&counters);
@@ -246,7 +249,7 @@ impl Evictor {
                 session.in_transaction(|| work(&session))
             };
             match res {
-                // Another process writes. If it goes on for long, this is left to the next tick.
+                // Another process writes. If it goes on for long, the next tick tries again.
                 Err(failure) if failure.is_busy() && tries > 0 && !self.is_closed() => {
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -272,7 +275,7 @@ impl Counters {
         Ok(Self { entries, bytes })
     }
 
-    /// Of entries with their sizes.
+    /// Sums the sizes of rows.
     fn sum(all: &[(i64, i64)]) -> Self {
         let entries = i64::try_from(all.len()).unwrap_or(i64::MAX);
         Self { entries, bytes: all.iter().map(|it| it.1).sum() }
@@ -280,18 +283,18 @@ impl Counters {
 }
 
 impl Session<'_> {
-    /// Sets the counters by what is there: this looks at all of it.
+    /// Sets the counters from the rows. Reads the whole table.
     fn recount(&self) -> std::result::Result<(), Failure> {
         self.change(&self.sql.recount, &[]).map(drop)
     }
 
-    /// Entries and bytes.
+    /// Returns the entries and bytes of the table.
     pub(super) fn counters(&self) -> std::result::Result<(i64, i64), Failure> {
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         Ok(self.row(&self.sql.counters, &[], read)?.unwrap_or_default())
     }
 
-    /// The next numbers after that one, each with whether it has expired.
+    /// Returns the ids of the next rows after `after`, each with whether it has expired.
     fn find_expired(
         &self,
         after: i64,
@@ -304,12 +307,12 @@ impl Session<'_> {
         Ok(statement.query_map(params, read)?.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Removes an entry if it is expired still.
+    /// Removes a row if it is still expired.
     fn remove_expired(&self, id: i64) -> std::result::Result<bool, Failure> {
         self.change(&self.sql.remove_expired, named_params! {":id": id, ":now": self.now})
     }
 
-    /// The numbers and sizes of so many of the oldest.
+    /// Returns ids and sizes of the oldest rows.
     fn oldest(&self, limit: i64) -> std::result::Result<Vec<(i64, i64)>, Failure> {
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let mut statement = self.db.prepare_cached(&self.sql.oldest)?;
@@ -317,7 +320,7 @@ impl Session<'_> {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Removes that number and those before it.
+    /// Removes the rows up to `id`.
     fn remove_up_to(&self, id: i64) -> std::result::Result<bool, Failure> {
         self.change(&self.sql.remove_up_to, named_params! {":id": id})
     }

@@ -1,4 +1,4 @@
-//! Which process has files open.
+//! Which process opened the SQLite files.
 
 use std::{
     path::Path,
@@ -8,10 +8,11 @@ use std::{
 
 use cache_core::{Error, ErrorKind, Result};
 
-/// A file of this process that is open.
+/// A file that this process has open.
 ///
-/// SQLite keeps the locks of a file in memory, by its inode, and a child of `fork` inherits that memory but none of the locks. Even a new
-/// connection of the child would take locks for its own that it does not hold, so the child gets an error instead.
+/// SQLite keeps lock states in memory, by inode. A child of `fork` inherits this memory but not the
+/// locks, so even a new connection of the child would rely on locks that it does not hold. The
+/// child gets an error instead.
 #[derive(Debug)]
 pub(super) struct ForkGuard;
 
@@ -19,7 +20,7 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 impl ForkGuard {
-    /// None is needed in memory.
+    /// Registers an open file. In-memory databases need no guard.
     pub(super) fn take(path: Option<&Path>) -> Result<Option<Self>> {
         let Some(path) = path else { return Ok(None) };
         let is_inherited = is_inherited(
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_the_parent_had_open_are_refused_in_the_child() {
+    fn child_is_refused_a_file_that_the_parent_had_open() {
         assert!(is_inherited(1, 1, 2), "open in the parent");
         assert!(!is_inherited(1, 0, 2), "closed before the fork");
         assert!(!is_inherited(1, 3, 1), "one's own");

@@ -1,5 +1,5 @@
-//! Keeps the table within its bounds, rids it of what has expired, and the log of what is in the file already: all beside the writes, in
-//! small steps, so that none of them waits for long.
+//! The maintenance thread: eviction, expired entries and WAL checkpoints, in small steps beside the
+//! writes.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use super::{
     pool::Pool,
 };
 
-/// A thread that is started by the first write and ends with [`end`](Self::end).
+/// A thread that the first write starts and [`end`](Self::end) stops.
 #[derive(Debug)]
 pub(super) struct Maintenance(Arc<Shared>);
 
@@ -26,9 +26,9 @@ pub(super) struct Maintenance(Arc<Shared>);
 struct Shared {
     database: Arc<Database>,
     evictor: Evictor,
-    /// After so many of either it is looked.
+    /// The thread runs after so many writes, or so many bytes.
     check_every: (u64, u64),
-    /// About how many bytes were written to the log.
+    /// About how many bytes were written to the WAL.
     log: AtomicU64,
     state: Mutex<State>,
     wake: Condvar,
@@ -41,13 +41,15 @@ struct State {
     is_closed: bool,
 }
 
-/// How often it looks by itself.
+/// How often the thread runs by itself.
 const TICK: Duration = Duration::from_secs(1);
-/// It looks after at most this many writes, and after a twentieth of what the table may hold.
+/// The thread runs after a twentieth of the bound was written, and after this many writes at the
+/// latest.
 const CHECK_EVERY: u64 = 64;
-/// SQLite's, unless another program made the file.
+/// SQLite's default, unless another program created the file.
 const PAGE: u64 = 4096;
-/// About what a write puts into the log besides its value: a page each of the table, of its index and of the counters, and one to spare.
+/// What a write adds to the WAL besides its value, about: a page of the table, of its index and of
+/// the counters, and one to spare.
 const WAL_PER_WRITE: u64 = 4 * PAGE;
 
 impl Maintenance {
@@ -66,7 +68,7 @@ impl Maintenance {
         }))
     }
 
-    /// So many writes were made.
+    /// Counts writes.
     pub(super) fn written(&self, count: u64) {
         let before = self.0.evictor.written.fetch_add(count, Ordering::Relaxed);
         let is_first = before == 0;
@@ -77,7 +79,7 @@ impl Maintenance {
         }
     }
 
-    /// They were so large. A few large values may be more than many writes.
+    /// Counts bytes of values. A few large values may be more than many writes.
     pub(super) fn written_bytes(&self, len: usize) {
         let len = len as u64;
         let before = self.0.evictor.bytes.fetch_add(len, Ordering::Relaxed);
@@ -86,13 +88,13 @@ impl Maintenance {
         }
     }
 
-    /// So much was written to the log; whether it is time to write it into the file.
+    /// Counts bytes of the WAL. Returns whether a checkpoint is due.
     fn add_wal_bytes(&self, len: u64) -> bool {
         let before = self.0.log.fetch_add(len, Ordering::Relaxed);
         is_due(before, len, self.0.database.wal_limit())
     }
 
-    /// Returns what removes entries.
+    /// Returns what evicts entries.
     pub(super) fn evictor(&self) -> &Evictor {
         &self.0.evictor
     }
@@ -102,7 +104,7 @@ impl Maintenance {
         if !state.has_thread {
             let shared = Arc::clone(&self.0);
             let thread = thread::Builder::new().name("cache-db-maint".into());
-            // If there is no thread to be had now, the next write tries again.
+            // If the system has no thread now, the next write tries again.
             state.has_thread = thread.spawn(move || shared.serve()).is_ok();
         }
         state.is_called = true;
@@ -123,19 +125,19 @@ impl Shared {
         let mut checkpointed = 0;
         let mut ticked = Instant::now();
         while self.wait() {
-            // Also where it is called so often that it never waits for so long.
+            // Frequent wake-ups must not keep the tick away.
             let is_tick = ticked.elapsed() >= TICK;
             if is_tick {
                 ticked = Instant::now();
             }
-            // It opens nothing: what is closed, or gone, stays so until somebody calls.
+            // Maintenance opens nothing: a closed or deleted file stays so until the next call.
             let Some(pool) = self.database.ready() else { continue };
-            // What fails is found by the calls too, and told there.
+            // Calls meet the same errors and return them.
             let _ = self.evictor.trim(&pool, &mut sweep);
             let (log, limit) = (self.log.load(Ordering::Relaxed), self.database.wal_limit());
             if log - checkpointed >= limit || (is_tick && log > checkpointed) {
                 let is_short = self.checkpoint(&pool).unwrap_or(true);
-                // Readers were in the way: they are not for long.
+                // Readers blocked the checkpoint, but only for a short time.
                 checkpointed = if is_short { log } else { log.saturating_sub(limit / 4 * 3) };
             }
             if is_tick {
@@ -145,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Until it is called, or for a while; whether it goes on.
+    /// Waits for a wake-up or a tick. Returns `false` at the end.
     fn wait(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |it: &mut State| !it.is_called && !it.is_closed;
@@ -155,7 +157,8 @@ impl Shared {
         !state.is_closed
     }
 
-    /// Writes what is in the log into the file; whether it can begin anew. The writes go on meanwhile, unless that has kept the log growing.
+    /// Checkpoints the WAL. Returns whether the next write can start at its beginning. Writes go on
+    /// meanwhile, unless they kept the WAL growing.
     fn checkpoint(&self, pool: &Arc<Pool>) -> Result<bool> {
         if self.database.path.is_none() {
             return Ok(true);
@@ -165,7 +168,8 @@ impl Shared {
             let _turn = pool.maintenance();
             let writer = pool.writer();
             let session = self.database.session(&writer);
-            // Readers of other processes may be in the way for as long as they like; the writes must not wait for them.
+            // A reader of another process may block the checkpoint for any time. Writes must not
+            // wait for it.
             let res = writer.busy_timeout(MAX_HOLD).and_then(|()| session.checkpoint("RESTART"));
             let res = writer.busy_timeout(Duration::ZERO).and(res);
             let log = res.map_err(|it| self.database.to_error(pool, it.into()))?;
@@ -175,7 +179,7 @@ impl Shared {
     }
 }
 
-/// Whether a multiple of `often` was reached.
+/// Returns whether a multiple of `check_every` was reached.
 fn is_due(before: u64, more: u64, check_every: u64) -> bool {
     before / check_every != before.saturating_add(more) / check_every
 }

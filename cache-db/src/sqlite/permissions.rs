@@ -1,7 +1,7 @@
-//! File permissions: the database belongs to this user alone, as the directory of cache-file does.
+//! File permissions: the database belongs to this user alone, as in cache-file.
 //!
-//! No file of the database is ever opened here. SQLite locks by `fcntl`, and a process that closes any descriptor of a file loses
-//! its locks on that file.
+//! This module never opens a file of the database. SQLite locks by `fcntl`, and a process that
+//! closes any descriptor of a file loses its locks on this file.
 
 use std::path::{Path, PathBuf};
 
@@ -14,21 +14,21 @@ use rustix::{
 
 use super::file::{MAIN, SHM, WAL, with_suffix};
 
-/// Read and written by the owner.
+/// Read and write for the owner.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 const OF_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 const WRITABLE_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 
-/// Makes the file with mode 0600 if it is absent, and refuses a place where another user may put files or has put one. SQLite gives
-/// the log and the shared memory the mode of the database.
+/// Creates the file with mode 0600 if it does not exist. Refuses a folder or a file that another
+/// user could have written. SQLite gives the WAL and the shared memory the mode of the database.
 ///
-/// Returns the path without links, which SQLite opens with `SQLITE_OPEN_NOFOLLOW`.
+/// Returns the path without links. SQLite opens it with `SQLITE_OPEN_NOFOLLOW`.
 pub(super) fn prepare(path: &Path) -> Result<PathBuf, Error> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(refused("the location is no file; name a file in `location`"));
+        return Err(refused("the location is not a file; set a file in `location`"));
     };
     let folder = parent.canonicalize().map_err(|error| {
-        refused("the database cannot be opened; its folder must exist, and this user must have the right to write there")
+        refused("cannot open the database; its folder must exist, and be writable for this user")
             .with_source(error)
     })?;
     check_folder(&stat(&folder).map_err(of)?)?;
@@ -45,18 +45,18 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// A user who may write to the folder can put any file under any name there.
+/// A user who may write to the folder can put any file there.
 fn check_folder(folder: &Stat) -> Result<(), Error> {
     if folder.st_uid != geteuid().as_raw() {
         return Err(refused(
-            "the folder of the database belongs to another user, who may write to it; give it to the user that the program \
-             runs as (chown), or name a file in another folder",
+            "the folder of the database belongs to another user, who may write to it; give it to the user of the program \
+             (chown), or set a file in another folder",
         ));
     }
     if mode(folder).intersects(WRITABLE_BY_OTHERS) {
         return Err(refused(
-            "other users may write to the folder of the database; take that from them (chmod go-w), or make a folder in it \
-             for the database alone (mkdir -m 700)",
+            "other users may write to the folder of the database; remove the permission (chmod go-w), or create a folder \
+             in it for the database alone (mkdir -m 700)",
         ));
     }
     Ok(())
@@ -65,14 +65,14 @@ fn check_folder(folder: &Stat) -> Result<(), Error> {
 fn check_file(path: &Path, file: &Stat) -> Result<(), Error> {
     let kind = FileType::from_raw_mode(file.st_mode);
     let error = if kind.is_symlink() {
-        "is a link, which is not followed; remove it, or name the file itself in `location`"
+        "the database is a link, which is not followed; remove it, or set the file itself in `location`"
     } else if !kind.is_file() {
-        "the database cannot be opened: it is no file; name another file in `location`"
+        "cannot open the database: not a regular file; set another file in `location`"
     } else if file.st_uid != geteuid().as_raw() {
-        "belongs to another user; delete it, or give it to the user that the program runs as (chown)"
+        "the database belongs to another user; delete it, or give it to the user of the program (chown)"
     } else if mode(file).intersects(WRITABLE_BY_OTHERS) {
-        // Another user may have changed it, and may have it open still.
-        "other users may write to it; delete it, or take that from them (chmod go-w)"
+        // Another user may have changed the file, and may still have it open.
+        "other users may write to the database; delete it, or remove the permission (chmod go-w)"
     } else if mode(file).intersects(OF_OTHERS) {
         return chmodat(CWD, path, mode(file).difference(OF_OTHERS), AtFlags::empty()).map_err(of);
     } else {
@@ -81,10 +81,11 @@ fn check_file(path: &Path, file: &Stat) -> Result<(), Error> {
     Err(refused(error).with_context("file", path.display().to_string()))
 }
 
-/// Makes an empty file, which SQLite takes for an empty database. Another process may be the first.
+/// Creates an empty file, which is an empty database for SQLite. Another process may create it
+/// first.
 fn make(path: &Path) -> Result<(), Error> {
     match make_empty(path) {
-        // Whatever the umask.
+        // The mode must not depend on the umask.
         Ok(()) => chmodat(CWD, path, PRIVATE, AtFlags::empty()).map_err(of),
         Err(Errno::EXIST) => {
             let found = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(of)?;
@@ -99,7 +100,7 @@ fn make_empty(path: &Path) -> Result<(), Errno> {
     rustix::fs::mknodat(CWD, path, FileType::RegularFile, PRIVATE, 0)
 }
 
-/// Under another name first, as it is open for a moment.
+/// Creates the file under a temporary name, because this way opens it.
 #[cfg(not(target_os = "linux"))]
 fn make_empty(path: &Path) -> Result<(), Errno> {
     use rustix::fs::{OFlags, linkat, openat, unlinkat};
@@ -114,7 +115,7 @@ fn make_empty(path: &Path) -> Result<(), Errno> {
     made
 }
 
-/// The permissions alone.
+/// Returns the permission bits.
 fn mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode)
 }
@@ -125,11 +126,11 @@ fn refused(what: &'static str) -> Error {
 
 fn of(errno: Errno) -> Error {
     let what = match errno {
-        Errno::NOSPC | Errno::DQUOT => "the disk is full; free some room there",
+        Errno::NOSPC | Errno::DQUOT => "the disk is full; free some space",
         Errno::ACCESS | Errno::PERM | Errno::ROFS => {
-            "the database cannot be opened; its folder must exist, and this user must have the right to write there"
+            "cannot open the database: permission denied; its folder must exist, and be writable for this user"
         }
-        _ => "the database cannot be opened",
+        _ => "cannot open the database",
     };
     refused(what).with_source(std::io::Error::from(errno))
 }

@@ -1,4 +1,4 @@
-//! The connections to one opened file: one that writes, and those that read.
+//! The connections to one open file: one writer, and readers.
 
 use std::{
     path::PathBuf,
@@ -9,28 +9,28 @@ use rusqlite::Connection;
 
 use super::{file::Identity, fork_guard::ForkGuard};
 
-/// A file that was opened, and may not be what is at its path any more.
+/// Connections to a file that may have been replaced at its path meanwhile.
 #[derive(Debug)]
 pub(super) struct Pool {
     writer: Mutex<Connection>,
-    /// Held by the keeper from when it wants the writer until it is done with it. Locks go to whoever is there when they are free,
-    /// which is who has just let go: without a word, writes without end would leave the keeper nothing.
+    /// Locked by maintenance while it waits for the writer and uses it. A mutex usually goes to the
+    /// thread that just released it, so steady writes would starve maintenance without this second
+    /// lock.
     maintenance: Mutex<()>,
-    /// Those that read, while nobody has them.
+    /// Readers that are not in use.
     idle: Mutex<Vec<Connection>>,
-    /// Without links.
+    /// The path, with links resolved.
     pub(super) path: Option<PathBuf>,
     pub(super) file: Option<Identity>,
-    /// Its log, which belongs to that file and no other.
+    /// The WAL that belongs to this file.
     pub(super) wal: Option<Identity>,
-    /// When the path was last looked at, in milliseconds of the coarse clock.
+    /// When the path was last checked, in milliseconds of the coarse clock.
     pub(super) checked: AtomicU64,
-    /// Dropped last, when all is closed.
+    /// Dropped after all connections.
     _guard: Option<ForkGuard>,
 }
 
 impl Pool {
-    /// Holds the connection that writes to this file, and readers as they are opened.
     pub(super) fn new(
         writer: Connection,
         path: Option<PathBuf>,
@@ -54,19 +54,19 @@ impl Pool {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After the keeper, if it waits.
+    /// Locks the writer, after maintenance if it waits.
     pub(super) fn writer_after_maintenance(&self) -> MutexGuard<'_, Connection> {
         drop(self.maintenance());
         self.writer()
     }
 
-    /// If nobody has it and the keeper does not wait for it.
+    /// Locks the writer if it is free and maintenance does not wait for it.
     pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Connection>> {
         drop(free(&self.maintenance)?);
         free(&self.writer)
     }
 
-    /// Says that the keeper wants the writer.
+    /// Reserves the writer for maintenance.
     pub(super) fn maintenance(&self) -> MutexGuard<'_, ()> {
         self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The writes that wait for the thread that writes.
+//! The queue of waiting writes.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
@@ -6,13 +6,13 @@ use cache_core::Error;
 
 use super::{database::Database, session::Session};
 
-/// Its bounds hold however long the disk stalls.
+/// A bounded queue. The bounds hold however long the disk stalls.
 #[derive(Default)]
 pub(super) struct Queue {
     jobs: VecDeque<Box<dyn Job>>,
-    /// Of all of them.
+    /// The bytes of all jobs.
     bytes: usize,
-    /// The thread is there, and is it at work?
+    /// Whether the writer thread runs, and whether it is writing.
     pub(super) has_thread: bool,
     pub(super) is_busy: bool,
     pub(super) is_closed: bool,
@@ -20,23 +20,23 @@ pub(super) struct Queue {
 
 pub(super) trait Job: Send {
     fn is_wanted(&self, now: Duration) -> bool;
-    /// How large it is.
+    /// The bytes of the write.
     fn bytes(&self) -> usize;
-    /// Whether it failed for want of room on the disk.
+    /// Whether the write failed because the disk is full.
     fn hit_full_disk(&self) -> bool;
     fn run(&mut self, session: &Session<'_>);
-    /// Whether it failed in a way that puts the file in doubt.
+    /// Whether the write failed in a way that may be about the file itself.
     fn is_about_the_file(&self) -> bool;
     fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database);
 }
 
-/// The most writes in one transaction: others wait for all of them.
+/// Writes in one transaction. Each of them waits for all.
 const GROUP: usize = 256;
-/// And the most bytes, unless one by itself is larger: the log has all of a transaction, and then some.
+/// Bytes in one transaction, unless one write alone is larger. The WAL holds a whole transaction.
 const GROUP_BYTES: usize = 16 << 20;
-/// The most writes that wait: what a disk at work writes in a second or so.
+/// Waiting writes: about what a working disk writes in a second.
 const MAX_WAITING: usize = 256 * GROUP;
-/// And the most bytes, unless one by itself is larger.
+/// Bytes of waiting writes, unless one write alone is larger.
 const MAX_WAITING_BYTES: usize = 16 * GROUP_BYTES;
 
 impl Queue {
@@ -44,8 +44,8 @@ impl Queue {
         self.jobs.is_empty()
     }
 
-    /// Adds a job, unless too much waits, and returns those that are no longer wanted: a stalled disk may keep the thread from
-    /// them for long.
+    /// Adds a job if there is room. Returns the jobs that are no longer wanted, which the thread
+    /// may not reach for long while the disk stalls, and whether the job was added.
     pub(super) fn add(&mut self, job: Box<dyn Job>, now: Duration) -> (Vec<Box<dyn Job>>, bool) {
         let mut late = Vec::new();
         while self.jobs.front().is_some_and(|it| !it.is_wanted(now)) {
@@ -53,7 +53,7 @@ impl Queue {
         }
         self.bytes -= bytes(&late);
         if !self.has_room(job.bytes()) {
-            // They may be behind one with more patience.
+            // Unwanted jobs may be queued behind one with a later deadline.
             let (wanted, more) = self.take_all().into_iter().partition(|it| it.is_wanted(now));
             self.put_back(wanted);
             late.extend::<Vec<_>>(more);
@@ -66,7 +66,7 @@ impl Queue {
         (late, is_added)
     }
 
-    /// Those that are written together.
+    /// Takes the jobs of the next transaction.
     pub(super) fn take_group(&mut self) -> Vec<Box<dyn Job>> {
         let mut bytes = 0;
         let mut fits = |more: usize| {
@@ -84,7 +84,7 @@ impl Queue {
         self.jobs.drain(..).collect()
     }
 
-    /// Before those that came since.
+    /// Puts jobs back in front.
     pub(super) fn put_back(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         self.bytes += bytes(&jobs);
         jobs.extend(self.jobs.drain(..));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn late_writes_leave_the_queue_when_others_come() {
+    fn expired_writes_are_removed_when_a_job_is_added() {
         let mut queue = Queue::default();
         for _ in 0..10 {
             queue.add(wait(Some(1), 7), Duration::ZERO);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn full_queue_refuses_writes_until_others_are_late() {
+    fn full_queue_refuses_writes_until_queued_ones_expire() {
         for (count, bytes) in [(MAX_WAITING - 1, 0), (16, GROUP_BYTES)] {
             let mut queue = Queue::default();
             assert!(queue.add(wait(None, 0), Duration::ZERO).1);

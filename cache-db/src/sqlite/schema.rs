@@ -1,18 +1,20 @@
-//! The table, how it came to be what it is, and its counters.
+//! The table and its counters: creating, upgrading and checking them.
 //!
 //! ```sql
 //! CREATE TABLE "cache" (
-//!     id      INTEGER PRIMARY KEY,    -- in the order in which entries came: the oldest goes first
+//!     id      INTEGER PRIMARY KEY,    -- ascending: the lowest is the oldest, evicted first
 //!     key     TEXT NOT NULL UNIQUE,   -- the whole key
-//!     expires INTEGER,                -- milliseconds since 1970; NULL is never
-//!     size    INTEGER NOT NULL,       -- what the entry takes, about
-//!     value   BLOB NOT NULL           -- last, so that the others are read without it
+//!     expires INTEGER,                -- milliseconds since 1970; NULL means never
+//!     size    INTEGER NOT NULL,       -- about the size of the entry
+//!     value   BLOB NOT NULL           -- last: the other columns are read without it
 //! );
-//! CREATE TABLE "cache_meta" (version INTEGER NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
+//! CREATE TABLE "cache_meta" (
+//!     version INTEGER NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL
+//! );
 //! ```
 //!
-//! There is no index on `expires`: it would cost more on each write than the sweeper saves. Triggers keep the counters, so they are
-//! right whoever writes, and after a crash too.
+//! `expires` has no index, because updating one costs more on each write than the sweep saves.
+//! Triggers keep the counters, so they are correct for every writer and after a crash.
 
 use cache_core::{Error, ErrorKind};
 use rusqlite::{Connection, Row, ffi::ErrorCode};
@@ -20,7 +22,7 @@ use rusqlite::{Connection, Row, ffi::ErrorCode};
 use super::error::Failure;
 use crate::table::Table;
 
-/// What leads from each version to the next; from none to the first.
+/// The statements that upgrade from each version to the next. The first creates the table.
 const STEPS: [fn(&Table) -> String; 2] = [table, counters];
 
 fn table(table: &Table) -> String {
@@ -49,7 +51,7 @@ fn counters(table: &Table) -> String {
     )
 }
 
-/// The triggers' names, and the statements that make them.
+/// Returns the names of the triggers and the statements that create them.
 fn triggers(table: &Table) -> [(String, String); 3] {
     let (name, meta) = (table.quoted(), table.quoted_with("meta"));
     let trigger = |suffix: &str, when: &str, what: &str| {
@@ -78,26 +80,26 @@ fn triggers(table: &Table) -> [(String, String); 3] {
     ]
 }
 
-/// All statements that make the table where there is none.
+/// Returns the statements that create everything from nothing.
 pub(crate) fn sql(table: &Table) -> String {
     STEPS.iter().map(|step| step(table)).collect()
 }
 
-/// What is there of the tables.
+/// What exists of the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
-    /// Neither of them, or those of that version.
+    /// Both tables with this version, or neither (0).
     Version(usize),
-    /// Both are of the latest version; a trigger is missing.
+    /// Both tables with the latest version, but a trigger is missing.
     Triggers,
-    /// One of the two was dropped, and the other is ours.
+    /// One of the two was dropped, and the other is of this crate.
     OnlyEntries,
     OnlyMeta,
 }
 
-/// Makes the table, or brings it to this version. Of several processes that do, one does it.
+/// Creates or upgrades the table. If several processes do so at once, one of them does it.
 pub(super) fn ensure(db: &Connection, table: &Table) -> Result<(), Failure> {
-    // Most often it is there, and nothing need be locked to see it.
+    // Usually the table is complete, which is seen without a lock.
     if find(db, table)? == Found::Version(STEPS.len()) {
         return Ok(());
     }
@@ -123,12 +125,12 @@ fn complete(db: &Connection, table: &Table, found: Found) -> Result<(), Failure>
             ))?;
         }
         Found::OnlyMeta => {
-            // What made it is in the first step, with the other table.
+            // The step that created this table created the other one, too.
             db.execute_batch(&entries(table))?;
         }
         Found::Triggers => {}
     }
-    // A table that was dropped took its triggers with it.
+    // SQLite drops the triggers of a table with it.
     let there = trigger_texts(db, table)?;
     for (trigger, sql) in triggers(table) {
         if !there.iter().any(|(it, _)| it.eq_ignore_ascii_case(&trigger)) {
@@ -142,10 +144,10 @@ fn complete(db: &Connection, table: &Table, found: Found) -> Result<(), Failure>
     if find(db, table)? == Found::Version(STEPS.len()) { Ok(()) } else { Err(foreign(table)) }
 }
 
-/// What is there. Compares what the statements depend on (columns, their types, the keys, the triggers) and tolerates the rest: a column
-/// that somebody added, or another order of them.
+/// Reads what exists. Compares what the statements depend on (columns, types, keys, triggers) and
+/// accepts additional columns and any order.
 fn find(db: &Connection, table: &Table) -> Result<Found, Failure> {
-    // One statement sees one moment. With two, another process may make both tables in between.
+    // One statement reads one snapshot. Between two, another process could create both tables.
     let sql = "SELECT (SELECT type = 'table' FROM sqlite_master WHERE name = ?1 COLLATE NOCASE),
                       (SELECT type = 'table' FROM sqlite_master WHERE name = ?2 COLLATE NOCASE)";
     let meta = format!("{}_meta", table.name());
@@ -176,7 +178,7 @@ fn find(db: &Connection, table: &Table) -> Result<Found, Failure> {
     check_triggers(db, table, found)
 }
 
-/// Triggers that somebody else made could change or copy what is stored.
+/// A trigger of another program could change or copy values.
 fn check_triggers(db: &Connection, table: &Table, found: Option<Found>) -> Result<Found, Failure> {
     let ours = triggers(table);
     let there = trigger_texts(db, table)?;
@@ -186,7 +188,7 @@ fn check_triggers(db: &Connection, table: &Table, found: Option<Found>) -> Resul
             return Err(Failure::Cache(Error::new(
                 ErrorKind::Backend,
                 format!(
-                    "the table {} has a trigger that is not ours; drop it (DROP TRIGGER), or name another table in options.table",
+                    "the table {} has a trigger of another program; drop it (DROP TRIGGER), or set another options.table",
                     table.quoted()
                 ),
             )));
@@ -199,7 +201,7 @@ fn check_triggers(db: &Connection, table: &Table, found: Option<Found>) -> Resul
     })
 }
 
-/// The triggers on either table: names and statements.
+/// Returns names and statements of the triggers on both tables.
 fn trigger_texts(db: &Connection, table: &Table) -> rusqlite::Result<Vec<(String, String)>> {
     let sql = "SELECT name, coalesce(sql, '') FROM sqlite_master
                WHERE type = 'trigger' AND (tbl_name = ?1 COLLATE NOCASE OR tbl_name = ?2 COLLATE NOCASE)";
@@ -208,12 +210,12 @@ fn trigger_texts(db: &Connection, table: &Table) -> rusqlite::Result<Vec<(String
     db.prepare(sql)?.query_map([table.name(), &meta], read)?.collect()
 }
 
-/// A statement without its spaces.
+/// Normalises the white space of a statement.
 fn words(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Of the table that is there; it is ours, and not newer.
+/// Returns the version of the existing table. Refuses a foreign table and a newer version.
 fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
     let known = STEPS.len();
     let sql = format!("SELECT version FROM {}", table.quoted_with("meta"));
@@ -225,7 +227,7 @@ fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
         Ok(it) if it > known => Err(Failure::Cache(Error::new(
             ErrorKind::Backend,
             format!(
-                "the table {} is of version {it}, and this program knows up to {known}; use a newer cache-db, or another table",
+                "the table {} has schema version {it}, and this program supports up to version {known}; update the program, or set another options.table",
                 table.quoted()
             ),
         ))),
@@ -234,12 +236,13 @@ fn version(db: &Connection, table: &Table) -> Result<usize, Failure> {
     }
 }
 
-/// A table without the column, without a row, or with something else in it. A lock or a bad disk says nothing about it.
+/// The table lacks the column or the row, or holds another type. A lock or a disk error says
+/// nothing about the table.
 fn is_error(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown))
 }
 
-/// Name, type, and place in the primary key.
+/// Name, type, and position in the primary key.
 type Column = (&'static str, &'static str, i64);
 
 const ENTRIES: [Column; 5] = [
@@ -252,7 +255,7 @@ const ENTRIES: [Column; 5] = [
 const META: [Column; 3] =
     [("version", "INTEGER", 0), ("entries", "INTEGER", 0), ("bytes", "INTEGER", 0)];
 
-/// Whether the table has these columns, among others.
+/// Checks that the table has these columns, besides others.
 fn has_columns(
     db: &Connection,
     table: &Table,
@@ -278,7 +281,7 @@ fn foreign(table: &Table) -> Failure {
     Failure::Cache(Error::new(
         ErrorKind::Backend,
         format!(
-            "the database has a table {} or {} that is not ours; name another one in options.table",
+            "the table {} or {} exists and belongs to another program; set another options.table",
             table.quoted(),
             table.quoted_with("meta")
         ),

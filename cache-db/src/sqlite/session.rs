@@ -1,4 +1,4 @@
-//! One operation on one connection.
+//! A connection with the statements of one table: transactions, and running a statement.
 
 use cache_core::{
     Error, ErrorKind,
@@ -15,7 +15,7 @@ use crate::time::Time;
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// A connection, and the time at which it is asked.
+/// A connection, and the time at which the operation runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Session<'a> {
     pub(super) db: &'a Connection,
@@ -24,20 +24,22 @@ pub(super) struct Session<'a> {
     pub(super) now: i64,
 }
 
-/// How often a counter is looked at that others change in between: in a transaction nobody can.
+/// Maximum retries when another connection changes the counter between update and read. Inside a
+/// transaction this cannot happen.
 const TRIES: usize = 100;
 
 impl Session<'_> {
-    /// When what is written now expires. Its lifetime does not begin while a write waits for its turn.
+    /// Returns when an entry that is written now expires. Computed when the statement runs, so that
+    /// waiting for a lock takes nothing from the lifetime.
     pub(super) fn end_of(&self, expiry: Expiry) -> Option<i64> {
         self.time.expires(expiry)
     }
 
-    /// All or nothing.
+    /// Runs `work` in a savepoint: all or nothing.
     pub(super) fn in_savepoint<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.db.execute_batch("SAVEPOINT cache")?;
         let res = work();
-        // After some errors the whole transaction is gone.
+        // Some errors roll back the whole transaction.
         if !self.db.is_autocommit() {
             let end =
                 if res.is_ok() { "RELEASE cache" } else { "ROLLBACK TO cache; RELEASE cache" };
@@ -46,7 +48,8 @@ impl Session<'_> {
         res
     }
 
-    /// All or nothing, and what is read first is still so when it is written.
+    /// Runs `work` in a write transaction: all or nothing, and no other connection writes between
+    /// its statements.
     pub(super) fn in_transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.db.execute_batch("BEGIN IMMEDIATE")?;
         let res = work();
@@ -57,7 +60,7 @@ impl Session<'_> {
         res
     }
 
-    /// Several reads of one moment.
+    /// Runs several reads in one snapshot.
     pub(super) fn in_snapshot<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.db.is_autocommit() {
             return work();
@@ -68,8 +71,8 @@ impl Session<'_> {
         res
     }
 
-    /// Ends a transaction, one way or the other: what fails to be released or committed stays open otherwise, and later writes would
-    /// be made in it and never committed.
+    /// Ends a transaction. If this fails, rolls back: the transaction would stay open, and later
+    /// writes in it would never be committed.
     fn end(&self, how: &str) -> Result<()> {
         self.db.execute_batch(how).map_err(|error| {
             self.roll_back();
@@ -93,7 +96,7 @@ impl Session<'_> {
         let mut rows = statement.query(params)?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let res = read(row)?;
-        // A statement that writes commits at its end, and says there whether it could; a row before that is no promise.
+        // A writing statement commits at its last step. A row before it does not yet mean success.
         while rows.next()?.is_some() {}
         Ok(Some(res))
     }
@@ -102,7 +105,7 @@ impl Session<'_> {
         Ok(self.db.prepare_cached(sql)?.execute(params)? > 0)
     }
 
-    /// The statement changes what is an integer, and stays one; if it changes nothing, the entry says why.
+    /// Increments a canonical integer in one statement. If it changes nothing, the entry tells why.
     pub(super) fn incr(
         &self,
         key: &str,
@@ -116,7 +119,7 @@ impl Session<'_> {
                     named_params! {":key": key, ":delta": delta, ":now": self.now},
                     |row| row.get(0),
                 )?,
-                // What cannot be made must not keep from counting what is there.
+                // An overflow of the initial value must not prevent counting on an existing entry.
                 Some(it) if it.initial.checked_add(delta).is_none() => {
                     if self.expires(key)?.is_none() {
                         integer::add(it.initial, delta)?;
@@ -148,26 +151,26 @@ impl Session<'_> {
                 return Err(Error::new(ErrorKind::NotAnInteger, what).into());
             };
             integer::add(integer::parse(&value)?, delta)?;
-            // It was something else before this look.
+            // Another connection changed the entry between the two statements.
         }
         Err(Error::new(ErrorKind::Unavailable, "the entry changed too often meanwhile").into())
     }
 
-    /// Whether it may be written, without a change.
+    /// Checks that the database accepts writes, without changing anything.
     pub(super) fn try_to_write(&self) -> Result<bool> {
         self.change(&self.sql.remove_expired, named_params! {":id": -1, ":now": self.now})
     }
 
-    /// Writes the log into the file; what there is to say of the log.
+    /// Runs a checkpoint in this mode.
     pub(super) fn checkpoint(&self, how: &str) -> rusqlite::Result<Checkpoint> {
         let read = |row: &Row<'_>| Ok(Checkpoint { is_busy: row.get(0)?, pages: row.get(1)? });
         self.db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], read)
     }
 }
 
-/// What becomes of the log.
+/// The result of a checkpoint.
 pub(super) struct Checkpoint {
-    /// Somebody was in the way.
+    /// Another connection blocked it.
     pub(super) is_busy: bool,
     pub(super) pages: i64,
 }

@@ -1,8 +1,8 @@
-//! The statements, with the name of the table.
+//! The SQL statements of one table.
 
 use crate::table::Table;
 
-/// One statement for each operation. `:now` is in milliseconds, and so is `:expires`; NULL is never.
+/// One statement for each operation. `:now` and `:expires` are in milliseconds; NULL means never.
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) get: String,
@@ -31,9 +31,10 @@ pub(super) struct Statements {
 }
 
 const LIVE: &str = "(expires IS NULL OR expires > :now)";
-/// A canonical integer, and no other: it is what its number is written as. CAST alone would take 12 for `12abc`.
+/// Matches canonical integers: converting the number back gives the same bytes. CAST alone would
+/// read 12 from `12abc`.
 const INTEGER: &str = "length(value) <= 20 AND value = CAST(CAST(CAST(CAST(value AS TEXT) AS INTEGER) AS TEXT) AS BLOB)";
-/// Beyond i64 SQLite goes on with a float.
+/// Outside i64 SQLite computes with floats.
 const SUM: &str = "CAST(CAST(value AS TEXT) AS INTEGER) + :delta";
 
 impl Statements {
@@ -100,7 +101,7 @@ impl Statements {
     }
 }
 
-/// A number, as it is stored.
+/// Converts a number to the stored form.
 fn blob(number: &str) -> String {
     format!("CAST(CAST({number} AS TEXT) AS BLOB)")
 }

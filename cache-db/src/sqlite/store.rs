@@ -1,4 +1,4 @@
-//! The store in a SQLite file, or in memory.
+//! The operations: what is a read, what is a write, and in which pieces.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{options::SqlitePlan, time};
 
-/// A table in a SQLite database. A child of `fork` has connections and threads of its own, or an error if the file was open.
+/// A table in a SQLite database. A child of `fork` gets connections and threads of its own, or an
+/// error if the file was open.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
     id: StoreId,
@@ -40,15 +41,15 @@ struct Parts {
 }
 
 impl SqliteStore {
-    /// The file is opened by the first call.
+    /// Opens nothing: the first call does.
     pub(crate) fn new(path: Option<PathBuf>, plan: SqlitePlan, clock: Clock) -> Self {
-        // `Cache` and `cache` are one table to SQLite.
+        // SQLite ignores the case of table names.
         let table = plan.plan.table.name().to_ascii_lowercase();
         let id = path.as_ref().map(|it| StoreId::of_path("sqlite", it, [table]));
         Self { id: id.unwrap_or_default(), path, plan, clock, parts: PerProcess::new() }
     }
 
-    /// Those of this process.
+    /// Returns the parts of this process.
     fn parts(&self) -> &Parts {
         self.parts.get_or_init(|| {
             let (path, plan, clock) = (self.path.clone(), self.plan.clone(), self.clock.clone());
@@ -71,7 +72,7 @@ impl SqliteStore {
         ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let Parts { database, readers, .. } = self.parts();
-        // In memory nothing is waited for; a file that is to be opened is.
+        // A database in memory never blocks. Opening a file does.
         let is_direct = match &database.path {
             None => true,
             Some(_) => database.plan.direct_reads && database.ready().is_some(),
@@ -95,7 +96,7 @@ impl SqliteStore {
 #[async_trait]
 impl Backend for SqliteStore {
     fn name(&self) -> &'static str {
-        "db"
+        "sqlite"
     }
 
     fn id(&self) -> StoreId {
@@ -180,7 +181,7 @@ impl Backend for SqliteStore {
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let key = key.to_owned();
-        // It is gone, whatever it was.
+        // The entry was removed, even if its value is foreign.
         let taken = self.write(move |session| session.take(&key)).await?;
         taken.map(Stored::bytes).transpose()
     }

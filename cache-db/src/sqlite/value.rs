@@ -1,4 +1,4 @@
-//! Columns of a row: the value, and when the entry expires.
+//! Columns of a row: value, expiry, size.
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result};
@@ -7,22 +7,22 @@ use rusqlite::{Row, types::ValueRef};
 /// The value, and when it expires.
 pub(super) type Found = (Stored, Option<i64>);
 
-/// What is in the column of values.
+/// What the value column holds.
 #[derive(Debug)]
 pub(super) enum Stored {
     Bytes(Vec<u8>),
-    /// A number, a text or nothing, which another program wrote.
+    /// A number, a text or NULL, written by another program.
     Foreign,
 }
 
 impl Stored {
-    /// The bytes; `WrongType` if the column holds another type.
+    /// Returns the bytes.
     pub(super) fn bytes(self) -> Result<Bytes> {
         match self {
             Self::Bytes(it) => Ok(it.into()),
             Self::Foreign => Err(Error::new(
-                ErrorKind::WrongType,
-                "the value is no BLOB; another program wrote it, which must store bytes: CAST(… AS BLOB)",
+                ErrorKind::Codec,
+                "the value is not a BLOB: another program wrote it, and must store bytes with CAST(… AS BLOB)",
             )),
         }
     }
@@ -35,10 +35,11 @@ impl Stored {
     }
 }
 
-/// What an entry takes besides its value: the key is in the table and in its index, and each has a little more.
+/// The size of an entry besides its value and key: the row and the index entry.
 const OVERHEAD: usize = 40;
 
-/// When an entry expires: what is no number is never, as it is for SQLite, by which any text is greater than any number.
+/// Reads the expiry. Anything but a number means never: in SQLite, any text is greater than any
+/// number.
 pub(super) fn expires_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Integer(it) => Some(it),

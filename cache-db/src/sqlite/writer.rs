@@ -1,4 +1,4 @@
-//! Writes: one at a time, as SQLite has it; what waits is written in one transaction.
+//! Writing: queued to the writer thread, or directly on the caller's thread.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::options::Synchronous;
 
-/// What a write does. It may be begun more than once, and is done once.
+/// What a write does. It may be started more than once; one run of it is committed.
 pub(super) trait Work<T>:
     Fn(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static
 {
@@ -27,7 +27,7 @@ impl<T, F> Work<T> for F where
 {
 }
 
-/// The one that writes, with a thread that is started when it is needed and ends with this value.
+/// The writing side of a store. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     thread: Arc<WriterThread>,
@@ -43,7 +43,7 @@ struct Write<T, W> {
     until: Option<Duration>,
 }
 
-/// Two tasks that write within this time write at the same time.
+/// Two tasks that write within so many microseconds count as concurrent.
 const CONCURRENT: u64 = 1000;
 
 impl Writer {
@@ -51,7 +51,11 @@ impl Writer {
         Self { thread: Arc::new(WriterThread::new(database)), last: Default::default() }
     }
 
-    /// Writes, for as long as the caller waits and no longer than the deadline.
+    /// Writes before the deadline, unless the caller leaves earlier.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the write may still be made.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -66,7 +70,7 @@ impl Writer {
         self.enqueue(work, bytes, Some(until)).await
     }
 
-    /// Writes, for as long as the caller waits.
+    /// Writes without a deadline, unless the caller leaves.
     pub(super) async fn write_without_deadline<T: Send + 'static>(
         &self,
         work: impl Work<T>,
@@ -82,12 +86,12 @@ impl Writer {
     ) -> Result<T> {
         let (answer, receiver) = oneshot::channel();
         self.thread.push(Box::new(Write { work, bytes, done: None, answer, until }))?;
-        receiver.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Backend, "the thread that writes has ended"))
-        })
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Backend, "the writer thread has ended")))
     }
 
-    /// So many entries were written by one write, with so many bytes.
+    /// Counts the entries and bytes of one successful write.
     pub(super) fn count_written(&self, entries: usize, bytes: usize) {
         self.thread.maintenance.written_bytes(bytes);
         if entries > 1 {
@@ -103,8 +107,9 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Writes on the caller's thread if nobody else writes: waking another costs more than the write. Gives the work back
-    /// if somebody does, or if the disk may be waited for: a stalled one would stop the caller's runtime.
+    /// Writes on the caller's thread if no other task writes, because waking a thread costs more
+    /// than the write. Returns the work if another task writes, or if the write could block on the
+    /// disk: a stalled disk would stop the caller's runtime.
     fn write_directly<T, W: Work<T>>(&self, work: W) -> std::result::Result<Result<T>, W> {
         let plan = &self.thread.database.plan;
         let may_wait = self.thread.database.path.is_some()
@@ -117,7 +122,7 @@ impl Writer {
         }
         let pool = match self.thread.database.ready() {
             Some(it) => it,
-            // In memory it takes no time.
+            // Opening an in-memory database does not block.
             None if self.thread.database.path.is_none() => match self.thread.database.open() {
                 Ok(it) => it,
                 Err(error) => return Ok(Err(error)),
@@ -136,7 +141,7 @@ impl Writer {
         Ok(res.map_err(|failure| self.thread.database.to_error(&pool, failure)))
     }
 
-    /// Whether another task has written just now. Tasks of one thread never meet here otherwise.
+    /// Returns whether another task wrote just now. Tasks of one thread never meet otherwise.
     fn another_task_writes(&self) -> bool {
         let id = tokio::task::try_id().map_or(0, |it| {
             use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -172,13 +177,13 @@ impl<T: Send, W: Work<T>> Job for Write<T, W> {
 
     fn answer(self: Box<Self>, committed: std::result::Result<(), &Error>, database: &Database) {
         let res = match (self.done, committed) {
-            // What failed by itself says more than what came of it.
+            // The error of this write says more than the error of the commit.
             (Some(Err(failure)), _) => Err(failure.into_error(database.path())),
             (_, Err(error)) => Err(error.clone()),
             (Some(Ok(it)), Ok(())) => Ok(it),
             (None, Ok(())) => Err(Error::new(ErrorKind::Backend, "the write was not made")),
         };
-        // Nobody may be there any more.
+        // The caller may have left.
         let _ = self.answer.send(res);
     }
 }
@@ -197,9 +202,9 @@ mod tests {
         table::Table,
     };
 
-    /// As on a machine that has no moment for it.
+    /// Stands for a machine on which the maintenance thread gets no time.
     #[tokio::test]
-    async fn the_writer_makes_room_where_the_keeper_does_not() {
+    async fn writer_evicts_when_maintenance_does_not_run() {
         const BOUND: u16 = 100;
         let plan = Plan {
             table: Table::new("cache").unwrap(),
@@ -218,7 +223,7 @@ mod tests {
             store.set(&key, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();
             assert!(store.has(&key).await.unwrap(), "what is new stays");
             let entries = store.database().read(|it| Ok(it.counters()?.0)).unwrap();
-            // A quarter, and the one that finds that it is more.
+            // A quarter, and the write that finds the excess.
             assert!(entries <= i64::from(BOUND + BOUND / 4 + 2), "{entries} after {n}");
         }
     }

@@ -1,4 +1,4 @@
-//! The thread that writes: it commits waiting writes in groups, each group in one transaction.
+//! The writer thread: it commits waiting writes in groups, one transaction per group.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,7 +21,8 @@ use super::{
     queue::{Job, Queue},
 };
 
-/// The queue, and the thread that serves it: started by the first write, it ends with [`close`](Self::close).
+/// The queue and the thread that serves it. The first write starts the thread,
+/// [`close`](Self::close) ends it.
 #[derive(Debug)]
 pub(super) struct WriterThread {
     pub(super) database: Arc<Database>,
@@ -32,7 +33,7 @@ pub(super) struct WriterThread {
     long_wal: AtomicU64,
 }
 
-/// How long another process is waited for before it is asked again.
+/// The pause between two attempts while another process holds the lock.
 const PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 
 impl WriterThread {
@@ -48,6 +49,10 @@ impl WriterThread {
     }
 
     /// Adds a write to the queue.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the queue is full or the thread cannot start.
     pub(super) fn push(self: &Arc<Self>, job: Box<dyn Job>) -> Result<()> {
         let (now, path) = (self.database.clock().now(), self.database.path());
         let mut queue = self.queue();
@@ -55,7 +60,7 @@ impl WriterThread {
             let shared = Arc::clone(self);
             let thread = thread::Builder::new().name("cache-db-writer".into());
             thread.spawn(move || shared.serve()).map_err(|err| {
-                let what = format!("cannot start the thread that writes: {err}");
+                let what = format!("cannot start the writer thread: {err}");
                 Error::new(ErrorKind::Unavailable, what)
             })?;
             queue.has_thread = true;
@@ -73,13 +78,13 @@ impl WriterThread {
         Ok(())
     }
 
-    /// Whether no write is waiting or running.
+    /// Returns whether no write is waiting or running.
     pub(super) fn is_idle(&self) -> bool {
         let queue = self.queue();
         !queue.is_busy && queue.is_empty()
     }
 
-    /// Ends the thread after the writes that wait.
+    /// Ends the thread after the waiting writes.
     pub(super) fn close(&self) {
         self.queue().is_closed = true;
         self.wake.notify_all();
@@ -89,7 +94,8 @@ impl WriterThread {
     fn serve(&self) {
         while let Some(jobs) = self.next() {
             let count = jobs.len();
-            // A panic drops the answers, which the callers see as an error, and the connection's transaction is rolled back below.
+            // A panic drops the reply channels, so the callers get an error. Discarding the
+            // connection rolls back its transaction.
             if catch_unwind(AssertUnwindSafe(|| self.write_group(jobs))).is_err() {
                 self.database.discard();
             }
@@ -98,7 +104,7 @@ impl WriterThread {
         }
     }
 
-    /// Where the keeper is left behind, the log must not grow for all that.
+    /// Truncates the WAL if the maintenance thread does not get to it.
     fn shorten_long_wal(&self) {
         let (len, limit) = (self.database.wal_len(), self.database.wal_limit());
         let long = self.long_wal.load(Ordering::Relaxed);
@@ -107,12 +113,12 @@ impl WriterThread {
         } else if long == 0 || len > long.saturating_add(limit) {
             let Some(pool) = self.database.ready() else { return };
             let is_short = self.database.truncate_wal(&pool.writer_after_maintenance());
-            // A reader is in the way, or the disk is full: it is not tried for each write.
+            // A reader blocks it, or the disk is full. Do not try again for each write.
             self.long_wal.store(if is_short { 0 } else { len }, Ordering::Relaxed);
         }
     }
 
-    /// All that waits; nothing at the end.
+    /// Takes the next group. Returns nothing at the end.
     fn next(&self) -> Option<Vec<Box<dyn Job>>> {
         let mut queue = self.queue();
         queue.is_busy = false;
@@ -143,10 +149,11 @@ impl WriterThread {
         let is_full =
             res.as_ref().is_err_and(Failure::is_full) || jobs.iter().any(|it| it.hit_full_disk());
         let mut is_suspect = jobs.iter().any(|it| it.is_about_the_file());
-        // What the log holds twice and more is room for what is to be written, if only that something is removed.
+        // The WAL holds superseded versions of pages. Truncating it frees the room for this write,
+        // at least for one that removes.
         if is_full && self.database.truncate_wal(&connection) {
             if res.is_ok() {
-                // The others are committed, and must not be done twice.
+                // The other writes are committed, and must not run twice.
                 let (full, done) = jobs.into_iter().partition(|it| it.hit_full_disk());
                 jobs = full;
                 self.answer(done, Ok(()));
@@ -163,7 +170,7 @@ impl WriterThread {
         self.answer(jobs, res.as_ref().copied());
     }
 
-    /// Waits for other processes, as long as anybody here waits.
+    /// Starts a transaction. Waits for other processes as long as a write of the group is wanted.
     fn begin(
         &self,
         connection: &Connection,
@@ -172,7 +179,8 @@ impl WriterThread {
         let (mut pause, mut why) =
             (PAUSE.0, error::timed_out_in_queue as fn(Option<&Path>) -> Error);
         loop {
-            // They may have waited for the file, or for the writes before them, until nobody wants them.
+            // Writes may have waited so long, for the file or for writes before them, that their
+            // deadline has passed.
             self.drop_unwanted(jobs, why);
             if jobs.is_empty() {
                 return Ok(());
@@ -182,14 +190,14 @@ impl WriterThread {
                 res => return res,
             }
             (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
-            // So may those that are behind one with more patience.
+            // The queue may hold expired writes, too, behind one with a later deadline.
             let mut behind = self.queue().take_all();
             self.drop_unwanted(&mut behind, why);
             self.queue().put_back(behind);
         }
     }
 
-    /// Those whose time is over are told so, and are never made.
+    /// Removes the writes whose time is over. They are never made.
     fn drop_unwanted(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
         let now = self.database.clock().now();
         let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
@@ -204,24 +212,24 @@ impl WriterThread {
     ) -> std::result::Result<(), Failure> {
         let began = Instant::now();
         for job in jobs {
-            // Each by its own moment.
+            // Each write computes its expiry from its own time.
             job.run(&self.database.session(connection));
-            // After some errors the whole transaction is gone.
+            // Some errors roll back the whole transaction.
             if connection.is_autocommit() {
                 break;
             }
         }
         if connection.is_autocommit() {
-            let what = "the transaction was rolled back, because one of the writes in it failed";
+            let what = "the transaction was rolled back because another write in it failed";
             return Err(Failure::Cache(Error::new(ErrorKind::Unavailable, what)));
         }
-        // What fails here fails the commit, too, or is the keeper's to find.
+        // An error here also fails the commit, or maintenance meets it again.
         let _ = self
             .maintenance
             .evictor()
             .make_room(&self.database.session(connection), began.elapsed());
         connection.execute_batch("COMMIT").map_err(|error| {
-            // Or the next would find it open.
+            // The next transaction must not find this one open.
             let _ = connection.execute_batch("ROLLBACK");
             error.into()
         })

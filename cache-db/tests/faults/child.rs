@@ -1,4 +1,4 @@
-//! Processes of the tests' own: this program, run once more.
+//! Child processes: this test program, started again.
 
 use std::{
     env,
@@ -9,7 +9,8 @@ use std::{
 
 pub(crate) const CHILD: &str = "CACHE_DB_TEST_CHILD";
 
-/// Runs the test of this name once more, in a process of its own that `wrapper` starts; whether this is that process.
+/// Runs the test of this name again, in a process of its own that `wrapper` starts. Returns whether
+/// this is that process.
 pub(crate) fn is_child(name: &str, wrapper: &[&str]) -> bool {
     if env::var(CHILD).is_ok_and(|it| it == name) {
         return true;
@@ -25,7 +26,8 @@ pub(crate) fn is_child(name: &str, wrapper: &[&str]) -> bool {
     false
 }
 
-/// As [`is_child`], with a disk of so many bytes at this folder, which no other process sees and in which it starts.
+/// Like [`is_child`], with a disk of this size mounted at the folder, which no other process sees
+/// and in which the child starts.
 pub(crate) fn is_child_on_a_small_disk(name: &str, folder: &Path, size: &str) -> bool {
     let mount = format!("mount -t tmpfs -o size={size},mode=0700 tmpfs \"$0\"");
     let script = format!("{mount} && cd \"$0\" && exec \"$@\"");
@@ -43,7 +45,7 @@ pub(crate) fn is_child_on_a_small_disk(name: &str, folder: &Path, size: &str) ->
     is_child(name, &[&alone[..], &[&script, folder]].concat())
 }
 
-/// As [`is_child`], with files that cannot be longer than this.
+/// Like [`is_child`], with a limit on the length of files.
 pub(crate) fn is_child_with_short_files(name: &str, bytes: u32) -> bool {
     // By default the signal ends the process.
     let script = format!("trap '' XFSZ && exec prlimit --fsize={bytes} \"$0\" \"$@\"");
@@ -53,13 +55,13 @@ pub(crate) fn is_child_with_short_files(name: &str, bytes: u32) -> bool {
 const ROLE: &str = "CACHE_DB_TEST_ROLE";
 const FILE: &str = "CACHE_DB_TEST_FILE";
 
-/// A process that works on a file and says lines, until it is killed or this value is dropped.
+/// A process that works on a file and prints lines until it is killed or this value is dropped.
 pub(crate) struct Worker {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// What the test of this name is to do in this process, if it is a worker.
+/// Returns the task of the test with this name in this process, if it is a worker.
 pub(crate) fn role(test: &str) -> Option<String> {
     env::var(CHILD).is_ok_and(|it| it == test).then(|| env::var(ROLE).unwrap())
 }
@@ -69,7 +71,7 @@ pub(crate) fn file_of_worker() -> PathBuf {
 }
 
 impl Worker {
-    /// The test of this name, in a process of its own that ends with this one.
+    /// Starts the test of this name in a process that ends with this one.
     pub(crate) fn start(test: &str, role: &str, file: &Path) -> Self {
         let mut process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
@@ -84,9 +86,9 @@ impl Worker {
         Self { process, lines }
     }
 
-    /// The next that it says, `None` at its end.
+    /// Returns the next line that it prints; `None` at its end.
     pub(crate) fn next_line(&mut self) -> Option<String> {
-        // The rest is the test runner's, or a line that was cut off by the kill.
+        // The rest is printed by the test runner, or is a line that the kill cut off.
         self.lines
             .by_ref()
             .map_while(Result::ok)
@@ -101,7 +103,7 @@ impl Worker {
         self.process.kill().unwrap();
     }
 
-    /// `STOP` or `CONT`.
+    /// Sends `STOP` or `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());

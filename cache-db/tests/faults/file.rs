@@ -1,4 +1,4 @@
-//! The file is taken away, replaced or damaged under a store that goes on.
+//! The file is deleted, replaced or damaged while a store uses it.
 
 use std::{
     ffi::OsString,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::support::{NO_BREAKER, PATIENT, cache, text, until};
 
-/// A cache on a file with a few entries, some in the log only.
+/// A cache on a file with a few entries, some of them only in the WAL.
 struct Scene {
     folder: TempDir,
     cache: Cache,
@@ -44,14 +44,14 @@ impl Scene {
         self.folder.path().join("sub").join("cache.db")
     }
 
-    /// The file and its companions.
+    /// Returns the file and its companions.
     fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = OsString::from(self.path());
         path.push(suffix);
         path.into()
     }
 
-    /// It works by itself, whatever it answers until then, and what it answers by then is on the disk.
+    /// Checks that the store recovers by itself and that an acknowledged write is on the disk.
     async fn recovers(&self) {
         let key = "recovered";
         until("it works again", async || {
@@ -81,7 +81,7 @@ fn integrity(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_is_deleted_with_its_log_is_made_anew() {
+async fn file_deleted_with_its_wal_is_created_again() {
     let scene = Scene::new().await;
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(scene.beside(suffix)).unwrap();
@@ -90,14 +90,14 @@ async fn a_file_that_is_deleted_with_its_log_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_deleted_alone_is_made_anew() {
+async fn file_deleted_alone_is_created_again() {
     let scene = Scene::new().await;
     fs::remove_file(scene.path()).unwrap();
     scene.recovers().await;
 }
 
 #[tokio::test]
-async fn a_folder_that_is_removed_is_an_error_until_it_is_made_again() {
+async fn removed_folder_is_an_error_until_it_exists_again() {
     let scene = Scene::new().await;
     let folder = scene.path().parent().unwrap().to_owned();
     fs::remove_dir_all(&folder).unwrap();
@@ -124,9 +124,9 @@ async fn a_folder_that_is_removed_is_an_error_until_it_is_made_again() {
     .await;
 }
 
-/// The log of the old file lies beside the new one, and must not be read into it.
+/// The WAL of the old file lies beside the new one, and must not be read into it.
 #[tokio::test]
-async fn a_file_that_is_replaced_is_used_as_it_is() {
+async fn replaced_file_is_used() {
     let scene = Scene::new().await;
     let other = scene.folder.path().join("other.db");
     {
@@ -150,9 +150,9 @@ async fn a_file_that_is_replaced_is_used_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_to_nothing_is_made_anew() {
+async fn truncated_file_is_created_again() {
     let scene = Scene::new().await;
-    // What was in the log is in the file then.
+    // The WAL was checkpointed into the file.
     Connection::open(scene.path())
         .unwrap()
         .query_row("PRAGMA wal_checkpoint", [], |_| Ok(()))
@@ -162,7 +162,7 @@ async fn a_file_that_is_cut_to_nothing_is_made_anew() {
 }
 
 #[tokio::test]
-async fn garbage_in_the_file_is_an_error_that_says_what_to_do() {
+async fn corrupt_file_is_an_error_with_advice() {
     let scene = Scene::new().await;
     scene.cache.close().await.unwrap();
     let mut file = fs::File::options().write(true).open(scene.path()).unwrap();
@@ -171,8 +171,8 @@ async fn garbage_in_the_file_is_an_error_that_says_what_to_do() {
     file.write_all(&vec![0xa5; usize::try_from(len - 4096).unwrap()]).unwrap();
     let error = scene.cache.get::<String>("k1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(error.to_string().contains("damaged; delete the file"), "{error}");
-    assert!(scene.cache.set("k1", &"marked", Timeout::Default).await.is_err());
+    assert!(error.to_string().contains("corrupt; delete the file"), "{error}");
+    assert!(scene.cache.set("k1", &"marked", None).await.is_err());
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(scene.beside(suffix));
     }
@@ -180,7 +180,7 @@ async fn garbage_in_the_file_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_dropped_is_made_anew_whatever_is_called() {
+async fn dropped_table_is_created_again_by_any_call() {
     for synchronous in ["normal", "full"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
@@ -193,8 +193,7 @@ async fn a_table_that_is_dropped_is_made_anew_whatever_is_called() {
             ["DROP TABLE cache; DROP TABLE cache_meta", "DROP TABLE cache", "DROP TABLE cache_meta"]
         {
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
-            until("it is made anew", async || cache.set("k", &1, Timeout::Default).await.is_ok())
-                .await;
+            until("it is created again", async || cache.set("k", &1, None).await.is_ok()).await;
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{dropped}");
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
             until("a read makes it, too", async || cache.get::<i32>("k").await.is_ok()).await;
@@ -213,10 +212,10 @@ async fn a_table_that_is_dropped_is_made_anew_whatever_is_called() {
     }
 }
 
-/// The old connections look into a log that the new ones cut short: in the middle of all that happens at once this must not be the
-/// end of the process.
+/// Old connections read a WAL that new connections truncate. Under concurrent load this must not
+/// end the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_file_that_is_deleted_again_and_again_under_load_stops_nobody() {
+async fn file_deleted_repeatedly_under_load_blocks_no_call() {
     let scene = Arc::new(Scene::new().await);
     let (is_over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let task = |i: u64| {

@@ -1,4 +1,4 @@
-//! A disk without room.
+//! A full disk.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use crate::{
     support::{NO_BREAKER, PATIENT, cache, text},
 };
 
-/// Takes all the room that is left, until it is dropped.
+/// Fills the disk until it is dropped.
 struct Ballast(PathBuf);
 
 impl Ballast {
@@ -33,7 +33,7 @@ impl Drop for Ballast {
     }
 }
 
-/// The body of a test runs in a process that has a disk of its own; nobody else sees it.
+/// Runs the body of a test in a process with a disk of its own that no other process sees.
 fn on_a_small_disk(name: &str, test: impl AsyncFnOnce(&Path)) {
     let mounted = tempfile::tempdir().unwrap();
     if is_child_on_a_small_disk(name, mounted.path(), "2m") {
@@ -48,7 +48,7 @@ fn strict(folder: &Path) -> Cache {
     cache(&text(&folder.join("cache.db")), &more).strict()
 }
 
-/// What another connection finds in the file: the plain text under a key.
+/// Returns the plain text that another connection reads under a key.
 fn stored(folder: &Path, key: &str) -> Option<String> {
     let db = rusqlite::Connection::open(folder.join("cache.db")).unwrap();
     let sql = "SELECT CAST(value AS TEXT) FROM cache WHERE key = ?1";
@@ -62,8 +62,8 @@ fn is_full(error: &Error) {
 }
 
 #[test]
-fn a_count_that_was_answered_is_on_the_disk() {
-    on_a_small_disk("full::a_count_that_was_answered_is_on_the_disk", async |folder| {
+fn acknowledged_count_is_on_the_disk() {
+    on_a_small_disk("full::acknowledged_count_is_on_the_disk", async |folder| {
         let cache = strict(folder);
         let mut count = cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
         let ballast = Ballast::new(folder);
@@ -82,8 +82,8 @@ fn a_count_that_was_answered_is_on_the_disk() {
 }
 
 #[test]
-fn what_is_popped_or_deleted_is_gone_from_the_disk() {
-    on_a_small_disk("full::what_is_popped_or_deleted_is_gone_from_the_disk", async |folder| {
+fn popped_or_deleted_entry_is_gone_from_the_disk() {
+    on_a_small_disk("full::popped_or_deleted_entry_is_gone_from_the_disk", async |folder| {
         let cache = strict(folder);
         let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
         for key in &keys {
@@ -108,10 +108,11 @@ fn what_is_popped_or_deleted_is_gone_from_the_disk() {
     });
 }
 
-/// A batch that fails must not leave a transaction behind in which later writes are made and never committed.
+/// A failed batch must not leave an open transaction, in which later writes would never be
+/// committed.
 #[test]
-fn writes_after_a_batch_that_failed_are_kept() {
-    on_a_small_disk("full::writes_after_a_batch_that_failed_are_kept", async |folder| {
+fn writes_after_a_failed_batch_are_kept() {
+    on_a_small_disk("full::writes_after_a_failed_batch_are_kept", async |folder| {
         let cache = strict(folder);
         cache.set("before", &1, Timeout::Default).await.unwrap();
         let ballast = Ballast::new(folder);
@@ -133,8 +134,8 @@ fn writes_after_a_batch_that_failed_are_kept() {
 }
 
 #[test]
-fn a_full_disk_fails_open_and_reads_go_on() {
-    on_a_small_disk("full::a_full_disk_fails_open_and_reads_go_on", async |folder| {
+fn full_disk_fails_open_and_reads_work() {
+    on_a_small_disk("full::full_disk_fails_open_and_reads_work", async |folder| {
         let strict = strict(folder);
         let cache = cache(&text(&folder.join("cache.db")), &format!("{PATIENT}{NO_BREAKER}"));
         strict.set("k", &1, Timeout::Default).await.unwrap();
@@ -152,10 +153,10 @@ fn a_full_disk_fails_open_and_reads_go_on() {
     });
 }
 
-/// What remains to be tried where no disk can be mounted.
+/// What can be tested where no disk can be mounted.
 #[test]
-fn files_that_cannot_grow_are_an_error_and_what_was_answered_stays() {
-    let name = "full::files_that_cannot_grow_are_an_error_and_what_was_answered_stays";
+fn file_size_limit_is_an_error_and_acknowledged_writes_stay() {
+    let name = "full::file_size_limit_is_an_error_and_acknowledged_writes_stay";
     if !is_child_with_short_files(name, 1_000_000) {
         return;
     }
@@ -183,11 +184,11 @@ fn log_len(folder: &Path) -> u64 {
     fs::metadata(folder.join("cache.db-wal")).map_or(0, |it| it.len())
 }
 
-/// The disk has room for the table forty times.
+/// The disk has room for forty such tables.
 #[test]
-fn the_log_of_a_small_table_does_not_fill_the_disk() {
+fn wal_of_a_small_table_does_not_fill_the_disk() {
     let mounted = tempfile::tempdir().unwrap();
-    let name = "full::the_log_of_a_small_table_does_not_fill_the_disk";
+    let name = "full::wal_of_a_small_table_does_not_fill_the_disk";
     if !is_child_on_a_small_disk(name, mounted.path(), "20m") {
         return;
     }
@@ -212,11 +213,12 @@ fn the_log_of_a_small_table_does_not_fill_the_disk() {
     });
 }
 
-/// A reader elsewhere keeps the log growing until the disk is full. When it ends, nothing else is needed.
+/// A reader of another process keeps the WAL growing until the disk is full. When the reader ends,
+/// nothing else is needed.
 #[test]
-fn a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends() {
+fn disk_filled_by_the_wal_is_freed_when_the_blocking_reader_ends() {
     let mounted = tempfile::tempdir().unwrap();
-    let name = "full::a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends";
+    let name = "full::disk_filled_by_the_wal_is_freed_when_the_blocking_reader_ends";
     if !is_child_on_a_small_disk(name, mounted.path(), "12m") {
         return;
     }
@@ -256,11 +258,11 @@ fn a_disk_that_the_log_has_filled_is_freed_when_the_reader_in_the_way_ends() {
     });
 }
 
-/// Others have taken all the room that is left; what the log holds can be used again.
+/// Other programs use all the remaining room; the room of the WAL can be used again.
 #[test]
-fn entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file() {
+fn entries_can_be_deleted_on_a_full_disk_if_the_wal_can_be_checkpointed() {
     let mounted = tempfile::tempdir().unwrap();
-    let name = "full::entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file";
+    let name = "full::entries_can_be_deleted_on_a_full_disk_if_the_wal_can_be_checkpointed";
     if !is_child_on_a_small_disk(name, mounted.path(), "8m") {
         return;
     }
@@ -276,7 +278,7 @@ fn entries_can_be_deleted_on_a_full_disk_whose_log_can_be_written_into_the_file(
                     .unwrap();
             }
             if round == 0 {
-                // All is in the file then, which need not grow for what comes.
+                // Everything is in the file now, which need not grow for later writes.
                 cache.close().await.unwrap();
             }
         }

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of writes and trims.
+//! `kill -9` during writes and trims.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const ROUNDS: u64 = 20;
 
-/// One table is so small that trims are always under way, the other is never trimmed.
+/// One table is so small that a trim is always running; the other is never trimmed.
 fn open(path: &Path) -> (Cache, Cache) {
     let open = |options: &str| {
         let more = format!("{PATIENT}{NO_BREAKER}[caches.default.options]\n{options}\n");
@@ -21,7 +21,7 @@ fn open(path: &Path) -> (Cache, Cache) {
     (open("max_entries = 2000"), open("table = 'counters'"))
 }
 
-/// Writes until it is killed, and says what was acknowledged.
+/// Writes until it is killed, and prints what was acknowledged.
 #[test]
 fn worker() {
     let Some(round) = role("killed::worker") else { return };
@@ -53,7 +53,7 @@ fn worker() {
     });
 }
 
-/// All is whole, and the tables know how much is in them.
+/// Checks that the file is intact and the counters are correct.
 fn is_whole(path: &Path) {
     let db = Connection::open(path).unwrap();
     let whole: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -67,14 +67,14 @@ fn is_whole(path: &Path) {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_kill_and_all_is_whole() {
+async fn acknowledged_writes_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     for round in 0..ROUNDS {
         let mut worker = Worker::start("killed::worker", &round.to_string(), &path);
         let (mut counted, mut set, mut heard) = (0, Vec::new(), 0);
         let limit = 100 + round * 40;
-        // What it had said before it was killed was acknowledged too.
+        // What it printed before it was killed was acknowledged, too.
         while let Some(line) = worker.next_line() {
             let (key, number) = line.split_once(' ').unwrap();
             let number: u64 = number.parse().unwrap();
@@ -92,7 +92,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_all_is_whole() {
         let (cache, counters) = open(&path);
         let found = counters.get::<u64>("n").await.unwrap();
         assert!(found >= Some(counted), "{round}: {counted} was answered, {found:?} is there");
-        // Those before may have been trimmed.
+        // Earlier entries may have been trimmed.
         for (key, number) in set.iter().rev().take(16) {
             assert_eq!(cache.get(key).await.unwrap(), Some(*number), "{key} was answered");
         }

@@ -1,4 +1,4 @@
-//! A file that may not be written, and a process that may open no more files.
+//! A read-only file, and a process that may open no more files.
 
 use std::fs::File;
 
@@ -9,7 +9,7 @@ use crate::{
     support::{NO_BREAKER, PATIENT, cache, text, until},
 };
 
-/// Not while a file there is open for writing.
+/// Fails while a file there is open for writing.
 async fn remount(how: &str) {
     let folder = std::env::current_dir().unwrap();
     until(how, async || {
@@ -19,11 +19,11 @@ async fn remount(how: &str) {
     .await;
 }
 
-/// The disk is mounted read-only, which holds for root too.
+/// Mounts the disk read-only, which holds for root, too.
 #[test]
-fn a_file_that_may_not_be_written_is_an_error_until_it_may() {
+fn read_only_file_is_an_error_until_it_is_writable() {
     let mounted = tempfile::tempdir().unwrap();
-    let name = "limits::a_file_that_may_not_be_written_is_an_error_until_it_may";
+    let name = "limits::read_only_file_is_an_error_until_it_is_writable";
     if !is_child_on_a_small_disk(name, mounted.path(), "8m") {
         return;
     }
@@ -37,7 +37,7 @@ fn a_file_that_may_not_be_written_is_an_error_until_it_may() {
         let error = cache.strict().set("k", &"marked", Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let said = format!("{error}");
-        assert!(said.contains("cache.db") && said.contains("right"), "{said}");
+        assert!(said.contains("cache.db") && said.contains("writable"), "{said}");
         assert!(!format!("{error:?}").contains("marked"));
         assert!(cache.strict().check().await.is_err());
         cache.set("k", &2, Timeout::Default).await.unwrap();
@@ -52,8 +52,8 @@ fn a_file_that_may_not_be_written_is_an_error_until_it_may() {
 }
 
 #[test]
-fn too_many_open_files_are_an_error_until_there_are_fewer() {
-    let name = "limits::too_many_open_files_are_an_error_until_there_are_fewer";
+fn too_many_open_files_are_an_error_until_some_are_closed() {
+    let name = "limits::too_many_open_files_are_an_error_until_some_are_closed";
     if !is_child(name, &["prlimit", "--nofile=64"]) {
         return;
     }
@@ -70,14 +70,14 @@ fn too_many_open_files_are_an_error_until_there_are_fewer() {
         let error = strict.set("k", &"marked", Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let said = format!("{error}");
-        assert!(said.contains("cache.db") && said.contains("cannot be opened"), "{said}");
+        assert!(said.contains("cache.db") && said.contains("cannot open"), "{said}");
         assert!(!format!("{error:?}").contains("marked"));
         cache.set("k", &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
         hogs.clear();
         until("it works again", async || strict.set("k", &1, Timeout::Default).await.is_ok()).await;
         assert_eq!(strict.get::<i32>("k").await.unwrap(), Some(1));
-        // What is open stays open, and goes on.
+        // Open connections stay open and work.
         while let Ok(it) = File::open("/dev/null") {
             hogs.push(it);
         }

@@ -1,4 +1,4 @@
-//! Another connection holds the lock.
+//! Another connection holds the write lock.
 
 use std::{
     path::Path,
@@ -35,7 +35,7 @@ async fn is_locked_out(cache: &Cache) {
 }
 
 #[tokio::test]
-async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
+async fn writes_wait_until_the_deadline_and_reads_work() {
     for how in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
         let folder = tempfile::tempdir().unwrap();
         let open = cache(&text(&at(&folder)), &format!("{SHORT}{NO_BREAKER}"));
@@ -44,7 +44,7 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
         patient.set("k", &1, Timeout::Default).await.unwrap();
         let held = lock(&at(&folder), how);
         is_locked_out(&strict).await;
-        // Who waits for the lock, however long he may, waits in vain.
+        // However long a write waits for the lock, it waits in vain.
         assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(1));
         assert_eq!(patient.get_many::<i32, _>(["k"]).await.unwrap().len(), 1);
         until("reads go on here, too", async || {
@@ -65,16 +65,16 @@ async fn writes_wait_until_the_deadline_reads_go_on_and_all_works_again() {
     }
 }
 
-/// The store itself, without the deadline of the facade over it: a write that is given up says why.
+/// The store alone, without the deadline of the facade: a write that times out says why.
 #[tokio::test]
-async fn what_waits_behind_a_lock_is_told_that_time_is_up_and_is_never_made() {
+async fn writes_behind_a_lock_time_out_and_are_never_made() {
     let folder = tempfile::tempdir().unwrap();
     let patient = cache(&text(&at(&folder)), PATIENT).backend().clone();
     patient.incr("n", 1, Some(create())).await.unwrap();
     let store = cache(&text(&at(&folder)), SHORT).backend().clone();
     until("it has opened its file", async || store.incr("n", 0, None).await.is_ok()).await;
     let held = lock(&at(&folder), "BEGIN IMMEDIATE");
-    // Those that come later are in no transaction yet when the time of the first is up.
+    // The later writes are not yet in a transaction when the first one times out.
     let calls = (0..40).map(|i| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -109,21 +109,22 @@ async fn dropped_writes_are_never_made() {
     assert_eq!(cache.incr("n", 1).await.unwrap(), 2);
 }
 
-/// A reader elsewhere keeps the log from being begun anew for as long as it likes. It grows then, and nobody waits for that.
+/// A reader of another process can keep the WAL from restarting for any time. The WAL grows
+/// meanwhile, and no write waits for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_never_ends_holds_up_no_write() {
+async fn endless_reader_delays_no_write() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(&text(&at(&folder)), &format!("{PATIENT}{NO_BREAKER}")).strict();
     cache.set("k", &1, Timeout::Default).await.unwrap();
     let reader = lock(&at(&folder), "BEGIN; SELECT count(*) FROM cache");
     for i in 0..720 {
-        // SQLite writes no page that is as it was.
+        // SQLite writes no unchanged page.
         let value = i.to_string().repeat(100_000 / i.to_string().len());
         cache.set(&format!("k{}", i % 50), &value, Timeout::Default).await.unwrap();
     }
     let log = || std::fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
-    assert!(log() > 64 << 20, "it could not be begun anew: {}", log());
-    // Longer than the keeper's tick, in which it looks at the log; the deadline is ten times that.
+    assert!(log() > 64 << 20, "the WAL could not restart: {}", log());
+    // Longer than the maintenance tick, which checks the WAL; the deadline is ten times longer.
     let (began, mut longest) = (Instant::now(), Duration::ZERO);
     while began.elapsed() < Duration::from_secs(3) {
         let one = Instant::now();
@@ -132,16 +133,16 @@ async fn a_reader_that_never_ends_holds_up_no_write() {
     }
     assert!(longest < Duration::from_secs(10), "a write waited for a reader: {longest:?}");
     drop(reader);
-    until("the log is cut", async || {
-        cache.set("k", &1, Timeout::Default).await.unwrap();
+    until("the WAL is truncated", async || {
+        cache.set("k", &1, None).await.unwrap();
         log() <= 64 << 20
     })
     .await;
 }
 
-/// Longer than SQLite can wait, and than a clock can count.
+/// Longer than SQLite can wait, and longer than a clock can count.
 #[tokio::test]
-async fn a_deadline_may_be_as_long_as_one_likes() {
+async fn deadline_may_be_arbitrarily_long() {
     let folder = tempfile::tempdir().unwrap();
     for deadline in ["60d", "200000000000d"] {
         for location in [text(&at(&folder)), ":memory:".into()] {
@@ -154,7 +155,7 @@ async fn a_deadline_may_be_as_long_as_one_likes() {
 
 /// With the breaker that caches have by default.
 #[tokio::test]
-async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
+async fn writes_that_wait_for_a_lock_do_not_open_the_breaker() {
     let folder = tempfile::tempdir().unwrap();
     let patient = cache(&text(&at(&folder)), PATIENT).strict();
     patient.set("k", &1, Timeout::Default).await.unwrap();
@@ -168,7 +169,7 @@ async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
         }
         for _ in 0..10 {
-            // A busy machine may be slow with one, and that opens nothing either.
+            // A busy machine may be slow once, which opens nothing, either.
             let found = cache.get::<i32>("k").await;
             let is_slow = |it: &cache_core::Error| it.kind() == ErrorKind::TimedOut;
             assert!(
@@ -183,7 +184,7 @@ async fn writes_that_wait_for_a_lock_open_no_breaker_and_reads_go_on() {
 
 /// The lock is held longer than the lifetime.
 #[tokio::test]
-async fn a_lifetime_begins_when_the_entry_is_written() {
+async fn lifetime_begins_when_the_entry_is_written() {
     const LIFE: Duration = Duration::from_millis(1500);
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(&text(&at(&folder)), PATIENT).strict();

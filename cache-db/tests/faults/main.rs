@@ -1,4 +1,5 @@
-//! What callers see when the file, the disk, other processes and runtimes fail, with real files and real processes.
+//! Failures of the file, the disk, other processes and runtimes, as callers see them, with real
+//! files and processes.
 #![cfg(target_os = "linux")]
 
 mod child;
@@ -7,7 +8,7 @@ mod full;
 mod killed;
 mod limits;
 mod locked;
-mod private;
+mod permissions;
 mod processes;
 mod runtimes;
 mod stalled;

@@ -11,7 +11,7 @@ use crate::{
     support::{NO_BREAKER, PATIENT, cache, text},
 };
 
-/// Far longer than anything takes.
+/// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
 const PROCESSES: usize = 4;
 const COUNTS: usize = 2000;
@@ -30,7 +30,7 @@ fn run(work: impl Future<Output = ()>) {
         .block_on(work);
 }
 
-/// What the other processes do; in this one nothing.
+/// The work of the child processes. Does nothing in this process.
 #[test]
 fn worker() {
     let Some(role) = role("processes::worker") else { return };
@@ -76,8 +76,8 @@ fn worker() {
             "write" => {
                 for i in 0..1500 {
                     let key = format!("k{}", i % 700);
-                    cache.set(&key, &i, Timeout::Default).await.unwrap();
-                    // Cleared meanwhile or not, and never torn.
+                    cache.set(&key, &i, None).await.unwrap();
+                    // Cleared meanwhile or not, but never torn.
                     let found = cache.get::<i32>(&key).await.unwrap();
                     assert!(found.is_none_or(|it| it % 700 == i % 700));
                 }
@@ -95,7 +95,7 @@ fn worker() {
     println!("= end");
 }
 
-/// All numbers that the processes said, each of which ran to its end.
+/// Returns all numbers that the processes printed. Each process has ended normally.
 fn said(roles: &[&str], path: &Path) -> Vec<u64> {
     let workers: Vec<_> =
         roles.iter().map(|it| Worker::start("processes::worker", it, path)).collect();
@@ -109,7 +109,7 @@ fn said(roles: &[&str], path: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn each_count_of_four_processes_is_made_once() {
+fn four_processes_make_each_count_once() {
     let folder = tempfile::tempdir().unwrap();
     let numbers = said(&["count"; PROCESSES], &folder.path().join("cache.db"));
     let all: BTreeSet<u64> = numbers.iter().copied().collect();
@@ -126,7 +126,7 @@ fn each_key_is_added_by_one_of_four_processes() {
 }
 
 #[test]
-fn of_processes_that_start_at_once_one_makes_the_file() {
+fn one_of_several_starting_processes_creates_the_file() {
     for _ in 0..5 {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
@@ -138,9 +138,10 @@ fn of_processes_that_start_at_once_one_makes_the_file() {
     }
 }
 
-/// It is frozen in the middle of a transaction: that costs the others their deadline, and no more; when it is gone all works again.
+/// The process is frozen inside a transaction. This costs other processes their deadline and no
+/// more, and ends with the process.
 #[test]
-fn a_frozen_process_that_holds_the_lock_costs_the_deadline() {
+fn frozen_process_with_the_lock_costs_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let patient = open(&path).blocking();
@@ -153,7 +154,7 @@ fn a_frozen_process_that_holds_the_lock_costs_the_deadline() {
     for _ in 0..3 {
         let error = open.strict().set("k", &2, Timeout::Default).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        // Who waits for the lock, however long he may, waits in vain.
+        // However long a write waits for the lock, it waits in vain.
         assert_eq!(patient.get::<i32>("k").unwrap(), Some(1));
         let reads = || open.strict().get::<i32>("k").is_ok_and(|it| it == Some(1));
         wait_until("reads go on here, too", LIMIT, reads).unwrap();
@@ -166,7 +167,7 @@ fn a_frozen_process_that_holds_the_lock_costs_the_deadline() {
 }
 
 #[test]
-fn one_clears_while_others_write() {
+fn one_process_clears_while_others_write() {
     let folder = tempfile::tempdir().unwrap();
     said(&["clear", "write", "write"], &folder.path().join("cache.db"));
 }

@@ -1,4 +1,4 @@
-//! Runtimes and stores that come and go, futures that are dropped, and the threads behind it all.
+//! Runtimes and stores that come and go, dropped futures, and the threads of a store.
 
 use std::{
     fs,
@@ -36,17 +36,17 @@ async fn works(cache: &Cache) {
     assert!(cache.incr_or("works-n", 1, 0, Timeout::Default).await.unwrap() > 0);
 }
 
-/// The threads of stores in this process, by their names.
+/// Returns the names of the store's threads in this process.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|it| fs::read_to_string(it.ok()?.path().join("comm")).ok());
     names.filter(|it| it.starts_with("cache-db-")).count()
 }
 
-/// In a process of its own: the other tests have threads too.
+/// In a process of its own, because other tests have threads, too.
 #[test]
-fn the_threads_of_a_store_end_with_it() {
-    if !is_child("runtimes::the_threads_of_a_store_end_with_it", &["env"]) {
+fn threads_end_with_their_store() {
+    if !is_child("runtimes::threads_end_with_their_store", &["env"]) {
         return;
     }
     current_thread().block_on(async {
@@ -67,9 +67,9 @@ fn the_threads_of_a_store_end_with_it() {
     });
 }
 
-/// The store is gone, and its calls come to an end all the same.
+/// The store was dropped, but its calls still end.
 #[tokio::test]
-async fn calls_that_wait_when_the_handle_is_dropped_are_answered() {
+async fn waiting_calls_are_answered_when_the_handle_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "");
     works(&cache).await;
@@ -92,7 +92,7 @@ async fn calls_that_wait_when_the_handle_is_dropped_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_store_that_is_closed_goes_on_with_the_next_call() {
+async fn closed_store_works_again_with_the_next_call() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "");
     let tasks: Vec<_> = (0..4_u64)
@@ -118,9 +118,9 @@ async fn a_store_that_is_closed_goes_on_with_the_next_call() {
     cache.close().await.unwrap();
 }
 
-/// Who closed it may take the file away: nothing of ours opens it again by itself.
+/// After `close` the user may move the file away: the store does not open it again by itself.
 #[tokio::test]
-async fn a_store_that_is_closed_has_nothing_open() {
+async fn closed_store_has_no_open_files() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "max_entries = 10");
     for i in 0..500 {
@@ -133,14 +133,14 @@ async fn a_store_that_is_closed_has_nothing_open() {
         targets.any(|it| it.starts_with(folder.path()))
     };
     until("it is closed", async || !is_open()).await;
-    // sleeps: the keeper looks each second, and must not find work
+    // sleeps: maintenance ticks each second, and must not find work
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(!is_open());
     works(&cache).await;
 }
 
 #[test]
-fn one_handle_serves_two_runtimes_at_once_and_threads_without_any() {
+fn one_handle_serves_two_runtimes_and_plain_threads() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "");
     std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn one_handle_serves_two_runtimes_at_once_and_threads_without_any() {
 }
 
 #[test]
-fn a_runtime_that_ends_with_calls_under_way_is_the_end_of_those_alone() {
+fn runtime_that_ends_takes_only_its_own_calls_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "");
     for round in 0..10 {
@@ -188,9 +188,9 @@ fn a_runtime_that_ends_with_calls_under_way_is_the_end_of_those_alone() {
     }
 }
 
-/// `block_in_place` would panic here, so direct reads are made without it.
+/// `block_in_place` would panic here, so direct reads do not use it.
 #[test]
-fn direct_reads_are_fine_in_a_local_set_and_without_a_runtime() {
+fn direct_reads_work_in_a_local_set_and_without_a_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "direct_reads = true");
     let multi = Builder::new_multi_thread().enable_all().build().unwrap();
@@ -205,11 +205,11 @@ fn direct_reads_are_fine_in_a_local_set_and_without_a_runtime() {
     assert_eq!(cache.blocking().get::<String>("works").unwrap().as_deref(), Some("value"));
     let mut call = pin!(cache.get::<String>("works"));
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(Some(_)))), "it waits for nobody");
+    assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(Some(_)))), "it does not wait");
 }
 
 #[test]
-fn many_tasks_on_one_thread_all_come_to_their_end() {
+fn many_tasks_on_one_thread_all_finish() {
     let folder = tempfile::tempdir().unwrap();
     for options in ["", "direct_reads = true", "readers = 1\nsynchronous = \"off\""] {
         let cache = open(&folder, options);
@@ -231,9 +231,9 @@ fn many_tasks_on_one_thread_all_come_to_their_end() {
     }
 }
 
-/// Whatever is dropped at whatever moment, nobody else is told what is not so.
+/// Futures dropped at any moment do not change the results of others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_futures_disturb_nobody() {
+async fn dropped_futures_disturb_no_other_call() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder, "");
     let tasks = (0..16_u64).map(|task| {

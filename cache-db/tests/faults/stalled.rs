@@ -1,4 +1,4 @@
-//! A disk that does not answer: a file system of its own that is frozen.
+//! A disk that does not answer: a frozen file system.
 
 use std::{
     fs::{self, File},
@@ -19,20 +19,20 @@ use tempfile::TempDir;
 
 use crate::support::{NO_BREAKER, cache, text, until};
 
-/// Nothing stays frozen for longer.
+/// Nothing stays frozen longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A file system on a loop device, which is thawed and unmounted at the end, whatever happens.
+/// A file system on a loop device, which is thawed and unmounted at the end in any case.
 struct Disk {
     folder: TempDir,
-    /// Outlives a test that is killed, which cannot end while a thread of its waits for the disk.
+    /// Outlives a killed test, which cannot end while one of its threads waits for the disk.
     guard: Option<Child>,
 }
 
 const GUARD: &str = "sleep 60; fsfreeze -u \"$1\"; umount -l \"$1\"";
 
 impl Disk {
-    /// `None` where mounting is not allowed.
+    /// `None` if mounting is not allowed.
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
@@ -55,7 +55,7 @@ impl Disk {
         self.folder.path().join("disk")
     }
 
-    /// Until the sender is dropped, or for a while, which the thread then says.
+    /// Until the sender is dropped, or until a time-out, which the thread reports.
     fn freeze(self: &Arc<Self>) -> (Sender<()>, JoinHandle<bool>) {
         assert!(run(Command::new("fsfreeze").arg("-f").arg(self.path())));
         let (over, wait) = mpsc::channel();
@@ -78,7 +78,7 @@ impl Drop for Disk {
         self.thaw();
         run(Command::new("umount").arg("-l").arg(self.path()));
         if let Some(mut guard) = self.guard.take() {
-            // With its `sleep`: it leads a group of its own.
+            // With its `sleep`: it leads a process group of its own.
             run(Command::new("kill").args(["--", &format!("-{}", guard.id())]));
             let _ = guard.wait();
         }
@@ -89,9 +89,10 @@ fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|it| it.status.success())
 }
 
-/// The runtime has one thread, which goes on with other tasks. If it did not, the watchdog would have to thaw the disk.
+/// The runtime has one thread, which goes on with other tasks. Otherwise the watchdog would have to
+/// thaw the disk.
 #[tokio::test]
-async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
+async fn write_to_a_stalled_disk_times_out_and_blocks_no_other_task() {
     let Some(disk) = Disk::mount() else { return };
     let path = text(&disk.path().join("cache.db"));
     let cache = cache(&path, &format!("deadline = \"500ms\"\n{NO_BREAKER}")).strict();
@@ -104,7 +105,7 @@ async fn a_write_to_a_stalled_disk_times_out_and_stops_no_other_task() {
         async move {
             loop {
                 ticks.fetch_add(1, Ordering::Relaxed);
-                // sleeps: what must go on is the runtime's own time
+                // sleeps: the runtime's own timer is what must go on
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

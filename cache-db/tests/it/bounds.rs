@@ -1,4 +1,4 @@
-//! The table stays within its bounds, and nobody waits for that.
+//! The bounds of the table, and that no call waits for eviction.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::{PATIENT, store, store_by, text, until};
 
-/// What an entry takes besides its key, twice, and its value.
+/// The size of an entry besides its value and twice its key.
 const OVERHEAD: usize = 40;
 const NEVER: Expiry = Expiry::Never;
 
@@ -28,7 +28,7 @@ fn options(more: &str) -> String {
     format!("{PATIENT}[caches.default.options]\n{more}\n")
 }
 
-/// Entries and bytes, counted by another connection, and as the table counts them itself.
+/// Entries and bytes, counted by another connection and by the triggers.
 fn counted(path: &Path) -> ((i64, i64), (i64, i64)) {
     let db = Connection::open(path).unwrap();
     let ask = |sql| db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -49,7 +49,7 @@ fn key(i: usize) -> String {
     format!("k{i}")
 }
 
-/// It ends at the bound: not over it, and no more than a tenth under it.
+/// Waits until the table is at its bound: not over it, and at most a tenth under it.
 async fn ends_at(path: &Path, ask: fn(&Path) -> i64, bound: i64, largest: i64) {
     until("it is within its bound", async || ask(path) <= bound).await;
     let rest = ask(path);
@@ -59,7 +59,7 @@ async fn ends_at(path: &Path, ask: fn(&Path) -> i64, bound: i64, largest: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_ten_times_its_entries_the_table_is_at_its_bound() {
+async fn table_is_at_its_bound_after_ten_times_its_entries() {
     for batch in [1, 100, 2000] {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&text(&at(&folder)), &options("max_entries = 1000"));
@@ -72,7 +72,7 @@ async fn after_ten_times_its_entries_the_table_is_at_its_bound() {
             }
         }
         ends_at(&at(&folder), entries, 1000, 0).await;
-        // The latest are there.
+        // The latest entries are left.
         for i in 9500..10_000 {
             assert!(store.has(&key(i)).await.unwrap(), "{i}");
         }
@@ -80,7 +80,7 @@ async fn after_ten_times_its_entries_the_table_is_at_its_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_ten_times_its_bytes_the_table_is_at_its_bound() {
+async fn table_is_at_its_bound_after_ten_times_its_bytes() {
     for lens in [&[100][..], &[10, 10, 10, 50_000], &[20_000]] {
         let folder = tempfile::tempdir().unwrap();
         let stores: Vec<_> =
@@ -97,9 +97,9 @@ async fn after_ten_times_its_bytes_the_table_is_at_its_bound() {
     }
 }
 
-/// What is oldest is larger than what came later: no more of it goes than must.
+/// The oldest entries are larger than the later ones, so few of them are enough.
 #[tokio::test]
-async fn a_few_large_values_are_not_taken_for_many_small_ones() {
+async fn eviction_counts_bytes_of_large_values_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&at(&folder)), &options("max_bytes = \"1MiB\""));
     let lens = [100_000; 8].into_iter().chain(std::iter::repeat_n(50, 4000));
@@ -109,9 +109,9 @@ async fn a_few_large_values_are_not_taken_for_many_small_ones() {
     ends_at(&at(&folder), |it| counted(it).0.1, 1 << 20, 100_000).await;
 }
 
-/// Large values must not pile up until so many writes were made.
+/// Large values must not pile up until the threshold of writes is reached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_few_large_values_are_soon_too_many() {
+async fn few_large_values_are_evicted_soon() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&at(&folder)), &options("max_bytes = \"4MiB\""));
     let mut most = 0;
@@ -125,7 +125,7 @@ async fn a_few_large_values_are_soon_too_many() {
 }
 
 #[tokio::test]
-async fn a_bound_of_ten_holds() {
+async fn bound_of_ten_entries_holds() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&at(&folder)), &options("max_entries = 10"));
     for i in 0..100 {
@@ -138,7 +138,7 @@ async fn a_bound_of_ten_holds() {
 }
 
 #[tokio::test]
-async fn the_oldest_goes_whatever_its_key() {
+async fn oldest_entry_is_evicted_whatever_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&at(&folder)), &options("max_entries = 100"));
     let keys: Vec<_> = (0..400).rev().map(|i| format!("k{i:03}")).collect();
@@ -152,7 +152,7 @@ async fn the_oldest_goes_whatever_its_key() {
 }
 
 #[tokio::test]
-async fn what_has_expired_goes_before_what_lives() {
+async fn expired_entries_are_evicted_before_live_ones() {
     let folder = tempfile::tempdir().unwrap();
     let time = FakeClock::new();
     let store = store_by(&time.clock(), &text(&at(&folder)), &options("max_entries = 2000"));
@@ -167,7 +167,7 @@ async fn what_has_expired_goes_before_what_lives() {
     time.advance(Duration::from_secs(2));
     for i in 2000..2900 {
         set(&store, &key(i), 1).await;
-        // Where the keeper is left behind, the writes themselves make room, of what is oldest.
+        // If maintenance is behind, the writes themselves evict the oldest.
         if i % 100 == 99 {
             until("it is within its bound", async || entries(&at(&folder)) <= 2000).await;
         }
@@ -177,9 +177,9 @@ async fn what_has_expired_goes_before_what_lives() {
     }
 }
 
-/// Under load too: who writes all the time leaves no idle moment.
+/// Also under load, when writes leave no idle moment.
 #[tokio::test]
-async fn what_has_expired_is_removed_with_nobody_calling_and_with_many() {
+async fn expired_entries_are_removed_with_and_without_calls() {
     for is_idle in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let time = FakeClock::new();
@@ -189,7 +189,7 @@ async fn what_has_expired_is_removed_with_nobody_calling_and_with_many() {
             store.set(&key(i), Bytes::from("x"), expiry, SetMode::Always).await.unwrap();
         }
         time.advance(Duration::from_secs(2));
-        until("all are gone", async || {
+        until("all were removed", async || {
             if !is_idle {
                 for _ in 0..500 {
                     set(&store, "k", 1).await;
@@ -202,7 +202,7 @@ async fn what_has_expired_is_removed_with_nobody_calling_and_with_many() {
 }
 
 #[tokio::test]
-async fn an_idle_table_shrinks_by_itself() {
+async fn idle_table_shrinks_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let large = store(&text(&at(&folder)), &options(""));
     let items: Vec<_> = (0..3000).map(|i| (key(i), Bytes::from("x"))).collect();
@@ -213,9 +213,9 @@ async fn an_idle_table_shrinks_by_itself() {
     ends_at(&at(&folder), entries, 1000, 0).await;
 }
 
-/// A huge trim is made of small steps: while it goes on, writes come between.
+/// A huge trim has small steps, and writes run between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_write_waits_for_a_trim() {
+async fn no_write_waits_for_a_huge_trim() {
     const ENTRIES: usize = 40_000;
     let folder = tempfile::tempdir().unwrap();
     let large = store(&text(&at(&folder)), &options(""));
@@ -223,7 +223,7 @@ async fn no_write_waits_for_a_trim() {
     let items: Vec<_> = items.iter().map(|it| (it.0.as_str(), it.1.clone())).collect();
     assert!(large.set_many(&items, NEVER).await.iter().all(Result::is_ok));
     let small = store(&text(&at(&folder)), &options("max_entries = 1000"));
-    // Writes that are made while the table shrinks, each seen between two sizes of it.
+    // Writes while the table shrinks, each between two different sizes of it.
     let (mut between, mut last) = (0, entries(&at(&folder)));
     let mut i = 0;
     while last > 1000 {
@@ -248,7 +248,7 @@ impl Dice {
     }
 }
 
-/// One of all operations; whatever it answers.
+/// Runs one of all operations, whatever it returns.
 async fn any(store: &Arc<dyn Backend>, time: &FakeClock, dice: &mut Dice) {
     let key = |dice: &mut Dice| format!(":1:k{}", dice.roll(40));
     let (one, other) = (key(dice), key(dice));
@@ -288,7 +288,7 @@ async fn any(store: &Arc<dyn Backend>, time: &FakeClock, dice: &mut Dice) {
 }
 
 #[tokio::test]
-async fn the_counters_are_right_after_whatever_was_done() {
+async fn counters_are_correct_after_random_operations() {
     for seed in 1..4 {
         let folder = tempfile::tempdir().unwrap();
         let time = FakeClock::new();

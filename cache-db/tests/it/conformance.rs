@@ -1,4 +1,4 @@
-//! The suite that every store passes, of the store and of a whole cache over it.
+//! The conformance suite, for the store and for a cache over it.
 
 use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::testing::FakeClock;
@@ -6,10 +6,10 @@ use tempfile::TempDir;
 
 use crate::support::{store_by, text};
 
-/// Large values are refused at a size that is no burden. Slow machines are slow, not wrong.
+/// Values are refused at a small size, to save time. Slow machines are slow, not wrong.
 const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
 
-/// A harness over a file, or memory, which each handle has for itself.
+/// A harness over a file, or over memory that each handle has for itself.
 fn harness(name: &str, folder: Option<&TempDir>, more: &str) -> Harness {
     let location = folder.map_or(":memory:".into(), |it| text(&it.path().join("cache.db")));
     let (time, more) = (FakeClock::new(), format!("{MORE}{more}"));
@@ -18,13 +18,13 @@ fn harness(name: &str, folder: Option<&TempDir>, more: &str) -> Harness {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_file_conforms() {
+async fn file_store_conforms() {
     let folder = tempfile::tempdir().unwrap();
     run_backend(harness("file", Some(&folder), "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_a_file_conforms() {
+async fn cache_on_a_file_conforms() {
     let folder = tempfile::tempdir().unwrap();
     run_cache(harness("file", Some(&folder), "")).await;
 }
@@ -37,11 +37,11 @@ async fn direct_reads_conform() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn memory_conforms() {
+async fn memory_store_conforms() {
     run_backend(harness("memory", None, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_memory_conforms() {
+async fn cache_on_memory_conforms() {
     run_cache(harness("memory", None, "")).await;
 }

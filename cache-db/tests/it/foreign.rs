@@ -1,16 +1,16 @@
-//! Rows that another program wrote, of types that the store never writes.
+//! Rows of other programs, with types that the store never writes.
 
 use cache_core::{ErrorKind, Timeout, secs};
 use rusqlite::Connection;
 
 use crate::support::{NO_BREAKER, PATIENT, cache, text};
 
-/// What SQL calls the value and the expiry; `None` is a live entry whose value is ours.
+/// The value and the expiry in SQL. `None` means a live entry with a value of this store.
 const VALUES: [&str; 4] = ["42", "1.5", "'text'", "'7'"];
 const EXPIRIES: [&str; 4] = ["'never'", "1e15", "4102444800000.5", "x'00'"];
 
 #[tokio::test]
-async fn values_of_other_types_are_no_integers_and_misses() {
+async fn values_of_other_types_are_misses_and_not_integers() {
     for value in VALUES {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");

@@ -1,4 +1,4 @@
-//! Counting, against the same rules in Rust: SQLite's own idea of a number is another.
+//! Counting, compared with the same rules in Rust: SQLite reads numbers differently.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::support::store;
 const KEY: &str = ":1:n";
 const LIFE: Expiry = Expiry::After(std::time::Duration::from_secs(3600));
 
-/// Bytes that look like numbers more often than chance would have it.
+/// Bytes that often look like numbers.
 fn stored() -> impl Strategy<Value = Vec<u8>> {
     let odd = [
         "",
@@ -84,7 +84,7 @@ async fn put(store: &Arc<dyn Backend>, bytes: &[u8]) {
     store.set(KEY, Bytes::copy_from_slice(bytes), LIFE, SetMode::Always).await.unwrap();
 }
 
-/// What is there after a count, whose lifetime must be as before.
+/// Returns the value after counting. Its lifetime must be unchanged.
 async fn left(store: &Arc<dyn Backend>) -> Bytes {
     let entry = store.get_entry(KEY).await.unwrap().unwrap();
     assert!(matches!(entry.ttl, Ttl::Remaining(it) if it.as_secs() > 3000));
@@ -115,7 +115,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
 }
 
 #[test]
-fn sqlite_counts_as_rust_does() {
+fn counting_follows_the_rules_of_cache_core() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = store(":memory:", "");
     proptest!(ProptestConfig::with_cases(1000), |(bytes in stored(), delta in deltas(), initial in deltas())| {

@@ -1,4 +1,4 @@
-//! Keys and values of every sort, and what belongs to whom.
+//! Keys and values of every kind, and namespaces.
 
 use bytes::Bytes;
 use cache_core::store::{Expiry, Namespace, SetMode};
@@ -47,7 +47,7 @@ async fn filled(location: &str) -> std::sync::Arc<dyn cache_core::store::Backend
 }
 
 #[tokio::test]
-async fn clear_removes_what_the_namespace_contains_and_no_other() {
+async fn clear_removes_exactly_the_namespace() {
     for prefix in
         ["", "shop", "shop:eu", "shop;x", "shop;", "Shop", "e\u{301}", "x", "shop%", "sh_p"]
     {
@@ -62,7 +62,7 @@ async fn clear_removes_what_the_namespace_contains_and_no_other() {
 
 /// More than one step of a clear.
 #[tokio::test]
-async fn clear_finds_all_of_many_between_those_of_others() {
+async fn clear_finds_all_keys_between_those_of_other_namespaces() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&text(&folder.path().join("cache.db")), PATIENT);
     let keys: Vec<_> = (0..1700).flat_map(|i| [format!("a:1:{i}"), format!("a:b:1:{i}")]).collect();
@@ -76,7 +76,7 @@ async fn clear_finds_all_of_many_between_those_of_others() {
 }
 
 #[tokio::test]
-async fn values_of_nothing_and_of_64_mib_come_back_as_they_were() {
+async fn empty_values_and_values_of_64_mib_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     for location in [text(&folder.path().join("cache.db")), ":memory:".into()] {
         let store = store(&location, PATIENT);

@@ -1,4 +1,4 @@
-//! Many callers at once: what is written together, and what keeps up with them.
+//! Many concurrent callers: group commits, and maintenance under load.
 
 use std::{
     fs,
@@ -32,15 +32,15 @@ fn entries(path: &Path) -> i64 {
     db.query_row("SELECT entries FROM cache_meta", [], |row| row.get(0)).unwrap()
 }
 
-/// Of writes in one transaction each is told what became of itself.
+/// Each write in a transaction returns its own result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_fails_takes_no_other_with_it() {
+async fn failing_write_fails_no_other_in_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let store = store(&text(&path), &format!("{PATIENT}options = {{ synchronous = 'full' }}"));
     set(&store, "text", "text").await;
     set(&store, "most", &i64::MAX.to_string()).await;
-    // They gather behind a lock, and are written together.
+    // They queue behind a lock, and are written in one group.
     let lock = Connection::open(&path).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let calls = (0..90).map(|i| {
@@ -67,9 +67,9 @@ async fn a_write_that_fails_takes_no_other_with_it() {
     assert_eq!(store.get("text").await.unwrap().unwrap(), "text");
 }
 
-/// Neither the bound nor the log is lost sight of where there is never an idle moment.
+/// Bound and WAL limit hold even if there is never an idle moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_table_and_the_log_stay_small_under_load_without_end() {
+async fn table_and_wal_stay_small_under_constant_load() {
     const BOUND: i64 = 2000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
@@ -114,9 +114,9 @@ async fn the_table_and_the_log_stay_small_under_load_without_end() {
     assert!(log < 160 << 20, "the log had {log} bytes");
 }
 
-/// They were changed by hand: the table must not stay empty for ever for that.
+/// Another program changed the counters. The table must not stay empty because of that.
 #[tokio::test]
-async fn counters_that_are_wrong_are_put_right() {
+async fn wrong_counters_are_corrected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let store = store(&text(&path), &format!("{PATIENT}options = {{ max_entries = 100 }}"));
@@ -131,9 +131,9 @@ async fn counters_that_are_wrong_are_put_right() {
     assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
 }
 
-/// Time that stands still is no time that is over, and moves when the test says so.
+/// A deadline does not pass while the clock stands still, and passes when the test moves it.
 #[tokio::test]
-async fn a_deadline_goes_by_the_clock_of_the_settings() {
+async fn deadline_follows_the_clock_of_the_settings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let time = FakeClock::new();

@@ -1,4 +1,4 @@
-//! The SQLite store: the suite that every store passes, and what it promises besides.
+//! The SQLite store: the conformance suite, and what it promises besides.
 
 mod bounds;
 mod conformance;

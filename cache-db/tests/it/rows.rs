@@ -6,11 +6,11 @@ use rusqlite::Connection;
 
 use crate::support::{PATIENT, store, text};
 
-/// Without optimisation a million takes a minute of a busy machine, and shows nothing that these do not.
+/// Without optimisation, a million rows would take a minute and show nothing more.
 const ROWS: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_table_works_and_knows_how_much_is_in_it() {
+async fn large_table_works_and_counts_its_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
     let store = store(&text(&path), PATIENT);

@@ -1,4 +1,4 @@
-//! The table: how it is made, found and brought up to date, and whose it is.
+//! Creating, checking and upgrading the table.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{NO_BREAKER, PATIENT, cache, text, toml};
 
-/// What the first version of this crate made.
+/// The table that the first version of this crate created.
 const FIRST: &str = "CREATE TABLE cache (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, expires INTEGER, \
                      size INTEGER NOT NULL, value BLOB NOT NULL); \
                      CREATE TABLE cache_meta (version INTEGER NOT NULL); \
@@ -51,7 +51,7 @@ async fn refused(path: &Path) -> Error {
 }
 
 #[tokio::test]
-async fn every_name_of_a_table_is_taken_as_it_is() {
+async fn unusual_table_names_are_used_unchanged() {
     for name in [
         "cache",
         "my cache",
@@ -94,7 +94,7 @@ async fn every_name_of_a_table_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn two_tables_of_one_database_know_nothing_of_each_other() {
+async fn tables_of_one_database_are_independent() {
     let folder = tempfile::tempdir().unwrap();
     let one = cache(&text(&at(&folder)), PATIENT).strict();
     let two = cache(&text(&at(&folder)), &format!("{PATIENT}options = {{ table = 'b' }}")).strict();
@@ -106,7 +106,7 @@ async fn two_tables_of_one_database_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn the_first_version_is_brought_up_to_date_with_what_is_in_it() {
+async fn first_version_is_upgraded_with_its_entries() {
     let folder = tempfile::tempdir().unwrap();
     run(&at(&folder), FIRST);
     run(
@@ -123,17 +123,17 @@ async fn the_first_version_is_brought_up_to_date_with_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_newer_version_is_refused_and_both_are_named() {
+async fn newer_version_is_refused_and_both_versions_are_named() {
     let folder = tempfile::tempdir().unwrap();
     works(&at(&folder), "").await;
     run(&at(&folder), "UPDATE cache_meta SET version = 77");
     let said = refused(&at(&folder)).await.to_string();
-    assert!(said.contains("version 77") && said.contains("up to 2"), "{said}");
+    assert!(said.contains("version 77") && said.contains("up to version 2"), "{said}");
     assert_eq!(ask::<i64>(&at(&folder), "SELECT version FROM cache_meta"), 77);
 }
 
 #[tokio::test]
-async fn what_is_somebody_elses_is_refused_and_left_alone() {
+async fn foreign_table_is_refused_and_left_unchanged() {
     for sql in [
         "CREATE TABLE cache (a)",
         "CREATE TABLE cache_meta (a)",
@@ -144,7 +144,7 @@ async fn what_is_somebody_elses_is_refused_and_left_alone() {
         "CREATE TABLE cache (a); CREATE TABLE cache_meta (version); INSERT INTO cache_meta VALUES (-1)",
         "CREATE VIEW cache AS SELECT 1",
         "CREATE TABLE Cache (a)",
-        // That of Django.
+        // The table of Django.
         "CREATE TABLE cache (cache_key, value, expires)",
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -153,15 +153,18 @@ async fn what_is_somebody_elses_is_refused_and_left_alone() {
         let error = refused(&at(&folder)).await;
         assert_eq!(error.kind(), ErrorKind::Backend);
         let said = error.to_string();
-        assert!(said.contains("not ours") && said.contains("options.table"), "{sql}: {said}");
+        assert!(
+            said.contains("another program") && said.contains("options.table"),
+            "{sql}: {said}"
+        );
         let after: String = ask(&at(&folder), "SELECT group_concat(sql) FROM sqlite_master");
         assert_eq!(before, after, "{sql}");
     }
 }
 
-/// It says that it is ours, and is not: an error all the same, and no panic.
+/// The meta table says that the table is ours, but its columns differ: an error, not a panic.
 #[tokio::test]
-async fn a_table_with_other_columns_is_an_error() {
+async fn table_with_other_columns_is_an_error() {
     for version in [1, 2] {
         let folder = tempfile::tempdir().unwrap();
         run(&at(&folder), "CREATE TABLE cache (a); CREATE TABLE cache_meta (version)");
@@ -171,37 +174,37 @@ async fn a_table_with_other_columns_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_database_in_another_encoding_is_refused() {
+async fn database_with_another_encoding_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     run(&at(&folder), "PRAGMA encoding = 'UTF-16'; CREATE TABLE other (a)");
     assert!(refused(&at(&folder)).await.to_string().contains("UTF-16"));
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+async fn file_that_is_not_a_database_is_refused_and_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(at(&folder), "marked: not a database, but a text of some length".repeat(99))
         .unwrap();
     let before = std::fs::read(at(&folder)).unwrap();
-    assert!(refused(&at(&folder)).await.to_string().contains("no SQLite database"));
+    assert!(refused(&at(&folder)).await.to_string().contains("not a SQLite database"));
     assert_eq!(std::fs::read(at(&folder)).unwrap(), before);
 }
 
-/// Root may write everywhere, but not there.
+/// Not even root can write there.
 #[tokio::test]
-async fn a_place_that_cannot_be_is_an_error_that_says_what_to_do() {
+async fn unusable_path_is_an_error_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     std::fs::create_dir(folder.path().join("cache.db")).unwrap();
     for place in ["absent/cache.db", "file/cache.db", "cache.db"] {
         let error = refused(&folder.path().join(place)).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{place}");
-        assert!(error.to_string().contains("cannot be opened"), "{error}");
+        assert!(error.to_string().contains("cannot open"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn tables_are_made_beforehand_and_again_without_harm() {
+async fn tables_can_be_created_beforehand_and_again() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&at(&folder), "options = { table = 'my \"cache' }");
     for _ in 0..2 {
@@ -213,7 +216,7 @@ async fn tables_are_made_beforehand_and_again_without_harm() {
 }
 
 #[tokio::test]
-async fn tables_that_cannot_be_made_are_an_error_that_names_the_alias() {
+async fn failed_creation_names_the_alias() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&folder.path().join("absent").join("cache.db"), "");
     let error = cache_db::create_tables(&settings).await.unwrap_err();
@@ -221,7 +224,7 @@ async fn tables_that_cannot_be_made_are_an_error_that_names_the_alias() {
 }
 
 #[tokio::test]
-async fn the_sql_run_by_hand_makes_the_same_tables() {
+async fn displayed_sql_creates_the_same_tables() {
     for more in ["", "options = { table = 'x\"; DROP TABLE y; --' }"] {
         let folder = tempfile::tempdir().unwrap();
         let sql = cache_db::create_tables_sql(&settings(&at(&folder), more)).unwrap();
@@ -237,9 +240,9 @@ async fn the_sql_run_by_hand_makes_the_same_tables() {
     }
 }
 
-/// What another program may do to the tables without harm.
+/// Changes by other programs that do no harm.
 #[tokio::test]
-async fn tables_with_more_than_the_store_needs_are_used() {
+async fn tables_with_additional_columns_are_used() {
     for sql in [
         "ALTER TABLE cache ADD COLUMN note TEXT",
         "ALTER TABLE cache ADD COLUMN note TEXT NOT NULL DEFAULT ''",
@@ -264,7 +267,7 @@ async fn tables_with_more_than_the_store_needs_are_used() {
 }
 
 #[tokio::test]
-async fn columns_of_another_name_or_type_are_refused() {
+async fn columns_with_another_name_or_type_are_refused() {
     for sql in [
         "ALTER TABLE cache RENAME COLUMN value TO content",
         "ALTER TABLE cache RENAME COLUMN expires TO until",
@@ -278,6 +281,6 @@ async fn columns_of_another_name_or_type_are_refused() {
         run(&at(&folder), sql);
         let error = refused(&at(&folder)).await;
         assert_eq!(error.kind(), ErrorKind::Backend, "{sql}: {error}");
-        assert!(error.to_string().contains("not ours"), "{sql}: {error}");
+        assert!(error.to_string().contains("another program"), "{sql}: {error}");
     }
 }

@@ -1,9 +1,10 @@
-//! Settings: what is wrong is an error when they are read, which names the setting and shows no value; what is right opens nothing.
+//! Settings: an invalid one is an error at build, which names the setting and shows no value.
+//! Building opens nothing.
 
 use cache_core::{Caches, ErrorKind, Timeout};
 use cache_db as _;
 
-use crate::support::text;
+use crate::support::{cache, text};
 
 fn error(toml: &str) -> String {
     let error = Caches::from_toml(toml).unwrap_err();
@@ -15,7 +16,7 @@ fn error(toml: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_where_it_is() {
+fn invalid_setting_is_named_by_its_path() {
     let long = format!("options.table = '{}'", "x".repeat(41));
     for (backend, rest, setting, what) in [
         ("db", "", "location", "is missing"),
@@ -57,14 +58,19 @@ fn what_is_wrong_is_named_where_it_is() {
             "db",
             "location = 'a'\noptions = { max_bytes = '1MiB', max_value_bytes = '2MiB' }",
             "options.max_value_bytes",
-            "more than max_bytes",
+            "larger than max_bytes",
         ),
         ("db", "location = 'a'\noptions.synchronous = 'marked'", "options.synchronous", "normal"),
         ("db", "location = 'a'\noptions.readers = 0", "options.readers", "1 to 64"),
         ("db", "location = 'a'\noptions.readers = 65", "options.readers", "1 to 64"),
         ("db", "location = 'a'\noptions.direct_reads = 'marked'", "options.direct_reads", ""),
         ("db", "location = 'a'\noptions.table = ''", "options.table", "1 to 40"),
-        ("db", "location = 'a'\noptions.table = 'sqlite_marked'", "options.table", "SQLite keeps"),
+        (
+            "db",
+            "location = 'a'\noptions.table = 'sqlite_marked'",
+            "options.table",
+            "SQLite reserves",
+        ),
         ("db", "location = 'a'\noptions.table = \"marked\\n\"", "options.table", "control"),
         ("db", &format!("location = 'a'\n{long}"), "options.table", "1 to 40"),
     ] {
@@ -74,8 +80,19 @@ fn what_is_wrong_is_named_where_it_is() {
     }
 }
 
+#[tokio::test]
+async fn store_is_named_after_its_database() {
+    for backend in ["db", "sqlite"] {
+        let toml = format!("[caches.default]\nbackend = '{backend}'\nlocation = ':memory:'");
+        let caches = Caches::from_toml(&toml).unwrap();
+        assert_eq!(caches.get("default").unwrap().backend().name(), "sqlite");
+    }
+    let error = cache(":memory:", "").strict().incr("absent", 1).await.unwrap_err();
+    assert!(error.to_string().contains("backend: sqlite"), "{error}");
+}
+
 #[test]
-fn right_settings_open_nothing_and_need_no_runtime() {
+fn valid_settings_open_nothing_and_need_no_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent").join("cache.db");
     for (location, options) in [
@@ -102,7 +119,7 @@ fn two(location: (&str, &str), options: (&str, &str)) -> String {
 }
 
 #[tokio::test]
-async fn aliases_of_one_file_are_one_store_and_must_agree() {
+async fn aliases_of_one_file_share_a_store_and_must_agree() {
     let folder = tempfile::tempdir().unwrap();
     let path = text(&folder.path().join("cache.db"));
     let other_name = text(&folder.path().join(".").join("cache.db"));
@@ -126,7 +143,7 @@ async fn aliases_of_one_file_are_one_store_and_must_agree() {
 }
 
 #[tokio::test]
-async fn every_memory_is_of_its_own() {
+async fn each_in_memory_store_is_private() {
     let caches = Caches::from_toml(&two((":memory:", ":memory:"), ("", ""))).unwrap();
     let (one, two) = (caches.get("default").unwrap(), caches.get("second").unwrap());
     one.set("k", &1, Timeout::Default).await.unwrap();

@@ -1,4 +1,4 @@
-//! Many keys at a time, from many at a time.
+//! Batches, from many callers at once.
 
 use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
@@ -7,7 +7,7 @@ use test_servers::Postgres;
 use crate::support::{NO_BREAKER, PATIENT, cache, number, options, raw, until};
 
 #[tokio::test]
-async fn more_keys_than_one_statement_takes_are_each_answered() {
+async fn each_key_of_a_batch_larger_than_one_statement_is_answered() {
     const COUNT: usize = 2500;
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("")).strict();
@@ -22,9 +22,9 @@ async fn more_keys_than_one_statement_takes_are_each_answered() {
     assert_eq!(cache.delete_many(&keys).await.unwrap(), 500);
 }
 
-/// One that is too large takes its old value with it, and leaves the others alone.
+/// A value that is too large removes its old value, and leaves the other keys alone.
 #[tokio::test]
-async fn what_is_too_large_is_listed_alone() {
+async fn only_the_value_that_is_too_large_is_listed() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("max_value_bytes = \"1KiB\"")).strict();
     cache.set("large", &"old", Timeout::Default).await.unwrap();
@@ -37,9 +37,9 @@ async fn what_is_too_large_is_listed_alone() {
     assert_eq!(found.len(), 2);
 }
 
-/// In any order, each would hold rows that the others wait for.
+/// In any other order, each batch would hold rows that the others wait for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn batches_that_race_wait_for_each_other_in_no_circle() {
+async fn racing_batches_do_not_deadlock() {
     const KEYS: usize = 60;
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
@@ -68,9 +68,10 @@ async fn batches_that_race_wait_for_each_other_in_no_circle() {
     assert_eq!(number(&client, sql).await, 0);
 }
 
-/// Two entries that change places: a deadlock that no order prevents. The server ends one of them, which is asked again.
+/// Two entries swap their keys: a deadlock that no order prevents. The server ends one statement,
+/// which runs again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deadlock_is_asked_again() {
+async fn deadlock_is_retried() {
     let server = Postgres::start_with(&["deadlock_timeout=10ms"]).unwrap();
     let client = raw(&server).await;
     let store = crate::support::store(&server.url(), &options("connections = 8"));
@@ -101,7 +102,7 @@ async fn a_deadlock_is_asked_again() {
 }
 
 #[tokio::test]
-async fn clearing_takes_what_is_ours_and_nothing_else() {
+async fn clear_removes_only_its_namespace() {
     const COUNT: usize = 2500;
     let server = Postgres::start().unwrap();
     let mine = cache(&server.url(), &format!("key_prefix = \"shop\"\n{}", options(""))).strict();
@@ -123,13 +124,14 @@ async fn clearing_takes_what_is_ours_and_nothing_else() {
     assert_eq!(number(&client, "SELECT count(*) FROM cache").await, 0);
 }
 
-/// More bytes than one statement should move: the others on the connection have their answers in between.
+/// More bytes than one statement should move: other calls on the connection are answered in
+/// between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batch_of_many_bytes_is_written_and_read_in_parts() {
     const LEN: usize = 4 << 20;
     let server = Postgres::start().unwrap();
     cache(&server.url(), PATIENT).strict().check().await.unwrap();
-    // As a whole the batch has this time; each of its statements takes a small part of it.
+    // The batch as a whole has this time; each of its statements takes a small part of it.
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let keys: Vec<String> = (0..60).map(|i| format!("k{i}")).collect();
     let value = "x".repeat(LEN - 2);

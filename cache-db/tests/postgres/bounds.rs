@@ -1,4 +1,4 @@
-//! How large the table gets, and what goes.
+//! The bounds of the table, and which entries are evicted.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn write(cache: &Cache, from: usize, count: usize, len: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_entries() {
+async fn table_is_within_a_tenth_of_max_entries_after_ten_times_turnover() {
     const BOUND: usize = 2000;
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
@@ -35,7 +35,7 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_entries() {
     until("it is within its bound", async || number(&client, ENTRIES).await <= 2200).await;
     let left = number(&client, ENTRIES).await;
     assert!(left >= 1800, "{left}");
-    // The oldest have gone, whatever their keys.
+    // The oldest were evicted, whatever their keys.
     for i in (0..BOUND).chain(BOUND * 5..BOUND * 6) {
         assert!(!cache.has_key(&format!("k{i}")).await.unwrap(), "k{i}");
     }
@@ -44,9 +44,9 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_entries() {
     }
 }
 
-/// Of values that the server stores apart, too.
+/// Also for values that the server stores out of line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
+async fn table_is_within_a_tenth_of_max_bytes_after_ten_times_turnover() {
     const BOUND: usize = 512 << 10;
     let bound = i64::try_from(BOUND).unwrap();
     let server = Postgres::start().unwrap();
@@ -63,9 +63,9 @@ async fn after_ten_times_turnover_it_is_within_a_tenth_of_max_bytes() {
     }
 }
 
-/// Where the oldest are much larger than the others, few of them are enough.
+/// If the oldest entries are much larger than the others, few of them are enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_goes_than_must_whatever_the_sizes() {
+async fn eviction_removes_no_more_than_necessary() {
     const BOUND: usize = 1 << 20;
     let bound = i64::try_from(BOUND).unwrap();
     let server = Postgres::start().unwrap();
@@ -75,7 +75,7 @@ async fn no_more_goes_than_must_whatever_the_sizes() {
     let large = "SELECT count(*) FROM cache WHERE octet_length(value) > 50000";
     let sum = "SELECT coalesce(sum(size), 0)::bigint FROM cache";
     let mut from = 1000;
-    until("one has gone", async || {
+    until("one was evicted", async || {
         write(&cache, from, 16, 100).await;
         from += 16;
         number(&client, large).await < 9
@@ -85,7 +85,7 @@ async fn no_more_goes_than_must_whatever_the_sizes() {
     assert!(left >= bound * 8 / 10, "{left}");
 }
 
-/// Never far above it meanwhile, and several who trim at once do not remove each other's share.
+/// Never far above the bound, and concurrent trimmers do not each remove the same excess.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_caches_on_one_table_keep_its_bound_together() {
     let server = Postgres::start().unwrap();
@@ -100,7 +100,7 @@ async fn several_caches_on_one_table_keep_its_bound_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_expired_goes_before_what_is_older() {
+async fn expired_entries_are_removed_before_older_live_ones() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("max_entries = 1000")).strict();
@@ -118,9 +118,9 @@ async fn what_has_expired_goes_before_what_is_older() {
     }
 }
 
-/// Here it cannot go on at all.
+/// Trimming cannot go on at all here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_write_waits_for_the_trimming() {
+async fn no_write_waits_for_trimming() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("max_entries = 500")).strict();
@@ -135,9 +135,9 @@ async fn no_write_waits_for_the_trimming() {
     until("it goes on", async || number(&client, ENTRIES).await <= 500).await;
 }
 
-/// Its connection has ended, so nobody waits until its time is over.
+/// Its connection has ended, so no process waits until the lease ends by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_turn_of_a_process_that_has_died_is_over() {
+async fn trim_lease_of_a_dead_process_is_free() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("max_entries = 500")).strict();
@@ -151,7 +151,7 @@ async fn the_turn_of_a_process_that_has_died_is_over() {
 
 /// By the cache's own clock, which the test moves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_cache_shrinks() {
+async fn idle_cache_shrinks() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let clock = FakeClock::new();
@@ -162,8 +162,8 @@ async fn an_idle_cache_shrinks() {
     let items = (0..3000).map(|i| (format!("short{i}"), i));
     cache.set_many(items, Duration::from_millis(50)).await.unwrap().into_result().unwrap();
     cache.set("long", &1, secs(600)).await.unwrap();
-    until("what has expired is gone", async || {
-        // In small steps: the deadlines are by this clock, too.
+    until("expired entries are removed", async || {
+        // In small steps: the deadlines follow this clock, too.
         clock.advance(Duration::from_secs(1));
         number(&client, ENTRIES).await == 1
     })

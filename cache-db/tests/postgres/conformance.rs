@@ -1,11 +1,11 @@
-//! The suite that every store passes, of the store and of a whole cache over it.
+//! The conformance suite, for the store and for a cache over it.
 
 use cache_conformance::{Harness, run_backend, run_cache};
 use test_servers::Postgres;
 
 use crate::support::{options, store};
 
-/// Large values are refused at a size that is no burden.
+/// Values are refused at a small size, to save time.
 fn harness(name: &str, server: &Postgres, more: &str) -> Harness {
     let (location, more) =
         (server.url(), options(&format!("max_value_bytes = \"500KiB\"\n{more}")));
@@ -13,27 +13,27 @@ fn harness(name: &str, server: &Postgres, more: &str) -> Harness {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn postgres_conforms() {
+async fn postgres_store_conforms() {
     let server = Postgres::start().unwrap();
     run_backend(harness("postgres", &server, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_postgres_conforms() {
+async fn cache_on_postgres_conforms() {
     let server = Postgres::start().unwrap();
     run_cache(harness("postgres", &server, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_unlogged_table_and_one_connection_conform() {
+async fn unlogged_table_with_one_connection_conforms() {
     let server = Postgres::start().unwrap();
     let more = "unlogged = true\nconnections = 1\ntable = 'a \"table\"; --'";
     run_backend(harness("unlogged", &server, more)).await;
 }
 
-/// Where every statement may have to be asked again.
+/// Here any statement may have to run again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_that_isolates_all_transactions_conforms() {
+async fn server_with_serializable_transactions_conforms() {
     let settings = ["default_transaction_isolation=serializable"];
     let server = Postgres::start_with(&settings).unwrap();
     run_backend(harness("serializable", &server, "")).await;

@@ -1,4 +1,4 @@
-//! Counters, which the server's own casts would make of anything.
+//! Counters. The server's own casts would accept almost any text.
 
 use cache_core::{
     Error, ErrorKind, Ttl,
@@ -17,9 +17,9 @@ async fn put(store: &Arc<dyn Backend>, key: &str, value: &[u8]) {
     store.set(key, value, LONG, SetMode::Always).await.unwrap();
 }
 
-/// Whatever is there, and whatever is added: as if the client had read it and added by itself.
+/// For every stored value and delta: as if the client had read the value and added by itself.
 #[tokio::test]
-async fn counting_is_what_the_integers_of_the_core_are() {
+async fn counting_follows_the_rules_of_cache_core() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options(""));
     let numbers = [0, 1, -1, 9, 10, -10, 41, i64::MAX, i64::MAX - 5, i64::MIN, i64::MIN + 5];
@@ -69,7 +69,7 @@ async fn counting_is_what_the_integers_of_the_core_are() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_made_or_not_as_asked() {
+async fn missing_counter_is_created_only_by_incr_or() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options(""));
     assert_eq!(store.incr("n", 1, None).await.unwrap(), None);
@@ -88,9 +88,10 @@ async fn what_is_missing_is_made_or_not_as_asked() {
     assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
 }
 
-/// Also while the counter expires again and again: each life begins with the first count and has no sum of the one before.
+/// Also while the counter expires again and again: each life begins with the first count and holds
+/// no sum of the previous one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_of_many_increments_at_a_time_counts_once() {
+async fn each_concurrent_increment_counts_once() {
     const TASKS: i64 = 8;
     const EACH: i64 = 300;
     let server = Postgres::start().unwrap();
@@ -114,7 +115,7 @@ async fn each_of_many_increments_at_a_time_counts_once() {
             assert_eq!(said, (1..=TASKS * EACH).collect::<Vec<_>>());
             store.delete("n").await.unwrap();
         } else {
-            // As many twos as ones but for lives that ended with one, and so on.
+            // As many twos as ones, except for lives that ended with one, and so on.
             let counts = |n: i64| said.iter().filter(|it| **it == n).count();
             assert!((1..TASKS * EACH).all(|n| counts(n) >= counts(n + 1)));
         }

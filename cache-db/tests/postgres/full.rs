@@ -17,7 +17,7 @@ fn is_full(error: &Error) {
     assert!(error.to_string().contains("disk is full"), "{error}");
 }
 
-/// What the server cannot compress.
+/// Bytes that the server cannot compress.
 fn value() -> String {
     let mut dice = 7_u64;
     let mut next = || {
@@ -29,7 +29,7 @@ fn value() -> String {
     (0..6000).map(|_| next()).collect()
 }
 
-/// Writes until there is no room; how many keys were written.
+/// Writes until the disk is full. Returns how many keys were written.
 async fn fill(cache: &Cache) -> usize {
     let value = value();
     for i in 0..1000 {
@@ -61,7 +61,7 @@ async fn serves_and_recovers(url: &str, ballast: &Path) {
     cache.check().await.unwrap();
 }
 
-/// On a disk of its own where mounting is allowed: the table is there, the rest of the server is not.
+/// On a disk of its own, if mounting is allowed, which holds only the table.
 #[test]
 fn full_disk_refuses_writes_keeps_reading_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +89,7 @@ async fn on_a_small_disk(disk: &Path) {
     let server = Postgres::start().unwrap();
     let space = disk.join("space");
     fs::create_dir(&space).unwrap();
-    // The server has a user of its own.
+    // The server runs as a user of its own.
     let owner = fs::metadata(server.folder().join("data")).unwrap();
     let (uid, gid) = {
         use std::os::unix::fs::MetadataExt as _;

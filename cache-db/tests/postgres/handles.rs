@@ -1,4 +1,4 @@
-//! Runtimes that come and go under one handle, futures that are dropped, and calls from nowhere.
+//! Runtimes that come and go under one handle, dropped futures, and calls without a runtime.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -16,7 +16,7 @@ fn runtime() -> Runtime {
 }
 
 #[test]
-fn each_runtime_has_its_own_connections_and_takes_them_with_it() {
+fn connections_belong_to_their_runtime_and_end_with_it() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let outside = runtime();
@@ -31,12 +31,12 @@ fn each_runtime_has_its_own_connections_and_takes_them_with_it() {
         assert_eq!(second.block_on(cache.get::<i32>("k")).unwrap(), Some(1));
         drop(second);
         let gone = || connections() == 0;
-        wait_until("the connections are gone", Duration::from_secs(30), gone).unwrap();
+        wait_until("the connections have ended", Duration::from_secs(30), gone).unwrap();
     }
 }
 
 #[tokio::test]
-async fn closing_ends_the_connections_and_the_next_call_makes_others() {
+async fn close_ends_the_connections_and_the_next_call_reconnects() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("connections = 3")).strict();
@@ -44,16 +44,16 @@ async fn closing_ends_the_connections_and_the_next_call_makes_others() {
         for i in 0..20 {
             cache.set(&format!("k{i}"), &1, secs(60)).await.unwrap();
         }
-        // And one for what is slow.
+        // And one for slow statements.
         until("there are all connections", async || number(&client, OURS).await == 4).await;
         cache.close().await.unwrap();
         cache.close().await.unwrap();
-        until("the connections are gone", async || number(&client, OURS).await == 0).await;
+        until("the connections have ended", async || number(&client, OURS).await == 0).await;
     }
 }
 
 #[test]
-fn without_a_runtime_it_is_a_clear_error() {
+fn call_without_a_runtime_is_a_clear_error() {
     let cache = cache("postgres://nobody@127.0.0.1:1/d", "").strict();
     let mut call = pin!(cache.get::<i32>("k"));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -67,7 +67,7 @@ fn without_a_runtime_it_is_a_clear_error() {
 }
 
 #[test]
-fn without_async_it_is_the_same() {
+fn blocking_api_works_like_the_async_one() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), PATIENT).strict();
     let cache = cache.blocking();
@@ -75,7 +75,7 @@ fn without_async_it_is_the_same() {
     assert_eq!(cache.incr("k", 1).unwrap(), 2);
 }
 
-/// Polls so often, and then no more.
+/// Polls so often, and then never again.
 async fn polled<T>(times: usize, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     let mut left = times;
@@ -90,9 +90,9 @@ async fn polled<T>(times: usize, call: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// All on one connection: what is dropped takes nobody's answer.
+/// All calls share one connection. A dropped call takes no other call's answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_gets_its_own_answer_beside_calls_that_are_dropped() {
+async fn each_call_gets_its_own_answer_beside_dropped_calls() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let keys: Vec<String> = (0..20).map(|i| format!("k{i}")).collect();
@@ -128,13 +128,14 @@ async fn each_gets_its_own_answer_beside_calls_that_are_dropped() {
     assert!(dropped > 0);
 }
 
-/// Who is dropped while a connection or a statement is made does not take it away from the others.
+/// A call that is dropped while the connection or a statement is prepared does not take it away
+/// from others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_first_call_costs_nobody_anything() {
+async fn dropped_first_call_delays_no_other() {
     let server = Postgres::start().unwrap();
     for times in 0..12 {
         let cache = cache(&server.url(), &options("connections = 1")).strict();
-        // A quick server may have answered.
+        // A quick server may have answered already.
         let _ = polled(times % 4, cache.get::<i32>("k")).await;
         let calls = (0..50).map(|_| cache.get::<i32>("k"));
         for it in join_all(calls).await {
@@ -143,9 +144,9 @@ async fn a_dropped_first_call_costs_nobody_anything() {
     }
 }
 
-/// Who begins a call and then does something else first keeps nobody waiting.
+/// A caller that begins a call and then does something else delays no other caller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_nobody_polls_holds_up_no_other() {
+async fn call_that_is_not_polled_delays_no_other() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let keys: Vec<String> = (0..50).map(|i| format!("k{i}")).collect();
@@ -166,13 +167,13 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
     }
 }
 
-/// Single calls, too: whatever the size of their answers, and for as long as they are left.
+/// Also single calls, for any size of their answers and any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn single_calls_that_nobody_polls_hold_up_no_other() {
+async fn single_calls_that_are_not_polled_delay_no_other() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let keys: Vec<String> = (0..32).map(|i| format!("k{i}")).collect();
-    // Answers that the server sends in one part, and in several: some end where a part of 8 KiB does.
+    // Answers that the server sends in one part or in several; some end where a part of 8 KiB ends.
     for len in [100, 8174, 16_366, 24_558, 300_000] {
         let value = "x".repeat(len);
         let items = keys.iter().map(|it| (it, &value));
@@ -197,9 +198,9 @@ async fn single_calls_that_nobody_polls_hold_up_no_other() {
     }
 }
 
-/// What was begun and dropped comes before what is begun afterwards, or does not come at all.
+/// A dropped call takes effect before later calls, or never.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_write_does_not_come_after_a_later_delete() {
+async fn dropped_write_does_not_arrive_after_a_later_delete() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     for round in 0..300 {

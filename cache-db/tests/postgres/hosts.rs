@@ -1,4 +1,4 @@
-//! Several hosts, few connections, and connections that are gone without a word.
+//! Several hosts, few connections, and connections that disappear silently.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -7,14 +7,14 @@ use test_servers::{Postgres, Proxy, Server as _, Silent};
 
 use crate::support::{NO_BREAKER, PATIENT, cache, number, options, raw, timed, until, url};
 
-/// More than connecting takes, and less than a silent host would.
+/// More than connecting takes, and less than a silent host would take.
 const CONNECT: &str = "deadline = \"20s\"\nconnect_deadline = \"10s\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_host_does_not_keep_the_next_from_being_tried() {
+async fn silent_host_does_not_prevent_trying_the_next() {
     let server = Postgres::start().unwrap();
     let silent = Silent::start().unwrap();
-    // One that takes connections, and says nothing.
+    // A host that accepts connections and sends nothing.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     for first in [silent.address(), mute.local_addr().unwrap()] {
         for attributes in ["", "?target_session_attrs=read-write"] {
@@ -28,7 +28,7 @@ async fn silent_host_does_not_keep_the_next_from_being_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn host_without_the_wanted_attributes_is_passed_over() {
+async fn host_with_other_attributes_is_skipped() {
     let [reader, writer] = [Postgres::start().unwrap(), Postgres::start().unwrap()];
     let client = raw(&reader).await;
     client.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
@@ -53,9 +53,9 @@ async fn host_without_the_wanted_attributes_is_passed_over() {
     assert!(error.contains("target_session_attrs"), "{error}");
 }
 
-/// A NAT forgets what is idle: the first call has no answer, and no further one fails.
+/// A NAT forgets idle connections: the first call is not answered, and no later one fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_connection_that_was_forgotten_is_replaced_after_one_call() {
+async fn forgotten_idle_connection_is_replaced_after_one_call() {
     let server = Postgres::start().unwrap();
     cache(&server.url(), PATIENT).strict().check().await.unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
@@ -74,7 +74,8 @@ async fn idle_connection_that_was_forgotten_is_replaced_after_one_call() {
     }
 }
 
-/// The process stands still while the server closes its connections: the next call was never sent there.
+/// The process is frozen while the server closes its connections: the next call must not be sent
+/// there.
 #[tokio::test]
 async fn first_call_after_a_freeze_is_served() {
     let server = Postgres::start().unwrap();
@@ -87,9 +88,9 @@ async fn first_call_after_a_freeze_is_served() {
     }
 }
 
-/// What the server allows is used, and what is missing is told.
+/// The store uses the connections that the server allows, and `check` reports the missing ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fewer_connections_than_asked_for_serve_every_key() {
+async fn fewer_connections_than_configured_serve_every_key() {
     let server = Postgres::start().unwrap();
     cache(&server.url(), PATIENT).strict().check().await.unwrap();
     let client = raw(&server).await;

@@ -8,11 +8,11 @@ use test_servers::Postgres;
 use crate::support::{cache, number, options, raw, timed, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_million_rows_are_served_trimmed_and_cleared() {
+async fn million_rows_are_served_trimmed_and_cleared() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("max_entries = 800000")).strict();
-    // What is prepared here is planned for an empty table.
+    // Statements prepared here are planned for an empty table.
     cache.set("first", &1, secs(600)).await.unwrap();
     cache.clear().await.unwrap();
     let (fill, took) = timed(client.batch_execute(
@@ -33,7 +33,7 @@ async fn a_million_rows_are_served_trimmed_and_cleared() {
     let (found, took) = timed(cache.get_many::<i64, _>(&keys)).await;
     eprintln!("10000 read in {took:?}");
     assert_eq!(found.unwrap().len(), 9000);
-    // One that begins looks at what others have written.
+    // A new process estimates what others have written.
     let late = crate::support::cache(&server.url(), &options("max_entries = 800000")).strict();
     let began = Instant::now();
     for round in 0..30 {
@@ -44,7 +44,7 @@ async fn a_million_rows_are_served_trimmed_and_cleared() {
     let count = "SELECT count(*) FROM cache";
     let took = until("it is trimmed", async || number(&client, count).await <= 880_000).await;
     eprintln!("trimmed in {took:?}");
-    // sleeps: whether more goes than should shows no other way
+    // sleeps: there is no other way to see whether too much is removed
     tokio::time::sleep(Duration::from_secs(2)).await;
     let left = number(&client, count).await;
     eprintln!("left {left}");

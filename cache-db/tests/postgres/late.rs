@@ -1,4 +1,4 @@
-//! Writes that were given up, and what the network delivers later.
+//! Writes that failed, and that the network delivers later.
 
 use std::{process::Command, time::Duration};
 
@@ -17,9 +17,9 @@ fn through(proxy: &Proxy, connections: usize) -> cache_core::Cache {
     cache(&url, &more)
 }
 
-/// Something on the way holds what was sent, and delivers it after the connection was given up.
+/// A proxy holds what was sent, and delivers it after the connection was aborted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn given_up_write_does_not_arrive_after_an_acknowledged_delete() {
+async fn aborted_write_does_not_arrive_after_an_acknowledged_delete() {
     let server = Postgres::start().unwrap();
     let patient = cache(&server.url(), PATIENT).strict();
     patient.check().await.unwrap();
@@ -35,7 +35,7 @@ async fn given_up_write_does_not_arrive_after_an_acknowledged_delete() {
             assert_eq!(patient.get::<i32>("k").await.unwrap(), None);
             proxy.release();
             for _ in 0..20 {
-                // sleeps: what was held takes a moment to arrive
+                // sleeps: held bytes take a moment to arrive
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 assert_eq!(patient.get::<i32>("k").await.unwrap(), None, "round {round}");
             }
@@ -44,7 +44,7 @@ async fn given_up_write_does_not_arrive_after_an_acknowledged_delete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn given_up_delete_does_not_make_a_second_winner_of_add() {
+async fn aborted_delete_does_not_make_a_second_winner_of_add() {
     let server = Postgres::start().unwrap();
     let patient = cache(&server.url(), PATIENT).strict();
     patient.check().await.unwrap();
@@ -67,14 +67,14 @@ async fn given_up_delete_does_not_make_a_second_winner_of_add() {
         assert!(won || patient.has_key("k").await.unwrap());
         proxy.release();
         for _ in 0..20 {
-            // sleeps: what was held takes a moment to arrive
+            // sleeps: held bytes take a moment to arrive
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert!(!patient.add("k", &-1, secs(600)).await.unwrap(), "round {round}");
         }
     }
 }
 
-/// One process of the server stands still, with the write in its socket, and goes on later.
+/// A process of the server is frozen with the write in its socket, and goes on later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_session_does_not_write_after_an_acknowledged_delete() {
     let server = Postgres::start().unwrap();
@@ -101,7 +101,7 @@ async fn frozen_session_does_not_write_after_an_acknowledged_delete() {
     cache.set("k", &2, secs(600)).await.unwrap();
     until("the delete is acknowledged", async || strict.delete("k").await.is_ok()).await;
     signal("-CONT");
-    until("the old session is gone", async || {
+    until("the old session has ended", async || {
         let left = client.query(ours, &[]).await.unwrap();
         left.iter().all(|it| pids.iter().all(|old| old.get::<_, i32>(0) != it.get::<_, i32>(0)))
     })

@@ -35,7 +35,7 @@ async fn write_locked(cache: &Cache, calls: usize) {
     }
 }
 
-/// One key's trouble is not the server's.
+/// A lock on one key says nothing about the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locked_row_fails_no_call_of_another_key() {
     let server = Postgres::start().unwrap();
@@ -76,7 +76,7 @@ async fn locked_row_fails_no_call_of_another_key() {
     }
 }
 
-/// A statement that the server ends is the trouble of that statement.
+/// A statement that the server ends says nothing about other statements.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_or_undone_statements_do_not_open_the_breaker() {
     let server = Postgres::start().unwrap();
@@ -108,9 +108,9 @@ async fn slow_or_undone_statements_do_not_open_the_breaker() {
     }
 }
 
-/// A lifetime begins with the write, not with the call: waiting for a lock takes nothing of it.
+/// A lifetime begins with the write, not with the call: waiting for a lock takes nothing from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_for_a_lock_takes_nothing_of_a_lifetime() {
+async fn waiting_for_a_lock_takes_nothing_from_a_lifetime() {
     const LIFETIME: Duration = Duration::from_secs(30);
     const HELD: Duration = Duration::from_secs(1);
     let server = Postgres::start().unwrap();
@@ -118,7 +118,7 @@ async fn waiting_for_a_lock_takes_nothing_of_a_lifetime() {
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let calls =
         ["set", "set_many", "replace", "touch", "update", "add", "incr_or", "incr_or expired"];
-    // Other sessions that only look, that change the row, and that give up a change.
+    // Other sessions that only lock, that change the row, and that roll a change back.
     for (change, end) in [
         ("", "COMMIT"),
         ("UPDATE cache SET expires = expires + 1", "COMMIT"),
@@ -173,7 +173,7 @@ async fn waiting_for_a_lock_takes_nothing_of_a_lifetime() {
     }
 }
 
-/// What expires while its row is locked is not revived.
+/// An entry that expires while its row is locked is not revived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entry_that_expires_during_a_lock_is_not_revived() {
     let server = Postgres::start().unwrap();
@@ -205,7 +205,7 @@ async fn entry_that_expires_during_a_lock_is_not_revived() {
     }
 }
 
-/// A table that is locked as a whole holds up every key, so that is the server's trouble, and ends with the lock.
+/// A locked table delays every key, so it counts as a failure of the server. It ends with the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locked_table_costs_the_deadline_until_it_is_free() {
     let server = Postgres::start().unwrap();

@@ -1,4 +1,5 @@
-//! What the store promises on PostgreSQL, by the file; all of it against real servers that the tests start.
+//! What the store promises on PostgreSQL, one topic per file, against real servers that the tests
+//! start.
 #![cfg(target_os = "linux")]
 
 mod batches;
@@ -14,7 +15,6 @@ mod hosts;
 mod large;
 mod late;
 mod locks;
-mod odd;
 mod outages;
 mod processes;
 mod refused;
@@ -23,3 +23,4 @@ mod settings;
 mod support;
 #[cfg(feature = "postgres-tls")]
 mod tls;
+mod unusual;

@@ -28,7 +28,7 @@ fn bounded() -> String {
     options(&format!("max_entries = {BOUND}"))
 }
 
-/// What the other processes do; in this one nothing.
+/// The work of the child processes. Does nothing in this process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker() {
     let Ok(role) = env::var(ROLE) else { return };
@@ -48,20 +48,20 @@ async fn worker() {
             }
         }
         "add" => {
-            // Over entries that expire meanwhile, too.
+            // Also over entries that expire meanwhile.
             for i in 0..ADDS {
                 if cache.add(&format!("k{i}"), &std::process::id(), secs(600)).await.unwrap() {
                     println!("= {i}");
                 }
             }
         }
-        // Ten times the bound, by all of them.
+        // Ten times the bound, by all of them together.
         _ => {
             for i in 0..10 * BOUND / PROCESSES / 10 {
                 let items = (0..10).map(|j| (format!("{role}-{i}-{j}"), i));
                 assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
             }
-            // Whoever has written trims.
+            // Processes that wrote trim.
             let client = raw_as(&env::var(URL).unwrap()).await;
             let is_over = async || number(&client, ENTRIES).await <= HIGH;
             until("it is within its bound", is_over).await;
@@ -69,7 +69,7 @@ async fn worker() {
     }
 }
 
-/// What so many processes say, each of which does this.
+/// Returns what so many processes print, each of which runs this task.
 async fn say(server: &Postgres, role: impl Fn(usize) -> String) -> Vec<String> {
     let start = |i| {
         let mut command = Command::new("setpriv");
@@ -103,9 +103,9 @@ async fn four_processes_count_each_number_once() {
     assert_eq!(said, (1..=all).collect::<Vec<_>>());
 }
 
-/// Half of what they add has expired when they begin, and counts as absent for one of them.
+/// Half of the keys have expired when they begin, and count as absent for one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_four_processes_that_add_one_wins() {
+async fn one_of_four_processes_wins_each_add() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &bounded()).strict();
     let items = (0..ADDS / 2).map(|i| (format!("k{i}"), 0));
@@ -117,7 +117,7 @@ async fn of_four_processes_that_add_one_wins() {
     assert_eq!(won, (0..ADDS).collect::<Vec<_>>());
 }
 
-/// While they write and when they have ended: nobody removes what another has removed already.
+/// While they write and after they have ended: no process removes what another has already removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_keep_one_bound() {
     let server = Postgres::start().unwrap();
@@ -126,7 +126,8 @@ async fn four_processes_keep_one_bound() {
     let watch = tokio::spawn(async move {
         let (mut most, mut least, mut is_full) = (0, i64::MAX, false);
         loop {
-            // sleeps: to look more often would take the server's time from those who are looked at
+            // sleeps: more frequent queries would take the server's time from the processes under
+            // test
             tokio::time::sleep(Duration::from_millis(20)).await;
             let Ok(row) = client.query_one(ENTRIES, &[]).await else { return (most, least) };
             let count: i64 = row.get(0);
@@ -146,9 +147,9 @@ async fn four_processes_keep_one_bound() {
     assert!(least >= LOW && (LOW..=HIGH).contains(&left), "{most} {least} {left}");
 }
 
-/// What each task was last told is written; or a later write, whose answer it never got.
+/// The last acknowledged write of each task is stored, or a later one whose answer was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_loses_no_write_that_was_acknowledged() {
+async fn killed_server_loses_no_acknowledged_write() {
     let server = Postgres::start().unwrap();
     let safe = format!("{}?options=-c%20synchronous_commit%3Don", server.url());
     let cache = cache(&safe, &format!("{PATIENT}{NO_BREAKER}")).strict();
@@ -176,7 +177,7 @@ async fn a_server_that_is_killed_loses_no_write_that_was_acknowledged() {
                 assert!(found >= *value, "{key}: told {value}, found {found}");
             }
         }
-        // Each task has at most one count that it was not told of.
+        // Each task has at most one count without an answer.
         let counted: i64 = told.iter().map(|it| it.1).sum();
         let found: i64 = cache.get("n").await.unwrap().unwrap();
         assert!(

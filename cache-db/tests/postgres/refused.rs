@@ -1,4 +1,4 @@
-//! Servers that answer, and do not serve.
+//! Servers that answer, and refuse.
 
 use std::{fs, net::TcpListener, thread};
 
@@ -8,7 +8,7 @@ use test_servers::{Postgres, Server as _};
 use crate::support::{NO_BREAKER, PATIENT, cache, options, raw, until, url};
 
 #[tokio::test]
-async fn a_wrong_password_is_told_without_it() {
+async fn wrong_password_is_reported_without_showing_it() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     client.batch_execute("CREATE ROLE ada LOGIN SUPERUSER PASSWORD 'right'").await.unwrap();
@@ -17,11 +17,11 @@ async fn a_wrong_password_is_told_without_it() {
     fs::write(&path, format!("host all ada 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
     client.query("SELECT pg_reload_conf()", &[]).await.unwrap();
     let with = |login: &str| url(&server, login, "postgres");
-    until("it wants a password", async || {
+    until("it requires a password", async || {
         cache(&with("ada:marked"), PATIENT).check().await.is_err()
     })
     .await;
-    for (login, what) in [("ada:marked", "password is wrong"), ("ada", "wants a password")] {
+    for (login, what) in [("ada:marked", "wrong password"), ("ada", "requires a password")] {
         let cache = cache(&with(login), PATIENT);
         let error = cache.strict().get::<i32>("k").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
@@ -29,8 +29,8 @@ async fn a_wrong_password_is_told_without_it() {
         assert!(text.contains(what) && !text.contains("marked"), "{text}");
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
     }
-    cache(&with("ada:right"), PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap();
-    // Apart from the location no sign needs another form.
+    cache(&with("ada:right"), PATIENT).strict().set("k", &1, None).await.unwrap();
+    // In an option, unlike in the location, no character needs an escape.
     client.batch_execute("ALTER ROLE ada PASSWORD 'p@r#i/g%h?t:'").await.unwrap();
     let more = options("username = \"ada\"\npassword = \"p@r#i/g%h?t:\"");
     let location = format!("postgres://{}/postgres", server.address());
@@ -38,16 +38,15 @@ async fn a_wrong_password_is_told_without_it() {
     let more = options("username = \"ada\"\npassword = \"marked\"");
     let error = cache(&location, &more).strict().get::<i32>("k").await.unwrap_err();
     let text = format!("{error} {error:?}");
-    assert!(text.contains("password is wrong") && !text.contains("marked"), "{text}");
+    assert!(text.contains("wrong password") && !text.contains("marked"), "{text}");
 }
 
 #[tokio::test]
-async fn an_unknown_database_or_user_is_told() {
+async fn unknown_database_or_user_is_reported() {
     let server = Postgres::start().unwrap();
-    for (user, database, what) in [
-        ("postgres", "nowhere", "no database of that name"),
-        ("nobody", "postgres", "refuses this user"),
-    ] {
+    for (user, database, what) in
+        [("postgres", "nowhere", "does not exist"), ("nobody", "postgres", "authentication failed")]
+    {
         let cache = cache(&url(&server, user, database), PATIENT).strict();
         let error = cache.get::<i32>("k").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
@@ -55,9 +54,9 @@ async fn an_unknown_database_or_user_is_told() {
     }
 }
 
-/// No name has so long a part, so nobody need be asked for it.
+/// No host name has such a long label, so no DNS server is needed.
 #[tokio::test]
-async fn an_unknown_host_cannot_be_connected_to() {
+async fn unknown_host_is_reported() {
     let url = format!("postgres://{}.invalid/d", "x".repeat(64));
     let cache = cache(&url, PATIENT).strict();
     let error = cache.get::<i32>("k").await.unwrap_err();
@@ -65,9 +64,9 @@ async fn an_unknown_host_cannot_be_connected_to() {
     assert!(error.to_string().contains("cannot connect"), "{error}");
 }
 
-/// Whoever it is that listens there.
+/// Whatever program listens there.
 #[tokio::test]
-async fn a_server_that_hangs_up_at_once_cannot_be_connected_to() {
+async fn server_that_closes_at_once_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://u@{}/d", listener.local_addr().unwrap());
     thread::spawn(move || while listener.accept().is_ok() {});
@@ -77,7 +76,7 @@ async fn a_server_that_hangs_up_at_once_cannot_be_connected_to() {
 }
 
 #[tokio::test]
-async fn a_server_with_too_many_connections_is_unavailable() {
+async fn server_with_too_many_connections_is_unavailable() {
     let server =
         Postgres::start_with(&["max_connections=4", "superuser_reserved_connections=0"]).unwrap();
     let mut others = Vec::new();
@@ -93,7 +92,7 @@ async fn a_server_with_too_many_connections_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_writes_is_read_from() {
+async fn read_only_server_serves_reads() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &format!("{PATIENT}{NO_BREAKER}"));
     cache.set("k", &1, secs(600)).await.unwrap();
@@ -104,7 +103,7 @@ async fn a_server_that_takes_no_writes_is_read_from() {
     until("it is read-only", async || strict.set("k", &2, Timeout::Default).await.is_err()).await;
     let error = strict.set("k", &2, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(error.to_string().contains("takes no writes"), "{error}");
+    assert!(error.to_string().contains("read-only"), "{error}");
     assert_eq!(strict.get::<i32>("k").await.unwrap().map(|it| it > 0), Some(true));
     cache.set("other", &2, Timeout::Default).await.unwrap();
     assert_eq!(
@@ -118,9 +117,9 @@ async fn a_server_that_takes_no_writes_is_read_from() {
         .await;
 }
 
-/// A transaction of somebody's that has touched a row costs its deadline, and no connection.
+/// A transaction of another session that locks a row costs the deadline, and no connection.
 #[tokio::test]
-async fn a_row_that_somebody_locks_costs_the_deadline() {
+async fn row_locked_by_another_session_costs_the_deadline() {
     let server = Postgres::start().unwrap();
     let patient = cache(&server.url(), PATIENT).strict();
     patient.set("k", &1, secs(600)).await.unwrap();
@@ -131,20 +130,20 @@ async fn a_row_that_somebody_locks_costs_the_deadline() {
         let error = cache.incr("k", 1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     }
-    assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(1), "reading waits for nobody");
+    assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(1), "reads do not wait");
     until("reading goes on here, too", async || {
         cache.get::<i32>("k").await.is_ok_and(|it| it == Some(1))
     })
     .await;
     client.batch_execute("ROLLBACK").await.unwrap();
-    let idle = async || cache.set("other", &1, Timeout::Default).await.is_ok();
-    until("nobody is waiting at the server", idle).await;
-    assert_eq!(patient.incr("k", 1).await.unwrap(), 2, "what was given up has not counted");
+    let idle = async || cache.set("other", &1, None).await.is_ok();
+    until("no session waits at the server", idle).await;
+    assert_eq!(patient.incr("k", 1).await.unwrap(), 2, "the aborted increment did not count");
 }
 
-/// Nothing in an error is a value, even where the server's own words quote it.
+/// No error contains a value, even if the server's own message quotes it.
 #[tokio::test]
-async fn no_error_shows_a_value() {
+async fn error_shows_no_value() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("")).strict();
@@ -158,23 +157,23 @@ async fn no_error_shows_a_value() {
     assert!(text.contains("23514") && !text.contains("marked"), "{text}");
 }
 
-/// Whatever the server's code is, it is told by its kind and what to do; and reads go on.
+/// Each code of the server is reported with its kind and advice, and reads go on.
 #[tokio::test]
-async fn codes_of_the_server_are_told_by_kind_and_advice() {
+async fn server_codes_are_reported_with_kind_and_advice() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &format!("{PATIENT}{NO_BREAKER}")).strict();
     cache.set("k", &1, secs(600)).await.unwrap();
     for (code, kind, what) in [
-        ("53000", ErrorKind::Backend, "lacks resources"),
+        ("53000", ErrorKind::Backend, "insufficient resources"),
         ("53100", ErrorKind::Backend, "disk is full"),
         ("53200", ErrorKind::Backend, "out of memory"),
         ("53300", ErrorKind::Unavailable, "too many connections"),
         ("53400", ErrorKind::Backend, "temp_file_limit"),
         ("57000", ErrorKind::Unavailable, "administrator"),
         ("57014", ErrorKind::TimedOut, "statement_timeout"),
-        ("57P03", ErrorKind::Unavailable, "starting or stopping"),
-        ("58030", ErrorKind::Backend, "disk or system"),
+        ("57P03", ErrorKind::Unavailable, "starting up"),
+        ("58030", ErrorKind::Backend, "system error"),
     ] {
         let sql = format!(
             "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
@@ -190,7 +189,8 @@ async fn codes_of_the_server_are_told_by_kind_and_advice() {
     }
 }
 
-/// Sessions that the server ends because they were idle, or that an administrator ends, are not missed.
+/// Sessions that the server ended because they were idle, or that an administrator ended, are
+/// replaced unnoticed.
 #[tokio::test]
 async fn session_that_the_server_ended_while_idle_is_replaced() {
     let server = Postgres::start().unwrap();
@@ -204,7 +204,7 @@ async fn session_that_the_server_ended_while_idle_is_replaced() {
     ] {
         cache.set("k", &1, secs(600)).await.unwrap();
         client.query(ends, &[]).await.unwrap();
-        until("the session is gone", async || crate::support::number(&client, ours).await == 0)
+        until("the session has ended", async || crate::support::number(&client, ours).await == 0)
             .await;
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
     }

@@ -1,4 +1,4 @@
-//! How the table is made, found, and refused.
+//! Creating, finding and refusing the table.
 
 use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
@@ -7,7 +7,7 @@ use test_servers::Postgres;
 use crate::support::{cache, number, options, raw, url};
 
 #[tokio::test]
-async fn odd_names_of_tables_are_only_names() {
+async fn unusual_table_names_work() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     client.batch_execute("CREATE TABLE victim (x int)").await.unwrap();
@@ -35,13 +35,13 @@ async fn odd_names_of_tables_are_only_names() {
 }
 
 #[tokio::test]
-async fn a_foreign_table_is_refused_and_left_alone() {
+async fn foreign_table_is_refused_and_left_unchanged() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let ours = "key bytea, expires bigint, size int, value bytea";
     for sql in [
         "CREATE TABLE cache (cache_key varchar(255) PRIMARY KEY, value text, expires timestamptz)".to_owned(),
-        // One that looks like ours, without our mark.
+        // A table that looks like ours, but without our mark.
         format!("CREATE TABLE cache (id bigint, {ours})"),
         "CREATE TABLE cache_meta (x int)".to_owned(),
         "CREATE TABLE cache_meta (name text, value bigint)".to_owned(),
@@ -53,7 +53,7 @@ async fn a_foreign_table_is_refused_and_left_alone() {
         let cache = cache(&server.url(), "").strict();
         let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
-        assert!(error.to_string().contains("none of this cache's; choose another"), "{error}");
+        assert!(error.to_string().contains("belongs to another program; set another"), "{error}");
         assert!(cache.check().await.is_err());
         let drop = "DROP TABLE IF EXISTS cache; DROP TABLE IF EXISTS cache_meta";
         client.batch_execute(drop).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_foreign_table_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_by_both_versions() {
+async fn newer_schema_is_refused_and_both_versions_are_named() {
     let server = Postgres::start().unwrap();
     let (client, first) = (raw(&server).await, cache(&server.url(), "").strict());
     first.set("k", &1, Timeout::Default).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_newer_schema_is_refused_by_both_versions() {
     let error = later.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     let text = error.to_string();
-    assert!(text.contains("version 7") && text.contains("version 1 at the most"), "{text}");
+    assert!(text.contains("version 7") && text.contains("up to version 1"), "{text}");
     // Failing open, it is an empty cache.
     assert_eq!(cache(&server.url(), "").get::<i32>("k").await.unwrap(), None);
     client.batch_execute("UPDATE cache_meta SET value = 1 WHERE name = 'schema'").await.unwrap();
@@ -78,7 +78,7 @@ async fn a_newer_schema_is_refused_by_both_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_who_start_at_once_make_one_table() {
+async fn one_of_several_starting_caches_creates_the_table() {
     let server = Postgres::start().unwrap();
     for round in 0..5 {
         let start = |i: i32| {
@@ -94,7 +94,7 @@ async fn many_who_start_at_once_make_one_table() {
 }
 
 #[tokio::test]
-async fn a_role_without_create_uses_a_table_that_was_made_for_it() {
+async fn role_without_create_uses_an_existing_table() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let roles = "CREATE ROLE app LOGIN; REVOKE CREATE ON SCHEMA public FROM public";
@@ -102,7 +102,7 @@ async fn a_role_without_create_uses_a_table_that_was_made_for_it() {
     let url = url(&server, "app", "postgres");
     let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(error.to_string().contains("made beforehand or GRANT CREATE"), "{error}");
+    assert!(error.to_string().contains("create the table beforehand or GRANT CREATE"), "{error}");
 
     cache(&server.url(), "").check().await.unwrap();
     let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn a_role_without_create_uses_a_table_that_was_made_for_it() {
 }
 
 #[tokio::test]
-async fn an_unlogged_table_is_one_and_a_usual_one_is_none() {
+async fn table_is_unlogged_only_if_configured() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     for (unlogged, kind) in [(true, "u"), (false, "p")] {
@@ -137,9 +137,9 @@ async fn an_unlogged_table_is_one_and_a_usual_one_is_none() {
     }
 }
 
-/// Somebody tidies up, or restores a backup.
+/// An administrator drops the table or restores a backup.
 #[tokio::test]
-async fn a_table_that_is_dropped_is_made_again() {
+async fn dropped_table_is_created_again() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("connections = 3")).strict();
@@ -152,15 +152,16 @@ async fn a_table_that_is_dropped_is_made_again() {
     }
 }
 
-/// As a pooler's server does that gives each transaction another session, or one where somebody changed the table.
+/// Like the server behind a pooler that gives each transaction another session, or a session in
+/// which the table was changed.
 #[tokio::test]
-async fn what_is_prepared_for_another_table_is_prepared_again() {
+async fn statements_are_prepared_again_for_another_table() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     cache.set("k", &1, secs(60)).await.unwrap();
     assert!(cache.ttl("k").await.unwrap().is_some());
-    // A statement whose columns have changed meanwhile is refused until it is prepared anew.
+    // The server refuses a statement whose columns have changed until it is prepared again.
     client
         .batch_execute(
             "ALTER TABLE cache RENAME COLUMN expires TO e; ALTER TABLE cache ADD expires text",
@@ -168,7 +169,7 @@ async fn what_is_prepared_for_another_table_is_prepared_again() {
         .await
         .unwrap();
     let error = cache.ttl("k").await.unwrap_err();
-    assert!(error.to_string().contains("none of this cache's"), "{error}");
+    assert!(error.to_string().contains("belongs to another program"), "{error}");
     client
         .batch_execute(
             "ALTER TABLE cache DROP expires; ALTER TABLE cache RENAME COLUMN e TO expires",
@@ -178,9 +179,9 @@ async fn what_is_prepared_for_another_table_is_prepared_again() {
     crate::support::until("it is found again", async || cache.ttl("k").await.is_ok()).await;
 }
 
-/// Django's `createcachetable`, and its dry run: each makes what the store then takes as it is.
+/// Django's `createcachetable` and its dry run: the store accepts what either creates.
 #[tokio::test]
-async fn tables_are_made_beforehand_by_a_call_or_by_its_sql() {
+async fn tables_can_be_created_beforehand_by_call_or_by_sql() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let settings = |table: &str| {
@@ -208,9 +209,9 @@ async fn tables_are_made_beforehand_by_a_call_or_by_its_sql() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
-/// The book says that it is made again: also if what belongs to it was left.
+/// The book promises that it is created again, also if its meta table was left.
 #[tokio::test]
-async fn table_that_is_dropped_alone_is_made_again() {
+async fn table_dropped_without_its_meta_table_is_created_again() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let cache = cache(&server.url(), &options("connections = 2")).strict();
@@ -223,9 +224,9 @@ async fn table_that_is_dropped_alone_is_made_again() {
     }
 }
 
-/// What others add, or how the role's settings have the catalogue written, does not matter.
+/// Columns of other programs do not matter, nor how settings of the role print the catalogue.
 #[tokio::test]
-async fn columns_and_settings_of_others_are_tolerated() {
+async fn additional_columns_and_role_settings_are_tolerated() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let first = cache(&server.url(), &options("connections = 1")).strict();
@@ -250,17 +251,17 @@ async fn columns_and_settings_of_others_are_tolerated() {
     }
     first.close().await.unwrap();
     assert_eq!(first.get::<i32>("k").await.unwrap(), Some(1), "after a reconnect");
-    // A column that each insertion must fill is another matter.
+    // A column that each insert must fill is refused.
     client
         .batch_execute("DELETE FROM cache; ALTER TABLE cache ADD must text NOT NULL")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
-    assert!(error.to_string().contains("none of this cache's"), "{error}");
+    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to another program"), "{error}");
     client
         .batch_execute("ALTER TABLE cache DROP must, DROP CONSTRAINT cache_key_key")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
-    assert!(error.to_string().contains("none of this cache's"), "{error}");
+    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to another program"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Settings that are wrong, told when they are read.
+//! Invalid settings are reported at build.
 
 use cache_core::{Caches, ErrorKind};
 
@@ -13,11 +13,11 @@ fn error(location: &str, more: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_setting() {
+fn invalid_setting_is_named_by_its_path() {
     let options = |it: &str| format!("[caches.default.options]\n{it}");
     let url = "postgres://u:marked@h/d";
     for (location, more, setting, what) in [
-        ("postgres://u:marked@h:port", String::new(), "location", "cannot be read"),
+        ("postgres://u:marked@h:port", String::new(), "location", "not a valid URL"),
         ("postgres://u:pre@marked@h/d", String::new(), "location", "options.password"),
         ("postgres://u:pre#marked@h/d", String::new(), "location", "options.password"),
         ("postgres://u:pre/marked@h/d", String::new(), "location", "options.password"),
@@ -25,7 +25,7 @@ fn what_is_wrong_is_named_by_its_setting() {
         ("postgres://u:pre?marked@h/d", String::new(), "location", "options.password"),
         (url, options("password = 'marked2'"), "options.password", "remove one of them"),
         (url, options("username = 'marked2'"), "options.username", "remove one of them"),
-        ("postgres://u:marked@h/d?nonsense=marked", String::new(), "location", "cannot be read"),
+        ("postgres://u:marked@h/d?nonsense=marked", String::new(), "location", "not a valid URL"),
         (url, options("readers = 2"), "options.readers", "is for SQLite"),
         (url, options("synchronous = 'off'"), "options.synchronous", "is for SQLite"),
         (url, options("direct_reads = true"), "options.direct_reads", "is for SQLite"),
@@ -52,7 +52,16 @@ fn tls_without_its_feature_is_an_error() {
 }
 
 #[test]
-fn a_store_shows_no_password() {
+fn store_is_named_after_its_database() {
+    for backend in ["db", "postgres"] {
+        let toml = toml("postgres://u@h/d", "").replace("\"db\"", &format!("\"{backend}\""));
+        let caches = Caches::from_toml(&toml).unwrap();
+        assert_eq!(caches.get("default").unwrap().backend().name(), "postgres");
+    }
+}
+
+#[test]
+fn debug_of_a_store_shows_no_password() {
     let caches = Caches::from_toml(&toml("postgres://u:marked@h/d", "")).unwrap();
     let cache = caches.get("default").unwrap();
     let text = format!("{caches:?} {cache:?} {:?}", cache.backend());

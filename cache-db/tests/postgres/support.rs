@@ -1,4 +1,4 @@
-//! Settings, servers, and a client that is not ours.
+//! Settings, servers, and a client of another program.
 
 use std::sync::Arc;
 
@@ -11,28 +11,28 @@ use tokio_postgres::{Client, NoTls};
 /// Slow machines are slow, not wrong.
 pub(crate) const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
 
-/// The settings of one cache.
+/// Returns the settings of one cache.
 pub(crate) fn toml(location: &str, more: &str) -> String {
     format!("[caches.default]\nbackend = \"db\"\nlocation = \"{location}\"\n{more}\n")
 }
 
-/// A cache by settings.
+/// Builds a cache.
 pub(crate) fn cache(location: &str, more: &str) -> Cache {
     let caches = Caches::from_toml(&toml(location, more)).unwrap();
     caches.get("default").unwrap().clone()
 }
 
-/// The store of a cache by settings.
+/// Builds the store of a cache.
 pub(crate) fn store(location: &str, more: &str) -> Arc<dyn Backend> {
     cache(location, more).backend().clone()
 }
 
-/// Options of a cache: they come after all other settings.
+/// Returns options of a cache, which come after all other settings.
 pub(crate) fn options(more: &str) -> String {
     format!("{PATIENT}[caches.default.options]\n{more}\n")
 }
 
-/// Talks to the server as another program does.
+/// Connects to the server as another program does.
 pub(crate) async fn raw(server: &Postgres) -> Client {
     raw_as(&server.url()).await
 }
@@ -43,12 +43,12 @@ pub(crate) async fn raw_as(url: &str) -> Client {
     client
 }
 
-/// The server's URL as another user, to another database, or with parameters.
+/// Returns the server's URL for another user, another database, or with parameters.
 pub(crate) fn url(server: &Postgres, user: &str, rest: &str) -> String {
     format!("postgres://{user}@{}/{rest}", server.address())
 }
 
-/// A number that the server answers.
+/// Returns a number that the server answers.
 pub(crate) async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }

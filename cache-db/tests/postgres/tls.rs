@@ -1,4 +1,4 @@
-//! Whom the store trusts, and who it is.
+//! TLS: which servers the store trusts, and its own certificate.
 
 use cache_core::{Caches, ErrorKind, Timeout};
 use test_servers::{Authority, Postgres};
@@ -11,7 +11,7 @@ fn files(more: &[(&str, &std::path::Path)]) -> String {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_those_who_are_trusted() {
+async fn trusted_servers_are_used_over_tls() {
     let authority = Authority::new().unwrap();
     let server = Postgres::start_tls(&authority).unwrap();
     let root = authority.certificate();
@@ -24,7 +24,7 @@ async fn tls_is_spoken_with_those_who_are_trusted() {
     ];
     for (location, more, has_certificate) in [
         (&required, files(&[("ca_file", &root)]), false),
-        // Whoever names files means TLS.
+        // Setting certificate files requires TLS.
         (&server.url(), files(&with_client), true),
     ] {
         let cache = cache(location, &more).strict();
@@ -36,7 +36,7 @@ async fn tls_is_spoken_with_those_who_are_trusted() {
         assert!(!rows.is_empty());
         assert!(rows.iter().all(|it| it.get(0) && it.get::<_, bool>(1) == has_certificate));
         cache.close().await.unwrap();
-        crate::support::until("the connections are gone", async || {
+        crate::support::until("the connections have ended", async || {
             raw(&server).await.query(sql, &[]).await.unwrap().is_empty()
         })
         .await;
@@ -44,7 +44,7 @@ async fn tls_is_spoken_with_those_who_are_trusted() {
 }
 
 #[tokio::test]
-async fn strangers_are_not_trusted() {
+async fn untrusted_certificates_are_refused() {
     let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
     let server = Postgres::start_tls(&authority).unwrap();
     let own = authority.certificate();
@@ -53,22 +53,22 @@ async fn strangers_are_not_trusted() {
         let cache = cache(location, &files(&[("ca_file", &root)])).strict();
         let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-        assert!(error.to_string().contains("no trust"), "{error}");
+        assert!(error.to_string().contains("not trusted"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_told() {
+async fn server_without_tls_is_reported() {
     let authority = Authority::new().unwrap();
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &files(&[("ca_file", &authority.certificate())])).strict();
     let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert!(error.to_string().contains("does not support TLS"), "{error}");
 }
 
 #[test]
-fn files_that_are_none_are_told_when_the_settings_are_read() {
+fn invalid_certificate_files_are_reported_at_build() {
     let missing = files(&[("ca_file", "/nowhere/ca.pem".as_ref())]);
     let error = Caches::from_toml(&toml("postgres://h/d", &missing)).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

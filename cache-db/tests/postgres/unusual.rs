@@ -1,4 +1,4 @@
-//! Servers with other settings, odd bytes, and absurd times.
+//! Servers with other settings, unusual bytes, and extreme times.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::support::{NO_BREAKER, cache, options, raw, store, timed, until, url};
 
 const LONG: Expiry = Expiry::After(Duration::from_secs(600));
 
-/// What a statement means must not depend on them.
+/// Settings that must not change the meaning of a statement.
 #[tokio::test]
 async fn settings_of_the_server_change_nothing() {
     let server = Postgres::start_with(&[
@@ -50,7 +50,7 @@ async fn settings_of_the_server_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
+async fn other_encoding_and_own_schema_work() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     for encoding in ["SQL_ASCII", "LATIN1"] {
@@ -78,7 +78,7 @@ async fn a_database_of_another_encoding_and_a_schema_of_ones_own() {
 }
 
 #[tokio::test]
-async fn absurd_times_are_only_long() {
+async fn extreme_times_saturate() {
     let server = Postgres::start().unwrap();
     for deadline in ["60d", "1440h", "5124095576030431s", "18446744073709551615s"] {
         let more =
@@ -114,7 +114,7 @@ async fn absurd_times_are_only_long() {
 }
 
 #[tokio::test]
-async fn empty_and_doubled_batches_are_answered() {
+async fn empty_batches_and_duplicate_keys_are_answered() {
     let server = Postgres::start().unwrap();
     let cache = cache(&server.url(), &options("")).strict();
     let none: [(&str, i32); 0] = [];
@@ -131,15 +131,15 @@ async fn empty_and_doubled_batches_are_answered() {
     assert_eq!(found.len(), 10_000);
 }
 
-/// However often it is undone and asked again: a row that is held, and a connection that is not there.
+/// However often a statement is retried: a held row, and a connection that cannot be made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_tries_of_a_call_have_one_deadline() {
+async fn all_attempts_of_a_call_share_one_deadline() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
     let more = format!("deadline = \"3s\"\nconnect_deadline = \"3s\"\n{NO_BREAKER}");
     let cache = cache(&server.url(), &more).strict();
     cache.set("k", &1, secs(600)).await.unwrap();
-    // Each try is undone after most of the deadline.
+    // Each attempt is undone after most of the deadline.
     client
         .batch_execute(
             "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.4); \
@@ -150,16 +150,16 @@ async fn all_tries_of_a_call_have_one_deadline() {
         .unwrap();
     let (res, took) = timed(cache.touch("k", secs(60))).await;
     eprintln!("{res:?} {took:?}");
-    // Three tries would take seven seconds.
+    // Three attempts would take seven seconds.
     assert!(res.is_err() && took < Duration::from_millis(4300), "{took:?}");
     client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
     until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
     assert!(server.folder().exists());
 }
 
-/// What is moved about is there once, whoever else moves it.
+/// A moved entry exists once, whatever else moves it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_renamed_by_many_is_neither_lost_nor_doubled() {
+async fn entry_renamed_concurrently_is_neither_lost_nor_duplicated() {
     let server = Postgres::start_with(&["deadlock_timeout=10ms"]).unwrap();
     let store = store(&server.url(), &options("connections = 6"));
     store.set("k0", "token".into(), LONG, SetMode::Always).await.unwrap();
@@ -193,7 +193,7 @@ async fn what_is_renamed_by_many_is_neither_lost_nor_doubled() {
 const ONCE: Duration = Duration::from_millis(3500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_batch_does_not_wait_for_a_frozen_server_again_and_again() {
+async fn large_batch_waits_for_a_frozen_server_only_once() {
     let server = Postgres::start().unwrap();
     let more = format!("deadline = \"1s\"\nconnect_deadline = \"1s\"\n{NO_BREAKER}");
     let cache = cache(&server.url(), &more).strict();

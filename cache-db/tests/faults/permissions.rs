@@ -15,7 +15,7 @@ use crate::{
     support::{NO_BREAKER, PATIENT, cache, text},
 };
 
-/// No account of the machine.
+/// A user id without an account on the machine.
 const OTHER: u32 = 12_345;
 
 fn mode(path: &Path) -> u32 {
@@ -41,7 +41,7 @@ async fn refused(path: &Path, advice: &str) -> Error {
     error
 }
 
-/// A database that a store has made and closed, in a folder of its own.
+/// Creates a database with a store, closes it, and returns its folder.
 async fn made() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
@@ -52,8 +52,8 @@ async fn made() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn database_log_and_shared_memory_are_0600_for_every_umask() {
-    const TEST: &str = "private::database_log_and_shared_memory_are_0600_for_every_umask";
+fn database_wal_and_shared_memory_are_0600_for_every_umask() {
+    const TEST: &str = "permissions::database_wal_and_shared_memory_are_0600_for_every_umask";
     for umask in ["000", "022", "077", "777"] {
         let script = format!("umask {umask} && exec \"$0\" \"$@\"");
         if !is_child(TEST, &["sh", "-c", &script]) {
@@ -79,7 +79,7 @@ fn database_log_and_shared_memory_are_0600_for_every_umask() {
 }
 
 #[tokio::test]
-async fn files_that_others_may_read_become_private() {
+async fn files_readable_by_others_become_private() {
     let (folder, path) = made().await;
     for suffix in ["", "-wal", "-shm"] {
         set_mode(&folder.path().join(format!("cache.db{suffix}")), 0o644);
@@ -92,16 +92,16 @@ async fn files_that_others_may_read_become_private() {
 }
 
 #[tokio::test]
-async fn a_file_that_its_owner_may_only_read_stays_so() {
+async fn read_only_file_of_the_owner_stays_read_only() {
     let (_folder, path) = made().await;
     set_mode(&path, 0o444);
-    // root may write it all the same
+    // root can write it anyway
     let _ = strict(&path).get::<i32>("k").await;
     assert_eq!(mode(&path), 0o400);
 }
 
 #[tokio::test]
-async fn files_that_others_may_write_are_refused() {
+async fn files_writable_by_others_are_refused() {
     for suffix in ["", "-wal", "-shm"] {
         let (folder, path) = made().await;
         let file = folder.path().join(format!("cache.db{suffix}"));
@@ -113,7 +113,7 @@ async fn files_that_others_may_write_are_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_that_others_may_write_is_refused() {
+async fn folder_writable_by_others_is_refused() {
     for bad in [0o777, 0o1777, 0o770, 0o702] {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
@@ -156,9 +156,9 @@ async fn links_are_refused_and_their_targets_untouched() {
     }
 }
 
-/// What a user may do in one's own home: the folder is a link, and the file in it is not.
+/// Users may do so in their home: the folder is a link, but the file is not.
 #[tokio::test]
-async fn a_folder_may_be_reached_through_a_link() {
+async fn folder_may_be_reached_through_a_link() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("real")).unwrap();
     set_mode(&folder.path().join("real"), 0o755);
@@ -168,7 +168,7 @@ async fn a_folder_may_be_reached_through_a_link() {
 }
 
 #[tokio::test]
-async fn a_database_that_became_a_link_under_a_running_store_is_refused() {
+async fn database_replaced_by_a_link_at_run_time_is_refused() {
     let (folder, path) = made().await;
     let cache = strict(&path);
     cache.set("k", &1, Timeout::Default).await.unwrap();
@@ -181,9 +181,9 @@ async fn a_database_that_became_a_link_under_a_running_store_is_refused() {
     .await;
 }
 
-/// A trigger that copies or changes values, and views in place of tables.
+/// Triggers that copy or change values, and views in place of tables.
 #[tokio::test]
-async fn foreign_triggers_and_views_on_our_tables_are_refused() {
+async fn foreign_triggers_and_views_are_refused() {
     for sql in [
         "CREATE TABLE stolen (value);
          CREATE TRIGGER thief AFTER INSERT ON cache BEGIN INSERT INTO stolen VALUES (NEW.value); END",
@@ -201,6 +201,6 @@ async fn foreign_triggers_and_views_on_our_tables_are_refused() {
         let error = cache.set("k", &"marked", Timeout::Default).await.unwrap_err();
         let said = error.to_string();
         assert_eq!(error.kind(), ErrorKind::Backend, "{sql}: {said}");
-        assert!(said.contains("not ours") || said.contains("trigger"), "{sql}: {said}");
+        assert!(said.contains("another program") || said.contains("trigger"), "{sql}: {said}");
     }
 }
