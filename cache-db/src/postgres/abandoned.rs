@@ -34,12 +34,12 @@ pub(crate) struct Abandoned {
 }
 
 /// Returns the session of this connection.
-pub(crate) const WHICH: &str = "SELECT pid, (date_part('epoch', backend_start) * 1000000)::bigint FROM pg_stat_activity \
+pub(crate) const CURRENT_SESSION: &str = "SELECT pid, (date_part('epoch', backend_start) * 1000000)::bigint FROM pg_stat_activity \
                                 WHERE pid = pg_backend_pid()";
 /// Ends the sessions that still exist, and returns them. A pooler may have assigned one to another
 /// client: if to one of this library, this client reconnects; if to another program, its
 /// application name differs.
-const END: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+const END_SESSIONS: &str = "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a \
                    JOIN unnest($1::int4[], $2::int8[]) AS s (pid, began) \
                    ON a.pid = s.pid AND (date_part('epoch', a.backend_start) * 1000000)::bigint = s.began \
                    WHERE a.usename = session_user AND a.application_name = current_setting('application_name') \
@@ -63,7 +63,7 @@ impl Abandoned {
     }
 
     /// Waits for the caller's turn.
-    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn lock_ending(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.ending.lock().await
     }
 
@@ -72,7 +72,7 @@ impl Abandoned {
     pub(crate) async fn end(&self, client: &Client, clock: &Clock) -> Result<(), PgError> {
         let (pids, began): (Vec<i32>, Vec<i64>) =
             self.lock().iter().map(|(it, _)| (it.pid, it.began)).unzip();
-        match client.query(END, &[&pids, &began]).await {
+        match client.query(END_SESSIONS, &[&pids, &began]).await {
             Ok(rows) => {
                 let left: Vec<i32> = rows.iter().filter_map(|it| it.try_get(0).ok()).collect();
                 self.keep(clock.now(), |it| left.contains(&it.pid) || !pids.contains(&it.pid));

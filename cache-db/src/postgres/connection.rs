@@ -16,7 +16,7 @@ use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
 use tokio_postgres::{Client, Error as PgError, Row, SimpleQueryMessage, Statement as Prepared};
 
 use super::{
-    abandoned::{Abandoned, Session, WHICH},
+    abandoned::{Abandoned, CURRENT_SESSION, Session},
     address::Address,
     detached::Caller,
     error,
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// Writes that were sent and not answered.
     unanswered: AtomicUsize,
     /// When the server last sent something, in milliseconds of the clock.
-    heard: AtomicU64,
+    last_heard: AtomicU64,
 }
 
 /// The result of a statement.
@@ -58,7 +58,7 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET
 /// After so long without an answer, peeking at the socket costs little compared to what it saves.
 const IDLE: Duration = Duration::from_millis(20);
 /// How long to wait for the I/O task to read what the server sent last.
-const READING: (u32, Duration) = (20, Duration::from_millis(1));
+const READ_WAIT: (u32, Duration) = (20, Duration::from_millis(1));
 
 impl Connection {
     /// Wraps a connection. A task of this runtime drives its I/O.
@@ -75,7 +75,7 @@ impl Connection {
             table,
             statements: std::array::from_fn(|_| OnceCell::new()),
             task: runtime.spawn(link.io_task).abort_handle(),
-            heard: AtomicU64::new(millis(clock.now())),
+            last_heard: AtomicU64::new(millis(clock.now())),
             clock,
             session: None,
             abandoned,
@@ -89,7 +89,7 @@ impl Connection {
         lock_wait: Duration,
         address: &Address,
     ) -> Result<(), Error> {
-        let sql = format!("{}; {SESSION}; {WHICH}", lock_timeout(lock_wait));
+        let sql = format!("{}; {SESSION}; {CURRENT_SESSION}", lock_timeout(lock_wait));
         let reply = self.client.simple_query(&sql).await.map_err(|it| error::of(&it, address))?;
         self.session = reply.iter().find_map(|it| match it {
             SimpleQueryMessage::Row(row) => {
@@ -138,12 +138,12 @@ impl Connection {
             Ok(Some(Reply { rows, count: stream.rows_affected().unwrap_or_default() }))
         };
         let answer = answer.await;
-        let is_said = match &answer {
+        let is_answered = match &answer {
             Ok(it) => it.is_some(),
             Err(error) => PgError::code(error).is_some(),
         };
-        if is_said {
-            self.heard.store(millis(self.clock.now()), Ordering::Relaxed);
+        if is_answered {
+            self.last_heard.store(millis(self.clock.now()), Ordering::Relaxed);
             if statement.writes() {
                 self.unanswered.fetch_sub(1, Ordering::SeqCst);
                 caller.set_unanswered(false);
@@ -159,8 +159,8 @@ impl Connection {
 
     /// Returns how long the server has sent nothing.
     pub(crate) fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        self.clock.now().saturating_sub(heard)
+        let last_heard = Duration::from_millis(self.last_heard.load(Ordering::Relaxed));
+        self.clock.now().saturating_sub(last_heard)
     }
 
     /// Whether the connection is open, as far as this machine knows. Peeks at the socket of a
@@ -169,26 +169,26 @@ impl Connection {
         if self.silence() < IDLE {
             return true;
         }
-        for _ in 0..READING.0 {
+        for _ in 0..READ_WAIT.0 {
             match self.socket.peek() {
-                Peek::Empty => return !self.is_over(),
+                Peek::Empty => return !self.is_closed(),
                 Peek::Closed => return false,
                 // A last message of the server, or an answer for another call.
-                Peek::Unread => self.clock.sleep(READING.1).await,
+                Peek::Unread => self.clock.sleep(READ_WAIT.1).await,
             }
         }
-        !self.is_over()
+        !self.is_closed()
     }
 
     /// Whether the connection has ended: closed by the server, aborted, or its runtime has shut
     /// down.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed() || self.task.is_finished()
     }
 
     /// Aborts the connection with everything under way. Undelivered bytes are never delivered; if a
     /// write may be on the way, the session is recorded.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn abort(&self) {
         if self.unanswered.load(Ordering::SeqCst) > 0
             && let Some(session) = self.session
         {
@@ -203,7 +203,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.unanswered.load(Ordering::SeqCst) > 0 {
-            self.give_up();
+            self.abort();
         }
     }
 }
@@ -218,6 +218,6 @@ fn millis(time: Duration) -> u64 {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("is_over", &self.is_over()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_closed", &self.is_closed()).finish_non_exhaustive()
     }
 }

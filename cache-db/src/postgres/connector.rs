@@ -75,18 +75,18 @@ impl Connector {
         lock_wait: Duration,
     ) -> Result<Connection> {
         let log_in = self.log_in(runtime, lock_wait);
-        let (up, is_ready) = self.in_time(self.plan.connect_deadline, log_in).await?;
+        let (connection, is_ready) = self.in_time(self.plan.connect_deadline, log_in).await?;
         if !is_ready {
             let (plan, address) = (&self.plan, &self.address);
             let making = async {
                 let wrong = |it| error::of(&it, address);
-                up.wait_for_locks(MAKING).await.map_err(wrong)?;
-                schema::make(&up.client, plan, address, schema::STEPS).await?;
-                up.wait_for_locks(lock_wait).await.map_err(wrong)
+                connection.wait_for_locks(MAKING).await.map_err(wrong)?;
+                schema::make(&connection.client, plan, address, schema::STEPS).await?;
+                connection.wait_for_locks(lock_wait).await.map_err(wrong)
             };
             self.in_time(MAKING, making).await?;
         }
-        Ok(up)
+        Ok(connection)
     }
 
     /// Returns the SQL that creates the table from nothing.
@@ -105,10 +105,12 @@ impl Connector {
         let link = AssertUnwindSafe(self.link()).catch_unwind().await;
         let link = link.map_err(|_| no_sockets())??;
         let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
-        let mut up = Connection::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
-        up.set_up(lock_wait, &self.address).await?;
-        let is_ready = schema::verify(&up.client, &self.plan, &self.address, schema::STEPS).await?;
-        Ok((up, is_ready))
+        let mut connection =
+            Connection::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
+        connection.set_up(lock_wait, &self.address).await?;
+        let is_ready =
+            schema::verify(&connection.client, &self.plan, &self.address, schema::STEPS).await?;
+        Ok((connection, is_ready))
     }
 
     /// Connects to the first host that serves.

@@ -62,18 +62,18 @@ pub(crate) struct Pool {
     slow: Arc<Slot>,
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
-    patient: SharedDeadline,
+    slow_limit: SharedDeadline,
 }
 
 /// Operations without a deadline run in steps. A step may take so many deadlines: it may touch a
 /// thousand rows.
-const PATIENCE: u32 = 10;
+const SLOW_DEADLINES: u32 = 10;
 /// On a shared connection a statement waits only this part of the deadline for a lock, because the
 /// statements behind it wait, too.
-const SHORT: u32 = 50;
-const SHORTEST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
+const LOCK_WAIT_PART: u32 = 50;
+const LOCK_WAIT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 /// Microseconds: about the time of a few statements.
-const MOMENT: u64 = 2000;
+const MAX_PAUSE: u64 = 2000;
 /// For so many deadlines, writes of a key that was found locked run where they delay no other key.
 const REMEMBERED: u32 = 2;
 
@@ -88,11 +88,12 @@ impl Pool {
                 lock_wait,
             )
         };
-        let slots = (0..shared.connector.plan.connections).map(|_| slot(short(deadline))).collect();
+        let slots =
+            (0..shared.connector.plan.connections).map(|_| slot(lock_wait(deadline))).collect();
         // Shorter than the deadline, so that the server reports the lock before the call times out.
         let slow = Arc::new(slot(deadline / 4 * 3));
-        let time = deadline.saturating_mul(PATIENCE);
-        let patient = SharedDeadline::new(
+        let time = deadline.saturating_mul(SLOW_DEADLINES);
+        let slow_limit = SharedDeadline::new(
             time.clamp(Duration::from_secs(1), Duration::from_secs(60)),
             shared.connector.clock.clone(),
         );
@@ -100,12 +101,12 @@ impl Pool {
         let trimmer = Trimmer::new(
             Arc::clone(&shared.connector),
             Arc::clone(&slow),
-            patient.clone(),
+            slow_limit.clone(),
             Arc::clone(&writes),
         );
         runtime.spawn(trimmer.run());
         let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
-        Arc::new(Self { shared, writes, health, runtime, slots, slow, waiting, patient })
+        Arc::new(Self { shared, writes, health, runtime, slots, slow, waiting, slow_limit })
     }
 
     /// Runs a statement about this key. A key always takes the same connection, which keeps its
@@ -117,10 +118,10 @@ impl Pool {
         params: Vec<Param>,
     ) -> Result<Reply> {
         let (pool, key) = (Arc::clone(self), hash(key));
-        let executed = |caller: Arc<Caller>| async move {
+        let call = |caller: Arc<Caller>| async move {
             pool.execute_for(key, statement, &params, &caller).await
         };
-        detached::run(&self.runtime, executed).await
+        detached::run(&self.runtime, call).await
     }
 
     async fn execute_for(
@@ -132,16 +133,17 @@ impl Pool {
     ) -> Result<Reply> {
         let (health, began) = (&self.health, self.health.now());
         if !(statement.writes() && health.locked.has(key, || health.now())) {
-            let (slot, up, is_own) = self.connection_for(key).await?;
-            let executed = slot.execute(Arc::clone(&up), None, statement, params, caller).await;
+            let (slot, connection, is_own) = self.connection_for(key).await?;
+            let outcome =
+                slot.execute(Arc::clone(&connection), None, statement, params, caller).await;
             if !is_own {
-                abort_unanswered(slot, &up, caller);
+                abort_unanswered(slot, &connection, caller);
             }
-            if let Some(answer) = executed? {
+            if let Some(answer) = outcome? {
                 return Ok(answer);
             }
             if statement.writes() {
-                health.locked.add(key, self.remembered());
+                health.locked.add(key, self.remember_until());
             }
         }
         Box::pin(self.execute_waiting(key, began, statement, params.to_vec())).await
@@ -162,13 +164,13 @@ impl Pool {
         // Connecting may have taken longer than the whole deadline.
         let left = deadline.saturating_sub(health.now().saturating_sub(began)).max(deadline / 4);
         let waited = async {
-            let turn = Arc::clone(&self.waiting).acquire_owned().await;
+            let permit = Arc::clone(&self.waiting).acquire_owned().await;
             let pool = Arc::clone(self);
-            let executed = |caller: Arc<Caller>| async move {
-                let _turn = turn;
+            let call = |caller: Arc<Caller>| async move {
+                let _permit = permit;
                 pool.execute_on_slow(key, statement, &params, &caller).await
             };
-            detached::run(&self.runtime, executed).await
+            detached::run(&self.runtime, call).await
         };
         match Box::pin(within(&self.shared.connector.clock, left, waited)).await {
             Some(Ok(Some(answer))) => Ok(answer),
@@ -185,16 +187,17 @@ impl Pool {
         caller: &Caller,
     ) -> Result<Option<Reply>> {
         let locked = &self.health.locked;
-        let up = self.slow.connected().await?;
-        let executed = self.slow.execute(Arc::clone(&up), None, statement, params, caller).await;
-        abort_unanswered(&self.slow, &up, caller);
-        let answer = executed?;
+        let connection = self.slow.connected().await?;
+        let outcome =
+            self.slow.execute(Arc::clone(&connection), None, statement, params, caller).await;
+        abort_unanswered(&self.slow, &connection, caller);
+        let answer = outcome?;
         // Only the server knows whether the row was locked: a slow answer may be due to the
         // network.
         if answer.is_some() {
             locked.remove(key);
         } else if statement.writes() {
-            locked.add(key, self.remembered());
+            locked.add(key, self.remember_until());
         }
         Ok(answer)
     }
@@ -203,7 +206,7 @@ impl Pool {
         &self.shared.connector.address
     }
 
-    fn remembered(&self) -> Duration {
+    fn remember_until(&self) -> Duration {
         let time = self.shared.plan().deadline.saturating_mul(REMEMBERED);
         self.health.now().saturating_add(time)
     }
@@ -217,8 +220,8 @@ impl Pool {
             return true;
         };
         // Random, so that callers that collide do not collide again.
-        let moment = RandomState::new().hash_one(clock.now()) % MOMENT;
-        clock.sleep(Duration::from_micros(moment)).await;
+        let pause = RandomState::new().hash_one(clock.now()) % MAX_PAUSE;
+        clock.sleep(Duration::from_micros(pause)).await;
         clock.now() < *until
     }
 
@@ -229,24 +232,26 @@ impl Pool {
         params: Vec<Param>,
     ) -> Result<Reply> {
         let pool = Arc::clone(self);
-        let executed = |caller: Arc<Caller>| async move {
-            let up = pool.slow.connected().await?;
-            let answer =
-                pool.slow.execute(up, Some(&pool.patient), statement, &params, &caller).await?;
+        let call = |caller: Arc<Caller>| async move {
+            let connection = pool.slow.connected().await?;
+            let answer = pool
+                .slow
+                .execute(connection, Some(&pool.slow_limit), statement, &params, &caller)
+                .await?;
             answer.ok_or_else(|| error::locked(statement, pool.address()))
         };
-        detached::run(&self.runtime, executed).await
+        detached::run(&self.runtime, call).await
     }
 
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
         let pool = Arc::clone(self);
-        let checked = |caller: Arc<Caller>| async move {
+        let call = |caller: Arc<Caller>| async move {
             for slot in pool.slots.iter().chain([&*pool.slow]) {
                 slot.check(&caller).await?;
             }
             Ok(())
         };
-        detached::run(&self.runtime, checked).await
+        detached::run(&self.runtime, call).await
     }
 
     /// Returns the connection for this key: its own, or another one if its own cannot be made. The
@@ -255,19 +260,19 @@ impl Pool {
         // The remainder is below the length.
         let number = usize::try_from(key % self.slots.len() as u64).unwrap_or(0);
         let own = &self.slots[number];
-        if let Some(up) = own.ready().await {
-            return Ok((own, up, true));
+        if let Some(connection) = own.ready().await {
+            return Ok((own, connection, true));
         }
         if own.is_failing()
-            && let Some((slot, up)) = self.another(number).await
+            && let Some((slot, connection)) = self.another(number).await
         {
             own.try_again();
-            return Ok((slot, up, false));
+            return Ok((slot, connection, false));
         }
         match Box::pin(own.connected()).await {
-            Ok(up) => Ok((own, up, true)),
+            Ok(connection) => Ok((own, connection, true)),
             Err(error) => match self.another(number).await {
-                Some((slot, up)) => Ok((slot, up, false)),
+                Some((slot, connection)) => Ok((slot, connection, false)),
                 None => Err(error),
             },
         }
@@ -277,8 +282,8 @@ impl Pool {
     async fn another(&self, than: usize) -> Option<(&Slot, Arc<Connection>)> {
         let others = self.slots.iter().cycle().skip(than + 1).take(self.slots.len() - 1);
         for slot in others.chain([&*self.slow]) {
-            if let Some(up) = slot.ready().await {
-                return Some((slot, up));
+            if let Some(connection) = slot.ready().await {
+                return Some((slot, connection));
             }
         }
         None
@@ -287,14 +292,14 @@ impl Pool {
 
 /// The next statement about the key may take another connection. So an unanswered write must end
 /// with this one.
-fn abort_unanswered(slot: &Slot, up: &Arc<Connection>, caller: &Caller) {
+fn abort_unanswered(slot: &Slot, connection: &Arc<Connection>, caller: &Caller) {
     if caller.has_unanswered() {
-        slot.give_up(up);
+        slot.abort(connection);
     }
 }
 
-fn short(deadline: Duration) -> Duration {
-    (deadline / SHORT).clamp(SHORTEST.0, SHORTEST.1)
+fn lock_wait(deadline: Duration) -> Duration {
+    (deadline / LOCK_WAIT_PART).clamp(LOCK_WAIT.0, LOCK_WAIT.1)
 }
 
 fn hash(key: &str) -> u64 {

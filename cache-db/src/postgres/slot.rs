@@ -71,7 +71,7 @@ impl Slot {
     /// prevented it.
     pub(crate) async fn execute(
         &self,
-        up: Arc<Connection>,
+        connection: Arc<Connection>,
         limit: Option<&SharedDeadline>,
         statement: Statement,
         params: &[Param],
@@ -79,16 +79,20 @@ impl Slot {
     ) -> Result<Option<Reply>> {
         let limit = limit.unwrap_or(self.inner.deadline());
         if statement.writes() && self.abandoned.is_any() {
-            Box::pin(self.end_abandoned(limit, &up)).await?;
+            Box::pin(self.end_abandoned(limit, &connection)).await?;
         }
         if caller.is_cancelled() {
             return Err(cancelled());
         }
         let until = self.health.now().saturating_add(limit.time());
-        match self.heard(limit, &up, up.execute(statement, params, caller)).await? {
+        match self
+            .await_answer(limit, &connection, connection.execute(statement, params, caller))
+            .await?
+        {
             Ok(answer) => answer.ok_or_else(cancelled).map(Some),
             Err(failed) => {
-                let again = self.retry((limit, until), (statement, params, caller), failed, up);
+                let again =
+                    self.retry((limit, until), (statement, params, caller), failed, connection);
                 Box::pin(again).await
             }
         }
@@ -100,15 +104,15 @@ impl Slot {
         (limit, mut until): (&SharedDeadline, Duration),
         (statement, params, caller): (Statement, &[Param], &Caller),
         mut failed: PgError,
-        mut up: Arc<Connection>,
+        mut connection: Arc<Connection>,
     ) -> Result<Option<Reply>> {
         for _ in 0..RETRIES {
             match error::remedy(&failed) {
                 Remedy::WaitForLock => return Ok(None),
                 Remedy::Retry => {}
-                Remedy::Reconnect => self.inner.retire(&up),
+                Remedy::Reconnect => self.inner.retire(&connection),
                 Remedy::OtherServer => {
-                    self.inner.reconnect(Some(&up));
+                    self.inner.reconnect(Some(&connection));
                     break;
                 }
                 Remedy::None => break,
@@ -117,12 +121,16 @@ impl Slot {
             if now >= until || caller.is_cancelled() {
                 break;
             }
-            up = self.connected().await?;
+            connection = self.connected().await?;
             until = until.saturating_add(self.health.now().saturating_sub(now));
             let left = until.saturating_sub(self.health.now());
-            let again = self.heard(limit, &up, up.execute(statement, params, caller));
+            let again = self.await_answer(
+                limit,
+                &connection,
+                connection.execute(statement, params, caller),
+            );
             let again = within(&self.connector().clock, left, again).await;
-            match again.unwrap_or_else(|| Err(self.unheard(limit)))? {
+            match again.unwrap_or_else(|| Err(self.no_answer(limit)))? {
                 Ok(answer) => return answer.ok_or_else(cancelled).map(Some),
                 Err(error) => failed = error,
             }
@@ -137,12 +145,12 @@ impl Slot {
 
     /// Returns the open connection, if there is one.
     pub(crate) async fn ready(&self) -> Option<Arc<Connection>> {
-        let up = self.inner.current()?;
-        if up.is_alive().await {
-            return Some(up);
+        let connection = self.inner.current()?;
+        if connection.is_alive().await {
+            return Some(connection);
         }
-        up.give_up();
-        self.inner.retire(&up);
+        connection.abort();
+        self.inner.retire(&connection);
         None
     }
 
@@ -161,8 +169,8 @@ impl Slot {
     /// Returns the connection, and makes it if necessary. A caller may stop waiting before it is
     /// made.
     pub(crate) async fn connected(&self) -> Result<Arc<Connection>> {
-        if let Some(up) = self.ready().await {
-            return Ok(up);
+        if let Some(connection) = self.ready().await {
+            return Ok(connection);
         }
         let outcome = Box::pin(self.connect_deadline.run(self.inner.connection())).await;
         self.is_failing.store(!matches!(outcome, Some(Ok(_))), Ordering::Relaxed);
@@ -170,20 +178,26 @@ impl Slot {
     }
 
     /// Aborts the connection, and empties the slot if it still holds it.
-    pub(crate) fn give_up(&self, up: &Arc<Connection>) {
-        up.give_up();
-        self.inner.retire(up);
+    pub(crate) fn abort(&self, connection: &Arc<Connection>) {
+        connection.abort();
+        self.inner.retire(connection);
     }
 
     /// Ends the sessions that were abandoned with unanswered writes.
     #[cold]
-    async fn end_abandoned(&self, limit: &SharedDeadline, up: &Arc<Connection>) -> Result<()> {
+    async fn end_abandoned(
+        &self,
+        limit: &SharedDeadline,
+        connection: &Arc<Connection>,
+    ) -> Result<()> {
         let connector = self.connector();
         let (abandoned, clock) = (&self.abandoned, &connector.clock);
         let ending = async {
-            let _turn = abandoned.turn().await;
+            let _guard = abandoned.lock_ending().await;
             while abandoned.is_any() {
-                let ended = self.heard(limit, up, abandoned.end(&up.client, clock)).await?;
+                let ended = self
+                    .await_answer(limit, connection, abandoned.end(&connection.client, clock))
+                    .await?;
                 ended.map_err(|it| error::of(&it, &connector.address))?;
                 if abandoned.is_any() {
                     clock.sleep(PAUSE).await;
@@ -201,30 +215,30 @@ impl Slot {
         Err(error.ignored_by_breaker())
     }
 
-    async fn heard<T>(
+    async fn await_answer<T>(
         &self,
         limit: &SharedDeadline,
-        up: &Arc<Connection>,
+        connection: &Arc<Connection>,
         answer: impl Future<Output = Result<T, PgError>>,
     ) -> Result<Result<T, PgError>> {
-        let Some(answer) = self.inner.run(limit, up, answer).await else {
+        let Some(answer) = self.inner.run(limit, connection, answer).await else {
             // The connection was idle for long and now does not answer: a NAT or firewall has
             // probably forgotten it.
-            if up.silence() >= limit.time().saturating_add(self.inner.deadline().time()) {
-                self.give_up(up);
+            if connection.silence() >= limit.time().saturating_add(self.inner.deadline().time()) {
+                self.abort(connection);
             }
-            return Err(self.unheard(limit));
+            return Err(self.no_answer(limit));
         };
         match &answer {
             // Statements under way may still arrive.
-            Err(error) if error.code().is_none() && up.is_over() => up.give_up(),
+            Err(error) if error.code().is_none() && connection.is_closed() => connection.abort(),
             _ => self.health.record_reply(),
         }
         Ok(answer)
     }
 
     #[cold]
-    fn unheard(&self, limit: &SharedDeadline) -> Error {
+    fn no_answer(&self, limit: &SharedDeadline) -> Error {
         let what = format!("no answer within {:?}; a write may have taken effect", limit.time());
         let error = error::at(Error::new(ErrorKind::TimedOut, what), &self.connector().address);
         if self.health.suggests_lock(limit.time()) { error.ignored_by_breaker() } else { error }
@@ -249,16 +263,16 @@ impl cache_net::Connector for SlotConnector {
         self.connector.connect(runtime, self.lock_wait).await
     }
 
-    async fn ping(&self, up: &Connection) {
+    async fn ping(&self, connection: &Connection) {
         // The slot sees the answer itself.
-        let _ = up.execute(Statement::Ping, &[], &Caller::default()).await;
+        let _ = connection.execute(Statement::Ping, &[], &Caller::default()).await;
     }
 
-    fn is_closed(&self, up: &Connection) -> bool {
-        up.is_over()
+    fn is_closed(&self, connection: &Connection) -> bool {
+        connection.is_closed()
     }
 
-    fn abort(&self, up: &Connection) {
-        up.give_up();
+    fn abort(&self, connection: &Connection) {
+        connection.abort();
     }
 }

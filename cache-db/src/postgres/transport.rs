@@ -162,10 +162,10 @@ impl Link {
     /// Returns the connection if the server is read-only, or is not, as requested.
     async fn require_read_only(self, read_only: bool) -> Result<Self, Failure> {
         let Self { client, io_task, socket } = self;
-        let executed = Box::pin(client.simple_query("SHOW transaction_read_only"));
-        let (reply, io_task) = match select(executed, io_task).await {
+        let query = Box::pin(client.simple_query("SHOW transaction_read_only"));
+        let (reply, io_task) = match select(query, io_task).await {
             Either::Left((reply, io_task)) => (reply?, io_task),
-            Either::Right(((), executed)) => (executed.await?, Box::pin(async {}) as IoTask),
+            Either::Right(((), query)) => (query.await?, Box::pin(async {}) as IoTask),
         };
         let is = reply.iter().find_map(|it| match it {
             SimpleQueryMessage::Row(row) => row.get(0).map(|it| it == "on"),

@@ -167,31 +167,33 @@ impl Database {
     /// Runs `ask` on a read connection.
     pub(super) fn read<T>(
         &self,
-        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
+        operation: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let pool = self.open()?;
-        self.read_from(&pool, ask)
+        self.read_from(&pool, operation)
     }
 
     /// Runs `ask` on a read connection of this pool, even if another file is at the path now.
     pub(super) fn read_from<T>(
         &self,
         pool: &Arc<Pool>,
-        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
+        operation: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
         let res = if self.path.is_none() {
-            ask(&self.session(&pool.writer()))
+            operation(&self.session(&pool.writer()))
         } else {
             match self.reader(pool) {
                 Ok(reader) => {
                     let session = self.session(&reader);
-                    let res = ask(&session);
+                    let res = operation(&session);
                     session.roll_back();
                     pool.idle().push(reader);
                     res
                 }
                 // The process may be out of descriptors. The open writer still works, so keep it.
-                Err(_) if pool.file == self.identity(MAIN) => ask(&self.session(&pool.writer())),
+                Err(_) if pool.file == self.identity(MAIN) => {
+                    operation(&self.session(&pool.writer()))
+                }
                 Err(failure) => Err(failure),
             }
         };

@@ -243,7 +243,7 @@ impl Evictor {
         loop {
             tries -= 1;
             let res = {
-                let _turn = pool.maintenance();
+                let _guard = pool.maintenance();
                 let connection = pool.writer();
                 let session = self.database.session(&connection);
                 session.in_transaction(|| work(&session))

@@ -69,7 +69,7 @@ impl SqliteStore {
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static,
+        operation: impl FnOnce(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let Parts { database, readers, .. } = self.parts();
         // A database in memory never blocks. Opening a file does.
@@ -78,10 +78,10 @@ impl SqliteStore {
             Some(_) => database.plan.direct_reads && database.ready().is_some(),
         };
         if is_direct {
-            return database.read(ask);
+            return database.read(operation);
         }
         let database = Arc::clone(database);
-        readers.run(move || database.read(ask)).await?
+        readers.run(move || database.read(operation)).await?
     }
 
     pub(super) async fn write<T: Send + 'static>(&self, work: impl Work<T>) -> Result<T> {
