@@ -1,5 +1,5 @@
-//! What the PostgreSQL client writes to the program's log. A process has one logger, so this test
-//! is a process of its own.
+//! The lines that the PostgreSQL client writes to the program's log. A process has one logger, so
+//! this test is a process of its own.
 #![cfg(target_os = "linux")]
 
 use std::{

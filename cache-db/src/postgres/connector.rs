@@ -1,13 +1,12 @@
 //! Making a connection: log in, set the session up, find or create the table.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
     Clock, Error, ErrorKind, Result,
     store::{PerProcess, StoreId},
 };
-use cache_net::{Dialer, within};
-use futures_util::FutureExt as _;
+use cache_net::{Dialer, with_io_driver, within};
 use tokio::runtime::Handle;
 use tokio_postgres::Config;
 
@@ -101,9 +100,7 @@ impl Connector {
 
     /// Logs in. Returns the connection, and whether the table exists.
     async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Connection, bool)> {
-        // Tokio reports a runtime without sockets only by a panic. It must not reach the caller.
-        let link = AssertUnwindSafe(self.link()).catch_unwind().await;
-        let link = link.map_err(|_| no_sockets())??;
+        let link = with_io_driver(self.link()).await??;
         let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
         let mut connection =
             Connection::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
@@ -131,13 +128,6 @@ impl Connector {
         let what = format!("cannot connect within {time:?}");
         error::at(Error::new(ErrorKind::TimedOut, what), &self.address)
     }
-}
-
-fn no_sockets() -> Error {
-    Error::new(
-        ErrorKind::Config,
-        "this store needs a tokio runtime with sockets; build the runtime with `enable_io()` or `enable_all()`",
-    )
 }
 
 /// The configuration is left out: it holds the password.

@@ -10,7 +10,7 @@ use std::{
     task::Poll,
 };
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::Result;
 use tokio::runtime::Handle;
 
 /// Whether the caller still waits. After the caller has dropped the call, nothing more is sent for
@@ -41,7 +41,7 @@ where
     if let Poll::Ready(outcome) = first {
         return outcome;
     }
-    runtime.spawn(call).await.unwrap_or_else(|_| Err(ended()))
+    runtime.spawn(call).await.unwrap_or_else(|_| Err(cache_net::runtime_closed()))
 }
 
 impl Caller {
@@ -89,9 +89,4 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
-}
-
-#[cold]
-fn ended() -> Error {
-    Error::new(ErrorKind::Unavailable, "the runtime of this call is shutting down")
 }

@@ -4,6 +4,7 @@
 use std::{error::Error as _, io};
 
 use cache_core::{Error, ErrorKind};
+use cache_net::connection_error;
 
 use super::{
     address::Address,
@@ -12,7 +13,7 @@ use super::{
     transport::Failure,
 };
 
-/// What to do about a failed call.
+/// The remedy for a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// The server rolled the statement back because of another session. It can run again.
@@ -41,32 +42,35 @@ pub(crate) fn remedy(error: &tokio_postgres::Error) -> Remedy {
 
 /// Converts an error on an established connection.
 pub(crate) fn of(error: &tokio_postgres::Error, address: &Address) -> Error {
-    say(error, "connection lost", address)
+    say(error, "the connection was lost", address)
 }
 
 /// Converts an error of a connection attempt.
 pub(crate) fn connecting(failure: &Failure, address: &Address) -> Error {
-    let (kind, what) = match failure {
+    let error = match failure {
         Failure::Server(it) => return say(it, "cannot connect", address),
-        Failure::Io(it) => unreachable(it, "cannot connect"),
-        Failure::Attributes => (
+        Failure::Io(it) => connection_error(it, "cannot connect"),
+        Failure::Attributes => Error::new(
             ErrorKind::Unavailable,
-            "cannot connect: no host matches target_session_attrs in location".into(),
+            "cannot connect: no host matches target_session_attrs in location",
         ),
     };
-    at(Error::new(kind, what), address)
+    at(error, address)
 }
 
-fn say(error: &tokio_postgres::Error, lost: &str, address: &Address) -> Error {
-    let (kind, what) = match (error.code(), cause(error)) {
-        (Some(code), _) => describe(code.code()),
-        (None, Some(it)) => unreachable(it, lost),
+fn say(error: &tokio_postgres::Error, event: &str, address: &Address) -> Error {
+    let res = match (error.code(), cause(error)) {
+        (Some(code), _) => {
+            let (kind, message) = describe(code.code());
+            Error::new(kind, message)
+        }
+        (None, Some(it)) => connection_error(it, event),
         (None, None) if error.is_closed() => {
-            (ErrorKind::Unavailable, format!("{lost}: closed by the server"))
+            Error::new(ErrorKind::Unavailable, format!("{event}: closed by the server"))
         }
         (None, None) => failed(&error.to_string()),
     };
-    let res = at(Error::new(kind, what), address);
+    let res = at(res, address);
     // A lock of another session or a slow statement says nothing about the server.
     match error.code() {
         Some(code) if is_of_the_statement(code.code()) => res.ignored_by_breaker(),
@@ -92,23 +96,9 @@ fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
     error.source().and_then(|it| it.downcast_ref())
 }
 
-fn unreachable(error: &io::Error, lost: &str) -> (ErrorKind, String) {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            (ErrorKind::Unavailable, "cannot connect: connection refused".into())
-        }
-        io::ErrorKind::TimedOut => (ErrorKind::TimedOut, format!("{lost}: {error}")),
-        // A refused certificate does not become valid by waiting.
-        io::ErrorKind::InvalidData => {
-            (ErrorKind::Backend, format!("TLS certificate not trusted: {error}"))
-        }
-        _ => (ErrorKind::Unavailable, format!("{lost}: {error}")),
-    }
-}
-
 /// The client does not expose the category of its error, but its text begins with it. Only this
 /// beginning is known to hold no values.
-fn failed(words: &str) -> (ErrorKind, String) {
+fn failed(words: &str) -> Error {
     let what = match words.split(':').next().unwrap_or_default() {
         "authentication error" | "invalid configuration" => {
             "the server requires a password, or an unsupported authentication method; set the password in \
@@ -118,16 +108,14 @@ fn failed(words: &str) -> (ErrorKind, String) {
             "the server does not support TLS; remove sslmode=require, or set ssl = on at the server"
         }
         "error connecting to server" => {
-            return (
-                ErrorKind::Unavailable,
-                "cannot connect: no server found at this address".into(),
-            );
+            let what = "cannot connect: no server found at this address";
+            return Error::new(ErrorKind::Unavailable, what);
         }
         "error communicating with the server" | "unexpected message from server" => {
             let what = "unexpected protocol message from the server";
-            return (ErrorKind::Unavailable, what.into());
+            return Error::new(ErrorKind::Unavailable, what);
         }
         _ => "the client library failed",
     };
-    (ErrorKind::Backend, what.into())
+    Error::new(ErrorKind::Backend, what)
 }

@@ -1,4 +1,4 @@
-//! What the connections of a store know about the server.
+//! Facts about the server, shared by the connections of a store.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

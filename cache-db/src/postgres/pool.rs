@@ -27,7 +27,7 @@ use super::{
 };
 use crate::options::Plan;
 
-/// What the pools of a store share.
+/// The parts that the pools of a store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) connector: Arc<Connector>,

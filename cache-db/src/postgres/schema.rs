@@ -24,7 +24,7 @@ pub(crate) type Step = fn(&PostgresPlan) -> String;
 /// The first step creates the table. A released step never changes.
 pub(crate) const STEPS: &[Step] = &[version_1];
 
-/// What exists.
+/// The state of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Current,

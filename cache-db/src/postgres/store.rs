@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Error, ErrorKind, Result, Ttl,
+    Error, Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
         SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
@@ -57,12 +57,8 @@ impl PostgresStore {
 
     pub(crate) fn too_large(&self, value: &[u8]) -> Option<Error> {
         let (len, max) = (payload_len(value), self.shared.plan().max_value_len);
-        (len > max).then(|| {
-            Error::new(
-                ErrorKind::TooLarge,
-                format!("the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"),
-            )
-        })
+        let error = || Error::too_large(len, max as u64, "options.max_value_bytes");
+        (len > max).then(error)
     }
 
     /// Refuses a value that is too large. Removes the old entry, unless `mode` forbids the write.

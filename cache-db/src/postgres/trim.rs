@@ -60,7 +60,7 @@ struct Estimate {
     expired: u64,
 }
 
-/// What exceeds the bounds.
+/// The excess over the bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Excess {
     entries: u64,
@@ -71,12 +71,12 @@ struct Excess {
 const IDLE: Duration = Duration::from_secs(60);
 /// The process that holds the lease may not have seen the last writes.
 const SOON: Duration = Duration::from_secs(1);
-/// Trimming begins at a bound and ends this part of it below, so that one run is worth its cost.
+/// Trimming begins at a bound and ends this part of it below, so that a run is worth its cost.
 const SLACK: u64 = 32;
 /// So many pages give about 2 % accuracy near the bound, for some 10 ms of work. A smaller table is
 /// counted exactly.
 const SAMPLE: f64 = 2048.0;
-/// Rows that one statement reads, and rows that it removes: a few milliseconds.
+/// Rows read and rows removed by a statement: a few milliseconds of work.
 const WINDOW: i64 = 1000;
 const BATCH: u64 = 500;
 /// Statements in one lease, and the milliseconds after which it ends by itself.

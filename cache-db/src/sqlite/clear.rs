@@ -5,7 +5,7 @@ use rusqlite::named_params;
 
 use super::{error::Failure, session::Session, store::SqliteStore};
 
-/// Entries that one transaction reads or removes.
+/// Entries read or removed in one transaction.
 const CLEAR_STEP: u32 = 500;
 
 impl SqliteStore {

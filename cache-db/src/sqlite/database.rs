@@ -115,9 +115,9 @@ impl Database {
         }
     }
 
-    /// Removes the WAL of a replaced file. SQLite uses any WAL that it finds beside a file, so the new
-    /// file would be read with the WAL of the old one, and be corrupt. While the old WAL is open here,
-    /// the system does not reuse its inode.
+    /// Removes the WAL of a replaced file. SQLite uses any WAL that it finds beside a file, so the
+    /// new file would be read with the WAL of the old one, and be corrupt. While the old WAL is
+    /// open here, the system does not reuse its inode.
     fn remove_old_wal(&self, pool: &Pool) {
         let wal = self.identity(WAL);
         if wal.is_some() && pool.wal == wal && pool.file != self.identity(MAIN) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cache_core::{
-    Error, ErrorKind,
+    Error,
     store::{Expected, Expiry, SetMode, TtlUpdate, payload_len},
 };
 use rusqlite::{OptionalExtension as _, Row, named_params};
@@ -133,12 +133,5 @@ fn stamp(seen: Expected<'_>) -> Option<i64> {
 /// Returns the error of a value that is larger than the settings allow.
 pub(super) fn value_too_large(value: &Bytes, max: usize) -> Option<Error> {
     let len = payload_len(value);
-    (len > max).then(|| {
-        Error::new(
-            ErrorKind::TooLarge,
-            format!(
-                "the value has {len} bytes; at most {max} are allowed by options.max_value_bytes"
-            ),
-        )
-    })
+    (len > max).then(|| Error::too_large(len, max as u64, "options.max_value_bytes"))
 }

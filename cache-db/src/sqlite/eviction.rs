@@ -32,7 +32,7 @@ pub(super) struct Evictor {
 #[derive(Debug)]
 pub(super) struct Sweep {
     after: i64,
-    /// Rows that one step reads: the number grows while the search finds something.
+    /// Rows read in one step. The number grows while the search finds something.
     window: u32,
     /// Rows read since the last expired one, or since the last tick.
     pub(super) fruitless: i64,

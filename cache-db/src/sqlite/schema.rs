@@ -85,7 +85,7 @@ pub(crate) fn sql(table: &Table) -> String {
     STEPS.iter().map(|step| step(table)).collect()
 }
 
-/// What exists of the tables.
+/// The state of the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// Both tables with this version, or neither (0).

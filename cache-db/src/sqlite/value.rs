@@ -7,7 +7,7 @@ use rusqlite::{Row, types::ValueRef};
 /// The value, and when it expires.
 pub(super) type Found = (Stored, Option<i64>);
 
-/// What the value column holds.
+/// The content of the value column.
 #[derive(Debug)]
 pub(super) enum Stored {
     Bytes(Vec<u8>),

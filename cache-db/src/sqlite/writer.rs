@@ -16,7 +16,7 @@ use super::{
 };
 use crate::options::Synchronous;
 
-/// What a write does. It may be started more than once; one run of it is committed.
+/// The body of a write. It may be started more than once; one run of it is committed.
 pub(super) trait Work<T>:
     Fn(&Session<'_>) -> std::result::Result<T, Failure> + Send + 'static
 {

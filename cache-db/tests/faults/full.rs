@@ -153,7 +153,7 @@ fn full_disk_fails_open_and_reads_work() {
     });
 }
 
-/// What can be tested where no disk can be mounted.
+/// The part that can be tested where no disk can be mounted.
 #[test]
 fn file_size_limit_is_an_error_and_acknowledged_writes_stay() {
     let name = "full::file_size_limit_is_an_error_and_acknowledged_writes_stay";

@@ -74,7 +74,7 @@ async fn acknowledged_writes_survive_a_kill() {
         let mut worker = Worker::start("killed::worker", &round.to_string(), &path);
         let (mut counted, mut set, mut heard) = (0, Vec::new(), 0);
         let limit = 100 + round * 40;
-        // What it printed before it was killed was acknowledged, too.
+        // Everything that it printed before it was killed was acknowledged.
         while let Some(line) = worker.next_line() {
             let (key, number) = line.split_once(' ').unwrap();
             let number: u64 = number.parse().unwrap();

@@ -1,4 +1,4 @@
-//! What the store promises on PostgreSQL, one topic per file, against real servers that the tests
+//! The promises of the store on PostgreSQL, one topic per file, against real servers that the tests
 //! start.
 #![cfg(target_os = "linux")]
 

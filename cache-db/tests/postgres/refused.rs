@@ -64,7 +64,7 @@ async fn unknown_host_is_reported() {
     assert!(error.to_string().contains("cannot connect"), "{error}");
 }
 
-/// Whatever program listens there.
+/// A program that is not a PostgreSQL server may listen there.
 #[tokio::test]
 async fn server_that_closes_at_once_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

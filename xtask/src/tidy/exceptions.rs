@@ -25,8 +25,6 @@ const PROSE: &[&str] = &[
     "cache-conformance/",
     "cache-core/src/",
     "cache-core/tests/",
-    "cache-db/src/",
-    "cache-db/tests/",
     "cache-file/src/",
     "cache-file/tests/",
     "cache-memcached/src/",
