@@ -3,6 +3,7 @@
 mod batch;
 mod clear;
 mod connection;
+mod counter;
 mod database;
 mod entry;
 mod error;

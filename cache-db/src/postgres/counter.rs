@@ -69,7 +69,7 @@ impl PostgresStore {
 
 #[cold]
 fn busy() -> Error {
-    let what = "others wrote the key each time, until the deadline; nothing was done";
+    let what = "other sessions changed the counter each time until the deadline; nothing was done";
     Error::new(ErrorKind::TimedOut, what).ignored_by_breaker()
 }
 

@@ -1,16 +1,9 @@
 //! A connection with the statements of one table: transactions, and running a statement.
 
-use cache_core::{
-    Error, ErrorKind,
-    store::{CounterInit, Expiry, integer},
-};
+use cache_core::store::Expiry;
 use rusqlite::{Connection, Row, ToSql, named_params};
 
-use super::{
-    error::Failure,
-    statements::Statements,
-    value::{Stored, size},
-};
+use super::{error::Failure, statements::Statements};
 use crate::time::Time;
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -23,10 +16,6 @@ pub(super) struct Session<'a> {
     pub(super) time: &'a Time,
     pub(super) now: i64,
 }
-
-/// Maximum retries when another connection changes the counter between update and read. Inside a
-/// transaction this cannot happen.
-const TRIES: usize = 100;
 
 impl Session<'_> {
     /// Returns when an entry that is written now expires. Computed when the statement runs, so that
@@ -103,57 +92,6 @@ impl Session<'_> {
 
     pub(super) fn change(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<bool> {
         Ok(self.db.prepare_cached(sql)?.execute(params)? > 0)
-    }
-
-    /// Increments a canonical integer in one statement. If it changes nothing, the entry tells why.
-    pub(super) fn incr(
-        &self,
-        key: &str,
-        delta: i64,
-        create: Option<CounterInit>,
-    ) -> Result<Option<i64>> {
-        for _ in 0..TRIES {
-            let sum: Option<Vec<u8>> = match create {
-                None => self.row(
-                    &self.sql.incr,
-                    named_params! {":key": key, ":delta": delta, ":now": self.now},
-                    |row| row.get(0),
-                )?,
-                // An overflow of the initial value must not prevent counting on an existing entry.
-                Some(it) if it.initial.checked_add(delta).is_none() => {
-                    if self.expires(key)?.is_none() {
-                        integer::add(it.initial, delta)?;
-                    }
-                    return self.incr(key, delta, None);
-                }
-                Some(it) => {
-                    let expires = self.end_of(it.expiry);
-                    let first = integer::add(it.initial, delta)?.to_string();
-                    let (first, size) = (first.as_bytes(), size(key, first.as_bytes()));
-                    self.row(
-                        &self.sql.incr_or,
-                        named_params! {":key": key, ":expires": expires, ":size": size, ":value": first, ":delta": delta, ":now": self.now},
-                        |row| row.get(0),
-                    )?
-                }
-            };
-            if let Some(sum) = sum {
-                return Ok(Some(integer::parse(&sum)?));
-            }
-            let Some((value, _)) = self.get(key)? else {
-                if create.is_none() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let Stored::Bytes(value) = value else {
-                let what = "the value is no BLOB, and so no integer; another program wrote it";
-                return Err(Error::new(ErrorKind::NotAnInteger, what).into());
-            };
-            integer::add(integer::parse(&value)?, delta)?;
-            // Another connection changed the entry between the two statements.
-        }
-        Err(Error::new(ErrorKind::Unavailable, "the entry changed too often meanwhile").into())
     }
 
     /// Checks that the database accepts writes, without changing anything.

@@ -98,15 +98,7 @@ impl Writer {
             self.thread.maintenance.written(entries as u64 - 1);
         }
     }
-}
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.thread.close();
-    }
-}
-
-impl Writer {
     /// Writes on the caller's thread if no other task writes, because waking a thread costs more
     /// than the write. Returns the work if another task writes, or if the write could block on the
     /// disk: a stalled disk would stop the caller's runtime.
@@ -151,6 +143,12 @@ impl Writer {
         let before = self.last.0.swap(id, Ordering::Relaxed);
         let since = now.saturating_sub(self.last.1.swap(now, Ordering::Relaxed));
         before != id && since < CONCURRENT
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.thread.close();
     }
 }
 
