@@ -230,6 +230,7 @@ impl State {
         if (all || directory.counters.read(number) != Some(Count::default()))
             && let Some(folder) = directory.folder(number, false)?
         {
+            self.verification.add(directory, number);
             self.queue.paths.extend(folder.paths()?);
         }
         Ok(())

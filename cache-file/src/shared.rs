@@ -185,9 +185,10 @@ impl Shared {
         res
     }
 
-    /// Names the directory in an error of the store. An error of the caller does not need it.
+    /// Names the directory, unless the error is about the request of the caller.
     fn with_directory(&self, error: Error) -> Error {
-        if !error.kind().fails_open() {
+        let is_about_files = matches!(error.kind(), ErrorKind::Codec | ErrorKind::Unsupported);
+        if !is_about_files && !error.kind().fails_open() {
             return error;
         }
         error.with_context("directory", self.plan.path.display().to_string())

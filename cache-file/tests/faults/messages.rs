@@ -24,33 +24,33 @@ fn assert_named(error: &Error, words: &str, place: &Place) {
 async fn errors_of_what_lies_there_name_the_directory() {
     type Harm = (&'static str, fn(&Place));
     let harms: [Harm; 9] = [
-        ("is a link", |it| {
+        ("unexpected symbolic link", |it| {
             let file = it.file();
             fs::remove_file(&file).unwrap();
             symlink("/etc/passwd", file).unwrap();
         }),
-        ("not what the store made", |it| {
+        ("unexpected file type", |it| {
             let file = it.file();
             fs::remove_file(&file).unwrap();
             fs::create_dir(file).unwrap();
         }),
-        ("not what the store made", |it| {
+        ("unexpected file type", |it| {
             let folder = it.file().parent().unwrap().to_owned();
             fs::remove_dir_all(&folder).unwrap();
             fs::write(folder, "").unwrap();
         }),
-        ("others may write", |it| {
+        ("other users can write", |it| {
             let folder = it.file().parent().unwrap().to_owned();
             fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
         }),
-        ("others may write", |it| {
+        ("other users can write", |it| {
             fs::set_permissions(&it.path, fs::Permissions::from_mode(0o777)).unwrap();
         }),
-        ("not what the store made", |it| {
+        ("unexpected file type", |it| {
             fs::remove_file(it.path.join("counts")).unwrap();
             fs::create_dir(it.path.join("counts")).unwrap();
         }),
-        ("a link or no directory", |it| {
+        ("symbolic link or not a directory", |it| {
             fs::rename(&it.path, it.outer().join("elsewhere")).unwrap();
             symlink(it.outer().join("elsewhere"), &it.path).unwrap();
         }),
@@ -84,9 +84,9 @@ async fn errors_of_the_disk_name_the_directory() {
     cache.set("k", &1, secs(600)).await.unwrap();
     let _ = fs::write(place.path.join("filler"), vec![0; 3 << 20]);
     let full = cache.set_bytes("large", pattern(1, 500_000), secs(600)).await.unwrap_err();
-    assert_named(&full, "no space is left", &place);
+    assert_named(&full, "disk full", &place);
     let many = cache.set_many([("l", "x".repeat(500_000))], secs(600)).await.unwrap();
-    assert_named(&many.into_iter().next().unwrap().error, "no space is left", &place);
+    assert_named(&many.into_iter().next().unwrap().error, "disk full", &place);
     cache.close().await.unwrap();
     mount.again("ro");
     for error in [
@@ -117,7 +117,7 @@ async fn the_error_of_a_lock_names_the_directory() {
 #[test]
 fn errors_of_the_process_limits_name_the_directory() {
     for (shell, task, words) in [
-        ("trap '' XFSZ; ulimit -f 60", "large 1", "may not grow so large"),
+        ("trap '' XFSZ; ulimit -f 60", "large 1", "file too large"),
         ("ulimit -n 60", "hoard 1", "too many open files"),
     ] {
         let place = Place::new();
