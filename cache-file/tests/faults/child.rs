@@ -1,4 +1,4 @@
-//! Other processes: this program of tests, run again with one test that does as it is told.
+//! Child processes: this test program, run again with one test that performs a task.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place;
 
-/// A process that works on a directory. It is killed when this is dropped.
+/// A process that uses the cache in a directory. Dropping this kills it.
 pub(crate) struct Child {
     process: Process,
     pub(crate) lines: Lines<BufReader<ChildStdout>>,
@@ -27,7 +27,7 @@ impl Child {
         Self::start_in("", task, path, options)
     }
 
-    /// With commands of a shell before it: `umask 0`, `ulimit -n 20`.
+    /// Runs shell commands in the process first, such as `umask 0` or `ulimit -n 20`.
     pub(crate) fn start_in(shell: &str, task: &str, path: &Path, options: &str) -> Self {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("{shell}\nexec \"$0\" child::works --exact --nocapture -q"));
@@ -35,19 +35,19 @@ impl Child {
         command.env(TASK, task).env(PLACE, path).env(OPTIONS, options);
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // What speaks to nobody is not waited for.
+        // Without output, its start cannot be awaited.
         if !shell.contains("/dev/null") {
             assert!(lines.by_ref().any(|it| it.unwrap().ends_with("begins")));
         }
         Self { process, lines }
     }
 
-    /// What it says next; `None` if it has ended.
+    /// Waits for the next line. `None` if the process has ended.
     pub(crate) fn line(&mut self) -> Option<String> {
         self.lines.next().map(|it| it.unwrap()).filter(|it| !it.starts_with("test result"))
     }
 
-    /// All that it says until it ends, well.
+    /// Waits for the process to end successfully, and returns its answers.
     pub(crate) fn all(mut self) -> Vec<String> {
         let lines = std::iter::from_fn(|| self.line()).filter(|it| it.starts_with("> "));
         let lines = lines.map(|it| it[2..].to_owned()).collect();
@@ -59,7 +59,7 @@ impl Child {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
-    /// Ends it in whatever it does, and tells what it had said that was not read yet.
+    /// Kills the process at once, and returns its answers that were not read yet.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -75,7 +75,7 @@ impl Drop for Child {
     }
 }
 
-/// Not a test, unless this program is a child.
+/// Performs the task in a child process. Passes in the parent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn works() {
     let Ok(task) = env::var(TASK) else { return };
@@ -87,8 +87,8 @@ async fn works() {
     let count = words.next().map_or(u64::MAX, |it| it.parse().unwrap());
     for n in 0..count {
         match step(&cache, name, n).await {
-            Ok(told) => say(&told),
-            Err(error) => say(&format!("error {error}")),
+            Ok(answer) => print(&answer),
+            Err(error) => print(&format!("error {error}")),
         }
     }
 }
@@ -146,6 +146,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             n.to_string()
         }
         "hoard" => {
+            let cache = with_deadline("4s");
             let hoard = hoard();
             let full = cache
                 .set("h", &n, secs(600))
@@ -156,9 +157,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             full
         }
         "hoard_batch" => {
-            let path = env::var(PLACE).unwrap();
-            let toml = place::toml(Path::new(&path), "").replace("'20s'", "'4s'");
-            let cache = place::of_toml(Clock::system(), &toml)?.strict();
+            let cache = with_deadline("3s");
             let keys: Vec<_> = (0..20).map(|it| format!("h:{it}")).collect();
             let hoard = hoard();
             let read = cache.get_many::<u64, _>(&keys).await.unwrap_err();
@@ -172,7 +171,8 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
     })
 }
 
-/// Entries come and go, so that a file serves one key after the other; each value tells of which key it is.
+/// Adds, overwrites and deletes entries, so that each file serves many keys, and checks that every
+/// value belongs to its key.
 async fn churn(cache: &Cache, n: u64) -> cache_core::Result<String> {
     let of = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(std::process::id().into());
     let key = of(n) >> 8 & 255;
@@ -190,35 +190,46 @@ async fn churn(cache: &Cache, n: u64) -> cache_core::Result<String> {
             let is_added = *bytes == *key.to_string().as_bytes();
             let is_set = is_pattern(&bytes) && bytes[..8] == key.to_le_bytes();
             if !is_added && !is_set {
-                return Ok(format!("error: another value than that of c:{key}"));
+                return Ok(format!("error: c:{key} has the value of another key"));
             }
         }
     }
     Ok(n.to_string())
 }
 
-/// All descriptors that there are.
+/// Returns a cache whose calls fail after this time.
+fn with_deadline(deadline: &str) -> Cache {
+    let path = env::var(PLACE).unwrap();
+    let toml = place::toml(Path::new(&path), "").replace("20s", deadline);
+    place::of_toml(Clock::system(), &toml).unwrap().strict()
+}
+
+/// Opens files until no descriptor is left.
 fn hoard() -> Vec<std::fs::File> {
     std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
 }
 
-fn say(told: &str) {
+fn print(answer: &str) {
     let mut out = std::io::stdout().lock();
-    // Who killed it may be gone as well.
-    let _ = writeln!(out, "> {told}").and_then(|()| out.flush());
+    // A parent that was killed reads nothing.
+    let _ = writeln!(out, "> {answer}").and_then(|()| out.flush());
 }
 
-/// Bytes of which each depends on the number: a mixture of two is neither.
+/// Returns bytes that begin with the number, and differ between any two numbers in every 8 bytes.
+/// Every page also begins with a word of its own, so pages cannot be exchanged.
 pub(crate) fn pattern(n: u64, len: usize) -> Vec<u8> {
-    let mut res = n.to_le_bytes().to_vec();
-    while res.len() < len {
-        let at = res.len() as u64;
-        res.extend_from_slice(&(n.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ at).to_le_bytes());
+    let word = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+    let mut res = word.repeat(len.div_ceil(8));
+    for page in (0..len).step_by(PAGE) {
+        res[page..page + 8].copy_from_slice(&n.wrapping_add(page as u64).to_le_bytes());
     }
     res.truncate(len);
     res
 }
 
+const PAGE: usize = 4096;
+
+/// Returns whether the bytes are a pattern of one number.
 pub(crate) fn is_pattern(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && {
         let n = u64::from_le_bytes(bytes[..8].try_into().unwrap());

@@ -1,4 +1,5 @@
-//! Files that are damaged, on every path that reads them: a miss that is told in strict mode, never garbage, and never for ever.
+//! Damaged files, in every operation that reads them: a miss, which is an error in strict mode, and
+//! the next write repairs it.
 
 use std::{fs, path::Path};
 
@@ -9,7 +10,7 @@ use cache_core::{
 
 use crate::place::{Place, cache, store};
 
-/// What is done to the file of an entry.
+/// A name, and a change to the file of an entry.
 type Harm = (&'static str, fn(&Path));
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -42,7 +43,7 @@ async fn harmed(len: usize, harm: Harm) -> (Place, Cache) {
     (place, cache)
 }
 
-/// A value in one page, and one in many.
+/// A value that fits one page, and one that needs many.
 const LENGTHS: [usize; 2] = [10, 50_000];
 
 fn missed<T>(res: Result<Option<T>, cache_core::Error>) -> bool {
@@ -53,13 +54,13 @@ fn missed<T>(res: Result<Option<T>, cache_core::Error>) -> bool {
 }
 
 #[tokio::test]
-async fn every_read_misses_it_and_the_next_write_is_as_if_nothing_was_there() {
+async fn damaged_entry_is_a_miss_and_can_be_written_again() {
     for len in LENGTHS {
         for harm in HARMS {
             let what = format!("{} of {len}", harm.0);
             let (_place, cache) = harmed(len, harm).await;
             assert!(missed(cache.get_bytes("k").await), "{what}");
-            assert!(cache.get_bytes("k").await.unwrap().is_none(), "{what}: told once");
+            assert!(cache.get_bytes("k").await.unwrap().is_none(), "{what}: the error comes once");
 
             let (_place, cache) = harmed(len, harm).await;
             let many = cache.get_many::<String, _>(["k"]).await;
@@ -72,7 +73,7 @@ async fn every_read_misses_it_and_the_next_write_is_as_if_nothing_was_there() {
             assert!(missed(cache.pop::<String>("k").await), "{what}");
             assert!(missed(cache.pop::<String>("k").await), "{what}");
 
-            // Of the value's bits these do not know, as they do not read it.
+            // These do not read the value of a large entry.
             if len < 4000 || harm.0 != "one bit of the value" {
                 let (_place, cache) = harmed(len, harm).await;
                 assert!(!cache.has_key("k").await.unwrap(), "{what}");
@@ -102,7 +103,7 @@ async fn every_read_misses_it_and_the_next_write_is_as_if_nothing_was_there() {
 }
 
 #[tokio::test]
-async fn steps_of_the_store_take_it_for_nothing() {
+async fn store_treats_a_damaged_entry_as_absent() {
     for len in LENGTHS {
         for (what, harm) in HARMS {
             let place = Place::new();
@@ -140,9 +141,9 @@ async fn steps_of_the_store_take_it_for_nothing() {
     }
 }
 
-/// "A miss that is counted, `Codec` in strict mode"; and failing open, the loader is asked.
+/// A damaged entry is `Codec` in strict mode. A cache that fails open loads the value.
 #[tokio::test]
-async fn strict_callers_are_told_and_others_load() {
+async fn damaged_entry_is_an_error_in_strict_mode_and_is_loaded_otherwise() {
     let harm = HARMS[5];
     let (place, strict) = harmed(10, harm).await;
     let error = strict.get_bytes("k").await.unwrap_err();
@@ -156,12 +157,12 @@ async fn strict_callers_are_told_and_others_load() {
     harm.1(&place.file());
     let open = crate::place::cache_by(cache_core::Clock::system(), &place.path, "");
     assert_eq!(open.get_or_set("k", secs(600), async || 7).await.unwrap(), 7);
-    assert_eq!(open.get::<i32>("k").await.unwrap(), Some(7), "it was overwritten");
+    assert_eq!(open.get::<i32>("k").await.unwrap(), Some(7), "the loaded value has replaced it");
 }
 
-/// What nobody reads is found by those who make room.
+/// Without reads, the sweeper finds them.
 #[tokio::test]
-async fn what_kills_and_damage_leave_behind_is_swept() {
+async fn damaged_and_incomplete_files_are_swept() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     for n in 0..20 {
@@ -179,15 +180,15 @@ async fn what_kills_and_damage_leave_behind_is_swept() {
         if place.files().len() == 5 {
             return;
         }
-        // sleeps: the sweeper goes by the machine's clock
+        // sleeps: the sweeper runs once a second, by the clock of the machine
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("{} files are left of 5", place.files().len());
+    panic!("{} files instead of 5", place.files().len());
 }
 
-/// What a newer release wrote is no damage: who wants to take it, or saw something else, leaves it there.
+/// An entry of a newer release is not damage: reads, `take` and `compare_and_delete` keep it.
 #[tokio::test]
-async fn what_a_newer_release_wrote_is_left_there() {
+async fn entry_of_a_newer_release_stays_until_it_is_deleted() {
     let place = Place::new();
     let store = store(&place.path, "");
     store.set(":1:k", "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
@@ -199,7 +200,6 @@ async fn what_a_newer_release_wrote_is_left_there() {
     }
     assert!(!store.compare_and_delete(":1:k", Expected::value(b"1")).await.unwrap());
     assert_eq!(fs::read(place.file()).unwrap(), newer);
-    // Who deletes wants it gone, whatever it is.
     store.delete(":1:k").await.unwrap();
     assert!(place.files().is_empty());
 }

@@ -1,4 +1,5 @@
-//! Disks that are full or read-only, and too many open files: told clearly, and over by themselves.
+//! Full and read-only disks, size limits, and too many open files: a clear error, and recovery
+//! without a restart.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,10 +10,11 @@ use crate::{
     place::{Place, cache},
 };
 
-/// A file system in memory, where mounting is allowed.
+/// A file system in memory. Unmounted when dropped.
 pub(crate) struct Mount<'a>(&'a Path);
 
 impl<'a> Mount<'a> {
+    /// Mounts it. `None` where mounting is not allowed.
     pub(crate) fn new(path: &'a Path, options: &str) -> Option<Self> {
         fs::create_dir(path).unwrap();
         let options = format!("{options},mode=0700");
@@ -45,10 +47,10 @@ async fn check_all(cache: &Cache, keys: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_over_when_there_is_room() {
+async fn full_disk_is_an_error_until_there_is_space() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=3M") else {
-        eprintln!("mounting is not allowed here; the limit of file sizes is tried instead");
+        eprintln!("mounting is not allowed here; other tests use a limit of file sizes");
         return;
     };
     let cache = cache(mount.0, "");
@@ -62,9 +64,9 @@ async fn a_full_disk_is_told_and_over_when_there_is_room() {
     let error = full.unwrap();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("disk full"), "{error}");
-    assert!(check_all(&cache, 60).await > 10, "what was written is there");
+    assert!(check_all(&cache, 60).await > 10, "the written entries stay");
 
-    // Overwriting: what did not fit is gone, not stale.
+    // The old value of a failed write must not stay.
     cache.set_bytes("l:0", pattern(0, 10), secs(600)).await.unwrap();
     let filler = place.path.join("filler");
     let _ = fs::write(&filler, vec![0; 3 << 20]);
@@ -83,9 +85,9 @@ async fn a_full_disk_is_told_and_over_when_there_is_room() {
     assert_eq!(check_all(&cache, 60).await, 1);
 }
 
-/// What entries took that are deleted is room at once, though their files wait for others.
+/// The files of deleted entries are kept as spare files until their space is needed.
 #[tokio::test]
-async fn what_was_deleted_from_a_full_disk_makes_room() {
+async fn deleted_entries_free_space_on_a_full_disk() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=3M") else { return };
     let cache = cache(mount.0, "");
@@ -100,9 +102,9 @@ async fn what_was_deleted_from_a_full_disk_makes_room() {
     assert!(is_pattern(&cache.get_bytes("large").await.unwrap().unwrap()));
 }
 
-/// And their files for a folder that was not needed before.
+/// A new folder needs an inode, which a spare file has.
 #[tokio::test]
-async fn what_was_deleted_from_a_disk_without_inodes_makes_room_for_folders() {
+async fn deleted_entries_free_inodes_for_new_folders() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=3M,nr_inodes=60") else { return };
     let cache = cache(mount.0, "");
@@ -120,9 +122,9 @@ async fn what_was_deleted_from_a_disk_without_inodes_makes_room_for_folders() {
     }
 }
 
-/// A counter is overwritten in its own block, which a full disk has.
+/// A counter is overwritten in its own block.
 #[tokio::test]
-async fn a_counter_goes_on_where_nothing_new_fits() {
+async fn counter_works_on_a_full_disk() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=2M") else { return };
     let cache = cache(mount.0, "");
@@ -134,9 +136,9 @@ async fn a_counter_goes_on_where_nothing_new_fits() {
 }
 
 #[tokio::test]
-async fn files_that_may_not_grow_are_told_and_leave_nothing_torn() {
+async fn file_size_limit_is_an_error_and_leaves_no_torn_entry() {
     let place = Place::new();
-    // In blocks of 512 or 1024 bytes, as the shell has it.
+    // The unit is 512 or 1024 bytes, depending on the shell.
     let shell = "trap '' XFSZ; ulimit -f 60";
     let lines = Child::start_in(shell, "large 20", &place.path, "").all();
     assert!(lines.iter().all(|it| it.contains("file too large")), "{lines:?}");
@@ -145,9 +147,10 @@ async fn files_that_may_not_grow_are_told_and_leave_nothing_torn() {
     assert_eq!(check_all(&cache(&place.path, ""), 20).await, 0);
 }
 
-/// Not one byte can be written: what `set` was to replace is gone, what `incr` was to change is as it was.
+/// Without space for a single byte, a failed `set` removes the old value, and a failed `incr` keeps
+/// it.
 #[tokio::test]
-async fn a_failed_write_leaves_nothing_stale() {
+async fn failed_write_leaves_no_stale_value() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set_bytes("small", pattern(1, 100), secs(600)).await.unwrap();
@@ -161,7 +164,7 @@ async fn a_failed_write_leaves_nothing_stale() {
 }
 
 #[tokio::test]
-async fn a_read_only_disk_is_read_and_told_to_writers() {
+async fn read_only_disk_allows_reads_and_refuses_writes() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=4M") else { return };
     let first = cache(mount.0, "");
@@ -174,7 +177,7 @@ async fn a_read_only_disk_is_read_and_told_to_writers() {
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
     assert_eq!(cache.get::<i32>("other").await.unwrap(), None);
     let error = cache.get::<i32>("damaged").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Codec, "it is a miss though it cannot be removed");
+    assert_eq!(error.kind(), ErrorKind::Codec, "a miss, although it cannot be removed");
     assert!(!cache.has_key("damaged").await.unwrap());
     for error in [
         cache.set("k", &2, secs(600)).await.unwrap_err(),
@@ -190,16 +193,16 @@ async fn a_read_only_disk_is_read_and_told_to_writers() {
     assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
 }
 
-/// A deleted entry is still in its file, which waits for another one.
+/// A spare file still has the content of its deleted entry.
 #[tokio::test]
-async fn clear_tells_that_it_cannot_delete_what_waits() {
+async fn clear_fails_if_it_cannot_delete_spare_files() {
     let place = Place::new();
     let Some(mount) = Mount::new(&place.path, "size=4M") else { return };
     let cache = cache(mount.0, "");
     cache.set("k", &1, secs(600)).await.unwrap();
     assert!(cache.delete("k").await.unwrap());
     cache.close().await.unwrap();
-    fs::write(place.path.join("spare/s0123456789abcdef"), "of a process that was killed").unwrap();
+    fs::write(place.path.join("spare/s0123456789abcdef"), "of a killed process").unwrap();
     mount.again("ro");
     let error = cache.clear().await.unwrap_err();
     assert!(error.to_string().contains("read-only"), "{error}");
@@ -208,38 +211,38 @@ async fn clear_tells_that_it_cannot_delete_what_waits() {
     assert!(place.all_files().is_empty());
 }
 
-/// The store takes no more than there are: what it keeps open for speed it lets go of.
+/// Without free descriptors, the store closes those that it keeps for speed.
 #[test]
-fn few_open_files_are_enough() {
+fn store_works_with_few_open_files() {
     let place = Place::new();
-    // Enough for the program, and not for all folders.
+    // Enough for the program, but not for all folders.
     let lines = Child::start_in("ulimit -n 40", "fill 300", &place.path, "").all();
     assert!(lines.iter().all(|it| !it.contains("error")), "{lines:?}");
     assert_eq!(place.files().len(), 300);
-    // And for many calls at once.
+    // Many calls at once.
     let lines = Child::start_in("ulimit -n 80", "crowd 30", &place.path, "").all();
     assert!(lines.iter().all(|it| !it.contains("error")), "{lines:?}");
 }
 
 #[test]
-fn too_many_open_files_are_told_and_over_by_themselves() {
+fn too_many_open_files_is_an_error_until_some_are_closed() {
     let place = Place::new();
     let lines = Child::start_in("ulimit -n 60", "hoard 3", &place.path, "").all();
     assert_eq!(lines.len(), 3);
     assert!(lines.iter().all(|it| it.contains("too many open files")), "{lines:?}");
 }
 
-/// Each key waits for a descriptor, and all of them no longer than the batch may take.
+/// Each key waits for a descriptor; together they wait no longer than the deadline of the batch.
 #[test]
-fn a_batch_tells_of_too_many_open_files_within_its_deadline() {
+fn batch_fails_with_too_many_open_files_within_its_deadline() {
     let place = Place::new();
     let lines = Child::start_in("ulimit -n 60", "hoard_batch 1", &place.path, "").all();
     assert_eq!(lines[0].matches("too many open files").count(), 3, "{lines:?}");
 }
 
-/// A write that stops in the middle of a page leaves nothing that looks like damage.
+/// The entry of a write that stops in the middle of a page is removed.
 #[tokio::test]
-async fn half_a_small_value_is_no_damage() {
+async fn write_that_is_cut_off_leaves_the_old_value_or_a_miss() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set("small", &"old", secs(600)).await.unwrap();

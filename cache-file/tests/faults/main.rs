@@ -1,4 +1,5 @@
-//! What goes wrong: several processes at once, kills, damage, disks that are full or read-only, and what others do to the directory.
+//! Faults: several processes at once, kills, damage, full and read-only disks, and changes to the
+//! directory by other programs.
 #![cfg(target_os = "linux")]
 
 mod child;

@@ -1,4 +1,4 @@
-//! Each error of the file system names the store's directory: a program may have several.
+//! Errors of the file system name the directory of the store, because a program may have several.
 
 use std::{
     fs,
@@ -19,9 +19,9 @@ fn assert_named(error: &Error, words: &str, place: &Place) {
     assert_eq!(text.matches(&directory).count(), 1, "{words}: {text}");
 }
 
-/// A store with one entry, and what is done to its files before a call that writes and one that reads.
+/// Changes the files of a store with one entry, then reads and writes it.
 #[tokio::test]
-async fn errors_of_what_lies_there_name_the_directory() {
+async fn errors_of_unexpected_files_name_the_directory() {
     type Harm = (&'static str, fn(&Place));
     let harms: [Harm; 9] = [
         ("unexpected symbolic link", |it| {
@@ -100,7 +100,7 @@ async fn errors_of_the_disk_name_the_directory() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_lock_names_the_directory() {
+async fn error_of_a_lock_names_the_directory() {
     let place = Place::new();
     cache(&place.path, "").set("k", &1, secs(600)).await.unwrap();
     let toml = toml(&place.path, "").replace("'20s'", "'1500ms'");
@@ -115,7 +115,7 @@ async fn the_error_of_a_lock_names_the_directory() {
 }
 
 #[test]
-fn errors_of_the_process_limits_name_the_directory() {
+fn errors_of_process_limits_name_the_directory() {
     for (shell, task, words) in [
         ("trap '' XFSZ; ulimit -f 60", "large 1", "file too large"),
         ("ulimit -n 60", "hoard 1", "too many open files"),
@@ -127,9 +127,8 @@ fn errors_of_the_process_limits_name_the_directory() {
     }
 }
 
-/// The caller's mistakes have nothing to do with the directory.
 #[tokio::test]
-async fn errors_about_the_caller_name_no_directory() {
+async fn errors_of_the_caller_do_not_name_the_directory() {
     let place = Place::new();
     let cache = cache(&place.path, "max_value_bytes = 100");
     cache.set("k", &"text", secs(600)).await.unwrap();

@@ -1,4 +1,5 @@
-//! Who may look: the owner alone, whatever the umask; and a directory in which others may write is refused.
+//! Permissions: files are private whatever the umask, and a directory that other users can write to
+//! is refused.
 
 use std::{
     fs,
@@ -26,7 +27,7 @@ fn all_below(path: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn directories_are_0700_and_files_0600_whatever_the_umask() {
+fn directories_are_0700_and_files_0600_with_any_umask() {
     for umask in ["000", "022", "077", "277", "777"] {
         let place = Place::new();
         let path = place.path.join("a/b/c");
@@ -43,7 +44,7 @@ fn directories_are_0700_and_files_0600_whatever_the_umask() {
 }
 
 #[tokio::test]
-async fn an_empty_directory_that_was_made_for_it_is_made_private() {
+async fn empty_directory_becomes_private() {
     let place = Place::new();
     fs::create_dir(&place.path).unwrap();
     fs::set_permissions(&place.path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -51,9 +52,9 @@ async fn an_empty_directory_that_was_made_for_it_is_made_private() {
     assert_eq!(mode(&place.path), 0o700);
 }
 
-/// The directory is open then, and the first write makes it private all the same.
+/// The read opens the directory, and the first write makes it private.
 #[tokio::test]
-async fn an_empty_directory_that_is_read_before_it_is_written_is_made_private() {
+async fn empty_directory_becomes_private_at_the_first_write_after_a_read() {
     let place = Place::new();
     fs::create_dir(&place.path).unwrap();
     fs::set_permissions(&place.path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -64,7 +65,7 @@ async fn an_empty_directory_that_is_read_before_it_is_written_is_made_private() 
 }
 
 #[tokio::test]
-async fn a_directory_with_other_things_in_it_keeps_its_permissions() {
+async fn directory_with_foreign_files_keeps_its_permissions() {
     let place = Place::new();
     fs::create_dir(&place.path).unwrap();
     fs::write(place.path.join("README"), "mine").unwrap();
@@ -74,7 +75,7 @@ async fn a_directory_with_other_things_in_it_keeps_its_permissions() {
 }
 
 #[tokio::test]
-async fn a_directory_that_others_may_write_to_is_refused_with_what_to_do() {
+async fn directory_that_others_can_write_to_is_refused_until_chmod() {
     for bad in [0o777, 0o1777, 0o770, 0o702] {
         let place = Place::new();
         fs::create_dir(&place.path).unwrap();
@@ -89,14 +90,13 @@ async fn a_directory_that_others_may_write_to_is_refused_with_what_to_do() {
             assert!(error.to_string().contains("chmod go-w"), "{bad:o}: {error}");
         }
         assert_eq!(fs::read_dir(&place.path).unwrap().count(), 0, "{bad:o}");
-        // And it serves as soon as that is done.
         fs::set_permissions(&place.path, fs::Permissions::from_mode(0o700)).unwrap();
         cache.set("k", &1, secs(60)).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_folder_that_others_may_write_to_is_refused() {
+async fn folder_that_others_can_write_to_is_refused() {
     let place = Place::new();
     let first = cache(&place.path, "");
     first.set("k", &1, secs(60)).await.unwrap();
@@ -106,9 +106,9 @@ async fn a_folder_that_others_may_write_to_is_refused() {
     assert!(error.to_string().contains("folder: "), "{error}");
 }
 
-/// Only root can give a directory away.
+/// Only root can change the owner.
 #[tokio::test]
-async fn another_users_directory_is_refused() {
+async fn directory_of_another_user_is_refused() {
     let place = Place::new();
     fs::create_dir(&place.path).unwrap();
     if chown(&place.path, Some(12345), None).is_err() {

@@ -1,4 +1,4 @@
-//! Four processes in one directory.
+//! Several processes in one directory.
 
 use cache_core::secs;
 
@@ -14,17 +14,17 @@ fn start(task: &str, place: &Place) -> Vec<Child> {
 }
 
 #[tokio::test]
-async fn increments_of_all_processes_count() {
+async fn increments_of_all_processes_are_counted() {
     let place = Place::new();
     let children = start("incr 1000", &place);
     let mut seen: Vec<i64> =
         children.into_iter().flat_map(Child::all).map(|it| it.parse().unwrap()).collect();
     seen.sort_unstable();
-    assert!(seen.iter().copied().eq(1..=4000), "each number is seen once");
+    assert!(seen.iter().copied().eq(1..=4000), "each number is returned once");
 }
 
 #[tokio::test]
-async fn compare_and_set_loses_nothing() {
+async fn concurrent_updates_lose_no_change() {
     let place = Place::new();
     cache(&place.path, "").set("sum", &0, secs(600)).await.unwrap();
     for child in start("update 300", &place) {
@@ -34,33 +34,33 @@ async fn compare_and_set_loses_nothing() {
 }
 
 #[tokio::test]
-async fn each_key_is_added_by_one_process() {
+async fn add_succeeds_in_one_of_several_processes() {
     let place = Place::new();
-    let told: Vec<_> = start("add 1000", &place).into_iter().map(Child::all).collect();
+    let answers: Vec<_> = start("add 1000", &place).into_iter().map(Child::all).collect();
     for n in 0..1000 {
-        let winners = told.iter().filter(|it| it[n] == "true").count();
+        let winners = answers.iter().filter(|it| it[n] == "true").count();
         assert_eq!(winners, 1, "add:{n}");
     }
 }
 
-/// In a store that is full, a file serves one key after the other, of all processes.
+/// In a full store, each file serves one key after the other, of all processes.
 #[tokio::test]
-async fn no_key_shows_the_value_of_another() {
+async fn key_never_has_the_value_of_another() {
     let place = Place::new();
     let start = |_| Child::start("churn 4000", &place.path, "max_entries = 100");
     for child in (0..PROCESSES).map(start).collect::<Vec<_>>() {
-        let told = child.all();
-        assert_eq!(told.len(), 4000);
-        assert!(told.iter().all(|it| !it.contains("error")), "{told:?}");
+        let answers = child.all();
+        assert_eq!(answers.len(), 4000);
+        assert!(answers.iter().all(|it| !it.contains("error")), "{answers:?}");
     }
     let files = place.files().len();
     assert!((50..=100).contains(&files), "{files}");
-    assert_eq!(place.all_files().len(), files, "who ends well leaves none that waits");
+    assert_eq!(place.all_files().len(), files, "a process that ends leaves no spare files");
 }
 
-/// 100 000 reads while others overwrite and touch: not one is torn, mixed, or a miss.
+/// Reads 100,000 times while others overwrite and touch: no read is torn, mixed or a miss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_read_is_torn() {
+async fn read_during_writes_is_whole() {
     let place = Place::new();
     drop(Child::start("write 1", &place.path, "").all());
     let writers: Vec<_> = ["write", "write", "touch"]

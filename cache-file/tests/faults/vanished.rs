@@ -1,4 +1,4 @@
-//! The directory is deleted, moved or emptied while it is in use.
+//! The directory is deleted or moved while it is in use.
 
 use std::{fs, time::Duration};
 
@@ -7,14 +7,14 @@ use cache_core::secs;
 use crate::place::{Place, cache};
 
 #[tokio::test]
-async fn a_deleted_directory_is_made_again_by_the_next_write() {
+async fn deleted_directory_is_created_by_the_next_write() {
     let place = Place::new();
     let one = cache(&place.path, "");
     let other = cache(&place.path, "");
     for n in 0..10 {
         for key in ["a", "b", "c"] {
             one.set(key, &n, secs(600)).await.unwrap();
-            assert_eq!(other.get::<i32>(key).await.unwrap(), Some(n), "both see the new one");
+            assert_eq!(other.get::<i32>(key).await.unwrap(), Some(n), "both use the new directory");
         }
         fs::remove_dir_all(&place.path).unwrap();
         assert_eq!(one.get::<i32>("a").await.unwrap(), None);
@@ -31,7 +31,7 @@ async fn a_deleted_directory_is_made_again_by_the_next_write() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_deleted_alone_is_made_again() {
+async fn deleted_folder_is_created_by_the_next_write() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set("k", &1, secs(600)).await.unwrap();
@@ -42,9 +42,9 @@ async fn a_folder_that_is_deleted_alone_is_made_again() {
     assert!(place.file().exists());
 }
 
-/// Nothing but the directory is open then.
+/// These caches have opened the directory, but not a folder in it.
 #[tokio::test]
-async fn who_has_found_nothing_yet_notices_that_the_directory_was_deleted() {
+async fn cache_that_has_only_missed_notices_a_deleted_directory() {
     let place = Place::new();
     let writer = cache(&place.path, "");
     for n in 0..5 {
@@ -55,15 +55,19 @@ async fn who_has_found_nothing_yet_notices_that_the_directory_was_deleted() {
         }
         fs::remove_dir_all(&place.path).unwrap();
         late[0].set("k", &n, secs(600)).await.unwrap();
-        assert_eq!(late[1].get::<i32>("k").await.unwrap(), Some(n), "it is in the new one");
-        assert!(late[2].delete("k").await.unwrap(), "it is in the new one");
+        assert_eq!(
+            late[1].get::<i32>("k").await.unwrap(),
+            Some(n),
+            "the entry is in the new directory"
+        );
+        assert!(late[2].delete("k").await.unwrap(), "the entry is in the new directory");
         late[0].clear().await.unwrap();
     }
 }
 
-/// Who moved it away has it, and the cache begins anew where it is said to be.
+/// The cache then starts empty at its location.
 #[tokio::test]
-async fn a_directory_that_is_moved_away_is_left_alone() {
+async fn moved_directory_is_no_longer_written() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set("k", &1, secs(600)).await.unwrap();
@@ -74,15 +78,14 @@ async fn a_directory_that_is_moved_away_is_left_alone() {
         if place.path.exists() {
             return;
         }
-        // sleeps: the sweeper looks once a second
+        // sleeps: the sweeper runs once a second, by the clock of the machine
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it is still the moved one");
+    panic!("the cache still writes to the moved directory");
 }
 
-/// As well for a process that only reads.
 #[tokio::test]
-async fn a_reader_notices_that_the_directory_is_another_one() {
+async fn cache_that_only_reads_notices_a_moved_directory() {
     let place = Place::new();
     cache(&place.path, "").set("k", &1, secs(600)).await.unwrap();
     let reader = cache(&place.path, "");
@@ -93,8 +96,8 @@ async fn a_reader_notices_that_the_directory_is_another_one() {
         if reader.get::<i32>("k").await.unwrap() == Some(2) {
             return;
         }
-        // sleeps: the sweeper looks once a second
+        // sleeps: the sweeper runs once a second, by the clock of the machine
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it reads what was moved away");
+    panic!("the cache still reads the moved directory");
 }

@@ -1,4 +1,4 @@
-//! `clear` removes a namespace, `clear_store` all entries, and neither touches what is another's.
+//! `clear` removes a namespace and `clear_store` all entries. Both keep foreign files.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -10,7 +10,7 @@ use cache_core::{
 use crate::place::{Place, cache, store};
 
 #[tokio::test]
-async fn clear_removes_one_namespace_in_all_folders() {
+async fn clear_removes_one_namespace_from_all_folders() {
     let place = Place::new();
     let store = store(&place.path, "");
     for n in 0..600 {
@@ -31,7 +31,7 @@ async fn clear_removes_one_namespace_in_all_folders() {
 }
 
 #[tokio::test]
-async fn foreign_files_and_links_are_left_alone() {
+async fn foreign_files_and_links_stay() {
     let place = Place::new();
     let cache = cache(&place.path, "max_entries = 5");
     cache.set("k", &1, secs(60)).await.unwrap();
@@ -42,7 +42,7 @@ async fn foreign_files_and_links_are_left_alone() {
         place.path.join("README"),
         folder.join("notes.txt"),
         folder.join(".hidden"),
-        // Like ours, but for its length.
+        // Like the name of an entry, but one digit too short.
         folder.join("0123456789abcdef0123456789abc"),
     ];
     for file in &foreign {
@@ -63,9 +63,8 @@ async fn foreign_files_and_links_are_left_alone() {
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
 }
 
-/// What is where spare files would be is as foreign as anything else.
 #[tokio::test]
-async fn a_foreign_file_or_link_named_spare_is_left_alone_and_in_nobodys_way() {
+async fn foreign_file_or_link_named_spare_stays_and_causes_no_error() {
     for is_link in [false, true] {
         let place = Place::new();
         let cache = cache(&place.path, "max_entries = 5");
@@ -88,9 +87,9 @@ async fn a_foreign_file_or_link_named_spare_is_left_alone_and_in_nobodys_way() {
     }
 }
 
-/// Somebody put links where entries would be: nothing outside is read, written or removed.
+/// The store must not read, write or remove anything outside of its directory.
 #[tokio::test]
-async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
+async fn link_with_the_name_of_an_entry_or_folder_is_not_followed() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set("k", &1, secs(60)).await.unwrap();
@@ -117,9 +116,8 @@ async fn links_in_the_place_of_entries_and_folders_are_not_followed() {
     assert_eq!(fs::read_dir(place.outer().join("elsewhere")).unwrap().count(), 0);
 }
 
-/// Nor are they in the way of what makes room.
 #[tokio::test]
-async fn links_in_the_place_of_entries_do_not_keep_the_bounds_from_holding() {
+async fn store_stays_within_its_bounds_despite_links_named_like_entries() {
     let place = Place::new();
     let cache = cache(&place.path, "max_entries = 5");
     let mut links = Vec::new();
@@ -138,9 +136,8 @@ async fn links_in_the_place_of_entries_do_not_keep_the_bounds_from_holding() {
     assert!(entries <= 5, "{entries}");
 }
 
-/// One place where nothing can be removed does not keep the rest; and it is told.
 #[tokio::test]
-async fn clear_goes_on_behind_what_it_cannot_remove() {
+async fn clear_continues_after_an_entry_that_cannot_be_removed_and_returns_its_error() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     for n in 0..300 {

@@ -1,4 +1,7 @@
-//! The suite that every store passes, of the store and of a whole cache over it.
+//! The conformance suite, for the store and for a cache over it.
+//!
+//! Reads run on threads of the store or on the caller's, and the clock is the machine's or a fake
+//! one. Each setting runs with one of the two clocks.
 
 use std::sync::Arc;
 
@@ -7,8 +10,9 @@ use cache_core::{Clock, testing::FakeClock};
 
 use crate::place::{Place, cache_by};
 
-/// Values that are refused are small enough to be no burden.
+/// A low limit, so that the suite need not write large values to exceed it.
 const OPTIONS: &str = "max_value_bytes = '500KiB'";
+const DIRECT_READS: &str = "max_value_bytes = '500KiB'\ndirect_reads = true";
 
 fn harness(name: &str, clock: Clock, options: &'static str) -> Harness {
     let place = Place::new();
@@ -16,39 +20,31 @@ fn harness(name: &str, clock: Clock, options: &'static str) -> Harness {
     Harness::new(name, open).may_clear_store()
 }
 
-fn moved(options: &'static str) -> Harness {
+fn machine_clock() -> Harness {
+    harness("file", Clock::system(), OPTIONS)
+}
+
+fn fake_clock_and_direct_reads() -> Harness {
     let time = FakeClock::new();
-    harness("file", time.clock(), options).clock(time)
+    harness("direct", time.clock(), DIRECT_READS).clock(time)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_by_a_clock_that_is_moved() {
-    run_backend(moved(OPTIONS)).await;
+async fn store_conforms_with_the_machine_clock() {
+    run_backend(machine_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it_conforms_by_a_clock_that_is_moved() {
-    run_cache(moved(OPTIONS)).await;
+async fn cache_conforms_with_the_machine_clock() {
+    run_cache(machine_clock()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_by_the_machines_clock() {
-    run_backend(harness("file", Clock::system(), OPTIONS)).await;
+async fn store_conforms_with_a_fake_clock_and_direct_reads() {
+    run_backend(fake_clock_and_direct_reads()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it_conforms_by_the_machines_clock() {
-    run_cache(harness("file", Clock::system(), OPTIONS)).await;
-}
-
-const DIRECT: &str = "max_value_bytes = '500KiB'\ndirect_reads = true";
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_with_direct_reads() {
-    run_backend(harness("direct", Clock::system(), DIRECT)).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it_conforms_with_direct_reads() {
-    run_cache(harness("direct", Clock::system(), DIRECT)).await;
+async fn cache_conforms_with_a_fake_clock_and_direct_reads() {
+    run_cache(fake_clock_and_direct_reads()).await;
 }

@@ -1,4 +1,4 @@
-//! What stands in the files, as the documentation says.
+//! The content of the files, as the documentation of the crate describes it.
 
 use std::fs;
 
@@ -9,15 +9,14 @@ use cache_core::{
 
 use crate::place::{Place, cache, store};
 
-/// Byte by byte, so that another program can read it.
 #[tokio::test]
-async fn a_file_is_as_documented() {
+async fn file_has_the_documented_format() {
     let place = Place::new();
     let store = store(&place.path, "");
     store.set("shop:1:k", "value".into(), Expiry::Never, SetMode::Always).await.unwrap();
     let bytes = fs::read(place.file()).unwrap();
     assert_eq!(bytes[..4], *b"\xffcch");
-    assert_eq!(bytes[4..6], [1, 1], "version, and whole");
+    assert_eq!(bytes[4..6], [1, 1], "version, and complete");
     assert_eq!(bytes[6..8], 8_u16.to_le_bytes());
     assert_eq!(bytes[16..24], 5_u64.to_le_bytes());
     assert_eq!(bytes[24..32], 0_u64.to_le_bytes(), "never");
@@ -29,7 +28,7 @@ async fn a_file_is_as_documented() {
 }
 
 #[tokio::test]
-async fn a_shorter_value_leaves_no_block_behind() {
+async fn shorter_value_frees_the_blocks_of_a_longer_one() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     cache.set_bytes("k", vec![b'x'; 100_000], secs(60)).await.unwrap();
@@ -39,9 +38,9 @@ async fn a_shorter_value_leaves_no_block_behind() {
     assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), vec![b'y'; 10]);
 }
 
-/// Each length around the page in which a write is one step, over each other.
+/// The lengths around one page, up to which a write is one step.
 #[tokio::test]
-async fn values_of_all_lengths_replace_each_other() {
+async fn values_of_any_length_replace_each_other() {
     let place = Place::new();
     let store = store(&place.path, "");
     let lengths = [0, 1, 4000, 4045, 4046, 4047, 4048, 4049, 4096, 4097, 8192, 70_000];

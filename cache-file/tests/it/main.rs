@@ -1,4 +1,4 @@
-//! What the store promises, by the file; all of it in real directories.
+//! The promises of the store, one file per topic, in real directories.
 #![cfg(unix)]
 
 mod bounds;

@@ -1,4 +1,4 @@
-//! From the settings to the store.
+//! The settings, and the location of the store.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -7,14 +7,14 @@ use cache_core::{Caches, Clock, ErrorKind, secs};
 use crate::place::{Place, cache, of_toml, toml};
 
 #[test]
-fn building_touches_no_disk() {
+fn building_does_not_create_the_directory() {
     let place = Place::new();
     let _cache = cache(&place.path, "");
     assert!(!place.path.exists());
 }
 
 #[tokio::test]
-async fn the_directory_is_made_on_first_use_and_not_by_a_read() {
+async fn directory_is_created_by_the_first_write_and_not_by_a_read() {
     let place = Place::new();
     let path = place.path.join("a/b");
     let cache = cache(&path, "");
@@ -27,7 +27,7 @@ async fn the_directory_is_made_on_first_use_and_not_by_a_read() {
 }
 
 #[tokio::test]
-async fn aliases_of_one_directory_share_a_store_and_must_agree() {
+async fn aliases_of_one_directory_share_a_store_and_must_have_equal_options() {
     let place = Place::new();
     let path = place.path.display();
     let two = |a: &str, b: &str| {
@@ -45,7 +45,7 @@ async fn aliases_of_one_directory_share_a_store_and_must_agree() {
 }
 
 #[test]
-fn what_is_wrong_is_named_where_it_is() {
+fn wrong_setting_is_named_by_its_path() {
     for (location, option, setting, what) in [
         ("", "", "location", "is missing"),
         ("location = ' '", "", "location", "is missing"),
@@ -75,9 +75,8 @@ fn what_is_wrong_is_named_where_it_is() {
     }
 }
 
-/// "Opened without following links."
 #[tokio::test]
-async fn a_location_that_is_a_link_or_a_file_is_refused() {
+async fn location_that_is_a_link_or_a_file_is_refused() {
     let place = Place::new();
     fs::create_dir(place.outer().join("real")).unwrap();
     symlink(place.outer().join("real"), &place.path).unwrap();
@@ -98,14 +97,14 @@ async fn a_location_that_is_a_link_or_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn check_makes_the_directory_and_close_lets_go_of_it() {
+async fn check_creates_the_directory_and_calls_after_close_open_it_again() {
     let place = Place::new();
     let cache = of_toml(Clock::system(), &toml(&place.path, "")).unwrap();
     cache.check().await.unwrap();
     assert!(place.path.join("counts").exists());
     cache.set("k", &1, secs(60)).await.unwrap();
     cache.close().await.unwrap();
-    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "it opens again");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "the call opens the directory again");
     cache.close().await.unwrap();
     cache.close().await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! Settings and directories for the tests.
-#![allow(dead_code, reason = "each program of tests uses its part")]
+//! Temporary directories and caches for the tests.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use cache_core::{Cache, Caches, Clock, Result, store::Backend};
 use cache_file as _;
 use tempfile::TempDir;
 
-/// A directory that is not there yet, in one that goes with the test.
+/// The path of a directory that does not exist yet, in one that is deleted after the test.
 pub(crate) struct Place {
     outer: TempDir,
     pub(crate) path: PathBuf,
@@ -23,25 +23,25 @@ impl Place {
         Self { path: outer.path().join("cache"), outer }
     }
 
-    /// What is around it.
+    /// Returns the directory around the store's.
     pub(crate) fn outer(&self) -> &Path {
         self.outer.path()
     }
 
-    /// Its entries' files, and what others put beside them.
+    /// Lists all files in the folders, without spare files.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let is_spare = |it: &PathBuf| it.parent().unwrap().ends_with("spare");
         self.all_files().into_iter().filter(|it| !is_spare(it)).collect()
     }
 
-    /// And those that wait for an entry.
+    /// Lists all files in the folders, with spare files.
     pub(crate) fn all_files(&self) -> Vec<PathBuf> {
         let folders = fs::read_dir(&self.path).unwrap().map(|it| it.unwrap().path());
         let folders = folders.filter(|it| it.is_dir());
         folders.flat_map(|it| fs::read_dir(it).unwrap()).map(|it| it.unwrap().path()).collect()
     }
 
-    /// The file of the only entry.
+    /// Returns the file of the only entry.
     pub(crate) fn file(&self) -> PathBuf {
         let files = self.files();
         assert_eq!(files.len(), 1, "{files:?}");
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-/// Settings of a cache there. Slow machines are slow, not wrong.
+/// Returns the settings of a cache, with a deadline for slow machines.
 pub(crate) fn toml(path: &Path, options: &str) -> String {
     format!(
         "[caches.default]\nbackend = 'file'\nlocation = '{}'\ndeadline = '20s'\n\
@@ -66,12 +66,12 @@ pub(crate) fn cache_by(clock: Clock, path: &Path, options: &str) -> Cache {
     of_toml(clock, &toml(path, options)).unwrap()
 }
 
-/// One that tells every error.
+/// Returns a cache that returns every error.
 pub(crate) fn cache(path: &Path, options: &str) -> Cache {
     cache_by(Clock::system(), path, options).strict()
 }
 
-/// The store without the facade.
+/// Returns the store of a cache.
 pub(crate) fn store(path: &Path, options: &str) -> Arc<dyn Backend> {
     Arc::clone(cache(path, options).backend())
 }
