@@ -1,4 +1,4 @@
-//! A file of `cache-file` with any bytes in it, as its readers and writers see it.
+//! The target for files of `cache-file` with any content.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

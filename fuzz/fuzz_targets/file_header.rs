@@ -1,4 +1,4 @@
-//! The decoder of what a file of `cache-file` begins with.
+//! The target for the decoder of the header of `cache-file`'s files.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

@@ -1,4 +1,4 @@
-//! The text of a settings file.
+//! The target for the text of a settings file.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

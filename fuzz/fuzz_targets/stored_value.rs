@@ -1,4 +1,4 @@
-//! Bytes in a store under a key, whoever wrote them.
+//! The target for stored bytes that any program may have written.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

@@ -1,4 +1,4 @@
-//! Stored bytes, read as types that contain themselves.
+//! The target for stored bytes that are read as recursive types.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

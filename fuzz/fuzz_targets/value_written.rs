@@ -1,4 +1,4 @@
-//! Values of a type that contains itself, written and read.
+//! The target for values of recursive types that are written and read.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

@@ -1,4 +1,4 @@
-//! What a call allocates.
+//! Limits on the memory that a call allocates.
 
 use std::alloc::System;
 
@@ -7,12 +7,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Makes a call, which may allocate no more than this in all: a length that the input only claims must not be believed.
+/// Runs a call and checks that it allocates at most `limit` bytes: it must not trust a length in the
+/// input.
 #[track_caller]
 pub(crate) fn at_most<T>(limit: usize, call: impl FnOnce() -> T) -> T {
     let region = Region::new(GLOBAL);
     let res = call();
     let allocated = region.change().bytes_allocated;
-    assert!(allocated <= limit, "{allocated} bytes were allocated, of {limit} at most");
+    assert!(allocated <= limit, "{allocated} bytes were allocated; the limit is {limit}");
     res
 }

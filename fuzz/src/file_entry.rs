@@ -1,4 +1,4 @@
-//! A file of `cache-file` with any bytes in it, as its readers and writers see it.
+//! The target for files of `cache-file` with any content.
 
 use std::{
     fs::{self, File},
@@ -17,18 +17,20 @@ const KEY: &str = "user:7";
 const STORED_KEY: &[u8] = b"shop:1:user:7";
 const FILE: &str = "93/622b50b45b7980f36e75a95f3b4c5a";
 
-/// A file of these bytes where the store keeps the entry of a key, and once more with its sums put right: the operations on that key.
+/// Writes the bytes to the file of a key and runs operations on that key, then again with correct
+/// checksums.
 ///
 /// # Panics
-/// If one takes the file for an entry that it is not, or misses one that is there, or fails otherwise than with what it may say.
+/// If an operation finds an entry that the file does not hold, misses one that it holds, or fails
+/// with an unexpected error.
 pub fn file_entry(bytes: &[u8]) {
     thread_local! {
         static PLACE: Place = Place::new();
     }
     PLACE.with(|place| {
         place.check(bytes);
-        if let Some(mended) = layout::with_right_sums(bytes).filter(|it| it != bytes) {
-            place.check(&mended);
+        if let Some(corrected) = layout::with_right_sums(bytes).filter(|it| it != bytes) {
+            place.check(&corrected);
         }
     });
 }
@@ -51,15 +53,16 @@ impl Place {
         );
         let caches = Caches::from_toml(&toml).unwrap();
         let cache = caches.get("default").unwrap().strict().blocking();
-        // The folder is there from now on.
-        cache.set(KEY, &1, Timeout::Default).unwrap();
+        // Creates the folder.
+        cache.set(KEY, &1, None).unwrap();
         let file = directory.path().join(FILE);
-        assert!(file.exists(), "the layout of directories is another one");
+        assert!(file.exists(), "the layout of the directory has changed");
         let folder = File::open(file.parent().unwrap()).unwrap();
         Self { cache, file, folder, _directory: directory }
     }
 
-    /// As writers do, under the folder's lock: else the sweeper may take what is half written, and all of it, for damaged.
+    /// Writes the file under the folder's lock. Otherwise the sweeper may find a half written file
+    /// damaged and remove it.
     fn write(&self, bytes: &[u8]) {
         self.folder.lock().unwrap();
         fs::write(&self.file, bytes).unwrap();
@@ -68,34 +71,34 @@ impl Place {
 
     fn check(&self, bytes: &[u8]) {
         let known = Known::new(bytes);
-        // It may be read into room of its own some times, and nothing that it only claims.
+        // Each read may allocate the length of the file, but not a length that its header claims.
         let limit = 100_000 + 100 * bytes.len();
         let changes = CHANGES[crc32fast::hash(bytes) as usize % CHANGES.len()];
         for step in [reads, changes] {
             self.write(bytes);
             at_most(limit, || step(&self.cache, &known));
         }
-        // Whatever was there, the key can be used.
+        // The key can be written, whatever the file holds.
         self.write(bytes);
         self.cache.set(KEY, "new", secs(60)).unwrap();
         assert_eq!(self.cache.get::<String>(KEY).unwrap().as_deref(), Some("new"));
     }
 }
 
-/// What a file is, by the documentation.
+/// What a file holds, according to the documentation of its format.
 struct Known<'a> {
     /// The value of the live entry.
     value: Option<&'a [u8]>,
-    /// Whether it looks like a live entry to those who do not read its value.
+    /// Whether it is a live entry for an operation that does not read the value.
     looks_live: bool,
-    /// It expires about now: it may be there and may not.
+    /// Whether it expires about now, so that both results are right.
     at_its_end: bool,
 }
 
 impl<'a> Known<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
-        let head = layout::head(bytes).filter(|it| it.whole && it.key == STORED_KEY);
+        let head = layout::head(bytes).filter(|it| it.is_complete && it.key == STORED_KEY);
         let expires = head.map_or(0, |it| u128::from(it.expires));
         let live = head.filter(|_| expires == 0 || expires > now);
         Self {
@@ -105,26 +108,26 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// An operation found an entry or did not, whose value it has read.
+    /// Checks whether an operation that reads the value may have found an entry.
     #[track_caller]
     fn is(&self, found: bool) {
         assert!(self.at_its_end || found == self.value.is_some(), "found: {found}");
     }
 
-    /// As [`is`](Self::is) for one that need not read the value.
+    /// Checks whether an operation that need not read the value may have found an entry.
     #[track_caller]
     fn looks(&self, found: bool) {
         let right = if found { self.looks_live } else { self.value.is_none() };
         assert!(self.at_its_end || right, "found: {found}");
     }
 
-    /// Whether the value may begin like one that is wrapped, and so be no value for the facade.
+    /// Returns whether the value begins like the facade's header, and so may be invalid for it.
     fn may_be_wrapped(&self) -> bool {
         self.value.is_some_and(|it| it.starts_with(&[0xc1, 0xca]))
     }
 }
 
-/// What a read may say of bytes that are no value: there is none.
+/// Turns the error for bytes that are not a value into a miss.
 #[track_caller]
 fn codec<T>(res: Result<Option<T>, Error>) -> Option<T> {
     res.unwrap_or_else(|error| {
@@ -142,7 +145,7 @@ fn reads(cache: &BlockingCache, known: &Known<'_>) {
     if !known.may_be_wrapped() {
         known.is(read.is_some());
         assert!(known.at_its_end || read.as_deref() == known.value);
-        // What is damaged is told once.
+        // The error of a damaged entry comes once.
         let again = codec(cache.get_bytes(KEY));
         assert!(known.at_its_end || again.as_deref() == known.value);
     }
@@ -150,7 +153,8 @@ fn reads(cache: &BlockingCache, known: &Known<'_>) {
 
 type Step = fn(&BlockingCache, &Known<'_>);
 
-/// Each of them begins with what is there. A run makes the one that the bytes choose: all of them would take a millisecond.
+/// Operations that change the entry. A run performs one, chosen by the bytes, because all of them
+/// would take a millisecond.
 const CHANGES: &[Step] = &[
     |cache, known| {
         let many = codec(cache.get_many::<Value, _>([KEY, "other"]).map(Some)).unwrap_or_default();
@@ -187,7 +191,7 @@ const CHANGES: &[Step] = &[
     |cache, known| known.looks(cache.replace(KEY, &1, Timeout::Never).unwrap()),
     |cache, known| known.looks(cache.delete(KEY).unwrap()),
     |cache, known| {
-        // Twice, as a stored value may be of another type: then it is loaded, and is there.
+        // If the stored value has another type, the first call loads a value and stores it.
         let loaded = cache.get_or_set(KEY, secs(60), || Value::from("loaded"));
         let read = cache.get::<Value>(KEY);
         assert!(known.at_its_end || loaded.unwrap() == read.unwrap().unwrap());

@@ -26,7 +26,7 @@ fn check(bytes: &[u8]) {
             let expected = expected.expect("a wrong header is accepted");
             assert_eq!(
                 (header.is_complete, key, header.expires),
-                (expected.whole, expected.key, expected.expires)
+                (expected.is_complete, expected.key, expected.expires)
             );
             assert!(key.len() <= MAX_KEY && key.len() == usize::from(header.key_len));
             assert_eq!(header.encode(key), bytes[..header.value_offset()]);

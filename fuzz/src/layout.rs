@@ -1,23 +1,24 @@
-//! The files of `cache-file` once more, after the table in its documentation: what its own decoder is compared with.
+//! A second decoder for the files of `cache-file`, written after the table in its documentation, to
+//! compare its own decoder with.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Header and key of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
-    pub(crate) whole: bool,
+    pub(crate) is_complete: bool,
     pub(crate) key: &'a [u8],
     pub(crate) expires: u64,
-    /// The value, if the file is as long as it says.
+    /// The value, if the file is long enough.
     pub(crate) value: Option<&'a [u8]>,
-    /// Whether these are the bytes that were written.
+    /// Whether the checksum of the value is correct.
     pub(crate) is_right: bool,
 }
 
 const FIXED: usize = 48;
 const MAX_KEY: usize = 1024;
 
-/// What the file says, if its header and key are right.
+/// Decodes header and key. `None` if they are wrong.
 pub(crate) fn head(file: &[u8]) -> Option<Head<'_>> {
     let ends = key_end(file)?;
     let flag = file[5];
@@ -26,7 +27,7 @@ pub(crate) fn head(file: &[u8]) -> Option<Head<'_>> {
     }
     let value = value(file, ends);
     Some(Head {
-        whole: flag == 1,
+        is_complete: flag == 1,
         key: &file[FIXED..ends],
         expires: number(file, 24),
         value,
@@ -34,7 +35,8 @@ pub(crate) fn head(file: &[u8]) -> Option<Head<'_>> {
     })
 }
 
-/// The file with both of its sums put right: no fuzzer guesses them, and what is behind them would stay unseen.
+/// Returns the file with correct checksums. A fuzzer cannot guess them, and code behind their check
+/// would not run.
 pub(crate) fn with_right_sums(file: &[u8]) -> Option<Vec<u8>> {
     let ends = key_end(file)?;
     let mut res = file.to_vec();

@@ -1,7 +1,8 @@
-//! What libFuzzer is let loose on: whatever reads bytes that others may have written.
+//! Fuzz targets for the code that reads bytes that other programs may have written.
 //!
-//! Each target is a function that takes any bytes and panics if a promise is broken. Its program in `fuzz_targets` is libFuzzer's with
-//! `--cfg fuzzing`, and runs the files that are named without. The seeds are in `corpus/<target>`.
+//! Each target is a function that takes any bytes and panics if a promise is broken. Its program in
+//! `fuzz_targets` runs under libFuzzer with `--cfg fuzzing`; without it, the program runs the files
+//! in its arguments. The seeds are in `corpus/<target>`.
 
 mod allocations;
 mod file_entry;
@@ -21,10 +22,10 @@ pub use self::{
     stored_value::stored_value,
 };
 
-/// What a program does without libFuzzer: gives the target each of the files that are named.
+/// Runs a target with each file in the arguments of the program.
 ///
 /// # Panics
-/// If the target does, or a file cannot be read.
+/// If the target panics, or a file cannot be read.
 pub fn replay(target: fn(&[u8])) {
     for path in env::args().skip(1) {
         println!("{path}");

@@ -1,4 +1,4 @@
-//! Values of types that contain themselves, in both directions of both codecs.
+//! The targets for values of recursive types, read and written by both codecs.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -15,12 +15,12 @@ use serde_json::Value;
 
 const KEY: &str = "k";
 
-/// A float that is equal if its bits are.
+/// A float that is compared by its bits.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Bits(f64);
 
-/// Contains itself in every way that serde knows, once for each step.
+/// A type that contains itself in every way that serde knows.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Tree {
     Leaf,
@@ -58,10 +58,11 @@ enum Untagged {
     Map(BTreeMap<String, Untagged>),
 }
 
-/// Any bytes, and a part of them many times over, as a stored value of each codec: read as types that contain themselves.
+/// Reads any bytes as a stored value of each codec and recursive type, then again with a repeated
+/// part.
 ///
 /// # Panics
-/// If a value is read that cannot be written, or reads back as another.
+/// If a value that was read is accepted by `set` and does not read back equal.
 pub fn value_read(bytes: &[u8]) {
     STORES.with(|stores| {
         stores.read(bytes);
@@ -71,17 +72,17 @@ pub fn value_read(bytes: &[u8]) {
     });
 }
 
-/// A value that the bytes describe, step by step and possibly very deep: written by each codec, and read again.
+/// Writes and reads a value, possibly very deep, that the bytes describe step by step.
 ///
 /// # Panics
-/// If it is accepted, and does not come back equal.
+/// If `set` accepts the value and it does not read back equal.
 pub fn value_written(bytes: &[u8]) {
     STORES.with(|stores| {
         let mut tree = grow(bytes);
         for cache in &stores.caches {
             round_trip(cache, &tree);
         }
-        // Dropped as a whole, it would end the stack.
+        // Dropping a deep value in one go would overflow the stack.
         while let Some(inner) = tree.into_inner() {
             tree = inner;
         }
@@ -128,7 +129,7 @@ impl Stores {
         self.put(stored);
         match self.caches[0].get::<T>(KEY) {
             Ok(value) => {
-                let value = value.expect("it was put there");
+                let value = value.expect("the value was stored");
                 self.caches.iter().for_each(|cache| round_trip(cache, &value));
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::Codec, "{error}"),
@@ -146,7 +147,7 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     }
 }
 
-/// The bytes with the header that says `MessagePack`.
+/// Returns the bytes behind a header for `MessagePack`.
 fn as_msgpack(payload: &[u8]) -> Vec<u8> {
     let mut res = vec![0xc1, 0xca, 1, 1];
     res.extend((payload.len() as u64).to_le_bytes());
@@ -158,12 +159,13 @@ fn as_msgpack(payload: &[u8]) -> Vec<u8> {
     res
 }
 
-/// Two bytes are how often, and one is the length of what comes again and again; then what follows it.
+/// Repeats a part of the bytes: two bytes give the number of times and one the length of the part.
+/// The rest follows once.
 fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
     let [a, b, len, rest @ ..] = bytes else { return None };
     let (pattern, rest) = rest.split_at_checked(usize::from(*len))?;
     let times = usize::from(u16::from_be_bytes([*a, *b]));
-    // Less than the store takes.
+    // More than the store accepts.
     if pattern.len() * times > 1 << 20 {
         return None;
     }
@@ -172,7 +174,7 @@ fn repeated(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(res)
 }
 
-/// Three bytes a step: which, and how often.
+/// Builds a tree from steps of three bytes: the kind of the step, and how often it is applied.
 fn grow(bytes: &[u8]) -> Tree {
     let mut steps = bytes.chunks_exact(3);
     let leaf = match steps.next() {

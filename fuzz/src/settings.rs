@@ -1,4 +1,4 @@
-//! The text of a settings file.
+//! The target for the text of a settings file.
 
 use cache_core::{Caches, ErrorKind};
 use cache_file as _;
@@ -6,19 +6,19 @@ use cache_memory as _;
 use cache_redis as _;
 use toml::{Table, Value};
 
-/// What the seeds have for a password. It is nothing that any message says by itself.
+/// The password in the seeds. No message contains this word otherwise.
 const SECRET: &str = "hunter2";
 
-/// Any text as settings: caches, or an error that says what was wrong without a password.
+/// Builds caches from any text. The result is caches, or an error without a password.
 ///
 /// # Panics
-/// If the error is of another kind, or the secret shows in it, or in the caches.
+/// If the error has an unexpected kind, or if the secret shows in the error or in the caches.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let built = Caches::from_toml(text);
     if let Err(error) = &built {
-        // A backend that nobody knows, and what this machine or build lacks, have kinds of their own.
-        let wrong = [ErrorKind::Config, ErrorKind::UnknownAlias, ErrorKind::Unsupported];
+        // Unknown backends, and features that this build lacks, have their own kinds.
+        let wrong = [ErrorKind::Config, ErrorKind::Unknown, ErrorKind::Unsupported];
         assert!(wrong.contains(&error.kind()), "{error}");
     }
     if text.parse().is_ok_and(|it| may_show(&it)) {
@@ -31,7 +31,8 @@ pub fn settings(bytes: &[u8]) {
     assert!(!shown.contains(SECRET), "{shown}");
 }
 
-/// Whether the secret stands where it may be shown: in a name, or in the few values that a message names.
+/// Returns whether the secret is where a message may show it: in a name, or in one of the values
+/// that messages quote.
 fn may_show(table: &Table) -> bool {
     table.iter().any(|(name, value)| {
         let is_shown = match name.as_str() {

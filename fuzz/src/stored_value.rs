@@ -1,4 +1,4 @@
-//! Bytes in a store under a key, whoever wrote them.
+//! The target for stored bytes that any program may have written.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,18 +15,19 @@ use crate::allocations::at_most;
 const KEY: &str = "k";
 const STORED_KEY: &str = ":1:k";
 
-/// Any bytes as stored ones, and once more with the sum of their header put right: as values of many types, and as a caller's own bytes.
+/// Reads any bytes as stored values of many types, then again with a correct checksum in their
+/// header. Also stores them as a caller's own bytes.
 ///
 /// # Panics
-/// If they are decoded into what they are not, or a caller's own bytes do not come back.
+/// If the bytes decode to a wrong value, or a caller's own bytes do not read back equal.
 pub fn stored_value(bytes: &[u8]) {
     thread_local! {
         static STORE: Store = Store::new();
     }
     STORE.with(|store| {
         store.check(bytes);
-        if let Some(mended) = with_right_sum(bytes).filter(|it| it != bytes) {
-            store.check(&mended);
+        if let Some(corrected) = with_right_sum(bytes).filter(|it| it != bytes) {
+            store.check(&corrected);
         }
     });
 }
@@ -36,9 +37,9 @@ struct Store {
     bytes: Arc<dyn SyncBackend>,
 }
 
-/// A type with something of everything that serde knows.
+/// A type with many kinds of data that serde knows.
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "it is only to be decoded")]
+#[expect(dead_code, reason = "the fuzz target only decodes it")]
 struct Everything {
     id: u64,
     name: Option<String>,
@@ -50,7 +51,7 @@ struct Everything {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "it is only to be decoded")]
+#[expect(dead_code, reason = "the fuzz target only decodes it")]
 enum Kind {
     Unit,
     New(u8),
@@ -81,7 +82,7 @@ impl Store {
         let number = self.decodes::<i128>(bytes);
         self.put(bytes);
         match self.cache.incr(KEY, -1) {
-            // What counts is an integer to everybody.
+            // A value that `incr` accepts is an integer for every reader.
             Ok(it) => assert_eq!(number, Some(i128::from(it) + 1)),
             Err(error) => {
                 assert!(
@@ -90,12 +91,12 @@ impl Store {
                 );
             }
         }
-        // A caller's own bytes, whatever they begin with.
+        // A caller's own bytes may begin like a header.
         self.cache.set_bytes(KEY, bytes.to_vec(), Timeout::Never).unwrap();
         assert_eq!(self.cache.get_bytes(KEY).unwrap().as_deref(), Some(bytes));
     }
 
-    /// What is told of the header is what its documentation says.
+    /// Checks that the header is read as its documentation says.
     fn check_envelope(&self, bytes: &[u8]) {
         self.put(bytes);
         let read = self.cache.get_bytes(KEY);
@@ -113,7 +114,7 @@ impl Store {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
                 assert!(!is_whole || bytes[2] != 1 || bytes[3] > 1, "{error}");
-                // Another release reads it, so it stays.
+                // An entry of a newer release stays.
                 let is_left = self.bytes.has(STORED_KEY).unwrap();
                 assert_eq!(is_left, is_newer || is_whole && bytes[2] == 1);
             }
@@ -122,7 +123,8 @@ impl Store {
 
     fn decodes<T: DeserializeOwned>(&self, bytes: &[u8]) -> Option<T> {
         self.put(bytes);
-        // serde makes room for a mebibyte of what a length claims, and a small map takes some hundred bytes.
+        // serde allocates up to a mebibyte for a length in the input, and a small map takes some
+        // hundred bytes.
         let limit = (4 << 20) + 1000 * bytes.len();
         at_most(limit, || self.cache.get::<T>(KEY)).unwrap_or_else(|error| {
             assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
@@ -131,7 +133,8 @@ impl Store {
     }
 }
 
-/// The bytes with the length and the sum of their header put right, if they are as long as one.
+/// Returns the bytes with the correct length and checksum in their header. `None` if they are too
+/// short for a header.
 fn with_right_sum(bytes: &[u8]) -> Option<Vec<u8>> {
     let payload = bytes.get(16..)?;
     let mut res = bytes.to_vec();

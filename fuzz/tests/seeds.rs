@@ -1,4 +1,4 @@
-//! What was found worth a seed stays good, on machines without libFuzzer too.
+//! Runs the seeds of all targets, also on machines without libFuzzer.
 
 use std::{
     fs,
@@ -6,10 +6,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The targets count what the whole process allocates.
+/// The targets measure the memory of the whole process, so they run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Runs every file of a folder, which is named from the workspace's root.
+/// Runs a target with every file of a folder, relative to the root of the workspace.
 fn all_of(folder: &str, target: fn(&[u8])) {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
@@ -23,31 +23,31 @@ fn all_of(folder: &str, target: fn(&[u8])) {
 
 #[cfg(unix)]
 #[test]
-fn files_are_entries_only_if_they_are_whole() {
+fn file_is_an_entry_only_if_it_is_complete_and_intact() {
     all_of("cache-file/tests/corpus", fuzz::file_entry);
 }
 
 #[test]
-fn headers_are_taken_only_if_they_are_right() {
+fn header_is_accepted_only_if_it_is_correct() {
     all_of("cache-file/tests/corpus", fuzz::file_header);
 }
 
 #[test]
-fn settings_that_are_wrong_show_no_password() {
+fn error_of_wrong_settings_shows_no_password() {
     all_of("fuzz/corpus/settings", fuzz::settings);
 }
 
 #[test]
-fn stored_bytes_are_what_their_header_says() {
+fn stored_bytes_are_read_as_their_header_says() {
     all_of("fuzz/corpus/stored_value", fuzz::stored_value);
 }
 
 #[test]
-fn stored_values_that_contain_themselves_end_no_stack() {
+fn stored_recursive_value_does_not_overflow_the_stack() {
     all_of("fuzz/corpus/value_read", fuzz::value_read);
 }
 
 #[test]
-fn written_values_that_contain_themselves_are_refused_or_come_back() {
+fn written_recursive_value_is_refused_or_read_back() {
     all_of("fuzz/corpus/value_written", fuzz::value_written);
 }
