@@ -1,4 +1,4 @@
-//! Processes for tests: a test in a process of its own, and children of `fork`.
+//! Processes for tests: a test in its own process, and children of `fork`.
 
 #![cfg(target_os = "linux")]
 
@@ -16,15 +16,17 @@ use std::{
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
-/// Only tells a process that hangs.
+/// After this time, a process counts as hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 const INSIDE: &str = "FORK_TESTS_INSIDE";
 
-/// Runs the body of the calling test in a process of its own, which has one thread at first: this test program, started again for
-/// the one test. If this process is root's and `user` is given, the new one is that user's.
+/// Runs the body of the calling test in its own process, which starts with one thread. The process
+/// is this test program, started again for the one test.
+///
+/// If this process belongs to root and `user` is given, the new one belongs to that user.
 ///
 /// # Panics
-/// If the test fails there, or does not end.
+/// If the test fails in the process, or does not end.
 pub fn alone(user: Option<u32>, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();
@@ -33,7 +35,7 @@ pub fn alone(user: Option<u32>, body: impl FnOnce()) {
     let test = thread.name().unwrap();
     let mut program = env::current_exe().unwrap();
     let user = user.filter(|_| rustix::process::getuid().is_root());
-    // Another user may not be allowed into the folder of the checkout.
+    // Another user may lack the permission to enter the folder of the checkout.
     let folder = user.map(|_| open_folder());
     if let Some(folder) = &folder {
         let copy = folder.path().join("test");
@@ -56,12 +58,12 @@ pub fn alone(user: Option<u32>, body: impl FnOnce()) {
             child.kill().unwrap();
             panic!("{test} does not end");
         }
-        // sleeps: a process can only be asked whether it has ended
+        // sleeps: the end of a process can only be polled
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A folder whose files every user may execute.
+/// Returns a temporary folder that every user can enter.
 fn open_folder() -> TempDir {
     let all = fs::Permissions::from_mode(0o755);
     let folder = tempfile::Builder::new().prefix("fork-tests").tempdir_in("/tmp").unwrap();
@@ -69,11 +71,11 @@ fn open_folder() -> TempDir {
     folder
 }
 
-/// Does this in a child of `fork`, which begins with a copy of all that this process has, and something else here
-/// meanwhile; waits for the end of both.
+/// Runs `work` in a child of `fork`, which starts with a copy of this process, and `meanwhile` in
+/// this process. Waits until both have ended.
 ///
 /// # Panics
-/// If it panics there, dies, or does not end.
+/// If the child panics, is killed, or does not end.
 pub fn in_child(what: impl Display, work: impl FnOnce(), meanwhile: impl FnOnce()) {
     let Some(child) = fork() else {
         let res = catch_unwind(AssertUnwindSafe(work));
@@ -91,17 +93,18 @@ pub fn in_child(what: impl Display, work: impl FnOnce(), meanwhile: impl FnOnce(
             kill_process(child, Signal::KILL).unwrap();
             panic!("{what}: the child hangs in {stack:?}");
         }
-        // sleeps: a process can only be asked whether it has ended
+        // sleeps: the end of a process can only be polled
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The child, in its parent; `None` in the child.
-#[expect(unsafe_code, reason = "there is no safe way to fork, and this is what is tested")]
+/// Returns the child in its parent, and `None` in the child.
+#[expect(unsafe_code, reason = "the tests need `fork`, which has no safe function")]
 fn fork() -> Option<Pid> {
-    // SAFETY: The child does what a program may do that has been forked, such as a worker of a preforking server: it allocates, starts
-    // threads, and uses the C library, all of which glibc supports after `fork`. No other thread of this process holds a lock of Rust's
-    // standard library meanwhile: tests let them rest.
+    // SAFETY: The child does what a forked program may do, such as a worker of a preforking server:
+    // it allocates memory, starts threads and uses the C library. glibc supports this after `fork`.
+    // The tests keep the other threads of this process idle during the fork, so none of them holds
+    // a lock of Rust's standard library.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork failed");
     Pid::from_raw(child)

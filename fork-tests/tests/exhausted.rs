@@ -1,4 +1,5 @@
-//! A process that gets no more threads, or no more descriptors: typed errors and deadlines, and what it has goes on.
+//! A process without free threads or descriptors: calls fail with typed errors within their
+//! deadlines, and existing connections still work.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -13,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use test_servers::{Memcached, Package, Redis, Server, require};
 use tokio::runtime::{Builder, Runtime};
 
-/// A user without processes: the number of processes of root is not limited.
+/// A user without processes. The limit of processes does not apply to root.
 const USER: Option<u32> = Some(54_321);
 
 const PATIENT: &str = "deadline = '20s'\nconnect_deadline = '20s'\n";
@@ -23,10 +24,10 @@ fn cache(backend: &str, location: &str, more: &str) -> Cache {
     Caches::from_toml(&text).unwrap().get("default").unwrap().strict()
 }
 
-/// A server, the name of its backend, and its location by the name of its host.
+/// A server, the name of its backend, and a function from a host name to its location.
 type Store = (Box<dyn Server>, &'static str, Box<dyn Fn(&str) -> String>);
 
-/// The stores over a network that can be started here, with a host's name or its address as their place.
+/// Starts a server for each store over a network.
 fn stores() -> [Store; 2] {
     let (redis, memcached) = (Redis::start().unwrap(), Memcached::start().unwrap());
     let (one, other) = (redis.port(), memcached.port());
@@ -40,7 +41,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// From here on, a panic of the library's is the end, wherever it is caught.
+/// Aborts the process at any later panic, even if the panic is caught.
 fn no_panics() {
     std::panic::set_hook(Box::new(|it| {
         eprintln!("{it}");
@@ -50,16 +51,16 @@ fn no_panics() {
 
 fn no_more_threads() {
     setrlimit(Resource::Nproc, Rlimit { current: Some(1), maximum: Some(1) }).unwrap();
-    std::thread::Builder::new().spawn(|| ()).expect_err("the test needs a process without threads");
+    std::thread::Builder::new().spawn(|| ()).expect_err("the process must not get another thread");
 }
 
-/// So many descriptors are free from now on, or as many as before.
+/// Limits the number of free descriptors, or removes the limit.
 fn leave_descriptors(count: Option<usize>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let set = |current| setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
     set(maximum);
     if let Some(count) = count {
-        // The lowest ones are taken first.
+        // The system gives out the lowest descriptors first.
         let files: Vec<_> = (0..=count).map(|_| File::open("/dev/null").unwrap()).collect();
         set(Some(files[count].as_raw_fd().try_into().unwrap()));
     }
@@ -70,25 +71,25 @@ fn is_refused(res: Result<Option<i32>>) {
     assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut), "{error}");
 }
 
-fn goes_on(cache: &BlockingCache) {
-    cache.set("k", &7, Timeout::Default).unwrap();
+fn works(cache: &BlockingCache) {
+    cache.set("k", &7, None).unwrap();
     assert_eq!(cache.get::<i32>("k").unwrap(), Some(7));
 }
 
-/// Calls to a server that does not answer.
+/// Calls a server that does not answer, and checks that the deadline ends each call.
 fn deadlines_end_calls(cache: &Cache, runtime: &Runtime) {
-    // Twice: calls that share a limit, and another one later.
+    // Twice: an earlier call must not keep a later one from its deadline.
     for _ in 0..2 {
         let call = runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(30), cache.get::<i32>("k")).await
         });
-        is_refused(call.expect("its deadline ends it"));
+        is_refused(call.expect("the deadline ends the call"));
     }
 }
 
 #[test]
-fn calls_without_threads_are_answered_or_fail_and_end_in_time() {
-    // As this user: another may not install them.
+fn calls_without_free_threads_succeed_or_fail_within_their_deadline() {
+    // Installing needs the permissions of this user.
     require(&[Package::Redis, Package::Memcached]);
     alone(USER, || {
         let stores = stores();
@@ -99,7 +100,7 @@ fn calls_without_threads_are_answered_or_fail_and_end_in_time() {
             let here = cache(backend, &place("127.0.0.1"), PATIENT);
             runtime.block_on(here.set("k", &1, Timeout::Default)).unwrap();
             assert_eq!(runtime.block_on(here.get::<i32>("k")).unwrap(), Some(1), "{backend}");
-            // A name takes a thread to look up, and a caller without a runtime one to be driven by.
+            // Looking up a name needs a thread, and so does a caller without a runtime.
             let named = cache(backend, &place("localhost"), PATIENT);
             is_refused(runtime.block_on(named.get::<i32>("k")));
             is_refused(here.blocking().get::<i32>("k"));
@@ -112,8 +113,8 @@ fn calls_without_threads_are_answered_or_fail_and_end_in_time() {
 }
 
 #[test]
-fn what_was_got_before_threads_ran_out_goes_on() {
-    // As this user: another may not install them.
+fn connections_made_before_threads_ran_out_still_work() {
+    // Installing needs the permissions of this user.
     require(&[Package::Redis, Package::Memcached]);
     alone(USER, || {
         let stores = stores();
@@ -122,20 +123,20 @@ fn what_was_got_before_threads_ran_out_goes_on() {
             .iter()
             .map(|(_, backend, place)| cache(backend, &place("localhost"), PATIENT).blocking())
             .collect();
-        caches.iter().for_each(goes_on);
+        caches.iter().for_each(works);
         no_more_threads();
-        caches.iter().for_each(goes_on);
+        caches.iter().for_each(works);
     });
 }
 
 #[test]
-fn calls_without_descriptors_are_answered_or_fail_and_end_in_time() {
+fn calls_without_free_descriptors_succeed_or_fail_within_their_deadline() {
     alone(None, || {
         let stores = stores();
         let runtime = runtime();
         no_panics();
         for (server, backend, place) in &stores {
-            // Enough for a connection, and too few for a runtime of the library's.
+            // Enough for a connection, but too few for a runtime of the library.
             leave_descriptors(Some(2));
             let cache = cache(backend, &place("127.0.0.1"), "deadline = '1s'\n");
             while runtime.block_on(cache.set("k", &1, Timeout::Default)).is_err() {}

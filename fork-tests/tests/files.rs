@@ -1,4 +1,5 @@
-//! Stores in files, in a child of `fork`: locks and connections are the child's own, and no increment is lost.
+//! Stores in files, in a child of `fork`: the child has its own locks and connections, and no
+//! increment is lost.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -27,7 +28,7 @@ fn count(cache: &BlockingCache) {
 }
 
 #[test]
-fn a_child_and_its_parent_lose_no_increment_in_a_directory() {
+fn child_and_parent_lose_no_increment_in_a_directory() {
     alone(None, || {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache("file", &folder.path().join("cache"));
@@ -38,7 +39,7 @@ fn a_child_and_its_parent_lose_no_increment_in_a_directory() {
 }
 
 #[test]
-fn a_child_and_its_parent_lose_no_increment_in_sqlite_that_was_closed() {
+fn child_and_parent_lose_no_increment_in_sqlite_that_was_closed_before_the_fork() {
     alone(None, || {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache("db", &folder.path().join("cache.db"));
@@ -50,7 +51,7 @@ fn a_child_and_its_parent_lose_no_increment_in_sqlite_that_was_closed() {
 }
 
 #[test]
-fn a_sqlite_file_that_was_open_is_an_error_in_the_child_and_goes_on_in_the_parent() {
+fn sqlite_file_that_was_open_at_the_fork_is_an_error_in_the_child_and_works_in_the_parent() {
     alone(None, || {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (folder.path().join("cache.db"), folder.path().join("other.db"));
@@ -63,7 +64,7 @@ fn a_sqlite_file_that_was_open_is_an_error_in_the_child_and_goes_on_in_the_paren
         };
         let work = || {
             refused(&open);
-            // One that is made in the child is of the same memory of SQLite's.
+            // Caches that the child builds use the inherited memory of SQLite, too.
             refused(&cache("db", &one));
             refused(&cache("db", &other));
         };

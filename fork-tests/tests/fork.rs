@@ -1,4 +1,4 @@
-//! A child of `fork` uses the handles that it inherits, and caches of its own; its parent never notices.
+//! A child of `fork` uses inherited handles and its own caches, without any effect on its parent.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -18,7 +18,7 @@ use fork_tests::{alone, in_child};
 use test_servers::{Memcached, Postgres, Redis, Server as _};
 use tokio::runtime::{Builder, Runtime};
 
-/// Slow machines are slow, not wrong.
+/// Deadlines for slow machines.
 const PATIENT: &str = "deadline = '20s'\nconnect_deadline = '20s'\n";
 
 fn caches(backend: &str, location: &str) -> Caches {
@@ -53,7 +53,7 @@ async fn count_async(cache: Cache) {
     }
 }
 
-/// A thread of the parent with a runtime, which works whenever it is told to and rests otherwise.
+/// A thread of the parent with a runtime. It works on request and is idle otherwise.
 struct Worker {
     work: mpsc::Sender<()>,
     done: mpsc::Receiver<()>,
@@ -62,12 +62,12 @@ struct Worker {
 
 impl Worker {
     fn start(cache: Cache) -> Self {
-        let ((work, is_told), (say, done)) = (mpsc::channel(), mpsc::channel());
+        let ((work, requests), (report, done)) = (mpsc::channel(), mpsc::channel());
         let thread = thread::spawn(move || {
             let runtime = runtime();
-            for () in is_told {
+            for () in requests {
                 runtime.block_on(count_async(cache.clone()));
-                say.send(()).unwrap();
+                report.send(()).unwrap();
             }
         });
         Self { work, done, thread }
@@ -75,19 +75,20 @@ impl Worker {
 
     fn works(&self) {
         self.work.send(()).unwrap();
-        self.done.recv_timeout(Duration::from_secs(60)).expect("the parent goes on");
+        self.done.recv_timeout(Duration::from_secs(60)).expect("the parent still works");
     }
 }
 
-/// Which caches a child uses.
+/// The caches that a child uses.
 #[derive(Clone, Copy, PartialEq)]
 enum Uses {
-    /// Those that it inherits, and its own.
+    /// Inherited handles, and its own caches.
     All,
     Own,
 }
 
-/// All ways in which a child may use a store, while its parent uses it, too. At the moment of the fork itself the parent rests.
+/// Uses a store in children in all ways, while the parent uses it, too. The parent is idle at the
+/// moment of the fork.
 fn children_use(backend: &str, location: &str, uses: Uses) {
     let owned = caches(backend, location);
     let cache = strict(&owned);
@@ -160,9 +161,9 @@ fn children_and_their_parent_use_a_directory() {
     });
 }
 
-/// The runtime's threads do not run in the child, and its epoll is the parent's.
+/// The threads of the runtime do not run in the child, and its epoll descriptor is the parent's.
 #[test]
-fn a_runtime_that_a_child_inherits_is_refused_at_once() {
+fn inherited_runtime_is_refused_at_once() {
     alone(None, || {
         let server = Redis::start().unwrap();
         let owned = caches("redis", &server.url());
