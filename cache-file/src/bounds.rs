@@ -14,7 +14,7 @@ pub(crate) struct Bounds {
     max_bytes: u64,
 }
 
-/// The maximum number of live entries that one sample loses. With fewer, the evicted entries would
+/// The maximum number of live entries to evict from a sample. With fewer, the evicted entries would
 /// be older, and each would cost more reads.
 const EVICTED: u64 = 4;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use cache_core::{Error, ErrorKind};
 use rustix::io::Errno;
 
-/// Why one attempt at a step failed.
+/// The reason why one attempt at a step failed.
 #[derive(Debug)]
 pub(crate) enum StepError {
     /// The directory was deleted while it was open. It may exist again, so a retry may succeed.

@@ -16,7 +16,7 @@ pub(crate) struct Header {
     pub(crate) value_checksum: u64,
 }
 
-/// Why bytes are not a header.
+/// The reason why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DecodeError {
     /// There are no bytes: the file was created and never written.

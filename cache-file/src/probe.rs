@@ -1,4 +1,4 @@
-//! Reading what a file holds.
+//! Reading the content of a file.
 
 use std::os::fd::OwnedFd;
 
@@ -11,7 +11,7 @@ use rustix::{
 
 use crate::header::{DecodeError, Header};
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug)]
 pub(crate) enum Probe {
     /// The file does not exist, or was never written.
@@ -35,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) value: Bytes,
 }
 
-/// Which part of an entry to read.
+/// The part of an entry to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The header: whether the entry exists, and its expiry.

@@ -154,7 +154,7 @@ impl Recycler {
         };
         let known = self.list().numbers.clone();
         let younger = folder.sweep(age).map_err(|it| error::of(it, FOLDER))?;
-        // Spare files that no longer exist free their places, whoever has deleted them.
+        // Spare files that no longer exist free their places.
         self.list().numbers.retain(|it| younger.contains(it) || !known.contains(it));
         Ok(())
     }

@@ -40,9 +40,9 @@ struct Work {
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one round works.
 const ROUND: Duration = Duration::from_millis(20);
-/// The number of entries that one round reads although few have expired: a million in half an hour.
+/// The number of entries to read per round although few have expired: a million in half an hour.
 const MIN_READS: u64 = 512;
-/// The number of folders that one round counts: all 256 in 16 seconds, if they are small.
+/// The number of folders to count per round: all 256 in 16 seconds, if they are small.
 const COUNTED: usize = 16;
 
 impl Sweeper {

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::{counters::Count, directory::Directory};
 
-/// Which counts of a store this process has compared with the files.
+/// The comparison of a store's counts with its files, as far as this process has got.
 ///
-/// A process that runs for a moment cannot measure a large store. So it measures some folders first,
+/// A process that runs for a moment cannot measure a large store. So it measures some folders,
 /// and all of them only after a wrong count: the counts were damaged or copied from another store,
 /// or files were deleted by hand.
 #[derive(Debug, Default)]

@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-/// What a file holds, according to the documentation of its format.
+/// The content of a file, according to the documentation of its format.
 struct Known<'a> {
     /// The value of the live entry.
     value: Option<&'a [u8]>,

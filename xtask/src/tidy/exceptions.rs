@@ -25,8 +25,8 @@ const PROSE: &[&str] = &[
     "cache-conformance/",
     "cache-core/src/",
     "cache-core/tests/",
-    "cache-file/src/",
-    "cache-file/tests/",
+    "cache-db/src/",
+    "cache-db/tests/",
     "cache-memcached/src/",
     "cache-memcached/tests/",
     "cache-memory/src/",
@@ -40,8 +40,6 @@ const PROSE: &[&str] = &[
     "docs/src/",
     "examples/",
     "fault-tests/",
-    "fork-tests/",
-    "fuzz/",
     "test-servers/",
 ];
 
