@@ -30,7 +30,7 @@ fn libraries() -> Vec<PathBuf> {
 fn compile(library: &Path, code: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("main.rs");
-    let head = "#![deny(unused_must_use)]\n#![allow(dead_code)]\nuse cache_core::*;\n";
+    let head = "#![deny(unused_must_use)]\n#![allow(dead_code)]\nuse cache_core::{*, Timeout};\n";
     let code = format!(
         "{head}async fn test(cache: &Cache) -> Result<()> {{\n{code}\nOk(())\n}}\nfn main() {{}}"
     );

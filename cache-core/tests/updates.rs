@@ -10,7 +10,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, ErrorKind,
+    Cache, ErrorKind, Timeout,
     layer::{BreakerSettings, BreakerState, Operation},
     secs,
     store::{Backend as _, Expiry, Inline, Offload, SetMode},
@@ -78,7 +78,8 @@ async fn with_late_call(
     store: &Faulty,
     cache: &Cache,
 ) -> (Held, JoinHandle<cache_core::Result<Option<u32>>>) {
-    let update = |cache: Cache| async move { cache.update("n", None, |it: u32| it + 1).await };
+    let update =
+        |cache: Cache| async move { cache.update("n", Timeout::Default, |it: u32| it + 1).await };
     let (first_get, first_set) = (store.hold(Operation::Get), store.hold(Operation::Update));
     let first = tokio::spawn(update(cache.clone()));
     store.arrived(Operation::Get, 1).await;
@@ -99,7 +100,7 @@ async fn with_late_call(
 #[tokio::test]
 async fn a_call_that_began_before_the_total_limit_ends_with_its_own_answer() {
     let (time, store, cache) = timed();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let (held, late) = with_late_call(&time, &store, &cache).await;
     time.advance(Duration::from_millis(400));
     for _ in 0..64 {
@@ -118,7 +119,7 @@ async fn a_hung_store_in_a_late_update_counts_for_the_breaker() {
     breaker.unanswered = 1;
     let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock()).breaker(breaker);
     let cache = builder.build("test").unwrap();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     let (_held, late) = with_late_call(&time, &store, &cache).await;
     time.advance(Duration::from_millis(501));
     assert_eq!(late.await.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
@@ -128,10 +129,10 @@ async fn a_hung_store_in_a_late_update_counts_for_the_breaker() {
 #[tokio::test]
 async fn no_try_begins_after_the_total_limit() {
     let (time, store, cache) = timed();
-    cache.set("n", &0, None).await.unwrap();
+    cache.set("n", &0, Timeout::Default).await.unwrap();
     // Each try takes 200 ms of 500, and another writer was faster.
     let mut tries = 0;
-    let update = cache.update("n", None, |it: u32| {
+    let update = cache.update("n", Timeout::Default, |it: u32| {
         tries += 1;
         time.advance(Duration::from_millis(200));
         let value = (it + 100).to_string().into();

@@ -138,7 +138,7 @@ async fn key_deleted_during_an_outage_stays_deleted<S: Harness>() {
     for key in &names {
         assert_eq!(S::stored(&server, key), None);
         let control = async || drop(patient.get::<String>("control").await.unwrap());
-        answered(control, async || strict.set(key, &"newest", None).await).await;
+        answered(control, async || strict.set(key, &"newest", Timeout::Default).await).await;
         let found = answered(control, async || strict.get::<String>(key).await).await;
         assert_eq!(found.as_deref(), Some("newest"));
     }

@@ -47,9 +47,9 @@ async fn write_delivered_late_by_the_network_does_not_undo_a_delete<S: Harness>(
     let strict = cache.strict();
     for round in 0..ROUNDS {
         let key = format!("key{round}");
-        repeated(async || strict.set(&key, &"first", None).await).await;
+        repeated(async || strict.set(&key, &"first", Timeout::Default).await).await;
         proxy.hold_open();
-        cache.set(&key, &"late", None).await.unwrap();
+        cache.set(&key, &"late", Timeout::Default).await.unwrap();
         until_calls_succeed(&strict).await;
         repeated(async || strict.delete(&key).await).await;
         deliver(&proxy).await;
@@ -71,9 +71,9 @@ async fn add_delivered_late_by_the_network_stores_nothing<S: Harness>() {
         let key = format!("key{round}");
         until_calls_succeed(&strict).await;
         proxy.hold_open();
-        assert!(is_outage(&strict.add(&key, &"late", None).await.unwrap_err()));
+        assert!(is_outage(&strict.add(&key, &"late", Timeout::Default).await.unwrap_err()));
         until_calls_succeed(&strict).await;
-        match strict.add(&key, &"winner", None).await {
+        match strict.add(&key, &"winner", Timeout::Default).await {
             Ok(won) => assert!(won, "round {round}"),
             // The machine is slow; the server may have executed the call.
             Err(error) => assert!(is_outage(&error), "{error}"),
@@ -92,7 +92,7 @@ async fn write_received_by_a_frozen_server_does_not_undo_a_delete<S: Harness>() 
     let strict = cache.strict();
     for round in 0..ROUNDS {
         let key = format!("key{round}");
-        repeated(async || strict.set(&key, &"first", None).await).await;
+        repeated(async || strict.set(&key, &"first", Timeout::Default).await).await;
         server.freeze();
         cache.set(&key, &"late", Timeout::Default).await.unwrap();
         for _ in 0..3 {
@@ -120,8 +120,8 @@ async fn delete_of_an_outage_is_sent_later_and_removes_no_newer_value<S: Harness
     let theirs = cache_on::<S>(&server, PATIENT).strict();
     for round in 0..ROUNDS {
         let (key, counter) = (format!("key{round}"), format!("counter{round}"));
-        theirs.set(&key, &"old", None).await.unwrap();
-        theirs.set(&counter, &5, None).await.unwrap();
+        theirs.set(&key, &"old", Timeout::Default).await.unwrap();
+        theirs.set(&counter, &5, Timeout::Default).await.unwrap();
         until_calls_succeed(&mine.strict()).await;
         proxy.refuse();
         proxy.cut();
@@ -146,7 +146,7 @@ async fn delete_of_an_outage_is_sent_later_and_removes_no_newer_value<S: Harness
             .await;
             until("the new value is found", async || mine.has_key(it).await.unwrap()).await;
         }
-        let won = repeated(async || mine.strict().add(&key, &"late", None).await).await;
+        let won = repeated(async || mine.strict().add(&key, &"late", Timeout::Default).await).await;
         assert!(!won, "round {round}");
         assert_eq!(theirs.get::<String>(&key).await.unwrap().as_deref(), Some("won"));
         assert_eq!(theirs.incr(&counter, 1).await.unwrap(), 2, "round {round}");

@@ -234,7 +234,7 @@ async fn late_reply_is_not_given_to_another_call<S: Harness>() {
     let mut control = control::<S>(&proxy);
     let keys = keys("key", 8);
     for key in &keys {
-        answered(&mut control, async || strict.set(key, key, None).await).await;
+        answered(&mut control, async || strict.set(key, key, Timeout::Default).await).await;
     }
     proxy.delay(Duration::from_millis(20));
     for key in &keys {

@@ -23,7 +23,10 @@ async fn incr_whose_reply_is_lost_counts_at_most_once<S: Harness>() {
     let proxy = Proxy::to(server.address()).unwrap();
     let cache = cache_through::<S>(&proxy, &format!("deadline = \"150ms\"\n{NO_BREAKER}")).strict();
     // The counter exists now, so each call sends one command.
-    until("the counter exists", async || cache.incr_or("n", 0, 0, None).await.is_ok()).await;
+    until("the counter exists", async || {
+        cache.incr_or("n", 0, 0, cache_core::Timeout::Default).await.is_ok()
+    })
+    .await;
     let (mut sent, mut acknowledged, mut longest) = (0, 0, Duration::ZERO);
     for round in 0..12 {
         until("calls succeed", async || cache.has_key("n").await.is_ok()).await;

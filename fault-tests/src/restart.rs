@@ -96,7 +96,7 @@ async fn server_that_starts_after_the_cache_is_found<S: Harness>() {
     let (res, took) = timed(cache.set("k", &1, Timeout::Default)).await;
     res.unwrap();
     report("absent at the start, set", "`Ok`; a delete is pending", took);
-    let (res, took) = timed(cache.add("k", &1, None)).await;
+    let (res, took) = timed(cache.add("k", &1, Timeout::Default)).await;
     assert!(is_outage(&res.unwrap_err()));
     report("absent at the start, add", "an error", took);
     let (res, took) = timed(cache.strict().get::<i32>("k")).await;
@@ -111,7 +111,8 @@ async fn server_that_starts_after_the_cache_is_found<S: Harness>() {
 
     let began = Instant::now();
     server.restart().unwrap();
-    until("calls succeed", async || cache.strict().set("k", &2, None).await.is_ok()).await;
+    until("calls succeed", async || cache.strict().set("k", &2, Timeout::Default).await.is_ok())
+        .await;
     report("absent at the start, then started", "the handle works", began.elapsed());
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2));
     assert_eq!(S::stored(&server, "k").as_deref(), Some("2"));

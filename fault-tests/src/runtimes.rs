@@ -184,7 +184,7 @@ fn each_runtime_has_its_own_connections<S: Harness>() {
     server.restart().unwrap();
     stop.send(()).unwrap();
     blocking_thread.join().unwrap();
-    wait_until("calls succeed", LIMIT, || blocking.set("k", &1, None).is_ok()).unwrap();
+    wait_until("calls succeed", LIMIT, || blocking.set("k", &1, Timeout::Default).is_ok()).unwrap();
     assert_eq!(blocking.get::<i32>("k").unwrap(), Some(1));
     if S::SHARES_CONNECTIONS {
         wait_for(port, 1);

@@ -72,7 +72,7 @@ fn is_refused(res: Result<Option<i32>>) {
 }
 
 fn works(cache: &BlockingCache) {
-    cache.set("k", &7, None).unwrap();
+    cache.set("k", &7, Timeout::Default).unwrap();
     assert_eq!(cache.get::<i32>("k").unwrap(), Some(7));
 }
 

@@ -54,7 +54,7 @@ impl Place {
         let caches = Caches::from_toml(&toml).unwrap();
         let cache = caches.get("default").unwrap().strict().blocking();
         // Creates the folder.
-        cache.set(KEY, &1, None).unwrap();
+        cache.set(KEY, &1, Timeout::Default).unwrap();
         let file = directory.path().join(FILE);
         assert!(file.exists(), "the layout of the directory has changed");
         let folder = File::open(file.parent().unwrap()).unwrap();

@@ -18,7 +18,7 @@ pub fn settings(bytes: &[u8]) {
     let built = Caches::from_toml(text);
     if let Err(error) = &built {
         // Unknown backends, and features that this build lacks, have their own kinds.
-        let wrong = [ErrorKind::Config, ErrorKind::Unknown, ErrorKind::Unsupported];
+        let wrong = [ErrorKind::Config, ErrorKind::UnknownAlias, ErrorKind::Unsupported];
         assert!(wrong.contains(&error.kind()), "{error}");
     }
     if text.parse().is_ok_and(|it| may_show(&it)) {

@@ -128,7 +128,7 @@ impl Cache {
                 }
                 let left = end.saturating_sub(clock.now());
                 if !longest.is_zero() && !left.is_zero() {
-                    clock.sleep(part_of(longest).min(left)).await;
+                    clock.sleep(jitter(longest).min(left)).await;
                 }
                 longest = (longest * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
             }

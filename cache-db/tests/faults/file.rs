@@ -172,7 +172,7 @@ async fn corrupt_file_is_an_error_with_advice() {
     let error = scene.cache.get::<String>("k1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("corrupt; delete the file"), "{error}");
-    assert!(scene.cache.set("k1", &"marked", None).await.is_err());
+    assert!(scene.cache.set("k1", &"marked", Timeout::Default).await.is_err());
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(scene.beside(suffix));
     }
@@ -193,7 +193,10 @@ async fn dropped_table_is_created_again_by_any_call() {
             ["DROP TABLE cache; DROP TABLE cache_meta", "DROP TABLE cache", "DROP TABLE cache_meta"]
         {
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
-            until("it is created again", async || cache.set("k", &1, None).await.is_ok()).await;
+            until("it is created again", async || {
+                cache.set("k", &1, Timeout::Default).await.is_ok()
+            })
+            .await;
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "{dropped}");
             Connection::open(&path).unwrap().execute_batch(dropped).unwrap();
             until("a read makes it, too", async || cache.get::<i32>("k").await.is_ok()).await;

@@ -134,7 +134,7 @@ async fn endless_reader_delays_no_write() {
     assert!(longest < Duration::from_secs(10), "a write waited for a reader: {longest:?}");
     drop(reader);
     until("the WAL is truncated", async || {
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         log() <= 64 << 20
     })
     .await;

@@ -76,7 +76,7 @@ fn worker() {
             "write" => {
                 for i in 0..1500 {
                     let key = format!("k{}", i % 700);
-                    cache.set(&key, &i, None).await.unwrap();
+                    cache.set(&key, &i, Timeout::Default).await.unwrap();
                     // Cleared meanwhile or not, but never torn.
                     let found = cache.get::<i32>(&key).await.unwrap();
                     assert!(found.is_none_or(|it| it % 700 == i % 700));

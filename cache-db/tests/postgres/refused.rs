@@ -29,7 +29,7 @@ async fn wrong_password_is_reported_without_showing_it() {
         assert!(text.contains(what) && !text.contains("marked"), "{text}");
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
     }
-    cache(&with("ada:right"), PATIENT).strict().set("k", &1, None).await.unwrap();
+    cache(&with("ada:right"), PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap();
     // In an option, unlike in the location, no character needs an escape.
     client.batch_execute("ALTER ROLE ada PASSWORD 'p@r#i/g%h?t:'").await.unwrap();
     let more = options("username = \"ada\"\npassword = \"p@r#i/g%h?t:\"");
@@ -136,7 +136,7 @@ async fn row_locked_by_another_session_costs_the_deadline() {
     })
     .await;
     client.batch_execute("ROLLBACK").await.unwrap();
-    let idle = async || cache.set("other", &1, None).await.is_ok();
+    let idle = async || cache.set("other", &1, Timeout::Default).await.is_ok();
     until("no session waits at the server", idle).await;
     assert_eq!(patient.incr("k", 1).await.unwrap(), 2, "the aborted increment did not count");
 }

@@ -256,12 +256,12 @@ async fn additional_columns_and_role_settings_are_tolerated() {
         .batch_execute("DELETE FROM cache; ALTER TABLE cache ADD must text NOT NULL")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("belongs to another program"), "{error}");
     client
         .batch_execute("ALTER TABLE cache DROP must, DROP CONSTRAINT cache_key_key")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, None).await.unwrap_err();
+    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("belongs to another program"), "{error}");
 }

@@ -55,7 +55,7 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     let (called, patient) = (cache.strict(), cache_on::<OnRedis>(new, PATIENT).strict());
     let control = async || assert_eq!(patient.get::<i32>("control").await.unwrap(), None);
     for i in 0..200 {
-        answered(control, async || called.set("k", &i, None).await).await;
+        answered(control, async || called.set("k", &i, Timeout::Default).await).await;
         assert_eq!(answered(control, async || called.get::<i32>("k").await).await, Some(i));
     }
     assert_eq!(stored(new, "k").as_deref(), Some("199"));
