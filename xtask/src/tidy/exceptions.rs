@@ -26,7 +26,6 @@ const PROSE: &[&str] = &[
     "cache-core/src/",
     "cache-core/tests/",
     "cache-db/src/",
-    "cache-db/tests/",
     "cache-memcached/src/",
     "cache-memcached/tests/",
     "cache-memory/src/",
