@@ -139,3 +139,25 @@ fn wrong_counts_of_bytes_are_corrected() {
     }
     place.run_until(|_| counts() == right, ALL);
 }
+
+/// Files were deleted by hand, a process was killed before it counted a file, or the file of counts
+/// was damaged.
+#[test]
+fn wrong_and_damaged_counts_of_entries_are_corrected() {
+    let mut place = Place::new(&Clock::system());
+    (0..300).for_each(|n| place.write(n, 0));
+    let directory = place.directory();
+    let counts = || (0..=u8::MAX).map(|it| directory.counters.read(it)).collect::<Vec<_>>();
+    let right = counts();
+    let fd = directory.counters.open(&directory.root).unwrap();
+    for folder in 0..=u8::MAX {
+        let (entries, bytes) = (u64::from(folder % 3), u64::from(folder % 3) * BLOCK);
+        directory.counters.put(folder, Count { entries, bytes });
+        if folder % 4 == 0 {
+            let damage = 50_u64.to_le_bytes();
+            rustix::io::pwrite(fd, &damage, u64::from(folder) * 16).unwrap();
+        }
+    }
+    assert_ne!(counts(), right);
+    place.run_until(|_| counts() == right, ALL);
+}
