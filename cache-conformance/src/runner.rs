@@ -56,6 +56,20 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// Asserts what a call returned. The last arguments describe the call.
+macro_rules! returned {
+    ($call:expr, $expected:literal, $($what:tt)+) => {
+        let found: bool = $call;
+        assert!(
+            found == $expected,
+            "{} returned {found}, expected {}",
+            format_args!($($what)+),
+            $expected
+        );
+    };
+}
+pub(crate) use returned;
+
 impl From<cache_core::Error> for Stop {
     fn from(it: cache_core::Error) -> Self {
         Self::Error(it)

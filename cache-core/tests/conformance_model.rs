@@ -1,9 +1,10 @@
-//! The conformance suite passes on the plain model, in every wrapping that a store can have.
+//! The conformance suite passes on the model, in every wrapper that a store can have.
 
 use std::sync::Arc;
 
 use cache_conformance::{
-    Harness, Outcome, backend_report, backend_tests, cache_report, run_backend, run_cache,
+    Harness, Outcome, backend_report, backend_tests, cache_report, cache_tests, run_backend,
+    run_cache,
 };
 use cache_core::{
     layer::{Call, Layer, Layered, Reply},
@@ -11,7 +12,7 @@ use cache_core::{
     testing::{FakeClock, Faulty, Model},
 };
 
-/// A harness for a model that `wrap` makes a backend of. It knows a limit, so that all tests run.
+/// A harness for a model in a wrapper. The model has a size limit, so that no test is skipped because it lacks one.
 fn harness(
     name: &str,
     wrap: impl Fn(Model) -> Arc<dyn Backend> + Send + Sync + 'static,
@@ -23,7 +24,7 @@ fn harness(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn inline() {
+async fn inline_passes() {
     let report = backend_report(harness("inline", |it| Arc::new(Inline::new(it)))).await;
     report.assert_passed();
     assert_eq!(
@@ -33,17 +34,17 @@ async fn inline() {
             "entries_of_a_persistent_store_outlive_their_handle",
             "leader_view_is_the_same_store"
         ],
-        "all that a store in this process can show is shown"
+        "a store inside the process skips only what it cannot have"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn offload() {
+async fn offload_passes() {
     run_backend(harness("offload", |it| Arc::new(Offload::new(it, 3)))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn around_a_hook_that_does_nothing() {
+async fn around_with_a_hook_that_does_nothing_passes() {
     #[derive(Debug)]
     struct Nothing;
     impl Layer for Nothing {
@@ -63,24 +64,23 @@ async fn around_a_hook_that_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_faulty_store_without_a_fault() {
+async fn faulty_without_a_fault_passes() {
     let wrap = |it| Arc::new(Faulty::new(Arc::new(Inline::new(it)))) as _;
     run_backend(harness("faulty", wrap)).await;
     let wrap = |it| Arc::new(Faulty::inline(Arc::new(Inline::new(it)))) as _;
     run_backend(harness("faulty, inline", wrap)).await;
 }
 
-/// The suite's own waiting is right, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn in_real_time() {
+async fn store_in_real_time_passes() {
     let open = || Arc::new(Inline::new(Model::default())) as _;
     run_backend(Harness::new("real time", open)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_skipped_has_its_reason() {
+async fn skipped_tests_have_their_reason() {
     let harness = Harness::new("model", || Arc::new(Inline::new(Model::default())) as _)
-        .skip("get_returns_the_value_that_was_set", "just so")
+        .skip("get_returns_the_value_that_was_set", "a reason")
         .only(&[
             "get_returns_the_value_that_was_set",
             "clear_store_removes_everything",
@@ -91,38 +91,39 @@ async fn what_is_skipped_has_its_reason() {
     let reason = |name| report.outcomes().iter().find(|it| it.0 == name).map(|it| it.1.clone());
     assert_eq!(
         reason("get_returns_the_value_that_was_set"),
-        Some(Outcome::Skipped("just so".into()))
+        Some(Outcome::Skipped("a reason".into()))
     );
     let Some(Outcome::Skipped(why)) = reason("clear_store_removes_everything") else { panic!() };
     assert!(why.contains("may_clear_store"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[should_panic(expected = "has no test named `gone`")]
-async fn a_name_that_is_no_test_is_refused() {
+#[should_panic(expected = "has no test named `unknown`")]
+async fn unknown_test_name_is_refused() {
     let harness = Harness::new("model", || Arc::new(Inline::new(Model::default())) as _);
-    run_backend(harness.skip("gone", "it was renamed")).await;
+    run_backend(harness.skip("unknown", "a reason")).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "needs a multi-thread runtime")]
-async fn races_need_threads() {
+async fn current_thread_runtime_is_refused() {
     run_backend(Harness::new("model", || Arc::new(Inline::new(Model::default())) as _)).await;
 }
 
 #[test]
-fn names_are_unique_and_fit_into_keys() {
-    let mut names = backend_tests();
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), count);
-    let longest = names.iter().map(|it| it.len()).max();
-    assert!(longest <= Some(75), "a namespace has room for {longest:?}");
+fn test_names_are_unique_and_fit_into_keys() {
+    for mut names in [backend_tests(), cache_tests()] {
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "unique names of {names:?}");
+        let longest = names.iter().map(|it| it.len()).max();
+        assert!(longest <= Some(75), "a namespace has no room for a name of {longest:?} bytes");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_it() {
+async fn cache_over_the_model_passes() {
     let report = cache_report(harness("inline", |it| Arc::new(Inline::new(it)))).await;
     report.assert_passed();
     let skipped: &[&str] =
@@ -135,7 +136,7 @@ async fn a_cache_over_it() {
 
 #[cfg(feature = "msgpack")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_with_another_codec() {
+async fn cache_with_msgpack_passes() {
     let harness = harness("msgpack", |it| Arc::new(Inline::new(it)));
     run_cache(harness.configure(|it| it.codec(cache_core::Codec::MsgPack))).await;
 }

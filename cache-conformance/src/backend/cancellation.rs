@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -70,7 +70,7 @@ async fn check_own_replies(ctx: &Ctx, keys: &[String], round: usize) -> TestResu
         found.iter().map(Option::as_deref).eq(keys.iter().map(|it| Some(it.as_bytes()))),
         "get_many after a dropped call returned {found:?}"
     );
-    assert!(ctx.store.has(key).await?, "has of a live key after a dropped call");
+    returned!(ctx.store.has(key).await?, true, "has of a live key after a dropped call");
     Ok(())
 }
 

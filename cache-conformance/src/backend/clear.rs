@@ -6,7 +6,7 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -73,8 +73,12 @@ async fn clear_removes_entries_written_by_any_operation(ctx: &Ctx) -> TestResult
     let found: Result<Vec<_>> = ctx.store.get_many(&borrowed(&keys)).await.into_iter().collect();
     assert_eq!(found?, vec![None; keys.len()]);
     for key in &keys {
-        assert!(!ctx.store.has(key).await?, "has of the cleared key {key}");
-        assert!(ctx.store.set(key, "v".into(), LONG, SetMode::IfAbsent).await?, "add of {key}");
+        returned!(ctx.store.has(key).await?, false, "has of the cleared key {key}");
+        returned!(
+            ctx.store.set(key, "v".into(), LONG, SetMode::IfAbsent).await?,
+            true,
+            "add of {key}"
+        );
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use cache_core::store::{Entry, Expected, Expiry, TtlUpdate};
 
 use crate::{
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -50,8 +50,9 @@ async fn compare_and_delete_keeps_other_values(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
-        assert!(
-            !ctx.store.compare_and_delete(&key, Expected::value(other.as_bytes())).await?,
+        returned!(
+            ctx.store.compare_and_delete(&key, Seen::value(other.as_bytes())).await?,
+            false,
             "compare_and_delete of \"value\" expected as {other:?}"
         );
     }
@@ -80,9 +81,8 @@ async fn compare_and_set_replaces_the_expected_value(ctx: &Ctx) -> TestResult {
             .compare_and_set(&key, Expected::value(b""), "same".into(), TtlUpdate::Keep)
             .await?
     );
-    let same =
-        ctx.store.compare_and_set(&key, Expected::value(b"same"), "same".into(), TtlUpdate::Keep);
-    assert!(same.await?, "compare_and_set to the same bytes");
+    let same = ctx.store.compare_and_set(&key, Seen::value(b"same"), "same".into(), Lifetime::Keep);
+    returned!(same.await?, true, "compare_and_set to the same bytes");
     ctx.expect(&key, Some(b"same"), "after compare_and_set").await?;
     Ok(())
 }
@@ -92,9 +92,10 @@ async fn compare_and_set_keeps_other_values(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
-        let seen = Expected::value(other.as_bytes());
-        assert!(
-            !ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(OTHER)).await?,
+        let seen = Seen::value(other.as_bytes());
+        returned!(
+            ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(OTHER)).await?,
+            false,
             "compare_and_set of \"value\" expected as {other:?}"
         );
     }
@@ -227,15 +228,21 @@ async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
 
 /// Checks that comparisons with a stale stamp fail, and that one with the value alone succeeds.
 async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
-    let stale = Expected::entry(seen);
-    assert!(
-        !ctx.store.compare_and_set(key, stale, "new".into(), TtlUpdate::Keep).await?,
+    let stale = Seen::entry(seen);
+    returned!(
+        ctx.store.compare_and_set(key, stale, "new".into(), Lifetime::Keep).await?,
+        false,
         "compare_and_set ({what})"
     );
-    assert!(!ctx.store.compare_and_delete(key, stale).await?, "compare_and_delete ({what})");
+    returned!(
+        ctx.store.compare_and_delete(key, stale).await?,
+        false,
+        "compare_and_delete ({what})"
+    );
     ctx.expect(key, Some(&seen.value), what).await?;
-    assert!(
-        ctx.store.compare_and_delete(key, Expected::value(&seen.value)).await?,
+    returned!(
+        ctx.store.compare_and_delete(key, Seen::value(&seen.value)).await?,
+        true,
         "compare_and_delete by the value alone ({what})"
     );
     Ok(())

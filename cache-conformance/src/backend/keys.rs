@@ -2,7 +2,7 @@ use cache_core::{MAX_KEY_LEN, Result};
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -182,7 +182,7 @@ async fn all_different(ctx: &Ctx, keys: &[String]) -> TestResult {
     ctx.store.set_many(&items, LONG).await.into_iter().collect::<Result<()>>()?;
     for (n, (key, value)) in items.iter().enumerate() {
         ctx.expect(key, Some(value), "after set_many").await?;
-        assert!(ctx.store.delete(key).await?, "delete of the live key {key}");
+        returned!(ctx.store.delete(key).await?, true, "delete of the live key {key}");
         ctx.expect(key, None, "after delete").await?;
         if let Some((next, value)) = items.get(n + 1) {
             ctx.expect(next, Some(value), "after delete of the key before").await?;

@@ -7,7 +7,7 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME, skip},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -244,7 +244,7 @@ async fn leader_view_is_the_same_store(ctx: &Ctx) -> TestResult {
             "incr of what the leader view wrote"
         );
         assert_eq!(view.take(&key).await?.as_deref(), Some(&b"42"[..]));
-        assert!(!ctx.store.delete(&key).await?, "delete of what the leader view took");
+        returned!(ctx.store.delete(&key).await?, false, "delete of what the leader view took");
         assert_eq!(view.get(&key).await?, None);
     }
     view.check().await?;

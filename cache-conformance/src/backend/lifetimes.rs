@@ -7,7 +7,7 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, skip},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -126,7 +126,7 @@ async fn expired_entry_is_absent_for_reads(ctx: &Ctx) -> TestResult {
     let (key, live) = (ctx.key("expired"), ctx.key("live"));
     ctx.put(&live, "v").await?;
     ctx.put_expired(&key, "v").await?;
-    assert!(!ctx.store.has(&key).await?, "has_key");
+    returned!(ctx.store.has(&key).await?, false, "has_key");
     assert_eq!(ctx.store.ttl(&key).await?, None, "ttl");
     assert_eq!(ctx.store.get_entry(&key).await?, None, "get_entry");
     let mut entries = ctx.store.get_entries(&[&key, &live]).await.into_iter();
@@ -164,8 +164,8 @@ async fn touch_of_an_expired_entry_does_not_revive_it(ctx: &Ctx) -> TestResult {
     let (long, never) = (ctx.key("long"), ctx.key("never"));
     ctx.put_for(&long, "v", ctx.short()).await?;
     ctx.put_expired(&never, "v").await?;
-    assert!(!ctx.store.touch(&long, LONG).await?, "touch of an expired entry");
-    assert!(!ctx.store.touch(&never, Expiry::Never).await?, "touch of an expired entry");
+    returned!(ctx.store.touch(&long, LONG).await?, false, "touch of an expired entry");
+    returned!(ctx.store.touch(&never, Expiry::Never).await?, false, "touch of an expired entry");
     ctx.expect(&long, None, "after touch").await?;
     ctx.expect(&never, None, "after touch").await?;
     Ok(())
@@ -177,7 +177,7 @@ async fn expired_entry_is_absent_for_delete(ctx: &Ctx) -> TestResult {
     ctx.put(&live, "v").await?;
     ctx.put_for(&one, "v", ctx.short()).await?;
     ctx.put_expired(&many, "v").await?;
-    assert!(!ctx.store.delete(&one).await?, "delete of an expired entry");
+    returned!(ctx.store.delete(&one).await?, false, "delete of an expired entry");
     let answers: Result<Vec<_>, _> =
         ctx.store.delete_many(&[&many, &live]).await.into_iter().collect();
     assert_eq!(answers?, [false, true]);

@@ -2,7 +2,7 @@ use cache_core::{Ttl, store::Expiry};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -38,13 +38,13 @@ async fn get_of_an_absent_key_is_a_miss(ctx: &Ctx) -> TestResult {
 /// `has` is true for a live key, also with an empty value, and false after `delete`.
 async fn has_key_is_true_for_live_keys_only(ctx: &Ctx) -> TestResult {
     let (key, empty) = (ctx.key("k"), ctx.key("empty"));
-    assert!(!ctx.store.has(&key).await?, "has of a key that was never written");
+    returned!(ctx.store.has(&key).await?, false, "has of a key that was never written");
     ctx.put(&key, "v").await?;
     ctx.put(&empty, "").await?;
-    assert!(ctx.store.has(&key).await?, "has of a written key");
-    assert!(ctx.store.has(&empty).await?, "has of a key with an empty value");
+    returned!(ctx.store.has(&key).await?, true, "has of a written key");
+    returned!(ctx.store.has(&empty).await?, true, "has of a key with an empty value");
     ctx.store.delete(&key).await?;
-    assert!(!ctx.store.has(&key).await?, "has of a deleted key");
+    returned!(ctx.store.has(&key).await?, false, "has of a deleted key");
     Ok(())
 }
 

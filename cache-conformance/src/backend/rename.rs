@@ -4,7 +4,7 @@ use cache_core::store::{Expected, Expiry};
 
 use crate::{
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -77,7 +77,7 @@ async fn renamed_entry_can_be_renamed_back(ctx: &Ctx) -> TestResult {
     ctx.put(&a, "v").await?;
     for _ in 0..3 {
         assert!(ctx.store.rename(&a, &b).await?);
-        assert!(!ctx.store.rename(&a, &b).await?, "rename of an entry that was moved");
+        returned!(ctx.store.rename(&a, &b).await?, false, "rename of an entry that was moved");
         assert!(ctx.store.rename(&b, &a).await?);
     }
     ctx.expect(&a, Some(b"v"), "renamed to another key and back").await?;
@@ -96,12 +96,13 @@ async fn renamed_entry_works_with_other_operations(ctx: &Ctx) -> TestResult {
         ctx.store.get_many(&[&to, &from]).await.into_iter().collect::<Result<Vec<_>, _>>()?;
     assert_eq!(many, [Some("41".into()), None]);
     assert!(ctx.store.touch(&to, OTHER).await?);
-    assert!(
-        !ctx.store.compare_and_delete(&to, Expected::entry(&seen)).await?,
+    returned!(
+        ctx.store.compare_and_delete(&to, Seen::entry(&seen)).await?,
+        false,
         "compare_and_delete with the stamp from before touch"
     );
     assert_eq!(ctx.store.incr(&to, 1, None).await?, Some(42));
     assert!(ctx.store.delete(&to).await?);
-    assert!(!ctx.store.has(&to).await?, "has of a deleted key");
+    returned!(ctx.store.has(&to).await?, false, "has of a deleted key");
     Ok(())
 }

@@ -5,7 +5,7 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, Shown},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -22,15 +22,16 @@ async fn empty_value_is_not_absent(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     ctx.put(&key, "").await?;
     ctx.expect(&key, Some(b""), "get").await?;
-    assert!(ctx.store.has(&key).await?, "has_key");
+    returned!(ctx.store.has(&key).await?, true, "has_key");
     assert!(ctx.store.ttl(&key).await?.is_some(), "ttl");
-    assert!(ctx.store.touch(&key, LONG).await?, "touch");
+    returned!(ctx.store.touch(&key, LONG).await?, true, "touch");
     assert_eq!(ctx.store.get_entry(&key).await?.map(|it| it.value), Some("".into()), "get_entry");
     let many = ctx.store.get_many(&[&key]).await.pop().expect("one result")?;
     assert_eq!(many, Some("".into()), "get_many");
-    assert!(!ctx.store.set(&key, "new".into(), LONG, SetMode::IfAbsent).await?, "add");
-    assert!(
-        !ctx.store.compare_and_delete(&key, Expected::value(b"new")).await?,
+    returned!(ctx.store.set(&key, "new".into(), LONG, SetMode::IfAbsent).await?, false, "add");
+    returned!(
+        ctx.store.compare_and_delete(&key, Seen::value(b"new")).await?,
+        false,
         "compare_and_delete"
     );
     assert_eq!(ctx.store.take(&key).await?, Some("".into()), "pop");

@@ -7,7 +7,7 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -69,8 +69,9 @@ async fn add_of_a_live_key_changes_nothing(ctx: &Ctx) -> TestResult {
     {
         let (key, start) = (ctx.key(name), ctx.now());
         ctx.put_for(&key, value, life).await?;
-        assert!(
-            !ctx.store.set(&key, "new".into(), OTHER, SetMode::IfAbsent).await?,
+        returned!(
+            ctx.store.set(&key, "new".into(), OTHER, SetMode::IfAbsent).await?,
+            false,
             "add of a live key ({name})"
         );
         ctx.expect(&key, Some(value.as_bytes()), "after add").await?;
@@ -86,8 +87,9 @@ async fn replace_writes_a_live_key(ctx: &Ctx) -> TestResult {
     {
         let (key, start) = (ctx.key(name), ctx.now());
         ctx.put_for(&key, value, life).await?;
-        assert!(
+        returned!(
             ctx.store.set(&key, "new".into(), OTHER, SetMode::IfPresent).await?,
+            true,
             "replace of a live key ({name})"
         );
         ctx.expect(&key, Some(b"new"), "after replace").await?;
@@ -108,12 +110,16 @@ async fn replace_of_an_absent_key_stores_nothing(ctx: &Ctx) -> TestResult {
 /// `touch_of_an_expired_entry_does_not_revive_it`.
 async fn touch_of_an_absent_key_creates_nothing(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    assert!(!ctx.store.touch(&key, LONG).await?, "touch of a key that was never written");
+    returned!(ctx.store.touch(&key, LONG).await?, false, "touch of a key that was never written");
     ctx.put(&key, "v").await?;
     ctx.store.delete(&key).await?;
-    assert!(!ctx.store.touch(&key, LONG).await?, "touch of a deleted key");
-    assert!(!ctx.store.touch(&key, Expiry::Never).await?, "touch of a deleted key to Never");
-    assert!(!ctx.store.has(&key).await?, "touch created an entry");
+    returned!(ctx.store.touch(&key, LONG).await?, false, "touch of a deleted key");
+    returned!(
+        ctx.store.touch(&key, Expiry::Never).await?,
+        false,
+        "touch of a deleted key to Never"
+    );
+    returned!(ctx.store.has(&key).await?, false, "has after touch of an absent key");
     Ok(())
 }
 
@@ -124,9 +130,10 @@ async fn touch_of_a_live_key_is_true_for_any_lifetime(ctx: &Ctx) -> TestResult {
         let key = ctx.key(name);
         ctx.put_for(&key, "v", life).await?;
         for expiry in [life, life, OTHER, OTHER, Expiry::Never, Expiry::Never, LONG] {
-            assert!(
+            returned!(
                 ctx.store.touch(&key, expiry).await?,
-                "touch of a live key ({name}) to {expiry:?} returned false"
+                true,
+                "touch of a live key ({name}) to {expiry:?}"
             );
         }
     }
@@ -198,12 +205,12 @@ async fn touch_with_a_longer_lifetime_keeps_the_entry_alive(ctx: &Ctx) -> TestRe
 /// `delete` returns `true` if it removed a live entry.
 async fn delete_of_a_live_key_is_true_once(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    assert!(!ctx.store.delete(&key).await?, "delete of an absent key");
+    returned!(ctx.store.delete(&key).await?, false, "delete of an absent key");
     for life in [LONG, Expiry::Never] {
         ctx.put_for(&key, "v", life).await?;
-        assert!(ctx.store.delete(&key).await?, "delete of a live key");
+        returned!(ctx.store.delete(&key).await?, true, "delete of a live key");
         ctx.expect(&key, None, "after delete").await?;
-        assert!(!ctx.store.delete(&key).await?, "second delete");
+        returned!(ctx.store.delete(&key).await?, false, "second delete");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@ use cache_core::Timeout;
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -44,7 +44,7 @@ async fn clear_keeps_other_caches_and_foreign_keys(ctx: &Ctx) -> TestResult {
     shop.clear().await?;
     assert!(!shop.has_key("k").await?);
     for other in caches {
-        assert!(other.has_key("k").await?, "has_key in {other:?} after clear of {p}");
+        returned!(other.has_key("k").await?, true, "has_key in {other:?} after clear of {p}");
     }
     ctx.expect(&foreign, Some(b"v"), "a foreign key").await?;
     Ok(())

@@ -4,7 +4,7 @@ use cache_core::{ErrorKind, Timeout, Ttl, secs};
 
 use crate::{
     ctx::{Ctx, skip},
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -37,12 +37,12 @@ async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
     for timeout in past_timeouts() {
         cache.set_many([("a", 1), ("b", 2), ("c", 3)], Timeout::Default).await?.into_result()?;
         cache.set("a", &9, timeout).await?;
-        assert!(!cache.has_key("a").await?, "set with {timeout:?}");
+        returned!(cache.has_key("a").await?, false, "has_key after set with {timeout:?}");
         assert!(cache.set_many([("b", 9), ("c", 9), ("absent", 9)], timeout).await?.is_empty());
         assert!(cache.get_many::<i32, _>(["b", "c", "absent"]).await?.is_empty(), "{timeout:?}");
         cache.set_bytes("a", "x", Timeout::Default).await?;
         cache.set_bytes("a", "y", timeout).await?;
-        assert!(!cache.has_key("a").await?, "set_bytes with {timeout:?}");
+        returned!(cache.has_key("a").await?, false, "has_key after set_bytes with {timeout:?}");
     }
     Ok(())
 }
@@ -52,9 +52,13 @@ async fn add_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     cache.set("live", &1, Timeout::Default).await?;
     for timeout in past_timeouts() {
-        assert!(cache.add("absent", &9, timeout).await?, "{timeout:?}");
-        assert!(!cache.has_key("absent").await?, "{timeout:?}");
-        assert!(!cache.add("live", &9, timeout).await?, "{timeout:?}");
+        returned!(cache.add("absent", &9, timeout).await?, true, "add of absent with {timeout:?}");
+        returned!(
+            cache.has_key("absent").await?,
+            false,
+            "has_key of absent after a call with {timeout:?}"
+        );
+        returned!(cache.add("live", &9, timeout).await?, false, "add of live with {timeout:?}");
         assert_eq!(cache.get::<i32>("live").await?, Some(1), "{timeout:?}");
     }
     Ok(())
@@ -65,10 +69,26 @@ async fn replace_and_touch_with_a_past_timeout_remove_the_entry(ctx: &Ctx) -> Te
     let cache = ctx.cache();
     for timeout in past_timeouts() {
         cache.set_many([("replaced", 1), ("touched", 1)], Timeout::Never).await?.into_result()?;
-        assert!(cache.replace("replaced", &9, timeout).await?, "{timeout:?}");
-        assert!(cache.touch("touched", timeout).await?, "{timeout:?}");
-        assert!(!cache.replace("replaced", &9, timeout).await?, "{timeout:?}");
-        assert!(!cache.touch("touched", timeout).await?, "{timeout:?}");
+        returned!(
+            cache.replace("replaced", &9, timeout).await?,
+            true,
+            "replace of replaced with {timeout:?}"
+        );
+        returned!(
+            cache.touch("touched", timeout).await?,
+            true,
+            "touch of touched with {timeout:?}"
+        );
+        returned!(
+            cache.replace("replaced", &9, timeout).await?,
+            false,
+            "replace of replaced with {timeout:?}"
+        );
+        returned!(
+            cache.touch("touched", timeout).await?,
+            false,
+            "touch of touched with {timeout:?}"
+        );
         assert!(cache.get_many::<i32, _>(["replaced", "touched"]).await?.is_empty(), "{timeout:?}");
     }
     Ok(())
@@ -80,7 +100,11 @@ async fn incr_or_with_a_past_timeout_stores_nothing(ctx: &Ctx) -> TestResult {
     cache.set("live", &0, Timeout::Never).await?;
     for (n, timeout) in (1..).zip(past_timeouts()) {
         assert_eq!(cache.incr_or("absent", 1, 10, timeout).await?, 11, "{timeout:?}");
-        assert!(!cache.has_key("absent").await?, "{timeout:?}");
+        returned!(
+            cache.has_key("absent").await?,
+            false,
+            "has_key of absent after a call with {timeout:?}"
+        );
         assert_eq!(cache.incr_or("live", 1, 10, timeout).await?, n, "{timeout:?}");
         assert_eq!(cache.ttl("live").await?, Some(Ttl::Forever), "{timeout:?}");
     }
@@ -93,9 +117,17 @@ async fn get_or_set_with_a_past_timeout_loads_and_stores_nothing(ctx: &Ctx) -> T
     cache.set("live", &1, Timeout::Default).await?;
     for timeout in past_timeouts() {
         assert_eq!(cache.get_or_set("absent", timeout, || async { 7 }).await?, 7, "{timeout:?}");
-        assert!(!cache.has_key("absent").await?, "{timeout:?}");
+        returned!(
+            cache.has_key("absent").await?,
+            false,
+            "has_key of absent after a call with {timeout:?}"
+        );
         assert_eq!(cache.get_or_set("live", timeout, || async { 7 }).await?, 1, "{timeout:?}");
-        assert!(cache.has_key("live").await?, "{timeout:?}");
+        returned!(
+            cache.has_key("live").await?,
+            true,
+            "has_key of live after a call with {timeout:?}"
+        );
     }
     Ok(())
 }
@@ -106,7 +138,7 @@ async fn update_with_a_past_timeout_removes_the_entry(ctx: &Ctx) -> TestResult {
     for timeout in past_timeouts() {
         cache.set("k", &1, Timeout::Default).await?;
         assert_eq!(cache.update("k", timeout, |it: i32| it + 1).await?, Some(2), "{timeout:?}");
-        assert!(!cache.has_key("k").await?, "{timeout:?}");
+        returned!(cache.has_key("k").await?, false, "has_key of k after a call with {timeout:?}");
     }
     Ok(())
 }
@@ -152,8 +184,8 @@ async fn default_timeout_is_the_alias_setting_or_five_minutes(ctx: &Ctx) -> Test
     forever.set("k", &1, Timeout::Default).await?;
     assert_eq!(forever.ttl("k").await?, Some(Ttl::Forever));
     let off = ctx.builder().timeout(secs(0)).build("d")?;
-    off.set("k", &1, Timeout::Default).await?;
-    assert!(!off.has_key("k").await?, "has_key with a default timeout of zero");
+    off.set("k", &1, None).await?;
+    returned!(off.has_key("k").await?, false, "has_key with a default timeout of zero");
     Ok(())
 }
 
@@ -190,7 +222,7 @@ async fn wall_clock_time_is_a_timeout(ctx: &Ctx) -> TestResult {
         .checked_sub(Duration::from_secs(1))
         .expect("the clock is after its first second");
     cache.set("k", &2, before).await?;
-    assert!(!cache.has_key("k").await?, "has_key after set with a past time");
+    returned!(cache.has_key("k").await?, false, "has_key after set with a past time");
     Ok(())
 }
 
@@ -207,8 +239,8 @@ async fn no_timeout_makes_a_write_disappear(ctx: &Ctx) -> TestResult {
     ] {
         cache.set("k", &1, timeout).await?;
         assert_eq!(cache.get::<i32>("k").await?, Some(1), "{timeout:?}");
-        assert!(cache.touch("k", timeout).await?, "{timeout:?}");
-        assert!(cache.has_key("k").await?, "{timeout:?}");
+        returned!(cache.touch("k", timeout).await?, true, "touch of k with {timeout:?}");
+        returned!(cache.has_key("k").await?, true, "has_key of k after a call with {timeout:?}");
     }
     let far = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000 * 365 * day);
     cache.set("k", &2, far).await?;

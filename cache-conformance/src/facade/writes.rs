@@ -3,7 +3,7 @@ use cache_core::{ErrorKind, Timeout, Ttl, secs};
 use crate::{
     backend::limits::too_large,
     ctx::Ctx,
-    runner::{Test, TestResult, tests},
+    runner::{Test, TestResult, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![
@@ -149,25 +149,25 @@ async fn too_large_value_is_an_error_and_removes_the_old_value(ctx: &Ctx) -> Tes
         .await
         .expect_err("a value over the limit");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
-    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
-    cache.set("k", "old", Timeout::Default).await?;
+    returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
+    cache.set("k", "old", None).await?;
     let text = "x".repeat(value.len());
     let failed =
         cache.set_many([("a", "1"), ("k", text.as_str()), ("b", "2")], Timeout::Default).await?;
     let failed: Vec<_> = failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
     assert_eq!(failed, [("k", ErrorKind::TooLarge)]);
-    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
-    cache.set("k", "old", Timeout::Default).await?;
-    let res = cache.update("k", Timeout::Default, |_: String| text.clone()).await;
+    returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
+    cache.set("k", "old", None).await?;
+    let res = cache.update("k", None, |_: String| text.clone()).await;
     assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
-    assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
+    returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
     for old in [None, Some("old")] {
         if let Some(old) = old {
             cache.set("k", old, Timeout::Default).await?;
         }
         let res = cache.upsert("k", Timeout::Default, |_: Option<String>| Some(text.clone())).await;
         assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
-        assert!(!cache.has_key("k").await?, "has_key after a value over the limit");
+        returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
     }
     assert_eq!(cache.get_many::<String, _>(["a", "b", "k"]).await?.len(), 2);
     // A loaded value that cannot be stored is still returned.

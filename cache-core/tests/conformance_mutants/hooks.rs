@@ -1,4 +1,4 @@
-//! Stores that break a promise by what is around them: dropped calls, runtimes, and the wrong clock.
+//! Bugs around a store: of dropped calls, of runtimes, and of the clock.
 
 use std::{
     any::Any,
@@ -16,8 +16,8 @@ use cache_core::{
     testing::{FakeClock, Model},
 };
 
-/// The tests that a store with this hook must fail.
-pub(crate) async fn hooked<H: Layer>(hook: fn() -> H, tests: &[&str]) {
+/// Checks that a store with this hook fails these tests.
+pub(crate) async fn assert_fails<H: Hook>(hook: fn() -> H, tests: &[&str]) {
     let open = move || {
         Arc::new(Layered::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
     };
@@ -31,7 +31,7 @@ pub(crate) const DESYNCHRONISED: [&str; 3] = [
     "concurrent_dropped_calls_disturb_no_other_call",
 ];
 
-/// One connection for all, and who goes away leaves an answer in it for the next.
+/// All calls share one connection, and the reply to a dropped call goes to the next one.
 #[derive(Debug, Default)]
 struct Desynchronised {
     answers: Mutex<VecDeque<Box<dyn Any + Send>>>,
@@ -45,11 +45,11 @@ impl Layer for Desynchronised {
     ) -> R {
         let answer = run().await;
         self.answers.lock().unwrap().push_back(Box::new(answer));
-        tokio::task::yield_now().await; // the bytes are on their way
+        tokio::task::yield_now().await; // here a call can be dropped
         let next = self.answers.lock().unwrap().pop_front();
         let next = next.and_then(|it| it.downcast::<R>().ok());
         next.map_or_else(
-            || R::failed(&call, Error::new(ErrorKind::Backend, "odd answer")),
+            || R::failed(&call, Error::new(ErrorKind::Backend, "reply of another type")),
             |it| *it,
         )
     }
@@ -59,13 +59,13 @@ impl Layer for Desynchronised {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn answers_to_dropped_calls_are_seen() {
-    hooked(Desynchronised::default, &DESYNCHRONISED).await;
+async fn reply_to_a_dropped_call_that_reaches_the_next_call_is_found() {
+    assert_fails(Desynchronised::default, &DESYNCHRONISED).await;
 }
 
 pub(crate) const COUNTED_TWICE: [&str; 1] = ["dropped_increment_counts_at_most_once"];
 
-/// Makes each call again.
+/// Runs each call twice.
 #[derive(Debug)]
 struct Twice;
 
@@ -84,13 +84,13 @@ impl Layer for Twice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_count_that_is_made_again_is_seen() {
-    hooked(|| Twice, &COUNTED_TWICE).await;
+async fn increment_that_counts_twice_is_found() {
+    assert_fails(|| Twice, &COUNTED_TWICE).await;
 }
 
 pub(crate) const ONE_RUNTIME: [&str; 1] = ["store_works_from_two_runtimes"];
 
-/// Serves only the runtime that it was called in first, as a connection does.
+/// Works only in the runtime that called it first, as a connection does.
 #[derive(Debug, Default)]
 struct OneRuntime(OnceLock<tokio::runtime::Id>);
 
@@ -112,13 +112,13 @@ impl Layer for OneRuntime {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_store_for_one_runtime_is_seen() {
-    hooked(OneRuntime::default, &ONE_RUNTIME).await;
+async fn store_of_one_runtime_is_found() {
+    assert_fails(OneRuntime::default, &ONE_RUNTIME).await;
 }
 
 pub(crate) const BY_THE_WALL: [&str; 1] = ["wall_clock_step_changes_no_lifetime"];
 
-/// Takes the wall's time for lifetimes.
+/// A clock whose monotonic time is the wall-clock time.
 struct Wall(Clock);
 
 impl TimeSource for Wall {
@@ -132,7 +132,7 @@ impl TimeSource for Wall {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_store_that_follows_the_wall_is_seen() {
+async fn store_that_follows_the_wall_clock_is_found() {
     let time = FakeClock::new();
     let clock = time.clock();
     let open =

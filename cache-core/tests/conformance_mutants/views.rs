@@ -1,4 +1,4 @@
-//! Views of a store that are another one.
+//! Sync views and leader views that are another store.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use cache_core::{
     testing::Model,
 };
 
-use crate::{hooks::hooked, replicated::Replicated};
+use crate::{hooks::assert_fails, replicated::Replicated};
 
-pub(crate) const NO_VIEW: [&str; 1] = ["sync_view_is_the_same_store"];
+pub(crate) const SYNC_VIEW: [&str; 1] = ["sync_view_is_the_same_store"];
 
-/// A view that does not serve.
+/// Lets every call of the sync view fail.
 #[derive(Debug)]
-struct NoView;
+struct FailingSyncView;
 
-impl Layer for NoView {
+impl Hook for FailingSyncView {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         _: Call<'_>,
@@ -27,18 +27,18 @@ impl Layer for NoView {
         run().await
     }
     fn around_sync<R: Reply>(&self, call: Call<'_>, _: impl Fn() -> R) -> R {
-        R::failed(&call, Error::new(ErrorKind::Unsupported, "no view"))
+        R::failed(&call, Error::new(ErrorKind::Unsupported, "a failing view"))
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_sync_view_that_differs_is_seen() {
-    hooked(|| NoView, &NO_VIEW).await;
+async fn sync_view_that_differs_is_found() {
+    assert_fails(|| FailingSyncView, &SYNC_VIEW).await;
 }
 
 pub(crate) const LEADER_VIEW: [&str; 1] = ["leader_view_is_the_same_store"];
 
-/// A store of one server, whose leader view is made of that server.
+/// A store of one server; `view` makes its leader view.
 fn led_by(view: impl Fn(&Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync + 'static) -> Harness {
     let open = move || {
         let leader: Arc<dyn Backend> = Arc::new(Offload::new(Model::default(), 2));
@@ -49,29 +49,31 @@ fn led_by(view: impl Fn(&Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync + '
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_leader_view_that_differs_is_seen() {
-    let seen = async |view: fn(&Arc<dyn Backend>) -> Arc<dyn Backend>| {
+async fn leader_view_that_differs_is_found() {
+    let finds = async |view: fn(&Arc<dyn Backend>) -> Arc<dyn Backend>| {
         backend_report(led_by(view).only(&LEADER_VIEW)).await.failed() == LEADER_VIEW
     };
-    assert!(seen(|_| Arc::new(Offload::new(Model::default(), 2))).await, "another store");
+    assert!(
+        finds(|_| Arc::new(Offload::new(Model::default(), 2))).await,
+        "a view of another store"
+    );
     let lags = |leader: &Arc<dyn Backend>| {
         let copy: Arc<dyn Backend> = Arc::new(Offload::new(Model::default(), 2));
         let (leader, facts) = (Arc::clone(leader), leader.capabilities());
         Arc::new(Replicated { leader, copy, view: None, facts }) as _
     };
-    assert!(seen(lags).await, "a view that reads a copy that lags");
-    let two = |leader: &Arc<dyn Backend>| {
+    assert!(finds(lags).await, "a view that reads from a replica that lags");
+    let nested = |leader: &Arc<dyn Backend>| {
         let (leader, facts) = (Arc::clone(leader), leader.capabilities());
         let view = Some(Arc::clone(&leader));
         Arc::new(Replicated { copy: Arc::clone(&leader), leader, view, facts }) as _
     };
-    assert!(seen(two).await, "a view with a view of its own");
+    assert!(finds(nested).await, "a view with a leader view of its own");
     backend_report(led_by(Arc::clone)).await.assert_passed();
 }
 
-/// A store whose own reads lag behind has a leader view that does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_leader_view_is_tested_where_plain_reads_lag() {
+async fn leader_view_of_a_store_whose_own_reads_lag_passes() {
     let open = || {
         let part = || Arc::new(Offload::new(Model::default(), 2)) as Arc<dyn Backend>;
         let (leader, copy) = (part(), part());

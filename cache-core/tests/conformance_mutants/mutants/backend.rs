@@ -1,4 +1,4 @@
-//! [`Mutant`] as a store: where most bugs come in.
+//! [`Mutant`] as a store, with the bugs of all other operations.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -21,11 +21,11 @@ impl SyncBackend for Mutant {
         if self.has_bug(Bug::IdChanges) { StoreId::unique() } else { self.model.id() }
     }
     fn capabilities(&self) -> Capabilities {
-        let facts = self.model.capabilities();
+        let capabilities = self.model.capabilities();
         match self.bug {
-            Bug::SharesNothing | Bug::Lasting => facts.shared().persistent(),
-            Bug::WholeSeconds => facts.granularity(Duration::from_secs(2)),
-            _ => facts,
+            Bug::SharesNothing | Bug::Lasting => capabilities.shared().persistent(),
+            Bug::WholeSeconds => capabilities.granularity(Duration::from_secs(2)),
+            _ => capabilities,
         }
     }
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -36,7 +36,7 @@ impl SyncBackend for Mutant {
     }
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         let mut res = self.batch(keys, |key| match self.bug {
-            Bug::RenamedIsBlind if self.is_marked(key) => Ok(None),
+            Bug::RenamedIsMissingInBatches if self.is_flagged(key) => Ok(None),
             _ => self.read(&self.key(key)),
         });
         if self.has_bug(Bug::BatchOfTooManyBytes) {
@@ -59,7 +59,7 @@ impl SyncBackend for Mutant {
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let key = self.key(key);
         let res = self.write(&key, self.value(value), self.expiry(expiry), mode);
-        self.note(&key);
+        self.remember(&key);
         res
     }
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
@@ -80,9 +80,9 @@ impl SyncBackend for Mutant {
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let ttl = self.model.ttl(&self.key(key))?;
         Ok(match (self.bug, ttl) {
-            (Bug::TtlOfNothingIsForever, None) => Some(Ttl::Forever),
+            (Bug::TtlOfAbsentIsForever, None) => Some(Ttl::Forever),
             (Bug::TtlOfNeverIsNone, Some(Ttl::Forever)) => None,
-            (Bug::TtlStandsStill, Some(Ttl::Remaining(_))) => {
+            (Bug::TtlIsConstant, Some(Ttl::Remaining(_))) => {
                 Some(Ttl::Remaining(Duration::from_secs(600)))
             }
             _ => ttl,
@@ -119,11 +119,11 @@ impl SyncBackend for Mutant {
     }
     fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(key);
-        let expired = self.ghost(&key).is_some();
+        let expired = self.last_written(&key).is_some();
         self.forget(&key);
         match self.bug {
             Bug::AddBlockedByRemoved => {
-                self.mark(&key);
+                self.flag(&key);
                 self.model.delete(&key)
             }
             Bug::DeleteIsAlwaysTrue => self.model.delete(&key).map(|_| true),
@@ -139,7 +139,7 @@ impl SyncBackend for Mutant {
     }
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
         if self.has_bug(Bug::BatchDeletesByPrefix) {
-            let all: Vec<_> = self.ghosts.lock().unwrap().keys().cloned().collect();
+            let all: Vec<_> = self.written.lock().unwrap().keys().cloned().collect();
             for key in all.iter().filter(|it| keys.iter().any(|key| key.starts_with(it.as_str()))) {
                 let _ = self.model.delete(key);
             }
@@ -158,12 +158,12 @@ impl SyncBackend for Mutant {
                 self.model.delete(&key)?;
                 Ok(value)
             }
-            Bug::TakeLeaves => self.model.get(&key),
+            Bug::TakeKeepsTheEntry => self.model.get(&key),
             Bug::ExpiredIsTaken => {
-                let ghost = self.ghost(&key);
+                let last_written = self.last_written(&key);
                 self.forget(&key);
                 self.model.delete(&key)?;
-                Ok(ghost)
+                Ok(last_written)
             }
             _ => {
                 self.forget(&key);
@@ -174,27 +174,27 @@ impl SyncBackend for Mutant {
     fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let key = self.key(key);
         let res = self.count(&key, delta, create);
-        self.note(&key);
+        self.remember(&key);
         res
     }
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let key = self.key(key);
         match self.bug {
-            Bug::CompareNever => Ok(false),
+            Bug::CompareIsAlwaysFalse => Ok(false),
             Bug::PurgeComparesNothing => {
-                self.calls.pause(Until::Written); // what was seen is of old when it is purged
+                self.calls.pause(Until::Written); // meanwhile the entry changes
                 self.model.delete(&key)
             }
             Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
-                if !self.looks_same(&key, seen)? {
+                if !self.matches(&key, seen)? {
                     return Ok(false);
                 }
                 Ok(self
-                    .as_is(&key, |it| self.model.compare_and_delete(&key, it))?
+                    .with_current(&key, |it| self.model.compare_and_delete(&key, it))?
                     .unwrap_or_default())
             }
             Bug::CompareInTwoSteps => {
-                let same = self.looks_same(&key, seen)?;
+                let same = self.matches(&key, seen)?;
                 self.pause();
                 if same {
                     self.model.delete(&key)?;
@@ -218,21 +218,20 @@ impl SyncBackend for Mutant {
         };
         match self.bug {
             Bug::CompareIgnoresBytes | Bug::CompareIgnoresStamp | Bug::CompareByPrefix => {
-                if !self.looks_same(&key, seen)? {
+                if !self.matches(&key, seen)? {
                     return Ok(false);
                 }
-                let set = |it: Expected<'_>| {
-                    self.model.compare_and_set(&key, it, value.clone(), lifetime)
-                };
-                Ok(self.as_is(&key, set)?.unwrap_or_default())
+                let set =
+                    |it: Seen<'_>| self.model.compare_and_set(&key, it, value.clone(), lifetime);
+                Ok(self.with_current(&key, set)?.unwrap_or_default())
             }
             Bug::CompareInTwoSteps => {
-                let same = self.looks_same(&key, seen)?;
+                let same = self.matches(&key, seen)?;
                 let expiry = self.lifetime(&key)?.unwrap_or(Expiry::Never);
                 self.pause();
                 Ok(same && self.model.set(&key, value, expiry, SetMode::Always)?)
             }
-            Bug::CompareNever => Ok(false),
+            Bug::CompareIsAlwaysFalse => Ok(false),
             Bug::CompareCreates if !self.model.has(&key)? => {
                 self.model.set(&key, value, Expiry::Never, SetMode::Always)
             }
@@ -253,14 +252,14 @@ impl SyncBackend for Mutant {
         let (from, to) = (self.key(from), self.key(to));
         match self.bug {
             Bug::ExpiredIsRenamed => self.revive(&from)?,
-            Bug::RenameNotBack if self.is_marked(&to) => return Ok(false),
-            Bug::RenameNotBack => self.mark(&from),
-            Bug::RenamedIsBlind => self.mark(&to),
-            Bug::RenameSparesTarget if self.model.has(&to)? => return Ok(false),
-            Bug::RenameOfNothingEmptiesTarget if !self.model.has(&from)? => {
+            Bug::RenameBackFails if self.is_flagged(&to) => return Ok(false),
+            Bug::RenameBackFails => self.flag(&from),
+            Bug::RenamedIsMissingInBatches => self.flag(&to),
+            Bug::RenameKeepsTarget if self.model.has(&to)? => return Ok(false),
+            Bug::RenameOfAbsentRemovesTarget if !self.model.has(&from)? => {
                 self.model.delete(&to)?;
             }
-            Bug::RenameCopies | Bug::RenameInTwoSteps | Bug::RenameLeavesWhatItLost => {
+            Bug::RenameCopies | Bug::RenameInTwoSteps | Bug::RenameKeepsTargetOfALostRace => {
                 let Some(value) = self.model.get(&from)? else { return Ok(false) };
                 let expiry = self.lifetime(&from)?.unwrap_or(Expiry::Never);
                 self.model.set(&to, value, expiry, SetMode::Always)?;
@@ -268,7 +267,7 @@ impl SyncBackend for Mutant {
                     self.pause();
                     self.model.delete(&from)?;
                 }
-                if self.has_bug(Bug::RenameLeavesWhatItLost) {
+                if self.has_bug(Bug::RenameKeepsTargetOfALostRace) {
                     self.pause();
                     return self.model.delete(&from);
                 }
@@ -281,21 +280,21 @@ impl SyncBackend for Mutant {
             self.model.touch(&to, Expiry::Never)?;
         }
         self.forget(&from);
-        self.note(&to);
+        self.remember(&to);
         Ok(res)
     }
     fn clear(&self, namespace: &Namespace) -> Result<()> {
-        let mut keys: Vec<_> = self.ghosts.lock().unwrap().keys().cloned().collect();
+        let mut keys: Vec<_> = self.written.lock().unwrap().keys().cloned().collect();
         keys.retain(|it| self.clears(namespace, it));
         if self.has_bug(Bug::ClearStopsAtAThousand) {
             keys.truncate(1000);
         }
-        if self.has_bug(Bug::ClearOfNothingFails) && keys.is_empty() {
+        if self.has_bug(Bug::ClearOfEmptyFails) && keys.is_empty() {
             return Err(Error::new(ErrorKind::Backend, "DEL needs a key"));
         }
         for key in keys {
-            if self.has_bug(Bug::ClearedStaysCleared) {
-                self.mark(&key);
+            if self.has_bug(Bug::ClearedKeysIgnoreWrites) {
+                self.flag(&key);
             }
             self.forget(&key);
             self.model.delete(&key)?;
@@ -303,15 +302,15 @@ impl SyncBackend for Mutant {
         Ok(())
     }
     fn clear_store(&self) -> Result<()> {
-        if self.has_bug(Bug::ClearStoreSparesForeign) {
+        if self.has_bug(Bug::ClearStoreKeepsForeign) {
             return self.clear(&Namespace::new("")?);
         }
-        self.ghosts.lock().unwrap().clear();
+        self.written.lock().unwrap().clear();
         self.model.clear_store()
     }
     fn check(&self) -> Result<()> {
         match self.bug {
-            Bug::CheckFails => Err(Error::new(ErrorKind::Unavailable, "who knows")),
+            Bug::CheckFails => Err(Error::new(ErrorKind::Unavailable, "not reachable")),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
-//! The calls of a store, so that the step that a mutant leaves unprotected is long enough for another call, however busy
-//! the machine is.
+//! Counts the calls of a store: a mutant waits between two steps until another call came in between, however busy the
+//! machine is.
 
 use std::{
     sync::{Condvar, Mutex},
@@ -8,17 +8,17 @@ use std::{
 
 use cache_core::layer::{Call, Layer, Operation, Reply};
 
-/// How far calls have come, and who waits for that. Around the store, it sees them end.
+/// The number of calls so far. As a hook around the store, it notices the end of each call.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     so_far: Mutex<SoFar>,
     more: Condvar,
 }
 
-/// What a call waits for in the middle of its own step.
+/// The event for which a call waits between two steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// Another call waits in its step, too, or is done.
+    /// Another call waits between its steps, or has ended.
     Another,
     /// Another call has read.
     Read,
@@ -31,8 +31,8 @@ struct SoFar {
     paused: u64,
     read: u64,
     written: u64,
-    /// How many pauses have ended without what they waited for.
-    vain: u32,
+    /// The number of pauses that ended without their event.
+    timed_out: u32,
 }
 
 impl SoFar {
@@ -46,17 +46,17 @@ impl SoFar {
 }
 
 impl Calls {
-    /// Lets other calls in between two steps that should be one, for as long as it takes, but not for ever: there may be none,
-    /// and the more often there was none, the less is waited.
+    /// Lets other calls in between two steps that should be one. Waits for half a second at most, because there may be no
+    /// other call, and for less after each pause that timed out.
     pub(super) fn pause(&self, until: Until) {
         let mut so_far = self.so_far.lock().unwrap();
         so_far.paused += 1;
         self.more.notify_all();
         let before = so_far.of(until);
-        let limit = Duration::from_millis(500 >> so_far.vain.min(8));
+        let limit = Duration::from_millis(500 >> so_far.timed_out.min(8));
         let (mut so_far, waited) =
             self.more.wait_timeout_while(so_far, limit, |it| it.of(until) == before).unwrap();
-        so_far.vain += u32::from(waited.timed_out());
+        so_far.timed_out += u32::from(waited.timed_out());
     }
 
     fn done(&self, operation: Operation) {

@@ -3,6 +3,8 @@
 mod backend;
 mod bug;
 mod calls;
+mod reads;
 mod store;
+mod writes;
 
 pub(crate) use self::{bug::Bug, calls::Calls, store::Mutant};
