@@ -44,11 +44,11 @@ pub const HASHED_LONG_KEYS: Option<LongKeys> = {
     res
 };
 
-/// Waits until `done`; whoever changes what that depends on wakes the waiters of `changed` afterwards.
+/// Waits until `done` returns true. A change that may make it true must be followed by `changed.notify_waiters()`.
 async fn wait_for(changed: &Notify, done: impl Fn() -> bool) {
     loop {
         let mut next = pin!(changed.notified());
-        // Enlisted before the look, so that no change between the two is missed.
+        // Enabled before the check, so that a change between the two is not missed.
         next.as_mut().enable();
         if done() {
             return;

@@ -11,7 +11,7 @@ use crate::runtime::{Clock, TimeSource};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///
-/// It has two hands, as machines have: [`Clock::now`] only ever goes forward, [`Clock::wall`] can be set to any time.
+/// It has the two times of a machine: [`Clock::now`] never goes back, and [`Clock::wall`] can be set to any time.
 ///
 /// ```
 /// use cache_core::testing::FakeClock;
@@ -22,7 +22,7 @@ use crate::runtime::{Clock, TimeSource};
 /// let clock = fake.clock();
 /// let sleeper = tokio::spawn(async move { clock.sleep(Duration::from_secs(3600)).await });
 ///
-/// fake.sleepers(1).await; // else the hour would begin after the move
+/// fake.sleepers(1).await; // otherwise the sleep could begin after the clock has moved
 /// fake.advance(Duration::from_secs(3600));
 /// sleeper.await.unwrap();
 /// # }
@@ -33,7 +33,7 @@ pub struct FakeClock(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Somebody began to sleep.
+    /// Notified when a sleep begins.
     slept: Notify,
 }
 
@@ -41,7 +41,7 @@ struct State {
     now: Duration,
     wall: SystemTime,
     sleepers: Vec<Sleeper>,
-    /// How many sleepers there may be before the abandoned among them are looked for.
+    /// The number of sleepers at which the dropped ones are removed.
     sweep_at: usize,
 }
 
@@ -51,17 +51,17 @@ struct Sleeper {
 }
 
 impl FakeClock {
-    /// A clock of its own; its wall shows some fixed time of this century.
+    /// Returns a new clock. Its wall-clock time is a fixed time of this century.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The clock to give to what is tested.
+    /// Returns the clock to pass to the code under test.
     pub fn clock(&self) -> Clock {
         Clock::from_source(self.clone())
     }
 
-    /// Moves both hands forward and wakes the sleepers whose time has come.
+    /// Moves both times forward and wakes the sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         let due = {
             let mut state = self.lock();
@@ -76,12 +76,12 @@ impl FakeClock {
         wake(due);
     }
 
-    /// Sets the wall clock alone, back too, as an administrator or NTP does.
+    /// Sets the wall-clock time, also back, as an administrator or NTP does. The monotonic time stays.
     pub fn set_wall(&self, to: SystemTime) {
         self.lock().wall = to;
     }
 
-    /// Waits until there are `count` sleepers. One that was dropped counts until its time has come.
+    /// Waits until there are `count` sleepers. A sleeper that was dropped counts until its time has come.
     pub async fn sleepers(&self, count: usize) {
         super::wait_for(&self.0.slept, || self.lock().sleepers.len() >= count).await;
     }
@@ -91,7 +91,7 @@ impl FakeClock {
     }
 }
 
-/// Fewer abandoned sleepers than this are not worth a search.
+/// The smallest number of sleepers at which the dropped ones are removed.
 const SWEEP_AT: usize = 1024;
 
 impl TimeSource for FakeClock {
@@ -112,8 +112,8 @@ impl TimeSource for FakeClock {
                 return;
             }
             if state.sleepers.len() >= state.sweep_at {
-                // A waker does not tell whether its sleeper is still there. Those that are come again when woken; more
-                // of them than before must be possible, or they would wake each other for ever.
+                // A waker does not tell whether its sleeper was dropped. All are woken, and live sleepers register again. The
+                // limit is doubled: otherwise more live sleepers than the limit would wake each other without end.
                 state.sweep_at *= 2;
                 swept = mem::take(&mut state.sleepers);
             }
@@ -124,7 +124,7 @@ impl TimeSource for FakeClock {
     }
 }
 
-/// Outside the lock: a waker may run anything.
+/// Wakes sleepers. Call it without the lock: a waker may run any code.
 fn wake(sleepers: Vec<Sleeper>) {
     for it in sleepers {
         it.waker.wake();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_woken_when_its_time_has_come_and_not_before() {
+    fn sleeper_is_woken_at_its_time_and_not_before() {
         let fake = FakeClock::new();
         let clock = fake.clock();
         let count = Arc::new(Count::default());
@@ -182,13 +182,13 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         assert!(sleep.as_mut().poll(&mut cx).is_pending());
         fake.advance(Duration::from_secs(1));
-        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, though it was polled twice");
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "wakes of a sleeper that was polled twice");
         assert!(sleep.poll(&mut cx).is_ready());
         assert!(fake.lock().sleepers.is_empty());
     }
 
     #[test]
-    fn only_the_wall_steps_back() {
+    fn set_wall_moves_the_wall_clock_only() {
         let fake = FakeClock::new();
         let clock = fake.clock();
         fake.advance(Duration::from_secs(5));
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_sleepers_do_not_pile_up() {
+    fn dropped_sleepers_are_removed() {
         let fake = FakeClock::new();
         let live = Arc::new(Count::default());
         fake.wake_at(Duration::MAX, &Arc::clone(&live).into());
         for _ in 0..SWEEP_AT {
             fake.wake_at(Duration::from_secs(1), &Arc::new(Count::default()).into());
         }
-        assert_eq!(fake.lock().sleepers.len(), 1, "the rest are gone");
-        assert_eq!(live.0.load(Ordering::Relaxed), 1, "and who is alive comes again");
+        assert_eq!(fake.lock().sleepers.len(), 1, "sleepers after the limit was reached");
+        assert_eq!(live.0.load(Ordering::Relaxed), 1, "wakes of the live sleeper");
     }
 }

@@ -11,10 +11,10 @@ use crate::{
     store::Backend,
 };
 
-/// A store that fails, delays or hangs when a test tells it to, and otherwise does what the store in it does.
+/// A store with injected faults: calls fail, are delayed or hang as a test wants, and otherwise go to the inner store.
 ///
-/// Clones are the same store: give one to what is tested and keep one to steer it. It also counts calls, tells when one has
-/// arrived and holds calls back, so that tests need no sleeping:
+/// Clones are the same store: pass one to the code under test and keep one to control it. It also counts calls, reports
+/// their arrival and holds them back, so that tests need not sleep:
 ///
 /// ```
 /// use cache_core::{ErrorKind, layer::Operation, store::{Backend, Inline}, testing::{Fault, Faulty, Model}};
@@ -35,14 +35,14 @@ use crate::{
 /// let held = store.hold(Operation::Delete);
 /// let call = tokio::spawn({ let store = store.clone(); async move { store.delete("k").await } });
 /// store.arrived(Operation::Delete, 1).await;
-/// // Whatever should happen while the call is on its way happens here.
+/// // Here the test does what should happen during the call.
 /// held.release();
 /// assert!(!call.await.unwrap().unwrap());
 /// # }
 /// ```
 ///
-/// It offers no [`sync_view`](Backend::sync_view), because its calls may wait; see [`inline`](Self::inline) for one that does.
-/// Its [`leader_view`](Backend::leader_view), if the store has one, has the same faults and the same counts.
+/// Its calls may wait, so it has no [`sync_view`](Backend::sync_view); [`inline`](Self::inline) makes a store that has one. The
+/// [`leader_view`](Backend::leader_view) of the inner store, if it has one, gets the same faults and counts.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     faults: Arc<Faults>,
@@ -52,25 +52,25 @@ pub struct Faulty {
     inline: bool,
 }
 
-/// What happens to a call.
+/// The fault of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: it goes through.
+    /// The call succeeds or fails as in the inner store.
     #[default]
     None,
-    /// It fails and has no effect; a batch fails for each key.
+    /// The call fails with this kind and has no effect. A batch fails for each key.
     Error(ErrorKind),
-    /// It has its effect, and then the answer is lost and this comes instead.
+    /// The call has its effect and then fails with this kind: its reply was lost.
     ErrorAfter(ErrorKind),
-    /// It is made after this time, by the clock given to [`Faulty::with_clock`].
+    /// The call starts after this time, by the clock of [`Faulty::with_clock`].
     Delay(Duration),
-    /// It has no effect and is never answered.
+    /// The call has no effect and never returns.
     Hang,
-    /// It has its effect and is never answered.
+    /// The call has its effect and never returns.
     HangAfter,
 }
 
-/// Holds the calls of one operation back until it is dropped; from [`Faulty::hold`].
+/// Holds back the calls of one operation until it is dropped. Made by [`Faulty::hold`].
 #[derive(Debug)]
 #[must_use = "the calls are held back as long as this lives"]
 pub struct Held {
@@ -79,18 +79,19 @@ pub struct Held {
 }
 
 impl Faulty {
-    /// Around `store`, with no fault yet.
+    /// Wraps `store`, without a fault.
     pub fn new(store: Arc<dyn Backend>) -> Self {
         Self::build(store, Clock::system(), false)
     }
 
-    /// As [`new`](Self::new), but with the store's own [`sync_view`](Backend::sync_view), if it has one, so that the way of
-    /// in-process stores can be tested too. There a fault that would wait, and a held call, panic: such a store cannot wait.
+    /// Wraps `store` with its [`sync_view`](Backend::sync_view), if it has one, to test the path of in-process stores.
+    ///
+    /// Calls of the sync view cannot wait: a fault that waits, or a held call, panics there.
     pub fn inline(store: Arc<dyn Backend>) -> Self {
         Self::build(store, Clock::system(), true)
     }
 
-    /// The clock of [`Fault::Delay`], instead of the machine's. Faults and counts given before are forgotten.
+    /// Sets the clock of [`Fault::Delay`], which is the machine's by default. Resets faults and counts.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self::build(self.store, clock, self.inline)
@@ -105,40 +106,43 @@ impl Faulty {
         Self { faults, store, inner, inline }
     }
 
-    /// From now on `fault` decides about each call, in place of what was injected before. It sees a batch as one call without
-    /// a key; [`fail_keys`](Self::fail_keys) makes parts of a batch fail. Held calls are judged when they are released.
+    /// Sets the function that chooses the fault of each call, and replaces the one before.
+    ///
+    /// A batch is one call without a key; [`fail_keys`](Self::fail_keys) makes parts of a batch fail. For a held call the
+    /// function runs when the call is released.
     pub fn inject(&self, fault: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) {
         self.faults.set_fault(Some(Arc::new(fault)));
     }
 
-    /// From now on each call, and each part of a batch, that has a key of which `fails` is true fails with `kind` and has no
-    /// effect: one of several servers is down.
+    /// Lets each call whose key `fails` accepts fail with `kind`, without an effect, as if one of several servers were down.
+    ///
+    /// In a batch, the parts with such keys fail and the others succeed.
     pub fn fail_keys(&self, fails: impl Fn(&str) -> bool + Send + Sync + 'static, kind: ErrorKind) {
         self.faults.set_keys(Some((Arc::new(fails), kind)));
     }
 
-    /// Ends all faults; calls that hang already go on hanging, and held calls stay held.
+    /// Removes all faults. Calls that hang already never return, and held calls stay held.
     pub fn heal(&self) {
         self.faults.set_fault(None);
         self.faults.set_keys(None);
     }
 
-    /// How many calls of `operation` have arrived so far, failed ones too. A batch is one call.
+    /// Returns how many calls of `operation` have arrived, including failed ones. A batch is one call.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.faults.calls(operation)
     }
 
-    /// How many calls have arrived so far, of any operation.
+    /// Returns how many calls of all operations have arrived.
     pub fn all_calls(&self) -> u64 {
         Operation::ALL.iter().copied().map(|it| self.calls(it)).sum()
     }
 
-    /// Waits until `count` calls of `operation` have arrived since this store was made.
+    /// Waits until `count` calls of `operation` have arrived in total.
     pub async fn arrived(&self, operation: Operation, count: u64) {
         self.faults.arrived(operation, count).await;
     }
 
-    /// Holds calls of `operation` back from now on, after they have arrived and before they have their effect.
+    /// Holds back calls of `operation` after they have arrived and before they have an effect.
     pub fn hold(&self, operation: Operation) -> Held {
         self.faults.hold(operation, true);
         Held { faults: Arc::clone(&self.faults), operation }
@@ -146,7 +150,7 @@ impl Faulty {
 }
 
 impl Held {
-    /// Lets the calls go on, which dropping this does as well.
+    /// Releases the calls. Dropping `self` does the same.
     pub fn release(self) {}
 }
 

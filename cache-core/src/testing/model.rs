@@ -1,4 +1,4 @@
-//! A plain store that is obviously right, to compare other stores with.
+//! A simple reference store, and comparisons of other stores with it.
 
 mod compare;
 mod steps;
@@ -25,10 +25,10 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// A map behind one lock, with a clock: slow, without limits, and obviously right.
+/// A simple store: a map behind one lock, with a clock. Slow, unbounded, and easy to verify by reading.
 ///
-/// A store for tests that need some store, and the reference for those that compare. Wrapped in
-/// [`Inline`](crate::store::Inline) it is a [`Backend`](crate::store::Backend).
+/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`](crate::Inline) it is a
+/// [`Backend`](crate::Backend).
 ///
 /// ```
 /// use cache_core::{store::{Expiry, SetMode, SyncBackend}, testing::{FakeClock, Model}};
@@ -57,18 +57,18 @@ struct State {
 
 struct Item {
     value: Bytes,
-    /// `None` is never.
+    /// `None` if the item never expires.
     expires: Option<Duration>,
     stamp: Stamp,
 }
 
 impl Model {
-    /// An empty store that asks this clock.
+    /// Returns an empty store that follows this clock.
     pub fn new(clock: Clock) -> Self {
         Self { clock, ..Self::default() }
     }
 
-    /// Refuses values longer than this.
+    /// Sets the largest value in bytes. Without it, values of any size are stored.
     #[must_use]
     pub fn with_max_value_len(mut self, len: usize) -> Self {
         self.max_value_len = Some(len);
@@ -77,7 +77,7 @@ impl Model {
 
     fn lock(&self) -> Moment<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the lock: what a moment sees never lies after its time.
+        // After the lock: otherwise a write could come between the reading of the clock and the lock.
         let now = self.clock.now();
         state.items.retain(|_, it| it.expires.is_none_or(|at| now < at));
         Moment { now, state }
@@ -87,7 +87,7 @@ impl Model {
         match self.max_value_len {
             Some(max) if crate::value::payload_len(value) > max => Err(Error::new(
                 ErrorKind::TooLarge,
-                format!("the value has {} bytes; this store takes {max}", value.len()),
+                format!("the value has {} bytes; the limit of this store is {max}", value.len()),
             )),
             _ => Ok(()),
         }
@@ -108,7 +108,7 @@ impl Model {
     }
 }
 
-/// The store at one moment: nothing in it has expired.
+/// The store at one moment, without expired items.
 struct Moment<'a> {
     now: Duration,
     state: MutexGuard<'a, State>,
@@ -145,7 +145,7 @@ impl Moment<'_> {
         self.state.items.remove(key).is_some()
     }
 
-    fn is_as_seen(&self, key: &str, seen: Expected<'_>) -> bool {
+    fn is_expected(&self, key: &str, seen: Seen<'_>) -> bool {
         self.item(key).is_some_and(|it| seen.is(&it.value, it.stamp))
     }
 }
@@ -159,8 +159,8 @@ impl SyncBackend for Model {
         self.id.clone()
     }
     fn capabilities(&self) -> Capabilities {
-        let facts = Capabilities::new();
-        self.max_value_len.map_or(facts, |len| facts.max_value_len(len))
+        let capabilities = Capabilities::new();
+        self.max_value_len.map_or(capabilities, |len| capabilities.max_value_len(len))
     }
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
         Ok(self.lock().item(key).map(|it| it.value.clone()))
@@ -178,15 +178,15 @@ impl SyncBackend for Model {
     }
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let mut moment = self.lock();
-        let may = match mode {
+        let applies = match mode {
             SetMode::Always => true,
             SetMode::IfAbsent => moment.item(key).is_none(),
             SetMode::IfPresent => moment.item(key).is_some(),
         };
-        if may {
+        if applies {
             self.write(key, value, expiry, &mut moment)?;
         }
-        Ok(may)
+        Ok(applies)
     }
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
         let mut moment = self.lock();
@@ -234,7 +234,7 @@ impl SyncBackend for Model {
     }
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let mut moment = self.lock();
-        Ok(moment.is_as_seen(key, seen) && moment.delete(key))
+        Ok(moment.is_expected(key, seen) && moment.delete(key))
     }
     fn compare_and_set(
         &self,
@@ -277,7 +277,7 @@ impl SyncBackend for Model {
     }
 }
 
-/// `0|-?[1-9][0-9]*` within `i64`: what a number looks like when it is written again.
+/// Parses `0|-?[1-9][0-9]*` within `i64`: text that is equal to the number written out again.
 fn integer(value: &[u8]) -> Result<i64> {
     let parsed = std::str::from_utf8(value).ok().and_then(|it| it.parse::<i64>().ok());
     parsed
@@ -285,7 +285,7 @@ fn integer(value: &[u8]) -> Result<i64> {
         .ok_or_else(|| Error::new(ErrorKind::NotAnInteger, "the value is not an integer"))
 }
 
-/// Without the bytes, which may be anything.
+/// Shows the length of the value instead of its bytes.
 impl std::fmt::Debug for Item {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Item")

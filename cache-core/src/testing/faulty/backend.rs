@@ -1,5 +1,5 @@
-//! [`Faulty`] as a store. What it adds to [`Layered`](crate::layer::Layered): batches that fail in part, and no sync view
-//! where calls may wait.
+//! [`Faulty`] as a store. In addition to [`Around`](crate::layers::Around), parts of a batch can fail, and a store whose calls
+//! may wait has no sync view.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Faulty {
-    /// Splits a batch into what goes through and, for each item, the error if it is to fail.
+    /// Returns the items of a batch that do not fail, and for each item its injected error, if any.
     fn split<I: Clone>(
         &self,
         items: &[I],
@@ -135,7 +135,7 @@ impl Backend for Faulty {
     }
 }
 
-/// The view for [`Faulty::inline`].
+/// The sync view of [`Faulty::inline`].
 #[derive(Debug)]
 struct Inline {
     outer: Faulty,

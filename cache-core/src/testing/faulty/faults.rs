@@ -1,4 +1,4 @@
-//! The hook that decides about each call, and what steers it.
+//! The hook that applies the faults to each call, and its state.
 
 use std::{
     collections::HashMap,
@@ -26,9 +26,9 @@ pub(super) struct Faults {
 struct State {
     fault: Option<Choose>,
     keys: Option<(Pick, ErrorKind)>,
-    calls: HashMap<Operation, u64>,
-    /// How many times each is held.
-    held: HashMap<Operation, usize>,
+    calls: BTreeMap<Operation, u64>,
+    /// How many [`Held`](super::Held) exist for each operation.
+    held: BTreeMap<Operation, usize>,
 }
 
 type Choose = Arc<dyn Fn(&Call<'_>) -> Fault + Send + Sync>;
@@ -63,7 +63,7 @@ impl Faults {
         self.changed.notify_waiters();
     }
 
-    /// The error of a key that is to fail.
+    /// Returns the injected error of a key, if the key must fail.
     pub(super) fn key_error(&self, key: &str) -> Option<Error> {
         let (fails, kind) = self.lock().keys.clone()?;
         fails(key).then(|| injected(kind))
@@ -82,7 +82,7 @@ impl Faults {
         if let Some(error) = call.key.and_then(|it| self.key_error(it)) {
             return Fault::Error(error.kind());
         }
-        // Called outside the lock, as it is the test's and may do anything.
+        // Called without the lock, because the test's function may call this store.
         let choose = self.lock().fault.clone();
         choose.map_or(Fault::None, |it| it(call))
     }
@@ -121,7 +121,7 @@ impl Layer for Faults {
 
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
         self.count(&call);
-        assert!(!self.is_held(&call), "a store that never waits cannot hold a call back");
+        assert!(!self.is_held(&call), "a call of the sync view cannot be held back");
         match self.fault(&call) {
             Fault::None => run(),
             Fault::Error(kind) => R::failed(&call, injected(kind)),
@@ -130,7 +130,7 @@ impl Layer for Faults {
                 R::failed(&call, injected(kind))
             }
             waits @ (Fault::Delay(_) | Fault::Hang | Fault::HangAfter) => {
-                panic!("a store that never waits cannot have the fault {waits:?}")
+                panic!("a call of the sync view cannot wait, so it cannot have the fault {waits:?}")
             }
         }
     }

@@ -11,10 +11,9 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// Makes a store and a [`Model`] do the same steps and compares their answers.
+/// Runs the same steps on a store and a [`Model`], and compares the results.
 ///
-/// The store must be asking the given clock; one that follows a time which tests cannot move is compared
-/// with [`without_time`](Self::without_time).
+/// The store must follow the given clock. Use [`without_time`](Self::without_time) for a store whose time tests cannot move.
 ///
 /// ```
 /// use cache_core::{store::Inline, testing::{FakeClock, Model, model::{Comparison, random_steps}}};
@@ -32,48 +31,63 @@ pub struct Comparison {
     store: Arc<dyn Backend>,
     namespace: Namespace,
     time: FakeClock,
-    moves: bool,
+    moves_time: bool,
     unit: Duration,
-    /// How far the store's lifetimes may be from the model's.
+    /// The largest difference between remaining lifetimes of the store and of the model.
     slack: Duration,
 }
 
-/// Where a store and the model disagreed.
+/// A step for which the store and the model returned different results.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// Which step.
+    /// The index of the step.
     pub index: usize,
-    /// What it was.
+    /// The step.
     pub step: Step,
-    /// What was asked, and both answers.
+    /// The call, with both results.
     pub what: String,
 }
 
 impl Comparison {
-    /// Compares `store`, which asks `time`. All keys are in the namespace of `key_prefix`, which must be free.
-    pub fn new(
-        store: Arc<dyn Backend>,
-        key_prefix: &str,
-        time: FakeClock,
-    ) -> crate::error::Result<Self> {
+    /// Compares `store`, which follows `time`. All keys are in the namespace of `key_prefix`, which no other caller may use.
+    ///
+    /// # Errors
+    /// `InvalidKey` for an invalid `key_prefix`.
+    pub fn new(store: Arc<dyn Backend>, key_prefix: &str, time: FakeClock) -> crate::Result<Self> {
         let slack = store.capabilities().granularity.max(Duration::from_millis(1));
         let unit = slack * 4;
-        Ok(Self { store, namespace: Namespace::new(key_prefix)?, time, moves: true, unit, slack })
+        Ok(Self {
+            store,
+            namespace: Namespace::new(key_prefix)?,
+            time,
+            moves_time: true,
+            unit,
+            slack,
+        })
     }
 
-    /// As [`new`](Self::new) for a store whose time tests cannot move: [`Step::Pass`] does nothing, a unit is an hour, and
-    /// remaining lifetimes may differ by half a minute.
-    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::error::Result<Self> {
+    /// Compares a store whose time tests cannot move: [`Step::Pass`] does nothing, a unit is an hour, and remaining lifetimes
+    /// may differ by half a minute.
+    ///
+    /// # Errors
+    /// `InvalidKey` for an invalid `key_prefix`.
+    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::Result<Self> {
         let granularity = store.capabilities().granularity;
         Ok(Self {
-            moves: false,
+            moves_time: false,
             unit: Duration::from_secs(3600),
             slack: granularity + Duration::from_secs(30),
             ..Self::new(store, key_prefix, FakeClock::new())?
         })
     }
 
-    /// Does all steps, from a cleared namespace on, and clears it afterwards.
+    /// Clears the namespace, runs the steps, and clears it again.
+    ///
+    /// # Errors
+    /// The first step for which store and model returned different results.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entries of the steps so far in the store.
     pub async fn run(&self, steps: &[Step]) -> Result<(), Mismatch> {
         let mut run = Run {
             setup: self,
@@ -87,7 +101,7 @@ impl Comparison {
                 res = run.step(step).await.map_err(|what| (index, step, what));
             }
         }
-        // Best effort: a mismatch says more.
+        // An error here would hide a mismatch.
         let _ = self.store.clear(&self.namespace).await;
         res.map_err(|(index, step, what)| Mismatch { index, step: step.clone(), what })
     }
@@ -121,7 +135,7 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// One run: the model, and what was last seen of each key.
+/// One run: the model, and the last read entry of each key.
 struct Run<'a> {
     setup: &'a Comparison,
     model: Model,
@@ -132,7 +146,7 @@ struct Run<'a> {
 struct LastSeen {
     store: Entry,
     model: Entry,
-    /// By the model.
+    /// By the clock of the model.
     expires: Option<Duration>,
 }
 
@@ -183,7 +197,7 @@ impl Run<'_> {
                 let create =
                     Some(CounterInit { initial: *initial, expiry: self.setup.expiry(*life) });
                 let answer = store.incr(&key, *delta, create).await;
-                same("incr or create", &answer, &self.model.incr(&key, *delta, create))
+                same("incr with create", &answer, &self.model.incr(&key, *delta, create))
             }
             Step::CompareAndDelete(key) => self.compare_and_delete(*key).await,
             Step::CompareAndSet(key, life) => self.compare_and_set(*key, *life).await,
@@ -197,7 +211,7 @@ impl Run<'_> {
                 same("clear", &store.clear(namespace).await, &self.model.clear(namespace))
             }
             Step::Pass(units) => {
-                if self.setup.moves {
+                if self.setup.moves_time {
                     self.setup.time.advance(self.setup.unit * u32::from(*units));
                 }
                 Ok(())
@@ -213,7 +227,7 @@ impl Run<'_> {
         let (ttl, expected) = (store.ttl(&key).await, self.model.ttl(&key));
         match (&ttl, &expected) {
             (Ok(ttl), Ok(expected)) if self.setup.same_ttl(*ttl, *expected) => {}
-            _ => return Err(format!("ttl: the store says {ttl:?}, the model {expected:?}")),
+            _ => return Err(format!("ttl: the store returned {ttl:?}, the model {expected:?}")),
         }
         let entry = self.same_entry(store.get_entry(&key).await, self.model.get_entry(&key))?;
         match entry {
@@ -233,7 +247,7 @@ impl Run<'_> {
         same_all("get_many", &store.get_many(&keys).await, &self.model.get_many(&keys))?;
         let (entries, expected) = (store.get_entries(&keys).await, self.model.get_entries(&keys));
         if entries.len() != expected.len() {
-            return Err(format!("get_entries: {} answers to {} keys", entries.len(), keys.len()));
+            return Err(format!("get_entries: {} results for {} keys", entries.len(), keys.len()));
         }
         for (entry, expected) in entries.into_iter().zip(expected) {
             self.same_entry(entry, expected)?;
@@ -287,8 +301,8 @@ impl Run<'_> {
         same("compare_and_set", &answer, &self.model.compare_and_set(&key, ours, value, lifetime))
     }
 
-    /// What was last seen of a key, and whether only its bytes may be compared: stores are free to tell a rewrite with
-    /// the same bytes and the same expiry from no rewrite.
+    /// Returns the last read entry of a key, and whether a comparison must leave its stamp out: after a write of the same
+    /// bytes with the same expiry, a store may or may not change the stamp.
     fn seen(&self, number: u8) -> Option<(String, &LastSeen, bool)> {
         let key = self.setup.key(number);
         let seen = self.seen.get(&number)?;
@@ -314,7 +328,7 @@ impl Run<'_> {
             }
             (Ok(None), Ok(None)) => Ok(None),
             (store, model) => {
-                Err(format!("get_entry: the store says {store:?}, the model {model:?}"))
+                Err(format!("get_entry: the store returned {store:?}, the model {model:?}"))
             }
         }
     }
@@ -327,7 +341,7 @@ impl Run<'_> {
     }
 
     fn keys(&self, keys: &[u8]) -> Vec<String> {
-        // The facade never passes a key twice.
+        // The facade never passes a key twice in one batch.
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         keys.dedup();
@@ -348,7 +362,7 @@ fn borrowed(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
 
-/// Errors are the same if their kinds are.
+/// Compares results. Errors are equal if their kinds are.
 fn same<T: PartialEq + fmt::Debug>(
     what: &str,
     store: &Result<T, Error>,
@@ -362,7 +376,7 @@ fn same<T: PartialEq + fmt::Debug>(
     if is_same {
         Ok(())
     } else {
-        Err(format!("{what}: the store says {store:?}, the model {model:?}"))
+        Err(format!("{what}: the store returned {store:?}, the model {model:?}"))
     }
 }
 
@@ -372,7 +386,7 @@ fn same_all<T: PartialEq + fmt::Debug>(
     model: &[Result<T, Error>],
 ) -> Result<(), String> {
     if store.len() != model.len() {
-        return Err(format!("{what}: {} answers to {} keys", store.len(), model.len()));
+        return Err(format!("{what}: {} results for {} keys", store.len(), model.len()));
     }
     store.iter().zip(model).try_for_each(|(store, model)| same(what, store, model))
 }

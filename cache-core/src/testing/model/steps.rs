@@ -1,24 +1,24 @@
-/// How long a [`Step`] lets an entry live, in units of [`Comparison`](super::Comparison).
+/// The lifetime that a [`Step`] gives an entry, in the time unit of a [`Comparison`](super::Comparison).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// It does not expire.
+    /// The entry never expires.
     Never,
-    /// So many units and a half. Time moves by whole units, so no step looks at an entry in the moment it expires, in
-    /// which a store may still have it.
+    /// This many units and half a unit more. Time moves by whole units, so no step meets an entry at the moment of its
+    /// expiry, at which stores may differ.
     Units(u8),
 }
 
-/// One operation on a few keys. A key is a small number, so that steps meet on it.
+/// One operation on a few keys. Keys are small numbers, so that steps meet on the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// `get`, `get_entry`, `has` and `ttl`, one after the other.
+    /// `get`, `has`, `ttl` and `get_entry`, one after the other.
     Read(u8),
     /// `get_many` and `get_entries`.
     ReadMany(Vec<u8>),
-    /// `set`, always, of a value that no other step writes.
+    /// `set` with [`SetMode::Always`](crate::SetMode::Always), of a value that no other step writes.
     Set(u8, Life),
-    /// `set`, always, of an integer.
+    /// `set` with [`SetMode::Always`](crate::SetMode::Always), of an integer.
     SetInteger(u8, i64, Life),
     /// `set` if absent.
     Add(u8, Life),
@@ -38,19 +38,19 @@ pub enum Step {
     Incr(u8, i64),
     /// `incr` with `create`.
     IncrOr(u8, i64, i64, Life),
-    /// `compare_and_delete` of what the last `Read` of the key saw.
+    /// `compare_and_delete` that expects the entry of the last `Read` of the key.
     CompareAndDelete(u8),
-    /// `compare_and_set` of what the last `Read` of the key saw; no lifetime is "keep".
+    /// `compare_and_set` that expects the entry of the last `Read` of the key. `None` keeps the lifetime.
     CompareAndSet(u8, Option<Life>),
     /// `rename`.
     Rename(u8, u8),
-    /// `clear` of the namespace that all keys are in.
+    /// `clear` of the namespace of all keys.
     Clear,
-    /// Time moves by so many units, where it can be moved.
+    /// Moves the time by this many units, if the comparison can move it.
     Pass(u8),
 }
 
-/// `count` random steps, the same for the same `seed`: for authors who do not use proptest.
+/// Returns `count` random steps, the same for the same `seed`, for tests without proptest.
 ///
 /// ```
 /// use cache_core::testing::model::random_steps;
@@ -59,16 +59,16 @@ pub enum Step {
 /// assert_ne!(random_steps(7, 100), random_steps(8, 100));
 /// ```
 pub fn random_steps(seed: u64, count: usize) -> Vec<Step> {
-    let mut dice = Dice(seed);
-    (0..count).map(|_| dice.step()).collect()
+    let mut random = Random(seed);
+    (0..count).map(|_| random.step()).collect()
 }
 
-/// `SplitMix64`: small, and good enough to throw dice.
-struct Dice(u64);
+/// The random number generator `SplitMix64`.
+struct Random(u64);
 
 const KEYS: u64 = 5;
 
-impl Dice {
+impl Random {
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = self.0;
