@@ -1,5 +1,5 @@
-//! What spans the crates: one program over all stores, chosen by settings alone; programs that link them, and one that does not;
-//! several processes on one store.
+//! Tests across the crates: one program with each store, chosen by settings alone; programs that link the stores and one that
+//! does not; several processes on one store.
 
 #![cfg(target_os = "linux")]
 
@@ -13,15 +13,15 @@ use cache_memory as _;
 use cache_redis as _;
 use test_servers::{Memcached, Postgres, Redis, RedisCluster, Server as _};
 
-/// A store that is there: the settings that name it, and the server that it needs, for as long as this lives.
+/// A store with its settings and its server, which runs until this is dropped.
 pub struct Store {
-    /// What it is called in messages.
+    /// The name of the store in messages.
     pub name: &'static str,
     /// The lines of its table `[caches.default]`.
     pub toml: String,
-    /// Whether other processes see its entries.
+    /// Whether other processes see the entries.
     pub is_shared: bool,
-    /// Whether it waits for a network, and so needs a runtime.
+    /// Whether the store uses a network, and so needs a runtime.
     pub needs_runtime: bool,
     _server: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
@@ -31,19 +31,22 @@ impl Store {
         Self { name, toml, is_shared: true, needs_runtime: true, _server: Some(Box::new(server)) }
     }
 
-    /// One that is gone with the process.
-    fn own(name: &'static str, toml: &str) -> Self {
+    /// A store inside the process.
+    fn in_process(name: &'static str, toml: &str) -> Self {
         Self { name, toml: toml.into(), is_shared: false, needs_runtime: false, _server: None }
     }
 
-    /// The settings file. Slow machines are slow, not wrong.
+    /// Returns the settings file, with deadlines that a slow machine meets.
     pub fn settings(&self) -> String {
-        format!("{}deadline = \"20s\"\nconnect_deadline = \"20s\"\n", self.hasty_settings())
+        format!(
+            "{}deadline = \"20s\"\nconnect_deadline = \"20s\"\n",
+            self.settings_with_default_deadlines()
+        )
     }
 
-    /// The same with the deadlines that are if nothing is said: what a dead process has left behind is in the way for as long as
-    /// they are.
-    pub fn hasty_settings(&self) -> String {
+    /// Returns the settings file with the default deadlines: a mark that a killed process left in the store blocks others for as
+    /// long as the deadlines are.
+    pub fn settings_with_default_deadlines(&self) -> String {
         format!("[caches.default]\n{}\nkey_prefix = \"tests\"\n", self.toml)
     }
 }
@@ -54,7 +57,10 @@ impl fmt::Debug for Store {
     }
 }
 
-/// All stores that a program can choose by its settings, each empty.
+/// Starts all stores that settings can choose, each empty.
+///
+/// # Errors
+/// If a server does not start.
 pub fn stores() -> Result<Vec<Store>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("cache.db");
@@ -75,9 +81,9 @@ pub fn stores() -> Result<Vec<Store>> {
     let directory = tempfile::tempdir()?;
     let in_directory = format!("backend = \"file\"\nlocation = \"{}\"", directory.path().display());
     Ok(vec![
-        Store::own("memory", "backend = \"memory\""),
+        Store::in_process("memory", "backend = \"memory\""),
         Store { needs_runtime: false, ..Store::new("sqlite", file, folder) },
-        Store::own("sqlite in memory", "backend = \"sqlite\"\nlocation = \":memory:\""),
+        Store::in_process("sqlite in memory", "backend = \"sqlite\"\nlocation = \":memory:\""),
         Store { needs_runtime: false, ..Store::new("file", in_directory, directory) },
         Store::new("postgres", server, postgres),
         Store::new("redis", single, redis),

@@ -1,4 +1,4 @@
-//! What the chapter "Coming from Django" says of every store.
+//! Statements of the chapter "Coming from Django", checked with every store.
 
 #![cfg(target_os = "linux")]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use cache_core::{Caches, ErrorKind, Ttl, secs};
 
 #[tokio::test]
-async fn what_the_chapter_says_of_django_habits_holds_on_every_store() {
+async fn statements_of_the_django_chapter_hold_on_every_store() {
     for store in cache_tests::stores().unwrap() {
         let caches = Caches::from_toml(&store.settings()).unwrap();
         let cache = caches.get("default").unwrap().clone().strict();
@@ -30,9 +30,12 @@ async fn what_the_chapter_says_of_django_habits_holds_on_every_store() {
 
         cache.set("short", &1, secs(60)).await.unwrap();
         let Some(Ttl::Remaining(left)) = cache.ttl("short").await.unwrap() else {
-            panic!("{store:?}: it was just written");
+            panic!("{store:?}: no remaining lifetime right after set");
         };
         let most = if store.name == "memcached" { 62_000 } else { 60_010 };
-        assert!(left <= Duration::from_millis(most), "{store:?}: {left:?}");
+        assert!(
+            left <= Duration::from_millis(most),
+            "{store:?}: the ttl is {left:?}, expected at most {most} ms"
+        );
     }
 }

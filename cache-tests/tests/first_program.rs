@@ -1,4 +1,4 @@
-//! The first program of the README, with the store that it has and with a Redis that does not serve: it goes on, and says why.
+//! The first program of the README, with its own store and with a Redis that does not work: the program goes on and logs why.
 
 #![cfg(target_os = "linux")]
 
@@ -9,20 +9,20 @@ use test_servers::{Redis, Server as _};
 const PROGRAM: &str = include_str!("../src/bin/first-program.rs");
 const README: &str = include_str!("../../README.md");
 
-/// What the program prints where nothing can be counted or kept.
-const WITHOUT_A_STORE: &str = "None\nslow to build\nwelcome: true\nsending the mail\n";
+/// The output of the program without a working store.
+const WITHOUT_A_STORE: &str = "None\nslow to build\nwelcome: true, None\nsending the mail\n";
 
-/// What the program prints to stdout and to stderr; it ends well.
+/// Runs the program, which must succeed, and returns what it printed to stdout and to stderr.
 fn run(store: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let settings = format!("[caches.default]\n{store}\n");
     fs::write(folder.path().join("settings.toml"), settings).unwrap();
     let program = env!("CARGO_BIN_EXE_first-program");
     let out = Command::new(program).current_dir(folder.path()).output().unwrap();
-    let (printed, told) =
+    let (printed, logged) =
         (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
-    assert!(out.status.success(), "{printed}{told}");
-    (printed, told)
+    assert!(out.status.success(), "{printed}{logged}");
+    (printed, logged)
 }
 
 fn redis(url: &str) -> String {
@@ -30,47 +30,47 @@ fn redis(url: &str) -> String {
 }
 
 #[track_caller]
-fn assert_told(told: &str, words: &[&str]) {
-    assert_eq!(told.lines().count(), 1, "one line a minute: {told}");
+fn assert_logged(logged: &str, words: &[&str]) {
+    assert_eq!(logged.lines().count(), 1, "lines on stderr, expected one: {logged}");
     for word in words.iter().chain(&["cache-core: the store failed", "alias: default", "tracing"]) {
-        assert!(told.contains(word), "{word}: {told}");
+        assert!(logged.contains(word), "no {word} in {logged}");
     }
 }
 
 #[test]
-fn program_is_that_of_the_readme() {
-    let block = README.split("```rust\n").nth(1).and_then(|it| it.split("```\n").next());
+fn program_is_the_one_in_the_readme() {
+    let block = README.split("```rust\n").nth(2).and_then(|it| it.split("```\n").next());
     let (_, program) = PROGRAM.split_once("\n\n").unwrap();
     assert_eq!(block.unwrap(), program.replace("use cache_redis as _;\n", ""));
 }
 
 #[test]
-fn store_that_serves_is_not_mentioned() {
-    let (printed, told) = run("backend = 'memory'");
+fn working_store_logs_nothing() {
+    let (printed, logged) = run("backend = 'memory'");
     assert!(
         printed.starts_with("Some((\"Ada\", 36))\nslow to build\nwelcome: true\n"),
         "{printed}"
     );
-    assert_eq!(told, "");
+    assert_eq!(logged, "");
 }
 
 #[test]
-fn store_that_is_down_is_told_once_and_the_program_goes_on() {
+fn store_that_is_down_is_logged_once_and_the_program_goes_on() {
     let server = Redis::start().unwrap();
     let url = server.url();
     server.kill();
-    let (printed, told) = run(&redis(&url));
+    let (printed, logged) = run(&redis(&url));
     assert_eq!(printed, WITHOUT_A_STORE);
-    assert_told(&told, &["cannot connect"]);
+    assert_logged(&logged, &["cannot connect"]);
 }
 
 #[test]
-fn wrong_password_is_told_without_the_password() {
+fn wrong_password_is_logged_without_the_password() {
     let server = Redis::options().password("right").start().unwrap();
     let url = server.url().replace("right", "markedpassword");
     assert!(url.contains("markedpassword"), "{url}");
-    let (printed, told) = run(&redis(&url));
+    let (printed, logged) = run(&redis(&url));
     assert_eq!(printed, WITHOUT_A_STORE);
-    assert_told(&told, &["password"]);
-    assert!(!told.contains("marked"), "{told}");
+    assert_logged(&logged, &["password"]);
+    assert!(!logged.contains("marked"), "{logged}");
 }

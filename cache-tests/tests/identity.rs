@@ -1,4 +1,4 @@
-//! Which aliases share loads and pending deletes: those of one place, whatever it is called in the settings. Nothing is connected to.
+//! Aliases of one place share loads and pending deletes, however the settings spell the place. These tests connect to no server.
 
 use cache_core::{Caches, store::StoreId};
 use cache_db as _;
@@ -7,7 +7,7 @@ use cache_memcached as _;
 use cache_memory as _;
 use cache_redis as _;
 
-/// The ids of two aliases with these lines.
+/// Returns the store ids of two aliases with these settings.
 fn ids(a: &str, b: &str) -> (StoreId, StoreId) {
     let caches = Caches::from_toml(&format!("[caches.default]\n{a}\n[caches.b]\n{b}")).unwrap();
     let id = |alias| caches.get(alias).unwrap().backend().id();
@@ -31,7 +31,7 @@ fn redis(location: &str, options: &str) -> String {
 }
 
 #[test]
-fn redis_is_its_servers_database_and_service() {
+fn redis_id_is_its_servers_database_and_service() {
     let one = redis("'redis://:pw@h:6379/1'", "");
     same(&one, &redis("'redis://u:other@H/1'", "connections = 4"));
     same(&one, &redis("'redis://:pw@h/1'", "").replace("'redis'", "'valkey'"));
@@ -52,7 +52,7 @@ fn redis_is_its_servers_database_and_service() {
 }
 
 #[test]
-fn memcached_is_its_ring() {
+fn memcached_id_is_its_list_of_servers_and_weights() {
     let ring = |list: &str, options: &str| {
         format!("backend = 'memcached'\nlocation = {list}\noptions = {{ {options} }}")
     };
@@ -63,7 +63,7 @@ fn memcached_is_its_ring() {
 }
 
 #[test]
-fn postgres_is_its_database_user_and_table() {
+fn postgres_id_is_its_database_user_and_table() {
     let db = |url: &str, options: &str| {
         format!("backend = 'db'\nlocation = '{url}'\noptions = {{ {options} }}")
     };
@@ -78,7 +78,7 @@ fn postgres_is_its_database_user_and_table() {
 }
 
 #[test]
-fn sqlite_is_its_file_and_table_or_itself_in_memory() {
+fn sqlite_id_is_its_file_and_table_or_its_instance_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let db = |location: &str, table: &str| {
@@ -93,7 +93,7 @@ fn sqlite_is_its_file_and_table_or_itself_in_memory() {
 }
 
 #[test]
-fn a_directory_is_itself_by_whatever_path() {
+fn directory_id_is_equal_for_every_path_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     std::fs::create_dir(format!("{path}/real")).unwrap();
@@ -104,7 +104,7 @@ fn a_directory_is_itself_by_whatever_path() {
 }
 
 #[test]
-fn memory_is_its_instance_and_dummies_share_nothing() {
+fn memory_id_is_its_instance_and_dummies_share_no_id() {
     let memory = |location: &str| format!("backend = 'memory'\nlocation = '{location}'");
     same(&memory("main"), &memory("main"));
     different(&memory("main"), &memory("other"));
@@ -113,14 +113,14 @@ fn memory_is_its_instance_and_dummies_share_nothing() {
 }
 
 #[test]
-fn debug_shows_no_place() {
+fn debug_shows_no_location() {
     let (id, _) = ids(&redis("'redis://marked:marked@marked/1'", ""), "backend = 'memory'");
     assert!(!format!("{id:?}").contains("marked"), "{id:?}");
 }
 
-/// The case of the issue: the other table's value was given back.
+/// The two tables once shared a load, which returned the value of the other table.
 #[tokio::test]
-async fn two_tables_in_memory_do_not_share_a_load() {
+async fn two_tables_in_memory_share_no_load() {
     let alias = |table| format!("backend = 'db'\nlocation = ':memory:'\noptions.table = '{table}'");
     let text = format!("[caches.default]\n{}\n[caches.b]\n{}", alias("a"), alias("b"));
     let caches = Caches::from_toml(&text).unwrap();

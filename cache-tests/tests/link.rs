@@ -1,8 +1,9 @@
-//! "Rust links a crate only if the program names it": who names it has it, who does not gets the line to add.
+//! Rust links a crate only if the program names it. A program that names the crates has their stores; the error in a program
+//! that does not contains the line to add.
 
 use std::process::Command;
 
-/// Each backend of ours that needs a crate, with settings that build without a server.
+/// Each backend with its crate, and settings that build without a server.
 const BACKENDS: &[(&str, &str, &str)] = &[
     ("memory", "cache_memory", ""),
     ("db", "cache_db", "location = ':memory:'"),
@@ -13,7 +14,7 @@ const BACKENDS: &[(&str, &str, &str)] = &[
     ("valkey", "cache_redis", "location = 'redis://127.0.0.1:1'"),
 ];
 
-fn says(program: &str, backend: &str, more: &str) -> String {
+fn output(program: &str, backend: &str, more: &str) -> String {
     let toml = format!("[caches.default]\nbackend = '{backend}'\n{more}\n");
     let out = Command::new(program).arg(toml).output().unwrap();
     assert!(out.status.success());
@@ -21,16 +22,16 @@ fn says(program: &str, backend: &str, more: &str) -> String {
 }
 
 #[test]
-fn who_names_a_crate_has_its_store() {
+fn program_that_names_a_crate_has_its_store() {
     for (backend, _, more) in BACKENDS {
-        assert_eq!(says(env!("CARGO_BIN_EXE_linked"), backend, more), "built\n", "{backend}");
+        assert_eq!(output(env!("CARGO_BIN_EXE_linked"), backend, more), "built\n", "{backend}");
     }
 }
 
 #[test]
-fn who_does_not_gets_the_line_to_add() {
+fn unlinked_backend_error_contains_the_line_to_add() {
     for (backend, krate, more) in BACKENDS {
-        let said = says(env!("CARGO_BIN_EXE_unlinked"), backend, more);
-        assert!(said.contains(&format!("use {krate} as _;")), "{backend}: {said}");
+        let printed = output(env!("CARGO_BIN_EXE_unlinked"), backend, more);
+        assert!(printed.contains(&format!("use {krate} as _;")), "{backend}: {printed}");
     }
 }

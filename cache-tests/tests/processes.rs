@@ -1,4 +1,4 @@
-//! Several processes on one store: what is promised to tasks is promised to them.
+//! Several processes on one store: the promises to tasks hold for processes as well.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -13,20 +13,21 @@ const WORKERS: usize = 4;
 
 fn start(store: &Store, task: &str, count: usize) -> Child {
     let mut command = Command::new(WORKER);
-    let settings = if task == "move" { store.hasty_settings() } else { store.settings() };
+    let settings =
+        if task == "move" { store.settings_with_default_deadlines() } else { store.settings() };
     command.arg(settings).arg(task).arg(count.to_string());
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// What the workers said, each in lines.
-fn all(store: &Store, task: &str, count: usize) -> Vec<Vec<i64>> {
+/// Runs the workers and returns the lines that each printed.
+fn run_all(store: &Store, task: &str, count: usize) -> Vec<Vec<i64>> {
     let workers: Vec<_> = (0..WORKERS).map(|_| start(store, task, count)).collect();
-    let said = workers.into_iter().map(|it| {
+    let printed = workers.into_iter().map(|it| {
         let out = it.wait_with_output().unwrap();
         assert!(out.status.success(), "{store:?} {task}");
         String::from_utf8(out.stdout).unwrap().lines().map(|it| it.parse().unwrap()).collect()
     });
-    said.collect()
+    printed.collect()
 }
 
 fn cache(store: &Store) -> Cache {
@@ -38,45 +39,48 @@ fn shared() -> impl Iterator<Item = Store> {
 }
 
 #[tokio::test]
-async fn no_increment_is_lost() {
+async fn increments_and_updates_of_several_processes_are_all_counted() {
     for store in shared() {
         let cache = cache(&store);
         cache.set("counter", &0, secs(600)).await.unwrap();
         cache.set("sum", &0, secs(600)).await.unwrap();
-        let mut said = all(&store, "incr", 250).concat();
-        said.sort_unstable();
-        assert_eq!(said, (1..=1000).collect::<Vec<i64>>(), "{store:?}: each number once");
-        all(&store, "update", 50);
+        let mut printed = run_all(&store, "incr", 250).concat();
+        printed.sort_unstable();
+        assert_eq!(
+            printed,
+            (1..=1000).collect::<Vec<i64>>(),
+            "{store:?}: the sums that incr returned"
+        );
+        run_all(&store, "update", 50);
         assert_eq!(cache.get::<i64>("sum").await.unwrap(), Some(200), "{store:?}");
-        all(&store, "incr_or", 50);
+        run_all(&store, "incr_or", 50);
         assert_eq!(cache.get::<i64>("limited").await.unwrap(), Some(200), "{store:?}");
     }
 }
 
 #[test]
-fn each_key_is_added_by_one() {
+fn each_key_is_added_by_one_process() {
     for store in shared() {
-        let said = all(&store, "add", 200);
+        let printed = run_all(&store, "add", 200);
         for key in 0..200 {
-            let winners: i64 = said.iter().map(|it| it[key]).sum();
-            assert_eq!(winners, 1, "{store:?}: add:{key}");
+            let winners: i64 = printed.iter().map(|it| it[key]).sum();
+            assert_eq!(winners, 1, "{store:?}: processes that added add:{key}");
         }
     }
 }
 
-/// Lets a worker come this far, and kills it.
+/// Kills a worker after it printed `lines` lines.
 fn kill_after(store: &Store, task: &str, lines: usize) {
     let mut worker = start(store, task, 1_000_000);
     let out = worker.stdout.take().unwrap();
-    let came = BufReader::new(out).lines().take(lines).count();
+    let printed = BufReader::new(out).lines().take(lines).count();
     worker.kill().unwrap();
     worker.wait().unwrap();
-    assert_eq!(came, lines, "{store:?} {task}");
+    assert_eq!(printed, lines, "{store:?} {task}");
 }
 
-/// "So that no crash leaves an immortal counter."
 #[tokio::test]
-async fn a_killed_process_leaves_no_immortal_counter() {
+async fn killed_process_leaves_no_counter_without_a_lifetime() {
     for store in shared() {
         let cache = cache(&store);
         for round in 0..10 {
@@ -90,9 +94,9 @@ async fn a_killed_process_leaves_no_immortal_counter() {
     }
 }
 
-/// "Elsewhere a crash may leave both": one at the least, and whole.
+/// A crash may leave the entry at both versions, and never at neither.
 #[tokio::test]
-async fn a_killed_process_loses_no_entry_that_it_moves() {
+async fn killed_process_loses_no_entry_that_it_moves() {
     for store in shared() {
         let cache = cache(&store);
         cache.set("moving", &"cargo".repeat(100), secs(600)).await.unwrap();
@@ -105,7 +109,7 @@ async fn a_killed_process_loses_no_entry_that_it_moves() {
                     found += 1;
                 }
             }
-            assert!(found > 0, "{store:?}: lost in round {round}");
+            assert!(found > 0, "{store:?}: the entry is at no version in round {round}");
         }
     }
 }

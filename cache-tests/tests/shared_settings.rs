@@ -1,11 +1,11 @@
-//! Aliases of one store must ask for the same: where they do not, the error names the setting.
+//! Aliases of one store must agree on its settings: the error names the setting in which they differ.
 
 #![cfg(target_os = "linux")]
 
 use cache_core::{Caches, ErrorKind};
 use cache_tests as _;
 
-/// The path of the setting that is refused, if aliases of one store have these lines.
+/// Returns the path of the setting that is refused for two aliases of one store with these lines.
 fn refused(store: &str, first: &str, second: &str) -> Option<String> {
     let alias = |name: &str, line: &str| format!("[caches.{name}]\n{store}\n{line}\n");
     let text = format!("{}{}", alias("default", first), alias("other", second));
@@ -25,7 +25,7 @@ fn assert_named(store: &str, settings: &[(&str, &str)]) {
     for (name, value) in settings {
         let line = format!("{name} = {value}");
         assert_eq!(refused(store, &line, &line), None, "{store}: {name}");
-        // With its default in the other alias.
+        // The other alias has the default.
         assert_eq!(refused(store, &line, "").as_deref(), Some(*name), "{store}");
     }
 }

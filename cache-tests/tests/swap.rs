@@ -1,4 +1,4 @@
-//! "Swapping a backend is an edit of the TOML and nothing else": one program, and the same answers whatever store it has.
+//! A backend is swapped by an edit of the settings: one program gets the same results from every store.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,81 +15,86 @@ fn ada() -> User {
     User { name: "Ada".into(), tags: vec!["α".into(), "\r\n".into(), String::new()] }
 }
 
-/// All that a program can ask of a cache, and what it was told, in words that depend on no clock.
-async fn program(cache: &Cache) -> cache_core::Result<Vec<String>> {
-    let mut said: Vec<String> = Vec::new();
-    let mut say = |it: &dyn std::fmt::Debug| said.push(format!("{it:?}"));
-    say(&cache.get::<User>("user").await?);
-    say(&cache.set("user", &ada(), secs(60)).await?);
-    say(&cache.get::<User>("user").await?);
-    say(&cache.get::<i32>("user").await.map_err(|it| it.kind()));
-    say(&cache.add("user", &1, secs(60)).await?);
-    say(&cache.replace("nobody", &1, secs(60)).await?);
-    say(&cache.add("n", &41, Timeout::Never).await?);
-    say(&cache.incr("n", 1).await?);
-    say(&cache.decr("n", 100).await?);
-    say(&cache.ttl("n").await?);
-    say(&cache.incr("user", 1).await.map_err(|it| it.kind()));
-    say(&cache.incr("nobody", 1).await.map_err(|it| it.kind()));
-    say(&cache.incr_or("hits", 2, 10, secs(60)).await?);
-    say(&cache.incr_or("hits", 2, 10, secs(60)).await?);
-    say(&cache.set("most", &i64::MAX, secs(60)).await?);
-    say(&cache.incr("most", 1).await.map_err(|it| it.kind()));
-    say(&cache.get::<i64>("most").await?);
-    say(&cache.touch("user", Timeout::Never).await?);
-    say(&cache.ttl("user").await?);
-    say(&cache.touch("nobody", secs(1)).await?);
+/// Runs every operation of a cache and returns the results, in a form that does not depend on the time.
+async fn run_every_operation(cache: &Cache) -> cache_core::Result<Vec<String>> {
+    let mut results: Vec<String> = Vec::new();
+    let mut record = |it: &dyn std::fmt::Debug| results.push(format!("{it:?}"));
+    record(&cache.get::<User>("user").await?);
+    record(&cache.set("user", &ada(), secs(60)).await?);
+    record(&cache.get::<User>("user").await?);
+    record(&cache.get::<i32>("user").await.map_err(|it| it.kind()));
+    record(&cache.add("user", &1, secs(60)).await?);
+    record(&cache.replace("absent", &1, secs(60)).await?);
+    record(&cache.add("n", &41, Timeout::Never).await?);
+    record(&cache.incr("n", 1).await?);
+    record(&cache.decr("n", 100).await?);
+    record(&cache.ttl("n").await?);
+    record(&cache.incr("user", 1).await.map_err(|it| it.kind()));
+    record(&cache.incr("absent", 1).await.map_err(|it| it.kind()));
+    record(&cache.incr_or("hits", 2, 10, secs(60)).await?);
+    record(&cache.incr_or("hits", 2, 10, secs(60)).await?);
+    record(&cache.set("most", &i64::MAX, secs(60)).await?);
+    record(&cache.incr("most", 1).await.map_err(|it| it.kind()));
+    record(&cache.get::<i64>("most").await?);
+    record(&cache.touch("user", Timeout::Never).await?);
+    record(&cache.ttl("user").await?);
+    record(&cache.touch("absent", secs(1)).await?);
     let items = (0..300).map(|i| (format!("many:{i}"), i));
-    say(&cache.set_many(items.collect::<Vec<_>>(), secs(60)).await?.len());
+    record(&cache.set_many(items.collect::<Vec<_>>(), secs(60)).await?.len());
     let keys: Vec<_> = (290..310).map(|i| format!("many:{i}")).collect();
-    say(&cache.get_many::<i32, _>(keys.clone()).await?.into_iter().collect::<BTreeMap<_, _>>());
-    say(&cache.delete_many(keys).await?);
-    say(&cache.get_or_set("loaded", secs(60), || async { ada() }).await?);
-    let load = || async { unreachable!("it is there") };
-    say(&cache.get_or_set::<User, _>("loaded", secs(60), load).await?);
-    say(&cache.update("n", secs(60), |it: i64| it * 2).await?);
-    say(&matches!(cache.ttl("n").await?, Some(Ttl::Remaining(it)) if it > Duration::from_secs(50)));
-    say(&cache.incr_version("user", 1).await?);
-    say(&cache.has_key("user").await?);
-    say(&cache.at_version(2).get::<User>("user").await?);
-    say(&cache.pop::<i64>("n").await?);
-    say(&cache.pop::<i64>("n").await?);
-    say(&cache.set_bytes("raw", &b"\x00\xff\r\n"[..], secs(60)).await?);
-    say(&cache.get_bytes("raw").await?);
-    say(&cache.set("none", &None::<u8>, secs(60)).await?);
-    say(&cache.get::<Option<u8>>("none").await?);
-    say(&cache.set("gone", &1, secs(0)).await?);
-    say(&cache.has_key("gone").await?);
-    say(&cache.set("a key", &1, Timeout::Default).await.map_err(|it| it.kind()));
-    say(&cache.delete("raw").await?);
-    say(&cache.delete("raw").await?);
-    say(&cache.clear().await?);
-    say(&cache.at_version(2).has_key("user").await?);
-    say(&cache.check().await?);
-    Ok(said)
+    record(&cache.get_many::<i32, _>(keys.clone()).await?.into_iter().collect::<BTreeMap<_, _>>());
+    record(&cache.delete_many(keys).await?);
+    record(&cache.get_or_set("loaded", secs(60), || async { ada() }).await?);
+    let load = || async { unreachable!("the key is stored") };
+    record(&cache.get_or_set::<User, _>("loaded", secs(60), load).await?);
+    record(&cache.update("n", secs(60), |it: i64| it * 2).await?);
+    record(
+        &matches!(cache.ttl("n").await?, Some(Ttl::Remaining(it)) if it > Duration::from_secs(50)),
+    );
+    record(&cache.incr_version("user", 1).await?);
+    record(&cache.has_key("user").await?);
+    record(&cache.at_version(2).get::<User>("user").await?);
+    record(&cache.pop::<i64>("n").await?);
+    record(&cache.pop::<i64>("n").await?);
+    record(&cache.set_bytes("raw", &b"\x00\xff\r\n"[..], secs(60)).await?);
+    record(&cache.get_bytes("raw").await?);
+    record(&cache.set("none", &None::<u8>, secs(60)).await?);
+    record(&cache.get::<Option<u8>>("none").await?);
+    record(&cache.set("expired", &1, secs(0)).await?);
+    record(&cache.has_key("expired").await?);
+    record(&cache.set("a key", &1, None).await.map_err(|it| it.kind()));
+    record(&cache.delete("raw").await?);
+    record(&cache.delete("raw").await?);
+    record(&cache.clear().await?);
+    record(&cache.at_version(2).has_key("user").await?);
+    record(&cache.check().await?);
+    Ok(results)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_program_gets_the_same_answers_from_every_store() {
+async fn every_store_returns_the_same_results() {
     let mut first: Option<(&str, Vec<String>)> = None;
     for store in cache_tests::stores().unwrap() {
         let caches = Caches::from_toml(&store.settings()).unwrap();
-        let said = program(&caches.get("default").unwrap().strict()).await.unwrap();
-        assert!(said.len() > 40, "{said:?}");
+        let results = run_every_operation(&caches.get("default").unwrap().strict()).await.unwrap();
+        assert!(results.len() > 40, "{results:?}");
         match &first {
-            None => first = Some((store.name, said)),
+            None => first = Some((store.name, results)),
             Some((name, expected)) => {
-                for (i, (expected, said)) in expected.iter().zip(&said).enumerate() {
-                    assert_eq!(said, expected, "step {i}: {} is not as {name}", store.name);
+                for (i, (expected, results)) in expected.iter().zip(&results).enumerate() {
+                    assert_eq!(
+                        results, expected,
+                        "step {i}: {} (left) differs from {name} (right)",
+                        store.name
+                    );
                 }
             }
         }
     }
 }
 
-/// From threads without a runtime, too.
 #[test]
-fn the_blocking_view_is_the_same_on_every_store() {
+fn blocking_calls_without_a_runtime_work_on_every_store() {
     for store in cache_tests::stores().unwrap() {
         let caches = Caches::from_toml(&store.settings()).unwrap();
         let cache = caches.get("default").unwrap().strict().blocking();
@@ -100,16 +105,15 @@ fn the_blocking_view_is_the_same_on_every_store() {
     }
 }
 
-/// "A network store that is called without a runtime or its timer is a typed error."
 #[test]
-fn without_a_runtime_a_network_store_is_a_typed_error() {
+fn network_store_without_a_runtime_is_a_typed_error() {
     for store in cache_tests::stores().unwrap().into_iter().filter(|it| it.needs_runtime) {
         let caches = Caches::from_toml(&store.settings()).unwrap();
         let cache = caches.get("default").unwrap();
         let mut call = std::pin::pin!(cache.get::<i32>("k"));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(Err(error)) = call.as_mut().poll(&mut cx) else {
-            panic!("{store:?}: no error");
+            panic!("{store:?}: a call without a runtime did not fail at once");
         };
         assert_eq!(error.kind(), ErrorKind::Config, "{store:?}: {error}");
     }

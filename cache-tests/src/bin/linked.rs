@@ -1,4 +1,4 @@
-//! A program that names the crates of the stores, and nothing of them: it has all of them.
+//! A program that names the crates of all stores and uses no item of them: every store is linked.
 
 use cache_db as _;
 use cache_file as _;

@@ -1,4 +1,4 @@
-//! A program that depends on the crates of the stores and names none of them: it has none of them.
+//! A program that depends on the crates of all stores and does not name them: no store is linked.
 
 fn main() {
     let toml = std::env::args().nth(1).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! One of several processes on a store: `worker SETTINGS TASK COUNT`. It says what it did in lines, one for each step, so that who
-//! kills it knows how far it came.
+//! One of several processes on a store: `worker SETTINGS TASK COUNT`. It prints one line per step, so that a test that kills it
+//! knows how many steps were done.
 
 use std::io::Write as _;
 
@@ -26,7 +26,7 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
         "incr_or" => cache.incr_or("limited", 1, 0, secs(600)).await?,
         "add" => i64::from(cache.add(&format!("add:{i}"), &std::process::id(), secs(600)).await?),
         "update" => cache.update("sum", secs(600), |it: i64| it + 1).await?.context("no sum")?,
-        "move" => to_and_fro(cache).await?,
+        "move" => move_between_versions(cache).await?,
         other => bail!("unknown task {other}"),
     };
     let mut out = std::io::stdout().lock();
@@ -35,11 +35,11 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
     Ok(())
 }
 
-/// There is always something to move. The mark of a mover who was killed keeps the others from it for a while.
-async fn to_and_fro(cache: &Cache) -> Result<i64> {
+/// Moves the entry to version 2, or back. The mark of a killed process blocks the entry until the mark expires.
+async fn move_between_versions(cache: &Cache) -> Result<i64> {
     loop {
-        let there = cache.incr_version("moving", 1).await;
-        let moved = match there {
+        let forward = cache.incr_version("moving", 1).await;
+        let moved = match forward {
             Err(error) if error.kind() == ErrorKind::KeyNotFound => {
                 cache.at_version(2).decr_version("moving", 1).await
             }
