@@ -1,4 +1,4 @@
-//! From the settings to the store.
+//! The driver: builds the store from the settings.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use serde::Deserialize;
 use crate::Redb;
 
 // ANCHOR: driver
-/// `backend = "redb"`, for programs that say `use third_party_store as _;`.
+/// The driver of `backend = "redb"`, in programs that contain `use third_party_store as _;`.
 pub const DRIVER: Driver = Driver::new("redb", build);
 
 cache_core::register_driver!(DRIVER);
 // ANCHOR_END: driver
 
 // ANCHOR: options
-/// The table `options` of an alias. A name that is not here is an error.
+/// The table `options` of an alias. An unknown name is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// The most entries that the file holds.
+    /// The largest number of entries in the file.
     pub max_entries: u64,
-    /// The largest value.
+    /// The size of the largest value.
     pub max_value_bytes: ByteSize,
     /// Whether a write is on the disk when its call returns.
     pub durable: bool,
@@ -38,31 +38,31 @@ impl Default for Options {
 }
 // ANCHOR_END: options
 
-/// The store of one file, and what it was asked to be.
+/// The store of one file, with the options of the alias that built it.
 struct Place {
     store: Arc<Offload<Redb>>,
     options: Options,
 }
 
-/// As many calls at once; more wait for their turn.
+/// The number of calls that run at the same time; further calls wait.
 const THREADS: usize = 4;
 
 // ANCHOR: build
-/// Checks the settings and opens nothing.
+/// Checks the settings. The file is opened by the first call.
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let Some(path) = context.location()? else {
         return Err(context.error("location", "this backend needs the path of its file"));
     };
     let options: Options = context.options()?;
     if options.max_entries == 0 {
-        return Err(context.error("options.max_entries", "a store needs room for one entry"));
+        return Err(context.error("options.max_entries", "must be at least 1"));
     }
     let place = context.shared(path, || {
         let store = Redb::new(path, options, context.clock().clone());
         Ok(Place { store: Arc::new(Offload::new(store, THREADS)), options })
     })?;
     if place.options != options {
-        return Err(context.error("options", "another alias has this file with other options"));
+        return Err(context.error("options", "another alias of this file has other options"));
     }
     Ok(Arc::clone(&place.store) as _)
 }

@@ -1,4 +1,4 @@
-//! The trait that every store implements.
+//! The store: the trait that every blocking store implements.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,7 +13,7 @@ use cache_core::{
 
 use crate::{DRIVER, Options, engine::Engine};
 
-/// A file of entries. Its calls block, so give it to [`Offload`](cache_core::store::Offload).
+/// A store in a file. Its calls block, so it runs in [`Offload`](cache_core::Offload).
 pub struct Redb {
     id: StoreId,
     engine: Engine,
@@ -21,7 +21,7 @@ pub struct Redb {
 }
 
 impl Redb {
-    /// The store in this file, which the first call opens or makes.
+    /// Returns the store in this file, which the first call opens or creates.
     pub fn new(path: impl Into<PathBuf>, options: Options, clock: Clock) -> Self {
         let max_value_len = usize::try_from(options.max_value_bytes.bytes()).unwrap_or(usize::MAX);
         let path = path.into();
@@ -30,7 +30,7 @@ impl Redb {
     }
 
     fn check_len(&self, value: &Bytes) -> Result<()> {
-        // Without the header that the facade may have put before it.
+        // Without the header that the facade may have added.
         let (len, max) = (payload_len(value), self.max_value_len);
         if len <= max {
             return Ok(());
@@ -53,7 +53,7 @@ impl SyncBackend for Redb {
 
     // ANCHOR: facts
     fn capabilities(&self) -> Capabilities {
-        // Not `shared`, as redb lets one process have the file.
+        // Not `shared`: redb opens a file in one process at a time.
         Capabilities::new().persistent().connects().max_value_len(self.max_value_len)
     }
     // ANCHOR_END: facts
@@ -84,13 +84,13 @@ impl SyncBackend for Redb {
         let wrote = self.engine.write(|it| {
             let allowed = match mode {
                 SetMode::Always => true,
-                SetMode::IfAbsent => it.view.ends(key)?.is_none(),
-                SetMode::IfPresent => it.view.ends(key)?.is_some(),
+                SetMode::IfAbsent => it.view.expires(key)?.is_none(),
+                SetMode::IfPresent => it.view.expires(key)?.is_some(),
             };
             if allowed && fits.is_ok() {
-                it.put(key, &value, it.view.end(expiry))?;
+                it.put(key, &value, it.view.expires_at(expiry))?;
             } else if allowed {
-                // Better nothing than the old value, which the caller believes to be gone.
+                // The caller expects the old value to be replaced, so it must not stay.
                 it.remove(key)?;
             }
             Ok(allowed)
@@ -105,7 +105,7 @@ impl SyncBackend for Redb {
             for (key, value) in items {
                 let fits = self.check_len(value);
                 match fits {
-                    Ok(()) => it.put(key, value, it.view.end(expiry))?,
+                    Ok(()) => it.put(key, value, it.view.expires_at(expiry))?,
                     Err(_) => drop(it.remove(key)?),
                 }
                 answers.push(fits);
@@ -116,17 +116,17 @@ impl SyncBackend for Redb {
     }
 
     fn has(&self, key: &str) -> Result<bool> {
-        self.engine.read(|it| Ok(it.ends(key)?.is_some()))
+        self.engine.read(|it| Ok(it.expires(key)?.is_some()))
     }
 
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.engine.read(|it| Ok(it.ends(key)?.map(|ends| it.ttl(ends))))
+        self.engine.read(|it| Ok(it.expires(key)?.map(|expires| it.ttl(expires))))
     }
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         self.engine.write(|it| {
             let Some(found) = it.view.get(key)? else { return Ok(false) };
-            it.put(key, &found.value, it.view.end(expiry))?;
+            it.put(key, &found.value, it.view.expires_at(expiry))?;
             Ok(true)
         })
     }
@@ -151,14 +151,14 @@ impl SyncBackend for Redb {
     // ANCHOR: incr
     fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         self.engine.write(|it| {
-            let (old, ends) = match (it.view.get(key)?, create) {
-                (Some(found), _) => (integer::parse(&found.value), found.ends),
-                (None, Some(create)) => (Ok(create.initial), it.view.end(create.expiry)),
+            let (old, expires) = match (it.view.get(key)?, create) {
+                (Some(found), _) => (integer::parse(&found.value), found.expires),
+                (None, Some(create)) => (Ok(create.initial), it.view.expires_at(create.expiry)),
                 (None, None) => return Ok(Ok(None)),
             };
             let new = old.and_then(|old| integer::add(old, delta));
             if let Ok(new) = new {
-                it.put(key, new.to_string().as_bytes(), ends)?;
+                it.put(key, new.to_string().as_bytes(), expires)?;
             }
             Ok(new.map(Some))
         })?
@@ -167,8 +167,8 @@ impl SyncBackend for Redb {
 
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         self.engine.write(|it| {
-            let same = it.view.get(key)?.is_some_and(|it| it.is(seen));
-            Ok(same && it.remove(key)?)
+            let is_expected = it.view.get(key)?.is_some_and(|it| it.is(seen));
+            Ok(is_expected && it.remove(key)?)
         })
     }
 
@@ -184,11 +184,11 @@ impl SyncBackend for Redb {
             let Some(found) = it.view.get(key)?.filter(|it| it.is(seen)) else {
                 return Ok(false);
             };
-            let ends = match lifetime {
-                TtlUpdate::Keep => found.ends,
-                TtlUpdate::New(expiry) => it.view.end(expiry),
+            let expires = match lifetime {
+                Lifetime::Keep => found.expires,
+                Lifetime::New(expiry) => it.view.expires_at(expiry),
             };
-            it.put(key, &value, ends)?;
+            it.put(key, &value, expires)?;
             Ok(true)
         })
     }
@@ -197,7 +197,7 @@ impl SyncBackend for Redb {
         self.engine.write(|it| {
             let Some(found) = it.view.get(from)? else { return Ok(false) };
             it.remove(from)?;
-            it.put(to, &found.value, found.ends)?;
+            it.put(to, &found.value, found.expires)?;
             Ok(true)
         })
     }
@@ -221,7 +221,7 @@ impl SyncBackend for Redb {
 }
 
 // ANCHOR: per_key
-/// A batch is one transaction here: if it fails, it fails for each key.
+/// Returns one result per key: a batch is one transaction, so if it fails, it fails for each key.
 fn per_key<T: Clone>(len: usize, answers: Result<Vec<T>>) -> Vec<Result<T>> {
     match answers {
         Ok(answers) => answers.into_iter().map(Ok).collect(),
@@ -230,7 +230,7 @@ fn per_key<T: Clone>(len: usize, answers: Result<Vec<T>>) -> Vec<Result<T>> {
 }
 // ANCHOR_END: per_key
 
-/// Without the path, which is the settings' `location`.
+/// Omits the path, which the settings may treat as a secret.
 impl fmt::Debug for Redb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redb").field("max_value_len", &self.max_value_len).finish_non_exhaustive()

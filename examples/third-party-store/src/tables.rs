@@ -1,4 +1,4 @@
-//! What is in the file: the entries, and the order in which they end.
+//! The tables of the file: the entries, and an index by expiry.
 
 use std::time::Duration;
 
@@ -9,30 +9,31 @@ use cache_core::{
 };
 use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
-use crate::engine::Done;
+use crate::engine::TableResult;
 
 pub(crate) type EntryKey = &'static str;
-/// When it ends, and the bytes.
+/// The expiry in nanoseconds of the wall clock, and the bytes.
 pub(crate) type EntryValue = (u64, &'static [u8]);
 
 pub(crate) const ENTRIES: TableDefinition<'_, EntryKey, EntryValue> =
     TableDefinition::new("entries");
-/// Every entry by its end: those that are due come first, and after them those that will be missed least.
-pub(crate) const BY_END: TableDefinition<'_, (u64, EntryKey), ()> = TableDefinition::new("by_end");
+/// Every entry by its expiry: expired entries first, then those that expire next.
+pub(crate) const BY_EXPIRY: TableDefinition<'_, (u64, EntryKey), ()> =
+    TableDefinition::new("by_expiry");
 
-/// The end of an entry that has none.
+/// The expiry of an entry that never expires.
 const NEVER: u64 = u64::MAX;
 
 /// A live entry.
 pub(crate) struct Stored {
     pub(crate) value: Bytes,
-    pub(crate) ends: u64,
+    pub(crate) expires: u64,
 }
 
 impl Stored {
-    /// Its end: two entries of the same bytes and the same end are the same to everyone.
+    /// The expiry: no caller can distinguish two entries with the same bytes and the same expiry.
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp(self.ends)
+        Stamp(self.expires)
     }
 
     pub(crate) fn is(&self, seen: Expected<'_>) -> bool {
@@ -40,7 +41,7 @@ impl Stored {
     }
 }
 
-/// The entries of one moment. What has expired by then is not there.
+/// The entries of one moment, without expired ones.
 pub(crate) struct View<T> {
     entries: T,
     now: u64,
@@ -51,33 +52,33 @@ impl<T: ReadableTable<EntryKey, EntryValue>> View<T> {
         Self { entries, now }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Done<Option<Stored>> {
-        self.find(key, |(ends, value)| Stored { value: Bytes::copy_from_slice(value), ends })
+    pub(crate) fn get(&self, key: &str) -> TableResult<Option<Stored>> {
+        self.find(key, |(expires, value)| Stored { value: Bytes::copy_from_slice(value), expires })
     }
 
-    pub(crate) fn value(&self, key: &str) -> Done<Option<Bytes>> {
+    pub(crate) fn value(&self, key: &str) -> TableResult<Option<Bytes>> {
         self.find(key, |(_, value)| Bytes::copy_from_slice(value))
     }
 
-    pub(crate) fn entry(&self, key: &str) -> Done<Option<Entry>> {
+    pub(crate) fn entry(&self, key: &str) -> TableResult<Option<Entry>> {
         let found = self.get(key)?;
-        Ok(found.map(|it| Entry { ttl: self.ttl(it.ends), stamp: it.stamp(), value: it.value }))
+        Ok(found.map(|it| Entry { ttl: self.ttl(it.expires), stamp: it.stamp(), value: it.value }))
     }
 
-    /// When a live entry ends, without a copy of its value.
-    pub(crate) fn ends(&self, key: &str) -> Done<Option<u64>> {
-        self.find(key, |(ends, _)| ends)
+    /// Returns the expiry of a live entry, without a copy of its value.
+    pub(crate) fn expires(&self, key: &str) -> TableResult<Option<u64>> {
+        self.find(key, |(expires, _)| expires)
     }
 
-    pub(crate) fn ttl(&self, ends: u64) -> Ttl {
-        match ends {
+    pub(crate) fn ttl(&self, expires: u64) -> Ttl {
+        match expires {
             NEVER => Ttl::Forever,
-            _ => Ttl::Remaining(Duration::from_nanos(ends.saturating_sub(self.now))),
+            _ => Ttl::Remaining(Duration::from_nanos(expires.saturating_sub(self.now))),
         }
     }
 
-    /// The end of an entry that is written now. What no number can hold is never.
-    pub(crate) fn end(&self, expiry: Expiry) -> u64 {
+    /// Returns the expiry of an entry that is written now. A time that is too large for the number is never.
+    pub(crate) fn expires_at(&self, expiry: Expiry) -> u64 {
         match expiry {
             Expiry::Never => NEVER,
             Expiry::After(time) => {
@@ -87,17 +88,17 @@ impl<T: ReadableTable<EntryKey, EntryValue>> View<T> {
         }
     }
 
-    fn find<R>(&self, key: &str, see: impl FnOnce((u64, &[u8])) -> R) -> Done<Option<R>> {
+    fn find<R>(&self, key: &str, read: impl FnOnce((u64, &[u8])) -> R) -> TableResult<Option<R>> {
         let found = self.entries.get(key)?;
         let found = found.as_ref().map(AccessGuard::value);
-        Ok(found.filter(|(ends, _)| *ends > self.now).map(see))
+        Ok(found.filter(|(expires, _)| *expires > self.now).map(read))
     }
 }
 
-/// The entries while they are changed.
+/// A transaction that changes the entries.
 pub(crate) struct Change<'a> {
     pub(crate) view: View<Table<'a, EntryKey, EntryValue>>,
-    by_end: Table<'a, (u64, EntryKey), ()>,
+    by_expiry: Table<'a, (u64, EntryKey), ()>,
     max_entries: u64,
     changed: bool,
 }
@@ -105,39 +106,39 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     pub(crate) fn new(
         entries: Table<'a, EntryKey, EntryValue>,
-        by_end: Table<'a, (u64, EntryKey), ()>,
+        by_expiry: Table<'a, (u64, EntryKey), ()>,
         now: u64,
         max_entries: u64,
     ) -> Self {
-        Self { view: View::new(entries, now), by_end, max_entries, changed: false }
+        Self { view: View::new(entries, now), by_expiry, max_entries, changed: false }
     }
 
-    /// Whether there is something to commit. The tables are closed by it, as redb wants before a commit.
+    /// Closes the tables, as redb requires before a commit. Returns whether there is something to commit.
     pub(crate) fn into_changed(self) -> bool {
         self.changed
     }
 
-    pub(crate) fn put(&mut self, key: &str, value: &[u8], ends: u64) -> Done<()> {
+    pub(crate) fn put(&mut self, key: &str, value: &[u8], expires: u64) -> TableResult<()> {
         self.make_room(key)?;
         self.remove(key)?;
-        self.view.entries.insert(key, (ends, value))?;
-        self.by_end.insert((ends, key), ())?;
+        self.view.entries.insert(key, (expires, value))?;
+        self.by_expiry.insert((expires, key), ())?;
         self.changed = true;
         Ok(())
     }
 
-    /// Removes an entry; whether it was live.
-    pub(crate) fn remove(&mut self, key: &str) -> Done<bool> {
+    /// Removes an entry. Returns whether it was live.
+    pub(crate) fn remove(&mut self, key: &str) -> TableResult<bool> {
         let removed = self.view.entries.remove(key)?.map(|it| it.value().0);
-        let Some(ends) = removed else { return Ok(false) };
-        self.by_end.remove((ends, key))?;
+        let Some(expires) = removed else { return Ok(false) };
+        self.by_expiry.remove((expires, key))?;
         self.changed = true;
-        Ok(ends > self.view.now)
+        Ok(expires > self.view.now)
     }
 
     // ANCHOR: clear
-    pub(crate) fn clear(&mut self, namespace: &Namespace) -> Done<()> {
-        // All its keys begin so, and `;` is the byte after `:`. What else begins so is not its own.
+    pub(crate) fn clear(&mut self, namespace: &Namespace) -> TableResult<()> {
+        // All keys of the namespace are in this range, since `;` is the byte after `:`. Some keys in it belong to others.
         let prefix = namespace.prefix();
         let (from, to) = (format!("{prefix}:"), format!("{prefix};"));
         let own = self
@@ -146,29 +147,29 @@ impl<'a> Change<'a> {
             .extract_from_if(from.as_str()..to.as_str(), |key, _| namespace.contains(key))?;
         for removed in own {
             let (key, value) = removed?;
-            self.by_end.remove((value.value().0, key.value()))?;
+            self.by_expiry.remove((value.value().0, key.value()))?;
             self.changed = true;
         }
         Ok(())
     }
     // ANCHOR_END: clear
 
-    pub(crate) fn clear_all(&mut self) -> Done<()> {
+    pub(crate) fn clear_all(&mut self) -> TableResult<()> {
         self.view.entries.retain(|_, _| false)?;
-        self.by_end.retain(|_, ()| false)?;
+        self.by_expiry.retain(|_, ()| false)?;
         self.changed = true;
         Ok(())
     }
 
-    /// Each write removes a few of those that are due, so they cannot pile up; and if there is no room, the next ones.
-    fn make_room(&mut self, key: &str) -> Done<()> {
+    /// Removes a few expired entries, so that they do not accumulate, and if the store is full, the entries that expire next.
+    fn make_room(&mut self, key: &str) -> TableResult<()> {
         let is_new = self.view.entries.get(key)?.is_none();
         for _ in 0..4 {
-            let first = self.by_end.first()?;
+            let first = self.by_expiry.first()?;
             let first = first.map(|(it, _)| (it.value().0, it.value().1.to_owned()));
-            let Some((ends, first)) = first else { break };
+            let Some((expires, first)) = first else { break };
             let full = is_new && self.view.entries.len()? >= self.max_entries;
-            if ends > self.view.now && !full {
+            if expires > self.view.now && !full {
                 break;
             }
             self.remove(&first)?;

@@ -1,4 +1,4 @@
-//! The suite that every store passes: the store, and a whole cache over it.
+//! The conformance suite, for the store and for a cache over it.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use cache_core::{Clock, store::Offload, testing::FakeClock};
 use third_party_store::{Options, Redb};
 
 // ANCHOR: harness
-/// Each handle is a store of its own, with a file of its own: redb lets nobody else have it.
+/// Each handle is a store of its own with its own file, because redb opens a file once.
 fn harness(options: Options, clock: Clock) -> Harness {
     let folder = tempfile::tempdir().unwrap();
     let opened = AtomicUsize::new(0);
@@ -30,20 +30,20 @@ fn fast() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms() {
+async fn store_conforms() {
     let time = FakeClock::new();
     run_backend(harness(fast(), time.clock()).clock(time)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_over_the_store_conforms() {
+async fn cache_over_the_store_conforms() {
     let time = FakeClock::new();
     run_cache(harness(fast(), time.clock()).clock(time)).await;
 }
 // ANCHOR_END: harness
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_conforms_by_the_machines_clock_with_durable_writes() {
+async fn store_conforms_with_the_system_clock_and_durable_writes() {
     let harness = harness(Options::default(), Clock::system());
     run_backend(harness.test_timeout(Duration::from_secs(300))).await;
 }

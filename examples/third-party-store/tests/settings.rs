@@ -1,30 +1,30 @@
-//! The store is chosen by the settings, and by nothing else.
+//! The settings alone choose the store.
 
 use cache_core::{Caches, ErrorKind, Result, Timeout, secs};
 use tempfile::TempDir;
 use third_party_store as _; // links the store that the settings name
 
-/// The settings of one cache in a file of this folder.
+/// Returns settings of one cache with a file in this folder.
 fn settings(folder: &TempDir, options: &str) -> String {
     let file = folder.path().join("cache.redb");
     format!("[caches.default]\nbackend = 'redb'\nlocation = '{}'\n{options}", file.display())
 }
 
 // ANCHOR: chosen
-/// The code of a service: it does not know where its entries are.
+/// The code of a service. It does not depend on the store.
 async fn visit(caches: &Caches) -> Result<i64> {
     caches.get("default")?.incr_or("visits", 1, 0, secs(3600)).await
 }
 
 #[tokio::test]
-async fn a_service_changes_to_it_by_its_settings_alone() {
+async fn service_uses_the_store_by_a_change_of_settings_alone() {
     let folder = tempfile::tempdir().unwrap();
     for durable in ["", "options.durable = false"] {
         let settings = settings(&folder, durable);
         let before = Caches::from_toml(&settings).unwrap();
         let count = visit(&before).await.unwrap();
         before.close().await.unwrap();
-        // The program ends, and starts again.
+        // Here the program ends and starts again.
         let after = Caches::from_toml(&settings).unwrap();
         assert_eq!(visit(&after).await.unwrap(), count + 1, "entries outlive the process");
         after.close().await.unwrap();
@@ -33,7 +33,7 @@ async fn a_service_changes_to_it_by_its_settings_alone() {
 // ANCHOR_END: chosen
 
 #[tokio::test]
-async fn aliases_of_one_file_share_it_and_must_agree() {
+async fn aliases_of_one_file_share_it_and_must_have_the_same_options() {
     let folder = tempfile::tempdir().unwrap();
     let two = |options: &str| {
         let one = settings(&folder, "options.max_entries = 5\nkey_prefix = 'a'");
@@ -50,7 +50,7 @@ async fn aliases_of_one_file_share_it_and_must_agree() {
 }
 
 #[test]
-fn what_is_wrong_is_told_by_name() {
+fn error_names_the_wrong_setting() {
     let folder = tempfile::tempdir().unwrap();
     for (options, setting) in [
         ("options.max_entires = 5", "caches.default.options.max_entires"),
@@ -67,19 +67,19 @@ fn what_is_wrong_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_has_is_unavailable_until_it_is_free() {
+async fn locked_file_is_unavailable_until_it_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [(); 2].map(|()| Caches::from_toml(&settings(&folder, "")).unwrap());
     visit(&first).await.unwrap();
     assert_eq!(visit(&second).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    // An optional accelerator: without its store the service goes on.
+    // A read fails open: the service goes on without its store.
     assert_eq!(second.get("default").unwrap().get::<i64>("visits").await.unwrap(), None);
     first.close().await.unwrap();
     assert_eq!(visit(&second).await.unwrap(), 2);
 }
 
 #[tokio::test]
-async fn a_full_store_keeps_what_lives_longest() {
+async fn full_store_keeps_the_entries_that_live_longest() {
     let folder = tempfile::tempdir().unwrap();
     let caches = Caches::from_toml(&settings(&folder, "options.max_entries = 3")).unwrap();
     let cache = caches.get("default").unwrap();
