@@ -51,7 +51,7 @@ async fn compare_and_delete_keeps_other_values(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
         returned!(
-            ctx.store.compare_and_delete(&key, Seen::value(other.as_bytes())).await?,
+            ctx.store.compare_and_delete(&key, Expected::value(other.as_bytes())).await?,
             false,
             "compare_and_delete of \"value\" expected as {other:?}"
         );
@@ -81,7 +81,8 @@ async fn compare_and_set_replaces_the_expected_value(ctx: &Ctx) -> TestResult {
             .compare_and_set(&key, Expected::value(b""), "same".into(), TtlUpdate::Keep)
             .await?
     );
-    let same = ctx.store.compare_and_set(&key, Seen::value(b"same"), "same".into(), Lifetime::Keep);
+    let same =
+        ctx.store.compare_and_set(&key, Expected::value(b"same"), "same".into(), TtlUpdate::Keep);
     returned!(same.await?, true, "compare_and_set to the same bytes");
     ctx.expect(&key, Some(b"same"), "after compare_and_set").await?;
     Ok(())
@@ -92,9 +93,9 @@ async fn compare_and_set_keeps_other_values(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "value").await?;
     for other in ["", "v", "valu", "value ", "VALUE", "values"] {
-        let seen = Seen::value(other.as_bytes());
+        let seen = Expected::value(other.as_bytes());
         returned!(
-            ctx.store.compare_and_set(&key, seen, "new".into(), Lifetime::New(OTHER)).await?,
+            ctx.store.compare_and_set(&key, seen, "new".into(), TtlUpdate::New(OTHER)).await?,
             false,
             "compare_and_set of \"value\" expected as {other:?}"
         );
@@ -228,9 +229,9 @@ async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
 
 /// Checks that comparisons with a stale stamp fail, and that one with the value alone succeeds.
 async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
-    let stale = Seen::entry(seen);
+    let stale = Expected::entry(seen);
     returned!(
-        ctx.store.compare_and_set(key, stale, "new".into(), Lifetime::Keep).await?,
+        ctx.store.compare_and_set(key, stale, "new".into(), TtlUpdate::Keep).await?,
         false,
         "compare_and_set ({what})"
     );
@@ -241,7 +242,7 @@ async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestRe
     );
     ctx.expect(key, Some(&seen.value), what).await?;
     returned!(
-        ctx.store.compare_and_delete(key, Seen::value(&seen.value)).await?,
+        ctx.store.compare_and_delete(key, Expected::value(&seen.value)).await?,
         true,
         "compare_and_delete by the value alone ({what})"
     );

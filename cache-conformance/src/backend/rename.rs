@@ -97,7 +97,7 @@ async fn renamed_entry_works_with_other_operations(ctx: &Ctx) -> TestResult {
     assert_eq!(many, [Some("41".into()), None]);
     assert!(ctx.store.touch(&to, OTHER).await?);
     returned!(
-        ctx.store.compare_and_delete(&to, Seen::entry(&seen)).await?,
+        ctx.store.compare_and_delete(&to, Expected::entry(&seen)).await?,
         false,
         "compare_and_delete with the stamp from before touch"
     );

@@ -30,7 +30,7 @@ async fn empty_value_is_not_absent(ctx: &Ctx) -> TestResult {
     assert_eq!(many, Some("".into()), "get_many");
     returned!(ctx.store.set(&key, "new".into(), LONG, SetMode::IfAbsent).await?, false, "add");
     returned!(
-        ctx.store.compare_and_delete(&key, Seen::value(b"new")).await?,
+        ctx.store.compare_and_delete(&key, Expected::value(b"new")).await?,
         false,
         "compare_and_delete"
     );

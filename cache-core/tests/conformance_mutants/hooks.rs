@@ -17,7 +17,7 @@ use cache_core::{
 };
 
 /// Checks that a store with this hook fails these tests.
-pub(crate) async fn assert_fails<H: Hook>(hook: fn() -> H, tests: &[&str]) {
+pub(crate) async fn assert_fails<H: Layer>(hook: fn() -> H, tests: &[&str]) {
     let open = move || {
         Arc::new(Layered::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
     };

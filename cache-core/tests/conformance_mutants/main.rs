@@ -31,7 +31,7 @@ fn harness(bug: Bug) -> Harness {
     let open = move || {
         let mutant = Mutant::new(bug, Model::new(clock.clone()));
         // On threads of its own, because a mutant that pauses must not stop the tasks that race with it.
-        Arc::new(Around::new(mutant.calls(), Arc::new(Offload::new(mutant, 8)))) as _
+        Arc::new(Layered::new(mutant.calls(), Arc::new(Offload::new(mutant, 8)))) as _
     };
     Harness::new(format!("{bug:?}"), open).clock(time).may_clear_store()
 }

@@ -18,7 +18,7 @@ pub(crate) const SYNC_VIEW: [&str; 1] = ["sync_view_is_the_same_store"];
 #[derive(Debug)]
 struct FailingSyncView;
 
-impl Hook for FailingSyncView {
+impl Layer for FailingSyncView {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         _: Call<'_>,

@@ -13,7 +13,7 @@ use cache_core::{
 
 use crate::{DRIVER, Options, engine::Engine};
 
-/// A store in a file. Its calls block, so it runs in [`Offload`](cache_core::Offload).
+/// A store in a file. Its calls block, so it runs in [`Offload`](cache_core::store::Offload).
 pub struct Redb {
     id: StoreId,
     engine: Engine,
@@ -185,8 +185,8 @@ impl SyncBackend for Redb {
                 return Ok(false);
             };
             let expires = match lifetime {
-                Lifetime::Keep => found.expires,
-                Lifetime::New(expiry) => it.view.expires_at(expiry),
+                TtlUpdate::Keep => found.expires,
+                TtlUpdate::New(expiry) => it.view.expires_at(expiry),
             };
             it.put(key, &value, expires)?;
             Ok(true)

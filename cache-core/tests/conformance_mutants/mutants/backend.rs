@@ -221,8 +221,9 @@ impl SyncBackend for Mutant {
                 if !self.matches(&key, seen)? {
                     return Ok(false);
                 }
-                let set =
-                    |it: Seen<'_>| self.model.compare_and_set(&key, it, value.clone(), lifetime);
+                let set = |it: Expected<'_>| {
+                    self.model.compare_and_set(&key, it, value.clone(), lifetime)
+                };
                 Ok(self.with_current(&key, set)?.unwrap_or_default())
             }
             Bug::CompareInTwoSteps => {

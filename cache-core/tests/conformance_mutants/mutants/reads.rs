@@ -3,7 +3,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{Entry, Error, ErrorKind, Expiry, Result, Seen, Stamp, SyncBackend, Ttl};
+use cache_core::{
+    Error, ErrorKind, Result, Ttl,
+    store::{Entry, Expected, Expiry, Stamp, SyncBackend},
+};
 
 use super::{Bug, Mutant, calls::Until};
 
@@ -71,7 +74,7 @@ impl Mutant {
     }
 
     /// Returns whether the entry is the expected one, as the bug compares.
-    pub(super) fn matches(&self, key: &str, seen: Seen<'_>) -> Result<bool> {
+    pub(super) fn matches(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let Some(entry) = self.model.get_entry(key)? else { return Ok(false) };
         Ok(match self.bug {
             Bug::CompareIgnoresBytes => true,
@@ -85,9 +88,9 @@ impl Mutant {
     pub(super) fn with_current<T>(
         &self,
         key: &str,
-        run: impl Fn(Seen<'_>) -> Result<T>,
+        run: impl Fn(Expected<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let entry = self.model.get_entry(key)?;
-        entry.map(|it| run(Seen { value: &it.value, stamp: None::<Stamp> })).transpose()
+        entry.map(|it| run(Expected { value: &it.value, stamp: None::<Stamp> })).transpose()
     }
 }

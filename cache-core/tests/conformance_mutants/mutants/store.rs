@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Expiry, Namespace, Result, SetMode, SyncBackend, Ttl,
+    Result, Ttl,
+    store::{Expiry, Namespace, SetMode, SyncBackend},
     testing::{Model, RESERVED_WORDS},
 };
 

@@ -1,7 +1,10 @@
 //! The bugs of `set`, `add`, `replace` and `incr`.
 
 use bytes::Bytes;
-use cache_core::{Create, Error, ErrorKind, Expiry, Result, SetMode, SyncBackend};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{CounterInit, Expiry, SetMode, SyncBackend},
+};
 
 use super::{Bug, Mutant, calls::Until, store::MAX_LEN};
 
@@ -97,9 +100,9 @@ impl Mutant {
         &self,
         key: &str,
         delta: i64,
-        create: Option<Create>,
+        create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let create = create.map(|it| Create { expiry: self.expiry(it.expiry), ..it });
+        let create = create.map(|it| CounterInit { expiry: self.expiry(it.expiry), ..it });
         let put = |value: i64, expiry: Expiry| {
             self.model
                 .set(key, value.to_string().into(), expiry, SetMode::Always)
@@ -160,13 +163,13 @@ impl Mutant {
                 None => Ok(None),
             },
             (Bug::IncrOrIsImmortal, None, Some(create)) => {
-                self.model.incr(key, delta, Some(Create { expiry: Expiry::Never, ..create }))
+                self.model.incr(key, delta, Some(CounterInit { expiry: Expiry::Never, ..create }))
             }
             (Bug::IncrOrExpiresLater, None, Some(create)) => {
                 let sum = self.model.incr(
                     key,
                     delta,
-                    Some(Create { expiry: Expiry::Never, ..create }),
+                    Some(CounterInit { expiry: Expiry::Never, ..create }),
                 )?;
                 self.calls.pause(Until::Read);
                 self.model.touch(key, create.expiry)?;
