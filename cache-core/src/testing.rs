@@ -1,7 +1,7 @@
 //! Parts for the tests of stores and of services that use a cache: a clock that tests move, a store with injected faults,
 //! and a model of a store. Behind the feature `testing`.
 //!
-//! The suite that checks a store against the contract of [`Backend`](crate::Backend) is the crate `cache-conformance`.
+//! The suite that checks a store against the contract of [`Backend`](crate::store::Backend) is the crate `cache-conformance`.
 //!
 //! ```toml
 //! [dev-dependencies]

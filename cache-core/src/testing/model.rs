@@ -27,8 +27,8 @@ use crate::{
 
 /// A simple store: a map behind one lock, with a clock. Slow, unbounded, and easy to verify by reading.
 ///
-/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`](crate::Inline) it is a
-/// [`Backend`](crate::Backend).
+/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`](crate::store::Inline) it is a
+/// [`Backend`](crate::store::Backend).
 ///
 /// ```
 /// use cache_core::{store::{Expiry, SetMode, SyncBackend}, testing::{FakeClock, Model}};
@@ -145,7 +145,7 @@ impl Moment<'_> {
         self.state.items.remove(key).is_some()
     }
 
-    fn is_expected(&self, key: &str, seen: Seen<'_>) -> bool {
+    fn is_expected(&self, key: &str, seen: Expected<'_>) -> bool {
         self.item(key).is_some_and(|it| seen.is(&it.value, it.stamp))
     }
 }

@@ -1,4 +1,4 @@
-//! [`Faulty`] as a store. In addition to [`Around`](crate::layers::Around), parts of a batch can fail, and a store whose calls
+//! [`Faulty`] as a store. In addition to [`Layered`](crate::layer::Layered), parts of a batch can fail, and a store whose calls
 //! may wait has no sync view.
 
 use std::sync::Arc;

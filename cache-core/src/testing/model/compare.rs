@@ -53,7 +53,11 @@ impl Comparison {
     ///
     /// # Errors
     /// `InvalidKey` for an invalid `key_prefix`.
-    pub fn new(store: Arc<dyn Backend>, key_prefix: &str, time: FakeClock) -> crate::Result<Self> {
+    pub fn new(
+        store: Arc<dyn Backend>,
+        key_prefix: &str,
+        time: FakeClock,
+    ) -> crate::error::Result<Self> {
         let slack = store.capabilities().granularity.max(Duration::from_millis(1));
         let unit = slack * 4;
         Ok(Self {
@@ -71,7 +75,7 @@ impl Comparison {
     ///
     /// # Errors
     /// `InvalidKey` for an invalid `key_prefix`.
-    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::Result<Self> {
+    pub fn without_time(store: Arc<dyn Backend>, key_prefix: &str) -> crate::error::Result<Self> {
         let granularity = store.capabilities().granularity;
         Ok(Self {
             moves_time: false,

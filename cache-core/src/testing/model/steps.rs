@@ -16,9 +16,9 @@ pub enum Step {
     Read(u8),
     /// `get_many` and `get_entries`.
     ReadMany(Vec<u8>),
-    /// `set` with [`SetMode::Always`](crate::SetMode::Always), of a value that no other step writes.
+    /// `set` with [`SetMode::Always`](crate::store::SetMode::Always), of a value that no other step writes.
     Set(u8, Life),
-    /// `set` with [`SetMode::Always`](crate::SetMode::Always), of an integer.
+    /// `set` with [`SetMode::Always`](crate::store::SetMode::Always), of an integer.
     SetInteger(u8, i64, Life),
     /// `set` if absent.
     Add(u8, Life),
