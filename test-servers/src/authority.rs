@@ -1,4 +1,4 @@
-//! Certificates for servers that speak TLS, and for their clients.
+//! Certificates for servers with TLS and for their clients.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use crate::folder::Folder;
 
 const CERTIFICATE: &str = "authority.pem";
 
-/// A certificate authority of its own, which nobody trusts who was not told to: a second one is a stranger to the
-/// first. Its files are there as long as it or a clone of it is; servers keep a clone.
+/// A certificate authority. Only programs that are configured with its certificate trust it. Its
+/// files exist as long as the value or a clone of it; servers keep a clone.
 ///
 /// ```
 /// use test_servers::{Authority, Redis};
@@ -43,17 +43,20 @@ struct Inner {
 /// A certificate and its private key (PKCS #8), both as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, which is not secret.
+    /// The certificate.
     pub certificate: PathBuf,
-    /// The key.
+    /// The private key.
     pub key: PathBuf,
 }
 
 impl Authority {
-    /// One that has issued a certificate for clients.
+    /// Creates an authority and issues a client certificate.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
     pub fn new() -> Result<Self> {
         let folder = Folder::new("authority")?;
-        // Each has another name, so that a stranger is told from one whose signature is wrong.
+        // A unique name: an unknown authority is a different error than a wrong signature.
         let name = format!("{} of test-servers", file_name(folder.path()));
         let mut params = params(&name, &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -65,26 +68,26 @@ impl Authority {
         Ok(Self(Arc::new(Inner { issuer, client, folder })))
     }
 
-    /// Its own certificate, which clients are to trust, as a PEM file.
+    /// Returns the PEM file of the authority's certificate, which clients must trust.
     pub fn certificate(&self) -> PathBuf {
         self.0.folder.path().join(CERTIFICATE)
     }
 
-    /// What a client shows to a server that asks who it is.
+    /// Returns the client certificate.
     pub fn client(&self) -> &Identity {
         &self.0.client
     }
 
-    /// For a server with these names or addresses, in files of this folder.
+    /// Issues a certificate for a server with these names or addresses, in files of this folder.
     pub(crate) fn issue_server(&self, folder: &Path, names: &[String]) -> Result<Identity> {
-        // A replica is a client of its leader, and shows it the same.
+        // A replica uses it as client certificate for its leader.
         let purposes = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         issue(&self.0.issuer, folder, "server", names, &purposes)
     }
 }
 
 impl Identity {
-    /// What [`Authority::issue_server`] has made in this folder.
+    /// Returns the files that [`Authority::issue_server`] writes in this folder.
     pub(crate) fn of_server(folder: &Path) -> Self {
         Self::named(folder, "server")
     }
@@ -116,7 +119,7 @@ fn issue(
     Ok(res)
 }
 
-/// Valid for ever; for these names or addresses.
+/// Returns parameters of a certificate for these names or addresses, without an expiry.
 fn params(name: &str, names: &[String]) -> Result<CertificateParams> {
     let mut res = CertificateParams::new(names)?;
     res.distinguished_name.push(DnType::CommonName, name);
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_files_are_gone_with_its_last_clone() {
+    fn files_are_removed_with_the_last_clone() {
         let authority = Authority::new().unwrap();
         let Identity { certificate, key } = authority.client().clone();
         let files = [authority.certificate(), certificate, key];
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn two_are_strangers() {
+    fn authorities_are_distinct() {
         let [a, b] = [0, 1].map(|_| Authority::new().unwrap());
         let read = |it: &Authority| fs::read(it.certificate()).unwrap();
         assert_ne!(read(&a), read(&b));

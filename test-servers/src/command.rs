@@ -1,4 +1,4 @@
-//! `cargo xtask servers`: servers to try things with by hand.
+//! `cargo xtask servers`: servers for manual tests.
 
 use std::{
     any::Any,
@@ -13,41 +13,45 @@ use crate::{
     install::ensure,
 };
 
-/// How to use it.
+/// The usage text.
 pub const USAGE: &str = "\
 Usage: cargo xtask servers [--env] [redis | memcached | postgres | replicas | sentinel | cluster]…
        cargo xtask servers --install
 
-Starts the servers that are named (redis, memcached and postgres if none is), prints their URLs, one a line or as
-NAME=value with --env, and stops them on Ctrl-C or at the end of the input. --install only installs what is missing.";
+Starts the named servers (without names: redis, memcached and postgres), prints their URLs, one per line or as
+NAME=value with --env, and stops them on Ctrl-C or at the end of the input. --install only installs missing programs.";
 
-/// Does what the arguments say. It returns when the servers have been stopped.
+/// Runs the command. Returns after the servers were stopped.
+///
+/// # Errors
+/// If an argument is unknown, or a server cannot be installed or started.
 pub fn run(args: &[&str]) -> Result<()> {
-    let wish = Wish::parse(args)?;
-    if wish.install {
+    let arguments = Arguments::parse(args)?;
+    if arguments.install {
         let installed = ensure(Package::ALL)?;
         let what: Vec<String> = installed.iter().map(ToString::to_string).collect();
         println!(
             "installed: {}",
-            if what.is_empty() { "nothing, all is here".into() } else { what.join(", ") }
+            if what.is_empty() { "nothing; all programs exist".into() } else { what.join(", ") }
         );
         return Ok(());
     }
-    let started = wish.servers.iter().map(|it| it.start()).collect::<Result<Vec<_>>>()?;
-    let text: String = started.iter().map(|it| it.text(wish.env)).collect();
+    let started = arguments.servers.iter().map(|it| it.start()).collect::<Result<Vec<_>>>()?;
+    let text: String = started.iter().map(|it| it.text(arguments.env)).collect();
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     // Ctrl-C ends this process, and the servers end with it.
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    // Who started it in the background, without an input, would look for servers that are gone.
-    eprintln!("the input has ended, and the servers with it");
+    // Explains the missing servers to a user who started the command in the background without
+    // input.
+    eprintln!("end of input: the servers were stopped");
     Ok(())
 }
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug, PartialEq)]
-struct Wish {
+struct Arguments {
     install: bool,
     env: bool,
     servers: Vec<Family>,
@@ -63,7 +67,7 @@ enum Family {
     Cluster,
 }
 
-impl Wish {
+impl Arguments {
     fn parse(args: &[&str]) -> Result<Self> {
         let mut res = Self { install: false, env: false, servers: Vec::new() };
         for it in args {
@@ -83,11 +87,11 @@ impl Wish {
                 "sentinel" => Family::Sentinel,
                 "cluster" => Family::Cluster,
                 "help" | "--help" | "-h" => bail!("{USAGE}"),
-                _ => bail!("`{it}` is none of the servers\n\n{USAGE}"),
+                _ => bail!("unknown server `{it}`\n\n{USAGE}"),
             });
         }
         if res.install && args.len() > 1 {
-            bail!("--install comes alone\n\n{USAGE}");
+            bail!("--install takes no other arguments\n\n{USAGE}");
         }
         if res.servers.is_empty() {
             res.servers = vec![Family::Redis, Family::Memcached, Family::Postgres];
@@ -96,7 +100,7 @@ impl Wish {
     }
 }
 
-/// Servers that run as long as this lives, and how to reach them.
+/// Running servers and their URLs. They end when this is dropped.
 struct Started {
     variables: Vec<(&'static str, Vec<String>)>,
     _servers: Box<dyn Any>,
@@ -110,7 +114,7 @@ impl Started {
     fn text(&self, env: bool) -> String {
         let mut res = String::new();
         for (name, urls) in &self.variables {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = if env {
                 writeln!(res, "{name}={}", urls.join(","))
             } else {
@@ -163,22 +167,28 @@ impl Family {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Wish> {
-        Wish::parse(&line.split_whitespace().collect::<Vec<_>>())
+    fn parse(line: &str) -> Result<Arguments> {
+        Arguments::parse(&line.split_whitespace().collect::<Vec<_>>())
     }
 
     #[test]
-    fn without_names_the_usual_ones_are_started() {
-        let usual = vec![Family::Redis, Family::Memcached, Family::Postgres];
-        assert_eq!(parse("").unwrap(), Wish { install: false, env: false, servers: usual.clone() });
-        assert_eq!(parse("--env").unwrap(), Wish { install: false, env: true, servers: usual });
+    fn default_servers_are_started_without_names() {
+        let default = vec![Family::Redis, Family::Memcached, Family::Postgres];
+        assert_eq!(
+            parse("").unwrap(),
+            Arguments { install: false, env: false, servers: default.clone() }
+        );
+        assert_eq!(
+            parse("--env").unwrap(),
+            Arguments { install: false, env: true, servers: default }
+        );
         assert_eq!(parse("cluster redis").unwrap().servers, [Family::Cluster, Family::Redis]);
     }
 
     #[test]
-    fn what_is_unknown_is_named() {
+    fn unknown_server_is_named() {
         let err = parse("redis rabbit").unwrap_err().to_string();
-        assert!(err.starts_with("`rabbit` is none of the servers\n\nUsage:"), "{err}");
+        assert!(err.starts_with("unknown server `rabbit`\n\nUsage:"), "{err}");
         assert!(parse("--install redis").is_err());
     }
 }

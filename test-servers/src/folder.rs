@@ -1,4 +1,4 @@
-//! Where servers keep their files, and who removes them.
+//! The folders of servers, and their removal.
 
 use std::{
     fs::{self, Permissions},
@@ -13,13 +13,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Removes the folder of this process once it has ended, however it ended.
+/// Removes the folder of this process after the process has ended for any reason.
 const WATCHER: &str = include_str!("folder/watcher.sh");
 
-/// PostgreSQL runs as another user, who must get through to its own folder and see nothing else.
+/// PostgreSQL runs as another user, which may traverse this folder to its own but not list it.
 const PASSABLE: u32 = 0o711;
 
-/// The folder of one server, which goes with it.
+/// The folder of one server, removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
@@ -28,7 +28,7 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = root()?.join(format!("{name}-{number}"));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }
 
@@ -39,15 +39,15 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left is removed by the watcher.
+        // The watcher removes the rest.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The folder of this process, which holds those of its servers.
+/// The folder of this process; it contains the folders of its servers.
 struct Root {
     path: PathBuf,
-    /// Holds the other end of the watcher's input.
+    /// Keeps the watcher's standard input open.
     _watcher: Child,
 }
 
@@ -61,8 +61,8 @@ fn root() -> Result<PathBuf> {
         .prefix("test-servers-")
         .permissions(Permissions::from_mode(PASSABLE))
         .tempdir()
-        .context("cannot make a temporary folder; TMPDIR names another place")?;
-    // As the kernel names it, by which the processes in it are found.
+        .context("cannot create a temporary folder; set TMPDIR to another folder")?;
+    // The kernel's name of the folder, by which the processes in it are found.
     let path = folder.path().canonicalize()?;
     let watcher = Command::new("sh")
         .args(["-c", WATCHER, "test-servers-watcher"])
@@ -71,7 +71,7 @@ fn root() -> Result<PathBuf> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C is for us, and the watcher still has work to do then.
+        // Ctrl-C must not end the watcher, which has to clean up afterwards.
         .process_group(0)
         .spawn()
         .context("cannot start `sh`")?;

@@ -1,4 +1,4 @@
-//! Which server's program is where, and how it gets there.
+//! Finds and installs the programs of servers.
 
 use std::{
     env, fmt, fs, io,
@@ -10,19 +10,19 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Installs without starting a service.
+/// A script that installs packages and starts no service.
 const SCRIPT: &str = include_str!("install/debian.sh");
 
-/// A package of Debian and its like that tests need.
+/// A Debian package that tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
-    /// `redis-server`, which is Sentinel and Cluster, too.
+    /// `redis-server`, also for Sentinel and Cluster.
     Redis,
     /// `memcached`
     Memcached,
     /// `postgresql`
     Postgres,
-    /// `g++`, which libFuzzer is built with.
+    /// `g++`, which compiles libFuzzer.
     Cxx,
 }
 
@@ -30,7 +30,7 @@ impl Package {
     /// All servers.
     pub const ALL: &[Self] = &[Self::Redis, Self::Memcached, Self::Postgres];
 
-    /// Whether its programs are here.
+    /// Returns whether the package's program exists.
     pub fn is_installed(self) -> bool {
         let programs: &[&str] = match self {
             Self::Redis => &["redis-server", "valkey-server"],
@@ -41,13 +41,16 @@ impl Package {
         find(programs).is_some()
     }
 
-    /// The path of the first of these programs that is here; one that is not is installed.
+    /// Returns the path of the first of these programs that exists. Installs the package if none
+    /// exists.
     pub(crate) fn program(self, names: &[&str]) -> Result<PathBuf> {
         if let Some(path) = find(names) {
             return Ok(path);
         }
         ensure(&[self])?;
-        find(names).with_context(|| format!("{self} is installed, but has no {}", names.join(", ")))
+        find(names).with_context(|| {
+            format!("{self} is installed, but does not contain {}", names.join(", "))
+        })
     }
 
     fn name(self) -> &'static str {
@@ -66,24 +69,24 @@ impl fmt::Display for Package {
     }
 }
 
-/// For the start of a test that cannot do without: installs what is missing.
+/// Installs missing packages, for the start of a test that needs them.
 ///
 /// # Panics
-/// If that is not allowed or fails, with one line that says what to type. There is no way to skip: a test that does
-/// not run looks like one that passes.
+/// If this is not allowed or fails, with one line that says what to type. A test is never skipped:
+/// it would look like a test that passes.
 pub fn require(packages: &[Package]) {
     if let Err(err) = ensure(packages) {
-        // panics: promised
+        // panics: documented
         panic!("{err:#}");
     }
 }
 
-/// Sees that these are installed, and tells which were not before. Without a missing one it runs no program.
+/// Installs missing packages and returns them. If none is missing, it runs no program.
 ///
-/// Installing takes root, or `sudo` without a password, and `apt-get`. It starts no service.
+/// The installation needs root or `sudo` without a password, and `apt-get`. It starts no service.
 ///
 /// # Errors
-/// If one is missing and cannot be installed; the error is one line that says what to type.
+/// If a package is missing and cannot be installed; the error is one line that says what to type.
 pub fn ensure(packages: &[Package]) -> Result<Vec<Package>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,16 +97,16 @@ pub fn ensure(packages: &[Package]) -> Result<Vec<Package>> {
     }
     install(&missing, Rights::of_this_user())?;
     let still: Vec<Package> = missing.iter().copied().filter(is_missing).collect();
-    ensure!(still.is_empty(), "{} installed, but without a program we know", names(&still));
+    ensure!(still.is_empty(), "{} installed, but no known program found", names(&still));
     Ok(missing)
 }
 
-/// What this user may do to the machine.
+/// The permission of this user to install packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rights {
     Root,
     Sudo,
-    /// Nothing, or there is no `apt-get` to do it with.
+    /// No permission, or no `apt-get`.
     None,
 }
 
@@ -136,22 +139,21 @@ fn install(missing: &[Package], rights: Rights) -> Result<()> {
             sudo
         }
         Rights::None => {
-            bail!("{list}: not installed, and this user may not install it: run `{by_hand}`")
+            bail!(
+                "{list}: not installed, and this user has no permission to install: run `{by_hand}`"
+            )
         }
     };
     eprintln!("test-servers: installing {list}");
     let status = command
         .args(["-c", SCRIPT, "test-servers-install"])
         .args(missing.iter().map(|it| it.name()))
-        // Standard output is for the URLs of `cargo xtask servers`.
+        // `cargo xtask servers` prints only URLs on standard output.
         .stdout(io::stderr())
         .stdin(std::process::Stdio::null())
         .status()
         .context("cannot start `sh`")?;
-    ensure!(
-        status.success(),
-        "installing {list} failed ({status}), as told above: run `{by_hand}`"
-    );
+    ensure!(status.success(), "installing {list} failed ({status}), see above: run `{by_hand}`");
     Ok(())
 }
 
@@ -159,7 +161,7 @@ fn names(packages: &[Package]) -> String {
     packages.iter().map(|it| it.name()).collect::<Vec<_>>().join(" ")
 }
 
-/// The first of these programs that is here. Servers are often not on the path of users.
+/// Returns the first of these programs that exists. Servers are often not in a user's `PATH`.
 fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = postgres_folders(Path::new("/usr/lib/postgresql"));
@@ -168,7 +170,7 @@ fn find(names: &[&str]) -> Option<PathBuf> {
     names.iter().find_map(|name| folders.iter().map(|it| it.join(name)).find(|it| is_program(it)))
 }
 
-/// Where Debian keeps the programs of each version of PostgreSQL, the newest first.
+/// Returns Debian's folders with the programs of each version of PostgreSQL, the newest first.
 fn postgres_folders(all: &Path) -> Vec<PathBuf> {
     let versions = fs::read_dir(all).into_iter().flatten().flatten();
     let number = |it: &fs::DirEntry| it.file_name().to_str().and_then(|it| it.parse::<u32>().ok());
@@ -187,14 +189,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_by_the_first_name_that_there_is() {
+    fn program_is_found_by_the_first_existing_name() {
         let sh = find(&["no-such-program", "sh"]).unwrap();
         assert!(sh.ends_with("sh"), "{}", sh.display());
         assert_eq!(find(&["no-such-program"]), None);
     }
 
     #[test]
-    fn the_newest_postgres_comes_first() {
+    fn newest_postgres_is_first() {
         let all = tempfile::tempdir().unwrap();
         for version in ["9", "15", "common", "17"] {
             fs::create_dir(all.path().join(version)).unwrap();
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_install_is_told_in_one_line_what_to_type() {
+    fn missing_permission_is_an_error_of_one_line_with_the_command() {
         let err = install(&[Package::Redis, Package::Postgres], Rights::None).unwrap_err();
         let line = format!("{err:#}");
         assert!(
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_here_is_not_installed() {
+    fn existing_package_is_not_installed() {
         assert_eq!(ensure(&[]).unwrap(), []);
         require(Package::ALL);
         assert_eq!(ensure(Package::ALL).unwrap(), []);

@@ -1,11 +1,13 @@
-//! Real servers for tests: Redis (alone, with replicas, with Sentinels, as a cluster), memcached and PostgreSQL.
+//! Real servers for tests: Redis (alone, with replicas, with Sentinels, as a cluster), memcached
+//! and PostgreSQL.
 //!
-//! Each listens on a free loopback port, keeps its data in a folder of its own, and is gone with both when it is
-//! dropped or when the process that started it ends, however that ends. A [`Server`] can be frozen, thawed, killed
-//! and restarted on its port, and a [`Proxy`] in front of it delays, cuts, truncates and swallows.
+//! Each server listens on a free loopback port and keeps its data in a folder of its own. Server
+//! and folder are removed when the value is dropped, or when the process that started it ends for
+//! any reason. A [`Server`] can be frozen, thawed, killed and restarted on its port, and a
+//! [`Proxy`] in front of it delays, cuts, truncates and swallows.
 //!
-//! What is missing is installed where that is allowed, and otherwise the error says in one line what to type. There
-//! is no way to skip: a test without its server fails.
+//! A missing server program is installed if that is allowed; otherwise the error is one line that
+//! says what to type. A test cannot be skipped: without its server it fails.
 //!
 //! ```
 //! use test_servers::{Redis, Server as _};
@@ -22,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! Those that take long to start are best shared by the tests of a program in a `static`: it is never dropped, and they
-//! are gone all the same when the program ends.
+//! Servers that take long to start are best shared by the tests of a program in a `static`. It is
+//! never dropped, but its servers end with the program.
 //!
 //! ```
 //! use std::sync::LazyLock;
@@ -33,7 +35,7 @@
 //! assert_eq!(CLUSTER.urls().len(), 6);
 //! ```
 //!
-//! Linux only: on other systems the crate is empty.
+//! Supports Linux only; on other systems the crate is empty.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,4 @@
-//! Starts the servers that are named, prints their URLs, and stops them when standard input ends.
+//! Starts the named servers, prints their URLs, and stops them at the end of standard input.
 
 use std::process::ExitCode;
 

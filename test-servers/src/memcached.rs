@@ -1,4 +1,4 @@
-//! memcached.
+//! memcached servers.
 
 use std::{
     ffi::OsString,
@@ -16,24 +16,28 @@ use crate::{
     process::{Kind, Place, Process, Server},
 };
 
-/// A memcached.
+/// A memcached server.
 #[derive(Debug)]
 pub struct Memcached {
     process: Process,
 }
 
 impl Memcached {
-    /// One with 64 MB and values of at most 1 MB, which is what it does if it is told nothing.
+    /// Starts a server with the default options of memcached: 64 MB of memory and values of at most
+    /// 1 MB.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start() -> Result<Self> {
         Self::options().start()
     }
 
-    /// One that is to be other than usual.
+    /// Returns options for a server that differs from the default.
     pub fn options() -> MemcachedOptions {
         MemcachedOptions::default()
     }
 
-    /// `memcache://127.0.0.1:…`
+    /// Returns the URL, `memcache://127.0.0.1:…`.
     pub fn url(&self) -> String {
         format!("memcache://{}", self.address())
     }
@@ -45,25 +49,26 @@ impl Server for Memcached {
     }
 }
 
-/// How a [`Memcached`] is to be.
+/// Options of a [`Memcached`].
 #[derive(Clone, Debug, Default)]
 pub struct MemcachedOptions {
     args: Vec<String>,
 }
 
 impl MemcachedOptions {
-    /// The memory for values, in megabytes.
+    /// Sets the memory for values, in megabytes.
     #[must_use]
     pub fn memory(self, megabytes: u32) -> Self {
         self.args(&["-m", &megabytes.to_string()])
     }
 
-    /// The size of the largest item, in kilobytes: its key, value and header. It is a power of two, or a multiple
-    /// of 512.
+    /// Sets the maximum size of an item (key, value and header), in kilobytes. It must be a power
+    /// of two, or a multiple of 512.
     #[must_use]
     pub fn item_size(self, kilobytes: u32) -> Self {
         let res = self.args(&["-I", &format!("{kilobytes}k")]);
-        // It stores items in pieces of 512 kB, and refuses to start when all items are smaller.
+        // memcached stores items in chunks of 512 kB, and does not start if items are limited to
+        // less.
         if kilobytes < 512 {
             res.args(&["-o", &format!("slab_chunk_max={kilobytes}")])
         } else {
@@ -71,14 +76,17 @@ impl MemcachedOptions {
         }
     }
 
-    /// Whatever else memcached understands.
+    /// Adds further arguments of memcached.
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
         self
     }
 
-    /// Starts it.
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start(self) -> Result<Memcached> {
         Ok(Memcached { process: Process::start(Arc::new(self))? })
     }
@@ -94,14 +102,14 @@ impl Kind for MemcachedOptions {
         let port = place.port.to_string();
         res.extend(["-p", &port, "-l", "127.0.0.1", "-U", "0"].map(OsString::from));
         if rustix::process::geteuid().is_root() {
-            // It refuses to be root by accident.
+            // memcached runs as root only on request.
             res.extend(["-u", "root"].map(OsString::from));
         }
         res.extend(self.args.iter().map(OsString::from));
         Ok(res)
     }
 
-    fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
+    fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
         let limit = Duration::from_secs(5);
         let mut stream = TcpStream::connect_timeout(&port::address(place.port), limit)?;
         stream.set_read_timeout(Some(limit))?;
@@ -109,7 +117,7 @@ impl Kind for MemcachedOptions {
         let ours = format!("STAT pid {pid}");
         for line in BufReader::new(stream).lines() {
             let line = line?;
-            // One that wants a password says no more than that.
+            // With authentication enabled, this is the only reply.
             if line == ours || line == "CLIENT_ERROR unauthenticated" {
                 return Ok(true);
             }

@@ -1,4 +1,4 @@
-//! Ports on which nobody listens.
+//! Free loopback ports.
 
 use std::{
     collections::hash_map::RandomState,
@@ -12,16 +12,17 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Below the ports from which the system takes the near end of a connection: a client that calls a killed server
-/// could be given the server's own port, would be connected with itself, and the server could not come back.
+/// Below the ephemeral ports. Otherwise a client that connects to a killed server could get the
+/// server's own port, would connect to itself, and the server could not restart.
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 12_000;
 
-/// What Redis Cluster adds for the port of its bus.
+/// The offset of the bus port of Redis Cluster.
 pub(crate) const BUS: u16 = 10_000;
 
-/// A loopback port that is free, as is the one [`BUS`] above it. Within a process none is given out twice before
-/// all were; between processes a collision is unlikely, and the server says so.
+/// Returns a free loopback port; the port [`BUS`] above it is free, too. A process gets each port
+/// once before it gets any port twice. A collision between processes is unlikely, and the server
+/// reports it.
 pub(crate) fn free() -> Result<u16> {
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
         let [low, high, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
@@ -31,10 +32,10 @@ pub(crate) fn free() -> Result<u16> {
     (0..COUNT)
         .map(|_| FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT)
         .find(|port| is_free(*port) && is_free(port + BUS))
-        .context("no free loopback port: stop what listens on them (`ss -ltnp`)")
+        .context("no free loopback port: stop the programs that listen on them (`ss -ltnp`)")
 }
 
-/// Where a server with this port listens.
+/// Returns the address of a server with this port.
 pub(crate) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_free_and_not_given_twice() {
+    fn ports_are_free_and_unique() {
         let a = free().unwrap();
         let b = free().unwrap();
         assert_ne!(a, b);
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_not_given() {
+    fn port_in_use_is_not_returned() {
         let listeners: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind(address(free().unwrap())).unwrap()).collect();
         let ports: Vec<u16> = (0..3).map(|_| free().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! PostgreSQL.
+//! PostgreSQL servers.
 
 use std::{
     ffi::OsString,
@@ -17,8 +17,8 @@ use crate::{
     process::{Kind, Place, Process, Server},
 };
 
-/// Speed for safety: nobody misses this data after a crash. One of the server may lose the last commits, unless a session asks for
-/// `synchronous_commit`.
+/// Fast settings without durability, as no test needs the data after a crash of the machine. A
+/// crash of the server may lose the last commits, unless a session enables `synchronous_commit`.
 const SETTINGS: &[&str] = &[
     "fsync=off",
     "full_page_writes=off",
@@ -27,24 +27,35 @@ const SETTINGS: &[&str] = &[
     "unix_socket_directories=",
 ];
 
-/// A PostgreSQL with one empty database, `postgres`, and one user of that name, who needs no password.
+/// A PostgreSQL server with one empty database, `postgres`, and one user, `postgres`, without a
+/// password.
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
 }
 
 impl Postgres {
-    /// Makes its files and starts it.
+    /// Creates the database files and starts the server.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start() -> Result<Self> {
         Self::start_with(&[])
     }
 
-    /// The same with settings, such as `max_connections=5`.
+    /// Like [`start`](Self::start), with settings such as `max_connections=5`.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start_with(settings: &[&str]) -> Result<Self> {
         Self::start_setup(settings, None)
     }
 
-    /// One that speaks TLS, too, as 127.0.0.1 with a certificate of this authority. A client may show one of its own.
+    /// Starts a server that also accepts TLS, with a certificate of this authority for 127.0.0.1.
+    /// Client certificates are optional.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start_tls(authority: &Authority) -> Result<Self> {
         Self::start_setup(&[], Some(authority.clone()))
     }
@@ -55,7 +66,7 @@ impl Postgres {
         Ok(Self { process: Process::start(Arc::new(setup))? })
     }
 
-    /// `postgres://postgres@127.0.0.1:…/postgres`
+    /// Returns the URL, `postgres://postgres@127.0.0.1:…/postgres`.
     pub fn url(&self) -> String {
         format!("postgres://postgres@{}/postgres", self.address())
     }
@@ -81,7 +92,8 @@ impl Kind for Setup {
 
     fn prepare(&self, folder: &Path) -> Result<()> {
         if let Some(Account { uid, gid }) = self.account {
-            chown(folder, Some(uid), Some(gid)).context("cannot give PostgreSQL its folder")?;
+            chown(folder, Some(uid), Some(gid))
+                .context("cannot change the owner of PostgreSQL's folder")?;
         }
         let out = Command::new("setpriv")
             .args(self.user())
@@ -91,15 +103,21 @@ impl Kind for Setup {
             .arg(data(folder))
             .current_dir(folder)
             .output()
-            .context("cannot start `setpriv`: it is in util-linux")?;
-        let said = String::from_utf8_lossy(&out.stderr);
-        ensure!(out.status.success(), "initdb failed ({}); it said:\n{}", out.status, said.trim());
+            .context("cannot start `setpriv` (package util-linux)")?;
+        let output = String::from_utf8_lossy(&out.stderr);
+        ensure!(
+            out.status.success(),
+            "initdb failed ({}); its output:\n{}",
+            out.status,
+            output.trim()
+        );
         let Some(authority) = &self.authority else { return Ok(()) };
         let identity = authority.issue_server(folder, &["127.0.0.1".into()])?;
-        // It takes no key that others may read.
+        // PostgreSQL refuses a key that other users can read.
         fs::set_permissions(&identity.key, fs::Permissions::from_mode(0o600))?;
         if let Some(Account { uid, gid }) = self.account {
-            chown(&identity.key, Some(uid), Some(gid)).context("cannot give PostgreSQL its key")?;
+            chown(&identity.key, Some(uid), Some(gid))
+                .context("cannot change the owner of PostgreSQL's key")?;
         }
         Ok(())
     }
@@ -123,22 +141,22 @@ impl Kind for Setup {
         Ok(res)
     }
 
-    /// It refuses to be root.
+    /// PostgreSQL does not run as root.
     fn user(&self) -> Vec<OsString> {
         let Some(Account { uid, gid }) = self.account else { return Vec::new() };
         let words = [format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".into()];
         words.map(OsString::from).into()
     }
 
-    /// By the file in which the server says how it is: its process comes first, its state last.
-    fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
+    /// Reads `postmaster.pid`: the first line is the process id, the eighth the state.
+    fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
         let text = fs::read_to_string(data(&place.folder).join("postmaster.pid"))?;
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         Ok(lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready"))
     }
 }
 
-/// A user of this machine.
+/// A user account of the system.
 #[derive(Debug)]
 struct Account {
     uid: u32,
@@ -146,7 +164,8 @@ struct Account {
 }
 
 impl Account {
-    /// The one to become, if we are root: the user that the package has made, or the one that owns nothing.
+    /// Returns the account that runs the server if this process is root: the package's user, or
+    /// `nobody`.
     fn new() -> Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -165,7 +184,7 @@ impl Account {
     }
 }
 
-/// The folder of its programs.
+/// Returns the folder of PostgreSQL's programs.
 fn programs() -> Result<PathBuf> {
     let postgres = Package::Postgres.program(&["postgres"])?;
     Ok(postgres.parent().map(Path::to_owned).unwrap_or_default())
@@ -180,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_found_by_its_whole_name() {
+    fn account_is_found_by_its_full_name() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres2:x:1:1::/:\npostgres:x:101:104::/:\n";
         let found = Account::find(passwd, "postgres").unwrap();
         assert_eq!((found.uid, found.gid), (101, 104));

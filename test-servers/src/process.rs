@@ -1,4 +1,4 @@
-//! A server that runs: started, watched, disturbed and stopped the same way whatever it serves.
+//! A running server: start, freeze, kill and restart, the same for all kinds of servers.
 
 mod spawner;
 mod tree;
@@ -20,97 +20,103 @@ use rustix::process::Signal;
 
 use crate::{folder::Folder, port, wait};
 
-/// How long a server may take to answer. A busy machine is slow; a server that cannot start says so and exits.
+/// How long a server may take to start. A busy machine is slow; a server that cannot start exits.
 const START_LIMIT: Duration = Duration::from_secs(30);
 const LOG: &str = "server.log";
 
-/// What all servers have in common.
+/// The operations of all servers.
 pub trait Server: Send + Sync {
-    /// The process behind it.
+    /// Returns the process.
     fn process(&self) -> &Process;
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     fn address(&self) -> SocketAddr {
         port::address(self.port())
     }
 
-    /// The port on which it listens, also after a restart.
+    /// Returns the port on which the server listens. It does not change with a restart.
     fn port(&self) -> u16 {
         self.process().place.port
     }
 
-    /// The folder of its files, which is removed with it.
+    /// Returns the folder of the server's files, which is removed with the server.
     fn folder(&self) -> &Path {
         &self.process().place.folder
     }
 
-    /// What it has said since its start.
+    /// Returns the server's output since its last start.
     fn log(&self) -> String {
         self.process().read_log()
     }
 
-    /// Whether it has been started and has not ended. One that is frozen runs.
+    /// Returns whether the process exists. A frozen server is running.
     fn is_running(&self) -> bool {
         self.process().is_running()
     }
 
-    /// Stops it in mid-step: it keeps its connections, accepts new ones through the kernel, and answers nobody.
+    /// Stops the server with `SIGSTOP`. Its connections stay open and the kernel accepts new ones,
+    /// but no client gets a reply.
     ///
     /// # Panics
-    /// If it does not run: a test that freezes nothing proves nothing.
+    /// If the server is not running: the test would prove nothing.
     fn freeze(&self) {
         self.process().freeze();
     }
 
-    /// Lets it go on after [`freeze`](Self::freeze).
+    /// Continues the server after [`freeze`](Self::freeze).
     ///
     /// # Panics
-    /// If it does not run.
+    /// If the server is not running.
     fn thaw(&self) {
         self.process().thaw();
     }
 
-    /// Kills it as a crash would: no farewell to clients, nothing saved. It is gone when this returns.
+    /// Kills the server like a crash: it saves nothing and does not shut down. Returns after the
+    /// process has ended.
     fn kill(&self) {
         self.process().kill();
     }
 
-    /// Starts it again on its port and in its folder, and waits until it answers; one that runs is killed first.
+    /// Starts the server again on its port and in its folder, and waits until it replies. A running
+    /// server is killed first.
+    ///
+    /// # Errors
+    /// If the server does not start.
     fn restart(&self) -> Result<()> {
         self.process().restart()
     }
 }
 
-/// A kind of server: how it is started, and how it shows that it serves.
+/// A kind of server: how to start it, and how to tell that it serves.
 pub(crate) trait Kind: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
-    /// The program and its arguments.
+    /// Returns the program and its arguments.
     fn command(&self, place: &Place) -> Result<Vec<OsString>>;
 
-    /// What must be done once, before the first start.
+    /// Prepares the folder, once, before the first start.
     fn prepare(&self, _folder: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// The arguments of `setpriv` that make it run as another user.
+    /// Returns the arguments of `setpriv` that select another user.
     fn user(&self) -> Vec<OsString> {
         Vec::new()
     }
 
-    /// Whether the process `pid` itself answers. That someone does is not enough: another server may have been
-    /// quicker to take the port.
-    fn answers(&self, place: &Place, pid: u32) -> Result<bool>;
+    /// Returns whether the process `pid` itself replies. Another server may have taken the port
+    /// before, so a reply alone does not suffice.
+    fn replies(&self, place: &Place, pid: u32) -> Result<bool>;
 }
 
-/// Where a server listens and keeps its files.
+/// The port and the folder of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) port: u16,
     pub(crate) folder: PathBuf,
 }
 
-/// A server's process; see [`Server`] for what can be done with it.
+/// The process of a server. See [`Server`] for its operations.
 #[derive(Debug)]
 pub struct Process {
     kind: Arc<dyn Kind>,
@@ -151,12 +157,12 @@ impl Process {
 
     fn freeze(&self) {
         let all_stopped = || {
-            // Once more each time: one of them may have started another meanwhile.
+            // Repeated, because a process may have started another one meanwhile.
             self.signal(Signal::STOP);
             tree::working_in(&self.place.folder).iter().all(tree::Worker::is_stopped)
         };
-        let stopped = wait::wait_until("all of its threads stand still", START_LIMIT, all_stopped);
-        // panics: promised, a server that is only half frozen would make tests lie
+        let stopped = wait::wait_until("all threads are stopped", START_LIMIT, all_stopped);
+        // panics: documented; tests with a partly frozen server would prove nothing
         stopped.unwrap_or_else(|err| panic!("{} is not frozen: {err}", self.kind.name()));
     }
 
@@ -165,9 +171,9 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // panics: promised, a test that disturbs nothing proves nothing
-        assert!(self.is_running(), "{} does not run:\n{}", self.kind.name(), self.read_log());
-        // Its children, too: those of PostgreSQL answer the clients.
+        // panics: documented; a test that affects no server proves nothing
+        assert!(self.is_running(), "{} is not running:\n{}", self.kind.name(), self.read_log());
+        // Children, too: PostgreSQL serves clients from child processes.
         tree::signal(&self.place.folder, signal);
     }
 
@@ -178,8 +184,8 @@ impl Process {
     fn restart(&self) -> Result<()> {
         let mut child = self.child();
         end(child.take(), &self.place);
-        // The port is ours by right, but someone may hold it for a moment.
-        let launched = wait::poll("its port is free again", START_LIMIT, || {
+        // Another program may hold the port for a moment.
+        let launched = wait::poll("the port is free again", START_LIMIT, || {
             match launch(&*self.kind, &self.place) {
                 Ok(child) => Ok(Some(child)),
                 Err(Failed::PortTaken(_)) => Ok(None),
@@ -214,52 +220,53 @@ impl Failed {
     }
 }
 
-/// Starts it and waits until it answers.
+/// Starts the server and waits until it replies.
 fn launch(kind: &dyn Kind, place: &Place) -> Result<Child, Failed> {
     let mut child = spawn(kind, place).map_err(Failed::Otherwise)?;
-    let answers = wait::poll("it answers", START_LIMIT, || {
+    let replies = wait::poll("the server replies", START_LIMIT, || {
         if let Some(status) = child.try_wait()? {
-            bail!("it has ended ({status})");
+            bail!("the process has ended ({status})");
         }
-        // Until it listens it cannot be asked.
-        Ok(kind.answers(place, child.id()).unwrap_or(false).then_some(()))
+        // Errors are expected until the server listens.
+        Ok(kind.replies(place, child.id()).unwrap_or(false).then_some(()))
     });
-    let Err(err) = answers else { return Ok(child) };
+    let Err(err) = replies else { return Ok(child) };
     end(Some(child), place);
     let log = read_log(place);
     let taken = log.to_lowercase().contains("address already in use");
     let err =
-        anyhow!("{} did not start on port {}: {err}; it said:\n{log}", kind.name(), place.port);
+        anyhow!("{} did not start on port {}: {err}; its output:\n{log}", kind.name(), place.port);
     Err(if taken { Failed::PortTaken(err) } else { Failed::Otherwise(err) })
 }
 
 fn spawn(kind: &dyn Kind, place: &Place) -> Result<Child> {
-    let words = kind.command(place)?;
-    let log = File::create(place.folder.join(LOG)).context("cannot make the server's log")?;
+    let command_line = kind.command(place)?;
+    let log = File::create(place.folder.join(LOG)).context("cannot create the server's log")?;
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL"])
         .args(kind.user())
-        .args(&words)
-        // How its processes are found: see `tree`.
+        .args(&command_line)
+        // `tree` finds the server's processes by this folder.
         .current_dir(&place.folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // Ctrl-C is for us: it must not reach the servers before we are done with them.
+        // Ctrl-C must end this process before the servers.
         .process_group(0);
-    spawner::spawn(command)
-        .context("cannot start `setpriv`, which ties a server to this process: it is in util-linux")
+    spawner::spawn(command).context(
+        "cannot start `setpriv` (package util-linux), which ends a server with this process",
+    )
 }
 
-/// Kills it and all that it has started, and waits for them.
+/// Kills the server and its children, and waits for their end.
 fn end(child: Option<Child>, place: &Place) {
     if let Some(mut child) = child {
-        // It may be dead already, which is what is wanted.
+        // Fails if the process has ended already.
         let _ = child.kill();
         let _ = child.wait();
     }
-    let _ = wait::wait_until("its children are gone", START_LIMIT, || {
+    let _ = wait::wait_until("all child processes have ended", START_LIMIT, || {
         tree::signal(&place.folder, Signal::KILL) == 0
     });
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy in this process that does to connections what networks do.
+//! A TCP proxy that simulates network faults.
 
 mod link;
 
@@ -18,8 +18,8 @@ use anyhow::{Context, Result};
 use self::link::Link;
 use crate::wait;
 
-/// A port of its own in front of a server. What it does can be changed at any time, also for connections that are
-/// open; it begins with [`Mode::Pass`].
+/// A proxy with its own port in front of a server. Its mode can be changed at any time, also for
+/// open connections; the initial mode is [`Mode::Pass`].
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -27,35 +27,39 @@ pub struct Proxy {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What a [`Proxy`] does.
+/// The behaviour of a [`Proxy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Forwards all.
+    /// Forwards all bytes.
     Pass,
-    /// Holds each piece of the server's answers back for at least this long.
+    /// Delays each piece of the server's replies by at least this long.
     Delay(Duration),
-    /// Resets new connections as soon as they are there. Those that are open go on; see [`Proxy::cut`].
+    /// Resets new connections at once. Open connections continue; see [`Proxy::cut`].
     Refuse,
-    /// Forwards so many more bytes of the server's answers, then closes the connection in the middle of one, once:
-    /// after that it passes all.
+    /// Forwards this many more bytes of the server's replies, then closes the connection in the
+    /// middle of a reply. Afterwards the mode is `Pass`.
     Truncate(usize),
-    /// Accepts, reads, and forwards nothing in this direction, not even that the other side has hung up.
+    /// Accepts connections and reads, but forwards nothing in this direction, not even the end of
+    /// the connection.
     Swallow(Direction),
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// What clients ask: it is not done.
+    /// Requests of clients: the server does not execute them.
     ToServer,
-    /// What the server answers: it is done, and nobody learns of it.
+    /// Replies of the server: it has executed the request, and the client does not learn about it.
     ToClient,
-    /// All.
+    /// Both directions.
     Both,
 }
 
 impl Proxy {
-    /// One in front of this address.
+    /// Starts a proxy in front of this address.
+    ///
+    /// # Errors
+    /// If no port is free.
     pub fn to(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let address = listener.local_addr()?;
@@ -73,68 +77,69 @@ impl Proxy {
         Ok(Self { address, shared, accepting: Some(accepting) })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The port where clients connect.
+    /// Returns the port for clients.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Does this from now on.
+    /// Changes the mode.
     pub fn set(&self, mode: Mode) {
         self.shared.lock().mode = mode;
         self.shared.changed.notify_all();
     }
 
-    /// [`Mode::Pass`]
+    /// Sets [`Mode::Pass`].
     pub fn pass(&self) {
         self.set(Mode::Pass);
     }
 
-    /// [`Mode::Delay`]
+    /// Sets [`Mode::Delay`].
     pub fn delay(&self, by: Duration) {
         self.set(Mode::Delay(by));
     }
 
-    /// [`Mode::Refuse`]
+    /// Sets [`Mode::Refuse`].
     pub fn refuse(&self) {
         self.set(Mode::Refuse);
     }
 
-    /// [`Mode::Truncate`]
+    /// Sets [`Mode::Truncate`].
     pub fn truncate_after(&self, bytes: usize) {
         self.set(Mode::Truncate(bytes));
     }
 
-    /// [`Mode::Swallow`]
+    /// Sets [`Mode::Swallow`].
     pub fn swallow(&self, direction: Direction) {
         self.set(Mode::Swallow(direction));
     }
 
-    /// Swallows from now on, both ways and for good, what goes through the connections that are open: as when the way to
-    /// the server is gone and nobody says so. New ones are not concerned, nor is what [`set`](Self::set) says of them.
+    /// Swallows all further bytes of the open connections, in both directions and permanently, as
+    /// when the network silently drops packets. New connections and the mode are not affected.
     pub fn swallow_open(&self) {
         let state = self.shared.lock();
         state.links.iter().filter_map(Weak::upgrade).for_each(|it| it.swallow());
-        // Who holds bytes back looks again.
+        // Wakes threads that delay or hold bytes.
         self.shared.changed.notify_all();
     }
 
-    /// Holds back from now on what clients say on the connections that are open, and that they have hung up: as what is on its way
-    /// keeps it, and delivers it later. New connections are not concerned.
+    /// Holds all further bytes of clients on the open connections, and the end of these
+    /// connections, as a network that delivers them later. New connections are not affected.
     pub fn hold_open(&self) {
         self.each(|it| it.hold(true));
     }
 
-    /// Delivers what was held back, also of clients that are gone.
+    /// Delivers the held bytes, also those of clients that have disconnected.
     pub fn release(&self) {
         self.each(|it| it.hold(false));
     }
 
-    /// How many connections are open of which something was held back that the server has not answered since it was released.
+    /// Returns the number of open connections with held bytes, including released bytes to which
+    /// the server has not replied yet.
     pub fn held(&self) -> usize {
         let state = self.shared.lock();
         state.links.iter().filter_map(Weak::upgrade).filter(|it| it.was_held()).count()
@@ -146,30 +151,30 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// Resets all connections that are open, at both ends. What it does with new ones is not changed, and one that has
-    /// not carried a byte yet may count as new.
+    /// Resets all open connections at both ends. The mode does not change. A connection that has
+    /// not carried any bytes may count as new.
     ///
     /// # Panics
-    /// If one is still open after a while.
+    /// If a connection is still open after ten seconds.
     pub fn cut(&self) {
         let links = self.shared.cut();
-        let gone = || links.iter().all(|it| it.strong_count() == 0);
-        let cut = wait::wait_until("connections are cut", Duration::from_secs(10), gone);
-        // panics: promised, a test that cuts nothing proves nothing
+        let closed = || links.iter().all(|it| it.strong_count() == 0);
+        let cut = wait::wait_until("connections are cut", Duration::from_secs(10), closed);
+        // panics: documented; a test that cuts no connection proves nothing
         cut.unwrap_or_else(|err| panic!("proxy to {}: {err}", self.shared.server));
     }
 
-    /// How many connections were made to it so far, refused ones among them.
+    /// Returns the number of connections so far, including refused ones.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many bytes it has swallowed so far.
+    /// Returns the number of swallowed bytes so far.
     pub fn swallowed(&self) -> u64 {
         self.shared.swallowed.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open through it.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         self.shared.lock().links.iter().filter(|it| it.strong_count() > 0).count()
     }
@@ -178,7 +183,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
-        // Wakes the thread that waits for it.
+        // Wakes the thread that accepts connections.
         let woken = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take().filter(|_| woken.is_ok()) {
             let _ = accepting.join();
@@ -187,12 +192,12 @@ impl Drop for Proxy {
     }
 }
 
-/// What the threads of a proxy know.
+/// The state that the threads of a proxy share.
 #[derive(Debug)]
 struct Shared {
     server: SocketAddr,
     state: Mutex<State>,
-    /// The mode is another, or a connection is cut: who holds bytes back looks again.
+    /// Notified when the mode changes or a connection is cut.
     changed: Condvar,
     accepted: AtomicU64,
     swallowed: AtomicU64,
@@ -205,12 +210,12 @@ struct State {
     closed: bool,
 }
 
-/// What becomes of some bytes.
+/// The fate of some bytes.
 #[derive(Debug, PartialEq)]
 enum Fate {
     Forwarded,
     Swallowed,
-    /// So many are forwarded, then the connection is closed.
+    /// This many bytes are forwarded, then the connection is closed.
     Truncated(usize),
 }
 
@@ -233,7 +238,7 @@ impl Shared {
             }
             drop(state);
             let shared = self.clone();
-            // Connecting takes as long as the server likes; meanwhile others are accepted.
+            // On its own thread, because connecting to the server may take long.
             thread::spawn(move || shared.serve(client));
         }
     }
@@ -258,14 +263,14 @@ impl Shared {
         self.pump(&link, Direction::ToServer);
     }
 
-    /// Moves bytes in one direction until there are no more.
+    /// Forwards bytes in one direction until the end of the connection.
     fn pump(&self, link: &Link, direction: Direction) {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let n = match link.read(direction, &mut bytes) {
                 Ok(n) => n,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
-                // One side was reset, so the other is.
+                // One side was reset, so the other side is reset, too.
                 Err(_) => return link.cut(),
             };
             let written = match self.fate(link, direction, n) {
@@ -288,25 +293,26 @@ impl Shared {
         }
     }
 
-    /// Decides about `n` bytes, once it is time. 0 is the end of all bytes.
+    /// Decides about `n` bytes, after waiting if they are delayed or held. 0 is the end of the
+    /// connection.
     fn fate(&self, link: &Link, direction: Direction, n: usize) -> Fate {
         let arrived = Instant::now();
-        let is_answer = direction == Direction::ToClient;
+        let is_reply = direction == Direction::ToClient;
         let mut state = self.lock();
-        if is_answer {
-            link.answered();
+        if is_reply {
+            link.replied();
         }
         loop {
             if link.is_swallowed() {
                 return Fate::Swallowed;
             }
-            if link.is_held() && !is_answer && !link.is_cut() {
+            if link.is_held() && !is_reply && !link.is_cut() {
                 link.holds();
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             match &mut state.mode {
-                Mode::Delay(by) if is_answer && !link.is_cut() => {
+                Mode::Delay(by) if is_reply && !link.is_cut() => {
                     let left = by.saturating_sub(arrived.elapsed());
                     if left.is_zero() {
                         return Fate::Forwarded;
@@ -314,7 +320,7 @@ impl Shared {
                     let woken = self.changed.wait_timeout(state, left);
                     state = woken.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Mode::Truncate(left) if is_answer => {
+                Mode::Truncate(left) if is_reply => {
                     if n < *left || n == 0 {
                         *left -= n;
                         return Fate::Forwarded;
@@ -331,7 +337,7 @@ impl Shared {
         }
     }
 
-    /// Has all connections reset, and tells which they were.
+    /// Starts to reset all open connections, and returns them.
     fn cut(&self) -> Vec<Weak<Link>> {
         let links = std::mem::take(&mut self.lock().links);
         links.iter().filter_map(Weak::upgrade).for_each(|it| it.cut());

@@ -1,4 +1,4 @@
-//! Redis: one server.
+//! Single Redis servers.
 
 mod cluster;
 mod lag;
@@ -30,10 +30,10 @@ use crate::{
     resp::{self, Connection, Reply},
 };
 
-/// The names of the program, best first: Valkey is Redis under another name.
+/// The names of the program in order of preference. Valkey is a fork of Redis.
 const PROGRAMS: &[&str] = &["redis-server", "valkey-server"];
 
-/// A Redis that keeps nothing on disk, so that it is empty after a restart.
+/// A Redis server without persistence: it is empty after a restart.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -41,33 +41,44 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// One without a password.
+    /// Starts a server without a password.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start() -> Result<Self> {
         Self::options().start()
     }
 
-    /// One that is to be other than plain.
+    /// Returns options for a server that differs from the default.
     pub fn options() -> RedisOptions {
         RedisOptions::default()
     }
 
-    /// `redis://127.0.0.1:…`, or `rediss://127.0.0.1:…` with TLS, with what is needed to log in.
+    /// Returns the URL, including user and password: `redis://127.0.0.1:…`, or
+    /// `rediss://127.0.0.1:…` with TLS.
     pub fn url(&self) -> String {
         let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
         format!("{scheme}://{}{}", self.options.login(), self.address())
     }
 
-    /// Its unix socket, if it was asked for.
+    /// Returns the unix socket, if the options enabled it.
     pub fn socket(&self) -> Option<PathBuf> {
         self.options.unix_socket.then(|| socket(self.folder()))
     }
 
-    /// A connection that is logged in, without a client library. If the server speaks TLS, it goes through a unix socket.
+    /// Opens a connection and logs in, without a client library. A server with TLS is connected by
+    /// a unix socket.
+    ///
+    /// # Errors
+    /// If the connection or the login fails.
     pub fn connect(&self) -> Result<Connection> {
         self.options.connect(self.process.place())
     }
 
-    /// What it answers to one command.
+    /// Sends one command on a new connection and returns the reply.
+    ///
+    /// # Errors
+    /// If the connection fails or the server replies with an error.
     pub fn command(&self, words: &[&str]) -> Result<Reply> {
         self.connect()?.command(words)
     }
@@ -79,7 +90,7 @@ impl Server for Redis {
     }
 }
 
-/// How a [`Redis`] is to be.
+/// Options of a [`Redis`].
 #[derive(Clone, Debug, Default)]
 pub struct RedisOptions {
     password: Option<String>,
@@ -89,15 +100,15 @@ pub struct RedisOptions {
     args: Vec<String>,
 }
 
-/// Whether a server with TLS asks its clients for a certificate that its own authority has issued.
+/// Whether a server with TLS requests a client certificate of its own authority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificate {
-    /// It does not ask.
+    /// The server does not request a certificate.
     #[default]
     Ignored,
-    /// It asks, and serves those that have none.
+    /// The server requests a certificate and also serves clients without one.
     Optional,
-    /// It serves nobody without.
+    /// The server refuses clients without a certificate.
     Required,
 }
 
@@ -109,35 +120,39 @@ struct Tls {
 }
 
 impl RedisOptions {
-    /// A password for all. It and the names of users are letters and digits, so that they need no quoting in a URL.
+    /// Sets the password of the default user. Passwords and user names must be letters and digits,
+    /// so that they need no encoding in a URL.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.into());
         self.args(&["--requirepass", password, "--masterauth", password])
     }
 
-    /// A user with a password and what it may do, such as `["~app:*", "+@all"]`. The URL logs in as this user.
+    /// Adds a user with a password and ACL rules, such as `["~app:*", "+@all"]`. The URL logs in as
+    /// this user.
     #[must_use]
     pub fn user(mut self, name: &str, password: &str, rules: &[&str]) -> Self {
         self.user = Some((name.into(), password.into()));
         self.args(&["--user", name, "on", &format!(">{password}")]).args(rules)
     }
 
-    /// A unix socket besides the port.
+    /// Enables a unix socket in addition to the port.
     #[must_use]
     pub fn unix_socket(mut self) -> Self {
         self.unix_socket = true;
         self
     }
 
-    /// TLS instead of plain text on its port, with a certificate of this authority for `localhost` and `127.0.0.1`. It
-    /// asks no client for a certificate. Replicas speak it with their leader; Sentinels and clusters do not.
+    /// Enables TLS instead of plain text on the port, with a certificate of this authority for
+    /// `localhost` and `127.0.0.1`, and without client certificates. Replicas use TLS with their
+    /// leader; Sentinels and clusters do not support it.
     #[must_use]
     pub fn tls(self, authority: &Authority) -> Self {
         self.tls_with(authority, &["localhost", "127.0.0.1"], ClientCertificate::Ignored)
     }
 
-    /// The same with a certificate for these names or addresses, and with what clients have to show.
+    /// Like [`tls`](Self::tls), with a certificate for these names or addresses, and with this
+    /// policy for client certificates.
     #[must_use]
     pub fn tls_with(
         mut self,
@@ -150,22 +165,25 @@ impl RedisOptions {
         self
     }
 
-    /// The memory for its values, and what happens when it is full: `noeviction`, `allkeys-lru`, …
+    /// Sets the memory for values and the policy when it is full: `noeviction`, `allkeys-lru`, …
     #[must_use]
     pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
         self.args(&["--maxmemory", &bytes.to_string(), "--maxmemory-policy", policy])
     }
 
-    /// Whatever else redis-server understands.
+    /// Adds further arguments of redis-server.
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(ToString::to_string));
         self
     }
 
-    /// Starts it.
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// If the server is not installed or does not start.
     pub fn start(self) -> Result<Redis> {
-        let process = Process::start(Arc::new(Alone(self.clone())))?;
+        let process = Process::start(Arc::new(Standalone(self.clone())))?;
         Ok(Redis { process, options: self })
     }
 
@@ -177,7 +195,7 @@ impl RedisOptions {
         }
     }
 
-    /// As the default user, who may do all.
+    /// Connects as the default user, which has all permissions.
     fn connect(&self, place: &Place) -> Result<Connection> {
         let mut res = if self.tls.is_some() {
             Connection::open_unix(&socket(&place.folder))?
@@ -191,11 +209,11 @@ impl RedisOptions {
     }
 }
 
-/// A server that is started from the command line alone.
+/// A server that is configured by command-line arguments only.
 #[derive(Debug)]
-struct Alone(RedisOptions);
+struct Standalone(RedisOptions);
 
-impl Kind for Alone {
+impl Kind for Standalone {
     fn name(&self) -> &'static str {
         "redis"
     }
@@ -217,7 +235,7 @@ impl Kind for Alone {
         }
         res.extend(["--save", "", "--appendonly", "no"].map(OsString::from));
         res.extend(["--dir".into(), place.folder.clone().into()]);
-        // With TLS it is what we ask it through.
+        // With TLS, the tests connect by the socket.
         if self.0.unix_socket || self.0.tls.is_some() {
             res.extend(["--unixsocket".into(), socket(&place.folder).into()]);
         }
@@ -225,7 +243,7 @@ impl Kind for Alone {
         Ok(res)
     }
 
-    fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
+    fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
         is_process(&mut self.0.connect(place)?, pid)
     }
 }
@@ -260,7 +278,7 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("redis.sock")
 }
 
-/// The server of a group that listens on this port.
+/// Returns the server of a group that listens on this port.
 fn by_port(nodes: &[Redis], port: u16) -> Result<&Redis> {
     let found = nodes.iter().find(|it| it.port() == port);
     found.with_context(|| format!("no server of this group listens on port {port}"))

@@ -1,4 +1,4 @@
-//! Just enough of Redis' protocol to ask a server how it is, so that the tests of a client do not lean on the client.
+//! A minimal client for the Redis protocol, so that tests of a client library do not depend on it.
 
 use std::{
     fmt::Debug,
@@ -11,24 +11,24 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How long a server may take to connect or to answer.
+/// The timeout of a connection attempt and of a reply.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What a server answered.
+/// A reply of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Nothing is there.
+    /// A null reply.
     Nil,
     /// A number.
     Int(i64),
-    /// A status, or a value.
+    /// A status or a value.
     Bytes(Vec<u8>),
-    /// Several answers.
+    /// A list of replies.
     List(Vec<Reply>),
 }
 
 impl Reply {
-    /// The text of a status, value or number; empty for all else.
+    /// Returns the text of a status, value or number; empty for other replies.
     pub fn text(&self) -> String {
         match self {
             Self::Int(it) => it.to_string(),
@@ -37,7 +37,7 @@ impl Reply {
         }
     }
 
-    /// The answers of a list; none for all else.
+    /// Returns the elements of a list; empty for other replies.
     pub fn list(&self) -> &[Reply] {
         if let Self::List(it) = self { it } else { &[] }
     }
@@ -53,7 +53,10 @@ impl Stream for TcpStream {}
 impl Stream for UnixStream {}
 
 impl Connection {
-    /// Connects. Whoever does not answer within a few seconds is an error, then and later.
+    /// Connects by TCP. The connection and each reply must arrive within a few seconds.
+    ///
+    /// # Errors
+    /// If the connection fails.
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, LIMIT)
             .with_context(|| format!("cannot connect to {address}"))?;
@@ -63,7 +66,10 @@ impl Connection {
         Ok(Self(BufReader::new(Box::new(stream))))
     }
 
-    /// The same through a unix socket.
+    /// Connects by a unix socket.
+    ///
+    /// # Errors
+    /// If the connection fails.
     pub fn open_unix(path: &Path) -> Result<Self> {
         let stream = UnixStream::connect(path)
             .with_context(|| format!("cannot connect to {}", path.display()))?;
@@ -72,15 +78,21 @@ impl Connection {
         Ok(Self(BufReader::new(Box::new(stream))))
     }
 
-    /// Sends a command and waits for its answer. An error that the server answers is one here.
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    /// If the connection fails or the server replies with an error.
     pub fn command(&mut self, words: &[&str]) -> Result<Reply> {
         self.command_of_bytes(&words.iter().map(|it| it.as_bytes()).collect::<Vec<_>>())
     }
 
-    /// The same with words that may be anything, as keys and values are.
+    /// Like [`command`](Self::command), with arguments of arbitrary bytes.
+    ///
+    /// # Errors
+    /// If the connection fails or the server replies with an error.
     pub fn command_of_bytes(&mut self, words: &[&[u8]]) -> Result<Reply> {
         self.send(words).and_then(|()| self.reply()).with_context(|| {
-            // Not its arguments, which may be a password.
+            // Without the arguments, which may contain a password.
             let name = words.first().copied().unwrap_or_default();
             format!("command {}", String::from_utf8_lossy(name))
         })
@@ -99,11 +111,13 @@ impl Connection {
     fn reply(&mut self) -> Result<Reply> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
-        let Some(line) = line.strip_suffix("\r\n") else { bail!("the server hung up") };
+        let Some(line) = line.strip_suffix("\r\n") else {
+            bail!("the server closed the connection")
+        };
         let (kind, rest) = line.split_at_checked(1).context("an empty line")?;
         Ok(match kind {
             "+" => Reply::Bytes(rest.into()),
-            "-" => bail!("the server answered: {rest}"),
+            "-" => bail!("the server replied: {rest}"),
             ":" => Reply::Int(rest.parse()?),
             "$" | "*" if rest == "-1" => Reply::Nil,
             "$" => {
@@ -113,12 +127,12 @@ impl Connection {
                 Reply::Bytes(value)
             }
             "*" => Reply::List((0..rest.parse()?).map(|_| self.reply()).collect::<Result<_>>()?),
-            _ => bail!("this is not Redis' protocol: {line:?}"),
+            _ => bail!("not the Redis protocol: {line:?}"),
         })
     }
 }
 
-/// The value of a `name:value` line of INFO or CLUSTER INFO.
+/// Returns the value of a `name:value` line of INFO or CLUSTER INFO.
 pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -129,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    /// What is understood of a server that says just this.
-    fn understood(said: &'static str) -> Result<Reply> {
+    /// Returns the reply that is parsed from these bytes of a server.
+    fn parsed(bytes: &'static str) -> Result<Reply> {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let answering = thread::spawn(move || {
@@ -138,7 +152,7 @@ mod tests {
             let mut command = [0; 14];
             client.read_exact(&mut command).unwrap();
             assert_eq!(command, *b"*1\r\n$4\r\nPING\r\n");
-            client.write_all(said.as_bytes()).unwrap();
+            client.write_all(bytes.as_bytes()).unwrap();
         });
         let res = Connection::open(address).unwrap().command(&["PING"]);
         answering.join().unwrap();
@@ -146,31 +160,31 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_answer_is_understood() {
-        assert_eq!(understood("+PONG\r\n").unwrap().text(), "PONG");
-        assert_eq!(understood(":-7\r\n").unwrap(), Reply::Int(-7));
-        assert_eq!(understood("$-1\r\n").unwrap(), Reply::Nil);
-        assert_eq!(understood("$4\r\na\r\nb\r\n").unwrap().text(), "a\r\nb");
-        let list = understood("*2\r\n*1\r\n:1\r\n$1\r\nx\r\n").unwrap();
+    fn every_kind_of_reply_is_parsed() {
+        assert_eq!(parsed("+PONG\r\n").unwrap().text(), "PONG");
+        assert_eq!(parsed(":-7\r\n").unwrap(), Reply::Int(-7));
+        assert_eq!(parsed("$-1\r\n").unwrap(), Reply::Nil);
+        assert_eq!(parsed("$4\r\na\r\nb\r\n").unwrap().text(), "a\r\nb");
+        let list = parsed("*2\r\n*1\r\n:1\r\n$1\r\nx\r\n").unwrap();
         assert_eq!(list.list()[0].list(), [Reply::Int(1)]);
         assert_eq!(list.list()[1].text(), "x");
     }
 
     #[test]
-    fn errors_and_nonsense_are_errors() {
+    fn error_reply_and_invalid_reply_are_errors() {
         for (said, part) in [
-            ("-ERR no\r\n", "the server answered: ERR no"),
-            ("", "hung up"),
+            ("-ERR no\r\n", "the server replied: ERR no"),
+            ("", "closed the connection"),
             ("$4\r\nab", "failed to fill"),
-            ("HTTP/1.1 400\r\n", "not Redis' protocol"),
+            ("HTTP/1.1 400\r\n", "not the Redis protocol"),
         ] {
-            let err = format!("{:#}", understood(said).unwrap_err());
+            let err = format!("{:#}", parsed(said).unwrap_err());
             assert!(err.starts_with("command PING: ") && err.contains(part), "{said}: {err}");
         }
     }
 
     #[test]
-    fn a_field_is_found_by_its_whole_name() {
+    fn field_is_found_by_its_full_name() {
         let info = "# Server\r\nprocess_id_x:1\r\nprocess_id:23\r\n";
         assert_eq!(field(info, "process_id"), Some("23"));
         assert_eq!(field(info, "process"), None);

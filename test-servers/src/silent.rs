@@ -1,4 +1,4 @@
-//! An address that answers nobody, not even that it is there.
+//! An address that does not respond to connection attempts.
 
 use std::{
     io,
@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A port whose queue of connections is full: who connects to it hears nothing, as behind a firewall that drops packets.
+/// A port whose accept queue is full. A connection attempt gets no response, as behind a firewall
+/// that drops packets.
 #[derive(Debug)]
 pub struct Silent {
     address: SocketAddr,
@@ -16,21 +17,27 @@ pub struct Silent {
     _queue: Vec<TcpStream>,
 }
 
-/// How long it takes to be sure that nobody answers. A connection within one machine is there at once.
+/// After this time an attempt counts as unanswered. A loopback connection is normally made at once.
 const MOMENT: Duration = Duration::from_millis(300);
-/// More than a queue without places takes.
+/// More connections than a queue of length 0 accepts.
 const MOST: usize = 16;
 
 impl Silent {
-    /// One on a free port of 127.0.0.1.
+    /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// If the port cannot be opened or the queue cannot be filled.
     pub fn start() -> Result<Self> {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// One at this address.
+    /// Listens at this address.
+    ///
+    /// # Errors
+    /// If the port cannot be opened or the queue cannot be filled.
     pub fn at(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address).context("no free port")?;
-        // Again, with no place but the one that the system adds.
+        // Listens again with a queue of length 0; the kernel adds one place.
         rustix::net::listen(&listener, 0)?;
         let address = listener.local_addr()?;
         let mut queue = Vec::new();
@@ -40,13 +47,13 @@ impl Silent {
                 Err(err) if err.kind() == io::ErrorKind::TimedOut => {
                     return Ok(Self { address, _listener: listener, _queue: queue });
                 }
-                Err(err) => return Err(err).context("the queue cannot be filled"),
+                Err(err) => return Err(err).context("cannot fill the accept queue"),
             }
         }
-        bail!("a queue without places took {MOST} connections")
+        bail!("an accept queue of length 0 accepted {MOST} connections")
     }
 
-    /// Where nobody answers.
+    /// Returns the address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

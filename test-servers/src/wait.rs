@@ -1,4 +1,4 @@
-//! Waiting for something to happen elsewhere.
+//! Waiting for events in other processes.
 
 use std::{
     thread,
@@ -7,30 +7,30 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Asks again and again until the answer is yes. What cannot be asked yet is a no.
+/// Waits until a condition holds.
 ///
 /// # Errors
-/// If it is still no when `limit` has passed; `what` names the event in the error.
-pub fn wait_until(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) -> Result<()> {
-    poll(what, limit, || Ok(ask().then_some(())))
+/// If the condition does not hold within `limit`; `what` names the event in the error.
+pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+    poll(what, limit, || Ok(condition().then_some(())))
 }
 
-/// Asks again and again until there is an answer, or an error.
+/// Calls `attempt` until it returns a value or an error.
 pub(crate) fn poll<T>(
     what: &str,
     limit: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>>,
+    mut attempt: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
+        if let Some(value) = attempt()? {
+            return Ok(value);
         }
         if start.elapsed() > limit {
             bail!("{what}: not within {:.1} s", limit.as_secs_f64());
         }
-        // sleeps: other programs have no signal to wait for; what takes long is asked less often
+        // sleeps: other programs emit no event; the interval grows with the wait
         thread::sleep(pause);
         pause = (pause * 5 / 4).min(Duration::from_millis(20));
     }
@@ -41,18 +41,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_that_comes_is_waited_for() {
-        let mut asked = 0;
-        let ask = || {
-            asked += 1;
-            asked == 3
+    fn wait_ends_when_the_condition_holds() {
+        let mut calls = 0;
+        let condition = || {
+            calls += 1;
+            calls == 3
         };
-        wait_until("the third time", Duration::from_secs(10), ask).unwrap();
-        assert_eq!(asked, 3);
+        wait_until("the third time", Duration::from_secs(10), condition).unwrap();
+        assert_eq!(calls, 3);
     }
 
     #[test]
-    fn an_event_that_does_not_come_is_named() {
+    fn timeout_names_the_event() {
         let err = wait_until("rain", Duration::from_millis(100), || false).unwrap_err();
         assert_eq!(err.to_string(), "rain: not within 0.1 s");
     }

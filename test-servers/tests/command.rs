@@ -1,4 +1,4 @@
-//! The command: it prints where its servers are, and nothing stays behind, however it ends.
+//! The command: prints the URLs of its servers, and leaves no process or file behind when it ends.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -16,7 +16,7 @@ use test_servers::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The command at work, with a temporary folder of its own.
+/// The running command, with a temporary folder of its own.
 struct Running {
     child: Child,
     lines: Vec<String>,
@@ -26,7 +26,7 @@ struct Running {
 impl Running {
     fn start(args: &[&str], lines: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The user that PostgreSQL runs as must get through.
+        // PostgreSQL's user must be able to traverse the folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_test-servers"))
             .args(args)
@@ -40,7 +40,7 @@ impl Running {
         Self { child, lines, folder }
     }
 
-    /// The addresses in what it printed.
+    /// Returns the addresses in the output.
     fn addresses(&self) -> Vec<String> {
         let all = self.lines.iter().flat_map(|it| it.split(','));
         let after_scheme = all.filter_map(|it| it.split_once("://"));
@@ -52,64 +52,64 @@ impl Running {
         self.addresses().iter().all(|it| TcpStream::connect(it).is_ok())
     }
 
-    fn wait_until_all_is_gone(mut self) {
-        self.wait_until_nobody_works();
+    fn wait_until_all_is_removed(mut self) {
+        self.wait_until_all_have_ended();
         let empty = || fs::read_dir(self.folder.path()).unwrap().next().is_none();
-        wait_until("no file is left", LIMIT, empty).unwrap();
+        wait_until("all files are removed", LIMIT, empty).unwrap();
     }
 
-    fn wait_until_nobody_works(&mut self) {
+    fn wait_until_all_have_ended(&mut self) {
         self.child.wait().unwrap();
         let addresses = self.addresses();
         let silent = || addresses.iter().all(|it| TcpStream::connect(it).is_err());
-        wait_until("nobody listens", LIMIT, silent).unwrap();
+        wait_until("no server listens", LIMIT, silent).unwrap();
         let folder = self.folder.path();
-        wait_until("nobody works there", LIMIT, || !someone_works_in(folder)).unwrap();
+        wait_until("no process works there", LIMIT, || !is_used(folder)).unwrap();
     }
 }
 
-/// The processes whose working directory is in it.
+/// Returns the processes whose working directory is in the folder.
 fn workers_in(folder: &Path) -> Vec<String> {
     processes(|it| fs::read_link(it.join("cwd")).is_ok_and(|it| it.starts_with(folder)))
 }
 
-/// The processes of which this is true, given what `/proc` has of them.
-fn processes(are: impl Fn(&Path) -> bool) -> Vec<String> {
+/// Returns the processes whose folder in `/proc` matches.
+fn processes(matches: impl Fn(&Path) -> bool) -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten();
-    all.filter(|it| are(&it.path())).map(|it| it.file_name().into_string().unwrap()).collect()
+    all.filter(|it| matches(&it.path())).map(|it| it.file_name().into_string().unwrap()).collect()
 }
 
 fn signal(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
-fn someone_works_in(folder: &Path) -> bool {
+fn is_used(folder: &Path) -> bool {
     !workers_in(folder).is_empty()
 }
 
 #[test]
-fn at_the_end_of_the_input_all_is_gone() {
+fn servers_and_files_are_removed_at_the_end_of_the_input() {
     let mut running = Running::start(&[], 3);
     let schemes: Vec<&str> =
         running.lines.iter().map(|it| it.split("://").next().unwrap()).collect();
     assert_eq!(schemes, ["redis", "memcache", "postgres"]);
-    assert!(running.is_serving() && someone_works_in(running.folder.path()));
+    assert!(running.is_serving() && is_used(running.folder.path()));
     drop(running.child.stdin.take());
-    running.wait_until_all_is_gone();
+    running.wait_until_all_is_removed();
 }
 
 #[test]
-fn when_the_command_is_killed_all_is_gone() {
+fn servers_and_files_are_removed_when_the_command_is_killed() {
     let mut running = Running::start(&["--env", "postgres", "redis", "memcached"], 3);
     let names: Vec<&str> = running.lines.iter().map(|it| it.split('=').next().unwrap()).collect();
     assert_eq!(names, ["POSTGRES_URL", "REDIS_URL", "MEMCACHED_URL"]);
-    assert!(running.is_serving() && someone_works_in(running.folder.path()));
+    assert!(running.is_serving() && is_used(running.folder.path()));
     running.child.kill().unwrap();
-    running.wait_until_all_is_gone();
+    running.wait_until_all_is_removed();
 }
 
 #[test]
-fn when_the_command_is_killed_servers_need_nobody_to_end_them() {
+fn servers_end_without_the_watcher_when_the_command_is_killed() {
     let mut running = Running::start(&[], 3);
     let watchers = processes(|it| {
         let words = fs::read_to_string(it.join("cmdline")).unwrap_or_default();
@@ -119,22 +119,22 @@ fn when_the_command_is_killed_servers_need_nobody_to_end_them() {
     assert_eq!(watchers.len(), 1);
     signal("-KILL", &watchers[0]);
     running.child.kill().unwrap();
-    running.wait_until_nobody_works();
+    running.wait_until_all_have_ended();
 }
 
 #[test]
-fn when_the_command_is_killed_frozen_servers_are_gone_too() {
+fn frozen_servers_end_when_the_command_is_killed() {
     let mut running = Running::start(&["postgres", "redis"], 2);
-    // Nothing stopped notices that its parent is gone.
+    // A stopped process does not notice the end of its parent.
     for pid in workers_in(running.folder.path()) {
         signal("-STOP", &pid);
     }
     running.child.kill().unwrap();
-    running.wait_until_all_is_gone();
+    running.wait_until_all_is_removed();
 }
 
 #[test]
-fn groups_are_printed_and_gone_when_the_command_is_killed() {
+fn groups_are_printed_and_end_when_the_command_is_killed() {
     let mut running = Running::start(&["--env", "replicas", "sentinel", "cluster"], 5);
     let names: Vec<&str> = running.lines.iter().map(|it| it.split('=').next().unwrap()).collect();
     assert_eq!(
@@ -150,13 +150,13 @@ fn groups_are_printed_and_gone_when_the_command_is_killed() {
     assert_eq!(running.addresses().len(), 1 + 2 + 3 + 6);
     assert!(running.is_serving());
     running.child.kill().unwrap();
-    running.wait_until_all_is_gone();
+    running.wait_until_all_is_removed();
 }
 
 #[test]
-fn what_is_unknown_is_an_error_that_shows_what_there_is() {
+fn unknown_server_is_an_error_with_the_usage() {
     let out = Command::new(env!("CARGO_BIN_EXE_test-servers")).arg("rabbit").output().unwrap();
     assert!(!out.status.success());
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(said.contains("`rabbit`") && said.contains("memcached | postgres"), "{said}");
+    let output = String::from_utf8_lossy(&out.stderr);
+    assert!(output.contains("`rabbit`") && output.contains("memcached | postgres"), "{output}");
 }

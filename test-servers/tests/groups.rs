@@ -1,4 +1,4 @@
-//! Redis servers that belong together.
+//! Groups of Redis servers: replicas, Sentinels, clusters.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use test_servers::{
     Redis, RedisCluster, RedisReplicas, Sentinels, Server, resp::Reply, slot_of, wait_until,
 };
 
-/// Far longer than anything here takes.
+/// Much longer than any of these tests takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn has(redis: &Redis, key: &str, value: &str) -> bool {
@@ -28,12 +28,12 @@ fn replicas_follow_their_leader() {
 }
 
 #[test]
-fn replicas_that_were_waited_for_have_every_write() {
+fn replicas_have_every_write_after_waiting_for_them() {
     let group = RedisReplicas::start(2).unwrap();
     let mut leader = group.leader().connect().unwrap();
     let replicas = group.replicas().iter();
     let mut replicas: Vec<_> = replicas.map(|it| it.connect().unwrap()).collect();
-    // So much that a replica is busy with it after the leader has answered.
+    // So much data that a replica is still busy after the leader has replied.
     let script = "for i = 1, 10000 do redis.call('SET', KEYS[1], ARGV[1] - 10000 + i) end";
     for n in 0..50 {
         let n = n.to_string();
@@ -43,7 +43,7 @@ fn replicas_that_were_waited_for_have_every_write() {
             assert_eq!(it.command(&["GET", "n"]).unwrap().text(), n);
         }
     }
-    // One that does not run is not waited for; back, it is.
+    // A stopped replica is not waited for; after its restart it is.
     let late = &group.replicas()[0];
     late.kill();
     group.leader().command(&["SET", "n", "x"]).unwrap();
@@ -54,13 +54,13 @@ fn replicas_that_were_waited_for_have_every_write() {
 }
 
 #[test]
-fn a_leader_that_sentinels_demote_stays_as_a_replica() {
+fn leader_becomes_a_replica_after_a_failover() {
     let group = Sentinels::start(1, 3).unwrap().patient().unwrap();
-    // There and back: the second finds the traces of the first.
+    // Twice, in both directions.
     for round in ["1", "2"] {
         let old = group.leader().unwrap();
         old.command(&["SET", "a", round]).unwrap();
-        // What only the old leader has would be lost.
+        // Writes that only the old leader has would be lost.
         group.wait_for_replicas().unwrap();
         let new = group.fail_over().unwrap();
         assert!(old.is_running() && new.port() != old.port());
@@ -89,7 +89,7 @@ fn sentinels_promote_a_replica_when_the_leader_is_killed() {
 }
 
 #[test]
-fn a_cluster_serves_all_slots_and_promotes_a_killed_masters_replica() {
+fn cluster_serves_all_slots_and_promotes_the_replica_of_a_killed_master() {
     let cluster = RedisCluster::start(3, 3).unwrap();
     assert_eq!(cluster.urls().len(), 6);
     let masters: Vec<u16> =
@@ -106,19 +106,19 @@ fn a_cluster_serves_all_slots_and_promotes_a_killed_masters_replica() {
     let new = cluster.wait_for_other_master(slot, old).unwrap();
     assert_ne!(new.port(), old.port());
     assert!(has(new, "a", "1"));
-    // Back, it is a replica.
+    // After the restart it is a replica.
     old.restart().unwrap();
     let follows = || old.command(&["ROLE"]).is_ok_and(|it| it.list()[0].text() == "slave");
     wait_until("the old master follows the new one", LIMIT, follows).unwrap();
 }
 
-/// What the server complains of.
-fn complaint(redis: &Redis, words: &[&str]) -> String {
+/// Returns the server's error.
+fn error(redis: &Redis, words: &[&str]) -> String {
     format!("{:#}", redis.command(words).unwrap_err())
 }
 
 #[test]
-fn a_slot_moves_with_its_keys_and_is_asked_for_in_between() {
+fn moving_slot_redirects_clients_and_keeps_its_keys() {
     let cluster = RedisCluster::start_with(2, 1, &Redis::options().password("secret")).unwrap();
     let slot = slot_of("{tag}");
     let old = cluster.master_of(slot).unwrap();
@@ -136,9 +136,9 @@ fn a_slot_moves_with_its_keys_and_is_asked_for_in_between() {
         keys.iter().map(String::as_str).partition(|it| has(old, it, it));
     assert_eq!((still.len(), moved.len()), (240, 10));
     let ask = format!("ASK {slot} 127.0.0.1:{}", new.port());
-    assert!(complaint(old, &["GET", moved[0]]).ends_with(&ask));
-    assert!(complaint(old, &["MGET", still[0], moved[0]]).contains("TRYAGAIN"));
-    assert!(complaint(new, &["GET", moved[0]]).contains("MOVED"));
+    assert!(error(old, &["GET", moved[0]]).ends_with(&ask));
+    assert!(error(old, &["MGET", still[0], moved[0]]).contains("TRYAGAIN"));
+    assert!(error(new, &["GET", moved[0]]).contains("MOVED"));
     let mut connection = new.connect().unwrap();
     connection.command(&["ASKING"]).unwrap();
     assert_eq!(connection.command(&["GET", moved[0]]).unwrap().text(), moved[0]);
@@ -149,18 +149,18 @@ fn a_slot_moves_with_its_keys_and_is_asked_for_in_between() {
     assert!(keys.iter().all(|it| has(new, it, it)));
     let Reply::Int(left) = new.command(&["TTL", moved[0]]).unwrap() else { panic!("no number") };
     assert!((900..=1000).contains(&left), "{left}");
-    let gone = format!("MOVED {slot} 127.0.0.1:{}", new.port());
+    let moved_to = format!("MOVED {slot} 127.0.0.1:{}", new.port());
     for node in cluster.nodes().iter().filter(|it| it.port() != new.port()) {
-        assert!(complaint(node, &["GET", moved[0]]).ends_with(&gone));
+        assert!(error(node, &["GET", moved[0]]).ends_with(&moved_to));
     }
-    // And back, in one step.
+    // Back, in one step.
     cluster.move_slot(slot, old).unwrap();
     assert!(has(old, still[0], still[0]));
     cluster.wait_until_served().unwrap();
 }
 
 #[test]
-fn slots_are_those_of_the_server() {
+fn slot_of_agrees_with_the_server() {
     let redis = Redis::options().args(&["--cluster-enabled", "yes"]).start().unwrap();
     for key in
         ["", "a", "123456789", "{tag}a", "a{tag}b", "a{}b", "{}", "a{b", "a}b{c}", "{{a}}b", "äöü"]

@@ -9,12 +9,12 @@ use std::{
 
 use test_servers::{Memcached, Postgres, Redis, Server, wait_until};
 
-/// A moment in which a server that can would answer.
+/// A server that is not frozen would reply within this time.
 const MOMENT: Duration = Duration::from_millis(300);
-/// Far longer than an answer takes.
+/// Much longer than a reply takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What it answers.
+/// Returns the server's reply.
 fn ask(connection: &mut TcpStream, words: &[u8]) -> Vec<u8> {
     ask_within(LIMIT, connection, words)
 }
@@ -32,7 +32,7 @@ fn connect(server: &dyn Server) -> TcpStream {
     TcpStream::connect(server.address()).unwrap()
 }
 
-fn is_gone_when_dropped(server: impl Server) {
+fn assert_removed_when_dropped(server: impl Server) {
     let (address, folder) = (server.address(), server.folder().to_owned());
     assert!(folder.exists());
     drop(server);
@@ -41,7 +41,7 @@ fn is_gone_when_dropped(server: impl Server) {
 }
 
 #[test]
-fn memcached_serves_stops_and_starts() {
+fn memcached_can_be_frozen_killed_and_restarted() {
     let memcached = Memcached::start().unwrap();
     assert_eq!(memcached.url(), format!("memcache://127.0.0.1:{}", memcached.port()));
     let mut connection = connect(&memcached);
@@ -54,11 +54,11 @@ fn memcached_serves_stops_and_starts() {
     TcpStream::connect(memcached.address()).unwrap_err();
     memcached.restart().unwrap();
     assert_eq!(ask(&mut connect(&memcached), b"get a\r\n"), b"END\r\n");
-    is_gone_when_dropped(memcached);
+    assert_removed_when_dropped(memcached);
 }
 
 #[test]
-fn memcached_keeps_to_the_sizes_it_is_given() {
+fn memcached_has_the_configured_sizes() {
     let memcached = Memcached::options().memory(16).item_size(2).start().unwrap();
     let settings = ask(&mut connect(&memcached), b"stats settings\r\n");
     let settings = String::from_utf8(settings).unwrap();
@@ -66,7 +66,7 @@ fn memcached_keeps_to_the_sizes_it_is_given() {
     assert!(settings.contains("STAT item_size_max 2048\r\n"), "{settings}");
 }
 
-/// Enough of the protocol to run one statement: version 3, the user and the database.
+/// Logs in, with the minimum of the protocol that is needed to run one statement.
 fn login(postgres: &Postgres) -> TcpStream {
     let mut connection = connect(postgres);
     let body = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
@@ -76,7 +76,7 @@ fn login(postgres: &Postgres) -> TcpStream {
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut seen = Vec::new();
     let mut byte = [0];
-    // It ends with `Z`, a length of five, and `I` for idle.
+    // The last message is `Z` with length 5 and state `I` (idle).
     while !seen.ends_with(b"Z\0\0\0\x05I") {
         connection.read_exact(&mut byte).unwrap();
         seen.push(byte[0]);
@@ -97,14 +97,14 @@ fn query_within(time: Duration, connection: &mut TcpStream, statement: &str) -> 
 }
 
 #[test]
-fn postgres_serves_stops_and_keeps_its_data_over_a_crash() {
+fn postgres_can_be_frozen_killed_and_restarted_and_keeps_its_data() {
     let postgres = Postgres::start_with(&["max_connections=7"]).unwrap();
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port());
     assert_eq!(postgres.url(), url);
     let mut connection = login(&postgres);
     assert!(query(&mut connection, "SHOW max_connections").contains("\x017"));
     assert!(query(&mut connection, "CREATE TABLE t AS SELECT 42").contains("SELECT 1"));
-    // The process that answers is not the one that was started.
+    // A child process replies, not the process that was started.
     postgres.freeze();
     assert_eq!(query_within(MOMENT, &mut connection, "SELECT 'frozen'"), "");
     postgres.thaw();
@@ -113,11 +113,11 @@ fn postgres_serves_stops_and_keeps_its_data_over_a_crash() {
     TcpStream::connect(postgres.address()).unwrap_err();
     postgres.restart().unwrap();
     assert!(query(&mut login(&postgres), "SELECT * FROM t").contains("42"));
-    is_gone_when_dropped(postgres);
+    assert_removed_when_dropped(postgres);
 }
 
 #[test]
-fn servers_that_start_at_once_do_not_collide() {
+fn concurrent_starts_get_distinct_ports() {
     let starts = (0..8)
         .map(|_| std::thread::spawn(|| (Memcached::start().unwrap(), Redis::start().unwrap())));
     let starts: Vec<_> = starts.collect();
@@ -129,7 +129,7 @@ fn servers_that_start_at_once_do_not_collide() {
 }
 
 #[test]
-fn a_restart_waits_for_its_port() {
+fn restart_waits_for_its_port() {
     let servers: [&dyn Server; 3] =
         [&Redis::start().unwrap(), &Memcached::start().unwrap(), &Postgres::start().unwrap()];
     for server in servers {
@@ -137,8 +137,9 @@ fn a_restart_waits_for_its_port() {
         let taken = TcpListener::bind(server.address()).unwrap();
         std::thread::scope(|scope| {
             let restarted = scope.spawn(|| server.restart());
-            let told = || server.log().to_lowercase().contains("address already in use");
-            wait_until("it finds its port taken", Duration::from_secs(10), told).unwrap();
+            let is_reported = || server.log().to_lowercase().contains("address already in use");
+            wait_until("the server finds its port taken", Duration::from_secs(10), is_reported)
+                .unwrap();
             drop(taken);
             restarted.join().unwrap().unwrap();
         });
@@ -148,7 +149,7 @@ fn a_restart_waits_for_its_port() {
 }
 
 #[test]
-fn a_failed_start_tells_what_the_server_said() {
+fn failed_start_is_an_error_with_the_output_of_the_server() {
     for err in [
         Memcached::options().args(&["--no-such-option"]).start().unwrap_err(),
         Postgres::start_with(&["no_such_setting=1"]).unwrap_err(),

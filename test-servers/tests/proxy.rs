@@ -1,4 +1,4 @@
-//! What the proxy does, in front of an echo and in front of Redis.
+//! The modes of the proxy, in front of an echo server and of Redis.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -16,12 +16,12 @@ use test_servers::{
     wait_until,
 };
 
-/// A moment in which nothing comes.
+/// If nothing arrives within this time, nothing is expected.
 const QUIET: Duration = Duration::from_millis(100);
-/// Far longer than anything here takes.
+/// Much longer than any of these tests takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A server that says all that it is told, and tells how each of its connections ended.
+/// Starts an echo server. The channel gets the end of each of its connections.
 fn echo() -> (SocketAddr, mpsc::Receiver<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ fn echo() -> (SocketAddr, mpsc::Receiver<std::io::Result<()>>) {
                         Err(err) => break Err(err),
                     }
                 };
-                // A test may not care.
+                // The receiver may have been dropped.
                 let _ = ended.send(end);
             });
         }
@@ -63,7 +63,7 @@ fn is_quiet(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(QUIET)).unwrap();
     let res = loop {
         match stream.read(&mut [0]) {
-            // This process was stopped for a while.
+            // The process was suspended for a while.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             res => break res,
         }
@@ -77,7 +77,7 @@ fn is_reset<T>(res: std::io::Result<T>) -> bool {
 }
 
 #[test]
-fn it_passes_bytes_and_their_end() {
+fn pass_forwards_bytes_and_the_end_of_the_connection() {
     let (server, ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -93,7 +93,7 @@ fn it_passes_bytes_and_their_end() {
 }
 
 #[test]
-fn it_passes_more_than_buffers_hold() {
+fn pass_forwards_more_bytes_than_buffers_hold() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -112,7 +112,7 @@ fn it_passes_more_than_buffers_hold() {
 }
 
 #[test]
-fn it_delays_answers_until_it_passes_again() {
+fn delay_holds_replies_until_the_mode_is_pass() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -130,7 +130,7 @@ fn it_delays_answers_until_it_passes_again() {
 }
 
 #[test]
-fn a_cut_resets_both_ends_and_new_connections_work() {
+fn cut_resets_both_ends_and_new_connections_work() {
     let (server, ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -143,7 +143,7 @@ fn a_cut_resets_both_ends_and_new_connections_work() {
 }
 
 #[test]
-fn a_cut_ends_what_is_held_back() {
+fn cut_ends_delayed_connections() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     proxy.delay(LIMIT * 100);
@@ -156,13 +156,13 @@ fn a_cut_ends_what_is_held_back() {
 }
 
 #[test]
-fn it_refuses_new_connections_only() {
+fn refuse_resets_only_new_connections() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut old = connect(&proxy);
     say(&mut old, "x");
     proxy.refuse();
-    // The reset may come before or after the connection is seen as made.
+    // The reset may arrive before or after the client sees the connection as made.
     let refused = TcpStream::connect(proxy.address()).and_then(|mut it| it.read(&mut [0]));
     assert!(is_reset(refused));
     assert_eq!(say(&mut old, "still"), "still");
@@ -172,7 +172,7 @@ fn it_refuses_new_connections_only() {
 }
 
 #[test]
-fn it_truncates_one_answer_and_then_passes() {
+fn truncate_cuts_one_reply_and_then_passes() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -186,7 +186,7 @@ fn it_truncates_one_answer_and_then_passes() {
 }
 
 #[test]
-fn it_swallows_what_it_is_told_to() {
+fn swallow_drops_bytes_of_its_direction() {
     for direction in [Direction::ToServer, Direction::ToClient, Direction::Both] {
         let (server, ends) = echo();
         let proxy = Proxy::to(server).unwrap();
@@ -194,12 +194,12 @@ fn it_swallows_what_it_is_told_to() {
         say(&mut stream, "x");
         proxy.swallow(direction);
         stream.write_all(b"lost").unwrap();
-        // On a busy machine it is not yet there when a moment has passed.
+        // On a busy machine the bytes may arrive later than `MOMENT`.
         wait_until("it is swallowed", LIMIT, || proxy.swallowed() == 4).unwrap();
         assert!(is_quiet(&mut stream));
         let mut new = connect(&proxy);
         assert!(is_quiet(&mut new));
-        // Nor does the server learn that a client has left.
+        // The server does not see the end of the client's connection either.
         drop(connect(&proxy));
         if direction == Direction::ToClient {
             ends.recv_timeout(LIMIT).unwrap().unwrap();
@@ -213,7 +213,7 @@ fn it_swallows_what_it_is_told_to() {
 }
 
 #[test]
-fn it_swallows_what_is_open_and_passes_what_is_new() {
+fn swallow_open_affects_only_open_connections() {
     let (server, _ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -230,7 +230,7 @@ fn it_swallows_what_is_open_and_passes_what_is_new() {
 }
 
 #[test]
-fn it_is_closed_when_dropped() {
+fn dropped_proxy_closes_its_connections() {
     let (server, ends) = echo();
     let proxy = Proxy::to(server).unwrap();
     let mut stream = connect(&proxy);
@@ -243,7 +243,7 @@ fn it_is_closed_when_dropped() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_a_reset() {
+fn unreachable_server_is_a_reset() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     redis.kill();
@@ -254,7 +254,7 @@ fn a_server_that_is_not_there_is_a_reset() {
 }
 
 #[test]
-fn redis_behind_it_can_be_cut_off_in_each_way() {
+fn redis_behind_the_proxy_sees_each_fault() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let open = || Connection::open(proxy.address()).unwrap();
@@ -267,10 +267,10 @@ fn redis_behind_it_can_be_cut_off_in_each_way() {
     assert!(error(connection.command(&["INCR", "n"])).contains("reset"));
     assert_eq!(value("n"), "1");
 
-    // Done, and nobody learns of it.
+    // Executed, and the client does not learn about it.
     let mut connection = open();
     proxy.truncate_after(2);
-    assert!(error(connection.command(&["INCR", "n"])).contains("hung up"));
+    assert!(error(connection.command(&["INCR", "n"])).contains("closed the connection"));
     assert_eq!(value("n"), "2");
 
     for (direction, done) in [(Direction::ToServer, "2"), (Direction::ToClient, "3")] {
@@ -291,23 +291,23 @@ fn redis_behind_it_can_be_cut_off_in_each_way() {
 }
 
 #[test]
-fn what_is_held_back_arrives_though_its_client_is_gone() {
+fn held_bytes_arrive_after_their_client_has_disconnected() {
     let (echo, ends) = echo();
     let proxy = Proxy::to(echo).unwrap();
-    let (mut gone, mut waiting) = (connect(&proxy), connect(&proxy));
-    for it in [&mut gone, &mut waiting] {
+    let (mut left, mut waiting) = (connect(&proxy), connect(&proxy));
+    for it in [&mut left, &mut waiting] {
         assert_eq!(say(it, "hello"), "hello");
     }
     proxy.hold_open();
-    for it in [&mut gone, &mut waiting] {
+    for it in [&mut left, &mut waiting] {
         it.write_all(b"late").unwrap();
     }
-    drop(gone);
+    drop(left);
     let mut other = connect(&proxy);
     assert_eq!(say(&mut other, "new"), "new");
     waiting.set_read_timeout(Some(QUIET)).unwrap();
     let mut bytes = [0; 4];
-    assert!(waiting.read(&mut bytes).is_err(), "held back");
+    assert!(waiting.read(&mut bytes).is_err(), "bytes arrived although they are held");
     wait_until("both are held back", LIMIT, || proxy.held() == 2).unwrap();
     assert!(ends.try_recv().is_err());
 

@@ -1,4 +1,4 @@
-//! Redis, alone.
+//! A single Redis server.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -13,12 +13,12 @@ use test_servers::{
     resp::{Connection, Reply},
 };
 
-/// A moment in which a server that can would answer.
+/// A server that is not frozen would reply within this time.
 const MOMENT: Duration = Duration::from_millis(200);
-/// Far longer than an answer takes.
+/// Much longer than a reply takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What a server says in that time to a PING on this connection.
+/// Returns the reply to a PING on this connection within this time.
 fn ping(connection: &mut TcpStream, within: Duration) -> String {
     connection.set_read_timeout(Some(within)).unwrap();
     connection.write_all(b"PING\r\n").unwrap();
@@ -28,7 +28,7 @@ fn ping(connection: &mut TcpStream, within: Duration) -> String {
 }
 
 #[test]
-fn it_serves_and_is_gone_with_its_files_when_dropped() {
+fn dropped_server_ends_and_its_files_are_removed() {
     let redis = Redis::start().unwrap();
     assert_eq!(redis.url(), format!("redis://127.0.0.1:{}", redis.port()));
     assert_eq!(redis.command(&["SET", "a", "1"]).unwrap().text(), "OK");
@@ -41,7 +41,7 @@ fn it_serves_and_is_gone_with_its_files_when_dropped() {
 }
 
 #[test]
-fn a_frozen_server_accepts_and_does_not_answer_until_it_thaws() {
+fn frozen_server_accepts_connections_and_replies_only_after_thaw() {
     let redis = Redis::start().unwrap();
     let mut before = TcpStream::connect(redis.address()).unwrap();
     assert_eq!(ping(&mut before, LIMIT), "+PONG\r\n");
@@ -56,7 +56,7 @@ fn a_frozen_server_accepts_and_does_not_answer_until_it_thaws() {
 }
 
 #[test]
-fn a_killed_server_is_gone_and_comes_back_empty_on_its_port() {
+fn killed_server_restarts_empty_on_its_port() {
     let redis = Redis::start().unwrap();
     let address = redis.address();
     redis.command(&["SET", "a", "1"]).unwrap();
@@ -66,33 +66,33 @@ fn a_killed_server_is_gone_and_comes_back_empty_on_its_port() {
     redis.restart().unwrap();
     assert_eq!(redis.address(), address);
     assert_eq!(redis.command(&["EXISTS", "a"]).unwrap().text(), "0");
-    // One that runs is restarted as well, and one that is frozen.
+    // A running server and a frozen server can be restarted, too.
     redis.freeze();
     redis.restart().unwrap();
     assert_eq!(redis.command(&["PING"]).unwrap().text(), "PONG");
 }
 
 #[test]
-fn a_server_outlives_the_thread_that_started_it() {
+fn server_outlives_the_thread_that_started_it() {
     let redis = std::thread::spawn(|| Redis::start().unwrap()).join().unwrap();
-    // The kernel acts when the thread is gone, which may be a moment after it was joined.
+    // The kernel may kill it a moment after the thread was joined.
     for _ in 0..50 {
         assert_eq!(redis.command(&["PING"]).unwrap().text(), "PONG");
-        // sleeps: something that must not happen has no signal
+        // sleeps: an event that must not happen cannot be awaited
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[test]
 #[should_panic(expected = "redis does not run")]
-fn a_dead_server_cannot_be_frozen() {
+fn freeze_of_a_killed_server_panics() {
     let redis = Redis::start().unwrap();
     redis.kill();
     redis.freeze();
 }
 
 #[test]
-fn a_password_is_asked_for_and_in_the_url() {
+fn password_is_required_and_is_in_the_url() {
     let redis = Redis::options().password("secret").start().unwrap();
     assert_eq!(redis.url(), format!("redis://:secret@127.0.0.1:{}", redis.port()));
     assert_eq!(redis.command(&["PING"]).unwrap().text(), "PONG");
@@ -101,7 +101,7 @@ fn a_password_is_asked_for_and_in_the_url() {
 }
 
 #[test]
-fn a_user_may_do_what_the_rules_say() {
+fn user_has_the_permissions_of_its_rules() {
     let rules = ["~app:*", "+@all", "-@dangerous"];
     let redis = Redis::options().user("app", "secret", &rules).start().unwrap();
     assert_eq!(redis.url(), format!("redis://app:secret@127.0.0.1:{}", redis.port()));
@@ -115,7 +115,7 @@ fn a_user_may_do_what_the_rules_say() {
 }
 
 #[test]
-fn a_unix_socket_serves_if_it_was_asked_for() {
+fn unix_socket_serves_if_enabled() {
     assert_eq!(Redis::start().unwrap().socket(), None);
     let redis = Redis::options().unix_socket().start().unwrap();
     let mut stream = UnixStream::connect(redis.socket().unwrap()).unwrap();
@@ -126,16 +126,16 @@ fn a_unix_socket_serves_if_it_was_asked_for() {
 }
 
 #[test]
-fn memory_is_bounded_as_told() {
+fn max_memory_and_policy_are_applied() {
     let redis = Redis::options().max_memory(3_000_000, "allkeys-lru").start().unwrap();
-    let told = redis.command(&["CONFIG", "GET", "maxmemory*"]).unwrap();
-    let told: Vec<String> = told.list().iter().map(Reply::text).collect();
-    assert!(told.iter().any(|it| it == "3000000"), "{told:?}");
-    assert!(told.iter().any(|it| it == "allkeys-lru"), "{told:?}");
+    let reply = redis.command(&["CONFIG", "GET", "maxmemory*"]).unwrap();
+    let config: Vec<String> = reply.list().iter().map(Reply::text).collect();
+    assert!(config.iter().any(|it| it == "3000000"), "{config:?}");
+    assert!(config.iter().any(|it| it == "allkeys-lru"), "{config:?}");
 }
 
 #[test]
-fn a_failed_start_tells_what_the_server_said() {
+fn failed_start_is_an_error_with_the_output_of_the_server() {
     let err = Redis::options().args(&["--no-such-setting", "1"]).start().unwrap_err();
     let text = format!("{err:#}");
     assert!(text.contains("redis did not start on port"), "{text}");

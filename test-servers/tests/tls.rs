@@ -1,4 +1,4 @@
-//! Redis that speaks TLS.
+//! Redis servers with TLS.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -9,19 +9,19 @@ use std::{
 
 use test_servers::{Authority, ClientCertificate, Redis, RedisReplicas, Server as _};
 
-/// What the server says to these bytes before it hangs up.
+/// Returns the server's reply to these bytes, until it closes the connection.
 fn ask(redis: &Redis, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(redis.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut res = [0; 64];
-    // A reset is nothing said, too.
+    // A reset counts as an empty reply.
     let n = stream.read(&mut res).unwrap_or(0);
     res[..n].to_vec()
 }
 
 #[test]
-fn a_server_with_tls_speaks_nothing_else_on_its_port() {
+fn server_with_tls_refuses_plain_text() {
     let authority = Authority::new().unwrap();
     let redis = Redis::options().tls(&authority).password("secret").start().unwrap();
     assert_eq!(redis.url(), format!("rediss://:secret@127.0.0.1:{}", redis.port()));
@@ -29,16 +29,16 @@ fn a_server_with_tls_speaks_nothing_else_on_its_port() {
     assert_eq!(redis.command(&["PING"]).unwrap().text(), "PONG");
     let said = ask(&redis, b"PING\r\n");
     assert!(!said.windows(4).any(|it| it == b"PONG"), "{said:?}");
-    // An alert, which is what TLS says to a hello without anything in it.
+    // A TLS alert, the reply to an empty hello.
     let said = ask(&redis, b"\x16\x03\x01\0\x04\x01\0\0\0");
     assert_eq!(said.first(), Some(&0x15), "{said:?}");
 }
 
 #[test]
-fn a_server_with_tls_comes_back_on_its_port_with_its_certificate() {
+fn restarted_server_with_tls_has_its_port_and_certificate() {
     let authority = Authority::new().unwrap();
     let redis = Redis::options().tls(&authority).unix_socket().start().unwrap();
-    // It needs the authority's files after a crash, too.
+    // The server needs the authority's files for a restart.
     drop(authority);
     let (address, certificate) = (redis.address(), redis.folder().join("server.pem"));
     let before = std::fs::read(&certificate).unwrap();
@@ -52,21 +52,21 @@ fn a_server_with_tls_comes_back_on_its_port_with_its_certificate() {
 }
 
 #[test]
-fn what_clients_must_show_is_what_was_asked_for() {
+fn client_certificate_is_required_as_configured() {
     let authority = Authority::new().unwrap();
-    for (clients, told) in [
+    for (clients, config) in [
         (ClientCertificate::Ignored, "no"),
         (ClientCertificate::Optional, "optional"),
         (ClientCertificate::Required, "yes"),
     ] {
         let redis = Redis::options().tls_with(&authority, &["localhost"], clients).start().unwrap();
         let reply = redis.command(&["CONFIG", "GET", "tls-auth-clients"]).unwrap();
-        assert_eq!(reply.list()[1].text(), told);
+        assert_eq!(reply.list()[1].text(), config);
     }
 }
 
 #[test]
-fn replicas_follow_a_leader_that_asks_for_certificates() {
+fn replicas_connect_to_a_leader_that_requires_certificates() {
     let authority = Authority::new().unwrap();
     let names = ["localhost", "127.0.0.1"];
     let options = Redis::options().tls_with(&authority, &names, ClientCertificate::Required);

@@ -1,9 +1,9 @@
-# Removes the folder $1, and what works in it, once the process at the other end of the input has ended. A process that
-# is killed cannot clean up, and one that ends does not drop its statics.
+# Removes the folder $1 and kills the processes in it, after the process at the other end of the input has ended. A
+# process that is killed cannot clean up, and a process that exits does not drop its statics.
 trap '' HUP INT TERM
 read -r _
 for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-  # Servers die with their parent, but not the children of a server that are frozen.
+  # Servers end with their parent, except frozen child processes of a server.
   find /proc/[0-9]* -maxdepth 1 -name cwd -lname "$1*" 2>/dev/null |
     while IFS=/ read -r _ _ pid _; do
       kill -KILL "$pid"

@@ -1,10 +1,10 @@
-# Installs the packages that are named, without starting the services that they bring. To be run as root.
+# Installs the named packages and starts none of their services. Needs root.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-# One at a time, or the first to end would remove the policy of the others.
+# One installation at a time; otherwise the first to finish would remove the policy of the others.
 exec 9</usr/sbin
 flock 9
-# What Debian asks before it starts a service: 101 is no. A policy that is there already is the machine's own.
+# Debian runs this script before it starts a service; 101 forbids the start. An existing policy belongs to the machine.
 policy=/usr/sbin/policy-rc.d
 if ! [ -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
@@ -15,12 +15,12 @@ fi
 apt() {
   apt-get -qq -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@" 9<&-
 }
-apt update || echo 'going on with the lists of packages that are here'
+apt update || echo 'continuing with the existing package lists'
 apt install --no-install-recommends "$@"
-# Nor at the next start of the machine.
+# Disables the services for the next boot, too.
 if [ -d /run/systemd/system ]; then
   for service; do
-    # A compiler brings none.
+    # A compiler has no service.
     if systemctl cat "$service" >/dev/null 2>&1; then
       systemctl disable --now "$service"
     fi

@@ -1,4 +1,4 @@
-//! The one thread that starts servers.
+//! The thread that starts all servers.
 
 use std::{
     io,
@@ -9,21 +9,22 @@ use std::{
 
 type Job = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// Starts it from a thread that lives as long as this process. The kernel kills a server when the *thread* that
-/// started it ends, and that of a test ends before those who share its server are done.
+/// Starts a command from a thread that exists until the process ends. The kernel kills a server
+/// when the *thread* that started it ends, and a test's thread may end while other tests use the
+/// server.
 pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: LazyLock<mpsc::Sender<Job>> = LazyLock::new(|| {
         let (jobs, queue) = mpsc::channel::<Job>();
         thread::spawn(move || {
             for (mut command, done) in queue {
-                // Who has asked waits for the answer.
+                // The caller waits for the result.
                 let _ = done.send(command.spawn());
             }
         });
         jobs
     });
-    let gone = || io::Error::other("the thread that starts servers has ended");
-    let (done, answer) = mpsc::channel();
-    SPAWNER.send((command, done)).map_err(|_| gone())?;
-    answer.recv().map_err(|_| gone())?
+    let ended = || io::Error::other("the thread that starts servers has ended");
+    let (done, result) = mpsc::channel();
+    SPAWNER.send((command, done)).map_err(|_| ended())?;
+    result.recv().map_err(|_| ended())?
 }

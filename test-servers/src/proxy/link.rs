@@ -1,4 +1,4 @@
-//! The two ends of one connection through a proxy.
+//! A connection through a proxy.
 
 use std::{
     io::{self, Read, Write},
@@ -11,10 +11,11 @@ use rustix::net::sockopt::set_socket_linger;
 
 use super::Direction;
 
-/// How long a thread that writes to someone who does not read goes without a look at whether it is cut.
-const LOOK: Duration = Duration::from_millis(50);
+/// The interval in which a blocked write checks whether the connection was cut.
+const CUT_CHECK: Duration = Duration::from_millis(50);
 
-/// A client and its server. It is closed when both threads that move bytes have left it.
+/// The streams of a client and of the server. They close when both forwarding threads have dropped
+/// the link.
 #[derive(Debug)]
 pub(super) struct Link {
     client: TcpStream,
@@ -28,20 +29,20 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(client: TcpStream, server: TcpStream) -> Self {
         for it in [&client, &server] {
-            // Either works without, only later or less promptly.
+            // Optional: without these, forwarding and cutting only take longer.
             let _ = it.set_nodelay(true);
-            let _ = it.set_write_timeout(Some(LOOK));
+            let _ = it.set_write_timeout(Some(CUT_CHECK));
         }
         let [is_cut, is_swallowed, is_held, was_held] = [false; 4].map(AtomicBool::new);
         Self { client, server, is_cut, is_swallowed, is_held, was_held }
     }
 
-    /// Reads what goes in this direction.
+    /// Reads bytes that flow in this direction.
     pub(super) fn read(&self, direction: Direction, bytes: &mut [u8]) -> io::Result<usize> {
         self.ends(direction).0.read(bytes)
     }
 
-    /// Writes all of it, however long the receiver takes; an error once the link is cut.
+    /// Writes all bytes, for as long as the receiver takes. Stops when the link is cut.
     pub(super) fn write(&self, direction: Direction, mut bytes: &[u8]) -> io::Result<()> {
         let mut to = self.ends(direction).1;
         while !bytes.is_empty() && !self.is_cut() {
@@ -56,24 +57,24 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the receiver that there is no more.
+    /// Closes the connection to the receiver for writing.
     pub(super) fn finish(&self, direction: Direction) {
         let _ = self.ends(direction).1.shutdown(Shutdown::Write);
     }
 
-    /// Closes both ends in good order.
+    /// Closes both ends gracefully.
     pub(super) fn close(&self) {
         for it in [&self.client, &self.server] {
             let _ = it.shutdown(Shutdown::Both);
         }
     }
 
-    /// Has both ends reset as soon as their threads have left.
+    /// Resets both ends when their threads have dropped the link.
     pub(super) fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
         for it in [&self.client, &self.server] {
             reset(it);
-            // Wakes who reads, and says nothing to the other side.
+            // Wakes the reading thread and sends nothing to the other side.
             let _ = it.shutdown(Shutdown::Read);
         }
     }
@@ -82,7 +83,7 @@ impl Link {
         self.is_cut.load(Ordering::SeqCst)
     }
 
-    /// Has all bytes swallowed.
+    /// Makes all further bytes be swallowed.
     pub(super) fn swallow(&self) {
         self.is_swallowed.store(true, Ordering::SeqCst);
     }
@@ -91,18 +92,18 @@ impl Link {
         self.is_swallowed.load(Ordering::SeqCst)
     }
 
-    /// Has what the client says held back, or lets it go.
+    /// Sets whether bytes of the client are held.
     pub(super) fn hold(&self, is_held: bool) {
         self.is_held.store(is_held, Ordering::SeqCst);
     }
 
-    /// Notes that there is something that is held back.
+    /// Records that bytes are held.
     pub(super) fn holds(&self) {
         self.was_held.store(true, Ordering::SeqCst);
     }
 
-    /// Notes that the server has said something: what was held back and has been released has arrived.
-    pub(super) fn answered(&self) {
+    /// Records a reply of the server: released bytes have arrived.
+    pub(super) fn replied(&self) {
         if !self.is_held() {
             self.was_held.store(false, Ordering::SeqCst);
         }
@@ -116,7 +117,7 @@ impl Link {
         self.was_held.load(Ordering::SeqCst)
     }
 
-    /// From where to where.
+    /// Returns source and destination.
     fn ends(&self, direction: Direction) -> (&TcpStream, &TcpStream) {
         if direction == Direction::ToClient {
             (&self.server, &self.client)
@@ -126,7 +127,7 @@ impl Link {
     }
 }
 
-/// Makes closing it a reset, which an abort of the other side looks like.
+/// Makes the close of the stream a reset.
 pub(super) fn reset(stream: &TcpStream) {
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
 }

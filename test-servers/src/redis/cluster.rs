@@ -1,4 +1,4 @@
-//! Redis: a cluster.
+//! Redis Cluster.
 
 use std::time::Duration;
 
@@ -11,14 +11,16 @@ use crate::{
     wait,
 };
 
-/// After how long a node counts as gone. Shorter, and a busy machine loses nodes that are only slow.
+/// After this time without a reply a node counts as failed. With a shorter time, slow nodes of a
+/// busy machine would count as failed.
 const NODE_TIMEOUT: &str = "2000";
 const PATIENT_TIMEOUT: &str = "60000";
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Masters that share the slots evenly, and replicas that take a master's place when it dies.
+/// Masters that share the slots evenly, and replicas that replace a master that fails.
 ///
-/// It takes two seconds to start, which a master waits before it serves: tests share one in a `static`.
+/// The start takes two seconds, which a master waits before it serves. Tests should share a cluster
+/// in a `static`.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
@@ -26,18 +28,24 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// This many masters, and this many replicas in all, which are dealt out to the masters in turn.
+    /// Starts this many masters and this many replicas in total, which are distributed evenly.
+    ///
+    /// # Errors
+    /// If a node does not start or the cluster does not form.
     pub fn start(masters: usize, replicas: usize) -> Result<Self> {
         Self::start_with(masters, replicas, &Redis::options())
     }
 
-    /// The same with options, which are for each node.
+    /// Like [`start`](Self::start), with options for each node.
+    ///
+    /// # Errors
+    /// If a node does not start or the cluster does not form.
     pub fn start_with(masters: usize, replicas: usize, options: &RedisOptions) -> Result<Self> {
         ensure!(masters > 0, "a cluster has at least one master");
         let options = options
             .clone()
             .args(&["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT])
-            // It would wait five seconds for more replicas to come.
+            // By default, a leader waits five seconds for further replicas.
             .args(&["--repl-diskless-sync-delay", "0"]);
         let nodes = (0..masters + replicas).map(|_| options.clone().start());
         let res = Self { nodes: nodes.collect::<Result<_>>()?, lag: Lag::default() };
@@ -57,49 +65,62 @@ impl RedisCluster {
         Ok(res)
     }
 
-    /// Has nodes that are only slow, as on a busy machine, taken for nothing else: no replica takes a master's place, which would lose
-    /// what was written last. For tests that kill no node.
+    /// Raises the node timeout, so that slow nodes of a busy machine do not count as failed: a
+    /// promotion would lose the last writes. For tests that kill no node.
+    ///
+    /// # Errors
+    /// If a node cannot be configured or the cluster does not recover.
     pub fn patient(self) -> Result<Self> {
         for it in &self.nodes {
             it.command(&["CONFIG", "SET", "cluster-node-timeout", PATIENT_TIMEOUT])?;
         }
-        // One that was slow until now may be missed already.
-        let is_missed = |line: &str| line.split(' ').nth(2).is_some_and(|it| it.contains("fail"));
-        let misses_nobody = |it: &Redis| {
+        // A node that was slow before may count as failed already.
+        let is_failed = |line: &str| line.split(' ').nth(2).is_some_and(|it| it.contains("fail"));
+        let sees_no_failure = |it: &Redis| {
             let nodes = it.command(&["CLUSTER", "NODES"]).map(|it| it.text()).unwrap_or_default();
-            !nodes.is_empty() && !nodes.lines().any(is_missed)
+            !nodes.is_empty() && !nodes.lines().any(is_failed)
         };
-        let is_whole = || self.nodes.iter().all(misses_nobody);
-        wait::wait_until("no node of the cluster is missed", LIMIT, is_whole)?;
+        let is_whole = || self.nodes.iter().all(sees_no_failure);
+        wait::wait_until("no node of the cluster counts as failed", LIMIT, is_whole)?;
         self.wait_until_served()?;
         Ok(self)
     }
 
-    /// All nodes, those that began as masters first.
+    /// Returns all nodes; the initial masters come first.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
-    /// The URLs of all nodes.
+    /// Returns the URLs of all nodes.
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Redis::url).collect()
     }
 
-    /// The node that serves this slot, as those that run see it.
+    /// Returns the node that serves this slot according to the running nodes.
+    ///
+    /// # Errors
+    /// If no node replies or no node serves the slot.
     pub fn master_of(&self, slot: usize) -> Result<&Redis> {
         ensure!(slot < SLOTS, "there is no slot {slot}");
         let running = self.nodes.iter().filter(|it| it.is_running());
         let port = running.map(|it| master_port(it, slot)).find_map(Result::ok);
-        let port = port.context("no node of the cluster answers")?;
-        by_port(&self.nodes, port.with_context(|| format!("nobody serves slot {slot}"))?)
+        let port = port.context("no node of the cluster replies")?;
+        by_port(&self.nodes, port.with_context(|| format!("no node serves slot {slot}"))?)
     }
 
-    /// Waits until each replica that runs has what its master has had so far. It is cheap enough for each write of a test.
+    /// Waits until each running replica has all writes that its master has received so far. Cheap
+    /// enough to be called after each write of a test.
+    ///
+    /// # Errors
+    /// If a replica does not catch up in time.
     pub fn wait_for_replicas(&self) -> Result<()> {
         self.lag.wait(&self.nodes.iter().collect::<Vec<_>>())
     }
 
-    /// Waits until a node other than this one serves the slot and all who run say that the cluster works.
+    /// Waits until another node than this one serves the slot and the cluster serves all slots.
+    ///
+    /// # Errors
+    /// If no replica is promoted in time.
     pub fn wait_for_other_master(&self, slot: usize, old: &Redis) -> Result<&Redis> {
         wait::poll("a replica is promoted", LIMIT, || {
             Ok(self.master_of(slot).ok().filter(|it| it.port() != old.port()))
@@ -108,7 +129,10 @@ impl RedisCluster {
         self.master_of(slot)
     }
 
-    /// Waits until all nodes that run say that all slots are served.
+    /// Waits until all running nodes report that all slots are served.
+    ///
+    /// # Errors
+    /// If this takes too long.
     pub fn wait_until_served(&self) -> Result<()> {
         let is_served = |it: &Redis| {
             let info = it.command(&["CLUSTER", "INFO"]).map(|it| it.text()).unwrap_or_default();
@@ -120,7 +144,7 @@ impl RedisCluster {
         })
     }
 
-    /// Makes each node known to each other, without waiting for gossip to spread.
+    /// Makes all nodes known to each other without waiting for gossip.
     fn introduce(&self) -> Result<()> {
         for (i, node) in self.nodes.iter().enumerate() {
             meet(node, &self.nodes[i + 1..])?;
@@ -129,14 +153,14 @@ impl RedisCluster {
             if self.nodes.iter().all(|it| knows(it, self.nodes.len())) {
                 return Ok(Some(()));
             }
-            // Those that a busy machine was too slow for have forgotten that they were to meet.
+            // On a busy machine a node may drop a handshake that took too long.
             self.nodes.iter().try_for_each(|it| meet(it, &self.nodes))?;
             Ok(None)
         })
     }
 }
 
-/// Has a node meet those of these that it has not heard of.
+/// Makes a node meet the other nodes that it does not know.
 fn meet(node: &Redis, others: &[Redis]) -> Result<()> {
     let mut connection = node.connect()?;
     let known = connection.command(&["CLUSTER", "NODES"])?.text();
@@ -155,16 +179,16 @@ fn share_slots(masters: &[Redis]) -> Result<()> {
         let mut connection = master.connect()?;
         let slots: Vec<String> =
             (SLOTS * i / count..SLOTS * (i + 1) / count).map(|it| it.to_string()).collect();
-        let mut words = vec!["CLUSTER", "ADDSLOTS"];
-        words.extend(slots.iter().map(String::as_str));
-        connection.command(&words)?;
-        // All different, or they would have to settle first whose word counts.
+        let mut args = vec!["CLUSTER", "ADDSLOTS"];
+        args.extend(slots.iter().map(String::as_str));
+        connection.command(&args)?;
+        // Distinct epochs; otherwise the nodes would first have to resolve the conflict.
         connection.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()])?;
     }
     Ok(())
 }
 
-/// The port of the slot's master, as this node sees it; none if nobody serves it.
+/// Returns the port of the slot's master according to this node; `None` if no node serves the slot.
 pub(super) fn master_port(node: &Redis, slot: usize) -> Result<Option<u16>> {
     // [[first, last, [host, port, id], [host, port, id]…]…], the master before its replicas.
     let slots = node.command(&["CLUSTER", "SLOTS"])?;
@@ -175,7 +199,8 @@ pub(super) fn master_port(node: &Redis, slot: usize) -> Result<Option<u16>> {
     Ok(range.and_then(|it| it.list().get(2)?.list().get(1)?.text().parse().ok()))
 }
 
-/// Whether the node is done with meeting this many nodes, itself among them.
+/// Returns whether the node knows this many nodes, including itself, and has finished all
+/// handshakes.
 fn knows(node: &Redis, nodes: usize) -> bool {
     let known = node.command(&["CLUSTER", "NODES"]).map(|it| it.text()).unwrap_or_default();
     known.lines().count() == nodes
@@ -183,7 +208,7 @@ fn knows(node: &Redis, nodes: usize) -> bool {
         && !known.contains("disconnected")
 }
 
-/// How many replicas the node has heard of.
+/// Returns how many replicas the node knows.
 fn replicas_known_to(node: &Redis) -> Option<usize> {
     let known = node.command(&["CLUSTER", "NODES"]).ok()?.text();
     Some(known.lines().filter(|it| it.contains("slave")).count())

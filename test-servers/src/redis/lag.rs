@@ -1,4 +1,4 @@
-//! How far replicas are behind their leaders.
+//! Waiting for replicas to catch up with their leaders.
 
 use std::{
     collections::HashMap,
@@ -16,28 +16,29 @@ use crate::{
     wait,
 };
 
-/// Far more than a replica takes to do what its leader did, and enough for one that has to find its leader again.
+/// Much longer than a replica needs to catch up, also after it has to find its leader again.
 const LIMIT: Duration = Duration::from_secs(30);
-/// A replica is behind by less than the time of a question or two, and a pause is longer than that.
-const QUESTIONS_WITHOUT_PAUSE: u32 = 50;
+/// A replica normally catches up within one or two polls, which is faster than one pause.
+const POLLS_WITHOUT_PAUSE: u32 = 50;
 
-/// Connections that stay open, so that asking often is cheap.
+/// Connections that stay open, so that polling is cheap.
 #[derive(Debug, Default)]
 pub(super) struct Lag(Mutex<HashMap<u16, Connection>>);
 
-/// What a node says of itself.
+/// The role of a node, as the node reports it.
 enum Role {
     Leader { offset: i64 },
     Replica { leader: u16, offset: i64 },
 }
 
 impl Lag {
-    /// Waits until each replica among these that runs has done all that its leader had done before this was called.
+    /// Waits until each running replica among the nodes has executed all writes that its leader had
+    /// executed before the call.
     pub(super) fn wait(&self, nodes: &[&Redis]) -> Result<()> {
         let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut goals = HashMap::new();
         let mut behind: Vec<&Redis> = nodes.iter().copied().filter(|it| it.is_running()).collect();
-        let mut questions = 0;
+        let mut polls = 0;
         wait::poll("the replicas have what their leaders have", LIMIT, || {
             loop {
                 let mut still = Vec::new();
@@ -48,16 +49,17 @@ impl Lag {
                         }
                         Ok(Role::Replica { leader, offset })
                             if goals.get(&leader).is_some_and(|it| offset >= *it) => {}
-                        // One whose leader is not known yet may have a new one, or be one by the next time.
+                        // A replica of an unknown leader may have another leader, or be a leader,
+                        // at the next poll.
                         _ => still.push(*node),
                     }
                 }
                 behind = still;
-                questions += 1;
+                polls += 1;
                 if behind.is_empty() {
                     return Ok(Some(()));
                 }
-                if questions > QUESTIONS_WITHOUT_PAUSE {
+                if polls > POLLS_WITHOUT_PAUSE {
                     return Ok(None);
                 }
                 thread::yield_now();
@@ -71,10 +73,11 @@ fn role(connections: &mut MutexGuard<'_, HashMap<u16, Connection>>, node: &Redis
         Some(it) => it,
         None => node.connect()?,
     };
-    // Not kept if it fails: the server may have been restarted since.
+    // Dropped if the command fails: the server may have been restarted.
     let reply = connection.command(&["ROLE"])?;
     connections.insert(node.port(), connection);
-    // ["master", offset, [replica…]], or ["slave", host, port, state, offset] with an offset of -1 without a link.
+    // ["master", offset, [replica…]], or ["slave", host, port, state, offset] with an offset of -1
+    // without a link.
     let role = match reply.list() {
         [_, Reply::Int(offset), _] => Some(Role::Leader { offset: *offset }),
         [_, _, Reply::Int(port), _, Reply::Int(offset)] => {
@@ -82,5 +85,5 @@ fn role(connections: &mut MutexGuard<'_, HashMap<u16, Connection>>, node: &Redis
         }
         _ => None,
     };
-    role.context("an answer to ROLE that is not known")
+    role.context("unexpected reply to ROLE")
 }

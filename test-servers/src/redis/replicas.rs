@@ -1,4 +1,4 @@
-//! Redis: a leader with replicas.
+//! A Redis leader with replicas.
 
 use std::time::Duration;
 
@@ -7,27 +7,33 @@ use anyhow::Result;
 use super::{Redis, RedisOptions, lag::Lag};
 use crate::{process::Server as _, resp, wait};
 
-/// Far more than a replica needs to copy an empty leader.
+/// Much longer than a replica needs to copy an empty leader.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A leader and its replicas, each with a copy of it.
+/// A leader and its replicas.
 #[derive(Debug)]
 pub struct RedisReplicas {
-    // Dropped first: a replica whose leader goes would look for it.
+    // Dropped first: a replica without its leader would try to reconnect.
     replicas: Vec<Redis>,
     leader: Redis,
     lag: Lag,
 }
 
 impl RedisReplicas {
-    /// A leader and this many replicas, all up to date.
+    /// Starts a leader and this many replicas. All are in sync.
+    ///
+    /// # Errors
+    /// If a server does not start or a replica does not connect to the leader.
     pub fn start(replicas: usize) -> Result<Self> {
         Self::start_with(replicas, &Redis::options())
     }
 
-    /// The same with options, which are for each of them.
+    /// Like [`start`](Self::start), with options for each server.
+    ///
+    /// # Errors
+    /// If a server does not start or a replica does not connect to the leader.
     pub fn start_with(replicas: usize, options: &RedisOptions) -> Result<Self> {
-        // It would wait five seconds for more replicas to come.
+        // By default, a leader waits five seconds for further replicas.
         let options = options.clone().args(&["--repl-diskless-sync-delay", "0"]);
         let leader = options.clone().start()?;
         let of_leader = ["--replicaof", "127.0.0.1", &leader.port().to_string()];
@@ -39,23 +45,27 @@ impl RedisReplicas {
         Ok(Self { replicas, leader, lag: Lag::default() })
     }
 
-    /// The one that takes writes.
+    /// Returns the leader.
     pub fn leader(&self) -> &Redis {
         &self.leader
     }
 
-    /// Those that follow it.
+    /// Returns the replicas.
     pub fn replicas(&self) -> &[Redis] {
         &self.replicas
     }
 
-    /// Waits until each replica that runs has what the leader has had so far. It is cheap enough for each write of a test.
+    /// Waits until each running replica has all writes that the leader has received so far. Cheap
+    /// enough to be called after each write of a test.
+    ///
+    /// # Errors
+    /// If a replica does not catch up in time.
     pub fn wait_for_replicas(&self) -> Result<()> {
         let nodes: Vec<&Redis> = std::iter::once(&self.leader).chain(&self.replicas).collect();
         self.lag.wait(&nodes)
     }
 
-    /// All of them, the leader first.
+    /// Returns all servers, the leader first.
     pub(super) fn into_nodes(self) -> Vec<Redis> {
         let mut res = vec![self.leader];
         res.extend(self.replicas);
@@ -63,7 +73,7 @@ impl RedisReplicas {
     }
 }
 
-/// Waits until the replica has its leader's data. One without is never promoted.
+/// Waits until the replica has its leader's data. A replica without the data is never promoted.
 pub(super) fn wait_for_link(replica: &Redis) -> Result<()> {
     wait_for_link_if(replica, |_| true)
 }

@@ -1,4 +1,4 @@
-//! Redis: a slot of a cluster on its way from one master to another, the way redis-cli does it.
+//! Moves of a cluster's slot from one master to another, with the same steps as redis-cli.
 
 use std::time::Duration;
 
@@ -11,35 +11,42 @@ use crate::{
     wait,
 };
 
-/// How many keys go at once when all of them do.
+/// The number of keys per batch when all keys are moved.
 const BATCH: usize = 100;
-/// What one batch may take, in milliseconds.
+/// The timeout of a batch in milliseconds.
 const BATCH_LIMIT: &str = "5000";
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl RedisCluster {
-    /// Moves a slot with all of its keys to another master, and waits until all nodes that run know it.
+    /// Moves a slot with all of its keys to another master, and waits until all running nodes know.
+    ///
+    /// # Errors
+    /// If a node refuses a step or the nodes do not agree in time.
     pub fn move_slot(&self, slot: usize, to: &Redis) -> Result<()> {
         self.begin_move(slot, to)?.finish()
     }
 
-    /// Opens a slot for moving it to another master. Until [`Move::finish`] the old master serves the keys that are
-    /// still there, and for others answers `ASK`.
+    /// Opens a slot for the move to another master. Until [`Move::finish`] the old master serves
+    /// the keys that it still has, and replies `ASK` for other keys.
+    ///
+    /// # Errors
+    /// If a node refuses a step.
     pub fn begin_move(&self, slot: usize, to: &Redis) -> Result<Move<'_>> {
         let from = self.master_of(slot)?;
         let to = by_port(self.nodes(), to.port())?;
-        ensure!(from.port() != to.port(), "slot {slot} is there already");
+        ensure!(from.port() != to.port(), "slot {slot} is at this master already");
         let (mut old, mut new) = (from.connect()?, to.connect()?);
         let [from_id, to_id] = [id(&mut old)?, id(&mut new)?];
         let slot_word = slot.to_string();
-        // In this order: a slot that nobody imports yet would be asked for in vain.
+        // In this order: otherwise clients would be redirected to a master that does not import the
+        // slot yet.
         new.command(&["CLUSTER", "SETSLOT", &slot_word, "IMPORTING", &from_id])?;
         old.command(&["CLUSTER", "SETSLOT", &slot_word, "MIGRATING", &to_id])?;
         Ok(Move { cluster: self, slot, from, to, to_id, old })
     }
 }
 
-/// A slot that is open at both masters. If it is only dropped, it stays so.
+/// A slot that is open at both masters. Dropping it does not finish the move.
 #[derive(Debug)]
 #[must_use = "the slot stays open until it is finished"]
 pub struct Move<'a> {
@@ -48,22 +55,26 @@ pub struct Move<'a> {
     from: &'a Redis,
     to: &'a Redis,
     to_id: String,
-    /// To the old master.
+    /// The connection to the old master.
     old: Connection,
 }
 
 impl<'a> Move<'a> {
-    /// The master that has the slot until it is finished.
+    /// Returns the master that has the slot before the move finishes.
     pub fn from(&self) -> &'a Redis {
         self.from
     }
 
-    /// The master that has it afterwards.
+    /// Returns the master that has the slot afterwards.
     pub fn to(&self) -> &'a Redis {
         self.to
     }
 
-    /// Moves at most so many of its keys, whichever they are; how many that were. 0 is the end.
+    /// Moves at most `most` keys, in no particular order. Returns how many were moved; 0 if no key
+    /// is left.
+    ///
+    /// # Errors
+    /// If a master refuses the move.
     pub fn move_keys(&mut self, most: usize) -> Result<usize> {
         let [slot, most] = [self.slot, most].map(|it| it.to_string());
         let keys = self.old.command(&["CLUSTER", "GETKEYSINSLOT", &slot, &most])?;
@@ -82,23 +93,27 @@ impl<'a> Move<'a> {
         Ok(keys.len())
     }
 
-    /// Moves the keys that are left, gives the slot to its new master, and waits until all nodes that run know it.
+    /// Moves the remaining keys, assigns the slot to the new master, and waits until all running
+    /// nodes know.
+    ///
+    /// # Errors
+    /// If a node refuses a step or the nodes do not agree in time.
     pub fn finish(mut self) -> Result<()> {
         while self.move_keys(BATCH)? > 0 {}
         let slot = self.slot.to_string();
         let give = ["CLUSTER", "SETSLOT", &slot, "NODE", &self.to_id];
-        // The new one first: it must not be asked for a slot that it does not know to be its own.
+        // The new master first: it must own the slot before clients are redirected to it.
         self.to.command(&give)?;
         self.old.command(&give)?;
         for node in self.cluster.nodes().iter().filter(|it| it.is_running()) {
-            // Replicas are told by their masters, and refuse to be told by us.
+            // Replicas refuse the command; they learn the assignment from their masters.
             if node.command(&["ROLE"])?.list().first().is_some_and(|it| it.text() == "master") {
                 node.command(&give)?;
             }
         }
-        wait::wait_until("all nodes know who has the slot", LIMIT, || {
+        wait::wait_until("all nodes know the owner of the slot", LIMIT, || {
             let mut running = self.cluster.nodes().iter().filter(|it| it.is_running());
-            // Who has not heard that the new master's word is newer would still believe the old one.
+            // A node that does not know the new master's epoch would still believe the old master.
             let newest = epoch(self.to, &self.to_id);
             running.all(|it| {
                 let port = master_port(it, self.slot);
@@ -112,7 +127,7 @@ fn id(connection: &mut Connection) -> Result<String> {
     Ok(connection.command(&["CLUSTER", "MYID"])?.text())
 }
 
-/// How new the word of the node `id` is, as far as this one has heard.
+/// Returns the configuration epoch of the node `id` according to this node.
 fn epoch(node: &Redis, id: &str) -> Option<String> {
     let known = node.command(&["CLUSTER", "NODES"]).ok()?.text();
     // `<id> <address> <flags> <master> <ping> <pong> <epoch> …`

@@ -1,4 +1,4 @@
-//! Redis: a leader with replicas, and Sentinels that promote one of them when the leader is gone.
+//! A Redis leader with replicas, and Sentinels that promote a replica when the leader fails.
 
 use std::{
     ffi::OsString, fmt::Write as _, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration,
@@ -17,35 +17,44 @@ use crate::{
     wait,
 };
 
-/// The name under which the Sentinels know the leader.
+/// The Sentinels' name of the leader.
 const NAME: &str = "mymaster";
 const CONFIG: &str = "sentinel.conf";
-/// How often a Sentinel tells the others what it knows, in milliseconds. One that sees a leader of which nobody has told it
-/// makes that a replica again after four times as long.
-const HASTE: &str = "100";
-/// So long that this takes longer than noticing a promotion, which is looked for once a second.
-const PATIENCE: &str = "500";
-/// How long one must not have answered to be called dead where nobody dies, in milliseconds.
+/// The period in milliseconds in which a Sentinel publishes its view. If a Sentinel sees a leader
+/// that no other Sentinel has announced, it demotes this leader after four periods.
+const FAST_PUBLISH: &str = "100";
+/// Four of these periods are longer than the detection of a promotion, which takes up to a second.
+const SLOW_PUBLISH: &str = "500";
+/// The time without a reply after which a leader counts as failed, for tests without failures, in
+/// milliseconds.
 const PATIENT_TIMEOUT: &str = "60000";
-/// The Sentinels tell each other of themselves every two seconds, and look at the replicas every ten.
+/// Sentinels announce themselves every two seconds and query the replicas every ten.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A leader, its replicas, and the Sentinels that watch them. They call a leader dead that has not answered for half
-/// a second.
+/// A leader, its replicas, and the Sentinels that monitor them. A leader counts as failed after
+/// half a second without a reply.
 #[derive(Debug)]
 pub struct Sentinels {
-    watchers: Vec<Sentinel>,
+    monitors: Vec<Sentinel>,
     nodes: Vec<Redis>,
     lag: Lag,
 }
 
 impl Sentinels {
-    /// A leader with this many replicas, and Sentinels that all know each other and the replicas.
+    /// Starts a leader with this many replicas, and Sentinels. All Sentinels know each other and
+    /// the replicas.
+    ///
+    /// # Errors
+    /// If a server does not start or the Sentinels do not find each other in time.
     pub fn start(replicas: usize, sentinels: usize) -> Result<Self> {
         Self::start_with(replicas, sentinels, &Redis::options())
     }
 
-    /// The same with options, which are for the leader and its replicas; the Sentinels ask for no password.
+    /// Like [`start`](Self::start), with options for the leader and its replicas. The Sentinels
+    /// require no password.
+    ///
+    /// # Errors
+    /// If a server does not start or the Sentinels do not find each other in time.
     pub fn start_with(replicas: usize, sentinels: usize, options: &RedisOptions) -> Result<Self> {
         let nodes = RedisReplicas::start_with(replicas, options)?.into_nodes();
         let watch = Arc::new(Watch {
@@ -54,25 +63,29 @@ impl Sentinels {
             password: options.password.clone(),
         });
         let start = |_| Ok(Sentinel { process: Process::start(watch.clone())? });
-        let watchers = (0..sentinels).map(start).collect::<Result<Vec<_>>>()?;
-        let res = Self { watchers, nodes, lag: Lag::default() };
-        res.hurry(HASTE);
+        let started = (0..sentinels).map(start).collect::<Result<Vec<_>>>()?;
+        let res = Self { monitors: started, nodes, lag: Lag::default() };
+        res.set_publish_period(FAST_PUBLISH);
         wait::wait_until("the Sentinels know each other and the replicas", LIMIT, || {
-            res.watchers.iter().all(|it| it.knows(sentinels, replicas).unwrap_or(false))
+            res.monitors.iter().all(|it| it.knows(sentinels, replicas).unwrap_or(false))
         })?;
         Ok(res)
     }
 
-    /// Has a leader that is only slow, as on a busy machine, taken for nothing else: no replica takes its place, which would lose what
-    /// was written last. For tests that let no leader die.
+    /// Raises the failure timeout, so that a slow leader of a busy machine does not count as
+    /// failed: a promotion would lose the last writes. For tests without failures of the leader.
+    ///
+    /// # Errors
+    /// If a Sentinel cannot be configured or the Sentinels do not agree in time.
     pub fn patient(self) -> Result<Self> {
         let set = ["SENTINEL", "SET", NAME, "down-after-milliseconds", PATIENT_TIMEOUT];
-        for it in &self.watchers {
+        for it in &self.monitors {
             Connection::open(it.address())?.command(&set)?;
         }
-        // One that was slow until now may be called dead already, and another be on its way to its place.
-        wait::wait_until("the Sentinels miss no leader", LIMIT, || {
-            let leaders = self.watchers.iter().map(|it| it.leader_if_well().ok().flatten());
+        // A leader that was slow before may count as failed already, and a failover may be in
+        // progress.
+        wait::wait_until("the Sentinels agree on a healthy leader", LIMIT, || {
+            let leaders = self.monitors.iter().map(|it| it.leader_if_well().ok().flatten());
             let Some(leaders) = leaders.collect::<Option<Vec<_>>>() else { return false };
             let leads = |it: &Redis| {
                 let role = it.command(&["ROLE"]);
@@ -84,61 +97,76 @@ impl Sentinels {
         Ok(self)
     }
 
-    /// What the Sentinels call the leader.
+    /// Returns the Sentinels' name of the leader.
     pub fn name(&self) -> &'static str {
         NAME
     }
 
-    /// The Sentinels, for which one asks for the leader.
+    /// Returns the Sentinels.
     pub fn sentinels(&self) -> &[Sentinel] {
-        &self.watchers
+        &self.monitors
     }
 
-    /// The leader and its replicas, whichever of them is which by now.
+    /// Returns the leader and the replicas. The roles may have changed since the start.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
-    /// The one that is the leader, as the first Sentinel that answers sees it.
+    /// Returns the leader according to the first Sentinel that replies.
+    ///
+    /// # Errors
+    /// If no Sentinel replies.
     pub fn leader(&self) -> Result<&Redis> {
-        let mut asked = self.watchers.iter().map(Sentinel::leader);
-        let address = asked.find_map(Result::ok).context("no Sentinel answers")?;
+        let mut asked = self.monitors.iter().map(Sentinel::leader);
+        let address = asked.find_map(Result::ok).context("no Sentinel replies")?;
         by_port(&self.nodes, address.port())
     }
 
-    /// Has them promote a replica as an operator would, and waits until all is settled: the old leader, which has
-    /// never stopped, is a replica of the one that is returned.
+    /// Starts a manual failover and waits until it is complete: the old leader, which keeps
+    /// running, is a replica of the returned leader.
+    ///
+    /// # Errors
+    /// If the Sentinels refuse, or the failover takes too long.
     pub fn fail_over(&self) -> Result<&Redis> {
         let old = self.leader()?;
-        self.hurry(PATIENCE);
+        self.set_publish_period(SLOW_PUBLISH);
         wait::poll("a Sentinel can fail over", LIMIT, || {
-            let mut running = self.watchers.iter().filter(|it| it.is_running());
+            let mut running = self.monitors.iter().filter(|it| it.is_running());
             let asked = running.next().context("no Sentinel runs")?;
             let done = Connection::open(asked.address())?.command(&["SENTINEL", "FAILOVER", NAME]);
             match done.map_err(|err| format!("{err:#}")) {
                 Ok(_) => Ok(Some(())),
-                // Another one is not settled yet, or it has not heard lately of the replicas.
+                // Another failover is in progress, or the Sentinel's view of the replicas is
+                // outdated.
                 Err(err) if err.contains("INPROG") || err.contains("NOGOODSLAVE") => Ok(None),
                 Err(err) => Err(anyhow!(err)),
             }
         })?;
         let new = self.wait_for_other_leader(old)?;
-        self.hurry(HASTE);
+        self.set_publish_period(FAST_PUBLISH);
         for it in self.nodes.iter().filter(|it| it.is_running() && it.port() != new.port()) {
             wait_for_link_to(it, new)?;
         }
         Ok(new)
     }
 
-    /// Waits until each replica that runs has what its leader has had so far. It is cheap enough for each write of a test.
+    /// Waits until each running replica has all writes that its leader has received so far. Cheap
+    /// enough to be called after each write of a test.
+    ///
+    /// # Errors
+    /// If a replica does not catch up in time.
     pub fn wait_for_replicas(&self) -> Result<()> {
         self.lag.wait(&self.nodes.iter().collect::<Vec<_>>())
     }
 
-    /// Waits until all Sentinels that run agree on a leader other than this one, and it takes writes.
+    /// Waits until all running Sentinels agree on another leader than this one, and it accepts
+    /// writes.
+    ///
+    /// # Errors
+    /// If this takes too long.
     pub fn wait_for_other_leader(&self, old: &Redis) -> Result<&Redis> {
         wait::poll("the Sentinels have promoted a replica", LIMIT, || {
-            let running = self.watchers.iter().filter(|it| it.is_running());
+            let running = self.monitors.iter().filter(|it| it.is_running());
             let ports = running.map(|it| it.leader().map(|it| it.port()));
             let Ok(ports) = ports.collect::<Result<Vec<u16>>>() else { return Ok(None) };
             let agreed = ports.first().filter(|it| ports.iter().all(|other| other == *it));
@@ -151,9 +179,9 @@ impl Sentinels {
         })
     }
 
-    fn hurry(&self, publish: &str) {
-        for it in self.watchers.iter().filter(|it| it.is_running()) {
-            it.hurry(publish);
+    fn set_publish_period(&self, publish: &str) {
+        for it in self.monitors.iter().filter(|it| it.is_running()) {
+            it.set_publish_period(publish);
         }
     }
 }
@@ -165,28 +193,31 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// `redis://127.0.0.1:…`
+    /// Returns the URL, `redis://127.0.0.1:…`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    /// Where the leader is, as it sees it.
+    /// Returns the address of the leader according to this Sentinel.
+    ///
+    /// # Errors
+    /// If the Sentinel does not reply or does not know the leader.
     pub fn leader(&self) -> Result<SocketAddr> {
         let command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME];
         let reply = Connection::open(self.address())?.command(&command)?;
-        let [host, port] = reply.list() else { anyhow::bail!("the Sentinel knows no {NAME}") };
+        let [host, port] = reply.list() else { anyhow::bail!("the Sentinel does not know {NAME}") };
         Ok(SocketAddr::new(host.text().parse()?, port.text().parse()?))
     }
 
-    /// The same, if it has nothing to say against it and puts none in its place.
+    /// Returns the leader if this Sentinel considers it healthy and no failover is in progress.
     fn leader_if_well(&self) -> Result<Option<SocketAddr>> {
         let about = Connection::open(self.address())?.command(&["SENTINEL", "MASTER", NAME])?;
         let mut words = about.list().iter().map(Reply::text).skip_while(|it| it != "flags");
         if words.nth(1).as_deref() == Some("master") { self.leader().map(Some) } else { Ok(None) }
     }
 
-    /// Lets it look around more often where it can be told to, which older ones cannot: they are only slower.
-    fn hurry(&self, publish: &str) {
+    /// Sets shorter periods. Old versions do not support this; they only take longer.
+    fn set_publish_period(&self, publish: &str) {
         let periods = ["PUBLISH-PERIOD", publish, "INFO-PERIOD", "500", "ASK-PERIOD", "200"];
         let _ = Connection::open(self.address())
             .and_then(|mut it| it.command(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()));
@@ -208,7 +239,7 @@ impl Server for Sentinel {
     }
 }
 
-/// What a Sentinel is told to watch.
+/// The configuration of a Sentinel.
 #[derive(Debug)]
 struct Watch {
     leader: u16,
@@ -221,7 +252,7 @@ impl Kind for Watch {
         "sentinel"
     }
 
-    /// In a file, which a Sentinel needs, because it keeps there what it learns.
+    /// Writes the configuration file. A Sentinel requires one, because it stores its state there.
     fn prepare(&self, folder: &Path) -> Result<()> {
         let Self { leader, quorum, password } = self;
         let mut config = format!(
@@ -235,7 +266,7 @@ impl Kind for Watch {
         if let Some(password) = password {
             writeln!(config, "sentinel auth-pass {NAME} {password}")?;
         }
-        fs::write(folder.join(CONFIG), config).context("cannot write the Sentinel's settings")
+        fs::write(folder.join(CONFIG), config).context("cannot write the Sentinel's configuration")
     }
 
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
@@ -246,7 +277,7 @@ impl Kind for Watch {
         Ok(res)
     }
 
-    fn answers(&self, place: &Place, pid: u32) -> Result<bool> {
+    fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
         is_process(&mut Connection::open(port::address(place.port))?, pid)
     }
 }

@@ -1,9 +1,10 @@
-//! Redis Cluster's slots.
+//! The slots of Redis Cluster.
 
-/// A cluster's slots are numbered from 0.
+/// The number of slots.
 pub(super) const SLOTS: usize = 16_384;
 
-/// The slot of a key: of what is between its first `{` and the `}` after it, if that is anything, or else of all of it.
+/// Returns the slot of a key. It is computed from the hash tag, the text between the first `{` and
+/// the next `}`, unless that is empty or absent; then from the whole key.
 ///
 /// ```
 /// use test_servers::slot_of;
@@ -17,7 +18,7 @@ pub fn slot_of(key: &str) -> usize {
     usize::from(crc16(hashed.as_bytes())) % SLOTS
 }
 
-/// CRC-16/XMODEM.
+/// Returns the CRC-16/XMODEM checksum.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |sum, byte| {
         (0..8).fold(sum ^ (u16::from(*byte) << 8), |sum, _| {
