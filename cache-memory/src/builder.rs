@@ -84,7 +84,8 @@ impl MemoryBuilder {
     /// # use cache_core::{ErrorKind, store::{Expiry, SetMode, SyncBackend}};
     /// # use cache_memory::Memory;
     /// let memory = Memory::builder().max_value_bytes(100).build()?;
-    /// let error = memory.set("k", vec![0; 101].into(), Expiry::Never, SetMode::Always).unwrap_err();
+    /// let value = vec![0; 101].into();
+    /// let error = memory.set("k", value, Expiry::Never, SetMode::Always).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::TooLarge);
     /// # Ok::<_, cache_core::Error>(())
     /// ```

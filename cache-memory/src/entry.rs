@@ -15,14 +15,14 @@ pub(crate) struct Entry {
     deadline: AtomicU64,
 }
 
-/// What an entry costs in addition to its key and its value, in bytes: its slot and its place in
+/// The cost of an entry in addition to its key and its value, in bytes: its slot and its place in
 /// the hash table (both grow by doubling), the allocations of key and value, the reference count
 /// that the first read of a value allocates, its record in the expiry index, and its share of the
 /// history of evicted keys.
 pub(crate) const OVERHEAD: u64 = 160;
 
-/// Weighs entries so that one sum enforces both bounds: an entry weighs its cost, but at least
-/// `share`.
+/// Weighs entries such that a single sum enforces both bounds: an entry weighs its cost, but at
+/// least `share`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryWeighter {
     pub(crate) share: u64,

@@ -8,7 +8,7 @@ use crate::{entry::Entry, key::Key};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CollectEvicted;
 
-/// The entries that one write removed. They are dropped after the locks are released, so that no
+/// The entries that a write removed. They are dropped after the locks are released, so that no
 /// caller waits while memory is freed. Before that, their records leave the expiry index.
 #[derive(Debug, Default)]
 pub(crate) struct Evicted {

@@ -23,12 +23,13 @@
 //! ```toml
 //! [caches.default]
 //! backend = "memory"
-//! location = "main"             # aliases with the same location share a store; without it, each alias has its own
+//! location = "main"             # aliases with the same location share a store
+//!                               # (without a location, each alias has its own)
 //!
 //! [caches.default.options]
 //! max_entries = 1000000         # the default
 //! max_bytes = "256MiB"          # the default; includes keys, values and bookkeeping
-//! max_value_bytes = "4MiB"      # the default for this max_bytes; larger values are refused (`TooLarge`)
+//! max_value_bytes = "4MiB"      # the default for this max_bytes; larger values are `TooLarge`
 //! ```
 
 mod builder;

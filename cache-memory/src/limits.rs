@@ -30,8 +30,9 @@ pub(crate) struct InvalidLimit(pub(crate) &'static str, pub(crate) String);
 
 const MIB: u64 = 1024 * 1024;
 
-/// Memory is what a process runs out of. So by default, bytes bound a store of values of usual size,
-/// and entries only bound a store of tiny values, whose bookkeeping is larger than the values.
+/// Memory is what a process runs out of. So by default, bytes bound a store of values of usual
+/// size, and entries only bound a store of tiny values, whose bookkeeping is larger than the
+/// values.
 const MAX_ENTRIES: u64 = 1_000_000;
 const MAX_BYTES: u64 = 256 * MIB;
 /// More locks than this do not increase throughput on any number of cores.
@@ -132,14 +133,14 @@ impl Limits {
 /// 16 bytes.
 const RESERVE: u64 = OVERHEAD + MAX_KEY_LEN as u64 + 16;
 
-/// The maximum weight of an entry in a shard of this capacity. It is less than the capacity, because
-/// the engine reserves the last 3 % for new entries.
+/// The maximum weight of an entry in a shard of this capacity. It is less than the capacity,
+/// because the engine reserves the last 3 % for new entries.
 const fn admits(bytes: u64) -> u64 {
     bytes - bytes / 16
 }
 
-/// The maximum number of shards that have room for the largest value and for enough entries each. It
-/// does not depend on the machine, so a value that fits on one machine fits on all.
+/// The maximum number of shards that have room for the largest value and for enough entries each.
+/// It does not depend on the machine, so a value that fits on one machine fits on all.
 const fn shards(max_entries: u64, max_bytes: u64, max_value: u64) -> u64 {
     let by_value = admits(max_bytes) / (RESERVE + max_value);
     let by_entries = max_entries / MIN_SHARD_ENTRIES;

@@ -5,7 +5,8 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::runtime_closed;
 
-/// A task whose outcome several callers can wait for. It continues when waiting callers are dropped.
+/// A task whose outcome several callers can wait for. It continues when waiting callers are
+/// dropped.
 ///
 /// ```
 /// use cache_net::Attempt;

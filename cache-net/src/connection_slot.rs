@@ -19,10 +19,10 @@ use crate::{
 /// All callers without a connection wait for the same attempt. After a failed attempt there is a
 /// delay before the next one, and callers get the error of the failed one meanwhile.
 ///
-/// A connection without a reply for 1.2 deadlines, although a call waited for one, is frozen or half
-/// open, and is aborted. If it was idle before, a NAT or a firewall may have forgotten it, and its
-/// first unanswered call aborts it. A slow connection in use or a single late reply does not trigger
-/// a reconnect.
+/// A connection without a reply for 1.2 deadlines, although a call waited for one, is frozen or
+/// half open, and is aborted. If it was idle before, a NAT or a firewall may have forgotten it, and
+/// its first unanswered call aborts it. A slow connection in use or a single late reply does not
+/// trigger a reconnect.
 ///
 /// ```
 /// use std::{future::pending, sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -295,7 +295,7 @@ impl<C: Connector> ConnectionSlot<C> {
         }
     }
 
-    /// Returns the connection; if there is none, the attempt to make one, or why the last failed.
+    /// Returns the connection; without one, the attempt to make one, or why the last failed.
     fn connecting(self: &Arc<Self>) -> Result<Arc<C::Connection>, Result<Connecting<C>>> {
         let mut state = self.lock();
         match &state.connection {

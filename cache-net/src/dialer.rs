@@ -9,14 +9,14 @@ use tokio::net::TcpStream;
 
 use crate::{resolve, within};
 
-/// Makes TCP connections. All addresses of a host are tried concurrently with staggered starts, as in
-/// [RFC 8305], within one timeout: an address that does not respond does not use up the time of the
-/// addresses after it.
+/// Makes TCP connections. All addresses of a host are tried concurrently with staggered starts, as
+/// in [RFC 8305], within one timeout: an address that does not respond does not use up the time of
+/// the addresses after it.
 ///
-/// A connection has `TCP_NODELAY`; keepalive probes, so that a NAT or a firewall does not forget it and
-/// a dead peer is detected; and `SO_LINGER` 0: closing it resets it, and bytes that are not delivered by
-/// then never are. An aborted connection must not deliver a write later, after writes that were
-/// acknowledged on its successor. A [`Socket`](crate::Socket) can also close gracefully.
+/// A connection has `TCP_NODELAY`; keepalive probes, so that a NAT or a firewall does not forget it
+/// and a dead peer is detected; and `SO_LINGER` 0: closing it resets it, and bytes that are not
+/// delivered by then never are. An aborted connection must not deliver a write later, after writes
+/// that were acknowledged on its successor. A [`Socket`](crate::Socket) can also close gracefully.
 ///
 /// [RFC 8305]: https://www.rfc-editor.org/rfc/rfc8305
 ///
@@ -53,9 +53,9 @@ enum Failed<E> {
 /// The "connection attempt delay" of RFC 8305: the time between the starts of two attempts.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Idle time before the first probe, interval between probes, maximum of unanswered probes. Common
-/// NATs and load balancers forget a connection that is idle for one to six minutes, strict firewalls
-/// after half a minute. `TCP_USER_TIMEOUT` is not set: it would close slow connections, which is a
-/// decision of the stores' deadlines.
+/// NATs and load balancers forget a connection that is idle for one to six minutes, strict
+/// firewalls after half a minute. `TCP_USER_TIMEOUT` is not set: it would close slow connections,
+/// which is a decision of the stores' deadlines.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(20), Duration::from_secs(5), 4);
 
 impl Dialer {
@@ -84,8 +84,8 @@ impl Dialer {
     /// address that accepts connections and does not reply does not block the others.
     ///
     /// # Errors
-    /// The error of the last handshake that failed, or else of the last address; `TimedOut` after the
-    /// timeout.
+    /// The error of the last handshake that failed, or else of the last address; `TimedOut` after
+    /// the timeout.
     ///
     /// # Cancel safety
     /// All attempts are dropped.
@@ -125,8 +125,8 @@ impl Dialer {
         self.with_timeout(self.race(addresses, handshake)).await
     }
 
-    /// Returns the time between the starts of this many attempts, for [`staggered`]. All of them start
-    /// well before the timeout.
+    /// Returns the time between the starts of this many attempts, for [`staggered`]. All of them
+    /// start well before the timeout.
     pub fn attempt_delay(&self, attempts: usize) -> Duration {
         let shares = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1);
         ATTEMPT_DELAY.min(self.timeout / shares)
@@ -239,8 +239,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Alternates between IPv4 and IPv6, starting with the family of the first address. If one family is
-/// not routed, the second attempt uses the other.
+/// Alternates between IPv4 and IPv6, starting with the family of the first address. If one family
+/// is not routed, the second attempt uses the other.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(is_ipv4) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
     let (first, other): (Vec<_>, Vec<_>) =

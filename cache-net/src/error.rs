@@ -4,8 +4,8 @@ use std::io;
 
 use cache_core::{Error, ErrorKind, Result};
 
-/// Returns the error of a connection that failed with this I/O error. `event` says during what, such
-/// as "cannot connect" or "the connection was lost".
+/// Returns the error of a connection that failed with this I/O error. `event` says during what,
+/// such as "cannot connect" or "the connection was lost".
 ///
 /// ```
 /// use std::io;
@@ -46,8 +46,8 @@ pub fn runtime_closed() -> Error {
         .ignored_by_breaker()
 }
 
-/// Returns the first error of several results, after all of them are known: a server that is down does
-/// not keep a call from the others.
+/// Returns the first error of several results, after all of them are known: a server that is down
+/// does not keep a call from the others.
 ///
 /// # Errors
 /// The first one.

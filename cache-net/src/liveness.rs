@@ -24,7 +24,7 @@ pub(crate) struct Silence {
     unanswered: bool,
 }
 
-/// What a call without a reply says about its connection.
+/// The judgement about a connection after a call without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Alive,

@@ -13,8 +13,8 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-/// Name resolution by the system blocks. tokio would use a thread of its pool, and panics if it cannot
-/// start one.
+/// Name resolution by the system blocks. tokio would use a thread of its pool, and panics if it
+/// cannot start one.
 static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(8));
 
 /// Returns the addresses of a host in the order of the system. An IP address needs no thread.

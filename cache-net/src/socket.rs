@@ -54,7 +54,7 @@ pub struct Socket(Arc<Mutex<Option<Stream>>>);
 #[derive(Clone)]
 pub struct SocketHandle(Arc<Mutex<Option<Stream>>>);
 
-/// What the operating system has received on a socket. The runtime may not know yet.
+/// The unread input of a socket, as the operating system knows it. The runtime may not know yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
     /// Nothing to read.
@@ -97,8 +97,8 @@ impl Socket {
 }
 
 impl SocketHandle {
-    /// Resets the connection at once, also while a task uses the socket. A task that waits to read or
-    /// write is not woken; the owner must abort it.
+    /// Resets the connection at once, also while a task uses the socket. A task that waits to read
+    /// or write is not woken; the owner must abort it.
     pub fn reset(&self) {
         if let Some(Stream::Tcp(it)) = lock(&self.0).take() {
             reset(&it);
@@ -198,8 +198,8 @@ impl Drop for Socket {
     }
 }
 
-/// Resets a connection at once: bytes that are not delivered by then never are. On Linux, it works also
-/// while a forked child has inherited the connection.
+/// Resets a connection at once: bytes that are not delivered by then never are. On Linux, it works
+/// also while a forked child has inherited the connection.
 ///
 /// ```
 /// use std::io;

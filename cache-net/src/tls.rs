@@ -93,8 +93,8 @@ impl Tls {
     /// Reads the files. Without a `ca_file`, the certificate authorities of the system are trusted.
     ///
     /// # Errors
-    /// `Config`, with the name of the setting under `options.tls`, if a file cannot be read, or holds
-    /// no usable certificate or key, or one of the two client files is missing.
+    /// `Config`, with the name of the setting under `options.tls`, if a file cannot be read, or
+    /// holds no usable certificate or key, or one of the two client files is missing.
     pub fn new(context: &BuildContext<'_>, files: &TlsFiles) -> Result<Self> {
         let wrong = |name: &str, what: String| context.error(&format!("options.tls.{name}"), what);
         let roots = match &files.ca_file {

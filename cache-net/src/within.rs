@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cache_core::{Clock, store::SharedDeadline};
 
-/// Returns the output of a future, or `None` if it takes longer than `timeout`. For a few calls with
-/// timeouts of their own; many calls with one deadline share a [`SharedDeadline`].
+/// Returns the output of a future, or `None` if it takes longer than `timeout`. For a few calls
+/// with timeouts of their own; many calls with one deadline share a [`SharedDeadline`].
 ///
 /// # Cancel safety
 /// Dropping it drops the future, and so does the timeout.

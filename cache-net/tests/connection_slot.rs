@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_millis(100);
 struct Connection {
     number: u32,
     is_closed: AtomicBool,
-    /// What the operating system has received.
+    /// The unread input.
     peek: Mutex<Peek>,
 }
 

@@ -94,8 +94,8 @@ async fn any(cache: &Cache, keys: &[String], i: usize, kind: u64) {
     }
 }
 
-/// Half of the tasks check the values they read; the other half drop their calls. Returns how many calls
-/// were dropped.
+/// Half of the tasks check the values they read; the other half drop their calls. Returns how many
+/// calls were dropped.
 pub async fn readers_beside_dropped_calls(cache: Cache) -> u64 {
     let keys = keys("key", KEYS);
     for key in &keys {
@@ -132,8 +132,8 @@ async fn dropped_future_takes_no_reply_of_another_call<S: Harness>() {
     }
 }
 
-/// A version move marks its entry for other processes. If it is dropped half way, they must not wait for
-/// ever.
+/// A version move marks its entry for other processes. If it is dropped half way, they must not
+/// wait for ever.
 async fn dropped_version_move_completes<S: Harness>() {
     let (cache, _servers) = S::several_servers(PATIENT);
     let cache = cache.strict();

@@ -36,8 +36,8 @@ pub fn connections_to(port: u16, which: Connections) -> BTreeSet<String> {
 
 /// Waits until no such connection to this port exists and this runtime has processed the close.
 ///
-/// The runtime gets the kernel's events in order. On a busy machine this may take longer than the restart
-/// of a server.
+/// The runtime gets the kernel's events in order. On a busy machine this may take longer than the
+/// restart of a server.
 pub async fn connections_are_closed(port: u16, which: Connections) {
     until("the connections are closed", async || connections_to(port, which).is_empty()).await;
     let (mut near, mut far) = UnixStream::pair().unwrap();

@@ -14,9 +14,9 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// The number of successful calls before the freeze.
 const HEALTHY: usize = 6000;
 
-/// Freezes a server after successful traffic, and checks how long callers wait: until the breaker opens,
-/// which takes at most 1.5 deadlines, and until the calls that began before have ended. The cache has the
-/// default deadlines.
+/// Freezes a server after successful traffic, and checks how long callers wait: until the breaker
+/// opens, which takes at most 1.5 deadlines, and until the calls that began before have ended. The
+/// cache has the default deadlines.
 pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cache, callers: usize) {
     let cache = cache.strict();
     let healthy = |_| {
@@ -46,7 +46,8 @@ pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cach
     // Each of the steps may be delayed by the machine.
     let late = late * 8;
     assert!(first < DEADLINE * 3 / 2 + late, "{callers} callers: {first:?}, late by {late:?}");
-    // A call that was sent before ends by its own deadlines; one that waits for a connection has two.
+    // A call that was sent before ends by its own deadlines; one that waits for a connection has
+    // two.
     assert!(last < DEADLINE * 3 + late, "{callers} callers: {last:?}, late by {late:?}");
     server.thaw();
 }

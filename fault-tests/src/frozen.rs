@@ -19,8 +19,9 @@ promises!($ frozen:
     key_deleted_during_an_outage_stays_deleted,
 );
 
-/// The first calls take their deadline, and are misses or `TimedOut`. Then the breaker is open and calls
-/// take microseconds. The connection is replaced, and the handle works again when the server continues.
+/// The first calls take their deadline, and are misses or `TimedOut`. Then the breaker is open and
+/// calls take microseconds. The connection is replaced, and the handle works again when the server
+/// continues.
 async fn frozen_server_costs_a_deadline_until_the_breaker_opens<S: Harness>() {
     const CALLS: u32 = 1000;
     let server = S::start();
@@ -80,8 +81,8 @@ async fn frozen_server_costs_a_deadline_until_the_breaker_opens<S: Harness>() {
     assert!(open.longest().max(strict.longest()) < LONG, "{open}; {strict}");
 }
 
-/// A key that was deleted during an outage still exists when the server continues, and must not be served:
-/// reads are misses until the delete is sent, and afterwards because of it.
+/// A key that was deleted during an outage still exists when the server continues, and must not be
+/// served: reads are misses until the delete is sent, and afterwards because of it.
 async fn key_deleted_during_an_outage_stays_deleted<S: Harness>() {
     let server = S::start();
     let proxy = Proxy::to(server.address()).unwrap();
@@ -96,8 +97,8 @@ async fn key_deleted_during_an_outage_stays_deleted<S: Harness>() {
     let is_old = |it: Option<String>| it.as_deref() == Some("old");
     until("calls succeed", async || strict.get(&names[0]).await.is_ok_and(is_old)).await;
     server.freeze();
-    // A delete that reached the server's socket would be executed when it continues. So none may reach it,
-    // although the breaker lets a probe through now and then.
+    // A delete that reached the server's socket would be executed when it continues. So none may
+    // reach it, although the breaker lets a probe through now and then.
     proxy.swallow(Direction::ToServer);
     until("the breaker is open", async || {
         let calls = (0..10).map(|_| strict.get::<String>("other"));

@@ -1,4 +1,4 @@
-//! What the tests need to know about a store and its server.
+//! The properties of a store and its server that the tests need.
 
 use std::{any::Any, net::SocketAddr, time::Duration};
 
@@ -12,8 +12,8 @@ pub trait Harness: 'static {
 
     /// The store's name in the settings.
     const BACKEND: &'static str;
-    /// Whether all calls of a runtime share one connection. Otherwise each call has a connection of its
-    /// own until it ends.
+    /// Whether all calls of a runtime share one connection. Otherwise each call has a connection of
+    /// its own until it ends.
     const SHARES_CONNECTIONS: bool;
     /// A value whose transfer takes seconds.
     const LARGE: Large;
@@ -32,8 +32,8 @@ pub trait Harness: 'static {
     /// Returns how many reads the server has answered, for all clients.
     fn reads(server: &Self::Server) -> u64;
 
-    /// Returns a cache over several servers, with these additional lines of settings, and the owner of
-    /// the servers.
+    /// Returns a cache over several servers, with these additional lines of settings, and the owner
+    /// of the servers.
     fn several_servers(more: &str) -> (Cache, Box<dyn Any>);
 }
 

@@ -42,8 +42,8 @@ fn idle_connection_that_the_network_forgot_costs_one_call<S: Harness>() {
     });
 }
 
-/// As after `SIGSTOP` or a laptop's sleep: when the process resumes, its runtime has not noticed the
-/// close.
+/// As after `SIGSTOP` or a laptop's sleep: when the process resumes, its runtime has not noticed
+/// the close.
 fn connection_closed_while_the_process_was_suspended_costs_no_call<S: Harness>() {
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT).strict();
@@ -54,7 +54,8 @@ fn connection_closed_while_the_process_was_suspended_costs_no_call<S: Harness>()
         assert_eq!(runtime.block_on(cache.incr("k", 1)).unwrap(), 2);
         server.kill();
         server.restart().unwrap();
-        // sleeps: a connection is checked only if it was idle for a moment, and the restart may be fast
+        // sleeps: a connection is checked only if it was idle for a moment, and the restart may be
+        // fast
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(runtime.block_on(cache.get::<i32>("k")).unwrap(), None);
     }

@@ -1,4 +1,5 @@
-//! Writes that timed out and are delivered late: they must not take effect after a later acknowledged call.
+//! Writes that timed out and are delivered late: they must not take effect after a later
+//! acknowledged call.
 
 use cache_core::{Cache, Timeout};
 use test_servers::{Proxy, Server as _};
@@ -39,8 +40,8 @@ async fn deliver(proxy: &Proxy) {
     until("the held bytes are delivered", async || proxy.held() == 0).await;
 }
 
-/// A `set` fails open while the network holds it back; a later `delete` is acknowledged; then the network
-/// delivers the `set`.
+/// A `set` fails open while the network holds it back; a later `delete` is acknowledged; then the
+/// network delivers the `set`.
 async fn write_delivered_late_by_the_network_does_not_undo_a_delete<S: Harness>() {
     let more = format!("{DEADLINE}{NO_BREAKER}");
     let (server, proxy, cache) = cache_behind_proxy::<S>(&more).await;
@@ -110,9 +111,9 @@ async fn write_received_by_a_frozen_server_does_not_undo_a_delete<S: Harness>() 
     }
 }
 
-/// A `delete` fails open while the server is unreachable. When it is reachable again, the old value is
-/// deleted without a call on its key. A value that another process writes afterwards stays, for any call of
-/// the first process on the key.
+/// A `delete` fails open while the server is unreachable. When it is reachable again, the old value
+/// is deleted without a call on its key. A value that another process writes afterwards stays, for
+/// any call of the first process on the key.
 async fn delete_of_an_outage_is_sent_later_and_removes_no_newer_value<S: Harness>() {
     let more = format!("{DEADLINE}{NO_BREAKER}");
     let (server, proxy, mine) = cache_behind_proxy::<S>(&more).await;

@@ -1,9 +1,10 @@
-//! Tests of what callers see when servers, networks and runtimes fail and when calls are dropped. Every
-//! store over a network makes the same promises and runs these tests. Most tests print the outcome and
-//! the time it took; the table "What an outage looks like" of the book is made from these lines.
+//! Tests of what callers see when servers, networks and runtimes fail and when calls are dropped.
+//! Every store over a network makes the same promises and runs these tests. Most tests print the
+//! outcome and the time it took; the table "What an outage looks like" of the book is made from
+//! these lines.
 //!
-//! A store implements [`Harness`], which starts its server and inspects it. The macro of a module creates
-//! the tests of that module, in a file that may contain other tests:
+//! A store implements [`Harness`], which starts its server and inspects it. The macro of a module
+//! creates the tests of that module, in a file that may contain other tests:
 //!
 //! ```
 //! # use std::any::Any;
@@ -55,8 +56,8 @@ pub use self::{
     },
 };
 
-/// Creates a module `promises` with the named functions, and a macro named like the module, which creates
-/// a test of each function. A function that is not named here is dead code.
+/// Creates a module `promises` with the named functions, and a macro named like the module, which
+/// creates a test of each function. A function that is not named here is dead code.
 macro_rules! promises {
     ($d:tt $module:ident: $($name:ident),* $(,)?) => {
         /// The promises, by name.

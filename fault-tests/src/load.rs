@@ -39,8 +39,8 @@ pub struct Outcomes {
 pub enum Freshness {
     /// At least as new as the task's last acknowledged write: only this task writes the key.
     Latest,
-    /// Any value: an acknowledged write may be lost with a leader, and one that timed out may be executed
-    /// late.
+    /// Any value: an acknowledged write may be lost with a leader, and one that timed out may be
+    /// executed late.
     Any,
 }
 

@@ -23,8 +23,8 @@ promises!($ network:
 
 const ATTEMPTS: u32 = 20;
 
-/// Starts a server, a proxy in front of it, and a cache behind the proxy that has stored `k` over its only
-/// connection.
+/// Starts a server, a proxy in front of it, and a cache behind the proxy that has stored `k` over
+/// its only connection.
 pub async fn cache_behind_proxy<S: Harness>(more: &str) -> (S::Server, Proxy, Cache) {
     let server = S::start();
     // If the first call times out on a slow machine, start again: the tests begin after it.
@@ -45,8 +45,8 @@ fn control<S: Harness>(proxy: &Proxy) -> impl AsyncFnMut() {
     async move || drop(patient.get::<String>("k").await.unwrap())
 }
 
-/// The network silently drops the packets of open connections: one or two calls time out, then there is a
-/// new connection. With and without a circuit breaker.
+/// The network silently drops the packets of open connections: one or two calls time out, then
+/// there is a new connection. With and without a circuit breaker.
 async fn half_open_connection_is_replaced<S: Harness>() {
     for more in ["", NO_BREAKER] {
         let (_server, proxy, cache) = cache_behind_proxy::<S>(more).await;
@@ -77,8 +77,8 @@ async fn half_open_connection_is_replaced<S: Harness>() {
     }
 }
 
-/// Like above, for callers that never wait for the whole deadline: no call times out, and the connection
-/// is replaced nevertheless.
+/// Like above, for callers that never wait for the whole deadline: no call times out, and the
+/// connection is replaced nevertheless.
 async fn half_open_connection_is_replaced_though_all_calls_are_dropped_early<S: Harness>() {
     let (_server, proxy, cache) = cache_behind_proxy::<S>("").await;
     let strict = cache.strict();
@@ -98,8 +98,8 @@ async fn half_open_connection_is_replaced_though_all_calls_are_dropped_early<S: 
     report("half open, calls dropped early", &format!("{dropped} are dropped"), back);
 }
 
-/// Like above, under load: many calls wait at the same time, and all calls succeed after little more than
-/// a deadline.
+/// Like above, under load: many calls wait at the same time, and all calls succeed after little
+/// more than a deadline.
 async fn half_open_connection_under_load_is_replaced<S: Harness>() {
     let (_server, proxy, cache) = cache_behind_proxy::<S>(NO_BREAKER).await;
     let strict = cache.strict();
@@ -122,8 +122,8 @@ async fn half_open_connection_under_load_is_replaced<S: Harness>() {
     assert!(rounds < 10);
 }
 
-/// The connection ends in the middle of a reply, at any byte: each waiting call gets its own value or an
-/// error, and later calls get their own values.
+/// The connection ends in the middle of a reply, at any byte: each waiting call gets its own value
+/// or an error, and later calls get their own values.
 async fn truncated_reply_is_an_error_and_no_call_gets_another_value<S: Harness>() {
     let (_server, proxy, cache) = cache_behind_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
     let strict = cache.strict();
@@ -159,8 +159,8 @@ async fn truncated_reply_is_an_error_and_no_call_gets_another_value<S: Harness>(
     report("a reply is cut short", &format!("{errors} of 192 calls are errors"), longest);
 }
 
-/// The connection ends in the middle of a batch's replies: `set_many` lists all keys that were not written,
-/// and `get_many` returns what it has read.
+/// The connection ends in the middle of a batch's replies: `set_many` lists all keys that were not
+/// written, and `get_many` returns what it has read.
 async fn batch_that_is_cut_off_lists_the_keys_it_did_not_write<S: Harness>() {
     let (_server, proxy, cache) = cache_behind_proxy::<S>(&format!("{PATIENT}{NO_BREAKER}")).await;
     let strict = cache.strict();

@@ -16,8 +16,8 @@ pub fn count<S: Harness>(server: &S::Server, key: &str) -> i64 {
     S::stored(server, key).unwrap().parse().unwrap()
 }
 
-/// The replies to many concurrent increments are cut off or swallowed. The counter is at least the number
-/// of acknowledged increments and at most the number of sent ones.
+/// The replies to many concurrent increments are cut off or swallowed. The counter is at least the
+/// number of acknowledged increments and at most the number of sent ones.
 async fn incr_whose_reply_is_lost_counts_at_most_once<S: Harness>() {
     let server = S::start();
     let proxy = Proxy::to(server.address()).unwrap();

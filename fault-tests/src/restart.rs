@@ -17,8 +17,8 @@ promises!($ restart:
     server_that_starts_after_the_cache_is_found,
 );
 
-/// After a restart while no call was active, the next call succeeds, in strict mode too, and values that
-/// are written afterwards are found.
+/// After a restart while no call was active, the next call succeeds, in strict mode too, and values
+/// that are written afterwards are found.
 async fn restart_while_idle_is_not_noticed<S: Harness>() {
     let server = S::start();
     let cache = cache_on::<S>(&server, PATIENT).strict();
@@ -43,8 +43,8 @@ async fn restart_while_idle_is_not_noticed<S: Harness>() {
     report("restart while idle", "no error: the next call connects", longest);
 }
 
-/// While the server is down, calls return at once: reads are misses, writes seem to succeed, increments
-/// and strict calls are errors. After the restart the same handle works again.
+/// While the server is down, calls return at once: reads are misses, writes seem to succeed,
+/// increments and strict calls are errors. After the restart the same handle works again.
 async fn crash_under_load_causes_misses_until_the_restart<S: Harness>() {
     let server = S::start();
     // The deadline plays no part in a crash, and must not make a call fail before it.
@@ -83,8 +83,8 @@ async fn crash_under_load_causes_misses_until_the_restart<S: Harness>() {
     assert!(open.longest().max(strict.longest()) < LONG, "{open}; {strict}");
 }
 
-/// The settings name a server that is not running: building succeeds, reads are misses at once, errors of
-/// strict calls and of `check` name the server. After the start the same handle works.
+/// The settings name a server that is not running: building succeeds, reads are misses at once,
+/// errors of strict calls and of `check` name the server. After the start the same handle works.
 async fn server_that_starts_after_the_cache_is_found<S: Harness>() {
     let server = S::start();
     server.kill();

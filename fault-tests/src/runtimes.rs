@@ -52,8 +52,8 @@ fn wait_for(port: u16, count: usize) {
         .unwrap();
 }
 
-/// A runtime shuts down during calls: the same handle works in the next runtime, and the connections of the
-/// first are closed.
+/// A runtime shuts down during calls: the same handle works in the next runtime, and the
+/// connections of the first are closed.
 fn handle_works_after_its_runtime_shut_down<S: Harness>() {
     let server = S::start();
     let proxy = Proxy::to(server.address()).unwrap();
@@ -62,8 +62,8 @@ fn handle_works_after_its_runtime_shut_down<S: Harness>() {
     for round in 0..3 {
         let first = runtime(2);
         let load = first.block_on(async {
-            // Strict: a write that fails open leaves a pending delete, which is sent on a connection of the
-            // library's own runtime.
+            // Strict: a write that fails open leaves a pending delete, which is sent on a
+            // connection of the library's own runtime.
             let load = Load::start(&cache.strict(), keys("k", 32), Freshness::Latest);
             // Calls are in progress when the runtime shuts down.
             calls_succeed(&cache).await;
@@ -88,8 +88,8 @@ fn handle_works_after_its_runtime_shut_down<S: Harness>() {
     }
 }
 
-/// Calls that begin while their runtime shuts down fail or are dropped; no later call hangs because of
-/// them.
+/// Calls that begin while their runtime shuts down fail or are dropped; no later call hangs because
+/// of them.
 fn calls_in_a_runtime_that_shuts_down_block_no_other_call<S: Harness>() {
     const ROUNDS: usize = 150;
     let server = S::start();
@@ -129,8 +129,8 @@ fn calls_in_a_runtime_that_shuts_down_block_no_other_call<S: Harness>() {
     );
 }
 
-/// Each runtime has its own connections, which are closed when it shuts down; also the runtime behind
-/// `blocking()`.
+/// Each runtime has its own connections, which are closed when it shuts down; also the runtime
+/// behind `blocking()`.
 fn each_runtime_has_its_own_connections<S: Harness>() {
     let server = S::start();
     let port = server.port();

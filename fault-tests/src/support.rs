@@ -38,9 +38,9 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Dura
     began.elapsed()
 }
 
-/// Returns the value of a call that must not fail although its deadline is short. A call that times out
-/// is repeated only if the machine is slow: if the control calls, which run at the same time on the same
-/// server with a long deadline, took as long.
+/// Returns the value of a call that must not fail although its deadline is short. A call that times
+/// out is repeated only if the machine is slow: if the control calls, which run at the same time on
+/// the same server with a long deadline, took as long.
 pub async fn answered<T>(
     mut control: impl AsyncFnMut(),
     mut call: impl AsyncFnMut() -> Result<T>,

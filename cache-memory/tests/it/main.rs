@@ -1,5 +1,5 @@
-//! The promises of the store, one file each: operations, expiry, bounds, concurrency, comparison with
-//! a model, the conformance suite, and the settings.
+//! The promises of the store, one file each: operations, expiry, bounds, concurrency, comparison
+//! with a model, the conformance suite, and the settings.
 
 mod bounds;
 mod conformance;
