@@ -1,4 +1,4 @@
-//! Measures contenders in turn, and reports what came of it.
+//! Measures contenders in turn, and reports the results.
 
 mod case;
 mod figures;
@@ -21,45 +21,45 @@ use self::figures::{median, median_ratio};
 #[derive(Debug)]
 pub struct Bench<'a> {
     suite: String,
-    /// The only case that is wanted.
+    /// The only case to run, if set.
     only: Option<String>,
     effort: Effort,
     report: &'a mut Report,
 }
 
-/// How long to measure.
+/// The amount of measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// How often all contenders run.
+    /// The number of rounds in which all contenders run.
     pub rounds: usize,
-    /// How long one of them runs at a time.
+    /// How long a contender runs in a round.
     pub chunk: Duration,
-    /// How many requests a trace has.
+    /// The number of requests of a trace.
     pub requests: usize,
-    /// Whether to leave out what takes long.
+    /// Whether to skip long cases.
     pub quick: bool,
 }
 
-/// Some contenders at one thing; the first is ours.
+/// Contenders of one case; the first is ours.
 #[derive(Debug)]
 pub struct Contest<'a> {
-    /// What they do.
+    /// The case.
     pub case: Case,
-    /// Who does it.
+    /// The contenders.
     pub sides: Vec<Side<'a>>,
 }
 
 impl Effort {
-    /// For figures to publish.
+    /// For published figures.
     pub const FULL: Self =
         Self { rounds: 11, chunk: Duration::from_millis(40), requests: 2_000_000, quick: false };
-    /// For a look.
+    /// For a short test.
     pub const QUICK: Self =
         Self { rounds: 7, chunk: Duration::from_millis(8), requests: 300_000, quick: true };
 }
 
 impl<'a> Bench<'a> {
-    /// For the suite of that name, with what was built in; of one case alone if there is one.
+    /// Returns a bench for the suite of this name, limited to one case if given.
     pub fn new(suite: &str, only: Option<&str>, effort: Effort, report: &'a mut Report) -> Self {
         let mut suite = suite.to_owned();
         for (name, on) in
@@ -73,12 +73,12 @@ impl<'a> Bench<'a> {
         Self { suite, only: only.map(String::from), effort, report }
     }
 
-    /// How long to measure.
+    /// The amount of measurement.
     pub fn effort(&self) -> Effort {
         self.effort
     }
 
-    /// Whether anybody wants this case: by its name, or by how its name begins, with `*` after that.
+    /// Returns whether this case is selected: by its name, or by a prefix with `*`.
     pub fn wants(&self, case: &str) -> bool {
         self.only.as_ref().is_none_or(|it| match it.strip_suffix('*') {
             Some(start) => case.starts_with(start),
@@ -86,7 +86,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Measures: each in its turn, A B C A B C …, after one round that only warms up.
+    /// Measures the contenders in turn, A B C A B C …, after a warm-up round.
     pub fn run(&mut self, contest: Contest<'_>) -> Result<()> {
         let Contest { case, mut sides } = contest;
         if !self.wants(&case.name) {
@@ -103,7 +103,8 @@ impl<'a> Bench<'a> {
         self.tell(&case, &names, &samples)
     }
 
-    /// Reports what was measured otherwise: the samples of each contender, round by round, the first being ours.
+    /// Reports samples that were measured elsewhere: those of each contender, round by round; the
+    /// first contender is ours.
     pub fn tell(&mut self, case: &Case, names: &[&str], samples: &[Vec<f64>]) -> Result<()> {
         let Some((ours, others)) = samples.split_first() else { return Ok(()) };
         for (peer, theirs) in names.iter().skip(1).zip(others) {

@@ -1,7 +1,7 @@
-//! What the caches cost, measured beside what they are made of and what one would use instead.
+//! The cost of the caches, compared with the libraries that they use and with alternatives.
 //!
-//! `cargo xtask bench` runs it. A suite is a file under `suites`; the harness measures contenders in turn, round by
-//! round, so that whatever else the machine does falls on all of them.
+//! `cargo xtask bench` runs the suites. A suite is a file under `suites`. The harness measures
+//! contenders in turn, round by round, so that other load of the machine affects all of them.
 #![expect(
     clippy::cast_precision_loss,
     reason = "three digits of a measurement count, and a float has fifteen"

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        // What the memory suite starts to weigh one contender alone.
+        // The memory suite starts this program to weigh a contender in its own process.
         [memory::WEIGH, name, how] => memory::weigh(name, how),
         _ => run(&args),
     };

@@ -1,16 +1,16 @@
-//! Random numbers, the same in every run, so that all contenders and all runs meet the same requests.
+//! Random numbers with a fixed seed, so that all contenders and all runs get the same requests.
 
-/// A small generator (`SplitMix64`). Nothing here needs a better one.
+/// A small generator (`SplitMix64`), which suffices here.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// One with a seed.
+    /// Creates a generator from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,19 +18,20 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// At least 0 and less than 1.
+    /// Returns a number in `0.0..1.0`.
     pub fn fraction(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Less than `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() % end as u64).unwrap_or_default()
     }
 }
 
-/// So many requests for `keys` keys, the n-th most popular of which is asked for in proportion to `1 / n^exponent`; 0 is
-/// uniform. The popular ones are anywhere among the keys: side by side they would share cache lines.
+/// Returns requests for `keys` keys. The frequency of the n-th most popular key is proportional to
+/// `1 / n^exponent`; the exponent 0 is uniform. Popular keys are spread among the keys: neighbours
+/// would share cache lines.
 pub fn zipf(keys: usize, exponent: f64, requests: usize) -> Vec<usize> {
     let mut random = Random::new(7);
     let mut names: Vec<usize> = (0..keys).collect();

@@ -17,16 +17,16 @@ use anyhow::Result;
 
 use crate::harness::Bench;
 
-/// Contests about one part of the library.
+/// The cases of one part of the library.
 #[derive(Debug)]
 pub struct Suite {
-    /// By which it is asked for.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Measures and reports.
+    /// Measures and reports the results.
     pub run: fn(&mut Bench<'_>) -> Result<()>,
 }
 
-/// All of them, in the order in which they run.
+/// All suites, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     Suite { name: facade::NAME, run: facade::run },
     Suite { name: memory::NAME, run: memory::run },

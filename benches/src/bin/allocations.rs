@@ -1,6 +1,7 @@
 //! Counts the allocations of the calls of the suite `facade`: `allocations [--json FILE]`.
 //!
-//! A program of its own, because counting slows every allocation down, and threads would meet at the counters.
+//! A separate program, because counting slows down every allocation, and threads would contend for
+//! the counters.
 
 use std::{alloc::System, env, path::Path};
 
@@ -34,7 +35,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Per call, when all that is made only once is there.
+/// Allocations per call, without those of the first call.
 fn count(side: &mut Side<'_>) -> f64 {
     side.time(CALLS);
     let region = Region::new(ALLOCATOR);

@@ -1,10 +1,10 @@
-//! What is measured, and one line of what came of it.
+//! A measured operation, and one line of results.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What is measured.
+/// A measured operation.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(super) name: String,
@@ -14,24 +14,24 @@ pub struct Case {
     pub(super) unit: Unit,
 }
 
-/// Of what the figures are.
+/// The unit of the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds per operation.
     Nanos,
-    /// Nanoseconds of processors per operation, of all threads of this process; servers are not among them.
+    /// Nanoseconds of CPU time per operation, of all threads of this process, without servers.
     ProcessorNanos,
-    /// Operations per second, of all tasks together.
+    /// Operations per second, all tasks together.
     PerSecond,
-    /// Bytes that an entry takes beside its key and its value.
+    /// Bytes per entry in addition to its key and its value.
     BytesPerEntry,
-    /// Of all requests, those that found a value.
+    /// The fraction of requests that found a value.
     PercentHits,
     /// Allocations per operation.
     Allocations,
 }
 
-/// One contest with one peer.
+/// The results against one peer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line<'a> {
     pub(super) suite: &'a str,
@@ -47,24 +47,24 @@ pub struct Line<'a> {
 }
 
 impl Case {
-    /// By one task in a runtime of one thread.
+    /// Returns a case for one task in a current-thread runtime.
     pub fn new(name: impl Into<String>, unit: Unit, value_bytes: usize) -> Self {
         Self { name: name.into(), runtime: "current_thread", tasks: 1, value_bytes, unit }
     }
 
-    /// Without a runtime, by so many threads.
+    /// Runs on this many threads, without a runtime.
     #[must_use]
     pub fn on_threads(self, tasks: usize) -> Self {
         Self { runtime: "threads", tasks, ..self }
     }
 
-    /// By so many tasks at once in a runtime of that flavour.
+    /// Runs as this many concurrent tasks in a runtime of this flavour.
     #[must_use]
     pub fn on_runtime(self, runtime: &'static str, tasks: usize) -> Self {
         Self { runtime, tasks, ..self }
     }
 
-    /// The same thing, measured otherwise.
+    /// Returns the same operation in another unit.
     #[must_use]
     pub fn in_unit(self, unit: Unit) -> Self {
         Self { unit, ..self }
@@ -76,7 +76,7 @@ impl Unit {
         matches!(self, Self::PerSecond | Self::PercentHits)
     }
 
-    /// What it says of so many operations in that time.
+    /// Returns the figure for this many operations in this time.
     pub(super) fn figure(self, time: Duration, count: u64) -> f64 {
         match self {
             Self::PerSecond => count as f64 / time.as_secs_f64(),
@@ -124,7 +124,7 @@ impl<'a> Line<'a> {
         serde_json::to_string(self)
     }
 
-    /// A row of a Markdown table, which is readable as it is.
+    /// Formats the results as a row of a Markdown table.
     pub(super) fn row(&self) -> String {
         let Self { case, runtime, tasks, value_bytes, peer, .. } = self;
         let [ours, theirs] = [self.ours, self.theirs].map(|it| shown(it, self.unit));
@@ -139,7 +139,7 @@ pub(super) const HEAD: &str = "\
 | case                   | runtime        | tasks | bytes |             ours | peer             |           theirs | ratio |
 |------------------------|----------------|------:|------:|-----------------:|------------------|-----------------:|------:|";
 
-/// More digits than these are noise.
+/// Formats a figure with its significant digits; further digits are noise.
 fn rounded(it: f64) -> f64 {
     (it * 1000.0).round() / 1000.0
 }

@@ -1,6 +1,6 @@
-//! The arithmetic: medians, and ratios that say who is better.
+//! Medians, and ratios between contenders.
 
-/// The middle of the sorted samples; of an even number, between the two. 0 if there are none.
+/// Returns the median of the samples, or 0 without samples.
 pub(super) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -12,7 +12,8 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// The median over the rounds of how many times better ours is. Within a round both met the same disturbances.
+/// Returns the median of the rounds' ratios: how many times better ours is. Within a round, both
+/// contenders had the same disturbances.
 pub(super) fn median_ratio(ours: &[f64], theirs: &[f64], is_better_higher: bool) -> f64 {
     let ratio = |(ours, theirs): (&f64, &f64)| {
         if is_better_higher { over(*ours, *theirs) } else { over(*theirs, *ours) }
@@ -20,7 +21,7 @@ pub(super) fn median_ratio(ours: &[f64], theirs: &[f64], is_better_higher: bool)
     median(&ours.iter().zip(theirs).map(ratio).collect::<Vec<_>>())
 }
 
-/// `0 / 0` is a tie: two calls that allocate nothing.
+/// `0 / 0` counts as 1: two calls without allocations are equal.
 fn over(one: f64, other: f64) -> f64 {
     if one.total_cmp(&other).is_eq() { 1.0 } else { one / other }
 }
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_each_round() {
-        // The machine was three times slower in the last two rounds.
+        // In the last two rounds the machine is three times slower.
         let (ours, theirs) = ([10.0, 30.0, 30.0], [20.0, 60.0, 60.0]);
         assert!(is(median_ratio(&ours, &theirs, false), 2.0));
         let (ours, theirs) = ([10.0, 10.0, 30.0], [20.0, 60.0, 60.0]);

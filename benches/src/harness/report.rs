@@ -1,4 +1,4 @@
-//! Where the lines go: the screen, and a file if one is wanted.
+//! Prints lines on the screen and optionally to a file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 
 use super::case::{HEAD, Line};
 
-/// Shows lines as they come, so that a long run shows that it is alive.
+/// Prints each line at once, so that a long run shows its progress.
 #[derive(Debug)]
 pub struct Report {
     json: Option<File>,
 }
 
 impl Report {
-    /// One that also appends to a file: several builds report into one.
+    /// Returns a report that also appends to a file. Several builds may use the same file.
     pub fn new(json: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| {
             let file = OpenOptions::new().create(true).append(true).open(path);
@@ -26,7 +26,7 @@ impl Report {
         Ok(Self { json: json.map(open).transpose()? })
     }
 
-    /// Opens a table, for the lines of one suite.
+    /// Starts the table of a suite.
     pub(super) fn begin(suite: &str) {
         println!("\n## {suite}\n\n{HEAD}");
     }

@@ -1,4 +1,4 @@
-//! One contender.
+//! A contender.
 
 use std::{
     fmt,
@@ -9,15 +9,15 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// One contender: a name, and so many operations.
+/// A contender: a name, and a function that runs a given number of operations.
 pub struct Side<'a> {
     name: &'static str,
     time: Box<dyn FnMut(u64) -> Duration + 'a>,
 }
 
 impl<'a> Side<'a> {
-    /// One whose operations never wait, given how many: measured in time of its processor, of which other programs'
-    /// turns are no part.
+    /// Returns a contender whose operations never wait. It is measured in CPU time, which excludes
+    /// other programs.
     pub fn busy(name: &'static str, mut operations: impl FnMut(u64) + 'a) -> Self {
         Self::timed(name, move |count| {
             let start = processor_time();
@@ -26,31 +26,32 @@ impl<'a> Side<'a> {
         })
     }
 
-    /// One that takes its time itself.
+    /// Returns a contender that measures its own time.
     pub fn timed(name: &'static str, time: impl FnMut(u64) -> Duration + 'a) -> Self {
         Self { name, time: Box::new(time) }
     }
 
-    /// Who it is.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// How long so many operations take.
+    /// Returns how long this many operations take.
     pub fn time(&mut self, count: u64) -> Duration {
         (self.time)(count)
     }
 
-    /// How many operations take about `chunk`. It has run at least that long then, and is warm.
+    /// Returns how many operations take about `chunk`. The contender has run at least this long
+    /// afterwards, so it is warm.
     pub(super) fn calibrate(&mut self, chunk: Duration) -> u64 {
-        // From one on: there are peers that take half a second for each.
+        // Starts with one operation: some peers take half a second per operation.
         let mut count = 1;
         loop {
             let took = self.time(count);
             if took * 2 >= chunk {
                 let all = u128::from(count) * chunk.as_nanos() / took.as_nanos().max(1);
                 count = u64::try_from(all).unwrap_or(u64::MAX).max(1);
-                // Or the first ones were slow alone: a few say little about the others.
+                // The first operations may be slower than the others.
                 if self.time(count) * 2 >= chunk {
                     return count;
                 }
@@ -66,12 +67,12 @@ impl fmt::Debug for Side<'_> {
     }
 }
 
-/// How long this thread has had a processor.
+/// Returns the CPU time of this thread.
 pub fn processor_time() -> Duration {
     time_of(ClockId::ThreadCPUTime)
 }
 
-/// How long all threads of this process together have had processors.
+/// Returns the CPU time of all threads of this process.
 pub fn process_time() -> Duration {
     time_of(ClockId::ProcessCPUTime)
 }
@@ -84,8 +85,8 @@ fn time_of(clock: ClockId) -> Duration {
     )
 }
 
-/// Divides the operations among threads, which are given their number and their share. The time is from when the first
-/// began to when the last was done; making the threads is not part of it.
+/// Divides the operations among threads. Each thread gets its number and its share. The time is
+/// from the start of the first operation to the end of the last one, without the start of threads.
 pub fn on_threads(threads: usize, count: u64, operations: impl Fn(usize, u64) + Sync) -> Duration {
     let barrier = Barrier::new(threads);
     let run = |thread| {
