@@ -73,7 +73,7 @@ impl<'a> Bench<'a> {
         Self { suite, only: only.map(String::from), effort, report }
     }
 
-    /// The amount of measurement.
+    /// Returns the amount of measurement.
     pub fn effort(&self) -> Effort {
         self.effort
     }

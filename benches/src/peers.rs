@@ -1,7 +1,7 @@
 //! Peers in Python: what Django users have today, measured on the same server.
 //!
-//! They are measured where Python and its packages can be had, and left out with one line where not. The packages go
-//! to a folder of their own under cargo's target folder, and nowhere else.
+//! They are measured where Python and its packages can be had, and left out with one line where
+//! not. The packages go to a folder of their own under cargo's target folder, and nowhere else.
 
 mod python;
 
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use self::python::{Python, Talk};
 use crate::harness::Side;
 
-/// Measures when it is told to.
+/// The program that measures on request.
 const PROGRAM: &str = include_str!("peers/django_caches.py");
 const DJANGO: &str = "django==5.2.19";
 const REDIS: &str = "redis==8.1.0";
 const DJANGO_REDIS: &str = "django-redis==7.0.0";
 const PYMEMCACHE: &str = "pymemcache==4.0.0";
-/// With its part in C, as it is installed where speed counts.
+/// With its C extension, as users who need speed install it.
 const PSYCOPG: [&str; 2] = ["psycopg==3.2.13", "psycopg-binary==3.2.13"];
 
 /// A cache backend of Django.
@@ -31,26 +31,26 @@ pub struct DjangoCache {
     packages: Vec<&'static str>,
 }
 
-/// What it is to do: `get`, `set`, `get_many_100`, `set_many_100` or `incr`. Each value is a dictionary, and there are
-/// 1000 keys; a thread has a connection of its own.
+/// The operation: `get`, `set`, `get_many_100`, `set_many_100` or `incr`. Each value is a
+/// dictionary, and there are 1000 keys; a thread has a connection of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCase {
-    /// By which the program knows it.
+    /// The name that the program uses.
     pub case: &'static str,
-    /// How long a value is as JSON; it is pickled, as is usual there.
+    /// The length of a value as JSON. It is stored as a pickle, which is Django's default.
     pub value_bytes: usize,
-    /// How many threads do it at once.
+    /// The number of threads.
     pub threads: usize,
 }
 
-/// Writes of new keys into a cache that is full, one at a time.
+/// Single writes of new keys into a full cache.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct FullWrites {
-    /// How many seconds all of them took.
+    /// The seconds that all writes took.
     pub seconds: f64,
-    /// The usual one.
+    /// The median write.
     pub median: f64,
-    /// The longest one.
+    /// The longest write.
     pub longest: f64,
 }
 
@@ -62,7 +62,7 @@ pub struct Peer {
 }
 
 impl DjangoCache {
-    /// Django's own for Redis.
+    /// Django's backend for Redis.
     pub fn redis(url: &str) -> Self {
         let backend = "django.core.cache.backends.redis.RedisCache";
         Self::new("django", json!({ "BACKEND": backend, "LOCATION": url }), &[REDIS])
@@ -74,7 +74,7 @@ impl DjangoCache {
         Self::new("django-redis", backend, &[REDIS, DJANGO_REDIS])
     }
 
-    /// Django's own for memcached, on pymemcache.
+    /// Django's backend for memcached, on pymemcache.
     pub fn memcached(address: &str) -> Self {
         let backend = "django.core.cache.backends.memcached.PyMemcacheCache";
         Self::new("django", json!({ "BACKEND": backend, "LOCATION": address }), &[PYMEMCACHE])
@@ -96,7 +96,8 @@ impl DjangoCache {
         Self::new("django", cache, &[])
     }
 
-    /// Django's own for a database, on this entry of `DATABASES` of a PostgreSQL, with room for all.
+    /// Django's own for a database, on this entry of `DATABASES` of a PostgreSQL, with room for
+    /// all.
     pub fn postgres(database: &Value) -> Self {
         let backend = "django.core.cache.backends.db.DatabaseCache";
         let cache = json!({
@@ -106,37 +107,39 @@ impl DjangoCache {
         Self::new("django", cache, &PSYCOPG)
     }
 
-    /// With so many entries from the start: files of Django's or of diskcache, with values of 100 bytes.
+    /// With so many entries from the start: files of Django's or of diskcache, with values of 100
+    /// bytes.
     #[must_use]
     pub fn with_entries(mut self, entries: usize) -> Self {
         self.backend["ENTRIES"] = entries.into();
         self
     }
 
-    /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs besides Django. Its
-    /// keys begin with its name. A `DATABASE` in it is an entry of `DATABASES`, in which the table is made.
+    /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs
+    /// besides Django. Its keys begin with its name. A `DATABASE` in it is an entry of `DATABASES`,
+    /// in which the table is made.
     pub fn new(name: &'static str, mut backend: Value, packages: &[&'static str]) -> Self {
-        // Or it would find the values of others on the same server.
+        // Otherwise it would find values of other contenders on the same server.
         backend["KEY_PREFIX"] = name.into();
         Self { name, backend, packages: [&[DJANGO], packages].concat() }
     }
 }
 
 impl PeerCase {
-    /// Of this name, with values of that size, by one thread.
+    /// Returns a case of this name, with values of this size, on one thread.
     pub fn new(case: &'static str, value_bytes: usize) -> Self {
         Self { case, value_bytes, threads: 1 }
     }
 
-    /// By so many threads.
+    /// Runs on this many threads.
     #[must_use]
     pub fn on_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 }
 
-/// Starts these caches. None, and a line that says why, if Python, its packages or the network are missing, or a cache
-/// does not work.
+/// Starts these caches. None, and a line that says why, if Python, its packages or the network are
+/// missing, or a cache does not work.
 ///
 /// ```no_run
 /// use benches::{
@@ -156,7 +159,7 @@ pub fn django(caches: &[DjangoCache]) -> Option<Vec<Peer>> {
     match caches.iter().map(DjangoCache::start).collect::<Result<Vec<_>>>() {
         Ok(peers) => Some(peers),
         Err(err) => {
-            // Not among the lines of the table.
+            // On standard error, as standard output has the table.
             eprintln!("without the peers in Python: {err:#}");
             None
         }
@@ -173,7 +176,7 @@ impl DjangoCache {
 }
 
 impl Peer {
-    /// Who it is.
+    /// Returns the name.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -198,8 +201,8 @@ impl Peer {
         time(&self.talk.borrow_mut().ask(&asked.to_string())?)
     }
 
-    /// From now on one of [`with_entries`](DjangoCache::with_entries) has no room for more. Writes so many new keys, or as many as it can in
-    /// two seconds, but a few at least.
+    /// From now on one of [`with_entries`](DjangoCache::with_entries) has no room for more. Writes
+    /// so many new keys, or as many as it can in two seconds, but a few at least.
     pub fn write_full(&self, value_bytes: usize, count: usize) -> Result<FullWrites> {
         let asked = json!({
             "case": "set_full", "value_bytes": value_bytes, "count": count, "seconds": 2, "least": 9,
@@ -216,7 +219,7 @@ fn time(line: &str) -> Result<Duration> {
     Ok(Duration::try_from_secs_f64(parse::<Answer>(line)?.seconds)?)
 }
 
-/// What the program answered.
+/// Parses the program's reply.
 fn parse<T: DeserializeOwned>(line: &str) -> Result<T> {
     serde_json::from_str(line).with_context(|| format!("line {line:?}"))
 }

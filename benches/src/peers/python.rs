@@ -1,4 +1,4 @@
-//! Python with packages.
+//! A Python environment with packages.
 
 use std::{
     env,
@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Written when all of the packages are there: an installation may be interrupted.
+/// A file that marks a complete installation, because an installation may be interrupted.
 const DONE: &str = "installed";
-/// Where the packages go if Python cannot make an environment.
+/// The folder of the packages if Python cannot create an environment.
 const PACKAGES: &str = "packages";
 
-/// A Python that finds its packages in a folder of ours.
+/// A Python with packages in a folder of ours.
 #[derive(Debug)]
 pub(super) struct Python {
     program: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Python {
 }
 
 impl Python {
-    /// One that has these packages, such as `django==5.2.19`. They are installed where that was not done before.
+    /// Returns a Python with these packages, such as `django==5.2.19`. Installs them if necessary.
     pub(super) fn with(packages: &[&str]) -> Result<Self> {
         let folder = target()?.join("peers").join(packages.join("_").replace("==", "-"));
         if !folder.join(DONE).exists() {
@@ -37,7 +37,7 @@ impl Python {
         Ok(Self { program, packages: folder.join(PACKAGES) })
     }
 
-    /// Starts this program with one argument. What it complains of is shown as it comes.
+    /// Starts this program with one argument. Its standard error is shown at once.
     pub(super) fn start(&self, program: &str, argument: &str) -> Result<Talk> {
         let mut command = Command::new(&self.program);
         command.args(["-c", program, argument]).env("PYTHONPATH", &self.packages);
@@ -48,7 +48,7 @@ impl Python {
     }
 }
 
-/// A program that answers each line with a line. It is gone when this is.
+/// A program that replies to each line with a line. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Talk {
     child: Child,
@@ -56,14 +56,14 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Its answer to this line.
+    /// Sends a line and returns the reply.
     pub(super) fn ask(&mut self, line: &str) -> Result<String> {
         let input = self.child.stdin.as_mut().context("no input")?;
         writeln!(input, "{line}").context("it has ended")?;
         self.hear()
     }
 
-    /// The next line that it says.
+    /// Returns the next line of its output.
     pub(super) fn hear(&mut self) -> Result<String> {
         let mut line = String::new();
         ensure!(self.said.read_line(&mut line)? > 0, "it has ended, as told above");
@@ -73,13 +73,14 @@ impl Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        // It may have ended already, which is what is wanted.
+        // Fails if the program has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// In an environment, or beside one's own Python if it cannot make any: Debian has that in a package of its own.
+/// Installs into an environment, or into a plain folder if Python cannot create an environment: on
+/// Debian, that needs a further package.
 fn install(folder: &Path, packages: &[&str]) -> Result<()> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder)?;
@@ -88,12 +89,12 @@ fn install(folder: &Path, packages: &[&str]) -> Result<()> {
     let mut pip = if made.is_ok() {
         Command::new(program_in(folder))
     } else {
-        // What it leaves is a Python without pip, which would be taken for one that has the packages.
+        // A failed attempt leaves a Python without pip, which would look like an environment.
         let _ = fs::remove_dir_all(folder.join("bin"));
         Command::new("python3")
     };
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    // No programs of theirs run while they are installed.
+    // Only binary packages: no code of the packages runs during the installation.
     pip.args(["--only-binary", ":all:"]).args(packages);
     if made.is_err() {
         pip.arg("--target").arg(folder.join(PACKAGES));
@@ -106,7 +107,7 @@ fn program_in(folder: &Path) -> PathBuf {
     folder.join("bin/python3")
 }
 
-/// What it prints; the error is the last line of what it complains of.
+/// Returns the output of a command. The error is the last line of its standard error.
 fn read(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let out =
@@ -118,7 +119,7 @@ fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(out.stdout)?)
 }
 
-/// Cargo's target folder, which it marks, with this program in it.
+/// Returns cargo's target folder, which contains this program and a marker file.
 fn target() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let found = program.ancestors().find(|it| it.join("CACHEDIR.TAG").exists());
