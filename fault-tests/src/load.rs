@@ -27,7 +27,7 @@ pub struct Load {
 #[derive(Clone, Debug, Default)]
 pub struct Outcomes {
     /// For each operation and outcome: how often, and the longest duration.
-    outcomes: BTreeMap<(&'static str, String), (u64, Duration)>,
+    counts: BTreeMap<(&'static str, String), (u64, Duration)>,
     /// An error message of each kind.
     texts: BTreeMap<String, String>,
     /// Wrong values that were read.
@@ -88,17 +88,17 @@ impl Load {
 impl Outcomes {
     /// Returns how often an operation had this outcome.
     pub fn of(&self, operation: &'static str, outcome: &str) -> u64 {
-        self.outcomes.get(&(operation, outcome.to_owned())).map_or(0, |it| it.0)
+        self.counts.get(&(operation, outcome.to_owned())).map_or(0, |it| it.0)
     }
 
     /// Returns how often an operation was called.
     pub fn attempts(&self, operation: &'static str) -> u64 {
-        self.outcomes.iter().filter(|((it, _), _)| *it == operation).map(|(_, it)| it.0).sum()
+        self.counts.iter().filter(|((it, _), _)| *it == operation).map(|(_, it)| it.0).sum()
     }
 
     /// Returns how often an operation, or any operation if `None`, failed.
     pub fn failed(&self, operation: Option<&str>) -> u64 {
-        let failed = self.outcomes.iter().filter(|((it, outcome), _)| {
+        let failed = self.counts.iter().filter(|((it, outcome), _)| {
             operation.is_none_or(|wanted| *it == wanted) && is_kind(outcome)
         });
         failed.map(|(_, it)| it.0).sum()
@@ -106,17 +106,17 @@ impl Outcomes {
 
     /// Returns whether all errors are those of an outage.
     pub fn has_only_outages(&self) -> bool {
-        let mut kinds = self.outcomes.keys().map(|(_, outcome)| outcome).filter(|it| is_kind(it));
+        let mut kinds = self.counts.keys().map(|(_, outcome)| outcome).filter(|it| is_kind(it));
         kinds.all(|it| it == "Unavailable" || it == "TimedOut")
     }
 
     /// Returns the longest duration of a call.
     pub fn longest(&self) -> Duration {
-        self.outcomes.values().map(|it| it.1).max().unwrap_or_default()
+        self.counts.values().map(|it| it.1).max().unwrap_or_default()
     }
 
     fn record(&mut self, operation: &'static str, outcome: &str, took: Duration) {
-        let it = self.outcomes.entry((operation, outcome.to_owned())).or_default();
+        let it = self.counts.entry((operation, outcome.to_owned())).or_default();
         *it = (it.0 + 1, it.1.max(took));
     }
 
@@ -134,7 +134,7 @@ fn is_kind(outcome: &str) -> bool {
 
 impl fmt::Display for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, ((operation, outcome), (times, longest))) in self.outcomes.iter().enumerate() {
+        for (i, ((operation, outcome), (times, longest))) in self.counts.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{operation} {outcome} {times} x (<= {longest:.1?})")?;
         }
