@@ -1,15 +1,13 @@
-//! Values to bytes and back.
+//! Turns values into the bytes that a store keeps, and back.
 
-mod checked;
 mod codec;
+mod format;
 mod header;
-mod json;
-#[cfg(feature = "msgpack")]
-mod msgpack;
+mod pipeline;
 mod undecodable;
 
-pub use self::codec::{Codec, payload_len};
+pub use self::{codec::Codec, pipeline::payload_len};
 pub(crate) use self::{
-    codec::{decode, unwrap_raw, wrap_raw},
+    pipeline::{open, open_bytes, seal, seal_bytes},
     undecodable::Undecodable,
 };

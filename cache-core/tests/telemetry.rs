@@ -220,7 +220,7 @@ async fn undecodable_bytes_are_told_with_type_codec_and_place() {
     let wanted = "alloc::vec::Vec<u16>";
     for (bytes, why) in [
         (b"[1,\n \"hunter2\"]".to_vec(), "JSON, data of another type at line 2, column 10"),
-        (b"[1".to_vec(), "JSON, cut off at line 1, column 2"),
+        (b"[1".to_vec(), "JSON, truncated at line 1, column 2"),
         (b"hunter2".to_vec(), "JSON, not valid JSON, or nested too deep at line 1, column 1"),
         (wrapped(b"\xa7hunter2"), "MessagePack, data of another type"),
     ] {

@@ -130,8 +130,8 @@ impl Limits {
 }
 
 /// The maximum weight of an entry in addition to the caller's value. The facade may add a header of
-/// 16 bytes.
-const RESERVE: u64 = OVERHEAD + MAX_KEY_LEN as u64 + 16;
+/// 20 bytes.
+const RESERVE: u64 = OVERHEAD + MAX_KEY_LEN as u64 + 20;
 
 /// The maximum weight of an entry in a shard of this capacity. It is less than the capacity,
 /// because the engine reserves the last 3 % for new entries.

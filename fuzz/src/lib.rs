@@ -11,6 +11,7 @@ mod layout;
 mod recursive;
 mod settings;
 mod stored_value;
+mod value_header;
 
 use std::{env, fs};
 

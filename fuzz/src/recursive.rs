@@ -13,6 +13,8 @@ use serde::{
 };
 use serde_json::Value;
 
+use crate::value_header::{self, FORMAT, HEADER_LEN, LEN};
+
 const KEY: &str = "k";
 
 /// A float that is compared by its bits.
@@ -147,16 +149,13 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     }
 }
 
-/// Returns the bytes behind a header for `MessagePack`.
+/// Returns the payload behind the header that says `MessagePack`.
 fn as_msgpack(payload: &[u8]) -> Vec<u8> {
-    let mut res = vec![0xc1, 0xca, 1, 1];
-    res.extend((payload.len() as u64).to_le_bytes());
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(&res[2..]);
-    sum.update(payload);
-    res.extend(sum.finalize().to_le_bytes());
-    res.extend(payload);
-    res
+    let mut stored = vec![0; usize::from(LEN)];
+    stored[HEADER_LEN] = LEN;
+    stored[FORMAT] = 1;
+    stored.extend(payload);
+    value_header::mended(&stored).unwrap()
 }
 
 /// Repeats a part of the bytes: two bytes give the number of times and one the length of the part.

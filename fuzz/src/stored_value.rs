@@ -1,4 +1,4 @@
-//! The target for stored bytes that any program may have written.
+//! Stored bytes that any program may have written.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,24 +10,27 @@ use cache_memory::Memory;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::allocations::at_most;
+use crate::{
+    allocations::at_most,
+    value_header::{self, Expected, HEADER_LEN, LEN},
+};
 
 const KEY: &str = "k";
 const STORED_KEY: &str = ":1:k";
 
-/// Reads any bytes as stored values of many types, then again with a correct checksum in their
-/// header. Also stores them as a caller's own bytes.
+/// Reads any bytes as stored ones, as values of many types and as a caller's own bytes; then once
+/// more with a right header.
 ///
 /// # Panics
-/// If the bytes decode to a wrong value, or a caller's own bytes do not read back equal.
+/// If a read returns a value that the bytes do not contain, or a caller's own bytes are changed.
 pub fn stored_value(bytes: &[u8]) {
     thread_local! {
         static STORE: Store = Store::new();
     }
     STORE.with(|store| {
         store.check(bytes);
-        if let Some(corrected) = with_right_sum(bytes).filter(|it| it != bytes) {
-            store.check(&corrected);
+        if let Some(mended) = with_right_header(bytes).filter(|it| it != bytes) {
+            store.check(&mended);
         }
     });
 }
@@ -37,9 +40,9 @@ struct Store {
     bytes: Arc<dyn SyncBackend>,
 }
 
-/// A type with many kinds of data that serde knows.
+/// A type that uses each part of serde's data model.
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "the fuzz target only decodes it")]
+#[expect(dead_code, reason = "it is only decoded")]
 struct Everything {
     id: u64,
     name: Option<String>,
@@ -51,7 +54,7 @@ struct Everything {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "the fuzz target only decodes it")]
+#[expect(dead_code, reason = "it is only decoded")]
 enum Kind {
     Unit,
     New(u8),
@@ -72,7 +75,7 @@ impl Store {
     }
 
     fn check(&self, bytes: &[u8]) {
-        self.check_envelope(bytes);
+        self.check_header(bytes);
         self.decodes::<Value>(bytes);
         self.decodes::<Everything>(bytes);
         self.decodes::<Vec<u8>>(bytes);
@@ -82,7 +85,7 @@ impl Store {
         let number = self.decodes::<i128>(bytes);
         self.put(bytes);
         match self.cache.incr(KEY, -1) {
-            // A value that `incr` accepts is an integer for every reader.
+            // `incr` and `get` agree on which bytes are an integer.
             Ok(it) => assert_eq!(number, Some(i128::from(it) + 1)),
             Err(error) => {
                 assert!(
@@ -96,34 +99,25 @@ impl Store {
         assert_eq!(self.cache.get_bytes(KEY).unwrap().as_deref(), Some(bytes));
     }
 
-    /// Checks that the header is read as its documentation says.
-    fn check_envelope(&self, bytes: &[u8]) {
+    /// The cache reads the header as its documentation says.
+    fn check_header(&self, bytes: &[u8]) {
         self.put(bytes);
         let read = self.cache.get_bytes(KEY);
-        if !bytes.starts_with(&[0xc1, 0xca]) {
-            assert_eq!(read.unwrap().as_deref(), Some(bytes));
-            return;
-        }
-        let is_whole = with_right_sum(bytes).as_deref() == Some(bytes);
-        let is_newer = bytes.get(2).is_some_and(|it| *it > 1) && bytes.len() >= 16;
-        match read {
-            Ok(payload) => {
-                assert!(is_whole && bytes[2] == 1 && bytes[3] <= 1);
-                assert_eq!(payload.as_deref(), bytes.get(16..));
-            }
-            Err(error) => {
+        let is_kept = self.bytes.has(STORED_KEY).unwrap();
+        match (value_header::expected(bytes), read) {
+            (Expected::Payload(payload), Ok(read)) => assert_eq!(read.as_deref(), Some(payload)),
+            (expected, Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
-                assert!(!is_whole || bytes[2] != 1 || bytes[3] > 1, "{error}");
-                // An entry of a newer release stays.
-                let is_left = self.bytes.has(STORED_KEY).unwrap();
-                assert_eq!(is_left, is_newer || is_whole && bytes[2] == 1);
+                let right = if is_kept { Expected::Kept } else { Expected::Removed };
+                assert_eq!(expected, right, "{error}");
             }
+            (expected, Ok(read)) => panic!("{expected:?}, but {read:?} was read"),
         }
     }
 
     fn decodes<T: DeserializeOwned>(&self, bytes: &[u8]) -> Option<T> {
         self.put(bytes);
-        // serde allocates up to a mebibyte for a length in the input, and a small map takes some
+        // serde reserves up to 1 MiB for a length that the bytes claim, and a small map takes some
         // hundred bytes.
         let limit = (4 << 20) + 1000 * bytes.len();
         at_most(limit, || self.cache.get::<T>(KEY)).unwrap_or_else(|error| {
@@ -133,16 +127,12 @@ impl Store {
     }
 }
 
-/// Returns the bytes with the correct length and checksum in their header. `None` if they are too
-/// short for a header.
-fn with_right_sum(bytes: &[u8]) -> Option<Vec<u8>> {
-    let payload = bytes.get(16..)?;
-    let mut res = bytes.to_vec();
-    res[..2].copy_from_slice(&[0xc1, 0xca]);
-    res[4..12].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(&res[2..12]);
-    sum.update(payload);
-    res[12..16].copy_from_slice(&sum.finalize().to_le_bytes());
-    Some(res)
+/// Returns the bytes with a header that is right in its lengths and its checksum, if they have room
+/// for one.
+fn with_right_header(bytes: &[u8]) -> Option<Vec<u8>> {
+    value_header::mended(bytes).or_else(|| {
+        let mut shortest = bytes.to_vec();
+        shortest.get_mut(HEADER_LEN..HEADER_LEN + 2)?.copy_from_slice(&[LEN, 0]);
+        value_header::mended(&shortest)
+    })
 }

@@ -200,7 +200,7 @@ impl Cache {
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
         let encoded = match &loaded {
-            Ok(value) => self.shared.codec.encode(value),
+            Ok(value) => value::seal(value, self.shared.codec),
             Err(_) => Ok(Bytes::new()),
         };
         let (value, bytes) = match (loaded, encoded) {
@@ -290,7 +290,7 @@ impl Cache {
                 Some(Waited::Rejoin) | None => {}
                 Some(Waited::Landed(result)) => {
                     self.load_shared();
-                    if let Ok(value) = value::decode(&result?) {
+                    if let Ok(value) = value::open(&result?) {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type than this caller wants: it loads for itself.
@@ -309,7 +309,7 @@ impl Cache {
     ) -> Result<Role<'a, T>> {
         if self.shared.flights.landings(key) != landings
             && let Ok(Some(stored)) = self.read_leader(key).await
-            && let Ok(value) = value::decode(&stored)
+            && let Ok(value) = value::open(&stored)
         {
             lead.land(Ok(stored));
             self.load_shared();
@@ -334,7 +334,7 @@ impl Cache {
             }
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::decode(&stored) {
+        match value::open(&stored) {
             Ok(value) => {
                 self.count(Operation::GetOrSet, Outcome::Hit);
                 Ok(Look::Hit(value))

@@ -127,7 +127,7 @@ impl Cache {
             let (key, answer) = (keys[place], &answers[place]);
             // As in `get`: a hit without another future, and without counting its users.
             if let Ok(Some(stored)) = answer
-                && let Ok(value) = value::decode(stored)
+                && let Ok(value) = value::open(stored)
             {
                 self.shared.observer.bytes(Direction::Read, stored.len());
                 self.count(Operation::GetMany, Outcome::Hit);
@@ -304,7 +304,7 @@ impl Cache {
         for (name, value) in items {
             let name = name.as_ref();
             self.push_key(Operation::SetMany, name, &mut res.keys)?;
-            let value = self.shared.codec.encode(&value);
+            let value = value::seal(&value, self.shared.codec);
             let value = value.map_err(|it| {
                 let key = self.key(Operation::SetMany, name).ok();
                 self.fail(Operation::SetMany, key.as_deref(), it)

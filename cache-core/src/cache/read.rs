@@ -46,7 +46,7 @@ impl Cache {
         };
         // A hit without another future around it; all else, and whatever is wrong, the long way.
         if let Ok(Some(stored)) = &res
-            && let Ok(value) = value::decode(stored)
+            && let Ok(value) = value::open(stored)
         {
             self.shared.observer.bytes(Direction::Read, stored.len());
             self.count(Operation::Get, Outcome::Hit);
@@ -80,7 +80,7 @@ impl Cache {
             res => return self.found_or_miss(Operation::Get, &full, res),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::unwrap_raw(stored) {
+        match value::open_bytes(stored) {
             Ok(bytes) => {
                 self.count(Operation::Get, Outcome::Hit);
                 Ok(Some(bytes))
@@ -202,7 +202,7 @@ impl Cache {
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::decode(&stored) {
+        match value::open(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))

@@ -168,7 +168,7 @@ impl Cache {
         };
         let old = match &stored {
             None => None,
-            Some(stored) => match value::decode(stored) {
+            Some(stored) => match value::open(stored) {
                 Ok(old) => Some(old),
                 Err(why) => {
                     if self.strict {
@@ -184,7 +184,7 @@ impl Cache {
             self.count(Operation::Update, outcome);
             return Ok(Some(None));
         };
-        let write = self.shared.codec.encode(&new);
+        let write = value::seal(&new, self.shared.codec);
         let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let res: Result<bool> = match (&stored, expiry) {
             (None, None) => Ok(true),

@@ -67,7 +67,7 @@ impl Cache {
         B: Into<Bytes>,
         I: IntoTimeout,
     {
-        let value = value::wrap_raw(value.into());
+        let value = value::seal_bytes(value.into());
         let write = self.prepare_bytes(Operation::Set, key, value, timeout);
         async move { self.write(&write?).await }
     }
@@ -142,7 +142,7 @@ impl Cache {
     ) -> Result<Prepared> {
         let expiry = self.expiry(timeout);
         let key = self.key(operation, key)?;
-        let value = self.shared.codec.encode(value);
+        let value = value::seal(value, self.shared.codec);
         let value = value.map_err(|it| self.fail(operation, Some(&key), it))?;
         self.shared.observer.bytes(Direction::Written, value.len());
         Ok(Prepared { key, value, expiry })

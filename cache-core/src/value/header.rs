@@ -1,132 +1,205 @@
-//! The header before stored bytes, where one is needed.
+//! The header before stored bytes that need one.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 0–1 | `C1 CA`: the first can begin neither JSON nor a number nor other UTF-8 |
-//! | 2 | version of the header: 1 |
-//! | 3 | content: 0 a caller's own bytes, 1 `MessagePack` |
-//! | 4–11 | length of the payload, little-endian |
-//! | 12–15 | CRC-32 of bytes 2–11 and the payload, little-endian |
-//! | 16– | the payload |
-
-use bytes::{BufMut, Bytes, BytesMut};
+//! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
+//! | 2–3 | length of the header (at least 20): the payload begins there |
+//! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack` |
+//! | 6–7 | flags; none is defined yet |
+//! | 8–15 | length of the payload |
+//! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
+//! | 20– | fields of later releases, up to the length of the header |
+//! | … | the payload |
+//!
+//! Numbers are little-endian. These 20 bytes never change. A later release adds fields behind them.
+//! If a reader must know a field to read the value, the release also defines a flag: a reader that
+//! does not know the flag leaves the entry alone. A reader skips all other fields.
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
-const VERSION: u8 = 1;
-const LEN: usize = 16;
+const KNOWN_FLAGS: u16 = 0;
 
-/// What a payload is.
+/// The length of the header that this release writes.
+pub(super) const LEN: usize = 20;
+
+/// The format of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum Format {
+    /// A caller's own bytes.
     Raw = 0,
     MsgPack = 1,
 }
 
-/// Stored bytes, opened.
+/// Stored bytes, checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stored<'a> {
-    /// There was no header.
+    /// Bytes without a header.
     Plain(&'a [u8]),
-    Wrapped(Content, &'a [u8]),
+    /// The payload behind a header.
+    Payload(Format, &'a [u8]),
 }
 
-/// Why an envelope does not open.
+/// The reason why stored bytes cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Corrupt {
-    /// A newer release wrote it: others can read it.
+    /// A newer release wrote the entry and can read it.
     Newer,
-    /// Length or checksum are wrong: nobody can.
+    /// A length or the checksum is wrong, so no release can read the entry.
     Damaged,
 }
 
-pub(super) fn looks_wrapped(stored: &[u8]) -> bool {
+/// The parts of bytes that have a header of a possible length.
+struct Parts<'a> {
+    /// The 20 bytes that every header has.
+    fixed: &'a [u8; LEN],
+    /// The bytes that the checksum covers, in addition to those of the header.
+    rest: &'a [u8],
+    payload: &'a [u8],
+}
+
+pub(super) fn has_magic(stored: &[u8]) -> bool {
     stored.starts_with(&MAGIC)
 }
 
-/// The length of the payload, without a look at the checksum. Bytes that only begin like an envelope are all payload.
+/// Returns the length of the payload without checking the checksum. Bytes that only begin like a
+/// header are all payload.
 pub(super) fn payload_len(stored: &[u8]) -> usize {
-    match stored.split_at_checked(LEN) {
-        Some((header, payload))
-            if looks_wrapped(header) && header[4..12] == (payload.len() as u64).to_le_bytes() =>
-        {
-            payload.len()
-        }
-        _ => stored.len(),
-    }
+    Parts::of(stored).map_or(stored.len(), |it| it.payload.len())
 }
 
-pub(super) fn wrap(content: Content, payload: &[u8]) -> Bytes {
-    let mut res = BytesMut::with_capacity(LEN + payload.len());
-    res.put_slice(&MAGIC);
-    res.put_u8(VERSION);
-    res.put_u8(content as u8);
-    res.put_u64_le(payload.len() as u64);
-    res.put_u32_le(checksum(&res[2..], payload));
-    res.put_slice(payload);
-    res.freeze()
+/// Fills in the header in the first [`LEN`] bytes, which lie before the payload.
+pub(super) fn fill(stored: &mut [u8], format: Format) {
+    let Some((fixed, payload)) = stored.split_first_chunk_mut::<LEN>() else { return };
+    fixed[..2].copy_from_slice(&MAGIC);
+    fixed[2..4].copy_from_slice(&(LEN as u16).to_le_bytes());
+    fixed[4..6].copy_from_slice(&(format as u16).to_le_bytes());
+    fixed[6..8].copy_from_slice(&0_u16.to_le_bytes());
+    fixed[8..16].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    let sum = checksum(fixed, payload);
+    fixed[16..].copy_from_slice(&sum.to_le_bytes());
 }
 
-pub(super) fn open(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
-    if !looks_wrapped(stored) {
+pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
+    if !has_magic(stored) {
         return Ok(Stored::Plain(stored));
     }
-    let Some((header, payload)) = stored.split_at_checked(LEN) else {
+    let Parts { fixed, rest, payload } = Parts::of(stored).ok_or(Corrupt::Damaged)?;
+    if fixed[16..] != checksum(fixed, rest).to_le_bytes() {
         return Err(Corrupt::Damaged);
-    };
-    let [_, _, version, content, len @ .., c0, c1, c2, c3] = header else {
-        return Err(Corrupt::Damaged);
-    };
-    if *version > VERSION {
+    }
+    if u16::from_le_bytes([fixed[6], fixed[7]]) & !KNOWN_FLAGS != 0 {
         return Err(Corrupt::Newer);
     }
-    let whole = len == (payload.len() as u64).to_le_bytes()
-        && u32::from_le_bytes([*c0, *c1, *c2, *c3]) == checksum(&header[2..12], payload);
-    match (whole && *version == VERSION, content) {
-        (true, 0) => Ok(Stored::Wrapped(Content::Raw, payload)),
-        (true, 1) => Ok(Stored::Wrapped(Content::MsgPack, payload)),
-        (true, _) => Err(Corrupt::Newer),
-        (false, _) => Err(Corrupt::Damaged),
+    match u16::from_le_bytes([fixed[4], fixed[5]]) {
+        0 => Ok(Stored::Payload(Format::Raw, payload)),
+        1 => Ok(Stored::Payload(Format::MsgPack, payload)),
+        _ => Err(Corrupt::Newer),
     }
 }
 
-fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+impl<'a> Parts<'a> {
+    /// Splits the bytes, if they have the magic and both lengths are right.
+    fn of(stored: &'a [u8]) -> Option<Self> {
+        let (fixed, rest) = stored.split_first_chunk::<LEN>().filter(|_| has_magic(stored))?;
+        let len = usize::from(u16::from_le_bytes([fixed[2], fixed[3]]));
+        let payload = rest.get(len.checked_sub(LEN)?..)?;
+        let is_right = fixed[8..16] == (payload.len() as u64).to_le_bytes();
+        is_right.then_some(Self { fixed, rest, payload })
+    }
+}
+
+fn checksum(fixed: &[u8; LEN], rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(header);
-    hasher.update(payload);
+    hasher.update(&fixed[2..16]);
+    hasher.update(rest);
     hasher.finalize()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// Bytes as another release may write them: with these flags, this format and these further
+    /// fields.
+    pub(in crate::value) fn foreign(
+        flags: u16,
+        format: u16,
+        fields: &[u8],
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let len = u16::try_from(LEN + fields.len()).unwrap();
+        let mut fixed = [0; LEN];
+        fixed[..2].copy_from_slice(&MAGIC);
+        fixed[2..4].copy_from_slice(&len.to_le_bytes());
+        fixed[4..6].copy_from_slice(&format.to_le_bytes());
+        fixed[6..8].copy_from_slice(&flags.to_le_bytes());
+        fixed[8..16].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+        let rest = [fields, payload].concat();
+        let sum = checksum(&fixed, &rest);
+        fixed[16..].copy_from_slice(&sum.to_le_bytes());
+        [&fixed[..], &rest].concat()
+    }
+
+    fn filled(format: Format, payload: &[u8]) -> Vec<u8> {
+        let mut stored = [&[0; LEN], payload].concat();
+        fill(&mut stored, format);
+        stored
+    }
+
     #[test]
-    fn what_is_wrapped_opens_again() {
+    fn filled_header_reads_back() {
         for payload in [&b""[..], b"x", &MAGIC, &[0; 300]] {
-            let stored = wrap(Content::Raw, payload);
-            assert_eq!(open(&stored), Ok(Stored::Wrapped(Content::Raw, payload)));
+            let stored = filled(Format::Raw, payload);
+            assert_eq!(stored, foreign(0, 0, b"", payload));
+            assert_eq!(read(&stored), Ok(Stored::Payload(Format::Raw, payload)));
+            assert_eq!(payload_len(&stored), payload.len());
         }
-        assert_eq!(open(b"{}"), Ok(Stored::Plain(b"{}")));
-        assert_eq!(open(&[0xc1]), Ok(Stored::Plain(&[0xc1])));
+        assert_eq!(read(b"{}"), Ok(Stored::Plain(b"{}")));
+        assert_eq!(read(&[0xc1]), Ok(Stored::Plain(&[0xc1])));
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_noticed() {
-        let stored = wrap(Content::MsgPack, b"payload");
-        for bit in 0..stored.len() * 8 {
-            let mut bad = stored.to_vec();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(!matches!(open(&bad), Ok(Stored::Wrapped(..))), "bit {bit}");
-        }
-        for len in 2..stored.len() {
-            assert_eq!(open(&stored[..len]), Err(Corrupt::Damaged), "cut to {len}");
+    fn flipped_bit_or_cut_is_damage() {
+        for stored in [filled(Format::MsgPack, b"payload"), foreign(0, 1, b"fields", b"payload")] {
+            for bit in 16..stored.len() * 8 {
+                let mut bad = stored.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(read(&bad), Err(Corrupt::Damaged), "bit {bit}");
+            }
+            for len in 2..stored.len() {
+                assert_eq!(read(&stored[..len]), Err(Corrupt::Damaged), "cut to {len}");
+            }
         }
     }
 
     #[test]
-    fn what_a_newer_release_wrote_is_not_taken_for_damage() {
-        let mut newer = wrap(Content::Raw, b"x").to_vec();
-        newer[2] = VERSION + 1;
-        assert_eq!(open(&newer), Err(Corrupt::Newer));
+    fn unknown_flag_or_format_is_of_a_newer_release() {
+        for flag in 0..16 {
+            assert_eq!(read(&foreign(1 << flag, 0, b"", b"x")), Err(Corrupt::Newer), "{flag}");
+        }
+        for format in [2, 256, u16::MAX] {
+            assert_eq!(read(&foreign(0, format, b"", b"x")), Err(Corrupt::Newer), "{format}");
+        }
+        let mut damaged = foreign(1, 0, b"", b"x");
+        damaged[LEN] ^= 1;
+        assert_eq!(read(&damaged), Err(Corrupt::Damaged));
+    }
+
+    #[test]
+    fn further_fields_are_skipped() {
+        for fields in [&b"1"[..], &[0; 300], &[7; 65_515]] {
+            let stored = foreign(0, 0, fields, b"payload");
+            assert_eq!(read(&stored), Ok(Stored::Payload(Format::Raw, b"payload")));
+            assert_eq!(payload_len(&stored), 7);
+        }
+    }
+
+    #[test]
+    fn impossible_length_of_the_header_is_damage() {
+        for len in [0, 19, 22, u16::MAX] {
+            let mut stored = filled(Format::Raw, b"x");
+            stored[2..4].copy_from_slice(&len.to_le_bytes());
+            assert_eq!(read(&stored), Err(Corrupt::Damaged), "{len}");
+            assert_eq!(payload_len(&stored), stored.len(), "{len}");
+        }
     }
 }

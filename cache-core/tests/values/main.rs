@@ -1,6 +1,7 @@
-//! What `set` accepts, `get` gives back, equal, for every serde type and codec; all else is refused by `set`.
+//! For each serde type and codec, `set` refuses a value, or `get` returns it equal.
 
 mod depth;
+mod newer;
 mod shapes;
 mod types;
 
@@ -10,7 +11,7 @@ use cache_core::{BlockingCache, Cache, Codec, ErrorKind, Timeout, store::Inline}
 use cache_memory::Memory;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What became of a value.
+/// What `set` did with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Kept,
@@ -20,7 +21,7 @@ enum Fate {
 struct Caches(Vec<BlockingCache>);
 
 impl Caches {
-    /// One cache for each codec, strict: an undecodable value is an error.
+    /// Returns one strict cache per codec: undecodable bytes are an error.
     fn new() -> Self {
         let cache = |codec| {
             let store = std::sync::Arc::new(Inline::new(Memory::new()));
@@ -30,7 +31,7 @@ impl Caches {
         Self([Codec::Json, Codec::MsgPack].map(cache).into())
     }
 
-    /// What each codec does with a value, in the order JSON, `MessagePack`.
+    /// Returns what each codec does with a value, in the order JSON, `MessagePack`.
     #[track_caller]
     fn fates<T>(&self, value: &T) -> [Fate; 2]
     where

@@ -1,43 +1,42 @@
-//! `MessagePack` with named fields. Types are written as they are in JSON (`is_human_readable`), because what serde buffers
-//! (enums with `tag` or `untagged`, `flatten`) is read as if it came from there.
+//! `MessagePack` with named fields. Types are written in the form that they have in JSON
+//! (`is_human_readable`), because serde's buffer (for enums with `tag` or `untagged`, and `flatten`)
+//! reads them in that form.
 
-use bytes::Bytes;
 use rmp_serde::decode;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    checked::{MAX_DEPTH, Shape},
-    header::{self, Content},
-    undecodable::{Problem, cannot_encode},
+use super::checked::{Checks, MAX_DEPTH};
+use crate::{
+    error::Result,
+    value::undecodable::{Problem, cannot_encode},
 };
-use crate::error::Result;
 
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
-    let mut bytes = Vec::with_capacity(128);
-    let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-    let seen = Shape::default();
-    seen.write(value, &mut writer).map_err(|refused| {
+/// Appends the value to `stored`. Returns the whole value, if it is an integer within `i64`.
+pub(in crate::value) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    stored: &mut Vec<u8>,
+) -> Result<Option<i64>> {
+    let mut writer = rmp_serde::Serializer::new(stored).with_struct_map().with_human_readable();
+    let checks = Checks::default();
+    checks.write(value, &mut writer).map_err(|refused| {
         cannot_encode::<T>(
             "MessagePack",
             refused.map_or("its `Serialize` failed", |it| it.as_str()),
         )
     })?;
-    Ok(match seen.integer() {
-        Some(it) => it.to_string().into(),
-        None => header::wrap(Content::MsgPack, &bytes),
-    })
+    Ok(checks.integer())
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let problem = |what| Problem { codec: "MessagePack", what, place: None };
-    // The crate does not count variants, so a type could recurse through them until the stack ends.
+pub(in crate::value) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let problem = |what| Problem { codec: "MessagePack", what, position: None };
+    // rmp-serde does not count variants: a recursive type could overflow the stack.
     if bytes.len() > MAX_DEPTH && skip(bytes, 0) == Err(Stop::TooDeep) {
         return Err(problem("nested too deep"));
     }
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     T::deserialize(&mut reader).map_err(|error| {
         problem(match error {
-            decode::Error::InvalidMarkerRead(_) | decode::Error::InvalidDataRead(_) => "cut off",
+            decode::Error::InvalidMarkerRead(_) | decode::Error::InvalidDataRead(_) => "truncated",
             decode::Error::DepthLimitExceeded => "nested too deep",
             decode::Error::Utf8Error(_) => "text that is not UTF-8",
             _ => "data of another type",
@@ -45,15 +44,15 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Why a value could not be passed over.
+/// The reason why a value could not be skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     TooDeep,
-    /// They end, or are no `MessagePack`: what reads them will say so.
+    /// The bytes are truncated or not `MessagePack`. The decoder returns the error.
     Bad,
 }
 
-/// Returns the bytes after the first value, which lies this many levels deep.
+/// Returns the bytes after the first value. `depth` is the nesting of that value.
 fn skip(bytes: &[u8], depth: usize) -> Result<&[u8], Stop> {
     let (&marker, rest) = bytes.split_first().ok_or(Stop::Bad)?;
     match marker {
@@ -95,7 +94,7 @@ fn skip_bytes(bytes: &[u8], len: u64) -> Result<&[u8], Stop> {
     usize::try_from(len).ok().and_then(|it| bytes.get(it..)).ok_or(Stop::Bad)
 }
 
-/// The big-endian number of so many bytes, and what follows.
+/// Reads a big-endian number of `width` bytes. Returns it and the bytes after it.
 fn number(bytes: &[u8], width: usize) -> Result<(u64, &[u8]), Stop> {
     let (number, rest) = bytes.split_at_checked(width).ok_or(Stop::Bad)?;
     Ok((number.iter().fold(0, |res, it| res << 8 | u64::from(*it)), rest))
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_over_the_limit_is_refused_before_the_stack_ends() {
+    fn nesting_over_the_limit_is_refused_before_the_stack_overflows() {
         assert!(decode::<Value>(&nested(MAX_DEPTH)).is_ok());
         for depth in [MAX_DEPTH + 1, 2000, 1_000_000] {
             assert_eq!(decode::<Value>(&nested(depth)).unwrap_err().what, "nested too deep");
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_value_is_passed_over() {
+    fn every_kind_of_value_is_skipped() {
         let values = [
             rmp_serde::to_vec(&(0, -1, 200, 70_000, u64::MAX, i64::MIN, true, ())).unwrap(),
             rmp_serde::to_vec(&("a", "b".repeat(40), "c".repeat(300), "d".repeat(70_000))).unwrap(),
@@ -152,21 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_plain_text_and_all_else_is_wrapped() {
-        let codec = crate::value::Codec::MsgPack;
-        for it in [0, 1, -1, 127, 128, -33, 300, 70_000, i64::MIN, i64::MAX] {
-            assert_eq!(encode(&it).unwrap(), it.to_string());
-            assert_eq!(encode(&i128::from(it)).unwrap(), it.to_string());
-            assert_eq!(crate::value::decode::<i64>(&encode(&it).unwrap()), Ok(it));
+    fn integer_within_64_bits_is_returned() {
+        for integer in [0, 1, -1, 127, 128, -33, 300, 70_000, i64::MIN, i64::MAX] {
+            assert_eq!(encode(&integer, &mut Vec::new()).unwrap(), Some(integer));
+            assert_eq!(encode(&i128::from(integer), &mut Vec::new()).unwrap(), Some(integer));
         }
-        assert_eq!(codec.encode(&Some(7_u128)).unwrap(), "7");
+        assert_eq!(encode(&Some(7_u128), &mut Vec::new()).unwrap(), Some(7));
+        assert_eq!(encode(&u64::MAX, &mut Vec::new()).unwrap(), None);
+        assert_eq!(encode(&(7,), &mut Vec::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn value_that_is_not_an_integer_decodes_equal() {
+        let stored = |encode: &dyn Fn(&mut Vec<u8>) -> Result<Option<i64>>| {
+            let mut stored = Vec::new();
+            assert_eq!(encode(&mut stored).unwrap(), None);
+            stored
+        };
         for text in ["1", "a", ""] {
-            let stored = encode(text).unwrap();
-            assert!(header::looks_wrapped(&stored));
-            assert_eq!(crate::value::decode::<String>(&stored).as_deref(), Ok(text));
+            assert_eq!(decode::<String>(&stored(&|to| encode(text, to))).as_deref(), Ok(text));
         }
-        assert_eq!(crate::value::decode::<u64>(&encode(&u64::MAX).unwrap()), Ok(u64::MAX));
-        assert_eq!(crate::value::decode::<Option<()>>(&encode(&None::<()>).unwrap()), Ok(None));
-        assert_eq!(crate::value::decode::<f64>(&encode(&1.5).unwrap()), Ok(1.5));
+        assert_eq!(decode::<u64>(&stored(&|to| encode(&u64::MAX, to))), Ok(u64::MAX));
+        assert_eq!(decode::<Option<()>>(&stored(&|to| encode(&None::<()>, to))), Ok(None));
+        assert_eq!(decode::<f64>(&stored(&|to| encode(&1.5, to))), Ok(1.5));
     }
 }

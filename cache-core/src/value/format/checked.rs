@@ -1,5 +1,6 @@
-//! Refuses, while a value is written, what could not be read back: nesting that the readers refuse, `Some` of what is
-//! written as null, and numbers that JSON does not have.
+//! Checks values while they are written, and refuses those that would not read back: nesting that
+//! the decoders refuse, `Some` of a value that is written as null, and numbers that JSON does not
+//! have.
 
 use std::cell::Cell;
 
@@ -11,13 +12,15 @@ use serde::{
     },
 };
 
-/// How deep lists, maps, structs and variants with content may be nested, in every codec: what `serde_json` reads.
+/// The maximum nesting of lists, maps, structs and variants with content, in each codec: the limit
+/// of `serde_json`.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// `Some` and newtypes leave no bytes, so no reader can count them. A bound for the stack, far above every real value.
+/// The maximum nesting of `Some` and newtypes, to bound the stack. They leave no bytes, so no decoder
+/// can count them.
 const MAX_FRAMES: usize = 4 * MAX_DEPTH;
 
-/// Why a value is not written.
+/// The reason why a value is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     TooDeep,
@@ -37,37 +40,37 @@ impl Refused {
     }
 }
 
-/// The state of the checks while a value is serialized.
+/// The state of the checks while a value is serialised.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct Checks {
     is_json: bool,
     depth: Cell<usize>,
     frames: Cell<usize>,
-    /// The last thing that was written whole is a null.
+    /// Whether the last complete value was written as null.
     is_null: Cell<bool>,
     integer: Cell<Option<i64>>,
     refused: Cell<Option<Refused>>,
 }
 
-impl Shape {
+impl Checks {
     pub(super) fn json() -> Self {
         Self { is_json: true, ..Self::default() }
     }
 
-    /// Writes a value, unless it could not be read back.
+    /// Writes a value, unless it would not read back.
     pub(super) fn write<T: Serialize + ?Sized, S: Serializer>(
         &self,
         value: &T,
         to: S,
     ) -> Result<S::Ok, Option<Refused>> {
-        let res = value.serialize(Checked { to, seen: self });
+        let res = value.serialize(Checked { to, checks: self });
         match (res, self.refused.get()) {
             (Ok(it), None) => Ok(it),
             (_, refused) => Err(refused),
         }
     }
 
-    /// The integer within `i64` that the whole value is.
+    /// Returns the whole value, if it is an integer within `i64`.
     #[cfg(feature = "msgpack")]
     pub(super) fn integer(&self) -> Option<i64> {
         self.integer.get()
@@ -90,7 +93,7 @@ impl Shape {
         self.is_null.set(false);
     }
 
-    /// Something with one value in it that leaves no bytes of its own.
+    /// Writes the content of a `Some` or a newtype.
     #[inline]
     fn within<T, E: ser::Error>(&self, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.frames.set(self.frames.get() + 1);
@@ -115,29 +118,29 @@ impl Shape {
     }
 }
 
-/// A serializer that looks at what passes.
+/// A serializer that checks values on their way to another one.
 struct Checked<'a, S> {
     to: S,
-    seen: &'a Shape,
+    checks: &'a Checks,
 }
 
-/// A nested value that is checked on its way to the serializer.
+/// A nested value that is checked while it is serialised.
 struct Within<'a, T: ?Sized> {
     value: &'a T,
-    seen: &'a Shape,
+    checks: &'a Checks,
 }
 
-/// A list, a map or a struct that is being written.
+/// A list, map or struct that is being written.
 struct Compound<'a, C> {
     to: C,
-    seen: &'a Shape,
+    checks: &'a Checks,
     levels: usize,
 }
 
 impl<T: Serialize + ?Sized> Serialize for Within<'_, T> {
     #[inline]
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Checked { to, seen: self.seen })
+        self.value.serialize(Checked { to, checks: self.checks })
     }
 }
 
@@ -147,8 +150,8 @@ impl<'a, S: Serializer> Checked<'a, S> {
         levels: usize,
         begin: impl FnOnce(S) -> Result<C, S::Error>,
     ) -> Result<Compound<'a, C>, S::Error> {
-        self.seen.enter::<S::Error>(levels)?;
-        Ok(Compound { to: begin(self.to)?, seen: self.seen, levels })
+        self.checks.enter::<S::Error>(levels)?;
+        Ok(Compound { to: begin(self.to)?, checks: self.checks, levels })
     }
 }
 
@@ -165,7 +168,7 @@ macro_rules! integers {
     ($($method:ident($type:ty)),+ $(,)?) => {
         $(#[inline]
         fn $method(self, it: $type) -> Result<S::Ok, S::Error> {
-            self.seen.saw_integer(i64::try_from(it).ok());
+            self.checks.saw_integer(i64::try_from(it).ok());
             self.to.$method(it)
         })+
     };
@@ -195,7 +198,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         serialize_u64(u64),
     );
 
-    // MessagePack has nothing wider than 64 bits, and `incr` counts within `i64`.
+    // MessagePack has no integers over 64 bits, and `incr` counts within `i64`.
     fn serialize_i128(self, it: i128) -> Result<S::Ok, S::Error> {
         match (i64::try_from(it), u64::try_from(it)) {
             (Ok(it), _) => self.serialize_i64(it),
@@ -213,45 +216,45 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
 
     #[inline]
     fn serialize_f32(self, it: f32) -> Result<S::Ok, S::Error> {
-        self.seen.finite::<S::Error>(it.is_finite())?;
+        self.checks.finite::<S::Error>(it.is_finite())?;
         self.to.serialize_f32(it)
     }
 
     #[inline]
     fn serialize_f64(self, it: f64) -> Result<S::Ok, S::Error> {
-        self.seen.finite::<S::Error>(it.is_finite())?;
+        self.checks.finite::<S::Error>(it.is_finite())?;
         self.to.serialize_f64(it)
     }
 
     fn serialize_bytes(self, it: &[u8]) -> Result<S::Ok, S::Error> {
-        // A list, in JSON.
-        self.seen.enter::<S::Error>(1)?;
-        self.seen.leave(1);
+        // JSON writes a list.
+        self.checks.enter::<S::Error>(1)?;
+        self.checks.leave(1);
         self.to.serialize_bytes(it)
     }
 
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
-        self.seen.is_null.set(true);
+        self.checks.is_null.set(true);
         self.to.serialize_none()
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        let Self { to, seen } = self;
-        seen.is_null.set(false);
-        let res = seen.within(|| to.serialize_some(&Within { value, seen }))?;
-        if seen.is_null.get() { Err(seen.refuse(Refused::SomeNull)) } else { Ok(res) }
+        let Self { to, checks } = self;
+        checks.is_null.set(false);
+        let res = checks.within(|| to.serialize_some(&Within { value, checks }))?;
+        if checks.is_null.get() { Err(checks.refuse(Refused::SomeNull)) } else { Ok(res) }
     }
 
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
-        self.seen.is_null.set(true);
+        self.checks.is_null.set(true);
         self.to.serialize_unit()
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Result<S::Ok, S::Error> {
-        // A list, in MessagePack.
-        self.seen.enter::<S::Error>(1)?;
-        self.seen.leave(1);
-        self.seen.is_null.set(self.seen.is_json);
+        // MessagePack writes a list.
+        self.checks.enter::<S::Error>(1)?;
+        self.checks.leave(1);
+        self.checks.is_null.set(self.checks.is_json);
         self.to.serialize_unit_struct(name)
     }
 
@@ -269,8 +272,8 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let Self { to, seen } = self;
-        seen.within(|| to.serialize_newtype_struct(name, &Within { value, seen }))
+        let Self { to, checks } = self;
+        checks.within(|| to.serialize_newtype_struct(name, &Within { value, checks }))
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -280,10 +283,10 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let Self { to, seen } = self;
-        seen.enter::<S::Error>(1)?;
-        let res = to.serialize_newtype_variant(name, n, variant, &Within { value, seen })?;
-        seen.leave(1);
+        let Self { to, checks } = self;
+        checks.enter::<S::Error>(1)?;
+        let res = to.serialize_newtype_variant(name, n, variant, &Within { value, checks })?;
+        checks.leave(1);
         Ok(res)
     }
 
@@ -356,7 +359,7 @@ macro_rules! compounds {
                 $($name: $type,)?
                 value: &T,
             ) -> Result<(), C::Error> {
-                self.to.$method($($name,)? &Within { value, seen: self.seen })
+                self.to.$method($($name,)? &Within { value, checks: self.checks })
             })+
 
             $(fn $skip(&mut self, key: &'static str) -> Result<(), C::Error> {
@@ -364,7 +367,7 @@ macro_rules! compounds {
             })?
 
             fn end(self) -> Result<C::Ok, C::Error> {
-                self.seen.leave(self.levels);
+                self.checks.leave(self.levels);
                 self.to.end()
             }
         })+

@@ -1,0 +1,180 @@
+//! The only place where values become bytes and bytes become values.
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+#[cfg(feature = "msgpack")]
+use super::format::msgpack;
+use super::{
+    Codec,
+    format::json,
+    header::{self, Format, Stored},
+    undecodable::Undecodable,
+};
+use crate::error::Result;
+
+/// Returns a value as the bytes that a store keeps. JSON and integers have no header.
+pub(crate) fn seal<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Bytes> {
+    let mut stored = Vec::with_capacity(128);
+    match codec {
+        Codec::Json => json::encode(value, &mut stored)?,
+        #[cfg(feature = "msgpack")]
+        Codec::MsgPack => {
+            stored.resize(header::LEN, 0);
+            if let Some(integer) = msgpack::encode(value, &mut stored)? {
+                return Ok(integer.to_string().into());
+            }
+            header::fill(&mut stored, Format::MsgPack);
+        }
+    }
+    Ok(stored.into())
+}
+
+/// Returns a caller's own bytes as a store keeps them: unchanged, unless they begin like a header.
+pub(crate) fn seal_bytes(bytes: Bytes) -> Bytes {
+    if !header::has_magic(&bytes) {
+        return bytes;
+    }
+    let mut stored = Vec::with_capacity(header::LEN + bytes.len());
+    stored.resize(header::LEN, 0);
+    stored.extend_from_slice(&bytes);
+    header::fill(&mut stored, Format::Raw);
+    stored.into()
+}
+
+/// Reads stored bytes as a value. The bytes tell their format; the settings do not.
+pub(crate) fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
+    match header::read(stored)? {
+        Stored::Plain(bytes) | Stored::Payload(Format::Raw, bytes) => {
+            json::decode(bytes).map_err(Undecodable::OtherType)
+        }
+        #[cfg(feature = "msgpack")]
+        Stored::Payload(Format::MsgPack, bytes) => {
+            msgpack::decode(bytes).map_err(Undecodable::OtherType)
+        }
+        #[cfg(not(feature = "msgpack"))]
+        Stored::Payload(Format::MsgPack, _) => Err(Undecodable::Foreign(
+            "the stored bytes are MessagePack: enable the feature `msgpack` of cache-core",
+        )),
+    }
+}
+
+/// Returns a caller's own bytes. The error contains the stored bytes, for the caller to compare.
+#[inline]
+pub(crate) fn open_bytes(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
+    if !header::has_magic(&stored) {
+        return Ok(stored);
+    }
+    match header::read(&stored) {
+        Ok(Stored::Plain(payload) | Stored::Payload(_, payload)) => Ok(stored.slice_ref(payload)),
+        Err(why) => Err((why.into(), stored)),
+    }
+}
+
+/// Returns how many of the stored bytes are the caller's: all except the header that the cache puts
+/// before values that need one.
+///
+/// A store compares this number with its limit, so that the limit is the same for each value and
+/// codec. The header has 20 bytes; a later release may write a longer one.
+///
+/// ```
+/// assert_eq!(cache_core::store::payload_len(b"{}"), 2);
+/// // A header, and the three bytes `abc`.
+/// let stored = [&b"\xc1\xca\x14\0\0\0\0\0\x03\0\0\0\0\0\0\0CRC!"[..], b"abc"].concat();
+/// assert_eq!(cache_core::store::payload_len(&stored), 3);
+/// ```
+pub fn payload_len(stored: &[u8]) -> usize {
+    header::payload_len(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::value::header::tests::foreign;
+
+    const CODECS: &[Codec] = &[
+        Codec::Json,
+        #[cfg(feature = "msgpack")]
+        Codec::MsgPack,
+    ];
+
+    type Value = (Vec<i64>, Option<String>, bool);
+
+    fn value() -> impl Strategy<Value = Value> {
+        (vec(any::<i64>(), 0..20), proptest::option::of(any::<String>()), any::<bool>())
+    }
+
+    /// Bytes of all kinds, many of which begin like a header.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            vec(any::<u8>(), 0..60),
+            vec(any::<u8>(), 0..60).prop_map(|it| [&[0xc1, 0xca], &it[..]].concat()),
+            (0..4_u16, 0..4_u16, vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9))
+                .prop_map(|(flags, format, fields, it)| foreign(flags, format, &fields, &it)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn sealed_value_opens_equal(value in value()) {
+            for codec in CODECS {
+                let stored = seal(&value, *codec).unwrap();
+                prop_assert_eq!(open::<Value>(&stored), Ok(value.clone()));
+                let has_header = header::has_magic(&stored);
+                prop_assert_eq!(has_header, *codec != Codec::Json);
+                let header = if has_header { header::LEN } else { 0 };
+                prop_assert_eq!(payload_len(&stored), stored.len() - header);
+            }
+        }
+
+        #[test]
+        fn integer_is_plain_text(integer: i64) {
+            for codec in CODECS {
+                let stored = seal(&integer, *codec).unwrap();
+                prop_assert_eq!(&stored, &integer.to_string());
+                prop_assert_eq!(open::<i64>(&stored), Ok(integer));
+            }
+        }
+
+        #[test]
+        fn sealed_bytes_open_unchanged(bytes in bytes()) {
+            let bytes = Bytes::from(bytes);
+            let stored = seal_bytes(bytes.clone());
+            prop_assert_eq!(payload_len(&stored), bytes.len());
+            prop_assert_eq!(open_bytes(stored), Ok(bytes));
+        }
+
+        #[test]
+        fn any_stored_bytes_open_or_say_why(bytes in bytes()) {
+            let stored = Bytes::from(bytes);
+            prop_assert!(payload_len(&stored) <= stored.len());
+            match (header::read(&stored), open_bytes(stored.clone())) {
+                (Ok(Stored::Plain(it) | Stored::Payload(_, it)), Ok(bytes)) => {
+                    prop_assert_eq!(it, bytes);
+                }
+                (Err(why), Err((undecodable, kept))) => {
+                    prop_assert_eq!(Undecodable::from(why), undecodable);
+                    prop_assert_eq!(open::<Value>(&stored), Err(undecodable));
+                    prop_assert_eq!(kept, stored);
+                }
+                (read, opened) => prop_assert!(false, "{:?}, {:?}", read, opened),
+            }
+        }
+    }
+
+    #[test]
+    fn json_behind_a_header_opens() {
+        let stored = Bytes::from(foreign(0, 0, b"fields", b"[1,2]"));
+        assert_eq!(open::<Vec<u8>>(&stored), Ok(vec![1, 2]));
+    }
+
+    #[cfg(not(feature = "msgpack"))]
+    #[test]
+    fn messagepack_without_the_feature_is_foreign() {
+        let stored = Bytes::from(foreign(0, 1, b"", b"\x01"));
+        assert!(matches!(open::<u8>(&stored), Err(Undecodable::Foreign(_))));
+        assert_eq!(open_bytes(stored).as_deref(), Ok(&b"\x01"[..]));
+    }
+}

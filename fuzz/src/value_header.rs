@@ -1,0 +1,56 @@
+//! The header of stored values, written again from the table in `cache-core/src/value/header.rs`:
+//! the pipeline is compared with it.
+
+/// The length of a header without further fields.
+pub(crate) const LEN: u8 = 20;
+
+/// The place of the low byte of the header's length, and of the format.
+pub(crate) const HEADER_LEN: usize = 2;
+pub(crate) const FORMAT: usize = 4;
+
+const MAGIC: &[u8] = &[0xc1, 0xca];
+
+/// What a read of stored bytes must do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Expected<'a> {
+    /// Return this payload.
+    Payload(&'a [u8]),
+    /// Miss, and leave the entry to newer releases.
+    Kept,
+    /// Miss, and remove the entry.
+    Removed,
+}
+
+/// Returns what a read of these bytes must do.
+pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
+    if !stored.starts_with(MAGIC) {
+        return Expected::Payload(stored);
+    }
+    let is_intact = mended(stored).is_some_and(|it| it == stored);
+    let Some(payload) = payload(stored).filter(|_| is_intact) else { return Expected::Removed };
+    if stored[5] == 0 && stored[FORMAT] <= 1 && stored[6..8] == [0, 0] {
+        Expected::Payload(payload)
+    } else {
+        Expected::Kept
+    }
+}
+
+/// Returns the bytes with the magic, the length of the payload and the checksum corrected, because
+/// a fuzzer does not guess them. `None` if the length of the header is impossible.
+pub(crate) fn mended(stored: &[u8]) -> Option<Vec<u8>> {
+    let len = payload(stored)?.len() as u64;
+    let mut res = stored.to_vec();
+    res[..2].copy_from_slice(MAGIC);
+    res[8..16].copy_from_slice(&len.to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&res[2..16]);
+    sum.update(&res[usize::from(LEN)..]);
+    res[16..20].copy_from_slice(&sum.finalize().to_le_bytes());
+    Some(res)
+}
+
+fn payload(stored: &[u8]) -> Option<&[u8]> {
+    let low = *stored.get(HEADER_LEN)?;
+    let len = usize::from(u16::from_le_bytes([low, *stored.get(HEADER_LEN + 1)?]));
+    stored.get(len..).filter(|_| len >= usize::from(LEN))
+}
