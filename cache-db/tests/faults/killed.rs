@@ -1,8 +1,8 @@
 //! `kill -9` during writes and trims.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
-use cache_core::{Cache, Timeout};
+use cache_core::{Cache, Ttl};
 use rusqlite::Connection;
 
 use crate::{
@@ -70,6 +70,9 @@ fn is_whole(path: &Path) {
 async fn acknowledged_writes_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
+    // No increment that was acknowledged in any round is lost: the counter never expires, so it gives no
+    // answer twice.
+    let mut answers = HashSet::new();
     for round in 0..ROUNDS {
         let mut worker = Worker::start("killed::worker", &round.to_string(), &path);
         let (mut counted, mut set, mut heard) = (0, Vec::new(), 0);
@@ -79,7 +82,10 @@ async fn acknowledged_writes_survive_a_kill() {
             let (key, number) = line.split_once(' ').unwrap();
             let number: u64 = number.parse().unwrap();
             match key {
-                "n" => counted = number.max(counted),
+                "n" => {
+                    assert!(answers.insert(number), "{round}: the counter answered {number} twice");
+                    counted = number.max(counted);
+                }
                 _ => set.push((key.to_owned(), number)),
             }
             heard += 1;
@@ -90,6 +96,7 @@ async fn acknowledged_writes_survive_a_kill() {
         assert!(heard >= limit, "it ended by itself after {heard}");
         is_whole(&path);
         let (cache, counters) = open(&path);
+        assert_eq!(counters.ttl("n").await.unwrap(), Some(Ttl::Forever));
         let found = counters.get::<u64>("n").await.unwrap();
         assert!(found >= Some(counted), "{round}: {counted} was answered, {found:?} is there");
         // Earlier entries may have been trimmed.

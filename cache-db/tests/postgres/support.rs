@@ -8,8 +8,10 @@ pub(crate) use fault_tests::{LONG, NO_BREAKER, is_outage, timed, until};
 use test_servers::{Postgres, Server as _};
 use tokio_postgres::{Client, NoTls};
 
-/// Slow machines are slow, not wrong.
-pub(crate) const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
+/// A slow machine fails no test: the deadlines are long, and the default lifetime, which is five
+/// minutes otherwise, does not end while a test runs.
+pub(crate) const PATIENT: &str =
+    "deadline = \"20s\"\nconnect_deadline = \"20s\"\ntimeout = \"never\"\n";
 
 /// Returns the settings of one cache.
 pub(crate) fn toml(location: &str, more: &str) -> String {
