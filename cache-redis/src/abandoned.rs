@@ -77,7 +77,7 @@ impl Abandoned {
     pub(crate) fn ended(&self, clients: &[Client], answers: &[Value]) -> Result<bool> {
         for it in answers {
             let Value::ServerError(it) = it else { continue };
-            let error = error::refused(it);
+            let error = error::from_reply(it);
             // One that is loading its data, say, may still do it later.
             if error.kind() == ErrorKind::Unavailable {
                 return Err(error);

@@ -23,13 +23,13 @@ pub(crate) struct Login {
 }
 
 /// What is said of a URL that is none of ours. It does not show the URL, which may hold a password.
-type Nonsense = String;
+type UrlError = String;
 
 const FORM: &str = "expected redis://[[user]:password@]host[:port][/database], rediss://… for TLS, or \
                     redis+unix:///path/to.sock[?db=0&user=…&pass=…]";
 
 /// Reads a URL.
-pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), Nonsense> {
+pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), UrlError> {
     if let Some((host, port)) = text.rsplit_once(':')
         && !text.contains("//")
         && !host.is_empty()
@@ -53,7 +53,7 @@ pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), N
     }
 }
 
-fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), Nonsense> {
+fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), UrlError> {
     if url.query().is_some() {
         return Err(
             "has a part after `?`; write such settings under `options`, as in `resp = 3`".into()
@@ -72,7 +72,7 @@ fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), Nons
     Ok((Address::Tcp { host, port: url.port().unwrap_or(default_port) }, login))
 }
 
-fn unix(url: &Url) -> Result<(Address, Login), Nonsense> {
+fn unix(url: &Url) -> Result<(Address, Login), UrlError> {
     if url.host_str().is_some_and(|it| !it.is_empty()) {
         return Err("names a host before its path; a unix socket has three slashes: redis+unix:///run/redis.sock".into());
     }
@@ -91,13 +91,13 @@ fn unix(url: &Url) -> Result<(Address, Login), Nonsense> {
     Ok((Address::Unix(path.into()), login))
 }
 
-fn decoded(text: &str) -> Result<Option<String>, Nonsense> {
+fn decoded(text: &str) -> Result<Option<String>, UrlError> {
     let text = percent_decode_str(text).decode_utf8();
     let text = text.map_err(|_| "holds bytes that are no UTF-8")?;
     Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
-fn database(text: &str) -> Result<i64, Nonsense> {
+fn database(text: &str) -> Result<i64, UrlError> {
     if text.is_empty() {
         return Ok(0);
     }

@@ -8,14 +8,8 @@ use futures_util::future::join_all;
 use redis::Value;
 
 use crate::{
-    command::Commands,
-    discover, error,
-    map::Map,
-    node::Node,
-    options::ReadFrom,
-    pool::Pool,
-    reply,
-    route::{Batch, From},
+    batch::Batch, command::Commands, discovery, error, node::Node, options::ReadFrom, pool::Pool,
+    reply, route::ReadTarget, topology::Topology,
 };
 
 /// How many keys a step of `SCAN` looks at: the server answers others in between.
@@ -26,46 +20,46 @@ const ROUNDS: usize = 5;
 impl Pool {
     /// Removes the namespace's keys.
     pub(crate) async fn clear(self: &Arc<Self>, namespace: &Namespace) -> Result<()> {
-        self.clear_all(&What::Of(namespace, pattern(namespace))).await
+        self.clear_all(&Scope::Namespace(namespace, pattern(namespace))).await
     }
 
     /// Removes all there is.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
-        self.clear_all(&What::All).await
+        self.clear_all(&Scope::All).await
     }
 
     /// Asks every server that is needed whether it serves.
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
-        let map = self.look_patiently().await?;
+        let topology = self.refresh_and_wait().await?;
         let replicas = self.common.read_from == ReadFrom::Replica;
-        let leaders = map.shards.iter().map(|it| &it.leader);
-        let rest = map.shards.iter().flat_map(|it| &it.replicas).filter(|_| replicas);
-        let leads = join_all(leaders.clone().map(|it| check_leads(it))).await;
-        first_error(leads)?;
+        let leaders = topology.shards.iter().map(|it| &it.leader);
+        let rest = topology.shards.iter().flat_map(|it| &it.replicas).filter(|_| replicas);
+        let roles = join_all(leaders.clone().map(|it| check_is_leader(it))).await;
+        first_error(roles)?;
         first_error(join_all(leaders.chain(rest).map(|it| it.check())).await)
     }
 
     /// Removes it from every leader: of a Cluster, until no key can have been missed because it moved.
-    async fn clear_all(self: &Arc<Self>, what: &What<'_>) -> Result<()> {
-        let mut map = self.map().await?;
-        if !map.is_cluster() {
-            return self.clear_nodes(&leaders(&map), what).await;
+    async fn clear_all(self: &Arc<Self>, scope: &Scope<'_>) -> Result<()> {
+        let mut topology = self.topology().await?;
+        if !topology.is_cluster() {
+            return self.clear_nodes(&leaders(&topology), scope).await;
         }
         let mut calm = 0;
         for _ in 0..ROUNDS {
-            let moves = self.moves(&map).await;
-            let nodes: Vec<_> = leaders(&map).into_iter().chain(moves.to).collect();
-            self.clear_nodes(&nodes, what).await?;
+            let migrations = self.migrations(&topology).await;
+            let nodes: Vec<_> = leaders(&topology).into_iter().chain(migrations.to).collect();
+            self.clear_nodes(&nodes, scope).await?;
             // A key that moved from one that was not yet looked through to one that was, was not seen.
-            let before = map;
-            map = self.look_patiently().await?;
-            if !serves_the_same(&before, &map) {
+            let before = topology;
+            topology = self.refresh_and_wait().await?;
+            if !has_same_leaders(&before, &topology) {
                 calm = 0;
                 continue;
             }
             calm += 1;
             // While a slot moves, each of its keys goes once: one that was not seen stays where it is now.
-            if calm == 2 || !(moves.any || self.moves(&map).await.any) {
+            if calm == 2 || !(migrations.any || self.migrations(&topology).await.any) {
                 return Ok(());
             }
         }
@@ -73,23 +67,23 @@ impl Pool {
         Err(Error::new(ErrorKind::Unavailable, error))
     }
 
-    async fn clear_nodes(self: &Arc<Self>, nodes: &[Arc<Node>], what: &What<'_>) -> Result<()> {
-        first_error(join_all(nodes.iter().map(|it| self.clear_node(it, what))).await)
+    async fn clear_nodes(self: &Arc<Self>, nodes: &[Arc<Node>], scope: &Scope<'_>) -> Result<()> {
+        first_error(join_all(nodes.iter().map(|it| self.clear_node(it, scope))).await)
     }
 
-    async fn clear_node(self: &Arc<Self>, node: &Arc<Node>, what: &What<'_>) -> Result<()> {
-        match what {
+    async fn clear_node(self: &Arc<Self>, node: &Arc<Node>, scope: &Scope<'_>) -> Result<()> {
+        match scope {
             // Empty at once; the memory is freed beside the server's work.
-            What::All => node.ask_itself(&["FLUSHDB", "ASYNC"]).await.map(drop),
-            What::Of(namespace, pattern) => self.scan(node, pattern, namespace).await,
+            Scope::All => node.query(&["FLUSHDB", "ASYNC"]).await.map(drop),
+            Scope::Namespace(namespace, pattern) => self.scan(node, pattern, namespace).await,
         }
     }
 
     /// Asks each leader which slots it is giving away.
-    async fn moves(self: &Arc<Self>, map: &Map) -> Moves {
-        let leaders = leaders(map);
-        let answers = join_all(leaders.iter().map(|it| discover::giving_to(it))).await;
-        let mut res = Moves { any: false, to: Vec::new() };
+    async fn migrations(self: &Arc<Self>, topology: &Topology) -> Migrations {
+        let leaders = leaders(topology);
+        let answers = join_all(leaders.iter().map(|it| discovery::migration_targets(it))).await;
+        let mut res = Migrations { any: false, to: Vec::new() };
         for it in answers {
             let Ok(to) = it else {
                 // Perhaps it may not be asked, by its ACL: then there may be some.
@@ -116,7 +110,7 @@ impl Pool {
         let mut cursor = "0".to_owned();
         loop {
             let step = ["SCAN", &cursor, "MATCH", pattern, "COUNT", STEP];
-            let mut answer = reply::list(node.ask_itself(&step).await?)?.into_iter();
+            let mut answer = reply::list(node.query(&step).await?)?.into_iter();
             let next = reply::text(answer.next().unwrap_or_default())?.unwrap_or_default();
             let found = reply::list(answer.next().unwrap_or_default())?;
             self.remove(found, namespace).await?;
@@ -140,36 +134,36 @@ impl Pool {
         let batch = Batch {
             keys: &keys,
             commands: &commands,
-            weight: &|_| 0,
-            from: From::Leader,
+            size: &|_| 0,
+            target: ReadTarget::Leader,
             is_get: false,
         };
-        let answers = self.ask_many(&batch).await.into_iter();
+        let answers = self.execute_many(&batch).await.into_iter();
         first_error(answers.map(|it| it.and_then(|it| reply::integer(&it))))
     }
 }
 
 /// What is removed.
-enum What<'a> {
+enum Scope<'a> {
     /// What the namespace holds, and what all of its keys look like.
-    Of(&'a Namespace, String),
+    Namespace(&'a Namespace, String),
     All,
 }
 
 /// What is known of the slots of a Cluster that are on their way.
-struct Moves {
+struct Migrations {
     /// There are some, or there may be.
     any: bool,
     /// Servers that are given keys and have no slot yet.
     to: Vec<Arc<Node>>,
 }
 
-fn leaders(map: &Map) -> Vec<Arc<Node>> {
-    map.shards.iter().map(|it| Arc::clone(&it.leader)).collect()
+fn leaders(topology: &Topology) -> Vec<Arc<Node>> {
+    topology.shards.iter().map(|it| Arc::clone(&it.leader)).collect()
 }
 
 /// A replica in a leader's place would answer reads, and refuse each write.
-async fn check_leads(node: &Node) -> Result<()> {
+async fn check_is_leader(node: &Node) -> Result<()> {
     if node.is_leader().await? {
         return Ok(());
     }
@@ -177,8 +171,9 @@ async fn check_leads(node: &Node) -> Result<()> {
     Err(error::at(Error::new(ErrorKind::Backend, what), &node.address))
 }
 
-fn serves_the_same(before: &Map, after: &Map) -> bool {
-    let leader = |map: &Map, slot| map.shard(slot).map(|(_, it)| it.leader.address.clone());
+fn has_same_leaders(before: &Topology, after: &Topology) -> bool {
+    let leader =
+        |topology: &Topology, slot| topology.shard(slot).map(|(_, it)| it.leader.address.clone());
     (0..crate::slot::SLOTS).all(|slot| leader(before, slot) == leader(after, slot))
 }
 

@@ -7,7 +7,7 @@ use redis::{Cmd, Pipeline, Value};
 pub(crate) enum Commands {
     One(Cmd),
     /// Between `MULTI` and `EXEC`: answered with an array, or with the error that kept it from being done.
-    Together(Vec<Cmd>),
+    Transaction(Vec<Cmd>),
 }
 
 /// How many replies the commands about one key have.
@@ -26,7 +26,7 @@ impl Commands {
                 pipeline.add_command(command);
                 Replies(1)
             }
-            Self::Together(commands) => {
+            Self::Transaction(commands) => {
                 let replies = Replies(commands.len() + 2);
                 pipeline.cmd("MULTI");
                 for it in commands {

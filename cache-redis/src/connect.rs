@@ -109,7 +109,7 @@ impl Connector {
         let mut up = self.log_in_caught(to, version).await?;
         if let Err(Refused::Redis(error)) = &up
             && self.resp.is_none()
-            && error::knows_no_resp3(error)
+            && error::lacks_resp3(error)
         {
             up = self.log_in_caught(to, ProtocolVersion::RESP2).await?;
         }
@@ -193,11 +193,11 @@ impl Connector {
         // Nor can one be asked for more than it says.
         if let Some(limit) = &self.limit {
             limit.learn(answers.next().transpose()?.unwrap_or_default());
-            up.limit = Some((Arc::clone(limit), limit.losses()));
+            up.limit = Some((Arc::clone(limit), limit.loss_count()));
         }
         for it in answers {
             if let Value::ServerError(it) = it? {
-                return Err(error::refused(&it));
+                return Err(error::from_reply(&it));
             }
         }
         Ok(())
@@ -251,7 +251,7 @@ impl Up {
     /// Notes that it was lost under a call whose longest argument has so many bytes.
     pub(crate) fn lost_with(&self, longest: usize) {
         if let Some((limit, before)) = &self.limit {
-            limit.lost(longest, *before);
+            limit.record_loss(longest, *before);
         }
     }
 

@@ -9,9 +9,9 @@ use cache_core::{
 
 use crate::{
     connect::Connector,
-    discover::{Discover, Sentinels},
+    discovery::{Discovery, Sentinels},
     limit::Limit,
-    options::{Plan, Topology},
+    options::{Plan, TopologyKind},
     pool::Common,
     pools::Pools,
     store::Redis,
@@ -29,20 +29,20 @@ cache_core::register_driver!(DRIVER);
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
-    let mut facts =
+    let mut capabilities =
         Capabilities::new().shared().persistent().connects().max_value_len(plan.max_value_len);
-    let is_group = plan.topology != Topology::Single;
+    let is_group = plan.topology != TopologyKind::Single;
     if is_group {
-        facts = facts.breaks_per_server();
+        capabilities = capabilities.breaks_per_server();
     } else if let [address] = &plan.addresses[..] {
         context.one_server(&address.to_string())?;
     }
-    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), facts)))
+    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), capabilities)))
 }
 
 fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Common> {
     let transport = transport(context, &plan)?;
-    let is_cluster = plan.topology == Topology::Cluster;
+    let is_cluster = plan.topology == TopologyKind::Cluster;
     let limit = Arc::new(Limit::new(plan.max_value_len, context.clock().clone()));
     let connector = |login, read_only, limit| {
         Arc::new(Connector {
@@ -64,13 +64,13 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
             .sentinel
             .as_ref()
             .map(|it| connector(it.login.clone(), false, None)),
-        discover: match (plan.topology, plan.sentinel) {
-            (Topology::Cluster, _) => Discover::Cluster(plan.addresses),
-            (_, Some(it)) => Discover::Sentinels(Sentinels {
+        discovery: match (plan.topology, plan.sentinel) {
+            (TopologyKind::Cluster, _) => Discovery::Cluster(plan.addresses),
+            (_, Some(it)) => Discovery::Sentinels(Sentinels {
                 addresses: plan.addresses,
                 service_name: it.service_name,
             }),
-            (_, None) => Discover::Fixed(plan.addresses),
+            (_, None) => Discovery::Fixed(plan.addresses),
         },
         read_from: plan.read_from,
         connections: plan.connections,

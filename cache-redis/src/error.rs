@@ -3,19 +3,19 @@
 use cache_core::{Error, ErrorKind};
 use redis::{RedisError, ServerError, Value};
 
-use crate::{address::Address, refusals};
+use crate::{address::Address, server_errors};
 
 /// A reply that is not what the command answers. Its text does not show it.
 pub(crate) fn unexpected(value: &Value) -> Error {
     match value {
-        Value::ServerError(it) => refused(it),
+        Value::ServerError(it) => from_reply(it),
         _ => Error::new(ErrorKind::Backend, "the server answered with something of another form"),
     }
 }
 
 /// What the server said instead of an answer. Details may quote what was sent.
-pub(crate) fn refused(error: &ServerError) -> Error {
-    match refusals::find(error.code(), error.details().unwrap_or_default()) {
+pub(crate) fn from_reply(error: &ServerError) -> Error {
+    match server_errors::find(error.code(), error.details().unwrap_or_default()) {
         Some((kind, what)) => Error::new(kind, what),
         None => Error::new(
             ErrorKind::Backend,
@@ -26,7 +26,7 @@ pub(crate) fn refused(error: &ServerError) -> Error {
 
 /// Whether the server did not know a command.
 pub(crate) fn is_unknown_command(error: &Error) -> bool {
-    error.message() == refusals::UNKNOWN_COMMAND
+    error.message() == server_errors::UNKNOWN_COMMAND
 }
 
 /// The connection failed, with all that was under way on it.
@@ -52,7 +52,7 @@ pub(crate) fn connecting(error: &RedisError, address: &Address) -> Error {
 fn failed(error: &RedisError, [lost, foreign]: [&str; 2], address: &Address) -> Error {
     use redis::ErrorKind as Theirs;
     let (kind, what) = match error.kind() {
-        Theirs::AuthenticationFailed => (ErrorKind::Backend, refusals::NO_LOGIN.to_owned()),
+        Theirs::AuthenticationFailed => (ErrorKind::Backend, server_errors::NO_LOGIN.to_owned()),
         // What TLS is refused for does not pass by itself.
         Theirs::Io if error.to_string().contains("fatal alert") => {
             (ErrorKind::Backend, format!("the server refused the connection: {error}"))
@@ -71,7 +71,7 @@ pub(crate) fn at(error: Error, address: &Address) -> Error {
 }
 
 /// Whether a server does not know `HELLO`, or not this protocol. The crate sees that only of older ones.
-pub(crate) fn knows_no_resp3(error: &RedisError) -> bool {
+pub(crate) fn lacks_resp3(error: &RedisError) -> bool {
     let said = error.clone().into_server_errors();
     let said = said.as_deref().and_then(|it| it.first()).map(|(_, it)| it);
     error.kind() == redis::ErrorKind::RESP3NotSupported
@@ -84,14 +84,14 @@ pub(crate) fn knows_no_resp3(error: &RedisError) -> bool {
 /// What a server said to `HELLO`, `AUTH` or `SELECT`.
 fn from_setup(error: &RedisError) -> Error {
     if let Some([(_, it), ..]) = error.clone().into_server_errors().as_deref() {
-        return refused(it);
+        return from_reply(it);
     }
     // Of what it said to `SELECT`, the crate keeps the words only.
     let (kind, what) = match error.detail().unwrap_or_default() {
         it if it.starts_with("Authentication required") => {
-            (ErrorKind::Backend, refusals::NO_PASSWORD)
+            (ErrorKind::Backend, server_errors::NO_PASSWORD)
         }
-        it => refusals::find("ERR", it).unwrap_or((
+        it => server_errors::find("ERR", it).unwrap_or((
             ErrorKind::Backend,
             "the server did not let us in, or not into that database",
         )),

@@ -59,26 +59,27 @@
 
 mod abandoned;
 mod address;
+mod batch;
 mod clear;
 mod command;
 mod connect;
-mod discover;
+mod discovery;
 mod driver;
 mod error;
 mod limit;
 mod line;
-mod map;
 mod node;
 mod options;
 mod pool;
 mod pools;
-mod refusals;
 mod reply;
 mod route;
 mod script;
+mod server_errors;
 mod slot;
 mod stand_in;
 mod store;
+mod topology;
 mod transport;
 
 pub use self::driver::DRIVER;

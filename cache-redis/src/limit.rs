@@ -21,7 +21,7 @@ pub(crate) struct Limit {
 #[derive(Debug)]
 struct Server {
     /// The most bytes.
-    most: usize,
+    max: usize,
     /// Until when that holds, if the server was not asked for it and has refused one more byte.
     until: Option<Duration>,
     /// Whether it said so itself.
@@ -29,22 +29,22 @@ struct Server {
     /// How often a connection was lost in turn with a large value under way.
     losses: u32,
     /// The same since the beginning.
-    all_losses: u64,
+    total_losses: u64,
 }
 
 /// The least that a server can be set to.
-const LEAST: usize = 1 << 20;
+const MIN_SERVER_LIMIT: usize = 1 << 20;
 /// What is in a server's buffer besides a value.
-const BESIDES: usize = 64 << 10;
+const OVERHEAD: usize = 64 << 10;
 /// So many connections that were lost in turn with a large value under way mean that it is too large, if the server may not be asked.
-const LOSSES: u32 = 2;
+const MAX_LOSSES: u32 = 2;
 /// After which time a large value is tried again.
-const MEMORY: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Limit {
     pub(crate) fn new(configured: usize, clock: Clock) -> Self {
         let server =
-            Server { most: most(), until: None, is_known: false, losses: 0, all_losses: 0 };
+            Server { max: default_max(), until: None, is_known: false, losses: 0, total_losses: 0 };
         Self { configured, clock, server: Mutex::new(server) }
     }
 
@@ -53,10 +53,10 @@ impl Limit {
     pub(crate) fn check(&self, len: usize, stored: usize) -> Result<()> {
         let (len, max, by) = if len > self.configured {
             (len, self.configured, "options.max_value_bytes")
-        } else if stored >= LEAST - BESIDES && stored > self.server_most() {
+        } else if stored >= MIN_SERVER_LIMIT - OVERHEAD && stored > self.server_max() {
             // Every server takes less.
             let by = "the server's proto-max-bulk-len or client-query-buffer-limit";
-            (stored, self.server_most(), by)
+            (stored, self.server_max(), by)
         } else {
             return Ok(());
         };
@@ -73,16 +73,16 @@ impl Limit {
                 .map(|it| usize::try_from(it).unwrap_or(usize::MAX))
         };
         let bulk = setting("proto-max-bulk-len");
-        let buffer = setting("client-query-buffer-limit").map(|it| it.saturating_sub(BESIDES));
-        if let Some(most) = bulk.into_iter().chain(buffer).min() {
+        let buffer = setting("client-query-buffer-limit").map(|it| it.saturating_sub(OVERHEAD));
+        if let Some(max) = bulk.into_iter().chain(buffer).min() {
             let mut server = self.lock();
-            (server.most, server.until, server.is_known, server.losses) = (most, None, true, 0);
+            (server.max, server.until, server.is_known, server.losses) = (max, None, true, 0);
         }
     }
 
     /// Notes what the server answered to a value of so many bytes. See [`lost`](Self::lost) for a server that did not.
-    pub(crate) fn sent<T>(&self, len: usize, res: &Result<T>) {
-        if len < LEAST - BESIDES {
+    pub(crate) fn record_reply<T>(&self, len: usize, res: &Result<T>) {
+        if len < MIN_SERVER_LIMIT - OVERHEAD {
             return;
         }
         let mut server = self.lock();
@@ -94,20 +94,20 @@ impl Limit {
     }
 
     /// Returns how many connections were lost with a large value under way, for a new connection to remember.
-    pub(crate) fn losses(&self) -> u64 {
-        self.lock().all_losses
+    pub(crate) fn loss_count(&self) -> u64 {
+        self.lock().total_losses
     }
 
     /// Notes that a connection was lost with a value of so many bytes under way. Counts only if no other loss was counted since
     /// the connection was made, when [`losses`](Self::losses) was `before`: the end of a server ends all connections at once.
-    pub(crate) fn lost(&self, len: usize, before: u64) {
+    pub(crate) fn record_loss(&self, len: usize, before: u64) {
         let mut server = self.lock();
-        if len < LEAST - BESIDES || server.all_losses != before {
+        if len < MIN_SERVER_LIMIT - OVERHEAD || server.total_losses != before {
             return;
         }
-        server.all_losses += 1;
+        server.total_losses += 1;
         server.losses += 1;
-        if server.losses >= LOSSES {
+        if server.losses >= MAX_LOSSES {
             self.refuse(&mut server, len);
         }
     }
@@ -115,17 +115,17 @@ impl Limit {
     fn refuse(&self, server: &mut Server, len: usize) {
         server.losses = 0;
         if !server.is_known {
-            server.most = server.most.min(len - 1);
-            server.until = Some(self.clock.now().saturating_add(MEMORY));
+            server.max = server.max.min(len - 1);
+            server.until = Some(self.clock.now().saturating_add(RETRY_AFTER));
         }
     }
 
-    fn server_most(&self) -> usize {
+    fn server_max(&self) -> usize {
         let mut server = self.lock();
         if server.until.is_some_and(|it| self.clock.now() >= it) {
-            (server.most, server.until) = (most(), None);
+            (server.max, server.until) = (default_max(), None);
         }
-        server.most
+        server.max
     }
 
     fn lock(&self) -> MutexGuard<'_, Server> {
@@ -134,7 +134,7 @@ impl Limit {
 }
 
 /// What a server takes that is not set to anything.
-fn most() -> usize {
+fn default_max() -> usize {
     usize::try_from(MAX_VALUE_LEN).unwrap_or(usize::MAX)
 }
 
@@ -174,7 +174,7 @@ mod tests {
         let error = check(&limit, 2 * MIB + 1).unwrap_err();
         assert!(error.message().contains("proto-max-bulk-len"), "{error}");
         limit.learn(said(&[("client-query-buffer-limit", "1048576")]));
-        assert!(check(&limit, MIB - BESIDES).is_ok() && check(&limit, MIB).is_err());
+        assert!(check(&limit, MIB - OVERHEAD).is_ok() && check(&limit, MIB).is_err());
         limit.learn(Value::Nil);
         assert!(check(&limit, MIB).is_err(), "it said nothing else");
     }
@@ -183,9 +183,9 @@ mod tests {
     fn what_was_refused_is_not_sent_again_for_a_minute() {
         let (clock, limit) = limit(512 * MIB);
         let refused = Err::<(), _>(Error::new(ErrorKind::TooLarge, "refused"));
-        limit.sent(3 * MIB, &refused);
+        limit.record_reply(3 * MIB, &refused);
         assert!(check(&limit, 3 * MIB).is_err() && check(&limit, 3 * MIB - 1).is_ok());
-        clock.advance(MEMORY);
+        clock.advance(RETRY_AFTER);
         assert!(check(&limit, 3 * MIB).is_ok());
     }
 
@@ -193,9 +193,9 @@ mod tests {
     fn losses_in_turn_with_a_large_value_mean_that_it_is_too_large() {
         let (_, limit) = limit(512 * MIB);
         // As on a connection that was made just now.
-        let lost = |len| limit.lost(len, limit.losses());
+        let lost = |len| limit.record_loss(len, limit.loss_count());
         lost(2 * MIB);
-        limit.sent(2 * MIB, &Ok(()));
+        limit.record_reply(2 * MIB, &Ok(()));
         lost(100);
         lost(2 * MIB);
         assert!(check(&limit, 2 * MIB).is_ok());
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn outage_is_no_sign_that_a_value_is_too_large() {
         let (_, limit) = limit(512 * MIB);
-        let before = limit.losses();
+        let before = limit.loss_count();
         // Many values on several connections, which end together, and calls that find no server.
         for _ in 0..10 {
-            limit.lost(2 * MIB, before);
+            limit.record_loss(2 * MIB, before);
             let down = Error::new(ErrorKind::Unavailable, "cannot connect");
-            limit.sent(2 * MIB, &Err::<(), _>(down));
+            limit.record_reply(2 * MIB, &Err::<(), _>(down));
         }
         assert!(check(&limit, 2 * MIB).is_ok());
     }

@@ -85,7 +85,7 @@ impl Line {
                 let longest = || longest_argument(command);
                 self.heard(up, connection.req_packed_command(command), longest).await
             }
-            Commands::Together(_) => Box::pin(self.ask_together(up, commands, false)).await,
+            Commands::Transaction(_) => Box::pin(self.ask_together(up, commands, false)).await,
         }
     }
 

@@ -42,23 +42,23 @@ impl Node {
     }
 
     /// Which connection a key takes: always the same one, so that what is sent about it keeps its order.
-    pub(crate) fn line_of(&self, key: &str) -> usize {
-        slot::line(key, self.lines.len())
+    pub(crate) fn connection_of(&self, key: &str) -> usize {
+        slot::connection_index(key, self.lines.len())
     }
 
     /// Asks about one key.
-    pub(crate) async fn ask(&self, key: &str, commands: &Commands) -> Result<Value> {
+    pub(crate) async fn execute(&self, key: &str, commands: &Commands) -> Result<Value> {
         self.past_breaker(async {
-            let (line, up) = self.connected(self.line_of(key)).await?;
+            let (line, up) = self.connected(self.connection_of(key)).await?;
             line.ask(&up, commands).await
         })
         .await
     }
 
     /// Asks about a key that is on its way here.
-    pub(crate) async fn ask_arriving(&self, key: &str, commands: &Commands) -> Result<Value> {
+    pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands) -> Result<Value> {
         self.past_breaker(async {
-            let (line, up) = self.connected(self.line_of(key)).await?;
+            let (line, up) = self.connected(self.connection_of(key)).await?;
             line.ask_arriving(&up, commands).await
         })
         .await
@@ -159,17 +159,17 @@ impl Node {
     }
 
     /// See [`Line::renew`].
-    pub(crate) fn renew(&self) {
+    pub(crate) fn reconnect(&self) {
         self.lines.iter().for_each(Line::renew);
     }
 
     /// Whether it is worth a try.
-    pub(crate) fn is_tried(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         self.breaker.as_ref().is_none_or(|it| it.state() != BreakerState::Open)
     }
 
     /// Asks the server about itself, whatever its breaker says.
-    pub(crate) async fn ask_itself(&self, words: &[&str]) -> Result<Value> {
+    pub(crate) async fn query(&self, words: &[&str]) -> Result<Value> {
         let (line, up) = self.connected(0).await?;
         self.checked(line.ask(&up, &Commands::of(words)).await?)
     }
@@ -196,14 +196,14 @@ impl Node {
 
     fn checked(&self, answer: Value) -> Result<Value> {
         match answer {
-            Value::ServerError(it) => Err(error::at(error::refused(&it), &self.address)),
+            Value::ServerError(it) => Err(error::at(error::from_reply(&it), &self.address)),
             value => Ok(value),
         }
     }
 
     /// Whether it says itself that it takes writes. One that may not be asked, by its ACL, is believed.
     pub(crate) async fn is_leader(&self) -> Result<bool> {
-        let role = match self.ask_itself(&["ROLE"]).await {
+        let role = match self.query(&["ROLE"]).await {
             Ok(role) => reply::list(role)?.into_iter().next().unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::Backend => return Ok(true),
             Err(error) => return Err(error),

@@ -13,7 +13,7 @@ use crate::address::{self, Address, Login};
 struct Options {
     username: Option<String>,
     password: Option<String>,
-    topology: Option<Topology>,
+    topology: Option<TopologyKind>,
     service_name: Option<String>,
     sentinel_username: Option<String>,
     sentinel_password: Option<String>,
@@ -29,7 +29,7 @@ struct Options {
 /// What the servers are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Topology {
+pub(crate) enum TopologyKind {
     Single,
     Replicas,
     Sentinel,
@@ -47,7 +47,7 @@ pub(crate) enum ReadFrom {
 
 /// All that the settings say, checked.
 pub(crate) struct Plan {
-    pub(crate) topology: Topology,
+    pub(crate) topology: TopologyKind,
     /// As listed; of a group, the leader first. Sentinels, if it is theirs.
     pub(crate) addresses: Vec<Address>,
     pub(crate) login: Login,
@@ -84,13 +84,13 @@ impl Plan {
         log_in(context, &options, &mut login)?;
         let topology = topology(context, options.topology, addresses.len())?;
         let wrong = |setting: &str, what: &str| Err(context.error(setting, what));
-        if topology == Topology::Cluster && login.database != 0 {
+        if topology == TopologyKind::Cluster && login.database != 0 {
             return wrong(
                 "location",
                 "a Cluster has no databases but 0; remove the number at the end of the URL",
             );
         }
-        if topology == Topology::Cluster
+        if topology == TopologyKind::Cluster
             && addresses.iter().any(|it| matches!(it, Address::Unix(_)))
         {
             return wrong(
@@ -98,7 +98,7 @@ impl Plan {
                 "the servers of a Cluster know each other by host and port, not by unix sockets",
             );
         }
-        if options.read_from == ReadFrom::Replica && topology == Topology::Single {
+        if options.read_from == ReadFrom::Replica && topology == TopologyKind::Single {
             return wrong(
                 "options.read_from",
                 "a single server has no replicas; set topology to replicas, sentinel or cluster",
@@ -149,9 +149,9 @@ impl Plan {
 
 fn servers(
     context: &BuildContext<'_>,
-    topology: Option<Topology>,
+    topology: Option<TopologyKind>,
 ) -> Result<(Vec<Address>, Login)> {
-    let default_port = if topology == Some(Topology::Sentinel) { 26_379 } else { 6379 };
+    let default_port = if topology == Some(TopologyKind::Sentinel) { 26_379 } else { 6379 };
     let mut addresses = Vec::new();
     let mut login: Option<Login> = None;
     for (i, place) in context.locations().iter().enumerate() {
@@ -204,19 +204,19 @@ fn log_in(context: &BuildContext<'_>, options: &Options, login: &mut Login) -> R
 
 fn topology(
     context: &BuildContext<'_>,
-    topology: Option<Topology>,
+    topology: Option<TopologyKind>,
     servers: usize,
-) -> Result<Topology> {
+) -> Result<TopologyKind> {
     match (topology, servers) {
-        (None | Some(Topology::Single), 1) => Ok(Topology::Single),
+        (None | Some(TopologyKind::Single), 1) => Ok(TopologyKind::Single),
         (None, _) => Err(context.error(
             "options.topology",
             "is missing; several servers are \"replicas\" (the leader first), \"sentinel\" (the Sentinels) or \"cluster\" (some of its nodes)",
         )),
-        (Some(Topology::Single), _) => {
+        (Some(TopologyKind::Single), _) => {
             Err(context.error("location", "lists several servers, and options.topology says \"single\""))
         }
-        (Some(Topology::Replicas), 1) => Err(context.error(
+        (Some(TopologyKind::Replicas), 1) => Err(context.error(
             "location",
             "lists one server; with options.topology = \"replicas\" the leader is followed by its replicas",
         )),
@@ -226,11 +226,11 @@ fn topology(
 
 fn sentinel(
     context: &BuildContext<'_>,
-    topology: Topology,
+    topology: TopologyKind,
     options: &Options,
     login: &Login,
 ) -> Result<Option<Sentinel>> {
-    if topology == Topology::Sentinel {
+    if topology == TopologyKind::Sentinel {
         let name = options.service_name.clone().filter(|it| !it.is_empty()).ok_or_else(|| {
             context.error(
                 "options.service_name",

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use cache_core::{Error, ErrorKind, Result};
 use redis::{Cmd, ServerErrorKind, Value};
 
-use crate::{command::Commands, error, pool::Pool, route::From};
+use crate::{command::Commands, error, pool::Pool, route::ReadTarget};
 
 /// A script, and the digest by which a server that has seen it knows it.
 pub(crate) struct Script {
@@ -43,13 +43,13 @@ pub(crate) static INCR: LazyLock<Script> = LazyLock::new(|| {
 
 /// Removes what was seen: KEYS key; ARGV the value, its absolute expiry in ms or "".
 pub(crate) static COMPARE_AND_DELETE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(format!("{SEEN} return redis.call(\"UNLINK\", KEYS[1])")));
+    LazyLock::new(|| Script::new(format!("{CHECK_SEEN} return redis.call(\"UNLINK\", KEYS[1])")));
 
 /// Replaces what was seen: KEYS key; ARGV the value seen, its absolute expiry in ms or "", the new value, "keep" or the lifetime
 /// in ms or "".
 pub(crate) static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(format!(
-        r#"{SEEN}
+        r#"{CHECK_SEEN}
         if ARGV[4] == "keep" then
             redis.call("SET", KEYS[1], ARGV[3], "KEEPTTL")
         elseif ARGV[4] == "" then
@@ -62,7 +62,7 @@ pub(crate) static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Ends with 0 unless the first key still is what was seen. What is no string never is.
-const SEEN: &str = r#"local value = redis.pcall("GET", KEYS[1])
+const CHECK_SEEN: &str = r#"local value = redis.pcall("GET", KEYS[1])
         if value ~= ARGV[1] then return 0 end
         if ARGV[2] ~= "" then
             local till = redis.call("PEXPIRETIME", KEYS[1])
@@ -90,7 +90,7 @@ pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
 
 impl Pool {
     /// Runs a script on the leader of its first key. The server knows it by its digest once it has seen it.
-    pub(crate) async fn run(
+    pub(crate) async fn run_script(
         self: &Arc<Self>,
         script: &Script,
         keys: &[&str],
@@ -100,14 +100,14 @@ impl Pool {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Backend, "a script without a key"))?;
         let known = call("EVALSHA", &script.digest, keys, args);
-        let answer = self.ask_or_load(key, From::Leader, &known).await?;
+        let answer = self.execute_or_noscript(key, ReadTarget::Leader, &known).await?;
         match answer {
             // A server that was started anew, or promoted, has not: it has run nothing.
             Value::ServerError(it) if it.kind() == Some(ServerErrorKind::NoScript) => {
                 let whole = call("EVAL", &script.code, keys, args);
-                self.ask(key, From::Leader, &whole).await
+                self.execute(key, ReadTarget::Leader, &whole).await
             }
-            Value::ServerError(it) => Err(error::refused(&it)),
+            Value::ServerError(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),
         }
     }

@@ -11,8 +11,8 @@ pub(crate) fn slot(key: &str) -> u16 {
 }
 
 /// Which of so many connections a key takes. Not by its slot: keys of one hash tag are spread, too.
-pub(crate) fn line(key: &str, lines: usize) -> usize {
-    if lines == 1 { 0 } else { usize::from(checksum(key)) % lines }
+pub(crate) fn connection_index(key: &str, connections: usize) -> usize {
+    if connections == 1 { 0 } else { usize::from(checksum(key)) % connections }
 }
 
 /// CRC16 as XMODEM has it.

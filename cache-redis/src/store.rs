@@ -1,6 +1,6 @@
 //! The operations: which commands each sends.
 
-mod moving;
+mod rename;
 
 use std::{fmt, sync::Arc};
 
@@ -16,49 +16,59 @@ use cache_core::{
 use redis::{Cmd, Value};
 
 use crate::{
+    batch::Batch,
     command::{Commands, command},
     error,
     limit::Limit,
     options::ReadFrom,
     pools::Pools,
-    refusals, reply,
-    route::{Batch, From},
-    script, slot,
+    reply,
+    route::ReadTarget,
+    script, server_errors, slot,
 };
 
 /// A Redis, or several.
 #[derive(Clone)]
 pub(crate) struct Redis {
     pools: Arc<Pools>,
-    facts: Capabilities,
+    capabilities: Capabilities,
     /// Who may answer plain reads.
-    from: From,
+    target: ReadTarget,
 }
 
 impl Redis {
-    pub(crate) fn new(pools: Pools, facts: Capabilities) -> Self {
-        Self { pools: Arc::new(pools), facts, from: From::Anyone }
+    pub(crate) fn new(pools: Pools, capabilities: Capabilities) -> Self {
+        Self { pools: Arc::new(pools), capabilities, target: ReadTarget::Any }
     }
 
-    async fn ask(&self, key: &str, from: From, commands: Commands) -> Result<Value> {
-        self.pools.here()?.ask(key, from, &commands).await
+    async fn execute(&self, key: &str, target: ReadTarget, commands: Commands) -> Result<Value> {
+        self.pools.here()?.execute(key, target, &commands).await
     }
 
-    async fn run(&self, script: &script::Script, keys: &[&str], args: &[&[u8]]) -> Result<Value> {
-        self.pools.here()?.run(script, keys, args).await
+    async fn run_script(
+        &self,
+        script: &script::Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<Value> {
+        self.pools.here()?.run_script(script, keys, args).await
     }
 
     /// The entry, from a server whose `maxmemory` is reached.
     #[cold]
     async fn entry_without_memory(&self, key: &str) -> Result<Option<Entry>> {
-        reply::entry(self.run(&script::ENTRY, &[key], &[]).await?)
+        reply::entry(self.run_script(&script::ENTRY, &[key], &[]).await?)
     }
 
     /// Asks about many keys, and reads each answer.
-    async fn ask_many<T>(&self, batch: Batch<'_>, read: fn(Value) -> Result<T>) -> Vec<Result<T>> {
+    async fn execute_many<T>(
+        &self,
+        batch: Batch<'_>,
+        read: fn(Value) -> Result<T>,
+    ) -> Vec<Result<T>> {
         match self.pools.here() {
             Ok(pool) => {
-                pool.ask_many(&batch).await.into_iter().map(|it| it.and_then(read)).collect()
+                pool.execute_many(&batch).await.into_iter().map(|it| it.and_then(read)).collect()
             }
             Err(error) => batch.keys.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -86,7 +96,7 @@ impl Redis {
     }
 
     async fn has_at_leader(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.ask(key, From::Leader, Commands::of(&["EXISTS", key])).await?)
+        reply::flag(&self.execute(key, ReadTarget::Leader, Commands::of(&["EXISTS", key])).await?)
     }
 }
 
@@ -98,11 +108,11 @@ impl Backend for Redis {
 
     fn id(&self) -> StoreId {
         let common = self.pools.common();
-        common.discover.store_id(common.connector.login.database)
+        common.discovery.store_id(common.connector.login.database)
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.facts
+        self.capabilities
     }
 
     fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
@@ -111,31 +121,31 @@ impl Backend for Redis {
 
     fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
         let may_lag =
-            self.from == From::Anyone && self.pools.common().read_from == ReadFrom::Replica;
-        may_lag.then(|| Arc::new(Self { from: From::Leader, ..Self::clone(&self) }) as _)
+            self.target == ReadTarget::Any && self.pools.common().read_from == ReadFrom::Replica;
+        may_lag.then(|| Arc::new(Self { target: ReadTarget::Leader, ..Self::clone(&self) }) as _)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        reply::bytes(self.ask(key, self.from, Commands::of(&["GET", key])).await?)
+        reply::bytes(self.execute(key, self.target, Commands::of(&["GET", key])).await?)
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        let answer = self.ask(key, self.from, entry(key)).await.and_then(reply::entry);
+        let answer = self.execute(key, self.target, entry(key)).await.and_then(reply::entry);
         if needs_memory(&answer) { self.entry_without_memory(key).await } else { answer }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         let commands = |i: usize| Commands::of(&["GET", keys[i]]);
         let batch =
-            Batch { keys, commands: &commands, weight: &|_| 0, from: self.from, is_get: true };
-        self.ask_many(batch, reply::bytes).await
+            Batch { keys, commands: &commands, size: &|_| 0, target: self.target, is_get: true };
+        self.execute_many(batch, reply::bytes).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
         let commands = |i: usize| entry(keys[i]);
         let batch =
-            Batch { keys, commands: &commands, weight: &|_| 0, from: self.from, is_get: false };
-        let mut answers = self.ask_many(batch, reply::entry).await;
+            Batch { keys, commands: &commands, size: &|_| 0, target: self.target, is_get: false };
+        let mut answers = self.execute_many(batch, reply::entry).await;
         for (answer, key) in answers.iter_mut().zip(keys) {
             if needs_memory(answer) {
                 *answer = self.entry_without_memory(key).await;
@@ -148,8 +158,8 @@ impl Backend for Redis {
         if let Some(error) = self.too_large(&value) {
             return self.refuse(key, mode, error).await;
         }
-        let answer = self.ask(key, From::Leader, set(key, &value, expiry, mode)).await;
-        self.limit().sent(value.len(), &answer);
+        let answer = self.execute(key, ReadTarget::Leader, set(key, &value, expiry, mode)).await;
+        self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 self.refuse(key, mode, error).await
@@ -169,22 +179,22 @@ impl Backend for Redis {
                 Some(_) => Commands::of(&["UNLINK", key]),
             }
         };
-        let weight = |i: usize| items[i].1.len();
+        let size = |i: usize| items[i].1.len();
         let batch = Batch {
             keys: &keys,
             commands: &commands,
-            weight: &weight,
-            from: From::Leader,
+            size: &size,
+            target: ReadTarget::Leader,
             is_get: false,
         };
-        let answers = self.ask_many(batch, Ok).await;
+        let answers = self.execute_many(batch, Ok).await;
         let mut res = Vec::with_capacity(items.len());
         for (answer, ((key, value), refused)) in answers.into_iter().zip(items.iter().zip(refused))
         {
             res.push(match (answer, refused) {
                 (answer, Some(error)) => answer.and(Err(error)),
                 (answer, None) => {
-                    self.limit().sent(value.len(), &answer);
+                    self.limit().record_reply(value.len(), &answer);
                     match answer {
                         Err(error) if error.kind() == ErrorKind::TooLarge => {
                             self.refuse(key, SetMode::Always, error).await.map(drop)
@@ -198,38 +208,44 @@ impl Backend for Redis {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.ask(key, self.from, Commands::of(&["EXISTS", key])).await?)
+        reply::flag(&self.execute(key, self.target, Commands::of(&["EXISTS", key])).await?)
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        reply::ttl(&self.ask(key, self.from, Commands::of(&["PTTL", key])).await?)
+        reply::ttl(&self.execute(key, self.target, Commands::of(&["PTTL", key])).await?)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let Some(millis) = millis(expiry) else {
             // `PERSIST` says only whether it had something to do.
             let persist = vec![command(&["PERSIST", key]), command(&["EXISTS", key])];
-            let answer = self.ask(key, From::Leader, Commands::Together(persist)).await?;
+            let answer =
+                self.execute(key, ReadTarget::Leader, Commands::Transaction(persist)).await?;
             return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Value::Nil));
         };
         let mut command = command(&["PEXPIRE", key]);
         command.arg(millis);
-        reply::flag(&self.ask(key, From::Leader, command.into()).await?)
+        reply::flag(&self.execute(key, ReadTarget::Leader, command.into()).await?)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.ask(key, From::Leader, Commands::of(&["UNLINK", key])).await?)
+        reply::flag(&self.execute(key, ReadTarget::Leader, Commands::of(&["UNLINK", key])).await?)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
         let commands = |i: usize| Commands::of(&["UNLINK", keys[i]]);
-        let batch =
-            Batch { keys, commands: &commands, weight: &|_| 0, from: From::Leader, is_get: false };
-        self.ask_many(batch, |it| reply::flag(&it)).await
+        let batch = Batch {
+            keys,
+            commands: &commands,
+            size: &|_| 0,
+            target: ReadTarget::Leader,
+            is_get: false,
+        };
+        self.execute_many(batch, |it| reply::flag(&it)).await
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        reply::bytes(self.ask(key, From::Leader, Commands::of(&["GETDEL", key])).await?)
+        reply::bytes(self.execute(key, ReadTarget::Leader, Commands::of(&["GETDEL", key])).await?)
     }
 
     async fn incr(
@@ -246,7 +262,8 @@ impl Backend for Redis {
             ),
         };
         let args = [delta.to_string(), first, lifetime];
-        let answer = self.run(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
+        let answer =
+            self.run_script(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
         let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
             // Something that is no string at all is no integer either.
             ErrorKind::WrongType => {
@@ -260,7 +277,8 @@ impl Backend for Redis {
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let args = [seen.value, stamp(seen).as_bytes()].map(<[u8]>::to_vec);
-        let answer = self.run(&script::COMPARE_AND_DELETE, &[key], &[&args[0], &args[1]]).await?;
+        let answer =
+            self.run_script(&script::COMPARE_AND_DELETE, &[key], &[&args[0], &args[1]]).await?;
         reply::flag(&answer)
     }
 
@@ -280,8 +298,8 @@ impl Backend for Redis {
         };
         let stamp = stamp(seen);
         let args = [seen.value, stamp.as_bytes(), &value, lifetime.as_bytes()];
-        let answer = self.run(&script::COMPARE_AND_SET, &[key], &args).await;
-        self.limit().sent(value.len(), &answer);
+        let answer = self.run_script(&script::COMPARE_AND_SET, &[key], &args).await;
+        self.limit().record_reply(value.len(), &answer);
         reply::flag(&answer?)
     }
 
@@ -289,7 +307,7 @@ impl Backend for Redis {
         if self.pools.common().is_cluster() && slot::slot(from) != slot::slot(to) {
             return self.move_between_servers(from, to).await;
         }
-        reply::flag(&self.run(&script::RENAME, &[from, to], &[]).await?)
+        reply::flag(&self.run_script(&script::RENAME, &[from, to], &[]).await?)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
@@ -313,12 +331,12 @@ impl Backend for Redis {
 /// Whether a server refused a transaction for want of memory. It says so of the command or of the whole.
 fn needs_memory<T>(answer: &Result<T>) -> bool {
     let told = answer.as_ref().err().map(Error::message);
-    told.is_some_and(|it| [refusals::OUT_OF_MEMORY, refusals::DISCARDED].contains(&it))
+    told.is_some_and(|it| [server_errors::OUT_OF_MEMORY, server_errors::DISCARDED].contains(&it))
 }
 
 fn entry(key: &str) -> Commands {
     let commands = ["GET", "PEXPIRETIME", "PTTL"].map(|it| command(&[it, key]));
-    Commands::Together(commands.into())
+    Commands::Transaction(commands.into())
 }
 
 fn set(key: &str, value: &Bytes, expiry: Expiry, mode: SetMode) -> Commands {
@@ -358,7 +376,7 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let common = self.pools.common();
         f.debug_struct("Redis")
-            .field("servers", &common.discover)
+            .field("servers", &common.discovery)
             .field("reads_replicas", &(common.read_from == ReadFrom::Replica))
             .finish_non_exhaustive()
     }

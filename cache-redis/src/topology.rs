@@ -12,7 +12,7 @@ use crate::{
 
 /// The servers of a store, as they were last heard to be.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub(crate) struct Topology {
     pub(crate) shards: Vec<Shard>,
     /// Of a Cluster: the number of the shard that serves each slot.
     slots: Option<Box<[AtomicU16]>>,
@@ -29,21 +29,21 @@ pub(crate) struct Shard {
 /// The slots from the first to the last, and the number of the shard that serves them.
 pub(crate) type Range = (u16, u16, usize);
 
-const NOBODY: u16 = u16::MAX;
+const UNASSIGNED: u16 = u16::MAX;
 
-impl Map {
+impl Topology {
     /// Of one leader and its replicas.
-    pub(crate) fn one(leader: Arc<Node>, replicas: Vec<Arc<Node>>) -> Self {
+    pub(crate) fn single(leader: Arc<Node>, replicas: Vec<Arc<Node>>) -> Self {
         Self { shards: vec![Shard::new(leader, replicas)], slots: None }
     }
 
     /// Of a Cluster.
-    pub(crate) fn of_slots(shards: Vec<Shard>, ranges: &[Range]) -> Self {
-        let slots: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(NOBODY)).collect();
+    pub(crate) fn with_slots(shards: Vec<Shard>, ranges: &[Range]) -> Self {
+        let slots: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(UNASSIGNED)).collect();
         for &(first, last, shard) in ranges {
             let range = usize::from(first)..=usize::from(last.min(SLOTS - 1));
             for slot in slots.get(range).into_iter().flatten() {
-                slot.store(shard.try_into().unwrap_or(NOBODY), Ordering::Relaxed);
+                slot.store(shard.try_into().unwrap_or(UNASSIGNED), Ordering::Relaxed);
             }
         }
         Self { shards, slots: Some(slots) }
@@ -71,7 +71,8 @@ impl Map {
     pub(crate) fn moved(&self, slot: u16, to: &Node) {
         let known = self.shards.iter().position(|it| it.leader.address == to.address);
         if let (Some(known), Some(slots)) = (known, &self.slots) {
-            slots[usize::from(slot)].store(known.try_into().unwrap_or(NOBODY), Ordering::Relaxed);
+            slots[usize::from(slot)]
+                .store(known.try_into().unwrap_or(UNASSIGNED), Ordering::Relaxed);
         }
     }
 
@@ -98,8 +99,10 @@ mod tests {
 
     #[test]
     fn ranges_that_are_none_are_passed_over() {
-        let map =
-            Map::of_slots(Vec::new(), &[(u16::MAX, u16::MAX, 0), (5, 3, 0), (0, u16::MAX, 0)]);
-        assert!(map.shard(0).is_none());
+        let topology = Topology::with_slots(
+            Vec::new(),
+            &[(u16::MAX, u16::MAX, 0), (5, 3, 0), (0, u16::MAX, 0)],
+        );
+        assert!(topology.shard(0).is_none());
     }
 }

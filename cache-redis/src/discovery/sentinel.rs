@@ -6,7 +6,9 @@ use cache_core::{Error, ErrorKind, Result};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
 
-use crate::{address::Address, error, map::Map, node::Node, options::ReadFrom, pool::Pool, reply};
+use crate::{
+    address::Address, error, node::Node, options::ReadFrom, pool::Pool, reply, topology::Topology,
+};
 
 /// The Sentinels, and what they call the leader.
 #[derive(Debug)]
@@ -17,13 +19,13 @@ pub(crate) struct Sentinels {
 
 impl Sentinels {
     /// Asks all at once, and takes the first whose leader says itself that it is one.
-    pub(super) async fn look(&self, pool: &Arc<Pool>) -> Result<Arc<Map>> {
+    pub(super) async fn discover(&self, pool: &Arc<Pool>) -> Result<Arc<Topology>> {
         let asked = self.addresses.iter().map(|it| self.ask(pool.sentinel(it), pool));
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut failed: Option<Error> = None;
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok(map) => return Ok(Arc::new(map)),
+                Ok(topology) => return Ok(Arc::new(topology)),
                 // That a name is not known says more than that somebody was not there.
                 Err(error) if failed.is_none() || error.kind() == ErrorKind::Backend => {
                     failed = Some(error);
@@ -34,10 +36,10 @@ impl Sentinels {
         Err(failed.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no Sentinel was asked")))
     }
 
-    async fn ask(&self, sentinel: Arc<Node>, pool: &Arc<Pool>) -> Result<Map> {
+    async fn ask(&self, sentinel: Arc<Node>, pool: &Arc<Pool>) -> Result<Topology> {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.service_name];
-        let answer = sentinel.ask_itself(&words).await;
-        let leader = match answer.map_err(|it| no_sentinel(it, &sentinel))? {
+        let answer = sentinel.query(&words).await;
+        let leader = match answer.map_err(|it| not_a_sentinel(it, &sentinel))? {
             Value::Nil => return Err(self.unknown(&sentinel)),
             leader => address(reply::list(leader)?)?,
         };
@@ -47,13 +49,13 @@ impl Sentinels {
             ReadFrom::Leader => Vec::new(),
             ReadFrom::Replica => self.replicas(&sentinel, pool).await?,
         };
-        Ok(Map::one(leader, replicas))
+        Ok(Topology::single(leader, replicas))
     }
 
     async fn replicas(&self, sentinel: &Node, pool: &Arc<Pool>) -> Result<Vec<Arc<Node>>> {
         let words = ["SENTINEL", "REPLICAS", &self.service_name];
         let mut res = Vec::new();
-        for replica in reply::list(sentinel.ask_itself(&words).await?)? {
+        for replica in reply::list(sentinel.query(&words).await?)? {
             let facts = reply::pairs(replica)?;
             let fact =
                 |name: &str| facts.iter().find(|(it, _)| it == name).map_or("", |(_, it)| it);
@@ -75,7 +77,7 @@ impl Sentinels {
 }
 
 /// An ordinary server does not know what a Sentinel is asked.
-fn no_sentinel(error: Error, asked: &Node) -> Error {
+fn not_a_sentinel(error: Error, asked: &Node) -> Error {
     if !error::is_unknown_command(&error) {
         return error;
     }

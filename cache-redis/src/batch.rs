@@ -6,8 +6,10 @@ use cache_core::Result;
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 
-use super::{From, checked, leader};
-use crate::{command::Commands, error, map::Map, node::Node, options::ReadFrom, pool::Pool, reply};
+use crate::route::{ReadTarget, checked, leader};
+use crate::{
+    command::Commands, error, node::Node, options::ReadFrom, pool::Pool, reply, topology::Topology,
+};
 
 /// The most keys in one pipeline, and (about) the most bytes: the server answers others in between.
 const KEYS: usize = 1000;
@@ -19,8 +21,8 @@ pub(crate) struct Batch<'a> {
     /// The commands about the key of this number.
     pub(crate) commands: &'a (dyn Fn(usize) -> Commands + Send + Sync),
     /// How many bytes they hold besides the key.
-    pub(crate) weight: &'a (dyn Fn(usize) -> usize + Send + Sync),
-    pub(crate) from: From,
+    pub(crate) size: &'a (dyn Fn(usize) -> usize + Send + Sync),
+    pub(crate) target: ReadTarget,
     /// They read strings, and one command may do it for many keys where one server holds all.
     pub(crate) is_get: bool,
 }
@@ -29,41 +31,45 @@ pub(crate) struct Batch<'a> {
 struct Group {
     leader: Arc<Node>,
     replica: Option<Arc<Node>>,
-    line: usize,
+    connection: usize,
     keys: Vec<usize>,
 }
 
 impl Pool {
     /// Asks about many keys; an answer for each, in order.
-    pub(crate) async fn ask_many(self: &Arc<Self>, batch: &Batch<'_>) -> Vec<Result<Value>> {
+    pub(crate) async fn execute_many(self: &Arc<Self>, batch: &Batch<'_>) -> Vec<Result<Value>> {
         if batch.keys.is_empty() {
             return Vec::new();
         }
-        let map = match self.map().await {
-            Ok(map) => map,
+        let topology = match self.topology().await {
+            Ok(topology) => topology,
             Err(error) => return batch.keys.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut res: Vec<Option<Result<Value>>> = batch.keys.iter().map(|_| None).collect();
-        let groups = self.groups(batch, &map, &mut res);
-        let answers = join_all(groups.iter().map(|it| self.ask_group(it, batch, &map))).await;
-        let mut lost = Vec::new();
+        let groups = self.groups(batch, &topology, &mut res);
+        let answers =
+            join_all(groups.iter().map(|it| self.execute_group(it, batch, &topology))).await;
+        let mut redirected = Vec::new();
         for (key, answer) in answers.into_iter().flatten() {
             match answer.transpose() {
                 Some(answer) => res[key] = Some(answer),
-                None => lost.push(key),
+                None => redirected.push(key),
             }
         }
         // Few, unless a Cluster is being rebuilt: each is followed on its own.
-        for piece in lost.chunks(KEYS) {
-            let found = join_all(piece.iter().map(|&key| async move {
-                (key, self.ask(batch.keys[key], From::Leader, &(batch.commands)(key)).await)
+        for chunk in redirected.chunks(KEYS) {
+            let found = join_all(chunk.iter().map(|&key| async move {
+                (
+                    key,
+                    self.execute(batch.keys[key], ReadTarget::Leader, &(batch.commands)(key)).await,
+                )
             }));
             for (key, answer) in found.await {
                 res[key] = Some(answer);
             }
         }
         let answer = |it: Option<Result<Value>>| match it.unwrap_or(Ok(Value::Nil))? {
-            Value::ServerError(it) => Err(error::refused(&it)),
+            Value::ServerError(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),
         };
         res.into_iter().map(answer).collect()
@@ -72,24 +78,25 @@ impl Pool {
     fn groups(
         &self,
         batch: &Batch<'_>,
-        map: &Map,
+        topology: &Topology,
         res: &mut [Option<Result<Value>>],
     ) -> Vec<Group> {
-        let from_replica = batch.from == From::Anyone && self.common.read_from == ReadFrom::Replica;
+        let from_replica =
+            batch.target == ReadTarget::Any && self.common.read_from == ReadFrom::Replica;
         let mut groups: BTreeMap<(usize, usize), Group> = BTreeMap::new();
         for (number, key) in batch.keys.iter().enumerate() {
-            let slot = map.slot(key);
-            let Some((shard_number, shard)) = map.shard(slot) else {
-                let nobody = leader(map, slot).map(|_| Value::Nil);
-                res[number] = Some(nobody.map_err(|it| self.failed(it)));
+            let slot = topology.slot(key);
+            let Some((shard_number, shard)) = topology.shard(slot) else {
+                let unassigned = leader(topology, slot).map(|_| Value::Nil);
+                res[number] = Some(unassigned.map_err(|it| self.note_failure(it)));
                 continue;
             };
             // Reads do not overtake what was acknowledged, so they need not be spread; writes keep their order by key.
-            let line = if batch.is_get { 0 } else { shard.leader.line_of(key) };
-            let group = groups.entry((shard_number, line)).or_insert_with(|| Group {
+            let connection = if batch.is_get { 0 } else { shard.leader.connection_of(key) };
+            let group = groups.entry((shard_number, connection)).or_insert_with(|| Group {
                 leader: Arc::clone(&shard.leader),
                 replica: from_replica.then(|| shard.replica().cloned()).flatten(),
-                line,
+                connection,
                 keys: Vec::new(),
             });
             group.keys.push(number);
@@ -98,41 +105,42 @@ impl Pool {
         if batch.is_get {
             // Not all on the first connection, though.
             for it in &mut groups {
-                it.line = it.keys.first().map_or(0, |key| it.leader.line_of(batch.keys[*key]));
+                it.connection =
+                    it.keys.first().map_or(0, |key| it.leader.connection_of(batch.keys[*key]));
             }
         }
         groups
     }
 
     /// One piece after the other; nothing for a key that is elsewhere.
-    async fn ask_group(
+    async fn execute_group(
         &self,
         group: &Group,
         batch: &Batch<'_>,
-        map: &Map,
+        topology: &Topology,
     ) -> Vec<(usize, Result<Option<Value>>)> {
         let mut res = Vec::with_capacity(group.keys.len());
-        for piece in pieces(&group.keys, batch) {
+        for chunk in chunks(&group.keys, batch) {
             if let Some(replica) = &group.replica
-                && let Ok(values) = ask_piece(replica, group.line, piece, batch, map)
+                && let Ok(values) = execute_chunk(replica, group.connection, chunk, batch, topology)
                     .await
-                    .map_err(|it| self.failed(it))
+                    .map_err(|it| self.note_failure(it))
                 && !values.iter().any(|it| matches!(it, Value::ServerError(_)))
             {
-                res.extend(piece.iter().copied().zip(values.into_iter().map(|it| Ok(Some(it)))));
+                res.extend(chunk.iter().copied().zip(values.into_iter().map(|it| Ok(Some(it)))));
                 continue;
             }
-            match ask_piece(&group.leader, group.line, piece, batch, map).await {
+            match execute_chunk(&group.leader, group.connection, chunk, batch, topology).await {
                 Ok(values) => {
                     let answers = values.into_iter().map(|it| {
-                        let is_here = self.elsewhere(&it, &group.leader).is_none();
+                        let is_here = self.redirect_in(&it, &group.leader).is_none();
                         is_here.then(|| checked(it, &group.leader)).transpose()
                     });
-                    res.extend(piece.iter().copied().zip(answers));
+                    res.extend(chunk.iter().copied().zip(answers));
                 }
                 Err(error) => {
-                    let error = self.failed(error);
-                    res.extend(piece.iter().map(|&key| (key, Err(error.clone()))));
+                    let error = self.note_failure(error);
+                    res.extend(chunk.iter().map(|&key| (key, Err(error.clone()))));
                 }
             }
         }
@@ -140,51 +148,51 @@ impl Pool {
     }
 }
 
-async fn ask_piece(
+async fn execute_chunk(
     node: &Node,
-    line: usize,
-    piece: &[usize],
+    connection: usize,
+    chunk: &[usize],
     batch: &Batch<'_>,
-    map: &Map,
+    topology: &Topology,
 ) -> Result<Vec<Value>> {
-    let mut pipeline = Pipeline::with_capacity(piece.len());
+    let mut pipeline = Pipeline::with_capacity(chunk.len());
     // Where slots are, a command with keys of several is refused.
-    if batch.is_get && !map.is_cluster() {
-        let size = piece.iter().map(|it| batch.keys[*it].len()).sum();
-        let mut command = Cmd::with_capacity(piece.len() + 1, size);
+    if batch.is_get && !topology.is_cluster() {
+        let size = chunk.iter().map(|it| batch.keys[*it].len()).sum();
+        let mut command = Cmd::with_capacity(chunk.len() + 1, size);
         command.arg("MGET");
-        for key in piece {
+        for key in chunk {
             command.arg(batch.keys[*key]);
         }
         pipeline.add_command(command);
-        let answer = node.send(line, &pipeline).await?.into_iter().next().unwrap_or_default();
+        let answer = node.send(connection, &pipeline).await?.into_iter().next().unwrap_or_default();
         return match answer {
             Value::ServerError(it) => {
-                Ok(piece.iter().map(|_| Value::ServerError(it.clone())).collect())
+                Ok(chunk.iter().map(|_| Value::ServerError(it.clone())).collect())
             }
             answer => match reply::list(answer)? {
-                values if values.len() == piece.len() => Ok(values),
+                values if values.len() == chunk.len() => Ok(values),
                 _ => Err(error::unexpected(&Value::Nil)),
             },
         };
     }
-    let wanted = piece.iter().map(|it| (batch.commands)(*it).add_to(&mut pipeline));
+    let wanted = chunk.iter().map(|it| (batch.commands)(*it).add_to(&mut pipeline));
     let wanted: Vec<_> = wanted.collect();
-    let mut replies = node.send(line, &pipeline).await?.into_iter();
+    let mut replies = node.send(connection, &pipeline).await?.into_iter();
     Ok(wanted.into_iter().map(|it| it.value(replies.by_ref())).collect())
 }
 
 /// Numbers of keys in runs that are not too much for one pipeline.
-fn pieces<'a>(keys: &'a [usize], batch: &Batch<'_>) -> Vec<&'a [usize]> {
+fn chunks<'a>(keys: &'a [usize], batch: &Batch<'_>) -> Vec<&'a [usize]> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);
     for (i, key) in keys.iter().enumerate() {
-        let weight = (batch.weight)(*key) + batch.keys[*key].len();
-        if i > begin && (i - begin >= KEYS || bytes + weight > BYTES) {
+        let size = (batch.size)(*key) + batch.keys[*key].len();
+        if i > begin && (i - begin >= KEYS || bytes + size > BYTES) {
             res.push(&keys[begin..i]);
             (begin, bytes) = (i, 0);
         }
-        bytes += weight;
+        bytes += size;
     }
     res.push(&keys[begin..]);
     res

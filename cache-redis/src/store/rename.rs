@@ -13,7 +13,7 @@ use cache_core::{
 use cache_net::within;
 
 use super::{Redis, entry, set};
-use crate::{reply, route::From};
+use crate::{reply, route::ReadTarget};
 
 /// How often it is tried while somebody else moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A mark that is set.
-struct Mark {
+struct MoveLock {
     key: String,
     token: String,
     /// When its owner may do nothing any more: others may have the next one soon.
@@ -39,16 +39,16 @@ impl Redis {
     pub(super) async fn move_between_servers(&self, from: &str, to: &str) -> Result<bool> {
         let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
         let task = cache_core::store::current_runtime()?.spawn(async move {
-            let mark = store.mark(&from).await?;
+            let lock = store.lock(&from).await?;
             let clock = &store.pools.common().connector.clock;
-            let left = mark.until.saturating_sub(clock.now());
-            let Some(res) = within(clock, left, store.move_marked(&from, &to)).await else {
+            let left = lock.until.saturating_sub(clock.now());
+            let Some(res) = within(clock, left, store.move_locked(&from, &to)).await else {
                 // The mark stays for as long as what was sent last may still arrive.
-                return Err(late(store.time_to_move()));
+                return Err(timed_out(store.time_limit()));
             };
             // If this fails, it goes by itself.
             let _ =
-                store.compare_and_delete(&mark.key, Expected::value(mark.token.as_bytes())).await;
+                store.compare_and_delete(&lock.key, Expected::value(lock.token.as_bytes())).await;
             res
         });
         task.await.unwrap_or_else(|_| {
@@ -56,44 +56,46 @@ impl Redis {
         })
     }
 
-    async fn mark(&self, from: &str) -> Result<Mark> {
+    async fn lock(&self, from: &str) -> Result<MoveLock> {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
-        let (clock, time) = (&self.pools.common().connector.clock, self.time_to_move());
+        let (clock, time) = (&self.pools.common().connector.clock, self.time_limit());
         let write = set(
             &key,
             &token.clone().into(),
             Expiry::After(time.saturating_add(GRACE)),
             SetMode::IfAbsent,
         );
-        let marked = within(clock, time, async {
+        let locked = within(clock, time, async {
             loop {
                 let until = clock.now().saturating_add(time);
-                if reply::done(&self.pools.here()?.ask(&key, From::Leader, &write).await?)? {
+                if reply::done(
+                    &self.pools.here()?.execute(&key, ReadTarget::Leader, &write).await?,
+                )? {
                     return Ok(until);
                 }
                 clock.sleep(PAUSE).await;
             }
         });
-        let until = marked.await.unwrap_or_else(|| {
+        let until = locked.await.unwrap_or_else(|| {
             Err(Error::new(
                 ErrorKind::TimedOut,
                 format!("somebody else moves the entry, for longer than {time:?}"),
             ))
         })?;
-        Ok(Mark { key, token, until })
+        Ok(MoveLock { key, token, until })
     }
 
     /// As long as a call with one more connection may take.
-    fn time_to_move(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         let common = self.pools.common();
         common.deadline.saturating_add(common.connector.time)
     }
 
-    async fn move_marked(&self, from: &str, to: &str) -> Result<bool> {
+    async fn move_locked(&self, from: &str, to: &str) -> Result<bool> {
         let mut written: Option<Bytes> = None;
         loop {
-            let seen = self.ask(from, From::Leader, entry(from)).await?;
+            let seen = self.execute(from, ReadTarget::Leader, entry(from)).await?;
             let Some(seen) = reply::entry(seen)? else {
                 // Somebody took it, or moved it within its server, for which no mark is needed.
                 if let Some(value) = written {
@@ -106,7 +108,7 @@ impl Redis {
                 Ttl::Remaining(left) => Expiry::After(left.max(Duration::from_millis(1))),
             };
             let write = set(to, &seen.value, expiry, SetMode::Always);
-            reply::done(&self.ask(to, From::Leader, write).await?)?;
+            reply::done(&self.execute(to, ReadTarget::Leader, write).await?)?;
             if self.compare_and_delete(from, Expected::entry(&seen)).await? {
                 return Ok(true);
             }
@@ -116,7 +118,7 @@ impl Redis {
     }
 }
 
-fn late(time: Duration) -> Error {
+fn timed_out(time: Duration) -> Error {
     let what = format!("the entry was not moved within {time:?}; it may be in both places");
     Error::new(ErrorKind::TimedOut, what)
 }

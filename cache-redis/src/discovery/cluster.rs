@@ -8,10 +8,10 @@ use redis::Value;
 
 use crate::{
     address::Address,
-    map::{Map, Range, Shard},
     node::Node,
     pool::Pool,
     reply,
+    topology::{Range, Shard, Topology},
 };
 
 /// How long a node has before the next one is asked, too. They answer in less.
@@ -19,22 +19,25 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks the nodes that are known, and then those that the settings name: one beside the other, so that one that hangs keeps
 /// nobody waiting.
-pub(super) async fn look(seeds: &[Address], pool: &Arc<Pool>) -> Result<Arc<Map>> {
-    let known: Vec<_> =
-        pool.known().iter().flat_map(|it| it.nodes().cloned().collect::<Vec<_>>()).collect();
+pub(super) async fn discover(seeds: &[Address], pool: &Arc<Pool>) -> Result<Arc<Topology>> {
+    let known: Vec<_> = pool
+        .known_topology()
+        .iter()
+        .flat_map(|it| it.nodes().cloned().collect::<Vec<_>>())
+        .collect();
     let seeds = seeds.iter().filter(|it| known.iter().all(|known| known.address != **it));
     let seeds: Vec<_> = seeds.map(|it| pool.node(it)).collect();
     let attempts = known.into_iter().chain(seeds).map(|it| ask(it, pool));
     let clock = &pool.common.connector.clock;
-    let map = staggered(clock, PAUSE, attempts).await.map_err(|mut failed| {
+    let topology = staggered(clock, PAUSE, attempts).await.map_err(|mut failed| {
         let nobody = || Error::new(ErrorKind::Unavailable, "no node of the cluster was asked");
         failed.pop().unwrap_or_else(nobody)
     });
-    map.map(Arc::new)
+    topology.map(Arc::new)
 }
 
-async fn ask(node: Arc<Node>, pool: &Arc<Pool>) -> Result<Map> {
-    let slots = node.ask_itself(&["CLUSTER", "SLOTS"]).await?;
+async fn ask(node: Arc<Node>, pool: &Arc<Pool>) -> Result<Topology> {
+    let slots = node.query(&["CLUSTER", "SLOTS"]).await?;
     let mut shards: Vec<Shard> = Vec::new();
     let mut ranges: Vec<Range> = Vec::new();
     for range in reply::list(slots)? {
@@ -62,7 +65,7 @@ async fn ask(node: Arc<Node>, pool: &Arc<Pool>) -> Result<Map> {
         return Err(Error::new(ErrorKind::Unavailable, what)
             .with_context("server", node.address.to_string()));
     }
-    Ok(Map::of_slots(shards, &ranges))
+    Ok(Topology::with_slots(shards, &ranges))
 }
 
 /// `[host, port, id, …]`. Without a host it is the one that was asked; `?` is a host that is not known yet.
@@ -84,20 +87,20 @@ fn at(host: Option<&str>, port: i64, asked: &Address) -> Option<Address> {
 }
 
 /// The address in `MOVED` and `ASK`: `host:port`, where the host may be missing or an IPv6 address.
-pub(crate) fn redirected(text: &str, asked: &Address) -> Option<Address> {
+pub(crate) fn parse_redirect(text: &str, asked: &Address) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     at((!host.is_empty()).then_some(host), port.parse().ok()?, asked)
 }
 
 /// To whom this leader is giving slots away: the addresses of each, best first.
-pub(crate) async fn giving_to(node: &Node) -> Result<Vec<Vec<Address>>> {
-    let nodes = reply::text(node.ask_itself(&["CLUSTER", "NODES"]).await?)?.unwrap_or_default();
-    Ok(given(&nodes, &node.address))
+pub(crate) async fn migration_targets(node: &Node) -> Result<Vec<Vec<Address>>> {
+    let nodes = reply::text(node.query(&["CLUSTER", "NODES"]).await?)?.unwrap_or_default();
+    Ok(parse_migrations(&nodes, &node.address))
 }
 
 /// `<id> <ip>:<port>@<bus>[,<host>] [myself,]<flags> … [[<slot>->-<id>] …`
-fn given(nodes: &str, asked: &Address) -> Vec<Vec<Address>> {
+fn parse_migrations(nodes: &str, asked: &Address) -> Vec<Vec<Address>> {
     let is_me = |it: &&str| it.split(' ').nth(2).is_some_and(|it| it.contains("myself"));
     let slots = nodes.lines().find(is_me).into_iter().flat_map(|it| it.split(' ').skip(8));
     let ids = slots.filter_map(|it| it.strip_suffix(']')?.split_once("->-")).map(|(_, id)| id);
@@ -106,11 +109,11 @@ fn given(nodes: &str, asked: &Address) -> Vec<Vec<Address>> {
     ids.dedup();
     let addresses = |id: &str| {
         let mut words = nodes.lines().find(|it| it.starts_with(id))?.split(' ').skip(1);
-        let (place, rest) = words.next()?.split_once('@')?;
-        let port = place.rsplit_once(':')?.1;
+        let (address, rest) = words.next()?.split_once('@')?;
+        let port = address.rsplit_once(':')?.1;
         let host = rest.split(',').nth(1).filter(|it| !it.is_empty());
-        let by_name = host.and_then(|it| redirected(&format!("{it}:{port}"), asked));
-        Some(redirected(place, asked).into_iter().chain(by_name).collect())
+        let by_name = host.and_then(|it| parse_redirect(&format!("{it}:{port}"), asked));
+        Some(parse_redirect(address, asked).into_iter().chain(by_name).collect())
     };
     // One that is not known any more cannot be cleared, either; that there is a move counts.
     ids.into_iter().map(|id| addresses(id).unwrap_or_default()).collect()
@@ -128,22 +131,22 @@ mod tests {
                      b2 10.0.0.2:7001@17001,two.example,shard-id=x master - 0 0 2 connected\n\
                      c3 :7002@17002 master - 0 0 3 connected 9 [11->-a1]\n";
         let two = vec![tcp("10.0.0.2", 7001), tcp("two.example", 7001)];
-        assert_eq!(given(nodes, &asked), [two]);
+        assert_eq!(parse_migrations(nodes, &asked), [two]);
         let nodes = nodes.replace("master - 0 0 3", "myself,master - 0 0 3");
         let (_, nodes) = nodes.split_once('\n').unwrap();
-        assert_eq!(given(nodes, &asked), [Vec::new()]);
-        assert!(given("", &asked).is_empty());
+        assert_eq!(parse_migrations(nodes, &asked), [Vec::new()]);
+        assert!(parse_migrations("", &asked).is_empty());
     }
 
     #[test]
     fn redirections_name_a_server() {
         let asked = Address::Tcp { host: "asked".into(), port: 1 };
         let tcp = |host: &str, port| Some(Address::Tcp { host: host.into(), port });
-        assert_eq!(redirected("10.0.0.1:7000", &asked), tcp("10.0.0.1", 7000));
-        assert_eq!(redirected("::1:7000", &asked), tcp("::1", 7000));
-        assert_eq!(redirected(":7000", &asked), tcp("asked", 7000));
+        assert_eq!(parse_redirect("10.0.0.1:7000", &asked), tcp("10.0.0.1", 7000));
+        assert_eq!(parse_redirect("::1:7000", &asked), tcp("::1", 7000));
+        assert_eq!(parse_redirect(":7000", &asked), tcp("asked", 7000));
         for odd in ["", "host", "host:0", "host:99999", "?:7000"] {
-            assert_eq!(redirected(odd, &asked), None, "{odd}");
+            assert_eq!(parse_redirect(odd, &asked), None, "{odd}");
         }
     }
 }

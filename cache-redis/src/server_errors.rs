@@ -3,7 +3,7 @@
 use cache_core::ErrorKind;
 
 /// A refusal: its code, what its details contain, and what that is for a caller. The first one that fits counts.
-type Refusal = (&'static str, &'static str, ErrorKind, &'static str);
+type Row = (&'static str, &'static str, ErrorKind, &'static str);
 
 /// `maxmemory` is reached. In a transaction the server then refuses reads, too.
 pub(crate) const OUT_OF_MEMORY: &str =
@@ -23,8 +23,8 @@ const TOO_LARGE: &str = "the value is larger than the server takes; raise its pr
 const ANY_CODE: &str = "";
 const ANYTHING: &str = "";
 
-const TABLE: &[Refusal] = {
-    use ErrorKind::{Backend, NotAnInteger, Overflow, TooLarge, Unavailable, WrongType};
+const TABLE: &[Row] = {
+    use ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
     &[
         // What passes by itself.
         (
@@ -177,7 +177,7 @@ const TABLE: &[Refusal] = {
 
 /// Returns kind and advice of a known refusal.
 pub(crate) fn find(code: &str, details: &str) -> Option<(ErrorKind, &'static str)> {
-    let fits = |it: &&Refusal| (it.0 == ANY_CODE || it.0 == code) && details.contains(it.1);
+    let fits = |it: &&Row| (it.0 == ANY_CODE || it.0 == code) && details.contains(it.1);
     TABLE.iter().find(fits).map(|it| (it.2, it.3))
 }
 
@@ -191,7 +191,7 @@ mod tests {
 
     /// What the servers send, from their sources (`server.c`, `networking.c`, `acl.c`, `cluster.c`, `script.c`, `db.c`, `multi.c`,
     /// `t_string.c`), with what it has to be.
-    const SAID: &[(&str, ErrorKind, &str)] = &[
+    const EXAMPLES: &[(&str, ErrorKind, &str)] = &[
         ("ERR max number of clients reached", Unavailable, "maxclients"),
         ("ERR max number of clients + cluster connections reached", Unavailable, "maxclients"),
         ("LOADING Redis is loading the dataset in memory", Unavailable, "loading"),
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_kind_and_says_what_to_do() {
-        for (said, kind, what) in SAID {
+        for (said, kind, what) in EXAMPLES {
             let (code, details) = said.split_once(' ').unwrap();
             let found = find(code, details).unwrap_or_else(|| panic!("unknown: {said}"));
             assert_eq!(found.0, *kind, "{said}");
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn each_row_of_the_table_is_what_some_server_says() {
         for row in TABLE {
-            let is_said = SAID.iter().any(|(said, ..)| {
+            let is_said = EXAMPLES.iter().any(|(said, ..)| {
                 let (code, details) = said.split_once(' ').unwrap();
                 find(code, details) == Some((row.2, row.3))
                     && (row.0 == ANY_CODE || row.0 == code)

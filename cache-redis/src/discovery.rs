@@ -8,14 +8,14 @@ use std::sync::Arc;
 use cache_core::{Result, store::StoreId};
 
 pub(crate) use self::{
-    cluster::{giving_to, redirected},
+    cluster::{migration_targets, parse_redirect},
     sentinel::Sentinels,
 };
-use crate::{address::Address, map::Map, pool::Pool};
+use crate::{address::Address, pool::Pool, topology::Topology};
 
 /// Who knows.
 #[derive(Debug)]
-pub(crate) enum Discover {
+pub(crate) enum Discovery {
     /// The settings: the leader, then its replicas.
     Fixed(Vec<Address>),
     /// The Sentinels.
@@ -24,8 +24,8 @@ pub(crate) enum Discover {
     Cluster(Vec<Address>),
 }
 
-impl Discover {
-    pub(crate) async fn look(&self, pool: &Arc<Pool>) -> Result<Arc<Map>> {
+impl Discovery {
+    pub(crate) async fn discover(&self, pool: &Arc<Pool>) -> Result<Arc<Topology>> {
         match self {
             Self::Fixed(addresses) => {
                 let mut addresses = addresses.iter();
@@ -33,10 +33,13 @@ impl Discover {
                     .next()
                     .map(|it| pool.node(it))
                     .expect("settings without a server are refused"); // panics: see `Plan::read`
-                Ok(Arc::new(Map::one(leader, addresses.map(|it| pool.replica(it)).collect())))
+                Ok(Arc::new(Topology::single(
+                    leader,
+                    addresses.map(|it| pool.replica(it)).collect(),
+                )))
             }
-            Self::Sentinels(sentinels) => sentinels.look(pool).await,
-            Self::Cluster(seeds) => cluster::look(seeds, pool).await,
+            Self::Sentinels(sentinels) => sentinels.discover(pool).await,
+            Self::Cluster(seeds) => cluster::discover(seeds, pool).await,
         }
     }
 
