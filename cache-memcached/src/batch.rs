@@ -9,9 +9,9 @@ use memcache::exp::MetaCommand;
 
 use crate::{
     address::Address,
-    answer::Answer,
     command, error,
     pool::Pool,
+    reply::Reply,
     server::{Caller, Doubted, Member},
     store::Memcached,
 };
@@ -24,12 +24,12 @@ const BYTES: usize = 1 << 20;
 
 impl Memcached {
     /// Asks about many keys; an answer for each, in order.
-    pub(crate) async fn ask_many<T: Send>(
+    pub(crate) async fn execute_many<T: Send>(
         &self,
         keys: &[&str],
         command: impl Fn(usize, String) -> MetaCommand + Send + Sync,
-        weight: impl Fn(usize) -> usize + Send + Sync,
-        read: fn(Answer, &Address) -> Result<T>,
+        size: impl Fn(usize) -> usize + Send + Sync,
+        read: fn(Reply, &Address) -> Result<T>,
     ) -> Vec<Result<T>> {
         let mut res: Vec<Option<Result<T>>> = keys.iter().map(|_| None).collect();
         let pool = match self.pool() {
@@ -37,14 +37,15 @@ impl Memcached {
             Err(error) => return keys.iter().map(|_| Err(error.clone())).collect(),
         };
         let groups = groups(&pool, keys, &mut res);
-        let answers =
-            groups.iter().map(|(member, group)| ask_group(member, group, keys, &command, &weight));
+        let answers = groups
+            .iter()
+            .map(|(member, group)| execute_group(member, group, keys, &command, &size));
         for ((member, group), answers) in groups.iter().zip(join_all(answers).await) {
             for (&number, answer) in group.iter().zip(answers) {
                 res[number] = Some(answer.and_then(|it| read(it, member.address())));
             }
         }
-        let missing = || Err(error::unanswered());
+        let missing = || Err(error::missing_reply());
         res.into_iter().map(|it| it.unwrap_or_else(missing)).collect()
     }
 
@@ -60,13 +61,14 @@ impl Memcached {
             None => command::set(key, items[i].1.as_ref(), seconds),
             Some(_) => command::delete(key),
         };
-        let weight = |i: usize| items[i].1.len();
-        let written = self.ask_many(&keys, command, weight, |it, at| command::done(&it, at)).await;
+        let size = |i: usize| items[i].1.len();
+        let written =
+            self.execute_many(&keys, command, size, |it, at| command::done(&it, at)).await;
         let mut res = Vec::with_capacity(items.len());
         for ((written, too_large), (key, value)) in written.into_iter().zip(too_large).zip(items) {
             res.push(match (written, too_large) {
                 (Ok(true), None) => Ok(()),
-                (Ok(false), None) => Err(error::unanswered()),
+                (Ok(false), None) => Err(error::missing_reply()),
                 // The server refused one of those that were sent together, and the others' answers were not waited for.
                 (Err(error), None)
                     if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Backend) =>
@@ -80,14 +82,14 @@ impl Memcached {
     }
 
     async fn write_alone(&self, key: &str, value: &Bytes, seconds: u64) -> Result<()> {
-        let place = self.place(key)?;
-        let written = place.ask(|key| command::set(key, value.as_ref(), seconds)).await;
+        let location = self.locate(key)?;
+        let written = location.ask(|key| command::set(key, value.as_ref(), seconds)).await;
         match written {
-            Ok(answer) if command::done(&answer, place.address())? => Ok(()),
-            Ok(_) => Err(error::surprise(place.address())),
+            Ok(answer) if command::done(&answer, location.address())? => Ok(()),
+            Ok(_) => Err(error::unexpected_reply(location.address())),
             Err(error) => {
                 if error.kind() == ErrorKind::TooLarge {
-                    place.ask(command::delete).await?;
+                    location.ask(command::delete).await?;
                 }
                 Err(error)
             }
@@ -112,34 +114,34 @@ fn groups<T>(
 }
 
 /// One piece after the other.
-async fn ask_group(
+async fn execute_group(
     member: &Arc<Member>,
     group: &[usize],
     keys: &[&str],
     command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
-    weight: &(impl Fn(usize) -> usize + Send + Sync),
-) -> Vec<Result<Answer>> {
+    size: &(impl Fn(usize) -> usize + Send + Sync),
+) -> Vec<Result<Reply>> {
     let mut res = Vec::with_capacity(group.len());
-    for piece in pieces(group, weight) {
-        match ask_piece(member, piece, keys, command).await {
+    for chunk in chunks(group, size) {
+        match execute_chunk(member, chunk, keys, command).await {
             Ok(answers) => res.extend(answers.into_iter().map(Ok)),
-            Err(error) => res.extend(piece.iter().map(|_| Err(error.clone()))),
+            Err(error) => res.extend(chunk.iter().map(|_| Err(error.clone()))),
         }
     }
     res
 }
 
-async fn ask_piece(
+async fn execute_chunk(
     member: &Arc<Member>,
-    piece: &[usize],
+    chunk: &[usize],
     keys: &[&str],
     command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
-) -> Result<Vec<Answer>> {
+) -> Result<Vec<Reply>> {
     let mut tries = Doubted::default();
     loop {
         let doubts = member.doubts(&mut tries).await?;
-        let mut commands = Vec::with_capacity(piece.len());
-        for &number in piece {
+        let mut commands = Vec::with_capacity(chunk.len());
+        for &number in chunk {
             let names = member.names(keys[number]).await?;
             commands.push(command(number, names.entry(keys[number])));
         }
@@ -150,16 +152,16 @@ async fn ask_piece(
 }
 
 /// Numbers of keys in runs that are not too much for one pipeline.
-fn pieces<'a>(group: &'a [usize], weight: &impl Fn(usize) -> usize) -> Vec<&'a [usize]> {
+fn chunks<'a>(group: &'a [usize], size: &impl Fn(usize) -> usize) -> Vec<&'a [usize]> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);
     for (i, &number) in group.iter().enumerate() {
-        let weight = weight(number);
-        if i > begin && (i - begin >= KEYS || bytes + weight > BYTES) {
+        let size = size(number);
+        if i > begin && (i - begin >= KEYS || bytes + size > BYTES) {
             res.push(&group[begin..i]);
             (begin, bytes) = (i, 0);
         }
-        bytes += weight;
+        bytes += size;
     }
     res.push(&group[begin..]);
     res

@@ -7,7 +7,7 @@ use cache_core::{
 };
 use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
 
-use crate::{address::Address, answer::Answer, error, lifetime};
+use crate::{address::Address, error, lifetime, reply::Reply};
 
 /// Reads a value.
 pub(crate) fn get(key: impl Into<Vec<u8>>) -> MetaCommand {
@@ -54,48 +54,50 @@ pub(crate) fn add(key: impl Into<Vec<u8>>, delta: i64) -> MetaCommand {
 }
 
 /// Does it only if the entry still has this number.
-pub(crate) fn if_still(command: MetaCommand, stamp: Stamp) -> MetaCommand {
+pub(crate) fn if_unchanged(command: MetaCommand, stamp: Stamp) -> MetaCommand {
     command.flag(format!("C{}", stamp.0))
 }
 
 /// Whether it was done, as far as the answer says so: `HD`, against what speaks of a condition that did not hold.
-pub(crate) fn done(answer: &Answer, at: &Address) -> Result<bool> {
+pub(crate) fn done(answer: &Reply, at: &Address) -> Result<bool> {
     match answer.code {
         ReturnCode::Hd | ReturnCode::Va => Ok(true),
         ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf => Ok(false),
-        _ => Err(error::surprise(at)),
+        _ => Err(error::unexpected_reply(at)),
     }
 }
 
-pub(crate) fn value(answer: Answer, at: &Address) -> Result<Option<Bytes>> {
+pub(crate) fn value(answer: Reply, at: &Address) -> Result<Option<Bytes>> {
     match answer.code {
-        ReturnCode::Va => answer.value.map(|it| Some(it.into())).ok_or_else(|| error::surprise(at)),
+        ReturnCode::Va => {
+            answer.value.map(|it| Some(it.into())).ok_or_else(|| error::unexpected_reply(at))
+        }
         ReturnCode::En => Ok(None),
-        _ => Err(error::surprise(at)),
+        _ => Err(error::unexpected_reply(at)),
     }
 }
 
-pub(crate) fn entry(answer: Answer, at: &Address) -> Result<Option<Entry>> {
+pub(crate) fn entry(answer: Reply, at: &Address) -> Result<Option<Entry>> {
     let (ttl, stamp) = (flag::<i64>(&answer, b't'), flag::<u64>(&answer, b'c'));
     let Some(value) = value(answer, at)? else { return Ok(None) };
     match (ttl, stamp) {
         // Nothing could be compared, and who tries until it is done would never end.
-        (_, Some(0)) => Err(error::without_stamps(at)),
+        (_, Some(0)) => Err(error::cas_disabled(at)),
         (Some(ttl), Some(stamp)) => {
             Ok(Some(Entry { value, ttl: lifetime::remaining(ttl), stamp: Stamp(stamp) }))
         }
-        _ => Err(error::surprise(at)),
+        _ => Err(error::unexpected_reply(at)),
     }
 }
 
-pub(crate) fn remaining(answer: &Answer, at: &Address) -> Result<Option<Ttl>> {
+pub(crate) fn remaining(answer: &Reply, at: &Address) -> Result<Option<Ttl>> {
     match (done(answer, at)?, flag(answer, b't')) {
         (false, _) => Ok(None),
         (true, Some(ttl)) => Ok(Some(lifetime::remaining(ttl))),
-        (true, None) => Err(error::surprise(at)),
+        (true, None) => Err(error::unexpected_reply(at)),
     }
 }
 
-fn flag<T: std::str::FromStr>(answer: &Answer, name: u8) -> Option<T> {
+fn flag<T: std::str::FromStr>(answer: &Reply, name: u8) -> Option<T> {
     answer.flag(name)?.parse().ok()
 }

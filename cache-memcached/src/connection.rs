@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    answer::{self, Answer, Line},
-    refusal::Refusal,
+    reply::{self, Line, Reply},
+    server_errors::ServerError,
 };
 
 /// Dropped in the middle of an exchange, it is reset: what was not delivered by then never is.
@@ -37,7 +37,7 @@ pub(crate) struct Questions {
 #[derive(Debug)]
 pub(crate) enum Failure {
     Lost(io::ErrorKind),
-    Refused(&'static Refusal),
+    Refused(&'static ServerError),
     NotTheProtocol,
     /// The answer belongs to another question.
     OutOfStep,
@@ -89,7 +89,7 @@ impl Connection {
         &mut self,
         questions: &Questions,
         limit: &SharedDeadline,
-    ) -> Result<Vec<Answer>, Failure> {
+    ) -> Result<Vec<Reply>, Failure> {
         self.is_busy = true;
         let mut answers = Vec::with_capacity(questions.count);
         let mut is_written = false;
@@ -122,7 +122,7 @@ impl Connection {
         let mut res = Vec::new();
         loop {
             let line = self.line().await?;
-            if let Line::Refusal(it) = answer::parse(&line) {
+            if let Line::ServerError(it) = reply::parse(&line) {
                 return Err(Failure::Refused(it));
             }
             if line == end {
@@ -146,10 +146,10 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self) -> Result<Answer, Failure> {
-        let (mut answer, len) = match answer::parse(&self.line().await?) {
-            Line::Answer(answer, len) => (answer, len),
-            Line::Refusal(it) => return Err(Failure::Refused(it)),
+    async fn answer(&mut self) -> Result<Reply, Failure> {
+        let (mut answer, len) = match reply::parse(&self.line().await?) {
+            Line::Reply(answer, len) => (answer, len),
+            Line::ServerError(it) => return Err(Failure::Refused(it)),
             Line::Other => return Err(Failure::NotTheProtocol),
         };
         if let Some(len) = len {

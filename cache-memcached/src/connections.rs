@@ -18,11 +18,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     address::Address,
-    answer::Answer,
     connection::{Connection, Failure, Questions},
     error,
     generation::Generations,
-    refusal,
+    reply::Reply,
+    server_errors,
     transport::Transport,
 };
 
@@ -170,7 +170,7 @@ impl Connections {
         refused: Error,
     ) -> Result<SemaphorePermit<'a>> {
         // One without `maxconns_fast` leaves those that are too many without an answer.
-        let is_full = refused.message() == refusal::TOO_MANY_CONNECTIONS
+        let is_full = refused.message() == server_errors::TOO_MANY_CONNECTIONS
             || refused.kind() == ErrorKind::TimedOut && !self.is_silent();
         {
             let now = self.clock.coarse();
@@ -209,7 +209,7 @@ impl Connections {
                 return Some(connection);
             }
             self.lock().lent -= 1;
-            self.generations.doubt();
+            self.generations.invalidate();
         }
     }
 
@@ -235,7 +235,7 @@ impl Connections {
                 self.grow(&mut state);
                 drop(state);
                 // It may lead to a server that was started anew.
-                self.generations.doubt();
+                self.generations.invalidate();
             }
             Err(error) => {
                 let pause = now.saturating_sub(began).clamp(PAUSE.0, PAUSE.1);
@@ -293,7 +293,7 @@ impl Connections {
             }
             drop(state);
             drop(others);
-            self.generations.doubt();
+            self.generations.invalidate();
         }
         error
     }
@@ -334,13 +334,13 @@ impl Transport for Connections {
         &self,
         commands: Vec<MetaCommand>,
         doubts: Option<u64>,
-    ) -> Result<Option<Vec<Answer>>> {
+    ) -> Result<Option<Vec<Reply>>> {
         let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let number = self.numbers.fetch_add(count, Ordering::Relaxed);
         let questions =
             Questions::new(commands, number).map_err(|_| error::unsendable(&self.address))?;
         let mut loan = self.borrow().await?;
-        if doubts.is_some_and(|it| it != self.generations.doubts()) {
+        if doubts.is_some_and(|it| it != self.generations.invalidations()) {
             loan.give_back();
             return Ok(None);
         }
@@ -371,7 +371,7 @@ impl Transport for Connections {
         let answer = self.ask_in_the_old_protocol("stats settings", b"END").await?;
         let size =
             answer.lines().find_map(|it| it.strip_prefix("STAT item_size_max ")?.parse().ok());
-        size.ok_or_else(|| error::surprise(&self.address))
+        size.ok_or_else(|| error::unexpected_reply(&self.address))
     }
 
     async fn flush_all(&self) -> Result<()> {

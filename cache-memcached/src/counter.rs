@@ -10,10 +10,11 @@ use futures_util::future::{Either, join_all, select};
 use tokio::sync::oneshot;
 
 use crate::{
-    command, error, lifetime,
-    look::{self, Found},
-    pool::{Common, Place},
-    queue::{Change, Turn},
+    command,
+    counter_queue::{Change, Turn},
+    error, lifetime,
+    pool::{Common, KeyLocation},
+    snapshot::{self, Snapshot},
     store::Memcached,
     tries::Tries,
 };
@@ -36,11 +37,11 @@ impl Memcached {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let (place, common) = (self.place(key)?, &self.common);
-        let member = Arc::clone(&place.member);
+        let (location, common) = (self.locate(key)?, &self.common);
+        let member = Arc::clone(&location.member);
         let (answer, mut receive) = oneshot::channel();
         if let Some(turn) = member.queue.join(key, Change { delta, create, answer }) {
-            member.spawn(lead(Arc::clone(common), place.in_task(), turn));
+            member.spawn(apply_changes(Arc::clone(common), location.in_task(), turn));
         }
         let mut answer = common.turn.run(&mut receive).await;
         if answer.is_none() && !member.is_connected() {
@@ -63,9 +64,9 @@ impl Memcached {
 }
 
 /// Makes the changes of a key until there are no more. In a task of its own: a caller may put its future aside, and the others wait.
-async fn lead(common: Arc<Common>, place: Place, mut turn: Turn) {
+async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Turn) {
     while let Some(mut changes) = turn.next() {
-        match make(&common, &place, &mut changes).await {
+        match apply_batch(&common, &location, &mut changes).await {
             Ok(answers) => {
                 for (change, answer) in changes.into_iter().zip(answers) {
                     let _ = change.answer.send(answer);
@@ -85,22 +86,22 @@ async fn lead(common: Arc<Common>, place: Place, mut turn: Turn) {
 ///
 /// The server's own command stops at zero, wraps, adds to what only begins like a number, and leaves spaces behind a number that
 /// became shorter. So it is used only where all that cannot happen. Elsewhere the entry is written anew, with the same end.
-async fn make(
+async fn apply_batch(
     common: &Common,
-    place: &Place,
+    location: &KeyLocation,
     changes: &mut Vec<Change>,
 ) -> Result<Vec<Result<Option<i64>>>> {
     let mut tries = Tries::new(common);
-    while keep_wanted(changes) {
-        let look = look::at_entry(common, place);
-        let Some(found) = while_wanted(changes, look).await.transpose()? else { break };
-        let old = found.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
-        if !keep_wanted(changes) {
+    while drop_abandoned(changes) {
+        let read = snapshot::read(common, location);
+        let Some(snapshot) = unless_abandoned(changes, read).await.transpose()? else { break };
+        let old = snapshot.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
+        if !drop_abandoned(changes) {
             break;
         }
         let sum = sum(old, changes);
-        let write = write(common, place, found.as_ref(), old, &sum);
-        match while_wanted(changes, write).await.transpose()? {
+        let write = write(common, location, snapshot.as_ref(), old, &sum);
+        match unless_abandoned(changes, write).await.transpose()? {
             Some(true) => return Ok(sum.answers),
             // Another process was faster.
             Some(false) => tries.again().await?,
@@ -112,16 +113,16 @@ async fn make(
 
 /// Removes the changes whose callers are gone: a caller that was told `TimedOut` may have deleted the key since. Returns whether any
 /// change is left.
-fn keep_wanted(changes: &mut Vec<Change>) -> bool {
+fn drop_abandoned(changes: &mut Vec<Change>) -> bool {
     changes.retain(|it| !it.answer.is_closed());
     !changes.is_empty()
 }
 
 /// Runs a step until all callers are gone. The step is dropped then, which resets its connection, so that the server does not do
 /// it later.
-async fn while_wanted<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
-    let gone = join_all(changes.iter_mut().map(|it| it.answer.closed()));
-    match select(pin!(step), gone).await {
+async fn unless_abandoned<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
+    let abandoned = join_all(changes.iter_mut().map(|it| it.answer.closed()));
+    match select(pin!(step), abandoned).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
@@ -130,21 +131,21 @@ async fn while_wanted<T>(changes: &mut [Change], step: impl Future<Output = T>) 
 /// Writes what the changes make of the counter; false if another process has changed it since, or the clock had to be started.
 async fn write(
     common: &Common,
-    place: &Place,
-    found: Option<&Found>,
+    location: &KeyLocation,
+    snapshot: Option<&Snapshot>,
     old: Option<i64>,
     sum: &Sum,
 ) -> Result<bool> {
-    match (sum.value, found) {
+    match (sum.value, snapshot) {
         (None, _) => Ok(true),
         (new, Some(_)) if new == old => Ok(true),
-        (Some(new), Some(found)) => replace(place, found, old, new).await,
+        (Some(new), Some(snapshot)) => replace(location, snapshot, old, new).await,
         (Some(new), None) => {
             let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
             let text = new.to_string();
             // With its lifetime, in one step; nothing if another process has made it.
             let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
-            place.is_done(write).await
+            location.is_done(write).await
         }
     }
 }
@@ -172,14 +173,19 @@ fn sum(old: Option<i64>, changes: &[Change]) -> Sum {
     res
 }
 
-async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Result<bool> {
+async fn replace(
+    location: &KeyLocation,
+    snapshot: &Snapshot,
+    old: Option<i64>,
+    new: i64,
+) -> Result<bool> {
     let text = new.to_string();
     let by_server = old
-        .filter(|old| *old >= 0 && new >= 0 && text.len() >= found.entry.value.len())
+        .filter(|old| *old >= 0 && new >= 0 && text.len() >= snapshot.entry.value.len())
         .and_then(|old| new.checked_sub(old));
-    let (end, by) = match (by_server, found.end()) {
+    let (end, by) = match (by_server, snapshot.end()) {
         (None, None) => {
-            look::start_clock(place).await?;
+            snapshot::start_clock(location).await?;
             return Ok(false);
         }
         (by, end) => (end.unwrap_or(0), by),
@@ -189,7 +195,7 @@ async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Re
             Some(delta) => command::add(key, delta),
             None => command::set(key, text.as_bytes(), end),
         };
-        command::if_still(change, found.entry.stamp)
+        command::if_unchanged(change, snapshot.entry.stamp)
     };
-    place.is_done_to(&found.moment, change).await
+    location.is_done_to(&snapshot.moment, change).await
 }

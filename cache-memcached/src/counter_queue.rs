@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 /// Of one server, as one runtime has it.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(Mutex<HashMap<String, Vec<Change>>>);
+pub(crate) struct CounterQueue(Mutex<HashMap<String, Vec<Change>>>);
 
 /// An addition to a counter, for a caller who waits for the answer.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub(crate) struct Change {
 /// The right and the duty to make the changes of one key, all that come meanwhile among them. What is left when it is dropped has no
 /// answer.
 pub(crate) struct Turn {
-    queue: Arc<Queue>,
+    queue: Arc<CounterQueue>,
     key: String,
     is_over: bool,
 }
 
-impl Queue {
+impl CounterQueue {
     /// Adds a change of this key. The first one has the turn.
     pub(crate) fn join(self: &Arc<Self>, key: &str, change: Change) -> Option<Turn> {
         let mut keys = self.lock();

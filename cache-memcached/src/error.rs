@@ -15,7 +15,7 @@ pub(crate) fn of(failure: &Failure, deadline: Duration, address: &Address) -> Er
             ErrorKind::Unavailable,
             "the server answered with something that is not its protocol".to_owned(),
         ),
-        Failure::OutOfStep => return surprise(address),
+        Failure::OutOfStep => return unexpected_reply(address),
         Failure::Late => (
             ErrorKind::TimedOut,
             format!("no answer within {deadline:?}; a write may have had its effect"),
@@ -30,12 +30,12 @@ pub(crate) fn unsendable(address: &Address) -> Error {
 }
 
 /// An answer that is none to the question.
-pub(crate) fn surprise(address: &Address) -> Error {
+pub(crate) fn unexpected_reply(address: &Address) -> Error {
     at(Error::new(ErrorKind::Unavailable, "the server's answer does not fit the question"), address)
 }
 
 /// A server that was started with `-C`.
-pub(crate) fn without_stamps(address: &Address) -> Error {
+pub(crate) fn cas_disabled(address: &Address) -> Error {
     let what = "the server has compare-and-swap turned off (-C), without which this cannot be done in one step";
     at(Error::new(ErrorKind::Unsupported, what), address)
 }
@@ -46,6 +46,6 @@ pub(crate) fn at(error: Error, address: &Address) -> Error {
 }
 
 /// A key of a batch for which there is no answer.
-pub(crate) fn unanswered() -> Error {
+pub(crate) fn missing_reply() -> Error {
     Error::new(ErrorKind::Unavailable, "the server did not answer for this key")
 }

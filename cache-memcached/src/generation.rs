@@ -20,7 +20,7 @@ use memcache::exp::ReturnCode;
 use crate::{address::Address, command, error, server::Member};
 
 /// For how long a generation is remembered.
-const MEMORY: Duration = Duration::from_secs(1);
+const CACHE_TIME: Duration = Duration::from_secs(1);
 /// How often it is tried to make one while others make theirs.
 const TRIES: usize = 5;
 
@@ -28,15 +28,15 @@ const TRIES: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Generations {
     clock: Clock,
-    known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
+    known: Mutex<HashMap<Arc<str>, Arc<Prefix>>>,
     /// How often they have been in doubt.
-    doubts: AtomicU64,
+    invalidations: AtomicU64,
 }
 
 /// Locked for moments only. A lock that is held while the server is asked would make a frozen server cost its deadline once for
 /// each who waits, one after the other; and another runtime could hold it that is not driven any more.
 #[derive(Debug, Default)]
-struct Known(Mutex<State>);
+struct Prefix(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,7 +46,7 @@ struct State {
     clears: u64,
 }
 
-impl Known {
+impl Prefix {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,18 +62,18 @@ impl State {
 }
 
 /// The names under which things are kept at a server. No two sorts meet: a generation is of hexadecimal digits.
-pub(crate) struct Names {
+pub(crate) struct KeyNames {
     generation: Option<Arc<str>>,
 }
 
-impl Names {
+impl KeyNames {
     /// The key of an entry.
     pub(crate) fn entry(&self, key: &str) -> String {
         self.join(":", key)
     }
 
     /// The key under which one marks an entry that one moves.
-    pub(crate) fn mark(&self, key: &str) -> String {
+    pub(crate) fn move_lock(&self, key: &str) -> String {
         self.join("~", key)
     }
 
@@ -82,7 +82,7 @@ impl Names {
     }
 }
 
-fn place(prefix: &str) -> String {
+fn generation_key(prefix: &str) -> String {
     format!("!:{prefix}")
 }
 
@@ -100,19 +100,19 @@ impl Generations {
         let it = Arc::new(Self {
             clock: Clock::system(),
             known: Mutex::default(),
-            doubts: AtomicU64::new(0),
+            invalidations: AtomicU64::new(0),
         });
         of.insert(address.clone(), Arc::downgrade(&it));
         it
     }
 
     /// The names for the prefix of this key, if they need not be asked for.
-    pub(crate) fn remembered_names(&self, key: &str) -> Option<Names> {
+    pub(crate) fn cached_names(&self, key: &str) -> Option<KeyNames> {
         let Some(prefix) = Namespace::prefix_of(key) else {
-            return Some(Names { generation: None });
+            return Some(KeyNames { generation: None });
         };
-        let generation = self.remembered(&self.known(prefix))?;
-        Some(Names { generation: Some(generation) })
+        let generation = self.cached(&self.prefix(prefix))?;
+        Some(KeyNames { generation: Some(generation) })
     }
 
     /// The names for the prefix of this key.
@@ -121,14 +121,16 @@ impl Generations {
         key: &str,
         server: &Arc<Member>,
         at: &Address,
-    ) -> Result<Names> {
+    ) -> Result<KeyNames> {
         // A key without a version is nobody's prefix: `clear` never concerns it.
-        let Some(prefix) = Namespace::prefix_of(key) else { return Ok(Names { generation: None }) };
-        let known = self.known(prefix);
+        let Some(prefix) = Namespace::prefix_of(key) else {
+            return Ok(KeyNames { generation: None });
+        };
+        let known = self.prefix(prefix);
         loop {
             let clears = known.lock().clears;
-            if let Some(generation) = self.remembered(&known) {
-                return Ok(Names { generation: Some(generation) });
+            if let Some(generation) = self.cached(&known) {
+                return Ok(KeyNames { generation: Some(generation) });
             }
             // Of the time before the question: what the answer says may be as old.
             let now = self.clock.now();
@@ -136,7 +138,7 @@ impl Generations {
             let mut state = known.lock();
             if state.clears == clears {
                 state.generation = Some((Arc::clone(&generation), now));
-                return Ok(Names { generation: Some(generation) });
+                return Ok(KeyNames { generation: Some(generation) });
             }
             // It may be the one that was cleared meanwhile.
         }
@@ -149,12 +151,13 @@ impl Generations {
         server: &Arc<Member>,
         at: &Address,
     ) -> Result<()> {
-        let known = self.known(namespace.prefix());
+        let known = self.prefix(namespace.prefix());
         // Whatever comes of it, it is not the old one for sure.
         let clears = known.lock().clear();
         let new = random();
         let now = self.clock.now();
-        let written = server.ask(command::set(place(namespace.prefix()), new.as_bytes(), 0)).await;
+        let written =
+            server.ask(command::set(generation_key(namespace.prefix()), new.as_bytes(), 0)).await;
         let is_written = written.and_then(|it| command::done(&it, at));
         let mut state = known.lock();
         let is_only = state.clear() == clears + 1;
@@ -162,7 +165,7 @@ impl Generations {
             // Of several at a time, the server knows which was the last.
             Ok(true) if is_only => state.generation = Some((new, now)),
             Ok(true) => {}
-            Ok(false) => return Err(error::surprise(at)),
+            Ok(false) => return Err(error::unexpected_reply(at)),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -175,22 +178,22 @@ impl Generations {
 
     /// Remembers none of them any longer: the server may have lost them. Called whenever a connection of this process to the server
     /// begins or ends, whichever runtime has it: only what was read after that goes over any connection that there is.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn invalidate(&self) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for it in known.values() {
             it.lock().clear();
         }
         drop(known);
         // Last: who has read this number finds none of those.
-        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.invalidations.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How often they have been in doubt. Read before the names are; they may be used as long as it is the same.
-    pub(crate) fn doubts(&self) -> u64 {
-        self.doubts.load(Ordering::SeqCst)
+    pub(crate) fn invalidations(&self) -> u64 {
+        self.invalidations.load(Ordering::SeqCst)
     }
 
-    fn known(&self, prefix: &str) -> Arc<Known> {
+    fn prefix(&self, prefix: &str) -> Arc<Prefix> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(prefix) {
             Some(it) => Arc::clone(it),
@@ -198,19 +201,19 @@ impl Generations {
         }
     }
 
-    fn remembered(&self, known: &Known) -> Option<Arc<str>> {
+    fn cached(&self, known: &Prefix) -> Option<Arc<str>> {
         let state = known.lock();
         let (generation, since) = state.generation.as_ref()?;
-        (self.clock.coarse() < *since + MEMORY).then(|| Arc::clone(generation))
+        (self.clock.coarse() < *since + CACHE_TIME).then(|| Arc::clone(generation))
     }
 }
 
 /// Reads it, or makes it. Of several who make it, one wins.
 async fn read(prefix: &str, server: &Arc<Member>, at: &Address) -> Result<Arc<str>> {
     for _ in 0..TRIES {
-        let found = command::value(server.ask(command::get(place(prefix))).await?, at)?;
+        let found = command::value(server.ask(command::get(generation_key(prefix))).await?, at)?;
         // What somebody else has put there is not ours, and is replaced.
-        let is_odd = match &found {
+        let is_foreign = match &found {
             Some(found) => match std::str::from_utf8(found) {
                 Ok(text) if is_generation(text) => return Ok(text.into()),
                 _ => true,
@@ -218,12 +221,12 @@ async fn read(prefix: &str, server: &Arc<Member>, at: &Address) -> Result<Arc<st
             None => false,
         };
         let new = random();
-        let write = command::set(place(prefix), new.as_bytes(), 0);
-        let write = if is_odd { write } else { write.flag("ME") };
+        let write = command::set(generation_key(prefix), new.as_bytes(), 0);
+        let write = if is_foreign { write } else { write.flag("ME") };
         match server.ask(write).await?.code {
             ReturnCode::Hd => return Ok(new),
             ReturnCode::Ns => {}
-            _ => return Err(error::surprise(at)),
+            _ => return Err(error::unexpected_reply(at)),
         }
     }
     let what = "the generation of the prefix is lost as soon as it is written; the server has too little memory";

@@ -44,25 +44,25 @@
 //! - **A future that is put aside holds nothing** that other calls need: each exchange with a server is a task of its own.
 
 mod address;
-mod answer;
+mod batch;
 mod clear;
 mod command;
 mod connection;
 mod connections;
 mod counter;
+mod counter_queue;
 mod driver;
 mod error;
 mod generation;
 mod lifetime;
-mod look;
-mod many;
-mod moving;
 mod options;
 mod pool;
-mod queue;
-mod refusal;
+mod rename;
+mod reply;
 mod ring;
 mod server;
+mod server_errors;
+mod snapshot;
 mod store;
 mod transport;
 mod tries;

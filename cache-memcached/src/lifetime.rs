@@ -32,7 +32,7 @@ pub(crate) fn end(ttl: Ttl, clock: Duration) -> u64 {
 
 /// The number by which an entry of one server ends at the same time on another one, by what remained on both of an entry that ends with
 /// the server's numbers. Clocks that differ by no more than a second, which they do by chance, count as one: there and back the end is the same.
-pub(crate) fn elsewhere(end: u64, from: Duration, to: Duration) -> u64 {
+pub(crate) fn on_other_server(end: u64, from: Duration, to: Duration) -> u64 {
     let seconds = |it: Duration| i64::try_from(it.as_secs()).unwrap_or(i64::MAX);
     let ahead = seconds(from).saturating_sub(seconds(to));
     match ahead {
@@ -100,17 +100,17 @@ mod tests {
     #[test]
     fn entry_that_is_moved_to_another_server_ends_at_the_same_time() {
         let clock = Duration::from_secs;
-        assert_eq!(elsewhere(0, clock(100), clock(5)), 0);
+        assert_eq!(on_other_server(0, clock(100), clock(5)), 0);
         for other in [99, 100, 101] {
-            assert_eq!(elsewhere(LAST - 7, clock(100), clock(other)), LAST - 7);
+            assert_eq!(on_other_server(LAST - 7, clock(100), clock(other)), LAST - 7);
         }
         assert_eq!(
-            elsewhere(LAST - 1000, clock(100), clock(40)),
+            on_other_server(LAST - 1000, clock(100), clock(40)),
             LAST - 940,
             "it is a minute ahead"
         );
-        assert_eq!(elsewhere(LAST - 1000, clock(40), clock(100)), LAST - 1060);
-        assert_eq!(elsewhere(LAST - 1, clock(100), clock(40)), 0);
+        assert_eq!(on_other_server(LAST - 1000, clock(40), clock(100)), LAST - 1060);
+        assert_eq!(on_other_server(LAST - 1, clock(100), clock(40)), 0);
         assert_eq!(remaining(-1), Ttl::Forever);
         assert_eq!(remaining(7), Ttl::Remaining(Duration::from_secs(7)));
     }

@@ -11,12 +11,12 @@ use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
-    answer::Answer,
     command,
     connections::Connections,
     error,
-    generation::Names,
+    generation::KeyNames,
     options::{Plan, WhenDown},
+    reply::Reply,
     ring::Ring,
     server::{Caller, Member, Moment, Server},
 };
@@ -57,13 +57,13 @@ impl Common {
 
 /// Where a key is.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct KeyLocation {
     pub(crate) member: Arc<Member>,
     key: String,
     caller: Caller,
 }
 
-impl Place {
+impl KeyLocation {
     /// For a task of the store's own: what it asks needs no other.
     pub(crate) fn in_task(self) -> Self {
         Self { caller: Caller::Task, ..self }
@@ -82,24 +82,24 @@ impl Place {
     pub(crate) async fn ask(
         &self,
         command: impl Fn(String) -> MetaCommand + Send + Sync,
-    ) -> Result<Answer> {
+    ) -> Result<Reply> {
         let mut answers = self.ask_all(|it| vec![command(it.entry(&self.key))]).await?;
-        answers.pop().ok_or_else(|| error::surprise(self.address()))
+        answers.pop().ok_or_else(|| error::unexpected_reply(self.address()))
     }
 
     /// Asks several questions together, under the names of the server.
     pub(crate) async fn ask_all(
         &self,
-        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<Vec<Answer>> {
+        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<Vec<Reply>> {
         Ok(self.ask_at(commands).await?.0)
     }
 
     /// The same, and when that was.
     pub(crate) async fn ask_at(
         &self,
-        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<(Vec<Answer>, Moment)> {
+        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<(Vec<Reply>, Moment)> {
         self.member.ask_named(&self.key, self.caller, commands).await
     }
 
@@ -108,7 +108,7 @@ impl Place {
         &self,
         moment: &Moment,
         command: MetaCommand,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Reply>> {
         self.member.ask_if_same(self.caller, moment, command).await
     }
 
@@ -162,8 +162,8 @@ impl Pool {
     }
 
     /// Where a key is now.
-    pub(crate) fn place(&self, key: &str) -> Result<Place> {
+    pub(crate) fn locate(&self, key: &str) -> Result<KeyLocation> {
         let member = Arc::clone(&self.members[self.number(key)?]);
-        Ok(Place { member, key: key.to_owned(), caller: Caller::Future })
+        Ok(KeyLocation { member, key: key.to_owned(), caller: Caller::Future })
     }
 }

@@ -2,11 +2,11 @@
 
 use memcache::exp::ReturnCode;
 
-use crate::refusal::{self, Refusal};
+use crate::server_errors::{self, ServerError};
 
 /// The answer to one question.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) code: ReturnCode,
     /// What the first line says after the code, and after the length of a value.
     flags: Vec<u8>,
@@ -16,8 +16,8 @@ pub(crate) struct Answer {
 /// The first line of an answer.
 pub(crate) enum Line {
     /// With the length of the value that follows.
-    Answer(Answer, Option<usize>),
-    Refusal(&'static Refusal),
+    Reply(Reply, Option<usize>),
+    ServerError(&'static ServerError),
     /// Not of this protocol.
     Other,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Line {
 /// The most that the server can be told to take.
 const LARGEST: usize = 1 << 30;
 
-impl Answer {
+impl Reply {
     /// The text of the flag with this name.
     pub(crate) fn flag(&self, name: u8) -> Option<&str> {
         let token = tokens(&self.flags).find(|it| it.first() == Some(&name))?;
@@ -40,22 +40,22 @@ impl Answer {
 
 /// Reads the first line of an answer, without its end.
 pub(crate) fn parse(line: &[u8]) -> Line {
-    if let Some(refusal) = refusal::of(line) {
-        return Line::Refusal(refusal);
+    if let Some(refusal) = server_errors::find(line) {
+        return Line::ServerError(refusal);
     }
     let (code, rest) = line.split_at_checked(2).unwrap_or((line, &[]));
     if !matches!(rest.first(), None | Some(b' ')) {
         return Line::Other;
     }
     let Ok(code) = ReturnCode::from_wire(code) else { return Line::Other };
-    let answer = |rest: &[u8]| Answer { code, flags: rest.to_vec(), value: None };
+    let answer = |rest: &[u8]| Reply { code, flags: rest.to_vec(), value: None };
     if code != ReturnCode::Va {
-        return Line::Answer(answer(rest), None);
+        return Line::Reply(answer(rest), None);
     }
     let len = tokens(rest).next().unwrap_or_default();
     let rest = &rest[(len.len() + 1).min(rest.len())..];
     match std::str::from_utf8(len).ok().and_then(|it| it.parse().ok()) {
-        Some(len) if len <= LARGEST => Line::Answer(answer(rest), Some(len)),
+        Some(len) if len <= LARGEST => Line::Reply(answer(rest), Some(len)),
         _ => Line::Other,
     }
 }
@@ -70,14 +70,14 @@ mod tests {
 
     #[test]
     fn code_length_and_flags_are_read() {
-        let Line::Answer(answer, len) = parse(b"VA 12 t57 c7 O4294967295") else { panic!() };
+        let Line::Reply(answer, len) = parse(b"VA 12 t57 c7 O4294967295") else { panic!() };
         assert_eq!((answer.code, len), (ReturnCode::Va, Some(12)));
         assert_eq!(answer.flag(b't'), Some("57"));
         assert_eq!(answer.flag(b'x'), None);
         assert!(answer.is_to(u32::MAX) && !answer.is_to(1));
-        let Line::Answer(answer, len) = parse(b"HD") else { panic!() };
+        let Line::Reply(answer, len) = parse(b"HD") else { panic!() };
         assert_eq!((answer.code, len, answer.flag(b'O')), (ReturnCode::Hd, None, None));
-        assert!(matches!(parse(b"VA 1073741824"), Line::Answer(_, Some(LARGEST))));
+        assert!(matches!(parse(b"VA 1073741824"), Line::Reply(_, Some(LARGEST))));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     address::Address,
-    answer::Answer,
+    counter_queue::CounterQueue,
     error,
-    generation::{Generations, Names},
-    queue::Queue,
+    generation::{Generations, KeyNames},
+    reply::Reply,
     transport::Transport,
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Member {
     transport: Box<dyn Transport>,
     runtime: Handle,
     /// Of counters.
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<CounterQueue>,
     clock: Clock,
     /// Of a call.
     deadline: Duration,
@@ -43,7 +43,7 @@ pub(crate) struct Member {
 /// When a question was asked: what was seen then holds as long as the generations have not been in doubt since. A server that was
 /// started anew may give the same number to another entry.
 pub(crate) struct Moment {
-    pub(crate) names: Names,
+    pub(crate) names: KeyNames,
     doubts: u64,
 }
 
@@ -112,8 +112,8 @@ impl Member {
         self: &Arc<Self>,
         key: &str,
         caller: Caller,
-        commands: impl Fn(&Names) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<(Vec<Answer>, Moment)> {
+        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
+    ) -> Result<(Vec<Reply>, Moment)> {
         let mut tries = Doubted::default();
         loop {
             let doubts = self.doubts(&mut tries).await?;
@@ -130,7 +130,7 @@ impl Member {
         caller: Caller,
         moment: &Moment,
         command: MetaCommand,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Reply>> {
         let answers = self.exchange(caller, vec![command], Some(moment.doubts)).await?;
         Ok(answers.and_then(|mut it| it.pop()))
     }
@@ -151,20 +151,20 @@ impl Member {
             self.clock.sleep(PAUSE).await;
         }
         tries.count += 1;
-        Ok(self.server.generations.doubts())
+        Ok(self.server.generations.invalidations())
     }
 
     /// Asks one question in whose key there is no generation.
-    pub(crate) async fn ask(self: &Arc<Self>, command: MetaCommand) -> Result<Answer> {
+    pub(crate) async fn ask(self: &Arc<Self>, command: MetaCommand) -> Result<Reply> {
         let answers = self.exchange(Caller::Future, vec![command], None).await?;
         let answer = answers.and_then(|mut it| it.pop());
-        answer.ok_or_else(|| error::surprise(self.address()))
+        answer.ok_or_else(|| error::unexpected_reply(self.address()))
     }
 
     /// Under which names things are kept there.
-    pub(crate) async fn names(self: &Arc<Self>, key: &str) -> Result<Names> {
+    pub(crate) async fn names(self: &Arc<Self>, key: &str) -> Result<KeyNames> {
         let generations = &self.server.generations;
-        match generations.remembered_names(key) {
+        match generations.cached_names(key) {
             Some(names) => Ok(names),
             // It is seldom, and its future is large.
             None => Box::pin(generations.names(key, self, self.address())).await,
@@ -201,7 +201,7 @@ impl Member {
         caller: Caller,
         commands: Vec<MetaCommand>,
         doubts: Option<u64>,
-    ) -> Result<Option<Vec<Answer>>> {
+    ) -> Result<Option<Vec<Reply>>> {
         if caller == Caller::Task {
             return Box::pin(self.past_breaker(self.transport.exchange(commands, doubts))).await;
         }

@@ -5,7 +5,7 @@ use cache_core::ErrorKind;
 
 /// An error that the server answers.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ServerError {
     /// How its line begins, in lower case.
     line: &'static str,
     pub(crate) kind: ErrorKind,
@@ -26,7 +26,7 @@ const PROXY: &str = "the proxy cannot serve the command; see its log and its con
 const OUT_OF_STEP: &str = "the server lost track of what was sent; the connection is replaced";
 
 /// The first that fits counts.
-const TABLE: &[Refusal] = &[
+const TABLE: &[ServerError] = &[
     row("error too many open connections", ErrorKind::Unavailable, TOO_MANY_CONNECTIONS),
     row(
         "server_error object too large for cache",
@@ -81,12 +81,12 @@ const TABLE: &[Refusal] = &[
     row("error", ErrorKind::Backend, TOO_OLD),
 ];
 
-const fn row(line: &'static str, kind: ErrorKind, what: &'static str) -> Refusal {
-    Refusal { line, kind, what }
+const fn row(line: &'static str, kind: ErrorKind, what: &'static str) -> ServerError {
+    ServerError { line, kind, what }
 }
 
 /// The refusal that this line of an answer is, if it is one.
-pub(crate) fn of(line: &[u8]) -> Option<&'static Refusal> {
+pub(crate) fn find(line: &[u8]) -> Option<&'static ServerError> {
     let begins = |with: &str| {
         line.get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with.as_bytes()))
             && line.get(with.len()).is_none_or(|it| !it.is_ascii_alphanumeric() && *it != b'_')
@@ -157,7 +157,7 @@ mod tests {
             ("SERVER_ERROR lua start failure", Backend, "proxy"),
             ("SERVER_ERROR something new", Backend, "log"),
         ] {
-            let found = of(line.as_bytes()).unwrap();
+            let found = find(line.as_bytes()).unwrap();
             assert_eq!(found.kind, kind, "{line}");
             assert!(found.what.contains(what), "{line}: {}", found.what);
         }
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn an_answer_is_not_taken_for_a_refusal() {
         for line in ["", "EN", "HD", "ERRORS", "SERVER_ERRORX", "-ERR unknown command"] {
-            assert_eq!(of(line.as_bytes()), None, "{line}");
+            assert_eq!(find(line.as_bytes()), None, "{line}");
         }
     }
 }

@@ -6,13 +6,13 @@ use cache_core::{Result, Ttl, store::Entry};
 
 use crate::{
     command, error, lifetime,
-    pool::{Common, Place},
+    pool::{Common, KeyLocation},
     server::Moment,
     tries::Tries,
 };
 
 /// What a look has found.
-pub(crate) struct Found {
+pub(crate) struct Snapshot {
     /// With the number for compare-and-swap that is its own.
     pub(crate) entry: Entry,
     /// What remained of the entry by which the server's clock is read, if that is there.
@@ -20,7 +20,7 @@ pub(crate) struct Found {
     pub(crate) moment: Moment,
 }
 
-impl Found {
+impl Snapshot {
     /// The number by which a new entry ends when this one does; nothing if the clock has to be started first.
     pub(crate) fn end(&self) -> Option<u64> {
         match (self.entry.ttl, self.clock) {
@@ -31,7 +31,7 @@ impl Found {
 }
 
 /// An entry that ends at a time that is known, by which the server's clock is read. It belongs to no prefix.
-const CLOCK: &str = "!clock";
+const CLOCK_KEY: &str = "!clock";
 
 /// Looks at the entry that is there.
 ///
@@ -41,17 +41,17 @@ const CLOCK: &str = "!clock";
 ///
 /// The server says only what remains of a life. Counted from when an entry is written anew, that would be more by each tick in between.
 /// So the server's time is read between both looks, and what remains is made the time at which it ends.
-pub(crate) async fn at_entry(common: &Common, place: &Place) -> Result<Option<Found>> {
-    let at = place.address();
+pub(crate) async fn read(common: &Common, location: &KeyLocation) -> Result<Option<Snapshot>> {
+    let at = location.address();
     let mut tries = Tries::new(common);
     loop {
-        let asked = place.ask_at(|names| {
-            let key = names.entry(place.key());
-            vec![command::get_entry(key.as_str()), command::ttl(CLOCK), command::get_entry(key)]
+        let asked = location.ask_at(|names| {
+            let key = names.entry(location.key());
+            vec![command::get_entry(key.as_str()), command::ttl(CLOCK_KEY), command::get_entry(key)]
         });
         let (answers, moment) = asked.await?;
         let mut answers = answers.into_iter();
-        let mut next = || answers.next().ok_or_else(|| error::surprise(at));
+        let mut next = || answers.next().ok_or_else(|| error::unexpected_reply(at));
         let (first, clock, second) = (next()?, next()?, next()?);
         let first = command::entry(first, at)?;
         let Some(second) = command::entry(second, at)? else { return Ok(None) };
@@ -62,60 +62,63 @@ pub(crate) async fn at_entry(common: &Common, place: &Place) -> Result<Option<Fo
             _ => None,
         };
         match first.filter(same) {
-            Some(entry) => return Ok(Some(Found { entry, clock, moment })),
+            Some(entry) => return Ok(Some(Snapshot { entry, clock, moment })),
             None => tries.again().await?,
         }
     }
 }
 
 /// Looks at an entry that is written anew, with the number by which the new one ends when this one does.
-pub(crate) async fn at_entry_and_end(
+pub(crate) async fn read_with_end(
     common: &Common,
-    place: &Place,
-) -> Result<Option<(Found, u64)>> {
+    location: &KeyLocation,
+) -> Result<Option<(Snapshot, u64)>> {
     let mut tries = Tries::new(common);
     loop {
-        let Some(found) = at_entry(common, place).await? else { return Ok(None) };
+        let Some(found) = read(common, location).await? else { return Ok(None) };
         if let Some(end) = found.end() {
             return Ok(Some((found, end)));
         }
-        start_clock(place).await?;
+        start_clock(location).await?;
         tries.again().await?;
     }
 }
 
 /// Looks at an entry whose end does not matter.
-pub(crate) async fn at_value(common: &Common, place: &Place) -> Result<Option<(Entry, Moment)>> {
-    let asked = place.ask_at(|it| vec![command::get_entry(it.entry(place.key()))]);
+pub(crate) async fn read_value(
+    common: &Common,
+    location: &KeyLocation,
+) -> Result<Option<(Entry, Moment)>> {
+    let asked = location.ask_at(|it| vec![command::get_entry(it.entry(location.key()))]);
     let (mut answers, moment) = asked.await?;
-    let answer = answers.pop().ok_or_else(|| error::surprise(place.address()))?;
-    match command::entry(answer, place.address())? {
+    let answer = answers.pop().ok_or_else(|| error::unexpected_reply(location.address()))?;
+    match command::entry(answer, location.address())? {
         // Its number may be that of a newer one.
         Some(it) if may_be_counter(&it.value) => {
-            Ok(at_entry(common, place).await?.map(|it| (it.entry, it.moment)))
+            Ok(read(common, location).await?.map(|it| (it.entry, it.moment)))
         }
         it => Ok(it.map(|it| (it, moment))),
     }
 }
 
 /// Reads the clock of the server of this place.
-pub(crate) async fn at_clock(common: &Common, place: &Place) -> Result<Duration> {
+pub(crate) async fn read_clock(common: &Common, location: &KeyLocation) -> Result<Duration> {
     let mut tries = Tries::new(common);
     loop {
-        let answer = place.member.ask(command::ttl(CLOCK)).await?;
-        if let Some(Ttl::Remaining(left)) = command::remaining(&answer, place.address())? {
+        let answer = location.member.ask(command::ttl(CLOCK_KEY)).await?;
+        if let Some(Ttl::Remaining(left)) = command::remaining(&answer, location.address())? {
             return Ok(left);
         }
-        start_clock(place).await?;
+        start_clock(location).await?;
         tries.again().await?;
     }
 }
 
 /// All write the same, so it does not matter who is the last. Only where it is needed: a server may have no memory left for it.
-pub(crate) async fn start_clock(place: &Place) -> Result<()> {
-    let write = command::set(CLOCK, "", lifetime::LAST);
-    let answer = place.member.ask(write).await?;
-    command::done(&answer, place.address()).map(drop)
+pub(crate) async fn start_clock(location: &KeyLocation) -> Result<()> {
+    let write = command::set(CLOCK_KEY, "", lifetime::LAST);
+    let answer = location.member.ask(write).await?;
+    command::done(&answer, location.address()).map(drop)
 }
 
 /// Whether the server's arithmetic could have written this.

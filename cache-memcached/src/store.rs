@@ -13,9 +13,10 @@ use cache_core::{
 };
 
 use crate::{
-    command, lifetime, look,
-    pool::{Common, Place, Pool},
+    command, lifetime,
+    pool::{Common, KeyLocation, Pool},
     server::Moment,
+    snapshot,
     tries::Tries,
 };
 
@@ -34,8 +35,8 @@ impl Memcached {
         self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
     }
 
-    pub(crate) fn place(&self, key: &str) -> Result<Place> {
-        self.pool()?.place(key)
+    pub(crate) fn locate(&self, key: &str) -> Result<KeyLocation> {
+        self.pool()?.locate(key)
     }
 
     pub(crate) fn seconds(&self, expiry: Expiry) -> u64 {
@@ -48,24 +49,28 @@ impl Memcached {
     }
 
     /// What is too large leaves nothing behind, unless `mode` forbids the write.
-    async fn refuse(&self, place: &Place, mode: SetMode, error: Error) -> Result<bool> {
-        let is_live = place.is_done(command::has).await?;
+    async fn refuse(&self, location: &KeyLocation, mode: SetMode, error: Error) -> Result<bool> {
+        let is_live = location.is_done(command::has).await?;
         match (mode, is_live) {
             (SetMode::IfAbsent, true) | (SetMode::IfPresent, false) => Ok(false),
             (SetMode::IfAbsent, false) => Err(error),
-            _ => place.is_done(command::delete).await.and(Err(error)),
+            _ => location.is_done(command::delete).await.and(Err(error)),
         }
     }
 }
 
 /// The entry that is there. Its number may be that of a newer one, if it is a counter: see [`look::at_entry`].
-async fn entry(place: &Place) -> Result<Option<Entry>> {
-    command::entry(place.ask(command::get_entry).await?, place.address())
+async fn entry(location: &KeyLocation) -> Result<Option<Entry>> {
+    command::entry(location.ask(command::get_entry).await?, location.address())
 }
 
 /// Removes the entry if it is still the one of this number.
-pub(crate) async fn delete_if_still(place: &Place, moment: &Moment, stamp: Stamp) -> Result<bool> {
-    place.is_done_to(moment, |key| command::if_still(command::delete(key), stamp)).await
+pub(crate) async fn delete_if_unchanged(
+    location: &KeyLocation,
+    moment: &Moment,
+    stamp: Stamp,
+) -> Result<bool> {
+    location.is_done_to(moment, |key| command::if_unchanged(command::delete(key), stamp)).await
 }
 
 #[async_trait]
@@ -97,27 +102,27 @@ impl Backend for Memcached {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let place = self.place(key)?;
-        command::value(place.ask(command::get).await?, place.address())
+        let location = self.locate(key)?;
+        command::value(location.ask(command::get).await?, location.address())
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        entry(&self.place(key)?).await
+        entry(&self.locate(key)?).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        self.ask_many(keys, |_, key| command::get(key), |_| 0, command::value).await
+        self.execute_many(keys, |_, key| command::get(key), |_| 0, command::value).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        self.ask_many(keys, |_, key| command::get_entry(key), |_| 0, command::entry).await
+        self.execute_many(keys, |_, key| command::get_entry(key), |_| 0, command::entry).await
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        let place = self.place(key)?;
+        let location = self.locate(key)?;
         if let Some(error) = self.too_large(&value) {
             // It is seldom, and its future is large.
-            return Box::pin(self.refuse(&place, mode, error)).await;
+            return Box::pin(self.refuse(&location, mode, error)).await;
         }
         let seconds = self.seconds(expiry);
         let write = |key| {
@@ -128,9 +133,9 @@ impl Backend for Memcached {
                 SetMode::IfPresent => write.flag("MR"),
             }
         };
-        match place.is_done(write).await {
+        match location.is_done(write).await {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                Box::pin(self.refuse(&place, mode, error)).await
+                Box::pin(self.refuse(&location, mode, error)).await
             }
             res => res,
         }
@@ -141,39 +146,44 @@ impl Backend for Memcached {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        self.place(key)?.is_done(command::has).await
+        self.locate(key)?.is_done(command::has).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let place = self.place(key)?;
-        command::remaining(&place.ask(command::ttl).await?, place.address())
+        let location = self.locate(key)?;
+        command::remaining(&location.ask(command::ttl).await?, location.address())
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let place = self.place(key)?;
+        let location = self.locate(key)?;
         let seconds = self.seconds(expiry);
-        let answers = place.ask_all(|it| command::touch(&it.entry(key), seconds).into()).await?;
-        answers.last().map_or(Ok(false), |it| command::done(it, place.address()))
+        let answers = location.ask_all(|it| command::touch(&it.entry(key), seconds).into()).await?;
+        answers.last().map_or(Ok(false), |it| command::done(it, location.address()))
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.place(key)?.is_done(command::delete).await
+        self.locate(key)?.is_done(command::delete).await
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        self.ask_many(keys, |_, key| command::delete(key), |_| 0, |it, at| command::done(&it, at))
-            .await
+        self.execute_many(
+            keys,
+            |_, key| command::delete(key),
+            |_| 0,
+            |it, at| command::done(&it, at),
+        )
+        .await
     }
 
     /// There is no such command: read, and remove what was read.
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        let place = self.place(key)?;
+        let location = self.locate(key)?;
         let mut tries = Tries::new(&self.common);
         loop {
-            let Some((entry, moment)) = look::at_value(&self.common, &place).await? else {
+            let Some((entry, moment)) = snapshot::read_value(&self.common, &location).await? else {
                 return Ok(None);
             };
-            if delete_if_still(&place, &moment, entry.stamp).await? {
+            if delete_if_unchanged(&location, &moment, entry.stamp).await? {
                 return Ok(Some(entry.value));
             }
             tries.again().await?;
@@ -190,13 +200,13 @@ impl Backend for Memcached {
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        let place = self.place(key)?;
+        let location = self.locate(key)?;
         let mut tries = Tries::new(&self.common);
         loop {
-            let found = look::at_value(&self.common, &place).await?;
+            let found = snapshot::read_value(&self.common, &location).await?;
             let found = found.filter(|(it, _)| seen.is(&it.value, it.stamp));
             let Some((entry, moment)) = found else { return Ok(false) };
-            if delete_if_still(&place, &moment, entry.stamp).await? {
+            if delete_if_unchanged(&location, &moment, entry.stamp).await? {
                 return Ok(true);
             }
             tries.again().await?;
@@ -213,24 +223,24 @@ impl Backend for Memcached {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
-        let place = self.place(key)?;
+        let location = self.locate(key)?;
         let mut tries = Tries::new(&self.common);
         loop {
             let found = match lifetime {
                 TtlUpdate::Keep => {
-                    let found = look::at_entry_and_end(&self.common, &place).await?;
+                    let found = snapshot::read_with_end(&self.common, &location).await?;
                     found.map(|(it, end)| (it.entry, end, it.moment))
                 }
                 TtlUpdate::New(expiry) => {
-                    let found = look::at_value(&self.common, &place).await?;
+                    let found = snapshot::read_value(&self.common, &location).await?;
                     found.map(|(it, moment)| (it, self.seconds(expiry), moment))
                 }
             };
             let found = found.filter(|(it, ..)| seen.is(&it.value, it.stamp));
             let Some((entry, end, moment)) = found else { return Ok(false) };
             let write =
-                |key| command::if_still(command::set(key, value.as_ref(), end), entry.stamp);
-            if place.is_done_to(&moment, write).await? {
+                |key| command::if_unchanged(command::set(key, value.as_ref(), end), entry.stamp);
+            if location.is_done_to(&moment, write).await? {
                 return Ok(true);
             }
             tries.again().await?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cache_core::Result;
 use memcache::exp::MetaCommand;
 
-use crate::answer::Answer;
+use crate::reply::Reply;
 
 /// Questions and answers. Dropping the future of a call disturbs no other; to be polled by a task that is the call's own, as it may
 /// hold a connection in between.
@@ -20,8 +20,8 @@ pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
     async fn exchange(
         &self,
         commands: Vec<MetaCommand>,
-        doubts: Option<u64>,
-    ) -> Result<Option<Vec<Answer>>>;
+        invalidations: Option<u64>,
+    ) -> Result<Option<Vec<Reply>>>;
 
     /// Whether there is a connection, so that a call need not wait until one is made.
     fn is_connected(&self) -> bool;
