@@ -24,7 +24,7 @@ const ANY_CODE: &str = "";
 const ANYTHING: &str = "";
 
 const TABLE: &[Row] = {
-    use ErrorKind::{Backend, Codec, NotAnInteger, Overflow, TooLarge, Unavailable};
+    use ErrorKind::{Backend, NotAnInteger, Overflow, TooLarge, Unavailable, WrongType};
     &[
         // What passes by itself.
         (

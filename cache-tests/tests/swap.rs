@@ -62,7 +62,7 @@ async fn run_every_operation(cache: &Cache) -> cache_core::Result<Vec<String>> {
     record(&cache.get::<Option<u8>>("none").await?);
     record(&cache.set("expired", &1, secs(0)).await?);
     record(&cache.has_key("expired").await?);
-    record(&cache.set("a key", &1, None).await.map_err(|it| it.kind()));
+    record(&cache.set("a key", &1, Timeout::Default).await.map_err(|it| it.kind()));
     record(&cache.delete("raw").await?);
     record(&cache.delete("raw").await?);
     record(&cache.clear().await?);

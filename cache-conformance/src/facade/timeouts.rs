@@ -184,7 +184,7 @@ async fn default_timeout_is_the_alias_setting_or_five_minutes(ctx: &Ctx) -> Test
     forever.set("k", &1, Timeout::Default).await?;
     assert_eq!(forever.ttl("k").await?, Some(Ttl::Forever));
     let off = ctx.builder().timeout(secs(0)).build("d")?;
-    off.set("k", &1, None).await?;
+    off.set("k", &1, Timeout::Default).await?;
     returned!(off.has_key("k").await?, false, "has_key with a default timeout of zero");
     Ok(())
 }

@@ -150,15 +150,15 @@ async fn too_large_value_is_an_error_and_removes_the_old_value(ctx: &Ctx) -> Tes
         .expect_err("a value over the limit");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
-    cache.set("k", "old", None).await?;
+    cache.set("k", "old", Timeout::Default).await?;
     let text = "x".repeat(value.len());
     let failed =
         cache.set_many([("a", "1"), ("k", text.as_str()), ("b", "2")], Timeout::Default).await?;
     let failed: Vec<_> = failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
     assert_eq!(failed, [("k", ErrorKind::TooLarge)]);
     returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
-    cache.set("k", "old", None).await?;
-    let res = cache.update("k", None, |_: String| text.clone()).await;
+    cache.set("k", "old", Timeout::Default).await?;
+    let res = cache.update("k", Timeout::Default, |_: String| text.clone()).await;
     assert_eq!(res.expect_err("a value over the limit").kind(), ErrorKind::TooLarge);
     returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
     for old in [None, Some("old")] {

@@ -61,8 +61,8 @@ fn stored(folder: &Path, key: &str) -> Option<String> {
     db.query_row(sql, [format!(":1:{key}")], |row| row.get(0)).ok()
 }
 
-/// A reader of what is stored now. While it is open, the log is not emptied and each write makes it longer, however often the
-/// maintenance thread has run before the disk is full.
+/// A reader of what is stored now. While it is open, the log is not emptied and each write makes it
+/// longer, however often the maintenance thread has run before the disk is full.
 fn reader(folder: &Path) -> rusqlite::Connection {
     let db = rusqlite::Connection::open(folder.join("cache.db")).unwrap();
     db.execute_batch("BEGIN; SELECT count(*) FROM cache").unwrap();
@@ -79,7 +79,7 @@ fn is_full(error: &Error) {
 fn acknowledged_count_is_on_the_disk() {
     on_a_small_disk("full::acknowledged_count_is_on_the_disk", async |folder| {
         let cache = strict(folder);
-        let mut count = cache.incr_or("n", 1, 0, None).await.unwrap();
+        let mut count = cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap();
         let _reader = reader(folder);
         let ballast = Ballast::new(folder);
         ballast.shrink(128 * 1024);
@@ -254,7 +254,7 @@ fn disk_filled_by_the_wal_is_freed_when_the_blocking_reader_ends() {
             cache.set(key, &"x".repeat(10_000), Timeout::Default).await.unwrap();
         }
         cache.close().await.unwrap();
-        cache.set("k", &1, None).await.unwrap();
+        cache.set("k", &1, Timeout::Default).await.unwrap();
         let reader = reader(&folder);
         let mut i = 0;
         let error = loop {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use cache_core::{Cache, Ttl};
+use cache_core::{Cache, Timeout, Ttl};
 use rusqlite::Connection;
 
 use crate::{
@@ -70,8 +70,8 @@ fn is_whole(path: &Path) {
 async fn acknowledged_writes_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.db");
-    // No increment that was acknowledged in any round is lost: the counter never expires, so it gives no
-    // answer twice.
+    // No increment that was acknowledged in any round is lost: the counter never expires, so it
+    // gives no answer twice.
     let mut answers = HashSet::new();
     for round in 0..ROUNDS {
         let mut worker = Worker::start("killed::worker", &round.to_string(), &path);

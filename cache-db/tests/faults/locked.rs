@@ -136,7 +136,7 @@ async fn endless_reader_delays_no_write() {
     let mut written = 0;
     until("the log is cut", async || {
         written += 1;
-        cache.set("k", &written, None).await.unwrap();
+        cache.set("k", &written, Timeout::Default).await.unwrap();
         log() <= 64 << 20
     })
     .await;

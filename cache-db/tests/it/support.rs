@@ -10,8 +10,8 @@ use std::{
 use cache_core::{Cache, Caches, Clock, store::Backend};
 use cache_db as _;
 
-/// A slow machine fails no test: the deadline is long, and the default lifetime, which is five minutes
-/// otherwise, does not end while a test runs.
+/// A slow machine fails no test: the deadline is long, and the default lifetime, which is five
+/// minutes otherwise, does not end while a test runs.
 pub(crate) const PATIENT: &str = "deadline = \"20s\"\ntimeout = \"never\"\n";
 
 /// Far longer than anything that the tests wait for.

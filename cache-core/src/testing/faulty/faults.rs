@@ -26,9 +26,9 @@ pub(super) struct Faults {
 struct State {
     fault: Option<Choose>,
     keys: Option<(Pick, ErrorKind)>,
-    calls: BTreeMap<Operation, u64>,
+    calls: HashMap<Operation, u64>,
     /// How many [`Held`](super::Held) exist for each operation.
-    held: BTreeMap<Operation, usize>,
+    held: HashMap<Operation, usize>,
 }
 
 type Choose = Arc<dyn Fn(&Call<'_>) -> Fault + Send + Sync>;
