@@ -243,7 +243,6 @@ impl Evictor {
         loop {
             tries -= 1;
             let res = {
-                let _guard = pool.maintenance();
                 let connection = pool.writer();
                 let session = self.database.session(&connection);
                 session.in_transaction(|| work(&session))

@@ -165,7 +165,6 @@ impl Shared {
         }
         let log = self.database.read_from(pool, |session| Ok(session.checkpoint("PASSIVE")?))?;
         if u64::try_from(log.pages).unwrap_or(0) * PAGE > self.database.wal_limit() {
-            let _guard = pool.maintenance();
             let writer = pool.writer();
             let session = self.database.session(&writer);
             // A reader of another process may block the checkpoint for any time. Writes must not

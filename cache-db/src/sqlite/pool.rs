@@ -13,10 +13,6 @@ use super::{file::Identity, fork_guard::ForkGuard};
 #[derive(Debug)]
 pub(super) struct Pool {
     writer: Mutex<Connection>,
-    /// Locked by maintenance while it waits for the writer and uses it. A mutex usually goes to the
-    /// thread that just released it, so steady writes would starve maintenance without this second
-    /// lock.
-    maintenance: Mutex<()>,
     /// Readers that are not in use.
     idle: Mutex<Vec<Connection>>,
     /// The path, with links resolved.
@@ -40,7 +36,6 @@ impl Pool {
     ) -> Self {
         Self {
             writer: Mutex::new(writer),
-            maintenance: Mutex::default(),
             idle: Mutex::default(),
             path,
             file,
@@ -54,21 +49,9 @@ impl Pool {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the writer, after maintenance if it waits.
-    pub(super) fn writer_after_maintenance(&self) -> MutexGuard<'_, Connection> {
-        drop(self.maintenance());
-        self.writer()
-    }
-
-    /// Locks the writer if it is free and maintenance does not wait for it.
+    /// Locks the writer if it is free.
     pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Connection>> {
-        drop(free(&self.maintenance)?);
         free(&self.writer)
-    }
-
-    /// Reserves the writer for maintenance.
-    pub(super) fn maintenance(&self) -> MutexGuard<'_, ()> {
-        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

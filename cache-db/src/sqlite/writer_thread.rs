@@ -112,7 +112,7 @@ impl WriterThread {
             self.long_wal.store(0, Ordering::Relaxed);
         } else if long == 0 || len > long.saturating_add(limit) {
             let Some(pool) = self.database.ready() else { return };
-            let is_short = self.database.truncate_wal(&pool.writer_after_maintenance());
+            let is_short = self.database.truncate_wal(&pool.writer());
             // A reader blocks it, or the disk is full. Do not try again for each write.
             self.long_wal.store(if is_short { 0 } else { len }, Ordering::Relaxed);
         }
@@ -137,7 +137,7 @@ impl WriterThread {
             Ok(it) => it,
             Err(error) => return self.answer(jobs, Err(&error)),
         };
-        let connection = pool.writer_after_maintenance();
+        let connection = pool.writer();
         if let Err(failure) = self.begin(&connection, &mut jobs) {
             let error = self.database.to_error(&pool, failure);
             return self.answer(jobs, Err(&error));
