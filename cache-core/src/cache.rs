@@ -33,7 +33,7 @@ use crate::{
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
-    store::{Backend, SyncBackend},
+    store::{Backend, IntoBackend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
     timeout::{Expiry, IntoTimeout, Timeout},
     value::Codec,
@@ -59,10 +59,10 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// use cache_core::{Cache, secs, store::Inline};
+/// use cache_core::{Cache, secs};
 /// use cache_memory::Memory;
 ///
-/// let cache = Cache::new("test", Inline::new(Memory::new()));
+/// let cache = Cache::new("test", Memory::new());
 /// cache.set("greeting", "hello", secs(60)).await?;
 /// assert_eq!(cache.get::<String>("greeting").await?.as_deref(), Some("hello"));
 /// # Ok(()) }
@@ -157,12 +157,12 @@ impl Cache {
     /// A cache over a store, with the defaults of the settings: for tests, and for programs without a settings file.
     ///
     /// ```
-    /// # use cache_core::{Cache, store::Inline}; use cache_memory::Memory;
-    /// let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::Cache; use cache_memory::Memory;
+    /// let cache = Cache::new("test", Memory::new());
     /// assert_eq!(cache.alias(), "test");
     /// ```
-    pub fn new(alias: &str, store: impl Backend) -> Self {
-        Self::builder(Arc::new(store)).build_unchecked(alias)
+    pub fn new(alias: &str, store: impl IntoBackend) -> Self {
+        Self::builder(store).build_unchecked(alias)
     }
 
     /// A cache over a store with other settings.
@@ -173,8 +173,8 @@ impl Cache {
     /// let cache = Cache::builder(store).key_prefix("shop").timeout(secs(60)).build("test")?;
     /// # Ok::<_, cache_core::Error>(())
     /// ```
-    pub fn builder(store: Arc<dyn Backend>) -> CacheBuilder {
-        CacheBuilder::new(store)
+    pub fn builder(store: impl IntoBackend) -> CacheBuilder {
+        CacheBuilder::new(store.into_backend())
     }
 
     /// The alias in the settings.
@@ -201,8 +201,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// let cache = Cache::new("test", Memory::new());
     /// cache.at_version(2).set("k", "two", Timeout::Default).await?;
     /// assert_eq!(cache.get::<String>("k").await?, None);
     /// # Ok(()) }

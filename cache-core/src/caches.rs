@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::KeyFunction,
     runtime::{Clock, all},
-    store::Backend,
+    store::{Backend, IntoBackend},
 };
 
 /// The caches of a program, by alias. Built once; the same alias always gives the same handle.
@@ -202,14 +202,14 @@ impl CachesBuilder {
     /// Adds an alias over a store made in code. Settings for the alias are used but for what only a driver reads.
     ///
     /// ```
-    /// # use cache_core::{Caches, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
-    /// let caches = Caches::builder().backend("default", Arc::new(Inline::new(Memory::new()))).build()?;
+    /// # use cache_core::Caches; use cache_memory::Memory;
+    /// let caches = Caches::builder().backend("default", Memory::new()).build()?;
     /// assert!(caches.get("default").is_ok());
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     #[must_use]
-    pub fn backend(mut self, alias: &str, backend: Arc<dyn Backend>) -> Self {
-        self.backends.insert(alias.to_owned(), backend);
+    pub fn backend(mut self, alias: &str, store: impl IntoBackend) -> Self {
+        self.backends.insert(alias.to_owned(), store.into_backend());
         self
     }
 
@@ -278,7 +278,7 @@ impl CachesBuilder {
         let mut states = HashMap::new();
         for (alias, settings) in &self.settings {
             let backend = plan.backend(alias)?;
-            let waits = Arc::clone(&backend).sync_view().is_none();
+            let waits = Arc::clone(&backend).views().sync.is_none();
             let new_state = || KeyState::new(waits, &self.clock);
             // Aliases with the same keys in the same store.
             let same_keys = (backend.id(), settings.key_prefix.as_str());

@@ -182,8 +182,8 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// let cache = Cache::new("test", Memory::new());
     /// let error = cache
     ///     .get_or_try_set::<u32, _, _>("k", Timeout::Default, async || Err(std::io::Error::other("db down")))
     ///     .await
@@ -204,8 +204,8 @@ impl Error {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory; use std::io;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory; use std::io;
+    /// # let cache = Cache::new("test", Memory::new());
     /// let load = async || Err::<u32, _>(io::Error::other("db down"));
     /// let error = cache.get_or_try_set("k", Timeout::Default, load).await.unwrap_err();
     /// let error: io::Error = error.into_loader().unwrap();

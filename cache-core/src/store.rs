@@ -6,9 +6,11 @@ pub(crate) mod dummy;
 mod id;
 mod inline;
 pub mod integer;
+mod into_backend;
 mod offload;
 pub(crate) mod threads;
 mod types;
+mod views;
 
 pub use self::{
     backend::{Backend, SyncBackend},
@@ -16,9 +18,11 @@ pub use self::{
     dummy::Dummy,
     id::StoreId,
     inline::Inline,
+    into_backend::IntoBackend,
     offload::Offload,
     threads::Threads,
     types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},
+    views::Views,
 };
 pub use crate::{
     config::{Build, BuildContext, Driver},

@@ -50,7 +50,7 @@ fn patient(alias: &str, store: impl Backend + 'static) -> Cache {
 
 fn caches() -> [Cache; 3] {
     [
-        Cache::new("inline", Inline::new(Model::default())),
+        Cache::new("inline", Model::default()),
         patient("offload", Offload::new(Model::default(), 2)),
         network(),
     ]
@@ -149,7 +149,7 @@ fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
 
 #[test]
 fn an_in_process_store_needs_no_runtime_even_for_async_calls() {
-    let cache = Cache::new("inline", Inline::new(Model::default()));
+    let cache = Cache::new("inline", Model::default());
     let mut future = std::pin::pin!(cache.get_or_set("k", Timeout::Default, || async { 7 }));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(future.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(7))));

@@ -266,7 +266,7 @@ async fn a_value_shows_in_no_error() {
             Err(serde::ser::Error::custom(VALUE))
         }
     }
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     cache.set("k", VALUE, Timeout::Default).await.unwrap();
     let errors = [
         cache.set("k", &Fails, Timeout::Default).await.unwrap_err(),
@@ -311,11 +311,8 @@ async fn the_global_is_installed_once_and_overridden_in_a_scope() {
 
     let time = FakeClock::new();
     let dummy = Caches::from_toml("caches.default.backend = 'dummy'").unwrap().leak();
-    let model = Caches::builder()
-        .backend("default", Arc::new(Inline::new(Model::new(time.clock()))))
-        .build()
-        .unwrap()
-        .leak();
+    let model =
+        Caches::builder().backend("default", Model::new(time.clock())).build().unwrap().leak();
     CACHES
         .scope(dummy, async {
             cache().set("k", &2, Timeout::Default).await.unwrap();

@@ -113,9 +113,9 @@ async fn held_calls_wait_until_all_who_hold_let_go() {
 #[tokio::test]
 async fn only_the_inline_one_has_a_sync_view() {
     let store = Arc::new(Inline::new(Model::default()));
-    assert!(Arc::new(Faulty::new(Arc::clone(&store) as _)).sync_view().is_none());
+    assert!(Arc::new(Faulty::new(Arc::clone(&store) as _)).views().sync.is_none());
     let faulty = Faulty::inline(store);
-    let view = Arc::new(faulty.clone()).sync_view().unwrap();
+    let view = Arc::new(faulty.clone()).views().sync.unwrap();
     faulty.inject(|_| Fault::Error(ErrorKind::Unavailable));
     assert_eq!(view.get("k").unwrap_err().kind(), ErrorKind::Unavailable);
     faulty.heal();
@@ -128,7 +128,7 @@ async fn only_the_inline_one_has_a_sync_view() {
 #[should_panic(expected = "cannot have the fault Hang")]
 async fn the_sync_view_cannot_hang() {
     let faulty = Faulty::inline(Arc::new(Inline::new(Model::default())));
-    let view = Arc::new(faulty.clone()).sync_view().unwrap();
+    let view = Arc::new(faulty.clone()).views().sync.unwrap();
     faulty.inject(|_| Fault::Hang);
     let _ = view.get("k");
 }

@@ -18,7 +18,7 @@ struct Local(Cell<u32>);
 
 #[test]
 fn writes_are_send_whatever_the_value_is_and_borrow_neither_key_nor_value() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let value = Rc::new(7);
     let local = Local(Cell::new(1));
     let (set, add, replace) = {
@@ -37,7 +37,7 @@ fn writes_are_send_whatever_the_value_is_and_borrow_neither_key_nor_value() {
 
 #[tokio::test]
 async fn batches_of_borrowed_keys_can_be_spawned() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let task = tokio::spawn(async move {
         let users = [("ada".to_owned(), 1), ("bob".to_owned(), 2)];
         let keys = || users.iter().map(|it| it.0.as_str());
@@ -53,7 +53,7 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
 
 #[test]
 fn reads_and_loads_are_send_and_small() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
         ("get_bytes", send(cache.get_bytes("k"))),
@@ -84,7 +84,7 @@ fn a_loader_is_held_about_once() {
         std::future::pending::<()>().await;
         held.len().try_into().unwrap()
     }
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let loader = size_of_val(&large());
     let whole = send(cache.get_or_set("k", Timeout::Default, large));
     assert!(whole < loader + 2048, "{whole} bytes for a loader of {loader}");

@@ -279,7 +279,7 @@ fn what_it_opened_for_is_told() {
 
 #[test]
 fn an_in_process_store_has_no_breaker() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     assert_eq!(cache.stats().breaker, None);
 }
 

@@ -193,12 +193,12 @@ async fn wrappers_keep_the_view() {
     let (leader, copy, cache) = world();
     put(&leader, b"true", Expiry::Never).await;
     put(&copy, b"stale", Expiry::Never).await;
-    let view = Arc::clone(cache.backend()).leader_view().unwrap();
+    let view = Arc::clone(cache.backend()).views().leader.unwrap();
     assert_eq!(view.get(KEY).await.unwrap().as_deref(), Some(&b"true"[..]));
-    assert!(Arc::clone(&view).leader_view().is_none());
+    assert!(Arc::clone(&view).views().leader.is_none());
 
     let faulty = Faulty::new(Arc::clone(cache.backend()));
-    let view = Arc::new(faulty.clone()).leader_view().unwrap();
+    let view = Arc::new(faulty.clone()).views().leader.unwrap();
     assert_eq!(view.get(KEY).await.unwrap().as_deref(), Some(&b"true"[..]));
     assert_eq!(faulty.calls(Operation::Get), 1, "they are counted together");
     faulty.fail_keys(|key| key == KEY, ErrorKind::TimedOut);
@@ -206,5 +206,5 @@ async fn wrappers_keep_the_view() {
     let answers = view.get_many(&[KEY, "other"]).await;
     assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(answers[1].as_ref().unwrap(), &None);
-    assert!(Arc::new(copy).leader_view().is_none(), "a store without a view has none");
+    assert!(Arc::new(copy).views().leader.is_none(), "a store without a view has none");
 }

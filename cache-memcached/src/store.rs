@@ -8,7 +8,7 @@ use cache_core::{
     Error, ErrorKind, Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
-        SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
+        SetMode, Stamp, StoreId, TtlUpdate, Views, payload_len,
     },
 };
 
@@ -93,12 +93,8 @@ impl Backend for Memcached {
         if self.common.servers.len() > 1 { facts.breaks_per_server() } else { facts }
     }
 
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None
-    }
-
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        None
+    fn views(self: Arc<Self>) -> Views {
+        Views::none()
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {

@@ -1,13 +1,13 @@
 //! The store: every operation is one atomic step on one key.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
     Clock, Result, Ttl,
     store::{
-        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp, StoreId,
-        SyncBackend, TtlUpdate, integer,
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Inline, IntoBackend,
+        Namespace, SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, integer,
     },
 };
 
@@ -284,6 +284,12 @@ impl Default for Memory {
 }
 
 /// Without keys and values.
+impl IntoBackend for Memory {
+    fn into_backend(self) -> Arc<dyn Backend> {
+        Arc::new(Inline::new(self))
+    }
+}
+
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")

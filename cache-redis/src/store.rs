@@ -10,7 +10,7 @@ use cache_core::{
     Error, ErrorKind, Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp,
-        StoreId, SyncBackend, TtlUpdate, payload_len,
+        StoreId, TtlUpdate, Views, payload_len,
     },
 };
 use redis::{Cmd, Value};
@@ -115,14 +115,14 @@ impl Backend for Redis {
         self.capabilities
     }
 
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None
-    }
-
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
+    fn views(self: Arc<Self>) -> Views {
         let may_lag =
             self.target == ReadTarget::Any && self.pools.common().read_from == ReadFrom::Replica;
-        may_lag.then(|| Arc::new(Self { target: ReadTarget::Leader, ..Self::clone(&self) }) as _)
+        if !may_lag {
+            return Views::none();
+        }
+        Views::none()
+            .with_leader(Arc::new(Self { target: ReadTarget::Leader, ..Self::clone(&self) }))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {

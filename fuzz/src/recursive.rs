@@ -105,11 +105,11 @@ impl Stores {
     fn new() -> Self {
         let memory = Arc::new(Inline::new(Memory::new()));
         let cache = |codec| {
-            let cache = Cache::builder(Arc::clone(&memory) as _).codec(codec).build("fuzz");
+            let cache = Cache::builder(Arc::clone(&memory)).codec(codec).build("fuzz");
             cache.unwrap().strict().blocking()
         };
         let caches = [Codec::Json, Codec::MsgPack].map(cache).into();
-        Self { caches, bytes: memory.sync_view().unwrap() }
+        Self { caches, bytes: memory.views().sync.unwrap() }
     }
 
     fn read(&self, bytes: &[u8]) {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use cache_core::{
     BlockingCache, Cache, ErrorKind, Timeout,
-    store::{Expiry, Inline, SetMode, SyncBackend},
+    store::{Expiry, SetMode, SyncBackend},
 };
 use cache_memory::Memory;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -64,8 +64,8 @@ enum Kind {
 
 impl Store {
     fn new() -> Self {
-        let cache = Cache::new("fuzz", Inline::new(Memory::new())).strict();
-        let bytes = Arc::clone(cache.backend()).sync_view().unwrap();
+        let cache = Cache::new("fuzz", Memory::new()).strict();
+        let bytes = Arc::clone(cache.backend()).views().sync.unwrap();
         Self { cache: cache.blocking(), bytes }
     }
 

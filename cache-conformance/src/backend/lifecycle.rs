@@ -51,10 +51,10 @@ async fn id_is_equal_for_all_calls_views_and_handles(ctx: &Ctx) -> TestResult {
     let id = ctx.store.id();
     ctx.store.check().await?;
     assert_eq!(ctx.store.id(), id, "the id after check");
-    if let Some(view) = Arc::clone(&ctx.store).sync_view() {
+    if let Some(view) = Arc::clone(&ctx.store).views().sync {
         assert_eq!(view.id(), id, "the id of the sync view");
     }
-    if let Some(view) = Arc::clone(&ctx.store).leader_view() {
+    if let Some(view) = Arc::clone(&ctx.store).views().leader {
         assert_eq!(view.id(), id, "the id of the leader view");
     }
     if ctx.capabilities.shared {
@@ -188,7 +188,7 @@ fn in_a_runtime_of_its_own(store: &Arc<dyn Backend>, key: &str) -> Result<()> {
 
 /// `sync_view` is the same store without futures.
 async fn sync_view_is_the_same_store(ctx: &Ctx) -> TestResult {
-    let Some(view) = Arc::clone(&ctx.store).sync_view() else {
+    let Some(view) = Arc::clone(&ctx.store).views().sync else {
         return skip("the store has no sync view");
     };
     let (key, start) = (ctx.key("k"), ctx.now());
@@ -206,13 +206,13 @@ async fn sync_view_is_the_same_store(ctx: &Ctx) -> TestResult {
 
 /// `leader_view` is the same store, and reads from the server that takes the writes.
 async fn leader_view_is_the_same_store(ctx: &Ctx) -> TestResult {
-    let Some(view) = Arc::clone(&ctx.store).leader_view() else {
+    let Some(view) = Arc::clone(&ctx.store).views().leader else {
         return skip("the store has no leader view: its reads never lag behind");
     };
     assert_eq!((view.name(), view.capabilities()), (ctx.store.name(), ctx.capabilities));
-    assert!(Arc::clone(&view).leader_view().is_none(), "a leader view returned a leader view");
+    assert!(Arc::clone(&view).views().leader.is_none(), "a leader view returned a leader view");
     assert!(
-        Arc::clone(&ctx.store).sync_view().is_none(),
+        Arc::clone(&ctx.store).views().sync.is_none(),
         "a store with a leader view returned a sync view"
     );
     let (key, keys) = (ctx.key("k"), [ctx.key("k"), ctx.key("absent")]);

@@ -24,10 +24,10 @@ impl Cache {
     /// that starts with the first such call.
     ///
     /// ```
-    /// use cache_core::{Cache, secs, store::Inline};
+    /// use cache_core::{Cache, secs};
     /// use cache_memory::Memory;
     ///
-    /// let cache = Cache::new("test", Inline::new(Memory::new())).blocking();
+    /// let cache = Cache::new("test", Memory::new()).blocking();
     /// let report = cache.get_or_set("report", secs(60), || "the slow part".to_owned())?;
     /// assert_eq!(report, "the slow part");
     /// # Ok::<_, cache_core::Error>(())

@@ -213,7 +213,7 @@ impl CacheBuilder {
                     .with_context("setting", format!("caches.{alias}.{setting}")));
             }
         }
-        let never_waits = Arc::clone(&self.backend).sync_view().is_some();
+        let never_waits = Arc::clone(&self.backend).views().sync.is_some();
         // `dummy` stands for any store, in tests.
         if never_waits && self.settings.retry.retries > 0 && self.backend.name() != "dummy" {
             let what = format!(
@@ -237,7 +237,7 @@ impl CacheBuilder {
 
     fn finish(self, alias: &str, namespace: Namespace) -> Cache {
         let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
-        let sync = Arc::clone(&backend).sync_view();
+        let sync = Arc::clone(&backend).views().sync;
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have given entries this one, if nothing else.
@@ -310,7 +310,7 @@ fn layered(
 
 /// The store for reads that must not be stale, with the same layers around it: one breaker counts both.
 fn leader_of(store: &Arc<dyn Backend>) -> Arc<dyn Backend> {
-    Arc::clone(store).leader_view().unwrap_or_else(|| Arc::clone(store))
+    Arc::clone(store).views().leader.unwrap_or_else(|| Arc::clone(store))
 }
 
 /// The longest that a call with one key takes.

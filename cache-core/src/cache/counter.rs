@@ -17,8 +17,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, ErrorKind, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("stock", &10, Timeout::Default).await?;
     /// assert_eq!(cache.incr("stock", 5).await?, 15);
     /// assert_eq!(cache.decr("stock", 20).await?, -5);
@@ -47,8 +47,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, OnOutage, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, OnOutage, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// for n in 1..=3 {
     ///     assert_eq!(cache.incr_or("requests:ada", 1, 0, secs(60)).await?, n);
     /// }

@@ -53,8 +53,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// let load = || async { "the slow part".to_owned() };
     /// assert_eq!(cache.get_or_set("report", secs(60), load).await?, "the slow part");
     /// assert_eq!(cache.get_or_set("report", secs(60), || async { String::new() }).await?, "the slow part");
@@ -80,8 +80,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, ErrorKind, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// let error = cache
     ///     .get_or_try_set::<u32, _, _>("answer", secs(60), || async { "42!".parse() })
     ///     .await
@@ -133,7 +133,7 @@ impl Cache {
     /// is the last expression of a function:
     ///
     /// ```
-    /// # use cache_core::{Cache, Error, secs, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Error, secs}; use cache_memory::Memory;
     /// #[derive(Debug, PartialEq)]
     /// enum ServiceError {
     ///     NotFound,
@@ -158,7 +158,7 @@ impl Cache {
     ///     cache.get_or_load("user", secs(60), async || Ok(id.parse()?)).await
     /// }
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # let cache = Cache::new("test", Memory::new());
     /// assert_eq!(user(&cache, "x").await, Err(ServiceError::NotFound));
     /// assert_eq!(user(&cache, "7").await, Ok(7));
     /// # }

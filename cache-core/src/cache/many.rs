@@ -45,8 +45,8 @@ pub struct Failed {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-/// # let cache = Cache::new("test", Inline::new(Memory::builder().max_value_bytes(10).build()?));
+/// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+/// # let cache = Cache::new("test", Memory::builder().max_value_bytes(10).build()?);
 /// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], Timeout::Default).await?;
 /// for failed in &failures {
 ///     println!("{} was not written: {}", failed.key, failed.error);
@@ -105,8 +105,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("a", &1, Timeout::Default).await?;
     /// cache.set("b", &2, Timeout::Default).await?;
     /// let found = cache.get_many::<i32, _>(["a", "b", "c"]).await?;
@@ -147,8 +147,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// let failed = cache.set_many([("a", 1), ("b", 2)], secs(60)).await?;
     /// assert!(failed.is_empty());
     /// assert_eq!(cache.get::<i32>("b").await?, Some(2));
@@ -205,8 +205,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("a", &1, Timeout::Default).await?;
     /// assert_eq!(cache.delete_many(["a", "b"]).await?, 1);
     /// # Ok(()) }

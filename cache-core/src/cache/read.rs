@@ -27,8 +27,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("user", &("Ada", 36), Timeout::Default).await?;
     /// assert_eq!(cache.get::<(String, u8)>("user").await?, Some(("Ada".into(), 36)));
     /// assert_eq!(cache.get::<u8>("user").await?, None, "not a number");
@@ -59,8 +59,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set_bytes("raw", &b"\x00\xff"[..], Timeout::Default).await?;
     /// assert_eq!(cache.get_bytes("raw").await?.as_deref(), Some(&b"\x00\xff"[..]));
     /// # Ok(()) }
@@ -96,8 +96,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("k", "v", Timeout::Default).await?;
     /// assert!(cache.has_key("k").await? && !cache.has_key("other").await?);
     /// # Ok(()) }
@@ -116,8 +116,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, Ttl, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout, Ttl}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("k", "v", Timeout::Never).await?;
     /// assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));
     /// assert_eq!(cache.ttl("other").await?, None);
@@ -136,8 +136,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, Ttl, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout, Ttl, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("k", "v", secs(60)).await?;
     /// assert!(cache.touch("k", Timeout::Never).await?);
     /// assert_eq!(cache.ttl("k").await?, Some(Ttl::Forever));

@@ -13,8 +13,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("k", &1, Timeout::Default).await?;
     /// assert!(cache.delete("k").await? && !cache.delete("k").await?);
     /// # Ok(()) }
@@ -32,8 +32,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("token", "abc", Timeout::Default).await?;
     /// assert_eq!(cache.pop::<String>("token").await?.as_deref(), Some("abc"));
     /// assert_eq!(cache.pop::<String>("token").await?, None);

@@ -31,8 +31,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("tags", &vec!["a".to_owned()], Timeout::Default).await?;
     /// let tags = cache
     ///     .update::<Vec<String>>("tags", Timeout::Default, |mut tags| {
@@ -80,8 +80,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// // Two seats at first; `None` when there are none left.
     /// let take_seat = |seats: Option<u32>| seats.unwrap_or(2).checked_sub(1);
     /// assert_eq!(cache.upsert("seats", secs(3600), take_seat).await?, Some(1));

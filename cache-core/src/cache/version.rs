@@ -16,8 +16,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("k", "v", Timeout::Default).await?;
     /// assert_eq!(cache.incr_version("k", 1).await?, 2);
     /// assert!(!cache.has_key("k").await?);

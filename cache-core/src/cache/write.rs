@@ -29,9 +29,9 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, secs, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Timeout, secs}; use cache_memory::Memory;
     /// # use std::time::Duration;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # let cache = Cache::new("test", Memory::new());
     /// cache.set("a", &[1, 2, 3], secs(60)).await?;
     /// cache.set("b", "text", Duration::from_millis(250)).await?;
     /// cache.set("c", &true, Timeout::Default).await?; // the alias's default
@@ -78,8 +78,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// assert!(cache.add("mail-sent", &true, secs(3600)).await?);
     /// assert!(!cache.add("mail-sent", &true, secs(3600)).await?);
     /// # Ok(()) }
@@ -108,8 +108,8 @@ impl Cache {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
     /// assert!(!cache.replace("k", &1, Timeout::Default).await?);
     /// cache.set("k", &1, Timeout::Default).await?;
     /// assert!(cache.replace("k", &2, Timeout::Default).await?);

@@ -9,14 +9,14 @@ use crate::{
     key::Namespace,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, SyncBackend,
-        TtlUpdate,
+        TtlUpdate, Views,
     },
     timeout::{Expiry, Ttl},
 };
 
 /// A store with a [`Layer`] around every call. The one place that forwards all methods.
 ///
-/// A store that has a [`sync_view`](Backend::sync_view) or a [`leader_view`](Backend::leader_view) keeps it, with the same
+/// A store that has a [`sync_view`](super::Views) or a [`leader_view`](super::Views) keeps it, with the same
 /// hook around it.
 #[derive(Debug)]
 pub struct Layered<H, B: ?Sized = dyn Backend> {
@@ -68,13 +68,16 @@ impl<H: Layer> Backend for Layered<H, dyn Backend> {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        let inner = Arc::clone(&self.inner).sync_view()?;
-        Some(Arc::new(Layered { hook: Arc::clone(&self.hook), inner }))
-    }
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        let inner = Arc::clone(&self.inner).leader_view()?;
-        Some(Arc::new(Layered { hook: Arc::clone(&self.hook), inner }))
+    fn views(self: Arc<Self>) -> Views {
+        let inner = Arc::clone(&self.inner).views();
+        let mut views = Views::none();
+        if let Some(inner) = inner.sync {
+            views.sync = Some(Arc::new(Layered { hook: Arc::clone(&self.hook), inner }));
+        }
+        if let Some(inner) = inner.leader {
+            views.leader = Some(Arc::new(Layered { hook: Arc::clone(&self.hook), inner }));
+        }
+        views
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         pin!(self.hook.around(Call::one(Operation::Get, key), || self.inner.get(key))).await

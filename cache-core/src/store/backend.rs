@@ -9,6 +9,7 @@ use super::{Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, TtlUpd
 use crate::{
     error::Result,
     key::Namespace,
+    store::Views,
     timeout::{Expiry, Ttl},
 };
 
@@ -48,16 +49,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What this store is.
     fn capabilities(&self) -> Capabilities;
 
-    /// The same store without futures, if no call of it can wait. The facade then boxes none.
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>>;
-
-    /// The same store with every read answered by the server that takes the writes, if this one's reads may be answered
-    /// by a copy that lags behind; `None` if they never are.
-    ///
-    /// The facade reads through it where a stale answer would do harm: before and inside loads, for `update`, and before it
-    /// removes damaged bytes. The view has no view of its own, and a store with a [`sync_view`](Self::sync_view) has
-    /// none: what never waits has no copies elsewhere.
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>>;
+    /// Returns the other forms in which the store can be called: see [`Views`].
+    fn views(self: Arc<Self>) -> Views;
 
     /// The live value of `key`.
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;

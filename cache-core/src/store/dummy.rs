@@ -13,6 +13,7 @@ use crate::{
     config::{BuildContext, Driver},
     error::Result,
     key::Namespace,
+    store::IntoBackend,
     timeout::{Expiry, Ttl},
 };
 
@@ -44,6 +45,12 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dummy;
+
+impl IntoBackend for Dummy {
+    fn into_backend(self) -> Arc<dyn Backend> {
+        Arc::new(Inline::new(self))
+    }
+}
 
 impl SyncBackend for Dummy {
     fn name(&self) -> &'static str {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::Result,
     key::Namespace,
+    store::Views,
     timeout::{Expiry, Ttl},
 };
 
@@ -40,11 +41,8 @@ impl<B: SyncBackend> Backend for Inline<B> {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        Some(Arc::clone(&self.0) as _)
-    }
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        None // one store in this process, without copies
+    fn views(self: Arc<Self>) -> Views {
+        Views::none().with_sync(Arc::clone(&self.0) as _)
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.0.get(key)

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::Result,
     key::Namespace,
+    store::Views,
     timeout::{Expiry, Ttl},
 };
 
@@ -100,11 +101,8 @@ impl<B: SyncBackend> Backend for Offload<B> {
     fn capabilities(&self) -> Capabilities {
         self.store.capabilities()
     }
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None // its calls block
-    }
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        None // one store, without copies
+    fn views(self: Arc<Self>) -> Views {
+        Views::none() // its calls block, and it has no copies
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         if self.direct_reads {

@@ -18,8 +18,8 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, Timeout, layer::Operation, store::Inline}; use cache_memory::Memory;
-/// let cache = Cache::new("test", Inline::new(Memory::new()));
+/// # use cache_core::{Cache, Timeout, layer::Operation}; use cache_memory::Memory;
+/// let cache = Cache::new("test", Memory::new());
 /// cache.set("k", &1, Timeout::Default).await?;
 /// cache.get::<i32>("k").await?;
 /// cache.get::<i32>("other").await?;

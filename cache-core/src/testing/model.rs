@@ -20,7 +20,8 @@ use crate::{
     key::Namespace,
     runtime::Clock,
     store::{
-        Capabilities, CounterInit, Entry, Expected, SetMode, Stamp, StoreId, SyncBackend, TtlUpdate,
+        Backend, Capabilities, CounterInit, Entry, Expected, Inline, IntoBackend, SetMode, Stamp,
+        StoreId, SyncBackend, TtlUpdate,
     },
     timeout::{Expiry, Ttl},
 };
@@ -147,6 +148,12 @@ impl Moment<'_> {
 
     fn is_expected(&self, key: &str, seen: Expected<'_>) -> bool {
         self.item(key).is_some_and(|it| seen.is(&it.value, it.stamp))
+    }
+}
+
+impl IntoBackend for Model {
+    fn into_backend(self) -> std::sync::Arc<dyn Backend> {
+        std::sync::Arc::new(Inline::new(self))
     }
 }
 

@@ -19,8 +19,8 @@
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, ErrorKind, Timeout, store::Inline}; use cache_memory::Memory;
-/// # let cache = Cache::new("test", Inline::new(Memory::new()));
+/// # use cache_core::{Cache, ErrorKind, Timeout}; use cache_memory::Memory;
+/// # let cache = Cache::new("test", Memory::new());
 /// let error = cache.set("rate", &f64::NAN, Timeout::Default).await.unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Codec);
 /// assert!(error.to_string().contains("JSON has no NaN"));

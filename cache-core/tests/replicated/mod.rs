@@ -34,11 +34,11 @@ impl Backend for Replicated {
     fn capabilities(&self) -> Capabilities {
         self.facts
     }
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None
-    }
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        self.view.clone()
+    fn views(self: Arc<Self>) -> Views {
+        match &self.view {
+            Some(view) => Views::none().with_leader(Arc::clone(view)),
+            None => Views::none(),
+        }
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.copy.get(key).await

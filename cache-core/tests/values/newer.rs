@@ -15,8 +15,8 @@ const FIELDS: &[u8] = b"\xc1\xca\x18\0\0\0\0\0\x05\0\0\0\0\0\0\0\x0f\x21\x45\xce
 
 /// A cache whose store has these bytes under `k`, and the store.
 fn stored(bytes: &'static [u8]) -> (Cache, Arc<dyn SyncBackend>) {
-    let cache = Cache::new("values", Inline::new(Memory::new()));
-    let store = Arc::clone(cache.backend()).sync_view().unwrap();
+    let cache = Cache::new("values", Memory::new());
+    let store = Arc::clone(cache.backend()).views().sync.unwrap();
     store.set(":1:k", bytes.into(), Expiry::Never, SetMode::Always).unwrap();
     (cache, store)
 }

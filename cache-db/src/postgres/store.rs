@@ -8,7 +8,7 @@ use cache_core::{
     Error, Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
-        SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, payload_len,
+        SetMode, Stamp, StoreId, TtlUpdate, Views, payload_len,
     },
 };
 
@@ -105,12 +105,8 @@ impl Backend for PostgresStore {
             .max_value_len(self.shared.plan().max_value_len)
     }
 
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None
-    }
-
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        None
+    fn views(self: Arc<Self>) -> Views {
+        Views::none()
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {

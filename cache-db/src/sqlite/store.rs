@@ -8,7 +8,7 @@ use cache_core::{
     Clock, Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerProcess,
-        SetMode, Stamp, StoreId, SyncBackend, Threads, TtlUpdate,
+        SetMode, Stamp, StoreId, Threads, TtlUpdate, Views,
     },
 };
 
@@ -108,12 +108,8 @@ impl Backend for SqliteStore {
         if self.database().path.is_some() { facts.shared().persistent() } else { facts }
     }
 
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        None
-    }
-
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        None
+    fn views(self: Arc<Self>) -> Views {
+        Views::none()
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {

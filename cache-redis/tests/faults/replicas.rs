@@ -100,7 +100,7 @@ async fn a_replica_that_was_taken_away_is_forgotten() {
 async fn the_leader_view_reads_no_leader_that_was_demoted() {
     let cluster = RedisCluster::start(3, 3).unwrap();
     let more = format!("{PATIENT}{CLUSTERED}read_from = \"replica\"\n");
-    let store = cache(&cluster.urls(), &more).backend().clone().leader_view().unwrap();
+    let store = cache(&cluster.urls(), &more).backend().clone().views().leader.unwrap();
     store.set("k", "1".into(), Expiry::Never, SetMode::Always).await.unwrap();
     assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
     cluster.wait_for_replicas().unwrap();

@@ -12,7 +12,7 @@ use crate::{
     key::Namespace,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, SyncBackend,
-        TtlUpdate,
+        TtlUpdate, Views,
     },
     timeout::{Expiry, Ttl},
 };
@@ -50,13 +50,18 @@ impl Backend for Faulty {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
-    fn sync_view(self: Arc<Self>) -> Option<Arc<dyn SyncBackend>> {
-        let inner = self.inline.then(|| Arc::clone(&self.inner));
-        Some(Arc::new(Inline { outer: self.as_ref().clone(), inner: inner?.sync_view()? }))
-    }
-    fn leader_view(self: Arc<Self>) -> Option<Arc<dyn Backend>> {
-        let leader = Arc::clone(&self.store).leader_view()?;
-        Some(Arc::new(Self::with_faults(Arc::clone(&self.faults), leader, self.inline)))
+    fn views(self: Arc<Self>) -> Views {
+        let mut views = Views::none();
+        if self.inline
+            && let Some(inner) = Arc::clone(&self.inner).views().sync
+        {
+            views.sync = Some(Arc::new(Inline { outer: self.as_ref().clone(), inner }));
+        }
+        if let Some(leader) = Arc::clone(&self.store).views().leader {
+            let faults = Arc::clone(&self.faults);
+            views.leader = Some(Arc::new(Self::with_faults(faults, leader, self.inline)));
+        }
+        views
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.inner.get(key).await
