@@ -178,7 +178,7 @@ impl CachesBuilder {
 
     /// Adds the `[caches.*]` tables of a TOML text. An alias that is there already is replaced.
     pub fn toml(self, text: &str) -> Result<Self> {
-        let settings = config::from_toml(text)?;
+        let settings = Settings::from_toml(text)?;
         Ok(self.settings(settings))
     }
 
@@ -195,7 +195,7 @@ impl CachesBuilder {
     /// Adds settings that were loaded otherwise. `${NAME}` in them is not replaced.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings.extend(settings);
+        self.settings.merge(settings);
         self
     }
 
@@ -253,11 +253,12 @@ impl CachesBuilder {
     /// Checks everything and builds every cache. Connects nowhere.
     pub fn build(mut self) -> Result<Caches> {
         for (alias, backend) in &self.backends {
-            let named = || CacheSettings::new(backend.name());
-            self.settings.entry(alias.clone()).or_insert_with(named);
+            if self.settings.get(alias).is_none() {
+                self.settings.insert(alias, CacheSettings::new(backend.name()));
+            }
         }
-        if !self.settings.contains_key(DEFAULT_ALIAS) {
-            let known = config::list(self.settings.keys().map(String::as_str));
+        if self.settings.get(DEFAULT_ALIAS).is_none() {
+            let known = config::list(self.settings.aliases());
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
@@ -267,7 +268,7 @@ impl CachesBuilder {
             )
             .with_context("setting", "caches.default"));
         }
-        if let Some(alias) = self.key_functions.keys().find(|it| !self.settings.contains_key(*it)) {
+        if let Some(alias) = self.key_functions.keys().find(|it| self.settings.get(it).is_none()) {
             let what = format!(
                 "a key function was given for the cache `{alias}`, which the settings do not have"
             );
@@ -276,7 +277,7 @@ impl CachesBuilder {
         let plan = Plan { builder: &self, done: RefCell::default(), shared: Shared::default() };
         let mut res = BTreeMap::new();
         let mut states = HashMap::new();
-        for (alias, settings) in &self.settings {
+        for (alias, settings) in self.settings.iter() {
             let backend = plan.backend(alias)?;
             let waits = Arc::clone(&backend).views().sync.is_none();
             let new_state = || KeyState::new(waits, &self.clock);
@@ -291,7 +292,7 @@ impl CachesBuilder {
                 .stderr_notice(self.stderr_notice)
                 .shared_breaker(plan.shared.breaker(alias, settings, &self.clock)?)
                 .build(alias)?;
-            res.insert(alias.clone(), cache);
+            res.insert(alias.to_owned(), cache);
         }
         Ok(Caches(res))
     }
@@ -328,7 +329,7 @@ impl Resolve for Plan<'_> {
             None => {}
         }
         let settings = self.builder.settings.get(alias).ok_or_else(|| {
-            let known = config::list(self.builder.settings.keys().map(String::as_str));
+            let known = config::list(self.builder.settings.aliases());
             let what = format!("no cache is named `{alias}`; the settings have {known}");
             Error::new(ErrorKind::UnknownAlias, what)
         })?;

@@ -17,7 +17,6 @@ pub use self::{
     location::Location,
     options::Options,
     settings::{CacheSettings, Settings},
-    toml::from_toml,
     units::{ByteSize, Period},
 };
 pub(crate) use self::{

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use cache_core::{Caches, ErrorKind, config::from_toml};
+use cache_core::{Caches, ErrorKind, Settings};
 use cache_memory as _;
 
 #[test]
@@ -24,7 +24,7 @@ fn a_backend_that_is_no_name_is_not_shown() {
         "hunter2@localhost",
     ] {
         let text = format!("[caches.default]\nbackend = '{backend}'");
-        let settings = from_toml(&text).unwrap();
+        let settings = Settings::from_toml(&text).unwrap();
         let error = Caches::from_toml(&text).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("caches.default.backend"), "{error}");

@@ -38,7 +38,7 @@ use crate::{
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let folder = tempfile::tempdir().unwrap();
 /// let file = folder.path().join("cache.db");
-/// let settings = cache_core::config::from_toml(&format!(
+/// let settings = cache_core::Settings::from_toml(&format!(
 ///     "[caches.default]\nbackend = 'db'\nlocation = '{}'", file.display()
 /// ))?;
 /// cache_db::create_tables(&settings).await?;
@@ -47,7 +47,7 @@ use crate::{
 /// ```
 pub async fn create_tables(settings: &Settings) -> Result<()> {
     for (alias, cache) in ours(settings) {
-        create_table(alias, cache).await.map_err(|it| it.with_context("alias", alias.clone()))?;
+        create_table(alias, cache).await.map_err(|it| it.with_context("alias", alias))?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub async fn create_tables(settings: &Settings) -> Result<()> {
 async fn create_table(alias: &str, settings: &CacheSettings) -> Result<()> {
     match BuildContext::with(alias, settings, place)? {
         Place::Sqlite(_) => {
-            let one = [(DEFAULT_ALIAS.to_owned(), settings.clone())].into();
+            let one = Settings::from_iter([(DEFAULT_ALIAS.to_owned(), settings.clone())]);
             let caches = Caches::builder().driver(DRIVER).settings(one).build()?;
             let store = caches.get(DEFAULT_ALIAS)?.backend();
             store.check().await?;
@@ -99,7 +99,7 @@ fn place(context: &BuildContext<'_>) -> Result<Place> {
 /// `Config` if the settings of a cache are invalid.
 ///
 /// ```
-/// let settings = cache_core::config::from_toml(r#"
+/// let settings = cache_core::Settings::from_toml(r#"
 ///     [caches.default]
 ///     backend = "db"
 ///     location = "cache.db"
@@ -123,7 +123,7 @@ pub fn create_tables_sql(settings: &Settings) -> Result<String> {
 }
 
 /// Returns the caches whose backend is a database.
-fn ours(settings: &Settings) -> impl Iterator<Item = (&String, &CacheSettings)> {
+fn ours(settings: &Settings) -> impl Iterator<Item = (&str, &CacheSettings)> {
     let names = ["db", "sqlite", "postgres"];
     settings.iter().filter(move |(_, it)| names.contains(&it.backend.as_str()))
 }

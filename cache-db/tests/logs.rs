@@ -87,7 +87,7 @@ async fn log_contains_no_key_no_value_and_no_password() {
     cache.incr_or("countmark2", 341, 70_301_000, secs(60)).await.unwrap();
     let store = cache.backend();
     store.get_entries(&["keymark"]).await;
-    let seen = Expected { value: value.as_bytes(), stamp: None };
+    let seen = Expected::new(value.as_bytes(), None);
     store.compare_and_delete("keymark", seen).await.unwrap();
     cache.clear().await.unwrap();
     cache.set("keymark", &value, Duration::from_secs(60)).await.unwrap();

@@ -52,10 +52,12 @@ impl File {
 
     fn entry(&self, key: &str, until: Instant) -> Result<Option<Entry>> {
         let found = self.find(key, Part::Value, until)?;
-        Ok(found.map(|it| Entry {
-            value: it.value,
-            ttl: expiry::remaining(it.header.expires, &self.shared().clock),
-            stamp: Stamp(it.header.stamp),
+        Ok(found.map(|it| {
+            Entry::new(
+                it.value,
+                expiry::remaining(it.header.expires, &self.shared().clock),
+                Stamp(it.header.stamp),
+            )
         }))
     }
 

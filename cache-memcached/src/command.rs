@@ -84,7 +84,7 @@ pub(crate) fn entry(answer: Reply, at: &Address) -> Result<Option<Entry>> {
         // Nothing could be compared, and who tries until it is done would never end.
         (_, Some(0)) => Err(error::cas_disabled(at)),
         (Some(ttl), Some(stamp)) => {
-            Ok(Some(Entry { value, ttl: lifetime::remaining(ttl), stamp: Stamp(stamp) }))
+            Ok(Some(Entry::new(value, lifetime::remaining(ttl), Stamp(stamp))))
         }
         _ => Err(error::unexpected_reply(at)),
     }

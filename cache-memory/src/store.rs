@@ -45,7 +45,7 @@ use crate::{
 /// use std::time::Duration;
 ///
 /// let memory = Memory::new();
-/// let create = CounterInit { initial: 0, expiry: Expiry::After(Duration::from_secs(60)) };
+/// let create = CounterInit::new(0, Expiry::After(Duration::from_secs(60)));
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(1));
 /// assert_eq!(memory.incr("visits", 1, Some(create))?, Some(2));
 /// assert!(matches!(memory.ttl("visits")?, Some(Ttl::Remaining(_))));
@@ -141,7 +141,7 @@ impl SyncBackend for Memory {
         let found = reader::get(&self.0, &self.0.lookup(key));
         Ok(found.map(|it| {
             let deadline = it.deadline();
-            Entry { value: it.data, ttl: self.remaining(deadline), stamp: stamp(deadline) }
+            Entry::new(it.data, self.remaining(deadline), stamp(deadline))
         }))
     }
 

@@ -74,7 +74,7 @@ pub(crate) fn entry(value: Value) -> Result<Option<Entry>> {
     let (value, until, left) = (bytes(next())?, next(), next());
     // Between the two clocks that the server asks, an entry may have expired.
     let (Some(value), Some(ttl)) = (value, ttl(&left)?) else { return Ok(None) };
-    Ok(Some(Entry { value, ttl, stamp: stamp(integer(&until)?) }))
+    Ok(Some(Entry::new(value, ttl, stamp(integer(&until)?))))
 }
 
 /// The absolute expiry in milliseconds; 0 is never.

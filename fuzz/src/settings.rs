@@ -25,7 +25,7 @@ pub fn settings(bytes: &[u8]) {
         return;
     }
     let shown = match &built {
-        Ok(caches) => format!("{caches:?} {:?}", cache_core::config::from_toml(text)),
+        Ok(caches) => format!("{caches:?} {:?}", cache_core::Settings::from_toml(text)),
         Err(error) => format!("{error} {error:?} {error:#?}"),
     };
     assert!(!shown.contains(SECRET), "{shown}");

@@ -91,7 +91,7 @@ async fn dropped_write_disturbs_no_other_call(ctx: &Ctx) -> TestResult {
         abandon(store.touch(&a, LONG), polls).await;
         abandon(store.rename(&a, &b), polls).await;
         abandon(store.delete_many(&[&a, &b]), polls).await;
-        abandon(store.incr(&a, 1, Some(CounterInit { initial: 0, expiry: LONG })), polls).await;
+        abandon(store.incr(&a, 1, Some(CounterInit::new(0, LONG))), polls).await;
         abandon(store.take(&b), polls).await;
         abandon(store.delete(&a), polls).await;
         check_own_replies(ctx, &keys, round).await?;

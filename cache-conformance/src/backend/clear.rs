@@ -60,7 +60,7 @@ async fn clear_removes_entries_written_by_any_operation(ctx: &Ctx) -> TestResult
     ctx.put(&keys[0], "v").await?;
     ctx.put_for(&keys[1], "v", Expiry::Never).await?;
     ctx.store.set(&keys[2], "v".into(), LONG, SetMode::IfAbsent).await?;
-    ctx.store.incr(&keys[3], 1, Some(CounterInit { initial: 0, expiry: LONG })).await?;
+    ctx.store.incr(&keys[3], 1, Some(CounterInit::new(0, LONG))).await?;
     ctx.store.set_many(&[(&keys[4], "v".into())], LONG).await.pop().expect("one answer")?;
     let from = ctx.foreign(format!("{}-outside", ctx.prefix()));
     ctx.put(&from, "v").await?;

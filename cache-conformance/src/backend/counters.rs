@@ -61,7 +61,7 @@ async fn incr_keeps_the_lifetime(ctx: &Ctx) -> TestResult {
             ctx.store.incr(&key, delta, None).await?;
             ctx.expect_lifetime(&key, life, start, "after incr").await?;
         }
-        ctx.store.incr(&key, 1, Some(CounterInit { initial: 0, expiry: OTHER })).await?;
+        ctx.store.incr(&key, 1, Some(CounterInit::new(0, OTHER))).await?;
         ctx.expect_lifetime(&key, life, start, "after incr_or of a live key").await?;
     }
     Ok(())
@@ -177,7 +177,7 @@ async fn check_refused(ctx: &Ctx, value: &[u8], delta: i64, kind: ErrorKind) -> 
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, value.to_vec()).await?;
     let shown = value.escape_ascii();
-    for create in [None, Some(CounterInit { initial: 1, expiry: OTHER })] {
+    for create in [None, Some(CounterInit::new(1, OTHER))] {
         match ctx.store.incr(&key, delta, create).await {
             Ok(answer) => {
                 panic!("incr of \"{shown}\" by {delta} returned {answer:?}, expected {kind:?}")
@@ -193,7 +193,7 @@ async fn check_refused(ctx: &Ctx, value: &[u8], delta: i64, kind: ErrorKind) -> 
 /// A counter is decimal text: `get` reads what `incr` wrote, and `incr` counts what `set` wrote.
 async fn counters_are_stored_as_plain_text(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    ctx.store.incr(&key, 41, Some(CounterInit { initial: 1, expiry: LONG })).await?;
+    ctx.store.incr(&key, 41, Some(CounterInit::new(1, LONG))).await?;
     ctx.expect(&key, Some(b"42"), "a counter that incr created").await?;
     let entry = ctx.store.get_entry(&key).await?.expect("the counter is live");
     assert_eq!(entry.value, "42");
@@ -220,7 +220,7 @@ async fn incr_or_creates_the_counter_with_its_lifetime(ctx: &Ctx) -> TestResult 
     .enumerate()
     {
         let (key, start) = (ctx.key(n), ctx.now());
-        let create = Some(CounterInit { initial, expiry });
+        let create = Some(CounterInit::new(initial, expiry));
         assert_eq!(ctx.store.incr(&key, delta, create).await?, Some(initial + delta));
         ctx.expect(&key, Some((initial + delta).to_string().as_bytes()), "after incr_or").await?;
         ctx.expect_lifetime(&key, expiry, start, "after incr_or").await?;
@@ -232,7 +232,7 @@ async fn incr_or_creates_the_counter_with_its_lifetime(ctx: &Ctx) -> TestResult 
 async fn incr_or_of_a_live_counter_ignores_initial_and_lifetime(ctx: &Ctx) -> TestResult {
     let (key, start) = (ctx.key("k"), ctx.now());
     ctx.put(&key, "5").await?;
-    let create = Some(CounterInit { initial: 1000, expiry: OTHER });
+    let create = Some(CounterInit::new(1000, OTHER));
     assert_eq!(ctx.store.incr(&key, 1, create).await?, Some(6));
     assert_eq!(ctx.store.incr(&key, -7, create).await?, Some(-1));
     ctx.expect_lifetime(&key, LONG, start, "after incr_or of a live key").await?;
@@ -243,7 +243,7 @@ async fn incr_or_of_a_live_counter_ignores_initial_and_lifetime(ctx: &Ctx) -> Te
 async fn incr_or_creates_nothing_on_overflow(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for (initial, delta) in [(i64::MAX, 1), (i64::MIN, -1)] {
-        let create = Some(CounterInit { initial, expiry: Expiry::After(LONG_TIME) });
+        let create = Some(CounterInit::new(initial, Expiry::After(LONG_TIME)));
         let error = ctx.store.incr(&key, delta, create).await.expect_err("the sum is outside i64");
         assert_eq!(error.kind(), ErrorKind::Overflow, "{error}");
         ctx.expect(&key, None, "after a failed incr_or").await?;

@@ -78,7 +78,7 @@ async fn never_early(ctx: &Ctx, life: Duration) -> TestResult {
     ctx.put_for(&set, "1", expiry).await?;
     assert!(ctx.store.set(&added, "1".into(), expiry, SetMode::IfAbsent).await?);
     assert!(ctx.store.touch(&touched, expiry).await?);
-    ctx.store.incr(&counted, 1, Some(CounterInit { initial: 0, expiry })).await?;
+    ctx.store.incr(&counted, 1, Some(CounterInit::new(0, expiry))).await?;
     assert!(
         ctx.store
             .compare_and_set(&swapped, Expected::value(b"1"), "1".into(), TtlUpdate::New(expiry))
@@ -202,7 +202,7 @@ async fn expired_entry_is_absent_for_incr(ctx: &Ctx) -> TestResult {
     ctx.expect(&counter, None, "after incr").await?;
     for key in [&counter, &text] {
         let start = ctx.now();
-        let create = Some(CounterInit { initial: 10, expiry: LONG });
+        let create = Some(CounterInit::new(10, LONG));
         assert_eq!(ctx.store.incr(key, 1, create).await?, Some(11));
         ctx.expect_lifetime(key, LONG, start, "after incr_or").await?;
     }
@@ -336,7 +336,7 @@ async fn lives(ctx: &Ctx, life: Duration, name: &str) -> TestResult {
     ctx.put_for(set, "1", expiry).await?;
     assert!(ctx.store.set(added, "1".into(), expiry, SetMode::IfAbsent).await?);
     assert!(ctx.store.touch(touched, expiry).await?);
-    ctx.store.incr(counted, 1, Some(CounterInit { initial: 0, expiry })).await?;
+    ctx.store.incr(counted, 1, Some(CounterInit::new(0, expiry))).await?;
     ctx.store.set_many(&[(batch, "1".into())], expiry).await.pop().expect("one result")?;
     assert!(
         ctx.store

@@ -66,7 +66,7 @@ impl Cache {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Incr, key)?;
         if let Some(expiry) = expiry {
-            return self.incr_stored(&key, delta, Some(CounterInit { initial, expiry })).await;
+            return self.incr_stored(&key, delta, Some(CounterInit::new(initial, expiry))).await;
         }
         match self.incr_stored(&key, delta, None).await {
             Err(error) if error.kind() == ErrorKind::KeyNotFound => integer::add(initial, delta)

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// A backend's own options, not yet read: see [`BuildContext::options`]. They may hold a password;
 /// `Debug` shows their names only.
 #[derive(Clone, Default, Deserialize)]
@@ -9,14 +11,23 @@ use serde::Deserialize;
 pub struct Options(pub(crate) toml::Table);
 
 impl Options {
-    /// Options of a table built in code.
+    /// Reads options from a TOML text, for settings that are built in code.
     ///
     /// ```
-    /// let options = cache_core::config::Options::from_table(toml::toml! { max_entries = 1000 });
+    /// use cache_core::config::Options;
+    ///
+    /// let options = Options::from_toml("max_entries = 1000")?;
     /// assert_eq!(format!("{options:?}"), r#"{"max_entries"}"#);
+    /// # Ok::<_, cache_core::Error>(())
     /// ```
-    pub fn from_table(table: toml::Table) -> Self {
-        Self(table)
+    ///
+    /// # Errors
+    /// `Config` if the text is not TOML.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let table = text
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::Config, "the options are not valid TOML"))?;
+        Ok(Self(table))
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{Location, Options, Period, units};
 use crate::{
+    error::Result,
     key::LongKeys,
     layer::{BreakerSettings, RetrySettings},
     timeout::Timeout,
@@ -12,7 +13,7 @@ use crate::{
 
 /// The caches of a program by alias: the `caches` table of a settings file.
 ///
-/// It is a plain serde type, so a program that loads its configuration with another library can take it
+/// It implements `Deserialize`, so a program that loads its configuration with another library can take it
 /// from there and pass it to [`CachesBuilder::settings`](crate::CachesBuilder::settings).
 ///
 /// ```
@@ -29,7 +30,69 @@ use crate::{
 /// assert_eq!((config.port, caches.aliases().count()), (80, 1));
 /// # Ok::<_, cache_core::Error>(())
 /// ```
-pub type Settings = BTreeMap<String, CacheSettings>;
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(BTreeMap<String, CacheSettings>);
+
+impl Settings {
+    /// Creates settings without a cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the `[caches.*]` tables of a TOML text. `${NAME}` in a string is replaced by the environment
+    /// variable, `$$` by `$`.
+    ///
+    /// ```
+    /// use cache_core::Settings;
+    ///
+    /// let settings = Settings::from_toml("[caches.default]\nbackend = 'memory'")?;
+    /// assert_eq!(settings.get("default").unwrap().backend, "memory");
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` if the text is not TOML, or a setting is unknown or has a wrong value. The error names
+    /// the setting by its path, and never shows a value.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        super::toml::read(text)
+    }
+
+    /// Returns the settings of a cache.
+    pub fn get(&self, alias: &str) -> Option<&CacheSettings> {
+        self.0.get(alias)
+    }
+
+    /// Adds a cache, and returns the settings that the alias had before.
+    pub fn insert(
+        &mut self,
+        alias: impl Into<String>,
+        settings: CacheSettings,
+    ) -> Option<CacheSettings> {
+        self.0.insert(alias.into(), settings)
+    }
+
+    /// Returns the aliases, sorted.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Returns the caches by alias, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &CacheSettings)> {
+        self.0.iter().map(|(alias, settings)| (alias.as_str(), settings))
+    }
+
+    /// Adds the caches of `other`, which replace those of the same alias.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+impl FromIterator<(String, CacheSettings)> for Settings {
+    fn from_iter<I: IntoIterator<Item = (String, CacheSettings)>>(caches: I) -> Self {
+        Self(caches.into_iter().collect())
+    }
+}
 
 /// One `[caches.<alias>]` table. Unknown names in it are errors.
 ///
@@ -40,7 +103,7 @@ pub type Settings = BTreeMap<String, CacheSettings>;
 ///     timeout = "5m"
 ///     key_prefix = "shop"
 /// "#).unwrap();
-/// assert_eq!(settings["default"].timeout, cache_core::secs(300));
+/// assert_eq!(settings.get("default").unwrap().timeout, cache_core::secs(300));
 /// // What may hold a password does not show.
 /// assert!(!format!("{settings:?}").contains("location"));
 /// ```

@@ -5,20 +5,12 @@ use toml::{Table, Value};
 use super::{Settings, deserializer, env};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The `caches` table of a settings file in TOML, which may hold others, with `${NAME}` replaced. [`Caches`](crate::Caches) are built
-/// from a file without this; it is for what else reads their settings.
-///
-/// ```
-/// let settings = cache_core::config::from_toml("[caches.default]\nbackend = 'memory'")?;
-/// assert_eq!(settings["default"].backend, "memory");
-/// # Ok::<_, cache_core::Error>(())
-/// ```
-pub fn from_toml(text: &str) -> Result<Settings> {
+pub(super) fn read(text: &str) -> Result<Settings> {
     // A variable that is not UTF-8 cannot be meant.
-    from_toml_with(text, &|name| std::env::var(name).ok())
+    read_with(text, &|name| std::env::var(name).ok())
 }
 
-fn from_toml_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
+fn read_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
     let mut document: Table = text.parse().map_err(|err| not_toml(text, &err))?;
     if let Some(Value::Table(it)) = document.get("cache")
         && it.values().any(|it| it.get("backend").is_some())
@@ -97,7 +89,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Settings> {
-        from_toml_with(text, &|name| (name == "URL").then(|| "redis://h".to_owned()))
+        read_with(text, &|name| (name == "URL").then(|| "redis://h".to_owned()))
     }
 
     /// The error of a text must hold each of the words.
@@ -238,7 +230,7 @@ mod tests {
              deadline = 0.25\n[caches.default.options]\nmax = 1",
         )
         .unwrap();
-        let it = &settings["default"];
+        let it = settings.get("default").unwrap();
         assert_eq!(it.location.as_slice(), ["redis://h/0", "b"]);
         assert_eq!(it.timeout, crate::timeout::secs(5400));
         assert_eq!((it.version, it.fail_open), (-2, false));

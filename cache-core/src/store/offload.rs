@@ -217,7 +217,7 @@ impl<B: SyncBackend> Backend for Offload<B> {
 }
 
 fn seen_again(value: &[u8], stamp: Option<Stamp>) -> Expected<'_> {
-    Expected { value, stamp }
+    Expected::new(value, stamp)
 }
 
 fn owned(keys: &[&str]) -> Vec<String> {

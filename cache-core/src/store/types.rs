@@ -18,6 +18,7 @@ pub enum SetMode {
 
 /// A live entry, as one read saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The stored bytes.
     pub value: Bytes,
@@ -27,6 +28,13 @@ pub struct Entry {
     pub stamp: Stamp,
 }
 
+impl Entry {
+    /// Creates it from its parts.
+    pub const fn new(value: Bytes, ttl: Ttl, stamp: Stamp) -> Self {
+        Self { value, ttl, stamp }
+    }
+}
+
 /// A number of the store's own that changes when an entry is written again with another lifetime: its
 /// absolute expiry, a compare-and-swap number, a counter of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +42,7 @@ pub struct Stamp(pub u64);
 
 /// What a caller saw before it asks for a change: the change is made only if this still holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expected<'a> {
     /// The bytes.
     pub value: &'a [u8],
@@ -43,11 +52,19 @@ pub struct Expected<'a> {
 
 /// What becomes of an absent key in [`Backend::incr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CounterInit {
     /// The value that the key is taken to have had.
     pub initial: i64,
     /// The lifetime of the new entry.
     pub expiry: Expiry,
+}
+
+impl CounterInit {
+    /// Creates it from its parts.
+    pub const fn new(initial: i64, expiry: Expiry) -> Self {
+        Self { initial, expiry }
+    }
 }
 
 /// What becomes of the lifetime in [`Backend::compare_and_set`].
@@ -60,6 +77,11 @@ pub enum TtlUpdate {
 }
 
 impl<'a> Expected<'a> {
+    /// Expects these bytes, and this stamp if there is one.
+    pub const fn new(value: &'a [u8], stamp: Option<Stamp>) -> Self {
+        Self { value, stamp }
+    }
+
     /// These bytes, whenever they were written.
     pub const fn value(value: &'a [u8]) -> Self {
         Self { value, stamp: None }

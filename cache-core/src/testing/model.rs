@@ -122,7 +122,7 @@ impl Moment<'_> {
 
     fn entry(&self, key: &str) -> Option<Entry> {
         let it = self.item(key)?;
-        Some(Entry { value: it.value.clone(), ttl: self.ttl(it), stamp: it.stamp })
+        Some(Entry::new(it.value.clone(), self.ttl(it), it.stamp))
     }
 
     fn ttl(&self, item: &Item) -> Ttl {

@@ -8,7 +8,7 @@ use cache_core::{
     Result, Ttl,
     store::{
         Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
-        SyncBackend, TtlUpdate,
+        TtlUpdate, Views,
     },
 };
 

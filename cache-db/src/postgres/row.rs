@@ -34,7 +34,7 @@ pub(crate) fn entry(row: &Row) -> Result<Option<Entry>> {
     let expires: Option<i64> = column(row, 1)?;
     let Some(ttl) = ttl(expires, column(row, 2)?) else { return Ok(None) };
     let stamp = Stamp(u64::try_from(expires.unwrap_or(0)).unwrap_or(0));
-    Ok(Some(Entry { value: bytes(row, 0)?, ttl, stamp }))
+    Ok(Some(Entry::new(bytes(row, 0)?, ttl, stamp)))
 }
 
 /// Returns the remaining lifetime; nothing if the entry expired after the server found the row.

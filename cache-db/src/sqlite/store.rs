@@ -194,10 +194,8 @@ impl Backend for SqliteStore {
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let (key, value, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
-        self.write(move |session| {
-            session.compare_and_delete(&key, Expected { value: &value, stamp })
-        })
-        .await
+        self.write(move |session| session.compare_and_delete(&key, Expected::new(&value, stamp)))
+            .await
     }
 
     async fn compare_and_set(
@@ -213,7 +211,7 @@ impl Backend for SqliteStore {
         let (key, old, stamp) = (key.to_owned(), seen.value.to_vec(), seen.stamp);
         let len = value.len();
         let work = move |session: &Session<'_>| {
-            session.compare_and_set(&key, Expected { value: &old, stamp }, &value, lifetime)
+            session.compare_and_set(&key, Expected::new(&old, stamp), &value, lifetime)
         };
         let res = self.writer().write(len, work).await;
         if matches!(res, Ok(true)) {
@@ -248,5 +246,5 @@ impl Backend for SqliteStore {
 
 fn entry((value, expires): Found, now: i64) -> Result<Entry> {
     let stamp = Stamp(expires.and_then(|it| it.try_into().ok()).unwrap_or(0));
-    Ok(Entry { value: value.bytes()?, ttl: time::ttl(expires, now), stamp })
+    Ok(Entry::new(value.bytes()?, time::ttl(expires, now), stamp))
 }

@@ -92,7 +92,7 @@ async fn writes_behind_a_lock_time_out_and_are_never_made() {
 }
 
 fn create() -> cache_core::store::CounterInit {
-    cache_core::store::CounterInit { initial: 0, expiry: cache_core::store::Expiry::Never }
+    cache_core::store::CounterInit::new(0, cache_core::store::Expiry::Never)
 }
 
 #[tokio::test]

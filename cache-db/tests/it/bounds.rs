@@ -268,7 +268,7 @@ async fn any(store: &Arc<dyn Backend>, time: &FakeClock, dice: &mut Dice) {
         7 => drop(store.delete_many(&[&one, "absent"]).await),
         8 => drop(store.take(&one).await.unwrap()),
         9 => drop(store.incr(&one, 7, None).await),
-        10 => drop(store.incr(&one, 7, Some(CounterInit { initial: 5, expiry })).await),
+        10 => drop(store.incr(&one, 7, Some(CounterInit::new(5, expiry))).await),
         11 if one != other => drop(store.rename(&one, &other).await.unwrap()),
         12 => {
             if let Some(it) = &seen {

@@ -97,7 +97,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
         Ok(sum) => Bytes::from(sum.to_string()),
         Err(_) => Bytes::copy_from_slice(bytes),
     };
-    for create in [None, Some(CounterInit { initial, expiry: Expiry::Never })] {
+    for create in [None, Some(CounterInit::new(initial, Expiry::Never))] {
         put(store, bytes).await;
         let sum = kind(store.incr(KEY, delta, create).await);
         assert_eq!(sum, expected.map(Some), "{bytes:?} + {delta}");
@@ -105,7 +105,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
     }
     store.delete(KEY).await.unwrap();
     assert_eq!(store.incr(KEY, delta, None).await.unwrap(), None);
-    let sum = store.incr(KEY, delta, Some(CounterInit { initial, expiry: LIFE })).await;
+    let sum = store.incr(KEY, delta, Some(CounterInit::new(initial, LIFE))).await;
     let expected = kind(integer::add(initial, delta));
     assert_eq!(kind(sum), expected.map(Some));
     match expected {

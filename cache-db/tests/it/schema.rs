@@ -27,7 +27,7 @@ fn ask<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> T {
 }
 
 fn settings(path: &Path, more: &str) -> Settings {
-    cache_core::config::from_toml(&toml(&text(path), more)).unwrap()
+    cache_core::Settings::from_toml(&toml(&text(path), more)).unwrap()
 }
 
 async fn works(path: &Path, more: &str) {

@@ -54,8 +54,8 @@ async fn counting_follows_the_rules_of_cache_core() {
     for text in texts {
         for delta in numbers {
             let expected = integer::parse(&text).and_then(|it| integer::add(it, delta));
-            let create = CounterInit { initial: i64::MAX, expiry: LONG };
-            for create in [None, Some(create), Some(CounterInit { initial: 0, expiry: LONG })] {
+            let create = CounterInit::new(i64::MAX, LONG);
+            for create in [None, Some(create), Some(CounterInit::new(0, LONG))] {
                 put(&store, "n", &text).await;
                 let counted = store.incr("n", delta, create).await;
                 let said = counted.as_ref().map_err(Error::kind).copied();
@@ -73,7 +73,7 @@ async fn missing_counter_is_created_only_by_incr_or() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options(""));
     assert_eq!(store.incr("n", 1, None).await.unwrap(), None);
-    let create = CounterInit { initial: i64::MAX, expiry: LONG };
+    let create = CounterInit::new(i64::MAX, LONG);
     let error = store.incr("n", 1, Some(create)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overflow);
     assert!(!store.has("n").await.unwrap());
@@ -83,7 +83,7 @@ async fn missing_counter_is_created_only_by_incr_or() {
     assert_eq!(store.incr("n", -1, Some(create)).await.unwrap(), Some(i64::MAX - 1));
     let ttl = store.ttl("n").await.unwrap();
     assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it > Duration::from_secs(500)), "{ttl:?}");
-    let never = CounterInit { initial: 0, expiry: Expiry::Never };
+    let never = CounterInit::new(0, Expiry::Never);
     assert_eq!(store.incr("n", -5, Some(never)).await.unwrap(), Some(i64::MAX - 6));
     assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
 }
@@ -97,7 +97,7 @@ async fn each_concurrent_increment_counts_once() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options("connections = 4"));
     for expiry in [LONG, Expiry::After(Duration::from_millis(3))] {
-        let create = Some(CounterInit { initial: 0, expiry });
+        let create = Some(CounterInit::new(0, expiry));
         let tasks = (0..TASKS).map(|_| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {

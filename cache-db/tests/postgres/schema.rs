@@ -186,7 +186,7 @@ async fn tables_can_be_created_beforehand_by_call_or_by_sql() {
     let client = raw(&server).await;
     let settings = |table: &str| {
         let more = format!("options = {{ table = \"{table}\", unlogged = true }}");
-        cache_core::config::from_toml(&crate::support::toml(&server.url(), &more)).unwrap()
+        cache_core::Settings::from_toml(&crate::support::toml(&server.url(), &more)).unwrap()
     };
     cache_db::create_tables(&settings("by a call")).await.unwrap();
     cache_db::create_tables(&settings("by a call")).await.unwrap();
@@ -204,7 +204,7 @@ async fn tables_can_be_created_beforehand_by_call_or_by_sql() {
         assert_eq!(cache.incr("k", 1).await.unwrap(), 2, "{table}");
     }
     let nobody = crate::support::toml("postgres://poor@127.0.0.1:1/d", "");
-    let nobody = cache_core::config::from_toml(&nobody).unwrap();
+    let nobody = cache_core::Settings::from_toml(&nobody).unwrap();
     let error = cache_db::create_tables(&nobody).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }

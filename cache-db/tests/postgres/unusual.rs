@@ -100,7 +100,7 @@ async fn extreme_times_saturate() {
         Duration::from_micros(1 << 61),
         Duration::MAX,
     ] {
-        let create = Some(CounterInit { initial: 0, expiry: Expiry::After(time) });
+        let create = Some(CounterInit::new(0, Expiry::After(time)));
         store.set("k", "1".into(), Expiry::After(time), SetMode::Always).await.unwrap();
         store.incr("n", 1, create).await.unwrap();
         store.touch("n", Expiry::After(time)).await.unwrap();

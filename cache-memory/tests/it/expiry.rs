@@ -54,10 +54,7 @@ fn expired_entry_is_absent_for_every_operation() {
     assert!(!*expired().delete_many(&["k"])[0].as_ref().unwrap());
     assert_eq!(expired().take("k").unwrap(), None);
     assert_eq!(expired().incr("k", 1, None).unwrap(), None);
-    assert_eq!(
-        expired().incr("k", 1, Some(CounterInit { initial: 5, expiry: never })).unwrap(),
-        Some(6)
-    );
+    assert_eq!(expired().incr("k", 1, Some(CounterInit::new(5, never))).unwrap(), Some(6));
     assert!(expired().set("k", text("2"), never, SetMode::IfAbsent).unwrap());
     assert!(!expired().set("k", text("2"), never, SetMode::IfPresent).unwrap());
     assert!(!expired().compare_and_delete("k", Expected::value(b"1")).unwrap());
@@ -91,7 +88,7 @@ fn incr_and_rename_keep_the_lifetime_and_set_resets_it() {
     let (memory, fake) = memory();
     put(&memory, "k", "1");
     fake.advance(secs(20));
-    memory.incr("k", 1, Some(CounterInit { initial: 0, expiry: Expiry::Never })).unwrap();
+    memory.incr("k", 1, Some(CounterInit::new(0, Expiry::Never))).unwrap();
     assert!(
         memory.compare_and_set("k", Expected::value(b"2"), text("3"), TtlUpdate::Keep).unwrap()
     );

@@ -161,8 +161,7 @@ fn step(memory: &Memory, fake: &FakeClock, model: &mut Model, op: Op) {
         Op::Take(key) => assert_eq!(memory.take(&name(key)).unwrap(), model.take(key)),
         Op::Incr(key, delta, create) => {
             let expected = model.incr(key, delta, create);
-            let create =
-                create.map(|(initial, life)| CounterInit { initial, expiry: expiry(life) });
+            let create = create.map(|(initial, life)| CounterInit::new(initial, expiry(life)));
             assert_eq!(memory.incr(&name(key), delta, create).map_err(|it| it.kind()), expected);
         }
         Op::Cas(key, old, new, life) => {

@@ -62,7 +62,7 @@ fn batch_returns_a_result_per_key_in_order() {
 fn incr_changes_integers_and_leaves_other_values_unchanged() {
     let memory = Memory::new();
     assert_eq!(memory.incr("n", 1, None).unwrap(), None);
-    let create = Some(CounterInit { initial: 10, expiry: Expiry::Never });
+    let create = Some(CounterInit::new(10, Expiry::Never));
     assert_eq!(memory.incr("n", -15, create).unwrap(), Some(-5));
     assert_eq!(memory.incr("n", 6, create).unwrap(), Some(1));
     assert_eq!(get(&memory, "n"), Some(text("1")));
@@ -77,7 +77,7 @@ fn incr_changes_integers_and_leaves_other_values_unchanged() {
         assert_eq!(memory.incr("n", delta, None).unwrap_err().kind(), ErrorKind::Overflow);
         assert_eq!(get(&memory, "n"), Some(text(&value.to_string())));
     }
-    let create = Some(CounterInit { initial: i64::MAX, expiry: Expiry::Never });
+    let create = Some(CounterInit::new(i64::MAX, Expiry::Never));
     assert_eq!(memory.incr("new", 1, create).unwrap_err().kind(), ErrorKind::Overflow);
     assert!(!memory.has("new").unwrap());
 }
@@ -106,7 +106,7 @@ fn compare_writes_only_if_the_entry_is_unchanged() {
         !memory.compare_and_set("k", Expected::entry(&seen), text("3"), TtlUpdate::Keep).unwrap()
     );
     let stamp = Some(Stamp(seen.stamp.0 + 1));
-    assert!(!memory.compare_and_delete("k", Expected { value: b"2", stamp }).unwrap());
+    assert!(!memory.compare_and_delete("k", Expected::new(b"2", stamp)).unwrap());
     assert_eq!(get(&memory, "k"), Some(text("2")));
     let new = TtlUpdate::New(Expiry::Never);
     assert!(memory.compare_and_set("k", Expected::value(b"2"), text("3"), new).unwrap());

@@ -64,7 +64,7 @@ fn concurrent_increments_are_all_counted() {
 #[test]
 fn concurrent_increments_create_a_counter_once() {
     let memory = Memory::new();
-    let create = Some(CounterInit { initial: 100, expiry: MINUTE });
+    let create = Some(CounterInit::new(100, MINUTE));
     race(
         |_, round| assert!(memory.incr(&format!("n{round}"), 1, create).unwrap().is_some()),
         |round| assert_eq!(get(&memory, &format!("n{round}")), Some(text("108"))),

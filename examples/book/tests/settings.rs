@@ -44,7 +44,7 @@ fn as_toml(rows: &[(&str, &str)], prefix: &str) -> String {
 
 fn read(lines: &str) -> CacheSettings {
     let text = format!("[default]\nbackend = 'memory'\n{lines}");
-    toml::from_str::<Settings>(&text).unwrap().remove("default").unwrap()
+    toml::from_str::<Settings>(&text).unwrap().get("default").unwrap().clone()
 }
 
 const MEMORY: &str = "backend = 'memory'";
@@ -284,7 +284,7 @@ fn documented_database_tables_match_the_code() {
     let triggers = ["cache_added", "cache_changed", "cache_removed"];
     let mut seen = 0;
     for (shown, (alias, names)) in shown.zip([(A_DB, &triggers[..]), (A_POSTGRES, &[])]) {
-        let settings = cache_core::config::from_toml(&format!("[caches.default]\n{alias}"));
+        let settings = cache_core::Settings::from_toml(&format!("[caches.default]\n{alias}"));
         let sql = cache_db::create_tables_sql(&settings.unwrap()).unwrap();
         let columns = shown.split("\n)").next().unwrap().lines().skip(1);
         let columns: Vec<&str> = columns

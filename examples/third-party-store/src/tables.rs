@@ -62,7 +62,7 @@ impl<T: ReadableTable<EntryKey, EntryValue>> View<T> {
 
     pub(crate) fn entry(&self, key: &str) -> TableResult<Option<Entry>> {
         let found = self.get(key)?;
-        Ok(found.map(|it| Entry { ttl: self.ttl(it.expires), stamp: it.stamp(), value: it.value }))
+        Ok(found.map(|it| Entry::new(it.value.clone(), self.ttl(it.expires), it.stamp())))
     }
 
     /// Returns the expiry of a live entry, without a copy of its value.

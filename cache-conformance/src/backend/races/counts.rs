@@ -52,7 +52,7 @@ async fn concurrent_increments_are_all_counted(ctx: &Ctx) -> TestResult {
 async fn concurrent_increments_of_a_new_counter_are_all_counted(ctx: &Ctx) -> TestResult {
     for round in 0..ROUNDS {
         let (key, start) = (ctx.key(round), ctx.now());
-        let create = Some(CounterInit { initial: 100, expiry: LONG });
+        let create = Some(CounterInit::new(100, LONG));
         let answers = ctx
             .race(TASKS, |_, store| {
                 let key = key.clone();
@@ -111,7 +111,7 @@ async fn add_one(store: &Arc<dyn Backend>, key: &str, by_stamp: bool) -> Result<
 /// Every increment is in one of the values that `take` returned, or in the counter at the end.
 async fn concurrent_pops_lose_no_increment(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
-    let create = Some(CounterInit { initial: 0, expiry: LONG });
+    let create = Some(CounterInit::new(0, LONG));
     let number = |it: Option<Bytes>| -> i64 {
         it.map_or(0, |it| {
             std::str::from_utf8(&it).ok().and_then(|it| it.parse().ok()).expect("a number")

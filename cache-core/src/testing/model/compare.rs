@@ -198,8 +198,7 @@ impl Run<'_> {
             }
             Step::IncrOr(key, delta, initial, life) => {
                 let key = self.setup.key(*key);
-                let create =
-                    Some(CounterInit { initial: *initial, expiry: self.setup.expiry(*life) });
+                let create = Some(CounterInit::new(*initial, self.setup.expiry(*life)));
                 let answer = store.incr(&key, *delta, create).await;
                 same("incr with create", &answer, &self.model.incr(&key, *delta, create))
             }

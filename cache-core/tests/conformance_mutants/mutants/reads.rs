@@ -41,10 +41,10 @@ impl Mutant {
             Bug::EntryInTwoSteps => {
                 let Some(value) = self.model.get(key)? else { return Ok(None) };
                 self.calls.pause(Until::Written);
-                self.model.get_entry(key)?.map(|it| Entry { value, ..it })
+                self.model.get_entry(key)?.map(|it| Entry::new(value, it.ttl, it.stamp))
             }
             Bug::EntryIsForever => {
-                self.model.get_entry(key)?.map(|it| Entry { ttl: Ttl::Forever, ..it })
+                self.model.get_entry(key)?.map(|it| Entry::new(it.value, Ttl::Forever, it.stamp))
             }
             Bug::EmptyIsAbsent => self.model.get_entry(key)?.filter(|it| !it.value.is_empty()),
             _ => self.model.get_entry(key)?,
@@ -91,6 +91,6 @@ impl Mutant {
         run: impl Fn(Expected<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let entry = self.model.get_entry(key)?;
-        entry.map(|it| run(Expected { value: &it.value, stamp: None::<Stamp> })).transpose()
+        entry.map(|it| run(Expected::new(&it.value, None::<Stamp>))).transpose()
     }
 }

@@ -102,7 +102,7 @@ impl Mutant {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let create = create.map(|it| CounterInit { expiry: self.expiry(it.expiry), ..it });
+        let create = create.map(|it| CounterInit::new(it.initial, self.expiry(it.expiry)));
         let put = |value: i64, expiry: Expiry| {
             self.model
                 .set(key, value.to_string().into(), expiry, SetMode::Always)
@@ -163,13 +163,13 @@ impl Mutant {
                 None => Ok(None),
             },
             (Bug::IncrOrIsImmortal, None, Some(create)) => {
-                self.model.incr(key, delta, Some(CounterInit { expiry: Expiry::Never, ..create }))
+                self.model.incr(key, delta, Some(CounterInit::new(create.initial, Expiry::Never)))
             }
             (Bug::IncrOrExpiresLater, None, Some(create)) => {
                 let sum = self.model.incr(
                     key,
                     delta,
-                    Some(CounterInit { expiry: Expiry::Never, ..create }),
+                    Some(CounterInit::new(create.initial, Expiry::Never)),
                 )?;
                 self.calls.pause(Until::Read);
                 self.model.touch(key, create.expiry)?;
