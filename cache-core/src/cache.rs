@@ -29,7 +29,7 @@ use crate::consistency::update_queue::Turns;
 use crate::{
     consistency::tombstones::Marks,
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::{Flights, Writing},
+    fetch::singleflight::{Singleflight, WriteGuard},
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
@@ -100,7 +100,7 @@ struct Shared {
     write_patience: Duration,
     load_deadline: Duration,
     clock: Clock,
-    flights: Arc<Flights>,
+    flights: Arc<Singleflight>,
     marks: Arc<Marks>,
     updates: Arc<Turns>,
     counters: Counters,
@@ -339,10 +339,10 @@ impl Cache {
     }
 
     /// Before a write of `key`: no load that began before its end may overwrite it.
-    async fn before_write<'a>(&'a self, key: &'a str) -> Writing<'a> {
-        let mut writing = self.shared.flights.writing(key, self.write_claim(1));
+    async fn before_write<'a>(&'a self, key: &'a str) -> WriteGuard<'a> {
+        let mut writing = self.shared.flights.begin_write(key, self.write_claim(1));
         if self.shared.flights.active() > 0 {
-            writing.may_wait(self.write_claim(1));
+            writing.expire_after(self.write_claim(1));
             // Boxed, as all that is rare: the future of every write would be larger by it.
             Box::pin(self.shared.flights.detach(key, self.write_patience())).await;
         }

@@ -1,3 +1,3 @@
-//! Reading through: one load per key at a time.
+//! Loads missing values, one load per key at a time.
 
 pub(crate) mod singleflight;

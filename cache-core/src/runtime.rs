@@ -1,7 +1,8 @@
-//! Time, threads and runtimes: what a store or the facade needs of the machine.
+//! Time, threads and runtimes.
 
 mod blocking;
 mod clock;
+mod first;
 mod jitter;
 mod join;
 mod own;
@@ -13,6 +14,7 @@ mod timer;
 
 pub(crate) use self::{
     blocking::{block_on, is_async_context},
+    first::first,
     join::all,
     own::{own, within},
     timer::sleep,

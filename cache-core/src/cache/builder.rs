@@ -6,7 +6,7 @@ use crate::{
     config::{CacheSettings, Period},
     consistency::tombstones::Marks,
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::Flights,
+    fetch::singleflight::Singleflight,
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
     layer::{
         Breaker, BreakerSettings, Breakers, Deadline, Layered, Observe, OwnRuntime, Retry,
@@ -35,7 +35,7 @@ pub struct CacheBuilder {
 /// one ends a load through the other.
 #[derive(Clone)]
 pub(crate) struct KeyState {
-    flights: Arc<Flights>,
+    flights: Arc<Singleflight>,
     marks: Arc<Marks>,
     updates: Arc<Turns>,
 }
@@ -45,7 +45,7 @@ impl KeyState {
     pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
         let (clock, marks_clock) = (clock.clone(), clock.clone());
         Self {
-            flights: Arc::new(Flights::new(waits, move || clock.coarse())),
+            flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
             marks: Arc::new(Marks::new(move || marks_clock.coarse())),
             updates: Arc::default(),
         }

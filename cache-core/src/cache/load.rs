@@ -13,10 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Cache, call};
 use crate::{
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::{Lead, Turn, Waited, first},
+    fetch::singleflight::{Joined, Lead, WaitOutcome},
     key::FullKey,
     layer::Operation,
-    runtime,
+    runtime::{self, first},
     store::SetMode,
     telemetry::{
         observer::{Direction, Loaded},
@@ -108,13 +108,13 @@ impl Cache {
         let key = self.key(Operation::GetOrSet, key)?;
         // Before the first look: another process that makes the same call may have given an entry this lifetime.
         let _ = self.expiry(timeout);
-        let landings = self.shared.flights.landings(&key);
+        let write_epoch = self.shared.flights.write_epoch(&key);
         let write = match self.look(&key).await? {
             Look::Hit(value) => return Ok(value),
             Look::Miss => Some(timeout),
             Look::Failed => None,
         };
-        let lead = match self.take_turn(&key, landings).await? {
+        let lead = match self.take_turn(&key, write_epoch).await? {
             Role::Load(lead) => lead,
             Role::Have(value) => return Ok(value),
         };
@@ -181,7 +181,7 @@ impl Cache {
     /// Runs the loader, stores its value and hands it to all who wait.
     async fn load<T, E, F>(
         &self,
-        lead: Lead<'_>,
+        lead: Lead,
         key: &FullKey,
         write: Option<Timeout>,
         loader: Pin<&mut F>,
@@ -205,8 +205,8 @@ impl Cache {
         };
         let (value, bytes) = match (loaded, encoded) {
             (Ok(value), Ok(bytes)) => (value, bytes),
-            (Ok(_), Err(error)) => return self.land_failed(lead, key, error),
-            (Err(error), _) => return self.land_failed(lead, key, Error::from_loader(error)),
+            (Ok(_), Err(error)) => return self.complete_failed(lead, key, error),
+            (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
         };
         // Of the time after the load: a point in time is not pushed back by a slow one.
         if let Some(expiry) = write.and_then(|it| self.expiry(it)) {
@@ -222,7 +222,7 @@ impl Cache {
                 }
             }
         }
-        lead.land(Ok(bytes));
+        lead.complete(Ok(bytes));
         Ok(value)
     }
 
@@ -233,9 +233,9 @@ impl Cache {
         match runtime::own() {
             Ok(own) => drop(own.spawn(async move {
                 shared.clock.sleep(shared.write_patience).await;
-                shared.flights.stored(&key, id);
+                shared.flights.write_arrived(&key, id);
             })),
-            Err(_) => shared.flights.stored(&key, id),
+            Err(_) => shared.flights.write_arrived(&key, id),
         }
     }
 
@@ -254,10 +254,10 @@ impl Cache {
         self.shared.observer.load(Loaded::Shared, Duration::ZERO);
     }
 
-    fn land_failed<T>(&self, lead: Lead<'_>, key: &str, error: Error) -> Result<T> {
+    fn complete_failed<T>(&self, lead: Lead, key: &str, error: Error) -> Result<T> {
         self.shared.counters.event(Event::LoadFailed);
         let error = self.fail(Operation::GetOrSet, Some(key), error);
-        lead.land(Err(error.clone()));
+        lead.complete(Err(error.clone()));
         Err(error)
     }
 
@@ -265,8 +265,8 @@ impl Cache {
     async fn take_turn<T: DeserializeOwned>(
         &self,
         key: &FullKey,
-        landings: u64,
-    ) -> Result<Role<'_, T>> {
+        write_epoch: u64,
+    ) -> Result<Role<T>> {
         let flights = &self.shared.flights;
         let lasts = self.shared.load_deadline;
         // How long this caller waits for others, in all.
@@ -274,8 +274,8 @@ impl Cache {
         loop {
             let turn = flights.join(key, lasts);
             let mut wait = match turn.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
-                Turn::Lead(lead) => return self.lead(lead, key, landings).await,
-                Turn::Wait(wait) => wait,
+                Joined::Lead(lead) => return self.lead(lead, key, write_epoch).await,
+                Joined::Wait(wait) => wait,
             };
             let now = flights.now();
             let end = *end.get_or_insert_with(|| now.saturating_add(lasts.saturating_mul(2)));
@@ -285,10 +285,10 @@ impl Cache {
                 None if flights.now() >= end => {
                     return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
                 }
-                Some(Waited::Lead(lead)) => return Ok(Role::Load(lead)),
+                Some(WaitOutcome::Lead(lead)) => return Ok(Role::Load(lead)),
                 // After the leader's time there is another one, or this caller is it.
-                Some(Waited::Rejoin) | None => {}
-                Some(Waited::Landed(result)) => {
+                Some(WaitOutcome::Rejoin) | None => {}
+                Some(WaitOutcome::Completed(result)) => {
                     self.load_shared();
                     if let Ok(value) = value::open(&result?) {
                         return Ok(Role::Have(value));
@@ -301,17 +301,17 @@ impl Cache {
     }
 
     /// The load is this caller's, unless another one has landed between its read and now.
-    async fn lead<'a, T: DeserializeOwned>(
-        &'a self,
-        lead: Lead<'a>,
+    async fn lead<T: DeserializeOwned>(
+        &self,
+        lead: Lead,
         key: &FullKey,
-        landings: u64,
-    ) -> Result<Role<'a, T>> {
-        if self.shared.flights.landings(key) != landings
+        write_epoch: u64,
+    ) -> Result<Role<T>> {
+        if self.shared.flights.write_epoch(key) != write_epoch
             && let Ok(Some(stored)) = self.read_leader(key).await
             && let Ok(value) = value::open(&stored)
         {
-            lead.land(Ok(stored));
+            lead.complete(Ok(stored));
             self.load_shared();
             return Ok(Role::Have(value));
         }
@@ -367,7 +367,7 @@ enum Look<T> {
     Failed,
 }
 
-enum Role<'a, T> {
-    Load(Lead<'a>),
+enum Role<T> {
+    Load(Lead),
     Have(T),
 }

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    fetch::singleflight::{Writing, first},
+    fetch::singleflight::WriteGuard,
     layer::Operation,
+    runtime::first,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::IntoTimeout,
     value,
@@ -270,13 +271,13 @@ impl Cache {
         &'a self,
         keys: impl Iterator<Item = &'a str> + Clone,
         bytes: usize,
-    ) -> Vec<Writing<'a>> {
+    ) -> Vec<WriteGuard<'a>> {
         let flights = &self.shared.flights;
         let lasts = self.batch_claim(keys.clone().count(), bytes);
-        let mut writing: Vec<_> = keys.clone().map(|key| flights.writing(key, lasts)).collect();
+        let mut writing: Vec<_> = keys.clone().map(|key| flights.begin_write(key, lasts)).collect();
         if flights.active() > 0 {
             for it in &mut writing {
-                it.may_wait(lasts);
+                it.expire_after(lasts);
             }
             let all = Box::pin(async {
                 for key in keys {

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Cache, Shared};
-use crate::{consistency::tombstones::Marked, fetch::singleflight::first, key::KeyHead, runtime};
+use crate::{
+    consistency::tombstones::Marked,
+    key::KeyHead,
+    runtime::{self, first},
+};
 
 /// How long to wait after a mark was made, and after a failure the first time and at most. Each wait is
 /// between half of this and all of it, so that processes do not come back together.

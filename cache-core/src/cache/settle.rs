@@ -6,8 +6,7 @@ use super::{Cache, batch::one_each, call, call_leader, put_aside};
 use crate::{
     consistency::tombstones::{Attempt, Marked},
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::first,
-    runtime,
+    runtime::{self, first},
     store::{Entry, Expected},
     telemetry::stats::Event,
 };

@@ -6,10 +6,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::first,
     key::FullKey,
     layer::Operation,
-    runtime::jitter,
+    runtime::{first, jitter},
     store::{Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{fetch::singleflight::first, runtime::Clock};
+use crate::runtime::{Clock, first};
 
 /// The updates of each key that are under way or wait.
 #[derive(Default)]

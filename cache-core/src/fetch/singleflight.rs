@@ -1,63 +1,68 @@
-//! One load per key at a time: who leads, who waits, who may store.
+//! One load per key at a time.
 //!
-//! The first caller who misses a key *leads*: it runs its own loader. Callers who come meanwhile *wait* and
-//! share the result, an error too. What can end a flight otherwise:
+//! The first caller that misses a key *leads*: it runs its own loader. Callers that miss the key
+//! meanwhile *wait* and share the result, also an error. A load can also end in these ways:
 //!
-//! - The leader is dropped or panics: one of those who wait leads, with its own loader.
-//! - The leader has not ended in the time of a load: the next caller who looks takes the flight over, and the others
-//!   wait for that one.
-//! - The key is written or deleted: the flight is *detached*. Those in it keep it, later callers start another,
-//!   and it does not store. A write of the loaded value that is already on its way is waited for first, or the
-//!   two could cross. Flights that begin while the key is being written are detached when that is done.
+//! - The leader is dropped or panics: one of the waiters leads and runs its own loader.
+//! - The load is not complete within its time: the next caller that joins replaces the flight with
+//!   its own, and the waiters move there.
+//! - The key is written or deleted: the flight is *detached*. Its callers keep it, later callers
+//!   start another, and the loaded value is not stored. If the loaded value is already on its way
+//!   to the store, the writer waits for it first, so that the two writes cannot cross. Flights that
+//!   begin during the write are detached when it ends.
 //!
-//! Every claim (to lead, to store a loaded value, to write a key) has an end in time, because the future that holds it
-//! may never be polled again. After its end the claim counts for nothing, and its write is not made any more.
+//! Each claim (to lead, to store a loaded value, to write a key) expires, because its future may
+//! never be polled again. After that the claim has no effect and its write is not made.
 //!
-//! This file knows nothing of stores or codecs, and of the time what `now` tells; it is checked as a model in
-//! `tests/flight_model`, which puts its own `crate::runtime::sync` under it.
+//! This module does not depend on stores, codecs or a clock. `tests/flight_model` checks it as a
+//! model, with its own `crate::runtime`.
 
-// Named, so that the model test finds them too.
+// The paths are explicit so that the model test finds the files.
+#[path = "singleflight/flight.rs"]
+mod flight;
 #[path = "singleflight/follower.rs"]
 mod follower;
 #[path = "singleflight/leader.rs"]
 mod leader;
+#[path = "singleflight/table.rs"]
+mod table;
 #[path = "singleflight/wait_graph.rs"]
 mod wait_graph;
 #[path = "singleflight/write_guard.rs"]
 mod write_guard;
 
 use std::{
-    collections::HashMap,
     future::{Future, poll_fn},
-    mem,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::Bytes;
-
-use self::wait_graph::Circles;
+use self::{flight::Flight, table::Table};
 pub(crate) use self::{
-    follower::{Wait, Waited, first},
+    follower::{Wait, WaitOutcome},
     leader::Lead,
-    write_guard::Writing,
+    write_guard::WriteGuard,
 };
 use crate::{
     error::Result,
-    runtime::sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError},
+    runtime::{
+        first,
+        sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError},
+    },
 };
 
-/// The flights of one alias.
-pub(crate) struct Flights {
+/// The loads of one alias.
+pub(crate) struct Singleflight {
     table: Mutex<Table>,
-    /// How many entries the table has: writers look here first, and most often need no lock.
+    /// The number of flights and pending writes in the table. Writers read it first, and usually
+    /// need no lock.
     active: AtomicUsize,
     /// By hash of the key.
     stripes: [Stripe; STRIPES],
-    /// Whether writes take so long that it pays to know exactly which keys are being written. Otherwise the stripe
-    /// tells, which has other keys, too.
+    /// Whether writes take long enough that each key being written has its own claim. Otherwise
+    /// only the stripe counts writers, for all of its keys.
     writes_wait: bool,
-    /// Tells the time since some fixed moment.
+    /// Returns the time since some fixed moment.
     now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
@@ -65,73 +70,25 @@ const STRIPES: usize = 64;
 
 #[derive(Default)]
 struct Stripe {
-    /// How many values of its keys have been written, by flights or otherwise: a caller whose read missed knows by
-    /// it whether its miss may be out of date.
-    landings: AtomicU64,
-    /// How many of its keys are being written now, by calls that wait for nothing: a claim here has no end in time.
+    /// The number of completed writes of its keys. A caller whose read missed compares it to know
+    /// whether the miss may be out of date.
+    write_epoch: AtomicU64,
+    /// The number of its keys that are being written by calls that cannot wait. These claims do not
+    /// expire.
     writers: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Table {
-    /// What callers of a key join.
-    flights: HashMap<Box<str>, Arc<Flight>>,
-    /// Keys with a loaded value on its way to the store.
-    storing: HashMap<Box<str>, Store>,
-    /// Keys that are being written, and when the claim of each write ends.
-    writing: HashMap<Box<str>, Vec<Duration>>,
-    next_store: u64,
+/// The role of a caller that missed a key.
+pub(crate) enum Joined {
+    /// It loads the value.
+    Lead(Lead),
+    /// It waits for another caller's load.
+    Wait(Wait),
 }
 
-/// A loaded value that is on its way to the store.
-struct Store {
-    /// Tells it from a later one of the same key.
-    id: u64,
-    /// When the claim ends.
-    until: Duration,
-    waiting: Vec<Waker>,
-}
-
-/// One load of one key.
-struct Flight {
-    /// Unique in the process.
-    id: u64,
-    key: Box<str>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    phase: Phase,
-    /// The key was written, or a waiter took over: the loaded value must not be stored.
-    detached: bool,
-    /// When the leader's claim ends.
-    until: Duration,
-    waiters: HashMap<u64, Waker>,
-    next_waiter: u64,
-}
-
-#[derive(Default)]
-enum Phase {
-    /// Somebody runs a loader.
-    #[default]
-    Led,
-    /// The leader was dropped; the next waiter who looks leads.
-    Abandoned,
-    /// The result, for those who wait.
-    Landed(Result<Bytes>),
-}
-
-/// What a caller who missed a key does.
-pub(crate) enum Turn<'a> {
-    /// Load it.
-    Lead(Lead<'a>),
-    /// Wait for another caller's load.
-    Wait(Wait<'a>),
-}
-
-impl Flights {
-    /// For a store whose writes wait for something, or one whose writes are done at once. `now` tells the time.
+impl Singleflight {
+    /// Creates the table for a store. `writes_wait` is true if its writes may wait, and `now`
+    /// returns the time since some fixed moment.
     pub(crate) fn new(
         writes_wait: bool,
         now: impl Fn() -> Duration + Send + Sync + 'static,
@@ -145,24 +102,148 @@ impl Flights {
         }
     }
 
-    /// How many loads there are, and loaded values on their way to the store. Zero when idle.
+    /// Returns the number of flights and pending writes, which is zero when idle.
     pub(crate) fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// How many loads there are, and have their values stored.
+    /// Returns the number of keys that are being loaded or whose loaded value is being stored.
     pub(crate) fn loads(&self) -> usize {
-        let table = self.lock();
-        let alone = table.storing.keys().filter(|it| !table.flights.contains_key(*it));
-        table.flights.len() + alone.count()
+        self.lock().loads()
     }
 
-    /// A count that differs from an earlier one if the key has been written in between.
-    pub(crate) fn landings(&self, key: &str) -> u64 {
-        self.stripe(key).landings.load(Ordering::SeqCst)
+    /// Returns a counter that differs from an earlier one if the key was written in between.
+    pub(crate) fn write_epoch(&self, key: &str) -> u64 {
+        self.stripe(key).write_epoch.load(Ordering::SeqCst)
     }
 
-    /// Cheap, because every write asks: keys differ at their ends.
+    pub(crate) fn now(&self) -> Duration {
+        (self.now)()
+    }
+
+    /// Joins the flight of a key, or begins one whose load may take `lasts`. A flight that exceeded
+    /// its time is replaced by a new one, to which its waiters move.
+    ///
+    /// # Errors
+    /// `Loader` if waiting would close a circle of loads that wait for each other.
+    pub(crate) fn join(self: &Arc<Self>, key: &str, lasts: Duration) -> Result<Joined> {
+        let mut table = self.lock();
+        let Some(flight) = table.flights.get(key).map(Arc::clone) else {
+            return Ok(Joined::Lead(self.begin(&mut table, key, lasts)));
+        };
+        // The waiter is added under the table's lock: a leader that is dropped now sees it.
+        let Some(id) = flight.add_waiter(self.now()) else {
+            flight.close();
+            return Ok(Joined::Lead(self.begin(&mut table, key, lasts)));
+        };
+        drop(table);
+        Wait::new(self, flight, id, lasts).map(Joined::Wait)
+    }
+
+    /// Begins a flight that no other caller joins and that stores nothing: for a caller that cannot
+    /// use the result of the others.
+    pub(crate) fn alone(self: &Arc<Self>, key: &str) -> Lead {
+        let flight = Flight::new(key, Duration::MAX);
+        flight.detach();
+        Lead::new(self, flight)
+    }
+
+    /// Begins a write that takes at most `lasts`: neither the key's flight nor any that begins
+    /// before the write ends will store its value. The caller then calls [`detach`](Self::detach).
+    pub(crate) fn begin_write<'a>(&'a self, key: &'a str, lasts: Duration) -> WriteGuard<'a> {
+        let mut guard = WriteGuard::new(self, key);
+        if self.writes_wait {
+            guard.expire_after(lasts);
+        }
+        guard
+    }
+
+    /// Detaches the flight of a key before the key is written. Waits for a loaded value that is
+    /// already on its way to the store, until `patience` ends.
+    pub(crate) async fn detach(&self, key: &str, patience: impl Future<Output = ()>) {
+        if self.active() == 0 {
+            return;
+        }
+        if self.detach_now(key) {
+            let arrived = poll_fn(|cx| self.poll_arrived(&mut self.lock(), key, cx));
+            first(arrived, patience).await;
+        }
+    }
+
+    /// Detaches the flights of all keys, as [`detach`](Self::detach) does for one.
+    pub(crate) async fn detach_all(&self, patience: impl Future<Output = ()>) {
+        if self.active() == 0 {
+            return;
+        }
+        let pending = {
+            let mut table = self.lock();
+            let pending = table.detach_all();
+            self.count(&table);
+            pending
+        };
+        let all = async {
+            for key in &pending {
+                poll_fn(|cx| self.poll_arrived(&mut self.lock(), key, cx)).await;
+            }
+        };
+        first(all, patience).await;
+    }
+
+    /// Ends the pending write with this number, whose leader was dropped: the write must have
+    /// reached the store by now.
+    pub(crate) fn write_arrived(&self, key: &str, id: u64) {
+        let mut table = self.lock();
+        let waiting = table.end_write(key, id);
+        self.count(&table);
+        drop(table);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Detaches the flight of a key. Returns whether a loaded value of the key is on its way.
+    fn detach_now(&self, key: &str) -> bool {
+        let mut table = self.lock();
+        let is_pending = table.detach(key);
+        self.count(&table);
+        is_pending
+    }
+
+    fn begin(self: &Arc<Self>, table: &mut Table, key: &str, lasts: Duration) -> Lead {
+        let flight = Flight::new(key, self.after(lasts));
+        table.flights.insert(key.into(), Arc::clone(&flight));
+        self.count(table);
+        Lead::new(self, flight)
+    }
+
+    /// Removes a completed flight from the table, unless another has replaced it.
+    fn remove(&self, flight: &Arc<Flight>) {
+        let mut table = self.lock();
+        table.remove(flight);
+        self.count(&table);
+    }
+
+    /// Removes a flight without leader from the table if no waiter can lead it.
+    fn remove_abandoned(&self, flight: &Arc<Flight>) {
+        let mut table = self.lock();
+        // Checked under the table's lock: a caller may join at any moment before.
+        if flight.is_abandoned() {
+            table.remove(flight);
+        }
+        self.count(&table);
+    }
+
+    /// Returns whether the key, or perhaps another key of its stripe, is being written.
+    fn is_being_written(&self, table: &Table, key: &str) -> bool {
+        self.stripe(key).writers.load(Ordering::SeqCst) > 0 || table.has_claim(key, self.now())
+    }
+
+    /// Is ready when no loaded value of the key is on its way to the store.
+    fn poll_arrived(&self, table: &mut Table, key: &str, cx: &Context<'_>) -> Poll<()> {
+        let res = table.poll_arrived(key, self.now(), cx);
+        self.count(table);
+        res
+    }
+
+    /// Hashes the end of the key, where keys differ. It is cheap because each write calls it.
     fn stripe(&self, key: &str) -> &Stripe {
         let end =
             key.as_bytes().last_chunk().map_or(key.len() as u64, |it| u64::from_le_bytes(*it));
@@ -170,202 +251,15 @@ impl Flights {
         &self.stripes[usize::try_from(mixed).unwrap_or_default() % STRIPES]
     }
 
-    pub(crate) fn now(&self) -> Duration {
-        (self.now)()
-    }
-
     fn after(&self, time: Duration) -> Duration {
         self.now().saturating_add(time)
     }
 
-    /// Begins a write of a key that takes so long at the most: its flight will not store, nor will any that begins before
-    /// the end. To be followed by [`detach`](Self::detach).
-    pub(crate) fn writing<'a>(&'a self, key: &'a str, lasts: Duration) -> Writing<'a> {
-        let mut writing = Writing { flights: self, key, until: None };
-        self.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
-        if self.writes_wait {
-            writing.may_wait(lasts);
-        }
-        writing
-    }
-
-    /// Whether a key is being written, or perhaps.
-    fn is_being_written(&self, table: &Table, key: &str) -> bool {
-        self.stripe(key).writers.load(Ordering::SeqCst) > 0
-            || table.writing.get(key).is_some_and(|it| it.iter().any(|until| self.now() < *until))
-    }
-
-    /// A loaded value whose leader was dropped while it was on its way must have arrived.
-    pub(crate) fn stored(&self, key: &str, id: u64) {
-        let mut table = self.lock();
-        let is_this = table.storing.get(key).is_some_and(|it| it.id == id);
-        let store = if is_this { table.storing.remove(key) } else { None };
-        self.count(&table);
-        drop(table);
-        store.into_iter().flat_map(|it| it.waiting).for_each(Waker::wake);
-    }
-
-    /// Joins the flight of a key, or begins one whose load takes so long at the most. A flight that has not ended in its
-    /// time is replaced by a new one, to which its waiters move. An error if waiting would close a circle of loads
-    /// that wait for each other.
-    pub(crate) fn join(&self, key: &str, lasts: Duration) -> Result<Turn<'_>> {
-        let mut table = self.lock();
-        let Some(flight) = table.flights.get(key).map(Arc::clone) else {
-            return Ok(Turn::Lead(self.begin(&mut table, key, lasts)));
-        };
-        let mut state = flight.lock();
-        if matches!(state.phase, Phase::Led) && state.until <= self.now() {
-            drop(state);
-            flight.detach(true);
-            return Ok(Turn::Lead(self.begin(&mut table, key, lasts)));
-        }
-        // A place is taken while the flight is known to be there, so that a leader who goes now knows
-        // that somebody waits.
-        let id = state.take_place();
-        drop(state);
-        drop(table);
-        let mut wait = Wait { flights: self, flight, id, lasts, edge: None };
-        wait.edge = Circles::wait_for(&wait.flight)?;
-        Ok(Turn::Wait(wait))
-    }
-
-    /// A flight that nobody joins and that stores nothing: for a caller who has no use for the result of the others.
-    pub(crate) fn alone(&self, key: &str) -> Lead<'_> {
-        let flight = Flight::new(key, Duration::MAX);
-        flight.lock().detached = true;
-        Lead { flights: self, flight, landed: false }
-    }
-
-    /// Before a key is written: its flight will not store. Waits for a loaded value that is already on its way,
-    /// but no longer than `patience` takes.
-    pub(crate) async fn detach(&self, key: &str, patience: impl Future<Output = ()>) {
-        if self.active() == 0 {
-            return;
-        }
-        if self.detach_now(key) {
-            first(poll_fn(|cx| self.poll_stored(&mut self.lock(), key, cx)), patience).await;
-        }
-    }
-
-    /// [`detach`](Self::detach) of all keys.
-    pub(crate) async fn detach_all(&self, patience: impl Future<Output = ()>) {
-        if self.active() == 0 {
-            return;
-        }
-        let storing = self.detach_all_now();
-        let all = async {
-            for key in &storing {
-                poll_fn(|cx| self.poll_stored(&mut self.lock(), key, cx)).await;
-            }
-        };
-        first(all, patience).await;
-    }
-
-    /// Detaches the flight of a key; whether a loaded value of it is on its way.
-    fn detach_now(&self, key: &str) -> bool {
-        let mut table = self.lock();
-        if let Some(flight) = table.flights.remove(key) {
-            flight.detach(false);
-        }
-        self.count(&table);
-        table.storing.contains_key(key)
-    }
-
-    /// Detaches all flights; the keys whose loaded values are on their way.
-    fn detach_all_now(&self) -> Vec<Box<str>> {
-        let mut table = self.lock();
-        for flight in mem::take(&mut table.flights).into_values() {
-            flight.detach(false);
-        }
-        self.count(&table);
-        table.storing.keys().cloned().collect()
-    }
-
-    fn begin(&self, table: &mut Table, key: &str, lasts: Duration) -> Lead<'_> {
-        let flight = Flight::new(key, self.after(lasts));
-        table.flights.insert(key.into(), Arc::clone(&flight));
-        self.count(table);
-        Lead { flights: self, flight, landed: false }
-    }
-
-    /// Takes a flight that is over out of the table, unless another has taken its place.
-    fn remove(&self, flight: &Arc<Flight>) {
-        let mut table = self.lock();
-        if table.flights.get(&flight.key).is_some_and(|it| Arc::ptr_eq(it, flight)) {
-            table.flights.remove(&flight.key);
-        }
-        self.count(&table);
-    }
-
-    /// Takes an abandoned flight out of the table if nobody is there to lead it.
-    fn remove_abandoned(&self, flight: &Arc<Flight>) {
-        let mut table = self.lock();
-        let state = flight.lock();
-        if matches!(state.phase, Phase::Abandoned)
-            && state.waiters.is_empty()
-            && table.flights.get(&flight.key).is_some_and(|it| Arc::ptr_eq(it, flight))
-        {
-            drop(state);
-            table.flights.remove(&flight.key);
-        }
-        self.count(&table);
-    }
-
-    /// Ready when no loaded value of the key is on its way.
-    fn poll_stored(&self, table: &mut Table, key: &str, cx: &Context<'_>) -> Poll<()> {
-        let Some(store) = table.storing.get_mut(key) else { return Poll::Ready(()) };
-        if self.now() < store.until {
-            if !store.waiting.iter().any(|it| it.will_wake(cx.waker())) {
-                store.waiting.push(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        let waiting = mem::take(&mut store.waiting);
-        table.storing.remove(key);
-        self.count(table);
-        waiting.into_iter().for_each(Waker::wake);
-        Poll::Ready(())
-    }
-
     fn count(&self, table: &Table) {
-        self.active.store(table.flights.len() + table.storing.len(), Ordering::SeqCst);
+        self.active.store(table.active(), Ordering::SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flight {
-    fn new(key: &str, until: Duration) -> Arc<Self> {
-        let state = Mutex::new(State { until, ..State::default() });
-        Arc::new(Self { id: wait_graph::next_id(), key: key.into(), state })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its value is not stored any more. With `end`, those who wait for it begin anew.
-    fn detach(&self, end: bool) {
-        let mut state = self.lock();
-        state.detached = true;
-        if end {
-            state.phase = Phase::Abandoned;
-        }
-        // Those who wait for a flight that was abandoned, too.
-        state.wake_all();
-    }
-}
-
-impl State {
-    fn take_place(&mut self) -> u64 {
-        self.next_waiter += 1;
-        self.waiters.insert(self.next_waiter, Waker::noop().clone());
-        self.next_waiter
-    }
-
-    fn wake_all(&mut self) {
-        self.waiters.values().for_each(Waker::wake_by_ref);
     }
 }

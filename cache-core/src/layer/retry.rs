@@ -6,8 +6,7 @@ use super::{Call, Layer, Reply};
 use crate::{
     config::Period,
     error::{Error, ErrorKind},
-    fetch::singleflight::first,
-    runtime::{Clock, jitter},
+    runtime::{Clock, first, jitter},
 };
 
 /// Repeats idempotent calls that the server did not answer, after growing random waits, all within one deadline.

@@ -9,11 +9,16 @@
 mod singleflight;
 mod world;
 
+#[path = "../../src/runtime/first.rs"]
+mod first;
+
 // The source under test imports these paths.
 mod error {
     pub(crate) use cache_core::{Error, ErrorKind, Result};
 }
 mod runtime {
+    pub(crate) use crate::first::first;
+
     pub(crate) mod sync {
         pub(crate) use shuttle::{
             sync::{
@@ -33,6 +38,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{ErrorKind, Result};
+use runtime::first;
 use runtime::sync::Ordering::SeqCst;
 use shuttle::{
     future::{block_on, spawn, yield_now},
@@ -40,7 +46,7 @@ use shuttle::{
     sync::Arc,
     thread,
 };
-use singleflight::{Flights, Turn, Waited, first};
+use singleflight::{Joined, Singleflight, WaitOutcome};
 use world::{World, decode};
 
 const KEY: &str = "k";
@@ -51,7 +57,7 @@ const LASTS: Duration = Duration::from_secs(10);
 /// Runs the scenario in many random schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
-    // Its atomics are large, and there are a hundred of them in `Flights`.
+    // Its atomics are large, and there are a hundred of them in `Singleflight`.
     config.stack_size = 1 << 19;
     let schedules = RandomScheduler::new(SCHEDULES);
     shuttle::Runner::new(schedules, config).run(scenario);
@@ -134,10 +140,10 @@ fn when_the_leader_is_dropped_another_leads() {
             // The loader's own entry would stay behind in the list; this one keeps none.
             let get = async {
                 match it.flights.join(KEY, LASTS).unwrap() {
-                    Turn::Lead(lead) => lead.load(pending::<()>()).await,
-                    Turn::Wait(mut wait) => match wait.outcome().await {
-                        Waited::Lead(lead) => lead.load(pending::<()>()).await,
-                        Waited::Landed(_) | Waited::Rejoin => {}
+                    Joined::Lead(lead) => lead.load(pending::<()>()).await,
+                    Joined::Wait(mut wait) => match wait.outcome().await {
+                        WaitOutcome::Lead(lead) => lead.load(pending::<()>()).await,
+                        WaitOutcome::Completed(_) | WaitOutcome::Rejoin => {}
                     },
                 }
             };
@@ -164,15 +170,15 @@ fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
         // Its loader never ends; it is in the way of nobody once its time is over.
         let own = Arc::clone(&world);
         let stuck = put_aside(async move {
-            let Turn::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
+            let Joined::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
             lead.load(pending::<()>()).await;
         });
         let waiter = || {
             task(&world, |it| async move {
                 loop {
                     match it.flights.join(KEY, LASTS).unwrap() {
-                        Turn::Lead(lead) => break assert_eq!(it.lead(lead, it.load(0)).await, 1),
-                        Turn::Wait(mut wait) => {
+                        Joined::Lead(lead) => break assert_eq!(it.lead(lead, it.load(0)).await, 1),
+                        Joined::Wait(mut wait) => {
                             // As the cache's timer does.
                             let until = wait.until();
                             let over = async {
@@ -181,13 +187,13 @@ fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
                                 }
                             };
                             match first(wait.outcome(), over).await {
-                                Some(Waited::Lead(lead)) => {
+                                Some(WaitOutcome::Lead(lead)) => {
                                     break assert_eq!(it.lead(lead, it.load(0)).await, 1);
                                 }
-                                Some(Waited::Landed(result)) => {
+                                Some(WaitOutcome::Completed(result)) => {
                                     break assert_eq!(decode(&result.unwrap()), 1);
                                 }
-                                Some(Waited::Rejoin) | None => {}
+                                Some(WaitOutcome::Rejoin) | None => {}
                             }
                         }
                     }
@@ -212,8 +218,8 @@ fn a_write_that_is_put_aside_ends_with_its_time() {
         let world = World::new();
         let own = Arc::clone(&world);
         let aside = put_aside(async move {
-            let mut writing = own.flights.writing(KEY, LASTS);
-            writing.may_wait(LASTS);
+            let mut writing = own.flights.begin_write(KEY, LASTS);
+            writing.expire_after(LASTS);
             let done = writing.run(own.write(Some(0))).await;
             own.end(writing);
             done
@@ -235,11 +241,11 @@ fn a_write_that_is_put_aside_ends_with_its_time() {
 fn a_finished_write_leaves_no_claim_beside_one_that_is_put_aside() {
     check(|| {
         let world = World::new();
-        let mut aside = world.flights.writing(KEY, LASTS);
-        aside.may_wait(LASTS);
+        let mut aside = world.flights.begin_write(KEY, LASTS);
+        aside.expire_after(LASTS);
         world.time.fetch_add(LASTS.as_secs() / 2, SeqCst);
-        let mut done = world.flights.writing(KEY, LASTS);
-        done.may_wait(LASTS);
+        let mut done = world.flights.begin_write(KEY, LASTS);
+        done.expire_after(LASTS);
         drop(done);
         world.time.fetch_add(LASTS.as_secs() / 2, SeqCst);
         run(&world, vec![task(&world, |it| async move { it.get_checked().await })]);
@@ -254,7 +260,7 @@ fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
         let world = World::new();
         let own = Arc::clone(&world);
         let aside = put_aside(async move {
-            let Turn::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
+            let Joined::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
             lead.load(ready(())).await;
             lead.store(|| own.write(Some(0)), LASTS, pending(), |_| ()).await
         });
@@ -271,36 +277,36 @@ fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
 #[test]
 fn loads_that_wait_for_each_other_end_with_an_error() {
     /// Loads `outer`, whose loader loads `inner`; whether a circle was found somewhere inside.
-    async fn nest(flights: &Flights, outer: &str, inner: &str) -> Result<()> {
+    async fn nest(flights: &Arc<Singleflight>, outer: &str, inner: &str) -> Result<()> {
         match flights.join(outer, LASTS)? {
-            Turn::Wait(mut wait) => match wait.outcome().await {
-                Waited::Landed(res) => res.map(drop),
-                Waited::Rejoin | Waited::Lead(_) => Ok(()),
+            Joined::Wait(mut wait) => match wait.outcome().await {
+                WaitOutcome::Completed(res) => res.map(drop),
+                WaitOutcome::Rejoin | WaitOutcome::Lead(_) => Ok(()),
             },
-            Turn::Lead(lead) => {
+            Joined::Lead(lead) => {
                 let res = lead
                     .load(async {
                         yield_now().await;
                         match flights.join(inner, LASTS)? {
-                            Turn::Lead(lead) => {
+                            Joined::Lead(lead) => {
                                 lead.load(yield_now()).await;
-                                lead.land(Ok(Bytes::new()));
+                                lead.complete(Ok(Bytes::new()));
                                 Ok(())
                             }
-                            Turn::Wait(mut wait) => match wait.outcome().await {
-                                Waited::Landed(res) => res.map(drop),
-                                Waited::Rejoin | Waited::Lead(_) => Ok(()),
+                            Joined::Wait(mut wait) => match wait.outcome().await {
+                                WaitOutcome::Completed(res) => res.map(drop),
+                                WaitOutcome::Rejoin | WaitOutcome::Lead(_) => Ok(()),
                             },
                         }
                     })
                     .await;
-                lead.land(res.clone().map(|()| Bytes::new()));
+                lead.complete(res.clone().map(|()| Bytes::new()));
                 res
             }
         }
     }
     check(|| {
-        let flights = Arc::new(Flights::new(true, || Duration::ZERO));
+        let flights = Arc::new(Singleflight::new(true, || Duration::ZERO));
         let tasks: Vec<_> = [("a", "b"), ("b", "c"), ("c", "a")]
             .into_iter()
             .map(|(outer, inner)| {

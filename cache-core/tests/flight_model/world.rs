@@ -15,14 +15,14 @@ use shuttle::{
 use crate::{
     KEY, LASTS,
     runtime::sync::Ordering::SeqCst,
-    singleflight::{Flights, Lead, Turn, Waited, Writing},
+    singleflight::{Joined, Lead, Singleflight, WaitOutcome, WriteGuard},
 };
 
 /// A source of truth, a store in front of it, and a cache that reads through.
 pub(super) struct World {
     pub(super) source: AtomicU64,
     pub(super) store: Mutex<Option<u64>>,
-    pub(super) flights: Flights,
+    pub(super) flights: Arc<Singleflight>,
     /// What the source held when the last delete returned.
     pub(super) floor: AtomicU64,
     /// How many times flights were about to be detached, and how many times they were.
@@ -43,7 +43,9 @@ impl World {
         Arc::new(Self {
             source: AtomicU64::new(1),
             store: Mutex::new(None),
-            flights: Flights::new(exact, move || Duration::from_secs(clock.load(SeqCst))),
+            flights: Arc::new(Singleflight::new(exact, move || {
+                Duration::from_secs(clock.load(SeqCst))
+            })),
             time,
             floor: AtomicU64::new(1),
             detaching: AtomicU64::new(0),
@@ -87,35 +89,35 @@ impl World {
 
     /// As `Cache::get_or_set`.
     pub(super) async fn get(&self) -> u64 {
-        let landings = self.flights.landings(KEY);
+        let write_epoch = self.flights.write_epoch(KEY);
         if let Some(value) = self.read().await {
             return value;
         }
         loop {
             let before = self.detached.load(SeqCst);
             match self.flights.join(KEY, LASTS).unwrap() {
-                Turn::Lead(lead) => {
-                    if self.flights.landings(KEY) != landings
+                Joined::Lead(lead) => {
+                    if self.flights.write_epoch(KEY) != write_epoch
                         && let Some(value) = self.read().await
                     {
-                        lead.land(Ok(encode(value)));
+                        lead.complete(Ok(encode(value)));
                         return value;
                     }
                     return self.lead(lead, self.load(before)).await;
                 }
-                Turn::Wait(mut wait) => match wait.outcome().await {
-                    Waited::Landed(result) => return decode(&result.unwrap()),
-                    Waited::Lead(lead) => return self.lead(lead, self.load(before)).await,
-                    Waited::Rejoin => {}
+                Joined::Wait(mut wait) => match wait.outcome().await {
+                    WaitOutcome::Completed(result) => return decode(&result.unwrap()),
+                    WaitOutcome::Lead(lead) => return self.lead(lead, self.load(before)).await,
+                    WaitOutcome::Rejoin => {}
                 },
             }
         }
     }
 
-    pub(super) async fn lead(&self, lead: Lead<'_>, loader: impl Future<Output = u64>) -> u64 {
+    pub(super) async fn lead(&self, lead: Lead, loader: impl Future<Output = u64>) -> u64 {
         let value = lead.load(loader).await;
         lead.store(|| self.write(Some(value)), LASTS, pending(), |_| ()).await;
-        lead.land(Ok(encode(value)));
+        lead.complete(Ok(encode(value)));
         value
     }
 
@@ -127,7 +129,7 @@ impl World {
         }
         let new = self.source.fetch_add(1, SeqCst) + 1;
         self.detaching.fetch_add(1, SeqCst);
-        let writing = self.flights.writing(KEY, LASTS);
+        let writing = self.flights.begin_write(KEY, LASTS);
         self.flights.detach(KEY, pending()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(None).await;
@@ -136,7 +138,7 @@ impl World {
     }
 
     /// What began during the write is detached as well.
-    pub(super) fn end(&self, writing: Writing<'_>) {
+    pub(super) fn end(&self, writing: WriteGuard<'_>) {
         self.detaching.fetch_add(1, SeqCst);
         drop(writing);
         self.detached.fetch_add(1, SeqCst);
@@ -149,7 +151,7 @@ impl World {
         }
         // The flight that reads the source has another generation, as with a delete.
         self.detaching.fetch_add(1, SeqCst);
-        let writing = self.flights.writing(KEY, LASTS);
+        let writing = self.flights.begin_write(KEY, LASTS);
         self.flights.detach(KEY, pending()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(Some(value)).await;

@@ -1,93 +1,80 @@
-//! Those who wait for another's load.
+//! A caller that waits for another's load.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Flight, Flights, Lead, Phase, wait_graph};
+use super::{
+    Lead, Singleflight,
+    flight::{Flight, Step},
+    wait_graph::{self, Edge},
+};
 use crate::{error::Result, runtime::sync::Arc};
 
-/// A place among those who wait for a flight.
-pub(crate) struct Wait<'a> {
-    pub(super) flights: &'a Flights,
-    pub(super) flight: Arc<Flight>,
-    pub(super) id: u64,
-    /// How long a load takes at the most, if this caller leads.
-    pub(super) lasts: Duration,
-    /// This caller is itself inside a loader, which now depends on the flight.
-    pub(super) edge: Option<wait_graph::Edge>,
+/// The place of one caller among those that wait for a flight.
+pub(crate) struct Wait {
+    singleflight: Arc<Singleflight>,
+    flight: Arc<Flight>,
+    id: u64,
+    /// The longest time of a load, if this caller leads.
+    lasts: Duration,
+    /// Set if this caller runs inside a loader, which now depends on the flight.
+    edge: Option<Edge>,
 }
 
 /// How waiting ended.
-pub(crate) enum Waited<'a> {
+pub(crate) enum WaitOutcome {
     /// The leader's result.
-    Landed(Result<Bytes>),
-    /// The leader is gone: this caller leads.
-    Lead(Lead<'a>),
-    /// The flight is over without a result for this caller: begin anew.
+    Completed(Result<Bytes>),
+    /// The leader was dropped, and this caller leads.
+    Lead(Lead),
+    /// The flight ended without a result for this caller, which joins again.
     Rejoin,
 }
 
-impl<'a> Wait<'a> {
-    /// Until when the leader has time. After it, [`Flights::join`] gives another leader.
+impl Wait {
+    /// Takes the place of a waiter that was added to the flight.
+    ///
+    /// # Errors
+    /// `Loader` if waiting would close a circle of loads that wait for each other.
+    pub(super) fn new(
+        singleflight: &Arc<Singleflight>,
+        flight: Arc<Flight>,
+        id: u64,
+        lasts: Duration,
+    ) -> Result<Self> {
+        let singleflight = Arc::clone(singleflight);
+        // Made first, so that an error removes the waiter.
+        let mut wait = Self { singleflight, flight, id, lasts, edge: None };
+        wait.edge = wait_graph::wait_for(&wait.flight)?;
+        Ok(wait)
+    }
+
+    /// Returns when the leader's time ends. After it, [`Singleflight::join`] begins another flight.
     pub(crate) fn until(&self) -> Duration {
-        self.flight.lock().until
+        self.flight.until()
     }
 
-    /// Waits for the flight's end.
-    pub(crate) async fn outcome(&mut self) -> Waited<'a> {
-        poll_fn(|cx| {
-            let mut state = self.flight.lock();
-            match (&state.phase, state.detached) {
-                (Phase::Led, _) => {
-                    state.waiters.insert(self.id, cx.waker().clone());
-                    Poll::Pending
-                }
-                (Phase::Landed(result), _) => Poll::Ready(Waited::Landed(result.clone())),
-                // Nobody would store it, and the next flight may already be there.
-                (Phase::Abandoned, true) => Poll::Ready(Waited::Rejoin),
-                (Phase::Abandoned, false) => {
-                    state.phase = Phase::Led;
-                    state.until = self.flights.after(self.lasts);
-                    Poll::Ready(Waited::Lead(Lead {
-                        flights: self.flights,
-                        flight: Arc::clone(&self.flight),
-                        landed: false,
-                    }))
-                }
+    /// Waits until the flight ends.
+    pub(crate) async fn outcome(&mut self) -> WaitOutcome {
+        let step = poll_fn(|cx| {
+            let until = self.singleflight.after(self.lasts);
+            self.flight.poll_wait(self.id, until, cx)
+        });
+        match step.await {
+            Step::Return(result) => WaitOutcome::Completed(result),
+            Step::Lead => {
+                WaitOutcome::Lead(Lead::new(&self.singleflight, Arc::clone(&self.flight)))
             }
-        })
-        .await
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let mut state = self.flight.lock();
-        state.waiters.remove(&self.id);
-        let nobody = matches!(state.phase, Phase::Abandoned) && state.waiters.is_empty();
-        drop(state);
-        if nobody {
-            self.flights.remove_abandoned(&self.flight);
+            Step::Rejoin => WaitOutcome::Rejoin,
         }
     }
 }
 
-/// The first future's output, or `None` if the second ends before it.
-pub(crate) async fn first<F: Future>(
-    future: F,
-    limit: impl Future<Output = ()>,
-) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut limit = pin!(limit);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(res) => Poll::Ready(Some(res)),
-        Poll::Pending => limit.as_mut().poll(cx).map(|()| None),
-    })
-    .await
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if self.flight.remove_waiter(self.id) {
+            self.singleflight.remove_abandoned(&self.flight);
+        }
+    }
 }

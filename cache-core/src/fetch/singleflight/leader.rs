@@ -1,4 +1,4 @@
-//! The one who loads.
+//! The caller that loads.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,34 +9,44 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Flight, Flights, Phase, Store, first, wait_graph::Circles};
+use super::{Flight, Singleflight, wait_graph};
 use crate::{
     error::Result,
-    runtime::sync::{Arc, Ordering},
+    runtime::{
+        first,
+        sync::{Arc, Ordering},
+    },
 };
 
-/// The right to load a key, and the duty to [`land`](Self::land). Dropped before that, it goes to a waiter.
-pub(crate) struct Lead<'a> {
-    pub(super) flights: &'a Flights,
-    pub(super) flight: Arc<Flight>,
-    pub(super) landed: bool,
+/// The right to load a key, and the duty to [`complete`](Self::complete) the flight. If it is
+/// dropped before, a waiter leads.
+pub(crate) struct Lead {
+    singleflight: Arc<Singleflight>,
+    flight: Arc<Flight>,
+    is_completed: bool,
 }
 
-impl Lead<'_> {
-    /// Runs the loader. A load inside it that would wait for this one is an error there.
+impl Lead {
+    pub(super) fn new(singleflight: &Arc<Singleflight>, flight: Arc<Flight>) -> Self {
+        Self { singleflight: Arc::clone(singleflight), flight, is_completed: false }
+    }
+
+    /// Runs the loader. A load inside it that would wait for this one returns an error there.
     pub(crate) async fn load<F: Future>(&self, loader: F) -> F::Output {
-        let _edge = Circles::lead(&self.flight);
+        let _edge = wait_graph::nest(&self.flight);
         let mut loader = pin!(loader);
         poll_fn(|cx| {
-            let _inside = Circles::enter(&self.flight);
+            let _polling = wait_graph::enter(&self.flight);
             loader.as_mut().poll(cx)
         })
         .await
     }
 
-    /// Writes the loaded value, unless the key was written meanwhile; `None` if it was not written. Until
-    /// `write` is over, but not for longer than it `lasts` at the most, others who want to write the key wait. If it is
-    /// dropped before, it may still arrive: then `dropped` is called, to see that [`Flights::stored`] is when it must have.
+    /// Writes the loaded value, unless the key was written meanwhile. Returns `None` if it was not
+    /// written. Other writers of the key wait until `write` ends, at most for `lasts`.
+    ///
+    /// If the future is dropped during the write, the value may still reach the store. Then
+    /// `dropped` must see to it that [`Singleflight::write_arrived`] is called when it must have.
     pub(crate) async fn store<F: Future>(
         &self,
         write: impl FnOnce() -> F,
@@ -44,87 +54,68 @@ impl Lead<'_> {
         patience: impl Future<Output = ()>,
         dropped: impl FnOnce(u64),
     ) -> Option<F::Output> {
-        let key = &self.flight.key;
-        let (mut id, mut until) = (0, Duration::ZERO);
-        let entered = poll_fn(|cx| {
-            let mut table = self.flights.lock();
-            // An earlier flight's value may be on its way; overtaking it would leave the older one.
-            if self.flights.poll_stored(&mut table, key, cx).is_pending() {
+        let (singleflight, key) = (&self.singleflight, &self.flight.key);
+        let began = poll_fn(|cx| {
+            let mut table = singleflight.lock();
+            // The value of an earlier flight may be on its way: this one must not overtake it.
+            if singleflight.poll_arrived(&mut table, key, cx).is_pending() {
                 return Poll::Pending;
             }
-            let mut detached = self.flight.lock().detached;
-            detached |= self.flights.is_being_written(&table, key);
-            if !detached {
-                table.next_store += 1;
-                id = table.next_store;
-                until = self.flights.after(lasts);
-                table.storing.insert(key.clone(), Store { id, until, waiting: Vec::new() });
-                self.flights.count(&table);
+            if !self.flight.stores() || singleflight.is_being_written(&table, key) {
+                return Poll::Ready(None);
             }
-            Poll::Ready(!detached)
+            let until = singleflight.after(lasts);
+            let id = table.begin_write(key, until);
+            singleflight.count(&table);
+            Poll::Ready(Some((id, until)))
         });
-        if first(entered, patience).await != Some(true) {
-            return None;
-        }
-        let mut storing = Storing { lead: self, id, dropped: Some(dropped) };
+        let (id, until) = first(began, patience).await??;
+        let mut pending = PendingWrite { lead: self, id, dropped: Some(dropped) };
         let mut write = pin!(write());
         let res = poll_fn(|cx| {
-            // Put aside for so long that others do not wait any more: it would overwrite what they wrote.
-            if until <= self.flights.now() {
+            // Others no longer wait for it: it would overwrite what they wrote.
+            if until <= singleflight.now() {
                 return Poll::Ready(None);
             }
             write.as_mut().poll(cx).map(Some)
         })
         .await;
-        storing.dropped = None;
-        self.flights.stripe(key).landings.fetch_add(1, Ordering::SeqCst);
+        pending.dropped = None;
+        singleflight.stripe(key).write_epoch.fetch_add(1, Ordering::SeqCst);
         res
     }
 
-    /// Hands the result to all who wait.
-    pub(crate) fn land(mut self, result: Result<Bytes>) {
-        self.landed = true;
-        // Out of the table first: who comes now reads the store, where the value is.
-        self.flights.remove(&self.flight);
-        let mut state = self.flight.lock();
-        // Those who wait for a flight that was taken over are in the next one.
-        if matches!(state.phase, Phase::Led) {
-            state.phase = Phase::Landed(result);
-        }
-        state.wake_all();
+    /// Passes the result to all callers that wait.
+    pub(crate) fn complete(mut self, result: Result<Bytes>) {
+        self.is_completed = true;
+        // Out of the table first: later callers find the value in the store.
+        self.singleflight.remove(&self.flight);
+        self.flight.complete(result);
     }
 }
 
 /// The leader was dropped or panicked.
-impl Drop for Lead<'_> {
+impl Drop for Lead {
     fn drop(&mut self) {
-        if self.landed {
-            return;
-        }
-        let mut state = self.flight.lock();
-        state.phase = Phase::Abandoned;
-        state.wake_all();
-        let nobody = state.waiters.is_empty();
-        drop(state);
-        if nobody {
-            self.flights.remove_abandoned(&self.flight);
+        if !self.is_completed && self.flight.abandon() {
+            self.singleflight.remove_abandoned(&self.flight);
         }
     }
 }
 
-/// A loaded value is on its way to the store.
-struct Storing<'a, 'b, D: FnOnce(u64)> {
-    lead: &'a Lead<'b>,
+/// A loaded value on its way to the store.
+struct PendingWrite<'a, D: FnOnce(u64)> {
+    lead: &'a Lead,
     id: u64,
-    /// Until the write is over.
+    /// Until the write ends.
     dropped: Option<D>,
 }
 
-impl<D: FnOnce(u64)> Drop for Storing<'_, '_, D> {
+impl<D: FnOnce(u64)> Drop for PendingWrite<'_, D> {
     fn drop(&mut self) {
         match self.dropped.take() {
             Some(dropped) => dropped(self.id),
-            None => self.lead.flights.stored(&self.lead.flight.key, self.id),
+            None => self.lead.singleflight.write_arrived(&self.lead.flight.key, self.id),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Loads that wait for each other in a circle would wait until the load deadline. They are found before
-//! anyone waits.
+//! Detects loads that would wait for each other in a circle before any of them waits. Otherwise they
+//! would wait until the load deadline.
 
 use std::{
     cell::RefCell,
@@ -16,74 +16,73 @@ use crate::{
     runtime::sync::{Arc, thread_local},
 };
 
-/// Which flight's loader waits for which other flights, in the whole process: a circle may go through several
-/// caches. Touched only by loads inside loads.
-pub(super) struct Circles;
-
-/// The same under one lock. Not `crate::runtime::sync`'s: nothing else happens while it is held.
+/// The flights for which each flight's loader waits, in the whole process: a circle may involve
+/// several caches. Only loads inside loads use it. The lock is the standard library's also in the
+/// model test, because no other lock is taken while it is held.
 static WAITS_FOR: Mutex<Option<Graph>> = Mutex::new(None);
 
-/// By the id of the flight that waits.
+/// By the id of the waiting flight.
 type Graph = HashMap<u64, Vec<Arc<Flight>>>;
 
 thread_local! {
     /// The flights whose loaders are being polled on this thread, the innermost last.
-    static INSIDE: RefCell<Vec<Arc<Flight>>> = const { RefCell::new(Vec::new()) };
+    static POLLING: RefCell<Vec<Arc<Flight>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One loader waits for one flight.
+/// The dependency of a loader on a flight.
 pub(super) struct Edge {
     from: u64,
     to: Arc<Flight>,
 }
 
-/// A flight's loader is being polled.
-pub(super) struct Inside;
+/// The poll of a flight's loader.
+pub(super) struct Polling;
 
-impl Circles {
-    /// Before a wait: the innermost loader of this thread, if there is one, will depend on `target`.
-    pub(super) fn wait_for(target: &Arc<Flight>) -> Result<Option<Edge>> {
-        let inside = INSIDE.with(|it| it.borrow().clone());
-        let Some(innermost) = inside.last() else { return Ok(None) };
-        let mut graph = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
-        let graph = graph.get_or_insert_default();
-        if let Some(path) = find(graph, &inside, target) {
-            // From where the circle begins through this thread's loaders, and on to where it closes.
-            let start = path.last().map_or(target.id, |it| it.id);
-            let own = inside.iter().skip_while(|it| it.id != start);
-            let keys: Vec<_> = own.chain(&path).map(|it| &*it.key).collect();
-            return Err(Error::new(
-                ErrorKind::Loader,
-                format!("loads wait for each other in a circle: {}", keys.join(" → ")),
-            ));
-        }
-        graph.entry(innermost.id).or_default().push(Arc::clone(target));
-        Ok(Some(Edge { from: innermost.id, to: Arc::clone(target) }))
+/// Adds the dependency of this thread's innermost loader, if it has one, on `target`.
+///
+/// # Errors
+/// `Loader` if this would close a circle.
+pub(super) fn wait_for(target: &Arc<Flight>) -> Result<Option<Edge>> {
+    let polling = POLLING.with(|it| it.borrow().clone());
+    let Some(innermost) = polling.last() else { return Ok(None) };
+    let mut graph = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let graph = graph.get_or_insert_default();
+    if let Some(path) = find(graph, &polling, target) {
+        // From where the circle begins, through this thread's loaders, to where it closes.
+        let start = path.last().map_or(target.id, |it| it.id);
+        let own = polling.iter().skip_while(|it| it.id != start);
+        let keys: Vec<_> = own.chain(&path).map(|it| &*it.key).collect();
+        return Err(Error::new(
+            ErrorKind::Loader,
+            format!("deadlock: loads wait for each other in a circle: {}", keys.join(" → ")),
+        ));
     }
-
-    /// Before a loader runs inside another loader: the outer one depends on it.
-    pub(super) fn lead(flight: &Arc<Flight>) -> Option<Edge> {
-        let from = INSIDE.with(|it| it.borrow().last().map(|it| it.id))?;
-        let mut graph = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = graph.get_or_insert_default().entry(from).or_default();
-        waits.push(Arc::clone(flight));
-        Some(Edge { from, to: Arc::clone(flight) })
-    }
-
-    /// For as long as a loader is polled.
-    pub(super) fn enter(flight: &Arc<Flight>) -> Inside {
-        INSIDE.with(|it| it.borrow_mut().push(Arc::clone(flight)));
-        Inside
-    }
+    graph.entry(innermost.id).or_default().push(Arc::clone(target));
+    Ok(Some(Edge { from: innermost.id, to: Arc::clone(target) }))
 }
 
-/// The way from `target`, along who waits for whom, to one of `inside`.
-fn find(graph: &Graph, inside: &[Arc<Flight>], target: &Arc<Flight>) -> Option<Vec<Arc<Flight>>> {
+/// Adds the dependency of the outer loader before a loader runs inside it.
+pub(super) fn nest(flight: &Arc<Flight>) -> Option<Edge> {
+    let from = POLLING.with(|it| it.borrow().last().map(|it| it.id))?;
+    let mut graph = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let waits = graph.get_or_insert_default().entry(from).or_default();
+    waits.push(Arc::clone(flight));
+    Some(Edge { from, to: Arc::clone(flight) })
+}
+
+/// Notes that this flight's loader is polled on this thread, until the guard is dropped.
+pub(super) fn enter(flight: &Arc<Flight>) -> Polling {
+    POLLING.with(|it| it.borrow_mut().push(Arc::clone(flight)));
+    Polling
+}
+
+/// Returns the path along the dependencies from `target` to one of `polling`.
+fn find(graph: &Graph, polling: &[Arc<Flight>], target: &Arc<Flight>) -> Option<Vec<Arc<Flight>>> {
     let mut seen = HashSet::from([target.id]);
     let mut paths = VecDeque::from([vec![Arc::clone(target)]]);
     while let Some(path) = paths.pop_front() {
         let at = path.last()?;
-        if inside.iter().any(|it| it.id == at.id) {
+        if polling.iter().any(|it| it.id == at.id) {
             return Some(path);
         }
         for next in graph.get(&at.id).into_iter().flatten().filter(|it| seen.insert(it.id)) {
@@ -93,7 +92,7 @@ fn find(graph: &Graph, inside: &[Arc<Flight>], target: &Arc<Flight>) -> Option<V
     None
 }
 
-/// Numbers for flights.
+/// Returns a new number for a flight.
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -113,8 +112,8 @@ impl Drop for Edge {
     }
 }
 
-impl Drop for Inside {
+impl Drop for Polling {
     fn drop(&mut self) {
-        INSIDE.with(|it| it.borrow_mut().pop());
+        POLLING.with(|it| it.borrow_mut().pop());
     }
 }

@@ -1,0 +1,117 @@
+//! The flights and writes of one alias, by key. The table is behind one lock.
+
+use std::{
+    collections::HashMap,
+    mem,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::Flight;
+use crate::runtime::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Table {
+    /// The flights that callers can join.
+    pub(super) flights: HashMap<Box<str>, Arc<Flight>>,
+    /// Loaded values on their way to the store.
+    pending_writes: HashMap<Box<str>, PendingWrite>,
+    /// The expiry of each write by a caller.
+    claims: HashMap<Box<str>, Vec<Duration>>,
+    next_write: u64,
+}
+
+/// A loaded value on its way to the store.
+struct PendingWrite {
+    /// Distinguishes it from a later one of the same key.
+    id: u64,
+    until: Duration,
+    waiting: Vec<Waker>,
+}
+
+impl Table {
+    /// Returns the number of flights and pending writes.
+    pub(super) fn active(&self) -> usize {
+        self.flights.len() + self.pending_writes.len()
+    }
+
+    /// Returns the number of keys with a flight or a pending write.
+    pub(super) fn loads(&self) -> usize {
+        let alone = self.pending_writes.keys().filter(|it| !self.flights.contains_key(*it));
+        self.flights.len() + alone.count()
+    }
+
+    /// Removes this flight, unless another one of the same key has replaced it.
+    pub(super) fn remove(&mut self, flight: &Arc<Flight>) {
+        if self.flights.get(&flight.key).is_some_and(|it| Arc::ptr_eq(it, flight)) {
+            self.flights.remove(&flight.key);
+        }
+    }
+
+    /// Detaches the flight of a key. Returns whether a loaded value of the key is on its way.
+    pub(super) fn detach(&mut self, key: &str) -> bool {
+        if let Some(flight) = self.flights.remove(key) {
+            flight.detach();
+        }
+        self.pending_writes.contains_key(key)
+    }
+
+    /// Detaches all flights. Returns the keys whose loaded values are on their way.
+    pub(super) fn detach_all(&mut self) -> Vec<Box<str>> {
+        for flight in mem::take(&mut self.flights).into_values() {
+            flight.detach();
+        }
+        self.pending_writes.keys().cloned().collect()
+    }
+
+    /// Begins the write of a loaded value. Returns its number.
+    pub(super) fn begin_write(&mut self, key: &str, until: Duration) -> u64 {
+        self.next_write += 1;
+        let write = PendingWrite { id: self.next_write, until, waiting: Vec::new() };
+        self.pending_writes.insert(key.into(), write);
+        self.next_write
+    }
+
+    /// Ends the write of a loaded value, if it has this number. Returns the callers that wait.
+    pub(super) fn end_write(&mut self, key: &str, id: u64) -> Vec<Waker> {
+        if self.pending_writes.get(key).is_none_or(|it| it.id != id) {
+            return Vec::new();
+        }
+        self.pending_writes.remove(key).map_or_else(Vec::new, |it| it.waiting)
+    }
+
+    /// Is ready when no loaded value of the key is on its way to the store.
+    pub(super) fn poll_arrived(&mut self, key: &str, now: Duration, cx: &Context<'_>) -> Poll<()> {
+        let Some(write) = self.pending_writes.get_mut(key) else { return Poll::Ready(()) };
+        if now < write.until {
+            if !write.waiting.iter().any(|it| it.will_wake(cx.waker())) {
+                write.waiting.push(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        let waiting = mem::take(&mut write.waiting);
+        self.pending_writes.remove(key);
+        waiting.into_iter().for_each(Waker::wake);
+        Poll::Ready(())
+    }
+
+    pub(super) fn has_claim(&self, key: &str, now: Duration) -> bool {
+        self.claims.get(key).is_some_and(|it| it.iter().any(|until| now < *until))
+    }
+
+    /// Adds the claim of a write by a caller.
+    pub(super) fn add_claim(&mut self, key: &str, until: Duration) {
+        self.claims.entry(key.into()).or_default().push(until);
+    }
+
+    pub(super) fn remove_claim(&mut self, key: &str, until: Duration) {
+        let Some(claims) = self.claims.get_mut(key) else { return };
+        // Claims that expire at the same moment are interchangeable.
+        if let Some(place) = claims.iter().position(|it| *it == until) {
+            claims.swap_remove(place);
+        }
+        if claims.is_empty() {
+            self.claims.remove(key);
+        }
+    }
+}
