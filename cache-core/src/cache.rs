@@ -1,5 +1,6 @@
 //! The typed face of one alias: what a service calls.
 
+mod background_delete;
 mod batch;
 mod blocking;
 mod builder;
@@ -8,10 +9,9 @@ mod fail_open;
 mod load;
 mod many;
 mod on_outage;
+mod pending_delete;
 mod read;
 mod remove;
-mod replay;
-mod settle;
 mod update;
 mod version;
 mod write;
@@ -25,9 +25,9 @@ pub use self::{
     many::{Failed, Failures},
     on_outage::OnOutage,
 };
-use crate::consistency::update_queue::Turns;
+use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::tombstones::Marks,
+    consistency::tombstones::Tombstones,
     error::{Error, ErrorKind, Result},
     fetch::singleflight::{Singleflight, WriteGuard},
     key::{FullKey, KeyHead, KeyRules, Namespace},
@@ -101,8 +101,8 @@ struct Shared {
     load_deadline: Duration,
     clock: Clock,
     flights: Arc<Singleflight>,
-    marks: Arc<Marks>,
-    updates: Arc<Turns>,
+    tombstones: Arc<Tombstones>,
+    updates: Arc<UpdateQueue>,
     counters: Counters,
     observer: Observer,
 }
@@ -228,7 +228,7 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
         let breaker = shared.breaker.as_ref().map(|it| it.state());
-        shared.counters.read(shared.marks.len(), shared.flights.loads(), breaker)
+        shared.counters.read(shared.tombstones.len(), shared.flights.loads(), breaker)
     }
 
     /// Removes every entry of this alias, in all versions, and what the library stored for it; nothing else in the
@@ -256,11 +256,11 @@ impl Cache {
     /// ```
     pub async fn clear(&self) -> Result<()> {
         self.shared.flights.detach_all(self.write_patience()).await;
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let res = call!(self.clear(&self.shared.namespace));
         self.shared.flights.detach_all(self.write_patience()).await;
         if res.is_ok() {
-            self.shared.marks.unmark_all(moment);
+            self.shared.tombstones.remove_all(moment);
         }
         self.answer(Operation::Clear, None, res)
     }
@@ -268,11 +268,11 @@ impl Cache {
     /// Removes everything in the store, other aliases' and foreign entries too. Never fails open.
     pub async fn clear_store(&self) -> Result<()> {
         self.shared.flights.detach_all(self.write_patience()).await;
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let res = call!(self.clear_store());
         self.shared.flights.detach_all(self.write_patience()).await;
         if res.is_ok() {
-            self.shared.marks.unmark_all(moment);
+            self.shared.tombstones.remove_all(moment);
         }
         self.answer(Operation::ClearStore, None, res)
     }
@@ -301,10 +301,10 @@ impl Cache {
         self.head.key(&self.shared.keys, key, full).map_err(|error| self.refuse(operation, error))
     }
 
-    /// The store, if a read has nothing to wait for: it never waits, and no key is marked.
+    /// Returns the store, if a read cannot wait: the store never waits, and no key has a tombstone.
     #[inline]
     fn plain(&self) -> Option<&dyn SyncBackend> {
-        if self.shared.marks.len() > 0 { None } else { self.shared.sync.as_deref() }
+        if self.shared.tombstones.len() > 0 { None } else { self.shared.sync.as_deref() }
     }
 
     #[inline]
@@ -316,7 +316,7 @@ impl Cache {
     fn expiry(&self, timeout: impl IntoTimeout) -> Option<Expiry> {
         let expiry = timeout.into_timeout().resolve(self.shared.timeout, &self.shared.clock);
         if let Some(expiry) = expiry {
-            self.shared.marks.note_lifetime(expiry);
+            self.shared.tombstones.note_lifetime(expiry);
         }
         expiry
     }

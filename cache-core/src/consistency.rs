@@ -1,4 +1,4 @@
-//! Deleted values stay deleted: keys whose write failed, and updates of one key in turn.
+//! Keeps deleted values deleted after a failed write, and queues the updates of one key.
 
 pub(crate) mod tombstones;
 pub(crate) mod update_queue;

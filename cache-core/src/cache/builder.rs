@@ -1,10 +1,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Cache, Shared};
-use crate::consistency::update_queue::Turns;
+use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     config::{CacheSettings, Period},
-    consistency::tombstones::Marks,
+    consistency::tombstones::Tombstones,
     error::{Error, ErrorKind, Result},
     fetch::singleflight::Singleflight,
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
@@ -36,17 +36,17 @@ pub struct CacheBuilder {
 #[derive(Clone)]
 pub(crate) struct KeyState {
     flights: Arc<Singleflight>,
-    marks: Arc<Marks>,
-    updates: Arc<Turns>,
+    tombstones: Arc<Tombstones>,
+    updates: Arc<UpdateQueue>,
 }
 
 impl KeyState {
     /// For a store whose calls wait for something, or never do.
     pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
-        let (clock, marks_clock) = (clock.clone(), clock.clone());
+        let (clock, tombstones_clock) = (clock.clone(), clock.clone());
         Self {
             flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
-            marks: Arc::new(Marks::new(move || marks_clock.coarse())),
+            tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
             updates: Arc::default(),
         }
     }
@@ -241,7 +241,7 @@ impl CacheBuilder {
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have given entries this one, if nothing else.
-            state.marks.note_lifetime(expiry);
+            state.tombstones.note_lifetime(expiry);
         }
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.
@@ -272,7 +272,7 @@ impl CacheBuilder {
             load_deadline: settings.load_deadline.into(),
             clock,
             flights: state.flights,
-            marks: state.marks,
+            tombstones: state.tombstones,
             updates: state.updates,
             counters: Counters::new(),
             observer,

@@ -81,7 +81,7 @@ impl Cache {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<i64> {
-        self.settled(Operation::Incr, key).await?;
+        self.resolved(Operation::Incr, key).await?;
         let writing = self.before_write(key).await;
         let res: Result<Option<i64>> = call_write!(self, writing, incr(key, delta, create));
         match res {

@@ -241,10 +241,10 @@ impl Cache {
 
     async fn write_loaded(&self, key: &FullKey, bytes: Bytes, expiry: Expiry) -> Result<bool> {
         self.shared.observer.bytes(Direction::Written, bytes.len());
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let res: Result<bool> = call!(self.set(key, bytes, expiry, SetMode::Always));
         if res.is_ok() {
-            self.shared.marks.unmark(key, moment);
+            self.shared.tombstones.remove(key, moment);
         }
         self.answer(Operation::Set, Some(key), res)
     }

@@ -180,7 +180,7 @@ impl Cache {
             }
             let bytes = items.iter().map(|(_, value)| value.len()).sum();
             let writing = self.before_writes(keys.iter().copied(), bytes).await;
-            let moment = self.shared.marks.now();
+            let moment = self.shared.tombstones.moment();
             let answers: Vec<Result<()>> = if items.is_empty() {
                 Vec::new()
             } else if let Some(expiry) = expiry {
@@ -225,7 +225,7 @@ impl Cache {
             return Ok(0);
         }
         let writing = self.before_writes(keys.iter().copied(), 0).await;
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let answers: Vec<Result<bool>> = call_many!(self, writing, keys.len(), delete_many(&keys));
         let mut removed = 0;
         let mut failed = None;
@@ -239,13 +239,13 @@ impl Cache {
         failed.map_or(Ok(removed), Err)
     }
 
-    /// The stored bytes of each key, unless it is marked.
+    /// Reads the stored bytes of each key that has no tombstone.
     async fn read_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         if keys.is_empty() {
             return Vec::new();
         }
-        if self.shared.marks.len() > 0 {
-            return Box::pin(self.read_many_settled(keys)).await;
+        if self.shared.tombstones.len() > 0 {
+            return Box::pin(self.read_many_resolved(keys)).await;
         }
         let answers: Vec<Result<Option<Bytes>>> = call!(self.get_many(keys));
         if answers.len() == keys.len() {
@@ -254,15 +254,15 @@ impl Cache {
         one_each(answers).take(keys.len()).collect()
     }
 
-    /// [`read_many`](Self::read_many) when keys are marked.
-    async fn read_many_settled(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let mut marked = self.settle_many_for_read(keys).await;
-        let wanted = keys.iter().enumerate().filter(|(place, _)| !marked.contains_key(place));
+    /// Runs [`read_many`](Self::read_many) when keys have tombstones.
+    async fn read_many_resolved(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let mut errors = self.resolve_many_for_read(keys).await;
+        let wanted = keys.iter().enumerate().filter(|(place, _)| !errors.contains_key(place));
         let wanted: Vec<&str> = wanted.map(|(_, key)| *key).collect();
         let answers: Vec<Result<Option<Bytes>>> =
             if wanted.is_empty() { Vec::new() } else { call!(self.get_many(&wanted)) };
         let mut answers = one_each(answers);
-        let answer = |place| marked.remove(&place).map(Err).or_else(|| answers.next());
+        let answer = |place| errors.remove(&place).map(Err).or_else(|| answers.next());
         (0..keys.len()).filter_map(answer).collect()
     }
 

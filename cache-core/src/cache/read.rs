@@ -104,7 +104,7 @@ impl Cache {
     /// ```
     pub async fn has_key(&self, key: &str) -> Result<bool> {
         let key = self.key(Operation::HasKey, key)?;
-        let res = match self.settle_for_facts(&key).await {
+        let res = match self.resolve_for_metadata(&key).await {
             Ok(()) => call!(self.has(&key)),
             Err(error) => Err(error),
         };
@@ -125,7 +125,7 @@ impl Cache {
     /// ```
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.key(Operation::Ttl, key)?;
-        let res = match self.settle_for_facts(&key).await {
+        let res = match self.resolve_for_metadata(&key).await {
             Ok(()) => call!(self.ttl(&key)),
             Err(error) => Err(error),
         };
@@ -147,7 +147,7 @@ impl Cache {
     pub async fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
         let key = self.key(Operation::Touch, key)?;
-        let res = match self.settle_for_facts(&key).await {
+        let res = match self.resolve_for_metadata(&key).await {
             Ok(()) => call!(self.touch(&key, expiry)),
             Err(error) => Err(error),
         };
@@ -155,17 +155,17 @@ impl Cache {
         self.found_or_miss(Operation::Touch, &key, res).map(|it| it.is_some())
     }
 
-    /// The stored bytes, unless the key is marked.
+    /// Reads the stored bytes, unless the key has a tombstone.
     #[inline]
     pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
-        if self.shared.marks.len() > 0 {
-            self.settle_for_read(key).await?;
+        if self.shared.tombstones.len() > 0 {
+            self.resolve_for_read(key).await?;
             return self.heard(call!(self.get(key)));
         }
         call!(self.get(key))
     }
 
-    /// While keys are marked: the first answer of the store is the sign that they can be settled.
+    /// Starts the pending deletes of tombstones when the store answers.
     fn heard<T>(&self, res: Result<T>) -> Result<T> {
         if res.is_ok() {
             self.store_may_answer();
@@ -176,8 +176,8 @@ impl Cache {
     /// [`read`](Self::read) by the server that takes the writes.
     #[inline]
     pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
-        if self.shared.marks.len() > 0 {
-            self.settle_for_read(key).await?;
+        if self.shared.tombstones.len() > 0 {
+            self.resolve_for_read(key).await?;
             return self.heard(call_leader!(self.get(key)));
         }
         call_leader!(self.get(key))

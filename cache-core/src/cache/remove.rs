@@ -22,7 +22,7 @@ impl Cache {
     pub async fn delete(&self, key: &str) -> Result<bool> {
         let key = self.key(Operation::Delete, key)?;
         let writing = self.before_write(&key).await;
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let res: Result<bool> = call_write!(self, writing, delete(&key));
         self.written(&key, moment, &res.clone().map(drop));
         self.answer_or(Operation::Delete, &key, res, false)
@@ -41,7 +41,7 @@ impl Cache {
     /// ```
     pub async fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let key = self.key(Operation::Pop, key)?;
-        self.settled(Operation::Pop, &key).await?;
+        self.resolved(Operation::Pop, &key).await?;
         let writing = self.before_write(&key).await;
         let res: Result<Option<Bytes>> = call_write!(self, writing, take(&key));
         match res {

@@ -150,7 +150,7 @@ impl Cache {
     where
         T: Serialize + DeserializeOwned,
     {
-        self.settled(Operation::Update, key).await?;
+        self.resolved(Operation::Update, key).await?;
         let writing = self.before_write(key).await;
         let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
         let stored = match stored {

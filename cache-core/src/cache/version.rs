@@ -40,8 +40,8 @@ impl Cache {
             return Err(self.fail(Operation::IncrVersion, Some(&from), error));
         };
         let to = self.at_version(version).key(Operation::IncrVersion, key)?;
-        self.settled(Operation::IncrVersion, &from).await?;
-        self.settled(Operation::IncrVersion, &to).await?;
+        self.resolved(Operation::IncrVersion, &from).await?;
+        self.resolved(Operation::IncrVersion, &to).await?;
         let res: Result<bool> = if from == to {
             call_leader!(self.has(&from))
         } else {

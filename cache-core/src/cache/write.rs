@@ -163,7 +163,7 @@ impl Cache {
     async fn write(&self, write: &Prepared) -> Result<()> {
         let key = &write.key;
         let writing = self.before_write(key).await;
-        let moment = self.shared.marks.now();
+        let moment = self.shared.tombstones.moment();
         let res: Result<bool> = match write.expiry {
             Some(expiry) => {
                 call_write!(self, writing, set(key, write.value.clone(), expiry, SetMode::Always))
@@ -175,21 +175,22 @@ impl Cache {
         self.answer_or(Operation::Set, key, res, ())
     }
 
-    /// After a write or a delete that replaces whatever was there: the key is as it should be, or it is marked.
+    /// Removes the tombstone of a key after a write or a delete of any entry, or adds one if the call
+    /// failed open.
     pub(super) fn written(&self, key: &str, moment: Option<u64>, res: &Result<()>) {
         match res {
             Ok(()) if moment.is_some() => {
-                self.shared.marks.unmark(key, moment);
+                self.shared.tombstones.remove(key, moment);
                 self.store_may_answer();
             }
-            Err(error) if self.hides(error) => self.mark(key),
+            Err(error) if self.hides(error) => self.add_tombstone(key),
             Ok(()) | Err(_) => {}
         }
     }
 
     async fn add_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
-        self.settle(key).await?;
+        self.resolve(key).await?;
         let writing = self.before_write(key).await;
         if let Some(expiry) = write.expiry {
             return call_write!(
@@ -205,7 +206,7 @@ impl Cache {
 
     async fn replace_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
-        self.settle(key).await?;
+        self.resolve(key).await?;
         let writing = self.before_write(key).await;
         match write.expiry {
             Some(expiry) => {
@@ -219,8 +220,8 @@ impl Cache {
         }
     }
 
-    /// Settles a marked key for a call that never fails open.
-    pub(super) async fn settled(&self, operation: Operation, key: &str) -> Result<()> {
-        self.settle(key).await.map_err(|error| self.fail(operation, Some(key), error))
+    /// Resolves the tombstone of a key for a call that never fails open.
+    pub(super) async fn resolved(&self, operation: Operation, key: &str) -> Result<()> {
+        self.resolve(key).await.map_err(|error| self.fail(operation, Some(key), error))
     }
 }

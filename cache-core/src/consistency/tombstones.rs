@@ -1,14 +1,15 @@
-//! Keys whose write or delete failed open: what the store holds for them may be out of date.
+//! Keys whose write or delete failed open: the store may hold an entry that should be deleted.
 //!
-//! Reads of a marked key are misses until the entry that was there is removed, so that a value that was deleted
-//! during an outage is not served when the store comes back. One caller at a time settles a mark: it looks what is
-//! there, and removes that and nothing else. A mark ends when all that it can guard against must have expired.
+//! Reads of a key with a tombstone are misses until that entry is deleted, so that a value that was
+//! deleted during an outage is not served when the store comes back. One caller at a time claims a
+//! tombstone, reads the entry, and deletes exactly that entry. A tombstone expires when each entry
+//! that it can guard against must have expired.
 //!
-//! When there is no room for a mark, a filter keeps the key. A key that the filter knows counts as marked until it is settled
-//! or written.
+//! When the table is full, a filter keeps the key. A key that the filter contains counts as having a
+//! tombstone until its old entry is deleted or the key is written.
 
-mod attempt;
 mod overflow;
+mod pending_delete;
 #[cfg(test)]
 mod tests;
 
@@ -25,73 +26,77 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub(crate) use self::attempt::Attempt;
 use self::overflow::Overflow;
+pub(crate) use self::pending_delete::PendingDelete;
 use crate::{store::Entry, timeout::Expiry};
 
-/// The marked keys of one alias.
-pub(crate) struct Marks {
+/// The tombstones of one alias.
+pub(crate) struct Tombstones {
     table: Mutex<Table>,
-    /// How many there are: callers look here first.
+    /// The number of tombstones. Callers read it first, and usually need no lock.
     len: AtomicUsize,
-    /// The longest lifetime in nanoseconds that this process has given an entry; the greatest number is never.
+    /// The longest lifetime in nanoseconds that this process gave an entry; `u64::MAX` is never.
     longest: AtomicU64,
-    /// Tells the time since some fixed moment.
+    /// Returns the time since some fixed moment.
     now: Box<dyn Fn() -> Duration + Send + Sync>,
-    /// The store may answer again.
+    /// Notified when the store may answer again.
     pub(crate) answers: Notify,
 }
 
 #[derive(Default)]
 struct Table {
-    marks: HashMap<Box<str>, Mark>,
+    tombstones: HashMap<Box<str>, Tombstone>,
     next: u64,
-    /// Callers who wait for marks that were removed: woken once the lock is released.
+    /// Callers that wait for tombstones that were removed. They are woken without the lock.
     freed: Vec<Waker>,
     overflow: Option<Overflow>,
-    /// Until when the task that settles marks counts as running.
-    settling: Duration,
+    /// Until when the background task counts as running.
+    task_until: Duration,
 }
 
 #[derive(Default)]
-struct Mark {
-    /// Tells a mark from a later one of the same key.
+struct Tombstone {
+    /// Distinguishes the tombstone from a later one of the same key.
     number: u64,
-    /// Whoever settles it, and until when that claim counts: the future may be one that nobody polls.
-    busy: Option<(u64, Duration)>,
-    /// The key has been written since, so reads may have it. The mark stays while it is being settled: a removal that is
-    /// on its way may still remove what was written, if it is equal, and an `add` that had won would not know.
-    settled: bool,
-    /// When it ends by itself.
+    /// The number of the caller that runs the pending delete, and when its claim expires: its future
+    /// may never be polled again.
+    claim: Option<(u64, Duration)>,
+    /// Whether the key was written since, so that reads may return the new entry. The tombstone stays
+    /// while a delete is on its way: the delete removes the new entry if it is equal to the old one,
+    /// and an `add` that succeeded would not notice.
+    superseded: bool,
+    /// When the tombstone expires.
     until: Option<Duration>,
-    /// What the first look has found. Only this is removed, however often it takes.
+    /// The entry that the first read returned. Each attempt deletes only this entry.
     seen: Option<Entry>,
-    /// In which round of the task it was tried last.
+    /// The round of the background task in which it was last tried.
     round: u64,
-    /// Made by a look at a key that has no room for a mark.
+    /// Whether it was made only for the claim of a key that is in the filter.
     transient: bool,
     waiting: Vec<Waker>,
 }
 
-/// At most so many keys are marked.
-const MAX_MARKS: usize = 10_000;
-/// A mark does not end by itself before: other programs may give longer lifetimes than this process has seen.
+/// The maximum number of tombstones.
+const MAX_TOMBSTONES: usize = 10_000;
+/// The shortest lifetime of a tombstone: other programs may give entries longer lifetimes than this
+/// process.
 const SHORTEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where a key stands.
-pub(crate) enum Marked<'a> {
-    No,
-    /// This caller may settle it.
-    Mine(Attempt<'a>),
-    /// Another caller settles it.
+/// The state of a key.
+pub(crate) enum Lookup<'a> {
+    /// The key has no tombstone.
+    Absent,
+    /// This caller runs the pending delete.
+    Claimed(PendingDelete<'a>),
+    /// Another caller runs the pending delete.
     Busy,
-    /// Another caller settles it, though the key was written since.
-    Late,
-    /// It stays marked: there is no room to note that it was settled.
-    Stuck,
+    /// Another caller runs the pending delete, but the key was written since.
+    Superseded,
+    /// The key keeps its tombstone, because the filter cannot note that the delete is complete.
+    Full,
 }
 
-impl Marks {
+impl Tombstones {
     pub(crate) fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
             table: Mutex::default(),
@@ -107,7 +112,7 @@ impl Marks {
         self.len.load(Ordering::SeqCst)
     }
 
-    /// An entry has been given this lifetime, or may be.
+    /// Notes that an entry has this lifetime, or may have it.
     #[inline]
     pub(crate) fn note_lifetime(&self, expiry: Expiry) {
         let nanos = match expiry {
@@ -119,9 +124,9 @@ impl Marks {
         }
     }
 
-    /// Marks a key until the longest lifetime, but at least a day, and `margin` have passed; `false` if there is no room, so that
-    /// only the filter knows the key.
-    pub(crate) fn mark(&self, key: &str, margin: Duration) -> bool {
+    /// Adds a tombstone. It expires after the longest lifetime, but at least a day, and `margin`.
+    /// Returns `false` if the table is full, so that only the filter contains the key.
+    pub(crate) fn add(&self, key: &str, margin: Duration) -> bool {
         let now = (self.now)();
         let longest = self.longest.load(Ordering::Relaxed);
         let life = Duration::from_nanos(longest).max(SHORTEST_LIFE).saturating_add(margin);
@@ -129,64 +134,69 @@ impl Marks {
         let mut table = self.lock();
         table.next += 1;
         let number = table.next;
-        if let Some(mark) = table.marks.get_mut(key) {
-            *mark = Mark {
+        if let Some(tombstone) = table.tombstones.get_mut(key) {
+            *tombstone = Tombstone {
                 number,
                 until,
-                busy: mark.busy,
-                waiting: std::mem::take(&mut mark.waiting),
-                ..Mark::default()
+                claim: tombstone.claim,
+                waiting: std::mem::take(&mut tombstone.waiting),
+                ..Tombstone::default()
             };
             return true;
         }
-        if table.marks.len() >= MAX_MARKS {
+        if table.tombstones.len() >= MAX_TOMBSTONES {
             table.prune(now);
         }
-        let has_room = table.marks.len() < MAX_MARKS;
+        let has_room = table.tombstones.len() < MAX_TOMBSTONES;
         if has_room {
-            table.marks.insert(key.into(), Mark { number, until, ..Mark::default() });
+            table
+                .tombstones
+                .insert(key.into(), Tombstone { number, until, ..Tombstone::default() });
         } else {
             let overflow = table.overflow.get_or_insert_with(Overflow::new);
             (overflow.number, overflow.until) = (number, until);
-            overflow.lose(key);
+            overflow.add(key);
         }
         self.release(table);
         has_room
     }
 
-    /// A moment: marks made after it stay when [`unmark`](Self::unmark) is told of it. `None` if nothing is marked.
-    pub(crate) fn now(&self) -> Option<u64> {
+    /// Returns the current moment: [`remove`](Self::remove) keeps later tombstones. `None` if there
+    /// are no tombstones.
+    pub(crate) fn moment(&self) -> Option<u64> {
         (self.len() > 0).then(|| self.lock().next)
     }
 
-    /// A write or delete of the key that began at `moment` has got through.
-    pub(crate) fn unmark(&self, key: &str, moment: Option<u64>) {
+    /// Removes the tombstone of a key after a write or delete that began at `moment` succeeded.
+    pub(crate) fn remove(&self, key: &str, moment: Option<u64>) {
         let Some(moment) = moment else { return };
         let now = (self.now)();
         let mut table = self.lock();
-        // The mark of a key takes its later failures, so none of them is in the filter.
-        let is_latest = table.marks.contains_key(key);
-        match table.marks.get_mut(key) {
-            Some(mark) if mark.number > moment => return,
-            Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => mark.settled = true,
+        // A key with a tombstone keeps its later failures there: the filter contains none of them.
+        let is_latest = table.tombstones.contains_key(key);
+        match table.tombstones.get_mut(key) {
+            Some(tombstone) if tombstone.number > moment => return,
+            Some(tombstone) if tombstone.claim.is_some_and(|(_, until)| now < until) => {
+                tombstone.superseded = true
+            }
             _ => table.remove(key),
         }
         if let Some(overflow) =
             table.overflow.as_mut().filter(|it| is_latest || it.number <= moment)
         {
-            overflow.clean(key);
+            overflow.resolve(key);
         }
         self.release(table);
     }
 
-    /// All keys of the alias were removed by a call that began at `moment`.
-    pub(crate) fn unmark_all(&self, moment: Option<u64>) {
+    /// Removes all tombstones after a clear that began at `moment` succeeded.
+    pub(crate) fn remove_all(&self, moment: Option<u64>) {
         let Some(moment) = moment else { return };
         let now = (self.now)();
         let mut table = self.lock();
-        table.retain(|mark| {
-            mark.settled |= mark.number <= moment;
-            mark.busy.is_some_and(|(_, until)| now < until) || !mark.settled
+        table.retain(|tombstone| {
+            tombstone.superseded |= tombstone.number <= moment;
+            tombstone.claim.is_some_and(|(_, until)| now < until) || !tombstone.superseded
         });
         if table.overflow.as_ref().is_some_and(|it| it.number <= moment) {
             table.overflow = None;
@@ -194,71 +204,67 @@ impl Marks {
         self.release(table);
     }
 
-    /// Whether reads of a key are misses.
-    pub(crate) fn is_marked(&self, key: &str) -> bool {
+    /// Returns whether reads of a key are misses.
+    pub(crate) fn contains(&self, key: &str) -> bool {
         if self.len() == 0 {
             return false;
         }
         let now = (self.now)();
         let table = self.lock();
-        match table.marks.get(key) {
-            Some(mark) => !mark.settled && !mark.is_over(now),
+        match table.tombstones.get(key) {
+            Some(tombstone) => !tombstone.superseded && !tombstone.is_expired(now),
             None => table.overflows(key, now),
         }
     }
 
-    /// Whether a key is marked, without waiting for anyone. A claim on it lasts so long.
-    pub(crate) fn look<'a>(&'a self, key: &'a str, lasts: Duration) -> Marked<'a> {
+    /// Claims the pending delete of a key for `lasts`, without waiting for other callers.
+    pub(crate) fn claim<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
         if self.len() == 0 {
-            return Marked::No;
+            return Lookup::Absent;
         }
         let now = (self.now)();
         let mut table = self.lock();
-        if table.marks.get(key).is_some_and(|it| it.is_over(now)) {
+        if table.tombstones.get(key).is_some_and(|it| it.is_expired(now)) {
             table.remove(key);
         }
-        if !table.marks.contains_key(key) && table.overflows(key, now) {
+        if !table.tombstones.contains_key(key) && table.overflows(key, now) {
             if table.overflow.as_ref().is_some_and(Overflow::is_full) {
-                return Marked::Stuck;
+                return Lookup::Full;
             }
             let number = table.next;
-            let mark = Mark { number, transient: true, ..Mark::default() };
-            table.marks.insert(key.into(), mark);
+            let tombstone = Tombstone { number, transient: true, ..Tombstone::default() };
+            table.tombstones.insert(key.into(), tombstone);
         }
         table.next += 1;
         let (id, until) = (table.next, now.saturating_add(lasts));
-        let res = match table.marks.get_mut(key) {
-            None => Marked::No,
-            Some(mark) if mark.busy.is_some_and(|(_, until)| now < until) => {
-                if mark.settled {
-                    Marked::Late
-                } else {
-                    Marked::Busy
-                }
+        let res = match table.tombstones.get_mut(key) {
+            None => Lookup::Absent,
+            Some(tombstone) if tombstone.claim.is_some_and(|(_, until)| now < until) => {
+                if tombstone.superseded { Lookup::Superseded } else { Lookup::Busy }
             }
-            Some(mark) => {
-                mark.busy = Some((id, until));
-                let (number, seen) = (mark.number, mark.seen.clone());
-                Marked::Mine(Attempt { marks: self, key, number, id, until, seen })
+            Some(tombstone) => {
+                tombstone.claim = Some((id, until));
+                let (number, seen) = (tombstone.number, tombstone.seen.clone());
+                Lookup::Claimed(PendingDelete { tombstones: self, key, number, id, until, seen })
             }
         };
         self.release(table);
         res
     }
 
-    /// [`look`](Self::look), once nobody else settles it.
-    pub(crate) async fn turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Marked<'a> {
-        poll_fn(|cx| match self.look(key, lasts) {
-            marked @ (Marked::No | Marked::Mine(_) | Marked::Stuck) => Poll::Ready(marked),
-            Marked::Busy | Marked::Late => {
+    /// [Claims](Self::claim) the pending delete of a key when no other caller runs it.
+    pub(crate) async fn claim_in_turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
+        poll_fn(|cx| match self.claim(key, lasts) {
+            lookup @ (Lookup::Absent | Lookup::Claimed(_) | Lookup::Full) => Poll::Ready(lookup),
+            Lookup::Busy | Lookup::Superseded => {
                 let mut table = self.lock();
-                match table.marks.get_mut(key) {
-                    Some(mark) if mark.busy.is_some() => {
-                        if !mark.waiting.iter().any(|it| it.will_wake(cx.waker())) {
-                            mark.waiting.push(cx.waker().clone());
+                match table.tombstones.get_mut(key) {
+                    Some(tombstone) if tombstone.claim.is_some() => {
+                        if !tombstone.waiting.iter().any(|it| it.will_wake(cx.waker())) {
+                            tombstone.waiting.push(cx.waker().clone());
                         }
                     }
-                    // It changed between the two looks: look again.
+                    // The claim ended between the two locks: poll again.
                     _ => cx.waker().wake_by_ref(),
                 }
                 Poll::Pending
@@ -267,16 +273,17 @@ impl Marks {
         .await
     }
 
-    /// Some marked keys that nobody settles and that were not tried in this round.
-    pub(crate) fn some(&self, count: usize, round: u64) -> Vec<Box<str>> {
+    /// Returns up to `count` keys whose pending delete is not running and was not tried in this
+    /// round.
+    pub(crate) fn unclaimed(&self, count: usize, round: u64) -> Vec<Box<str>> {
         let now = (self.now)();
         let mut table = self.lock();
         table.prune(now);
-        let free = table.marks.iter_mut().filter(|(_, mark)| {
-            mark.round < round && mark.busy.is_none_or(|(_, until)| until <= now)
+        let free = table.tombstones.iter_mut().filter(|(_, tombstone)| {
+            tombstone.round < round && tombstone.claim.is_none_or(|(_, until)| until <= now)
         });
-        let keys = free.take(count).map(|(key, mark)| {
-            mark.round = round;
+        let keys = free.take(count).map(|(key, tombstone)| {
+            tombstone.round = round;
             key.clone()
         });
         let keys = keys.collect();
@@ -284,29 +291,31 @@ impl Marks {
         keys
     }
 
-    /// Becomes the task that settles marks, for so long; `false` if there is one, or nothing to do.
-    pub(crate) fn begin_settling(&self, lasts: Duration) -> bool {
+    /// Returns whether the caller becomes the background task: no other one is running, and there
+    /// are tombstones. The task counts as running for `lasts`.
+    pub(crate) fn begin_task(&self, lasts: Duration) -> bool {
         let now = (self.now)();
         let mut table = self.lock();
-        let begins = table.settling <= now && !table.marks.is_empty();
+        let begins = table.task_until <= now && !table.tombstones.is_empty();
         if begins {
-            table.settling = now.saturating_add(lasts);
+            table.task_until = now.saturating_add(lasts);
         }
         begins
     }
 
-    /// The task goes on for so long; `false` if nothing is left to do, and it is over.
-    pub(crate) fn go_on_settling(&self, lasts: Duration) -> bool {
+    /// Returns whether the background task goes on: there are tombstones left. It counts as running
+    /// for `lasts` more.
+    pub(crate) fn continue_task(&self, lasts: Duration) -> bool {
         let now = (self.now)();
         let mut table = self.lock();
-        let goes_on = !table.marks.is_empty();
-        table.settling = if goes_on { now.saturating_add(lasts) } else { Duration::ZERO };
+        let goes_on = !table.tombstones.is_empty();
+        table.task_until = if goes_on { now.saturating_add(lasts) } else { Duration::ZERO };
         goes_on
     }
 
-    /// Ends a change of the table.
+    /// Unlocks the table after a change.
     fn release(&self, mut table: MutexGuard<'_, Table>) {
-        let len = table.marks.len() + usize::from(table.overflow.is_some());
+        let len = table.tombstones.len() + usize::from(table.overflow.is_some());
         self.len.store(len, Ordering::SeqCst);
         let freed = std::mem::take(&mut table.freed);
         drop(table);
@@ -320,36 +329,36 @@ impl Marks {
 
 impl Table {
     fn remove(&mut self, key: &str) {
-        if let Some(mark) = self.marks.remove(key) {
-            self.freed.extend(mark.waiting);
+        if let Some(tombstone) = self.tombstones.remove(key) {
+            self.freed.extend(tombstone.waiting);
         }
     }
 
-    fn retain(&mut self, mut stays: impl FnMut(&mut Mark) -> bool) {
-        self.marks.retain(|_, mark| {
-            let stays = stays(mark);
+    fn retain(&mut self, mut stays: impl FnMut(&mut Tombstone) -> bool) {
+        self.tombstones.retain(|_, tombstone| {
+            let stays = stays(tombstone);
             if !stays {
-                self.freed.append(&mut mark.waiting);
+                self.freed.append(&mut tombstone.waiting);
             }
             stays
         });
     }
 
-    /// Removes the marks that have ended by themselves.
+    /// Removes expired tombstones.
     fn prune(&mut self, now: Duration) {
-        self.retain(|mark| !mark.is_over(now));
-        self.overflow.take_if(|it| it.is_over(now));
+        self.retain(|tombstone| !tombstone.is_expired(now));
+        self.overflow.take_if(|it| it.is_expired(now));
     }
 
-    /// Whether a key that has no mark counts as marked.
+    /// Returns whether the filter contains a key.
     fn overflows(&self, key: &str, now: Duration) -> bool {
-        self.overflow.as_ref().is_some_and(|it| it.holds(key, now))
+        self.overflow.as_ref().is_some_and(|it| it.contains(key, now))
     }
 }
 
-impl Mark {
-    fn is_over(&self, now: Duration) -> bool {
+impl Tombstone {
+    fn is_expired(&self, now: Duration) -> bool {
         self.until.is_some_and(|until| until <= now)
-            && self.busy.is_none_or(|(_, until)| until <= now)
+            && self.claim.is_none_or(|(_, until)| until <= now)
     }
 }

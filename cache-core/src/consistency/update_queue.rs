@@ -1,4 +1,5 @@
-//! One update of a key at a time in this process: those that compare and set would only fail each other.
+//! Queues the updates of each key in this process: concurrent compare-and-set calls would only fail
+//! each other.
 
 use std::{
     collections::HashMap,
@@ -10,9 +11,9 @@ use std::{
 
 use crate::runtime::{Clock, first};
 
-/// The updates of each key that are under way or wait.
+/// The updates of one alias that run or wait, by key.
 #[derive(Default)]
-pub(crate) struct Turns(Mutex<Table>);
+pub(crate) struct UpdateQueue(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
@@ -22,22 +23,22 @@ struct Table {
 
 struct Holder {
     id: u64,
-    /// When its right ends, as its future may never be polled again.
+    /// When its turn expires: its future may never be polled again.
     until: Duration,
-    /// By a number of each.
+    /// The waiting callers, by their numbers.
     waiting: HashMap<u64, Waker>,
 }
 
-/// The right to update a key.
+/// The turn of a caller to update a key.
 pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
+    queue: &'a UpdateQueue,
     key: &'a str,
     id: u64,
 }
 
-impl Turns {
-    /// Waits until no other caller has the key. The right ends at `end`, so that the callers that came later have a turn before
-    /// their own end, and not before `shortest` is over.
+impl UpdateQueue {
+    /// Waits until no other caller has its turn. The turn ends at `end`, so that later callers have
+    /// one before their own end, but not before it has lasted `shortest`.
     pub(crate) async fn take<'a>(
         &'a self,
         key: &'a str,
@@ -73,7 +74,7 @@ impl Turns {
                 Poll::Ready(())
             });
             if first(free, clock.sleep(until)).await.is_some() {
-                return Turn { turns: self, key, id };
+                return Turn { queue: self, key, id };
             }
         }
     }
@@ -85,13 +86,13 @@ impl Turns {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut table = self.turns.lock();
+        let mut table = self.queue.lock();
         if table.keys.get(self.key).is_none_or(|it| it.id != self.id) {
             return;
         }
         let holder = table.keys.remove(self.key);
         drop(table);
-        // All of them: one alone might be a future that nobody polls.
+        // All of them: the future of a single one might never be polled again.
         holder.into_iter().flat_map(|it| it.waiting).for_each(|(_, waker)| waker.wake());
     }
 }

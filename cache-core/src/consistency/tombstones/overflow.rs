@@ -1,5 +1,3 @@
-//! The keys that should have been marked when there was no room.
-
 use std::{
     collections::HashSet,
     fmt,
@@ -7,28 +5,29 @@ use std::{
     time::Duration,
 };
 
-/// A fixed-size record of the keys whose marks found no room: a Bloom filter, from which nothing can be
-/// taken, and the fingerprints of the keys that were settled or written since.
+/// A record of fixed size of the keys that found no room in the table of tombstones: a Bloom filter,
+/// which cannot remove keys, and the fingerprints of the keys that were resolved since (their old
+/// entry was deleted, or they were written).
 ///
-/// The filter never misses a lost key. Of a million lost keys, it takes one other key in forty for lost; the
-/// settling of that key costs one miss.
+/// The filter contains each key that was added. With a million keys, it also contains one in forty
+/// other keys; each of these costs one miss until it is resolved.
 pub(super) struct Overflow {
-    /// The last mark that had no room.
+    /// The number of the last tombstone that had no room.
     pub(super) number: u64,
     pub(super) until: Option<Duration>,
-    lost: Box<[u64]>,
-    /// Only keys that the filter knows. Never emptied: a key that was forgotten here would be settled once
-    /// more, and that removes what was written since. A collision of two random 64-bit fingerprints is
+    filter: Box<[u64]>,
+    /// Only keys that the filter contains. It is never emptied: the next delete of a key that was
+    /// removed here would delete a newer entry. A collision of two random 64-bit fingerprints is
     /// accepted.
-    clean: HashSet<u64>,
+    resolved: HashSet<u64>,
     hasher: RandomState,
 }
 
 /// 1 MiB.
 const BITS: u64 = 1 << 23;
 const HASHES: u64 = 4;
-/// The most fingerprints that are kept: about 20 MB.
-const MAX_CLEAN: usize = 1 << 20;
+/// The maximum number of fingerprints, which take about 20 MB.
+const MAX_RESOLVED: usize = 1 << 20;
 
 impl Overflow {
     pub(super) fn new() -> Self {
@@ -36,53 +35,53 @@ impl Overflow {
         Self {
             number: 0,
             until: None,
-            lost: vec![0; words].into(),
-            clean: HashSet::new(),
+            filter: vec![0; words].into(),
+            resolved: HashSet::new(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Adds a key whose mark found no room.
-    pub(super) fn lose(&mut self, key: &str) {
+    /// Adds a key that has no room in the table.
+    pub(super) fn add(&mut self, key: &str) {
         let fingerprint = self.hasher.hash_one(key);
-        self.clean.remove(&fingerprint);
+        self.resolved.remove(&fingerprint);
         for (word, bit) in places(fingerprint) {
-            self.lost[word] |= bit;
+            self.filter[word] |= bit;
         }
     }
 
-    /// Notes that a key was settled or written.
-    pub(super) fn clean(&mut self, key: &str) {
+    /// Notes that the old entry of a key was deleted, or the key was written.
+    pub(super) fn resolve(&mut self, key: &str) {
         let fingerprint = self.hasher.hash_one(key);
-        if !self.is_full() && self.is_lost(fingerprint) {
-            self.clean.insert(fingerprint);
+        if !self.is_full() && self.is_in_filter(fingerprint) {
+            self.resolved.insert(fingerprint);
         }
     }
 
-    /// Whether a key counts as marked.
-    pub(super) fn holds(&self, key: &str, now: Duration) -> bool {
-        if self.is_over(now) {
+    /// Returns whether a key counts as having a tombstone.
+    pub(super) fn contains(&self, key: &str, now: Duration) -> bool {
+        if self.is_expired(now) {
             return false;
         }
         let fingerprint = self.hasher.hash_one(key);
-        self.is_lost(fingerprint) && !self.clean.contains(&fingerprint)
+        self.is_in_filter(fingerprint) && !self.resolved.contains(&fingerprint)
     }
 
-    pub(super) fn is_over(&self, now: Duration) -> bool {
+    pub(super) fn is_expired(&self, now: Duration) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// Whether no further key can be noted as settled. Settling one would have no end.
+    /// Returns whether no further key can be resolved: its pending delete would run forever.
     pub(super) fn is_full(&self) -> bool {
-        self.clean.len() >= MAX_CLEAN
+        self.resolved.len() >= MAX_RESOLVED
     }
 
-    fn is_lost(&self, fingerprint: u64) -> bool {
-        places(fingerprint).all(|(word, bit)| self.lost[word] & bit != 0)
+    fn is_in_filter(&self, fingerprint: u64) -> bool {
+        places(fingerprint).all(|(word, bit)| self.filter[word] & bit != 0)
     }
 }
 
-/// The bits of a key in the filter: double hashing with the two halves of the fingerprint.
+/// Returns the bits of a key in the filter, by double hashing with the halves of the fingerprint.
 fn places(fingerprint: u64) -> impl Iterator<Item = (usize, u64)> {
     let (first, step) = (fingerprint & 0xffff_ffff, (fingerprint >> 32) | 1);
     (0..HASHES).map(move |n| {
@@ -102,36 +101,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_keys_are_held_and_few_others() {
+    fn filter_contains_added_keys_and_few_others() {
         let mut overflow = Overflow::new();
-        let held = |it: &Overflow, key: u32| it.holds(&key.to_string(), Duration::ZERO);
-        (0..50_000_u32).for_each(|it| overflow.lose(&it.to_string()));
-        assert!((0..50_000).all(|it| held(&overflow, it)));
-        let others = (50_000..60_000).filter(|it| held(&overflow, *it)).count();
+        let contains = |it: &Overflow, key: u32| it.contains(&key.to_string(), Duration::ZERO);
+        (0..50_000_u32).for_each(|it| overflow.add(&it.to_string()));
+        assert!((0..50_000).all(|it| contains(&overflow, it)));
+        let others = (50_000..60_000).filter(|it| contains(&overflow, *it)).count();
         assert!(others < 100, "{others} of 10,000 other keys");
     }
 
     #[test]
-    fn settled_key_is_not_held_until_it_is_lost_again() {
+    fn resolved_key_is_absent_until_it_is_added_again() {
         let mut overflow = Overflow::new();
-        overflow.lose("k");
-        overflow.clean("k");
-        overflow.clean("other");
-        assert!(!overflow.holds("k", Duration::ZERO) && overflow.clean.len() == 1);
-        overflow.lose("k");
-        assert!(overflow.holds("k", Duration::ZERO));
+        overflow.add("k");
+        overflow.resolve("k");
+        overflow.resolve("other");
+        assert!(!overflow.contains("k", Duration::ZERO) && overflow.resolved.len() == 1);
+        overflow.add("k");
+        assert!(overflow.contains("k", Duration::ZERO));
     }
 
     #[test]
-    fn settled_keys_are_remembered_while_the_overflow_lasts() {
+    fn resolved_keys_stay_resolved() {
         let mut overflow = Overflow::new();
-        let lost: Vec<_> = (0..20_000).map(|it: u32| it.to_string()).collect();
-        for key in &lost {
-            overflow.lose(key);
+        let keys: Vec<_> = (0..20_000).map(|it: u32| it.to_string()).collect();
+        for key in &keys {
+            overflow.add(key);
         }
-        for key in &lost {
-            overflow.clean(key);
+        for key in &keys {
+            overflow.resolve(key);
         }
-        assert!(!lost.iter().any(|key| overflow.holds(key, Duration::ZERO)));
+        assert!(!keys.iter().any(|key| overflow.contains(key, Duration::ZERO)));
     }
 }

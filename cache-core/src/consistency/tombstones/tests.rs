@@ -1,5 +1,3 @@
-//! Marks by a clock that the tests move.
-
 use std::{sync::Arc, task::Wake};
 
 use super::*;
@@ -7,127 +5,136 @@ use super::*;
 const LASTS: Duration = Duration::from_secs(1);
 const TWO_DAYS: u64 = 2 * 24 * 60 * 60;
 
-/// With a clock in seconds, and entries that may live for two days.
-fn marks() -> (Marks, Arc<AtomicU64>) {
+/// Returns tombstones for entries that may live for two days, and their clock in seconds.
+fn tombstones() -> (Tombstones, Arc<AtomicU64>) {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
-    let marks = Marks::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
-    marks.note_lifetime(Expiry::After(2 * SHORTEST_LIFE));
-    (marks, time)
+    let tombstones = Tombstones::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
+    tombstones.note_lifetime(Expiry::After(2 * SHORTEST_LIFE));
+    (tombstones, time)
 }
 
 #[test]
-fn a_mark_made_during_a_delete_outlives_it() {
-    let (marks, _) = marks();
-    assert!(marks.mark("k", Duration::ZERO));
-    let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
-    assert!(matches!(marks.look("k", LASTS), Marked::Busy));
-    marks.mark("k", Duration::ZERO);
-    attempt.succeed();
-    assert!(matches!(marks.look("k", LASTS), Marked::Mine(_)));
+fn tombstone_added_during_a_delete_is_kept() {
+    let (tombstones, _) = tombstones();
+    assert!(tombstones.add("k", Duration::ZERO));
+    let Lookup::Claimed(pending) = tombstones.claim("k", LASTS) else { panic!("no claim") };
+    assert!(matches!(tombstones.claim("k", LASTS), Lookup::Busy));
+    tombstones.add("k", Duration::ZERO);
+    pending.succeed();
+    assert!(matches!(tombstones.claim("k", LASTS), Lookup::Claimed(_)));
 }
 
 #[test]
-fn a_write_that_began_before_the_mark_does_not_remove_it() {
-    let (marks, _) = marks();
-    marks.mark("a", Duration::ZERO);
-    let before = marks.now();
-    marks.mark("k", Duration::ZERO);
-    marks.unmark("k", before);
-    assert_eq!(marks.len(), 2);
-    marks.unmark("k", marks.now());
-    assert_eq!(marks.len(), 1);
-    marks.unmark_all(marks.now());
-    assert_eq!(marks.len(), 0);
+fn write_that_began_before_the_tombstone_does_not_remove_it() {
+    let (tombstones, _) = tombstones();
+    tombstones.add("a", Duration::ZERO);
+    let before = tombstones.moment();
+    tombstones.add("k", Duration::ZERO);
+    tombstones.remove("k", before);
+    assert_eq!(tombstones.len(), 2);
+    tombstones.remove("k", tombstones.moment());
+    assert_eq!(tombstones.len(), 1);
+    tombstones.remove_all(tombstones.moment());
+    assert_eq!(tombstones.len(), 0);
 }
 
 #[test]
-fn a_delete_that_is_late_is_waited_for() {
+fn superseded_tombstone_is_kept_until_its_delete_ends() {
     for (all, fails) in [(false, false), (true, false), (false, true)] {
-        let (marks, _) = marks();
-        marks.mark("k", Duration::ZERO);
-        let Marked::Mine(attempt) = marks.look("k", LASTS) else { panic!("not marked") };
+        let (tombstones, _) = tombstones();
+        tombstones.add("k", Duration::ZERO);
+        let Lookup::Claimed(pending) = tombstones.claim("k", LASTS) else { panic!("no claim") };
         if all {
-            marks.unmark_all(marks.now());
+            tombstones.remove_all(tombstones.moment());
         } else {
-            marks.unmark("k", marks.now());
+            tombstones.remove("k", tombstones.moment());
         }
-        assert!(matches!(marks.look("k", LASTS), Marked::Late), "reads may go on");
+        assert!(matches!(tombstones.claim("k", LASTS), Lookup::Superseded), "reads may go on");
         if fails {
-            drop(attempt);
+            drop(pending);
         } else {
-            attempt.succeed();
+            pending.succeed();
         }
-        assert!(matches!(marks.look("k", LASTS), Marked::No));
-        assert_eq!(marks.len(), 0);
+        assert!(matches!(tombstones.claim("k", LASTS), Lookup::Absent));
+        assert_eq!(tombstones.len(), 0);
     }
 }
 
 #[test]
-fn mark_without_room_concerns_its_key_alone_until_that_is_settled() {
-    let (marks, time) = marks();
-    assert!((0..MAX_MARKS).all(|n| marks.mark(&n.to_string(), Duration::ZERO)));
-    assert!(!marks.is_marked("lost"));
-    assert!(!marks.mark("lost", Duration::ZERO) && !marks.mark("written", Duration::ZERO));
-    assert!(marks.mark("0", Duration::ZERO), "a key that is marked already needs no room");
-    assert!(marks.is_marked("lost") && marks.is_marked("written"));
-    let other = marks.look("other", LASTS);
-    assert!(matches!(other, Marked::No) && !marks.is_marked("other"), "its write did not fail");
-    let Marked::Mine(attempt) = marks.look("lost", LASTS) else { panic!("not marked") };
-    drop(attempt);
-    assert!(marks.is_marked("lost"), "nothing was removed");
-    let Marked::Mine(attempt) = marks.look("lost", LASTS) else { panic!("not marked") };
-    assert!(!marks.mark("later", Duration::ZERO), "another server is still down");
-    attempt.succeed();
-    marks.unmark("written", marks.now());
-    assert!(!marks.is_marked("lost") && !marks.is_marked("written") && marks.is_marked("later"));
-    assert_eq!(marks.len(), MAX_MARKS + 1);
+fn tombstone_without_room_affects_only_its_key_until_it_is_resolved() {
+    let (tombstones, time) = tombstones();
+    assert!((0..MAX_TOMBSTONES).all(|n| tombstones.add(&n.to_string(), Duration::ZERO)));
+    assert!(!tombstones.contains("lost"));
+    assert!(!tombstones.add("lost", Duration::ZERO) && !tombstones.add("written", Duration::ZERO));
+    assert!(tombstones.add("0", Duration::ZERO), "a key that has a tombstone needs no room");
+    assert!(tombstones.contains("lost") && tombstones.contains("written"));
+    let other = tombstones.claim("other", LASTS);
+    assert!(
+        matches!(other, Lookup::Absent) && !tombstones.contains("other"),
+        "its write did not fail"
+    );
+    let Lookup::Claimed(pending) = tombstones.claim("lost", LASTS) else { panic!("no claim") };
+    drop(pending);
+    assert!(tombstones.contains("lost"), "nothing was removed");
+    let Lookup::Claimed(pending) = tombstones.claim("lost", LASTS) else { panic!("no claim") };
+    assert!(!tombstones.add("later", Duration::ZERO), "another server is still down");
+    pending.succeed();
+    tombstones.remove("written", tombstones.moment());
+    assert!(
+        !tombstones.contains("lost")
+            && !tombstones.contains("written")
+            && tombstones.contains("later")
+    );
+    assert_eq!(tombstones.len(), MAX_TOMBSTONES + 1);
     time.store(TWO_DAYS + 1, Ordering::SeqCst);
-    assert!(marks.mark("lost", Duration::ZERO), "what has ended makes room");
-    assert_eq!(marks.len(), 1);
-    assert!(!marks.is_marked("later"));
+    assert!(tombstones.add("lost", Duration::ZERO), "expired tombstones make room");
+    assert_eq!(tombstones.len(), 1);
+    assert!(!tombstones.contains("later"));
 }
 
 #[test]
-fn a_mark_ends_after_the_longest_lifetime() {
-    let (marks, time) = marks();
-    marks.mark("k", LASTS);
+fn tombstone_expires_after_the_longest_lifetime() {
+    let (tombstones, time) = tombstones();
+    tombstones.add("k", LASTS);
     time.store(TWO_DAYS, Ordering::SeqCst);
-    assert!(marks.is_marked("k"));
+    assert!(tombstones.contains("k"));
     time.store(TWO_DAYS + 1, Ordering::SeqCst);
-    assert!(!marks.is_marked("k"));
-    marks.note_lifetime(Expiry::Never);
-    marks.mark("k", LASTS);
+    assert!(!tombstones.contains("k"));
+    tombstones.note_lifetime(Expiry::Never);
+    tombstones.add("k", LASTS);
     time.store(1 << 40, Ordering::SeqCst);
-    assert!(marks.is_marked("k"), "an entry that never expires may be there");
+    assert!(tombstones.contains("k"), "an entry that never expires may be there");
 }
 
 #[test]
-fn a_claim_that_nobody_gives_back_ends_by_itself() {
-    let (marks, time) = marks();
-    marks.mark("k", Duration::ZERO);
-    let Marked::Mine(aside) = marks.look("k", LASTS) else { panic!("not marked") };
+fn claim_that_is_never_dropped_expires() {
+    let (tombstones, time) = tombstones();
+    tombstones.add("k", Duration::ZERO);
+    let Lookup::Claimed(aside) = tombstones.claim("k", LASTS) else { panic!("no claim") };
     time.store(1, Ordering::SeqCst);
-    let Marked::Mine(next) = marks.look("k", LASTS) else { panic!("held for ever") };
+    let Lookup::Claimed(next) = tombstones.claim("k", LASTS) else {
+        panic!("the claim did not expire")
+    };
     drop(aside);
-    assert!(matches!(marks.look("k", LASTS), Marked::Busy), "the claim of another");
+    assert!(matches!(tombstones.claim("k", LASTS), Lookup::Busy), "the claim of the other caller");
     next.succeed();
-    assert_eq!(marks.len(), 0);
+    assert_eq!(tombstones.len(), 0);
 }
 
 #[test]
-fn mark_lasts_a_day_at_least() {
+fn tombstone_lasts_at_least_a_day() {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
-    let marks = Marks::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
-    marks.mark("k", Duration::ZERO);
+    let tombstones = Tombstones::new(move || Duration::from_secs(clock.load(Ordering::SeqCst)));
+    tombstones.add("k", Duration::ZERO);
     time.store(TWO_DAYS / 2 - 1, Ordering::SeqCst);
-    assert!(marks.is_marked("k"));
+    assert!(tombstones.contains("k"));
     time.store(TWO_DAYS / 2, Ordering::SeqCst);
-    assert!(!marks.is_marked("k"));
+    assert!(!tombstones.contains("k"));
 }
 
-/// Counts how often it is woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -138,25 +145,25 @@ impl Wake for Woken {
 }
 
 #[test]
-fn waiting_caller_is_woken_when_the_mark_is_removed() {
-    type Removal = fn(&Marks);
+fn waiting_caller_is_woken_when_the_tombstone_is_removed() {
+    type Removal = fn(&Tombstones);
     let removals: [Removal; 4] = [
-        |it| it.unmark("k", it.now()),
-        |it| it.unmark_all(it.now()),
-        |it| drop(it.some(1, 1)),
-        |it| drop(it.look("k", LASTS)),
+        |it| it.remove("k", it.moment()),
+        |it| it.remove_all(it.moment()),
+        |it| drop(it.unclaimed(1, 1)),
+        |it| drop(it.claim("k", LASTS)),
     ];
     for (n, remove) in removals.into_iter().enumerate() {
-        let (marks, time) = marks();
-        marks.mark("k", Duration::ZERO);
-        let Marked::Mine(_aside) = marks.look("k", LASTS) else { panic!("not marked") };
+        let (tombstones, time) = tombstones();
+        tombstones.add("k", Duration::ZERO);
+        let Lookup::Claimed(_aside) = tombstones.claim("k", LASTS) else { panic!("no claim") };
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let mut turn = std::pin::pin!(marks.turn("k", LASTS));
+        let mut turn = std::pin::pin!(tombstones.claim_in_turn("k", LASTS));
         assert!(turn.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        // The claim is over by now, and the mark itself.
+        // The claim and the tombstone have expired.
         time.store(TWO_DAYS + 1, Ordering::SeqCst);
-        remove(&marks);
+        remove(&tombstones);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1, "removal {n}");
     }
 }
