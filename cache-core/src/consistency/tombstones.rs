@@ -5,8 +5,8 @@
 //! tombstone, reads the entry, and deletes exactly that entry. A tombstone expires when each entry
 //! that it can guard against must have expired.
 //!
-//! When the table is full, a filter keeps the key. A key that the filter contains counts as having a
-//! tombstone until its old entry is deleted or the key is written.
+//! When the table is full, a filter keeps the key. A key that the filter contains counts as having
+//! a tombstone until its old entry is deleted or the key is written.
 
 mod overflow;
 mod pending_delete;
@@ -15,19 +15,18 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use self::overflow::Overflow;
-pub(crate) use self::pending_delete::PendingDelete;
+pub(crate) use self::pending_delete::{Lookup, PendingDelete};
 use crate::{store::Entry, timeout::Expiry};
 
 /// The tombstones of one alias.
@@ -58,12 +57,12 @@ struct Table {
 struct Tombstone {
     /// Distinguishes the tombstone from a later one of the same key.
     number: u64,
-    /// The number of the caller that runs the pending delete, and when its claim expires: its future
-    /// may never be polled again.
+    /// The number of the caller that runs the pending delete, and when its claim expires: its
+    /// future may never be polled again.
     claim: Option<(u64, Duration)>,
-    /// Whether the key was written since, so that reads may return the new entry. The tombstone stays
-    /// while a delete is on its way: the delete removes the new entry if it is equal to the old one,
-    /// and an `add` that succeeded would not notice.
+    /// Whether the key was written since, so that reads may return the new entry. The tombstone
+    /// stays while a delete is on its way: the delete removes the new entry if it is equal to the
+    /// old one, and an `add` that succeeded would not notice.
     superseded: bool,
     /// When the tombstone expires.
     until: Option<Duration>,
@@ -81,20 +80,6 @@ const MAX_TOMBSTONES: usize = 10_000;
 /// The shortest lifetime of a tombstone: other programs may give entries longer lifetimes than this
 /// process.
 const SHORTEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The state of a key.
-pub(crate) enum Lookup<'a> {
-    /// The key has no tombstone.
-    Absent,
-    /// This caller runs the pending delete.
-    Claimed(PendingDelete<'a>),
-    /// Another caller runs the pending delete.
-    Busy,
-    /// Another caller runs the pending delete, but the key was written since.
-    Superseded,
-    /// The key keeps its tombstone, because the filter cannot note that the delete is complete.
-    Full,
-}
 
 impl Tombstones {
     pub(crate) fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
@@ -215,62 +200,6 @@ impl Tombstones {
             Some(tombstone) => !tombstone.superseded && !tombstone.is_expired(now),
             None => table.overflows(key, now),
         }
-    }
-
-    /// Claims the pending delete of a key for `lasts`, without waiting for other callers.
-    pub(crate) fn claim<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
-        if self.len() == 0 {
-            return Lookup::Absent;
-        }
-        let now = (self.now)();
-        let mut table = self.lock();
-        if table.tombstones.get(key).is_some_and(|it| it.is_expired(now)) {
-            table.remove(key);
-        }
-        if !table.tombstones.contains_key(key) && table.overflows(key, now) {
-            if table.overflow.as_ref().is_some_and(Overflow::is_full) {
-                return Lookup::Full;
-            }
-            let number = table.next;
-            let tombstone = Tombstone { number, transient: true, ..Tombstone::default() };
-            table.tombstones.insert(key.into(), tombstone);
-        }
-        table.next += 1;
-        let (id, until) = (table.next, now.saturating_add(lasts));
-        let res = match table.tombstones.get_mut(key) {
-            None => Lookup::Absent,
-            Some(tombstone) if tombstone.claim.is_some_and(|(_, until)| now < until) => {
-                if tombstone.superseded { Lookup::Superseded } else { Lookup::Busy }
-            }
-            Some(tombstone) => {
-                tombstone.claim = Some((id, until));
-                let (number, seen) = (tombstone.number, tombstone.seen.clone());
-                Lookup::Claimed(PendingDelete { tombstones: self, key, number, id, until, seen })
-            }
-        };
-        self.release(table);
-        res
-    }
-
-    /// [Claims](Self::claim) the pending delete of a key when no other caller runs it.
-    pub(crate) async fn claim_in_turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
-        poll_fn(|cx| match self.claim(key, lasts) {
-            lookup @ (Lookup::Absent | Lookup::Claimed(_) | Lookup::Full) => Poll::Ready(lookup),
-            Lookup::Busy | Lookup::Superseded => {
-                let mut table = self.lock();
-                match table.tombstones.get_mut(key) {
-                    Some(tombstone) if tombstone.claim.is_some() => {
-                        if !tombstone.waiting.iter().any(|it| it.will_wake(cx.waker())) {
-                            tombstone.waiting.push(cx.waker().clone());
-                        }
-                    }
-                    // The claim ended between the two locks: poll again.
-                    _ => cx.waker().wake_by_ref(),
-                }
-                Poll::Pending
-            }
-        })
-        .await
     }
 
     /// Returns up to `count` keys whose pending delete is not running and was not tried in this

@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-/// A record of fixed size of the keys that found no room in the table of tombstones: a Bloom filter,
-/// which cannot remove keys, and the fingerprints of the keys that were resolved since (their old
-/// entry was deleted, or they were written).
+/// A record of fixed size of the keys that found no room in the table of tombstones: a Bloom
+/// filter, which cannot remove keys, and the fingerprints of the keys that were resolved since
+/// (their old entry was deleted, or they were written).
 ///
 /// The filter contains each key that was added. With a million keys, it also contains one in forty
 /// other keys; each of these costs one miss until it is resolved.

@@ -5,17 +5,89 @@ use std::{
     time::Duration,
 };
 
-use super::Tombstones;
+use super::{Tombstone, Tombstones, overflow::Overflow};
 use crate::store::Entry;
 
 /// The claim of a caller on a tombstone: it deletes the old entry of the key.
 pub(crate) struct PendingDelete<'a> {
-    pub(super) tombstones: &'a Tombstones,
-    pub(super) key: &'a str,
-    pub(super) number: u64,
-    pub(super) id: u64,
-    pub(super) until: Duration,
-    pub(super) seen: Option<Entry>,
+    tombstones: &'a Tombstones,
+    key: &'a str,
+    number: u64,
+    id: u64,
+    until: Duration,
+    seen: Option<Entry>,
+}
+
+/// The state of a key.
+pub(crate) enum Lookup<'a> {
+    /// The key has no tombstone.
+    Absent,
+    /// This caller runs the pending delete.
+    Claimed(PendingDelete<'a>),
+    /// Another caller runs the pending delete.
+    Busy,
+    /// Another caller runs the pending delete, but the key was written since.
+    Superseded,
+    /// The key keeps its tombstone, because the filter cannot note that the delete is complete.
+    Full,
+}
+
+impl Tombstones {
+    /// Claims the pending delete of a key for `lasts`, without waiting for other callers.
+    pub(crate) fn claim<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
+        if self.len() == 0 {
+            return Lookup::Absent;
+        }
+        let now = (self.now)();
+        let mut table = self.lock();
+        if table.tombstones.get(key).is_some_and(|it| it.is_expired(now)) {
+            table.remove(key);
+        }
+        if !table.tombstones.contains_key(key) && table.overflows(key, now) {
+            if table.overflow.as_ref().is_some_and(Overflow::is_full) {
+                return Lookup::Full;
+            }
+            let number = table.next;
+            let tombstone = Tombstone { number, transient: true, ..Tombstone::default() };
+            table.tombstones.insert(key.into(), tombstone);
+        }
+        table.next += 1;
+        let (id, until) = (table.next, now.saturating_add(lasts));
+        let res = match table.tombstones.get_mut(key) {
+            None => Lookup::Absent,
+            Some(tombstone) if tombstone.claim.is_some_and(|(_, until)| now < until) => {
+                if tombstone.superseded { Lookup::Superseded } else { Lookup::Busy }
+            }
+            Some(tombstone) => {
+                tombstone.claim = Some((id, until));
+                let (number, seen) = (tombstone.number, tombstone.seen.clone());
+                Lookup::Claimed(PendingDelete { tombstones: self, key, number, id, until, seen })
+            }
+        };
+        self.release(table);
+        res
+    }
+
+    /// [Claims](Self::claim) the pending delete of a key when no other caller runs it.
+    pub(crate) async fn claim_in_turn<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
+        poll_fn(|cx| match self.claim(key, lasts) {
+            lookup @ (Lookup::Absent | Lookup::Claimed(_) | Lookup::Full) => Poll::Ready(lookup),
+            Lookup::Busy | Lookup::Superseded => {
+                let mut table = self.lock();
+                match table.tombstones.get_mut(key) {
+                    Some(tombstone) if tombstone.claim.is_some() => {
+                        if !tombstone.waiting.iter().any(|it| it.will_wake(cx.waker())) {
+                            tombstone.waiting.push(cx.waker().clone());
+                        }
+                    }
+                    // The claim ended between the two locks: poll again.
+                    _ => cx.waker().wake_by_ref(),
+                }
+                Poll::Pending
+            }
+        })
+        .await
+    }
 }
 
 impl PendingDelete<'_> {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 
-use super::wait_graph;
 use crate::{
     error::Result,
     runtime::sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -56,7 +56,7 @@ impl Flight {
             waiters: HashMap::new(),
             next_waiter: 0,
         };
-        Arc::new(Self { id: wait_graph::next_id(), key: key.into(), shared: Mutex::new(shared) })
+        Arc::new(Self { id: next_id(), key: key.into(), shared: Mutex::new(shared) })
     }
 
     /// Adds a waiter and returns its number; `None` if the leader exceeded its time.
@@ -162,4 +162,10 @@ impl Shared {
     fn is_abandoned(&self) -> bool {
         matches!(self.state, State::Abandoned) && self.waiters.is_empty()
     }
+}
+
+/// The standard library's atomic also in the model test: a number is only compared.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -5,11 +5,20 @@ use std::{future::poll_fn, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Lead, Singleflight,
     flight::{Flight, Step},
+    leader::Lead,
+    shared::Singleflight,
     wait_graph::{self, Edge},
 };
 use crate::{error::Result, runtime::sync::Arc};
+
+/// The role of a caller that missed a key.
+pub(crate) enum Joined {
+    /// It loads the value.
+    Lead(Lead),
+    /// It waits for another caller's load.
+    Wait(Wait),
+}
 
 /// The place of one caller among those that wait for a flight.
 pub(crate) struct Wait {
@@ -32,12 +41,33 @@ pub(crate) enum WaitOutcome {
     Rejoin,
 }
 
+impl Singleflight {
+    /// Joins the flight of a key, or begins one whose load may take `lasts`. A flight that exceeded
+    /// its time is replaced by a new one, to which its waiters move.
+    ///
+    /// # Errors
+    /// `Loader` if waiting would close a circle of loads that wait for each other.
+    pub(crate) fn join(self: &Arc<Self>, key: &str, lasts: Duration) -> Result<Joined> {
+        let mut table = self.lock();
+        let Some(flight) = table.flights.get(key).map(Arc::clone) else {
+            return Ok(Joined::Lead(Lead::begin(self, &mut table, key, lasts)));
+        };
+        // The waiter is added under the table's lock: a leader that is dropped now sees it.
+        let Some(id) = flight.add_waiter(self.now()) else {
+            flight.close();
+            return Ok(Joined::Lead(Lead::begin(self, &mut table, key, lasts)));
+        };
+        drop(table);
+        Wait::new(self, flight, id, lasts).map(Joined::Wait)
+    }
+}
+
 impl Wait {
     /// Takes the place of a waiter that was added to the flight.
     ///
     /// # Errors
     /// `Loader` if waiting would close a circle of loads that wait for each other.
-    pub(super) fn new(
+    fn new(
         singleflight: &Arc<Singleflight>,
         flight: Arc<Flight>,
         id: u64,

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Flight, Singleflight, wait_graph};
+use super::{flight::Flight, shared::Singleflight, table::Table, wait_graph};
 use crate::{
     error::Result,
     runtime::{
@@ -26,7 +26,30 @@ pub(crate) struct Lead {
     is_completed: bool,
 }
 
+impl Singleflight {
+    /// Begins a flight that no other caller joins and that stores nothing: for a caller that cannot
+    /// use the result of the others.
+    pub(crate) fn alone(self: &Arc<Self>, key: &str) -> Lead {
+        let flight = Flight::new(key, Duration::MAX);
+        flight.detach();
+        Lead::new(self, flight)
+    }
+}
+
 impl Lead {
+    /// Begins a flight whose load may take `lasts`.
+    pub(super) fn begin(
+        singleflight: &Arc<Singleflight>,
+        table: &mut Table,
+        key: &str,
+        lasts: Duration,
+    ) -> Self {
+        let flight = Flight::new(key, singleflight.after(lasts));
+        table.flights.insert(key.into(), Arc::clone(&flight));
+        singleflight.count(table);
+        Self::new(singleflight, flight)
+    }
+
     pub(super) fn new(singleflight: &Arc<Singleflight>, flight: Arc<Flight>) -> Self {
         Self { singleflight: Arc::clone(singleflight), flight, is_completed: false }
     }

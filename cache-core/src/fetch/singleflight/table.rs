@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Flight;
+use super::flight::Flight;
 use crate::runtime::sync::Arc;
 
 #[derive(Default)]

@@ -1,16 +1,13 @@
-//! Detects loads that would wait for each other in a circle before any of them waits. Otherwise they
-//! would wait until the load deadline.
+//! Detects loads that would wait for each other in a circle before any of them waits. Otherwise
+//! they would wait until the load deadline.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
-use super::Flight;
+use super::flight::Flight;
 use crate::{
     error::{Error, ErrorKind, Result},
     runtime::sync::{Arc, thread_local},
@@ -90,12 +87,6 @@ fn find(graph: &Graph, polling: &[Arc<Flight>], target: &Arc<Flight>) -> Option<
         }
     }
     None
-}
-
-/// Returns a new number for a flight.
-pub(super) fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Drop for Edge {

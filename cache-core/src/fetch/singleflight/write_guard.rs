@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Singleflight;
+use super::shared::Singleflight;
 use crate::runtime::sync::Ordering;
 
 /// The claim of a caller that writes a key: no flight stores the key meanwhile.
@@ -20,8 +20,20 @@ pub(crate) struct WriteGuard<'a> {
     until: Option<Duration>,
 }
 
+impl Singleflight {
+    /// Begins a write that takes at most `lasts`: neither the key's flight nor any that begins
+    /// before the write ends will store its value. The caller then calls [`detach`](Self::detach).
+    pub(crate) fn begin_write<'a>(&'a self, key: &'a str, lasts: Duration) -> WriteGuard<'a> {
+        let mut guard = WriteGuard::new(self, key);
+        if self.writes_wait {
+            guard.expire_after(lasts);
+        }
+        guard
+    }
+}
+
 impl<'a> WriteGuard<'a> {
-    pub(super) fn new(singleflight: &'a Singleflight, key: &'a str) -> Self {
+    fn new(singleflight: &'a Singleflight, key: &'a str) -> Self {
         singleflight.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
         Self { singleflight, key, until: None }
     }
