@@ -46,7 +46,8 @@ impl Cache {
         LONGEST_WAIT.saturating_mul(2).saturating_add(self.write_claim(CHUNK).saturating_mul(2))
     }
 
-    /// Runs some of the deletes that were not tried in this round. Returns whether to go on at once.
+    /// Runs some of the deletes that were not tried in this round. Returns whether to go on at
+    /// once.
     ///
     /// The next round begins only after all were tried, so that keys whose server is down do not
     /// delay others.

@@ -15,8 +15,8 @@ use crate::{
 const AT_ONCE: usize = 16;
 
 impl Cache {
-    /// Resolves the key before a read. An error means that the key still has its tombstone, which is
-    /// a miss, or the error in strict mode.
+    /// Resolves the key before a read. An error means that the key still has its tombstone, which
+    /// is a miss, or the error in strict mode.
     pub(super) async fn resolve_for_read(&self, key: &str) -> Result<()> {
         match self.shared.tombstones.claim(key, self.write_claim(1)) {
             Lookup::Absent | Lookup::Superseded => Ok(()),

@@ -8,23 +8,26 @@ use std::{
 
 use tokio::runtime::Handle;
 
-/// Whether this thread is in the middle of polling a task, so that blocking it would stop the runtime.
-/// In `spawn_blocking` and `block_in_place` it is not.
+/// Returns whether this thread is polling a task, so that blocking it would stop the runtime.
+/// Inside `spawn_blocking` and `block_in_place` it may block.
 pub(crate) fn is_async_context() -> bool {
     let Ok(handle) = Handle::try_current() else { return false };
     has_budget_of_a_task() || is_refused_to_block(&handle)
 }
 
-/// tokio says by a panic that a thread may not block, and in no other way: that is caught, its message is printed, and
-/// with `panic = "abort"` it ends the program. Only a task that runs unconstrained gets that far.
+/// Returns whether tokio refuses to block this thread.
+///
+/// tokio reports it only by a panic, which is caught here: its message is printed, and with
+/// `panic = "abort"` it ends the program. Only unconstrained tasks get this far.
 fn is_refused_to_block(handle: &Handle) -> bool {
     catch_unwind(AssertUnwindSafe(|| handle.block_on(std::future::ready(())))).is_err()
 }
 
-/// Whether tokio counts the steps of a task on this thread. It does not in one that is `unconstrained`.
+/// Returns whether this thread has the coop budget of a task. Tasks that are `unconstrained` have
+/// no budget.
 fn has_budget_of_a_task() -> bool {
-    // A thread that polls tasks runs them on a budget of steps, which blocking sections lift: so where
-    // taking steps comes to an end, a task is being polled. Dropping the permits gives the steps back.
+    // A thread polls each task with a budget of steps, which blocking sections lift: if the steps
+    // run out, a task is being polled. Dropping the permits returns the steps.
     let mut cx = Context::from_waker(Waker::noop());
     let mut permits = Vec::new();
     let mut polled = false;
@@ -34,14 +37,14 @@ fn has_budget_of_a_task() -> bool {
             Poll::Pending => polled = true,
         }
     }
-    // Each permit restores the budget that it found: the first one last.
+    // Each permit restores the budget from before it, so the first one is dropped last.
     while let Some(permit) = permits.pop() {
         drop(permit);
     }
     polled
 }
 
-/// Runs a future on this thread, parking it in between.
+/// Runs a future on this thread, which is parked while the future waits.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -50,7 +53,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         }
     }
     let mut future = pin!(future);
-    // Calls of an in-process store are ready at once: no waker is made for them.
+    // Calls of an in-process store are ready at once and need no waker.
     if let Poll::Ready(res) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return res;
     }
@@ -71,7 +74,7 @@ mod tests {
     use super::{super::sleep, *};
 
     #[test]
-    fn a_task_is_told_from_a_thread_that_may_block() {
+    fn task_is_distinguished_from_a_thread_that_may_block() {
         assert!(!is_async_context());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
@@ -83,7 +86,7 @@ mod tests {
             assert!(is_async_context(), "block_on");
             let task = tokio::spawn(async {
                 assert!(is_async_context(), "worker");
-                assert!(is_async_context(), "the question leaves the budget as it was");
+                assert!(is_async_context(), "the first call did not change the budget");
                 tokio::task::block_in_place(|| assert!(!is_async_context(), "block_in_place"));
                 assert!(is_async_context(), "worker, after block_in_place");
             });
@@ -97,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unconstrained_task_is_told_from_a_thread_that_may_block() {
+    fn unconstrained_task_is_distinguished_from_a_thread_that_may_block() {
         use tokio::task::{LocalSet, block_in_place, spawn_blocking, unconstrained};
         let question = || {
             unconstrained(async {
-                assert!(!has_budget_of_a_task(), "the budget does not tell");
+                assert!(!has_budget_of_a_task(), "an unconstrained task has no budget");
                 is_async_context()
             })
         };

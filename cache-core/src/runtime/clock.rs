@@ -1,5 +1,3 @@
-//! The one clock of the workspace, which tests can hold.
-
 use std::{
     fmt,
     future::poll_fn,
@@ -11,7 +9,7 @@ use std::{
 
 use super::sleep;
 
-/// Tells the time to stores and to the facade: the machine's, or one that a test moves.
+/// The clock of stores and caches: the machine's, or one that a test moves.
 ///
 /// ```
 /// use cache_core::Clock;
@@ -23,33 +21,33 @@ use super::sleep;
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn TimeSource>>);
 
-/// Where a clock that is not the machine's takes its time from.
+/// The source of a clock that is not the machine's.
 pub trait TimeSource: Send + Sync + 'static {
-    /// Time since some fixed moment; never steps back.
+    /// Returns the time since some fixed moment. It never steps back.
     fn now(&self) -> Duration;
-    /// The time of the wall clock; may step back.
+    /// Returns the time of the wall clock, which may step back.
     fn wall(&self) -> SystemTime;
-    /// Wakes `waker` once [`now`](Self::now) reaches `at`. Called anew whenever a sleeper is polled.
+    /// Wakes `waker` when [`now`](Self::now) reaches `at`. Each poll of a sleeper calls it again.
     fn wake_at(&self, at: Duration, waker: &Waker);
 }
 
 impl Clock {
-    /// The machine's clocks.
+    /// Returns the machine's clock.
     pub const fn system() -> Self {
         Self(None)
     }
 
-    /// A clock of another source.
+    /// Returns a clock of another source.
     pub fn from_source(source: impl TimeSource) -> Self {
         Self(Some(Arc::new(source)))
     }
 
-    /// Whether it is the machine's.
+    /// Returns whether it is the machine's clock.
     pub(crate) fn is_system(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Monotonic time since a moment that is fixed within the process.
+    /// Returns the monotonic time since a moment that is fixed within the process.
     pub fn now(&self) -> Duration {
         match &self.0 {
             None => origin().elapsed(),
@@ -57,8 +55,9 @@ impl Clock {
         }
     }
 
-    /// As [`now`](Self::now), cheaper, and up to some milliseconds behind it; never ahead. What was
-    /// stamped with `now` and is compared with `coarse` never expires early.
+    /// Returns a time that is cheaper than [`now`](Self::now) and up to some milliseconds behind
+    /// it, never ahead. An expiry computed from `now` and compared with `coarse` never passes
+    /// early.
     pub fn coarse(&self) -> Duration {
         match &self.0 {
             None => coarse::now(),
@@ -66,21 +65,25 @@ impl Clock {
         }
     }
 
-    /// Waits until `time` has passed. Needs no runtime of the caller's.
+    /// Waits until `time` has passed. The caller needs no runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
     pub async fn sleep(&self, time: Duration) {
         let Some(source) = &self.0 else {
             return pin!(sleep(time)).await;
         };
         let at = source.now().saturating_add(time);
         poll_fn(|cx| {
-            // Registered before the look at the time, so that no move between the two is missed.
+            // Registered before the time is read, so that no move in between is missed.
             source.wake_at(at, cx.waker());
             if source.now() >= at { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// The wall clock: for stores whose entries outlive the process, where [`now`](Self::now) would mean nothing.
+    /// Returns the time of the wall clock, for stores whose entries outlive the process: the origin
+    /// of [`now`](Self::now) is different in each process.
     pub fn wall(&self) -> SystemTime {
         match &self.0 {
             None => SystemTime::now(),
@@ -106,11 +109,11 @@ mod coarse {
 
     use rustix::time::{ClockId, clock_gettime};
 
-    /// The kernel's clock of the last tick: a third of the cost of the exact one.
+    /// Returns the kernel's time of the last tick, at a third of the cost of the exact time.
     pub(super) fn now() -> Duration {
         static ORIGIN: OnceLock<Duration> = OnceLock::new();
-        // The second reading is the later one, so this origin is at or after the exact clock's, and
-        // coarse time is behind exact time, never ahead.
+        // The second time is read later, so this origin is at or after the exact clock's: coarse
+        // time is behind exact time, never ahead.
         let origin = *ORIGIN.get_or_init(|| {
             let exact = super::origin().elapsed();
             read(ClockId::Monotonic).saturating_sub(exact)
@@ -144,7 +147,7 @@ mod tests {
     fn coarse_time_is_never_ahead_and_never_far_behind() {
         let clock = Clock::system();
         for _ in 0..10_000 {
-            // What passes between two of these lines makes it no older than it was.
+            // Time that passes between these lines does not make the assertions fail.
             let before = clock.now();
             let coarse = clock.coarse();
             let now = clock.now();

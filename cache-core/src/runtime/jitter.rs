@@ -1,11 +1,10 @@
-//! Random waits, so that callers that collided or failed together do not repeat at the same time.
-
 use std::{
     hash::{BuildHasher as _, RandomState},
     time::Duration,
 };
 
-/// Returns a random duration between zero and `longest` ("full jitter").
+/// Returns a random duration between zero and `longest` ("full jitter"), so that callers that
+/// failed together do not retry together.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,11 +1,10 @@
-//! Several futures at the same time.
-
 use std::{
     future::{Future, poll_fn},
     task::Poll,
 };
 
-/// Runs the futures at the same time, so that one that hangs keeps no other from its store; the answers in order.
+/// Runs the futures at the same time, so that a future that hangs does not delay the others.
+/// Returns their outputs in order.
 pub(crate) async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures.map(|it| (Box::pin(it), None)).collect();
     poll_fn(|cx| {

@@ -13,21 +13,23 @@ use tokio::runtime::{Builder, Handle, Id};
 use super::PerProcess;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The caller's tokio runtime, for a store that connects: sockets and timers belong to the runtime they
-/// were made in, so a store keeps one pool for each [`Handle::id`].
+/// Returns the caller's tokio runtime, for stores that connect. Sockets and timers belong to the
+/// runtime in which they were made, so a store keeps one pool per [`Handle::id`].
 ///
-/// `Runtime` if there is no tokio runtime, or one without a timer. tokio tells the latter only by a panic, which is caught here:
-/// its message is printed, and with `panic = "abort"` it ends the program, as the first timer would.
+/// # Errors `Runtime` if the caller has no tokio runtime, or one without a timer. tokio reports the
+/// missing timer only by a panic, which is caught here: its message is printed, and with `panic =
+/// "abort"` it ends the program, as the first timer would.
 ///
 /// ```
-/// assert_eq!(cache_core::store::current_runtime().unwrap_err().kind(), cache_core::ErrorKind::Runtime);
+/// let error = cache_core::store::current_runtime().unwrap_err();
+/// assert_eq!(error.kind(), cache_core::ErrorKind::Runtime);
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 /// runtime.block_on(async { assert!(cache_core::store::current_runtime().is_ok()) });
 /// ```
 pub fn current_runtime() -> Result<Handle> {
     thread_local! {
-        /// The last runtime that was found to have a timer: asking is not free.
+        /// The last runtime that had a timer, because the check is not free.
         static GOOD: Cell<Option<Id>> = const { Cell::new(None) };
     }
     let handle = Handle::try_current().map_err(|_| {
@@ -38,7 +40,7 @@ pub fn current_runtime() -> Result<Handle> {
         )
     })?;
     if GOOD.get() != Some(handle.id()) {
-        // tokio has no other way to ask; the panic goes no further.
+        // tokio has no other way to check; the panic goes no further.
         catch_unwind(AssertUnwindSafe(|| drop(tokio::time::sleep(Duration::ZERO)))).map_err(
             |_| {
                 Error::new(
@@ -53,9 +55,11 @@ pub fn current_runtime() -> Result<Handle> {
     Ok(handle)
 }
 
-/// The runtime of the library, on a thread of its own from the first use on: for calls from
-/// threads that have no runtime, and for timers that must not depend on the caller's. A child of `fork` has its own: the thread does not
-/// run there, and the epoll is its parent's.
+/// Returns the library's runtime, for calls from threads without a runtime and for timers that must
+/// not depend on the caller's. Its thread starts with the first use.
+///
+/// A child of `fork` starts its own: the thread does not exist there, and the epoll belongs to the
+/// parent.
 pub(crate) fn own() -> Result<&'static Handle> {
     #[derive(Default)]
     struct Own {
@@ -71,7 +75,7 @@ pub(crate) fn own() -> Result<&'static Handle> {
     if let Some(handle) = own.handle.get() {
         return Ok(handle);
     }
-    // A failure is not kept: a machine that is short of threads may have some later.
+    // An error is not kept: a machine without free threads may have some later.
     let handle = start().map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("cannot start the library's runtime: {error}"))
     })?;
@@ -80,10 +84,10 @@ pub(crate) fn own() -> Result<&'static Handle> {
 
 fn start() -> std::io::Result<Handle> {
     let (say, said) = mpsc::sync_channel(1);
-    // Made by the thread that drives it: here, where there may be none, it could not even be dropped.
+    // Built by the thread that drives it: in the caller's async context it could not be dropped.
     thread::Builder::new().name("cache-runtime".into()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build();
-        // The receiver waits for it.
+        // The receiver waits for the result.
         match runtime {
             Ok(runtime) => {
                 let _ = say.send(Ok(runtime.handle().clone()));
@@ -95,7 +99,7 @@ fn start() -> std::io::Result<Handle> {
     said.recv().map_err(std::io::Error::other)?
 }
 
-/// Polls a future inside a runtime's context, wherever it is polled from.
+/// Polls a future inside the context of a runtime.
 pub(crate) async fn within<F: Future>(handle: &Handle, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runtime_without_a_timer_is_a_typed_error() {
+    fn runtime_without_a_timer_is_a_typed_error() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let error = runtime.block_on(async { current_runtime().unwrap_err() });
         assert!(error.to_string().contains("enable_time"), "{error}");

@@ -1,11 +1,9 @@
-//! One of something for each process.
-
 use std::{fmt, iter::successors, mem, process, sync::OnceLock};
 
-/// One of something for each process that uses it: a child of `fork` makes its own.
+/// A value per process: a child of `fork` creates its own.
 ///
-/// What a child inherits (threads that do not run in it, sockets that its parent uses, locks that no thread will free) is
-/// never touched and never dropped in the child: it is leaked.
+/// The child neither uses nor drops the value that it inherits (threads that do not run in the
+/// child, sockets that the parent uses, locks that no thread will release): it leaks the value.
 ///
 /// ```
 /// use cache_core::store::PerProcess;
@@ -20,42 +18,45 @@ pub struct PerProcess<T>(OnceLock<Box<Node<T>>>);
 struct Node<T> {
     process: u32,
     value: T,
-    /// Of a child of that process.
+    /// The value of a child of that process.
     child: PerProcess<T>,
 }
 
 impl<T> PerProcess<T> {
-    /// For no process yet.
+    /// Creates it without a value for any process.
     pub const fn new() -> Self {
         Self(OnceLock::new())
     }
 
-    /// That of this process, if it has one.
+    /// Returns the value of this process, if it exists.
     pub fn get(&self) -> Option<&T> {
         self.find(process::id()).ok()
     }
 
-    /// That of this process, made if it is not there. Two threads that come first may both make one, of which one is dropped.
+    /// Returns the value of this process, which `make` creates if it does not exist. If two threads
+    /// call it at the same time, both may create a value, and one of them is dropped.
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let process = process::id();
         match self.find(process) {
             Ok(found) => found,
             Err(last) => {
-                // Made before the cell is locked: a fork in another thread meanwhile finds it free.
+                // Created before the cell is locked: after a fork in another thread it is not
+                // locked.
                 let node = Box::new(Node { process, value: make(), child: Self::new() });
                 &last.0.get_or_init(|| node).value
             }
         }
     }
 
-    /// Those of the processes from which this one was forked. Their locks may be held for ever, so they may only be tried.
+    /// Returns the values of the processes from which this one was forked. Their locks may be held
+    /// forever, so the caller only tries them.
     pub(crate) fn inherited(&self) -> impl Iterator<Item = &T> {
         let own = process::id();
         let all = successors(self.0.get(), |it| it.child.0.get());
         all.filter(move |it| it.process != own).map(|it| &it.value)
     }
 
-    /// That of this process, or where to put it.
+    /// Returns the value of this process, or the cell for it.
     fn find(&self, process: u32) -> Result<&T, &Self> {
         let mut at = self;
         while let Some(node) = at.0.get() {

@@ -1,5 +1,3 @@
-//! One of something for each tokio runtime that calls.
-
 use std::{
     fmt,
     sync::{
@@ -16,10 +14,11 @@ use tokio::{
 use super::{PerProcess, current_runtime};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One of something for each tokio runtime that calls: for the connections of a store. One that is made in a runtime hangs when
-/// another drives it, so each runtime gets its own.
+/// A value per tokio runtime, such as the connections of a store: a connection that was opened in
+/// one runtime hangs in another.
 ///
-/// What a runtime had is dropped when the runtime is. A child of `fork` has its own, and never touches what its parent had.
+/// The value of a runtime is dropped with the runtime. A child of `fork` has its own values, and
+/// does not use its parent's.
 ///
 /// ```
 /// use cache_core::store::PerRuntime;
@@ -31,10 +30,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// let one = first.block_on(async { pools.here(|_| Arc::new("made for the first")) })?;
 /// let two = second.block_on(async { pools.here(|_| Arc::new("made for the second")) })?;
 /// assert_eq!((*one, *two), ("made for the first", "made for the second"));
-/// assert!(first.block_on(async { pools.here(|_| unreachable!("it is there")) }).is_ok());
+/// assert!(first.block_on(async { pools.here(|_| unreachable!("it exists")) }).is_ok());
 ///
 /// drop(first);
-/// assert_eq!(Arc::strong_count(&one), 1, "gone with its runtime");
+/// assert_eq!(Arc::strong_count(&one), 1, "it was dropped with its runtime");
 /// assert_eq!(Arc::strong_count(&two), 2);
 /// # Ok::<_, cache_core::Error>(())
 /// ```
@@ -49,13 +48,16 @@ struct Entry<T> {
 }
 
 impl<T: Send + Sync + 'static> PerRuntime<T> {
-    /// For no runtime yet.
+    /// Creates it without a value for any runtime.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// That of the caller's runtime, made if it is not there. `Config` without a runtime, or its timer, or in a runtime
-    /// that a child of `fork` has inherited: its sockets and threads are those of its parent.
+    /// Returns the value of the caller's runtime, which `make` creates if it does not exist.
+    ///
+    /// # Errors
+    /// `Runtime` if the caller has no tokio runtime, if the runtime has no timer, or if it was
+    /// inherited by `fork`: then its sockets and threads belong to the parent.
     pub fn here(&self, make: impl FnOnce(&Handle) -> Arc<T>) -> Result<Arc<T>> {
         let runtime = current_runtime()?;
         let open = self.0.get_or_init(Arc::default);
@@ -67,21 +69,21 @@ impl<T: Send + Sync + 'static> PerRuntime<T> {
                         runtime in the child, or use `cache.blocking()` on a thread without one";
             return Err(Error::new(ErrorKind::Runtime, what));
         }
-        Ok(open.make(&runtime, make))
+        Ok(open.create(&runtime, make))
     }
 
-    /// All there are.
+    /// Returns the values of all runtimes.
     pub fn all(&self) -> Vec<Arc<T>> {
         let Some(open) = self.0.get() else { return Vec::new() };
         let open = open.0.read().unwrap_or_else(PoisonError::into_inner);
         open.iter().map(|it| Arc::clone(&it.it)).collect()
     }
 
-    /// Forgets them all. Who has one keeps it.
+    /// Removes all values. Callers that hold one keep it.
     pub fn clear(&self) {
         let Some(open) = self.0.get() else { return };
         let all = std::mem::take(&mut *open.write());
-        // Not under the lock: what ends with them may look here, too.
+        // Dropped without the lock, because their destructors may use this value.
         drop(all);
     }
 }
@@ -96,60 +98,61 @@ impl<T: Send + Sync + 'static> Open<T> {
         open.iter().find(|it| it.runtime == runtime).map(|it| Arc::clone(&it.it))
     }
 
-    /// Whether this is one of its runtimes, as far as that can be seen without waiting for a lock.
+    /// Returns whether this is one of its runtimes. A lock that is held counts as not.
     fn knows(&self, runtime: Id) -> bool {
         self.0.try_read().is_ok_and(|open| open.iter().any(|it| it.runtime == runtime))
     }
 
-    fn make(self: &Arc<Self>, runtime: &Handle, make: impl FnOnce(&Handle) -> Arc<T>) -> Arc<T> {
+    fn create(self: &Arc<Self>, runtime: &Handle, make: impl FnOnce(&Handle) -> Arc<T>) -> Arc<T> {
         let it = make(runtime);
-        let is_over = Arc::<AtomicBool>::default();
-        let gone = Gone {
+        let has_ended = Arc::<AtomicBool>::default();
+        let remove = RemoveOnDrop {
             open: Arc::downgrade(self),
             it: Arc::downgrade(&it),
-            is_over: Arc::clone(&is_over),
+            has_ended: Arc::clone(&has_ended),
         };
-        // A runtime that ends drops its tasks: so it is noticed. One that is ending drops this one here and now, which locks.
+        // A runtime drops its tasks when it ends. A runtime that is ending already drops this one
+        // at once, which takes the lock.
         let watcher = runtime.spawn(async move {
-            let _gone = gone;
+            let _remove = remove;
             std::future::pending::<()>().await;
         });
         let watcher = watcher.abort_handle();
         let entry = Entry { runtime: runtime.id(), it: Arc::clone(&it), watcher };
-        // From here on nothing is dropped before the lock is free.
+        // From here on nothing is dropped before the lock is released.
         let mut open = self.write();
         if let Some(it) = open.iter().find(|it| it.runtime == runtime.id()) {
             return Arc::clone(&it.it);
         }
-        // Nobody would remove it.
-        if !is_over.load(Ordering::Relaxed) {
+        // No task would remove it.
+        if !has_ended.load(Ordering::Relaxed) {
             open.push(entry);
         }
         it
     }
 }
 
-/// Dropped with the runtime.
-struct Gone<T: Send + Sync + 'static> {
+/// Removes the value when the runtime drops it.
+struct RemoveOnDrop<T: Send + Sync + 'static> {
     open: Weak<Open<T>>,
     it: Weak<T>,
-    is_over: Arc<AtomicBool>,
+    has_ended: Arc<AtomicBool>,
 }
 
-impl<T: Send + Sync + 'static> Drop for Gone<T> {
+impl<T: Send + Sync + 'static> Drop for RemoveOnDrop<T> {
     fn drop(&mut self) {
         let Some(open) = self.open.upgrade() else { return };
-        let gone: Vec<_> = {
+        let removed: Vec<_> = {
             let mut open = open.write();
-            // Read under the same lock.
-            self.is_over.store(true, Ordering::Relaxed);
-            let is_gone = |it: &Entry<T>| std::ptr::eq(Arc::as_ptr(&it.it), self.it.as_ptr());
-            let (gone, rest) = std::mem::take(&mut *open).into_iter().partition(is_gone);
+            // `create` reads it under the same lock.
+            self.has_ended.store(true, Ordering::Relaxed);
+            let is_this = |it: &Entry<T>| std::ptr::eq(Arc::as_ptr(&it.it), self.it.as_ptr());
+            let (removed, rest) = std::mem::take(&mut *open).into_iter().partition(is_this);
             *open = rest;
-            gone
+            removed
         };
-        // Not under the lock: what ends with them may look here, too.
-        drop(gone);
+        // Dropped without the lock, because their destructors may use this value.
+        drop(removed);
     }
 }
 

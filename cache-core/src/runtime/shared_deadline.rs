@@ -1,5 +1,3 @@
-//! One limit of time for many calls, at a fraction of a timer each.
-
 use std::{
     fmt,
     future::poll_fn,
@@ -11,13 +9,13 @@ use std::{
 
 use super::{Clock, PerProcess};
 
-/// The same limit of time for many calls.
+/// A deadline of the same length for many calls, with one timer for all of them.
 ///
-/// A timer for each call of a store costs about as much as sending the call. Calls with the same limit run out of
-/// time in the order in which they began, so one timer for the first of them is enough.
+/// A timer per call costs about as much as sending the call. Calls with the same deadline time out
+/// in the order in which they began, so one timer for the first of them is enough.
 ///
-/// It needs no runtime of the caller's, and a clock of tokio's that tests have paused does not move it. Where no thread can be
-/// started for its timer, each call has a timer in the caller's runtime.
+/// The caller needs no runtime, and tokio's paused clock does not move the deadline. If no thread
+/// can start for the timer, each call uses a timer of the caller's runtime.
 ///
 /// ```
 /// use cache_core::{Clock, store::SharedDeadline};
@@ -38,60 +36,64 @@ struct Shared {
     waiting: PerProcess<Mutex<Waiting>>,
 }
 
-/// Those who wait, in the order in which they began: a list within a vector, so that anybody can leave at once.
+/// The calls that wait, in the order in which they began: a linked list inside a vector, so that
+/// any call can leave in constant time.
 #[derive(Default)]
 struct Waiting {
     places: Vec<Place>,
-    /// Places that nobody has.
+    /// The numbers of unused places.
     free: Vec<usize>,
     first: Option<usize>,
     last: Option<usize>,
-    /// Somebody sleeps until the first of them runs out of time.
+    /// Whether a task sleeps until the first call times out.
     is_watched: bool,
 }
 
 #[derive(Default)]
 struct Place {
-    /// `None` once the time is over.
+    /// `None` after the time-out.
     waker: Option<Waker>,
     until: Duration,
     before: Option<usize>,
     after: Option<usize>,
 }
 
-/// A place that is given back when its owner is done, or dropped.
-struct Taken<'a> {
+/// The place of one call, which is freed when the call ends or is dropped.
+struct Queued<'a> {
     waiting: &'a Mutex<Waiting>,
     number: usize,
 }
 
 impl SharedDeadline {
-    /// This long, by this clock.
+    /// Creates a deadline of this length.
     pub fn new(time: Duration, clock: Clock) -> Self {
         Self(Arc::new(Shared { time, clock, waiting: PerProcess::new() }))
     }
 
-    /// How long it is.
+    /// Returns the length of the deadline.
     pub fn time(&self) -> Duration {
         self.0.time
     }
 
-    /// What the future answers, if it does so in time; otherwise it is dropped.
+    /// Returns the output of the future, or `None` if the deadline passes before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the inner one and leaves nothing else behind.
     pub async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        let mut taken: Option<Taken<'_>> = None;
+        let mut queued: Option<Queued<'_>> = None;
         let mut alone: Option<Alone<'_>> = None;
         poll_fn(|cx| {
             if let Poll::Ready(res) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(res));
             }
-            if let Some(taken) = &taken {
-                return taken.poll_over(cx).map(|()| None);
+            if let Some(queued) = &queued {
+                return queued.poll_timed_out(cx).map(|()| None);
             }
-            // Whoever answers at once takes no place.
+            // A future that is ready on its first poll is never queued.
             if alone.is_none() {
-                taken = self.take(cx);
-                if taken.is_some() {
+                queued = self.queue(cx);
+                if queued.is_some() {
                     return Poll::Pending;
                 }
             }
@@ -101,8 +103,9 @@ impl SharedDeadline {
         .await
     }
 
-    /// A place among those who wait, if there can be a timer for them. A clock that tests move tells each sleeper itself.
-    fn take(&self, cx: &Context<'_>) -> Option<Taken<'_>> {
+    /// Queues the call, if a timer can start for the queue. A clock that tests move wakes each
+    /// sleeper itself.
+    fn queue(&self, cx: &Context<'_>) -> Option<Queued<'_>> {
         if !self.0.clock.is_system() {
             return None;
         }
@@ -115,17 +118,17 @@ impl SharedDeadline {
         }
         let number =
             waiting.append(Place { waker: Some(cx.waker().clone()), until, ..Place::default() });
-        Some(Taken { waiting: own, number })
+        Some(Queued { waiting: own, number })
     }
 
     fn waiting(&self) -> &Mutex<Waiting> {
         self.0.waiting.get_or_init(Mutex::default)
     }
 
-    /// Wakes those whose time is over; how long the next one has.
+    /// Wakes the calls that timed out. Returns the time that the next one has left.
     fn wake(&self) -> Option<Duration> {
         let now = self.0.clock.now();
-        let mut over = Vec::new();
+        let mut timed_out = Vec::new();
         let mut waiting = lock(self.waiting());
         let left = loop {
             match waiting.first {
@@ -135,26 +138,26 @@ impl SharedDeadline {
                 }
                 Some(first) => {
                     waiting.unlink(first);
-                    over.extend(waiting.places[first].waker.take());
+                    timed_out.extend(waiting.places[first].waker.take());
                 }
             }
         };
         waiting.is_watched = left.is_some();
         drop(waiting);
-        // Not under the lock: a waker may do anything.
-        over.into_iter().for_each(Waker::wake);
+        // Without the lock, because a waker may run any code.
+        timed_out.into_iter().for_each(Waker::wake);
         left
     }
 }
 
-/// A timer of a call's own.
+/// The timer of a single call.
 type Alone<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs as long as anybody waits.
+/// Runs as long as calls wait.
 async fn watch(limit: SharedDeadline) {
     while let Some(left) = limit.wake() {
         limit.0.clock.sleep(left).await;
@@ -191,22 +194,22 @@ impl Waiting {
     }
 }
 
-impl Taken<'_> {
-    fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+impl Queued<'_> {
+    fn poll_timed_out(&self, cx: &Context<'_>) -> Poll<()> {
         let mut waiting = lock(self.waiting);
         let old = match &mut waiting.places[self.number].waker {
             None => return Poll::Ready(()),
             Some(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
             Some(waker) => std::mem::replace(waker, cx.waker().clone()),
         };
-        // Not under the lock: a waker may do anything.
+        // Without the lock, because a waker may run any code.
         drop(waiting);
         drop(old);
         Poll::Pending
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let mut waiting = lock(self.waiting);
         let waker = waiting.places[self.number].waker.take();
@@ -214,7 +217,7 @@ impl Drop for Taken<'_> {
             waiting.unlink(self.number);
         }
         waiting.free.push(self.number);
-        // Before the waker, which may do anything.
+        // Unlocked before the waker is dropped, which may run any code.
         drop(waiting);
     }
 }
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_runs_out_of_time_early_and_all_do() {
+    async fn each_call_times_out_and_none_early() {
         let limit = limit(20);
         let mut all = JoinSet::new();
         for _ in 0..100 {
@@ -260,24 +263,25 @@ mod tests {
         }
         all.join_all().await;
         let (places, free) = waiting(&limit);
-        assert_eq!(places, free, "all places are given back");
+        assert_eq!(places, free, "all places are free again");
     }
 
     #[tokio::test]
-    async fn whoever_answers_at_once_takes_no_place() {
+    async fn future_that_is_ready_at_once_is_not_queued() {
         let limit = limit(1000);
         assert_eq!(limit.run(ready(1)).await, Some(1));
         assert_eq!(waiting(&limit), (0, 0));
     }
 
     #[tokio::test]
-    async fn whoever_leaves_in_the_middle_leaves_the_others_their_time() {
+    async fn call_that_ends_early_does_not_change_the_deadlines_of_others() {
         let limit = limit(30);
         let slow = || Box::pin(limit.run(pending::<()>()));
         let (send, receive) = tokio::sync::oneshot::channel();
         let (mut first, mut dropped, mut last) = (slow(), slow(), slow());
         let mut middle = Box::pin(limit.run(receive));
-        // Polled here and not in tasks: each waits by now, and is not asked again before it has its answer.
+        // Polled here and not in tasks, so that each one is queued now and is polled next when it
+        // is ready.
         poll_fn(|cx| {
             assert!(first.as_mut().poll(cx).is_pending());
             assert!(middle.as_mut().poll(cx).is_pending());
@@ -290,21 +294,21 @@ mod tests {
         drop(dropped);
         assert_eq!(middle.await, Some(Ok(7)));
         assert_eq!(tokio::join!(first, last), (None, None));
-        // Another one after nobody has waited for a while.
+        // Another call after the queue was empty.
         assert_eq!(slow().await, None);
         let (places, free) = waiting(&limit);
         assert_eq!((places, free), (4, 4));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_paused_clock_of_tokios_does_not_move_it() {
+    async fn paused_clock_of_tokio_does_not_move_the_deadline() {
         let began = Instant::now();
         assert_eq!(limit(20).run(pending::<()>()).await, None);
         assert!(began.elapsed() >= Duration::from_millis(20));
     }
 
     #[test]
-    fn threads_come_and_go() {
+    fn calls_of_many_threads_queue_and_leave() {
         let limit = limit(2);
         std::thread::scope(|scope| {
             for thread in 0..4_u32 {

@@ -1,4 +1,4 @@
-//! The synchronisation that the flight is built on, so that a model checker can put its own in their place.
+//! The locks and atomics of the single flight. The model checker replaces them with its own.
 
 pub(crate) use std::{
     sync::{

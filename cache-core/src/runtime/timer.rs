@@ -6,8 +6,8 @@ use std::{
 
 use super::{current_runtime, own::own};
 
-/// Sleeps by our own runtime's timer: the caller may have none, or one that tests have paused. Where no thread or descriptor is
-/// left for it, the caller's timer does as well.
+/// Sleeps by the timer of the library's runtime: the caller may have no timer, or one that tests
+/// have paused. If no thread or file descriptor is left for it, the caller's timer is used.
 pub(crate) async fn sleep(time: Duration) {
     let began = Instant::now();
     match own().cloned().or_else(|_| current_runtime()) {
@@ -18,7 +18,7 @@ pub(crate) async fn sleep(time: Duration) {
             };
             sleep.await;
         }
-        // No timer at all: asked again and again, which is costly, and ends in time.
+        // Without any timer, it polls again and again. This is costly, but ends in time.
         Err(_) => {
             poll_fn(|cx| {
                 if began.elapsed() >= time {

@@ -1,6 +1,7 @@
-//! The flight under a model checker: its own source, with shuttle's locks and atomics under it, run through
-//! thousands of interleavings. The invariants are those of the design: I1 one loader per key and generation, I2 nothing older than a delete is
-//! read after it, I4 nothing remains when idle.
+//! The source of the single flight under a model checker: with shuttle's locks and atomics, it runs
+//! through thousands of interleavings. The invariants are those of the design: I1 one loader per
+//! key and generation, I2 no read after a delete returns an older value, I4 no flight is left when
+//! idle.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -51,19 +52,19 @@ use world::{World, decode};
 
 const KEY: &str = "k";
 const SCHEDULES: usize = 3_000;
-/// How long a load and a write may take. Time stands still but where a scenario moves it.
+/// The longest time of a load and of a write. Only scenarios move the time.
 const LASTS: Duration = Duration::from_secs(10);
 
-/// Runs the scenario in many random schedules.
+/// Runs the scenario with many random schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
-    // Its atomics are large, and there are a hundred of them in `Singleflight`.
+    // shuttle's atomics are large, and `Singleflight` has a hundred of them.
     config.stack_size = 1 << 19;
     let schedules = RandomScheduler::new(SCHEDULES);
     shuttle::Runner::new(schedules, config).run(scenario);
 }
 
-/// Runs each future on a thread of its own, and then checks I4 and that the store is not out of date.
+/// Runs each task on its own thread, then checks I4 and that the store is not out of date.
 fn run(world: &Arc<World>, tasks: Vec<Box<dyn FnOnce() + Send>>) {
     let threads: Vec<_> = tasks.into_iter().map(thread::spawn).collect();
     for thread in threads {
@@ -86,7 +87,7 @@ fn task<F: Future<Output = ()>>(
 }
 
 #[test]
-fn one_load_serves_all_who_come_at_once() {
+fn concurrent_callers_share_one_load() {
     check(|| {
         let world = World::new();
         let get = || task(&world, |it| async move { it.get_checked().await });
@@ -96,7 +97,7 @@ fn one_load_serves_all_who_come_at_once() {
 }
 
 #[test]
-fn a_delete_during_a_load_wins() {
+fn delete_during_a_load_wins() {
     check(|| {
         let world = World::new();
         let get = || {
@@ -111,7 +112,7 @@ fn a_delete_during_a_load_wins() {
 }
 
 #[test]
-fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
+fn load_that_begins_during_a_write_does_not_overwrite_it() {
     check(|| {
         let world = World::new();
         let get = || {
@@ -127,17 +128,18 @@ fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
 }
 
 #[test]
-fn when_the_leader_is_dropped_another_leads() {
+fn waiter_leads_when_the_leader_is_dropped() {
     check(|| {
         let world = World::new();
-        // A caller who gives up after some steps, wherever it is then.
+        // A caller that is dropped after some steps, wherever it is then.
         let dropped = task(&world, |it| async move {
             let steps = async {
                 for _ in 0..3 {
                     yield_now().await;
                 }
             };
-            // The loader's own entry would stay behind in the list; this one keeps none.
+            // `World::load` would leave its entry in the list of loaders, so this one loads
+            // nothing.
             let get = async {
                 match it.flights.join(KEY, LASTS).unwrap() {
                     Joined::Lead(lead) => lead.load(pending::<()>()).await,
@@ -155,8 +157,8 @@ fn when_the_leader_is_dropped_another_leads() {
     });
 }
 
-/// Polls a future once and puts it aside.
-fn put_aside<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
+/// Polls a future once, for a caller that then stops polling it.
+fn polled_once<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
     let mut future = Box::pin(future);
     let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll.is_pending());
@@ -164,12 +166,12 @@ fn put_aside<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
 }
 
 #[test]
-fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
+fn waiter_leads_when_the_time_of_the_leader_is_over() {
     check(|| {
         let world = World::new();
-        // Its loader never ends; it is in the way of nobody once its time is over.
+        // Its loader never ends, and delays no caller after its time.
         let own = Arc::clone(&world);
-        let stuck = put_aside(async move {
+        let stuck = polled_once(async move {
             let Joined::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
             lead.load(pending::<()>()).await;
         });
@@ -179,7 +181,7 @@ fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
                     match it.flights.join(KEY, LASTS).unwrap() {
                         Joined::Lead(lead) => break assert_eq!(it.lead(lead, it.load(0)).await, 1),
                         Joined::Wait(mut wait) => {
-                            // As the cache's timer does.
+                            // This is the timer of the cache.
                             let until = wait.until();
                             let over = async {
                                 while Duration::from_secs(it.time.load(SeqCst)) < until {
@@ -205,7 +207,7 @@ fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
             it.time.fetch_add(LASTS.as_secs(), SeqCst);
         });
         run(&world, vec![waiter(), waiter(), waiter(), clock]);
-        // One who comes when all is over finds nobody and loads as well.
+        // A caller that joins when the flight is complete loads as well.
         assert!((1..=3).contains(&world.loads.load(SeqCst)));
         drop(stuck);
         assert_eq!(world.flights.active(), 0, "I4: flights are left");
@@ -213,11 +215,11 @@ fn when_the_time_of_the_leader_is_over_one_of_the_waiters_leads() {
 }
 
 #[test]
-fn a_write_that_is_put_aside_ends_with_its_time() {
+fn write_that_is_not_polled_ends_with_its_time() {
     check(|| {
         let world = World::new();
         let own = Arc::clone(&world);
-        let aside = put_aside(async move {
+        let aside = polled_once(async move {
             let mut writing = own.flights.begin_write(KEY, LASTS);
             writing.expire_after(LASTS);
             let done = writing.run(own.write(Some(0))).await;
@@ -227,18 +229,18 @@ fn a_write_that_is_put_aside_ends_with_its_time() {
         world.time.fetch_add(LASTS.as_secs(), SeqCst);
         let get = || task(&world, |it| async move { it.get_checked().await });
         let late = task(&world, |_| async move {
-            assert!(aside.await.is_none(), "it would overwrite what was loaded since");
+            assert!(aside.await.is_none(), "it would overwrite a value that was loaded since");
         });
         run(&world, vec![get(), get(), late]);
         assert_ne!(*world.store.lock().unwrap(), Some(0));
-        // The late one has detached the flights that it met, so only now it is sure to be stored.
+        // The late write may have detached the flights, so only this load is sure to be stored.
         run(&world, vec![get()]);
         assert_eq!(*world.store.lock().unwrap(), Some(1));
     });
 }
 
 #[test]
-fn a_finished_write_leaves_no_claim_beside_one_that_is_put_aside() {
+fn finished_write_removes_its_claim_beside_one_that_is_not_polled() {
     check(|| {
         let world = World::new();
         let mut aside = world.flights.begin_write(KEY, LASTS);
@@ -255,11 +257,11 @@ fn a_finished_write_leaves_no_claim_beside_one_that_is_put_aside() {
 }
 
 #[test]
-fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
+fn pending_write_that_is_not_polled_ends_with_its_time() {
     check(|| {
         let world = World::new();
         let own = Arc::clone(&world);
-        let aside = put_aside(async move {
+        let aside = polled_once(async move {
             let Joined::Lead(lead) = own.flights.join(KEY, LASTS).unwrap() else { unreachable!() };
             lead.load(ready(())).await;
             lead.store(|| own.write(Some(0)), LASTS, pending(), |_| ()).await
@@ -267,7 +269,7 @@ fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
         world.time.fetch_add(LASTS.as_secs(), SeqCst);
         let set = task(&world, |it| async move { it.set(50).await });
         let late = task(&world, |_| async move {
-            assert!(aside.await.is_none(), "it would overwrite what was written since");
+            assert!(aside.await.is_none(), "it would overwrite a value that was written since");
         });
         run(&world, vec![set, late]);
         assert_eq!(*world.store.lock().unwrap(), Some(50));
@@ -276,7 +278,7 @@ fn a_loaded_value_that_is_put_aside_on_its_way_ends_with_its_time() {
 
 #[test]
 fn loads_that_wait_for_each_other_end_with_an_error() {
-    /// Loads `outer`, whose loader loads `inner`; whether a circle was found somewhere inside.
+    /// Loads `outer`, whose loader loads `inner`. Returns an error if a circle was detected.
     async fn nest(flights: &Arc<Singleflight>, outer: &str, inner: &str) -> Result<()> {
         match flights.join(outer, LASTS)? {
             Joined::Wait(mut wait) => match wait.outcome().await {
@@ -314,7 +316,7 @@ fn loads_that_wait_for_each_other_end_with_an_error() {
                 spawn(async move { nest(&flights, outer, inner).await })
             })
             .collect();
-        // That this ends at all is the promise: shuttle reports a deadlock.
+        // The test ends: shuttle would report a deadlock.
         for task in tasks {
             if let Err(error) = block_on(task).unwrap() {
                 assert_eq!(error.kind(), ErrorKind::Loader);

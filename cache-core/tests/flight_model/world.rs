@@ -1,5 +1,3 @@
-//! What the model is about: a source, a store, and a cache that reads through.
-
 use std::{
     future::{Future, pending},
     time::Duration,
@@ -23,19 +21,21 @@ pub(super) struct World {
     pub(super) source: AtomicU64,
     pub(super) store: Mutex<Option<u64>>,
     pub(super) flights: Arc<Singleflight>,
-    /// What the source held when the last delete returned.
+    /// The value of the source when the last delete returned.
     pub(super) floor: AtomicU64,
-    /// How many times flights were about to be detached, and how many times they were.
+    /// The number of times that a detach began, and that it ended.
     pub(super) detaching: AtomicU64,
     pub(super) detached: AtomicU64,
-    /// The loaders that run, each with `detached` before it joined and `detaching` when it ran.
+    /// The running loaders, each with `detached` from before it joined and `detaching` from when it
+    /// ran.
     pub(super) loaders: Mutex<Vec<(u64, u64)>>,
     pub(super) loads: AtomicU64,
     pub(super) time: Arc<AtomicU64>,
 }
 
 impl World {
-    /// A store whose writes take steps, with exact knowledge of which keys are being written, or without.
+    /// Creates a world whose writes take steps. At random, keys being written have exact claims or
+    /// only the count of their stripe.
     pub(super) fn new() -> Arc<Self> {
         let exact = thread_rng().gen_bool(0.5);
         let time = Arc::new(AtomicU64::new(0));
@@ -55,7 +55,7 @@ impl World {
         })
     }
 
-    /// A store's call: it takes effect some time after it was sent.
+    /// Writes to the store. The write has its effect some time after it was sent.
     pub(super) async fn write(&self, value: Option<u64>) {
         yield_now().await;
         *self.store.lock().unwrap() = value;
@@ -67,12 +67,12 @@ impl World {
         *self.store.lock().unwrap()
     }
 
-    /// The loader of a caller who joined after `before` deletes had detached.
+    /// Runs the loader of a caller that joined after `before` detaches.
     pub(super) async fn load(&self, before: u64) -> u64 {
         let mine = {
             let mut loaders = self.loaders.lock().unwrap();
             let begun = self.detaching.load(SeqCst);
-            // Two may run at once only if a delete has come between the two.
+            // Two may run at once only if a detach happened between them.
             let apart = |it: &(u64, u64)| it.0 < begun || before < it.1;
             assert!(loaders.iter().all(apart), "I1: two loaders in one generation");
             loaders.push((before, begun));
@@ -87,7 +87,7 @@ impl World {
         value
     }
 
-    /// As `Cache::get_or_set`.
+    /// Does the steps of `Cache::get_or_set`.
     pub(super) async fn get(&self) -> u64 {
         let write_epoch = self.flights.write_epoch(KEY);
         if let Some(value) = self.read().await {
@@ -121,9 +121,9 @@ impl World {
         value
     }
 
-    /// As `Cache::delete`, after the source has changed.
+    /// Changes the source, then does the steps of `Cache::delete`.
     pub(super) async fn delete(&self) {
-        // At any point of the others' loads, not mostly before them.
+        // Begins at any point of the other loads, not mostly before them.
         for _ in 0..thread_rng().gen_range(0..16) {
             yield_now().await;
         }
@@ -137,19 +137,19 @@ impl World {
         self.floor.fetch_max(new, SeqCst);
     }
 
-    /// What began during the write is detached as well.
+    /// Ends a write, which detaches the flights that began during it.
     pub(super) fn end(&self, writing: WriteGuard<'_>) {
         self.detaching.fetch_add(1, SeqCst);
         drop(writing);
         self.detached.fetch_add(1, SeqCst);
     }
 
-    /// As `Cache::set`, of a value that only the cache has.
+    /// Does the steps of `Cache::set`, with a value that only the cache has.
     pub(super) async fn set(&self, value: u64) {
         for _ in 0..thread_rng().gen_range(0..12) {
             yield_now().await;
         }
-        // The flight that reads the source has another generation, as with a delete.
+        // As with a delete, a flight that reads the source now has another generation.
         self.detaching.fetch_add(1, SeqCst);
         let writing = self.flights.begin_write(KEY, LASTS);
         self.flights.detach(KEY, pending()).await;
@@ -159,7 +159,7 @@ impl World {
         self.floor.fetch_max(value, SeqCst);
     }
 
-    /// Reads, and checks I2.
+    /// Reads and checks I2.
     pub(super) async fn get_checked(&self) {
         let floor = self.floor.load(SeqCst);
         let value = self.get().await;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Caches, Fate};
 
-/// The documented limit, in every codec.
+/// The documented limit of each codec.
 const LIMIT: usize = 127;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ enum Untagged {
     List(Vec<Untagged>),
 }
 
-/// Nests without any bytes.
+/// A type whose nesting leaves no bytes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Bare(Option<Box<Bare>>);
 
@@ -55,7 +55,8 @@ fn nest<T>(leaf: T, depth: usize, around: impl Fn(T) -> T) -> T {
     (0..depth).fold(leaf, |it, _| around(it))
 }
 
-/// Values with `per_step` levels for each step are kept up to the limit and refused beyond, at any depth.
+/// Checks that values are kept up to the limit and refused beyond it. Each step adds `per_step`
+/// levels.
 fn kept_to_the_limit<T>(leaf: impl Fn() -> T, around: impl Fn(T) -> T, per_step: usize)
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
@@ -66,12 +67,12 @@ where
         let levels = depth * per_step;
         let fate = if levels <= LIMIT { Fate::Kept } else { Fate::Refused };
         assert_eq!(caches.fates(&value), [fate; 2], "{depth} steps");
-        // Dropping it would end the stack, whoever wrote it.
+        // The drop of a deep value overflows the stack.
         std::mem::forget(value);
     }
 }
 
-/// The stack that tokio's workers have.
+/// Runs the test with a stack of the size that tokio's workers have.
 fn on_a_worker(test: impl FnOnce() + Send + 'static) {
     thread::Builder::new().stack_size(2 << 20).spawn(test).unwrap().join().unwrap();
 }
@@ -80,7 +81,7 @@ fn on_a_worker(test: impl FnOnce() + Send + 'static) {
 fn lists_maps_and_structs_are_kept_to_the_limit() {
     on_a_worker(|| {
         let caches = Caches::new();
-        // The leaf is a level of its own.
+        // The leaf is a level, too.
         for depth in [LIMIT - 1, LIMIT, 10_000, 100_000] {
             let fate = if depth < LIMIT { Fate::Kept } else { Fate::Refused };
             let list = nest(List(vec![]), depth, |it| List(vec![it]));
@@ -96,7 +97,7 @@ fn lists_maps_and_structs_are_kept_to_the_limit() {
 }
 
 #[test]
-fn variants_of_every_kind_are_kept_to_the_limit() {
+fn variants_of_each_kind_are_kept_to_the_limit() {
     on_a_worker(|| {
         kept_to_the_limit(|| Tree::Leaf, |it| Tree::New(Box::new(it)), 1);
         kept_to_the_limit(|| Tree::Leaf, |it| Tree::Tuple(1, Box::new(it)), 2);
@@ -121,7 +122,7 @@ fn tagged_variants_are_kept_to_the_limit() {
 }
 
 #[test]
-fn nesting_that_leaves_no_bytes_is_refused_before_the_stack_ends() {
+fn nesting_that_leaves_no_bytes_is_refused_before_the_stack_overflows() {
     on_a_worker(|| {
         let caches = Caches::new();
         caches.kept(&Bare(None));

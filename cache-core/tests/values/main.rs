@@ -11,7 +11,7 @@ use cache_core::{BlockingCache, Cache, Codec, ErrorKind, Timeout, store::Inline}
 use cache_memory::Memory;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What `set` did with a value.
+/// The outcome of `set` for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Kept,

@@ -16,12 +16,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn an_accepted_value_of_any_shape_comes_back_equal(value in types::value()) {
+    fn accepted_value_of_any_shape_reads_back_equal(value in types::value()) {
         Caches::new().fates(&value);
     }
 
     #[test]
-    fn finite_floats_come_back_to_the_bit(value in types::bits(), small in any::<u32>()) {
+    fn finite_floats_read_back_to_the_bit(value in types::bits(), small in any::<u32>()) {
         let caches = Caches::new();
         let small = SmallBits(f32::from_bits(small));
         let fate = |is_finite| if is_finite { Fate::Kept } else { Fate::Refused };
@@ -30,7 +30,11 @@ proptest! {
     }
 
     #[test]
-    fn integers_of_every_width_come_back(signed in any::<i128>(), unsigned in any::<u128>(), shift in 0..128_u32) {
+    fn integers_of_each_width_read_back(
+        signed in any::<i128>(),
+        unsigned in any::<u128>(),
+        shift in 0..128_u32,
+    ) {
         let caches = Caches::new();
         let (signed, unsigned) = (signed >> shift, unsigned >> shift);
         caches.kept(&signed);
@@ -61,7 +65,7 @@ fn ordinary_values_are_accepted() {
 }
 
 #[test]
-fn a_value_that_reads_back_as_another_is_refused() {
+fn value_that_reads_back_as_another_is_refused() {
     let caches = Caches::new();
     assert_eq!(caches.fates(&Some(None::<u8>)), [Fate::Refused; 2]);
     assert_eq!(caches.fates(&None::<Option<u8>>), [Fate::Kept; 2]);
@@ -76,15 +80,15 @@ fn a_value_that_reads_back_as_another_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_value_leaves_what_was_stored() {
-    let cache = Cache::new("values", Memory::new());
+async fn refused_value_does_not_change_the_entry() {
+    let cache = Cache::new("values", Inline::new(Memory::new()));
     cache.set("k", &1, secs(60)).await.unwrap();
     let error = cache.set("k", &f64::NAN, secs(60)).await.unwrap_err();
     assert_eq!((error.kind(), error.context("type")), (ErrorKind::Codec, Some("f64")));
     assert_eq!(cache.get("k").await.unwrap(), Some(1));
     let many = cache.set_many([("k", Some(None)), ("other", Some(Some(2)))], secs(60)).await;
     assert_eq!(many.unwrap_err().kind(), ErrorKind::Codec);
-    assert!(!cache.has_key("other").await.unwrap(), "all values are looked at first");
+    assert!(!cache.has_key("other").await.unwrap(), "all values are checked first");
     let updated = cache.update("k", Timeout::Default, |_: f64| f64::INFINITY).await;
     assert_eq!(updated.unwrap_err().kind(), ErrorKind::Codec);
     let error = cache.get_or_set("new", Timeout::Default, async || f64::NAN).await.unwrap_err();
@@ -92,7 +96,7 @@ async fn a_refused_value_leaves_what_was_stored() {
 }
 
 #[tokio::test]
-async fn a_wide_integer_that_fits_counts_in_every_codec() {
+async fn wide_integer_within_i64_counts_in_each_codec() {
     for codec in [Codec::Json, Codec::MsgPack] {
         let store = std::sync::Arc::new(Inline::new(Memory::new()));
         let cache = Cache::builder(store).codec(codec).build("values").unwrap();

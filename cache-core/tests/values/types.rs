@@ -1,4 +1,4 @@
-//! Types of every serde shape, and strategies that make values of them.
+//! Types of each serde shape, and strategies for their values.
 
 use std::{
     collections::BTreeMap,
@@ -9,17 +9,17 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A float that is equal if its bits are.
+/// A float that is equal if its bits are equal.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Bits(pub(super) f64);
 
-/// A smaller one.
+/// An `f32` that is equal if its bits are equal.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct SmallBits(pub(super) f32);
 
-/// Bytes as serde's bytes, not as a list.
+/// Bytes that serialise as bytes, not as a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Raw(pub(super) Vec<u8>);
 
@@ -42,7 +42,7 @@ pub(super) enum Color {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stamp(pub(super) u32);
 
-/// All that serde knows, in variants of all four kinds.
+/// Each part of serde's data model, in variants of all four kinds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Any {
     Unit,
@@ -88,7 +88,8 @@ pub(super) enum Any {
     Flat(Flat),
 }
 
-/// Without `i128`, and without maps whose keys are numbers: serde's buffer for such enums has neither.
+/// An enum without `i128` and without maps whose keys are numbers: serde's buffer for such enums
+/// supports neither.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub(super) enum Internal {
@@ -261,7 +262,7 @@ fn untagged() -> impl Strategy<Value = Untagged> {
 }
 
 fn flat() -> impl Strategy<Value = Flat> {
-    // A rest whose keys are none of the fields'.
+    // These keys differ from the names of the fields.
     let rest = map("[A-Z]{1,3}", any::<u8>());
     (any::<u64>(), named(), rest).prop_map(|(id, named, rest)| Flat { id, named, rest })
 }
@@ -303,7 +304,7 @@ fn leaf() -> impl Strategy<Value = Any> {
     prop_oneof![numbers, maps, others]
 }
 
-/// A value of any shape.
+/// Returns a strategy for values of any shape.
 pub(super) fn value() -> impl Strategy<Value = Any> {
     leaf().prop_recursive(4, 16, 3, |inner| {
         let boxed = || inner.clone().prop_map(Box::new);

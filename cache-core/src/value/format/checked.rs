@@ -16,8 +16,8 @@ use serde::{
 /// of `serde_json`.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// The maximum nesting of `Some` and newtypes, to bound the stack. They leave no bytes, so no decoder
-/// can count them.
+/// The maximum nesting of `Some` and newtypes, to bound the stack. They leave no bytes, so no
+/// decoder can count them.
 const MAX_FRAMES: usize = 4 * MAX_DEPTH;
 
 /// The reason why a value is not written.

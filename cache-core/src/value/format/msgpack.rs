@@ -1,6 +1,6 @@
 //! `MessagePack` with named fields. Types are written in the form that they have in JSON
-//! (`is_human_readable`), because serde's buffer (for enums with `tag` or `untagged`, and `flatten`)
-//! reads them in that form.
+//! (`is_human_readable`), because serde's buffer (for enums with `tag` or `untagged`, and
+//! `flatten`) reads them in that form.
 
 use rmp_serde::decode;
 use serde::{Serialize, de::DeserializeOwned};
