@@ -162,7 +162,7 @@ impl Tombstones {
         match table.tombstones.get_mut(key) {
             Some(tombstone) if tombstone.number > moment => return,
             Some(tombstone) if tombstone.claim.is_some_and(|(_, until)| now < until) => {
-                tombstone.superseded = true
+                tombstone.superseded = true;
             }
             _ => table.remove(key),
         }

@@ -19,7 +19,8 @@ const MAGIC: [u8; 2] = [0xc1, 0xca];
 const KNOWN_FLAGS: u16 = 0;
 
 /// The length of the header that this release writes.
-pub(super) const LEN: usize = 20;
+const WRITTEN_LEN: u16 = 20;
+pub(super) const LEN: usize = WRITTEN_LEN as usize;
 
 /// The format of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) fn payload_len(stored: &[u8]) -> usize {
 pub(super) fn fill(stored: &mut [u8], format: Format) {
     let Some((fixed, payload)) = stored.split_first_chunk_mut::<LEN>() else { return };
     fixed[..2].copy_from_slice(&MAGIC);
-    fixed[2..4].copy_from_slice(&(LEN as u16).to_le_bytes());
+    fixed[2..4].copy_from_slice(&WRITTEN_LEN.to_le_bytes());
     fixed[4..6].copy_from_slice(&(format as u16).to_le_bytes());
     fixed[6..8].copy_from_slice(&0_u16.to_le_bytes());
     fixed[8..16].copy_from_slice(&(payload.len() as u64).to_le_bytes());
@@ -186,8 +187,8 @@ pub(super) mod tests {
 
     #[test]
     fn further_fields_are_skipped() {
-        for fields in [&b"1"[..], &[0; 300], &[7; 65_515]] {
-            let stored = foreign(0, 0, fields, b"payload");
+        for fields in [vec![1], vec![0; 300], vec![7; 65_515]] {
+            let stored = foreign(0, 0, &fields, b"payload");
             assert_eq!(read(&stored), Ok(Stored::Payload(Format::Raw, b"payload")));
             assert_eq!(payload_len(&stored), 7);
         }

@@ -33,7 +33,7 @@ async fn a_delete_or_write_during_a_load_wins() {
             "set_many",
             |it| {
                 Box::pin(async move {
-                    assert!(it.set_many([("k", 9)], Timeout::Default).await.unwrap().is_empty())
+                    assert!(it.set_many([("k", 9)], Timeout::Default).await.unwrap().is_empty());
                 })
             },
             Some(9),
@@ -47,7 +47,7 @@ async fn a_delete_or_write_during_a_load_wins() {
             "incr_or",
             |it| {
                 Box::pin(async move {
-                    assert_eq!(it.incr_or("k", 4, 5, Timeout::Default).await.unwrap(), 9)
+                    assert_eq!(it.incr_or("k", 4, 5, Timeout::Default).await.unwrap(), 9);
                 })
             },
             Some(9),
