@@ -10,18 +10,18 @@ pub(crate) const FORMAT: usize = 4;
 
 const MAGIC: &[u8] = &[0xc1, 0xca];
 
-/// What a read of stored bytes must do.
+/// The required outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Expected<'a> {
-    /// Return this payload.
+    /// It returns this payload.
     Payload(&'a [u8]),
-    /// Miss, and leave the entry to newer releases.
+    /// It is a miss, and the entry stays for newer releases.
     Kept,
-    /// Miss, and remove the entry.
+    /// It is a miss, and the entry is removed.
     Removed,
 }
 
-/// Returns what a read of these bytes must do.
+/// Returns the required outcome of a read of these bytes.
 pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
     if !stored.starts_with(MAGIC) {
         return Expected::Payload(stored);

@@ -21,7 +21,23 @@ const LASTING: &[Exception] = &[(
 const PROSE: &[&str] = &[
     "benches/",
     "cache-conformance/",
-    "cache-core/src/",
+    "cache-core/src/cache.rs",
+    "cache-core/src/cache/",
+    "cache-core/src/caches.rs",
+    "cache-core/src/config/",
+    "cache-core/src/error.rs",
+    "cache-core/src/global.rs",
+    "cache-core/src/key.rs",
+    "cache-core/src/layer.rs",
+    "cache-core/src/layer/",
+    "cache-core/src/lib.rs",
+    "cache-core/src/store.rs",
+    "cache-core/src/store/",
+    "cache-core/src/telemetry.rs",
+    "cache-core/src/telemetry/",
+    "cache-core/src/testing.rs",
+    "cache-core/src/testing/",
+    "cache-core/src/timeout.rs",
     "cache-core/tests/",
     "cache-db/src/",
     "cache-memcached/src/",
@@ -31,7 +47,6 @@ const PROSE: &[&str] = &[
     "cache-tests/src/",
     "cache-tests/tests/",
     "examples/",
-    "fuzz/",
 ];
 
 /// Files that are longer than the limit. This list only shrinks.
@@ -46,7 +61,7 @@ const LONG: &[&str] = &[
 pub(super) const CIRCLES: &[(&str, usize)] = &[
     ("benches/src/lib.rs", 15),
     ("cache-conformance/src/lib.rs", 6),
-    ("cache-core/src/lib.rs", 16),
+    ("cache-core/src/lib.rs", 9),
     ("cache-memcached/src/lib.rs", 2),
     ("cache-redis/src/lib.rs", 4),
     ("examples/third-party-store/src/lib.rs", 4),
