@@ -1,11 +1,8 @@
 //! The conformance suite, for the store and for a cache over it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use cache_conformance::{Harness, run_backend, run_cache};
@@ -43,24 +40,6 @@ async fn cache_over_the_store_conforms() {
 // ANCHOR_END: harness
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn store_conforms_with_the_system_clock() {
-    run_backend(harness(fast(), Clock::system())).await;
-}
-
-/// Durable commits differ only in when the disk has them, and each waits for the disk: a few tests that write and close are
-/// enough.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn store_conforms_with_durable_writes() {
-    let time = FakeClock::new();
-    let harness = harness(Options::default(), time.clock()).clock(time);
-    let tests = [
-        "set_overwrites_the_value",
-        "delete_of_a_live_key_is_true_once",
-        "set_many_writes_every_item",
-        "incr_returns_and_stores_the_sum",
-        "concurrent_increments_are_all_counted",
-        "calls_after_close_reconnect",
-        "clear_store_removes_everything",
-    ];
-    run_backend(harness.test_timeout(Duration::from_secs(300)).only(&tests)).await;
+async fn the_store_conforms_by_the_machines_clock_with_durable_writes() {
+    run_backend(harness(Options::default(), Clock::system())).await;
 }
