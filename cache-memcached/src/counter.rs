@@ -6,28 +6,16 @@ use cache_core::{
     Error, ErrorKind, Result,
     store::{CounterInit, Expiry, integer},
 };
-use futures_util::future::{Either, join_all, select};
-use tokio::sync::oneshot;
+use cache_net::{CounterChange, CounterSum, CounterTurn};
+use futures_util::future::{Either, select};
 
 use crate::{
-    command,
-    counter_queue::{Change, Turn},
-    error, lifetime,
-    pool::{Common, KeyLocation},
-    snapshot::{self, Snapshot},
+    command, error, lifetime,
+    look::{self, Found},
+    pool::{Common, Place},
     store::Memcached,
     tries::Tries,
 };
-
-/// The result of several changes of a counter, one after the other.
-struct Sum {
-    /// Nothing if there is no counter, before or after.
-    value: Option<i64>,
-    /// The lifetime of a counter that is made.
-    expiry: Option<Expiry>,
-    /// For each change.
-    answers: Vec<Result<Option<i64>>>,
-}
 
 impl Memcached {
     /// Changes a counter. The changes that this process makes to one key wait for each other, and those that wait are made together.
@@ -37,11 +25,11 @@ impl Memcached {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let (location, common) = (self.locate(key)?, &self.common);
-        let member = Arc::clone(&location.member);
-        let (answer, mut receive) = oneshot::channel();
-        if let Some(turn) = member.queue.join(key, Change { delta, create, answer }) {
-            member.spawn(apply_changes(Arc::clone(common), location.in_task(), turn));
+        let (place, common) = (self.place(key)?, &self.common);
+        let member = Arc::clone(&place.member);
+        let (change, mut receive) = CounterChange::new(delta, create);
+        if let Some(turn) = member.queue.join(key, change) {
+            member.spawn(lead(Arc::clone(common), place.in_task(), turn));
         }
         let mut answer = common.turn.run(&mut receive).await;
         if answer.is_none() && !member.is_connected() {
@@ -64,17 +52,17 @@ impl Memcached {
 }
 
 /// Makes the changes of a key until there are no more. In a task of its own: a caller may put its future aside, and the others wait.
-async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Turn) {
+async fn lead(common: Arc<Common>, place: Place, mut turn: CounterTurn) {
     while let Some(mut changes) = turn.next() {
         match apply_batch(&common, &location, &mut changes).await {
             Ok(answers) => {
                 for (change, answer) in changes.into_iter().zip(answers) {
-                    let _ = change.answer.send(answer);
+                    change.answer(answer);
                 }
             }
             Err(error) => {
                 for change in changes {
-                    let _ = change.answer.send(Err(error.clone()));
+                    change.answer(Err(error.clone()));
                 }
             }
         }
@@ -88,20 +76,20 @@ async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Tur
 /// became shorter. So it is used only where all that cannot happen. Elsewhere the entry is written anew, with the same end.
 async fn apply_batch(
     common: &Common,
-    location: &KeyLocation,
-    changes: &mut Vec<Change>,
+    place: &Place,
+    changes: &mut Vec<CounterChange>,
 ) -> Result<Vec<Result<Option<i64>>>> {
     let mut tries = Tries::new(common);
-    while drop_abandoned(changes) {
-        let read = snapshot::read(common, location);
-        let Some(snapshot) = unless_abandoned(changes, read).await.transpose()? else { break };
-        let old = snapshot.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
-        if !drop_abandoned(changes) {
+    while CounterChange::keep_wanted(changes) {
+        let look = look::at_entry(common, place);
+        let Some(found) = while_wanted(changes, look).await.transpose()? else { break };
+        let old = found.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
+        if !CounterChange::keep_wanted(changes) {
             break;
         }
-        let sum = sum(old, changes);
-        let write = write(common, location, snapshot.as_ref(), old, &sum);
-        match unless_abandoned(changes, write).await.transpose()? {
+        let sum = CounterSum::new(old, changes);
+        let write = write(common, place, found.as_ref(), old, &sum);
+        match while_wanted(changes, write).await.transpose()? {
             Some(true) => return Ok(sum.answers),
             // Another process was faster.
             Some(false) => tries.again().await?,
@@ -111,18 +99,13 @@ async fn apply_batch(
     Ok(Vec::new())
 }
 
-/// Removes the changes whose callers are gone: a caller that was told `TimedOut` may have deleted the key since. Returns whether any
-/// change is left.
-fn drop_abandoned(changes: &mut Vec<Change>) -> bool {
-    changes.retain(|it| !it.answer.is_closed());
-    !changes.is_empty()
-}
-
 /// Runs a step until all callers are gone. The step is dropped then, which resets its connection, so that the server does not do
 /// it later.
-async fn unless_abandoned<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
-    let abandoned = join_all(changes.iter_mut().map(|it| it.answer.closed()));
-    match select(pin!(step), abandoned).await {
+async fn while_wanted<T>(
+    changes: &mut [CounterChange],
+    step: impl Future<Output = T>,
+) -> Option<T> {
+    match select(pin!(step), pin!(CounterChange::all_left(changes))).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
@@ -134,7 +117,7 @@ async fn write(
     location: &KeyLocation,
     snapshot: Option<&Snapshot>,
     old: Option<i64>,
-    sum: &Sum,
+    sum: &CounterSum,
 ) -> Result<bool> {
     match (sum.value, snapshot) {
         (None, _) => Ok(true),
@@ -150,35 +133,7 @@ async fn write(
     }
 }
 
-/// Each change has the answer that it would have had alone, behind those before it.
-fn sum(old: Option<i64>, changes: &[Change]) -> Sum {
-    let mut res = Sum { value: old, expiry: None, answers: Vec::with_capacity(changes.len()) };
-    for change in changes {
-        let answer = match (res.value, change.create) {
-            (None, None) => Ok(None),
-            (Some(value), _) => integer::add(value, change.delta).map(Some),
-            (None, Some(create)) => {
-                let first = integer::add(create.initial, change.delta);
-                if first.is_ok() {
-                    res.expiry = Some(create.expiry);
-                }
-                first.map(Some)
-            }
-        };
-        if let Ok(Some(value)) = answer {
-            res.value = Some(value);
-        }
-        res.answers.push(answer);
-    }
-    res
-}
-
-async fn replace(
-    location: &KeyLocation,
-    snapshot: &Snapshot,
-    old: Option<i64>,
-    new: i64,
-) -> Result<bool> {
+async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Result<bool> {
     let text = new.to_string();
     let by_server = old
         .filter(|old| *old >= 0 && new >= 0 && text.len() >= snapshot.entry.value.len())

@@ -3,6 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker};
+use cache_net::CounterQueue;
 use memcache::exp::MetaCommand;
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -10,8 +11,7 @@ use crate::{
     address::Address,
     counter_queue::CounterQueue,
     error,
-    generation::{Generations, KeyNames},
-    reply::Reply,
+    generation::{Generations, Names},
     transport::Transport,
 };
 

@@ -8,6 +8,7 @@
 //! - [`check_url`]: a check of the URL of a `location` for unencoded characters;
 //! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
 //! - [`Attempt`]: a task with several waiters;
+//! - [`CounterQueue`]: changes of one counter that are made together;
 //! - [`within`]: waiting with a timeout;
 //! - [`with_io_driver`]: an error instead of tokio's panic on a runtime without an I/O driver;
 //! - [`connection_error`], [`runtime_closed`], [`first_error`]: errors that these stores share;
@@ -15,6 +16,7 @@
 
 mod attempt;
 mod connection_slot;
+mod counter_queue;
 mod dialer;
 mod error;
 mod io_driver;
@@ -32,6 +34,7 @@ mod within;
 pub use self::{
     attempt::Attempt,
     connection_slot::{ConnectionSlot, Connector},
+    counter_queue::{CounterChange, CounterQueue, CounterSum, CounterTurn},
     dialer::{Dialer, staggered},
     error::{connection_error, first_error, runtime_closed},
     io_driver::with_io_driver,

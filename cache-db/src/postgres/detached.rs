@@ -4,22 +4,29 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
 };
 
 use cache_core::Result;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Whether the caller still waits. After the caller has dropped the call, nothing more is sent for
 /// it.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
-    is_cancelled: Mutex<bool>,
+    state: Mutex<State>,
     /// Whether a write of this call was sent and not answered.
     is_unanswered: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_cancelled: bool,
+    /// Whether a statement of this call was sent, or may have been.
+    is_sent: bool,
 }
 
 /// Marks the call as cancelled when it is dropped.
@@ -36,12 +43,28 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let wanted = CancelOnDrop(Arc::default());
-    let mut call = Box::pin(start(Arc::clone(&wanted.0)));
-    let first = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-    if let Poll::Ready(outcome) = first {
-        return outcome;
+    match begin(runtime, start(Arc::clone(&wanted.0))).await {
+        Begun::Done(outcome) => outcome,
+        Begun::Spawned(task) => task.await.unwrap_or_else(|_| Err(cache_net::runtime_closed())),
     }
-    runtime.spawn(call).await.unwrap_or_else(|_| Err(cache_net::runtime_closed()))
+}
+
+/// What became of a future that was polled once.
+pub(crate) enum Begun<T> {
+    Done(T),
+    Spawned(JoinHandle<T>),
+}
+
+/// Polls a future once, and lets it continue in a task of its own.
+pub(crate) async fn begin<T: Send + 'static>(
+    runtime: &Handle,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Begun<T> {
+    let mut future = Box::pin(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(outcome) => Begun::Done(outcome),
+        Poll::Pending => Begun::Spawned(runtime.spawn(future)),
+    }
 }
 
 impl Caller {
@@ -60,11 +83,11 @@ impl Caller {
             }
             // Holding the lock delays the cancellation, so that whatever the caller does next is
             // sent later.
-            let is_cancelled = self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner);
-            if *is_cancelled {
+            let mut state = self.state();
+            if state.is_cancelled {
                 return Poll::Ready(None);
             }
-            is_sent = true;
+            (is_sent, state.is_sent) = (true, true);
             on_send();
             sending.as_mut().poll(cx).map(Some)
         })
@@ -72,7 +95,31 @@ impl Caller {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        *self.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().is_cancelled
+    }
+
+    /// Cancels the call, unless a statement of it was sent.
+    pub(crate) fn cancel_unless_sent(&self) {
+        let mut state = self.state();
+        state.is_cancelled |= !state.is_sent;
+    }
+
+    /// Marks the call as sent, for a statement that another call sends. Returns `false` if the call
+    /// was cancelled before.
+    pub(crate) fn hand_over(&self) -> bool {
+        let mut state = self.state();
+        state.is_sent |= !state.is_cancelled;
+        state.is_sent
+    }
+
+    /// Whether the call was cancelled before any statement of it was sent.
+    pub(crate) fn is_cancelled_unsent(&self) -> bool {
+        let state = self.state();
+        state.is_cancelled && !state.is_sent
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that a write was sent, or that it was answered.
@@ -87,6 +134,6 @@ impl Caller {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        *self.0.is_cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.state().is_cancelled = true;
     }
 }

@@ -34,8 +34,13 @@ impl Health {
     /// Whether a statement that was not answered within `time` probably waited for a lock: locks
     /// are known, and the server answers other statements.
     pub(crate) fn suggests_lock(&self, time: Duration) -> bool {
+        self.locked.is_any() && !self.is_silent(time)
+    }
+
+    /// Whether the server has answered no statement for half of `time`.
+    pub(crate) fn is_silent(&self, time: Duration) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
-        self.locked.is_any() && millis(self.now()).saturating_sub(heard) < millis(time / 2)
+        millis(self.now()).saturating_sub(heard) >= millis(time / 2)
     }
 }
 

@@ -10,7 +10,7 @@ use cache_core::{
     Result,
     store::{PerProcess, SharedDeadline},
 };
-use cache_net::within;
+use cache_net::{CounterQueue, within};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     error,
     health::Health,
     param::Param,
-    slot::Slot,
+    slot::{Slot, cancelled},
     statements::Statement,
     trim::{Trimmer, WriteCounts},
 };
@@ -54,8 +54,10 @@ impl Shared {
 pub(crate) struct Pool {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writes: Arc<WriteCounts>,
-    health: Arc<Health>,
-    runtime: Handle,
+    /// Changes of counters that wait for an earlier change of the same key.
+    pub(crate) counters: Arc<CounterQueue>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) runtime: Handle,
     slots: Vec<Slot>,
     /// The connection for slow statements and for those that wait for a lock: whatever is sent
     /// behind them waits for them.
@@ -63,6 +65,8 @@ pub(crate) struct Pool {
     /// One statement at a time waits for a lock there.
     waiting: Arc<Semaphore>,
     slow_limit: SharedDeadline,
+    /// For the wait in the queue of a counter.
+    pub(crate) queue_limit: SharedDeadline,
 }
 
 /// Operations without a deadline run in steps. A step may take so many deadlines: it may touch a
@@ -106,7 +110,19 @@ impl Pool {
         );
         runtime.spawn(trimmer.run());
         let (runtime, waiting) = (runtime.clone(), Arc::new(Semaphore::new(1)));
-        Arc::new(Self { shared, writes, health, runtime, slots, slow, waiting, slow_limit })
+        let queue_limit = SharedDeadline::new(deadline, shared.connector.clock.clone());
+        Arc::new(Self {
+            shared,
+            writes,
+            counters: Arc::default(),
+            health,
+            runtime,
+            slots,
+            slow,
+            waiting,
+            slow_limit,
+            queue_limit,
+        })
     }
 
     /// Runs a statement about this key. A key always takes the same connection, which keeps its
@@ -122,6 +138,17 @@ impl Pool {
             pool.execute_for(key, statement, &params, &caller).await
         };
         detached::run(&self.runtime, call).await
+    }
+
+    /// As [`execute`](Self::execute), in a task that has this caller.
+    pub(crate) async fn execute_in_task(
+        self: &Arc<Self>,
+        key: &str,
+        statement: Statement,
+        params: &[Param],
+        caller: &Caller,
+    ) -> Result<Reply> {
+        self.execute_for(hash(key), statement, params, caller).await
     }
 
     async fn execute_for(
@@ -145,6 +172,10 @@ impl Pool {
             if statement.writes() {
                 health.locked.add(key, self.remember_until());
             }
+        }
+        // The connection for locks sends it for a call of its own.
+        if !caller.hand_over() {
+            return Err(cancelled());
         }
         Box::pin(self.execute_waiting(key, began, statement, params.to_vec())).await
     }
@@ -202,7 +233,7 @@ impl Pool {
         Ok(answer)
     }
 
-    fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.shared.connector.address
     }
 
@@ -254,11 +285,20 @@ impl Pool {
         detached::run(&self.runtime, call).await
     }
 
+    fn slot_of(&self, key: u64) -> usize {
+        // The remainder is below the length.
+        usize::try_from(key % self.slots.len() as u64).unwrap_or(0)
+    }
+
+    /// Whether the connection of this key is made.
+    pub(crate) fn is_connected(&self, key: &str) -> bool {
+        self.slots[self.slot_of(hash(key))].is_connected()
+    }
+
     /// Returns the connection for this key: its own, or another one if its own cannot be made. The
     /// flag says whether it is its own.
     async fn connection_for(&self, key: u64) -> Result<(&Slot, Arc<Connection>, bool)> {
-        // The remainder is below the length.
-        let number = usize::try_from(key % self.slots.len() as u64).unwrap_or(0);
+        let number = self.slot_of(key);
         let own = &self.slots[number];
         if let Some(connection) = own.ready().await {
             return Ok((own, connection, true));

@@ -154,6 +154,11 @@ impl Slot {
         None
     }
 
+    /// Whether there is a connection, which may have been lost without a sign.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.inner.current().is_some()
+    }
+
     /// Whether the last connection attempt failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.is_failing.load(Ordering::Relaxed)
@@ -251,7 +256,7 @@ impl Slot {
 
 /// Returned to no caller: the call was dropped. It does not count as a failure of the server.
 #[cold]
-fn cancelled() -> Error {
+pub(crate) fn cancelled() -> Error {
     let what = "not sent: the caller dropped the call";
     Error::new(ErrorKind::Unavailable, what).ignored_by_breaker()
 }

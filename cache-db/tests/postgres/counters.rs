@@ -4,7 +4,7 @@ use cache_core::{
     Error, ErrorKind, Ttl,
     store::{Backend, CounterInit, Expiry, SetMode, integer},
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use std::{sync::Arc, time::Duration};
 use test_servers::Postgres;
 
@@ -86,6 +86,60 @@ async fn missing_counter_is_created_only_by_incr_or() {
     let never = CounterInit::new(0, Expiry::Never);
     assert_eq!(store.incr("n", -5, Some(never)).await.unwrap(), Some(i64::MAX - 6));
     assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+}
+
+/// Changes that come while another one is under way are added up; no caller sees a difference.
+#[tokio::test]
+async fn concurrent_changes_of_one_counter_are_answered_as_if_each_were_alone() {
+    let server = Postgres::start().unwrap();
+    let store = store(&server.url(), &options(""));
+    let create = Some(CounterInit { initial: 100, expiry: LONG });
+    let count = async |deltas: &[i64], create| {
+        join_all(deltas.iter().map(|delta| store.incr("n", *delta, create))).await
+    };
+    let kinds = |answers: Vec<cache_core::Result<Option<i64>>>| {
+        answers.into_iter().map(|it| it.map_err(|error| error.kind())).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(count(&[1; 9], None).await), [Ok(None); 9]);
+    let (first, others) = tokio::join!(count(&[1; 9], create), count(&[1; 9], None));
+    assert_eq!(kinds(first), (101..110).map(|it| Ok(Some(it))).collect::<Vec<_>>());
+    assert!(others.into_iter().all(|it| it.unwrap().is_some_and(|it| it <= 118)));
+    assert_eq!(store.incr("n", 0, None).await.unwrap(), Some(118));
+    assert!(matches!(store.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+
+    put(&store, "n", b"0").await;
+    let answers = count(&[1, -1, 2, -2, i64::MAX, -i64::MAX, 3, -3], create).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(store.incr("n", 0, None).await.unwrap(), Some(0));
+
+    put(&store, "n", (i64::MAX - 5).to_string().as_bytes()).await;
+    let answers = kinds(count(&[3; 9], create).await);
+    assert_eq!(answers[0], Ok(Some(i64::MAX - 2)));
+    assert_eq!(answers[1..], [Err(ErrorKind::Overflow); 8]);
+    assert_eq!(store.incr("n", 0, None).await.unwrap(), Some(i64::MAX - 2));
+
+    put(&store, "n", b"no number").await;
+    assert_eq!(kinds(count(&[1; 9], create).await), [Err(ErrorKind::NotAnInteger); 9]);
+    assert_eq!(store.get("n").await.unwrap().unwrap(), "no number");
+}
+
+/// The first of them has the turn, and the last two wait for it.
+#[tokio::test]
+async fn dropped_or_unpolled_increment_delays_no_other_and_is_not_made_later() {
+    let server = Postgres::start().unwrap();
+    let store = store(&server.url(), &options(""));
+    put(&store, "n", b"0").await;
+    let mut calls: Vec<_> = (0..4).map(|_| store.incr("n", 1, None)).collect();
+    for call in &mut calls {
+        assert!(call.now_or_never().is_none());
+    }
+    // The first is not polled again, and the second leaves.
+    drop(calls.remove(1));
+    let last = calls.split_off(1);
+    let answers: Vec<_> = join_all(last).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers, [Some(2), Some(3)]);
+    assert_eq!(calls.remove(0).await.unwrap(), Some(1));
+    assert_eq!(store.incr("n", 0, None).await.unwrap(), Some(3));
 }
 
 /// Also while the counter expires again and again: each life begins with the first count and holds
