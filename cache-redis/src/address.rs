@@ -1,4 +1,4 @@
-//! What a URL of `location` says.
+//! The URLs of `location`.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,7 +13,7 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-/// Who one is there, and how one gets there.
+/// The credentials, the database and the protection of a connection.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
@@ -22,13 +22,13 @@ pub(crate) struct Login {
     pub(crate) tls: bool,
 }
 
-/// What is said of a URL that is none of ours. It does not show the URL, which may hold a password.
+/// The reason why a URL is invalid. The text does not contain the URL, which may hold a password.
 type UrlError = String;
 
 const FORM: &str = "expected redis://[[user]:password@]host[:port][/database], rediss://… for TLS, or \
                     redis+unix:///path/to.sock[?db=0&user=…&pass=…]";
 
-/// Reads a URL.
+/// Parses a URL.
 pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), UrlError> {
     if let Some((host, port)) = text.rsplit_once(':')
         && !text.contains("//")
@@ -41,7 +41,7 @@ pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), U
     let url = Url::parse(text).map_err(|it| format!("is not a URL ({it}); {FORM}"))?;
     if url.fragment().is_some() {
         return Err(
-            "has a part after `#`; certificates are always verified, and nothing else goes there"
+            "has a fragment (`#…`), which is not supported; certificates are always verified"
                 .into(),
         );
     }
@@ -56,12 +56,12 @@ pub(crate) fn parse(text: &str, default_port: u16) -> Result<(Address, Login), U
 fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), UrlError> {
     if url.query().is_some() {
         return Err(
-            "has a part after `?`; write such settings under `options`, as in `resp = 3`".into()
+            "has a query (`?…`), which is not supported; write such settings under `options`, as in `resp = 3`".into()
         );
     }
     let host = url.host_str().filter(|it| !it.is_empty());
-    let host = host.ok_or_else(|| format!("names no host; {FORM}"))?;
-    // In a URL an IPv6 address stands in brackets, which are not part of it.
+    let host = host.ok_or_else(|| format!("has no host; {FORM}"))?;
+    // A URL has brackets around an IPv6 address. They are not part of the address.
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let login = Login {
         user: decoded(url.username())?,
@@ -74,10 +74,10 @@ fn tcp(url: &Url, default_port: u16, tls: bool) -> Result<(Address, Login), UrlE
 
 fn unix(url: &Url) -> Result<(Address, Login), UrlError> {
     if url.host_str().is_some_and(|it| !it.is_empty()) {
-        return Err("names a host before its path; a unix socket has three slashes: redis+unix:///run/redis.sock".into());
+        return Err("has a host before its path; a unix socket has three slashes: redis+unix:///run/redis.sock".into());
     }
     let path = decoded(url.path())?.filter(|it| it != "/");
-    let path = path.ok_or_else(|| format!("names no path; {FORM}"))?;
+    let path = path.ok_or_else(|| format!("has no path; {FORM}"))?;
     let mut login = Login::default();
     for pair in url.query().into_iter().flat_map(|it| it.split('&')) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -85,7 +85,11 @@ fn unix(url: &Url) -> Result<(Address, Login), UrlError> {
             "db" => login.database = database(value)?,
             "user" => login.user = decoded(value)?,
             "pass" => login.password = decoded(value)?,
-            _ => return Err("has something other than db, user and pass after `?`".into()),
+            _ => {
+                return Err(
+                    "has an unknown query parameter; only db, user and pass are supported".into()
+                );
+            }
         }
     }
     Ok((Address::Unix(path.into()), login))
@@ -93,7 +97,7 @@ fn unix(url: &Url) -> Result<(Address, Login), UrlError> {
 
 fn decoded(text: &str) -> Result<Option<String>, UrlError> {
     let text = percent_decode_str(text).decode_utf8();
-    let text = text.map_err(|_| "holds bytes that are no UTF-8")?;
+    let text = text.map_err(|_| "is not valid UTF-8")?;
     Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
@@ -102,7 +106,7 @@ fn database(text: &str) -> Result<i64, UrlError> {
         return Ok(0);
     }
     let number = text.parse().ok().filter(|it| (0..=i64::from(i32::MAX)).contains(it));
-    number.ok_or_else(|| "names a database that is no number; expected …/0, …/1 and so on".into())
+    number.ok_or_else(|| "has an invalid database number; expected …/0, …/1 and so on".into())
 }
 
 impl fmt::Display for Address {
@@ -115,7 +119,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Without the password.
+/// Leaves the password out.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login")
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_say_where_and_who() {
+    fn url_has_address_and_login() {
         let (address, login) = parse("redis://ada:s%40cret@cache.example:7000/3", 6379).unwrap();
         assert_eq!(address, tcp("cache.example", 7000));
         assert_eq!(login.user.as_deref(), Some("ada"));
@@ -154,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn error_for_invalid_url_does_not_show_the_password() {
         for (url, expected) in [
             ("127.0.0.1:6379", "no scheme"),
             ("", "not a URL"),
             ("http://:marked@host", "unknown scheme `http`"),
             ("redis://:marked@", "not a URL"),
             ("redis:///0", "no host"),
-            ("redis://:marked@host/zero", "no number"),
-            ("redis://:marked@host/-1", "no number"),
+            ("redis://:marked@host/zero", "invalid database number"),
+            ("redis://:marked@host/-1", "invalid database number"),
             ("redis://:marked@host:99999", "not a URL"),
             ("redis://ada:pre@marked@host", "%40 for @"),
             ("redis://:marked#marked@host", "options.password"),

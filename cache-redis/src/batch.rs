@@ -1,4 +1,4 @@
-//! Many keys at once: one pipeline for each connection, in pieces.
+//! Commands about many keys: one pipeline for each connection, in chunks.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,19 +11,20 @@ use crate::{
     command::Commands, error, node::Node, options::ReadFrom, pool::Pool, reply, topology::Topology,
 };
 
-/// The most keys in one pipeline, and (about) the most bytes: the server answers others in between.
+/// The limits of one pipeline, in keys and (roughly) in bytes. Between two pipelines, the server
+/// serves other clients.
 const KEYS: usize = 1000;
 const BYTES: usize = 1 << 20;
 
-/// What is sent about each of many keys.
+/// Commands about many keys.
 pub(crate) struct Batch<'a> {
     pub(crate) keys: &'a [&'a str],
-    /// The commands about the key of this number.
+    /// Returns the commands about the key with this number.
     pub(crate) commands: &'a (dyn Fn(usize) -> Commands + Send + Sync),
-    /// How many bytes they hold besides the key.
+    /// Returns their size in bytes, without the key.
     pub(crate) size: &'a (dyn Fn(usize) -> usize + Send + Sync),
     pub(crate) target: ReadTarget,
-    /// They read strings, and one command may do it for many keys where one server holds all.
+    /// Whether the commands are `GET`. One `MGET` can replace them if one server holds all keys.
     pub(crate) is_get: bool,
 }
 
@@ -36,7 +37,7 @@ struct Group {
 }
 
 impl Pool {
-    /// Asks about many keys; an answer for each, in order.
+    /// Executes commands about many keys. Returns a result for each key, in order.
     pub(crate) async fn execute_many(self: &Arc<Self>, batch: &Batch<'_>) -> Vec<Result<Value>> {
         if batch.keys.is_empty() {
             return Vec::new();
@@ -56,7 +57,7 @@ impl Pool {
                 None => redirected.push(key),
             }
         }
-        // Few, unless a Cluster is being rebuilt: each is followed on its own.
+        // These are few keys unless a Cluster migrates slots. Each key is followed on its own.
         for chunk in redirected.chunks(KEYS) {
             let found = join_all(chunk.iter().map(|&key| async move {
                 (
@@ -91,7 +92,8 @@ impl Pool {
                 res[number] = Some(unassigned.map_err(|it| self.note_failure(it)));
                 continue;
             };
-            // Reads do not overtake what was acknowledged, so they need not be spread; writes keep their order by key.
+            // Reads do not need the connection of their key, because they cannot overtake
+            // acknowledged writes. Writes do, to keep their order.
             let connection = if batch.is_get { 0 } else { shard.leader.connection_of(key) };
             let group = groups.entry((shard_number, connection)).or_insert_with(|| Group {
                 leader: Arc::clone(&shard.leader),
@@ -103,7 +105,7 @@ impl Pool {
         }
         let mut groups: Vec<_> = groups.into_values().collect();
         if batch.is_get {
-            // Not all on the first connection, though.
+            // Spread batches over the connections, by their first key.
             for it in &mut groups {
                 it.connection =
                     it.keys.first().map_or(0, |key| it.leader.connection_of(batch.keys[*key]));
@@ -112,7 +114,7 @@ impl Pool {
         groups
     }
 
-    /// One piece after the other; nothing for a key that is elsewhere.
+    /// Executes one chunk after another. A redirected key has the result `None`.
     async fn execute_group(
         &self,
         group: &Group,
@@ -156,7 +158,7 @@ async fn execute_chunk(
     topology: &Topology,
 ) -> Result<Vec<Value>> {
     let mut pipeline = Pipeline::with_capacity(chunk.len());
-    // Where slots are, a command with keys of several is refused.
+    // In a Cluster, a command with keys of several slots is rejected.
     if batch.is_get && !topology.is_cluster() {
         let size = chunk.iter().map(|it| batch.keys[*it].len()).sum();
         let mut command = Cmd::with_capacity(chunk.len() + 1, size);
@@ -182,7 +184,7 @@ async fn execute_chunk(
     Ok(wanted.into_iter().map(|it| it.value(replies.by_ref())).collect())
 }
 
-/// Numbers of keys in runs that are not too much for one pipeline.
+/// Splits key numbers into chunks that fit into one pipeline.
 fn chunks<'a>(keys: &'a [usize], batch: &Batch<'_>) -> Vec<&'a [usize]> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);

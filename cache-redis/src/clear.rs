@@ -1,4 +1,4 @@
-//! What concerns servers as a whole: clearing, checking.
+//! Operations on whole servers: `clear`, `clear_store` and `check`.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::{
     reply, route::ReadTarget, topology::Topology,
 };
 
-/// How many keys a step of `SCAN` looks at: the server answers others in between.
+/// The number of keys in one step of `SCAN`. Between two steps, the server serves other clients.
 const STEP: &str = "1000";
-/// How often a Cluster is looked through anew because keys have moved meanwhile.
+/// How many times a Cluster is scanned, at most, while its slots migrate.
 const ROUNDS: usize = 5;
 
 impl Pool {
-    /// Removes the namespace's keys.
+    /// Removes all keys of the namespace.
     pub(crate) async fn clear(self: &Arc<Self>, namespace: &Namespace) -> Result<()> {
         self.clear_all(&Scope::Namespace(namespace, pattern(namespace))).await
     }
 
-    /// Removes all there is.
+    /// Removes all keys of the database.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
         self.clear_all(&Scope::All).await
     }
 
-    /// Asks every server that is needed whether it serves.
+    /// Checks that every required server answers and has the right role.
     pub(crate) async fn check(self: &Arc<Self>) -> Result<()> {
         let topology = self.refresh_and_wait().await?;
         let replicas = self.common.read_from == ReadFrom::Replica;
@@ -39,7 +39,8 @@ impl Pool {
         first_error(join_all(leaders.chain(rest).map(|it| it.check())).await)
     }
 
-    /// Removes it from every leader: of a Cluster, until no key can have been missed because it moved.
+    /// Removes keys from every leader. In a Cluster, repeats this until no migrated key can have
+    /// been missed.
     async fn clear_all(self: &Arc<Self>, scope: &Scope<'_>) -> Result<()> {
         let mut topology = self.topology().await?;
         if !topology.is_cluster() {
@@ -50,7 +51,8 @@ impl Pool {
             let migrations = self.migrations(&topology).await;
             let nodes: Vec<_> = leaders(&topology).into_iter().chain(migrations.to).collect();
             self.clear_nodes(&nodes, scope).await?;
-            // A key that moved from one that was not yet looked through to one that was, was not seen.
+            // A key is missed if it migrates from a server that was not scanned yet to a server
+            // that was already scanned.
             let before = topology;
             topology = self.refresh_and_wait().await?;
             if !has_same_leaders(&before, &topology) {
@@ -58,12 +60,14 @@ impl Pool {
                 continue;
             }
             calm += 1;
-            // While a slot moves, each of its keys goes once: one that was not seen stays where it is now.
+            // Each key migrates only once during a slot migration, so a missed key is found in the
+            // next round.
             if calm == 2 || !(migrations.any || self.migrations(&topology).await.any) {
                 return Ok(());
             }
         }
-        let error = "the cluster is being rebuilt, and keys move faster than they can be cleared; try again later";
+        let error =
+            "the slots of the cluster migrate faster than they can be cleared; try again later";
         Err(Error::new(ErrorKind::Unavailable, error))
     }
 
@@ -73,20 +77,20 @@ impl Pool {
 
     async fn clear_node(self: &Arc<Self>, node: &Arc<Node>, scope: &Scope<'_>) -> Result<()> {
         match scope {
-            // Empty at once; the memory is freed beside the server's work.
+            // The database is empty at once. The server frees the memory in the background.
             Scope::All => node.query(&["FLUSHDB", "ASYNC"]).await.map(drop),
             Scope::Namespace(namespace, pattern) => self.scan(node, pattern, namespace).await,
         }
     }
 
-    /// Asks each leader which slots it is giving away.
+    /// Queries each leader for the slots that it migrates.
     async fn migrations(self: &Arc<Self>, topology: &Topology) -> Migrations {
         let leaders = leaders(topology);
         let answers = join_all(leaders.iter().map(|it| discovery::migration_targets(it))).await;
         let mut res = Migrations { any: false, to: Vec::new() };
         for it in answers {
             let Ok(to) = it else {
-                // Perhaps it may not be asked, by its ACL: then there may be some.
+                // The ACL may forbid the command. Then there may be migrations.
                 res.any = true;
                 continue;
             };
@@ -94,7 +98,7 @@ impl Pool {
             for names in to {
                 let is_known = leaders.iter().chain(&res.to).any(|it| names.contains(&it.address));
                 if let (false, Some(address)) = (is_known, names.first()) {
-                    res.to.push(self.node(address));
+                    res.to.push(self.nodes.leader(address));
                 }
             }
         }
@@ -121,10 +125,10 @@ impl Pool {
         }
     }
 
-    /// Removes those of the found keys that are the namespace's.
+    /// Removes the found keys that belong to the namespace.
     async fn remove(self: &Arc<Self>, found: Vec<Value>, namespace: &Namespace) -> Result<()> {
         let keys = found.into_iter().filter_map(|it| match it {
-            // What is no text is not ours.
+            // All keys of this library are text.
             Value::BulkString(it) => String::from_utf8(it).ok(),
             _ => None,
         });
@@ -143,18 +147,18 @@ impl Pool {
     }
 }
 
-/// What is removed.
+/// The keys to remove.
 enum Scope<'a> {
-    /// What the namespace holds, and what all of its keys look like.
+    /// The namespace, and the pattern of its keys.
     Namespace(&'a Namespace, String),
     All,
 }
 
-/// What is known of the slots of a Cluster that are on their way.
+/// The known slot migrations of a Cluster.
 struct Migrations {
-    /// There are some, or there may be.
+    /// Whether there are migrations, or whether their absence is not certain.
     any: bool,
-    /// Servers that are given keys and have no slot yet.
+    /// Servers that receive keys but have no slot yet.
     to: Vec<Arc<Node>>,
 }
 
@@ -162,12 +166,12 @@ fn leaders(topology: &Topology) -> Vec<Arc<Node>> {
     topology.shards.iter().map(|it| Arc::clone(&it.leader)).collect()
 }
 
-/// A replica in a leader's place would answer reads, and refuse each write.
+/// A replica in the place of the leader would serve reads but reject each write.
 async fn check_is_leader(node: &Node) -> Result<()> {
     if node.is_leader().await? {
         return Ok(());
     }
-    let what = "this server is a replica and takes no writes; of several servers, location lists the leader first";
+    let what = "this server is a replica and does not accept writes; in a list of servers, location names the leader first";
     Err(error::at(Error::new(ErrorKind::Backend, what), &node.address))
 }
 
@@ -177,7 +181,8 @@ fn has_same_leaders(before: &Topology, after: &Topology) -> bool {
     (0..crate::slot::SLOTS).all(|slot| leader(before, slot) == leader(after, slot))
 }
 
-/// What all keys of the namespace look like. Signs that mean something in a pattern mean themselves.
+/// Returns the pattern that all keys of the namespace match. Special characters in the prefix are
+/// escaped.
 fn pattern(namespace: &Namespace) -> String {
     let mut res = String::new();
     for it in namespace.prefix().chars() {
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_patterns_are_escaped() {
+    fn special_characters_of_patterns_are_escaped() {
         let pattern = |prefix| pattern(&Namespace::new(prefix).unwrap());
         assert_eq!(pattern(""), ":*:*");
         assert_eq!(pattern("shop"), "shop:*:*");

@@ -1,21 +1,22 @@
-//! What is sent about one key.
+//! The commands about one key.
 
 use redis::{Cmd, Pipeline, Value};
 
-/// The commands about one key, which are answered with one value.
+/// Commands about one key, with one value as the result.
 #[derive(Clone, Debug)]
 pub(crate) enum Commands {
     One(Cmd),
-    /// Between `MULTI` and `EXEC`: answered with an array, or with the error that kept it from being done.
+    /// Commands between `MULTI` and `EXEC`. The result is an array, or the error that prevented the
+    /// execution.
     Transaction(Vec<Cmd>),
 }
 
-/// How many replies the commands about one key have.
+/// The number of replies to the commands about one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Replies(usize);
 
 impl Commands {
-    /// A command of words and keys.
+    /// Creates a command from words and keys.
     pub(crate) fn of(words: &[&str]) -> Self {
         Self::One(command(words))
     }
@@ -40,12 +41,13 @@ impl Commands {
 }
 
 impl Replies {
-    /// One value of all of them.
+    /// Returns the result from the replies.
     pub(crate) fn value(self, replies: impl Iterator<Item = Value>) -> Value {
         let mut value = Value::Nil;
-        // All are taken: the next are those of other commands.
+        // Takes all replies, because the following replies belong to other commands.
         for reply in replies.take(self.0) {
-            // `MULTI` and the commands behind it are refused one by one (`MOVED`); `EXEC` says only that they were.
+            // The server rejects `MULTI` and its commands one by one (`MOVED`). The error of `EXEC`
+            // does not contain the reason.
             if !matches!(value, Value::ServerError(_)) {
                 value = reply;
             }
@@ -60,7 +62,7 @@ impl From<Cmd> for Commands {
     }
 }
 
-/// A command of words and keys.
+/// Creates a command from words and keys.
 pub(crate) fn command(words: &[&str]) -> Cmd {
     let mut res = Cmd::with_capacity(words.len(), words.iter().map(|it| it.len()).sum());
     for it in words {

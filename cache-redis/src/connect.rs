@@ -127,7 +127,7 @@ impl Connector {
         version: ProtocolVersion,
     ) -> Result<Result<Up, Refused>> {
         let setup = self.setup(version);
-        with_io_driver(self.log_in(to, &setup)).await
+        with_io_driver(Box::pin(self.log_in(to, &setup))).await
     }
 
     /// The first of the host's addresses that serves.

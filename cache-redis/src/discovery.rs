@@ -1,4 +1,4 @@
-//! How it is found out which servers there are.
+//! How a store finds its servers.
 
 mod cluster;
 mod sentinel;
@@ -11,40 +11,44 @@ pub(crate) use self::{
     cluster::{migration_targets, parse_redirect},
     sentinel::Sentinels,
 };
-use crate::{address::Address, pool::Pool, topology::Topology};
+use crate::{address::Address, nodes::Nodes, topology::Topology};
 
-/// Who knows.
+/// The source of the topology.
 #[derive(Debug)]
 pub(crate) enum Discovery {
     /// The settings: the leader, then its replicas.
     Fixed(Vec<Address>),
     /// The Sentinels.
     Sentinels(Sentinels),
-    /// The nodes of a Cluster; these are some of them.
+    /// Some of the nodes of a Cluster.
     Cluster(Vec<Address>),
 }
 
 impl Discovery {
-    pub(crate) async fn discover(&self, pool: &Arc<Pool>) -> Result<Arc<Topology>> {
+    pub(crate) async fn discover(
+        &self,
+        nodes: &Nodes,
+        known: Option<Arc<Topology>>,
+    ) -> Result<Arc<Topology>> {
         match self {
             Self::Fixed(addresses) => {
                 let mut addresses = addresses.iter();
                 let leader = addresses
                     .next()
-                    .map(|it| pool.node(it))
+                    .map(|it| nodes.leader(it))
                     .expect("settings without a server are refused"); // panics: see `Plan::read`
                 Ok(Arc::new(Topology::single(
                     leader,
-                    addresses.map(|it| pool.replica(it)).collect(),
+                    addresses.map(|it| nodes.replica(it)).collect(),
                 )))
             }
-            Self::Sentinels(sentinels) => sentinels.discover(pool).await,
-            Self::Cluster(seeds) => cluster::discover(seeds, pool).await,
+            Self::Sentinels(sentinels) => sentinels.discover(nodes).await,
+            Self::Cluster(seeds) => cluster::discover(seeds, nodes, known).await,
         }
     }
 
-    /// Returns the identity of a database of these servers. Replicas do not count, as all writes go to the leader; and neither
-    /// does the order of Sentinels, nor of the nodes of a Cluster.
+    /// Returns the identity of a database on these servers. Replicas do not count, because all
+    /// writes go to the leader. The order of Sentinels or of Cluster nodes does not count either.
     pub(crate) fn store_id(&self, database: i64) -> StoreId {
         let (topology, service, addresses) = match self {
             Self::Fixed(addresses) => ("single", "", addresses.get(..1).unwrap_or_default()),
@@ -57,7 +61,7 @@ impl Discovery {
         StoreId::new("redis", parts.into_iter().chain(addresses))
     }
 
-    /// Whether the settings name this address.
+    /// Whether the settings contain this address.
     pub(crate) fn names(&self, address: &Address) -> bool {
         match self {
             Self::Fixed(addresses) | Self::Cluster(addresses) => addresses.contains(address),

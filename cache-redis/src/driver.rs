@@ -11,14 +11,16 @@ use crate::{
     connect::Connector,
     discovery::{Discovery, Sentinels},
     limit::Limit,
-    options::{Plan, TopologyKind},
+    nodes::NodeSettings,
+    options::{Plan, ReadFrom, TopologyKind},
     pool::Common,
     pools::Pools,
     store::Redis,
     transport::Transport,
 };
 
-/// `backend = "redis"`, or `"valkey"`. Found by itself in a program that says `use cache_redis as _;`.
+/// The driver of `backend = "redis"` and `"valkey"`. A program that contains `use cache_redis as
+/// _;` finds it without registration.
 ///
 /// ```
 /// assert_eq!(cache_redis::DRIVER.name(), "redis");
@@ -56,27 +58,30 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
             clock: context.clock().clone(),
         })
     };
-    Ok(Common {
+    let sentinel = plan.sentinel.as_ref();
+    let nodes = NodeSettings {
+        // Without `READONLY`: a leader that becomes a replica must reject reads, so that they are
+        // redirected.
         connector: connector(plan.login.clone(), false, Some(Arc::clone(&limit))),
-        // Who reads a leader must hear when it is none any more, and says no such thing.
         replica_connector: connector(plan.login.clone(), is_cluster, None),
-        sentinel_connector: plan
-            .sentinel
-            .as_ref()
-            .map(|it| connector(it.login.clone(), false, None)),
+        sentinel_connector: sentinel.map(|it| connector(it.login.clone(), false, None)),
+        connections: plan.connections,
+        deadline: plan.deadline,
+        breakers: if is_group { context.breakers()? } else { None },
+    };
+    Ok(Common {
+        nodes: Arc::new(nodes),
         discovery: match (plan.topology, plan.sentinel) {
             (TopologyKind::Cluster, _) => Discovery::Cluster(plan.addresses),
             (_, Some(it)) => Discovery::Sentinels(Sentinels {
                 addresses: plan.addresses,
                 service_name: it.service_name,
+                reads_replicas: plan.read_from == ReadFrom::Replica,
             }),
             (_, None) => Discovery::Fixed(plan.addresses),
         },
         read_from: plan.read_from,
-        connections: plan.connections,
-        deadline: plan.deadline,
         limit,
-        breakers: if is_group { context.breakers()? } else { None },
     })
 }
 
@@ -92,7 +97,7 @@ fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
 #[cfg(not(feature = "tls"))]
 fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
     if plan.login.tls || plan.tls.is_some() {
-        let what = "asks for TLS, which is behind a feature: cache-redis = { …, features = [\"tls\"] } in Cargo.toml";
+        let what = "requires TLS, which is an optional feature: cache-redis = { …, features = [\"tls\"] } in Cargo.toml";
         return Err(context.error("location", what));
     }
     Ok(Transport::Plain)

@@ -1,26 +1,26 @@
 //! The Redis and Valkey store of [`cache_core`]: `backend = "redis"`.
 //!
-//! A program links this crate by naming it once, `use cache_redis as _;`, and the settings do the rest:
+//! A program links this crate by one line, `use cache_redis as _;`, and configures it by settings:
 //!
 //! ```toml
 //! [caches.default]
-//! backend = "redis"                       # or "valkey": the same
-//! location = "redis://127.0.0.1:6379/0"   # redis://, rediss:// (feature `tls`), redis+unix://; or a list
+//! backend = "redis"                       # or "valkey", an alias
+//! location = "redis://127.0.0.1:6379/0"   # or rediss:// (feature `tls`), redis+unix://, a list
 //! key_prefix = "shop"
-//! deadline = "500ms"                      # the longest that a round trip may take
+//! deadline = "500ms"                      # of one round trip
 //! connect_deadline = "1s"
 //!
 //! [caches.default.options]
 //! # username = "ada"                      # instead of user and password in the URL,
-//! # password = "${REDIS_PASSWORD}"        # where some signs have to be encoded
+//! # password = "${REDIS_PASSWORD}"        # where some characters have to be encoded
 //! topology = "single"                     # single | replicas | sentinel | cluster
-//! # service_name = "mymaster"             # sentinel: what the Sentinels call the leader
-//! # sentinel_username = "watcher"         # sentinel: how to log in at the Sentinels;
-//! # sentinel_password = "${SENTINEL_PASSWORD}"  # user and password of the URLs are for the servers
-//! # read_from = "leader"                  # or "replica": gives up reading one's own writes
-//! # connections = 1                       # to each server; a key always takes the same one
-//! # resp = 3                              # 2 or 3; unset: 3 where the server has it
-//! # client_name = "shop-web"              # CLIENT SETNAME, to be seen in CLIENT LIST
+//! # service_name = "mymaster"             # sentinel: the name of the leader
+//! # sentinel_username = "watcher"         # sentinel: the login for the Sentinels;
+//! # sentinel_password = "${SENTINEL_PASSWORD}"  # the URLs have the login for the servers
+//! # read_from = "leader"                  # or "replica": reads may be behind writes
+//! # connections = 1                       # to each server; a key always uses the same
+//! # resp = 3                              # 2 or 3; unset: 3 if the server supports it
+//! # client_name = "shop-web"              # CLIENT SETNAME, shown by CLIENT LIST
 //! # max_value_bytes = "512MiB"            # a larger value is `TooLarge`
 //! # tls = { ca_file = "ca.pem", client_cert_file = "client.pem", client_key_file = "client.key" }
 //! ```
@@ -41,21 +41,24 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Needs Redis 7.0 or Valkey 7.2, or later ones. Nothing connects before the first call, and a server that is down stops
-//! no program from starting.
+//! Requires Redis 7.0, Valkey 7.2, or later versions. The store connects at the first call, so a
+//! program also starts while its server is down.
 //!
 //! # What is promised
-//! - **One round trip per operation**, batches in one per server and thousand keys. A version move between two slots of a
-//!   Cluster takes five.
-//! - **Nothing is sent twice** whose first outcome is unknown. What a server has refused unexecuted (`MOVED`, `ASK`, `TRYAGAIN`,
-//!   `READONLY`, `NOSCRIPT`) is sent again where it belongs.
-//! - **Values are stored as they are**: `redis-cli` shows JSON and integers, and a Django service with the same prefix and a
-//!   JSON serializer reads them.
-//! - **A server that does not answer** costs its deadline until its breaker opens, then microseconds. A connection on which
-//!   nothing was heard for 1.2 deadlines is replaced. Each server of a group has a breaker of its own.
-//! - **A write that was given up on is not done later**: its connection is reset, and the server ends it (`CLIENT KILL`) before another
-//!   one is used.
-//! - **One pool of connections per alias and tokio runtime**, made by the first call in that runtime and gone with it.
+//! - **One round trip per operation.** A batch takes one round trip per server and thousand keys. A
+//!   version move between two slots of a Cluster takes five.
+//! - **No command with an unknown outcome is sent twice.** A command that the server rejected
+//!   without executing it (`MOVED`, `ASK`, `TRYAGAIN`, `READONLY`, `NOSCRIPT`) is sent again to the
+//!   right server.
+//! - **Values are stored in plain form**: `redis-cli` shows JSON and integers, and a Django service
+//!   with the same prefix and a JSON serializer can read them.
+//! - **A server that does not answer** costs each call its deadline until the breaker of the server
+//!   opens, then microseconds. A connection without any reply for 1.2 deadlines is replaced. Each
+//!   server of a group has its own breaker.
+//! - **An abandoned write is not executed later**: the store resets its connection, and the server
+//!   ends the connection (`CLIENT KILL`) before the store uses another connection.
+//! - **Each alias and tokio runtime has its own connections.** The first call in a runtime creates
+//!   them, and they end with the runtime.
 
 mod abandoned;
 mod address;
@@ -69,6 +72,7 @@ mod error;
 mod limit;
 mod line;
 mod node;
+mod nodes;
 mod options;
 mod pool;
 mod pools;

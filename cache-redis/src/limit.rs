@@ -1,4 +1,4 @@
-//! How large a value the server takes.
+//! The largest value that the server accepts.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,8 @@ use redis::Value;
 
 use crate::{options::MAX_VALUE_LEN, reply};
 
-/// What the settings allow, and what the server does: one that gets more closes the connection, with the calls of all others on it.
+/// The limits of the settings and of the server. A server that receives a larger value closes the
+/// connection, with the calls of all callers on it.
 #[derive(Debug)]
 pub(crate) struct Limit {
     configured: usize,
@@ -20,25 +21,27 @@ pub(crate) struct Limit {
 
 #[derive(Debug)]
 struct Server {
-    /// The most bytes.
+    /// The limit in bytes.
     max: usize,
-    /// Until when that holds, if the server was not asked for it and has refused one more byte.
+    /// When the limit ends, if it was derived from a rejected value instead of the server's
+    /// settings.
     until: Option<Duration>,
-    /// Whether it said so itself.
+    /// Whether the limit is from the server's settings.
     is_known: bool,
-    /// How often a connection was lost in turn with a large value under way.
+    /// How many connections in a row were lost while a large value was in flight.
     losses: u32,
-    /// The same since the beginning.
+    /// How many connections were lost in total while a large value was in flight.
     total_losses: u64,
 }
 
-/// The least that a server can be set to.
+/// The smallest limit that a server can have.
 const MIN_SERVER_LIMIT: usize = 1 << 20;
-/// What is in a server's buffer besides a value.
+/// The part of the server's buffer that is not available for the value.
 const OVERHEAD: usize = 64 << 10;
-/// So many connections that were lost in turn with a large value under way mean that it is too large, if the server may not be asked.
+/// If the server's settings cannot be read, this many lost connections in a row with a large value
+/// in flight mean that the value is too large.
 const MAX_LOSSES: u32 = 2;
-/// After which time a large value is tried again.
+/// The time after which a large value is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Limit {
@@ -48,13 +51,13 @@ impl Limit {
         Self { configured, clock, server: Mutex::new(server) }
     }
 
-    /// An error if a value of so many bytes is too large. With what the library stores besides it has `stored` bytes, which is what
-    /// the server counts.
+    /// Returns `TooLarge` if a value of `len` bytes is too large. The server counts `stored` bytes,
+    /// which include the header of this library.
     pub(crate) fn check(&self, len: usize, stored: usize) -> Result<()> {
         let (len, max, by) = if len > self.configured {
             (len, self.configured, "options.max_value_bytes")
         } else if stored >= MIN_SERVER_LIMIT - OVERHEAD && stored > self.server_max() {
-            // Every server takes less.
+            // Every server accepts a smaller value.
             let by = "the server's proto-max-bulk-len or client-query-buffer-limit";
             (stored, self.server_max(), by)
         } else {
@@ -63,7 +66,7 @@ impl Limit {
         Err(Error::too_large(len, max as u64, by))
     }
 
-    /// Notes what the server says to `CONFIG GET`, if it does.
+    /// Takes the limit from the reply to `CONFIG GET`, unless the server refused the command.
     pub(crate) fn learn(&self, answer: Value) {
         let Ok(settings) = reply::pairs(answer) else { return };
         let setting = |name: &str| {
@@ -80,7 +83,8 @@ impl Limit {
         }
     }
 
-    /// Notes what the server answered to a value of so many bytes. See [`lost`](Self::lost) for a server that did not.
+    /// Records the result of a write of `len` bytes. If the connection was lost, see
+    /// [`record_loss`](Self::record_loss).
     pub(crate) fn record_reply<T>(&self, len: usize, res: &Result<T>) {
         if len < MIN_SERVER_LIMIT - OVERHEAD {
             return;
@@ -93,13 +97,15 @@ impl Limit {
         }
     }
 
-    /// Returns how many connections were lost with a large value under way, for a new connection to remember.
+    /// Returns how many connections were lost while a large value was in flight. A new connection
+    /// keeps this number for [`record_loss`](Self::record_loss).
     pub(crate) fn loss_count(&self) -> u64 {
         self.lock().total_losses
     }
 
-    /// Notes that a connection was lost with a value of so many bytes under way. Counts only if no other loss was counted since
-    /// the connection was made, when [`losses`](Self::losses) was `before`: the end of a server ends all connections at once.
+    /// Records that a connection was lost while a value of `len` bytes was in flight. `before` is
+    /// the [`loss_count`](Self::loss_count) from when the connection was made. If the count has
+    /// changed since, the loss is not counted: a server that stops ends all connections at once.
     pub(crate) fn record_loss(&self, len: usize, before: u64) {
         let mut server = self.lock();
         if len < MIN_SERVER_LIMIT - OVERHEAD || server.total_losses != before {
@@ -133,7 +139,7 @@ impl Limit {
     }
 }
 
-/// What a server takes that is not set to anything.
+/// The server's limit if its settings are unknown.
 fn default_max() -> usize {
     usize::try_from(MAX_VALUE_LEN).unwrap_or(usize::MAX)
 }
@@ -156,31 +162,33 @@ mod tests {
         limit.check(len, len)
     }
 
-    fn said(settings: &[(&str, &str)]) -> Value {
+    fn config(settings: &[(&str, &str)]) -> Value {
         let text = |it: &str| Value::BulkString(it.into());
         Value::Array(settings.iter().flat_map(|it| [text(it.0), text(it.1)]).collect())
     }
 
     #[test]
-    fn smaller_of_both_limits_counts_and_the_error_names_it() {
+    fn smaller_of_both_limits_applies_and_the_error_names_it() {
         let (_, limit) = limit(8 * MIB);
         assert!(check(&limit, 8 * MIB).is_ok());
         let error = check(&limit, 8 * MIB + 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.message().contains("options.max_value_bytes"), "{error}");
-        limit
-            .learn(said(&[("proto-max-bulk-len", "2097152"), ("client-query-buffer-limit", "0x")]));
+        limit.learn(config(&[
+            ("proto-max-bulk-len", "2097152"),
+            ("client-query-buffer-limit", "0x"),
+        ]));
         assert!(check(&limit, 2 * MIB).is_ok());
         let error = check(&limit, 2 * MIB + 1).unwrap_err();
         assert!(error.message().contains("proto-max-bulk-len"), "{error}");
-        limit.learn(said(&[("client-query-buffer-limit", "1048576")]));
+        limit.learn(config(&[("client-query-buffer-limit", "1048576")]));
         assert!(check(&limit, MIB - OVERHEAD).is_ok() && check(&limit, MIB).is_err());
         limit.learn(Value::Nil);
-        assert!(check(&limit, MIB).is_err(), "it said nothing else");
+        assert!(check(&limit, MIB).is_err(), "an empty reply changes nothing");
     }
 
     #[test]
-    fn what_was_refused_is_not_sent_again_for_a_minute() {
+    fn rejected_size_is_not_sent_again_for_a_minute() {
         let (clock, limit) = limit(512 * MIB);
         let refused = Err::<(), _>(Error::new(ErrorKind::TooLarge, "refused"));
         limit.record_reply(3 * MIB, &refused);
@@ -190,27 +198,27 @@ mod tests {
     }
 
     #[test]
-    fn losses_in_turn_with_a_large_value_mean_that_it_is_too_large() {
+    fn repeated_losses_with_a_large_value_make_it_too_large() {
         let (_, limit) = limit(512 * MIB);
-        // As on a connection that was made just now.
-        let lost = |len| limit.record_loss(len, limit.loss_count());
-        lost(2 * MIB);
+        // The loss of a new connection.
+        let lose = |len| limit.record_loss(len, limit.loss_count());
+        lose(2 * MIB);
         limit.record_reply(2 * MIB, &Ok(()));
-        lost(100);
-        lost(2 * MIB);
+        lose(100);
+        lose(2 * MIB);
         assert!(check(&limit, 2 * MIB).is_ok());
-        lost(2 * MIB);
+        lose(2 * MIB);
         assert!(check(&limit, 2 * MIB).is_err());
-        limit.learn(said(&[("proto-max-bulk-len", "536870912")]));
-        (0..5).for_each(|_| lost(2 * MIB));
-        assert!(check(&limit, 2 * MIB).is_ok(), "the server takes it");
+        limit.learn(config(&[("proto-max-bulk-len", "536870912")]));
+        (0..5).for_each(|_| lose(2 * MIB));
+        assert!(check(&limit, 2 * MIB).is_ok(), "the server accepts it");
     }
 
     #[test]
-    fn outage_is_no_sign_that_a_value_is_too_large() {
+    fn outage_does_not_make_a_value_too_large() {
         let (_, limit) = limit(512 * MIB);
         let before = limit.loss_count();
-        // Many values on several connections, which end together, and calls that find no server.
+        // Several connections with large values are lost at once, then calls fail to connect.
         for _ in 0..10 {
             limit.record_loss(2 * MIB, before);
             let down = Error::new(ErrorKind::Unavailable, "cannot connect");

@@ -1,4 +1,4 @@
-//! One server: its connections, and the breaker that spares it and its callers.
+//! One server: its connections and its breaker.
 
 use std::{
     pin::pin,
@@ -29,7 +29,7 @@ pub(crate) struct Node {
     abandoned: Arc<Abandoned>,
     /// The server does not let this user end connections.
     may_not_end: AtomicBool,
-    /// A single server has the one that is around the whole store.
+    /// A single server is protected by the breaker of its store.
     breaker: Option<Arc<Breaker>>,
 }
 
@@ -41,12 +41,13 @@ impl Node {
         Self { address, lines, stand_ins, abandoned, may_not_end, breaker }
     }
 
-    /// Which connection a key takes: always the same one, so that what is sent about it keeps its order.
+    /// Returns the connection for a key. It is always the same, so that commands about one key keep
+    /// their order.
     pub(crate) fn connection_of(&self, key: &str) -> usize {
         slot::connection_index(key, self.lines.len())
     }
 
-    /// Asks about one key.
+    /// Executes commands about one key.
     pub(crate) async fn execute(&self, key: &str, commands: &Commands) -> Result<Value> {
         self.past_breaker(async {
             let (line, up) = self.connected(self.connection_of(key)).await?;
@@ -55,7 +56,7 @@ impl Node {
         .await
     }
 
-    /// Asks about a key that is on its way here.
+    /// Executes commands about a key that migrates to this server, after `ASKING`.
     pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands) -> Result<Value> {
         self.past_breaker(async {
             let (line, up) = self.connected(self.connection_of(key)).await?;
@@ -64,7 +65,7 @@ impl Node {
         .await
     }
 
-    /// Sends many commands on one connection; a reply for each.
+    /// Sends many commands on one connection. Returns a reply for each.
     pub(crate) async fn send(&self, line: usize, pipeline: &Pipeline) -> Result<Vec<Value>> {
         self.past_breaker(async {
             let (line, up) = self.connected(line).await?;
@@ -158,23 +159,23 @@ impl Node {
         outcome
     }
 
-    /// See [`Line::renew`].
+    /// Makes the next call connect again.
     pub(crate) fn reconnect(&self) {
         self.lines.iter().for_each(Line::renew);
     }
 
-    /// Whether it is worth a try.
+    /// Whether the breaker admits calls.
     pub(crate) fn is_available(&self) -> bool {
         self.breaker.as_ref().is_none_or(|it| it.state() != BreakerState::Open)
     }
 
-    /// Asks the server about itself, whatever its breaker says.
+    /// Sends a command about the server itself, without its breaker.
     pub(crate) async fn query(&self, words: &[&str]) -> Result<Value> {
         let (line, up) = self.connected(0).await?;
         self.checked(line.ask(&up, &Commands::of(words)).await?)
     }
 
-    /// Whether it answers on each of its connections.
+    /// Checks that the server answers on each of its connections.
     pub(crate) async fn check(&self) -> Result<()> {
         let answers = join_all(self.lines.iter().map(|it| self.check_line(it))).await;
         let there = answers.iter().filter(|it| it.is_ok()).count();
@@ -201,7 +202,7 @@ impl Node {
         }
     }
 
-    /// Whether it says itself that it takes writes. One that may not be asked, by its ACL, is believed.
+    /// Whether the server's `ROLE` is leader. If the ACL forbids the command, the answer is true.
     pub(crate) async fn is_leader(&self) -> Result<bool> {
         let role = match self.query(&["ROLE"]).await {
             Ok(role) => reply::list(role)?.into_iter().next().unwrap_or_default(),

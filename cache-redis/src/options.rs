@@ -1,4 +1,4 @@
-//! The table `options`, checked together with `location`.
+//! The settings of `options`, checked together with `location`.
 
 use std::{fmt, time::Duration};
 
@@ -26,7 +26,7 @@ struct Options {
     tls: Option<TlsFiles>,
 }
 
-/// What the servers are to each other.
+/// How the servers relate to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TopologyKind {
@@ -36,7 +36,7 @@ pub(crate) enum TopologyKind {
     Cluster,
 }
 
-/// Who answers plain reads.
+/// The servers that answer plain reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ReadFrom {
@@ -45,16 +45,16 @@ pub(crate) enum ReadFrom {
     Replica,
 }
 
-/// All that the settings say, checked.
+/// The settings, after all checks.
 pub(crate) struct Plan {
     pub(crate) topology: TopologyKind,
-    /// As listed; of a group, the leader first. Sentinels, if it is theirs.
+    /// In the order of `location`: the leader before its replicas, or the Sentinels.
     pub(crate) addresses: Vec<Address>,
     pub(crate) login: Login,
     pub(crate) sentinel: Option<Sentinel>,
     pub(crate) read_from: ReadFrom,
     pub(crate) connections: usize,
-    /// 2 or 3, or what the server has.
+    /// 2 or 3. If it is unset, the store uses the newest version that the server supports.
     pub(crate) resp: Option<u8>,
     pub(crate) client_name: Option<String>,
     pub(crate) max_value_len: usize,
@@ -63,18 +63,19 @@ pub(crate) struct Plan {
     pub(crate) connect_deadline: Duration,
 }
 
-/// How to ask the Sentinels, and for whom.
+/// How to query the Sentinels.
 pub(crate) struct Sentinel {
     pub(crate) service_name: String,
     pub(crate) login: Login,
 }
 
-/// One connection carries some hundred thousand calls a second. Measured with 64 tasks beside it, four are 1.4 times as fast for
-/// values of 10 KB in a runtime of one thread, but 0.8 to 0.9 times as fast in reading small ones (100 bytes: 393 k/s after 480 k, with two
-/// workers 194 k after 212 k). See `docs/performance.md`.
+/// One connection carries several hundred thousand calls a second. Measured with 64 tasks: compared
+/// with one connection, four connections are 1.4 times as fast for values of 10 KB in a runtime of
+/// one thread, but 0.8 to 0.9 times as fast for reads of 100 bytes (393 k/s instead of 480 k/s;
+/// with two workers 194 k/s instead of 212 k/s). See `docs/performance.md`.
 const CONNECTIONS: usize = 1;
 const MAX_CONNECTIONS: usize = 64;
-/// `proto-max-bulk-len` as the server has it by default: a longer value ends the connection.
+/// The server's default of `proto-max-bulk-len`. A longer value ends the connection.
 pub(crate) const MAX_VALUE_LEN: u64 = 512 << 20;
 
 impl Plan {
@@ -87,7 +88,7 @@ impl Plan {
         if topology == TopologyKind::Cluster && login.database != 0 {
             return wrong(
                 "location",
-                "a Cluster has no databases but 0; remove the number at the end of the URL",
+                "a Cluster has only database 0; remove the number at the end of the URL",
             );
         }
         if topology == TopologyKind::Cluster
@@ -95,7 +96,7 @@ impl Plan {
         {
             return wrong(
                 "location",
-                "the servers of a Cluster know each other by host and port, not by unix sockets",
+                "the servers of a Cluster are addressed by host and port, not by unix sockets",
             );
         }
         if options.read_from == ReadFrom::Replica && topology == TopologyKind::Single {
@@ -111,24 +112,21 @@ impl Plan {
         if options.resp.is_some_and(|it| !(2..=3).contains(&it)) {
             return wrong(
                 "options.resp",
-                "expected 2 or 3; unset, it is 3 where the server has it",
+                "expected 2 or 3; if it is unset, the store uses 3 if the server supports it",
             );
         }
         if options.client_name.as_ref().is_some_and(|it| !is_name(it)) {
             return wrong(
                 "options.client_name",
-                "expected letters, digits and signs without spaces",
+                "expected letters, digits and punctuation without spaces",
             );
         }
         if options.tls.is_some() && !login.tls {
-            return wrong("options.tls", "is for rediss://; the location says redis://");
+            return wrong("options.tls", "requires rediss://, but the location is redis://");
         }
         let max = options.max_value_bytes.map_or(MAX_VALUE_LEN, ByteSize::bytes);
         if !(1..=MAX_VALUE_LEN).contains(&max) {
-            return wrong(
-                "options.max_value_bytes",
-                "expected 1 to 512 MiB, which is the most that Redis takes",
-            );
+            return wrong("options.max_value_bytes", "expected 1 to 512 MiB, the maximum of Redis");
         }
         Ok(Self {
             topology,
@@ -164,11 +162,11 @@ fn servers(
         let (address, its_login) =
             parsed.map_err(|it| context.error("location", at.clone() + &it))?;
         if login.as_ref().is_some_and(|it| *it != its_login) {
-            let what = "has another user, password, database or scheme than the entries before; all servers of a group have the same";
+            let what = "has a different user, password, database or scheme than the entries before; all servers must have the same";
             return Err(context.error("location", at + what));
         }
         if addresses.contains(&address) {
-            return Err(context.error("location", at + "names a server that was named before"));
+            return Err(context.error("location", at + "duplicate server"));
         }
         login = Some(its_login);
         addresses.push(address);
@@ -182,7 +180,7 @@ fn servers(
     Ok((addresses, login))
 }
 
-/// User and password of the options, in which no sign means anything.
+/// Takes user and password from the options, where no character has a special meaning.
 fn log_in(context: &BuildContext<'_>, options: &Options, login: &mut Login) -> Result<()> {
     for (name, option, in_url) in [
         ("username", &options.username, &mut login.user),
@@ -191,7 +189,7 @@ fn log_in(context: &BuildContext<'_>, options: &Options, login: &mut Login) -> R
         let Some(option) = option else { continue };
         let what = match (option.as_str(), &in_url) {
             ("", _) => "is empty; remove it, or give it a value",
-            (_, Some(_)) => "is in the URL of location, too; leave it in one of them",
+            (_, Some(_)) => "is also in the URL of location; remove one of them",
             _ => {
                 *in_url = Some(option.clone());
                 continue;
@@ -214,11 +212,11 @@ fn topology(
             "is missing; several servers are \"replicas\" (the leader first), \"sentinel\" (the Sentinels) or \"cluster\" (some of its nodes)",
         )),
         (Some(TopologyKind::Single), _) => {
-            Err(context.error("location", "lists several servers, and options.topology says \"single\""))
+            Err(context.error("location", "lists several servers, but options.topology is \"single\""))
         }
         (Some(TopologyKind::Replicas), 1) => Err(context.error(
             "location",
-            "lists one server; with options.topology = \"replicas\" the leader is followed by its replicas",
+            "lists one server; options.topology = \"replicas\" expects the leader and then its replicas",
         )),
         (Some(it), _) => Ok(it),
     }
@@ -234,13 +232,13 @@ fn sentinel(
         let name = options.service_name.clone().filter(|it| !it.is_empty()).ok_or_else(|| {
             context.error(
                 "options.service_name",
-                "is missing; expected what the Sentinels call the leader, often \"mymaster\"",
+                "is missing; expected the name of the leader in the configuration of the Sentinels, often \"mymaster\"",
             )
         })?;
         if options.sentinel_username.is_some() && options.sentinel_password.is_none() {
             return Err(context.error(
                 "options.sentinel_password",
-                "is missing beside options.sentinel_username",
+                "is missing; options.sentinel_username needs it",
             ));
         }
         let login = Login {
@@ -266,7 +264,7 @@ fn sentinel(
     Ok(None)
 }
 
-/// What `CLIENT SETNAME` takes.
+/// Whether `CLIENT SETNAME` accepts the name.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic())
 }

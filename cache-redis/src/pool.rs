@@ -1,7 +1,6 @@
-//! The connections of one runtime: which servers there are, and who serves what.
+//! The connections of one runtime, and its view of the topology.
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -9,92 +8,79 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result, layer::Breakers};
+use cache_core::{Clock, Error, ErrorKind, Result};
 use cache_net::{Attempt, within};
 use tokio::runtime::Handle;
 
 use crate::{
-    address::Address,
-    connect::{Connector, Lost},
+    connect::Lost,
     discovery::Discovery,
     limit::Limit,
-    line::Line,
-    node::Node,
+    nodes::{NodeSettings, Nodes},
     options::ReadFrom,
     topology::Topology,
 };
 
-/// The servers of a store, and the connections to them that the callers of one runtime share.
+/// The servers of a store, and the connections that the callers of one runtime share.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) common: Arc<Common>,
-    pub(crate) runtime: Handle,
-    /// Each server that is one of them still, and those that the settings name: by what it is asked as.
-    nodes: Mutex<HashMap<(Address, Role), Arc<Node>>>,
+    pub(crate) nodes: Nodes,
+    runtime: Handle,
     topology: RwLock<Option<Arc<Topology>>>,
-    /// A server has failed or closed a connection, or has said that it is not the right one: the map may be old.
+    /// The topology may be old, because a call failed or a connection ended.
     stale: Lost,
     refresh: Mutex<Refresh>,
-    /// [`Looking::ended`] in milliseconds, for calls, which should not wait for a lock.
+    /// [`Refresh::ended`] in milliseconds. Calls read it without a lock.
     refreshed_at: AtomicU64,
 }
 
-/// What all pools of a store have in common.
+/// The parts that all pools of a store share.
 #[derive(Debug)]
 pub(crate) struct Common {
-    pub(crate) connector: Arc<Connector>,
-    /// To replicas.
-    pub(crate) replica_connector: Arc<Connector>,
-    /// To the Sentinels, if it is they who are asked.
-    pub(crate) sentinel_connector: Option<Arc<Connector>>,
+    pub(crate) nodes: Arc<NodeSettings>,
     pub(crate) discovery: Discovery,
     pub(crate) read_from: ReadFrom,
-    pub(crate) connections: usize,
-    pub(crate) deadline: Duration,
     pub(crate) limit: Arc<Limit>,
-    /// Of the servers of a group.
-    pub(crate) breakers: Option<Breakers>,
-}
-
-/// As what a server is asked. One may be asked as both: a leader of old that is a replica now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Role {
-    Leader,
-    /// Its connections have said that they may read what is behind.
-    Replica,
-    Sentinel,
 }
 
 #[derive(Debug, Default)]
 struct Refresh {
     attempt: Option<Attempt<Arc<Topology>>>,
-    /// When the last one ended, however it did.
+    /// When the last attempt ended, with or without success.
     ended: Option<Duration>,
-    /// Why it failed, if it did, and until when callers are told so and nobody tries again.
+    /// The error of the last attempt if it failed. Callers receive it, without another attempt,
+    /// until this time.
     failed: Option<(Duration, Error)>,
 }
 
-/// While servers fail, they are not asked for others more often than this.
+/// The shortest time between two refreshes.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Who reads replicas looks for new ones this often: if a leader has none, and if all have.
+/// How often readers of replicas refresh the topology: while a leader lacks replicas, and later.
 const REPLICA_REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-/// How long a call waits to hear of a new leader, where the old one would go on answering.
+/// How long a call waits for a new leader while the old leader would still serve reads.
 const FAILOVER_WAIT: Duration = Duration::from_millis(50);
 
 impl Pool {
     pub(crate) fn new(common: Arc<Common>, runtime: Handle) -> Arc<Self> {
+        let stale = Arc::new(AtomicBool::new(false));
         Arc::new(Self {
+            nodes: Nodes::new(Arc::clone(&common.nodes), runtime.clone(), Arc::clone(&stale)),
             common,
             runtime,
-            nodes: Mutex::default(),
             topology: RwLock::default(),
-            stale: Arc::new(AtomicBool::new(false)),
+            stale,
             refresh: Mutex::default(),
             refreshed_at: AtomicU64::new(0),
         })
     }
 
-    /// Which server serves what. What is in doubt may be asked anew, and waited for: that depends on the topology.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.nodes.clock()
+    }
+
+    /// Returns the topology. If it is absent, waits for it. If it is stale, starts a refresh, and
+    /// waits for the result only behind Sentinels.
     pub(crate) async fn topology(self: &Arc<Self>) -> Result<Arc<Topology>> {
         match self.known_topology() {
             None => Box::pin(self.refresh()).await,
@@ -110,19 +96,20 @@ impl Pool {
         }
     }
 
-    /// What is known without asking anybody.
+    /// Returns the last known topology, without a request to a server.
     pub(crate) fn known_topology(&self) -> Option<Arc<Topology>> {
         self.topology.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks who serves what now, and waits for it. If the last look has failed, one caller waits, and the others are told why it
-    /// failed: as with a breaker, of which there is none before the servers are known.
+    /// Refreshes the topology and waits for it. After a failed refresh, one caller waits for the
+    /// next attempt, and the other callers receive the error at once: this is a breaker for the
+    /// time before the servers, which have breakers of their own, are known.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<Topology>> {
         let attempt = {
             let mut state = self.refresh_state();
             let is_running = state.attempt.as_ref().is_some_and(|it| !it.is_finished());
             if let Some((until, error)) = &state.failed
-                && (is_running || self.common.connector.clock.now() < *until)
+                && (is_running || self.clock().now() < *until)
             {
                 return Err(error.clone());
             }
@@ -131,15 +118,15 @@ impl Pool {
         attempt.outcome().await
     }
 
-    /// Looks who serves what now, however long that takes: for those who want to know how it is, not how it was.
+    /// Refreshes the topology and waits for it, even if the last refresh failed just now.
     pub(crate) async fn refresh_and_wait(self: &Arc<Self>) -> Result<Arc<Topology>> {
         let attempt = self.start_refresh(&mut self.refresh_state()).clone();
         attempt.outcome().await
     }
 
-    /// Begins to look, or joins a look that is under way; nothing if one has ended just now.
+    /// Starts a refresh, or joins the running refresh. Returns `None` if a refresh ended just now.
     pub(crate) fn refresh_in_background(self: &Arc<Self>) -> Option<Attempt<Arc<Topology>>> {
-        let now = self.common.connector.clock.now();
+        let now = self.clock().now();
         let mut state = self.refresh_state();
         let is_running = state.attempt.as_ref().is_some_and(|it| !it.is_finished());
         if !is_running && state.ended.is_some_and(|it| now < it + MIN_INTERVAL) {
@@ -148,35 +135,21 @@ impl Pool {
         Some(self.start_refresh(&mut state).clone())
     }
 
-    /// Notes that a call has failed, if it failed in a way that another server could mend.
+    /// Marks the topology as stale if another server could have served the failed call.
     pub(crate) fn mark_stale(&self, error: &Error) {
         if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) {
             self.stale.store(true, Ordering::Release);
         }
     }
 
-    /// The leader at this address.
-    pub(crate) fn node(&self, address: &Address) -> Arc<Node> {
-        self.node_in_role(address, Role::Leader)
-    }
-
-    /// The replica at this address.
-    pub(crate) fn replica(&self, address: &Address) -> Arc<Node> {
-        self.node_in_role(address, Role::Replica)
-    }
-
-    /// The Sentinel at this address.
-    pub(crate) fn sentinel(&self, address: &Address) -> Arc<Node> {
-        self.node_in_role(address, Role::Sentinel)
-    }
-
-    /// A replica that joins, or was not ready when it was looked for, is told of by nobody.
+    /// No server announces a replica that joins, or that was not ready at the last refresh.
     fn refresh_replicas(self: &Arc<Self>, known: &Topology) {
-        let now = self.common.connector.clock.coarse();
+        let now = self.clock().coarse();
         let refreshed_at = Duration::from_millis(self.refreshed_at.load(Ordering::Relaxed));
-        let lacks = known.shards.iter().any(|it| it.replicas.is_empty());
-        let fresh = if lacks { REPLICA_REFRESH.0 } else { REPLICA_REFRESH.1 };
-        if now >= refreshed_at + fresh && !matches!(self.common.discovery, Discovery::Fixed(_)) {
+        let is_incomplete = known.shards.iter().any(|it| it.replicas.is_empty());
+        let interval = if is_incomplete { REPLICA_REFRESH.0 } else { REPLICA_REFRESH.1 };
+        let is_fixed = matches!(self.common.discovery, Discovery::Fixed(_));
+        if now >= refreshed_at + interval && !is_fixed {
             drop(self.refresh_in_background());
         }
     }
@@ -185,10 +158,11 @@ impl Pool {
     async fn refresh_if_stale(self: &Arc<Self>, known: Arc<Topology>) -> Arc<Topology> {
         match &self.common.discovery {
             Discovery::Fixed(_) => self.stale.store(false, Ordering::Release),
-            // A Cluster's servers say themselves what is not theirs.
+            // The nodes of a Cluster redirect commands for keys that they do not serve.
             Discovery::Cluster(_) => drop(self.refresh_in_background()),
-            // A leader that was demoted would go on answering reads, and Sentinels tell of the new one in no time: that is
-            // waited for. A leader that is not even tried answers nothing, so nobody is kept waiting because of it.
+            // A demoted leader would still serve reads, and Sentinels know the new leader within a
+            // few milliseconds, so the call waits. If the breaker of the leader is open, the leader
+            // serves nothing, and there is no reason to wait.
             Discovery::Sentinels(_) => {
                 let is_available = known.nodes().next().is_some_and(|it| it.is_available());
                 if let (Some(attempt), true) = (self.refresh_in_background(), is_available)
@@ -205,7 +179,7 @@ impl Pool {
         &self,
         attempt: &Attempt<Arc<Topology>>,
     ) -> Option<Result<Arc<Topology>>> {
-        within(&self.common.connector.clock, FAILOVER_WAIT, attempt.outcome()).await
+        within(self.clock(), FAILOVER_WAIT, attempt.outcome()).await
     }
 
     fn start_refresh<'a>(self: &Arc<Self>, state: &'a mut Refresh) -> &'a Attempt<Arc<Topology>> {
@@ -215,10 +189,10 @@ impl Pool {
         state.attempt.get_or_insert_with(|| {
             let pool = Arc::clone(self);
             Attempt::start(&self.runtime, async move {
-                // What fails from now on is a new doubt.
+                // Failures from now on make the new topology stale.
                 pool.stale.store(false, Ordering::Release);
-                let res = pool.common.discovery.discover(&pool).await;
-                let now = pool.common.connector.clock.now();
+                let res = pool.common.discovery.discover(&pool.nodes, pool.known_topology()).await;
+                let now = pool.clock().now();
                 let failed = match &res {
                     Ok(topology) => {
                         pool.replace_topology(topology);
@@ -241,37 +215,7 @@ impl Pool {
 
     fn replace_topology(&self, topology: &Arc<Topology>) {
         *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(topology));
-        // Who is no longer one of them is forgotten, with its connections.
-        let known: HashSet<_> = topology.nodes().map(Arc::as_ptr).collect();
-        self.nodes().retain(|(address, _), it| {
-            known.contains(&Arc::as_ptr(it)) || self.common.discovery.names(address)
-        });
-    }
-
-    fn node_in_role(&self, address: &Address, role: Role) -> Arc<Node> {
-        let common = &self.common;
-        let (connector, connections) = match role {
-            Role::Leader => (&common.connector, common.connections),
-            Role::Replica => (&common.replica_connector, common.connections),
-            Role::Sentinel => (common.sentinel_connector.as_ref().unwrap_or(&common.connector), 1),
-        };
-        let mut nodes = self.nodes();
-        let make = || Arc::new(self.new_node(address, connector, connections));
-        Arc::clone(nodes.entry((address.clone(), role)).or_insert_with(make))
-    }
-
-    fn new_node(&self, address: &Address, connector: &Arc<Connector>, connections: usize) -> Node {
-        let line = || {
-            let lost = Arc::clone(&self.stale);
-            let (connector, runtime) = (Arc::clone(connector), self.runtime.clone());
-            Line::new(address.clone(), connector, runtime, self.common.deadline, lost)
-        };
-        let breaker = self.common.breakers.as_ref().map(|it| it.of(&address.to_string()));
-        Node::new(address.clone(), (0..connections).map(|_| line()).collect(), breaker)
-    }
-
-    fn nodes(&self) -> MutexGuard<'_, HashMap<(Address, Role), Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.nodes.retain(topology, |it| self.common.discovery.names(it));
     }
 
     fn refresh_state(&self) -> MutexGuard<'_, Refresh> {

@@ -1,8 +1,8 @@
-//! A pool for each tokio runtime that calls.
+//! A pool for each tokio runtime that makes calls.
 
 use std::sync::Arc;
 
-use cache_core::{Result, store::PerRuntime};
+use cache_core::{Clock, Result, store::PerRuntime};
 
 use crate::pool::{Common, Pool};
 
@@ -22,12 +22,16 @@ impl Pools {
         &self.common
     }
 
-    /// The pool of the caller's runtime, made if it is not there.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.common.nodes.connector.clock
+    }
+
+    /// Returns the pool of the caller's runtime. Creates the pool if it does not exist.
     pub(crate) fn here(&self) -> Result<Arc<Pool>> {
         self.open.here(|runtime| Pool::new(Arc::clone(&self.common), runtime.clone()))
     }
 
-    /// Ends all connections. Calls that are under way come to their end first.
+    /// Closes all connections after the calls that are in progress.
     pub(crate) fn close(&self) {
         self.open.clear();
     }

@@ -1,4 +1,4 @@
-//! What servers answer, as what is wanted of them.
+//! Converts replies to the types that the operations return.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use redis::Value;
 
 use crate::error;
 
-/// A string, or nothing.
+/// Returns a string, or `None` for a null reply.
 pub(crate) fn bytes(value: Value) -> Result<Option<Bytes>> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(it) => Ok(Some(it.into())),
         Value::SimpleString(it) => Ok(Some(it.into())),
-        // What is for people to read: `CLUSTER NODES`.
+        // Text for people, such as the reply to `CLUSTER NODES`.
         Value::VerbatimString { text, .. } => Ok(Some(text.into())),
         Value::Okay => Ok(Some(Bytes::from_static(b"OK"))),
         other => Err(error::unexpected(&other)),
     }
 }
 
-/// A string that is text.
+/// Returns a string as text.
 pub(crate) fn text(value: Value) -> Result<Option<String>> {
     let bytes = bytes(value)?;
     Ok(bytes.map(|it| String::from_utf8_lossy(&it).into_owned()))
@@ -37,12 +37,12 @@ pub(crate) fn integer(value: &Value) -> Result<i64> {
     }
 }
 
-/// 1 or 0.
+/// Returns whether the integer is positive.
 pub(crate) fn flag(value: &Value) -> Result<bool> {
     integer(value).map(|it| it > 0)
 }
 
-/// `OK`, or nothing if a condition did not hold.
+/// Returns true for `OK`, and false for a null reply, which means that a condition did not hold.
 pub(crate) fn done(value: &Value) -> Result<bool> {
     match value {
         Value::Okay => Ok(true),
@@ -58,7 +58,7 @@ pub(crate) fn list(value: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// What `PTTL` says.
+/// Converts the reply to `PTTL`.
 pub(crate) fn ttl(value: &Value) -> Result<Option<Ttl>> {
     Ok(match integer(value)? {
         -2 => None,
@@ -67,22 +67,22 @@ pub(crate) fn ttl(value: &Value) -> Result<Option<Ttl>> {
     })
 }
 
-/// What `GET`, `PEXPIRETIME` and `PTTL` say in one moment.
+/// Converts the replies to `GET`, `PEXPIRETIME` and `PTTL` in one transaction.
 pub(crate) fn entry(value: Value) -> Result<Option<Entry>> {
     let mut parts = list(value)?.into_iter();
     let mut next = || parts.next().unwrap_or_default();
     let (value, until, left) = (bytes(next())?, next(), next());
-    // Between the two clocks that the server asks, an entry may have expired.
+    // The server reads the clock for each command, so the entry may expire between two of them.
     let (Some(value), Some(ttl)) = (value, ttl(&left)?) else { return Ok(None) };
     Ok(Some(Entry::new(value, ttl, stamp(integer(&until)?))))
 }
 
-/// The absolute expiry in milliseconds; 0 is never.
+/// The absolute expiry in milliseconds. 0 means that the entry does not expire.
 fn stamp(until: i64) -> Stamp {
     Stamp(until.try_into().unwrap_or_default())
 }
 
-/// Names and values, as a list in turn (RESP2) or as a map.
+/// Returns names and values, from an alternating list (RESP2) or a map.
 pub(crate) fn pairs(value: Value) -> Result<Vec<(String, String)>> {
     let text = |it: Value| text(it).map(Option::unwrap_or_default);
     match value {

@@ -1,4 +1,4 @@
-//! From keys to the servers that hold them, and after them when they have moved.
+//! Routes commands to the server of their key, and follows redirects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,32 +18,34 @@ use crate::{
     topology::Topology,
 };
 
-/// Who may answer.
+/// The servers that may answer a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadTarget {
-    /// The one that takes the writes.
+    /// The server that accepts writes.
     Leader,
-    /// A copy, if the settings say so: it may be behind.
+    /// A replica if `read_from` allows it, otherwise the leader. A replica may be behind.
     Any,
 }
 
-/// How often a call follows a key: a Cluster that answers more often in this way is not in order.
+/// How many redirects a call follows. A Cluster that sends more is not consistent.
 const HOPS: usize = 5;
-/// How long keys may need to arrive, or a Cluster to find a leader.
+/// The first pause while keys migrate or a Cluster elects a leader. Each pause is longer than the
+/// pause before.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a server says of a key that it does not serve. It has done nothing then.
+/// An error reply that names another server, or asks to try again. The server has not executed the
+/// command.
 pub(crate) enum Redirect {
     Moved(Address),
-    /// It is on its way there.
+    /// The key is migrating to this server.
     Ask(Address),
     TryAgain,
-    /// The server takes no writes any more.
+    /// The server does not accept writes any more.
     Demoted,
 }
 
 impl Pool {
-    /// Asks about one key.
+    /// Executes commands about one key.
     pub(crate) async fn execute(
         self: &Arc<Self>,
         key: &str,
@@ -56,7 +58,7 @@ impl Pool {
         }
     }
 
-    /// Asks about one key. The answer may be that the server does not know the script.
+    /// Executes commands about one key. The result may be the error reply `NOSCRIPT`.
     pub(crate) async fn execute_or_noscript(
         self: &Arc<Self>,
         key: &str,
@@ -72,7 +74,7 @@ impl Pool {
         {
             return Ok(value);
         }
-        // If nobody does, that is a doubt: somebody may serve it by now.
+        // If no server serves the slot, the topology is stale.
         let node = leader(&topology, slot).map_err(|it| self.note_failure(it))?;
         let answer = match node.execute(key, commands).await {
             Ok(answer) => answer,
@@ -86,7 +88,8 @@ impl Pool {
         }
     }
 
-    /// What a replica answers, if it can. One that cannot may be none any more.
+    /// Returns the reply of a replica. Returns `None` if the replica did not answer or sent an
+    /// error, because it may not be a replica any more.
     async fn execute_on_replica(
         &self,
         topology: &Topology,
@@ -100,7 +103,7 @@ impl Pool {
         (!matches!(answer, Value::ServerError(_))).then_some(answer)
     }
 
-    /// Goes where a key is said to be, for no longer than a call with one more connection may take.
+    /// Follows a redirect, within the longest time of a call that has to connect first.
     async fn follow_within_deadline(
         self: &Arc<Self>,
         redirect: Redirect,
@@ -108,17 +111,17 @@ impl Pool {
         key: &str,
         commands: &Commands,
     ) -> Result<Value> {
-        let connector = &self.common.connector;
-        let time = self.common.deadline + connector.time;
-        let found =
-            within(&connector.clock, time, self.follow(redirect, answer, key, commands)).await;
+        let time = self.common.nodes.longest_call();
+        let found = within(self.clock(), time, self.follow(redirect, answer, key, commands)).await;
         found.unwrap_or_else(|| {
-            let what = format!("the key was not found among the servers within {time:?}; a write may have had its effect");
+            let what = format!(
+                "no server answered for the key within {time:?}; a write may have had its effect"
+            );
             Err(Error::new(ErrorKind::TimedOut, what))
         })
     }
 
-    /// Goes where a key is said to be, and on from there.
+    /// Follows a redirect and the redirects after it.
     async fn follow(
         self: &Arc<Self>,
         mut redirect: Redirect,
@@ -142,13 +145,13 @@ impl Pool {
         match &answer {
             Value::ServerError(it) if matches!(it.code(), "MOVED" | "ASK") => Err(Error::new(
                 ErrorKind::Unavailable,
-                "the servers of the cluster send each other's keys in a circle; it is being rebuilt",
+                "redirect loop: the servers of the cluster redirect the key to each other",
             )),
             _ => Ok(answer),
         }
     }
 
-    /// The server at that place, and whether the key is on its way there still.
+    /// Returns the server to which a redirect leads, and whether the key is still migrating to it.
     async fn redirect_target(
         self: &Arc<Self>,
         redirect: Redirect,
@@ -157,20 +160,20 @@ impl Pool {
     ) -> Result<(Arc<Node>, bool)> {
         match redirect {
             Redirect::Moved(address) => {
-                let node = self.node(&address);
+                let node = self.nodes.leader(&address);
                 self.moved(slot::slot(key), &node);
                 return Ok((node, false));
             }
-            Redirect::Ask(address) => return Ok((self.node(&address), true)),
+            Redirect::Ask(address) => return Ok((self.nodes.leader(&address), true)),
             Redirect::TryAgain => {
                 self.refresh_in_background();
                 let pause = PAUSE * u32::try_from(hop).unwrap_or(1);
-                self.common.connector.clock.sleep(pause).await;
+                self.clock().sleep(pause).await;
             }
             Redirect::Demoted => {
-                // It may take a moment until all Sentinels have heard of it.
+                // The other Sentinels may need a moment to learn of the failover.
                 if hop > 1 {
-                    self.common.connector.clock.sleep(PAUSE).await;
+                    self.clock().sleep(PAUSE).await;
                 }
                 self.refresh().await?;
             }
@@ -179,18 +182,19 @@ impl Pool {
         Ok((Arc::clone(leader(&topology, topology.slot(key))?), false))
     }
 
-    /// Where a key is instead, if that is the answer. Only of a group can it be; a single server that takes no writes any more is
-    /// connected to anew.
-    pub(crate) fn redirect_in(&self, answer: &Value, asked: &Node) -> Option<Redirect> {
+    /// Returns the redirect in a reply, if there is one. A single server sends no redirects. If it
+    /// does not accept writes any more, the store reconnects to it.
+    pub(crate) fn redirect_in(&self, answer: &Value, node: &Node) -> Option<Redirect> {
         let Value::ServerError(error) = answer else { return None };
         let address = || {
             let redirect = error.details()?.split_ascii_whitespace().nth(1)?;
-            discovery::parse_redirect(redirect, &asked.address)
+            discovery::parse_redirect(redirect, &node.address)
         };
         match (&self.common.discovery, error.kind()?) {
-            // By now its name may lead to another, which takes them: managed services move it at a failover.
+            // The host name may lead to another server by now: managed services move the name at a
+            // failover.
             (Discovery::Fixed(_), ServerErrorKind::ReadOnly) => {
-                asked.reconnect();
+                node.reconnect();
                 None
             }
             (Discovery::Sentinels(_), ServerErrorKind::ReadOnly) => Some(Redirect::Demoted),
@@ -203,13 +207,14 @@ impl Pool {
         }
     }
 
-    /// Hands on an error, after noting that the map may be old if it is of that sort.
+    /// Marks the topology as stale if the error suggests it, and returns the error.
     pub(crate) fn note_failure(&self, error: Error) -> Error {
         self.mark_stale(&error);
         error
     }
 
-    /// One slot is known at once; with it others may have moved.
+    /// Updates this slot at once, and refreshes the topology because other slots may have moved as
+    /// well.
     fn moved(self: &Arc<Self>, slot: u16, to: &Node) {
         if let Some(topology) = self.known_topology() {
             topology.moved(slot, to);
@@ -218,7 +223,7 @@ impl Pool {
     }
 }
 
-/// The answer, unless it is an error of the server's that nothing can be done about.
+/// Returns the reply, or an error for an error reply other than `NOSCRIPT`.
 pub(crate) fn checked(answer: Value, node: &Node) -> Result<Value> {
     match answer {
         Value::ServerError(it) if it.kind() != Some(ServerErrorKind::NoScript) => {
@@ -228,13 +233,13 @@ pub(crate) fn checked(answer: Value, node: &Node) -> Result<Value> {
     }
 }
 
-/// Who takes the writes of a slot.
+/// Returns the leader of a slot.
 pub(crate) fn leader(topology: &Topology, slot: u16) -> Result<&Arc<Node>> {
     match topology.shard(slot) {
         Some((_, shard)) => Ok(&shard.leader),
         None => Err(Error::new(
             ErrorKind::Unavailable,
-            format!("nobody serves slot {slot} of the cluster"),
+            format!("no server of the cluster serves slot {slot}"),
         )),
     }
 }

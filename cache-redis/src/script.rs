@@ -1,4 +1,4 @@
-//! What Redis has no command for, as scripts of one key each: they are run whole, with nothing in between.
+//! Operations without a Redis command, as Lua scripts. A script runs atomically.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,7 +7,7 @@ use redis::{Cmd, ServerErrorKind, Value};
 
 use crate::{command::Commands, error, pool::Pool, route::ReadTarget};
 
-/// A script, and the digest by which a server that has seen it knows it.
+/// A script, and its SHA1 digest for `EVALSHA`.
 pub(crate) struct Script {
     code: String,
     digest: String,
@@ -21,9 +21,11 @@ impl Script {
     }
 }
 
-/// Adds to what is there, or makes it: KEYS key; ARGV delta, the value to make (or "", or "overflow"), its lifetime in ms or "".
+/// Adds to a counter, or creates the counter: KEYS key; ARGV delta, the value to create (or "" or
+/// "overflow"), its lifetime in ms or "".
 ///
-/// The answer is text: a number of Lua's cannot hold 64 bits. INCRBY itself refuses all that is no canonical integer.
+/// The reply is text, because Lua's numbers cannot hold 64 bits. `INCRBY` rejects every value that
+/// is not a canonical integer.
 pub(crate) static INCR: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"if redis.call("EXISTS", KEYS[1]) == 1 then
@@ -41,12 +43,12 @@ pub(crate) static INCR: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Removes what was seen: KEYS key; ARGV the value, its absolute expiry in ms or "".
+/// Removes the expected entry: KEYS key; ARGV the value, its absolute expiry in ms or "".
 pub(crate) static COMPARE_AND_DELETE: LazyLock<Script> =
     LazyLock::new(|| Script::new(format!("{CHECK_SEEN} return redis.call(\"UNLINK\", KEYS[1])")));
 
-/// Replaces what was seen: KEYS key; ARGV the value seen, its absolute expiry in ms or "", the new value, "keep" or the lifetime
-/// in ms or "".
+/// Replaces the expected entry: KEYS key; ARGV the expected value, its absolute expiry in ms or "",
+/// the new value, "keep" or the new lifetime in ms or "".
 pub(crate) static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(format!(
         r#"{CHECK_SEEN}
@@ -61,7 +63,8 @@ pub(crate) static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// Ends with 0 unless the first key still is what was seen. What is no string never is.
+/// Ends the script with 0 unless the first key still has the expected entry. A value that is not a
+/// string never matches.
 const CHECK_SEEN: &str = r#"local value = redis.pcall("GET", KEYS[1])
         if value ~= ARGV[1] then return 0 end
         if ARGV[2] ~= "" then
@@ -70,8 +73,9 @@ const CHECK_SEEN: &str = r#"local value = redis.pcall("GET", KEYS[1])
             if string.format("%.0f", till) ~= ARGV[2] then return 0 end
         end"#;
 
-/// What a transaction of GET, PEXPIRETIME and PTTL answers: KEYS key. A server without memory refuses all commands of a transaction,
-/// and of a script only those that need some.
+/// Returns the same as a transaction of `GET`, `PEXPIRETIME` and `PTTL`: KEYS key. A server that
+/// has reached `maxmemory` rejects every command of a transaction, but in a script only the
+/// commands that need memory.
 pub(crate) static ENTRY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"local value = redis.call("GET", KEYS[1])
@@ -79,7 +83,7 @@ pub(crate) static ENTRY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Moves a key with its lifetime: KEYS from, to.
+/// Renames a key and keeps its lifetime: KEYS from, to.
 pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"if redis.call("EXISTS", KEYS[1]) == 0 then return 0 end
@@ -89,20 +93,20 @@ pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
 });
 
 impl Pool {
-    /// Runs a script on the leader of its first key. The server knows it by its digest once it has seen it.
+    /// Runs a script on the leader of its first key: first by its digest, then, if the server does
+    /// not know the digest, by its source.
     pub(crate) async fn run_script(
         self: &Arc<Self>,
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value> {
-        let key = *keys
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Backend, "a script without a key"))?;
+        let key =
+            *keys.first().ok_or_else(|| Error::new(ErrorKind::Backend, "the script has no key"))?;
         let known = call("EVALSHA", &script.digest, keys, args);
         let answer = self.execute_or_noscript(key, ReadTarget::Leader, &known).await?;
         match answer {
-            // A server that was started anew, or promoted, has not: it has run nothing.
+            // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.
             Value::ServerError(it) if it.kind() == Some(ServerErrorKind::NoScript) => {
                 let whole = call("EVAL", &script.code, keys, args);
                 self.execute(key, ReadTarget::Leader, &whole).await

@@ -1,46 +1,48 @@
-//! The refusals of the servers, collected from the sources of Redis 7 to 8 and Valkey 7.2 to 9.
+//! The error replies of the servers, collected from the sources of Redis 7 to 8 and Valkey 7.2 to
+//! 9.
 
 use cache_core::ErrorKind;
 
-/// A refusal: its code, what its details contain, and what that is for a caller. The first one that fits counts.
+/// The code of an error reply, a part of its details, and the kind and message for the caller. The
+/// first matching row applies.
 type Row = (&'static str, &'static str, ErrorKind, &'static str);
 
-/// `maxmemory` is reached. In a transaction the server then refuses reads, too.
-pub(crate) const OUT_OF_MEMORY: &str =
-    "the server is out of memory, and its maxmemory-policy lets it evict nothing";
-/// A transaction of which the server has refused a command.
-pub(crate) const DISCARDED: &str = "the server refused one of the commands";
+/// `maxmemory` is reached. Inside a transaction, the server then rejects reads as well.
+pub(crate) const OUT_OF_MEMORY: &str = "out of memory (OOM): the server has reached maxmemory, and its maxmemory-policy does not let it evict keys";
+/// The server rejected a command of the transaction.
+pub(crate) const DISCARDED: &str =
+    "the server rejected one of the commands of a transaction (EXECABORT)";
 
-/// What is said of a command that a server does not know.
-pub(crate) const UNKNOWN_COMMAND: &str =
-    "the server does not know one of the commands; Redis 7.0 or Valkey 7.2 are needed";
-pub(crate) const NO_PASSWORD: &str = "the server wants a password; write it into options.password, or into the location: \
+/// The server does not know a command.
+pub(crate) const UNKNOWN_COMMAND: &str = "unknown command: the server does not know one of the commands; Redis 7.0 or Valkey 7.2 is required";
+pub(crate) const NO_PASSWORD: &str = "authentication required (NOAUTH): write the password into options.password, or into the location: \
                                       redis://:password@host";
 const NO_DATABASE: &str =
-    "the server has no database of that number; see the end of the URL in location";
-pub(crate) const NO_LOGIN: &str = "the server knows no such user, or the password is wrong";
-const TOO_LARGE: &str = "the value is larger than the server takes; raise its proto-max-bulk-len, or lower options.max_value_bytes";
+    "the server has no database with this number; see the end of the URL in location";
+pub(crate) const NO_LOGIN: &str =
+    "authentication failed (WRONGPASS): the user does not exist, or the password is wrong";
+const TOO_LARGE: &str = "the value is larger than the server accepts; raise its proto-max-bulk-len, or lower options.max_value_bytes";
 const ANY_CODE: &str = "";
 const ANYTHING: &str = "";
 
 const TABLE: &[Row] = {
     use ErrorKind::{Backend, NotAnInteger, Overflow, TooLarge, Unavailable, WrongType};
     &[
-        // What passes by itself.
+        // Errors that pass without a change of the configuration.
         (
             "ERR",
             "max number of clients",
             Unavailable,
-            "the server has as many clients as it may; raise its maxclients, or lower options.connections",
+            "too many clients: the server has reached its maxclients; raise it, or lower options.connections",
         ),
         ("LOADING", ANYTHING, Unavailable, "the server is still loading its data"),
-        ("MASTERDOWN", ANYTHING, Unavailable, "the replica has lost its leader"),
+        ("MASTERDOWN", ANYTHING, Unavailable, "the replica has lost its leader (MASTERDOWN)"),
         ("BUSY", "module command", Unavailable, "the server is busy with the command of a module"),
         (
             "BUSY",
             ANYTHING,
             Unavailable,
-            "the server is busy with somebody's script; SCRIPT KILL or FUNCTION KILL on the server ends it",
+            "the server is busy with a script; SCRIPT KILL or FUNCTION KILL on the server ends it",
         ),
         (
             "CLUSTERDOWN",
@@ -64,36 +66,36 @@ const TABLE: &[Row] = {
             "TRYAGAIN",
             ANYTHING,
             Unavailable,
-            "the keys are on their way to another server of the cluster",
+            "the keys are migrating to another server of the cluster (TRYAGAIN)",
         ),
-        ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another one"),
-        // What does not.
-        ("WRONGTYPE", ANYTHING, WrongType, "under the key is something that is no string"),
+        ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another server"),
+        // Errors that do not.
+        ("WRONGTYPE", ANYTHING, Codec, "the value is not a string (WRONGTYPE)"),
         ("OOM", ANYTHING, Backend, OUT_OF_MEMORY),
         (
             "READONLY",
             ANYTHING,
             Backend,
-            "the server takes no writes, because it is a replica; \
+            "the server does not accept writes, because it is a replica (READONLY); \
              set options.topology to replicas, sentinel or cluster, and list the leader first",
         ),
         (
             "MISCONF",
             "AOF",
             Backend,
-            "the server takes no writes, because it cannot write its append-only file; see its log",
+            "the server does not accept writes, because it cannot write its append-only file; see its log",
         ),
         (
             "MISCONF",
             ANYTHING,
             Backend,
-            "the server takes no writes, because it cannot save to its disk; see its log",
+            "the server does not accept writes, because it cannot save to its disk; see its log",
         ),
         (
             "NOREPLICAS",
             ANYTHING,
             Backend,
-            "the server takes no writes, because it has too few replicas; see its min-replicas-to-write",
+            "the server does not accept writes, because it has too few replicas; see its min-replicas-to-write",
         ),
         (
             "MOVED",
@@ -114,29 +116,29 @@ const TABLE: &[Row] = {
             "DENIED",
             ANYTHING,
             Backend,
-            "the server is in protected mode and serves its own machine only; give it a password (requirepass)",
+            "the server is in protected mode and serves only its own machine; give it a password (requirepass)",
         ),
         (
             "NOPERM",
             "permissions to access",
             Backend,
-            "the server lets this user not do that: the key is none of its own; see ACL LOG on the server, and key_prefix",
+            "permission denied (NOPERM): the user may not access this key; see ACL LOG on the server, and key_prefix",
         ),
         (
             "NOPERM",
             ANYTHING,
             Backend,
-            "the server lets this user not do that; see ACL LOG on the server",
+            "permission denied (NOPERM): the user may not run this command; see ACL LOG on the server",
         ),
         (
             "NOPROTO",
             ANYTHING,
             Backend,
-            "the server does not speak this protocol; set options.resp = 2",
+            "the server does not support this protocol version; set options.resp = 2",
         ),
         ("EXECABORT", ANYTHING, Backend, DISCARDED),
         ("NOSCRIPT", ANYTHING, Backend, "the server has lost a script between two commands"),
-        // The rest has no code of its own.
+        // Errors without a code of their own.
         ("ERR", "unknown command", Backend, UNKNOWN_COMMAND),
         ("ERR", "unknown subcommand", Backend, UNKNOWN_COMMAND),
         ("ERR", "wrong number of arguments", Backend, UNKNOWN_COMMAND),
@@ -156,7 +158,7 @@ const TABLE: &[Row] = {
             "ERR",
             "without any password configured",
             Backend,
-            "the server has no password; remove it from location or options.password, or name the user that it is for",
+            "the server has no password; remove it from location or options.password, or set options.username",
         ),
         ("ERR", "DB index is out of range", Backend, NO_DATABASE),
         ("ERR", "invalid DB index", Backend, NO_DATABASE),
@@ -164,7 +166,7 @@ const TABLE: &[Row] = {
             "ERR",
             "SELECT is not allowed in cluster mode",
             Backend,
-            "a Cluster has no databases but 0; remove the number at the end of the URL in location",
+            "a Cluster has only database 0; remove the number at the end of the URL in location",
         ),
         (
             "ERR",
@@ -175,7 +177,7 @@ const TABLE: &[Row] = {
     ]
 };
 
-/// Returns kind and advice of a known refusal.
+/// Returns the kind and the message for a known error reply.
 pub(crate) fn find(code: &str, details: &str) -> Option<(ErrorKind, &'static str)> {
     let fits = |it: &&Row| (it.0 == ANY_CODE || it.0 == code) && details.contains(it.1);
     TABLE.iter().find(fits).map(|it| (it.2, it.3))
@@ -189,8 +191,9 @@ mod tests {
 
     use super::*;
 
-    /// What the servers send, from their sources (`server.c`, `networking.c`, `acl.c`, `cluster.c`, `script.c`, `db.c`, `multi.c`,
-    /// `t_string.c`), with what it has to be.
+    /// Error replies from the sources (`server.c`, `networking.c`, `acl.c`, `cluster.c`,
+    /// `script.c`, `db.c`, `multi.c`, `t_string.c`), with the expected kind and a part of the
+    /// message.
     const EXAMPLES: &[(&str, ErrorKind, &str)] = &[
         ("ERR max number of clients reached", Unavailable, "maxclients"),
         ("ERR max number of clients + cluster connections reached", Unavailable, "maxclients"),
@@ -219,12 +222,12 @@ mod tests {
             "for writes",
         ),
         ("CLUSTERDOWN Hash slot not served", Unavailable, "slot of this key"),
-        ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, "on their way"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, "migrating"),
         ("REDIRECT 10.0.0.1:6379", Unavailable, "hands over"),
         (
             "WRONGTYPE Operation against a key holding the wrong kind of value",
-            WrongType,
-            "no string",
+            Codec,
+            "not a string",
         ),
         ("OOM command not allowed when used memory > 'maxmemory'.", Backend, "out of memory"),
         (
@@ -257,12 +260,12 @@ mod tests {
         ("MOVED 866 10.0.0.1:7000", Backend, "topology = \"cluster\""),
         ("ASK 866 10.0.0.1:7000", Backend, "topology = \"cluster\""),
         ("CROSSSLOT Keys in request don't hash to the same slot", Backend, "different slots"),
-        ("NOAUTH Authentication required.", Backend, "wants a password"),
+        ("NOAUTH Authentication required.", Backend, "authentication required"),
         (
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used",
             Backend,
-            "wants a password",
+            "authentication required",
         ),
         (
             "WRONGPASS invalid username-password pair or user is disabled.",
@@ -282,7 +285,7 @@ mod tests {
         (
             "NOPERM User shop has no permissions to run the 'flushdb' command",
             Backend,
-            "lets this user not do that",
+            "permission denied",
         ),
         ("NOPERM No permissions to access a key", Backend, "key_prefix"),
         ("NOPERM User shop has no permissions to access the 'k' key", Backend, "key_prefix"),
@@ -305,9 +308,13 @@ mod tests {
             TooLarge,
             "proto-max-bulk-len",
         ),
-        ("ERR Protocol error: unauthenticated bulk length", Backend, "wants a password"),
-        ("ERR Protocol error: unauthenticated multibulk length", Backend, "wants a password"),
-        ("ERR operation not permitted", Backend, "wants a password"),
+        ("ERR Protocol error: unauthenticated bulk length", Backend, "authentication required"),
+        (
+            "ERR Protocol error: unauthenticated multibulk length",
+            Backend,
+            "authentication required",
+        ),
+        ("ERR operation not permitted", Backend, "authentication required"),
         (
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
@@ -316,12 +323,12 @@ mod tests {
         ),
         ("ERR DB index is out of range", Backend, "no database"),
         ("ERR invalid DB index", Backend, "no database"),
-        ("ERR SELECT is not allowed in cluster mode", Backend, "no databases but 0"),
+        ("ERR SELECT is not allowed in cluster mode", Backend, "only database 0"),
         ("ERR This instance has cluster support disabled", Backend, "topology = \"single\""),
     ];
 
     #[test]
-    fn each_refusal_has_its_kind_and_says_what_to_do() {
+    fn each_error_reply_has_its_kind_and_message() {
         for (said, kind, what) in EXAMPLES {
             let (code, details) = said.split_once(' ').unwrap();
             let found = find(code, details).unwrap_or_else(|| panic!("unknown: {said}"));
@@ -331,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_of_the_table_is_what_some_server_says() {
+    fn each_row_matches_an_error_reply() {
         for row in TABLE {
             let is_said = EXAMPLES.iter().any(|(said, ..)| {
                 let (code, details) = said.split_once(' ').unwrap();
@@ -344,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_says_is_not_known() {
+    fn unknown_error_reply_is_not_found() {
         assert_eq!(find("ERR", "something else"), None);
         assert_eq!(find("SECRET", "marked"), None);
     }

@@ -1,21 +1,22 @@
-//! From a key to its slot in a Cluster, and to its connection.
+//! The slot of a key in a Cluster, and its connection.
 
-/// A Cluster shares this many slots among its masters.
+/// The number of slots of a Cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// The slot of a key: CRC16 of it, or of what stands between the first `{` and the next `}`, if that is anything. See "Hash tags"
-/// in the specification of Redis Cluster.
+/// Returns the slot of a key: the CRC16 of the key, or of the text between the first `{` and the
+/// next `}` if that text is not empty. See "Hash tags" in the specification of Redis Cluster.
 pub(crate) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     checksum(tag.filter(|it| !it.is_empty()).unwrap_or(key)) % SLOTS
 }
 
-/// Which of so many connections a key takes. Not by its slot: keys of one hash tag are spread, too.
+/// Returns the number of the connection for a key. It does not depend on the hash tag, so that the
+/// keys of one slot are spread over all connections.
 pub(crate) fn connection_index(key: &str, connections: usize) -> usize {
     if connections == 1 { 0 } else { usize::from(checksum(key)) % connections }
 }
 
-/// CRC16 as XMODEM has it.
+/// CRC16 in the variant XMODEM.
 fn checksum(text: &str) -> u16 {
     text.bytes().fold(0, |sum: u16, byte| (sum << 8) ^ TABLE[usize::from((sum >> 8) as u8 ^ byte)])
 }
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_match_the_specification() {
         assert_eq!(checksum("123456789"), 0x31c3);
         assert_eq!(slot("foo"), 12182);
         assert_eq!(slot("{user1000}.following"), slot("{user1000}.followers"));

@@ -1,4 +1,4 @@
-//! Which connection the keys of another one take while the server does not let that one in.
+//! Another connection for the keys of a connection that the server does not accept.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use cache_net::Attempt;
 
-/// Of the keys of one connection.
+/// The connection in use for the keys of one connection.
 #[derive(Debug)]
 pub(crate) struct StandIn {
     own: usize,
@@ -17,9 +17,10 @@ pub(crate) struct StandIn {
 
 #[derive(Debug, Default)]
 struct Leaving {
-    /// How often the keys have moved to another connection.
+    /// The number of moves to another connection.
     stay: u64,
-    /// All calls wait for it, so that nothing is sent on the stand-in behind it.
+    /// All calls wait for this before the keys return, so that no command on the own connection
+    /// overtakes a command on the other connection.
     settled: Option<Attempt<()>>,
 }
 
@@ -28,12 +29,12 @@ impl StandIn {
         Self { own, number: AtomicUsize::new(own), leaving: Mutex::default() }
     }
 
-    /// The number of the connection that the keys take: another one, or their own.
+    /// Returns the number of the connection that the keys use: another connection or their own.
     pub(crate) fn number(&self) -> usize {
         self.number.load(Ordering::Acquire)
     }
 
-    /// Moves the keys to another connection. Returns false if they have moved already.
+    /// Moves the keys to another connection. Returns false if they have already moved.
     pub(crate) fn take(&self, other: usize) -> bool {
         let mut leaving = self.lock();
         if self.number() != self.own {
@@ -44,8 +45,9 @@ impl StandIn {
         true
     }
 
-    /// What all wait for before the keys go back, begun by the first call, and which stay is meant. Nothing if the keys have left
-    /// this connection.
+    /// Returns the attempt that must finish before the keys return to their own connection, and the
+    /// number of the move. The first call starts the attempt with `begin`. Returns `None` if the
+    /// keys have left this connection.
     pub(crate) fn settled(
         &self,
         number: usize,
@@ -59,7 +61,8 @@ impl StandIn {
         Some((leaving.stay, settled))
     }
 
-    /// Has the keys go back from this stay: all that was sent is done.
+    /// Returns the keys to their own connection, if this is still the same move. All commands on
+    /// the other connection must be complete.
     pub(crate) fn end(&self, stay: u64) {
         let mut leaving = self.lock();
         if leaving.stay == stay {
@@ -68,7 +71,7 @@ impl StandIn {
         }
     }
 
-    /// Has the next call try anew to end this stay.
+    /// Lets the next call start a new attempt to end this move.
     pub(crate) fn stay(&self, stay: u64) {
         let mut leaving = self.lock();
         if leaving.stay == stay {

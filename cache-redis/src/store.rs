@@ -1,4 +1,4 @@
-//! The operations: which commands each sends.
+//! The operations of the store, and the commands that each operation sends.
 
 mod rename;
 
@@ -27,12 +27,12 @@ use crate::{
     script, server_errors, slot,
 };
 
-/// A Redis, or several.
+/// A store on one or several servers.
 #[derive(Clone)]
 pub(crate) struct Redis {
     pools: Arc<Pools>,
     capabilities: Capabilities,
-    /// Who may answer plain reads.
+    /// The servers that may answer plain reads.
     target: ReadTarget,
 }
 
@@ -54,13 +54,13 @@ impl Redis {
         self.pools.here()?.run_script(script, keys, args).await
     }
 
-    /// The entry, from a server whose `maxmemory` is reached.
+    /// Reads an entry from a server whose `maxmemory` is reached.
     #[cold]
     async fn entry_without_memory(&self, key: &str) -> Result<Option<Entry>> {
         reply::entry(self.run_script(&script::ENTRY, &[key], &[]).await?)
     }
 
-    /// Asks about many keys, and reads each answer.
+    /// Executes commands about many keys, and converts each reply.
     async fn execute_many<T>(
         &self,
         batch: Batch<'_>,
@@ -82,7 +82,8 @@ impl Redis {
         &self.pools.common().limit
     }
 
-    /// Nothing is left under the key, unless `mode` forbids the write.
+    /// Handles a value that is too large: deletes the entry unless `mode` forbids the write, and
+    /// returns the error.
     async fn refuse(&self, key: &str, mode: SetMode, error: Error) -> Result<bool> {
         let is_live = match mode {
             SetMode::Always => None,
@@ -108,7 +109,7 @@ impl Backend for Redis {
 
     fn id(&self) -> StoreId {
         let common = self.pools.common();
-        common.discovery.store_id(common.connector.login.database)
+        common.discovery.store_id(common.nodes.connector.login.database)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -170,7 +171,7 @@ impl Backend for Redis {
 
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
         let keys: Vec<&str> = items.iter().map(|(key, _)| *key).collect();
-        // Asked once: what is known of the server may change meanwhile.
+        // Checked once, because the known limit of the server may change meanwhile.
         let refused: Vec<_> = items.iter().map(|(_, value)| self.too_large(value)).collect();
         let commands = |i: usize| {
             let (key, value) = &items[i];
@@ -217,7 +218,7 @@ impl Backend for Redis {
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let Some(millis) = millis(expiry) else {
-            // `PERSIST` says only whether it had something to do.
+            // `PERSIST` returns 0 for an absent key and also for a key without an expiry.
             let persist = vec![command(&["PERSIST", key]), command(&["EXISTS", key])];
             let answer =
                 self.execute(key, ReadTarget::Leader, Commands::Transaction(persist)).await?;
@@ -265,10 +266,8 @@ impl Backend for Redis {
         let answer =
             self.run_script(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
         let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
-            // Something that is no string at all is no integer either.
-            ErrorKind::WrongType => {
-                Error::new(ErrorKind::NotAnInteger, "under the key is no string")
-            }
+            // A value that is not a string is not an integer either.
+            ErrorKind::Codec => Error::new(ErrorKind::NotAnInteger, "the value is not a string"),
             _ => error,
         })?;
         let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Value::Nil));
@@ -328,7 +327,8 @@ impl Backend for Redis {
     }
 }
 
-/// Whether a server refused a transaction for want of memory. It says so of the command or of the whole.
+/// Whether the server rejected a transaction because of its memory limit. The error is in the reply
+/// to a command or to the transaction.
 fn needs_memory<T>(answer: &Result<T>) -> bool {
     let told = answer.as_ref().err().map(Error::message);
     told.is_some_and(|it| [server_errors::OUT_OF_MEMORY, server_errors::DISCARDED].contains(&it))
@@ -353,16 +353,17 @@ fn set(key: &str, value: &Bytes, expiry: Expiry, mode: SetMode) -> Commands {
     res.into()
 }
 
-/// The lifetime in milliseconds, rounded up; nothing if it does not end, or so late that nobody can tell.
+/// Returns the lifetime in milliseconds, rounded up. Returns `None` if the lifetime does not end,
+/// or ends beyond the range of Lua's numbers.
 fn millis(expiry: Expiry) -> Option<u64> {
-    /// A hundred thousand years: Lua's numbers are exact up to there.
+    /// A hundred thousand years. Up to there, Lua's numbers are exact.
     const LONGEST: u128 = 100_000 * 366 * 24 * 3_600_000;
     let Expiry::After(time) = expiry else { return None };
     let millis = time.as_nanos().div_ceil(1_000_000).max(1);
     (millis <= LONGEST).then(|| millis.try_into().unwrap_or(u64::MAX))
 }
 
-/// The absolute expiry that was seen, if it counts.
+/// Returns the absolute expiry to compare, or an empty string to ignore the expiry.
 fn stamp(seen: Expected<'_>) -> String {
     #[expect(
         clippy::cast_precision_loss,

@@ -1,4 +1,4 @@
-//! Which server serves what.
+//! Which server serves which keys.
 
 use std::sync::{
     Arc,
@@ -10,15 +10,15 @@ use crate::{
     slot::{SLOTS, slot},
 };
 
-/// The servers of a store, as they were last heard to be.
+/// The servers of a store, as of the last refresh.
 #[derive(Debug)]
 pub(crate) struct Topology {
     pub(crate) shards: Vec<Shard>,
-    /// Of a Cluster: the number of the shard that serves each slot.
+    /// In a Cluster, the shard number of each slot.
     slots: Option<Box<[AtomicU16]>>,
 }
 
-/// A server that takes writes, and its copies.
+/// A leader and its replicas.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) leader: Arc<Node>,
@@ -26,18 +26,18 @@ pub(crate) struct Shard {
     next: AtomicUsize,
 }
 
-/// The slots from the first to the last, and the number of the shard that serves them.
+/// The first slot, the last slot, and the number of the shard that serves them.
 pub(crate) type Range = (u16, u16, usize);
 
 const UNASSIGNED: u16 = u16::MAX;
 
 impl Topology {
-    /// Of one leader and its replicas.
+    /// A topology of one leader and its replicas.
     pub(crate) fn single(leader: Arc<Node>, replicas: Vec<Arc<Node>>) -> Self {
         Self { shards: vec![Shard::new(leader, replicas)], slots: None }
     }
 
-    /// Of a Cluster.
+    /// The topology of a Cluster.
     pub(crate) fn with_slots(shards: Vec<Shard>, ranges: &[Range]) -> Self {
         let slots: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(UNASSIGNED)).collect();
         for &(first, last, shard) in ranges {
@@ -49,7 +49,7 @@ impl Topology {
         Self { shards, slots: Some(slots) }
     }
 
-    /// The slot of a key, where there are slots.
+    /// Returns the slot of a key. Outside of a Cluster it is 0.
     pub(crate) fn slot(&self, key: &str) -> u16 {
         if self.is_cluster() { slot(key) } else { 0 }
     }
@@ -58,7 +58,7 @@ impl Topology {
         self.slots.is_some()
     }
 
-    /// Who serves a slot, and its number here.
+    /// Returns the shard that serves a slot, and its number.
     pub(crate) fn shard(&self, slot: u16) -> Option<(usize, &Shard)> {
         let number = match &self.slots {
             None => 0,
@@ -67,7 +67,7 @@ impl Topology {
         Some((number, self.shards.get(number)?))
     }
 
-    /// Notes that another leader serves the slot now, if it is one of those known here.
+    /// Assigns a slot to another leader, if that leader is known.
     pub(crate) fn moved(&self, slot: u16, to: &Node) {
         let known = self.shards.iter().position(|it| it.leader.address == to.address);
         if let (Some(known), Some(slots)) = (known, &self.slots) {
@@ -86,7 +86,7 @@ impl Shard {
         Self { leader, replicas, next: AtomicUsize::new(0) }
     }
 
-    /// The replica whose turn it is, if there is any.
+    /// Returns the next replica in turn, if there is one.
     pub(crate) fn replica(&self) -> Option<&Arc<Node>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.replicas.get(turn.checked_rem(self.replicas.len())?)
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_that_are_none_are_passed_over() {
+    fn invalid_ranges_are_skipped() {
         let topology = Topology::with_slots(
             Vec::new(),
             &[(u16::MAX, u16::MAX, 0), (5, 3, 0), (0, u16::MAX, 0)],

@@ -1,4 +1,4 @@
-//! Moving an entry between two servers of a Cluster, which no command does.
+//! Moves an entry between two servers of a Cluster. Redis has no command for this.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -15,51 +15,53 @@ use cache_net::within;
 use super::{Redis, entry, set};
 use crate::{reply, route::ReadTarget};
 
-/// How often it is tried while somebody else moves the same entry.
+/// The pause between two attempts while another caller moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How much longer than a call may take the mark of a mover stays who has died.
+/// How long the lock outlives the longest call, so that it does not expire during a move.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A mark that is set.
+/// A lock that this call holds.
 struct MoveLock {
     key: String,
     token: String,
-    /// When its owner may do nothing any more: others may have the next one soon.
+    /// The owner must not do anything after this time, because the lock expires soon after.
     until: Duration,
 }
 
 impl Redis {
-    /// `to` is written, then `from` compared and deleted. A crash in between leaves both.
+    /// Writes `to`, then compares and deletes `from`. A crash in between leaves both entries.
     ///
-    /// One who moves an entry marks it, so that of several only one writes; the others find nothing to move. The mark is a key of the
-    /// same namespace that no caller can name, because of the sign in it, and that [`clear`](cache_core::store::Backend::clear) removes.
+    /// A lock ensures that only one of several callers moves an entry. The other callers then find
+    /// no entry to move. The lock is a key of the same namespace, which no caller can use because
+    /// it contains a control character, and which [`clear`](cache_core::store::Backend::clear)
+    /// removes.
     ///
-    /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
-    /// the others waiting.
+    /// A task of its own does the move. Therefore, a caller that drops the future half way leaves
+    /// neither two entries nor a lock that blocks other callers.
     pub(super) async fn move_between_servers(&self, from: &str, to: &str) -> Result<bool> {
         let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
         let task = cache_core::store::current_runtime()?.spawn(async move {
             let lock = store.lock(&from).await?;
-            let clock = &store.pools.common().connector.clock;
+            let clock = store.pools.clock();
             let left = lock.until.saturating_sub(clock.now());
             let Some(res) = within(clock, left, store.move_locked(&from, &to)).await else {
-                // The mark stays for as long as what was sent last may still arrive.
+                // Keep the lock until it expires: the last command may still reach the server.
                 return Err(timed_out(store.time_limit()));
             };
-            // If this fails, it goes by itself.
+            // If this fails, the lock expires.
             let _ =
                 store.compare_and_delete(&lock.key, Expected::value(lock.token.as_bytes())).await;
             res
         });
         task.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Backend, "the runtime ended while the entry was moved"))
+            Err(Error::new(ErrorKind::Backend, "the runtime was shut down during the rename"))
         })
     }
 
     async fn lock(&self, from: &str) -> Result<MoveLock> {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
-        let (clock, time) = (&self.pools.common().connector.clock, self.time_limit());
+        let (clock, time) = (self.pools.clock(), self.time_limit());
         let write = set(
             &key,
             &token.clone().into(),
@@ -80,16 +82,15 @@ impl Redis {
         let until = locked.await.unwrap_or_else(|| {
             Err(Error::new(
                 ErrorKind::TimedOut,
-                format!("somebody else moves the entry, for longer than {time:?}"),
+                format!("another caller has been renaming the entry for longer than {time:?}"),
             ))
         })?;
         Ok(MoveLock { key, token, until })
     }
 
-    /// As long as a call with one more connection may take.
+    /// The longest time of a call that has to connect first.
     fn time_limit(&self) -> Duration {
-        let common = self.pools.common();
-        common.deadline.saturating_add(common.connector.time)
+        self.pools.common().nodes.longest_call()
     }
 
     async fn move_locked(&self, from: &str, to: &str) -> Result<bool> {
@@ -97,7 +98,8 @@ impl Redis {
         loop {
             let seen = self.execute(from, ReadTarget::Leader, entry(from)).await?;
             let Some(seen) = reply::entry(seen)? else {
-                // Somebody took it, or moved it within its server, for which no mark is needed.
+                // Another caller deleted the entry, or renamed it within its server, which needs no
+                // lock.
                 if let Some(value) = written {
                     self.compare_and_delete(to, Expected::value(&value)).await?;
                 }
@@ -112,13 +114,14 @@ impl Redis {
             if self.compare_and_delete(from, Expected::entry(&seen)).await? {
                 return Ok(true);
             }
-            // It was written meanwhile: that is what is moved.
+            // The entry changed between the read and the deletion: move the new value.
             written = Some(seen.value);
         }
     }
 }
 
 fn timed_out(time: Duration) -> Error {
-    let what = format!("the entry was not moved within {time:?}; it may be in both places");
+    let what =
+        format!("the rename did not finish within {time:?}; the entry may exist under both keys");
     Error::new(ErrorKind::TimedOut, what)
 }

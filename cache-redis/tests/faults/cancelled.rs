@@ -13,9 +13,9 @@ use crate::support::{CLUSTERED, OnRedis, cache, cache_through};
 
 fault_tests::cancelled!(OnRedis);
 
-/// In a Cluster, too.
+/// The promise for a single server also holds in a Cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_futures_take_nobodys_answer_in_a_cluster() {
+async fn dropped_future_takes_no_reply_of_another_call_in_a_cluster() {
     let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
     let cache = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).strict();
     let (dropped, took) = timed(readers_beside_dropped_calls(cache)).await;
@@ -23,9 +23,10 @@ async fn dropped_futures_take_nobodys_answer_in_a_cluster() {
     report(&format!("Cluster, {dropped} futures dropped"), "nothing", took);
 }
 
-/// All who come first share one connection, and who is dropped while it is made does not take it away from the others.
+/// The first callers share one connection attempt. Dropping one caller during the attempt does not
+/// end it for the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_first_call_costs_nobody_the_connection() {
+async fn dropped_first_call_does_not_end_the_shared_connection_attempt() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(&proxy, PATIENT).strict();

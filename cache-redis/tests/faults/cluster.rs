@@ -1,4 +1,4 @@
-//! A node of a Cluster that dies or stands still, and slots that nobody serves.
+//! A Cluster node that dies or freezes, and slots that no server serves.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use test_servers::{Redis, RedisCluster, Server, Silent, slot_of};
 
 use crate::support::{CLUSTERED, cache};
 
-/// By default a Cluster serves nobody while some slots have no master; those who cache want the rest.
+/// By default, a Cluster serves no key while a slot has no master. A cache needs the other keys.
 fn start() -> RedisCluster {
     let options = Redis::options().args(&["--cluster-require-full-coverage", "no"]);
     RedisCluster::start_with(3, 3, &options).unwrap()
 }
 
-/// Keys that this master serves, and as many that others do.
+/// Returns keys that this master serves, and the same number of keys that other masters serve.
 fn split(cluster: &RedisCluster, master: &Redis, name: &str) -> (Vec<String>, Vec<String>) {
     const EACH: usize = 16;
     let serves = |key: &String| {
@@ -32,7 +32,8 @@ fn split(cluster: &RedisCluster, master: &Redis, name: &str) -> (Vec<String>, Ve
     (mine, others)
 }
 
-/// What batches over all servers see when one of them is gone. All at once: before a replica takes its place.
+/// Checks batches over all servers while one server is down. They run at the same time, before a
+/// replica takes over.
 async fn batches(cache: &Cache, lost: &[String], served: &[String], what: &str) {
     let all: Vec<_> = lost.iter().chain(served).collect();
     let strict = cache.strict();
@@ -57,7 +58,8 @@ async fn batches(cache: &Cache, lost: &[String], served: &[String], what: &str) 
 
 async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Redis)) {
     let cluster = start();
-    // The others must not fail because this machine is busy, or its disk, on which nodes note who leads.
+    // The other nodes must not fail because the machine or its disk, on which nodes store the
+    // current leader, is busy.
     let cache = cache(&cluster.urls(), &format!("deadline = {deadline:?}\n{CLUSTERED}"));
     let master = &cluster.nodes()[0];
     let (lost, served) = split(&cluster, master, "open");
@@ -80,7 +82,7 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     batches(&cache, &some_lost, &some_served, what).await;
     until("it is noticed", async || strict_lost.seen().failed(None) > 0).await;
     let slot = slot_of(&stored_key(&some_lost[0]));
-    // The one that stands still could not say who serves what.
+    // The frozen server could not answer which server is the leader.
     let promoted = until("a replica is promoted", async || {
         let asked = &cluster.nodes()[1];
         let nodes = asked.command(&["CLUSTER", "NODES"]).unwrap().text();
@@ -107,7 +109,7 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
         &strictly_served.to_string(),
         strictly_served.longest(),
     );
-    // All the while.
+    // During the whole outage.
     assert_eq!(
         strictly_served.failed(None) + served.failed(None),
         0,
@@ -130,23 +132,24 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     }
 }
 
-/// A master dies: the keys of the others are served all the while, its own are misses until its replica is promoted; then the same
-/// handle has them again.
+/// A master dies. The keys of the other masters are served all the time. Its own keys are misses
+/// until its replica is promoted; then the same handle serves them again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_dies_takes_only_its_own_keys() {
+async fn dead_master_affects_only_its_own_keys() {
     one_is_lost("master dead", "5s", Server::kill, |_| ()).await;
 }
 
-/// The same for a master that stands still, where each call has to wait before it knows.
+/// The same for a frozen master, where each call has to wait for its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_is_frozen_takes_only_its_own_keys() {
-    // Less than it takes to promote another: until then its keys are lost.
+async fn frozen_master_affects_only_its_own_keys() {
+    // Shorter than a promotion, so the keys of the frozen master are lost until then.
     one_is_lost("master frozen", "1500ms", Server::freeze, Server::thaw).await;
 }
 
-/// A slot that nobody served when the servers were looked for is an outage, and is found once somebody serves it.
+/// A slot without a server when the topology was read is an outage. The store finds its server as
+/// soon as there is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_was_served_by_nobody_is_found_when_it_is() {
+async fn slot_without_a_server_is_served_once_it_has_one() {
     let cluster = RedisCluster::start(2, 0).unwrap();
     let key = "hole";
     let slot = slot_of(key);
@@ -165,9 +168,9 @@ async fn a_slot_that_was_served_by_nobody_is_found_when_it_is() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
-/// Seeds that do not even say that they are not there keep nobody from those that are.
+/// Seeds that drop all packets do not prevent the connection to the other seeds.
 #[tokio::test]
-async fn silent_seeds_do_not_use_up_the_time_for_connecting() {
+async fn silent_seeds_do_not_use_up_the_connect_deadline() {
     let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
     let silent: Vec<_> = (0..5).map(|_| Silent::start().unwrap()).collect();
     let silent = silent.iter().map(|it| format!("redis://{}", it.address()));

@@ -1,4 +1,4 @@
-//! A server that stands still, and answers nobody.
+//! A frozen server, which accepts connections but does not answer.
 
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use crate::support::{OnRedis, cache};
 
 fault_tests::frozen!(OnRedis);
 
-/// "A server that does not answer costs its deadline", and the one for connecting; it is back soon after it goes on.
+/// "A server that does not answer costs its deadline", and the deadline for connecting. The store
+/// works again soon after the server resumes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_waits_longer_than_both_deadlines() {
+async fn call_to_a_frozen_server_ends_within_both_deadlines() {
     let redis = Redis::start().unwrap();
     let deadlines = "deadline = \"200ms\"\nconnect_deadline = \"300ms\"\n";
     let cache = cache(&[redis.url()], &format!("{deadlines}{NO_BREAKER}")).strict();

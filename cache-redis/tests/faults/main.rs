@@ -1,6 +1,7 @@
-//! What callers see when servers, networks and runtimes fail, slots move, and calls are dropped. Most tests print it, with the time
-//! that it took: from these lines is the table "What an outage looks like" of the book. What is the
-//! same for every store is in `fault-tests`.
+//! The effect of faults on callers: servers, networks and runtimes that fail, slots that migrate,
+//! and calls that are dropped. Most tests print the results and their times; the table "What an
+//! outage looks like" of the book is made from them. Faults that are the same for every store are
+//! in `fault-tests`.
 #![cfg(target_os = "linux")]
 
 mod cancelled;

@@ -1,4 +1,4 @@
-//! A network that loses, cuts and delays.
+//! A network that loses packets, cuts connections and delays.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ fault_tests::network!(OnRedis);
 fault_tests::late!(OnRedis);
 fault_tests::idle!(OnRedis);
 
-/// Callers who are in even more of a hurry than a server that is well cost nobody the connection.
+/// Callers with a shorter deadline than a round trip do not cause a reconnect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_whose_callers_are_impatient_is_kept() {
-    let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>("deadline = \"1s\"\n").await;
+async fn short_deadlines_of_callers_do_not_cause_a_reconnect() {
+    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>("deadline = \"1s\"\n").await;
     let strict = cache.strict();
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2500) {
@@ -26,10 +26,10 @@ async fn a_connection_whose_callers_are_impatient_is_kept() {
     assert_eq!(proxy.accepted(), 1);
 }
 
-/// Batches, and reads in transactions, whose answers break off anywhere, beside calls that are dropped: no key gets the value of another,
-/// then or later.
+/// Batches and transactional reads whose replies are cut off anywhere, beside dropped calls: no key
+/// receives the value of another key, then or later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_that_are_cut_off_give_no_key_the_value_of_another() {
+async fn cut_off_batch_gives_no_key_the_value_of_another() {
     let more = format!("{PATIENT}{NO_BREAKER}");
     let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>(&more).await;
     let store = cache.backend();

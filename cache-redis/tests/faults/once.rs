@@ -1,4 +1,4 @@
-//! A reply that is lost: what was asked was done once, or not at all.
+//! A reply that is lost: the server executed the command once, or not at all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +16,15 @@ use crate::support::{CLUSTERED, OnRedis, cache, cache_through};
 
 fault_tests::once!(OnRedis);
 
-/// The connection ends in place of the answer to an `incr`: the caller is told that it failed, and it has counted once.
+/// The connection ends instead of the reply to an `incr`. The caller receives an error, and the
+/// server has counted once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incr_whose_answer_is_cut_off_counts_once() {
+async fn incr_with_a_cut_off_reply_counts_once() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}"));
-    // From here on the server knows the script: nothing is sent but what counts.
-    cache.incr_or("n", 0, 0, Timeout::Default).await.unwrap();
+    // From now on, the server knows the script, so that each `incr` is one command.
+    cache.incr_or("n", 0, 0, None).await.unwrap();
     let mut longest = Duration::ZERO;
     for round in 0..40 {
         until("it works", async || cache.strict().has_key("n").await.is_ok()).await;
@@ -38,9 +39,9 @@ async fn an_incr_whose_answer_is_cut_off_counts_once() {
     report("the answer to an incr is cut off", "`Unavailable`; it has counted once", longest);
 }
 
-/// Nor is one whose outcome is unknown sent again by the layer that tries again.
+/// The retry layer does not repeat a call whose outcome is unknown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
+async fn incr_with_a_lost_reply_is_not_retried() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let of = |deadline| {
@@ -51,7 +52,7 @@ async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
     assert_eq!(patient.incr_or("n", 0, 0, secs(60)).await.unwrap(), 0);
     for round in 1..=4 {
         let is_swallowed = round % 2 == 1;
-        // What is swallowed ends with the deadline, and what is cut off must not end with it.
+        // A swallowed reply ends with the deadline. A cut-off reply must end before it.
         let cache = if is_swallowed { &hasty } else { &patient };
         until("it works", async || cache.has_key("n").await.is_ok()).await;
         let expected = if is_swallowed {
@@ -72,9 +73,10 @@ async fn an_incr_whose_answer_is_lost_is_not_tried_again() {
     }
 }
 
-/// In a Cluster, too: connections are killed, and servers stand still past the deadline and then do what they were asked.
+/// The same in a Cluster: connections are killed, and servers freeze past the deadline and then
+/// execute the commands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
+async fn incr_in_a_disturbed_cluster_counts_at_most_once() {
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = cache(&cluster.urls(), CLUSTERED);
     let names = keys("n", 24);
@@ -82,14 +84,15 @@ async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
     until("all work", async || load.has("incr", "done", 100)).await;
     for round in 0..30_u64 {
         let node = &cluster.nodes()[usize::try_from(round).unwrap() % 3];
-        // It answers before it is gone.
+        // The reply arrives before the connection ends.
         node.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
         let tried = load.seen().attempts("incr");
         until("calls went on", async || load.seen().attempts("incr") > tried + 24).await;
     }
     let killed = load.seen();
     report("Cluster, connections killed, strict", &killed.to_string(), killed.longest());
-    // Of whatever sort: the breaker opens after a few, and lets through only now and then the first call of a round.
+    // Failures of any kind. The breaker opens after a few, and then admits the first call of a
+    // round only now and then.
     let timed_out = || {
         let seen = load.seen();
         ["set", "get", "incr"].iter().map(|it| seen.of(it, "TimedOut")).sum::<u64>()
@@ -119,9 +122,10 @@ async fn incrs_in_a_cluster_that_is_disturbed_count_at_most_once_each() {
     assert!(acknowledged < asked, "{told}");
 }
 
-/// Connections are killed and scripts forgotten while counting: what is refused unexecuted is sent again, so counts are exact.
+/// Connections are killed and scripts are flushed during the count. Rejected commands were not
+/// executed, so they are sent again, and the counts are exact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scripts_that_are_forgotten_are_loaded_again_and_counts_are_exact() {
+async fn flushed_scripts_are_loaded_again_and_counts_are_exact() {
     const TASKS: u64 = 16;
     const ROUNDS: u64 = 100;
     let redis = Arc::new(Redis::start().unwrap());
@@ -152,9 +156,10 @@ async fn scripts_that_are_forgotten_are_loaded_again_and_counts_are_exact() {
     assert!(flushes > 3);
 }
 
-/// `CLIENT KILL` of all connections while calls are under way: those fail, the next ones connect anew, and nothing counts twice.
+/// `CLIENT KILL` ends all connections during calls. Those calls fail, the next calls connect again,
+/// and no call counts twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_kills_are_replaced() {
+async fn killed_connections_are_replaced() {
     let redis = Redis::start().unwrap();
     let cache: Cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}"));
     let names = keys("n", 32);

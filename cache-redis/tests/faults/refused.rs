@@ -1,4 +1,4 @@
-//! A server that is there and refuses.
+//! A server that runs but rejects commands.
 
 use cache_core::{ErrorKind, Timeout, layer::BreakerState, secs};
 use fault_tests::{NO_BREAKER, PATIENT, is_outage, keys, report, timed, until};
@@ -6,18 +6,19 @@ use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _
 
 use crate::support::{cache, cache_through, stored};
 
-/// `maxmemory` is reached and nothing may be evicted: writes are errors that say so in strict mode, and otherwise as if done, with
-/// the key marked. Reads and deletes work, and the breaker stays out of it.
+/// `maxmemory` is reached and no key may be evicted. Writes are errors with this reason in strict
+/// mode. Otherwise they seem to succeed, and the key gets a tombstone. Reads and deletes work, and
+/// the breaker stays closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_full_takes_no_writes_and_all_else() {
+async fn full_server_rejects_only_writes() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
     let large = "x".repeat(100_000);
-    strict.set("large", &large, Timeout::Default).await.unwrap();
-    strict.set("old", &"old", Timeout::Default).await.unwrap();
-    strict.set("n", &1, Timeout::Default).await.unwrap();
-    // Less than it has by now.
+    strict.set("large", &large, None).await.unwrap();
+    strict.set("old", &"old", None).await.unwrap();
+    strict.set("n", &1, None).await.unwrap();
+    // Less than the server already uses.
     redis.command(&["CONFIG", "SET", "maxmemory", "500000"]).unwrap();
     let (res, took) = timed(strict.set("old", &"new", Timeout::Default)).await;
     let error = res.unwrap_err();
@@ -28,13 +29,13 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
         cache.set("old", &"new", Timeout::Default).await.unwrap();
     }
     let stats = cache.stats();
-    // The old value may be removed in the background by now.
+    // The background task may already have deleted the old value.
     assert!(stats.marked_keys + stats.marks_settled > 0, "{stats:?}");
     assert_eq!(stats.breaker, Some(BreakerState::Closed));
     let (res, took) = timed(cache.set("old", &"new", Timeout::Default)).await;
     res.unwrap();
     report("out of memory, set", "as if done; the key is marked", took);
-    // A count would be invented.
+    // A result would be invented.
     let (res, took) = timed(cache.incr("n", 1)).await;
     let error = res.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
@@ -48,7 +49,7 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
 
     assert_eq!(cache.get::<String>("large").await.unwrap().as_ref(), Some(&large));
     assert_eq!(strict.get::<i32>("n").await.unwrap(), Some(1));
-    // What could not be written is not read as it was before: it is deleted.
+    // The old value is deleted, so that no caller reads it after the failed write.
     assert_eq!(cache.get::<String>("old").await.unwrap(), None);
     until("the old value is removed", async || stored(&redis, "old").is_none()).await;
     assert!(strict.delete("n").await.unwrap());
@@ -60,10 +61,10 @@ async fn a_server_that_is_full_takes_no_writes_and_all_else() {
     assert_eq!(cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap(), 1);
 }
 
-/// A replica that has lost its leader and may not serve old data says so: a miss, or `Unavailable` with the reason. It serves again
-/// when its leader does.
+/// A replica that has lost its leader and may not serve old data: a miss, or `Unavailable` with the
+/// reason. The replica serves again when its leader does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_without_its_leader_is_an_outage() {
+async fn replica_without_its_leader_is_an_outage() {
     let options = Redis::options().args(&["--replica-serve-stale-data", "no"]);
     let servers = RedisReplicas::start_with(1, &options).unwrap();
     let urls = [servers.leader().url(), servers.replicas()[0].url()];
@@ -100,10 +101,10 @@ async fn a_replica_without_its_leader_is_an_outage() {
     assert_eq!(group.strict().get::<String>("k").await.unwrap().as_deref(), Some("new"));
 }
 
-/// A server that reads its data in says so: a miss, or `Unavailable` with the reason. When it is done the handle works, with what there
-/// was.
+/// A server that loads its data: a miss, or `Unavailable` with the reason. After that, the same
+/// handle works, and the data is complete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_loading_is_an_outage() {
+async fn loading_server_is_an_outage() {
     const DELAYS: [&str; 4] =
         ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
     let options = Redis::options().args(&["--enable-debug-command", "yes"]).args(&DELAYS);
@@ -113,7 +114,7 @@ async fn a_server_that_is_loading_is_an_outage() {
     let items = keys("k", 500).into_iter().map(|it| (it, "x".repeat(100)));
     assert!(strict.set_many(items, Timeout::Default).await.unwrap().is_empty());
     let mut connection = redis.connect().unwrap();
-    // It answers when all is loaded, after a second and a half.
+    // The reply comes after all data is loaded, which takes a second and a half.
     let loading = std::thread::spawn(move || connection.command(&["DEBUG", "RELOAD"]));
     until("it is loading", async || strict.get::<String>("k0").await.is_err()).await;
     let (res, took) = timed(strict.get::<String>("k0")).await;
@@ -129,10 +130,10 @@ async fn a_server_that_is_loading_is_an_outage() {
     assert_eq!(strict.get::<String>("k499").await.unwrap(), Some("x".repeat(100)));
 }
 
-/// A server that wants a password all of a sudden, or that has as many clients as it may: strict calls say so, others are misses, and
-/// the handle works again when it is let in.
+/// A server that suddenly requires a password, or has too many clients: strict calls return this
+/// reason, other calls are misses, and the handle works again when the server accepts it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
+async fn rejected_connection_is_an_error_with_the_reason() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], PATIENT);
     let strict = cache.strict();
@@ -141,7 +142,7 @@ async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
         strict.set("k", &"value", Timeout::Default).await.unwrap();
         inside.command(&["CONFIG", "SET", setting, shut]).unwrap();
         inside.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
-        // The first to hear of it hears that the connection was lost.
+        // The first call that notices the change receives "connection lost".
         let is_shut = |error: &cache_core::Error| {
             setting != "requirepass" || error.kind() == ErrorKind::Backend
         };
@@ -166,9 +167,10 @@ async fn a_server_that_lets_nobody_in_is_an_error_that_says_so() {
     }
 }
 
-/// A server with as many clients as it may have does not serve: that is an outage, in either protocol, though it does answer.
+/// A server with too many clients does not serve. With either protocol this is an outage, although
+/// the server replies.
 #[tokio::test]
-async fn a_server_with_too_many_clients_is_unavailable() {
+async fn server_with_too_many_clients_is_unavailable() {
     let redis = Redis::options().args(&["--maxclients", "1"]).start().unwrap();
     let _only = redis.connect().unwrap();
     for resp in ["", "resp = 2\n"] {
@@ -179,10 +181,10 @@ async fn a_server_with_too_many_clients_is_unavailable() {
     }
 }
 
-/// A managed service moves the name of the leader to another server: who goes on using the old connection never
-/// gets there.
+/// A managed service moves the name of the leader to another server. A store that kept the old
+/// connection would never reach that server.
 #[tokio::test]
-async fn a_leader_that_was_demoted_is_connected_to_anew() {
+async fn store_reconnects_after_its_leader_was_demoted() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(&proxy, PATIENT).strict();
@@ -201,9 +203,10 @@ async fn a_leader_that_was_demoted_is_connected_to_anew() {
     cache.set("k", &9, secs(60)).await.unwrap();
 }
 
-/// A server that is busy with a script serves nobody else for as long; one with too few replicas takes no writes.
+/// A server that is busy with a script does not serve other clients. A server with too few replicas
+/// does not accept writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_busy_or_lacks_replicas_says_so() {
+async fn busy_server_and_missing_replicas_are_errors_with_the_reason() {
     let redis = Redis::options().args(&["--busy-reply-threshold", "20"]).start().unwrap();
     let cache = cache(&[redis.url()], &format!("{PATIENT}{NO_BREAKER}")).strict();
     cache.set("k", &1, Timeout::Default).await.unwrap();
@@ -232,9 +235,9 @@ async fn a_server_that_is_busy_or_lacks_replicas_says_so() {
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
 }
 
-/// What hangs up on a Redis client before it has answered at all, and what answers in another language.
+/// A server that closes the connection before any reply, and a server with another protocol.
 #[tokio::test]
-async fn a_server_that_is_no_redis_cannot_be_connected_to() {
+async fn server_that_is_not_redis_cannot_be_connected_to() {
     let postgres = Postgres::start().unwrap();
     let memcached = Memcached::start().unwrap();
     for at in [postgres.address(), memcached.address()] {

@@ -1,4 +1,4 @@
-//! Replicas of a Cluster that come late, go away, and are promoted, under `read_from = "replica"`.
+//! Replicas of a Cluster that are added late, removed, or promoted, with `read_from = "replica"`.
 
 use std::{
     net::TcpListener,
@@ -20,7 +20,7 @@ fn replica_of<'a>(cluster: &'a RedisCluster, leader: &Redis) -> &'a Redis {
     cluster.nodes().iter().find(follows).unwrap()
 }
 
-/// Whether this node tells others to read there.
+/// Whether this node lists the replica in `CLUSTER SLOTS`.
 fn lists(asked: &Redis, replica: &Redis) -> bool {
     let port = replica.port().to_string();
     let slots = asked.command(&["CLUSTER", "SLOTS"]).unwrap();
@@ -28,16 +28,16 @@ fn lists(asked: &Redis, replica: &Redis) -> bool {
     nodes.any(|it| it.list().get(1).is_some_and(|it| it.text() == port))
 }
 
-/// How often a server was asked for a value.
+/// Returns how many `GET` commands a server has received.
 fn reads(at: &Redis) -> u32 {
     let stats = at.command(&["INFO", "commandstats"]).unwrap().text();
     let get = stats.lines().find(|it| it.starts_with("cmdstat_get:calls="));
     get.map_or(0, |it| it.split(['=', ',']).nth(1).unwrap().parse().unwrap())
 }
 
-/// Replicas that were not ready when the servers were first looked for are read once they are.
+/// Replicas that were not ready at the first refresh are used as soon as they are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_that_come_later_are_read() {
+async fn replica_that_is_added_later_is_read() {
     let cluster = RedisCluster::start(3, 3).unwrap();
     let more = format!("{PATIENT}{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone();
@@ -57,24 +57,25 @@ async fn replicas_that_come_later_are_read() {
     assert!(took < Duration::from_secs(3), "{took:?} (listed at first: {was_listed})");
 }
 
-/// A replica that was taken away is not asked for ever, and nobody who reads sees that it is gone.
+/// A removed replica receives no more requests, and no reader notices its removal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_was_taken_away_is_forgotten() {
+async fn removed_replica_receives_no_more_requests() {
     let cluster = RedisCluster::start(3, 3).unwrap();
     let leader = cluster.master_of(slot_of("k")).unwrap();
     leader.command(&["SET", "k", "1"]).unwrap();
     cluster.wait_for_replicas().unwrap();
     let gone = replica_of(&cluster, leader);
     until("the replica is listed", async || lists(leader, gone)).await;
-    // Time for a busy machine; and who asks the one that never answers goes on to the leader then.
+    // Long enough for a busy machine. A read from the replica that does not answer continues at the
+    // leader.
     let more = format!("deadline = \"3s\"\n{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone();
     assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
     gone.kill();
-    // Looked for at once, when the others do not know it yet.
+    // The store refreshes at once, before the other nodes know that the replica was removed.
     for _ in 0..20 {
         assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
-        // sleeps: the looks that the failures bring about have pauses between them
+        // sleeps: the refreshes that the failures cause have pauses between them
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     until("the others know that it is gone", async || {
@@ -82,22 +83,23 @@ async fn a_replica_that_was_taken_away_is_forgotten() {
         running.all(|it| !lists(it, gone))
     })
     .await;
-    // Who listens there now is nobody's business.
+    // Accepts connections at the address of the removed replica.
     let listener = TcpListener::bind(gone.address()).unwrap();
     listener.set_nonblocking(true).unwrap();
     let (began, mut asked) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(6) {
         assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
         asked += u32::from(listener.accept().is_ok());
-        // sleeps: that nobody comes shows only when time has passed
+        // sleeps: only time shows that no connection arrives
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(asked <= 1, "connected to {asked} times in 6 s");
 }
 
-/// "The same store with every read answered by the server that takes the writes": not by one that did so before a failover.
+/// "The same store with every read answered by the server that takes the writes": not by a server
+/// that was the leader before a failover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_view_reads_no_leader_that_was_demoted() {
+async fn leader_view_does_not_read_from_a_demoted_leader() {
     let cluster = RedisCluster::start(3, 3).unwrap();
     let more = format!("{PATIENT}{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone().views().leader.unwrap();

@@ -1,4 +1,4 @@
-//! Slots that move while their keys are in use.
+//! Slots that migrate while their keys are in use.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ fn with_prefix(cluster: &RedisCluster, prefix: &str) -> Cache {
     cache(&cluster.urls(), &more).strict()
 }
 
-/// Keys of one slot.
+/// Returns keys of one slot.
 fn tagged(tag: &str, name: &str, count: usize) -> Vec<String> {
     keys(&format!("{{{tag}}}{name}"), count)
 }
@@ -35,14 +35,14 @@ fn slot(tag: &str) -> usize {
     slot_of(&stored_key(&format!("{{{tag}}}")))
 }
 
-/// Another master than the one that has the slot.
+/// Returns a master that does not serve the slot.
 fn other(cluster: &RedisCluster, slot: usize) -> &Redis {
     let has = cluster.master_of(slot).unwrap().port();
     let mut masters = cluster.nodes().iter();
     masters.find(|it| it.port() != has).unwrap()
 }
 
-/// Reads and writes all the keys until told to stop; how often it did.
+/// Reads and writes all keys until `over` is set. Returns the number of rounds.
 async fn use_all(cache: Cache, tag: &'static str, n: usize, over: Arc<AtomicBool>) -> u64 {
     let fixed = tagged(tag, "fixed", 60);
     let own = tagged(tag, &format!("task{n}-"), 5);
@@ -70,9 +70,10 @@ async fn use_all(cache: Cache, tag: &'static str, n: usize, over: Arc<AtomicBool
     rounds
 }
 
-/// A slot moves to and fro under load: no call fails, no key is missed, no count is lost or doubled, in strict mode.
+/// A slot migrates back and forth under load. In strict mode no call fails, no key is missed, and
+/// no count is lost or doubled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_move_are_served_all_the_while() {
+async fn migrating_keys_are_served_all_the_time() {
     const TAG: &str = "moving";
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = of(&cluster);
@@ -105,9 +106,10 @@ async fn keys_that_move_are_served_all_the_while() {
     report(&format!("Cluster, {moves} moves of a slot, strict"), "nothing", took);
 }
 
-/// Half-way through a move some keys are here and some there: each call finds its own.
+/// Half-way through a migration, some keys are on the source and some on the target. Each call
+/// finds its keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_found_half_way_through_a_move() {
+async fn keys_are_found_half_way_through_a_migration() {
     const TAG: &str = "half";
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = of(&cluster);
@@ -148,7 +150,7 @@ async fn keys_are_found_half_way_through_a_move() {
         for (key, entry) in fixed.iter().zip(cache.backend().get_entries(&names).await) {
             assert_eq!(entry.unwrap().unwrap().value, format!("\"{key}\""));
         }
-        // What is new is made where the slot goes.
+        // New keys are created on the target of the migration.
         let counter = format!("{{{TAG}}}new-counter");
         assert_eq!(cache.incr_or(&counter, 2, 0, secs(600)).await.unwrap(), 2);
         assert_eq!(cache.incr(&counter, 1).await.unwrap(), 3);
@@ -170,9 +172,9 @@ async fn keys_are_found_half_way_through_a_move() {
     assert_eq!(cache.delete_many(&fixed).await.unwrap(), 20);
 }
 
-/// `clear` while keys are on their way from one server to another leaves none of the namespace's, and all of the others'.
+/// `clear` during a migration removes all keys of the namespace, and no other keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_leaves_no_key_that_is_on_its_way() {
+async fn clear_removes_migrating_keys() {
     const TAG: &str = "cleared";
     const KEYS: usize = 3000;
     let cluster = RedisCluster::start(3, 0).unwrap();
@@ -193,7 +195,7 @@ async fn clear_leaves_no_key_that_is_on_its_way() {
             let cache = cache.clone();
             async move { timed(cache.clear()).await }
         });
-        // Keys move until it is done, and the slot stays open.
+        // Keys migrate until `clear` is done, and the slot stays open.
         while !clearing.is_finished() {
             moved += moving.move_keys(50).unwrap();
         }
@@ -213,15 +215,16 @@ async fn clear_leaves_no_key_that_is_on_its_way() {
     report(&format!("Cluster, clear while {moved} keys move"), "nothing is left", longest);
 }
 
-/// Nor does it leave those that go all at once from a server that it is still looking through to one that it has looked through.
+/// `clear` also removes keys that migrate at once from a server that it is scanning to a server
+/// that it has scanned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_leaves_no_key_that_goes_where_it_has_looked() {
+async fn clear_removes_keys_that_migrate_to_a_scanned_server() {
     const TAG: &str = "behind";
     let options = Redis::options().args(&["--enable-debug-command", "yes"]);
     let cluster = RedisCluster::start_with(2, 0, &options).unwrap();
     let slot = slot(TAG);
     let from = cluster.master_of(slot).unwrap();
-    // It takes long to look through one of them, and no time for the other.
+    // The scan of one server takes long, and the scan of the other is immediate.
     from.command(&["DEBUG", "POPULATE", "300000", "foreign", "1"]).unwrap();
     let cache = with_prefix(&cluster, "ours");
     let names = tagged(TAG, "k", 500);
@@ -246,9 +249,9 @@ async fn clear_leaves_no_key_that_goes_where_it_has_looked() {
     assert_eq!(left, 0, "of {moved} that were moved in the middle ({is_running}) of `clear`");
 }
 
-/// Nor one that is on its way to a server that has no slot yet, which no map shows.
+/// `clear` also removes keys on a server without slots, which no topology shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_finds_keys_on_a_server_that_has_no_slot_yet() {
+async fn clear_finds_keys_on_a_server_without_slots() {
     const TAG: &str = "first";
     let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = of(&cluster);
@@ -262,7 +265,7 @@ async fn clear_finds_keys_on_a_server_that_has_no_slot_yet() {
     let [slot, port] = [slot.to_string(), new.port().to_string()];
     old.command(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
     let id = |it: &Redis| it.command(&["CLUSTER", "MYID"]).unwrap().text();
-    // Before it may import: until then it knows nothing of slots.
+    // Before the server may import a slot, it has to know the slots of the Cluster.
     until("the new one knows who serves what", async || {
         let info = new.command(&["CLUSTER", "INFO"]).unwrap().text();
         info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
@@ -284,8 +287,8 @@ async fn clear_finds_keys_on_a_server_that_has_no_slot_yet() {
         nodes.all(|it| it.command(&["DBSIZE"]).unwrap().text() == "0")
     };
     assert!(nothing_is_left());
-    // What is new is made there.
-    cache.set(&names[0], &1, Timeout::Default).await.unwrap();
+    // New keys are created on the target.
+    cache.set(&names[0], &1, None).await.unwrap();
     assert_eq!(new.command(&["DBSIZE"]).unwrap().text(), "1");
     cache.clear_store().await.unwrap();
     assert!(nothing_is_left());

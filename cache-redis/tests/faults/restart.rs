@@ -1,4 +1,5 @@
-//! A server that is not there for a while: killed, absent at the start, out of reach; and what it is like when it is there again.
+//! A server that is down for a while: killed, absent at the start, or unreachable; and the calls
+//! after it is up again.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::support::{OnRedis, cache_through};
 
 fault_tests::restart!(OnRedis);
 
-/// A `clear` may take long. If it is the first call after an outage, the one that shows that the server is back, nobody waits for its
-/// end.
+/// A `clear` may take long. If it is the first call after an outage, and shows that the server is
+/// up again, no other call waits for its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_clear_after_an_outage_keeps_nobody_out() {
+async fn long_clear_after_an_outage_does_not_block_other_calls() {
     let redis = Redis::options().args(&["--enable-debug-command", "yes"]).start().unwrap();
     redis.command(&["DEBUG", "POPULATE", "8000", "foreign", "1"]).unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
@@ -28,7 +29,7 @@ async fn a_long_clear_after_an_outage_keeps_nobody_out() {
     })
     .await;
     proxy.delay(Duration::from_millis(150));
-    // sleeps: that the breaker would let somebody try shows only to who tries, and that is to be `clear`
+    // sleeps: only a call would show that the breaker admits one, and this call has to be `clear`
     tokio::time::sleep(Duration::from_millis(300)).await;
     let clearing = tokio::spawn({
         let cache = cache.clone();

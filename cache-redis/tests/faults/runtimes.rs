@@ -1,4 +1,4 @@
-//! Runtimes that come and go under one handle.
+//! Runtimes that start and stop under one handle.
 
 use std::{
     sync::mpsc,
@@ -18,22 +18,24 @@ use crate::support::{OnRedis, cache};
 
 fault_tests::runtimes!(OnRedis);
 
-/// How many connections the cache has, as the server sees it.
+/// Returns how many connections the cache has, according to the server.
 fn connections(redis: &Redis) -> usize {
     let list = redis.command(&["CLIENT", "LIST"]).unwrap().text();
     list.lines().filter(|it| it.contains("name=under-test")).count()
 }
 
-/// What a closure answers. It has a thread of its own: one that is stuck could not say so.
+/// Returns the result of a closure. It runs in a thread of its own, because a stuck closure could
+/// not report a failure.
 fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
     let (say, said) = mpsc::channel();
     thread::spawn(move || say.send(what()));
     said.recv_timeout(LIMIT).expect("it has panicked, or is stuck")
 }
 
-/// Who makes the first call in a runtime that has ended is told so at once, and locks nobody else out of the cache.
+/// The first call in a runtime that has ended fails at once, and does not block other callers of
+/// the cache.
 #[test]
-fn a_first_call_in_a_runtime_that_has_ended_locks_nobody_out() {
+fn first_call_in_an_ended_runtime_does_not_block_other_callers() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], PATIENT).strict();
     let late = cache.clone();
@@ -47,9 +49,9 @@ fn a_first_call_in_a_runtime_that_has_ended_locks_nobody_out() {
     in_time(move || runtime(2).block_on(calls_succeed(&cache)));
 }
 
-/// The same as it happens in a service: a worker makes its first call while its runtime is stopped.
+/// The same in a service: a worker makes its first call while its runtime is shut down.
 #[test]
-fn a_first_call_while_its_runtime_is_stopped_locks_nobody_out() {
+fn first_call_during_runtime_shutdown_does_not_block_other_callers() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], PATIENT).strict();
     let stopping = runtime(2);
@@ -58,7 +60,7 @@ fn a_first_call_while_its_runtime_is_stopped_locks_nobody_out() {
     let task = cache.clone();
     stopping.spawn(async move {
         begin.send(()).unwrap();
-        // In the middle of a poll: what a runtime that is stopped waits for.
+        // During a poll, because the shutdown of a runtime waits for it.
         stopped.recv().unwrap();
         let _ = task.get::<i32>("k").await;
         drop(begin);
@@ -66,15 +68,16 @@ fn a_first_call_while_its_runtime_is_stopped_locks_nobody_out() {
     begun.recv().unwrap();
     stopping.shutdown_background();
     stop.send(()).unwrap();
-    // However the task ends, its sender ends with it.
+    // The sender is dropped with the task, however the task ends.
     let end = begun.recv_timeout(LIMIT);
     assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the call is stuck");
     in_time(move || runtime(2).block_on(calls_succeed(&cache)));
 }
 
-/// "A network store that is called without a runtime or its timer is a typed error", and "nothing else panics".
+/// "A network store that is called without a runtime or its timer is a typed error", and "nothing
+/// else panics".
 #[test]
-fn a_runtime_without_sockets_is_an_error_that_says_so() {
+fn runtime_without_sockets_is_an_error_with_the_reason() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], PATIENT).strict();
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
@@ -83,8 +86,8 @@ fn a_runtime_without_sockets_is_an_error_that_says_so() {
     assert!(error.message().contains("enable_io"), "{error}");
 }
 
-/// Sets and gets keys of its own in one runtime after the other, each with tasks that are under way when it ends; in how many
-/// runtimes that went well.
+/// Sets and gets keys in one runtime after another. Each runtime has running tasks when it ends.
+/// Returns the number of runtimes without a failure.
 fn come_and_go(cache: &Cache, name: usize, until: Instant) -> u32 {
     let mut rounds = 0;
     while Instant::now() < until {
@@ -102,7 +105,7 @@ fn come_and_go(cache: &Cache, name: usize, until: Instant) -> u32 {
             });
         }
         let works = runtime.block_on(async {
-            // sleeps: the tasks are given time to be in the middle of something
+            // sleeps: gives the tasks time to be in the middle of a call
             tokio::time::sleep(Duration::from_millis(20)).await;
             cache.set("own", "x", secs(60)).await.is_ok()
         });
@@ -111,10 +114,10 @@ fn come_and_go(cache: &Cache, name: usize, until: Instant) -> u32 {
     rounds
 }
 
-/// Runtimes that come and go while others close the cache all the time: nobody hangs, nobody gets another's value, and no connection
-/// is left behind.
+/// Runtimes start and stop while other threads close the cache: no call hangs, no call receives the
+/// value of another key, and no connection remains.
 #[test]
-fn runtimes_come_and_go_while_others_close() {
+fn runtimes_start_and_stop_while_others_close() {
     let redis = Redis::start().unwrap();
     let more = format!("{NO_BREAKER}[caches.default.options]\nclient_name = \"under-test\"\n");
     let cache = cache(&[redis.url()], &more).strict();
@@ -127,7 +130,7 @@ fn runtimes_come_and_go_while_others_close() {
         let workers = [0, 1, 2].map(work);
         while Instant::now() < until {
             cache.blocking().close().unwrap();
-            // sleeps: closed without a pause, no connection would live to be used
+            // sleeps: without a pause, no connection would live long enough to be used
             thread::sleep(Duration::from_millis(3));
         }
         let rounds = workers.map(|it| it.join().unwrap());

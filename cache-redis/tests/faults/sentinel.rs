@@ -1,4 +1,4 @@
-//! Leaders that change, and Sentinels that are not there.
+//! Leaders that change, and Sentinels that are down.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     open.reset();
     strict.reset();
     until("all work", async || open.has("get", "hit", 32) && strict.has("incr", "done", 32)).await;
-    // It may believe for a moment that it leads.
+    // The old leader may still accept commands for a moment.
     find(old);
     let (called, patient) = (cache.strict(), cache_on::<OnRedis>(new, PATIENT).strict());
     let control = async || assert_eq!(patient.get::<i32>("control").await.unwrap(), None);
@@ -65,22 +65,24 @@ async fn a_leader_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     assert!(strict_seen.longest().max(open_seen.longest()) < LONG);
 }
 
-/// The leader dies: misses, and errors in strict mode, until the Sentinels have promoted another, and then the same handle works.
+/// The leader dies: misses, or errors in strict mode, until the Sentinels have promoted a replica.
+/// Then the same handle works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_dies_is_replaced_by_the_one_that_is_promoted() {
+async fn dead_leader_is_replaced_by_the_promoted_replica() {
     a_leader_is_lost("leader dead", Server::kill, |_| ()).await;
 }
 
-/// The same for a leader that stands still. When it goes on it still thinks that it leads, and nobody asks it.
+/// The same for a frozen leader. When it resumes, it still acts as a leader, but receives no
+/// requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_frozen_is_replaced_by_the_one_that_is_promoted() {
+async fn frozen_leader_is_replaced_by_the_promoted_replica() {
     a_leader_is_lost("leader frozen", Server::freeze, Server::thaw).await;
 }
 
-/// An operator's failover, with the old leader alive: it acknowledges no write any more and answers no read, though its
-/// Sentinels, connections and data are all there.
+/// An operator's failover while the old leader runs: it acknowledges no more writes and answers no
+/// more reads, although its Sentinels, connections and data still exist.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_demoted_leader_is_asked_no_more() {
+async fn demoted_leader_receives_no_more_requests() {
     let sentinels = Sentinels::start(1, 3).unwrap().patient().unwrap();
     let cache = of(&sentinels, sentinels.name());
     let idle = of(&sentinels, sentinels.name()).strict();
@@ -96,8 +98,8 @@ async fn a_demoted_leader_is_asked_no_more() {
     let new = sentinels.fail_over().unwrap();
     report("Sentinel, failover with the leader alive, until settled", "", began.elapsed());
     old.command(&["CONFIG", "RESETSTAT"]).unwrap();
-    // A connection that the old leader closes just now costs its call.
-    let is_done = async || match strict.set("k", &"y", Timeout::Default).await {
+    // A call fails if the old leader closes its connection at this moment.
+    let is_done = async || match strict.set("k", &"y", None).await {
         Ok(()) => true,
         Err(error) if is_outage(&error) => false,
         Err(error) => panic!("{error}"),
@@ -105,7 +107,7 @@ async fn a_demoted_leader_is_asked_no_more() {
     let took = until("a write is done", is_done).await;
     report("Sentinel, failover, the first write after it", "done by the new leader", took);
     assert_eq!(stored(new, "k").as_deref(), Some("\"y\""));
-    // One that has not called meanwhile is no wiser than before.
+    // A cache without calls in between still has the old topology.
     let (res, took) = timed(idle.get::<String>("k")).await;
     assert_eq!(res.unwrap().as_deref(), Some("y"));
     report("Sentinel, failover, the first read after it", "of the new leader", took);
@@ -121,10 +123,11 @@ async fn a_demoted_leader_is_asked_no_more() {
     assert!(seen.longest() < LONG);
 }
 
-/// A Sentinel that is dead, and one that is frozen, cost nobody more than a moment; a name that none knows is a miss, and an error that
-/// says so; without a majority nothing changes for those who have a leader.
+/// A dead and a frozen Sentinel delay callers only for a moment. An unknown service name is a miss,
+/// and an error with this reason. Without a majority of Sentinels, callers with a known leader are
+/// not affected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_that_are_not_there_are_not_needed() {
+async fn unavailable_sentinels_are_not_needed() {
     let sentinels = Sentinels::start(1, 3).unwrap().patient().unwrap();
     let unknown = of(&sentinels, "nobody");
     let (res, took) = timed(unknown.get::<i32>("k")).await;
@@ -170,22 +173,23 @@ async fn sentinels_that_are_not_there_are_not_needed() {
     assert_eq!(late.get::<i32>("k").await.unwrap(), None);
 }
 
-/// Sentinels that hang do not slow down calls to a leader that is well, though a connection that was lost has given reason to ask them.
+/// Sentinels that hang do not slow down calls to a healthy leader, although a lost connection has
+/// triggered a refresh.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_that_hang_slow_down_nobody() {
+async fn hanging_sentinels_do_not_slow_down_calls() {
     let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let cache = of(&sentinels, sentinels.name()).strict();
     cache.set("k", &1, Timeout::Default).await.unwrap();
     let leader = sentinels.leader().unwrap();
     sentinels.sentinels()[0].freeze();
     leader.command(&["CLIENT", "KILL", "TYPE", "NORMAL"]).unwrap();
-    // sleeps: that it is lost is noticed without a sign, and a call that came before would be the one that fails
+    // sleeps: the loss of the connection has no visible sign, and an earlier call would fail
     tokio::time::sleep(Duration::from_millis(20)).await;
     let _ = cache.get::<i32>("k").await;
-    // Beside each call one without Sentinels: where both are slow, the machine is.
+    // Beside each call, a call without Sentinels: if both are slow, the machine is slow.
     let plain = cache_on::<OnRedis>(leader, PATIENT).strict();
-    plain.set("plain", &1, Timeout::Default).await.unwrap();
-    // A call waits for news for 50 ms at most.
+    plain.set("plain", &1, None).await.unwrap();
+    // A call waits at most 50 ms for a refresh.
     let is_slow = |took| took >= Duration::from_millis(45);
     let began = Instant::now();
     let (mut slow, mut all) = (0, 0);
@@ -193,13 +197,13 @@ async fn sentinels_that_hang_slow_down_nobody() {
         let call = timed(cache.get::<i32>("k"));
         let ((res, took), (_, twin_took)) = tokio::join!(call, timed(plain.get::<i32>("plain")));
         match res {
-            // Neither had its answer: it is the machine that stood still.
+            // Both calls had no reply, so the machine stood still.
             Err(error) if is_outage(&error) && is_slow(twin_took) => continue,
             res => assert_eq!(res.unwrap(), Some(1)),
         }
         all += 1;
         slow += u32::from(is_slow(took) && !is_slow(twin_took));
-        // sleeps: a call now and then, as services make them, not as many as there can be
+        // sleeps: a call now and then, as services make them
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     sentinels.sentinels()[0].thaw();
@@ -207,25 +211,26 @@ async fn sentinels_that_hang_slow_down_nobody() {
     assert!(slow <= 6, "{slow} of {all} calls waited for a Sentinel that hangs");
 }
 
-/// "`check` … never fails open": what it says is so now, not as it was when it was last tried.
+/// "`check` … never fails open": it reports the current state, not the result of the last attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_says_how_it_is_now() {
+async fn check_reports_the_current_state() {
     let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let proxy = Proxy::to(sentinels.sentinels()[0].address()).unwrap();
     let more = "[caches.default.options]\ntopology = \"sentinel\"\nservice_name = \"mymaster\"\n";
     let cache = cache_through(&proxy, more).strict();
     proxy.refuse();
     cache.check().await.unwrap_err();
-    // There again, over a slow network: to look takes longer than a call in doubt would wait.
+    // The Sentinels are up again, over a slow network. A refresh takes longer than a call would
+    // wait.
     proxy.delay(Duration::from_millis(60));
-    // sleeps: one that refused is not called again for up to a second, which its callers are told
+    // sleeps: a server that rejected the connection is not tried again for up to a second
     tokio::time::sleep(Duration::from_millis(1500)).await;
     cache.check().await.unwrap();
 }
 
-/// Sentinels that do not even say that they are not there keep nobody from those that are.
+/// Sentinels that drop all packets do not prevent the connection to the others.
 #[tokio::test]
-async fn silent_sentinels_do_not_use_up_the_time_for_connecting() {
+async fn silent_sentinels_do_not_use_up_the_connect_deadline() {
     let sentinels = Sentinels::start(0, 1).unwrap();
     let silent = [Silent::start().unwrap(), Silent::start().unwrap()];
     let silent = silent.iter().map(|it| format!("redis://{}", it.address()));

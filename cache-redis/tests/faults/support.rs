@@ -1,4 +1,4 @@
-//! Redis as the tests of all stores see it, and caches.
+//! The Redis harness for the tests of all stores, and caches on it.
 
 use std::{any::Any, net::SocketAddr, time::Duration};
 
@@ -7,10 +7,10 @@ use cache_redis as _;
 use fault_tests::{Harness, Large, stored_key};
 use test_servers::{Proxy, Redis, RedisCluster, resp::Reply};
 
-/// The options of a Cluster: they come after all other settings.
+/// The options of a Cluster, after all other settings.
 pub(crate) const CLUSTERED: &str = "[caches.default.options]\ntopology = \"cluster\"\n";
 
-/// This store on a Redis.
+/// This store on a Redis server.
 pub(crate) struct OnRedis;
 
 impl Harness for OnRedis {
@@ -45,17 +45,17 @@ impl Harness for OnRedis {
     }
 }
 
-/// A cache by settings.
+/// Returns a cache with these settings.
 pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
     fault_tests::cache(OnRedis::BACKEND, location, more)
 }
 
-/// A cache whose calls go through this proxy.
+/// Returns a cache that connects through this proxy.
 pub(crate) fn cache_through(proxy: &Proxy, more: &str) -> Cache {
     fault_tests::cache_through::<OnRedis>(proxy, more)
 }
 
-/// What the server holds under this key of a cache without a prefix.
+/// Returns the server's value of a key of a cache without a prefix.
 pub(crate) fn stored(redis: &Redis, key: &str) -> Option<String> {
     match redis.command(&["GET", &stored_key(key)]).unwrap() {
         Reply::Nil => None,

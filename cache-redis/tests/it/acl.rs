@@ -1,4 +1,5 @@
-//! The rights that the book's chapter says a user needs: they are enough, and what goes beyond them is an error that says so.
+//! The ACL rights that the book lists are sufficient, and a command beyond them is an error with
+//! this reason.
 
 use std::collections::BTreeSet;
 
@@ -12,19 +13,19 @@ use crate::support::{CLUSTERED, LARGE_IS_SMALL, cache, store};
 
 const CHAPTER: &str = include_str!("../../../docs/src/redis.md");
 
-/// The words of the chapter's line that begins like this.
+/// Returns the words of the chapter's line with this beginning.
 fn line(begin: &str) -> Vec<&'static str> {
     let line = CHAPTER.lines().find(|it| it.starts_with(begin));
     line.unwrap_or_else(|| panic!("no line `{begin}…`")).split_ascii_whitespace().collect()
 }
 
-/// The user's line, with what is needed besides in these cases.
+/// Returns the user's line, with the additional rights for these cases.
 fn user(cases: &[&str]) -> Vec<&'static str> {
     let besides = cases.iter().flat_map(|it| line(it)).filter(|it| it.starts_with('+'));
     line("ACL SETUSER shop ").into_iter().chain(besides).collect()
 }
 
-/// The same user with all keys: the suite has prefixes of its own.
+/// Returns the same user with access to all keys, because the suite uses prefixes of its own.
 fn of_all_keys(user: Vec<&'static str>) -> Vec<&'static str> {
     user.into_iter().map(|it| if it.starts_with('~') { "~*" } else { it }).collect()
 }
@@ -33,12 +34,13 @@ fn as_user(url: &str) -> String {
     url.replace("redis://", "redis://shop:secret@")
 }
 
-/// The rights, as the server names commands.
+/// Returns the rights, by the server's names of the commands.
 fn rights(user: &[&str]) -> BTreeSet<String> {
     user.iter().filter_map(|it| it.strip_prefix('+')).map(str::to_owned).collect()
 }
 
-/// What the server was asked to do, scripts' calls too, but for what needs no right.
+/// Returns the commands that the server executed, also from scripts, except those that need no
+/// right.
 fn done(redis: &Redis) -> BTreeSet<String> {
     const NO_RIGHT: &[&str] = &["hello", "auth"];
     const THIS_TEST: &[&str] = &["acl|setuser", "info", "config|resetstat"];
@@ -52,9 +54,9 @@ fn done(redis: &Redis) -> BTreeSet<String> {
         .collect()
 }
 
-/// With no others the whole suite passes, and a right that nothing needs would be in nobody's interest.
+/// The whole suite passes with these rights, and uses each of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rights_in_the_book_are_enough_and_each_is_needed() {
+async fn rights_in_the_book_are_sufficient_and_each_is_needed() {
     let redis = Redis::start().unwrap();
     let user = of_all_keys(user(&["clear_store", "another database", "client_name"]));
     redis.command(&user).unwrap();
@@ -67,7 +69,7 @@ async fn the_rights_in_the_book_are_enough_and_each_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_user_may_not_is_an_error_that_says_so() {
+async fn missing_right_is_an_error_with_the_reason() {
     let redis = Redis::start().unwrap();
     redis.command(&user(&[])).unwrap();
     let of = |prefix| cache(&[as_user(&redis.url())], &format!("key_prefix = \"{prefix}\"\n"));
@@ -84,7 +86,7 @@ async fn what_the_user_may_not_is_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rights_in_the_book_are_enough_for_sentinels() {
+async fn rights_in_the_book_are_sufficient_for_sentinels() {
     let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
     let user = of_all_keys(user(&["Sentinel"]));
     for it in sentinels.nodes() {
@@ -111,7 +113,7 @@ async fn the_rights_in_the_book_are_enough_for_sentinels() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_rights_in_the_book_are_enough_for_a_cluster() {
+async fn rights_in_the_book_are_sufficient_for_a_cluster() {
     let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let user = of_all_keys(user(&["Cluster"]));
     for it in cluster.nodes() {
@@ -134,7 +136,7 @@ async fn the_rights_in_the_book_are_enough_for_a_cluster() {
     cluster.wait_for_replicas().unwrap();
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(1));
 
-    // A key that is on its way is asked for where it arrives.
+    // A migrating key is read on the target, after `ASKING`.
     let slot = slot_of(":1:k");
     let from = cluster.master_of(slot).unwrap().port();
     let to = cluster.master_of((slot + 8192) % 16384).unwrap();

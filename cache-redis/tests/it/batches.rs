@@ -1,4 +1,4 @@
-//! Many keys in one call.
+//! Batches of many keys.
 
 use std::time::Duration;
 
@@ -7,9 +7,10 @@ use test_servers::Redis;
 
 use crate::support::{CLUSTER, CLUSTERED, OPTIONS, store};
 
-/// Pieces by number and by bytes, several connections, several servers: each answer is that of its key.
+/// Chunks by number and by bytes, several connections, several servers: each result belongs to its
+/// key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_of_large_batches_are_those_of_their_keys() {
+async fn each_result_of_a_large_batch_belongs_to_its_key() {
     let more = format!("deadline = \"20s\"\n{OPTIONS}connections = 3\n");
     let redis = Redis::start().unwrap();
     let cluster = store(&CLUSTER.urls(), &format!("{more}{CLUSTERED}"));

@@ -1,4 +1,4 @@
-//! The suite that every store passes, of the store and of a whole cache over it, on every topology.
+//! The conformance suite, for the store and for a cache over it, on every topology.
 
 use cache_conformance::{Harness, run_backend, run_cache};
 use test_servers::{Redis, Sentinel};
@@ -15,13 +15,13 @@ fn sentinels() -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_single_server_conforms() {
+async fn single_server_conforms() {
     let redis = Redis::start().unwrap();
     run_backend(harness("single", vec![redis.url()], "").may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_a_single_server_conforms() {
+async fn cache_on_a_single_server_conforms() {
     let redis = Redis::start().unwrap();
     run_cache(harness("single", vec![redis.url()], "").may_clear_store()).await;
 }
@@ -34,27 +34,27 @@ async fn several_connections_conform() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_old_protocol_conforms() {
+async fn resp2_conforms() {
     let redis = Redis::start().unwrap();
     run_backend(harness("RESP2", vec![redis.url()], "resp = 2\n").may_clear_store()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_leader_found_by_sentinels_conforms() {
+async fn leader_found_by_sentinels_conforms() {
     run_backend(harness("sentinel", sentinels(), SENTINEL)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_a_leader_found_by_sentinels_conforms() {
+async fn cache_on_a_leader_found_by_sentinels_conforms() {
     run_cache(harness("sentinel", sentinels(), SENTINEL)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cluster_conforms() {
+async fn cluster_conforms() {
     run_backend(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_a_cluster_conforms() {
+async fn cache_on_a_cluster_conforms() {
     run_cache(harness("cluster", CLUSTER.urls(), CLUSTERED)).await;
 }

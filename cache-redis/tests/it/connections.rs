@@ -1,4 +1,4 @@
-//! Several connections to a server, some of which it does not allow.
+//! Several connections to a server that does not accept all of them.
 
 use std::task::{Context, Waker};
 
@@ -7,9 +7,9 @@ use test_servers::Redis;
 
 use crate::support::{OPTIONS, cache};
 
-/// Five clients, and one of them is the test's own.
+/// Five clients, one of which is the test itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn key_takes_another_connection_while_the_server_does_not_allow_its_own() {
+async fn key_uses_another_connection_while_the_server_rejects_its_own() {
     let redis = Redis::options().args(&["--maxclients", "5"]).start().unwrap();
     let mut inside = redis.connect().unwrap();
     let cache = cache(&[redis.url()], &format!("{OPTIONS}connections = 8\n")).strict();
@@ -36,9 +36,9 @@ async fn key_takes_another_connection_while_the_server_does_not_allow_its_own() 
     }
 }
 
-/// A call that was dropped on the stand-in has no answer that anybody waits for.
+/// No caller waits for the reply to a dropped call on the stand-in connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_go_back_to_their_connection_although_calls_were_dropped() {
+async fn keys_return_to_their_connection_after_dropped_calls() {
     let redis = Redis::options().args(&["--maxclients", "2"]).start().unwrap();
     let mut inside = redis.connect().unwrap();
     let cache = cache(&[redis.url()], &format!("{OPTIONS}connections = 2\n")).strict();

@@ -1,4 +1,4 @@
-//! Handles that are closed or dropped: what ends with them, and what does not.
+//! Handles that are closed or dropped, and their connections and tasks.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{CLUSTER, CLUSTERED, OPTIONS, cache};
 const LIMIT: Duration = Duration::from_secs(10);
 const NAMED: &str = "client_name = \"of-handles\"\n";
 
-/// How many connections of these tests a server has.
+/// Returns how many connections of these tests a server has.
 fn connections(redis: &Redis) -> usize {
     let list = redis.command(&["CLIENT", "LIST", "TYPE", "NORMAL"]).unwrap().text();
     list.lines().filter(|it| it.contains("name=of-handles")).count()
@@ -21,9 +21,9 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// Neither connections nor tasks outlive the last handle.
+/// Connections and tasks end with the last handle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_last_handle_go_its_connections_and_tasks() {
+async fn connections_and_tasks_end_with_the_last_handle() {
     let group = RedisReplicas::start(1).unwrap();
     let urls = [group.leader().url(), group.replicas()[0].url()];
     let options = "topology = \"replicas\"\nread_from = \"replica\"\nconnections = 3\n";
@@ -40,9 +40,9 @@ async fn with_the_last_handle_go_its_connections_and_tasks() {
     wait_until("connections and tasks have ended", LIMIT, gone).unwrap();
 }
 
-/// Nor do those of a Cluster's servers.
+/// So do the connections and tasks of a Cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_last_handle_of_a_cluster_go_its_connections_and_tasks() {
+async fn connections_and_tasks_of_a_cluster_end_with_the_last_handle() {
     let before = tasks();
     let more = format!("key_prefix = \"handles\"\n{OPTIONS}{CLUSTERED}{NAMED}");
     let cache = cache(&CLUSTER.urls(), &more);
@@ -56,9 +56,9 @@ async fn with_the_last_handle_of_a_cluster_go_its_connections_and_tasks() {
     wait_until("connections and tasks have ended", LIMIT, gone).unwrap();
 }
 
-/// Nor do those of a handle for threads without a runtime.
+/// So do those of a handle for threads without a runtime.
 #[test]
-fn with_the_last_blocking_handle_go_its_connections() {
+fn connections_end_with_the_last_blocking_handle() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], &format!("{OPTIONS}{NAMED}"));
     let blocking = cache.blocking();
@@ -71,7 +71,7 @@ fn with_the_last_blocking_handle_go_its_connections() {
 
 /// "Calls that are under way come to their end first", and later ones connect again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn close_lets_calls_end_and_later_ones_connect_again() {
+async fn close_waits_for_calls_and_later_calls_connect_again() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let url = format!("redis://{}", proxy.address());

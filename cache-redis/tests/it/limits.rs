@@ -1,4 +1,5 @@
-//! A server that takes smaller values than the settings allow: it closes the connection, with the calls of all others on it.
+//! A server with a smaller value limit than the settings. It closes the connection, with the calls
+//! of all callers on it.
 
 use cache_core::{Cache, ErrorKind, secs};
 use test_servers::{Proxy, Redis, RedisOptions, Server as _, resp::Reply};
@@ -7,7 +8,7 @@ use crate::support::cache;
 
 const MIB: usize = 1 << 20;
 
-/// A server, a proxy in front of it, and a cache through that.
+/// Returns a server, a proxy in front of it, and a cache that connects through the proxy.
 fn behind(options: RedisOptions, login: &str) -> (Redis, Proxy, Cache) {
     let redis = options.start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
@@ -37,9 +38,9 @@ async fn value_over_the_limit_of_the_server_is_too_large_and_never_sent() {
     }
 }
 
-/// A user who may not ask for the limit costs the others the connection a few times, and then no more.
+/// A user who may not read the limit causes a few reconnects, and then no more.
 #[tokio::test]
-async fn limit_that_the_server_does_not_tell_is_learned() {
+async fn unreadable_limit_of_the_server_is_learned() {
     let rules = ["~*", "+@all", "-config"];
     let options = Redis::options().args(&["--proto-max-bulk-len", "1048576"]);
     let (_redis, proxy, cache) = behind(options.user("ada", "secret", &rules), "ada:secret@");

@@ -1,4 +1,5 @@
-//! How the store gets into a server, and as whom: passwords, users, databases, unix sockets, names, protocols, and TLS.
+//! Connecting and logging in: passwords, users, databases, unix sockets, client names, protocols,
+//! and TLS.
 
 use cache_core::{ErrorKind, secs};
 use test_servers::{Redis, Server as _};
@@ -6,7 +7,7 @@ use test_servers::{Redis, Server as _};
 use crate::support::{OPTIONS, SENTINEL, cache};
 
 #[tokio::test]
-async fn a_password_lets_in() {
+async fn password_of_the_url_logs_in() {
     let redis = Redis::options().password("s3cret").start().unwrap();
     for resp in ["", "resp = 2", "resp = 3"] {
         let cache = cache(&[redis.url()], &format!("{OPTIONS}{resp}")).strict();
@@ -16,7 +17,7 @@ async fn a_password_lets_in() {
 }
 
 #[tokio::test]
-async fn a_user_of_the_server_is_let_in_to_what_is_his() {
+async fn user_can_access_only_permitted_keys() {
     let rules = ["~shop:*", "+@all"];
     let redis = Redis::options().user("ada", "s3cret", &rules).start().unwrap();
     let shop = cache(&[redis.url()], "key_prefix = \"shop\"").strict();
@@ -26,15 +27,15 @@ async fn a_user_of_the_server_is_let_in_to_what_is_his() {
     let other = cache(&[redis.url()], "key_prefix = \"other\"");
     let error = other.strict().set("k", &7, secs(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-    assert!(error.message().contains("lets this user not do that"), "{error}");
+    assert!(error.message().contains("permission denied"), "{error}");
     assert_eq!(error.context("server"), Some(redis.address().to_string().as_str()));
     other.set("k", &7, secs(60)).await.unwrap();
     assert_eq!(other.get::<i32>("k").await.unwrap(), None, "it fails open");
 }
 
-/// Signs that mean something in a URL mean nothing in the options.
+/// Characters with a special meaning in URLs have no special meaning in options.
 #[tokio::test]
-async fn a_password_of_the_options_is_taken_as_it_is() {
+async fn password_of_the_options_needs_no_encoding() {
     let rule = ">p@#/%?w :";
     let redis = Redis::start().unwrap();
     let rules = ["ACL", "SETUSER", "ada@home", "on", rule, "~*", "+@all"];
@@ -48,9 +49,9 @@ async fn a_password_of_the_options_is_taken_as_it_is() {
     }
 }
 
-/// The user of the URL is the one who is logged in, also where he needs no password.
+/// The user in the URL is logged in, also if the user needs no password.
 #[tokio::test]
-async fn a_user_without_a_password_is_logged_in() {
+async fn user_without_a_password_is_logged_in() {
     let redis =
         Redis::options().args(&["--user", "ada", "on", "nopass", "~*", "+@all"]).start().unwrap();
     for resp in [2, 3] {
@@ -65,16 +66,16 @@ async fn a_user_without_a_password_is_logged_in() {
     }
 }
 
-/// "Wrong credentials" fail open, and no text shows them.
+/// "Wrong credentials" fail open, and no message contains them.
 #[tokio::test]
-async fn a_wrong_password_is_said_and_not_shown() {
+async fn wrong_password_is_an_error_that_does_not_show_it() {
     let redis = Redis::options().password("s3cret").start().unwrap();
     let at = redis.address();
     for resp in ["", "resp = 2"] {
         for (url, what) in [
             (format!("redis://:marked-wrong@{at}"), "password is wrong"),
             (format!("redis://marked-user:marked-wrong@{at}"), "password is wrong"),
-            (format!("redis://{at}"), "wants a password"),
+            (format!("redis://{at}"), "authentication required"),
         ] {
             let cache = cache(&[url], &format!("{OPTIONS}{resp}"));
             let error = cache.strict().get::<i32>("k").await.unwrap_err();
@@ -91,7 +92,7 @@ async fn a_wrong_password_is_said_and_not_shown() {
 }
 
 #[tokio::test]
-async fn databases_are_apart() {
+async fn databases_are_separate() {
     let redis = Redis::start().unwrap();
     let one = cache(&[redis.url() + "/1"], "").strict();
     let two = cache(&[redis.url() + "/2"], "").strict();
@@ -103,12 +104,12 @@ async fn databases_are_apart() {
 
     let error = cache(&[redis.url() + "/99"], "").strict().get::<i32>("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
-    assert!(error.message().contains("no database of that number"), "{error}");
+    assert!(error.message().contains("no database with this number"), "{error}");
 }
 
-/// The name of a Sentinel's port is easily forgotten.
+/// A common mistake is to list servers instead of Sentinels.
 #[tokio::test]
-async fn a_server_that_is_no_sentinel_is_said_to_be_none() {
+async fn server_that_is_not_a_sentinel_is_an_error_with_the_reason() {
     let redis = Redis::start().unwrap();
     let options = format!("{OPTIONS}{SENTINEL}");
     let cache = cache(&[redis.url()], &options);
@@ -116,13 +117,13 @@ async fn a_server_that_is_no_sentinel_is_said_to_be_none() {
         [cache.check().await.unwrap_err(), cache.strict().get::<i32>("k").await.unwrap_err()]
     {
         assert_eq!(error.kind(), ErrorKind::Backend);
-        assert!(error.message().contains("is no Sentinel"), "{error}");
+        assert!(error.message().contains("is not a Sentinel"), "{error}");
         assert_eq!(error.context("server"), Some(redis.address().to_string().as_str()));
     }
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_as_good() {
+async fn unix_socket_connects() {
     let redis = Redis::options().unix_socket().password("s3cret").start().unwrap();
     let socket = redis.socket().unwrap();
     let url = format!("redis+unix://{}?db=1&pass=s3cret", socket.display());
@@ -135,7 +136,7 @@ async fn a_unix_socket_is_as_good() {
 }
 
 #[tokio::test]
-async fn connections_have_names_and_the_newer_protocol() {
+async fn connections_have_the_client_name_and_resp3() {
     let redis = Redis::start().unwrap();
     let options = "client_name = \"shop-web\"\nconnections = 3\n";
     let cache = cache(&[redis.url()], &format!("{OPTIONS}{options}")).strict();
@@ -150,7 +151,7 @@ async fn connections_have_names_and_the_newer_protocol() {
 
 /// "RESP3 where the server has it."
 #[tokio::test]
-async fn a_server_without_the_newer_protocol_is_spoken_to_in_the_old() {
+async fn server_without_resp3_is_used_with_resp2() {
     let redis = Redis::options().args(&["--rename-command", "HELLO", ""]).start().unwrap();
     let old = cache(&[redis.url()], &format!("{OPTIONS}client_name = \"mine\"")).strict();
     old.set("k", &7, secs(60)).await.unwrap();
@@ -182,7 +183,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn a_server_of_our_authority_is_trusted() {
+    async fn server_with_the_configured_authority_is_trusted() {
         let authority = Authority::new().unwrap();
         let redis = Redis::options().tls(&authority).password("s3cret").start().unwrap();
         assert!(redis.url().starts_with("rediss://"));
@@ -193,7 +194,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn an_unknown_issuer_is_refused() {
+    async fn unknown_issuer_is_rejected() {
         let authority = Authority::new().unwrap();
         let redis = Redis::options().tls(&authority).start().unwrap();
         let other = Authority::new().unwrap();
@@ -208,7 +209,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn a_certificate_for_another_host_is_refused() {
+    async fn certificate_for_another_host_is_rejected() {
         let authority = Authority::new().unwrap();
         let none = ClientCertificate::Ignored;
         let redis =
@@ -219,7 +220,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn who_must_show_a_certificate_shows_it() {
+    async fn client_certificate_is_sent_if_required() {
         let authority = Authority::new().unwrap();
         let names = ["127.0.0.1"];
         let needed = ClientCertificate::Required;
@@ -234,7 +235,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn a_server_without_tls_is_not_spoken_to() {
+    async fn server_without_tls_is_not_used() {
         let authority = Authority::new().unwrap();
         let redis = Redis::start().unwrap();
         let url = redis.url().replace("redis://", "rediss://");
@@ -243,7 +244,7 @@ mod tls {
     }
 
     #[test]
-    fn files_are_checked_when_the_settings_are() {
+    fn files_are_checked_with_the_settings() {
         let authority = Authority::new().unwrap();
         let at = "rediss://127.0.0.1:1";
         let error = |more: &str| {

@@ -1,4 +1,5 @@
-//! What the store promises while all is well, a file for each topic. What callers see when something fails is in `tests/faults`.
+//! The promises of the store while servers and networks work, a file for each topic. Faults are in
+//! `tests/faults`.
 
 mod acl;
 mod batches;

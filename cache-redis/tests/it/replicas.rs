@@ -1,4 +1,4 @@
-//! `read_from = "replica"`: plain reads may be behind, everything else is not.
+//! `read_from = "replica"`: plain reads may be behind, other operations are not.
 
 use std::{
     fmt,
@@ -29,14 +29,14 @@ fn urls(of: &RedisReplicas) -> Vec<String> {
     all.map(Redis::url).collect()
 }
 
-/// How often a server was asked for a value.
+/// Returns how many `GET` commands a server has received.
 fn reads(at: &Redis) -> u32 {
     let stats = at.command(&["INFO", "commandstats"]).unwrap().text();
     let get = stats.lines().find(|it| it.starts_with("cmdstat_get:calls="));
     get.map_or(0, |it| it.split(['=', ',']).nth(1).unwrap().parse().unwrap())
 }
 
-/// Waits after each write until the replicas have it: what is read then is what was written.
+/// Waits after each write until the replicas have it, so that reads return the written value.
 struct Wait(fn());
 
 impl Layer for Wait {
@@ -75,26 +75,26 @@ fn harness(name: &str, location: Vec<String>, options: &str, wait: fn()) -> Harn
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_that_are_waited_for_conform() {
+async fn synchronous_replicas_conform() {
     let wait = || REPLICAS.wait_for_replicas().unwrap();
     run_backend(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_that_reads_replicas_conforms() {
+async fn cache_that_reads_replicas_conforms() {
     let wait = || REPLICAS.wait_for_replicas().unwrap();
     run_cache(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_of_a_cluster_that_are_waited_for_conform() {
+async fn synchronous_replicas_of_a_cluster_conform() {
     let wait = || CLUSTER.wait_for_replicas().unwrap();
     run_backend(harness("cluster replicas", CLUSTER.urls(), CLUSTERED, wait)).await;
     assert!(CLUSTER.nodes()[3..].iter().any(|it| reads(it) > 0), "replicas were read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn replicas_named_by_sentinels_that_are_waited_for_conform() {
+async fn synchronous_replicas_named_by_sentinels_conform() {
     let wait = || SENTINELS.wait_for_replicas().unwrap();
     let urls = SENTINELS.sentinels().iter().map(Sentinel::url).collect();
     run_backend(harness("sentinel replicas", urls, SENTINEL, wait)).await;
@@ -102,7 +102,7 @@ async fn replicas_named_by_sentinels_that_are_waited_for_conform() {
 
 /// "Reads go to the leader; `read_from = "replica"` is opt-in."
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_reads_go_to_replicas_in_turn_if_asked_to_and_else_to_the_leader() {
+async fn plain_reads_go_to_the_leader_or_if_configured_to_replicas_in_turn() {
     let group = RedisReplicas::start(2).unwrap();
     let more = format!("{OPTIONS}{REPLICATED}");
     let leader = cache(&urls(&group), &more).strict();
@@ -121,16 +121,16 @@ async fn plain_reads_go_to_replicas_in_turn_if_asked_to_and_else_to_the_leader()
     assert_eq!(group.replicas().iter().map(reads).sum::<u32>(), 10, "all by replicas");
     assert!(group.replicas().iter().all(|it| reads(it) == 5), "in turn");
 
-    // What a load reads before it runs must not be behind.
+    // The read before a load must not be behind.
     replica.get_or_set("k", secs(60), || async { 8 }).await.unwrap();
     assert_eq!(reads(group.leader()), 11);
 }
 
 /// "A read that fails there goes to the leader."
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_fails_at_a_replica_goes_to_the_leader() {
+async fn failed_read_from_a_replica_goes_to_the_leader() {
     let group = RedisReplicas::start(1).unwrap();
-    // Of it the replica has a part, which is waited for several times here.
+    // The replica has a part of the deadline, and this test waits for it several times.
     let more = format!("deadline = \"1s\"\n{OPTIONS}{REPLICATED}{FROM_REPLICA}");
     let cache = cache(&urls(&group), &more).strict();
     cache.set("k", &7, secs(60)).await.unwrap();
@@ -148,16 +148,17 @@ async fn a_read_that_fails_at_a_replica_goes_to_the_leader() {
     }
 }
 
-/// A replica that is behind is read all the same; what must not be behind asks the leader.
+/// Plain reads may return old values of a replica. Operations that must not be behind read from the
+/// leader.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_behind_is_behind_for_plain_reads_only() {
+async fn replica_lag_affects_only_plain_reads() {
     let group = RedisReplicas::start(1).unwrap();
     let replica = &group.replicas()[0];
     let more = format!("{OPTIONS}{REPLICATED}{FROM_REPLICA}");
     let cache = cache(&urls(&group), &more).strict();
     cache.set("k", &1, secs(60)).await.unwrap();
     group.wait_for_replicas().unwrap();
-    // It goes on serving what it has, and hears of nothing new.
+    // The replica serves its old data and receives no more writes.
     replica.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
     wait_until("the replica has lost its leader", Duration::from_secs(10), || {
         let info = replica.command(&["INFO", "replication"]).unwrap().text();

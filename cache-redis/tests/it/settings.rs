@@ -1,4 +1,5 @@
-//! Settings: what is wrong is an error when they are read, which names the setting and shows no value; what is right connects nowhere.
+//! An invalid setting is an error when the settings are read. The error names the setting and shows
+//! no value. Valid settings do not connect.
 
 use cache_core::{Caches, ErrorKind};
 
@@ -15,14 +16,14 @@ fn error(location: &[&str], options: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_where_it_is() {
+fn invalid_setting_is_named() {
     let one = &["redis://:marked@host"][..];
     let two = &["redis://:marked@a", "redis://:marked@b"][..];
     for (location, options, setting, what) in [
         (&[][..], "", "location", "is missing"),
         (&["host:6379"], "", "location", "no scheme"),
         (&["http://:marked@host"], "", "location", "unknown scheme `http`"),
-        (&["redis://:marked@host/x"], "", "location", "no number"),
+        (&["redis://:marked@host/x"], "", "location", "invalid database number"),
         (two, "", "options.topology", "is missing"),
         (two, "topology = 'single'", "location", "several servers"),
         (one, "topology = 'replicas'", "location", "one server"),
@@ -36,14 +37,14 @@ fn what_is_wrong_is_named_where_it_is() {
             "options.sentinel_password",
             "is missing",
         ),
-        (&["redis://a/1"], "topology = 'cluster'", "location", "no databases but 0"),
+        (&["redis://a/1"], "topology = 'cluster'", "location", "only database 0"),
         (&["redis+unix:///run/r"], "topology = 'cluster'", "location", "unix sockets"),
         (&["redis://:marked@a", "redis://b"], "topology = 'cluster'", "location", "entry 2"),
-        (&["redis://a", "redis://a:6379"], "topology = 'cluster'", "location", "named before"),
+        (&["redis://a", "redis://a:6379"], "topology = 'cluster'", "location", "duplicate server"),
         (&["redis://ada:pre@marked@host"], "", "location", "%40 for @"),
         (&["redis://:marked#marked@host"], "", "location", "options.password"),
-        (one, "password = 'marked'", "options.password", "in one of them"),
-        (&["redis://ada@host"], "username = 'marked'", "options.username", "in one of them"),
+        (one, "password = 'marked'", "options.password", "remove one of them"),
+        (&["redis://ada@host"], "username = 'marked'", "options.username", "remove one of them"),
         (&["redis://host"], "password = ''", "options.password", "is empty"),
         (one, "read_from = 'replica'", "options.read_from", "no replicas"),
         (one, "read_from = 'marked'", "options.read_from", "replica"),
@@ -65,14 +66,14 @@ fn what_is_wrong_is_named_where_it_is() {
 
 #[cfg(not(feature = "tls"))]
 #[test]
-fn tls_without_its_feature_says_which_line_to_change() {
+fn tls_without_its_feature_is_an_error_with_the_line_to_change() {
     let text = error(&["rediss://:marked@host"], "");
     assert!(text.contains("features = [\"tls\"]"), "{text}");
 }
 
 /// "Building `Caches` reads and checks all settings, connects nowhere, needs no runtime."
 #[test]
-fn right_settings_build_without_a_server_and_a_runtime() {
+fn valid_settings_build_without_a_server_and_a_runtime() {
     for (location, options) in [
         (&["redis://127.0.0.1:1"][..], ""),
         (&["valkey://127.0.0.1:1"], "topology = 'single'\nresp = 2\nconnections = 64"),

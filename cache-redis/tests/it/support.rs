@@ -13,18 +13,19 @@ pub(crate) static CLUSTER: LazyLock<RedisCluster> =
 pub(crate) static SENTINELS: LazyLock<Sentinels> =
     LazyLock::new(|| Sentinels::start(2, 3).unwrap().patient().unwrap());
 
-/// For the suite: large values are refused at a size that is no burden, and slow machines are slow, not wrong.
+/// For the suite: values are too large at a size that costs little, and a slow machine does not
+/// fail it.
 pub(crate) const LARGE_IS_SMALL: &str =
     "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"1MiB\"\n";
-/// Where the options of the store begin: what stands before it are settings that every store has.
+/// The beginning of the store's own options. Settings that every store has come before it.
 pub(crate) const OPTIONS: &str = "[caches.default.options]\n";
 pub(crate) const CLUSTERED: &str = "topology = \"cluster\"\n";
 pub(crate) const SENTINEL: &str = "topology = \"sentinel\"\nservice_name = \"mymaster\"\n";
 
-/// Slow machines are slow, not wrong: what says nothing of deadlines has long ones.
+/// Deadlines for slow machines, if the settings contain none.
 const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
 
-/// The settings of one cache.
+/// Returns the settings of one cache.
 pub(crate) fn toml(location: &[impl AsRef<str>], more: &str) -> String {
     let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
     let patience = if more.contains("deadline = ") { "" } else { PATIENT };
@@ -32,13 +33,13 @@ pub(crate) fn toml(location: &[impl AsRef<str>], more: &str) -> String {
     format!("[caches.default]\nbackend = \"redis\"\nlocation = [{location}]\n{patience}{more}\n")
 }
 
-/// A cache by settings.
+/// Returns a cache with these settings.
 pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
     let caches = Caches::from_toml(&toml(location, more)).unwrap();
     caches.get("default").unwrap().clone()
 }
 
-/// The store of a cache by settings.
+/// Returns the store of a cache with these settings.
 pub(crate) fn store(location: &[impl AsRef<str>], more: &str) -> Arc<dyn Backend> {
     cache(location, more).backend().clone()
 }

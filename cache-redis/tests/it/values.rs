@@ -1,4 +1,4 @@
-//! What is in the server: plain, so that others read it; and what others have put there.
+//! The stored values: plain, so that other programs can read them; and values of other programs.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn ada() -> User {
 
 /// "Integers and JSON in their plain form: redis-cli shows what was stored."
 #[tokio::test]
-async fn the_server_holds_djangos_keys_and_plain_values() {
+async fn server_holds_keys_as_django_does_and_plain_values() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], "key_prefix = \"shop\"").strict();
     cache.set("user", &ada(), secs(60)).await.unwrap();
@@ -40,7 +40,7 @@ async fn the_server_holds_djangos_keys_and_plain_values() {
 }
 
 #[tokio::test]
-async fn what_others_have_put_there_is_read() {
+async fn value_of_another_program_is_read() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], "").strict();
     redis.command(&["SET", ":1:user", r#"{"age": 36, "name": "Ada"}"#]).unwrap();
@@ -51,7 +51,7 @@ async fn what_others_have_put_there_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_integer_is_told_in_the_words_of_all_stores() {
+async fn value_that_is_not_an_integer_has_the_error_of_all_stores() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], "").strict();
     let expected = integer::parse(b"x").unwrap_err();
@@ -66,9 +66,10 @@ async fn what_is_no_integer_is_told_in_the_words_of_all_stores() {
     }
 }
 
-/// "Bytes that do not decode … are a miss that is counted, `Codec` in strict mode; `get_or_set` reloads and overwrites."
+/// "Bytes that do not decode … are a miss that is counted, `Codec` in strict mode; `get_or_set`
+/// reloads and overwrites."
 #[tokio::test]
-async fn what_is_no_json_is_a_miss() {
+async fn value_that_is_not_json_is_a_miss() {
     let redis = Redis::start().unwrap();
     let cache = cache(&[redis.url()], "");
     redis.command(&["SET", ":1:k", "\u{80}pickle"]).unwrap();
@@ -80,9 +81,9 @@ async fn what_is_no_json_is_a_miss() {
     assert_eq!(cache.get::<User>("k").await.unwrap(), Some(ada()));
 }
 
-/// Something of another type under the key is no value of ours.
+/// A value of another type under the key is not a value of this library.
 #[tokio::test]
-async fn what_is_no_string_is_a_miss_and_never_in_the_way() {
+async fn value_that_is_not_a_string_is_a_miss_and_can_be_replaced() {
     let redis = Redis::start().unwrap();
     let (cache, store) = (cache(&[redis.url()], ""), store(&[redis.url()], ""));
     let put = || {
@@ -114,7 +115,7 @@ async fn what_is_no_string_is_a_miss_and_never_in_the_way() {
 
 /// "Milliseconds", rounded up; "a lifetime too long for the store's type saturates to never".
 #[tokio::test]
-async fn lifetimes_are_never_shorter_and_never_refused() {
+async fn lifetimes_are_never_shorter_and_never_rejected() {
     let redis = Redis::start().unwrap();
     let store = store(&[redis.url()], "");
     let set = async |life| store.set("k", "v".into(), Expiry::After(life), SetMode::Always).await;
@@ -135,16 +136,17 @@ async fn lifetimes_are_never_shorter_and_never_refused() {
     );
 }
 
-/// Another program may keep an entry until a time that Lua's numbers cannot tell exactly: it moves between slots all the same.
+/// Another program may set an expiry beyond the exact range of Lua's numbers. Such an entry still
+/// moves between slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_lives_longer_than_lua_counts_moves_between_slots() {
+async fn entry_with_an_expiry_beyond_lua_moves_between_slots() {
     let store = store(&CLUSTER.urls(), &format!("deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"));
     let (from, to) = ("odd:1:k", "odd:2:k");
     assert_ne!(slot_of(from), slot_of(to));
     let at = CLUSTER.master_of(slot_of(from)).unwrap();
     at.command(&["SET", from, "1", "PXAT", "9007199254740995"]).unwrap();
     let moving = store.rename(from, to);
-    // Who never finds what he has just read would try for ever.
+    // A comparison that never matches would repeat without end.
     let res = tokio::time::timeout(Duration::from_secs(15), moving).await;
     assert!(matches!(res, Ok(Ok(true))), "{res:?}");
     assert_eq!(store.get(from).await.unwrap(), None);
@@ -152,9 +154,10 @@ async fn an_entry_that_lives_longer_than_lua_counts_moves_between_slots() {
     assert!(store.delete(to).await.unwrap());
 }
 
-/// One server moves an entry in one step, between two it takes several: of both, one gets it.
+/// A rename within a server takes one step, a rename between servers several. Of two concurrent
+/// renames, one wins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn moves_within_a_server_and_to_another_have_one_winner() {
+async fn renames_within_and_between_servers_have_one_winner() {
     let store = store(&CLUSTER.urls(), &format!("deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"));
     for round in 0..100 {
         let from = format!("{{one}}:1:{round}");
@@ -163,7 +166,7 @@ async fn moves_within_a_server_and_to_another_have_one_winner() {
         assert_ne!(slot_of(&from), slot_of(&targets[1]));
         store.set(&from, "v".into(), Expiry::Never, SetMode::Always).await.unwrap();
         let within = async {
-            // sleeps: the other one's first step comes before, and the last may come after
+            // sleeps: the other rename's first step comes before, and its last step may come after
             tokio::time::sleep(Duration::from_micros(round % 25 * 100)).await;
             store.rename(&from, &targets[0]).await
         };
@@ -180,7 +183,7 @@ async fn moves_within_a_server_and_to_another_have_one_winner() {
 
 /// "Glob characters in a prefix are escaped, the backslash too"; foreign keys survive.
 #[tokio::test]
-async fn clear_takes_only_what_is_its_own_whatever_the_prefix_looks_like() {
+async fn clear_removes_only_its_own_keys_for_any_prefix() {
     let redis = Redis::start().unwrap();
     for prefix in ["s*p", "sh?p", "sh[oa]p", r"sh\op", "sh^p-x", "shop:eu", ""] {
         redis.command(&["FLUSHALL"]).unwrap();

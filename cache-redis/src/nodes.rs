@@ -1,0 +1,118 @@
+//! The servers to which one runtime has connections.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cache_core::{Clock, layer::Breakers};
+use tokio::runtime::Handle;
+
+use crate::{
+    address::Address,
+    connect::{Connector, Lost},
+    line::Line,
+    node::Node,
+    topology::Topology,
+};
+
+/// The nodes of one runtime, by address and role.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    settings: Arc<NodeSettings>,
+    runtime: Handle,
+    /// Set when a connection to any node ends.
+    lost: Lost,
+    open: Mutex<HashMap<(Address, Role), Arc<Node>>>,
+}
+
+/// How to connect to servers, and how many connections to make.
+#[derive(Debug)]
+pub(crate) struct NodeSettings {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) replica_connector: Arc<Connector>,
+    /// Present if the topology is `sentinel`.
+    pub(crate) sentinel_connector: Option<Arc<Connector>>,
+    /// The number of connections to each server.
+    pub(crate) connections: usize,
+    pub(crate) deadline: Duration,
+    /// Present for several servers. A single server has the breaker of its store.
+    pub(crate) breakers: Option<Breakers>,
+}
+
+/// The role in which a server receives commands. A demoted leader can have two roles at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    Leader,
+    /// In a Cluster, connections to a replica have sent `READONLY`.
+    Replica,
+    Sentinel,
+}
+
+impl Nodes {
+    pub(crate) fn new(settings: Arc<NodeSettings>, runtime: Handle, lost: Lost) -> Self {
+        Self { settings, runtime, lost, open: Mutex::default() }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.settings.connector.clock
+    }
+
+    /// Returns the leader at this address.
+    pub(crate) fn leader(&self, address: &Address) -> Arc<Node> {
+        self.get(address, Role::Leader)
+    }
+
+    /// Returns the replica at this address.
+    pub(crate) fn replica(&self, address: &Address) -> Arc<Node> {
+        self.get(address, Role::Replica)
+    }
+
+    /// Returns the Sentinel at this address.
+    pub(crate) fn sentinel(&self, address: &Address) -> Arc<Node> {
+        self.get(address, Role::Sentinel)
+    }
+
+    /// Drops the servers that are neither in the topology nor in the settings, and their
+    /// connections.
+    pub(crate) fn retain(&self, topology: &Topology, is_configured: impl Fn(&Address) -> bool) {
+        let used: HashSet<_> = topology.nodes().map(Arc::as_ptr).collect();
+        self.lock()
+            .retain(|(address, _), it| used.contains(&Arc::as_ptr(it)) || is_configured(address));
+    }
+
+    fn get(&self, address: &Address, role: Role) -> Arc<Node> {
+        let settings = &self.settings;
+        let leader = &settings.connector;
+        let (connector, connections) = match role {
+            Role::Leader => (leader, settings.connections),
+            Role::Replica => (&settings.replica_connector, settings.connections),
+            Role::Sentinel => (settings.sentinel_connector.as_ref().unwrap_or(leader), 1),
+        };
+        let mut open = self.lock();
+        let new = || Arc::new(self.new_node(address, connector, connections));
+        Arc::clone(open.entry((address.clone(), role)).or_insert_with(new))
+    }
+
+    fn new_node(&self, address: &Address, connector: &Arc<Connector>, connections: usize) -> Node {
+        let line = || {
+            let (connector, runtime) = (Arc::clone(connector), self.runtime.clone());
+            let lost = Arc::clone(&self.lost);
+            Line::new(address.clone(), connector, runtime, self.settings.deadline, lost)
+        };
+        let breaker = self.settings.breakers.as_ref().map(|it| it.of(&address.to_string()));
+        Node::new(address.clone(), (0..connections).map(|_| line()).collect(), breaker)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Address, Role), Arc<Node>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NodeSettings {
+    /// Returns the time limit of a call that has to connect first.
+    pub(crate) fn longest_call(&self) -> Duration {
+        self.deadline.saturating_add(self.connector.time)
+    }
+}
