@@ -1,4 +1,4 @@
-//! The servers of `location`.
+//! The servers in `location`.
 
 use std::fmt;
 
@@ -14,25 +14,23 @@ const FORM: &str =
     "expected host:port, [IPv6 address]:port, or several of them separated by `;` or `,`";
 
 impl Address {
-    /// Those of one entry, which may be a list of its own as Django has it.
+    /// Parses one entry, which may be a list, as in Django.
     pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>, String> {
         text.split([';', ',']).map(|it| Self::parse(it.trim())).collect()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('/') || text.starts_with("unix:") {
-            return Err(format!("names a unix socket, which this client does not speak; {FORM}"));
+            return Err(format!("names a unix socket, which is not supported; {FORM}"));
         }
         let schemes = ["memcached://", "memcache://"];
         let rest = schemes.iter().find_map(|it| text.strip_prefix(it)).unwrap_or(text);
         let text = rest.trim_end_matches('/');
         if text.contains('@') {
-            return Err(format!(
-                "names a user or a password, which this client does not send; {FORM}"
-            ));
+            return Err(format!("has a user or a password, which is not supported; {FORM}"));
         }
         if text.contains(['/', '?', '#']) || text.contains(char::is_whitespace) {
-            return Err(format!("is no server; {FORM}"));
+            return Err(format!("is not a server address; {FORM}"));
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -44,7 +42,7 @@ impl Address {
             None => match text.split_once(':') {
                 Some((_, rest)) if rest.contains(':') => {
                     return Err(format!(
-                        "has several colons; an IPv6 address stands in brackets; {FORM}"
+                        "has several colons; write an IPv6 address in brackets; {FORM}"
                     ));
                 }
                 Some((host, port)) => (host, Some(port)),
@@ -58,13 +56,13 @@ impl Address {
         };
         match port {
             Some(port) if !host.is_empty() => Ok(Self { host: host.to_ascii_lowercase(), port }),
-            Some(_) => Err(format!("names no host; {FORM}")),
-            None => Err(format!("has a port that is no number from 1 to 65535; {FORM}")),
+            Some(_) => Err(format!("has no host; {FORM}")),
+            None => Err(format!("has an invalid port; expected a number from 1 to 65535; {FORM}")),
         }
     }
 }
 
-/// As it counts for hashing: it must not change from release to release.
+/// The servers of a key are computed from this text, so it must not change between releases.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -83,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_read_in_all_notations() {
+    fn servers_are_parsed_in_all_notations() {
         assert_eq!(all("a:1").unwrap(), ["a:1"]);
         assert_eq!(all("Cache.Example").unwrap(), ["cache.example:11211"]);
         assert_eq!(all("[::1]:11212").unwrap(), ["[::1]:11212"]);
@@ -94,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn error_for_invalid_address_does_not_show_the_password() {
         for (text, what) in [
             ("", "no host"),
             (":11211", "no host"),
@@ -107,12 +105,12 @@ mod tests {
             ("[::1]x", "port"),
             ("/run/memcached.sock", "unix socket"),
             ("unix:/run/memcached.sock", "unix socket"),
-            ("http://a", "no server"),
+            ("http://a", "not a server"),
             ("user:secret@a:1", "a password"),
             ("memcached://user:pre@secret@a:1", "a password"),
             ("memcached://user:pre/secret#@a:1", "a password"),
             ("user:pre,secret@a:1", "port"),
-            ("a b", "no server"),
+            ("a b", "not a server"),
         ] {
             let error = all(text).unwrap_err();
             assert!(error.contains(what), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! Many keys at once: one pipeline for each server, in pieces; a key is answered or failed on its own.
+//! Commands about many keys: one pipeline for each server, in chunks. Each key has its own result.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,14 +16,14 @@ use crate::{
     store::Memcached,
 };
 
-/// The most keys in one pipeline. More questions than fit the buffers of the connection, and server and client wait for each
-/// other to read.
+/// The largest number of keys in one pipeline. If the commands exceed the buffers of the
+/// connection, server and client wait for each other to read.
 const KEYS: usize = 250;
-/// The most bytes, about.
+/// The largest size of one pipeline in bytes, roughly.
 const BYTES: usize = 1 << 20;
 
 impl Memcached {
-    /// Asks about many keys; an answer for each, in order.
+    /// Sends a command for each of many keys. Returns a result for each key, in order.
     pub(crate) async fn execute_many<T: Send>(
         &self,
         keys: &[&str],
@@ -49,7 +49,8 @@ impl Memcached {
         res.into_iter().map(|it| it.unwrap_or_else(missing)).collect()
     }
 
-    /// Writes many. A value that a server refuses fails alone, and leaves nothing behind.
+    /// Writes many entries. A value that a server rejects fails alone, and its old entry is
+    /// deleted.
     pub(crate) async fn write_many(
         &self,
         items: &[(&str, Bytes)],
@@ -69,7 +70,8 @@ impl Memcached {
             res.push(match (written, too_large) {
                 (Ok(true), None) => Ok(()),
                 (Ok(false), None) => Err(error::missing_reply()),
-                // The server refused one of those that were sent together, and the others' answers were not waited for.
+                // The server rejected a value of this pipeline, and the replies to the others were
+                // not read.
                 (Err(error), None)
                     if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Backend) =>
                 {
@@ -97,7 +99,7 @@ impl Memcached {
     }
 }
 
-/// The keys of each server, by their numbers.
+/// Returns the key numbers of each server.
 fn groups<T>(
     pool: &Pool,
     keys: &[&str],
@@ -113,7 +115,7 @@ fn groups<T>(
     groups.into_iter().map(|(server, group)| (Arc::clone(&pool.members[server]), group)).collect()
 }
 
-/// One piece after the other.
+/// Sends one chunk after another.
 async fn execute_group(
     member: &Arc<Member>,
     group: &[usize],
@@ -151,7 +153,7 @@ async fn execute_chunk(
     }
 }
 
-/// Numbers of keys in runs that are not too much for one pipeline.
+/// Splits key numbers into chunks that fit into one pipeline.
 fn chunks<'a>(group: &'a [usize], size: &impl Fn(usize) -> usize) -> Vec<&'a [usize]> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);

@@ -1,4 +1,4 @@
-//! What concerns the servers as a whole. One that is down never keeps the others from it.
+//! Operations on all servers. A server that is down does not stop the operation on the others.
 
 use cache_core::{Result, store::Namespace};
 use cache_net::first_error;
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use crate::store::Memcached;
 
 impl Memcached {
-    /// A new generation of the prefix on every server.
+    /// Gives the prefix a new generation on every server.
     pub(crate) async fn renew_generations(&self, namespace: &Namespace) -> Result<()> {
         let pool = self.pool()?;
         let renewed = pool.members.iter().map(|it| async move {
@@ -16,7 +16,7 @@ impl Memcached {
         first_error(join_all(renewed).await)
     }
 
-    /// Removes everything.
+    /// Removes all entries of all servers.
     pub(crate) async fn flush(&self) -> Result<()> {
         let pool = self.pool()?;
         let flushed = pool.members.iter().map(|it| async move {

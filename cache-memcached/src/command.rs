@@ -1,4 +1,4 @@
-//! Commands of the meta protocol, and what their answers say.
+//! Commands of the meta protocol, and the conversion of their replies.
 
 use bytes::Bytes;
 use cache_core::{
@@ -14,23 +14,23 @@ pub(crate) fn get(key: impl Into<Vec<u8>>) -> MetaCommand {
     MetaCommand::new(MetaOp::Get, key).flag("v")
 }
 
-/// Reads a value, what remains of its life, and its number for compare-and-swap.
+/// Reads a value, its remaining lifetime, and its CAS number.
 pub(crate) fn get_entry(key: impl Into<Vec<u8>>) -> MetaCommand {
     get(key).flag("t").flag("c")
 }
 
-/// Whether it is there.
+/// Checks whether an entry exists.
 pub(crate) fn has(key: impl Into<Vec<u8>>) -> MetaCommand {
     MetaCommand::new(MetaOp::Get, key)
 }
 
-/// What remains of its life.
+/// Reads the remaining lifetime of an entry.
 pub(crate) fn ttl(key: impl Into<Vec<u8>>) -> MetaCommand {
     MetaCommand::new(MetaOp::Get, key).flag("t")
 }
 
-/// A new life. The server does not change the number of an entry for that; appending nothing to it does, so that who has seen it
-/// before knows that it is another one.
+/// Sets a new lifetime. This does not change the CAS number of an entry, but appending an empty
+/// value does. Therefore, callers that have read the entry before notice the change.
 pub(crate) fn touch(key: &str, seconds: u64) -> [MetaCommand; 2] {
     let append = MetaCommand::new(MetaOp::Set, key).value("").flag("MA");
     [append, MetaCommand::new(MetaOp::Get, key).flag(format!("T{seconds}"))]
@@ -41,24 +41,24 @@ pub(crate) fn set(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, seconds: u
     MetaCommand::new(MetaOp::Set, key).value(value).flag(format!("T{seconds}"))
 }
 
-/// Removes it.
+/// Deletes an entry.
 pub(crate) fn delete(key: impl Into<Vec<u8>>) -> MetaCommand {
     MetaCommand::new(MetaOp::Delete, key)
 }
 
-/// Adds to the number that is there, whose server knows only those of 64 bits without a sign.
+/// Adds to a counter, which the server stores as an unsigned number of 64 bits.
 pub(crate) fn add(key: impl Into<Vec<u8>>, delta: i64) -> MetaCommand {
     let command =
         MetaCommand::new(MetaOp::Arithmetic, key).flag(format!("D{}", delta.unsigned_abs()));
     if delta < 0 { command.flag("MD") } else { command.flag("MI") }
 }
 
-/// Does it only if the entry still has this number.
+/// Executes the command only if the entry still has this CAS number.
 pub(crate) fn if_unchanged(command: MetaCommand, stamp: Stamp) -> MetaCommand {
     command.flag(format!("C{}", stamp.0))
 }
 
-/// Whether it was done, as far as the answer says so: `HD`, against what speaks of a condition that did not hold.
+/// Returns true for a command that was executed, and false if its condition did not hold.
 pub(crate) fn done(answer: &Reply, at: &Address) -> Result<bool> {
     match answer.code {
         ReturnCode::Hd | ReturnCode::Va => Ok(true),
@@ -81,7 +81,7 @@ pub(crate) fn entry(answer: Reply, at: &Address) -> Result<Option<Entry>> {
     let (ttl, stamp) = (flag::<i64>(&answer, b't'), flag::<u64>(&answer, b'c'));
     let Some(value) = value(answer, at)? else { return Ok(None) };
     match (ttl, stamp) {
-        // Nothing could be compared, and who tries until it is done would never end.
+        // A comparison could not work, and a call that repeats it would not end.
         (_, Some(0)) => Err(error::cas_disabled(at)),
         (Some(ttl), Some(stamp)) => {
             Ok(Some(Entry::new(value, lifetime::remaining(ttl), Stamp(stamp))))

@@ -1,4 +1,4 @@
-//! Signed counters over a server that knows only numbers of 64 bits without a sign.
+//! Signed counters. The server itself supports only unsigned numbers of 64 bits.
 
 use std::{pin::pin, sync::Arc};
 
@@ -17,8 +17,19 @@ use crate::{
     tries::Tries,
 };
 
+/// The result of several changes of one counter, in order.
+struct Sum {
+    /// `None` if the counter does not exist before or after the changes.
+    value: Option<i64>,
+    /// The lifetime of a new counter.
+    expiry: Option<Expiry>,
+    /// The result of each change.
+    answers: Vec<Result<Option<i64>>>,
+}
+
 impl Memcached {
-    /// Changes a counter. The changes that this process makes to one key wait for each other, and those that wait are made together.
+    /// Changes a counter. The changes of this process to one key run one after another, and the
+    /// waiting changes are combined into one.
     pub(crate) async fn count(
         &self,
         key: &str,
@@ -41,18 +52,19 @@ impl Memcached {
             None => {
                 let time = common.plan.deadline;
                 let what = format!(
-                    "the counter had other changes to wait for, for longer than {time:?}; this one may have had its effect"
+                    "other changes of the counter took longer than {time:?}; this change may have had its effect"
                 );
                 let late = error::at(Error::new(ErrorKind::TimedOut, what), member.address());
-                // A server that answers others is not the one to blame.
+                // The breaker ignores the timeout if the server answers other calls.
                 Err(if member.is_silent() { late } else { late.ignored_by_breaker() })
             }
         }
     }
 }
 
-/// Makes the changes of a key until there are no more. In a task of its own: a caller may put its future aside, and the others wait.
-async fn lead(common: Arc<Common>, place: Place, mut turn: CounterTurn) {
+/// Applies the changes of a key until no more are waiting. This runs in a task of its own, because
+/// the other changes must not wait for a caller that does not poll its future.
+async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Turn) {
     while let Some(mut changes) = turn.next() {
         match apply_batch(&common, &location, &mut changes).await {
             Ok(answers) => {
@@ -69,11 +81,13 @@ async fn lead(common: Arc<Common>, place: Place, mut turn: CounterTurn) {
     }
 }
 
-/// Looks, checks, and changes what was seen if it is still that. Removes the changes whose callers are gone, and returns the answers
-/// of the others; none once all callers are gone.
+/// Reads the counter, adds the changes, and writes the sum if the counter is unchanged. Removes the
+/// changes whose callers have dropped their futures. Returns the results of the other changes, or
+/// no results if no caller is left.
 ///
-/// The server's own command stops at zero, wraps, adds to what only begins like a number, and leaves spaces behind a number that
-/// became shorter. So it is used only where all that cannot happen. Elsewhere the entry is written anew, with the same end.
+/// The server's own arithmetic stops at zero, wraps around, accepts values that only begin with a
+/// number, and leaves spaces after a number that becomes shorter. It is used only if none of this
+/// can happen. Otherwise, the entry is written again with the same expiry.
 async fn apply_batch(
     common: &Common,
     place: &Place,
@@ -91,7 +105,7 @@ async fn apply_batch(
         let write = write(common, place, found.as_ref(), old, &sum);
         match while_wanted(changes, write).await.transpose()? {
             Some(true) => return Ok(sum.answers),
-            // Another process was faster.
+            // Another process changed the counter.
             Some(false) => tries.again().await?,
             None => break,
         }
@@ -99,19 +113,25 @@ async fn apply_batch(
     Ok(Vec::new())
 }
 
-/// Runs a step until all callers are gone. The step is dropped then, which resets its connection, so that the server does not do
-/// it later.
-async fn while_wanted<T>(
-    changes: &mut [CounterChange],
-    step: impl Future<Output = T>,
-) -> Option<T> {
-    match select(pin!(step), pin!(CounterChange::all_left(changes))).await {
+/// Removes the changes whose callers have dropped their futures: a caller that received `TimedOut`
+/// may have deleted the key since. Returns whether any change is left.
+fn drop_abandoned(changes: &mut Vec<Change>) -> bool {
+    changes.retain(|it| !it.answer.is_closed());
+    !changes.is_empty()
+}
+
+/// Runs a step until all callers have dropped their futures. Then it drops the step, which resets
+/// the connection, so that the server does not execute the step later.
+async fn unless_abandoned<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
+    let abandoned = join_all(changes.iter_mut().map(|it| it.answer.closed()));
+    match select(pin!(step), abandoned).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
 }
 
-/// Writes what the changes make of the counter; false if another process has changed it since, or the clock had to be started.
+/// Writes the sum. Returns false if another process has changed the counter, or if the clock entry
+/// had to be written first.
 async fn write(
     common: &Common,
     location: &KeyLocation,
@@ -126,14 +146,43 @@ async fn write(
         (Some(new), None) => {
             let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
             let text = new.to_string();
-            // With its lifetime, in one step; nothing if another process has made it.
+            // Creates the counter with its lifetime in one step, unless another process has created
+            // it.
             let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
             location.is_done(write).await
         }
     }
 }
 
-async fn replace(place: &Place, found: &Found, old: Option<i64>, new: i64) -> Result<bool> {
+/// Gives each change the result that it would have if it ran alone, after the changes before it.
+fn sum(old: Option<i64>, changes: &[Change]) -> Sum {
+    let mut res = Sum { value: old, expiry: None, answers: Vec::with_capacity(changes.len()) };
+    for change in changes {
+        let answer = match (res.value, change.create) {
+            (None, None) => Ok(None),
+            (Some(value), _) => integer::add(value, change.delta).map(Some),
+            (None, Some(create)) => {
+                let first = integer::add(create.initial, change.delta);
+                if first.is_ok() {
+                    res.expiry = Some(create.expiry);
+                }
+                first.map(Some)
+            }
+        };
+        if let Ok(Some(value)) = answer {
+            res.value = Some(value);
+        }
+        res.answers.push(answer);
+    }
+    res
+}
+
+async fn replace(
+    location: &KeyLocation,
+    snapshot: &Snapshot,
+    old: Option<i64>,
+    new: i64,
+) -> Result<bool> {
     let text = new.to_string();
     let by_server = old
         .filter(|old| *old >= 0 && new >= 0 && text.len() >= snapshot.entry.value.len())

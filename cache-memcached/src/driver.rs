@@ -12,7 +12,8 @@ use crate::{
     server::Server, store::Memcached,
 };
 
-/// `backend = "memcached"`. Found by itself in a program that says `use cache_memcached as _;`.
+/// The driver of `backend = "memcached"`. A program that contains `use cache_memcached as _;`
+/// finds it without registration.
 ///
 /// ```
 /// assert_eq!(cache_memcached::DRIVER.name(), "memcached");
@@ -40,7 +41,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(Memcached::new(common)))
 }
 
-/// A server that is alone has the breaker of its cache.
+/// Creates a server. A single server has the breaker of its cache.
 fn server(context: &BuildContext<'_>, address: &Address, is_group: bool) -> Result<Arc<Server>> {
     let (address, generations) = (address.clone(), Generations::of(address));
     let name = address.to_string();

@@ -1,4 +1,4 @@
-//! What went wrong, in the words and kinds of [`cache_core`]. No text shows a value.
+//! Errors of servers and connections, as errors of [`cache_core`]. No message contains a value.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use cache_core::{Error, ErrorKind};
 
 use crate::{address::Address, connection::Failure};
 
-/// Why an exchange with the server came to no good end.
+/// Returns the error for a failed exchange with the server.
 pub(crate) fn of(failure: &Failure, deadline: Duration, address: &Address) -> Error {
     let (kind, what) = match failure {
         Failure::Lost(it) => (ErrorKind::Unavailable, format!("the connection was lost: {it}")),
         Failure::Refused(it) => (it.kind, it.what.to_owned()),
         Failure::NotTheProtocol => (
             ErrorKind::Unavailable,
-            "the server answered with something that is not its protocol".to_owned(),
+            "protocol error: the reply is not of the meta protocol".to_owned(),
         ),
         Failure::OutOfStep => return unexpected_reply(address),
         Failure::Late => (
@@ -24,28 +24,29 @@ pub(crate) fn of(failure: &Failure, deadline: Duration, address: &Address) -> Er
     at(Error::new(kind, what), address)
 }
 
-/// A command that the client does not send, such as one with a key that is too long.
+/// Returns the error for a command that the client cannot encode, such as a command with a key that
+/// is too long.
 pub(crate) fn unsendable(address: &Address) -> Error {
-    at(Error::new(ErrorKind::Backend, "the command cannot be sent"), address)
+    at(Error::new(ErrorKind::Backend, "the command cannot be encoded"), address)
 }
 
-/// An answer that is none to the question.
+/// Returns the error for a reply that does not fit the command.
 pub(crate) fn unexpected_reply(address: &Address) -> Error {
-    at(Error::new(ErrorKind::Unavailable, "the server's answer does not fit the question"), address)
+    at(Error::new(ErrorKind::Unavailable, "unexpected reply: it does not fit the command"), address)
 }
 
-/// A server that was started with `-C`.
+/// Returns the error for a server that was started with `-C`.
 pub(crate) fn cas_disabled(address: &Address) -> Error {
-    let what = "the server has compare-and-swap turned off (-C), without which this cannot be done in one step";
+    let what = "compare-and-swap is disabled on the server (-C), so the operation cannot be atomic";
     at(Error::new(ErrorKind::Unsupported, what), address)
 }
 
-/// With the server that it is about.
+/// Adds the server's address to an error.
 pub(crate) fn at(error: Error, address: &Address) -> Error {
     error.with_context("server", address.to_string())
 }
 
-/// A key of a batch for which there is no answer.
+/// Returns the error for a key of a batch without a reply.
 pub(crate) fn missing_reply() -> Error {
-    Error::new(ErrorKind::Unavailable, "the server did not answer for this key")
+    Error::new(ErrorKind::Unavailable, "the server sent no reply for this key")
 }

@@ -1,8 +1,10 @@
-//! Clearing one prefix of a server that can only be emptied as a whole: by never asking for its old keys again.
+//! Clears one prefix. memcached can only remove all entries, so `clear` changes the keys instead.
 //!
-//! Each server has a generation for each prefix, a random number that is part of all keys of that prefix there. `clear` writes a new
-//! one. It is remembered for a second; so for that long another process may act on the old one. A generation that the server
-//! has lost is made anew by `add`, and since it is random, no old entry comes back.
+//! Each server has a generation for each prefix: a random number that is part of all keys of that
+//! prefix on that server. `clear` writes a new generation, so that the old keys are never read
+//! again. A process caches the generation for one second, so another process may use the old
+//! generation for that long. If the server has lost the generation, a new one is created by `add`.
+//! It is random, so no old entry comes back.
 
 use std::{
     collections::HashMap,
@@ -17,32 +19,34 @@ use std::{
 use cache_core::{Clock, Error, ErrorKind, Result, store::Namespace};
 use memcache::exp::ReturnCode;
 
-use crate::{address::Address, command, error, server::Member};
+use crate::{address::Address, command, error, transport::SendCommand};
 
-/// For how long a generation is remembered.
+/// How long a generation is cached.
 const CACHE_TIME: Duration = Duration::from_secs(1);
-/// How often it is tried to make one while others make theirs.
+/// How many times a process tries to create a generation while other processes do the same.
 const TRIES: usize = 5;
 
-/// The generations of one server, as this process knows them.
+/// The generations of one server, as this process has read them.
 #[derive(Debug)]
 pub(crate) struct Generations {
     clock: Clock,
     known: Mutex<HashMap<Arc<str>, Arc<Prefix>>>,
-    /// How often they have been in doubt.
+    /// How many times the cached generations were invalidated.
     invalidations: AtomicU64,
 }
 
-/// Locked for moments only. A lock that is held while the server is asked would make a frozen server cost its deadline once for
-/// each who waits, one after the other; and another runtime could hold it that is not driven any more.
+/// The state of one prefix. It is locked for moments only, never during a request: callers that
+/// wait for a lock would each wait for the deadline of a frozen server, one after another, and a
+/// runtime that is not polled any more could hold the lock.
 #[derive(Debug, Default)]
 struct Prefix(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// With the time at which it was read.
+    /// The generation, and the time before it was read.
     generation: Option<(Arc<str>, Duration)>,
-    /// How often `clear` has begun or ended: who has read before has read nothing.
+    /// How many times `clear` has started or ended. A generation that was read before such a moment
+    /// is not cached.
     clears: u64,
 }
 
@@ -53,7 +57,7 @@ impl Prefix {
 }
 
 impl State {
-    /// Forgets what was, and counts.
+    /// Drops the cached generation and counts.
     fn clear(&mut self) -> u64 {
         self.generation = None;
         self.clears += 1;
@@ -61,18 +65,19 @@ impl State {
     }
 }
 
-/// The names under which things are kept at a server. No two sorts meet: a generation is of hexadecimal digits.
+/// Builds the server's keys for one generation. The kinds of keys cannot collide, because a
+/// generation consists of hexadecimal digits.
 pub(crate) struct KeyNames {
     generation: Option<Arc<str>>,
 }
 
 impl KeyNames {
-    /// The key of an entry.
+    /// Returns the key of an entry.
     pub(crate) fn entry(&self, key: &str) -> String {
         self.join(":", key)
     }
 
-    /// The key under which one marks an entry that one moves.
+    /// Returns the key of the lock for the rename of an entry.
     pub(crate) fn move_lock(&self, key: &str) -> String {
         self.join("~", key)
     }
@@ -87,8 +92,8 @@ fn generation_key(prefix: &str) -> String {
 }
 
 impl Generations {
-    /// Those of the server at this address, which all stores of this process share: what one of them clears is cleared for the
-    /// others at once.
+    /// Returns the generations of the server at this address. All stores of this process share
+    /// them, so that a `clear` by one store takes effect for the others at once.
     pub(crate) fn of(address: &Address) -> Arc<Self> {
         static OF: LazyLock<Mutex<HashMap<Address, Weak<Generations>>>> =
             LazyLock::new(Mutex::default);
@@ -106,7 +111,7 @@ impl Generations {
         it
     }
 
-    /// The names for the prefix of this key, if they need not be asked for.
+    /// Returns the key names for the prefix of this key, if the generation is cached.
     pub(crate) fn cached_names(&self, key: &str) -> Option<KeyNames> {
         let Some(prefix) = Namespace::prefix_of(key) else {
             return Some(KeyNames { generation: None });
@@ -115,14 +120,15 @@ impl Generations {
         Some(KeyNames { generation: Some(generation) })
     }
 
-    /// The names for the prefix of this key.
+    /// Returns the key names for the prefix of this key. Reads the generation from the server if
+    /// necessary.
     pub(crate) async fn names(
         &self,
         key: &str,
-        server: &Arc<Member>,
+        server: &impl SendCommand,
         at: &Address,
     ) -> Result<KeyNames> {
-        // A key without a version is nobody's prefix: `clear` never concerns it.
+        // A key without a version belongs to no prefix, and `clear` never removes it.
         let Some(prefix) = Namespace::prefix_of(key) else {
             return Ok(KeyNames { generation: None });
         };
@@ -132,7 +138,7 @@ impl Generations {
             if let Some(generation) = self.cached(&known) {
                 return Ok(KeyNames { generation: Some(generation) });
             }
-            // Of the time before the question: what the answer says may be as old.
+            // Take the time before the request, because the reply may be as old.
             let now = self.clock.now();
             let generation = read(prefix, server, at).await?;
             let mut state = known.lock();
@@ -140,29 +146,30 @@ impl Generations {
                 state.generation = Some((Arc::clone(&generation), now));
                 return Ok(KeyNames { generation: Some(generation) });
             }
-            // It may be the one that was cleared meanwhile.
+            // Read again, because this may be the cleared generation.
         }
     }
 
-    /// A new generation: the entries of the old one are never asked for again.
+    /// Writes a new generation. The entries of the old generation are never read again.
     pub(crate) async fn renew(
         &self,
         namespace: &Namespace,
-        server: &Arc<Member>,
+        server: &impl SendCommand,
         at: &Address,
     ) -> Result<()> {
         let known = self.prefix(namespace.prefix());
-        // Whatever comes of it, it is not the old one for sure.
+        // The cached generation is wrong from now on, with any outcome of the write.
         let clears = known.lock().clear();
         let new = random();
         let now = self.clock.now();
-        let written =
-            server.ask(command::set(generation_key(namespace.prefix()), new.as_bytes(), 0)).await;
+        let written = server
+            .send_command(command::set(generation_key(namespace.prefix()), new.as_bytes(), 0))
+            .await;
         let is_written = written.and_then(|it| command::done(&it, at));
         let mut state = known.lock();
         let is_only = state.clear() == clears + 1;
         match is_written {
-            // Of several at a time, the server knows which was the last.
+            // Of several concurrent `clear` calls, only the server knows which was the last.
             Ok(true) if is_only => state.generation = Some((new, now)),
             Ok(true) => {}
             Ok(false) => return Err(error::unexpected_reply(at)),
@@ -171,24 +178,26 @@ impl Generations {
         Ok(())
     }
 
-    /// Forgets all of them: the server has been emptied.
+    /// Drops all cached generations, because the server was emptied.
     pub(crate) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Remembers none of them any longer: the server may have lost them. Called whenever a connection of this process to the server
-    /// begins or ends, whichever runtime has it: only what was read after that goes over any connection that there is.
+    /// Drops all cached generations, because the server may have lost them. Called whenever a
+    /// connection of this process to the server starts or ends, in any runtime, so that a
+    /// generation in use was read after all connections were made.
     pub(crate) fn invalidate(&self) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for it in known.values() {
             it.lock().clear();
         }
         drop(known);
-        // Last: who has read this number finds none of those.
+        // After the clears, so that a caller that reads the new count finds no old generation.
         self.invalidations.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How often they have been in doubt. Read before the names are; they may be used as long as it is the same.
+    /// Returns how many times the cached generations were invalidated. A caller reads this number
+    /// before the key names, and may use the names while the number is the same.
     pub(crate) fn invalidations(&self) -> u64 {
         self.invalidations.load(Ordering::SeqCst)
     }
@@ -208,11 +217,12 @@ impl Generations {
     }
 }
 
-/// Reads it, or makes it. Of several who make it, one wins.
-async fn read(prefix: &str, server: &Arc<Member>, at: &Address) -> Result<Arc<str>> {
+/// Reads the generation, or creates it. Of several concurrent creators, one wins.
+async fn read(prefix: &str, server: &impl SendCommand, at: &Address) -> Result<Arc<str>> {
     for _ in 0..TRIES {
-        let found = command::value(server.ask(command::get(generation_key(prefix))).await?, at)?;
-        // What somebody else has put there is not ours, and is replaced.
+        let found =
+            command::value(server.send_command(command::get(generation_key(prefix))).await?, at)?;
+        // A value of another program is replaced.
         let is_foreign = match &found {
             Some(found) => match std::str::from_utf8(found) {
                 Ok(text) if is_generation(text) => return Ok(text.into()),
@@ -223,13 +233,14 @@ async fn read(prefix: &str, server: &Arc<Member>, at: &Address) -> Result<Arc<st
         let new = random();
         let write = command::set(generation_key(prefix), new.as_bytes(), 0);
         let write = if is_foreign { write } else { write.flag("ME") };
-        match server.ask(write).await?.code {
+        match server.send_command(write).await?.code {
             ReturnCode::Hd => return Ok(new),
             ReturnCode::Ns => {}
             _ => return Err(error::unexpected_reply(at)),
         }
     }
-    let what = "the generation of the prefix is lost as soon as it is written; the server has too little memory";
+    let what =
+        "out of memory: the server evicts the generation of the prefix as soon as it is written";
     Err(error::at(Error::new(ErrorKind::Backend, what), at))
 }
 
@@ -237,7 +248,7 @@ fn is_generation(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-/// 64 bits that nobody has had: each state is seeded by the operating system.
+/// Returns 64 random bits. The operating system seeds each hasher state.
 fn random() -> Arc<str> {
     format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now())).into()
 }

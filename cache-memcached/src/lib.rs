@@ -1,6 +1,7 @@
 //! The memcached store of [`cache_core`]: `backend = "memcached"`.
 //!
-//! A program links this crate by naming it once, `use cache_memcached as _;`, and the settings do the rest:
+//! A program links this crate by one line, `use cache_memcached as _;`, and configures it by
+//! settings:
 //!
 //! ```toml
 //! [caches.default]
@@ -9,10 +10,10 @@
 //! key_prefix = "shop"
 //!
 //! [caches.default.options]
-//! # weights = [1, 2]              # of the servers, in the order of the location; 1 if unset
-//! # when_down = "miss"            # or "next": keys of a server that is down go to the next one
-//! # connections = 16              # the most to each server, by runtime
-//! # max_value_bytes = "1048064B"  # a larger value is `TooLarge`; the server's own limit (-I) is 1 MiB, keys and all
+//! # weights = [1, 2]              # in the order of the location; 1 if unset
+//! # when_down = "miss"            # or "next": the next server takes the keys
+//! # connections = 16              # to each server, per runtime
+//! # max_value_bytes = "1048064B"  # below the server's own item limit (-I)
 //! ```
 //!
 //! ```no_run
@@ -31,17 +32,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Needs memcached 1.6.18 or later: it speaks the meta protocol only.
+//! Requires memcached 1.6.18 or later, because the store uses only the meta protocol.
 //!
 //! # What is promised
-//! - **The whole contract**, emulated where memcached has less: signed counters, lifetimes that are never shorter than asked, `add`,
-//!   `replace`, `pop` and `update` in one step by compare-and-swap, `clear` of one prefix without `flush_all`.
-//! - **A key goes to its server** by weighted rendezvous hashing, the same in every process and release. A server that joins or leaves
-//!   moves only the keys it gains or had.
-//! - **A server that is down** takes nobody with it: each has a breaker of its own, and each key of a batch is answered on its own.
-//! - **No answer goes to another's question.** Answers carry the number of their question; a connection on which anything surprises,
-//!   or whose caller was dropped, is reset and never used again.
-//! - **A future that is put aside holds nothing** that other calls need: each exchange with a server is a task of its own.
+//! - **The whole contract.** The store emulates the operations that memcached does not have: signed
+//!   counters, lifetimes that are never shorter than requested, atomic `add`, `replace`, `pop` and
+//!   `update` by compare-and-swap, and `clear` of one prefix without `flush_all`.
+//! - **Weighted rendezvous hashing** selects the server of a key, with the same result in every
+//!   process and release. A server that joins or leaves moves only the keys that it gains or had.
+//! - **A server that is down** does not affect the others: each server has its own breaker, and
+//!   each key of a batch has its own result.
+//! - **No call receives the reply to another call.** Commands and replies carry a number. After an
+//!   unexpected reply or a dropped call, the connection is reset and never used again.
+//! - **A future that is not polled blocks no other call**: each exchange with a server is a task of
+//!   its own.
 
 mod address;
 mod batch;

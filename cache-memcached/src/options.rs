@@ -1,4 +1,4 @@
-//! The settings, checked.
+//! The settings, after all checks.
 
 use std::time::Duration;
 
@@ -17,18 +17,19 @@ struct Options {
     max_value_bytes: Option<ByteSize>,
 }
 
-/// What becomes of the keys of a server that is down.
+/// The handling of keys whose server is down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WhenDown {
-    /// They cannot be had until it is back.
+    /// The keys are unavailable until the server is up again.
     #[default]
     Miss,
-    /// They go to the next server, and back again, where old values may wait for them.
+    /// The keys move to the next server, and later back to their own server, which may still hold
+    /// old values.
     Next,
 }
 
-/// All that the settings say.
+/// The settings of a store.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) addresses: Vec<Address>,
@@ -40,15 +41,17 @@ pub(crate) struct Plan {
     pub(crate) connect_deadline: Duration,
 }
 
-/// Measured with 64 tasks and one server: reading 100 bytes, four are 0.7 to 0.8 times as fast as 16, and 64 are 1.04 to 1.16 times as
-/// fast; reading 10 KB, four are 1.1 and 64 are 0.8 times as fast. A server takes 1024 connections by default (`-c`), so 16 leave room
-/// for 64 processes. See `docs/performance.md`.
+/// Measured with 64 tasks and one server, compared with 16 connections: for reads of 100 bytes, 4
+/// connections are 0.7 to 0.8 times as fast, and 64 are 1.04 to 1.16 times as fast. For reads of 10
+/// KB, 4 are 1.1 and 64 are 0.8 times as fast. A server accepts 1024 connections by default (`-c`),
+/// so 16 leave room for 64 processes. See `docs/performance.md`.
 const CONNECTIONS: usize = 16;
 const MAX_CONNECTIONS: usize = 1024;
 const MAX_WEIGHT: u32 = 100;
-/// An item of 1 MiB, which is the server's limit unless told otherwise, less what key and bookkeeping may take of it.
+/// The server's default item size of 1 MiB, without the share of the key and of the server's
+/// header.
 const MAX_VALUE_LEN: u64 = (1 << 20) - ITEM_OVERHEAD;
-/// The most that a server can be told to take.
+/// The largest item size that a server can have.
 const LARGEST: u64 = 1 << 30;
 
 impl Plan {
@@ -71,7 +74,7 @@ impl Plan {
             return wrong("options.weights", format!("expected numbers from 1 to {MAX_WEIGHT}"));
         }
         if options.when_down == WhenDown::Next && !context.settings().breaker.enabled {
-            let what = "is \"next\", and without a breaker no server is ever known to be down; set breaker.enabled";
+            let what = "is \"next\", which requires a breaker to detect servers that are down; set breaker.enabled";
             return wrong("options.when_down", what.into());
         }
         let connections = options.connections.unwrap_or(CONNECTIONS);
@@ -82,7 +85,7 @@ impl Plan {
         if !(1..=LARGEST).contains(&max) {
             return wrong(
                 "options.max_value_bytes",
-                "expected 1 to 1 GiB, which is the most that memcached takes".into(),
+                "expected 1 to 1 GiB, the maximum of memcached".into(),
             );
         }
         Ok(Self {
@@ -109,7 +112,7 @@ fn addresses(context: &BuildContext<'_>) -> Result<Vec<Address>> {
             Address::parse_all(entry).map_err(|it| context.error("location", at.clone() + &it))?;
         for address in parsed {
             if res.contains(&address) {
-                return Err(context.error("location", at + "names a server that was named before"));
+                return Err(context.error("location", at + "duplicate server"));
             }
             res.push(address);
         }

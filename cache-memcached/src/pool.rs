@@ -1,4 +1,4 @@
-//! The servers of a store, as one runtime has them.
+//! The servers of a store, for one runtime.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ use crate::{
     server::{Caller, Member, Moment, Server},
 };
 
-/// What all runtimes have in common.
+/// The parts that all runtimes share.
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) plan: Plan,
     pub(crate) ring: Ring,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) clock: Clock,
-    /// Of calls that wait for their turn.
+    /// The deadline of a change that waits for other changes of a counter.
     pub(crate) turn: SharedDeadline,
-    /// Of those that wait for the first connection besides.
+    /// The additional deadline of a change that waits for the first connection.
     pub(crate) connect: SharedDeadline,
 }
 
@@ -41,13 +41,14 @@ pub(crate) struct Pool {
 }
 
 impl Common {
-    /// Returns the identity of the ring. The order of the servers does not count, as it does not decide where a key goes.
+    /// Returns the identity of the ring. The order of the servers does not matter, because the
+    /// servers of a key do not depend on it.
     pub(crate) fn store_id(&self) -> StoreId {
         let (addresses, weights) = (&self.plan.addresses, &self.plan.weights);
         let mut servers: Vec<_> =
             addresses.iter().zip(weights).map(|(it, weight)| format!("{it} {weight}")).collect();
         servers.sort_unstable();
-        // A server that is alone has all keys, whatever its weight.
+        // A single server has all keys, whatever its weight.
         if let ([_], [address]) = (&servers[..], &addresses[..]) {
             servers = vec![address.to_string()];
         }
@@ -55,7 +56,7 @@ impl Common {
     }
 }
 
-/// Where a key is.
+/// The server of a key.
 #[derive(Clone)]
 pub(crate) struct KeyLocation {
     pub(crate) member: Arc<Member>,
@@ -64,7 +65,7 @@ pub(crate) struct KeyLocation {
 }
 
 impl KeyLocation {
-    /// For a task of the store's own: what it asks needs no other.
+    /// For calls from a task of the store, which need no other task for their exchanges.
     pub(crate) fn in_task(self) -> Self {
         Self { caller: Caller::Task, ..self }
     }
@@ -73,12 +74,12 @@ impl KeyLocation {
         self.member.address()
     }
 
-    /// The key, as the callers of the store have it.
+    /// Returns the key as callers write it.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    /// Asks one question about the entry, under the name that it has there.
+    /// Sends one command about the entry.
     pub(crate) async fn ask(
         &self,
         command: impl Fn(String) -> MetaCommand + Send + Sync,
@@ -87,7 +88,7 @@ impl KeyLocation {
         answers.pop().ok_or_else(|| error::unexpected_reply(self.address()))
     }
 
-    /// Asks several questions together, under the names of the server.
+    /// Sends several commands in one pipeline.
     pub(crate) async fn ask_all(
         &self,
         commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
@@ -95,7 +96,8 @@ impl KeyLocation {
         Ok(self.ask_at(commands).await?.0)
     }
 
-    /// The same, and when that was.
+    /// Sends several commands in one pipeline. Also returns the moment, for
+    /// [`ask_if_same`](Self::ask_if_same).
     pub(crate) async fn ask_at(
         &self,
         commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
@@ -103,7 +105,8 @@ impl KeyLocation {
         self.member.ask_named(&self.key, self.caller, commands).await
     }
 
-    /// Asks about what was seen at this moment; nothing if that may not be there any more.
+    /// Sends a command about an entry that was read at this moment. Returns `None` without sending
+    /// it if a connection has started or ended since, because the entry may be another one.
     pub(crate) async fn ask_if_same(
         &self,
         moment: &Moment,
@@ -112,7 +115,8 @@ impl KeyLocation {
         self.member.ask_if_same(self.caller, moment, command).await
     }
 
-    /// Whether a command about the entry was done that holds only for what was seen at this moment.
+    /// Sends a command that depends on an entry read at this moment. Returns whether it was
+    /// executed.
     pub(crate) async fn is_done_to(
         &self,
         moment: &Moment,
@@ -122,7 +126,7 @@ impl KeyLocation {
         answer.map_or(Ok(false), |it| command::done(&it, self.address()))
     }
 
-    /// Whether a command about the entry was done.
+    /// Sends a command about the entry. Returns whether it was executed.
     pub(crate) async fn is_done(
         &self,
         command: impl Fn(String) -> MetaCommand + Send + Sync,
@@ -151,7 +155,7 @@ impl Pool {
         Arc::new(Self { common, members })
     }
 
-    /// The number of the server that has a key now.
+    /// Returns the number of the server that currently has a key.
     pub(crate) fn number(&self, key: &str) -> Result<usize> {
         let first = self.common.ring.first(key);
         if self.common.plan.when_down == WhenDown::Miss || self.members[first].is_up() {
@@ -161,7 +165,7 @@ impl Pool {
         up.ok_or_else(|| Error::new(ErrorKind::Unavailable, "all servers are down"))
     }
 
-    /// Where a key is now.
+    /// Returns the current location of a key.
     pub(crate) fn locate(&self, key: &str) -> Result<KeyLocation> {
         let member = Arc::clone(&self.members[self.number(key)?]);
         Ok(KeyLocation { member, key: key.to_owned(), caller: Caller::Future })

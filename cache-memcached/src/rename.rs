@@ -1,4 +1,4 @@
-//! Moving an entry to another key, which no command does and which may be another server's.
+//! Renames an entry. memcached has no command for this, and the new key may be on another server.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -23,18 +23,19 @@ use crate::{
     tries::Tries,
 };
 
-/// How often it is tried while somebody else moves the same entry.
+/// The pause between two attempts while another caller moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How much longer than a call may take the mark of a mover stays who has died.
+/// How long the lock outlives the longest call, so that it does not expire during a move.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Memcached {
-    /// `to` is written, then `from` compared and deleted. A crash in between leaves both.
+    /// Writes `to`, then compares and deletes `from`. A crash in between leaves both entries.
     ///
-    /// One who moves an entry marks it, so that of several only one writes; the others find nothing to move.
+    /// A lock ensures that only one of several callers moves an entry. The other callers then find
+    /// no entry to move.
     ///
-    /// It is done by a task of its own: a caller who is dropped half way leaves neither two entries nor a mark, which would keep
-    /// the others waiting.
+    /// A task of its own does the move. Therefore, a caller that drops the future half way leaves
+    /// neither two entries nor a lock that blocks other callers.
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
         let (source, target) = (self.locate(from)?.in_task(), self.locate(to)?.in_task());
         let common = Arc::clone(&self.common);
@@ -43,27 +44,27 @@ impl Memcached {
             let left = lock.until.saturating_sub(common.clock.now());
             let moved = SharedDeadline::new(left, common.clock.clone());
             let Some(res) = moved.run(move_locked(&common, &source, &target)).await else {
-                // The mark stays for as long as what was sent last may still arrive.
+                // Keep the lock until it expires: the last command may still reach the server.
                 return Err(timed_out(time_limit(&common)));
             };
-            // If this fails, it goes by itself.
+            // If this fails, the lock expires.
             let _ = remove(&source, KeyNames::move_lock, lock.token.as_bytes()).await;
             res
         });
         task.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Backend, "the runtime ended while the entry was moved"))
+            Err(Error::new(ErrorKind::Backend, "the runtime was shut down during the rename"))
         })
     }
 }
 
-/// A mark that is set.
+/// A lock that this call holds.
 struct MoveLock {
     token: String,
-    /// When its owner may do nothing any more: others may have the next one soon.
+    /// The owner must not do anything after this time, because the lock expires soon after.
     until: Duration,
 }
 
-/// As long as a call with one more connection may take.
+/// The longest time of a call that has to connect first.
 fn time_limit(common: &Common) -> Duration {
     common.plan.deadline.saturating_add(common.plan.connect_deadline)
 }
@@ -89,7 +90,7 @@ async fn lock(common: &Common, source: &KeyLocation) -> Result<MoveLock> {
     let until = locked.await.unwrap_or_else(|| {
         Err(Error::new(
             ErrorKind::TimedOut,
-            format!("another caller moves the entry, for longer than {time:?}"),
+            format!("another caller has been renaming the entry for longer than {time:?}"),
         )
         .ignored_by_breaker())
     })?;
@@ -101,7 +102,7 @@ async fn move_locked(common: &Common, source: &KeyLocation, target: &KeyLocation
     let mut tries = Tries::new(common);
     loop {
         let Some((seen, end)) = snapshot::read_with_end(common, source).await? else {
-            // Another caller took it meanwhile.
+            // Another caller deleted the entry.
             if let Some(value) = written {
                 remove(target, KeyNames::entry, &value).await?;
             }
@@ -118,13 +119,13 @@ async fn move_locked(common: &Common, source: &KeyLocation, target: &KeyLocation
         if delete_if_unchanged(source, &seen.moment, seen.entry.stamp).await? {
             return Ok(true);
         }
-        // It was written meanwhile: that is what is moved.
+        // The entry changed between the read and the deletion: move the new value.
         written = Some(value);
         tries.again().await?;
     }
 }
 
-/// Removes what one has written under this name, if it is still there.
+/// Removes the value that this call wrote under this key, unless it has changed.
 async fn remove(
     location: &KeyLocation,
     name: fn(&KeyNames, &str) -> String,
@@ -137,7 +138,7 @@ async fn remove(
         let Some(found) = found.flatten().filter(|it| it.value == written) else { return Ok(()) };
         let key = name(&moment.names, location.key());
         let delete = command::if_unchanged(command::delete(key), found.stamp);
-        // Otherwise it was not sent, because a connection has ended or begun.
+        // Otherwise the command was not sent, because a connection started or ended.
         if location.ask_if_same(&moment, delete).await?.is_some() {
             return Ok(());
         }
@@ -153,6 +154,7 @@ async fn is_done(
 }
 
 fn timed_out(time: Duration) -> Error {
-    let what = format!("the entry was not moved within {time:?}; it may be in both places");
+    let what =
+        format!("the rename did not finish within {time:?}; the entry may exist under both keys");
     Error::new(ErrorKind::TimedOut, what)
 }

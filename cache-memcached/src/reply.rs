@@ -1,44 +1,44 @@
-//! Answers of the meta protocol, as they come over a connection.
+//! Replies of the meta protocol.
 
 use memcache::exp::ReturnCode;
 
 use crate::server_errors::{self, ServerError};
 
-/// The answer to one question.
+/// The reply to one command.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) code: ReturnCode,
-    /// What the first line says after the code, and after the length of a value.
+    /// The first line after the code and the length of the value.
     flags: Vec<u8>,
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// The first line of an answer.
+/// The first line of a reply.
 pub(crate) enum Line {
     /// With the length of the value that follows.
     Reply(Reply, Option<usize>),
     ServerError(&'static ServerError),
-    /// Not of this protocol.
+    /// A line of another protocol.
     Other,
 }
 
-/// The most that the server can be told to take.
+/// The largest value that a server can hold.
 const LARGEST: usize = 1 << 30;
 
 impl Reply {
-    /// The text of the flag with this name.
+    /// Returns the text of a flag.
     pub(crate) fn flag(&self, name: u8) -> Option<&str> {
         let token = tokens(&self.flags).find(|it| it.first() == Some(&name))?;
         std::str::from_utf8(&token[1..]).ok()
     }
 
-    /// Whether it is the answer to the question of this number.
+    /// Whether this is the reply to the command with this opaque number.
     pub(crate) fn is_to(&self, number: u32) -> bool {
         self.flag(b'O').and_then(|it| it.parse().ok()) == Some(number)
     }
 }
 
-/// Reads the first line of an answer, without its end.
+/// Parses the first line of a reply, without its line end.
 pub(crate) fn parse(line: &[u8]) -> Line {
     if let Some(refusal) = server_errors::find(line) {
         return Line::ServerError(refusal);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_length_and_flags_are_read() {
+    fn code_length_and_flags_are_parsed() {
         let Line::Reply(answer, len) = parse(b"VA 12 t57 c7 O4294967295") else { panic!() };
         assert_eq!((answer.code, len), (ReturnCode::Va, Some(12)));
         assert_eq!(answer.flag(b't'), Some("57"));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_told_from_an_answer() {
+    fn line_of_another_protocol_is_not_a_reply() {
         for line in [
             "",
             "H",

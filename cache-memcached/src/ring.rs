@@ -1,18 +1,20 @@
-//! Which server a key goes to.
+//! The server of each key.
 
-/// Rendezvous hashing (Thaler and Ravishankar, 1996): each server has a score for a key, and the highest has it. A server that
-/// joins or leaves changes nobody else's scores, so it moves only the keys that it wins or had. A server of weight 3 has three
-/// scores and is its best one.
+/// Rendezvous hashing (Thaler and Ravishankar, 1996): each server has a score for a key, and the
+/// server with the highest score has the key. A server that joins or leaves does not change the
+/// scores of the others, so only the keys that it wins or had are moved. A server of weight 3 has
+/// three scores, and the highest applies.
 ///
-/// The scores are part of the promise: other processes and later releases must find the same server.
+/// The scores are part of the promise: other processes and later releases must find the same
+/// server.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// Of each server, a number for each unit of its weight.
+    /// For each server, a seed for each unit of its weight.
     seeds: Vec<Vec<u64>>,
 }
 
 impl Ring {
-    /// Of these servers and their weights.
+    /// Creates the ring of these servers, with their weights.
     pub(crate) fn new(servers: &[(String, u32)]) -> Self {
         let seeds = |(name, weight): &(String, u32)| {
             (0..*weight).map(|unit| hash(&format!("{name}#{unit}"))).collect()
@@ -20,7 +22,7 @@ impl Ring {
         Self { seeds: servers.iter().map(seeds).collect() }
     }
 
-    /// The server of a key.
+    /// Returns the server of a key.
     pub(crate) fn first(&self, key: &str) -> usize {
         if self.seeds.len() == 1 {
             return 0;
@@ -30,7 +32,8 @@ impl Ring {
         best.unwrap_or_default()
     }
 
-    /// The servers in the order in which they have the key when those before are down.
+    /// Returns all servers in the order in which they take over the key while the servers before
+    /// them are down.
     pub(crate) fn order(&self, key: &str) -> Vec<usize> {
         let key = hash(key);
         let mut res: Vec<_> = (0..self.seeds.len()).collect();
@@ -43,7 +46,7 @@ impl Ring {
     }
 }
 
-/// FNV-1a over the bytes, and then well mixed.
+/// FNV-1a over the bytes, followed by [`mix`].
 fn hash(text: &str) -> u64 {
     let sum = text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -80,10 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn places_are_the_same_in_every_process_and_release() {
+    fn servers_of_keys_do_not_depend_on_process_or_release() {
         let ring = ring(&[("10.0.0.1:11211", 1), ("10.0.0.2:11211", 1), ("10.0.0.3:11211", 2)]);
-        let places: Vec<_> = (0..16).map(|i| ring.first(&format!(":1:key{i}"))).collect();
-        assert_eq!(places, PLACES);
+        let servers: Vec<_> = (0..16).map(|i| ring.first(&format!(":1:key{i}"))).collect();
+        assert_eq!(servers, SERVERS);
         assert_eq!(hash("cache"), HASH);
     }
 
@@ -104,18 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_joins_or_leaves_moves_only_its_share() {
+    fn joining_or_leaving_server_moves_only_its_share() {
         let four = ring(&[("a:1", 1), ("b:1", 1), ("c:1", 1), ("d:1", 1)]);
         let five = ring(&[("a:1", 1), ("b:1", 1), ("c:1", 1), ("d:1", 1), ("e:1", 1)]);
         let mut moved = 0;
         for key in keys() {
             let (before, after) = (four.first(&key), five.first(&key));
             if before != after {
-                assert_eq!(after, 4, "only to the new one");
+                assert_eq!(after, 4, "only to the new server");
                 assert_eq!(
                     five.order(&key)[1],
                     before,
-                    "who is next has it when the new one is down"
+                    "the next server has the key while the new server is down"
                 );
                 moved += 1;
             }
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_begins_with_the_first_and_names_all() {
+    fn order_begins_with_the_first_and_contains_all() {
         let ring = ring(&[("a:1", 1), ("b:1", 3), ("c:1", 1)]);
         for key in keys().take(1000) {
             let mut order = ring.order(&key);
@@ -134,6 +137,6 @@ mod tests {
         }
     }
 
-    const PLACES: [usize; 16] = [2, 2, 1, 2, 0, 1, 2, 2, 0, 2, 1, 2, 1, 0, 0, 0];
+    const SERVERS: [usize; 16] = [2, 2, 1, 2, 0, 1, 2, 2, 0, 2, 1, 2, 1, 0, 0, 0];
     const HASH: u64 = 12_947_855_849_717_652_792;
 }

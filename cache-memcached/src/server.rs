@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker};
 use cache_net::CounterQueue;
 use memcache::exp::MetaCommand;
@@ -11,8 +12,9 @@ use crate::{
     address::Address,
     counter_queue::CounterQueue,
     error,
-    generation::{Generations, Names},
-    transport::Transport,
+    generation::{Generations, KeyNames},
+    reply::Reply,
+    transport::{SendCommand, Transport},
 };
 
 /// What key and bookkeeping take of an item, at the most.
@@ -226,6 +228,13 @@ impl Member {
     async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(breaker) = &self.server.breaker else { return pin!(call).await };
         pin!(breaker.run(call)).await.map_err(|it| error::at(it, self.address()))
+    }
+}
+
+#[async_trait]
+impl SendCommand for Arc<Member> {
+    async fn send_command(&self, command: MetaCommand) -> Result<Reply> {
+        self.ask(command).await
     }
 }
 

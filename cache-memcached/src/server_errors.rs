@@ -1,39 +1,39 @@
-//! The errors of memcached and of its proxy, from their sources (`memcached.c`, `proto_text.c`, `proto_parser.c`, `proto_proxy.c`,
-//! up to 1.6.45), and what each means to a caller.
+//! The errors of memcached and of its proxy, from their sources (`memcached.c`, `proto_text.c`,
+//! `proto_parser.c`, `proto_proxy.c`, up to 1.6.45), with the kind and message for the caller.
 
 use cache_core::ErrorKind;
 
-/// An error that the server answers.
+/// An error line of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServerError {
-    /// How its line begins, in lower case.
+    /// The beginning of the line, in lower case.
     line: &'static str,
     pub(crate) kind: ErrorKind,
-    /// What it means and what to do.
+    /// The cause, and a remedy.
     pub(crate) what: &'static str,
 }
 
-/// A connection that the server does not take.
+/// The server rejected the connection.
 pub(crate) const TOO_MANY_CONNECTIONS: &str = "the server has too many open connections; raise its option -c, or lower options.connections of its clients";
-const TOO_OLD: &str =
-    "the server does not understand one of the commands; memcached 1.6.18 is needed";
+const TOO_OLD: &str = "unknown command: the server does not understand one of the commands; memcached 1.6.18 is required";
 const PASSWORD: &str =
-    "the server wants a password (its option -Y), which this client does not send";
+    "authentication required: the server wants a password (its option -Y), which is not supported";
 const NO_MEMORY: &str =
-    "the server is out of memory; raise its option -m, or let it evict (no option -M)";
-const BEHIND_PROXY: &str = "the proxy has no answer from the server behind it";
+    "out of memory: raise the server's option -m, or let it evict (no option -M)";
+const BEHIND_PROXY: &str = "the proxy received no reply from the server behind it";
 const PROXY: &str = "the proxy cannot serve the command; see its log and its configuration";
-const OUT_OF_STEP: &str = "the server lost track of what was sent; the connection is replaced";
+const OUT_OF_STEP: &str =
+    "protocol error: the server rejected the data of a value; the connection is replaced";
 
-/// The first that fits counts.
+/// The first matching row applies.
 const TABLE: &[ServerError] = &[
     row("error too many open connections", ErrorKind::Unavailable, TOO_MANY_CONNECTIONS),
     row(
         "server_error object too large for cache",
         ErrorKind::TooLarge,
-        "the server takes no value of this size; raise its option -I, or lower options.max_value_bytes",
+        "the value is larger than the server accepts; raise its option -I, or lower options.max_value_bytes",
     ),
-    // For the value, for the answer, for what is read, or for counting.
+    // While it stores a value, reads a request, writes a reply, or counts.
     row("server_error out of memory", ErrorKind::Backend, NO_MEMORY),
     row(
         "server_error refcount overflow during fetch",
@@ -46,7 +46,7 @@ const TABLE: &[ServerError] = &[
         ErrorKind::Backend,
         "the server failed in its own code (Unhandled storage type); see its log",
     ),
-    // Those of the proxy.
+    // Errors of the proxy.
     row("server_error backend failure", ErrorKind::Unavailable, BEHIND_PROXY),
     row(
         "server_error active request limit reached",
@@ -56,7 +56,7 @@ const TABLE: &[ServerError] = &[
     row("server_error bad response", ErrorKind::Backend, PROXY),
     row("server_error bad request", ErrorKind::Backend, PROXY),
     row("server_error lua", ErrorKind::Backend, PROXY),
-    row("server_error", ErrorKind::Backend, "the server could not do it; see its log"),
+    row("server_error", ErrorKind::Backend, "the server failed (SERVER_ERROR); see its log"),
     row("client_error unauthenticated", ErrorKind::Backend, PASSWORD),
     row("client_error authentication failure", ErrorKind::Backend, PASSWORD),
     row("client_error auth token too long", ErrorKind::Backend, PASSWORD),
@@ -76,7 +76,7 @@ const TABLE: &[ServerError] = &[
     row("client_error malformed request", ErrorKind::Backend, PROXY),
     row("client_error key too long", ErrorKind::Backend, PROXY),
     row("client_error request too long", ErrorKind::Backend, PROXY),
-    // Of flags and modes that an older server or another one does not know.
+    // Flags and modes that an older server or a proxy does not know.
     row("client_error", ErrorKind::Backend, TOO_OLD),
     row("error", ErrorKind::Backend, TOO_OLD),
 ];
@@ -85,7 +85,7 @@ const fn row(line: &'static str, kind: ErrorKind, what: &'static str) -> ServerE
     ServerError { line, kind, what }
 }
 
-/// The refusal that this line of an answer is, if it is one.
+/// Returns the error for a line of a reply, if the line is one.
 pub(crate) fn find(line: &[u8]) -> Option<&'static ServerError> {
     let begins = |with: &str| {
         line.get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with.as_bytes()))
@@ -98,9 +98,9 @@ pub(crate) fn find(line: &[u8]) -> Option<&'static ServerError> {
 mod tests {
     use super::*;
 
-    /// The messages as they stand in the sources.
+    /// The messages are from the sources.
     #[test]
-    fn each_message_of_the_server_has_its_kind() {
+    fn each_error_line_has_its_kind_and_message() {
         use ErrorKind::{Backend, NotAnInteger, TooLarge, Unavailable, Unsupported};
         for (line, kind, what) in [
             ("ERROR", Backend, "1.6.18"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_not_taken_for_a_refusal() {
+    fn reply_is_not_an_error() {
         for line in ["", "EN", "HD", "ERRORS", "SERVER_ERRORX", "-ERR unknown command"] {
             assert_eq!(find(line.as_bytes()), None, "{line}");
         }

@@ -1,4 +1,4 @@
-//! An entry, its number and its end, as they were at one moment.
+//! An entry with its CAS number and its expiry, all from one moment.
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use crate::{
     tries::Tries,
 };
 
-/// What a look has found.
+/// An entry, as it was at one moment.
 pub(crate) struct Snapshot {
-    /// With the number for compare-and-swap that is its own.
+    /// The entry, with its own CAS number.
     pub(crate) entry: Entry,
-    /// What remained of the entry by which the server's clock is read, if that is there.
+    /// The remaining lifetime of the clock entry, if it exists.
     pub(crate) clock: Option<Duration>,
     pub(crate) moment: Moment,
 }
 
 impl Snapshot {
-    /// The number by which a new entry ends when this one does; nothing if the clock has to be started first.
+    /// Returns the server's number for the same expiry. Returns `None` if the clock entry has to be
+    /// written first.
     pub(crate) fn end(&self) -> Option<u64> {
         match (self.entry.ttl, self.clock) {
             (Ttl::Forever, _) => Some(0),
@@ -30,26 +31,29 @@ impl Snapshot {
     }
 }
 
-/// An entry that ends at a time that is known, by which the server's clock is read. It belongs to no prefix.
+/// The key of an entry with a known expiry, from which the server's clock is read. It belongs to no
+/// prefix.
 const CLOCK_KEY: &str = "!clock";
 
-/// Looks at the entry that is there.
+/// Reads an entry.
 ///
-/// The server's arithmetic gives the item that it replaces the number of the new one, and who is just reading it gets the old
-/// value with the new number: compared by that, an increment would be lost. So it is read twice in one pipeline. An item that
-/// is replaced is found no more, so what is the same both times belongs together.
+/// The server's arithmetic gives the replaced item the CAS number of the new item, so a concurrent
+/// reader can receive the old value with the new number. A compare-and-swap with that number would
+/// lose an increment. Therefore, the entry is read twice in one pipeline. A replaced item is not
+/// found again, so two equal results belong together.
 ///
-/// The server says only what remains of a life. Counted from when an entry is written anew, that would be more by each tick in between.
-/// So the server's time is read between both looks, and what remains is made the time at which it ends.
+/// The server reports only the remaining lifetime. A new write with this lifetime would extend it
+/// with each tick in between. Therefore, the server's clock is read between the two reads, to
+/// convert the lifetime to a time.
 pub(crate) async fn read(common: &Common, location: &KeyLocation) -> Result<Option<Snapshot>> {
     let at = location.address();
     let mut tries = Tries::new(common);
     loop {
-        let asked = location.ask_at(|names| {
+        let replies = location.ask_at(|names| {
             let key = names.entry(location.key());
             vec![command::get_entry(key.as_str()), command::ttl(CLOCK_KEY), command::get_entry(key)]
         });
-        let (answers, moment) = asked.await?;
+        let (answers, moment) = replies.await?;
         let mut answers = answers.into_iter();
         let mut next = || answers.next().ok_or_else(|| error::unexpected_reply(at));
         let (first, clock, second) = (next()?, next()?, next()?);
@@ -68,7 +72,7 @@ pub(crate) async fn read(common: &Common, location: &KeyLocation) -> Result<Opti
     }
 }
 
-/// Looks at an entry that is written anew, with the number by which the new one ends when this one does.
+/// Reads an entry that will be written again, with the server's number for the same expiry.
 pub(crate) async fn read_with_end(
     common: &Common,
     location: &KeyLocation,
@@ -84,16 +88,16 @@ pub(crate) async fn read_with_end(
     }
 }
 
-/// Looks at an entry whose end does not matter.
+/// Reads an entry whose expiry does not matter.
 pub(crate) async fn read_value(
     common: &Common,
     location: &KeyLocation,
 ) -> Result<Option<(Entry, Moment)>> {
-    let asked = location.ask_at(|it| vec![command::get_entry(it.entry(location.key()))]);
-    let (mut answers, moment) = asked.await?;
+    let replies = location.ask_at(|it| vec![command::get_entry(it.entry(location.key()))]);
+    let (mut answers, moment) = replies.await?;
     let answer = answers.pop().ok_or_else(|| error::unexpected_reply(location.address()))?;
     match command::entry(answer, location.address())? {
-        // Its number may be that of a newer one.
+        // The CAS number may belong to a newer value.
         Some(it) if may_be_counter(&it.value) => {
             Ok(read(common, location).await?.map(|it| (it.entry, it.moment)))
         }
@@ -101,7 +105,7 @@ pub(crate) async fn read_value(
     }
 }
 
-/// Reads the clock of the server of this place.
+/// Reads the clock of the server of this key.
 pub(crate) async fn read_clock(common: &Common, location: &KeyLocation) -> Result<Duration> {
     let mut tries = Tries::new(common);
     loop {
@@ -114,14 +118,15 @@ pub(crate) async fn read_clock(common: &Common, location: &KeyLocation) -> Resul
     }
 }
 
-/// All write the same, so it does not matter who is the last. Only where it is needed: a server may have no memory left for it.
+/// Writes the clock entry. All writers write the same. It is written only when it is needed,
+/// because the server may have no memory for it.
 pub(crate) async fn start_clock(location: &KeyLocation) -> Result<()> {
     let write = command::set(CLOCK_KEY, "", lifetime::LAST);
     let answer = location.member.ask(write).await?;
     command::done(&answer, location.address()).map(drop)
 }
 
-/// Whether the server's arithmetic could have written this.
+/// Whether the server's arithmetic may have written this value.
 fn may_be_counter(value: &[u8]) -> bool {
     value.len() <= 20 && value.first().is_some_and(u8::is_ascii_digit)
 }

@@ -1,4 +1,4 @@
-//! The operations: which commands each sends.
+//! The operations of the store, and the commands that each operation sends.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     tries::Tries,
 };
 
-/// A pool of memcached servers.
+/// A store on one or several servers.
 pub(crate) struct Memcached {
     pub(crate) common: Arc<Common>,
     pools: PerRuntime<Pool>,
@@ -48,7 +48,8 @@ impl Memcached {
         (len > max).then(|| Error::too_large(len, max as u64, "options.max_value_bytes"))
     }
 
-    /// What is too large leaves nothing behind, unless `mode` forbids the write.
+    /// Handles a value that is too large: deletes the entry unless `mode` forbids the write, and
+    /// returns the error.
     async fn refuse(&self, location: &KeyLocation, mode: SetMode, error: Error) -> Result<bool> {
         let is_live = location.is_done(command::has).await?;
         match (mode, is_live) {
@@ -59,12 +60,13 @@ impl Memcached {
     }
 }
 
-/// The entry that is there. Its number may be that of a newer one, if it is a counter: see [`look::at_entry`].
+/// Reads an entry. If it is a counter, its CAS number may belong to a newer value: see
+/// [`snapshot::read`].
 async fn entry(location: &KeyLocation) -> Result<Option<Entry>> {
     command::entry(location.ask(command::get_entry).await?, location.address())
 }
 
-/// Removes the entry if it is still the one of this number.
+/// Deletes the entry if it still has this CAS number.
 pub(crate) async fn delete_if_unchanged(
     location: &KeyLocation,
     moment: &Moment,
@@ -117,7 +119,7 @@ impl Backend for Memcached {
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let location = self.locate(key)?;
         if let Some(error) = self.too_large(&value) {
-            // It is seldom, and its future is large.
+            // Boxed, because it is rare and its future is large.
             return Box::pin(self.refuse(&location, mode, error)).await;
         }
         let seconds = self.seconds(expiry);
@@ -171,7 +173,7 @@ impl Backend for Memcached {
         .await
     }
 
-    /// There is no such command: read, and remove what was read.
+    /// memcached has no such command: the entry is read, and deleted if it is unchanged.
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let location = self.locate(key)?;
         let mut tries = Tries::new(&self.common);

@@ -1,4 +1,4 @@
-//! The way to one server. The connections are behind it, so that others can take their place.
+//! The interface to the connections of one server.
 
 use std::fmt;
 
@@ -8,30 +8,36 @@ use memcache::exp::MetaCommand;
 
 use crate::reply::Reply;
 
-/// Questions and answers. Dropping the future of a call disturbs no other; to be polled by a task that is the call's own, as it may
-/// hold a connection in between.
+/// Commands and replies. Dropping the future of a call does not affect other calls. The future must
+/// be polled by a task of its own, because it may hold a connection between two polls.
 #[async_trait]
 pub(crate) trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Questions that are sent together, and an answer for each, in order; all of them fail if one answer does not come. Whether the
-    /// commands had their effect is unknown then.
+    /// Sends commands together, and returns a reply for each, in order. If one reply is missing,
+    /// all fail, and the commands may have been executed or not.
     ///
-    /// `None`, and nothing was sent, if the generations have been [in doubt](crate::generation::Generations::doubt) since `doubts` was
-    /// read.
+    /// Returns `None` without sending the commands if the cached generations were invalidated since
+    /// `invalidations` was read.
     async fn exchange(
         &self,
         commands: Vec<MetaCommand>,
         invalidations: Option<u64>,
     ) -> Result<Option<Vec<Reply>>>;
 
-    /// Whether there is a connection, so that a call need not wait until one is made.
+    /// Whether a connection exists, so that a call does not have to wait for a new one.
     fn is_connected(&self) -> bool;
 
-    /// Whether the server has answered nothing for half of a call's deadline.
+    /// Whether the server has sent no reply for half of a call's deadline.
     fn is_silent(&self) -> bool;
 
-    /// The largest item that the server takes, key and all.
+    /// Returns the largest item that the server accepts, including the key.
     async fn item_size(&self) -> Result<u64>;
 
-    /// Removes everything.
+    /// Removes all entries.
     async fn flush_all(&self) -> Result<()>;
+}
+
+/// Sends a command whose key contains no generation.
+#[async_trait]
+pub(crate) trait SendCommand: Send + Sync {
+    async fn send_command(&self, command: MetaCommand) -> Result<Reply>;
 }

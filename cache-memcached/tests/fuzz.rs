@@ -1,4 +1,5 @@
-//! Keys and values of all kinds, in all mixtures, with calls that are dropped: each answer belongs to its key, and no key is a command.
+//! Random keys and values, with dropped calls: each reply belongs to its key, and no key is read as
+//! a command.
 #![cfg(target_os = "linux")]
 
 #[path = "raw/mod.rs"]
@@ -20,7 +21,7 @@ const TASKS: usize = 16;
 const ROUNDS: usize = 300;
 const SENTINELS: [&str; 4] = ["sentinel", "flush_all", ":1:sentinel", "-:sentinel"];
 
-/// Numbers that look like chance; the seed is printed, so that a failure can be had again.
+/// A random number generator. The seed is printed, so that a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -36,7 +37,7 @@ impl Dice {
     }
 }
 
-/// What a key may have in it by the rules of the facade.
+/// Parts that the facade allows in keys.
 const LEGAL: &[&str] = &[
     "a",
     "Z",
@@ -79,7 +80,7 @@ const LEGAL: &[&str] = &[
     "deadbeefdeadbeef:",
     "END",
 ];
-/// What only a caller of the store itself can put there.
+/// Parts that only a direct caller of the store can put into keys.
 const ILLEGAL: &[&str] = &[
     " ",
     "\r",
@@ -99,7 +100,7 @@ const ILLEGAL: &[&str] = &[
     " T1",
     "\r\nshutdown\r\n",
 ];
-/// What a value may be mistaken for.
+/// Values that look like parts of the protocol.
 const VALUES: &[&str] = &[
     "\r\n",
     "END\r\n",
@@ -119,11 +120,11 @@ const VALUES: &[&str] = &[
     "\r",
 ];
 
-/// A key of this task and this number, so that no two are the same.
+/// Returns a key of this task and number. All keys differ.
 fn key(dice: &mut Dice, task: usize, number: usize, parts: &[&str]) -> String {
     let mut res = format!("{task}-{number}-");
     let len = if dice.roll(4) == 0 { 230 } else { res.len() + 1 + dice.roll(60) };
-    // In base64, which what is illegal needs, it may be less.
+    // Illegal characters are encoded in base64, which makes the key longer.
     let len = if parts.len() > LEGAL.len() { len.min(160) } else { len };
     for _ in 0..200 {
         let part = dice.pick(parts);
@@ -134,7 +135,7 @@ fn key(dice: &mut Dice, task: usize, number: usize, parts: &[&str]) -> String {
     res
 }
 
-/// Whether a value is one of this key's.
+/// Whether a value belongs to this key.
 fn is_of(value: &[u8], key: &str) -> bool {
     value.is_empty() || value.strip_prefix(key.as_bytes()).is_some_and(|it| it.starts_with(b"=>"))
 }
@@ -152,7 +153,7 @@ fn value(dice: &mut Dice, key: &str) -> Bytes {
     res.into()
 }
 
-/// One task's view: what its keys may hold. A write that was dropped may be done or not.
+/// The possible values of the keys of one task. A dropped write may or may not have been executed.
 struct Mine {
     keys: Vec<String>,
     may_hold: BTreeMap<usize, Vec<Option<Bytes>>>,
@@ -168,7 +169,7 @@ impl Mine {
         assert!(may_hold.iter().any(|it| it.as_ref() == found), "not what was written for {key:?}");
     }
 
-    /// From now on it is this, or, if the call was dropped, may be.
+    /// Records a write. If the call was dropped, the old values remain possible.
     fn wrote(&mut self, number: usize, value: Option<Bytes>, is_sure: bool) {
         let may_hold = self.may_hold.entry(number).or_insert_with(|| vec![None]);
         if is_sure {
@@ -178,7 +179,7 @@ impl Mine {
     }
 }
 
-/// Drops the call after a moment, now and then.
+/// Drops the call after a moment, in some cases.
 async fn maybe<T>(dice: &mut Dice, drops: bool, call: impl Future<Output = T>) -> Option<T> {
     if drops && dice.roll(3) == 0 {
         let moment = Duration::from_micros(dice.roll(600) as u64);
@@ -187,10 +188,12 @@ async fn maybe<T>(dice: &mut Dice, drops: bool, call: impl Future<Output = T>) -
     Some(call.await)
 }
 
-/// Writes, reads and removes its keys, one at a time and in batches; the number of calls that were dropped.
+/// Writes, reads and deletes the task's keys, one at a time and in batches. Returns the number of
+/// dropped calls.
 async fn play(store: Arc<dyn Backend>, seed: u64, task: usize, parts: Vec<&'static str>) -> usize {
     let mut dice = Dice((seed ^ (task as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
-    // Of those whose writes are dropped nothing is known for long: a server may still do what it was told on a connection that is gone.
+    // Dropped writes stay uncertain for long, because a server may still execute them on a closed
+    // connection.
     let drops = task % 2 == 1;
     let keys: Vec<_> = (0..24).map(|i| key(&mut dice, task, i, &parts)).collect();
     let mut mine = Mine { keys: keys.clone(), may_hold: BTreeMap::new() };
@@ -301,24 +304,24 @@ async fn fuzz(count: usize, parts: Vec<&'static str>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_answer_belongs_to_its_key_whatever_the_keys_and_values() {
+async fn each_reply_belongs_to_its_key_for_any_keys_and_values() {
     for servers in [1, 3] {
         fuzz(servers, LEGAL.to_vec()).await;
     }
 }
 
-/// Past the facade, which refuses them.
+/// Without the facade, which rejects such keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_key_is_a_command_though_it_has_the_letters_of_one() {
+async fn key_with_the_text_of_a_command_is_not_executed() {
     for servers in [1, 3] {
         fuzz(servers, [LEGAL, ILLEGAL, ILLEGAL].concat()).await;
     }
 }
 
-/// Too long for the server once they are written so that it can read them: an error, and nothing is sent that could be read as
-/// something else.
+/// The encoded key is too long for the server: an error, and nothing is sent that the server could
+/// read as another command.
 #[tokio::test]
-async fn a_key_that_the_server_cannot_take_is_an_error() {
+async fn key_that_is_too_long_for_the_server_is_an_error() {
     let servers = [Memcached::start().unwrap()];
     let mut raw = Raw::to(servers[0].address());
     let store = store(&servers);

@@ -1,4 +1,5 @@
-//! One server of three is down: its keys are misses or elsewhere, and the others go on as if nothing were.
+//! One server of three is down. Its keys are misses or on the next server, and the other servers
+//! are not affected.
 
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ const KEYS: usize = 90;
 struct Three {
     servers: Vec<Memcached>,
     cache: Cache,
-    /// Those of the server that goes down, and those of the others.
+    /// The keys of the server that goes down, and the keys of the others.
     its: Vec<String>,
     others: Vec<String>,
 }
 
-/// Slow machines are slow, not wrong; what waits for the frozen one is still told from what hangs.
+/// Long enough for a slow machine, and short enough to tell a wait for the frozen server from a
+/// hang.
 const DEADLINE: &str = "deadline = \"2s\"\n";
 
 async fn three(more: &str) -> Three {
@@ -37,13 +39,13 @@ async fn three(more: &str) -> Three {
 }
 
 impl Three {
-    /// Until nobody asks the server any more.
+    /// Waits until the server is ejected. Returns how long that took.
     async fn ejected(&self) -> Duration {
         let strict = self.cache.strict();
         until("it is ejected", async || {
             let calls = (0..10).map(|_| strict.set(&self.its[0], &1, Timeout::Default));
             let answers = futures_util::future::join_all(calls).await;
-            // By a miss or by the next server: either way nobody waits.
+            // A miss or a value of the next server, in both cases without waiting.
             answers.iter().all(|it| match it {
                 Ok(()) => true,
                 Err(error) => error.to_string().contains("circuit breaker"),
@@ -52,7 +54,8 @@ impl Three {
         .await
     }
 
-    /// The others' keys are all there, one by one and in batches in which the lost ones are, too.
+    /// Checks that all keys of the other servers are served, one by one and in batches with keys of
+    /// the lost server.
     async fn others_serve(&self, what: &str) {
         let strict = self.cache.strict();
         let mut longest = Duration::ZERO;
@@ -86,12 +89,12 @@ impl Three {
     }
 }
 
-/// `when_down = "miss"`, which is what is if nothing is said.
+/// `when_down = "miss"`, the default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_a_server_that_is_killed_are_misses_and_the_others_serve() {
+async fn keys_of_a_killed_server_are_misses_and_the_others_serve() {
     let three = three("").await;
     three.servers[1].kill();
-    // Each key of a batch is answered on its own, from the first call on.
+    // Each key of a batch has its own result, from the first call on.
     three.others_serve("one of three killed").await;
     report(
         "one of three killed, until it is ejected",
@@ -120,7 +123,7 @@ async fn keys_of_a_server_that_is_killed_are_misses_and_the_others_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_a_server_that_is_frozen_are_misses_and_the_others_serve() {
+async fn keys_of_a_frozen_server_are_misses_and_the_others_serve() {
     let three = three("").await;
     three.servers[1].freeze();
     three.others_serve("one of three frozen").await;
@@ -147,9 +150,9 @@ async fn keys_of_a_server_that_is_frozen_are_misses_and_the_others_serve() {
     report("one of three goes on", "its keys are there again", three.back().await);
 }
 
-/// `when_down = "next"`: the keys are on the next server while theirs is ejected, and come back with it.
+/// `when_down = "next"`: the keys use the next server while theirs is ejected, and return with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
+async fn keys_of_a_server_that_is_down_use_the_next_if_configured() {
     for is_killed in [true, false] {
         let three = three("[caches.default.options]\nwhen_down = \"next\"\n").await;
         let strict = three.cache.strict();
@@ -166,7 +169,7 @@ async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
         );
         three.others_serve("one of three down, next").await;
         let mut served = 0;
-        // Now and then one call is the probe, and fails.
+        // Now and then, a call is the probe and fails.
         for key in three.its.iter().cycle().take(200) {
             let write = strict.set(key, &2, Timeout::Default).await;
             let read = if write.is_ok() { strict.get::<i32>(key).await } else { Ok(None) };
@@ -197,9 +200,10 @@ async fn keys_of_a_server_that_is_down_go_to_the_next_if_that_is_set() {
     }
 }
 
-/// With all of them down, each call is an outage at once, and all come back.
+/// While all servers are down, each call fails at once. All servers are used again when they are
+/// up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_servers_down_are_an_outage_until_one_is_back() {
+async fn all_servers_down_is_an_outage_until_one_is_up() {
     let three = three("[caches.default.options]\nwhen_down = \"next\"\n").await;
     let strict = three.cache.strict();
     for it in &three.servers {
@@ -221,5 +225,9 @@ async fn all_servers_down_are_an_outage_until_one_is_back() {
         strict.set_many(all.iter().map(|it| (it, 1)), Timeout::Default).await.unwrap().is_empty()
     })
     .await;
-    assert_eq!(strict.get_many::<i32, _>(&all).await.unwrap().len(), KEYS);
+    // Now and then, a call is the probe of a server that is down, and fails.
+    until("all keys are read", async || {
+        strict.get_many::<i32, _>(&all).await.is_ok_and(|it| it.len() == KEYS)
+    })
+    .await;
 }

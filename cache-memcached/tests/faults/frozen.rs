@@ -1,3 +1,3 @@
-//! A server that stands still, and answers nobody.
+//! A frozen server, which accepts connections but does not answer.
 
 fault_tests::frozen!(crate::support::OnMemcached);

@@ -1,5 +1,6 @@
-//! What callers see when servers, networks and runtimes fail. Each test prints it, with the time that it took: the lines of the
-//! table "what an outage looks like" of the book. What is the same for every store is in `fault-tests`.
+//! The effect of faults on callers: servers, networks and runtimes that fail. Each test prints the
+//! results and their times, for the table "What an outage looks like" of the book. Faults that are
+//! the same for every store are in `fault-tests`.
 #![cfg(target_os = "linux")]
 
 mod cancelled;

@@ -1,3 +1,3 @@
-//! A network that loses, cuts and delays.
+//! A network that loses packets, cuts connections and delays.
 
 fault_tests::network!(crate::support::OnMemcached);

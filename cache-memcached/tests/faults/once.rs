@@ -1,4 +1,4 @@
-//! A reply that is lost: what was asked was done once, or not at all.
+//! A reply that is lost: the server executed the command once, or not at all.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::support::{OnMemcached, at, cache, cache_through, stored};
 
 fault_tests::once!(OnMemcached);
 
-/// The connection ends in place of an answer to an `incr`, which is two questions: the caller is told that it failed, and it has
-/// counted once or not at all; the same for one that makes the counter, which has its lifetime or is not there.
+/// The connection ends instead of a reply to an `incr`, which is two requests. The caller receives
+/// an error, and the server has counted once or not at all. The same for an `incr` that creates the
+/// counter: it has its lifetime, or it does not exist.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
+async fn incr_with_a_cut_off_reply_counts_at_most_once() {
     let server = Memcached::start().unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
     let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}")).strict();
@@ -24,7 +25,7 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
         let before = count::<OnMemcached>(&server, "n");
         let key = format!("new{round}");
         let is_new = round % 2 == 0;
-        // In the first answers, in the second or behind it.
+        // In the first replies, in the second, or after them.
         proxy.truncate_after(round * 3 / 2);
         let (res, took) = timed(async {
             if is_new {
@@ -61,9 +62,9 @@ async fn an_incr_whose_answer_is_cut_off_counts_at_most_once() {
     assert!(counted > 0 && made > 0, "{seen}");
 }
 
-/// A lock is had by one at the most, also when those who got it or lost it were not told.
+/// At most one caller holds a lock, even if callers do not learn that they acquired or released it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_add_or_a_pop_whose_answer_is_lost_has_no_second_winner() {
+async fn add_or_pop_with_a_lost_reply_has_no_second_winner() {
     let server = Memcached::start().unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
     let more = format!("{PATIENT}{NO_BREAKER}");

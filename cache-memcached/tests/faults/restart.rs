@@ -1,3 +1,3 @@
-//! A server that is killed, and one that is not there at first.
+//! A server that is killed, and a server that is absent at the start.
 
 fault_tests::restart!(crate::support::OnMemcached);

@@ -1,4 +1,4 @@
-//! Runtimes that come and go under one handle.
+//! Runtimes that start and stop under one handle.
 
 use std::{sync::mpsc, thread, time::Instant};
 
@@ -14,9 +14,10 @@ use crate::support::{OnMemcached, cache_through};
 
 fault_tests::runtimes!(OnMemcached);
 
-/// A runtime that is not driven any more, in the middle of a call, keeps nobody else from theirs: neither their calls nor `clear`.
+/// A runtime that is not polled any more, in the middle of a call, does not block others: neither
+/// their calls nor `clear`.
 #[test]
-fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
+fn unpolled_call_of_a_paused_runtime_does_not_block_others() {
     let server = Memcached::start().unwrap();
     let proxy = Proxy::to(server.address()).unwrap();
     let cache = cache_through(&proxy, PATIENT);
@@ -25,7 +26,7 @@ fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
     proxy.swallow(Direction::ToServer);
     still.block_on(async {
         let cache = cache.clone();
-        // Its first question is for the generation.
+        // Its first request reads the generation.
         let call = tokio::spawn(async move { cache.get::<i32>("k").await });
         while proxy.accepted() == 0 {
             tokio::task::yield_now().await;
@@ -33,7 +34,7 @@ fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
         assert!(!call.is_finished());
     });
     proxy.pass();
-    // Apart: a thread that is stuck cannot say so.
+    // In a thread of its own, because a stuck thread could not report a failure.
     thread::spawn({
         let cache = cache.clone();
         move || {
@@ -52,9 +53,10 @@ fn a_call_that_stands_still_with_its_runtime_blocks_nobody() {
     wait_until("no connections", LIMIT, || proxy.open() == 0).unwrap();
 }
 
-/// "A network store that is called without a runtime or its timer is a typed error", and "nothing else panics".
+/// "A network store that is called without a runtime or its timer is a typed error", and "nothing
+/// else panics".
 #[test]
-fn a_runtime_without_sockets_is_an_error_that_says_so() {
+fn runtime_without_sockets_is_an_error_with_the_reason() {
     let server = Memcached::start().unwrap();
     let cache = cache_on::<OnMemcached>(&server, PATIENT).strict();
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();

@@ -1,4 +1,4 @@
-//! memcached as the tests of all stores see it, and caches.
+//! The memcached harness for the tests of all stores, and caches on it.
 
 use std::{any::Any, net::SocketAddr, time::Duration};
 
@@ -51,22 +51,22 @@ impl Harness for OnMemcached {
     }
 }
 
-/// A cache by settings.
+/// Returns a cache with these settings.
 pub(crate) fn cache(location: &[impl AsRef<str>], more: &str) -> Cache {
     fault_tests::cache(OnMemcached::BACKEND, location, more)
 }
 
-/// A cache whose calls go through this proxy.
+/// Returns a cache that connects through this proxy.
 pub(crate) fn cache_through(proxy: &Proxy, more: &str) -> Cache {
     fault_tests::cache_through::<OnMemcached>(proxy, more)
 }
 
-/// Where a server is.
+/// Returns the location of a server.
 pub(crate) fn at(server: &Memcached) -> String {
     server.address().to_string()
 }
 
-/// What the server holds under this key of a cache without a prefix.
+/// Returns the server's value of a key of a cache without a prefix.
 pub(crate) fn stored(server: &Memcached, key: &str) -> Option<String> {
     let mut raw = Raw::to(server.address());
     let generation = raw.get("!:")?;

@@ -1,4 +1,4 @@
-//! The suite that every store passes, of the store and of a whole cache over it.
+//! The conformance suite, for the store and for a cache over it.
 
 use std::slice;
 
@@ -7,7 +7,7 @@ use test_servers::Memcached;
 
 use crate::support::{at, servers, store};
 
-/// Large values are refused at a size that is no burden. Slow machines are slow, not wrong.
+/// Values are too large at a size that costs little, and a slow machine does not fail the suite.
 const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
 
 fn harness(name: &str, location: Vec<String>) -> Harness {
@@ -15,13 +15,13 @@ fn harness(name: &str, location: Vec<String>) -> Harness {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_server_conforms() {
+async fn single_server_conforms() {
     let servers = servers(1);
     run_backend(harness("one", at(&servers))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_one_server_conforms() {
+async fn cache_on_a_single_server_conforms() {
     let servers = servers(1);
     run_cache(harness("one", at(&servers))).await;
 }
@@ -33,21 +33,21 @@ async fn three_servers_conform() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_three_servers_conforms() {
+async fn cache_on_three_servers_conforms() {
     let servers = servers(3);
     run_cache(harness("three", at(&servers))).await;
 }
 
-/// A server that takes just what the settings say.
+/// The server accepts exactly what the settings allow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_with_a_small_item_size_conforms() {
+async fn server_with_a_small_item_size_conforms() {
     let server = Memcached::options().item_size(512).start().unwrap();
     run_backend(harness("small items", at(slice::from_ref(&server)))).await;
 }
 
-/// One that takes less than the settings say, and refuses by itself.
+/// The server accepts less than the settings allow, and rejects values itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cache_on_a_server_that_takes_less_than_it_is_told_conforms() {
+async fn cache_on_a_server_with_a_smaller_limit_than_the_settings_conforms() {
     let server = Memcached::options().item_size(512).start().unwrap();
     let location = at(slice::from_ref(&server));
     let more = MORE.replace("500KiB", "600KiB");
@@ -63,9 +63,9 @@ async fn a_cache_on_a_server_that_takes_less_than_it_is_told_conforms() {
     run_cache(harness).await;
 }
 
-/// What is kept fits, as long as it is small.
+/// All stored values fit, because they are small.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_with_little_memory_conforms() {
+async fn server_with_little_memory_conforms() {
     let server = Memcached::options().memory(8).start().unwrap();
     let harness = harness("little memory", at(slice::from_ref(&server))).skip(
         "batches_of_large_values_are_complete",

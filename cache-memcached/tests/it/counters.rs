@@ -1,4 +1,4 @@
-//! Counters that the server by itself would clamp, wrap, or make of anything.
+//! Counters that the server's own arithmetic would clamp, wrap or misread.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     support::{PATIENT, at, cache, raw, servers, stored, stored_key},
 };
 
-/// A cache with the counter `n`, and where it is in the server.
+/// Returns a cache with the counter `n`, and the counter's key on the server.
 async fn counter(start: i64) -> (Vec<Memcached>, Cache, Raw, String) {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT).strict();
@@ -23,7 +23,7 @@ async fn counter(start: i64) -> (Vec<Memcached>, Cache, Raw, String) {
 }
 
 #[tokio::test]
-async fn counters_go_below_zero_and_back_and_are_plain_numbers_all_the_way() {
+async fn counter_below_zero_and_back_is_a_plain_number() {
     let (_servers, cache, mut raw, _) = counter(0).await;
     let mut expected = 0_i64;
     for delta in [10, -1, -9, -1, -9, -90, 95, 4, 1, -2000, 1999, 1_000_000, -999_999, 9, -1] {
@@ -36,7 +36,7 @@ async fn counters_go_below_zero_and_back_and_are_plain_numbers_all_the_way() {
 }
 
 #[tokio::test]
-async fn what_overflows_is_an_error_and_changes_nothing() {
+async fn overflow_is_an_error_and_changes_nothing() {
     for (start, delta) in
         [(i64::MAX, 1), (i64::MIN, -1), (i64::MAX - 5, 6), (1, i64::MAX), (-2, i64::MIN)]
     {
@@ -57,9 +57,9 @@ async fn what_overflows_is_an_error_and_changes_nothing() {
     assert!(!cache.has_key("new").await.unwrap());
 }
 
-/// The server's own `incr` would make 13, 8, 1 and 0 of the first four.
+/// The server's own `incr` would turn the first four into 13, 8, 1 and 0.
 #[tokio::test]
-async fn what_is_no_integer_of_ours_is_an_error_and_is_left_alone() {
+async fn value_that_is_not_an_integer_is_an_error_and_stays() {
     let (_servers, cache, mut raw, key) = counter(0).await;
     for text in [
         "12 abc",
@@ -85,10 +85,10 @@ async fn what_is_no_integer_of_ours_is_an_error_and_is_left_alone() {
     }
 }
 
-/// A lifetime is kept to the tick where the server counts, and within ticks where the entry is written anew; none becomes immortal,
-/// and what has none gets none.
+/// The lifetime is kept exactly if the server counts, and within a few ticks if the entry is
+/// written again. No counter loses its lifetime, and a counter without a lifetime gets none.
 #[tokio::test]
-async fn counting_keeps_the_lifetime() {
+async fn incr_keeps_the_lifetime() {
     let (_servers, cache, _, _) = counter(0).await;
     let ttl = async || match cache.ttl("n").await.unwrap() {
         Some(Ttl::Remaining(left)) => left,
@@ -116,10 +116,11 @@ async fn counting_keeps_the_lifetime() {
     }
 }
 
-/// The server's arithmetic lends the number of the new item to the old one, which somebody may just be reading: compared by
-/// that alone, one in some 10,000 increments would be counted twice.
+/// The server's arithmetic gives the CAS number of the new item to the old item, which another
+/// client may be reading. With this number alone, one in about 10,000 increments would be counted
+/// twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_of_many_increments_at_a_time_counts_once() {
+async fn concurrent_increments_each_count_once() {
     const TASKS: i64 = 8;
     const EACH: i64 = 3000;
     let (_servers, cache, _, _) = counter(0).await;
@@ -141,7 +142,7 @@ async fn each_of_many_increments_at_a_time_counts_once() {
     assert_eq!(said, (1..=TASKS * EACH).collect::<Vec<_>>());
 }
 
-/// What so many callers are answered who add to one key at the same moment.
+/// Returns the results of this many callers that add to one key at the same moment.
 async fn at_once(cache: &Cache, callers: usize, create: bool) -> Vec<cache_core::Result<i64>> {
     let calls = (0..callers).map(|_| {
         let cache = cache.clone();
@@ -156,13 +157,13 @@ async fn at_once(cache: &Cache, callers: usize, create: bool) -> Vec<cache_core:
     join_all(calls).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// With the deadline of the defaults; a busy machine has more time.
+/// With the default deadline. A busy machine has more time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_increments_of_one_key_at_a_time_all_succeed() {
+async fn hundreds_of_concurrent_increments_of_one_key_succeed() {
     let servers = servers(1);
     let cache = cache(&at(&servers), "deadline = \"3s\"").strict();
     for round in 0..4 {
-        // The first ones make the counter.
+        // The first callers create the counter.
         let mut said: Vec<_> =
             at_once(&cache, 500, true).await.into_iter().map(Result::unwrap).collect();
         said.sort_unstable();
@@ -175,9 +176,9 @@ async fn hundreds_of_increments_of_one_key_at_a_time_all_succeed() {
     }
 }
 
-/// Each has the answer that it would have had alone.
+/// Each change has the result that it would have if it ran alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increments_that_are_made_together_overflow_alone() {
+async fn combined_increments_overflow_separately() {
     for left in [0, 1, 100] {
         let (_servers, cache, mut raw, key) = counter(i64::MAX - left).await;
         let (mut counted, mut refused) = (0, 0);
@@ -200,9 +201,9 @@ async fn increments_that_are_made_together_overflow_alone() {
     }
 }
 
-/// Two stores know nothing of each other, as two processes.
+/// The two stores do not share state, like two processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increments_of_several_processes_at_a_time_each_count_once() {
+async fn concurrent_increments_of_several_processes_each_count_once() {
     let servers = servers(1);
     let caches: Vec<_> = (0..4).map(|_| cache(&at(&servers), PATIENT).strict()).collect();
     caches[0].set("n", &-700, secs(600)).await.unwrap();
@@ -212,20 +213,21 @@ async fn increments_of_several_processes_at_a_time_each_count_once() {
     assert_eq!(said, (-699..=300).collect::<Vec<_>>());
 }
 
-/// Waiting behind other changes of the same key says nothing about the server.
+/// A wait for other changes of the same key does not mean that the server has failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increment_that_waits_too_long_for_others_is_ignored_by_the_breaker() {
+async fn increment_with_a_too_long_wait_is_ignored_by_the_breaker() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = cache(&[proxy.address().to_string()], "deadline = \"1s\"").strict();
     cache.set("n", &0, secs(600)).await.unwrap();
-    // Two answers for each change: the first one has its own time, and those behind it have to wait for it.
+    // Each change needs two replies. The first change has its own deadline, and the changes after
+    // it have to wait.
     proxy.delay(Duration::from_millis(320));
     let first = tokio::spawn({
         let cache = cache.clone();
         async move { cache.incr("n", 1).await }
     });
-    // sleeps: until the first one is under way, which nobody can see
+    // sleeps: until the first change is in progress, which is not visible
     tokio::time::sleep(Duration::from_millis(200)).await;
     for answer in at_once(&cache, 50, false).await {
         let error = answer.unwrap_err();
@@ -237,16 +239,16 @@ async fn increment_that_waits_too_long_for_others_is_ignored_by_the_breaker() {
     assert!(cache.get::<i64>("n").await.unwrap().is_some(), "the breaker is closed");
 }
 
-/// Another program that writes the key without end.
+/// Another program writes the key without a pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn conflicts_without_end_are_ignored_by_the_breaker() {
+async fn endless_conflicts_are_ignored_by_the_breaker() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = cache(&[proxy.address().to_string()], "deadline = \"600ms\"").strict();
     cache.set("n", &-1, secs(600)).await.unwrap();
     let mut raw = raw(&servers[0]);
     let key = stored_key(&mut raw, "", "n");
-    // Longer than it takes to write it.
+    // Longer than a write by the other program.
     proxy.delay(Duration::from_millis(50));
     let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writer = std::thread::spawn({
@@ -271,18 +273,18 @@ async fn conflicts_without_end_are_ignored_by_the_breaker() {
 
 /// The caller may have deleted the key since.
 #[tokio::test]
-async fn increment_whose_caller_is_gone_is_not_made() {
+async fn dropped_increment_is_not_applied() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = cache(&[proxy.address().to_string()], PATIENT).strict();
-    // There is a connection, and the names are known.
+    // Now a connection exists, and the key names are cached.
     cache.set("n", &0, secs(600)).await.unwrap();
     cache.delete("n").await.unwrap();
     proxy.hold_open();
     let call = cache.incr_or("n", 1, 0, secs(600));
     let is_held = async {
         while proxy.held() == 0 {
-            // sleeps: the proxy gives no sign that could be waited for
+            // sleeps: the proxy has no event for this
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -291,13 +293,13 @@ async fn increment_whose_caller_is_gone_is_not_made() {
         () = is_held => {}
     }
     proxy.release();
-    // It waits for those before it.
+    // This call waits for the changes before it.
     assert_eq!(cache.incr_or("n", 1, 0, secs(600)).await.unwrap(), 1);
 }
 
-/// A server without memory for the clock's entry still counts.
+/// A server without memory for the clock entry still counts.
 #[tokio::test]
-async fn clock_is_started_only_where_an_end_has_to_be_written() {
+async fn clock_entry_is_written_only_if_an_expiry_has_to_be_kept() {
     let (_servers, cache, mut raw, _) = counter(41).await;
     assert_eq!(cache.incr("n", 1).await.unwrap(), 42);
     cache.set("forever", &10, Timeout::Never).await.unwrap();

@@ -1,4 +1,4 @@
-//! `clear` of one prefix: a new generation, by which no old entry is ever asked for again.
+//! `clear` of one prefix: a new generation, so that no old entry is read again.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use test_servers::{Memcached, Proxy, Server as _};
 
 use crate::support::{PATIENT, at, cache, raw, servers, stored, until};
 
-/// For how long a generation is remembered, by the contract.
+/// How long a generation is cached, by the contract.
 const MEMORY: Duration = Duration::from_secs(1);
 
 fn shop(servers: &[Memcached]) -> Cache {
     cache(&at(servers), &format!("key_prefix = \"shop\"\n{PATIENT}")).strict()
 }
 
-/// One that knows nothing of the others in this process, as in another process: what is remembered is remembered by address, and
-/// through the proxy the server has another.
+/// Returns a cache that does not share its generations with the others, like another process:
+/// generations are shared by address, and the server has another address through the proxy.
 fn elsewhere(server: &Memcached) -> (Proxy, Cache) {
     let proxy = Proxy::to(server.address()).unwrap();
     let more = format!("key_prefix = \"shop\"\n{PATIENT}");
@@ -60,9 +60,9 @@ async fn keys_of_other_programs_and_prefixes_survive() {
     assert_eq!(ours.get("k").await.unwrap(), Some(7));
 }
 
-/// All handles of one process follow at once, also those of other settings.
+/// All handles of one process see the `clear` at once, also handles with other settings.
 #[tokio::test]
-async fn what_is_cleared_is_cleared_for_the_whole_process_at_once() {
+async fn clear_takes_effect_in_the_whole_process_at_once() {
     let servers = servers(3);
     let (one, other) = (shop(&servers), shop(&servers));
     for round in 0..20 {
@@ -77,9 +77,10 @@ async fn what_is_cleared_is_cleared_for_the_whole_process_at_once() {
     }
 }
 
-/// Of several at the same time the server has the last, and that is the one that is remembered: what is written then stays.
+/// After several concurrent `clear` calls, the last generation on the server is the one in use: a
+/// value that is written afterwards stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clears_at_the_same_time_leave_one_generation() {
+async fn concurrent_clears_leave_one_generation() {
     let servers = servers(1);
     let (one, other) = (shop(&servers), shop(&servers));
     let mut raw = raw(&servers[0]);
@@ -99,9 +100,9 @@ async fn clears_at_the_same_time_leave_one_generation() {
     }
 }
 
-/// "Remembered for a second": another process follows then.
+/// "Remembered for a second": after that, another process sees the `clear`.
 #[tokio::test]
-async fn another_process_follows_within_a_second() {
+async fn clear_takes_effect_in_other_processes_within_a_second() {
     let servers = servers(1);
     let ours = shop(&servers);
     let (_proxy, theirs) = elsewhere(&servers[0]);
@@ -118,7 +119,7 @@ async fn another_process_follows_within_a_second() {
                 break;
             }
             assert!(found.is_none_or(|it| it == round));
-            // sleeps: it remembers by the clock of the system
+            // sleeps: the cache time is measured by the system clock
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         theirs.set("back", &round, Timeout::Default).await.unwrap();
@@ -126,9 +127,10 @@ async fn another_process_follows_within_a_second() {
     }
 }
 
-/// One that is lost is made anew, and is another: the old entries never come back, though the server still has them.
+/// A lost generation is replaced by a new one. The old entries never come back, although the server
+/// still has them.
 #[tokio::test]
-async fn a_generation_that_is_lost_revives_no_old_entry() {
+async fn lost_generation_revives_no_old_entry() {
     let servers = servers(1);
     let cache = shop(&servers);
     let mut raw = raw(&servers[0]);
@@ -148,7 +150,7 @@ async fn a_generation_that_is_lost_revives_no_old_entry() {
 }
 
 #[tokio::test]
-async fn what_is_no_generation_is_replaced() {
+async fn invalid_generation_is_replaced() {
     let servers = servers(1);
     let cache = shop(&servers);
     let mut raw = raw(&servers[0]);
@@ -166,9 +168,9 @@ async fn what_is_no_generation_is_replaced() {
     }
 }
 
-/// One that another program, or a later release, has written is followed.
+/// A generation of another program or a later release is used.
 #[tokio::test]
-async fn a_generation_of_another_writer_is_followed() {
+async fn generation_of_another_writer_is_used() {
     let servers = servers(1);
     let cache = shop(&servers);
     let mut raw = raw(&servers[0]);
@@ -178,9 +180,10 @@ async fn a_generation_of_another_writer_is_followed() {
     until("it is followed", async || cache.get("k").await.unwrap() == Some(2)).await;
 }
 
-/// "One server down never takes the namespace away from the others": an error, and the others are cleared and go on.
+/// "One server down never takes the namespace away from the others": the call is an error, and the
+/// others are cleared and continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clear_with_a_server_down_clears_the_others_and_says_so() {
+async fn clear_with_a_server_down_clears_the_others_and_is_an_error() {
     let servers = servers(3);
     let cache = shop(&servers);
     let keys: Vec<_> = (0..60).map(|i| format!("k{i}")).collect();
@@ -208,16 +211,17 @@ async fn clear_with_a_server_down_clears_the_others_and_says_so() {
     assert!(cache.get_many::<i32, _>(&keys).await.unwrap().is_empty());
 }
 
-/// A server that is started anew is judged by all connections of the process: what one runtime has not noticed yet, the other has.
+/// The connections of all runtimes detect a restarted server, also for a runtime whose own
+/// connection has not noticed the restart yet.
 #[test]
-fn add_after_a_restart_has_one_winner_whichever_runtime_asks() {
+fn add_after_a_restart_has_one_winner_in_any_runtime() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let (here, there) = (runtime().unwrap(), runtime().unwrap());
     let servers = servers(1);
     let cache = shop(&servers);
     for round in 0..20 {
-        // In turn both have a connection, and one or the other.
+        // In turn, both runtimes have a connection, or one of them.
         if round % 3 != 1 {
             here.block_on(cache.set("k", &round, Timeout::Default)).unwrap();
         }

@@ -1,4 +1,5 @@
-//! Lifetimes on a server that has a clock of whole seconds, and takes large numbers for dates.
+//! Lifetimes on a server with a clock of whole seconds, which interprets large numbers as Unix
+//! times.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,15 @@ use crate::support::{PATIENT, at, cache, raw, servers, store, stored_key, until}
 
 const DAY: u64 = 86_400;
 
-/// "Never an early expiry for the whole-second clock": wherever in its second a write falls. (By itself the server lets an entry of
-/// one second live for 0.2 to 0.8 s.)
+/// "Never an early expiry for the whole-second clock": at any point of the server's second.
+/// (Without the correction, an entry of one second would live for 0.2 to 0.8 s.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_entry_expires_early_and_all_do() {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT).strict();
     let lives = [1, 250, 999, 1000, 1001, 1500, 2000];
     let entry = async |i: usize| {
-        // sleeps: the server's seconds are to be met at many places
+        // sleeps: to write at many points of the server's second
         tokio::time::sleep(Duration::from_millis(i as u64 * 71)).await;
         let life = Duration::from_millis(lives[i % lives.len()]);
         let (key, counter) = (format!("k{i}"), format!("n{i}"));
@@ -29,7 +30,7 @@ async fn no_entry_expires_early_and_all_do() {
         cache.incr_or(&counter, 1, 0, life).await.unwrap();
         loop {
             let is_there = cache.has_key(&key).await.unwrap();
-            // Ever shorter, longer and negative, so that it is written anew.
+            // Shorter, longer and negative numbers, so that the entry is written again each time.
             let delta = if i.is_multiple_of(2) { 1 } else { -7 };
             let counted = cache.incr(&counter, delta).await;
             if began.elapsed() >= life {
@@ -49,7 +50,7 @@ async fn no_entry_expires_early_and_all_do() {
 }
 
 #[tokio::test]
-async fn long_lifetimes_are_kept_and_those_beyond_the_servers_time_are_for_ever() {
+async fn long_lifetimes_are_kept_and_beyond_the_servers_range_never_end() {
     let servers = servers(1);
     let store = store(&at(&servers), PATIENT);
     let mut raw = raw(&servers[0]);
@@ -89,7 +90,7 @@ async fn long_lifetimes_are_kept_and_those_beyond_the_servers_time_are_for_ever(
 
 /// "touch … true iff live, also for `Never` on a persistent key"; "never revives".
 #[tokio::test]
-async fn touch_gives_and_takes_lifetimes_and_revives_nothing() {
+async fn touch_sets_and_removes_lifetimes_and_revives_nothing() {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT).strict();
     loop {
@@ -98,7 +99,7 @@ async fn touch_gives_and_takes_lifetimes_and_revives_nothing() {
         if cache.touch("k", Timeout::Never).await.unwrap() {
             break;
         }
-        // A machine that was too slow for that begins anew.
+        // The machine was too slow, so the test starts again.
         assert!(began.elapsed() >= Duration::from_secs(1), "it had expired early");
     }
     assert!(cache.touch("k", Timeout::Never).await.unwrap());
@@ -112,12 +113,13 @@ async fn touch_gives_and_takes_lifetimes_and_revives_nothing() {
     until("it is gone", async || !cache.has_key("k").await.unwrap()).await;
 }
 
-/// Never early, and no later than an entry that nobody touches, however often it is written anew meanwhile.
+/// Never early, and not later than an entry without changes, however often the entry is written
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn entry_that_is_written_anew_all_the_time_ends_when_it_would_have() {
+async fn repeatedly_rewritten_entry_keeps_its_expiry() {
     const LIFE: Duration = Duration::from_secs(6);
     let servers = servers(1);
-    // Two stores know nothing of each other, as two processes.
+    // The two stores do not share state, like two processes.
     let caches = [(); 2].map(|()| cache(&at(&servers), PATIENT).strict());
     caches[0].incr_or("n", -10, 0, LIFE).await.unwrap();
     caches[0].set("moved", &1, LIFE).await.unwrap();
@@ -154,7 +156,7 @@ async fn entry_that_is_written_anew_all_the_time_ends_when_it_would_have() {
     for lived in join_all(all).await {
         let lived = lived.unwrap();
         assert!(lived >= LIFE, "early, after {lived:?}");
-        // A tick, and what a busy machine takes to notice it.
+        // One tick, and the delay of a busy machine.
         assert!(lived < control + Duration::from_millis(2500), "{lived:?}, not {control:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a server does not take or cannot do, and what the settings say of it.
+//! Limits of the server, and limits of the settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{PATIENT, at, cache, servers, store};
 
-/// The server takes 1 MiB.
+/// The server accepts 1 MiB.
 const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"2MiB\"\n";
 const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
 
@@ -20,7 +20,7 @@ async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_compare_and_swap_is_refused_at_once() {
+async fn server_without_compare_and_swap_is_an_error_at_once() {
     let server = Memcached::options().args(&["-C"]).start().unwrap();
     let store = store(&[server.address().to_string()], PATIENT);
     put(&store, "p:1:n", "1").await;
@@ -33,7 +33,7 @@ async fn a_server_without_compare_and_swap_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_finds_too_large_fails_alone_in_a_batch() {
+async fn value_too_large_for_the_server_fails_alone_in_a_batch() {
     let servers = servers(1);
     let store = store(&at(&servers), MORE);
     put(&store, "p:1:k1", "old").await;
@@ -53,10 +53,11 @@ async fn what_the_server_finds_too_large_fails_alone_in_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_few_connections_are_not_taken_for_a_server_that_fails() {
+async fn too_few_connections_do_not_open_the_breaker() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
-    // Long enough for a machine that stands still for a moment, and short enough for most to wait in vain.
+    // Long enough for a machine that stands still for a moment, and short enough that most calls
+    // wait in vain.
     let more = "deadline = \"2s\"\n[caches.default.options]\nconnections = 1";
     let store = store(&[proxy.address().to_string()], more);
     put(&store, "p:1:k", "v").await;
@@ -71,10 +72,10 @@ async fn too_few_connections_are_not_taken_for_a_server_that_fails() {
     assert!(next.is_ok(), "it has answered all it was asked: {next:?}");
 }
 
-/// Of a value that only the server finds too large, it removes the old one, whatever the condition: so `check` looks whether the settings
-/// allow more than the server takes.
+/// If only the server finds a value too large, the server deletes the old entry, whatever the
+/// condition. Therefore, `check` reports settings that allow more than the server accepts.
 #[tokio::test]
-async fn check_says_that_the_settings_allow_more_than_the_server_takes() {
+async fn check_reports_settings_that_exceed_the_server_limit() {
     let servers = servers(1);
     let error = cache(&at(&servers), MORE).check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
@@ -82,9 +83,10 @@ async fn check_says_that_the_settings_allow_more_than_the_server_takes() {
     cache(&at(&servers), PATIENT).check().await.unwrap();
 }
 
-/// Each answer has the deadline, and not all of them together: 40 values of a megabyte over a slow line.
+/// The deadline applies to each reply, not to all of them together: 40 values of a megabyte over a
+/// slow connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_batch_that_goes_on_is_not_cut_off_by_the_deadline() {
+async fn large_batch_in_progress_is_not_cut_off_by_the_deadline() {
     let servers = servers(1);
     let keys: Vec<_> = (0..40).map(|i| format!("k{i}")).collect();
     let value = "x".repeat(1_000_000);
@@ -96,11 +98,11 @@ async fn large_batch_that_goes_on_is_not_cut_off_by_the_deadline() {
             .is_empty()
     );
     let proxy = Proxy::to(servers[0].address()).unwrap();
-    // The time to connect is that of the whole call besides.
+    // The time to connect is added to the time of the call.
     let more = "deadline = \"1s\"\nconnect_deadline = \"60s\"";
     let far = cache(&[proxy.address().to_string()], more).strict();
     far.has_key("k0").await.unwrap();
-    // For each 64 KiB at the most.
+    // For each 64 KiB at most.
     proxy.delay(Duration::from_millis(5));
     let found = far.get_many::<String, _>(&keys).await.unwrap();
     assert_eq!(found.len(), 40);

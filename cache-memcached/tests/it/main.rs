@@ -1,4 +1,4 @@
-//! What the store promises, by the file; all of it against real servers that the tests start.
+//! The promises of the store, a file for each topic, against real servers.
 #![cfg(target_os = "linux")]
 
 mod conformance;

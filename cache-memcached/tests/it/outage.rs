@@ -1,4 +1,4 @@
-//! Connections that end, are forgotten or given up, without anybody saying so.
+//! Connections that end without a sign.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ fn through(proxy: &Proxy, more: &str) -> Cache {
     cache(&[proxy.address().to_string()], more)
 }
 
-/// As after SIGSTOP: nothing of this program runs while the server closes the connection.
+/// As after SIGSTOP: no code of this program runs while the server closes the connection.
 #[tokio::test(flavor = "current_thread")]
-async fn connection_that_ended_while_the_program_stood_still_is_not_written_to() {
+async fn connection_closed_while_the_program_was_stopped_is_not_used() {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT).strict();
     for round in 0..10 {
         cache.set("k", &round, secs(60)).await.unwrap();
-        // It blocks the thread of this runtime.
+        // This blocks the thread of the runtime.
         servers[0].restart().unwrap();
         cache.set("k", &round, secs(60)).await.unwrap();
         servers[0].restart().unwrap();
@@ -28,19 +28,19 @@ async fn connection_that_ended_while_the_program_stood_still_is_not_written_to()
     }
 }
 
-/// What is on the way forgets a connection that is idle for a second, and says nothing.
+/// A device in the network silently drops a connection that is idle for a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connection_that_is_forgotten_when_idle_costs_one_call() {
+async fn silently_dropped_idle_connection_costs_one_call() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = through(&proxy, &format!("deadline = \"1s\"\n{NO_BREAKER}")).strict();
     until("it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
-    // Several connections, all of the same age.
+    // Several connections of the same age.
     let calls = (0..8).map(|_| cache.get::<i32>("k"));
     let _ = futures_util::future::join_all(calls).await;
     let mut failed = 0;
     for _ in 0..6 {
-        // sleeps: that is how long the connections are idle
+        // sleeps: the time for which the connections are idle
         tokio::time::sleep(Duration::from_millis(2500)).await;
         proxy.swallow_open();
         failed += i32::from(cache.get::<i32>("k").await.is_err());
@@ -48,10 +48,11 @@ async fn connection_that_is_forgotten_when_idle_costs_one_call() {
     assert!(failed <= 1, "{failed} of 6 calls");
 }
 
-/// A name with several addresses, the first of which says nothing, is not tested with the name service of this machine: see the tests
-/// of `cache-net`. Here: a server that takes connections and says nothing is an error within the time to connect, and no more.
+/// A host name with several addresses, the first of which does not answer, is tested in
+/// `cache-net`, without the machine's name service. Here, a server that accepts connections but
+/// sends no reply is an error within the connect deadline.
 #[tokio::test]
-async fn server_that_takes_connections_and_says_nothing_is_timed_out() {
+async fn server_that_accepts_but_sends_nothing_times_out() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let cache = cache(&[address.as_str()], "connect_deadline = \"200ms\"\n").strict();
@@ -61,7 +62,7 @@ async fn server_that_takes_connections_and_says_nothing_is_timed_out() {
 }
 
 /// "A connection that is given up with writes under way delivers none of them later."
-async fn set_that_was_given_up_is_not_seen_after_a_delete(
+async fn abandoned_set_is_not_visible_after_a_delete(
     rounds: i32,
     cache: &Cache,
     stop: impl Fn(),
@@ -71,7 +72,7 @@ async fn set_that_was_given_up_is_not_seen_after_a_delete(
     for round in 0..rounds {
         until("it works", async || strict.set("k", &-1, secs(600)).await.is_ok()).await;
         stop();
-        // It fails open: the caller hears nothing of it.
+        // The call fails open, so the caller receives no error.
         cache.set("k", &round, secs(600)).await.unwrap();
         go_on();
         until("it is deleted", async || strict.delete("k").await.is_ok()).await;
@@ -82,14 +83,14 @@ async fn set_that_was_given_up_is_not_seen_after_a_delete(
     }
 }
 
-/// Short, as each round waits for it; what has to work is tried until it does.
+/// Short, because each round waits for it. Calls that have to succeed are repeated until they do.
 const SHORT: &str = "deadline = \"150ms\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn set_to_a_frozen_server_is_not_seen_after_a_delete() {
+async fn set_to_a_frozen_server_is_not_visible_after_a_delete() {
     let servers: Vec<Memcached> = servers(1);
     let cache = cache(&at(&servers), &format!("{SHORT}{NO_BREAKER}"));
-    set_that_was_given_up_is_not_seen_after_a_delete(
+    abandoned_set_is_not_visible_after_a_delete(
         40,
         &cache,
         || servers[0].freeze(),
@@ -99,12 +100,12 @@ async fn set_to_a_frozen_server_is_not_seen_after_a_delete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn set_whose_way_was_cut_is_not_seen_after_a_delete() {
+async fn set_over_a_cut_network_is_not_visible_after_a_delete() {
     let servers: Vec<Memcached> = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = through(&proxy, &format!("{SHORT}{NO_BREAKER}"));
     for direction in [Direction::ToServer, Direction::ToClient, Direction::Both] {
-        set_that_was_given_up_is_not_seen_after_a_delete(
+        abandoned_set_is_not_visible_after_a_delete(
             10,
             &cache,
             || proxy.swallow(direction),
@@ -114,7 +115,8 @@ async fn set_whose_way_was_cut_is_not_seen_after_a_delete() {
     }
 }
 
-/// Each new connection has the names read anew, as the server may have been started anew.
+/// After each new connection, the generations are read again, because the server may have
+/// restarted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn burst_of_new_connections_fails_no_call() {
     let servers = servers(1);

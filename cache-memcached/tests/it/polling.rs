@@ -1,4 +1,4 @@
-//! Futures that are put aside: they hold nothing that other calls need.
+//! Futures that are not polled any more: they hold nothing that other calls need.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 
 use crate::support::{at, cache, servers, until};
 
-/// Long enough for a busy machine, and by it a call fails that waits for a future that nobody polls.
+/// Long enough for a busy machine. A call that waits for a future without polls fails by it.
 const MORE: &str = "deadline = \"5s\"\n[caches.default.options]\nconnections = 2\n";
 
 type Call<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
-/// Polls each once, and returns those that are not done.
+/// Polls each future once, and returns those that are not ready.
 async fn poll_once(calls: Vec<Call<'_>>) -> Vec<Call<'_>> {
     let mut aside = Vec::new();
     for mut call in calls {
@@ -66,7 +66,7 @@ async fn stream_with_a_slow_handler_does_not_starve_other_calls() {
         let mut count = 0;
         while let Some(answer) = answers.next().await {
             assert!(answer.unwrap().is_some());
-            // The first one is handled for as long as the others call.
+            // The first item is handled until the other calls are done.
             if let Some(say) = say.take() {
                 say.send(()).unwrap();
                 handled.notified().await;
@@ -82,7 +82,7 @@ async fn stream_with_a_slow_handler_does_not_starve_other_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_are_put_aside_hold_no_connection_and_no_place() {
+async fn unpolled_calls_hold_no_connection_and_no_permit() {
     let (_servers, cache) = filled(MORE).await;
     let mut aside: Vec<Call<'_>> = Vec::new();
     for i in 0..20 {
@@ -100,9 +100,9 @@ async fn calls_that_are_put_aside_hold_no_connection_and_no_place() {
     assert!(join_all(aside).await.into_iter().all(|it| it), "they have their answers");
 }
 
-/// Changes of one key wait for each other, and not for those who do not ask for their answers.
+/// Changes of one key wait for each other, but not for callers that do not poll for their results.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increment_that_is_put_aside_keeps_no_other_from_counting() {
+async fn unpolled_increment_does_not_block_others() {
     let (_servers, cache) = filled(MORE).await;
     let mut aside: Vec<Call<'_>> = Vec::new();
     for _ in 0..8 {
@@ -117,9 +117,9 @@ async fn increment_that_is_put_aside_keeps_no_other_from_counting() {
     assert_eq!(cache.get("k0").await.unwrap(), Some(28), "all of them have counted");
 }
 
-/// The call that finds out whether an ejected server is back.
+/// The probe that finds out whether an ejected server is up again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probe_that_is_put_aside_keeps_no_server_ejected() {
+async fn unpolled_probe_does_not_keep_a_server_ejected() {
     let servers = servers(2);
     let more = "deadline = \"5s\"\nbreaker = { open_for = '100ms' }\n";
     let cache = cache(&at(&servers), more).strict();
@@ -142,7 +142,7 @@ async fn probe_that_is_put_aside_keeps_no_server_ejected() {
     servers[1].restart().unwrap();
     let mut aside: Vec<Call<'_>> = Vec::new();
     for _ in 0..3 {
-        // sleeps: until a probe is let through, which nobody can see
+        // sleeps: until the breaker admits a probe, which is not visible
         tokio::time::sleep(Duration::from_millis(150)).await;
         let (cache, key) = (&cache, its[0].clone());
         let probe: Call<'_> = Box::pin(async move { cache.get::<i32>(&key).await.is_ok() });
@@ -152,9 +152,9 @@ async fn probe_that_is_put_aside_keeps_no_server_ejected() {
     drop(aside);
 }
 
-/// A write whose caller has gone must not be done behind the caller's next one.
+/// A dropped write must not be executed after the caller's next write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn write_that_is_dropped_while_it_waits_is_never_sent() {
+async fn write_dropped_while_waiting_is_never_sent() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let more = "deadline = \"20s\"\n[caches.default.options]\nconnections = 1\n";

@@ -1,4 +1,4 @@
-//! What servers refuse, and why: those refusals that can be had of a real one.
+//! Errors of the server: those that a real server can be made to send.
 
 use std::{fs, time::Duration};
 
@@ -11,12 +11,12 @@ use crate::{
     support::{PATIENT, cache, raw, servers, until},
 };
 
-/// It has eleven connections, by what else it needs descriptors for.
+/// The server has about eleven connections, depending on its other descriptors.
 fn small() -> Memcached {
     Memcached::options().args(&["-t", "1", "-c", "24"]).start().unwrap()
 }
 
-/// Takes connections until there are no more; those that it got.
+/// Opens connections until the server rejects one, and returns them.
 fn fill(server: &Memcached) -> Vec<Raw> {
     let mut all = Vec::new();
     loop {
@@ -30,7 +30,7 @@ fn fill(server: &Memcached) -> Vec<Raw> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn server_at_its_limit_of_connections_is_unavailable_and_used_again_when_it_has_one() {
+async fn server_at_its_connection_limit_is_unavailable_until_it_has_one() {
     let server = small();
     let cache = cache(&[server.address().to_string()], PATIENT).strict();
     for _ in 0..3 {
@@ -49,15 +49,15 @@ async fn server_at_its_limit_of_connections_is_unavailable_and_used_again_when_i
     }
 }
 
-/// 64 callers, 16 connections by the settings, and a server that has eleven, or two.
+/// 64 callers, 16 connections in the settings, and a server with eleven or two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_wait_for_a_connection_that_is_there_if_the_server_takes_fewer() {
+async fn calls_wait_for_existing_connections_if_the_server_accepts_no_more() {
     for left in [0, 2] {
         let server = small();
         let mut others = fill(&server);
         others.truncate(if left == 0 { 0 } else { others.len() - left });
         let cache = cache(&[server.address().to_string()], PATIENT).strict();
-        // The server takes a moment to notice who has gone.
+        // The server needs a moment to notice closed connections.
         until("it works", async || cache.set("k", &0, secs(600)).await.is_ok()).await;
         for _ in 0..5 {
             let calls = (0..64).map(|_| {
@@ -74,7 +74,7 @@ async fn calls_wait_for_a_connection_that_is_there_if_the_server_takes_fewer() {
 }
 
 #[tokio::test]
-async fn server_that_wants_a_password_says_so() {
+async fn server_with_a_password_is_an_error_with_the_reason() {
     let file = std::env::temp_dir().join(format!("cache-memcached-{}", std::process::id()));
     fs::write(&file, "user:marked\n").unwrap();
     let server = Memcached::options().args(&["-Y", file.to_str().unwrap()]).start().unwrap();
@@ -99,7 +99,7 @@ async fn server_without_flush_all_clears_prefixes_only() {
 }
 
 #[tokio::test]
-async fn full_server_that_does_not_evict_is_out_of_memory_and_goes_on_answering() {
+async fn full_server_without_eviction_is_out_of_memory_and_still_answers() {
     let server = Memcached::options().memory(8).args(&["-M"]).start().unwrap();
     let cache = cache(&[server.address().to_string()], PATIENT).strict();
     let value = "x".repeat(100_000);
@@ -116,7 +116,7 @@ async fn full_server_that_does_not_evict_is_out_of_memory_and_goes_on_answering(
     assert_eq!(cache.get("small").await.unwrap(), Some(1));
 }
 
-/// A pool's own callers wait for each other, which says nothing about the server.
+/// The callers of a pool wait for each other, which does not mean that the server has failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_for_a_connection_is_ignored_by_the_breaker() {
     let servers = servers(1);

@@ -1,4 +1,4 @@
-//! Several servers: which has what, and who is asked.
+//! Several servers: the keys of each, and the servers that receive a call.
 
 use std::{collections::BTreeMap, slice};
 
@@ -14,7 +14,7 @@ fn keys(count: usize) -> Vec<String> {
     (0..count).map(|i| format!("k{i}")).collect()
 }
 
-/// Which of these keys each server has.
+/// Returns the keys that each server has.
 fn placed(servers: &[Memcached], keys: &[String]) -> Vec<Vec<String>> {
     let of = |server| {
         let mut raw: Raw = raw(server);
@@ -25,9 +25,9 @@ fn placed(servers: &[Memcached], keys: &[String]) -> Vec<Vec<String>> {
     servers.iter().map(of).collect()
 }
 
-/// Each key is on one server, by the weights, and whoever asks looks there.
+/// Each key is on one server, by the weights, and every client finds it there.
 #[tokio::test]
-async fn keys_are_spread_by_weight_and_found_again_by_everyone() {
+async fn keys_are_spread_by_weight_and_found_by_every_client() {
     let servers = servers(3);
     let more = format!("{PATIENT}[caches.default.options]\nweights = [1, 2, 3]\n");
     let keys = keys(600);
@@ -38,7 +38,7 @@ async fn keys_are_spread_by_weight_and_found_again_by_everyone() {
     let placed = placed(&servers, &keys);
     let counts: Vec<_> = placed.iter().map(Vec::len).collect();
     assert_eq!(counts.iter().sum::<usize>(), 600, "{counts:?}");
-    // Chance has a part in it: the ports are others each time.
+    // The result is random, because the ports differ each time.
     for (count, (least, most)) in counts.iter().zip([(50, 150), (140, 260), (230, 370)]) {
         assert!((least..most).contains(count), "{counts:?}");
     }
@@ -48,9 +48,9 @@ async fn keys_are_spread_by_weight_and_found_again_by_everyone() {
     assert!(found.iter().all(|(key, value)| *key == value));
 }
 
-/// A fourth server takes its share, and the others keep what they have.
+/// A fourth server takes its share, and the others keep their keys.
 #[tokio::test]
-async fn a_server_that_joins_takes_its_share_and_no_more() {
+async fn joining_server_takes_only_its_share() {
     let servers = servers(4);
     let keys = keys(800);
     let three = cache(&at(&servers)[..3], PATIENT).strict();
@@ -64,12 +64,12 @@ async fn a_server_that_joins_takes_its_share_and_no_more() {
     assert_eq!(back.len(), 800);
 }
 
-/// A batch goes to each server once, however it is mixed; answers are in their places, keys that come twice too.
+/// A batch goes to each server once, in any mix. The results are in order, also for duplicate keys.
 #[tokio::test]
-async fn batches_over_all_servers_answer_each_key() {
+async fn batch_over_all_servers_has_a_result_for_each_key() {
     let servers = servers(3);
     let cache = cache(&at(&servers), PATIENT).strict();
-    // More than fit one pipeline.
+    // More than one pipeline can hold.
     let keys = keys(2500);
     let items = keys.iter().step_by(2).map(|it| (it, it));
     assert!(cache.set_many(items, Timeout::Default).await.unwrap().is_empty());
@@ -87,9 +87,9 @@ async fn batches_over_all_servers_answer_each_key() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A name is looked up when a connection is made.
+/// The host name is resolved for each new connection.
 #[tokio::test]
-async fn a_server_by_its_name_is_found_again_after_a_restart() {
+async fn server_with_a_host_name_is_found_after_a_restart() {
     let server = Memcached::start().unwrap();
     let by_name = cache(&[format!("localhost:{}", server.port())], PATIENT).strict();
     for round in 0..3 {
@@ -103,10 +103,10 @@ async fn a_server_by_its_name_is_found_again_after_a_restart() {
     }
 }
 
-/// What answers is no memcached: each call says so, none hangs or takes it for a miss, and no connection is used again on which there
-/// was something that surprises.
+/// A service that is not memcached: each call is an error, no call hangs or is a miss, and no
+/// connection is used again after an unexpected reply.
 #[tokio::test]
-async fn a_server_that_is_none_is_an_error() {
+async fn server_that_is_not_memcached_is_an_error() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let address = proxy.address().to_string();
@@ -115,7 +115,7 @@ async fn a_server_that_is_none_is_an_error() {
     for _ in 0..3 {
         for call in ["get", "set", "incr_or", "clear", "check"] {
             let before = proxy.accepted();
-            // A server that has just refused a connection is not asked again at once.
+            // The store does not connect again at once after a rejected connection.
             crate::support::until("another connection is made", async || {
                 let res = match call {
                     "get" => cache.get::<String>("k").await.map(drop),

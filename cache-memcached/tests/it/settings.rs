@@ -1,4 +1,5 @@
-//! Wrong settings: an error when they are read, which names the setting and shows no value.
+//! An invalid setting is an error when the settings are read. The error names the setting and shows
+//! no value.
 
 use cache_core::{Caches, ErrorKind};
 
@@ -16,9 +17,9 @@ fn error(location: &[&str], options: &str) -> String {
     error.to_string()
 }
 
-/// Without a breaker no server is ever known to be down.
+/// Without a breaker, no server is known to be down.
 #[test]
-fn the_next_server_needs_a_breaker() {
+fn when_down_next_requires_a_breaker() {
     let more = format!("breaker.enabled = false\n{OPTIONS}when_down = 'next'");
     let error = Caches::from_toml(&toml(&["a", "b"], &more)).unwrap_err().to_string();
     assert!(error.contains("caches.default.options.when_down"), "{error}");
@@ -26,7 +27,7 @@ fn the_next_server_needs_a_breaker() {
 }
 
 #[test]
-fn what_is_wrong_is_named_where_it_is() {
+fn invalid_setting_is_named() {
     let one = &["marked-host:11211"][..];
     let two = &["marked-a", "marked-b:11212"][..];
     for (location, options, setting, what) in [
@@ -36,15 +37,15 @@ fn what_is_wrong_is_named_where_it_is() {
         (&["memcached://user:pre@marked@host:1"], "", "location", "a password"),
         (&["memcached://user:pre/marked?#@host:1"], "", "location", "a password"),
         (&["user:1;marked@host"], "", "location", "a password"),
-        (&["http://marked-host"], "", "location", "no server"),
-        (&["marked host"], "", "location", "no server"),
+        (&["http://marked-host"], "", "location", "not a server"),
+        (&["marked host"], "", "location", "not a server"),
         (&["marked-host:x"], "", "location", "1 to 65535"),
         (&["marked-host:70000"], "", "location", "1 to 65535"),
         (&["/run/marked.sock"], "", "location", "unix socket"),
         (&["fe80::marked"], "", "location", "brackets"),
         (&["a", "marked-host:0"], "", "location", "entry 2"),
-        (&["marked-a", "marked-a:11211"], "", "location", "named before"),
-        (&["marked-a; marked-b, MARKED-A"], "", "location", "named before"),
+        (&["marked-a", "marked-a:11211"], "", "location", "duplicate server"),
+        (&["marked-a; marked-b, MARKED-A"], "", "location", "duplicate server"),
         (two, "weights = [1]", "options.weights", "1 numbers for 2 servers"),
         (two, "weights = [1, 0]", "options.weights", "1 to 100"),
         (two, "weights = [101, 1]", "options.weights", "1 to 100"),
@@ -67,7 +68,7 @@ fn what_is_wrong_is_named_where_it_is() {
 
 /// "Building `Caches` reads and checks all settings, connects nowhere, needs no runtime."
 #[test]
-fn right_settings_build_without_a_server_and_a_runtime() {
+fn valid_settings_build_without_a_server_and_a_runtime() {
     for (location, options) in [
         (&["127.0.0.1:1"][..], ""),
         (&["localhost", "[::1]:11212"], "weights = [1, 100]\nwhen_down = 'next'"),

@@ -1,4 +1,5 @@
-//! What is in the server: plain, so that others read it; and what the server itself refuses.
+//! The stored values: plain, so that other programs can read them; and values that the server
+//! rejects.
 
 use std::slice;
 
@@ -22,7 +23,7 @@ fn ada() -> User {
 }
 
 #[tokio::test]
-async fn the_server_holds_plain_values_behind_the_generation() {
+async fn server_holds_plain_values_under_the_generation() {
     let servers = servers(1);
     let cache = cache(&at(&servers), &format!("key_prefix = \"shop\"\n{PATIENT}")).strict();
     cache.set("user", &ada(), secs(60)).await.unwrap();
@@ -34,9 +35,10 @@ async fn the_server_holds_plain_values_behind_the_generation() {
     assert_eq!(stored(&mut raw, "shop", "hits").as_deref(), Some("42"));
 }
 
-/// "Bytes that do not decode … are a miss that is counted, `Codec` in strict mode; `get_or_set` reloads and overwrites."
+/// "Bytes that do not decode … are a miss that is counted, `Codec` in strict mode; `get_or_set`
+/// reloads and overwrites."
 #[tokio::test]
-async fn what_is_no_json_is_a_miss() {
+async fn value_that_is_not_json_is_a_miss() {
     let servers = servers(1);
     let cache = cache(&at(&servers), PATIENT);
     cache.set("k", &ada(), Timeout::Default).await.unwrap();
@@ -51,10 +53,10 @@ async fn what_is_no_json_is_a_miss() {
     assert_eq!(cache.get::<User>("k").await.unwrap(), Some(ada()));
 }
 
-/// A server whose own limit is under `max_value_bytes` refuses by itself: `TooLarge`, the old value is gone, alone and in a batch,
-/// whose other values are written.
+/// A server whose limit is below `max_value_bytes` rejects a value itself: `TooLarge`, and the old
+/// value is deleted. In a batch, the other values are written.
 #[tokio::test]
-async fn what_the_server_finds_too_large_is_too_large_and_leaves_nothing() {
+async fn value_too_large_for_the_server_is_an_error_and_leaves_no_entry() {
     let server = Memcached::options().item_size(512).start().unwrap();
     let cache = cache(&at(slice::from_ref(&server)), PATIENT).strict();
     let large = "x".repeat(600_000);
@@ -77,10 +79,10 @@ async fn what_the_server_finds_too_large_is_too_large_and_leaves_nothing() {
     }
 }
 
-/// The same where there is a condition. (With a condition that does not hold, too, the server removes what it was to leave: settings
-/// are to say no more than its `-I`.)
+/// The same with a condition. (The server deletes the old entry even if the condition does not
+/// hold, so the settings must not exceed its `-I`.)
 #[tokio::test]
-async fn what_the_server_finds_too_large_is_too_large_with_a_condition() {
+async fn conditional_value_too_large_for_the_server_is_an_error() {
     let server = Memcached::options().item_size(512).start().unwrap();
     let store = store(&at(slice::from_ref(&server)), PATIENT);
     let large = vec![b'x'; 600_000];
@@ -89,16 +91,17 @@ async fn what_the_server_finds_too_large_is_too_large_with_a_condition() {
     assert_eq!(set(SetMode::IfAbsent).await.unwrap_err().kind(), ErrorKind::TooLarge);
     for mode in [SetMode::IfAbsent, SetMode::IfPresent] {
         store.set(":1:k", "old".into(), Expiry::Never, SetMode::Always).await.unwrap();
-        // Nothing that claims to be the new value, whatever is said.
+        // With any result, no entry holds the new value.
         let _ = set(mode).await;
         let found = store.get(":1:k").await.unwrap();
         assert!(found.is_none_or(|it| it == "old"));
     }
 }
 
-/// A server that runs out of memory evicts: some entries are misses, none is another's or an old one, and the prefix lives on.
+/// A server that runs out of memory evicts entries: some keys are misses, no key has the value of
+/// another key or an old value, and the prefix continues to work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_evicts_loses_entries_and_nothing_else() {
+async fn evicting_server_loses_only_entries() {
     let server = Memcached::options().memory(2).start().unwrap();
     let mut raw = raw(&server);
     let cache =

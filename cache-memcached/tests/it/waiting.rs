@@ -1,4 +1,5 @@
-//! Nobody waits for what another waits for, and nothing is lost with a server that is started anew.
+//! Callers do not wait for each other's requests, and a restarted server loses nothing but its
+//! entries.
 
 use std::{
     sync::Arc,
@@ -16,14 +17,14 @@ use crate::support::{PATIENT, at, cache, servers, store, until};
 
 const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
 
-/// By which all that fails here fails.
+/// The deadline of all calls that fail here.
 const DEADLINE: Duration = Duration::from_millis(500);
 
 async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) -> Result<bool> {
     store.set(key, value.into(), HOUR, SetMode::Always).await
 }
 
-/// How long each of so many reads took.
+/// Returns how long each of these concurrent reads took, at most.
 async fn reads(store: &Arc<dyn Backend>, count: usize) -> Duration {
     let mut all = JoinSet::new();
     for i in 0..count {
@@ -39,17 +40,17 @@ async fn reads(store: &Arc<dyn Backend>, count: usize) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_finds_a_frozen_server_does_not_wait_for_others_to_find_it_too() {
+async fn calls_to_a_frozen_server_do_not_wait_for_each_other() {
     let servers = servers(1);
     let store = store(&at(&servers), "breaker = { enabled = false }");
     until("it is written", async || put(&store, "p:1:k", "v").await.is_ok()).await;
-    // sleeps: for as long as a generation is remembered, by the machine's clock
+    // sleeps: until the cached generation expires, by the system clock
     sleep(Duration::from_millis(1200)).await;
     servers[0].freeze();
-    // Beside them one who waits for nothing but the deadline: what the machine adds it adds to both.
+    // A task that only waits for the deadline, because the machine delays both alike.
     let alone = async {
         let began = Instant::now();
-        // sleeps: that is what it is for
+        // sleeps: the deadline itself
         sleep(DEADLINE).await;
         began.elapsed()
     };
@@ -62,10 +63,10 @@ async fn who_finds_a_frozen_server_does_not_wait_for_others_to_find_it_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_to_a_frozen_server_open_its_breaker() {
     let servers = servers(1);
-    // So long that no call is the one that tries whether the server is back.
+    // So long that no call is a probe.
     let store = store(&at(&servers), "breaker = { open_for = '60s' }");
     until("it is written", async || put(&store, "p:1:k", "v").await.is_ok()).await;
-    // sleeps: for as long as a generation is remembered, by the machine's clock
+    // sleeps: until the cached generation expires, by the system clock
     sleep(Duration::from_millis(1200)).await;
     servers[0].freeze();
     reads(&store, 14).await;
@@ -76,14 +77,14 @@ async fn many_calls_to_a_frozen_server_open_its_breaker() {
         assert!(error.message().contains("circuit breaker"), "{error}");
     }
     servers[0].thaw();
-    // A machine that stands still for a moment makes one slow, and not half of them.
+    // A machine that stands still for a moment slows down one call, but not half of them.
     next.sort_unstable();
     let next = next[next.len() / 2];
     assert!(next < Duration::from_millis(100), "{next:?}, after 14 calls that failed");
 }
 
 #[test]
-fn a_runtime_that_stands_still_keeps_no_other_from_clearing() {
+fn paused_runtime_does_not_block_clear_in_others() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let servers = servers(1);
     let cache = cache(&at(&servers), "key_prefix = \"p\"");
@@ -92,7 +93,7 @@ fn a_runtime_that_stands_still_keeps_no_other_from_clearing() {
         servers[0].freeze();
         let cache = cache.clone();
         tokio::spawn(async move { cache.get::<u8>("k").await });
-        // sleeps: until it has begun to ask, which nobody can see
+        // sleeps: until its request has begun, which is not visible
         sleep(Duration::from_millis(50)).await;
     });
     servers[0].thaw();
@@ -103,13 +104,13 @@ fn a_runtime_that_stands_still_keeps_no_other_from_clearing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_rename_disturbs_no_other() {
+async fn dropped_rename_does_not_block_another() {
     let servers = servers(2);
     let store = store(&at(&servers), PATIENT);
     // A source on one server, and a target on the other.
     let mut places = Vec::new();
     servers[1].kill();
-    // So many that both servers have some, wherever they listen.
+    // Enough keys for both servers, whatever their ports.
     for i in 0..64 {
         let key = format!("p:1:k{i}");
         places.push((store.get(&key).await.is_err(), key));
@@ -123,21 +124,22 @@ async fn a_dropped_rename_disturbs_no_other() {
     let dropped = tokio::time::timeout(Duration::from_millis(200), store.rename(from, to)).await;
     servers[1].thaw();
     assert!(dropped.is_err(), "{dropped:?}");
-    // A mark that is left would be in the way for longer than a call may take. It is moved by this call, or was by the other.
+    // A lock that remains would block this call for longer than its deadline. The entry is moved by
+    // this call or was moved by the other.
     store.rename(from, to).await.unwrap();
     assert_eq!(store.get(from).await.unwrap(), None);
     assert_eq!(store.get(to).await.unwrap().unwrap(), "v");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_after_a_crash_stays() {
+async fn value_written_after_a_restart_stays() {
     let servers = servers(1);
     let store = store(&at(&servers), PATIENT);
     assert!(put(&store, "p:1:k", "v").await.unwrap());
     servers[0].restart().unwrap();
     let lock = async || store.set("p:1:lock", "mine".into(), HOUR, SetMode::IfAbsent).await;
     until("the lock is taken", async || lock().await.is_ok()).await;
-    // sleeps: for as long as a generation is remembered, by the machine's clock
+    // sleeps: until the cached generation expires, by the system clock
     sleep(Duration::from_millis(1200)).await;
     let again = store.set("p:1:lock", "other".into(), HOUR, SetMode::IfAbsent).await.unwrap();
     assert!(!again, "two have the lock");

@@ -1,4 +1,4 @@
-//! Another program that talks to the server, with a connection of its own.
+//! A client without the store, like another program.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// A connection that knows nothing of caches.
+/// A connection without any cache.
 pub(crate) struct Raw(BufReader<TcpStream>);
 
 impl Raw {
@@ -16,7 +16,7 @@ impl Raw {
         Self(BufReader::new(stream))
     }
 
-    /// The line that answers a command of the meta protocol, and the value with it.
+    /// Sends a command of the meta protocol. Returns the first line of the reply, and the value.
     pub(crate) fn ask(&mut self, command: &str) -> (String, Option<Vec<u8>>) {
         self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
         let line = self.line();
@@ -28,17 +28,18 @@ impl Raw {
         (line, Some(value))
     }
 
-    /// The line that answers a command, if the server has the connection at all.
+    /// Sends a command. Returns the line of the reply, or `None` if the server closed the
+    /// connection.
     #[allow(dead_code, reason = "not all tests fill a server")]
     pub(crate) fn try_ask(&mut self, command: &str) -> Option<String> {
-        // What the server has said before it closed the connection is there to be read.
+        // The server's message before it closed the connection can still be read.
         let _ = self.0.get_mut().write_all(format!("{command}\r\n").as_bytes());
         let mut line = String::new();
         self.0.read_line(&mut line).ok()?;
         Some(line.trim_end().to_owned())
     }
 
-    /// The next line of an answer that has several.
+    /// Returns the next line of a reply with several lines.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
