@@ -1,14 +1,22 @@
-//! The one error type of the workspace: a kind to match on, a message, context and a source.
+//! The error type of all crates of the workspace: a kind to match on, a message, context and a
+//! source.
 
-use std::{any::Any, borrow::Cow, fmt, sync::Arc};
+mod kind;
+mod loader;
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+pub use self::kind::ErrorKind;
+use self::loader::{FromLoader, LoaderError};
 
 /// `Result` with [`Error`] as the default error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error from a cache.
+/// An error of a cache.
 ///
-/// One pointer wide, and cheap to clone, so that callers who share one load can share its failure. Its
-/// text holds what was wrong and where (alias, backend, operation, key), and never a value or a password.
+/// An `Error` is one pointer wide and cheap to clone, so that all callers that share a load can
+/// share its error. The text names the problem and its place (alias, backend, operation, key). It
+/// never contains a value or a password.
 ///
 /// ```
 /// use cache_core::{Error, ErrorKind};
@@ -20,43 +28,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 #[derive(Clone)]
 pub struct Error(Arc<Repr>);
-
-/// What went wrong, coarsely: the part that callers may match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Settings could not be read or do not make sense, or the call cannot be made from here (no runtime).
-    Config,
-    /// No cache has that alias.
-    UnknownAlias,
-    /// The call needs a tokio runtime that the calling thread does not have, or must not run on
-    /// this thread (a blocking call where tasks are polled).
-    Runtime,
-    /// The key breaks the rules for keys.
-    InvalidKey,
-    /// The operation needs the key to exist, and it does not (`incr`, `incr_version`).
-    KeyNotFound,
-    /// `incr` met a value that is not a canonical integer.
-    NotAnInteger,
-    /// The result of an increment is outside `i64`, or the version is.
-    Overflow,
-    /// The value is larger than the store takes; the old value is gone.
-    TooLarge,
-    /// A value cannot be encoded, or (in strict mode) stored bytes cannot be decoded.
-    Codec,
-    /// The key holds something that is not a byte string: a list of another program, for example.
-    WrongType,
-    /// The store could not be reached, or refused to serve.
-    Unavailable,
-    /// The store did not answer in time; the outcome of a write is unknown.
-    TimedOut,
-    /// The store or the platform cannot do this.
-    Unsupported,
-    /// The loader given to `get_or_try_set` failed, or loads wait for each other in a circle.
-    Loader,
-    /// Anything else that the store said.
-    Backend,
-}
 
 #[derive(Clone)]
 struct Repr {
@@ -74,7 +45,7 @@ enum Source {
 }
 
 impl Error {
-    /// Makes an error of `kind`. The message must hold no value and no secret.
+    /// Creates an error of `kind`. The message must not contain a value or a secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Repr {
             kind,
@@ -85,8 +56,8 @@ impl Error {
         }))
     }
 
-    /// Creates the error of a value that is too large. `limit` names the setting that allows at most
-    /// `max` bytes.
+    /// Creates the error of a value that is too large. `limit` names the setting that allows at
+    /// most `max` bytes.
     ///
     /// ```
     /// use cache_core::{Error, ErrorKind};
@@ -100,17 +71,18 @@ impl Error {
         Self::new(ErrorKind::TooLarge, message)
     }
 
-    /// Adds the error that caused this one. It must not quote its input, which may be a value or a password.
+    /// Sets the error that caused this error. The source must not quote its input, because the
+    /// input may be a value or a password.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.0).source = Some(Source::Other(Arc::new(source)));
         self
     }
 
-    /// Adds a `name: value` pair to the text (alias, backend, operation, key). A name that is already
-    /// there keeps its first value: who was nearest to the fault knew best.
+    /// Adds a `name: value` pair to the text (alias, backend, operation, key). If the name already
+    /// has a value, that value stays: the code next to the fault sets the context first.
     ///
-    /// Clones made before are not changed.
+    /// Earlier clones of this error do not change.
     #[must_use]
     pub fn with_context(mut self, name: &'static str, value: impl Into<String>) -> Self {
         if self.context(name).is_none() {
@@ -119,8 +91,8 @@ impl Error {
         self
     }
 
-    /// Marks an error that says nothing about the server's health: a lock on one key, a slow statement, a wait behind
-    /// other callers. The circuit breaker does not count it.
+    /// Marks this error as irrelevant for the server's health, for example a lock on one key, a
+    /// slow statement, or a wait for other callers. The circuit breaker does not count it.
     ///
     /// ```
     /// use cache_core::{Clock, Error, ErrorKind, layer::{Breaker, BreakerSettings, BreakerState}};
@@ -139,19 +111,20 @@ impl Error {
         self
     }
 
-    /// Whether the circuit breaker counts this error as a failure of the server: `Unavailable` and `TimedOut`, unless
-    /// [`ignored_by_breaker`](Self::ignored_by_breaker) marked it.
+    /// Returns whether the circuit breaker counts this error as a failure of the server. It counts
+    /// `Unavailable` and `TimedOut`, except errors marked by
+    /// [`ignored_by_breaker`](Self::ignored_by_breaker).
     pub fn counts_for_breaker(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::TimedOut)
             && !self.0.ignored_by_breaker
     }
 
-    /// Whether [`ignored_by_breaker`](Self::ignored_by_breaker) marked it.
+    /// Returns whether [`ignored_by_breaker`](Self::ignored_by_breaker) marked this error.
     pub(crate) fn is_ignored_by_breaker(&self) -> bool {
         self.0.ignored_by_breaker
     }
 
-    /// A loader's own error, kept under its own type.
+    /// Wraps a loader's error, which keeps its type.
     pub(crate) fn from_loader<E>(error: E) -> Self
     where
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
@@ -161,24 +134,25 @@ impl Error {
         res
     }
 
-    /// The kind to match on.
+    /// Returns the kind to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The message, without kind, context and source.
+    /// Returns the message without kind, context and source.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The value of a context pair: `"alias"`, `"backend"`, `"operation"`, `"key"`, or a setting's path at `"setting"`.
+    /// Returns the value of a context pair: `"alias"`, `"backend"`, `"operation"`, `"key"`, or
+    /// `"setting"` with the path of a setting.
     pub fn context(&self, name: &str) -> Option<&str> {
         self.0.context.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
     }
 
-    /// The loader's own error, if this is a load's failure and the loader's error type is `E`.
+    /// Returns the loader's own error, if a loader of error type `E` caused this error.
     ///
-    /// Works for every error type that a loader may have, `anyhow::Error` and `String` among them.
+    /// Every error type that a loader may have works, including `anyhow::Error` and `String`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -198,9 +172,14 @@ impl Error {
         }
     }
 
-    /// Moves the loader's own error out. Returns this error unchanged if the loader's error has another type, or if another caller
-    /// holds it too: those who waited for one load share its failure. An error type that is `Clone` can be copied
-    /// instead: `error.loader::<E>().cloned()`.
+    /// Converts this error into the loader's own error.
+    ///
+    /// Callers that waited for the same load share its error. If the error type is `Clone`,
+    /// `error.loader::<E>().cloned()` copies a shared error.
+    ///
+    /// # Errors
+    /// Returns this error unchanged if the loader's error has another type, or if another caller
+    /// still holds it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -227,86 +206,6 @@ impl Error {
             }
         }
         Err(Self(Arc::new(repr)))
-    }
-}
-
-impl ErrorKind {
-    /// Whether `fail_open` hides errors of this kind from the caller: those that tell of the store's
-    /// health, not of the call.
-    pub const fn fails_open(self) -> bool {
-        matches!(self, Self::Unavailable | Self::TimedOut | Self::Backend)
-    }
-
-    /// Whether a store reports by this kind that the key holds something that is not a value.
-    pub(crate) const fn is_unreadable(self) -> bool {
-        matches!(self, Self::Codec | Self::WrongType)
-    }
-
-    /// Every kind, for tables and metrics.
-    pub const ALL: &[Self] = &[
-        Self::Config,
-        Self::UnknownAlias,
-        Self::Runtime,
-        Self::InvalidKey,
-        Self::KeyNotFound,
-        Self::NotAnInteger,
-        Self::Overflow,
-        Self::TooLarge,
-        Self::Codec,
-        Self::WrongType,
-        Self::Unavailable,
-        Self::TimedOut,
-        Self::Unsupported,
-        Self::Loader,
-        Self::Backend,
-    ];
-
-    /// The kind's name, for labels: `TimedOut`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Config => "Config",
-            Self::UnknownAlias => "UnknownAlias",
-            Self::Runtime => "Runtime",
-            Self::InvalidKey => "InvalidKey",
-            Self::KeyNotFound => "KeyNotFound",
-            Self::NotAnInteger => "NotAnInteger",
-            Self::Overflow => "Overflow",
-            Self::TooLarge => "TooLarge",
-            Self::Codec => "Codec",
-            Self::WrongType => "WrongType",
-            Self::Unavailable => "Unavailable",
-            Self::TimedOut => "TimedOut",
-            Self::Unsupported => "Unsupported",
-            Self::Loader => "Loader",
-            Self::Backend => "Backend",
-        }
-    }
-
-    /// The kind in words, as errors begin with it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Config => "bad configuration",
-            Self::UnknownAlias => "no such cache",
-            Self::Runtime => "wrong runtime",
-            Self::InvalidKey => "invalid key",
-            Self::KeyNotFound => "key not found",
-            Self::NotAnInteger => "not an integer",
-            Self::Overflow => "integer overflow",
-            Self::TooLarge => "value too large",
-            Self::Codec => "codec error",
-            Self::WrongType => "wrong type",
-            Self::Unavailable => "store unavailable",
-            Self::TimedOut => "timed out",
-            Self::Unsupported => "unsupported",
-            Self::Loader => "load failed",
-            Self::Backend => "store error",
-        }
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -349,44 +248,6 @@ impl Source {
     }
 }
 
-/// A [`LoaderError`] of some type.
-trait FromLoader: Send + Sync {
-    fn as_any(&self) -> &dyn Any;
-    fn as_error(&self) -> &(dyn std::error::Error + 'static);
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-}
-
-impl<E: fmt::Display + fmt::Debug + Send + Sync + 'static> FromLoader for LoaderError<E> {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
-        self
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-}
-
-/// Makes an [`std::error::Error`] of whatever a loader returns: `anyhow::Error` and `String` are none.
-struct LoaderError<E>(E);
-
-impl<E: fmt::Display> fmt::Display for LoaderError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<E: fmt::Debug> fmt::Debug for LoaderError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<E: fmt::Display + fmt::Debug> std::error::Error for LoaderError<E> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_context_wins() {
+    fn first_value_of_a_context_name_is_kept() {
         let error = Error::new(ErrorKind::Backend, "odd").with_context("key", "a");
         assert_eq!(error.with_context("key", "b").context("key"), Some("a"));
     }
 
     #[test]
-    fn a_loaders_error_comes_back_under_its_own_type() {
+    fn loader_returns_the_error_of_the_matching_type() {
         let error = Error::from_loader(anyhow::anyhow!("db down"));
         assert_eq!(error.loader::<anyhow::Error>().unwrap().to_string(), "db down");
         assert!(error.loader::<std::io::Error>().is_none());
@@ -415,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loaders_error_is_moved_out_by_its_last_holder() {
+    fn into_loader_moves_the_error_out_only_for_its_last_holder() {
         let error = Error::from_loader(anyhow::anyhow!("db down")).with_context("key", "k");
         let error = error.into_loader::<String>().unwrap_err();
         let shared = error.clone();
@@ -428,18 +289,5 @@ mod tests {
         assert_eq!(other.into_loader::<anyhow::Error>().unwrap().to_string(), "db down");
         let own = Error::new(ErrorKind::Config, "odd").into_loader::<String>().unwrap_err();
         assert_eq!(own.kind(), ErrorKind::Config);
-    }
-
-    #[test]
-    fn kinds_have_their_own_names() {
-        for &kind in ErrorKind::ALL {
-            assert_eq!(kind.name(), format!("{kind:?}"));
-        }
-    }
-
-    #[test]
-    fn only_the_stores_own_faults_fail_open() {
-        let open: Vec<_> = ErrorKind::ALL.iter().copied().filter(|it| it.fails_open()).collect();
-        assert_eq!(open, [ErrorKind::Unavailable, ErrorKind::TimedOut, ErrorKind::Backend]);
     }
 }
