@@ -1,4 +1,4 @@
-//! Keys: the rules they obey, the form they are stored in, and the namespace an alias owns.
+//! Keys: their rules, their stored form, and the namespace of an alias.
 
 use std::{fmt, sync::Arc};
 
@@ -6,16 +6,18 @@ use arrayvec::ArrayString;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest stored key, `prefix:version:key` and all, in bytes: memcached's 250 less what a store may add.
+/// The maximum length of a stored key in bytes, including `prefix:version:`: the 250 bytes of
+/// memcached without the room that a store may need.
 pub const MAX_KEY_LEN: usize = 230;
 
-/// Words that stand where the version would in the keys under which the library keeps its own things.
+/// Words in place of the version, for keys under which the library stores its own data.
 pub(crate) const RESERVED: [&str; 3] = ["tag", "lock", "lease"];
 
-/// A stored key. No longer than [`MAX_KEY_LEN`], so it needs no allocation.
+/// A stored key. It is at most [`MAX_KEY_LEN`] long, so it needs no allocation.
 pub(crate) type FullKey = ArrayString<MAX_KEY_LEN>;
 
-/// The keys that belong to one alias: its `key_prefix` with every version, and what the library stored for it.
+/// The keys of one alias: the keys with its `key_prefix` in every version, and the keys that the
+/// library stored for the alias.
 ///
 /// ```
 /// use cache_core::store::Namespace;
@@ -26,7 +28,7 @@ pub(crate) type FullKey = ArrayString<MAX_KEY_LEN>;
 /// assert!(!shop.contains("shopping:1:user") && !shop.contains("foreign"));
 /// assert!(Namespace::new("").unwrap().contains(":1:user"));
 ///
-/// // "a:2" is refused: the keys of ("a", version 2, "1:x") and ("a:2", version 1, "x") would be one.
+/// // "a:2" is refused: ("a", version 2, "1:x") and ("a:2", version 1, "x") would be the same key.
 /// assert!(Namespace::new("a:2").is_err());
 /// # Ok::<_, cache_core::Error>(())
 /// ```
@@ -34,48 +36,52 @@ pub(crate) type FullKey = ArrayString<MAX_KEY_LEN>;
 pub struct Namespace(Arc<str>);
 
 impl Namespace {
-    /// The namespace of a `key_prefix`. `InvalidKey` if no key could follow it, or if a segment after a colon
-    /// could be taken for a version or a word of the library's own.
+    /// Creates the namespace of a `key_prefix`.
+    ///
+    /// # Errors
+    /// `InvalidKey` if the prefix contains forbidden bytes or is too long, or if a segment after a
+    /// colon is an integer or a reserved word of the library.
     pub fn new(prefix: &str) -> Result<Self> {
         check_bytes(prefix.as_bytes())?;
         if prefix.len() > MAX_PREFIX_LEN {
             return Err(invalid(format!(
-                "is {} bytes long; a key prefix may have {MAX_PREFIX_LEN}",
+                "is too long: {} bytes, of at most {MAX_PREFIX_LEN} in a key prefix",
                 prefix.len()
             )));
         }
         match prefix.split(':').skip(1).find(|it| is_integer(it) || RESERVED.contains(it)) {
             Some(segment) => Err(invalid(format!(
-                "has the segment `{segment}` after a colon, where a version or a word of the library's own \
-                 would stand; use another word, such as `v{segment}`"
+                "contains the segment `{segment}` after a colon, which is reserved for versions and for keys \
+                 of the library; use another word, such as `v{segment}`"
             ))),
             None => Ok(Self(prefix.into())),
         }
     }
 
-    /// That of an alias without a `key_prefix`.
+    /// Returns the namespace of an alias without a `key_prefix`.
     pub(crate) fn unprefixed() -> Self {
         Self("".into())
     }
 
-    /// The `key_prefix`.
+    /// Returns the `key_prefix`.
     pub fn prefix(&self) -> &str {
         &self.0
     }
 
-    /// The prefix of a stored key, which every key that an alias makes has; `None` of others.
+    /// Returns the prefix of a stored key, or `None` if the key was not made by an alias.
     ///
     /// ```
     /// use cache_core::store::Namespace;
     ///
     /// assert_eq!(Namespace::prefix_of("shop:eu:1:user:7"), Some("shop:eu"));
     /// assert_eq!(Namespace::prefix_of(":-2:k"), Some(""));
-    /// assert_eq!(Namespace::prefix_of("somebody's"), None);
+    /// assert_eq!(Namespace::prefix_of("foreign"), None);
     /// ```
     pub fn prefix_of(key: &str) -> Option<&str> {
         let mut colons = key.match_indices(':').map(|(at, _)| at);
         let mut begin = colons.next()?;
-        // No segment of a prefix after its first colon is a version or a word: the first that is one ends it.
+        // A segment of a prefix after its first colon is never a version or a reserved word, so the
+        // first such segment ends the prefix.
         for end in colons {
             let segment = &key[begin + 1..end];
             if is_integer(segment) || RESERVED.contains(&segment) {
@@ -86,7 +92,8 @@ impl Namespace {
         None
     }
 
-    /// Whether a stored key is one of this namespace: `prefix:`, an integer or a word of the library's own, and a colon.
+    /// Returns whether a stored key belongs to this namespace: `prefix:`, an integer or a reserved
+    /// word, and a colon.
     pub fn contains(&self, key: &str) -> bool {
         let rest = key.strip_prefix(self.prefix()).and_then(|it| it.strip_prefix(':'));
         let Some((version, _)) = rest.and_then(|it| it.split_once(':')) else { return false };
@@ -100,32 +107,33 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Room is left for a version of 20 digits and a hashed key.
+/// Leaves room for a version of 20 digits and a hashed key.
 const MAX_PREFIX_LEN: usize = 100;
 
-/// How an alias makes stored keys from its callers' keys.
+/// The rules by which an alias turns a caller's key into a stored key.
 #[derive(Clone, Default)]
 pub(crate) struct KeyRules {
     pub(crate) long_keys: LongKeys,
     pub(crate) function: Option<KeyFunction>,
 }
 
-/// Changes the part of a stored key after `prefix:version:`.
+/// A function that changes the part of a stored key after `prefix:version:`.
 pub(crate) type KeyFunction = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// What becomes of a key that breaks the rules.
+/// The handling of keys that break the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LongKeys {
-    /// The call is refused with `InvalidKey`.
+    /// The call returns `InvalidKey`.
     #[default]
     Error,
-    /// The key is replaced by a readable head and its SHA-256 (feature `long-keys`).
+    /// The key is replaced by a readable head and its SHA-256 digest (feature `long-keys`).
     #[cfg(feature = "long-keys")]
     Hash,
 }
 
-/// `prefix:version:`, made once per handle: making it on every call would cost more than the call.
+/// `prefix:version:`, made once per handle, because making it costs more than a call of an
+/// in-process store.
 #[derive(Clone)]
 pub(crate) struct KeyHead(Arc<str>);
 
@@ -134,8 +142,8 @@ impl KeyHead {
         Self(format!("{}:{version}:", namespace.prefix()).into())
     }
 
-    /// Writes the stored form of a caller's key into `full`, which is empty. (A returned one would be copied
-    /// from frame to frame, which costs more than making it.)
+    /// Writes the stored form of a caller's key into the empty `full`. A return value would be
+    /// copied from frame to frame, which costs more than making the key.
     pub(crate) fn key(&self, rules: &KeyRules, key: &str, full: &mut FullKey) -> Result<()> {
         if let Some(function) = &rules.function {
             return self.join(rules.long_keys, &function(key), full);
@@ -143,7 +151,10 @@ impl KeyHead {
         self.join(rules.long_keys, key, full)
     }
 
-    #[cfg_attr(not(feature = "long-keys"), expect(unused_variables, reason = "there is one way"))]
+    #[cfg_attr(
+        not(feature = "long-keys"),
+        expect(unused_variables, reason = "LongKeys has only one variant then")
+    )]
     fn join(&self, long_keys: LongKeys, key: &str, full: &mut FullKey) -> Result<()> {
         #[cfg(feature = "long-keys")]
         if long_keys == LongKeys::Hash
@@ -162,7 +173,7 @@ impl KeyHead {
     #[cold]
     fn too_long(&self, key: &str) -> Error {
         invalid(format!(
-            "is {} bytes long with `{}` before it; at most {MAX_KEY_LEN} are allowed. Shorten it, or set \
+            "is too long: {} bytes with its head `{}`, of at most {MAX_KEY_LEN}; shorten the key, or set \
              long_keys = \"hash\"",
             self.0.len() + key.len(),
             self.0
@@ -177,9 +188,11 @@ fn check_key(key: &str) -> Result<()> {
     check_bytes(key.as_bytes())
 }
 
-/// No space, no control character: in memcached's protocol they end a key and begin a command (CVE-2020-13254).
+/// Refuses spaces and control characters. In the protocol of memcached they end a key and begin a
+/// command (CVE-2020-13254).
 fn check_bytes(bytes: &[u8]) -> Result<()> {
-    // The common case without a branch per byte, in chunks that the compiler makes one instruction of.
+    // The common case has no branch per byte: the compiler turns each chunk into one vector
+    // instruction.
     let any = |bytes: &[u8]| bytes.iter().fold(false, |odd, &it| odd | is_forbidden(it));
     let (chunks, rest) = bytes.as_chunks::<16>();
     if !chunks.iter().any(|it| any(it)) && !any(rest) {
@@ -187,7 +200,7 @@ fn check_bytes(bytes: &[u8]) -> Result<()> {
     }
     let at = bytes.iter().position(|&it| is_forbidden(it)).unwrap_or_default();
     Err(invalid(format!(
-        "has the byte 0x{:02x} at {at}; spaces and control characters are not allowed",
+        "contains the byte 0x{:02x} at {at}; spaces and control characters are not allowed",
         bytes[at]
     )))
 }
@@ -209,7 +222,7 @@ fn invalid(rule: impl fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidKey, format!("the key {rule}"))
 }
 
-/// Keys that break the rules are shown shortened and escaped.
+/// Shortens and escapes a key that breaks the rules.
 fn printable(key: &str) -> String {
     let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
     if key.chars().nth(60).is_some() { shown + "…" } else { shown }
@@ -219,13 +232,13 @@ fn printable(key: &str) -> String {
 mod hashed {
     use sha2::{Digest, Sha256};
 
-    /// Between head and digest. A caller's key that looks like a replaced one is replaced as well, so
-    /// that nobody can name another's entry by writing its digest.
+    /// Separates head and digest. A key that looks like a replaced key is replaced too, so that a
+    /// caller cannot reach the entry of another key by writing its digest.
     const MARK: char = '~';
     const DIGEST_LEN: usize = 64;
     const HEAD_LEN: usize = 32;
 
-    /// The replacement of a key that breaks the rules; `None` for a good one.
+    /// Returns the replacement of a key that breaks the rules, and `None` for a valid key.
     pub(super) fn replace(key: &str, room: usize) -> Option<String> {
         let good = key.len() <= room && super::check_key(key).is_ok() && !looks_replaced(key);
         if good {
@@ -264,14 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_djangos_form() {
+    fn stored_key_has_the_form_of_django() {
         assert_eq!(full("a:b", LongKeys::Error).unwrap().as_str(), "p:1:a:b");
         let head = KeyHead::new(&Namespace::new("").unwrap(), i64::MIN);
         assert_eq!(&*head.0, ":-9223372036854775808:");
     }
 
     #[test]
-    fn each_broken_rule_is_named() {
+    fn error_names_the_broken_rule() {
         for (key, rule) in [
             ("", "is empty"),
             ("a b", "0x20 at 1"),
@@ -287,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_counts_head_and_all() {
+    fn length_limit_includes_the_head() {
         assert!(full(&"k".repeat(MAX_KEY_LEN - 4), LongKeys::Error).is_ok());
         let error = full(&"k".repeat(MAX_KEY_LEN - 3), LongKeys::Error).unwrap_err();
         assert!(error.to_string().contains("231 bytes"), "{error}");
@@ -295,7 +308,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "long-keys")]
-    fn hashing_replaces_only_what_breaks_the_rules() {
+    fn only_invalid_keys_are_hashed() {
         assert_eq!(full("good", LongKeys::Hash).unwrap().as_str(), "p:1:good");
         let long = full(&"x".repeat(1000), LongKeys::Hash).unwrap();
         assert!(long.starts_with("p:1:xxx") && long.len() <= MAX_KEY_LEN, "{long}");
@@ -307,14 +320,14 @@ mod tests {
 
     #[test]
     #[cfg(feature = "long-keys")]
-    fn nobody_can_name_anothers_hashed_entry() {
+    fn key_written_like_a_hashed_key_is_hashed_again() {
         let victim = full("secret key", LongKeys::Hash).unwrap();
         let forged = victim.strip_prefix("p:1:").unwrap();
         assert_ne!(full(forged, LongKeys::Hash).unwrap(), victim);
     }
 
     #[test]
-    fn prefixes_that_would_be_ambiguous_are_refused() {
+    fn ambiguous_prefix_is_refused() {
         for bad in ["a:2", "a:-7", "a:0", "a:tag", "a:lock:b", ":1", "a b", "a\n"] {
             assert_eq!(Namespace::new(bad).unwrap_err().kind(), ErrorKind::InvalidKey, "{bad:?}");
         }
@@ -324,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_exact() {
+    fn namespace_contains_only_its_own_keys() {
         let empty = Namespace::new("").unwrap();
         assert!(empty.contains(":1:a") && empty.contains(":lock:a"));
         assert!(!empty.contains("shop:1:a") && !empty.contains(":a:1") && !empty.contains(":1"));

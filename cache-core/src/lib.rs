@@ -1,7 +1,7 @@
 //! One cache API over many stores, chosen in settings: Django's low-level cache for Rust services.
 //!
-//! A settings file names the caches and their stores; the program names the crates that bring the stores; and
-//! the code uses [`cache()`] for the default cache, or [`CACHES`]`["alias"]` for any other.
+//! A settings file names the caches and their stores. The program links the crates of these stores.
+//! The code uses [`cache()`] for the default cache, and [`CACHES`]`["alias"]` for other caches.
 //!
 //! ```
 //! use cache_core::{CACHES, Caches, Timeout, cache, install, secs};
@@ -28,19 +28,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Where to look
-//! - [`Cache`] has all operations and says what happens when the store fails.
-//! - [`Cache::blocking`] is the same without async, for programs that have no runtime and for threads that may wait.
-//! - [`Settings`] and [`CacheSettings`] are what a settings file may say.
-//! - [`Backend`] and [`SyncBackend`] are what a store implements, [`Driver`] is how it offers itself, and
-//!   [`layers`] is what can be put around it.
-//! - [`Error`] is the one error type; [`ErrorKind`] is the part to match on.
-//! - `testing`, behind the feature of that name, is for the tests of stores and of services.
+//! # Overview
+//! - [`Cache`] has all operations. Its page describes what happens when the store fails.
+//! - [`Cache::blocking`] returns a handle without async, for programs without a runtime and for
+//!   threads that may wait.
+//! - [`Settings`] and [`CacheSettings`] are the contents of a settings file.
+//! - A store implements [`Backend`](store::Backend) or [`SyncBackend`](store::SyncBackend), and
+//!   registers itself with a [`Driver`]. [`layer`] has the layers around a store.
+//! - [`Error`] is the error type of all crates. [`ErrorKind`] is the part to match on.
+//! - `testing` (feature `testing`) is for the tests of stores and of services.
 //!
 //! # Features
-//! | feature | default | what it brings |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `inventory` | yes | finds the drivers of linked crates by itself; without it programs say `.driver(…)` |
+//! | `inventory` | yes | the registration of linked drivers; without it programs call `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
 //! | `tracing` | no | events and spans: see [`telemetry`] |

@@ -1,4 +1,4 @@
-//! How long an entry lives: what callers ask for, what backends are told, and what they report.
+//! Lifetimes of entries: of callers, for backends, and the remaining lifetime.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,10 +7,10 @@ use crate::{
     runtime::Clock,
 };
 
-/// What a caller asks for.
+/// The lifetime that a caller gives an entry.
 ///
-/// A [`Duration`] is a timeout, too. The alias's default and "never" are written out: an `Option`, whose
-/// `None` means "never" in Django, is not a timeout.
+/// A [`Duration`] is a timeout too. The default of the alias and "never" are written out. An
+/// `Option` is not a timeout, because `None` means "never" in Django.
 ///
 /// ```
 /// use cache_core::{Timeout, secs};
@@ -29,18 +29,18 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timeout {
-    /// The alias's `timeout` setting.
+    /// The `timeout` setting of the alias.
     #[default]
     Default,
     /// The entry does not expire.
     Never,
-    /// From now; zero means "do not keep it".
+    /// A duration from now. With zero, the entry is not kept.
     After(Duration),
-    /// Until that time of the wall clock; a past one means "do not keep it".
+    /// A time of the wall clock. With a past time, the entry is not kept.
     At(SystemTime),
 }
 
-/// What may be given as a timeout: a [`Timeout`], a [`Duration`] or a [`SystemTime`].
+/// Types that can be used as a timeout: a [`Timeout`], a [`Duration`] or a [`SystemTime`].
 ///
 /// ```
 /// use cache_core::{IntoTimeout, Timeout, secs};
@@ -56,37 +56,40 @@ pub enum Timeout {
     note = "a timeout is `cache_core::secs(60)`, a `std::time::Duration`, `Timeout::Never`, or `Timeout::Default` for the alias's own"
 )]
 pub trait IntoTimeout {
-    /// The timeout.
+    /// Returns the timeout.
     fn into_timeout(self) -> Timeout;
 }
 
-/// `secs` seconds from now.
+/// Returns a timeout of `secs` seconds from now.
 pub const fn secs(secs: u64) -> Timeout {
     Timeout::After(Duration::from_secs(secs))
 }
 
-/// The lifetime that a backend is told; zero never reaches it.
+/// The lifetime that a backend receives. It is never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// The entry does not expire.
     Never,
-    /// From now: at least this long, rounded up to what the store can measure. More than it can
-    /// represent is [`Expiry::Never`].
+    /// At least this duration from now, rounded up to the granularity of the store. A duration that
+    /// the store cannot represent becomes [`Expiry::Never`].
     After(Duration),
 }
 
-/// What remains of an entry's life.
+/// The remaining lifetime of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
-    /// It does not expire.
+    /// The entry does not expire.
     Forever,
-    /// It lives this much longer.
+    /// The entry expires after this duration.
     Remaining(Duration),
 }
 
 impl Timeout {
-    /// `secs` seconds from now; an error for NaN, the infinities and what no [`Duration`] can hold.
-    /// A negative number is a past time: the entry is not kept.
+    /// Returns a timeout of `secs` seconds from now. A negative number is a past time: the entry is
+    /// not kept.
+    ///
+    /// # Errors
+    /// `Config` for NaN, the infinities, and numbers that a [`Duration`] cannot represent.
     pub fn secs_f64(secs: f64) -> Result<Self> {
         if secs.is_finite() && secs < 0.0 {
             return Ok(Self::After(Duration::ZERO));
@@ -99,7 +102,7 @@ impl Timeout {
         })
     }
 
-    /// The lifetime for a backend; `None` means that the entry must not be kept.
+    /// Returns the lifetime for a backend. `None` means that the entry must not be kept.
     pub(crate) fn resolve(self, default: Self, clock: &Clock) -> Option<Expiry> {
         match self {
             Self::Never => Some(Expiry::Never),
@@ -115,7 +118,7 @@ impl Timeout {
     }
 }
 
-/// Django's default of 300 seconds, for an alias whose settings say nothing.
+/// The default of Django (300 seconds), for an alias without the setting.
 const FALLBACK: Duration = Duration::from_secs(300);
 
 impl From<Duration> for Timeout {
@@ -149,7 +152,7 @@ impl IntoTimeout for SystemTime {
 }
 
 impl Ttl {
-    /// Whether this much more life is left: for ever is more than anything.
+    /// Returns whether the remaining lifetime is at least `it`. `Forever` always is.
     pub fn at_least(self, it: Duration) -> bool {
         match self {
             Self::Forever => true,
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_past_or_zero_time_is_not_kept() {
+    fn past_or_zero_timeout_has_no_lifetime() {
         let clock = Clock::system();
         let default = Timeout::Never;
         assert_eq!(secs(0).resolve(default, &clock), None);
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn unset_means_the_alias_default_and_then_djangos() {
+    fn default_is_the_setting_of_the_alias_or_300_seconds() {
         let clock = Clock::system();
         assert_eq!(Timeout::Default.resolve(Timeout::Never, &clock), Some(Expiry::Never));
         assert_eq!(
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn no_float_makes_an_immortal_entry() {
+    fn float_that_is_not_a_duration_is_refused() {
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
             assert_eq!(Timeout::secs_f64(odd).unwrap_err().kind(), ErrorKind::Config, "{odd}");
         }
