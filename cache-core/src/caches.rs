@@ -1,4 +1,4 @@
-//! All caches of a program, by alias.
+//! The caches of a program, by alias.
 
 use std::{
     cell::RefCell,
@@ -19,13 +19,13 @@ use crate::{
     store::{Backend, IntoBackend},
 };
 
-/// The caches of a program, by alias. Built once; the same alias always gives the same handle.
+/// The caches of a program, by alias. An alias always returns the same handle.
 ///
-/// Most programs [`install`](crate::install) theirs and use [`cache()`](crate::cache()) and [`CACHES`](crate::CACHES);
-/// others can own one or several.
+/// Most programs [`install`](crate::install) their caches and use [`cache()`](crate::cache()) and
+/// [`CACHES`](crate::CACHES). A program can also own one or several `Caches`.
 ///
-/// Building reads and checks all settings. It connects nowhere and needs no runtime, so it never fails because
-/// a server is down.
+/// Building reads and checks all settings. It does not connect and needs no runtime, so it never
+/// fails because a server is down.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -44,22 +44,30 @@ use crate::{
 #[derive(Debug)]
 pub struct Caches(BTreeMap<String, Cache>);
 
-/// The alias that [`cache()`](crate::cache()) gives.
+/// The alias that [`cache()`](crate::cache()) returns.
 pub const DEFAULT_ALIAS: &str = "default";
 
 impl Caches {
-    /// From the `[caches.*]` tables of a TOML text, with every linked backend. `${NAME}` in a string is replaced by
-    /// the environment variable, `$$` by `$`.
+    /// Builds the caches from the `[caches.*]` tables of a TOML text, with every linked backend. In
+    /// strings, `${NAME}` is replaced by the environment variable, and `$$` by `$`.
+    ///
+    /// # Errors
+    /// `Config` or `UnknownAlias` if the settings are invalid. The error names the setting by its
+    /// path.
     pub fn from_toml(text: &str) -> Result<Self> {
         Self::builder().toml(text)?.build()
     }
 
-    /// [`from_toml`](Self::from_toml) of a file.
+    /// Builds the caches from a TOML file, as [`from_toml`](Self::from_toml) does from a text.
+    ///
+    /// # Errors
+    /// `Config` if the file cannot be read. `Config` or `UnknownAlias` if the settings are invalid.
+    /// The error names the setting by its path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().file(path)?.build()
     }
 
-    /// To give drivers, settings or a clock by hand.
+    /// Returns a builder, to set drivers, settings or a clock in code.
     pub fn builder() -> CachesBuilder {
         CachesBuilder {
             registry: Registry::linked(),
@@ -71,7 +79,10 @@ impl Caches {
         }
     }
 
-    /// The cache of that alias; `UnknownAlias` if there is none.
+    /// Returns the cache of an alias.
+    ///
+    /// # Errors
+    /// `UnknownAlias` if the alias is not defined.
     pub fn get(&self, alias: &str) -> Result<&Cache> {
         self.0.get(alias).ok_or_else(|| {
             let known = config::list(self.aliases());
@@ -84,17 +95,21 @@ impl Caches {
         })
     }
 
-    /// Every alias.
+    /// Returns every alias.
     pub fn aliases(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Every cache, by alias.
+    /// Returns every cache, in the order of the aliases.
     pub fn iter(&self) -> impl Iterator<Item = &Cache> {
         self.0.values()
     }
 
-    /// Connects to every store and asks whether it serves. All are asked, whatever the others say.
+    /// Connects to every store and checks that it serves requests. All stores are checked, also if
+    /// some fail.
+    ///
+    /// # Cancel safety
+    /// A dropped future does not change any entry.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -109,12 +124,19 @@ impl Caches {
         CheckReport(self.0.keys().cloned().zip(answers).collect())
     }
 
-    /// Flushes and disconnects every store. All are closed, whatever the others say; the first error.
+    /// Flushes and disconnects every store. All stores are closed, also if some fail.
+    ///
+    /// # Errors
+    /// The first error of a store.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some connections may stay open. A second call closes them.
     pub async fn close(&self) -> Result<()> {
         all(self.iter().map(Cache::close)).await.into_iter().collect()
     }
 
-    /// Caches that live as long as the program, as [`Vec::leak`] gives: for [`CACHES.scope`](crate::GlobalCaches::scope).
+    /// Turns the caches into a reference for the rest of the program, as [`Vec::leak`] does: for
+    /// [`CACHES.scope`](crate::GlobalCaches::scope).
     pub fn leak(self) -> &'static Self {
         Box::leak(Box::new(self))
     }
@@ -129,17 +151,17 @@ impl<'a> IntoIterator for &'a Caches {
     }
 }
 
-/// What [`Caches::check`] found, by alias. `Display` gives a line for each.
+/// The results of [`Caches::check`], by alias. `Display` prints one line for each alias.
 #[derive(Clone, Debug)]
 pub struct CheckReport(BTreeMap<String, Result<()>>);
 
 impl CheckReport {
-    /// Whether every store serves.
+    /// Returns whether every store serves requests.
     pub fn is_ok(&self) -> bool {
         self.0.values().all(Result::is_ok)
     }
 
-    /// What each store said.
+    /// Returns the result of each store.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Result<()>)> {
         self.0.iter().map(|(alias, res)| (alias.as_str(), res))
     }
@@ -158,7 +180,7 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// Makes [`Caches`].
+/// A builder of [`Caches`].
 pub struct CachesBuilder {
     registry: Registry,
     settings: Settings,
@@ -169,20 +191,28 @@ pub struct CachesBuilder {
 }
 
 impl CachesBuilder {
-    /// Adds a driver; it replaces a linked one of its name.
+    /// Adds a driver. It replaces a linked driver of the same name.
     #[must_use]
     pub fn driver(mut self, driver: Driver) -> Self {
         self.registry.add(driver);
         self
     }
 
-    /// Adds the `[caches.*]` tables of a TOML text. An alias that is there already is replaced.
+    /// Adds the `[caches.*]` tables of a TOML text. They replace existing settings of the same
+    /// alias.
+    ///
+    /// # Errors
+    /// `Config` if the text cannot be parsed or a setting is invalid.
     pub fn toml(self, text: &str) -> Result<Self> {
         let settings = Settings::from_toml(text)?;
         Ok(self.settings(settings))
     }
 
-    /// Adds the `[caches.*]` tables of a TOML file.
+    /// Adds the `[caches.*]` tables of a TOML file. They replace existing settings of the same
+    /// alias.
+    ///
+    /// # Errors
+    /// `Config` if the file cannot be read or parsed, or a setting is invalid.
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let at = |error: Error| error.with_context("file", path.display().to_string());
@@ -192,14 +222,15 @@ impl CachesBuilder {
         self.toml(&text).map_err(at)
     }
 
-    /// Adds settings that were loaded otherwise. `${NAME}` in them is not replaced.
+    /// Adds settings that were loaded in another way. `${NAME}` in them is not replaced.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings.merge(settings);
         self
     }
 
-    /// Adds an alias over a store made in code. Settings for the alias are used but for what only a driver reads.
+    /// Adds an alias over a store that was created in code. Settings of this alias apply, except
+    /// those that only a driver reads.
     ///
     /// ```
     /// # use cache_core::Caches; use cache_memory::Memory;
@@ -213,7 +244,8 @@ impl CachesBuilder {
         self
     }
 
-    /// Sets an alias's key function: see [`CacheBuilder::key_function`](crate::CacheBuilder::key_function).
+    /// Sets the key function of an alias: see
+    /// [`CacheBuilder::key_function`](crate::CacheBuilder::key_function).
     #[must_use]
     pub fn key_function(
         mut self,
@@ -224,15 +256,16 @@ impl CachesBuilder {
         self
     }
 
-    /// The clock of all caches and stores: for tests.
+    /// Sets the clock of all caches and stores, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Whether a failing store appears on stderr (the default): a line for the first failure and one a minute at most after that, for
-    /// the whole process, as long as no subscriber of `tracing` listens. Off for programs whose stderr is for something else.
+    /// Sets whether a failing store is reported on stderr (the default). The first failure prints
+    /// one line, and later failures at most one line a minute for the whole process, as long as no
+    /// `tracing` subscriber is active. Programs that use stderr for other output turn this off.
     ///
     /// ```
     /// use cache_core::Caches;
@@ -250,7 +283,12 @@ impl CachesBuilder {
         self
     }
 
-    /// Checks everything and builds every cache. Connects nowhere.
+    /// Checks all settings and builds every cache. This does not connect.
+    ///
+    /// # Errors
+    /// `Config` if a setting is invalid, the alias `default` is missing, or caches depend on each
+    /// other in a cycle. `UnknownAlias` if a setting or a key function names an alias that is not
+    /// defined. The error names the setting by its path.
     pub fn build(mut self) -> Result<Caches> {
         for (alias, backend) in &self.backends {
             if self.settings.get(alias).is_none() {
@@ -262,7 +300,7 @@ impl CachesBuilder {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
-                    "the settings have no cache `default` (they have {known}); add `[caches.default]` with \
+                    "the settings do not define the cache `default` (they have {known}); add `[caches.default]` with \
                      `backend = \"memory\"`"
                 ),
             )
@@ -270,7 +308,7 @@ impl CachesBuilder {
         }
         if let Some(alias) = self.key_functions.keys().find(|it| self.settings.get(it).is_none()) {
             let what = format!(
-                "a key function was given for the cache `{alias}`, which the settings do not have"
+                "a key function is set for the cache `{alias}`, which the settings do not define"
             );
             return Err(Error::new(ErrorKind::UnknownAlias, what));
         }
@@ -304,10 +342,11 @@ impl fmt::Debug for CachesBuilder {
     }
 }
 
-/// One build: the stores that are done and under way, so that a store can be made of others.
+/// One build. It keeps the finished stores and the stores in progress, because a store can be made
+/// of others.
 struct Plan<'a> {
     builder: &'a CachesBuilder,
-    /// `None` marks a store under way.
+    /// `None` marks a store in progress.
     done: RefCell<BTreeMap<String, Option<Arc<dyn Backend>>>>,
     shared: Shared,
 }

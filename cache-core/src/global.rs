@@ -1,4 +1,4 @@
-//! The program's own caches: Django's `caches` and `cache`.
+//! The installed caches of the program: Django's `caches` and `cache`.
 
 use std::{
     cell::RefCell,
@@ -17,27 +17,31 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The program's caches: `CACHES.get("sessions")?`, or `CACHES["sessions"]`.
+/// The caches of the program: `CACHES.get("sessions")?`, or `CACHES["sessions"]`.
 ///
-/// The same alias always gives the same handle, from any thread or task. Filled once by [`install`].
+/// An alias always returns the same handle, from any thread or task. [`install`] sets the caches
+/// once.
 pub static CACHES: GlobalCaches = GlobalCaches(());
 
 static INSTALLED: OnceLock<Caches> = OnceLock::new();
 
 thread_local! {
-    /// What [`GlobalCaches::scope`] put in place of the installed caches, the innermost last.
+    /// The caches that [`GlobalCaches::scope`] put in place of the installed caches, the innermost
+    /// last.
     static SCOPES: RefCell<Vec<&'static Caches>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether there has been a scope in this process: then an error is likely to be about one.
+/// Whether this process has used a scope: then the cause of an error is likely a scope.
 static SCOPED: AtomicBool = AtomicBool::new(false);
 
 /// The type of [`CACHES`].
 #[derive(Debug)]
 pub struct GlobalCaches(());
 
-/// Makes `caches` the program's own: once, early in `main`. A second call is an error of kind `Config`, and the first
-/// caches stay.
+/// Installs the caches of the program: once, early in `main`.
+///
+/// # Errors
+/// `Config` if caches are already installed. The first caches stay.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -68,31 +72,37 @@ pub fn install(caches: Caches) -> Result<&'static Caches> {
     }
     Err(Error::new(
         ErrorKind::Config,
-        "caches are already installed; `install` is called once, and tests use `CACHES.scope`",
+        "caches are already installed; call `install` once, and use `CACHES.scope` in tests",
     ))
 }
 
-/// The default cache.
+/// Returns the default cache.
 ///
 /// # Panics
-/// If nothing is installed. [`CACHES.get`](GlobalCaches::get) gives an error instead.
+/// If no caches are installed. [`CACHES.get`](GlobalCaches::get) returns an error instead.
 #[track_caller]
 pub fn cache() -> &'static Cache {
     &CACHES[DEFAULT_ALIAS]
 }
 
 impl GlobalCaches {
-    /// The cache of that alias. `UnknownAlias` if there is none, `Config` if nothing is installed.
+    /// Returns the cache of an alias.
+    ///
+    /// # Errors
+    /// `UnknownAlias` if the alias is not defined, and `Config` if no caches are installed.
     pub fn get(&self, alias: &str) -> Result<&'static Cache> {
         self.installed()?.get(alias)
     }
 
-    /// Every alias; none if nothing is installed.
+    /// Returns every alias. The iterator is empty if no caches are installed.
     pub fn aliases(&self) -> impl Iterator<Item = &'static str> {
         self.installed().into_iter().flat_map(Caches::aliases)
     }
 
-    /// What was installed, or is in scope.
+    /// Returns the caches of the current scope, or else the installed caches.
+    ///
+    /// # Errors
+    /// `Config` if no caches are installed and none are in scope.
     pub fn installed(&self) -> Result<&'static Caches> {
         let scoped = SCOPES.with(|it| it.borrow().last().copied());
         scoped.or_else(|| INSTALLED.get()).ok_or_else(|| {
@@ -102,14 +112,15 @@ impl GlobalCaches {
                     "no caches are installed, and none are in scope in this task. A scope does not reach tasks and threads that are spawned \
                      in it: run their code with `CACHES.current().scope(future)`, where `CACHES.current()` is called before they are spawned"
                 } else {
-                    "no caches are installed; early in `main`, say `cache_core::install(Caches::from_file(\"settings.toml\")?)?`"
+                    "no caches are installed; early in `main`, call `cache_core::install(Caches::from_file(\"settings.toml\")?)?`"
                 },
             )
         })
     }
 
-    /// Runs a future with other caches in place of the installed ones, for it alone: Django's `override_settings`, for tests.
-    /// Tasks that it spawns see the installed ones, unless they are given the [`current`](Self::current) ones.
+    /// Runs a future with other caches in place of the installed ones, as Django's
+    /// `override_settings` does. This is for tests. Tasks that the future spawns use the installed
+    /// caches, unless they run in the [`current`](Self::current) caches.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -130,9 +141,9 @@ impl GlobalCaches {
         poll_fn(|cx| self.scope_sync(caches, || future.as_mut().poll(cx))).await
     }
 
-    /// [`scope`](Self::scope) for code without async, on this thread.
+    /// Runs code without async on this thread, with other caches, as [`scope`](Self::scope) does.
     pub fn scope_sync<T>(&self, caches: &'static Caches, code: impl FnOnce() -> T) -> T {
-        /// A panic in the code leaves the scope, too.
+        /// Leaves the scope, also after a panic in the code.
         struct Leave;
         impl Drop for Leave {
             fn drop(&mut self) {
@@ -145,7 +156,8 @@ impl GlobalCaches {
         code()
     }
 
-    /// The caches of the present [`scope`](Self::scope), to be carried into tasks and threads that are spawned in it.
+    /// Returns the caches of the current [`scope`](Self::scope), for tasks and threads that it
+    /// spawns.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -161,26 +173,29 @@ impl GlobalCaches {
     /// # Ok(()) }
     /// ```
     ///
-    /// A web framework that spawns a task for each connection gets them by a layer around its handlers; in axum:
+    /// In a web framework that spawns a task for each connection, add a layer around the handlers.
+    /// For axum:
     ///
     /// ```text
     /// let current = CACHES.current();
-    /// let app = app.layer(axum::middleware::from_fn(move |request, next: Next| current.scope(next.run(request))));
+    /// let app = app.layer(axum::middleware::from_fn(move |request, next: Next| {
+    ///     current.scope(next.run(request))
+    /// }));
     /// ```
     ///
-    /// With tower alone it is `MapFutureLayer::new(move |future| current.scope(future))`.
+    /// For tower without axum, use `MapFutureLayer::new(move |future| current.scope(future))`.
     pub fn current(&self) -> CurrentCaches {
         CurrentCaches(SCOPES.with(|it| it.borrow().last().copied()))
     }
 }
 
-/// The caches of a scope, on their way into another task or thread: see [`GlobalCaches::current`]. Outside of a scope, the
-/// installed ones.
+/// The caches of a scope, to be used in another task or thread: see [`GlobalCaches::current`].
+/// Outside of a scope these are the installed caches.
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentCaches(Option<&'static Caches>);
 
 impl CurrentCaches {
-    /// Runs a future with these caches, wherever it runs.
+    /// Runs a future with these caches.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
         match self.0 {
             Some(caches) => CACHES.scope(caches, future).await,
@@ -188,7 +203,7 @@ impl CurrentCaches {
         }
     }
 
-    /// [`scope`](Self::scope) for code without async, on this thread.
+    /// Runs code without async on this thread, as [`scope`](Self::scope) does.
     pub fn scope_sync<T>(self, code: impl FnOnce() -> T) -> T {
         match self.0 {
             Some(caches) => CACHES.scope_sync(caches, code),
@@ -197,10 +212,10 @@ impl CurrentCaches {
     }
 }
 
-/// `CACHES["alias"]`.
+/// Returns the cache of an alias: `CACHES["alias"]`.
 ///
 /// # Panics
-/// With the text of [`get`](GlobalCaches::get)'s error.
+/// With the text of the error of [`get`](GlobalCaches::get).
 impl Index<&str> for GlobalCaches {
     type Output = Cache;
 
