@@ -1,11 +1,13 @@
-//! The typed face of one alias: what a service calls.
+//! The typed handle of one alias, which services call.
 
 mod background_delete;
 mod batch;
 mod blocking;
 mod builder;
+mod call;
 mod counter;
 mod fail_open;
+mod get_or_load;
 mod load;
 mod many;
 mod on_outage;
@@ -19,6 +21,7 @@ mod write;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::builder::KeyState;
+use self::call::{call, call_leader, call_write, put_aside};
 pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
@@ -27,9 +30,9 @@ pub use self::{
 };
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::tombstones::Tombstones,
-    error::{Error, ErrorKind, Result},
-    fetch::singleflight::{Singleflight, WriteGuard},
+    consistency::tombstones::Marks,
+    error::{Error, Result},
+    fetch::singleflight::{Flights, Writing},
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
@@ -39,23 +42,36 @@ use crate::{
     value::Codec,
 };
 
-/// A handle on one cache: Django's low-level cache API, with Rust types.
+/// A handle to one cache: Django's low-level cache API with Rust types.
 ///
-/// Clones are cheap and share everything; a handle can be used from any thread or task. Where handles come from:
-/// [`cache()`](crate::cache()) and [`CACHES`](crate::CACHES) for a program's own, [`Caches`](crate::Caches) for owned
-/// ones, and [`Cache::new`] for a store without settings.
+/// Clones are cheap and share all state. A handle can be used from any thread or task. A program
+/// gets its handles from [`cache()`](crate::cache()) and [`CACHES`](crate::CACHES), from an owned
+/// [`Caches`](crate::Caches), or from [`Cache::new`] for a store without settings.
 ///
-/// Values are whatever serde can write and read. [`Timeout`]s are durations, `None` for the alias's default,
-/// or [`Timeout::Never`].
+/// A value is any type that serde can serialize and deserialize. A [`Timeout`] is a duration,
+/// [`Timeout::Default`] for the default of the alias, or [`Timeout::Never`].
 ///
 /// # When the store fails
-/// The cache is an optional accelerator: with `fail_open` (the default) a store that is down reads as empty, and writes have no
-/// effect; [`stats`](Self::stats) counts it, [`telemetry`](crate::telemetry) says where it is logged. The calls whose answer would be a lie then return the error all the same:
-/// `add`, `replace`, `pop`, `update`, `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
-/// `check` and `close`. [`OnOutage`](crate::OnOutage) replaces that error by an answer of the caller's. [`strict`](Self::strict) gives a handle that returns every error.
-/// What the caller did wrong (an invalid key, a value too large) is always returned.
+/// The cache is an optional accelerator. With `fail_open` (the default), reads of a failed store
+/// return no entry, and writes have no effect. [`stats`](Self::stats) counts these calls, and
+/// [`telemetry`](crate::telemetry) describes the log.
 ///
-/// After an error `TimedOut`, or when a future is dropped, the outcome of a write is unknown: an `incr` may have counted.
+/// Calls whose answer could be wrong always return the error: `add`, `replace`, `pop`, `update`,
+/// `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
+/// `check` and `close`. [`OnOutage`](crate::OnOutage) replaces this error by an answer of the
+/// caller. [`strict`](Self::strict) returns a handle that returns every error.
+///
+/// After an error of kind `TimedOut`, and after a future was dropped, the outcome of a write is
+/// unknown: an `incr` may have counted.
+///
+/// # Errors
+/// The methods list the kinds that are special to them. *Store errors* are the kinds `Unavailable`,
+/// `TimedOut` and `Backend`, which [fail open](crate::ErrorKind::fails_open). Other kinds are
+/// always returned, except `Codec` and `WrongType` of reads, which are misses outside of strict
+/// mode. Every call with a key returns `InvalidKey` if the key breaks the rules for keys. Every
+/// call returns `Runtime` if the store needs a tokio runtime that the caller does not have,
+/// `Config` if the settings prove invalid at the first connection, and `Unsupported` if the store
+/// or the platform lacks the operation.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -73,20 +89,20 @@ pub struct Cache {
     head: KeyHead,
     version: i64,
     strict: bool,
-    /// Calls are made inside the library's own runtime: the caller has none.
+    /// Calls run on the runtime of the library, because the caller has no runtime.
     on_own_runtime: bool,
 }
 
-/// What all handles of an alias have in common.
+/// The state that all handles of an alias share.
 struct Shared {
     alias: Box<str>,
     backend: Arc<dyn Backend>,
-    /// Set if no call can wait: then no future is boxed.
+    /// Set if the store never waits: then no future is boxed.
     sync: Option<Arc<dyn SyncBackend>>,
-    /// For callers without a runtime.
+    /// The store for callers without a runtime.
     on_own_runtime: Arc<dyn Backend>,
-    /// The same two, for reads that must not be stale. A store whose reads never are is there twice, so that no call has to
-    /// look which it is.
+    /// Both stores for reads that must not be stale. If the reads of a store are never stale, these
+    /// are the same store again, so that no call has to check.
     leader: Arc<dyn Backend>,
     leader_on_own_runtime: Arc<dyn Backend>,
     namespace: Namespace,
@@ -94,9 +110,9 @@ struct Shared {
     timeout: Timeout,
     codec: Codec,
     fail_open: bool,
-    /// Of a store that is one server.
+    /// The circuit breaker of a store with one server.
     breaker: Option<Arc<Breaker>>,
-    /// The longest that a write may be on its way.
+    /// The maximum duration of a write in progress.
     write_patience: Duration,
     load_deadline: Duration,
     clock: Clock,
@@ -107,54 +123,9 @@ struct Shared {
     observer: Observer,
 }
 
-/// Calls the store, without a future if it can be.
-macro_rules! call {
-    ($cache:ident.$method:ident($($arg:expr),*)) => {
-        match &$cache.shared.sync {
-            Some(store) => store.$method($($arg),*),
-            None => $cache.store().$method($($arg),*).await,
-        }
-    };
-}
-use call;
-
-/// [`call`] of a write under this claim.
-macro_rules! call_write {
-    ($cache:ident, $writing:ident, $method:ident($($arg:expr),*)) => {
-        match &$cache.shared.sync {
-            Some(store) => store.$method($($arg),*),
-            None => match $writing.run($cache.store().$method($($arg),*)).await {
-                Some(res) => res,
-                None => Err(put_aside()),
-            },
-        }
-    };
-}
-use call_write;
-
-/// The error of a write whose future was not polled for longer than a write may take.
-#[cold]
-fn put_aside() -> Error {
-    Error::new(
-        ErrorKind::TimedOut,
-        "the future of this write was not polled for longer than a write may take; it may have had its effect",
-    )
-    .ignored_by_breaker()
-}
-
-/// [`call`] of a read that must not be stale.
-macro_rules! call_leader {
-    ($cache:ident.$method:ident($($arg:expr),*)) => {
-        match &$cache.shared.sync {
-            Some(store) => store.$method($($arg),*),
-            None => $cache.leader().$method($($arg),*).await,
-        }
-    };
-}
-use call_leader;
-
 impl Cache {
-    /// A cache over a store, with the defaults of the settings: for tests, and for programs without a settings file.
+    /// Creates a cache over a store, with the default settings. This is for tests, and for programs
+    /// without a settings file.
     ///
     /// ```
     /// # use cache_core::Cache; use cache_memory::Memory;
@@ -165,7 +136,7 @@ impl Cache {
         Self::builder(store).build_unchecked(alias)
     }
 
-    /// A cache over a store with other settings.
+    /// Returns a builder of a cache over a store, with other settings.
     ///
     /// ```
     /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
@@ -177,27 +148,28 @@ impl Cache {
         CacheBuilder::new(store.into_backend())
     }
 
-    /// The alias in the settings.
+    /// Returns the alias in the settings.
     pub fn alias(&self) -> &str {
         &self.shared.alias
     }
 
-    /// The version of this handle's keys.
+    /// Returns the version of the keys of this handle.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// The store, with the layers around it, for what this API does not offer.
+    /// Returns the store with its layers, for operations that this API does not offer.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
     }
 
-    /// The keys that belong to this alias, in every version.
+    /// Returns the namespace of this alias: its keys in all versions.
     pub fn namespace(&self) -> &Namespace {
         &self.shared.namespace
     }
 
-    /// The same cache under another version of keys: its entries are others.
+    /// Returns a handle to the same cache under another key version. The entries of each version
+    /// are separate.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -213,26 +185,32 @@ impl Cache {
         Self { head, version, ..self.clone() }
     }
 
-    /// The same cache with every error returned, whatever `fail_open` says.
+    /// Returns a handle to the same cache that returns every error, also if `fail_open` is set.
     #[must_use]
     pub fn strict(&self) -> Self {
         Self { strict: true, ..self.clone() }
     }
 
-    /// Whether two handles are of the same cache, whatever their version.
+    /// Returns whether both handles belong to the same cache, in any version.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// What this cache has done since it was built.
+    /// Returns the counters of this cache since it was built.
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
         let breaker = shared.breaker.as_ref().map(|it| it.state());
         shared.counters.read(shared.tombstones.len(), shared.flights.loads(), breaker)
     }
 
-    /// Removes every entry of this alias, in all versions, and what the library stored for it; nothing else in the
-    /// same store. Never fails open: an error means that entries may be left. There is no deadline.
+    /// Removes every entry of this alias in all versions, and everything that the library stored
+    /// for this alias. All other entries of the store stay. This call has no deadline.
+    ///
+    /// # Errors
+    /// Never fails open. After an error, entries may be left.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some entries may be left.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -265,7 +243,14 @@ impl Cache {
         self.answer(Operation::Clear, None, res)
     }
 
-    /// Removes everything in the store, other aliases' and foreign entries too. Never fails open.
+    /// Removes everything in the store, including entries of other aliases and of other programs.
+    /// This call has no deadline.
+    ///
+    /// # Errors
+    /// Never fails open. After an error, entries may be left.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some entries may be left.
     pub async fn clear_store(&self) -> Result<()> {
         self.shared.flights.detach_all(self.write_patience()).await;
         let moment = self.shared.tombstones.moment();
@@ -277,12 +262,25 @@ impl Cache {
         self.answer(Operation::ClearStore, None, res)
     }
 
-    /// Connects, if need be, and asks the store whether it serves. Never fails open.
+    /// Connects if necessary, and checks that the store serves requests. This call has no deadline.
+    ///
+    /// # Errors
+    /// Never fails open.
+    ///
+    /// # Cancel safety
+    /// A dropped future does not change any entry.
     pub async fn check(&self) -> Result<()> {
         self.answer(Operation::Check, None, call!(self.check()))
     }
 
-    /// Flushes and disconnects. May be called again; a later call of another method connects again. Never fails open.
+    /// Flushes pending data and closes the connections. Repeated calls are allowed. A later call of
+    /// another method connects again.
+    ///
+    /// # Errors
+    /// Never fails open.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some connections may stay open. A second call closes them.
     pub async fn close(&self) -> Result<()> {
         self.answer(Operation::Close, None, call!(self.close()))
     }
@@ -295,7 +293,8 @@ impl Cache {
         if self.on_own_runtime { &*self.shared.leader_on_own_runtime } else { &*self.shared.leader }
     }
 
-    /// [`key`](Self::key) in its place: a returned one would be copied, 232 bytes that were just written in pieces.
+    /// Writes the stored key into `full`. [`key`](Self::key) would copy the 232 bytes of its
+    /// result.
     #[inline]
     fn write_key(&self, operation: Operation, key: &str, full: &mut FullKey) -> Result<()> {
         self.head.key(&self.shared.keys, key, full).map_err(|error| self.refuse(operation, error))
@@ -321,29 +320,32 @@ impl Cache {
         expiry
     }
 
-    /// Ends when a write that is on its way must have arrived.
+    /// Waits until a write in progress must have arrived.
     fn write_patience(&self) -> impl Future<Output = ()> + Send + '_ {
         self.shared.clock.sleep(self.shared.write_patience)
     }
 
-    /// How long a write of so many keys counts as under way: twice what the deadlines allow, as it may wait for a loaded value before, and so that
-    /// only a future that nobody polls gets there.
+    /// Returns how long a write of `keys` keys counts as in progress. This is twice what the
+    /// deadlines allow, because the write may first wait for a loaded value, and so that only a
+    /// future that is not polled exceeds it.
     fn write_claim(&self, keys: usize) -> Duration {
         self.batch_claim(keys, 0)
     }
 
-    /// As [`write_claim`](Self::write_claim), for values of so many bytes.
+    /// Returns the same as [`write_claim`](Self::write_claim), for values of `bytes` bytes in
+    /// total.
     fn batch_claim(&self, keys: usize, bytes: usize) -> Duration {
         let rounds = rounds(keys, bytes).saturating_add(1);
         self.shared.write_patience.saturating_mul(rounds).saturating_mul(2)
     }
 
-    /// Before a write of `key`: no load that began before its end may overwrite it.
-    async fn before_write<'a>(&'a self, key: &'a str) -> WriteGuard<'a> {
-        let mut writing = self.shared.flights.begin_write(key, self.write_claim(1));
+    /// Begins a write of `key`: a load that began before the end of the write cannot overwrite the
+    /// key.
+    async fn before_write<'a>(&'a self, key: &'a str) -> Writing<'a> {
+        let mut writing = self.shared.flights.writing(key, self.write_claim(1));
         if self.shared.flights.active() > 0 {
-            writing.expire_after(self.write_claim(1));
-            // Boxed, as all that is rare: the future of every write would be larger by it.
+            writing.may_wait(self.write_claim(1));
+            // Boxed because it is rare: it would enlarge the future of every write.
             Box::pin(self.shared.flights.detach(key, self.write_patience())).await;
         }
         writing

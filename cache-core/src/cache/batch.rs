@@ -1,4 +1,4 @@
-//! Keys of a batch.
+//! The keys of a batch.
 
 use std::{collections::HashMap, iter};
 
@@ -9,28 +9,28 @@ use crate::{
     layer::Operation,
 };
 
-/// Strings, one behind the other in one piece of memory: as stored keys of their own, which have room for the
-/// longest, they would be 232 bytes each to move about, and as strings of their own an allocation each.
+/// Strings in one allocation. Stored keys as separate values would be 232 bytes each, and separate
+/// strings would need one allocation each.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     text: String,
     ends: Vec<usize>,
 }
 
-/// The different keys of a batch: a key function may make one of several.
+/// The distinct keys of a batch. A key function may map several keys to one.
 #[derive(Debug)]
 pub(super) struct Distinct<'a> {
-    /// In order.
+    /// The keys in order.
     pub(super) keys: Vec<&'a str>,
-    /// For each key that was given, which of them it is.
+    /// For each given key, its index in `keys`.
     pub(super) places: Vec<usize>,
 }
 
 impl Strings {
-    /// With room for so many, if that is believable.
+    /// Reserves room for `count` strings. The count is a hint of an iterator, so it is limited.
     pub(super) fn with_capacity(count: usize) -> Self {
         let count = count.min(1000);
-        // A guess at their length.
+        // 32 bytes is a typical length of a key.
         Self { text: String::with_capacity(count * 32), ends: Vec::with_capacity(count) }
     }
 
@@ -59,7 +59,7 @@ impl Strings {
 }
 
 impl Cache {
-    /// The stored forms of callers' keys.
+    /// Returns the stored forms of the keys of a caller.
     pub(super) fn keys<K: AsRef<str>>(&self, operation: Operation, names: &[K]) -> Result<Strings> {
         let mut res = Strings::with_capacity(names.len());
         for name in names {
@@ -81,10 +81,14 @@ impl Cache {
     }
 }
 
-/// An answer for each key, also of a store that gave too few: a write that it says nothing of is not taken for done.
+/// Returns one answer for each key, also if the store returned too few: a write without an answer
+/// does not count as done.
 pub(super) fn one_each<T>(answers: Vec<Result<T>>) -> impl Iterator<Item = Result<T>> {
     let too_few = || {
-        Err(Error::new(ErrorKind::Backend, "the store answered for fewer keys than it was asked"))
+        Err(Error::new(
+            ErrorKind::Backend,
+            "incomplete reply: the store returned fewer results than keys",
+        ))
     };
     answers.into_iter().chain(iter::repeat_with(too_few))
 }
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_twice_has_one_place() {
+    fn duplicate_keys_share_one_index() {
         let mut strings = Strings::default();
         for it in ["a", "", "bc", "a", ""] {
             strings.push(it);

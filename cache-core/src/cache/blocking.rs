@@ -10,18 +10,24 @@ use crate::{
     timeout::{IntoTimeout, Ttl},
 };
 
-/// The same cache for threads and scripts, without async: see [`Cache::blocking`].
+/// A handle to a cache without async, for threads and scripts: see [`Cache::blocking`].
 ///
-/// Every method is that of [`Cache`] with the same name and rules; a loader is a plain closure.
+/// Each method follows the rules of the method of [`Cache`] with the same name. A loader is a plain
+/// closure.
+///
+/// # Errors
+/// Every method that calls the store also returns `Runtime` on a thread that runs async tasks.
 #[derive(Clone, Debug)]
 pub struct BlockingCache(Cache);
 
 impl Cache {
-    /// The same cache without async, for threads and scripts, over every store.
+    /// Returns a handle to the same cache without async, for threads and scripts. Every store
+    /// supports this.
     ///
-    /// On a thread that is running async tasks a blocking call would stop them all, so there it is an error of kind `Config`; in
-    /// `spawn_blocking` and `block_in_place` it is fine. A store that needs a runtime is driven by one of the library's own, on a thread
-    /// that starts with the first such call.
+    /// On a thread that runs async tasks, a blocking call would stop all tasks of the thread. There
+    /// it returns an error of kind `Runtime`. Calls in `spawn_blocking` and `block_in_place` work.
+    /// The library drives a store that needs a runtime on its own runtime, whose thread starts with
+    /// the first call.
     ///
     /// ```
     /// use cache_core::{Cache, secs};
@@ -43,57 +49,66 @@ impl BlockingCache {
         if runtime::is_async_context() {
             return Err(Error::new(
                 ErrorKind::Runtime,
-                "a blocking call on a thread that runs async tasks would stop them: use the async methods \
-                 there, or tokio's `spawn_blocking`",
+                "blocking call on a thread that runs async tasks, which it would stop: use the async \
+                 methods there, or `tokio::task::spawn_blocking`",
             )
             .with_context("alias", self.0.alias()));
         }
         runtime::block_on(call)
     }
 
-    /// The async handle again.
+    /// Converts this handle into an async handle.
     pub fn into_async(self) -> Cache {
         Cache { on_own_runtime: false, ..self.0 }
     }
 
-    /// See [`Cache::alias`].
+    /// Returns the alias: see [`Cache::alias`].
     pub fn alias(&self) -> &str {
         self.0.alias()
     }
 
-    /// See [`Cache::version`].
+    /// Returns the key version: see [`Cache::version`].
     pub fn version(&self) -> i64 {
         self.0.version()
     }
 
-    /// See [`Cache::stats`].
+    /// Returns the counters: see [`Cache::stats`].
     pub fn stats(&self) -> crate::telemetry::Stats {
         self.0.stats()
     }
 
-    /// See [`Cache::at_version`].
+    /// Returns a handle to another key version: see [`Cache::at_version`].
     #[must_use]
     pub fn at_version(&self, version: i64) -> Self {
         Self(self.0.at_version(version))
     }
 
-    /// See [`Cache::strict`].
+    /// Returns a handle that returns every error: see [`Cache::strict`].
     #[must_use]
     pub fn strict(&self) -> Self {
         Self(self.0.strict())
     }
 
-    /// See [`Cache::get`].
+    /// Returns the value of a key: see [`Cache::get`].
+    ///
+    /// # Errors
+    /// As [`Cache::get`], and `Runtime`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.run(self.0.get(key))
     }
 
-    /// See [`Cache::get_bytes`].
+    /// Returns the stored bytes of a key: see [`Cache::get_bytes`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_bytes`], and `Runtime`.
     pub fn get_bytes(&self, key: &str) -> Result<Option<Bytes>> {
         self.run(self.0.get_bytes(key))
     }
 
-    /// See [`Cache::get_many`].
+    /// Returns the values of several keys: see [`Cache::get_many`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_many`], and `Runtime`.
     pub fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<HashMap<K, T>>
     where
         T: DeserializeOwned,
@@ -102,22 +117,34 @@ impl BlockingCache {
         self.run(self.0.get_many(keys))
     }
 
-    /// See [`Cache::has_key`].
+    /// Returns whether a key exists: see [`Cache::has_key`].
+    ///
+    /// # Errors
+    /// As [`Cache::has_key`], and `Runtime`.
     pub fn has_key(&self, key: &str) -> Result<bool> {
         self.run(self.0.has_key(key))
     }
 
-    /// See [`Cache::ttl`].
+    /// Returns the remaining lifetime of a key: see [`Cache::ttl`].
+    ///
+    /// # Errors
+    /// As [`Cache::ttl`], and `Runtime`.
     pub fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         self.run(self.0.ttl(key))
     }
 
-    /// See [`Cache::touch`].
+    /// Sets a new lifetime: see [`Cache::touch`].
+    ///
+    /// # Errors
+    /// As [`Cache::touch`], and `Runtime`.
     pub fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         self.run(self.0.touch(key, timeout))
     }
 
-    /// See [`Cache::set`].
+    /// Stores a value: see [`Cache::set`].
+    ///
+    /// # Errors
+    /// As [`Cache::set`], and `Runtime`.
     pub fn set<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -127,7 +154,10 @@ impl BlockingCache {
         self.run(self.0.set(key, value, timeout))
     }
 
-    /// See [`Cache::set_bytes`].
+    /// Stores bytes as they are: see [`Cache::set_bytes`].
+    ///
+    /// # Errors
+    /// As [`Cache::set_bytes`], and `Runtime`.
     pub fn set_bytes(
         &self,
         key: &str,
@@ -137,7 +167,10 @@ impl BlockingCache {
         self.run(self.0.set_bytes(key, value, timeout))
     }
 
-    /// See [`Cache::set_many`].
+    /// Stores several values: see [`Cache::set_many`].
+    ///
+    /// # Errors
+    /// As [`Cache::set_many`], and `Runtime`.
     pub fn set_many<K: AsRef<str>, V: Serialize>(
         &self,
         items: impl IntoIterator<Item = (K, V)>,
@@ -146,7 +179,10 @@ impl BlockingCache {
         self.run(self.0.set_many(items, timeout))
     }
 
-    /// See [`Cache::add`].
+    /// Stores a value if the key is missing: see [`Cache::add`].
+    ///
+    /// # Errors
+    /// As [`Cache::add`], and `Runtime`.
     pub fn add<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -156,7 +192,10 @@ impl BlockingCache {
         self.run(self.0.add(key, value, timeout))
     }
 
-    /// See [`Cache::replace`].
+    /// Stores a value if the key exists: see [`Cache::replace`].
+    ///
+    /// # Errors
+    /// As [`Cache::replace`], and `Runtime`.
     pub fn replace<T: Serialize + ?Sized>(
         &self,
         key: &str,
@@ -166,7 +205,10 @@ impl BlockingCache {
         self.run(self.0.replace(key, value, timeout))
     }
 
-    /// See [`Cache::update`].
+    /// Changes a value: see [`Cache::update`].
+    ///
+    /// # Errors
+    /// As [`Cache::update`], and `Runtime`.
     pub fn update<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
@@ -176,7 +218,10 @@ impl BlockingCache {
         self.run(self.0.update(key, timeout, change))
     }
 
-    /// See [`Cache::upsert`].
+    /// Changes or creates a value: see [`Cache::upsert`].
+    ///
+    /// # Errors
+    /// As [`Cache::upsert`], and `Runtime`.
     pub fn upsert<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
@@ -186,7 +231,10 @@ impl BlockingCache {
         self.run(self.0.upsert(key, timeout, change))
     }
 
-    /// See [`Cache::get_or_set`].
+    /// Returns the value of a key, or loads and stores it: see [`Cache::get_or_set`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_set`], and `Runtime`.
     pub fn get_or_set<T: Serialize + DeserializeOwned>(
         &self,
         key: &str,
@@ -196,7 +244,11 @@ impl BlockingCache {
         self.run(self.0.get_or_set(key, timeout, || async { load() }))
     }
 
-    /// See [`Cache::get_or_try_set`].
+    /// Returns the value of a key, or loads it with a loader that can fail: see
+    /// [`Cache::get_or_try_set`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_try_set`], and `Runtime`.
     pub fn get_or_try_set<T, E>(
         &self,
         key: &str,
@@ -210,7 +262,11 @@ impl BlockingCache {
         self.run(self.0.get_or_try_set(key, timeout, || async { load() }))
     }
 
-    /// See [`Cache::get_or_load`].
+    /// Returns the value of a key, or loads it, with errors of the loader's type: see
+    /// [`Cache::get_or_load`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_load`], and `Runtime`.
     pub fn get_or_load<T, E>(
         &self,
         key: &str,
@@ -225,32 +281,50 @@ impl BlockingCache {
         res.map_err(|error| error.into_loader().unwrap_or_else(E::from))
     }
 
-    /// See [`Cache::delete`].
+    /// Removes a key: see [`Cache::delete`].
+    ///
+    /// # Errors
+    /// As [`Cache::delete`], and `Runtime`.
     pub fn delete(&self, key: &str) -> Result<bool> {
         self.run(self.0.delete(key))
     }
 
-    /// See [`Cache::delete_many`].
+    /// Removes several keys: see [`Cache::delete_many`].
+    ///
+    /// # Errors
+    /// As [`Cache::delete_many`], and `Runtime`.
     pub fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<u64> {
         self.run(self.0.delete_many(keys))
     }
 
-    /// See [`Cache::pop`].
+    /// Reads and removes a value: see [`Cache::pop`].
+    ///
+    /// # Errors
+    /// As [`Cache::pop`], and `Runtime`.
     pub fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.run(self.0.pop(key))
     }
 
-    /// See [`Cache::incr`].
+    /// Adds to an integer: see [`Cache::incr`].
+    ///
+    /// # Errors
+    /// As [`Cache::incr`], and `Runtime`.
     pub fn incr(&self, key: &str, delta: i64) -> Result<i64> {
         self.run(self.0.incr(key, delta))
     }
 
-    /// See [`Cache::decr`].
+    /// Subtracts from an integer: see [`Cache::decr`].
+    ///
+    /// # Errors
+    /// As [`Cache::decr`], and `Runtime`.
     pub fn decr(&self, key: &str, delta: i64) -> Result<i64> {
         self.run(self.0.decr(key, delta))
     }
 
-    /// See [`Cache::incr_or`].
+    /// Adds to an integer, or creates it: see [`Cache::incr_or`].
+    ///
+    /// # Errors
+    /// As [`Cache::incr_or`], and `Runtime`.
     pub fn incr_or(
         &self,
         key: &str,
@@ -261,32 +335,50 @@ impl BlockingCache {
         self.run(self.0.incr_or(key, delta, initial, timeout))
     }
 
-    /// See [`Cache::incr_version`].
+    /// Moves an entry to a higher version: see [`Cache::incr_version`].
+    ///
+    /// # Errors
+    /// As [`Cache::incr_version`], and `Runtime`.
     pub fn incr_version(&self, key: &str, delta: i64) -> Result<i64> {
         self.run(self.0.incr_version(key, delta))
     }
 
-    /// See [`Cache::decr_version`].
+    /// Moves an entry to a lower version: see [`Cache::decr_version`].
+    ///
+    /// # Errors
+    /// As [`Cache::decr_version`], and `Runtime`.
     pub fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
         self.run(self.0.decr_version(key, delta))
     }
 
-    /// See [`Cache::clear`].
+    /// Removes all entries of this alias: see [`Cache::clear`].
+    ///
+    /// # Errors
+    /// As [`Cache::clear`], and `Runtime`.
     pub fn clear(&self) -> Result<()> {
         self.run(self.0.clear())
     }
 
-    /// See [`Cache::clear_store`].
+    /// Removes everything in the store: see [`Cache::clear_store`].
+    ///
+    /// # Errors
+    /// As [`Cache::clear_store`], and `Runtime`.
     pub fn clear_store(&self) -> Result<()> {
         self.run(self.0.clear_store())
     }
 
-    /// See [`Cache::check`].
+    /// Checks that the store serves requests: see [`Cache::check`].
+    ///
+    /// # Errors
+    /// As [`Cache::check`], and `Runtime`.
     pub fn check(&self) -> Result<()> {
         self.run(self.0.check())
     }
 
-    /// See [`Cache::close`].
+    /// Closes the connections: see [`Cache::close`].
+    ///
+    /// # Errors
+    /// As [`Cache::close`], and `Runtime`.
     pub fn close(&self) -> Result<()> {
         self.run(self.0.close())
     }

@@ -19,7 +19,8 @@ use crate::{
     value::Codec,
 };
 
-/// Makes a [`Cache`] over a store that is there already. Its settings are those of a settings file.
+/// A builder of a [`Cache`] over an existing store. Its settings are the settings of a settings
+/// file.
 pub struct CacheBuilder {
     backend: Arc<dyn Backend>,
     settings: CacheSettings,
@@ -27,12 +28,12 @@ pub struct CacheBuilder {
     clock: Clock,
     state: Option<KeyState>,
     stderr_notice: bool,
-    /// Of the server, which other aliases may use, too; `None` if there is to be one of this alias's own.
+    /// The circuit breaker of the server, which other aliases may share. `None` for a new one.
     breaker: Option<Arc<Breaker>>,
 }
 
-/// What is known of single keys. Aliases with the same keys in the same store have it in common: a delete through
-/// one ends a load through the other.
+/// The state of single keys. Aliases with the same keys in the same store share it: a delete
+/// through one alias ends a load through the other.
 #[derive(Clone)]
 pub(crate) struct KeyState {
     flights: Arc<Singleflight>,
@@ -41,7 +42,7 @@ pub(crate) struct KeyState {
 }
 
 impl KeyState {
-    /// For a store whose calls wait for something, or never do.
+    /// Creates the state. `waits` is `false` for a store that never waits.
     pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
         let (clock, tombstones_clock) = (clock.clone(), clock.clone());
         Self {
@@ -66,91 +67,93 @@ impl CacheBuilder {
         }
     }
 
-    /// All settings at once; `backend`, `location` and `options` have had their effect.
+    /// Sets all settings at once, except `backend`, `location` and `options`, which do not apply to
+    /// an existing store.
     #[must_use]
     pub fn settings(mut self, settings: CacheSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// See [`CacheSettings::key_prefix`].
+    /// Sets the key prefix: see [`CacheSettings::key_prefix`].
     #[must_use]
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.key_prefix = prefix.into();
         self
     }
 
-    /// See [`CacheSettings::version`].
+    /// Sets the key version: see [`CacheSettings::version`].
     #[must_use]
     pub fn version(mut self, version: i64) -> Self {
         self.settings.version = version;
         self
     }
 
-    /// See [`CacheSettings::timeout`].
+    /// Sets the default lifetime: see [`CacheSettings::timeout`].
     #[must_use]
     pub fn timeout(mut self, timeout: impl IntoTimeout) -> Self {
         self.settings.timeout = timeout.into_timeout();
         self
     }
 
-    /// See [`CacheSettings::codec`].
+    /// Sets the codec: see [`CacheSettings::codec`].
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.settings.codec = codec;
         self
     }
 
-    /// See [`CacheSettings::fail_open`].
+    /// Sets whether store errors fail open: see [`CacheSettings::fail_open`].
     #[must_use]
     pub fn fail_open(mut self, yes: bool) -> Self {
         self.settings.fail_open = yes;
         self
     }
 
-    /// See [`CacheSettings::long_keys`].
+    /// Sets the handling of long and invalid keys: see [`CacheSettings::long_keys`].
     #[must_use]
     pub fn long_keys(mut self, it: LongKeys) -> Self {
         self.settings.long_keys = it;
         self
     }
 
-    /// See [`CacheSettings::deadline`].
+    /// Sets the deadline of each round trip: see [`CacheSettings::deadline`].
     #[must_use]
     pub fn deadline(mut self, time: impl Into<Period>) -> Self {
         self.settings.deadline = time.into();
         self
     }
 
-    /// See [`CacheSettings::connect_deadline`].
+    /// Sets the deadline for connecting: see [`CacheSettings::connect_deadline`].
     #[must_use]
     pub fn connect_deadline(mut self, time: impl Into<Period>) -> Self {
         self.settings.connect_deadline = time.into();
         self
     }
 
-    /// See [`CacheSettings::retry`].
+    /// Sets when calls are retried: see [`CacheSettings::retry`].
     #[must_use]
     pub fn retry(mut self, settings: RetrySettings) -> Self {
         self.settings.retry = settings;
         self
     }
 
-    /// See [`CacheSettings::breaker`].
+    /// Configures the circuit breaker: see [`CacheSettings::breaker`].
     #[must_use]
     pub fn breaker(mut self, settings: BreakerSettings) -> Self {
         self.settings.breaker = settings;
         self
     }
 
-    /// See [`CacheSettings::load_deadline`].
+    /// Sets the deadline of a load: see [`CacheSettings::load_deadline`].
     #[must_use]
     pub fn load_deadline(mut self, time: impl Into<Period>) -> Self {
         self.settings.load_deadline = time.into();
         self
     }
 
-    /// Changes the part of stored keys after `prefix:version:`; the result obeys the rules for keys.
+    /// Sets a function that changes the part of stored keys after `prefix:version:`. Its result
+    /// must obey the rules for keys.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -182,21 +185,25 @@ impl CacheBuilder {
         self
     }
 
-    /// The clock for times of the wall and for deadlines; the store has its own.
+    /// Sets the clock for wall time and for deadlines. The store has its own clock.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// See [`CachesBuilder::stderr_notice`](crate::CachesBuilder::stderr_notice).
+    /// Sets whether a failing store is reported on stderr: see
+    /// [`CachesBuilder::stderr_notice`](crate::CachesBuilder::stderr_notice).
     #[must_use]
     pub fn stderr_notice(mut self, yes: bool) -> Self {
         self.stderr_notice = yes;
         self
     }
 
-    /// The cache. `Config` if a setting makes no sense.
+    /// Builds the cache. This does not connect.
+    ///
+    /// # Errors
+    /// `Config` if a setting is invalid.
     pub fn build(self, alias: &str) -> Result<Cache> {
         let namespace = Namespace::new(&self.settings.key_prefix).map_err(|error| {
             Error::new(ErrorKind::Config, error.message().replace("the key", "the prefix"))
@@ -208,16 +215,17 @@ impl CacheBuilder {
             ("load_deadline", self.settings.load_deadline),
         ] {
             if Duration::from(time).is_zero() {
-                let what = "expected more than no time: every call that waits would fail";
+                let what =
+                    "expected a duration above zero: with zero every call that waits would fail";
                 return Err(Error::new(ErrorKind::Config, what)
                     .with_context("setting", format!("caches.{alias}.{setting}")));
             }
         }
-        let never_waits = Arc::clone(&self.backend).views().sync.is_some();
-        // `dummy` stands for any store, in tests.
+        let never_waits = Arc::clone(&self.backend).sync_view().is_some();
+        // `dummy` replaces any store in tests.
         if never_waits && self.settings.retry.retries > 0 && self.backend.name() != "dummy" {
             let what = format!(
-                "the store `{}` never waits for anything, so there is nothing to retry; remove the setting",
+                "retries have no effect: the store `{}` never waits for a server; remove the setting",
                 self.backend.name()
             );
             return Err(Error::new(ErrorKind::Config, what)
@@ -230,7 +238,7 @@ impl CacheBuilder {
         Ok(self.finish(alias, namespace))
     }
 
-    /// Without a prefix nothing can be wrong.
+    /// Builds without checks, because the defaults without a prefix are valid.
     pub(super) fn build_unchecked(self, alias: &str) -> Cache {
         self.finish(alias, Namespace::unprefixed())
     }
@@ -240,8 +248,8 @@ impl CacheBuilder {
         let sync = Arc::clone(&backend).views().sync;
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
-            // Other processes have given entries this one, if nothing else.
-            state.tombstones.note_lifetime(expiry);
+            // Other processes have written entries with at least this lifetime.
+            state.marks.note_lifetime(expiry);
         }
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.
@@ -288,7 +296,8 @@ impl CacheBuilder {
     }
 }
 
-/// The layers in their one order, observe(breaker(retry(deadline(store)))), as one: a call boxes one future.
+/// Puts the layers around the store, in the order observe(breaker(retry(deadline(store)))). They
+/// form one layer, so that a call boxes one future.
 fn layered(
     store: Arc<dyn Backend>,
     settings: &CacheSettings,
@@ -308,12 +317,13 @@ fn layered(
     (Arc::new(Layered::new(Arc::new(hooks), store)), breaker)
 }
 
-/// The store for reads that must not be stale, with the same layers around it: one breaker counts both.
+/// Returns the store for reads that must not be stale, with the same layers: one breaker counts
+/// both.
 fn leader_of(store: &Arc<dyn Backend>) -> Arc<dyn Backend> {
     Arc::clone(store).views().leader.unwrap_or_else(|| Arc::clone(store))
 }
 
-/// The longest that a call with one key takes.
+/// Returns the maximum duration of a call with one key.
 fn patience(facts: &Capabilities, settings: &CacheSettings) -> Duration {
     let connect = if facts.connects { settings.connect_deadline.into() } else { Duration::ZERO };
     Duration::from(settings.deadline).saturating_add(connect)

@@ -8,12 +8,19 @@ use crate::{
     timeout::IntoTimeout,
 };
 
-/// Counting. An integer is decimal text within `i64`, whatever the codec; all else is `NotAnInteger`.
+/// Counts. An integer is decimal text within `i64`, with every codec. Every other value is
+/// `NotAnInteger`.
 impl Cache {
-    /// Adds `delta` to the integer under `key` in one step, and keeps its lifetime; the new value.
+    /// Adds `delta` to the integer under `key` in one step, and returns the new value. The entry
+    /// keeps its lifetime.
     ///
-    /// `KeyNotFound` if there is none, `NotAnInteger`, or `Overflow` if the result is outside `i64`; the value is
-    /// untouched then. Never fails open. After `TimedOut` it may have counted.
+    /// # Errors
+    /// Never fails open. `KeyNotFound` if the key is missing, `NotAnInteger` if the value is not an
+    /// integer, and `Overflow` if the result is outside `i64`. With these errors the value stays as
+    /// it was. After `TimedOut` the call may have counted.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the call may have counted.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -30,7 +37,13 @@ impl Cache {
         self.incr_stored(&key, delta, None).await
     }
 
-    /// [`incr`](Self::incr) by `-delta`. (`Overflow` for `i64::MIN`, of which there is no negative.)
+    /// Subtracts `delta` from the integer under `key`, as [`incr`](Self::incr) adds it.
+    ///
+    /// # Errors
+    /// As [`incr`](Self::incr). Also `Overflow` if `delta` is `i64::MIN`, which has no negation.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the call may have counted.
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
         let key = self.key(Operation::Incr, key)?;
         match delta.checked_neg() {
@@ -39,11 +52,22 @@ impl Cache {
         }
     }
 
-    /// Adds `delta` to the integer under `key`, or to `initial` if there is none, which gives the new entry its lifetime: all in
-    /// one step, so that no crash leaves a counter without a lifetime. One that is there keeps its own.
+    /// Adds `delta` to the integer under `key`, or stores `initial + delta` if the key is missing.
+    /// Returns the new value.
     ///
-    /// The call for counters and rate limits. With a lifetime of zero nothing is stored for an absent key. Never fails open:
-    /// [`or_allow`](crate::OnOutage::or_allow) and [`or_deny`](crate::OnOutage::or_deny) say what a limit does while the store is down.
+    /// This is the call for counters and rate limits. A new entry gets the lifetime `timeout` in
+    /// the same step, so that a crash cannot leave a counter without a lifetime. An existing entry
+    /// keeps its lifetime. With a lifetime of zero, the call does not create an entry.
+    ///
+    /// # Errors
+    /// Never fails open: [`or_allow`](crate::OnOutage::or_allow) and
+    /// [`or_deny`](crate::OnOutage::or_deny) define what a limit does while the store is down.
+    /// `NotAnInteger` if the value is not an integer, and `Overflow` if the result is outside
+    /// `i64`. With these errors the value stays as it was. After `TimedOut` the call may have
+    /// counted.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the call may have counted.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -98,7 +122,7 @@ impl Cache {
     }
 
     pub(super) fn key_not_found(&self, operation: Operation, key: &str) -> Error {
-        let error = Error::new(ErrorKind::KeyNotFound, "there is no live entry");
+        let error = Error::new(ErrorKind::KeyNotFound, "the key does not exist or has expired");
         self.in_context(error, operation, Some(key))
     }
 }

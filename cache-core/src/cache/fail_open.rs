@@ -1,4 +1,5 @@
-//! From what the store answered to what the caller gets: counted, and failing open or not.
+//! Turns the reply of the store into the answer for the caller: counts it, and fails open where
+//! allowed.
 
 use super::Cache;
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
 };
 
 impl Cache {
-    /// The answer of a call that never fails open, of a kind that is not a read.
+    /// Returns the answer of a call that never fails open and is not a read.
     #[inline]
     pub(super) fn answer<T>(
         &self,
@@ -25,7 +26,7 @@ impl Cache {
         }
     }
 
-    /// The answer of a call that fails open as `nothing`.
+    /// Returns the answer of a call that fails open with `nothing`.
     #[inline]
     pub(super) fn answer_or<T>(
         &self,
@@ -40,7 +41,7 @@ impl Cache {
         }
     }
 
-    /// The answer of a read: what is there, or nothing.
+    /// Returns the answer of a read: the entry or a miss.
     #[inline]
     pub(super) fn found<T>(
         &self,
@@ -57,7 +58,7 @@ impl Cache {
         }
     }
 
-    /// [`found`](Self::found), failing open as a miss.
+    /// Returns the answer of a read that fails open as a miss.
     #[inline]
     pub(super) fn found_or_miss<T>(
         &self,
@@ -71,7 +72,7 @@ impl Cache {
         }
     }
 
-    /// Counts an error and says where it happened.
+    /// Counts an error and adds where it happened.
     #[cold]
     pub(super) fn fail(&self, operation: Operation, key: Option<&str>, error: Error) -> Error {
         let failed = error.kind().fails_open();
@@ -80,7 +81,7 @@ impl Cache {
         self.shared.observer.error(operation, &error, hidden);
         match error.kind() {
             _ if failed => self.count(operation, Outcome::Failed),
-            // The loader's, not the call's: it is counted among the loads.
+            // The error of a loader is counted with the loads.
             ErrorKind::Loader => {}
             _ => self.count(operation, Outcome::Refused),
         }
@@ -89,12 +90,12 @@ impl Cache {
         error
     }
 
-    /// Counts a call that never reached the store.
+    /// Counts a call that did not reach the store.
     pub(super) fn refuse(&self, operation: Operation, error: Error) -> Error {
         self.fail(operation, None, error)
     }
 
-    /// Whether the caller does not get to see this error.
+    /// Returns whether this error is hidden from the caller.
     pub(super) fn hides(&self, error: &Error) -> bool {
         self.hides_failures() && error.kind().fails_open()
     }
@@ -106,7 +107,7 @@ impl Cache {
     }
 }
 
-/// Whether an answer can be made up when the store fails.
+/// Returns whether the operation may return an invented answer when the store fails.
 fn may_fail_open(operation: Operation) -> bool {
     match operation {
         Operation::Get

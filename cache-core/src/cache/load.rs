@@ -26,30 +26,44 @@ use crate::{
     value::{self, payload_len},
 };
 
-/// Reading through: what is not there is loaded and kept.
+/// Reads through: a missing value is loaded and stored.
 ///
-/// One load per key at a time, however many callers: the others wait and share its value, or its error. What ends
-/// a load otherwise:
+/// One load runs per key at a time, for any number of callers. The other callers wait and share its
+/// value or its error. A load also ends in these cases:
 ///
-/// - The caller who runs it is dropped, or its loader panics: the next one who waits runs its own.
-/// - It has not ended within `load_deadline` (30 s if unset): one of those who wait runs its own, and the others wait for that one. A
-///   caller waits at most two `load_deadline`s in all, and then gets an error of kind `TimedOut`.
-/// - The key is written, deleted or cleared meanwhile: those who are in it get its value, but it is not stored; later callers
-///   start another. So a load that read the old data never overwrites what came after.
-/// - A loader that would wait for its own load, directly or through others, gets an error of kind `Loader` that names the keys. This is
-///   found out where the loader itself asks, also through nested loads. It is not found out in a task that the loader spawns, nor on
-///   another thread, because nothing tells whose loader such a task works for: there the inner call waits for `load_deadline`,
-///   and then runs its own loader.
+/// - The caller that runs the load is dropped, or its loader panics: the next waiting caller runs
+///   its own loader.
+/// - The load does not end within `load_deadline` (30 s by default): one of the waiting callers
+///   runs its own loader, and the others wait for this caller. A caller waits for at most two
+///   `load_deadline`s in all, and then gets an error of kind `TimedOut`.
+/// - The key is written, deleted or cleared during the load: callers that wait for the load get its
+///   value, but the value is not stored. Later callers start another load. So a load that read old
+///   data never overwrites newer data.
+/// - A loader waits for its own load, directly or through others: it gets an error of kind `Loader`
+///   that names the keys. The library detects this in the loader itself, also through nested loads.
+///   It does not detect this in a task that the loader spawns or on another thread, because it
+///   cannot know the load of such a task. There the inner call waits for `load_deadline` and then
+///   runs its own loader.
 ///
-/// The loader is run by its caller, and only while its caller is polled.
+/// The loader runs in the future of its caller, and only while this future is polled.
 impl Cache {
-    /// The value of `key`; if it is not there, the one that `load` gives, which is kept for `timeout`.
+    /// Returns the value of `key`. If the key is missing, runs `load`, stores its value for
+    /// `timeout` and returns the value.
     ///
-    /// If the store fails, the value is loaded and not stored; in [strict](Self::strict) mode the error is returned, and nothing is
-    /// loaded. That the store did not take the loaded value is counted, and never an error. With a lifetime of zero it is not stored.
+    /// If the store fails and the cache fails open, the value is loaded and not stored. A failed
+    /// write of a loaded value is counted and never returned. With a lifetime of zero the value is
+    /// not stored.
     ///
-    /// A loaded value that the codec refuses (a NaN, nesting that is too deep) is an error of kind `Codec`, also with `fail_open`: no
-    /// caller could share the value.
+    /// # Errors
+    /// Store errors if the cache does not fail open; `load` does not run then. `Codec` if the
+    /// loaded value cannot be serialized (a NaN, nesting that is too deep), also with `fail_open`,
+    /// because callers could not share the value. `TimedOut` after a wait of two `load_deadline`s.
+    /// `Loader` if loads wait for each other in a cycle, or if the shared load of another caller
+    /// failed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, its loader ends, and the next caller that waits for the key runs
+    /// its own loader. The value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -73,10 +87,20 @@ impl Cache {
         self.get_or_try_set(key, timeout, || async { Ok::<T, Infallible>(load().await) }).await
     }
 
-    /// [`get_or_set`](Self::get_or_set) with a loader that can fail. Its error stores nothing and reaches everyone who waited for
-    /// it: kind `Loader`; [`Error::loader`] lends the loader's own error, and [`Error::into_loader`] moves it out.
-    /// [`get_or_load`](Self::get_or_load) returns the loader's type of error instead. With a `?` within the loader, its type must be said:
-    /// `Ok::<_, ParseIntError>(…)`.
+    /// Returns the value of `key`, as [`get_or_set`](Self::get_or_set) does, with a loader that can
+    /// fail.
+    ///
+    /// The loader's error reaches every caller that waited for the load, and nothing is stored.
+    /// [`Error::loader`] borrows the loader's own error, and [`Error::into_loader`] moves it out.
+    /// [`get_or_load`](Self::get_or_load) returns the loader's type of error instead. With a `?`
+    /// within the loader, the type of its error must be written out: `Ok::<_, ParseIntError>(…)`.
+    ///
+    /// # Errors
+    /// `Loader` if the loader failed. All others as [`get_or_set`](Self::get_or_set).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, its loader ends, and the next caller that waits for the key runs
+    /// its own loader. The value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -106,7 +130,8 @@ impl Cache {
     {
         let timeout = timeout.into_timeout();
         let key = self.key(Operation::GetOrSet, key)?;
-        // Before the first look: another process that makes the same call may have given an entry this lifetime.
+        // Before the first read: another process that makes this call may have stored an
+        // entry with this lifetime.
         let _ = self.expiry(timeout);
         let write_epoch = self.shared.flights.write_epoch(&key);
         let write = match self.look(&key).await? {
@@ -118,67 +143,12 @@ impl Cache {
             Role::Load(lead) => lead,
             Role::Have(value) => return Ok(value),
         };
-        // Pinned here and lent from here on: each frame that held it by value would double the future's size.
+        // Pinned and borrowed: each call below that owned it would double the future's size.
         let loader = pin!(load());
         self.load(lead, &key, write, loader).await
     }
 
-    /// [`get_or_try_set`](Self::get_or_try_set) whose error is of the loader's own type, so that `?` needs no detour.
-    ///
-    /// The caller whose loader failed gets the loader's error itself, unless others waited for the same load: they share its failure, and each of
-    /// them gets `E::from` of an [`Error`] of kind `Loader`, in which [`Error::loader`] lends the loader's error. Errors of the cache
-    /// become an `E` in the same way.
-    ///
-    /// The compiler takes the type of the loader's error from what the whole call returns, so a `?` within the loader needs no annotation where the call
-    /// is the last expression of a function:
-    ///
-    /// ```
-    /// # use cache_core::{Cache, Error, secs}; use cache_memory::Memory;
-    /// #[derive(Debug, PartialEq)]
-    /// enum ServiceError {
-    ///     NotFound,
-    ///     Cache(String),
-    /// }
-    /// impl From<Error> for ServiceError {
-    ///     fn from(error: Error) -> Self {
-    ///         match error.loader() {
-    ///             Some(Self::NotFound) => Self::NotFound,
-    ///             _ => Self::Cache(error.to_string()),
-    ///         }
-    ///     }
-    /// }
-    /// # impl std::fmt::Display for ServiceError {
-    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("no user") }
-    /// # }
-    /// # impl From<std::num::ParseIntError> for ServiceError {
-    /// #     fn from(_: std::num::ParseIntError) -> Self { Self::NotFound }
-    /// # }
-    ///
-    /// async fn user(cache: &Cache, id: &str) -> Result<u32, ServiceError> {
-    ///     cache.get_or_load("user", secs(60), async || Ok(id.parse()?)).await
-    /// }
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # let cache = Cache::new("test", Memory::new());
-    /// assert_eq!(user(&cache, "x").await, Err(ServiceError::NotFound));
-    /// assert_eq!(user(&cache, "7").await, Ok(7));
-    /// # }
-    /// ```
-    pub async fn get_or_load<T, E, F>(
-        &self,
-        key: &str,
-        timeout: impl IntoTimeout,
-        load: impl FnOnce() -> F,
-    ) -> Result<T, E>
-    where
-        T: Serialize + DeserializeOwned,
-        E: From<Error> + fmt::Display + fmt::Debug + Send + Sync + 'static,
-        F: Future<Output = Result<T, E>>,
-    {
-        let res = self.get_or_try_set(key, timeout, load).await;
-        res.map_err(|error| error.into_loader().unwrap_or_else(E::from))
-    }
-
-    /// Runs the loader, stores its value and hands it to all who wait.
+    /// Runs the loader, stores its value and completes the load for all waiting callers.
     async fn load<T, E, F>(
         &self,
         lead: Lead,
@@ -208,7 +178,7 @@ impl Cache {
             (Ok(_), Err(error)) => return self.complete_failed(lead, key, error),
             (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
         };
-        // Of the time after the load: a point in time is not pushed back by a slow one.
+        // Computed after the load, so that a slow load does not postpone a fixed expiry time.
         if let Some(expiry) = write.and_then(|it| self.expiry(it)) {
             let store = || self.write_loaded(key, bytes.clone(), expiry);
             let dropped = |id| self.wait_out_write(key, id);
@@ -226,7 +196,7 @@ impl Cache {
         Ok(value)
     }
 
-    /// The write of a loaded value was dropped on its way: it counts as on its way for as long as a write may take.
+    /// Keeps a write whose future was dropped in progress for as long as a write may take.
     fn wait_out_write(&self, key: &FullKey, id: u64) {
         let shared = Arc::clone(&self.shared);
         let key = *key;
@@ -261,7 +231,7 @@ impl Cache {
         Err(error)
     }
 
-    /// Becomes the one who loads, or waits for the one who does.
+    /// Makes this caller the leader of the load, or waits for the leader.
     async fn take_turn<T: DeserializeOwned>(
         &self,
         key: &FullKey,
@@ -269,7 +239,7 @@ impl Cache {
     ) -> Result<Role<T>> {
         let flights = &self.shared.flights;
         let lasts = self.shared.load_deadline;
-        // How long this caller waits for others, in all.
+        // The end of all waits of this caller.
         let mut end = None;
         loop {
             let turn = flights.join(key, lasts);
@@ -285,25 +255,25 @@ impl Cache {
                 None if flights.now() >= end => {
                     return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
                 }
-                Some(WaitOutcome::Lead(lead)) => return Ok(Role::Load(lead)),
-                // After the leader's time there is another one, or this caller is it.
-                Some(WaitOutcome::Rejoin) | None => {}
-                Some(WaitOutcome::Completed(result)) => {
+                Some(Waited::Lead(lead)) => return Ok(Role::Load(lead)),
+                // After the deadline of the leader, another caller or this one becomes the leader.
+                Some(Waited::Rejoin) | None => {}
+                Some(Waited::Landed(result)) => {
                     self.load_shared();
                     if let Ok(value) = value::open(&result?) {
                         return Ok(Role::Have(value));
                     }
-                    // The leader loaded another type than this caller wants: it loads for itself.
+                    // The leader loaded another type, so this caller loads for itself.
                     return Ok(Role::Load(flights.alone(key)));
                 }
             }
         }
     }
 
-    /// The load is this caller's, unless another one has landed between its read and now.
-    async fn lead<T: DeserializeOwned>(
-        &self,
-        lead: Lead,
+    /// Makes this caller the leader, unless another load was completed since its read.
+    async fn lead<'a, T: DeserializeOwned>(
+        &'a self,
+        lead: Lead<'a>,
         key: &FullKey,
         write_epoch: u64,
     ) -> Result<Role<T>> {
@@ -318,7 +288,9 @@ impl Cache {
         Ok(Role::Load(lead))
     }
 
-    /// The first read, of what earlier flights have stored, too: a copy that lags would have each load again. Bytes that are no `T` are a miss in strict mode, too: the load overwrites them.
+    /// Reads the key first. The leader answers, because a replica that lags behind would not have
+    /// the values of earlier loads. Bytes that are not a `T` are a miss in strict mode too, because
+    /// the load overwrites them.
     async fn look<T: DeserializeOwned>(&self, key: &FullKey) -> Result<Look<T>> {
         let stored = match self.read_leader(key).await {
             Ok(Some(stored)) => stored,
@@ -353,8 +325,8 @@ fn hung(lasts: Duration) -> Error {
     Error::new(
         ErrorKind::TimedOut,
         format!(
-            "no load of this key has ended within twice the load_deadline of {lasts:?}: the loader hangs, its future is \
-             not polled, or it waits for its own key in another task"
+            "no load of this key completed within two load deadlines of {lasts:?} each: the loader hangs, its \
+             future is not polled, or it waits for its own key in another task"
         ),
     )
     .ignored_by_breaker()
@@ -363,7 +335,8 @@ fn hung(lasts: Duration) -> Error {
 enum Look<T> {
     Hit(T),
     Miss,
-    /// The store failed, and is not written to: the value would only be late.
+    /// The store failed. The loaded value is not stored, because this write would only delay the
+    /// caller.
     Failed,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     value,
 };
 
-/// Calls the store with a batch under these claims, which end together.
+/// Calls the store with a batch under these write guards, which end together.
 macro_rules! call_many {
     ($cache:ident, $writing:ident, $len:expr, $method:ident($($arg:expr),*)) => {
         match (&$cache.shared.sync, $writing.first()) {
@@ -32,17 +32,17 @@ macro_rules! call_many {
     };
 }
 
-/// A key of a [`set_many`](Cache::set_many) that was not written, and why.
+/// A key that [`set_many`](Cache::set_many) did not write, with the reason.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failed {
     /// The caller's key.
     pub key: String,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 
-/// The keys of a [`set_many`](Cache::set_many) that were not written; empty if all were.
+/// The keys that [`set_many`](Cache::set_many) did not write. Empty if all keys were written.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -53,16 +53,19 @@ pub struct Failed {
 ///     println!("{} was not written: {}", failed.key, failed.error);
 /// }
 /// assert_eq!(failures.len(), 1);
-/// // All or an error:
+/// // Any failure is an error:
 /// cache.set_many([("a", 1), ("c", 3)], Timeout::Default).await?.into_result()?;
 /// # Ok(()) }
 /// ```
-#[must_use = "lists the keys that were not written; `into_result` makes an error of the first"]
+#[must_use = "lists the keys that were not written; `into_result` returns the first failure as an error"]
 #[derive(Clone, Debug, Default)]
 pub struct Failures(Vec<Failed>);
 
 impl Failures {
-    /// The first failure as an error, with its key.
+    /// Converts the failures into a `Result`.
+    ///
+    /// # Errors
+    /// The error of the first failure, with its key.
     pub fn into_result(self) -> Result<()> {
         match self.0.into_iter().next() {
             Some(Failed { key, error }) => Err(error.with_context("key", key)),
@@ -97,12 +100,20 @@ impl<'a> IntoIterator for &'a Failures {
     }
 }
 
-/// Many keys at once: one round trip per server. A batch with no keys does nothing; one with an invalid key reaches
-/// no store.
+/// Reads and writes batches: one round trip per server. An empty batch does nothing. If a key of a
+/// batch is invalid, the batch does not reach the store.
 impl Cache {
-    /// The values of those keys that are there, each under the caller's own key.
+    /// Returns the values of the keys that exist, each under the key that the caller gave.
     ///
-    /// If the store, or one server of several, fails, the hits there are; in [strict](Self::strict) mode the error.
+    /// If the store, or one of several servers, fails, the result contains the hits of the other
+    /// servers.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open. In [strict](Self::strict) mode, `Codec` and
+    /// `WrongType` as [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entries as they were.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -126,7 +137,7 @@ impl Cache {
         let mut found = HashMap::with_capacity(names.len());
         for (place, name) in places.into_iter().zip(names) {
             let (key, answer) = (keys[place], &answers[place]);
-            // As in `get`: a hit without another future, and without counting its users.
+            // As in `get`: a hit needs no further future and no change of a reference count.
             if let Ok(Some(stored)) = answer
                 && let Ok(value) = value::open(stored)
             {
@@ -141,10 +152,19 @@ impl Cache {
         Ok(found)
     }
 
-    /// Stores all, each with the same lifetime; which keys were *not* written, and why. A lifetime of zero removes them.
+    /// Stores all items with the same lifetime. Returns the keys that were *not* written, each with
+    /// the reason. A lifetime of zero removes the keys.
     ///
-    /// All values are serialised and all keys checked before anything is written. Of a key that is there twice, the
-    /// last value counts.
+    /// All values are serialized and all keys are checked before the first write. If a key occurs
+    /// twice, its last value counts.
+    ///
+    /// # Errors
+    /// `InvalidKey` or `Codec` for the first item that is invalid. The store is not called then.
+    /// Errors of the store, also store errors, are listed in [`Failures`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some items may be written. Each value is stored as a whole or not
+    /// at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -171,7 +191,7 @@ impl Cache {
         async move {
             let Prepared { names, keys, values } = prepared?;
             let Distinct { keys, places } = keys.distinct();
-            // Of a key that is there twice, the last one.
+            // If a key occurs twice, its last value counts.
             let mut items: Vec<(&str, Bytes)> =
                 keys.iter().map(|key| (*key, Bytes::new())).collect();
             let mut callers = vec![""; keys.len()];
@@ -201,8 +221,16 @@ impl Cache {
         }
     }
 
-    /// Removes all; how many there were. What the store failed to remove is not counted, and reads of it are misses until their
-    /// old entry has been removed; in [strict](Self::strict) mode it is an error.
+    /// Removes all keys. Returns how many of them existed.
+    ///
+    /// If the cache fails open, keys that the store failed to remove are not counted, and reads of
+    /// these keys are misses until their old entries have been removed.
+    ///
+    /// # Errors
+    /// The first store error if the cache does not fail open. The other keys may be removed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, some keys may be removed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -266,7 +294,7 @@ impl Cache {
         (0..keys.len()).filter_map(answer).collect()
     }
 
-    /// [`before_write`](Self::before_write) of all keys.
+    /// Begins the writes of all keys, as [`before_write`](Self::before_write) does for one key.
     async fn before_writes<'a>(
         &'a self,
         keys: impl Iterator<Item = &'a str> + Clone,
@@ -284,7 +312,7 @@ impl Cache {
                     flights.detach(key, std::future::pending()).await;
                 }
             });
-            // One patience for all: they are on their way at the same time.
+            // One wait for all, because the writes are in progress at the same time.
             first(all, self.write_patience()).await;
         }
         writing
@@ -318,11 +346,11 @@ impl Cache {
     }
 }
 
-/// What is to be written, as it was given.
+/// A serialized batch, in the order of the caller.
 struct Prepared {
     /// The callers' keys.
     names: Strings,
-    /// As they are stored.
+    /// The stored keys.
     keys: Strings,
     values: Vec<Bytes>,
 }

@@ -1,14 +1,15 @@
-//! What a caller wants to go on with when a call that never invents an answer finds its store failing.
+//! Answers of the caller for calls that never fail open.
 
 use crate::error::Result;
 
-/// An answer of the caller's own for the time that the store is down.
+/// An answer of the caller for the time that the store is down.
 ///
-/// `add`, `replace`, `pop`, `update`, `upsert`, `incr` and `incr_or` never fail open: an invented answer would be a wrong count or a second
-/// winner. They return the error, and `?` would make each outage of the cache an outage of the service. These methods put
-/// the caller's choice in the place of that error. They replace the kinds that
-/// [fail open](crate::ErrorKind::fails_open) elsewhere (`Unavailable`, `TimedOut`, `Backend`) and no other: a key that breaks the rules
-/// is still an error.
+/// `add`, `replace`, `pop`, `update`, `upsert`, `incr` and `incr_or` never fail open, because an
+/// invented answer would be a wrong count or a second winner. They return the error. With `?`, each
+/// outage of the cache would be an outage of the service. The methods of this trait replace the
+/// error by an answer of the caller. They replace only the kinds that [fail
+/// open](crate::ErrorKind::fails_open) in other calls (`Unavailable`, `TimedOut`, `Backend`). Other
+/// errors, for example of an invalid key, are still returned.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -19,7 +20,7 @@ use crate::error::Result;
 /// let store = Faulty::new(Arc::new(Inline::new(Memory::new())));
 /// let cache = Cache::builder(Arc::new(store.clone())).build("test")?;
 ///
-/// // At most 5 logins a minute; everyone may log in while nobody can count.
+/// // At most 5 logins a minute. During an outage every login is allowed.
 /// let may_log_in =
 ///     async || cache.incr_or("logins:ada", 1, 0, secs(60)).await.map(|count| count <= 5).or_allow();
 /// for _ in 0..5 {
@@ -29,7 +30,7 @@ use crate::error::Result;
 ///
 /// store.inject(|_| Fault::Error(ErrorKind::Unavailable));
 /// assert!(may_log_in().await?);
-/// // The same limit, closed: nobody gets in.
+/// // The same limit, but during an outage every login is refused.
 /// let count = cache.incr_or("logins:ada", 1, 0, secs(60)).await;
 /// assert!(!count.map(|count| count <= 5).or_deny()?);
 /// // Any other answer.
@@ -37,13 +38,19 @@ use crate::error::Result;
 /// # Ok(()) }
 /// ```
 pub trait OnOutage: Sized {
-    /// What the call answers.
+    /// The type of the answer.
     type Answer;
 
-    /// `answer` if the store failed; otherwise what the call returned.
+    /// Returns `answer` if the store failed, and otherwise the result of the call.
+    ///
+    /// # Errors
+    /// All errors except `Unavailable`, `TimedOut` and `Backend`.
     fn on_outage(self, answer: Self::Answer) -> Result<Self::Answer>;
 
-    /// `true` if the store failed: a limit that is open then, a job that is done rather twice than never.
+    /// Returns `true` if the store failed: the limit allows the call, or a job may run twice.
+    ///
+    /// # Errors
+    /// All errors except `Unavailable`, `TimedOut` and `Backend`.
     fn or_allow(self) -> Result<bool>
     where
         Self: OnOutage<Answer = bool>,
@@ -51,7 +58,10 @@ pub trait OnOutage: Sized {
         self.on_outage(true)
     }
 
-    /// `false` if the store failed: a limit that is closed then, a job that is done rather never than twice.
+    /// Returns `false` if the store failed: the limit refuses the call, or a job may not run.
+    ///
+    /// # Errors
+    /// All errors except `Unavailable`, `TimedOut` and `Backend`.
     fn or_deny(self) -> Result<bool>
     where
         Self: OnOutage<Answer = bool>,
@@ -77,7 +87,7 @@ mod tests {
     use crate::error::{Error, ErrorKind};
 
     #[test]
-    fn answer_replaces_errors_of_the_store_and_no_other() {
+    fn answer_replaces_only_store_errors() {
         for &kind in ErrorKind::ALL {
             let res = Err(Error::new(kind, "x")).on_outage(7);
             assert_eq!(res.is_ok_and(|it| it == 7), kind.fails_open(), "{kind}");
@@ -86,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_of_the_store_counts_when_there_is_one() {
+    fn answer_of_the_store_is_kept() {
         let outage = || Err(Error::new(ErrorKind::TimedOut, "x"));
         assert!(outage().or_allow().unwrap() && !outage().or_deny().unwrap());
         assert!(!Ok(false).or_allow().unwrap() && Ok(true).or_deny().unwrap());

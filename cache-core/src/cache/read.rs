@@ -17,13 +17,21 @@ use crate::{
     value::{self, Undecodable},
 };
 
-/// Reading.
+/// Reads.
 impl Cache {
-    /// The value of `key`, or `None` if there is none or it has expired. A stored `None` is `Some(None)`.
+    /// Returns the value of `key`, or `None` if the key is missing or expired. A stored `None` is
+    /// `Some(None)`.
     ///
-    /// Bytes that are not a `T` (written by another release, damaged) are a miss that is counted; in
-    /// [strict](Self::strict) mode they are an error of kind `Codec`. So is what another program keeps under the key and is
-    /// no bytes at all, a list in Redis say.
+    /// Bytes that do not decode as a `T` (written by another release, damaged) count as a miss. A
+    /// value that is not a byte string counts as a miss too, for example a list that another
+    /// program keeps in Redis. [`stats`](Self::stats) counts both.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open. In [strict](Self::strict) mode, `Codec` for
+    /// bytes that do not decode and `WrongType` for a value that is not a byte string.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entry as it was.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -44,7 +52,7 @@ impl Cache {
             Some(store) => store.get(&full),
             None => self.read(&full).await,
         };
-        // A hit without another future around it; all else, and whatever is wrong, the long way.
+        // A hit needs no further future. Misses and errors take the slow path.
         if let Ok(Some(stored)) = &res
             && let Ok(value) = value::open(stored)
         {
@@ -55,7 +63,14 @@ impl Cache {
         self.decoded(Operation::Get, &full, res).await
     }
 
-    /// The value of `key` as [`set_bytes`](Self::set_bytes) was given it, or as it is stored.
+    /// Returns the bytes that [`set_bytes`](Self::set_bytes) stored under `key`, or the stored form
+    /// of another value. Returns `None` if the key is missing or expired.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entry as it was.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -92,7 +107,13 @@ impl Cache {
         }
     }
 
-    /// Whether `key` is there, without transferring or decoding its value.
+    /// Returns whether `key` exists. The value is not transferred or decoded.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entry as it was.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -112,7 +133,13 @@ impl Cache {
         self.found_or_miss(Operation::HasKey, &key, res).map(|it| it.is_some())
     }
 
-    /// How much longer `key` lives; `None` if it is not there.
+    /// Returns the remaining lifetime of `key`, or `None` if the key is missing or expired.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves the entry as it was.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -132,7 +159,14 @@ impl Cache {
         self.found_or_miss(Operation::Ttl, &key, res)
     }
 
-    /// Gives `key` a new lifetime without transferring its value; `true` if it was there. A lifetime of zero removes it.
+    /// Sets a new lifetime for `key` without transferring the value. Returns `true` if the key
+    /// existed. A lifetime of zero removes the key.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the entry has its old lifetime or the new one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -183,7 +217,7 @@ impl Cache {
         call_leader!(self.get(key))
     }
 
-    /// Stored bytes as a value: counted, failing open as a miss.
+    /// Decodes stored bytes and counts the outcome. Store errors fail open as a miss.
     pub(super) async fn decoded<T: DeserializeOwned>(
         &self,
         operation: Operation,
@@ -214,7 +248,8 @@ impl Cache {
         }
     }
 
-    /// Stored bytes that give no value: an error in strict mode. The caller counts the miss.
+    /// Counts stored bytes that do not decode. Returns an error in strict mode. The caller counts
+    /// the miss.
     pub(super) async fn undecodable<T: ?Sized>(
         &self,
         operation: Operation,
@@ -231,7 +266,8 @@ impl Cache {
         Err(self.in_context(error, operation, Some(key)))
     }
 
-    /// Counts them. What is damaged is removed; what another type or release could read stays.
+    /// Counts stored bytes that do not decode. Damaged bytes are removed. Bytes that another type
+    /// or release may read stay.
     pub(super) async fn note_undecodable<T: ?Sized>(
         &self,
         operation: Operation,
@@ -245,8 +281,8 @@ impl Cache {
         }
     }
 
-    /// A read whose error says that what is stored is no bytes: as [`undecodable`](Self::undecodable). It is another
-    /// program's, and stays.
+    /// Handles a read of a value that is not a byte string as [`undecodable`](Self::undecodable)
+    /// does. The value belongs to another program and stays.
     pub(super) fn no_bytes<T>(
         &self,
         operation: Operation,
@@ -269,13 +305,14 @@ impl Cache {
         self.shared.observer.undecodable(operation, key, wanted, why);
     }
 
-    /// Removes an entry that nobody can read, if bytes and lifetime are still those that were seen.
+    /// Removes an entry that does not decode, if its bytes and lifetime have not changed since the
+    /// read.
     async fn purge(&self, key: &str, stored: &Bytes) {
         let entry = call_leader!(self.get_entry(key));
         if let Ok(Some(entry)) = entry
             && entry.value == stored
         {
-            // Failing costs the next reader a miss, nothing else.
+            // If the removal fails, the next reader has a miss.
             let _: Result<bool> = call!(self.compare_and_delete(key, Expected::entry(&entry)));
         }
     }

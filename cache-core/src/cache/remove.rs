@@ -4,12 +4,19 @@ use serde::de::DeserializeOwned;
 use super::{Cache, call_write, put_aside};
 use crate::{error::Result, layer::Operation};
 
-/// Removing.
+/// Deletes.
 impl Cache {
-    /// Removes `key`; `true` if it was there.
+    /// Removes `key`. Returns `true` if the key existed.
     ///
-    /// A load of the key that is in progress does not bring it back. If the store fails, the answer is `false`, and reads
-    /// of the key are misses until the old entry has been removed.
+    /// A load of the key that is in progress does not store its value afterwards. If the store
+    /// fails and the cache fails open, the call returns `false`, and reads of the key are misses
+    /// until the old entry has been removed.
+    ///
+    /// # Errors
+    /// Store errors if the cache does not fail open.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the entry may or may not be removed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -28,7 +35,15 @@ impl Cache {
         self.answer_or(Operation::Delete, &key, res, false)
     }
 
-    /// Reads and removes a value in one step: of several callers one gets it. Never fails open.
+    /// Reads and removes a value in one step. Exactly one of several callers gets the value. Bytes
+    /// that do not decode as a `T` count as missing, as with [`get`](Self::get).
+    ///
+    /// # Errors
+    /// Never fails open. In [strict](Self::strict) mode, `Codec` for bytes that do not decode and
+    /// `WrongType` for a value that is not a byte string.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the entry may have been removed, and its value is lost.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -15,18 +15,26 @@ use crate::{
     value,
 };
 
-/// The longest wait after the second conflict, and after any. It doubles with each.
+/// The limits of the random wait between tries: `FIRST_WAIT` after the second conflict, doubled
+/// with each further conflict up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Changing what is there, or making it.
+/// Changes and creates entries.
 impl Cache {
-    /// Changes a value: reads it, gives it to `change`, and stores the result if the entry is still as it was read; otherwise
-    /// again from the start. The new value, or `None` if there was none to change. Never fails open.
+    /// Changes a value: reads it, calls `change` with it, and stores the result if the entry has
+    /// not changed since the read. Otherwise the call starts again. Returns the new value, or
+    /// `None` if the key is missing.
     ///
-    /// A missing key is left alone: `change` is not run, and nothing is stored. `change` cannot give up: [`upsert`](Self::upsert)
-    /// can, and makes missing keys. `change` may run several times. In all else this is an `upsert`, with its errors, its
-    /// deadline, and what it says of lifetimes and dropped futures.
+    /// A missing key stays missing: `change` is not called, and nothing is stored. `change` may run
+    /// several times, and it cannot cancel the update. [`upsert`](Self::upsert) can create missing
+    /// keys and cancel. In all other respects (lifetimes, deadline) this call works like `upsert`.
+    ///
+    /// # Errors
+    /// As [`upsert`](Self::upsert).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -54,28 +62,35 @@ impl Cache {
         self.upsert(key, timeout, |old: Option<T>| old.map(&mut change)).await
     }
 
-    /// Changes a value or makes it, or leaves the key as it is: gives `change` the value, or `None` if the key is missing, and
-    /// stores the result if the entry is still as it was read; otherwise again from the start.
+    /// Changes or creates a value: calls `change` with the value, or with `None` if the key is
+    /// missing, and stores the result if the entry has not changed since the read. Otherwise the
+    /// call starts again.
     ///
-    /// Returns the value that was stored. When `change` returns `None`, nothing is stored, the entry keeps its lifetime, and the
-    /// answer is `None`. Of several callers that make a missing key exactly one stores what it made; the others are given its value
-    /// to change. `change` may run several times, so it should do nothing but compute.
+    /// Returns the stored value. If `change` returns `None`, the call stores nothing, the entry
+    /// keeps its lifetime, and the call returns `None`. If several callers create a missing key,
+    /// exactly one of them stores its value, and the others change this value. `change` may run
+    /// several times, so it should only compute.
     ///
-    /// The changes of one key in this process are made one after the other; after repeated conflicts with other processes the
-    /// next try waits for a random, growing time. No try begins later than one call may take (`deadline`, and `connect_deadline`
-    /// where the store connects), however many callers there are. Each call to the store then has its own deadline.
+    /// Changes of one key in this process run one after the other. After repeated conflicts with
+    /// other processes, the next try waits for a random, growing time. No try begins after the time
+    /// limit of one call (`deadline`, plus `connect_deadline` if the store connects), however
+    /// many callers there are. Each call of the store has its own deadline.
     ///
-    /// A lifetime of zero removes a key that is there and makes none. Bytes that do not decode as a `T` count as missing, and the
-    /// new value replaces them.
+    /// A lifetime of zero removes an existing key and does not create a missing one. Bytes that do
+    /// not decode as a `T` count as missing, and the new value replaces them.
     ///
     /// # Errors
-    /// Never fails open. `TimedOut` also if the key had no turn within the deadline, which the circuit breaker does not count.
-    /// `TooLarge` if the store does not take the new value; the old one is gone then, as with [`set`](Self::set). `Codec` if the
-    /// new value could not be read back (the old one stays), if what is there is another program's and no bytes, and in strict
-    /// mode if it does not decode.
+    /// Never fails open. `TimedOut` also if the key had no turn within the deadline. The circuit
+    /// breaker does not count this case. `TooLarge` if the new value is larger than the store
+    /// accepts. The old value is then deleted, as with [`set`](Self::set). `Codec` if the new value
+    /// cannot be serialized or could not be read back (the old value stays), and in
+    /// [strict](Self::strict) mode if the old value does not decode. `WrongType` in strict mode, or
+    /// when `change` returns a value, if the key holds a value of another program that is not a
+    /// byte string.
     ///
     /// # Cancel safety
-    /// A dropped future stores nothing, or the new value as a whole. The next caller of the key goes on at once.
+    /// If the future is dropped, the new value is stored as a whole or not at all. The next caller
+    /// that waits for the key continues at once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -100,7 +115,7 @@ impl Cache {
     {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Update, key)?;
-        // A store that never waits resolves a conflict at once.
+        // A store that never waits can retry a conflict at once.
         if self.shared.sync.is_some() {
             loop {
                 if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
@@ -115,13 +130,14 @@ impl Cache {
             let turn = self.shared.updates.take(&key, end, self.shortest_turn(), clock);
             let turn = first(turn, clock.sleep(self.shared.write_patience)).await;
             let _turn = turn.ok_or_else(too_many)?;
-            // The first conflict may be a single write: it is tried again at once.
+            // The first conflict may be a single write, so the first retry follows at once.
             let mut longest = Duration::ZERO;
             loop {
                 if clock.now() >= end {
                     return Err(too_many());
                 }
-                // Not cut off at `end`: each call has the deadline of its own, which the circuit breaker counts.
+                // A try is not cut off at `end`: each call of the store has its own deadline, which
+                // the circuit breaker counts.
                 if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
                     return Ok(new);
                 }
@@ -135,12 +151,14 @@ impl Cache {
         Box::pin(tries).await
     }
 
-    /// A try that begins shortly before its caller's time is over is not disturbed by the next caller at once.
+    /// Returns the minimum time of a turn. A try that begins shortly before the deadline of its
+    /// caller is not disturbed by the next caller at once.
     fn shortest_turn(&self) -> Duration {
         self.shared.write_patience / 4
     }
 
-    /// One try: the new value, or nothing if `change` made none; `None` after a conflict.
+    /// Runs one try. Returns the new value, `Some(None)` if `change` returned `None`, and `None`
+    /// after a conflict.
     async fn try_upsert<T>(
         &self,
         key: &FullKey,
@@ -157,7 +175,8 @@ impl Cache {
             Ok(stored) => stored,
             Err(error) if error.kind().is_unreadable() => {
                 self.no_bytes::<T>(Operation::Update, key, error.clone())?;
-                // It cannot be compared, so neither can it be replaced without the danger of a lost write.
+                // The value cannot be compared, so it cannot be replaced without the risk of a lost
+                // write.
                 return match change(None) {
                     None => Ok(Some(None)),
                     Some(_) => Err(self.in_context(error, Operation::Update, Some(key))),
@@ -205,7 +224,8 @@ impl Cache {
         if let Some(stored) = &stored
             && res.as_ref().is_err_and(|it| it.kind() == ErrorKind::TooLarge)
         {
-            // Better nothing than the old value. If that fails, the caller has an error all the same.
+            // A missing value is better than the old one. If the removal fails, the caller still
+            // gets the error.
             let _: Result<bool> = call!(self.compare_and_delete(key, Expected::value(stored)));
         }
         if res.map_err(|it| self.fail(Operation::Update, Some(key), it))? {
@@ -220,7 +240,7 @@ impl Cache {
 fn too_many() -> Error {
     Error::new(
         ErrorKind::TimedOut,
-        "too many callers update this key at the same time, or the store is slow; nothing was stored",
+        "too many concurrent updates of this key, or a slow store; nothing was stored",
     )
     .ignored_by_breaker()
 }

@@ -5,14 +5,25 @@ use crate::{
     telemetry::stats::Outcome,
 };
 
-/// Moving entries between versions.
+/// Moves entries between versions.
 impl Cache {
-    /// Moves the entry of `key` to the version `delta` above this handle's, with its value and what remains of its life, over
-    /// whatever is there; the new version. For entries that replace others at a deploy.
+    /// Moves the entry of `key` to the version `delta` above the version of this handle, and
+    /// returns the new version. The entry keeps its value and its remaining lifetime, and
+    /// overwrites an entry of the target version. This is for entries that replace others at a
+    /// deploy.
     ///
-    /// `KeyNotFound` if there is none. One step where one server holds both keys; elsewhere (memcached, a cluster) the
-    /// target is written first, and a crash or a time-out between the steps may leave both. Both copies then live on until their
-    /// lifetimes end, and a change of one does not change the other. Never fails open.
+    /// If one server holds both keys, the move is one step. Otherwise (memcached, a cluster) the
+    /// target is written first, and a crash or a time-out between the steps may leave both entries.
+    /// Each entry then lives until its lifetime ends, and a change of one entry does not change the
+    /// other.
+    ///
+    /// # Errors
+    /// Never fails open. `KeyNotFound` if the key is missing, and `Overflow` if the new version is
+    /// outside `i64`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the entry may be at the old version, at the new version, or, if
+    /// the move is not one step, at both.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -28,7 +39,14 @@ impl Cache {
         self.move_to_version(key, self.version.checked_add(delta)).await
     }
 
-    /// [`incr_version`](Self::incr_version) by `-delta`.
+    /// Moves the entry of `key` as [`incr_version`](Self::incr_version) does, to the version
+    /// `delta` below the version of this handle.
+    ///
+    /// # Errors
+    /// As [`incr_version`](Self::incr_version).
+    ///
+    /// # Cancel safety
+    /// As [`incr_version`](Self::incr_version).
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64> {
         self.move_to_version(key, self.version.checked_sub(delta)).await
     }
@@ -45,7 +63,7 @@ impl Cache {
         let res: Result<bool> = if from == to {
             call_leader!(self.has(&from))
         } else {
-            // The write ends with the first of its two claims.
+            // The write ends with the first of its two guards.
             let writing = self.before_write(&from).await;
             let _target = self.before_write(&to).await;
             call_write!(self, writing, rename(&from, &to))

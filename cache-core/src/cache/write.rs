@@ -12,20 +12,27 @@ use crate::{
     value,
 };
 
-/// A write whose key and value are ready: made before the future, so that the future is `Send` whatever the value is,
-/// and what does not serialise never reaches a store.
+/// A write with its key and its serialized value. It is made before the future, so that the future
+/// is `Send` for every type of value, and a value that cannot be serialized never reaches a store.
 struct Prepared {
     key: FullKey,
     value: Bytes,
     expiry: Option<Expiry>,
 }
 
-/// Writing.
+/// Writes.
 impl Cache {
-    /// Stores a value under `key` with a new lifetime, whatever was there. A lifetime of zero removes the key.
+    /// Stores a value under `key` with a new lifetime, and replaces an existing entry. A lifetime
+    /// of zero removes the key.
     ///
-    /// `TooLarge` if the store does not take it; the old value is gone then, not left behind. `Codec` if the value
-    /// could not be read back: see [`Codec`](crate::Codec).
+    /// # Errors
+    /// `TooLarge` if the value is larger than the store accepts. The old value is then deleted, so
+    /// that it does not stay behind as a stale value. `Codec` if the value cannot be serialized or
+    /// could not be read back: see [`Codec`](crate::Codec). Store errors if the cache does not fail
+    /// open.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -56,7 +63,14 @@ impl Cache {
         async move { self.write(&write?).await }
     }
 
-    /// [`set`](Self::set) of bytes as they are; [`get_bytes`](Self::get_bytes) gives them back.
+    /// Stores bytes as they are, as [`set`](Self::set) stores a value.
+    /// [`get_bytes`](Self::get_bytes) returns them.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set), except `Codec`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
     pub fn set_bytes<'a, B, I>(
         &'a self,
         key: &str,
@@ -72,9 +86,17 @@ impl Cache {
         async move { self.write(&write?).await }
     }
 
-    /// Stores a value if the key is absent, in one step; whether it did. In any race exactly one caller is told `true`.
+    /// Stores a value if the key is missing, in one step. Returns whether the value was stored:
+    /// with any number of concurrent callers, exactly one gets `true`.
     ///
-    /// A lifetime of zero stores nothing and answers whether the key was absent. Never fails open.
+    /// With a lifetime of zero, the call stores nothing and returns whether the key was missing.
+    ///
+    /// # Errors
+    /// Never fails open. `TooLarge` if the value is larger than the store accepts. `Codec` as
+    /// [`set`](Self::set).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -102,9 +124,15 @@ impl Cache {
         }
     }
 
-    /// Stores a value if the key is there, in one step; whether it did. Never fails open.
+    /// Stores a value if the key exists, in one step. Returns whether the value was stored.
     ///
-    /// A lifetime of zero removes the key and answers whether it was there.
+    /// With a lifetime of zero, the call removes the key and returns whether the key existed.
+    ///
+    /// # Errors
+    /// Never fails open. `TooLarge` and `Codec` as [`set`](Self::set).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -199,7 +227,7 @@ impl Cache {
                 set(key, write.value.clone(), expiry, SetMode::IfAbsent)
             );
         }
-        // It never fails open, so neither may it be stale.
+        // `add` never fails open, so its read must not be stale.
         let has: Result<bool> = call_leader!(self.has(key));
         has.map(|it| !it)
     }
