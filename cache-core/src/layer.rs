@@ -1,4 +1,4 @@
-//! Layers: behaviour around every call to a store, written once for all methods.
+//! Layers: behaviour that runs around every call to a store, written once for all methods.
 
 mod breaker;
 mod call;
@@ -20,16 +20,16 @@ pub use self::{
 };
 pub use crate::telemetry::Operation;
 
-/// Behaviour around every call of a store: a deadline, a retry, a breaker, counters.
+/// Behaviour that runs around every call to a store: a deadline, a retry, a breaker, counters.
 ///
-/// [`Layered`](super::Layered) makes a [`Backend`](crate::store::Backend) of a hook and the store that it is around.
+/// [`Layered`] combines a layer with a store into a [`Backend`](crate::store::Backend).
 ///
 /// ```
 /// use cache_core::{layer::{Call, Layer, Layered, Reply}, store::{Backend, Inline}};
 /// use cache_memory::Memory;
 /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
 ///
-/// /// Counts the calls that failed, a batch by its keys.
+/// /// Counts the calls that failed; in a batch, the keys that failed.
 /// #[derive(Debug, Default)]
 /// struct Failures(AtomicUsize);
 ///
@@ -62,18 +62,18 @@ pub use crate::telemetry::Operation;
 /// # }
 /// ```
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
-    /// Around a call that may wait. `run` makes the call, and may be used more than once.
+    /// Runs around a call that may wait. `run` makes the call and may be used more than once.
     fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> impl Future<Output = R> + Send;
 
-    /// Around a call of a store that never waits.
+    /// Runs around a call to a store that never waits.
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R;
 }
 
-/// Two hooks as one, the first outermost: however many there are, a call boxes one future.
+/// Two layers as one, the first outermost. A call boxes one future for any number of layers.
 impl<A: Layer, B: Layer> Layer for (A, B) {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
@@ -88,7 +88,7 @@ impl<A: Layer, B: Layer> Layer for (A, B) {
     }
 }
 
-/// A hook, or none.
+/// A layer, or no layer.
 impl<H: Layer> Layer for Option<H> {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
@@ -109,7 +109,7 @@ impl<H: Layer> Layer for Option<H> {
     }
 }
 
-/// A hook that is in use elsewhere, too.
+/// A layer that is also used elsewhere.
 impl<H: Layer> Layer for Arc<H> {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,

@@ -1,4 +1,4 @@
-//! What a store implements, and what helps to implement it.
+//! The traits that a store implements, and helpers for their implementation.
 
 mod backend;
 mod capabilities;

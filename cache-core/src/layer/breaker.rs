@@ -22,25 +22,33 @@ use crate::{
     telemetry::observer,
 };
 
-/// A circuit breaker: when a server fails too often, or does not answer at all, calls end at once instead of waiting for it.
+/// A circuit breaker: if a server fails too often or stops answering, calls fail at once instead of
+/// waiting for it.
 ///
-/// *Closed*, it lets every call through. It *opens* in two ways:
-/// - after [`unanswered`](BreakerSettings::unanswered) calls in a row during which the server was not heard of at all, whatever
-///   went well before. After the first of them, calls have a fifth of the deadline, or twice what the slowest answer of
-///   the last seconds took, until the server answers one;
-/// - when of the calls in the last `window`, and at least `min_calls`, a share of `failure_rate` has failed.
+/// A *closed* breaker lets every call through. It *opens* in two cases:
+/// - After [`unanswered`](BreakerSettings::unanswered) calls in a row during which the server sent
+///   nothing at all, even if earlier calls succeeded. After the first such call, the following
+///   calls get a fifth of the deadline, or twice the slowest answer of the last seconds, until the
+///   server answers a call.
+/// - When at least `min_calls` calls ran within `window` and the fraction that failed reaches
+///   `failure_rate`.
 ///
-/// Open, every call fails for `open_for` with `Unavailable`, without reaching the server. Then it is *half open*: one call, the
-/// probe, goes through; if it succeeds, the breaker closes, otherwise it opens again. So that it costs its caller little, the
-/// probe has the same short time; each fourth has all the time of a call, for a server that is slower than before. A
-/// probe that has not ended when its time is over loses its right to the next call, even if nobody polls it.
+/// While *open*, for `open_for`, every call fails with `Unavailable` without reaching the server.
+/// Then the breaker is *half open*: it lets one call through, the probe. If the probe succeeds, the
+/// breaker closes, otherwise it opens again. The probe gets the same short time, so that it costs
+/// its caller little. Every fourth probe gets the full time of a call, for a server that has become
+/// slower. A probe that has not ended in its time loses the right to the next call, even if its
+/// future is not polled.
 ///
-/// Only `Unavailable` and `TimedOut` count as failures: what a server answers, it has answered. An error that is
-/// [`ignored_by_breaker`](Error::ignored_by_breaker) counts as neither.
+/// Only `Unavailable` and `TimedOut` count as failures: every other error is an answer of the
+/// server. An error that is [`ignored_by_breaker`](Error::ignored_by_breaker) counts neither as a
+/// failure nor as an answer.
 ///
-/// As a [`Layer`] it is around a store that is one server. A pool or a cluster keeps one for each server instead
-/// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)), from
-/// [`BuildContext::breakers`](crate::store::BuildContext::breakers), and makes its calls by [`run`](Self::run).
+/// As a [`Layer`], a breaker wraps a store that is one server. A pool or a cluster keeps one
+/// breaker per server instead
+/// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)), obtains
+/// them from [`BuildContext::breakers`](crate::store::BuildContext::breakers), and makes its calls
+/// through [`run`](Self::run).
 ///
 /// ```
 /// use cache_core::{Clock, Error, ErrorKind, layer::{Breaker, BreakerSettings, BreakerState}};
@@ -53,31 +61,33 @@ use crate::{
 /// assert_eq!(breaker.state(), BreakerState::Open);
 /// let refused = breaker.admit().unwrap_err();
 /// assert_eq!(refused.kind(), ErrorKind::Unavailable);
-/// assert!(refused.to_string().contains("no answer within 500ms"), "it says why");
+/// assert!(refused.to_string().contains("no answer within 500ms"), "the reason is in the text");
 /// # Ok::<_, cache_core::Error>(())
 /// ```
 pub struct Breaker {
     rules: Rules,
     clock: Clock,
     state: Mutex<State>,
-    /// Those whose logs and metrics tell of it.
+    /// The aliases under which logs and metrics report this breaker.
     aliases: Mutex<Vec<Arc<str>>>,
 }
 
-/// Where a [`Breaker`] stands.
+/// The state of a [`Breaker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Calls go through.
     Closed,
     /// Calls fail at once.
     Open,
-    /// One call is on its way to find out.
+    /// One call, the probe, tests whether the server answers again; other calls fail at once.
     HalfOpen,
 }
 
-/// The right to make one call, and the duty to say what came of it. Dropped before that, the call counts as not made.
+/// The right to make one call, whose outcome must be recorded.
+///
+/// If the permit is dropped without [`record`](Self::record), the call counts as not made.
 #[derive(Debug)]
-#[must_use = "a call that is let through is recorded"]
+#[must_use = "record the outcome of the call"]
 pub struct Permit<'a> {
     breaker: &'a Breaker,
     call: Admitted,
@@ -85,7 +95,7 @@ pub struct Permit<'a> {
 }
 
 impl Breaker {
-    /// A closed breaker, for calls with the deadlines that are the defaults of the settings.
+    /// Returns a closed breaker, for calls with the default deadlines of the settings.
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
         let defaults = CacheSettings { breaker: settings, ..CacheSettings::new("") };
         Self::with_rules(rules(&defaults), clock)
@@ -102,8 +112,8 @@ impl Breaker {
         }
     }
 
-    /// Makes a call, unless the breaker is open, and records what comes of it. The call has less time where
-    /// the server is in doubt.
+    /// Makes a call unless the breaker is open, and records its outcome. The call gets less time
+    /// after a call that the server did not answer.
     ///
     /// ```
     /// use cache_core::{Clock, layer::{Breaker, BreakerSettings}};
@@ -115,8 +125,8 @@ impl Breaker {
     /// ```
     ///
     /// # Errors
-    /// `Unavailable` while it is open, with the failure that it opened for; `TimedOut` at the end of that time; else what
-    /// the call answers.
+    /// `Unavailable` while the breaker is open: the text contains the failure that opened it.
+    /// `TimedOut` at the end of the shortened time. Else the error of the call.
     ///
     /// # Cancel safety
     /// A dropped call counts as not made.
@@ -137,13 +147,13 @@ impl Breaker {
         limit: Duration,
         mut call: Pin<&mut Option<F>>,
     ) -> Result<F::Output> {
-        // panics: never, it is set to `None` below alone.
-        let running = call.as_mut().as_pin_mut().expect("it is there");
+        // panics: never, only the code below sets it to `None`.
+        let running = call.as_mut().as_pin_mut().expect("the call exists");
         let answer = SharedDeadline::new(limit, self.clock.clone()).run(running).await;
         answer.ok_or_else(|| {
             let what = format!(
-                "no answer within {limit:.0?}, which is all the time that a call has after others were not \
-                 answered; a write may have had its effect"
+                "no answer within {limit:.0?}, the shortened time limit after other calls got no answer; \
+                 a write may have had its effect"
             );
             let error = Error::new(ErrorKind::TimedOut, what);
             let is_behind_others = was_behind_others(|| call.set(None));
@@ -151,8 +161,13 @@ impl Breaker {
         })
     }
 
-    /// Lets a call through, or ends it at once with `Unavailable`, whose text has the failure that it opened for. A call
-    /// that is let through so has the time that its caller gives it; [`run`](Self::run) limits it where the server is in doubt.
+    /// Lets a call through, or refuses it at once.
+    ///
+    /// The caller limits the time of an admitted call; [`run`](Self::run) also shortens it after a
+    /// call that the server did not answer.
+    ///
+    /// # Errors
+    /// `Unavailable` if the call is refused: the text contains the failure that opened the breaker.
     pub fn admit(&self) -> Result<Permit<'_>> {
         let now = self.clock.coarse();
         let mut state = self.lock();
@@ -163,12 +178,12 @@ impl Breaker {
         Ok(Permit { breaker: self, call, recorded: false })
     }
 
-    /// Whether a call would be let through now.
+    /// Returns whether the breaker would let a call through now.
     pub fn admits(&self) -> bool {
         self.lock().refuses(self.clock.coarse()).is_none()
     }
 
-    /// Where it stands.
+    /// Returns the current state.
     pub fn state(&self) -> BreakerState {
         self.lock().public()
     }
@@ -177,12 +192,13 @@ impl Breaker {
         let now = self.clock.coarse();
         let mut state = self.lock();
         if state.record(call, outcome, now, &self.rules) {
-            // That it is still open after a probe is no news.
+            // An open breaker that stays open after a probe is reported without its reason.
             self.tell(state.public(), state.reason().filter(|_| call.probe.is_none()));
         }
     }
 
-    /// Called under the lock of the state, so that changes are told of in their order.
+    /// Reports a change of state. Called under the lock of the state, so that reports keep their
+    /// order.
     fn tell(&self, state: BreakerState, reason: Option<&Error>) {
         let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         observer::breaker(&aliases, state, reason);
@@ -204,7 +220,7 @@ fn rules(settings: &CacheSettings) -> Rules {
 fn refusal(state: &State, refused: &Refused) -> Error {
     let next = match refused.0 {
         Some(left) => format!("the next try is in {left:.0?}"),
-        None => "a first call is finding out whether it answers again".into(),
+        None => "one call is testing whether the server answers again".into(),
     };
     let last = state.reason().map(|it| format!(" (last: {})", it.message()));
     let refusal = Error::new(
@@ -221,7 +237,8 @@ fn refusal(state: &State, refused: &Refused) -> Error {
 }
 
 impl Breakers {
-    /// For an alias with these settings; `None` if they say that it has no breaker.
+    /// Returns the breakers of an alias with these settings; `None` if the settings switch them
+    /// off.
     pub(crate) fn new(
         known: &Arc<Known>,
         alias: &str,
@@ -238,7 +255,7 @@ impl Breakers {
 }
 
 impl Permit<'_> {
-    /// Says what came of the call: its error, if it failed.
+    /// Records the outcome of the call: its error, or `None` if it succeeded.
     pub fn record(self, error: Option<&Error>) {
         let outcome = match error {
             Some(error) if error.counts_for_breaker() => Outcome::Failed { error, heard: false },
@@ -268,7 +285,8 @@ impl Layer for Breaker {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        // Who checks or closes wants to know, or to be done; and what has no deadline would, as the probe, keep all others waiting.
+        // `check` and `close` must reach the server, and a call without a deadline would block all
+        // other calls if it were the probe.
         let is_free = matches!(
             call.operation,
             Operation::Check | Operation::Close | Operation::Clear | Operation::ClearStore
@@ -298,7 +316,8 @@ impl Layer for Breaker {
     }
 }
 
-/// A batch fails if one of its keys could not be had; the server was heard of if it answered for one.
+/// Returns the outcome of a call. A batch fails if one of its keys failed; the server was heard if
+/// it answered for one key.
 fn outcome<'a, R: Reply>(call: &Call<'_>, reply: &'a R) -> Outcome<'a> {
     let (mut failed, mut silent) = (None, 0);
     for error in reply.errors() {
@@ -325,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_heard_of_if_one_of_its_keys_is_answered() {
+    fn batch_with_one_answered_key_counts_as_heard() {
         let call =
             Call { operation: Operation::GetMany, key: None, keys: 2, bytes: 0, idempotent: true };
         let failed = || Err(Error::new(ErrorKind::TimedOut, "no answer"));

@@ -3,46 +3,46 @@ use crate::{
     telemetry::Operation,
 };
 
-/// Which call a [`Layer`] is around.
+/// The call that a [`Layer`](super::Layer) runs around.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Call<'a> {
-    /// The method.
+    /// The operation.
     pub operation: Operation,
-    /// The key of a call that has one; for a rename, the old key.
+    /// The key of a call with one key; for a rename, the old key.
     pub key: Option<&'a str>,
-    /// How many keys the call has.
+    /// The number of keys.
     pub keys: usize,
-    /// How many bytes the values of a `set_many` have; zero for other calls.
+    /// The total size of the values of a `set_many` in bytes; zero for other calls.
     pub bytes: usize,
-    /// Whether a second call does no harm when the outcome of the first is unknown.
+    /// Whether the call may be repeated without harm when the outcome of the first is unknown.
     pub idempotent: bool,
 }
 
 impl Call<'_> {
-    /// How many deadlines the call has.
+    /// Returns the number of deadlines that the call may take.
     pub(super) fn rounds(&self) -> u32 {
         rounds(self.keys, self.bytes)
     }
 }
 
-/// How many keys a batch may have for each deadline.
+/// The number of keys of a batch per deadline.
 const KEYS_PER_DEADLINE: usize = 1000;
-/// How many bytes of values a batch may send for each deadline: 8 MiB a second with the default of 500 ms.
+/// The bytes of values of a batch per deadline: 8 MiB a second with the default of 500 ms.
 const BYTES_PER_DEADLINE: usize = 4 << 20;
 
-/// How many deadlines a batch of so many keys has that sends so many bytes of values.
+/// Returns the number of deadlines for a batch of `keys` keys that sends `bytes` bytes of values.
 pub(crate) fn rounds(keys: usize, bytes: usize) -> u32 {
     let rounds = keys.div_ceil(KEYS_PER_DEADLINE).max(bytes.div_ceil(BYTES_PER_DEADLINE)).max(1);
     u32::try_from(rounds).unwrap_or(u32::MAX)
 }
 
-/// What a call answers: a `Result`, or one for each key of a batch.
+/// The result of a call: one `Result`, or one per key of a batch.
 pub trait Reply: Send + Sized + 'static {
-    /// The answer to `call` if it fails as a whole.
+    /// Returns the result of `call` if the call fails as a whole.
     fn failed(call: &Call<'_>, error: Error) -> Self;
 
-    /// The errors in it, one for each key that failed.
+    /// Returns the errors, one for each key that failed.
     fn errors(&self) -> impl Iterator<Item = &Error>;
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_has_a_deadline_for_each_thousand_keys_or_4_mib() {
+    fn batch_has_one_deadline_per_1000_keys_or_4_mib() {
         for (keys, bytes, expected) in [
             (0, 0, 1),
             (1000, 4 << 20, 1),

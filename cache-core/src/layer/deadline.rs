@@ -7,27 +7,28 @@ use crate::{
     store::threads::was_behind_others,
 };
 
-/// Ends calls that take too long with `TimedOut`; their outcome is unknown.
+/// A [`Layer`] that ends calls with `TimedOut` if they take too long. The outcome of such a call is
+/// unknown.
 ///
-/// A call with one key has the time given; a batch has it once for every thousand keys, and a `set_many` once for every 4 MiB of
-/// values if that is more often;
-/// `clear`, `clear_store`, `check` and `close` take as long as they take. A store whose first call connects
-/// ([`Capabilities::connects`](crate::store::Capabilities::connects)) has the time to connect on top, because only
-/// the store can tell the one from the other.
+/// A call with one key may take the given time. A batch may take it once per 1000 keys, and a
+/// `set_many` once per 4 MiB of values if that is longer. `clear`, `clear_store`, `check` and
+/// `close` have no limit. The first call of a store may also connect
+/// ([`Capabilities::connects`](crate::store::Capabilities::connects)): every call of such a store
+/// may also take the time to connect, because only the store knows whether it connects.
 ///
-/// The circuit breaker counts such a `TimedOut`, unless the call still waited for one of the store's [`Threads`](crate::store::Threads) while these
-/// answered others.
+/// The circuit breaker counts such a `TimedOut` as a failure, unless the call still waited for one
+/// of the store's [`Threads`](crate::store::Threads) while the threads answered other calls.
 #[derive(Debug)]
 pub struct Deadline {
     time: Duration,
     connect: Duration,
     clock: Clock,
-    /// Of calls with so few keys that one round trip is enough: nearly all.
+    /// The limit of calls for which one round trip is enough, which are nearly all.
     of_most: SharedDeadline,
 }
 
 impl Deadline {
-    /// At most `time` for a round trip, and `connect` (zero for a store that does not) before it.
+    /// Allows `time` for a round trip, plus `connect` (zero for a store that does not connect).
     pub fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
         let of_most = SharedDeadline::new(time.saturating_add(connect), clock.clone());
         Self { time, connect, clock, of_most }
@@ -49,8 +50,8 @@ impl Layer for Deadline {
     ) -> R {
         let Some(limit) = self.limit(&call) else { return pin!(run()).await };
         let mut running = pin!(Some(run()));
-        // panics: never, it is set to `None` below alone.
-        let answer = running.as_mut().as_pin_mut().expect("it runs");
+        // panics: never, only the code below sets it to `None`.
+        let answer = running.as_mut().as_pin_mut().expect("the call exists");
         let answer = if limit == self.of_most.time() {
             self.of_most.run(answer).await
         } else {

@@ -14,10 +14,10 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// A store with a [`Layer`] around every call. The one place that forwards all methods.
+/// A store with a [`Layer`] around every call: the only place that forwards all methods.
 ///
-/// A store that has a [`sync_view`](super::Views) or a [`leader_view`](super::Views) keeps it, with the same
-/// hook around it.
+/// The views of the store ([`sync_view`](Backend::sync_view),
+/// [`leader_view`](Backend::leader_view)) are wrapped in the same layer.
 #[derive(Debug)]
 pub struct Layered<H, B: ?Sized = dyn Backend> {
     hook: Arc<H>,
@@ -25,7 +25,7 @@ pub struct Layered<H, B: ?Sized = dyn Backend> {
 }
 
 impl<H: Layer> Layered<H> {
-    /// Puts `hook` around `inner`.
+    /// Wraps `inner` in the layer `hook`.
     pub fn new(hook: Arc<H>, inner: Arc<dyn Backend>) -> Self {
         Self { hook, inner }
     }
@@ -54,8 +54,8 @@ impl<'a> Call<'a> {
     }
 }
 
-// Here and in the hooks, a future that comes from a closure is pinned where it is made: to await it as it is would copy it first,
-// at each of a handful of layers.
+// Here and in the layers, a future that a closure returns is pinned at once: awaiting it directly
+// would copy it at each of several layers.
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<H: Layer> Backend for Layered<H, dyn Backend> {

@@ -3,7 +3,7 @@ use std::pin::pin;
 use super::{Call, Layer, Reply};
 use crate::telemetry::observer::Observer;
 
-/// Tells `tracing` and `metrics` of every call to a store, if the features are there.
+/// Reports every call to a store to `tracing` and `metrics`, if these features are enabled.
 pub(crate) struct Observe {
     pub(crate) backend: &'static str,
     pub(crate) observer: Observer,

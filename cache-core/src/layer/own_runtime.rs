@@ -1,7 +1,7 @@
 use super::{Call, Layer, Reply};
 use crate::runtime;
 
-/// Polls every call inside the library's own runtime, for callers that have none.
+/// Polls every call inside the library's own runtime, for callers without a runtime.
 #[derive(Debug)]
 pub(crate) struct OwnRuntime;
 

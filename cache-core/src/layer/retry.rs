@@ -9,30 +9,33 @@ use crate::{
     runtime::{Clock, first, jitter},
 };
 
-/// Repeats idempotent calls that the server did not answer, after growing random waits, all within one deadline.
+/// A [`Layer`] that repeats idempotent calls that the server did not answer, after random waits
+/// that grow, within one deadline.
 ///
-/// Repeated is what fails with `Unavailable` or `TimedOut` and does no harm twice: reads, and writes that replace
-/// whatever is there. `add`, `replace`, `pop`, `incr`, `update`, `upsert`, and moves between versions never are: when the first
-/// answer was lost, a second call would count twice, or lose a race against the first. A batch is repeated when none of its keys
-/// was answered.
+/// A call is repeated if it fails with `Unavailable` or `TimedOut` and a second execution does no
+/// harm: reads, and writes that replace the stored value unconditionally. `add`, `replace`, `pop`,
+/// `incr`, `update`, `upsert`, and moves between versions are never repeated: if the first answer
+/// was lost, a second call would count twice or lose a race against the first. A batch is repeated
+/// only if none of its keys was answered.
 #[derive(Debug)]
 pub struct Retry {
     settings: RetrySettings,
-    /// For all tries of a single-key call together.
+    /// The time for all tries of a single-key call together.
     total: Duration,
     clock: Clock,
 }
 
-/// The settings of [`Retry`]: the table `[caches.<alias>.retry]`. Stores that never wait have none.
+/// The settings of [`Retry`]: the table `[caches.<alias>.retry]`. Not for stores that never wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct RetrySettings {
-    /// How many times a call is repeated at the most. 0, which is never, if unset.
+    /// The maximum number of repetitions of a call. 0 (no repetition) if unset.
     pub retries: u32,
-    /// The longest wait before the first repetition; it doubles with each. 10 ms if unset.
+    /// The longest wait before the first repetition; it doubles with each repetition. 10 ms if
+    /// unset.
     pub backoff: Period,
-    /// The longest wait. 100 ms if unset.
+    /// The maximum of the longest wait. 100 ms if unset.
     pub max_backoff: Period,
 }
 
@@ -43,14 +46,15 @@ impl Default for RetrySettings {
 }
 
 impl RetrySettings {
-    /// So many repetitions at the most.
+    /// Returns settings with at most `retries` repetitions.
     pub fn times(retries: u32) -> Self {
         Self { retries, ..Self::default() }
     }
 }
 
 impl Retry {
-    /// With `total` for all tries of a single-key call together.
+    /// Repeats calls by `settings`; `total` is the time for all tries of a single-key call
+    /// together.
     pub fn new(settings: RetrySettings, total: Duration, clock: Clock) -> Self {
         Self { settings, total, clock }
     }
@@ -94,7 +98,7 @@ impl Layer for Retry {
         })
     }
 
-    /// What never waits has nothing to wait for.
+    /// A store that never waits has no unanswered calls.
     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
         run()
     }

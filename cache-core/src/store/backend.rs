@@ -1,4 +1,4 @@
-//! What a store must do: bytes in, bytes out. The contract that every backend crate implements.
+//! The traits that every store implements: operations on keys, bytes and lifetimes.
 
 use std::{fmt, sync::Arc};
 
@@ -13,100 +13,152 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// A store of bytes with expiry. Object-safe: the facade holds an `Arc<dyn Backend>`.
+/// A store of bytes with expiry. The trait is object-safe: the facade holds an `Arc<dyn Backend>`.
 ///
-/// A backend knows keys, bytes and lifetimes, and never types, aliases, versions or codecs. The facade has checked every
-/// key before (1 to 230 bytes, no space, no control character) and never passes a lifetime of zero.
+/// A backend handles keys, bytes and lifetimes, never types, aliases, versions or codecs. The
+/// facade checks every key before the call (1 to 230 bytes, no space, no control character) and
+/// never passes a lifetime of zero.
 ///
-/// # What holds for every method
-/// - **An expired entry is absent**, for every method, from the moment it expires and never before.
-/// - **Methods are atomic** towards each other on one key, among all users of the store.
-/// - **Errors tell the truth.** Nothing is invented when the store fails: no miss, no `false`, no zero. Of the
-///   [kinds](crate::ErrorKind), `Unavailable` and `TimedOut` say that the store did not answer, `TooLarge`,
-///   `NotAnInteger` and `Overflow` what the methods below name, `Unsupported` what cannot be done at all,
-///   `Config` that the call cannot be made from here, `Backend` the rest. No text quotes a value or a password.
-/// - **Something that is not a byte string is `WrongType`**: a list, say, that another program keeps under the key. `get`, `get_entry`,
-///   `get_entries` and `take` return that error, and leave it there. The facade takes it for a miss, as bytes that do not decode. `get_many` may
-///   answer that there is nothing, where the server's own command for many keys does not tell the two apart.
-/// - **A batch answers per key**, in order: one of three servers may be down. No key is there twice.
+/// # Rules for every method
+/// - **An expired entry is absent** for every method, from the moment it expires and never before.
+/// - **Methods are atomic** on one key, among all users of the store.
+/// - **A batch answers per key**, in order, because one of three servers may be down. The facade
+///   passes each key only once per batch.
 /// - **A dropped future** may have had its effect or not, and disturbs no other call.
-/// - Nothing connects before the first call.
+/// - The store connects during the first call, not earlier.
 ///
-/// There are no default methods, on purpose: a wrapper that forgets one would silently get the default
-/// instead of what it wraps. Wrappers should carry `#[deny(clippy::missing_trait_methods)]`; most are
-/// better written as a [`Layer`](crate::layer::Layer). Stores without async implement [`SyncBackend`].
+/// # Errors
+/// A failure of the store is always returned as an error, never as a miss, `false` or zero. The
+/// [kinds](crate::ErrorKind) are:
+/// - `Unavailable` and `TimedOut`: the store did not answer.
+/// - `TooLarge`, `NotAnInteger` and `Overflow`: only from the methods that name them below.
+/// - `WrongType`: another program keeps something under the key that is not a byte string, such as
+///   a list. `get`, `get_entry`, `get_entries` and `take` return this error and leave the foreign
+///   value in place. The facade treats the error as a miss, like bytes that do not decode.
+///   `get_many` may return `None` for such a key if the server's command for many keys does not
+///   tell the two cases apart.
+/// - `Unsupported`: the store cannot do this at all.
+/// - `Runtime`: the call cannot be made from this place, such as outside a tokio runtime.
+/// - `Backend`: every other failure.
 ///
-/// The feature `testing` has a suite that checks an implementation against all of this.
+/// The text of an error never contains a value or a password.
+///
+/// # Wrappers
+/// The trait has no default methods: a wrapper that forgot one would silently use the default
+/// instead of the wrapped store's method. Wrappers should carry
+/// `#[deny(clippy::missing_trait_methods)]`; a [`Layer`](crate::layer::Layer) is usually the better
+/// choice. Stores without async implement [`SyncBackend`].
+///
+/// The feature `testing` has a suite that checks an implementation against all of these rules.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// The driver's name, for messages and counters.
+    /// Returns the driver's name, for messages and counters.
     fn name(&self) -> &'static str;
 
-    /// Returns the place where this store keeps its entries. Equal for all handles and views of one store, and the same at every
-    /// call; made without connecting. Wrappers return the id of the wrapped store.
+    /// Returns the id of the place where this store keeps its entries, without connecting.
+    ///
+    /// The id is equal for all handles and views of one store and does not change between calls.
+    /// Wrappers return the id of the wrapped store.
     fn id(&self) -> StoreId;
 
-    /// What this store is.
+    /// Returns the properties of this store.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the other forms in which the store can be called: see [`Views`].
     fn views(self: Arc<Self>) -> Views;
 
-    /// The live value of `key`.
+    /// Returns the live value of `key`.
+    ///
+    /// # Errors
+    /// `WrongType`, and the failures of the store, see [Errors](Backend#errors).
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// The live value of `key` with what remains of its life, both of one moment and in one round trip.
+    /// Returns the live value of `key` and its remaining lifetime, read at one moment and in one
+    /// round trip.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>>;
 
-    /// [`get`](Self::get) of many keys, one answer per key, in order.
+    /// Returns the live values of many keys as [`get`](Self::get) does: one result per key, in
+    /// order.
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>>;
 
-    /// [`get_entry`](Self::get_entry) of many keys, one answer per key, in order.
+    /// Returns the live entries of many keys as [`get_entry`](Self::get_entry) does: one result per
+    /// key, in order.
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>>;
 
-    /// Writes value and lifetime if `mode` allows it; whether it did. In a race of
-    /// [`IfAbsent`](SetMode::IfAbsent) exactly one caller is told `true`.
+    /// Writes value and lifetime if `mode` allows it; returns whether it wrote. In a race of
+    /// [`IfAbsent`](SetMode::IfAbsent) exactly one caller gets `true`.
     ///
-    /// `TooLarge` if the value is over the store's limit; then nothing is left under the key, unless
-    /// `mode` forbade the write anyway.
+    /// # Errors
+    /// `TooLarge` if the value exceeds the store's limit: then the key is absent afterwards, unless
+    /// `mode` did not allow the write. Else the failures of the store, see
+    /// [Errors](Backend#errors).
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool>;
 
-    /// Writes all, always, with one lifetime; one answer per item, in order.
+    /// Writes all items unconditionally, with one lifetime; returns one result per item, in order.
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>>;
 
-    /// Whether `key` is live, without transferring its value.
+    /// Returns whether `key` is live, without transferring its value.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn has(&self, key: &str) -> Result<bool>;
 
-    /// What remains of the life of `key`; `None` if it is absent.
+    /// Returns the remaining lifetime of `key`; `None` if `key` is absent.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>>;
 
-    /// Gives a live key a new lifetime without transferring its value; `true` iff it was live, also if
-    /// the lifetime is the same as before.
+    /// Gives a live key a new lifetime without transferring its value. Returns `true` if and only
+    /// if the key was live, even if the new lifetime equals the old one.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool>;
 
-    /// Removes a key; `true` iff it was live.
+    /// Removes a key; returns `true` if and only if the key was live.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn delete(&self, key: &str) -> Result<bool>;
 
-    /// [`delete`](Self::delete) of many keys, one answer per key, in order.
+    /// Removes many keys as [`delete`](Self::delete) does: one result per key, in order.
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>>;
 
-    /// Reads and removes in one step: of several callers one gets the value.
+    /// Reads and removes a key in one step: one of several callers gets the value.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     async fn take(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Adds `delta` to an integer and keeps its lifetime; the new value, or `None` if the key is absent
-    /// and `create` is `None`. With `create` an absent key becomes `initial + delta` with that lifetime,
-    /// in the same step.
+    /// Adds `delta` to an integer, keeps its lifetime, and returns the new value. An absent key
+    /// becomes `initial + delta` with the lifetime of `create`, in the same step. Returns `None` if
+    /// the key is absent and `create` is `None`.
     ///
-    /// An integer is decimal text, `0|-?[1-9][0-9]*` within `i64`, checked before any arithmetic: all else
-    /// is `NotAnInteger`, and a result outside `i64` is `Overflow`. On an error nothing changes.
+    /// An integer is decimal text, `0|-?[1-9][0-9]*` within `i64`, checked before any arithmetic.
+    ///
+    /// # Errors
+    /// `NotAnInteger` if the stored value is anything else, `Overflow` if the result is outside
+    /// `i64`. Else the failures of the store, see [Errors](Backend#errors). After an error the
+    /// stored value is unchanged.
     async fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>)
     -> Result<Option<i64>>;
 
-    /// Removes `key` if it is live and still as it was `seen`; whether it did.
+    /// Removes `key` if it is live and still equals `seen`; returns whether it was removed.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool>;
 
-    /// Replaces the value of `key` if it is live and still as it was `seen`; whether it did. `TooLarge`
-    /// leaves the old value.
+    /// Replaces the value of `key` if it is live and still equals `seen`; returns whether it was
+    /// replaced.
+    ///
+    /// # Errors
+    /// `TooLarge` if the value exceeds the store's limit: the old value stays. Else the failures of
+    /// the store, see [Errors](Backend#errors).
     async fn compare_and_set(
         &self,
         key: &str,
@@ -115,64 +167,115 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         lifetime: TtlUpdate,
     ) -> Result<bool>;
 
-    /// Moves value and remaining lifetime of `from` to `to`, overwriting it; `false`, and nothing changed,
-    /// if `from` is absent. The two are never the same key. One step where one server holds both;
-    /// elsewhere `to` is written first and `from` then compared and deleted.
+    /// Moves value and remaining lifetime of `from` to `to` and overwrites `to`. Returns `false`
+    /// and changes nothing if `from` is absent. The two keys are never equal.
+    ///
+    /// The move is one step where one server holds both keys. Elsewhere the store writes `to`
+    /// first, then compares and deletes `from`.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn rename(&self, from: &str, to: &str) -> Result<bool>;
 
     /// Removes every key that the namespace [contains](Namespace::contains), and no other.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors): then some of the keys may remain.
     async fn clear(&self, namespace: &Namespace) -> Result<()>;
 
-    /// Removes every key of the store, foreign ones too.
+    /// Removes every key of the store, including keys of other programs.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors): then some of the keys may remain.
     async fn clear_store(&self) -> Result<()>;
 
-    /// Connects, if need be, and asks the store whether it serves.
+    /// Connects if necessary and verifies that the store serves requests.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn check(&self) -> Result<()>;
 
     /// Flushes and disconnects. May be called again; a later call of another method connects again.
+    ///
+    /// # Errors
+    /// The failures of the store, see [Errors](Backend#errors).
     async fn close(&self) -> Result<()>;
 }
 
-/// A store without async: one whose calls never wait, or one that blocks at heart (SQLite, files).
+/// A store without async: its calls never wait, or they block their thread (SQLite, files).
 ///
-/// Its methods are those of [`Backend`] under the same rules. Wrap the first sort in
-/// [`Inline`](crate::store::Inline) and the second in [`Offload`](crate::store::Offload); each is a [`Backend`].
+/// The methods are those of [`Backend`], under the same rules and with the same errors.
+/// [`Inline`](crate::store::Inline) turns a store that never waits into a [`Backend`],
+/// [`Offload`](crate::store::Offload) a store that blocks.
 pub trait SyncBackend: fmt::Debug + Send + Sync + 'static {
-    /// See [`Backend::name`].
+    /// Returns the driver's name. See [`Backend::name`].
     fn name(&self) -> &'static str;
-    /// See [`Backend::id`].
+    /// Returns the id of the store. See [`Backend::id`].
     fn id(&self) -> StoreId;
-    /// See [`Backend::capabilities`].
+    /// Returns the properties of the store. See [`Backend::capabilities`].
     fn capabilities(&self) -> Capabilities;
-    /// See [`Backend::get`].
+    /// Returns the live value of `key`. See [`Backend::get`].
+    ///
+    /// # Errors
+    /// As [`Backend::get`].
     fn get(&self, key: &str) -> Result<Option<Bytes>>;
-    /// See [`Backend::get_entry`].
+    /// Returns the live value and lifetime of `key`. See [`Backend::get_entry`].
+    ///
+    /// # Errors
+    /// As [`Backend::get_entry`].
     fn get_entry(&self, key: &str) -> Result<Option<Entry>>;
-    /// See [`Backend::get_many`].
+    /// Returns the live values of many keys. See [`Backend::get_many`].
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>>;
-    /// See [`Backend::get_entries`].
+    /// Returns the live entries of many keys. See [`Backend::get_entries`].
     fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>>;
-    /// See [`Backend::set`].
+    /// Writes value and lifetime if `mode` allows it. See [`Backend::set`].
+    ///
+    /// # Errors
+    /// As [`Backend::set`].
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool>;
-    /// See [`Backend::set_many`].
+    /// Writes all items. See [`Backend::set_many`].
     fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>>;
-    /// See [`Backend::has`].
+    /// Returns whether `key` is live. See [`Backend::has`].
+    ///
+    /// # Errors
+    /// As [`Backend::has`].
     fn has(&self, key: &str) -> Result<bool>;
-    /// See [`Backend::ttl`].
+    /// Returns the remaining lifetime of `key`. See [`Backend::ttl`].
+    ///
+    /// # Errors
+    /// As [`Backend::ttl`].
     fn ttl(&self, key: &str) -> Result<Option<Ttl>>;
-    /// See [`Backend::touch`].
+    /// Gives a live key a new lifetime. See [`Backend::touch`].
+    ///
+    /// # Errors
+    /// As [`Backend::touch`].
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool>;
-    /// See [`Backend::delete`].
+    /// Removes a key. See [`Backend::delete`].
+    ///
+    /// # Errors
+    /// As [`Backend::delete`].
     fn delete(&self, key: &str) -> Result<bool>;
-    /// See [`Backend::delete_many`].
+    /// Removes many keys. See [`Backend::delete_many`].
     fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>>;
-    /// See [`Backend::take`].
+    /// Reads and removes a key. See [`Backend::take`].
+    ///
+    /// # Errors
+    /// As [`Backend::take`].
     fn take(&self, key: &str) -> Result<Option<Bytes>>;
-    /// See [`Backend::incr`].
+    /// Adds `delta` to an integer. See [`Backend::incr`].
+    ///
+    /// # Errors
+    /// As [`Backend::incr`].
     fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>>;
-    /// See [`Backend::compare_and_delete`].
+    /// Removes `key` if it still equals `seen`. See [`Backend::compare_and_delete`].
+    ///
+    /// # Errors
+    /// As [`Backend::compare_and_delete`].
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool>;
-    /// See [`Backend::compare_and_set`].
+    /// Replaces the value of `key` if it still equals `seen`. See [`Backend::compare_and_set`].
+    ///
+    /// # Errors
+    /// As [`Backend::compare_and_set`].
     fn compare_and_set(
         &self,
         key: &str,
@@ -180,14 +283,29 @@ pub trait SyncBackend: fmt::Debug + Send + Sync + 'static {
         value: Bytes,
         lifetime: TtlUpdate,
     ) -> Result<bool>;
-    /// See [`Backend::rename`].
+    /// Moves `from` to `to`. See [`Backend::rename`].
+    ///
+    /// # Errors
+    /// As [`Backend::rename`].
     fn rename(&self, from: &str, to: &str) -> Result<bool>;
-    /// See [`Backend::clear`].
+    /// Removes every key of the namespace. See [`Backend::clear`].
+    ///
+    /// # Errors
+    /// As [`Backend::clear`].
     fn clear(&self, namespace: &Namespace) -> Result<()>;
-    /// See [`Backend::clear_store`].
+    /// Removes every key of the store. See [`Backend::clear_store`].
+    ///
+    /// # Errors
+    /// As [`Backend::clear_store`].
     fn clear_store(&self) -> Result<()>;
-    /// See [`Backend::check`].
+    /// Verifies that the store serves requests. See [`Backend::check`].
+    ///
+    /// # Errors
+    /// As [`Backend::check`].
     fn check(&self) -> Result<()>;
-    /// See [`Backend::close`].
+    /// Flushes and disconnects. See [`Backend::close`].
+    ///
+    /// # Errors
+    /// As [`Backend::close`].
     fn close(&self) -> Result<()>;
 }

@@ -1,9 +1,11 @@
-//! What a store is, in facts.
+//! The properties of a store.
 
 use std::time::Duration;
 
-/// Facts about a store, for the facade, the docs and the conformance suite. They excuse no line of the
-/// contract: a store that lacks something emulates it, or answers with a typed error.
+/// Properties of a store, for the facade, the docs and the conformance suite.
+///
+/// They excuse no rule of the contract: a store that lacks something emulates it or returns a typed
+/// error.
 ///
 /// ```
 /// use cache_core::store::Capabilities;
@@ -16,23 +18,25 @@ use std::time::Duration;
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Capabilities {
-    /// Other processes see the entries.
+    /// Whether other processes see the entries.
     pub shared: bool,
-    /// Entries outlive the process.
+    /// Whether entries outlive the process.
     pub persistent: bool,
-    /// Connecting is part of the first call, so that one may take the connect deadline longer.
+    /// Whether the first call connects, so that it may take longer by the connect deadline.
     pub connects: bool,
-    /// It is several servers, and keeps a [`Breaker`](crate::layer::Breaker) for each by itself.
+    /// Whether the store spans several servers and keeps a [`Breaker`](crate::layer::Breaker) for
+    /// each of them itself.
     pub breaks_per_server: bool,
-    /// The steps in which it measures time: an entry may live this much longer than asked.
+    /// The resolution of the store's clock: an entry may live this much longer than requested.
     pub granularity: Duration,
-    /// The largest value in bytes, where there is a limit known beforehand: of the caller's bytes, as
-    /// [`payload_len`](crate::store::payload_len) counts them.
+    /// The largest value in bytes, if the limit is known beforehand. It limits the caller's bytes,
+    /// as [`payload_len`](crate::store::payload_len) counts them.
     pub max_value_len: Option<usize>,
 }
 
 impl Capabilities {
-    /// Of a store in this process, with milliseconds and no limit for values.
+    /// Returns the properties of a store in this process, with a granularity of one millisecond and
+    /// no size limit.
     pub const fn new() -> Self {
         Self {
             shared: false,
@@ -44,42 +48,42 @@ impl Capabilities {
         }
     }
 
-    /// Other processes see the entries.
+    /// Declares that other processes see the entries.
     #[must_use]
     pub const fn shared(mut self) -> Self {
         self.shared = true;
         self
     }
 
-    /// Entries outlive the process.
+    /// Declares that entries outlive the process.
     #[must_use]
     pub const fn persistent(mut self) -> Self {
         self.persistent = true;
         self
     }
 
-    /// Its first call connects.
+    /// Declares that the first call connects.
     #[must_use]
     pub const fn connects(mut self) -> Self {
         self.connects = true;
         self
     }
 
-    /// It keeps a breaker for each of its servers.
+    /// Declares that the store keeps a breaker for each of its servers.
     #[must_use]
     pub const fn breaks_per_server(mut self) -> Self {
         self.breaks_per_server = true;
         self
     }
 
-    /// It measures time in these steps.
+    /// Sets the resolution of the store's clock.
     #[must_use]
     pub const fn granularity(mut self, step: Duration) -> Self {
         self.granularity = step;
         self
     }
 
-    /// Its largest value, in bytes.
+    /// Sets the largest value, in bytes.
     #[must_use]
     pub const fn max_value_len(mut self, len: usize) -> Self {
         self.max_value_len = Some(len);

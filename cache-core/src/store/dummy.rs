@@ -17,7 +17,7 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// `backend = "dummy"`.
+/// The driver of `backend = "dummy"`.
 pub(crate) const DRIVER: Driver = Driver::new("dummy", build);
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
@@ -29,10 +29,11 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(Inline::new(Dummy)))
 }
 
-/// A store in which nothing stays: every read is a miss, every write succeeds, `add` always wins.
+/// A store that keeps no entry: every read is a miss, every write succeeds, `add` returns `true`
+/// every time.
 ///
-/// What counts or compares works on an absent key. With this backend a program takes the way of a miss everywhere:
-/// for development, and to see whether it needs its cache.
+/// Counters and comparisons act as on an absent key. With this backend every call of a program sees
+/// a miss: for development, and to measure whether the program needs its cache.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -56,7 +57,7 @@ impl SyncBackend for Dummy {
     fn name(&self) -> &'static str {
         DRIVER.name()
     }
-    // Each alias is a store of its own, as it would be with a real one: no two of them share a load.
+    // Each alias is a store of its own, as with a real store: two aliases never share a load.
     fn id(&self) -> StoreId {
         StoreId::unique()
     }

@@ -1,4 +1,4 @@
-//! Which store a [`Backend`](crate::store::Backend) is.
+//! The identity of the store behind a [`Backend`](crate::store::Backend).
 
 use std::{
     fmt,
@@ -9,14 +9,17 @@ use std::{
     },
 };
 
-/// Identifies the place where a store keeps its entries: two stores with equal ids hold the same entries under the same keys.
+/// The identity of the place where a store keeps its entries: two stores with equal ids hold the
+/// same entries under the same keys.
 ///
-/// A driver makes the id of what the store connects to (servers, database, table, directory), not of the text of the
-/// settings. Aliases of one [`Caches`](crate::Caches) whose id and `key_prefix` are equal share their loads and
-/// pending deletes: a delete through one alias ends a load through the other.
+/// A driver makes the id from the place that the store connects to (servers, database, table,
+/// directory), not from the text of the settings. Aliases of one [`Caches`](crate::Caches) with
+/// equal id and equal `key_prefix` share their loads and pending deletes: a delete through one
+/// alias ends a load through the other.
 ///
-/// When it is unclear whether two stores are the same, their ids must differ: a wrongly shared load answers with another
-/// store's value, whereas two loads instead of one only cost time. So `localhost` and `127.0.0.1` are two stores.
+/// If it is unclear whether two stores are the same place, their ids must differ. A wrongly shared
+/// load returns another store's value; two loads instead of one only cost time. `localhost` and
+/// `127.0.0.1` are therefore two stores.
 ///
 /// ```
 /// use cache_core::store::StoreId;
@@ -36,15 +39,18 @@ enum Id {
 }
 
 impl StoreId {
-    /// Returns the id of a place. `kind` is the driver's name and keeps the places of different drivers apart.
+    /// Returns the id of a place. `kind` is the driver's name; it keeps the places of different
+    /// drivers apart.
     ///
-    /// No part may be a password: `Debug` hides the parts, but they are kept and compared.
+    /// No part may be a password: `Debug` hides the parts, but the id keeps and compares them.
     pub fn new(kind: &'static str, parts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self(Id::Place { kind, parts: parts.into_iter().map(Into::into).collect() })
     }
 
-    /// Returns the id of a file or directory, with further parts such as a table. Two paths to one place by links or by
-    /// `..` are equal, also where the last part of the path does not exist yet.
+    /// Returns the id of a file or directory, with further parts such as a table.
+    ///
+    /// Two paths that lead to one place through links or `..` give equal ids, even if the last part
+    /// of the path does not exist yet.
     ///
     /// ```
     /// use cache_core::store::StoreId;
@@ -58,13 +64,16 @@ impl StoreId {
         path: &Path,
         parts: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        // Names that are not UTF-8 stay different, which `display` would make equal.
+        // `display` would make different names equal if they are not UTF-8.
         let path = resolved(path).as_os_str().as_encoded_bytes().escape_ascii().to_string();
         Self::new(kind, std::iter::once(path).chain(parts.into_iter().map(Into::into)))
     }
 
-    /// Returns an id that equals no other: for a store in this process's memory, and for one whose place is not known. The
-    /// store keeps the id, because it must answer the same at every call.
+    /// Returns an id that equals no other id, for a store in this process's memory or at an unknown
+    /// place.
+    ///
+    /// The store keeps the id, because [`Backend::id`](crate::store::Backend::id) must return the
+    /// same id at every call.
     ///
     /// ```
     /// # use cache_core::store::StoreId;
@@ -77,14 +86,14 @@ impl StoreId {
     }
 }
 
-/// [`unique`](StoreId::unique).
+/// Equal to [`unique`](StoreId::unique).
 impl Default for StoreId {
     fn default() -> Self {
         Self::unique()
     }
 }
 
-/// Without the parts, which are addresses and paths.
+/// Prints no parts: they are addresses and paths.
 impl fmt::Debug for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -94,7 +103,7 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// The path without links and `..`, as far as it exists.
+/// Returns the path with links and `..` resolved, as far as the path exists.
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut missing = Vec::new();
@@ -128,7 +137,7 @@ mod tests {
         std::fs::create_dir_all(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let id = |path: PathBuf| StoreId::of_path("file", &path, [""; 0]);
-        assert_eq!(id(real.join("a/b")), id(link.join("a/b")), "what does not exist yet");
+        assert_eq!(id(real.join("a/b")), id(link.join("a/b")), "a path that does not exist yet");
         assert_ne!(id(real.join("a/b")), id(link.join("b")));
         assert_eq!(id(real), id(link));
         std::fs::remove_dir_all(folder).unwrap();

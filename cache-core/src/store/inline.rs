@@ -13,7 +13,9 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// Runs each call where it is made, for a store whose calls never wait. The facade skips the future altogether.
+/// A [`Backend`] that runs each call on the calling thread, for a store whose calls never wait.
+///
+/// The facade calls the store directly, without a future.
 #[derive(Debug)]
 pub struct Inline<B>(Arc<B>);
 
@@ -23,7 +25,7 @@ impl<B: SyncBackend> Inline<B> {
         Self(Arc::new(store))
     }
 
-    /// Wraps a store that is in use elsewhere, too.
+    /// Wraps a store that is also used elsewhere.
     pub fn from_arc(store: Arc<B>) -> Self {
         Self(store)
     }

@@ -1,5 +1,5 @@
-//! The integers of [`incr`](crate::store::Backend::incr), for stores that do the arithmetic themselves: decimal text, the same
-//! everywhere.
+//! Parsing and addition of the integers of [`incr`](crate::store::Backend::incr), for stores that
+//! do the arithmetic themselves: decimal text, the same rules for every store.
 //!
 //! ```
 //! use cache_core::{ErrorKind, store::integer};
@@ -14,24 +14,30 @@ use std::str;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The integer that `text` holds, `0|-?[1-9][0-9]*` within `i64`; all else is `NotAnInteger`: `+5`, `007`, `-0`, `" 1"`, `"41"`.
+/// Parses an integer of the form `0|-?[1-9][0-9]*` within `i64`.
+///
+/// # Errors
+/// `NotAnInteger` for every other text, such as `+5`, `007`, `-0`, `" 1"` or `"41"`.
 pub fn parse(text: &[u8]) -> Result<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = text == b"0"
         || matches!(digits, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
     let text = canonical.then(|| str::from_utf8(text).ok()).flatten();
-    // What is left to fail is a number beyond `i64`.
+    // Only a number outside `i64` still fails here.
     text.and_then(|it| it.parse().ok()).ok_or_else(not_an_integer)
 }
 
-/// `value + delta`; `Overflow` outside `i64`.
+/// Returns `value + delta`.
+///
+/// # Errors
+/// `Overflow` if the sum is outside `i64`.
 pub fn add(value: i64, delta: i64) -> Result<i64> {
     value
         .checked_add(delta)
         .ok_or_else(|| Error::new(ErrorKind::Overflow, "the result is outside i64"))
 }
 
-/// Without the value, which may be anything.
+/// The message omits the value, which may be a secret.
 #[cold]
 fn not_an_integer() -> Error {
     Error::new(ErrorKind::NotAnInteger, "the stored value is not a decimal integer within i64")
@@ -42,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_integers_go_through_and_back() {
+    fn canonical_integers_survive_a_round_trip() {
         for value in [0, 1, -1, 10, -100, i64::MAX, i64::MIN] {
             assert_eq!(parse(value.to_string().as_bytes()).unwrap(), value);
         }
     }
 
     #[test]
-    fn all_else_is_refused() {
+    fn other_texts_are_refused() {
         for odd in [
             "",
             "-",

@@ -15,10 +15,10 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// Runs each call on threads of its own, for a store that blocks at heart: files, SQLite. One hop
-/// per call, a batch included; no runtime is needed.
+/// A [`Backend`] that runs each call on threads of its own, for a store that blocks: files, SQLite.
 ///
-/// A call whose future is dropped while it waits for a thread is not made at all.
+/// Each call, including a batch, changes the thread once. No runtime is needed. If a future is
+/// dropped while it waits for a thread, its call is never made.
 #[derive(Debug)]
 pub struct Offload<B> {
     store: Arc<B>,
@@ -28,22 +28,26 @@ pub struct Offload<B> {
 }
 
 impl<B: SyncBackend> Offload<B> {
-    /// Wraps `store`, with up to `threads` threads; they are started when they are needed.
+    /// Wraps `store` and uses up to `threads` threads, which are started on demand.
     pub fn new(store: B, threads: usize) -> Self {
         let threads = Threads::new(store.name(), threads);
         Self { threads, readers: None, store: Arc::new(store), direct_reads: false }
     }
 
-    /// Gives reads up to `threads` threads of their own. Without this they share the others with writes, and wait behind writes
-    /// that wait for a lock.
+    /// Gives reads up to `threads` threads of their own.
+    ///
+    /// Without them, reads share the threads of the writes and wait behind writes that wait for a
+    /// lock.
     #[must_use]
     pub fn read_threads(mut self, threads: usize) -> Self {
         self.readers = Some(Threads::new(self.store.name(), threads));
         self
     }
 
-    /// Whether reads run where they are called instead: a hop to a thread and back costs more than a read that finds its bytes in
-    /// memory. One that does wait for the disk then keeps its runtime's thread waiting.
+    /// Sets whether reads run on the calling thread: changing the thread costs more than a read
+    /// that finds its bytes in memory.
+    ///
+    /// A read that waits for the disk then blocks the runtime's thread.
     #[must_use]
     pub fn direct_reads(mut self, direct: bool) -> Self {
         self.direct_reads = direct;
@@ -77,7 +81,7 @@ impl<B: SyncBackend> Offload<B> {
         res.unwrap_or_else(|err| (0..len).map(|_| Err(err.clone())).collect())
     }
 
-    /// A batch whose thread failed fails for each key.
+    /// Returns the error for each key if the thread failed.
     async fn run_many<T: Send + 'static>(
         &self,
         len: usize,

@@ -1,4 +1,4 @@
-//! Threads of a store's own.
+//! The threads of a store that blocks.
 
 use std::{
     cell::Cell,
@@ -15,10 +15,15 @@ use crate::{
     runtime::PerProcess,
 };
 
-/// A few threads for calls that block, for a store that is no [`SyncBackend`](crate::store::SyncBackend) as a whole; the others have
-/// [`Offload`](crate::store::Offload). They are started when there is work for them, and end with this value. A child of `fork` starts its own.
+/// A few threads for calls that block, for a store that is not a
+/// [`SyncBackend`](crate::store::SyncBackend) as a whole. A `SyncBackend` uses
+/// [`Offload`](crate::store::Offload) instead.
 ///
-/// A call that waits for a thread until its deadline, while the threads answer others, does not count for the circuit breaker.
+/// Threads are started when a call needs one, and end when this value is dropped. A child of `fork`
+/// starts its own threads.
+///
+/// A call that waits for a thread until its deadline, while the threads answer other calls, does
+/// not count as a failure for the circuit breaker.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -41,23 +46,23 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// With their numbers.
+    /// The calls that wait for a thread, with their numbers.
     queue: VecDeque<(u64, Box<dyn Job>)>,
-    /// The number of the last call that was queued, and of the last one that a thread has taken.
+    /// The number of the last call that was queued. `begun`: of the last call that a thread took.
     queued: u64,
     begun: u64,
-    /// How many calls were done while their callers waited.
+    /// The number of calls that finished while their callers waited.
     answered: u64,
     threads: usize,
     idle: usize,
     closed: bool,
 }
 
-/// A call, and where its answer goes.
+/// A call with the channel for its result.
 trait Job: Send {
-    /// Whether somebody still waits for the answer.
+    /// Returns whether a caller still waits for the result.
     fn is_wanted(&self) -> bool;
-    /// Whether somebody has got the answer.
+    /// Runs the call; returns whether a caller received the result.
     fn run(self: Box<Self>) -> bool;
 }
 
@@ -73,29 +78,29 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
 
     fn run(self: Box<Self>) -> bool {
         let Self { call, answer } = *self;
-        // A panic drops the answer, which the caller sees as an error. Nobody may be there any more.
+        // A panic drops the channel, which the caller sees as an error. The caller may have left.
         catch_unwind(AssertUnwindSafe(call)).is_ok_and(|res| answer.send(res).is_ok())
     }
 }
 
 thread_local! {
-    /// Whether a call was dropped in the queue while others were answered.
+    /// Whether a call was dropped in the queue while other calls were answered.
     static WAS_BEHIND_OTHERS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether what is dropped was a call that still waited for a thread although others were answered meanwhile: the store serves, and
-/// the threads are busy.
+/// Runs `drop`, and returns whether the dropped call still waited for a thread although other calls
+/// were answered meanwhile: the store serves requests, but the threads are busy.
 pub(crate) fn was_behind_others(drop: impl FnOnce()) -> bool {
     WAS_BEHIND_OTHERS.set(false);
     drop();
     WAS_BEHIND_OTHERS.take()
 }
 
-/// A call that has no answer yet.
+/// A call without a result yet.
 struct Unanswered<'a> {
     shared: &'a Shared,
     number: u64,
-    /// How many others were answered before it was queued.
+    /// The number of calls that were answered before this call was queued.
     answered: u64,
 }
 
@@ -114,18 +119,23 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// From this length on, the queue is now and then rid of calls that nobody waits for: threads that hang do not.
+/// The queue length from which abandoned calls are removed: threads that hang do not remove them.
 const LONG_QUEUE: usize = 256;
 
 impl Threads {
-    /// Up to so many threads, at least one, named `cache-` and `name`.
+    /// Creates up to `most` threads, at least one, with the name `cache-` plus `name`.
     pub fn new(name: &'static str, most: usize) -> Self {
         Self { shared: PerProcess::new(), name, most: most.max(1) }
     }
 
-    /// Runs `call` on one of the threads. A call whose future is dropped before its turn is not made. Needs no runtime.
+    /// Runs `call` on one of the threads. Needs no runtime.
     ///
+    /// # Errors
     /// `Unavailable` if no thread can be started, `Backend` if the call panics.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before a thread takes the call, the call is never made; otherwise
+    /// it runs to its end.
     pub async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
@@ -143,7 +153,7 @@ impl Threads {
         if state.idle <= state.queue.len() && state.threads < self.most {
             match self.start_thread(shared) {
                 Ok(()) => state.threads += 1,
-                Err(_) if state.threads > 0 => {} // the others will do
+                Err(_) if state.threads > 0 => {} // the running threads take the call
                 Err(err) => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
@@ -227,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_nobody_waits_for_are_not_made_and_do_not_pile_up() {
+    fn abandoned_calls_are_not_made_and_do_not_pile_up() {
         let pool = Threads::new("test", 1);
         let hangs = Arc::new(Barrier::new(2));
         let mut cx = Context::from_waker(Waker::noop());
@@ -237,7 +247,7 @@ mod tests {
         }));
         assert!(hung.as_mut().poll(&mut cx).is_pending());
         for _ in 0..LONG_QUEUE * 8 {
-            let mut dropped = pin!(pool.run(|| panic!("it was made")));
+            let mut dropped = pin!(pool.run(|| panic!("an abandoned call was made")));
             let res: std::task::Poll<Result<()>> = dropped.as_mut().poll(&mut cx);
             assert!(res.is_pending());
         }
@@ -247,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_the_store_is_an_error() {
+    fn panic_in_the_store_is_an_error() {
         let pool = Threads::new("test", 1);
         let error =
-            crate::runtime::block_on(pool.run(|| panic!("as the test wants"))).map(|(): ()| ());
+            crate::runtime::block_on(pool.run(|| panic!("expected by the test"))).map(|(): ()| ());
         assert!(error.unwrap_err().to_string().contains("panicked"));
-        assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7, "the thread goes on");
+        assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7, "the thread survives");
     }
 }

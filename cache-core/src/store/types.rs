@@ -4,101 +4,82 @@ use bytes::Bytes;
 
 use crate::timeout::{Expiry, Ttl};
 
-/// When [`Backend::set`] may write.
+/// The condition under which [`Backend::set`](super::Backend::set) writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SetMode {
-    /// Always.
+    /// Writes always.
     #[default]
     Always,
-    /// Only if the key is absent (`add`).
+    /// Writes only if the key is absent (`add`).
     IfAbsent,
-    /// Only if the key is live (`replace`).
+    /// Writes only if the key is live (`replace`).
     IfPresent,
 }
 
-/// A live entry, as one read saw it.
+/// A live entry as it was at the moment of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
     /// The stored bytes.
     pub value: Bytes,
-    /// What remained of its life.
+    /// The remaining lifetime.
     pub ttl: Ttl,
-    /// What tells this entry from a later one with the same bytes.
+    /// The stamp, which tells this entry from a later entry with the same bytes.
     pub stamp: Stamp,
 }
 
-impl Entry {
-    /// Creates it from its parts.
-    pub const fn new(value: Bytes, ttl: Ttl, stamp: Stamp) -> Self {
-        Self { value, ttl, stamp }
-    }
-}
-
-/// A number of the store's own that changes when an entry is written again with another lifetime: its
-/// absolute expiry, a compare-and-swap number, a counter of writes.
+/// A number that the store changes when an entry is written again with another lifetime: its
+/// absolute expiry, a compare-and-swap number, or a counter of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub u64);
 
-/// What a caller saw before it asks for a change: the change is made only if this still holds.
+/// The entry that a caller expects to be stored: the change is made only if it still is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expected<'a> {
-    /// The bytes.
+    /// The expected bytes.
     pub value: &'a [u8],
-    /// The stamp, where a rewrite of the same bytes must count as a change.
+    /// The expected stamp; `None` if a rewrite of the same bytes does not count as a change.
     pub stamp: Option<Stamp>,
 }
 
-/// What becomes of an absent key in [`Backend::incr`].
+/// The value and lifetime of a counter that [`Backend::incr`](super::Backend::incr) creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CounterInit {
-    /// The value that the key is taken to have had.
+    /// The value to which the first `delta` is added.
     pub initial: i64,
     /// The lifetime of the new entry.
     pub expiry: Expiry,
 }
 
-impl CounterInit {
-    /// Creates it from its parts.
-    pub const fn new(initial: i64, expiry: Expiry) -> Self {
-        Self { initial, expiry }
-    }
-}
-
-/// What becomes of the lifetime in [`Backend::compare_and_set`].
+/// The lifetime after [`Backend::compare_and_set`](super::Backend::compare_and_set).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlUpdate {
-    /// It goes on.
+    /// The entry keeps its lifetime.
     Keep,
-    /// It is this from now on.
+    /// The entry gets this lifetime.
     New(Expiry),
 }
 
 impl<'a> Expected<'a> {
-    /// Expects these bytes, and this stamp if there is one.
-    pub const fn new(value: &'a [u8], stamp: Option<Stamp>) -> Self {
-        Self { value, stamp }
-    }
-
-    /// These bytes, whenever they were written.
+    /// Expects these bytes, whenever they were written.
     pub const fn value(value: &'a [u8]) -> Self {
         Self { value, stamp: None }
     }
 
-    /// Exactly this entry.
+    /// Expects exactly this entry.
     pub fn entry(entry: &'a Entry) -> Self {
         Self { value: &entry.value, stamp: Some(entry.stamp) }
     }
 
-    /// Whether an entry of these bytes and this stamp is the one that was seen.
+    /// Returns whether an entry of these bytes and this stamp is the expected one.
     pub fn is(&self, value: &[u8], stamp: Stamp) -> bool {
         self.value == value && self.stamp.is_none_or(|it| it == stamp)
     }
 }
 
-/// Without the bytes, which may be anything.
+/// Prints the length instead of the bytes, which may be a secret.
 impl fmt::Debug for Expected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expected")

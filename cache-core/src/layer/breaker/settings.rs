@@ -5,22 +5,26 @@ use serde::Deserialize;
 use super::window::SLICES;
 use crate::config::Period;
 
-/// The settings of a [`Breaker`](super::Breaker): the table `[caches.<alias>.breaker]`. Stores that never wait have none.
+/// The settings of a [`Breaker`](super::Breaker): the table `[caches.<alias>.breaker]`.
+///
+/// They have no effect on stores that never wait, which have no breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct BreakerSettings {
-    /// Whether there is one. `true` if unset.
+    /// Whether the alias has a breaker. `true` if unset.
     pub enabled: bool,
-    /// The share of failed calls at which it opens, over 0 and up to 1. 0.5 if unset.
+    /// The fraction of failed calls at which the breaker opens, above 0 and at most 1. 0.5 if
+    /// unset.
     pub failure_rate: f64,
     /// The time over which calls are counted. 10 s if unset.
     pub window: Period,
-    /// It does not open by `failure_rate` on fewer calls than these. 10 if unset.
+    /// The number of calls below which `failure_rate` does not open the breaker. 10 if unset.
     pub min_calls: u32,
-    /// It opens after so many unanswered calls in a row, whatever went well before. 3 if unset.
+    /// The number of unanswered calls in a row that opens the breaker, even if earlier calls
+    /// succeeded. 3 if unset.
     pub unanswered: u32,
-    /// How long it stays open before a probe. 1 s if unset.
+    /// The time that the breaker stays open before a probe. 1 s if unset.
     pub open_for: Period,
 }
 
@@ -31,7 +35,7 @@ impl Default for BreakerSettings {
 }
 
 impl BreakerSettings {
-    /// No breaker.
+    /// Returns settings without a breaker.
     pub const fn off() -> Self {
         Self {
             enabled: false,
@@ -43,10 +47,10 @@ impl BreakerSettings {
         }
     }
 
-    /// What is wrong with these, by the name of the setting.
+    /// Returns the name of the first invalid setting with the reason.
     pub(crate) fn check(&self) -> Result<(), (&'static str, &'static str)> {
         if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
-            return Err(("failure_rate", "expected a share over 0 and up to 1, such as 0.5"));
+            return Err(("failure_rate", "expected a fraction above 0 and at most 1, such as 0.5"));
         }
         if Duration::from(self.window) < Duration::from_millis(SLICES as u64) {
             return Err(("window", "expected at least 10 ms"));

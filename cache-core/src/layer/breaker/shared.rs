@@ -6,10 +6,11 @@ use std::{
 use super::{Breaker, state::Rules};
 use crate::runtime::Clock;
 
-/// The breakers of one `Caches`, by server: all aliases of one server share its breaker.
+/// The breakers of one `Caches`, one per server: all aliases of a server share its breaker.
 ///
-/// Aliases whose tables `breaker`, or whose deadlines, differ do not share: they do not mean the same by a failure.
-/// Made by [`BuildContext::breakers`](crate::store::BuildContext::breakers), for one alias.
+/// Aliases share a breaker only if their tables `breaker` and their deadlines are equal, because
+/// these define a failure. [`BuildContext::breakers`](crate::store::BuildContext::breakers) returns
+/// the `Breakers` of one alias.
 ///
 /// ```
 /// use cache_core::{CacheSettings, store::BuildContext};
@@ -31,14 +32,16 @@ pub struct Breakers {
     pub(super) alias: Arc<str>,
 }
 
-/// What the aliases of one `Caches` have in common. A breaker that nobody uses any more is forgotten.
+/// The breakers that the aliases of one `Caches` share. A breaker without users is removed.
 #[derive(Default)]
 pub(crate) struct Known(Mutex<Vec<(String, Rules, Weak<Breaker>)>>);
 
 impl Breakers {
-    /// The breaker of this server, which changes of state are told of under this alias from now on.
+    /// Returns the breaker of this server, which from now on reports changes of its state under
+    /// this alias, too.
     ///
-    /// The name is what the store connects to, such as `host:port`, written in one way, and without a password.
+    /// `server` is the place that the store connects to, such as `host:port`, always written in one
+    /// way and without a password.
     pub fn of(&self, server: &str) -> Arc<Breaker> {
         let breaker = self.find(server);
         breaker.observed_as(&self.alias);

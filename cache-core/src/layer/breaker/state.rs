@@ -1,4 +1,5 @@
-//! When a breaker opens and closes. It is told what time it is, and asks nobody.
+//! The rules by which a breaker opens and closes. Callers pass the time; this module reads no
+//! clock.
 
 use std::time::Duration;
 
@@ -9,17 +10,18 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct State {
     phase: Phase,
     window: Window,
-    /// Why it opened, for the calls that it refuses.
+    /// The failure that opened the breaker, for the calls that it refuses.
     reason: Option<Error>,
-    /// When the server answered last.
+    /// The time of the server's last answer.
     heard: Option<Duration>,
-    /// Calls in a row during which nothing was heard.
+    /// The number of calls in a row during which the server sent nothing.
     unanswered: u32,
-    /// When the last of them ended.
+    /// The end of the last unanswered call.
     last_unanswered: Duration,
-    /// How long the slowest answer took before it opened.
+    /// The duration of the slowest answer before the breaker opened.
     slowest: Duration,
-    /// How many probes have begun since it opened; also the number of the current probe.
+    /// The number of probes since the breaker opened, which is also the number of the current
+    /// probe.
     probes: u64,
 }
 
@@ -30,7 +32,7 @@ enum Phase {
     Open {
         until: Duration,
     },
-    /// Its probe has the right to find out until then; afterwards another call may.
+    /// The probe has until then to get an answer; afterwards another call may be the probe.
     Probing {
         until: Duration,
     },
@@ -46,17 +48,17 @@ pub(super) struct Rules {
     pub(super) longest: Duration,
 }
 
-/// A call that is let through.
+/// A call that the breaker lets through.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admitted {
     pub(super) began: Duration,
-    /// Its number, if it is a probe.
+    /// The number of the probe, if the call is a probe.
     pub(super) probe: Option<u64>,
-    /// It is given no more time than this.
+    /// The longest that the call may take.
     pub(super) limit: Option<Duration>,
 }
 
-/// A call that is not let through, and how long until one is.
+/// A refused call, with the time until the breaker lets a call through.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Option<Duration>);
 
@@ -69,14 +71,16 @@ pub(super) enum Outcome<'a> {
         error: &'a Error,
         heard: bool,
     },
-    /// It says nothing about the server.
+    /// The outcome tells nothing about the server.
     Nothing,
 }
 
-/// A probe, and a call after one that was not answered, has this part of the deadline: a server that stands still is found out
-/// within one and a half deadlines by a single caller, and a probe costs its caller little.
+/// The fraction of the deadline for a probe and for a call after an unanswered call. A single
+/// caller thus detects a frozen server within one and a half deadlines, and a probe costs its
+/// caller little.
 const SHORT: u32 = 5;
-/// Each probe of this many has the whole time: a server that is slow now is found again.
+/// Every probe with a number divisible by this gets the full time, so that a server that has become
+/// slow is found again.
 const LONG_PROBE: u64 = 4;
 
 impl State {
@@ -92,7 +96,8 @@ impl State {
         self.reason.as_ref()
     }
 
-    /// How long until a call is let through, if none is now.
+    /// Returns a refusal, with the time until a call is let through, if the breaker refuses calls
+    /// now.
     pub(super) fn refuses(&self, now: Duration) -> Option<Refused> {
         match self.phase {
             Phase::Open { until } if now < until => Some(Refused(Some(until.saturating_sub(now)))),
@@ -118,7 +123,7 @@ impl State {
         Ok(Admitted { began: now, probe: Some(self.probes), limit })
     }
 
-    /// Notes what came of a call; whether the state is another now.
+    /// Records the outcome of a call; returns whether the state changed.
     pub(super) fn record(
         &mut self,
         call: &Admitted,
@@ -128,7 +133,7 @@ impl State {
     ) -> bool {
         match call.probe {
             Some(number) => self.record_probe(number, call, outcome, now, rules),
-            // Late answers of calls that were let through before it opened tell nothing new.
+            // Late answers of calls from before the breaker opened change nothing.
             None if matches!(self.phase, Phase::Closed) => {
                 self.record_call(call, outcome, now, rules)
             }
@@ -144,14 +149,14 @@ impl State {
         now: Duration,
         rules: &Rules,
     ) -> bool {
-        // Another call may have become the probe since, because this one took too long.
+        // Another call may have become the probe because this probe took too long.
         if number != self.probes || !matches!(self.phase, Phase::Probing { .. }) {
             return false;
         }
         match outcome {
             Outcome::Answered => {
                 *self = Self { heard: Some(now), ..Self::default() };
-                // The next call that is limited has time for a server that is as slow as now.
+                // The next limited call must have time for a server as slow as this answer.
                 let took = now.saturating_sub(call.began);
                 self.window.count(now, rules.settings.window.into(), Some(took));
             }
@@ -184,7 +189,7 @@ impl State {
             }
             Outcome::Failed { error, .. } => {
                 self.window.count(now, window, None);
-                // A connection that is refused is known at once, and may be a restart.
+                // A refused connection fails at once, and may only mean a restart.
                 let is_silence = error.kind() == ErrorKind::TimedOut || took >= rules.deadline / 2;
                 let heard_meanwhile = self.heard.is_some_and(|it| it > call.began);
                 if is_silence && !heard_meanwhile {
@@ -202,7 +207,7 @@ impl State {
         opens
     }
 
-    /// What happened before the window is no reason to give a call less time.
+    /// Resets the count of unanswered calls if the last one is older than the window.
     fn forget_old_silence(&mut self, now: Duration, rules: &Rules) {
         if now.saturating_sub(self.last_unanswered) > rules.settings.window.into() {
             self.unanswered = 0;
@@ -221,13 +226,13 @@ impl State {
 
     fn fails_too_often(&self, rules: &Rules) -> bool {
         let (calls, failures) = self.window.sums();
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+        #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more than 52 bits")]
         let rate = failures as f64 / calls as f64;
         calls >= u64::from(rules.settings.min_calls) && rate >= rules.settings.failure_rate
     }
 }
 
-/// Less than the deadline, but enough for a server that answers as slowly as it did before.
+/// Returns less than the deadline, but enough for a server that answers as slowly as before.
 fn short(slowest: Duration, rules: &Rules) -> Duration {
     slowest.saturating_mul(2).max(rules.deadline / SHORT).min(rules.deadline)
 }

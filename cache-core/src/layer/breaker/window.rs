@@ -1,13 +1,13 @@
-//! The calls of the last seconds.
+//! Statistics of the calls in the last seconds.
 
 use std::time::Duration;
 
 pub(super) const SLICES: usize = 10;
 
-/// Calls, failures and the slowest answer, in slices of the time over which they are counted.
+/// Calls, failures and the slowest answer, in slices of the counting period.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// The current one is last.
+    /// The slices; the current one is last.
     slices: [Slice; SLICES],
     /// The number of the current slice since the clock began.
     number: u128,
@@ -21,7 +21,8 @@ struct Slice {
 }
 
 impl Window {
-    /// Counts a call that ended now: one that failed, or one that was answered after so long.
+    /// Counts a call that ended now; `answered` is the time until its answer, `None` if the call
+    /// failed.
     pub(super) fn count(&mut self, now: Duration, of: Duration, answered: Option<Duration>) {
         self.turn_to(now.as_nanos() * SLICES as u128 / of.as_nanos().max(1));
         let current = &mut self.slices[SLICES - 1];
@@ -30,14 +31,14 @@ impl Window {
         current.slowest = current.slowest.max(answered.unwrap_or_default());
     }
 
-    /// Calls, and how many of them failed.
+    /// Returns the number of calls, and how many of them failed.
     pub(super) fn sums(&self) -> (u64, u64) {
         let sum =
             |of: fn(&Slice) -> u32| self.slices.iter().map(|it| u64::from(of(it))).sum::<u64>();
         (sum(|it| it.calls), sum(|it| it.failures))
     }
 
-    /// How long the slowest answer took.
+    /// Returns the duration of the slowest answer.
     pub(super) fn slowest(&self) -> Duration {
         self.slices.iter().map(|it| it.slowest).max().unwrap_or_default()
     }
