@@ -1,45 +1,51 @@
-//! The events, counters and metrics of a cache, and their names. Without the features there are the counters and a line on stderr.
+//! The counters, metrics and log events of a cache, and their names.
 //!
-//! A program reads the counters of a cache as a struct with [`Cache::stats`](crate::Cache::stats), without any feature.
+//! Without any feature, a program reads the counters as a struct with
+//! [`Cache::stats`](crate::Cache::stats), and a failing store is reported by a line on stderr.
 //!
 //! # Feature `metrics`
-//! Through the facade of the [`metrics`](https://docs.rs/metrics) crate, so a program chooses the exporter. Install the recorder
-//! before the first call. Each has the label `alias`.
+//! Values go through the [`metrics`](https://docs.rs/metrics) crate, so the program chooses the
+//! exporter. Install its recorder before the first call. Each metric has the label `alias`.
 //!
 //! | name | kind | other labels | what |
 //! |---|---|---|---|
-//! | `cache_operations_total` | counter | `operation`, `outcome` | calls, a batch by its keys; outcomes: `hit`, `miss`, `done`, `failed` (by the store), `refused` (the call was wrong) |
-//! | `cache_errors_total` | counter | `operation`, `kind` | errors, whether the caller saw them or `fail_open` hid them |
-//! | `cache_loads_total` | counter | `result` | loaders that were run: `ok`, `error`; callers who got another's load: `shared` |
-//! | `cache_load_duration_seconds` | histogram | | how long loaders took |
-//! | `cache_undecodable_total` | counter | `operation` | stored bytes that were no value of the type asked for |
+//! | `cache_operations_total` | counter | `operation`, `outcome` | calls; a batch counts each of its keys. Outcomes: `hit`, `miss`, `done`, `failed` (by the store), `refused` (the call was invalid) |
+//! | `cache_errors_total` | counter | `operation`, `kind` | errors that the caller saw, and errors that `fail_open` hid |
+//! | `cache_loads_total` | counter | `result` | loaders that ran: `ok`, `error`; callers that shared another caller's load: `shared` |
+//! | `cache_load_duration_seconds` | histogram | | duration of loaders |
+//! | `cache_undecodable_total` | counter | `operation` | stored bytes that could not be decoded as the requested type |
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written` |
-//! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | calls to stores that wait for something, retries and all |
-//! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; with a breaker for each of several servers, of the one that changed last |
+//! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | duration of calls to stores that may wait, including retries |
+//! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; if each of several servers has a breaker, the state of the one that changed last |
 //!
-//! `operation` is the name of the method of [`Cache`](crate::Cache), [`Operation::as_str`](crate::layer::Operation::as_str); methods that are
-//! one to the store have one name: `decr` and `incr_or` are `incr`, `decr_version` is `incr_version`, `get_or_try_set` is `get_or_set`, and
-//! `get_bytes` and `set_bytes` are `get` and `set`. `kind` is the name of the [`ErrorKind`](crate::ErrorKind).
+//! `operation` is the name of the method of [`Cache`](crate::Cache), see
+//! [`Operation::as_str`](crate::layer::Operation::as_str). Methods that the store cannot tell apart
+//! share one name: `decr` and `incr_or` are `incr`, `decr_version` is `incr_version`,
+//! `get_or_try_set` is `get_or_set`, and `get_bytes` and `set_bytes` are `get` and `set`. `kind` is
+//! the name of the [`ErrorKind`](crate::ErrorKind).
 //!
 //! # Feature `tracing`
-//! With the target `cache_core`:
+//! All events have the target `cache_core`:
 //!
 //! | level | message or span | fields | when |
 //! |---|---|---|---|
-//! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed, because of the store: not for a lock on one key, a loader that hangs, or a wait behind other callers; at most one a second for each alias, with the number of those left out |
-//! | WARN | `stored bytes are no value` | `alias`, `operation`, `key`, `type`, `why`, `suppressed` | they were a miss; limited in the same way. `type` is the Rust type that was asked for, `why` the codec and what failed in it |
-//! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` gave more than the store takes, in bytes; at most one a minute for each alias |
-//! | WARN | `the circuit breaker opened` | `alias`, `error` | with the failure that it opened for, once until it closes; `alias` names all aliases of the server |
+//! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed because of the store, not because of a lock on one key, a loader that hangs, or a wait behind other callers; at most once a second per alias, with the number of suppressed events |
+//! | WARN | `stored bytes cannot be decoded` | `alias`, `operation`, `key`, `type`, `why`, `suppressed` | the read was a miss; limited in the same way. `type` is the requested Rust type, `why` the codec and the reason |
+//! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` returned more bytes than the store accepts; at most once a minute per alias |
+//! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
 //! | DEBUG | span `cache_load` | `alias`, `key` | around a loader |
-//! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that waits for something |
+//! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that may wait |
 //!
-//! No field holds a value or a password. Keys are shown.
+//! No field contains a value or a password. Keys are shown.
 //!
 //! # Without the feature `tracing`, or without a subscriber
-//! The first failure of a store in a process appears on stderr, with the error and where it happened, and then one a minute at most:
-//! `cache-core: the store failed: store unavailable: …`. So a new program says why it has no hits. `stderr_notice(false)` of
-//! [`CachesBuilder`](crate::CachesBuilder::stderr_notice) or [`CacheBuilder`](crate::CacheBuilder::stderr_notice) turns it off. It appears also where `tracing` passes its events on to the crate `log`.
+//! The first failure of a store in a process is printed on stderr, with the error and where it
+//! happened: `cache-core: the store failed: store unavailable: …`. Further failures are printed at
+//! most once a minute. A new program thus reports why it has no hits. `stderr_notice(false)` of
+//! [`CachesBuilder`](crate::CachesBuilder::stderr_notice) or
+//! [`CacheBuilder`](crate::CacheBuilder::stderr_notice) turns the line off. The line also appears
+//! where `tracing` passes its events on to the crate `log`.
 
 #[cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),

@@ -1,12 +1,12 @@
-//! Tells `metrics` and `tracing` what happens, under the names of [`telemetry`](crate::telemetry). Without the
-//! features each of these does nothing, and costs nothing.
+//! Reports events to `metrics` and `tracing`, under the names of [`telemetry`](crate::telemetry).
+//! Without these features the functions do nothing and cost nothing.
 
 use std::sync::Arc;
 
 use super::stats::Outcome;
 use crate::{error::Error, layer::Operation, runtime::Clock};
 
-/// What one alias tells.
+/// The reporter of one alias.
 #[derive(Clone)]
 pub(crate) struct Observer {
     #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -22,7 +22,7 @@ pub(crate) struct Observer {
     stderr_notice: bool,
 }
 
-/// How a load ended.
+/// The result of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loaded {
     Ok,
@@ -30,7 +30,7 @@ pub(crate) enum Loaded {
     Shared,
 }
 
-/// Which way the bytes of a value went.
+/// The direction in which the bytes of a value went.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {
     Read,
@@ -38,7 +38,7 @@ pub(crate) enum Direction {
 }
 
 impl Observer {
-    /// The clock says which events are of the same second.
+    /// Creates a reporter; `clock` limits the rate of events.
     pub(crate) fn new(alias: &str, clock: &Clock) -> Self {
         Self {
             #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -55,13 +55,13 @@ impl Observer {
         }
     }
 
-    /// Whether a failure that no subscriber sees appears on stderr.
+    /// Sets whether a failure appears on stderr if no subscriber sees it.
     pub(crate) fn stderr_notice(mut self, yes: bool) -> Self {
         self.stderr_notice = yes;
         self
     }
 
-    /// So many keys of a call ended so.
+    /// Counts `keys` keys of a call that ended with `outcome`.
     #[inline]
     pub(crate) fn outcome(&self, operation: Operation, outcome: Outcome, keys: u64) {
         #[cfg(feature = "metrics")]
@@ -74,7 +74,7 @@ impl Observer {
         .increment(keys);
     }
 
-    /// A call ended with an error. `hidden`: the caller does not get to see it.
+    /// Reports a call that ended with an error. `hidden`: the caller does not see the error.
     pub(crate) fn error(&self, operation: Operation, error: &Error, hidden: bool) {
         #[cfg(feature = "metrics")]
         metrics::counter!(
@@ -101,14 +101,14 @@ impl Observer {
         }
     }
 
-    /// Tells of a failing store where no subscriber does. The error says where it happened.
+    /// Reports a failing store on stderr if no subscriber does. The error contains its place.
     pub(crate) fn notice(&self, error: &Error) {
         if self.stderr_notice && tells_of_the_store(error) {
             crate::telemetry::stderr_notice::store_failed(error);
         }
     }
 
-    /// Stored bytes were no value of the type asked for.
+    /// Reports stored bytes that cannot be decoded as the requested type.
     pub(crate) fn undecodable(
         &self,
         operation: Operation,
@@ -133,12 +133,13 @@ impl Observer {
                 r#type = wanted,
                 %why,
                 suppressed,
-                "stored bytes are no value"
+                "stored bytes cannot be decoded"
             );
         }
     }
 
-    /// A loaded value is larger than the store takes, so it is loaded again each time.
+    /// Reports a loaded value that is larger than the store accepts and is therefore loaded again
+    /// each time.
     pub(crate) fn load_too_large(&self, key: &str, size: usize, limit: Option<usize>) {
         #[cfg(feature = "tracing")]
         if let Some(suppressed) = self.too_large.pass(self.clock.now(), tracing_limit::MINUTE) {
@@ -154,7 +155,7 @@ impl Observer {
         }
     }
 
-    /// A load, or another's load shared.
+    /// Reports a load, or a caller that shared another caller's load.
     pub(crate) fn load(&self, result: Loaded, took: std::time::Duration) {
         #[cfg(feature = "metrics")]
         {
@@ -197,7 +198,7 @@ impl Observer {
         loader.await
     }
 
-    /// Runs a call to a store in its span, and takes its time.
+    /// Runs a call to a store in its span, and records its duration.
     pub(crate) async fn in_call<F: Future>(
         &self,
         backend: &'static str,
@@ -228,8 +229,8 @@ impl Observer {
     }
 }
 
-/// A breaker of these aliases changed its state. `reason`: a call failed, and opened it; without one, a probe did not
-/// close it, which is no news.
+/// Reports the new state of a breaker to these aliases. `reason` is the failure that opened it;
+/// absent if the breaker stays open after a probe, which is not logged.
 pub(crate) fn breaker(
     aliases: &[Arc<str>],
     state: crate::layer::BreakerState,
@@ -266,7 +267,7 @@ mod tracing_limit {
         time::Duration,
     };
 
-    /// Lets one event in a time pass: a store that is down fails thousands of calls.
+    /// Lets one event per period pass: a store that is down fails thousands of calls.
     #[derive(Default)]
     pub(super) struct Limit(Mutex<(Option<Duration>, u64)>);
 
@@ -274,7 +275,8 @@ mod tracing_limit {
     pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
     impl Limit {
-        /// How many were held back since the last that passed; `None` if this one is held back as well.
+        /// Returns the number of events suppressed since the last that passed; `None` if this event
+        /// is suppressed too.
         pub(super) fn pass(&self, now: Duration, every: Duration) -> Option<u64> {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let (last, held_back) = &mut *state;
@@ -288,7 +290,8 @@ mod tracing_limit {
     }
 }
 
-/// Whether an error is a failure of the store. A loader that hangs, callers that wait for each other and locks are none.
+/// Returns whether an error is a failure of the store. Hanging loaders, callers that wait for each
+/// other, and locks are not failures of the store.
 fn tells_of_the_store(error: &Error) -> bool {
     error.kind().fails_open() && !error.is_ignored_by_breaker()
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A method of [`Backend`](crate::store::Backend), or one of [`Cache`](crate::Cache).
+/// An operation of [`Cache`](crate::Cache) or [`Backend`](crate::store::Backend).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -74,7 +74,8 @@ impl Operation {
         Self::Close,
     ];
 
-    /// The name in messages and counters: that of the method of [`Cache`](crate::Cache).
+    /// Returns the name in messages and counters: the name of the method of
+    /// [`Cache`](crate::Cache).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -101,9 +102,11 @@ impl Operation {
         }
     }
 
-    /// Whether doing it twice leaves the store as doing it once does, and the answer means the same.
+    /// Returns whether a second execution leaves the store as the first did, with a result of the
+    /// same meaning.
     pub(crate) const fn is_idempotent(self) -> bool {
-        // `delete` answers differently the second time, and `touch` may; both leave the store the same.
+        // The result of `delete`, and possibly of `touch`, differs the second time; the store is
+        // the same.
         !matches!(
             self,
             Self::Add

@@ -14,7 +14,7 @@ use crate::{
     layer::{BreakerState, Operation},
 };
 
-/// What a cache has done since it was built. Read with [`Cache::stats`](crate::Cache::stats).
+/// The counters of a cache since it was built, from [`Cache::stats`](crate::Cache::stats).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -35,27 +35,31 @@ use crate::{
 #[non_exhaustive]
 pub struct Stats {
     operations: [OperationStats; OPERATIONS],
-    /// Loaders that were run.
+    /// Loaders that ran.
     pub loads: u64,
     /// Loaders that failed.
     pub load_failures: u64,
-    /// Callers who got another caller's load.
+    /// Callers that shared another caller's load.
     pub loads_shared: u64,
     /// Loaded values that could not be stored.
     pub load_writes_failed: u64,
-    /// Stored bytes that were not a value of the type asked for, damaged, or no bytes at all; each was also a miss.
+    /// Stored bytes that could not be decoded as the requested type, were damaged, or were not a
+    /// byte string; each was also a miss.
     pub undecodable: u64,
-    /// Keys that are misses until their old entry has been removed, because a write of them failed open.
+    /// Keys that read as misses until their old entry is removed, because a write of them failed
+    /// open.
     pub marked_keys: u64,
-    /// Keys that should have been marked when there was no room: a filter keeps them, and counts few other keys as marked.
+    /// Keys that were not marked individually because there was no room: a filter marks them,
+    /// together with a few other keys.
     pub marks_lost: u64,
-    /// Marked keys whose old entry has been removed, or was not there any more.
+    /// Marked keys whose old entry was removed or was already absent.
     pub marks_settled: u64,
     /// Loads in progress.
     pub active_loads: u64,
-    /// The time that loaders took, in all.
+    /// The total duration of loaders.
     pub load_time: Duration,
-    /// Where the store's circuit breaker stands, if it has one of its own. Pools keep one per server themselves.
+    /// The state of the store's circuit breaker; `None` if the store has none, or keeps one per
+    /// server itself.
     pub breaker: Option<BreakerState>,
     errors: [u64; KINDS],
 }
@@ -66,23 +70,25 @@ pub struct Stats {
 pub struct OperationStats {
     /// Reads that found a value.
     pub hits: u64,
-    /// Reads that found none; failures are not among them.
+    /// Reads that found no value; failed reads are not counted here.
     pub misses: u64,
-    /// Writes that were carried out, whatever they answered.
+    /// Writes that ran, with any result.
     pub done: u64,
-    /// Calls that the store failed, whether the caller saw it or `fail_open` hid it.
+    /// Calls that failed because of the store: the caller saw the error, or `fail_open` hid it.
     pub failures: u64,
     /// Calls that were refused: an invalid key, a value that cannot be stored, an increment of text.
     pub refused: u64,
 }
 
 impl Stats {
-    /// How many calls ended with an error of that kind, whether the caller saw it or `fail_open` hid it.
+    /// Returns the number of calls that ended with an error of this kind: the caller saw it, or
+    /// `fail_open` hid it.
     pub fn errors(&self, kind: ErrorKind) -> u64 {
         self.errors[kind as usize]
     }
 
-    /// The sum over all operations. (The read of a `get_or_set` counts as `GetOrSet`, its write as `Set`.)
+    /// Returns the sum over all operations. The read of a `get_or_set` counts as `GetOrSet`, its
+    /// write as `Set`.
     pub fn total(&self) -> OperationStats {
         Operation::ALL.iter().copied().map(|it| self[it]).fold(OperationStats::default(), |a, b| {
             OperationStats {
@@ -105,7 +111,7 @@ impl Index<Operation> for Stats {
     }
 }
 
-/// What has happened; what has not is left out.
+/// Prints the non-zero counters.
 #[expect(clippy::missing_fields_in_debug, reason = "counters by their names, without zeros")]
 impl fmt::Debug for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,7 +153,7 @@ impl fmt::Debug for Stats {
 
 const OPERATIONS: usize = Operation::ALL.len();
 
-/// What came of a call, for one key.
+/// The outcome of a call for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Hit,
@@ -174,7 +180,7 @@ const OUTCOMES: usize = 5;
 
 const KINDS: usize = ErrorKind::ALL.len();
 
-/// What is counted apart from operations.
+/// An event that is counted independently of operations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     Load,
@@ -188,7 +194,7 @@ pub(crate) enum Event {
 
 const EVENTS: usize = 7;
 
-/// The counters themselves: several sets of them, so that threads do not fight for one cache line.
+/// The counters: several sets of them, so that threads do not contend for one cache line.
 pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
 
 const STRIPES: usize = 8;
@@ -248,7 +254,7 @@ impl Counters {
         &self.0[mine]
     }
 
-    /// What has been counted, with the gauges given.
+    /// Returns the sums of the counters, with the given gauges.
     pub(crate) fn read(
         &self,
         marked_keys: usize,

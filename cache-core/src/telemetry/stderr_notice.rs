@@ -1,5 +1,5 @@
-//! A line on stderr when a store fails and nothing else tells of it: a program that has just been written has no subscriber, and
-//! would see misses without a reason.
+//! A line on stderr for a failing store that is not reported elsewhere: a new program has no
+//! subscriber, and would see misses without a reason.
 
 use std::{
     io::{self, Write},
@@ -14,15 +14,16 @@ use crate::error::Error;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// One for the process, whose stderr it is.
+/// One limit for the process, because all caches share its stderr.
 static LIMIT: Limit = Limit(AtomicU64::new(0));
 
-/// Writes a line, unless there was one within a minute or something listens to `tracing`.
+/// Writes a line, unless a line was written within the last minute or a subscriber receives
+/// `tracing` events.
 pub(crate) fn store_failed(error: &Error) {
     static START: OnceLock<Instant> = OnceLock::new();
     let now = START.get_or_init(Instant::now).elapsed();
     if !is_traced() && LIMIT.pass(now) {
-        // A closed stderr is no reason to fail a call, and `eprintln` would panic.
+        // A closed stderr must not fail the call, and `eprintln` would panic.
         let _ = writeln!(io::stderr(), "{}", text(error));
     }
 }
@@ -37,10 +38,10 @@ fn is_traced() -> bool {
     false
 }
 
-/// One line, whatever words of a server the error holds.
+/// Returns the notice as one line, even if the error contains line breaks from a server.
 fn text(error: &Error) -> String {
     let mut res = format!(
-        "cache-core: the store failed: {error}. This line appears once a minute at most; the feature `tracing` logs \
+        "cache-core: the store failed: {error}. This line appears at most once a minute; the feature `tracing` logs \
          failures, and `stderr_notice(false)` of the builder turns this line off"
     );
     if res.contains(char::is_control) {
@@ -49,8 +50,8 @@ fn text(error: &Error) -> String {
     res
 }
 
-/// The time in milliseconds from which on the next line may appear. No lock: one that is held while the process
-/// forks stays locked in the child.
+/// The time in milliseconds from which the next line may appear. Not a lock, because a lock that is
+/// held during a fork stays locked in the child.
 struct Limit(AtomicU64);
 
 impl Limit {
@@ -58,7 +59,7 @@ impl Limit {
         let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
         let next = self.0.load(Ordering::Relaxed);
         let after = millis(now.saturating_add(EVERY));
-        // Of callers at the same moment, one writes.
+        // Of several callers at the same moment, one writes.
         millis(now) >= next
             && self.0.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -90,7 +91,7 @@ mod tests {
 
     #[cfg(feature = "tracing")]
     #[test]
-    fn subscriber_is_noticed() {
+    fn subscriber_is_detected() {
         assert!(!is_traced());
         let subscriber = tracing_subscriber::fmt().with_writer(io::sink).finish();
         tracing::subscriber::with_default(subscriber, || assert!(is_traced()));
