@@ -1,4 +1,4 @@
-//! Settings: `[caches.<alias>]` tables, read and checked, and the drivers that they name.
+//! Settings: reading and checking of the `[caches.<alias>]` tables, and the drivers that they name.
 
 mod build_context;
 pub(crate) mod deserializer;

@@ -1,4 +1,4 @@
-//! What a driver gets to build a store from.
+//! The context that a driver receives to build a store.
 
 use std::{
     any::{Any, TypeId},
@@ -19,7 +19,8 @@ use crate::{
     store::Backend,
 };
 
-/// What a driver gets to build a store from: its settings, the clock, and other aliases' stores. Nothing is global.
+/// The context that a driver receives to build a store: the settings, the clock, and the stores of
+/// other aliases. Nothing in it is global.
 #[derive(Debug)]
 pub struct BuildContext<'a> {
     pub(crate) alias: &'a str,
@@ -29,26 +30,29 @@ pub struct BuildContext<'a> {
     pub(crate) shared: &'a Shared,
 }
 
-/// Builds other aliases' stores.
+/// Builds the stores of other aliases.
 pub(crate) trait Resolve: fmt::Debug {
     fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>>;
 }
 
-/// There are no other aliases.
+/// A context without other aliases.
 #[derive(Debug)]
 struct Alone;
 
 impl Resolve for Alone {
     fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>> {
-        Err(Error::new(ErrorKind::UnknownAlias, format!("there is no cache `{alias}` here")))
+        Err(Error::new(
+            ErrorKind::UnknownAlias,
+            format!("unknown alias `{alias}`: no other caches here"),
+        ))
     }
 }
 
-/// What the aliases of one `Caches` share while it is built, by type and name.
+/// The objects that the aliases of one `Caches` share during the build, by type and name.
 #[derive(Default)]
 pub(crate) struct Shared(RefCell<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>);
 
-/// The one server of an alias.
+/// The name of the only server of an alias.
 struct OneServer(String);
 
 impl Shared {
@@ -80,7 +84,7 @@ impl Shared {
         Ok(Breakers::new(&known, alias, settings, clock))
     }
 
-    /// The breaker that the facade puts around the store of an alias.
+    /// Returns the breaker that the facade puts around the store of an alias.
     pub(crate) fn breaker(
         &self,
         alias: &str,
@@ -88,14 +92,17 @@ impl Shared {
         clock: &Clock,
     ) -> Result<Option<Arc<Breaker>>> {
         let server = self.get::<OneServer>(alias);
-        // A server that has no name is the alias's own.
+        // A server without a name belongs to the alias alone.
         let server = server.map_or_else(|| format!("of {alias}"), |it| it.0.clone());
         Ok(self.breakers(alias, settings, clock)?.map(|it| it.of(&server)))
     }
 }
 
 impl BuildContext<'_> {
-    /// What a driver would get for this alias, for what a backend crate offers beside its driver: to make a table, say.
+    /// Calls `read` with the context that a driver would receive for this alias.
+    ///
+    /// It is for functions that a backend crate offers besides its driver, such as the creation of
+    /// a table.
     ///
     /// ```
     /// use cache_core::{CacheSettings, store::BuildContext};
@@ -105,6 +112,10 @@ impl BuildContext<'_> {
     /// assert_eq!(deadline.as_millis(), 500);
     /// # Ok::<_, cache_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// The error that `read` returns. `UnknownAlias` from [`backend_of`](Self::backend_of), because
+    /// this context has no other aliases.
     pub fn with<T>(
         alias: &str,
         settings: &CacheSettings,
@@ -114,37 +125,42 @@ impl BuildContext<'_> {
         read(&BuildContext { alias, settings, clock: &clock, resolve: &Alone, shared: &shared })
     }
 
-    /// The alias that is being built.
+    /// Returns the alias that is being built.
     pub fn alias(&self) -> &str {
         self.alias
     }
 
-    /// Its whole table.
+    /// Returns the whole settings table of the alias.
     pub fn settings(&self) -> &CacheSettings {
         self.settings
     }
 
-    /// The clock that the store must ask.
+    /// Returns the clock that the store must use.
     pub fn clock(&self) -> &Clock {
         self.clock
     }
 
-    /// The longest that a round trip may take once connected.
+    /// Returns the longest that a round trip may take once connected.
     pub fn deadline(&self) -> Duration {
         self.settings.deadline.into()
     }
 
-    /// The longest that connecting may take.
+    /// Returns the longest that connecting may take.
     pub fn connect_deadline(&self) -> Duration {
         self.settings.connect_deadline.into()
     }
 
-    /// The breaker of one of the servers of this store; `None` if the settings say that there is none. All aliases of one `Caches` that
-    /// name the server in the same way, and have the same table `breaker` and deadlines, get the same one. For a store that keeps one for each server
-    /// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)); all others get theirs from the facade, and
-    /// say by [`one_server`](Self::one_server) which it is.
+    /// Returns the breaker of one of the servers of this store; `None` if the settings switch
+    /// breakers off.
     ///
-    /// `Config` if the settings make no sense.
+    /// It is for a store that keeps one breaker per server
+    /// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)). All
+    /// other stores get their breaker from the facade, and name their server with
+    /// [`one_server`](Self::one_server). All aliases of one `Caches` that name the server in the
+    /// same way, and have equal tables `breaker` and equal deadlines, get the same breaker.
+    ///
+    /// # Errors
+    /// `Config` if a setting of the table `breaker` is invalid.
     ///
     /// ```
     /// use cache_core::{Caches, Driver, Result, layer::Layered, store::{Backend, BuildContext, Inline}};
@@ -171,9 +187,13 @@ impl BuildContext<'_> {
         Ok(self.breakers()?.map(|it| it.of(server)))
     }
 
-    /// As [`breaker`](Self::breaker), for servers that are not known yet.
+    /// Returns the breakers of this alias, for servers that are not known yet. See
+    /// [`breaker`](Self::breaker).
+    ///
+    /// # Errors
+    /// `Config` if a setting of the table `breaker` is invalid.
     pub fn breakers(&self) -> Result<Option<Breakers>> {
-        // A driver is asked before the facade checks them.
+        // The driver runs before the facade checks the settings.
         self.settings
             .breaker
             .check()
@@ -181,8 +201,10 @@ impl BuildContext<'_> {
         self.shared.breakers(self.alias, self.settings, self.clock)
     }
 
-    /// Says that all calls of this store go to this server: the facade puts the breaker of that server around it, which the aliases share
-    /// as [`breaker`](Self::breaker) says. Without this, the alias has a breaker of its own.
+    /// Declares that all calls of this store go to this server. The facade puts the breaker of that
+    /// server around the store; aliases share the breaker as with [`breaker`](Self::breaker).
+    ///
+    /// Without this call, the alias has a breaker of its own.
     ///
     /// ```
     /// use cache_core::{Driver, Result, store::{Backend, BuildContext}};
@@ -197,22 +219,31 @@ impl BuildContext<'_> {
     /// assert!(cache_core::Caches::builder().driver(Driver::new("mine", build)).toml(text)?.build().is_ok());
     /// # Ok::<_, cache_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// None at present; the result leaves room for errors.
     pub fn one_server(&self, server: &str) -> Result<()> {
         self.shared.get_or_make(self.alias, || Ok(OneServer(server.to_owned()))).map(drop)
     }
 
-    /// The table `options` as the driver's own type, which should `deny_unknown_fields`. The error names the
-    /// setting by its path and what is allowed, and shows no value.
+    /// Reads the table `options` as the driver's own type, which should `deny_unknown_fields`.
+    ///
+    /// # Errors
+    /// `Config` if an option is unknown, missing or invalid. The error names the setting by its
+    /// path and the allowed values, and shows no value.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T> {
         deserializer::read(&self.path("options"), self.settings.options.0.clone())
     }
 
-    /// The places of `location`.
+    /// Returns the places of `location`.
     pub fn locations(&self) -> &[String] {
         self.settings.location.as_slice()
     }
 
-    /// The one place of `location`, if there is any; an error if there are several.
+    /// Returns the only place of `location`; `None` if the setting is absent.
+    ///
+    /// # Errors
+    /// `Config` if `location` has several places.
     pub fn location(&self) -> Result<Option<&str>> {
         match self.locations() {
             [] => Ok(None),
@@ -221,7 +252,10 @@ impl BuildContext<'_> {
         }
     }
 
-    /// An error if there is a `location`: for a backend that has no use for one.
+    /// Verifies that there is no `location`, for a backend that does not use one.
+    ///
+    /// # Errors
+    /// `Config` if there is a `location`.
     pub fn no_location(&self) -> Result<()> {
         match self.locations() {
             [] => Ok(()),
@@ -229,17 +263,26 @@ impl BuildContext<'_> {
         }
     }
 
-    /// An error about one of this alias's settings: `location`, `options.max_entries`.
+    /// Returns a `Config` error about one of this alias's settings, such as `location` or
+    /// `options.max_entries`.
     pub fn error(&self, setting: &str, what: impl Into<String>) -> Error {
         Error::new(ErrorKind::Config, what.into()).with_context("setting", self.path(setting))
     }
 
-    /// The store of another alias, for a store made of others. A circle is an error.
+    /// Returns the store of another alias, for a store that consists of others.
+    ///
+    /// # Errors
+    /// `UnknownAlias` if there is no such alias, `Config` if the cache definition is cyclic, and
+    /// the errors of building that store.
     pub fn backend_of(&self, alias: &str) -> Result<Arc<dyn Backend>> {
         self.resolve.backend(alias)
     }
 
-    /// What the aliases of one `Caches` that name the same thing have in common: made by the first, found by the others.
+    /// Returns an object that the aliases of one `Caches` share under `name`. The first caller
+    /// makes it, the others find it.
+    ///
+    /// # Errors
+    /// The error of `make`.
     pub fn shared<T: Any + Send + Sync>(
         &self,
         name: &str,
@@ -248,9 +291,14 @@ impl BuildContext<'_> {
         self.shared.get_or_make(name, make)
     }
 
-    /// The one store of a place that several aliases of one `Caches` name, made by the first of them. They must ask for the same:
-    /// one store cannot have two bounds. `Config` names the aliases if they do not, and the setting that `differs` finds in the options of
-    /// both, such as `options.max_entries`.
+    /// Returns the store of a place that several aliases of one `Caches` name. The first alias
+    /// makes the store.
+    ///
+    /// All aliases must give equal options, because one store cannot have two bounds.
+    ///
+    /// # Errors
+    /// `Config` if the options differ: the error names the aliases and the setting that `differs`
+    /// finds in the options of both, such as `options.max_entries`. Else the error of `make`.
     pub fn shared_store<T, O>(
         &self,
         place: &str,
@@ -293,7 +341,7 @@ impl BuildContext<'_> {
     }
 }
 
-/// Without the names: they are locations, which may hold a password.
+/// Prints no names: they are locations, which may contain a password.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shared({} hidden)", self.0.borrow().len())

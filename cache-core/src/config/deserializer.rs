@@ -1,5 +1,5 @@
-//! Reads settings into types, with errors that name the setting by its path, say what is allowed, and
-//! never show a value, which may be a password.
+//! Reads settings into types. Errors name the setting by its path and the allowed values, and never
+//! show a value, which may be a password.
 
 use std::fmt::{self, Display};
 
@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Reads what stands at `path`.
+/// Reads the table at `path`.
 pub(super) fn read<'de, T: Deserialize<'de>>(path: &str, table: Table) -> Result<T> {
     T::deserialize(Reader(Value::Table(table))).map_err(|err| {
         Error::new(ErrorKind::Config, err.what)
@@ -20,7 +20,7 @@ pub(super) fn read<'de, T: Deserialize<'de>>(path: &str, table: Table) -> Result
     })
 }
 
-/// Names for a message: `a`, `b` and `c`.
+/// Formats names for a message: `a`, `b` and `c`.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().map(|it| format!("`{it}`")).collect();
     match names.split_last() {
@@ -30,14 +30,14 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// The one of the names that the word most likely means: one letter of four may be wrong.
+/// Returns the name that the word most likely means: one letter of four may be wrong.
 pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|it| (distance(word, it), it));
     let (distance, name) = distances.min()?;
     (distance <= name.len().div_ceil(4) && distance < word.len()).then_some(name)
 }
 
-/// How many letters must be put in, left out or replaced to make one word of the other.
+/// Returns how many letters must be inserted, removed or replaced to turn one word into the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -53,7 +53,8 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// What serde expects, for readers of a settings file: serde's own words are names of Rust's types.
+/// Returns serde's expectation in words for readers of a settings file: serde's own words are names
+/// of Rust types.
 fn plain(expected: &dyn de::Expected) -> String {
     let theirs = expected.to_string();
     match theirs.as_str() {
@@ -75,7 +76,7 @@ struct Reader(Value);
 #[derive(Debug)]
 struct ReadError {
     what: String,
-    /// From the place where reading began: `.options.max_entries`.
+    /// The path from the start of the reading: `.options.max_entries`.
     path: String,
 }
 
@@ -176,7 +177,7 @@ impl<'de> de::MapAccess<'de> for Fields {
     }
 }
 
-/// Every text here is made without the value that was found.
+/// No text here contains the value that was found.
 impl de::Error for ReadError {
     fn custom<T: Display>(what: T) -> Self {
         Self { what: what.to_string(), path: String::new() }
@@ -207,20 +208,18 @@ impl de::Error for ReadError {
         let allowed = list(expected.iter().copied());
         let lower = name.to_ascii_lowercase();
         if name != lower && expected.contains(&lower.as_str()) {
-            return Self::custom(format_args!(
-                "there is no such setting; it is spelled `{lower}` here"
-            ));
+            return Self::custom(format_args!("unknown setting; it is spelled `{lower}` here"));
         }
         let similar = |it: &&str| lower.len() > 2 && (it.contains(&lower) || lower.contains(it));
         let close = expected.iter().copied().find(similar);
         match close.or_else(|| closest(&lower, expected.iter().copied())) {
             Some(close) => Self::custom(format_args!(
-                "there is no such setting; did you mean `{close}`? Allowed: {allowed}"
+                "unknown setting; did you mean `{close}`? Allowed: {allowed}"
             )),
             None if expected.contains(&"options") => Self::custom(format_args!(
-                "there is no such setting; allowed: {allowed}. The backend's own stand in the table `options`"
+                "unknown setting; allowed: {allowed}. The backend's own settings belong in the table `options`"
             )),
-            None => Self::custom(format_args!("there is no such setting; allowed: {allowed}")),
+            None => Self::custom(format_args!("unknown setting; allowed: {allowed}")),
         }
     }
 

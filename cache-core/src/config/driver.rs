@@ -3,9 +3,10 @@ use std::{fmt, sync::Arc};
 use super::BuildContext;
 use crate::{error::Result, store::Backend};
 
-/// How a backend crate offers itself: a name, and a function that builds a store from settings.
+/// The entry point of a backend crate: a name, and a function that builds a store from settings.
 ///
-/// A backend crate has one as a `const DRIVER` and hands it to [`register_driver!`](crate::register_driver).
+/// A backend crate defines a `const DRIVER` and passes it to
+/// [`register_driver!`](crate::register_driver).
 ///
 /// ```
 /// use cache_core::{Caches, Driver, Result, store::{Backend, BuildContext, Inline}};
@@ -33,24 +34,26 @@ pub struct Driver {
     build: Build,
 }
 
-/// Checks the settings and makes the store, without connecting: so caches can be built outside a
-/// runtime, and a server that is down does not stop a service from starting.
+/// A function that checks the settings and makes the store, without connecting.
+///
+/// Caches can therefore be built outside a runtime, and a server that is down does not prevent a
+/// service from starting.
 pub type Build = fn(&BuildContext<'_>) -> Result<Arc<dyn Backend>>;
 
 impl Driver {
-    /// The driver that `backend = "name"` selects.
+    /// Creates the driver that `backend = "name"` selects.
     pub const fn new(name: &'static str, build: Build) -> Self {
         Self { name, other_names: &[], build }
     }
 
-    /// Adds names that mean the same.
+    /// Adds alternative names for the driver.
     #[must_use]
     pub const fn with_other_names(mut self, names: &'static [&'static str]) -> Self {
         self.other_names = names;
         self
     }
 
-    /// Its first name.
+    /// Returns the first name.
     pub const fn name(&self) -> &'static str {
         self.name
     }

@@ -4,7 +4,8 @@ use toml::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Replaces `${NAME}` by the variable and `$$` by `$`, once: what comes in is not looked at again.
+/// Replaces `${NAME}` by the variable and `$$` by `$`, once: the inserted text is not expanded
+/// again.
 pub(super) fn expand(
     table: &mut toml::Table,
     path: &str,
@@ -51,9 +52,9 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
                 .split_once('}')
                 .ok_or("`${` has no closing `}`; write `$$` for a plain `$`")?;
             if name.is_empty() || !name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
-                // What stands here may be a password with a `${` in it: it is not shown.
+                // The text is not shown: it may be a password that contains `${`.
                 return Err(
-                    "`${…}` does not hold the name of a variable; write `$$` for a plain `$`"
+                    "`${…}` does not contain the name of a variable; write `$$` for a plain `$`"
                         .into(),
                 );
             }
@@ -62,9 +63,9 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
             })?);
             rest = after;
         } else if lacks_braces(text, after, variable) {
-            // Not by its name, which may be a part of a password all the same.
+            // The name is not shown: it may still be a part of a password.
             return Err(
-                "a variable has its name in braces: `${NAME}`; write `$$` for a plain `$`".into()
+                "the name of a variable needs braces: `${NAME}`; write `$$` for a plain `$`".into(),
             );
         } else {
             res.push('$');
@@ -75,7 +76,8 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<
     Ok(res)
 }
 
-/// Whether what follows a `$` means a variable: one of that name is there, or the text is nothing else.
+/// Returns whether the text after a `$` means a variable: a variable of that name exists, or the
+/// name is the whole text.
 fn lacks_braces(text: &str, after: &str, variable: &dyn Fn(&str) -> Option<String>) -> bool {
     let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_';
     let name = &after[..after.find(|it| !is_part(it)).unwrap_or(after.len())];
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn error_names_the_missing_variable() {
         assert!(expand_text("${NOPE}", &variable).unwrap_err().contains("`NOPE`"));
         assert!(expand_text("${NOPE", &variable).unwrap_err().contains("no closing"));
         assert!(!expand_text("x${s3cret!}", &variable).unwrap_err().contains("s3cret"));

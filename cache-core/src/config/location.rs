@@ -5,22 +5,24 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// A `location`: nothing, a string or a list of strings. It may hold a password and does not show in `Debug`.
+/// The value of `location`: nothing, a string or a list of strings.
+///
+/// It may contain a password, so `Debug` does not print it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Location(Vec<String>);
 
 impl Location {
-    /// One place.
+    /// Creates a location with one place.
     pub fn one(place: impl Into<String>) -> Self {
         Self(vec![place.into()])
     }
 
-    /// Several places.
+    /// Creates a location with several places.
     pub fn many(places: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self(places.into_iter().map(Into::into).collect())
     }
 
-    /// The places.
+    /// Returns the places.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }

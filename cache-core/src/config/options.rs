@@ -2,16 +2,16 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::error::{Error, ErrorKind, Result};
-
-/// A backend's own options, not yet read: see [`BuildContext::options`]. They may hold a password;
-/// `Debug` shows their names only.
+/// A backend's own options before they are read with
+/// [`BuildContext::options`](super::BuildContext::options).
+///
+/// They may contain a password, so `Debug` prints only their names.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Options(pub(crate) toml::Table);
 
 impl Options {
-    /// Reads options from a TOML text, for settings that are built in code.
+    /// Creates options from a table that is built in code.
     ///
     /// ```
     /// use cache_core::config::Options;

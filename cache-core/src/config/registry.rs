@@ -1,11 +1,12 @@
-//! Names to drivers: how a backend crate offers itself, and how a name in the settings finds it.
+//! The drivers by name: how a backend crate registers a driver, and how a name in the settings
+//! finds it.
 
 use std::collections::BTreeMap;
 
 use super::{Driver, closest, list, shown};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A driver that a linked crate has offered. Made by [`register_driver!`](crate::register_driver).
+/// A driver that a linked crate registered with [`register_driver!`](crate::register_driver).
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Linked {
@@ -16,10 +17,11 @@ pub struct Linked {
 #[cfg(feature = "inventory")]
 inventory::collect!(Linked);
 
-/// Offers a [`Driver`] to every program that links the calling crate.
+/// Registers a [`Driver`] for every program that links the calling crate.
 ///
-/// Rust links a crate only if the program names it, so the program says once `use that_crate as _;`.
-/// Without the feature `inventory` this does nothing, and programs say `.driver(that_crate::DRIVER)`.
+/// Rust links a crate only if the program names it, so the program says once `use that_crate as
+/// _;`. Without the feature `inventory` this macro does nothing, and programs call
+/// `.driver(that_crate::DRIVER)`.
 #[macro_export]
 macro_rules! register_driver {
     ($driver:expr) => {
@@ -53,7 +55,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The drivers of this crate and of every linked backend crate.
+    /// Returns the drivers of this crate and of every linked backend crate.
     pub(crate) fn linked() -> Self {
         let mut res = Self::default();
         res.link(Linked { driver: crate::store::dummy::DRIVER, krate: env!("CARGO_PKG_NAME") });
@@ -68,12 +70,13 @@ impl Registry {
         }
     }
 
-    /// Adds a driver that replaces linked ones of its names; the last one given wins.
+    /// Adds a driver that replaces linked drivers with its names. The driver that was added last
+    /// wins.
     pub(crate) fn add(&mut self, driver: Driver) {
         self.explicit.extend(driver.names().map(|name| (name, driver)));
     }
 
-    /// The driver of that name.
+    /// Returns the driver with that name.
     pub(crate) fn find(&self, name: &str) -> Result<Driver> {
         if let Some(driver) = self.explicit.get(name) {
             return Ok(*driver);
@@ -85,7 +88,7 @@ impl Registry {
                 Err(Error::new(
                     ErrorKind::Config,
                     format!(
-                        "the backend `{name}` is offered by several linked crates: {crates}; \
+                        "several linked crates provide the backend `{name}`: {crates}; \
                          choose one with `.driver(that_crate::DRIVER)`"
                     ),
                 ))
@@ -108,7 +111,7 @@ impl Registry {
                 format!("add `{krate}` to Cargo.toml and name it once in the program: `use {module} as _;`")
             }
             None if name.contains("://") => {
-                "a URL stands in `location`; `backend` is a short name, such as \"redis\"".to_owned()
+                "a URL belongs in `location`; `backend` is a short name, such as \"redis\"".to_owned()
             }
             None if name.contains('.') => {
                 let ours = DJANGO.iter().find(|(theirs, _)| lower.contains(theirs));
@@ -122,12 +125,12 @@ impl Registry {
         };
         Error::new(
             ErrorKind::Config,
-            format!("no backend is named `{}`; this program has {known}; {hint}", shown(name)),
+            format!("unknown backend `{}`; this program has {known}; {hint}", shown(name)),
         )
     }
 }
 
-/// What Django's class paths hold, and our names.
+/// Parts of Django's class paths, with our names.
 const DJANGO: &[(&str, &str)] = &[
     ("locmem", "memory"),
     ("memcached", "memcached"),
@@ -137,7 +140,7 @@ const DJANGO: &[(&str, &str)] = &[
     ("backends.db", "db"),
 ];
 
-/// Which crate of the workspace brings which backend, for the error that names the line to add.
+/// The backends of the workspace's crates, for the error that names the line to add.
 const OUR_CRATES: &[(&[&str], &str)] = &[
     (&["memory"], "cache-memory"),
     (&["redis", "valkey"], "cache-redis"),

@@ -13,8 +13,8 @@ use crate::{
 
 /// The caches of a program by alias: the `caches` table of a settings file.
 ///
-/// It implements `Deserialize`, so a program that loads its configuration with another library can take it
-/// from there and pass it to [`CachesBuilder::settings`](crate::CachesBuilder::settings).
+/// It is a plain serde type: a program that loads its configuration with another library can pass
+/// the table to [`CachesBuilder::settings`](crate::CachesBuilder::settings).
 ///
 /// ```
 /// use cache_core::{Caches, Settings};
@@ -94,7 +94,7 @@ impl FromIterator<(String, CacheSettings)> for Settings {
     }
 }
 
-/// One `[caches.<alias>]` table. Unknown names in it are errors.
+/// One `[caches.<alias>]` table. Unknown names in the table are errors.
 ///
 /// ```
 /// let settings: cache_core::Settings = toml::from_str(r#"
@@ -103,49 +103,55 @@ impl FromIterator<(String, CacheSettings)> for Settings {
 ///     timeout = "5m"
 ///     key_prefix = "shop"
 /// "#).unwrap();
-/// assert_eq!(settings.get("default").unwrap().timeout, cache_core::secs(300));
-/// // What may hold a password does not show.
+/// assert_eq!(settings["default"].timeout, cache_core::secs(300));
+/// // `Debug` does not print settings that may contain a password.
 /// assert!(!format!("{settings:?}").contains("location"));
 /// ```
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CacheSettings {
-    /// The name of a backend: `memory`, `redis`, `memcached`, `db`, `file`, `dummy`, or a third party's.
+    /// The name of the backend: `memory`, `redis`, `memcached`, `db`, `file`, `dummy`, or the name
+    /// of a third party's backend.
     pub backend: String,
-    /// Where the store is, in the backend's own notation: a string or a list of them.
+    /// The place of the store in the backend's own notation: a string or a list of strings.
     #[serde(default)]
     pub location: Location,
-    /// How long entries live whose caller does not say: seconds, `"5m"` or `"never"`. 300 seconds if unset.
+    /// The lifetime of entries that are written with `Timeout::Default`: seconds, `"5m"` or
+    /// `"never"`. 300 seconds if unset.
     #[serde(default, deserialize_with = "units::timeout")]
     pub timeout: Timeout,
-    /// Put before every key, so that several programs can share a store.
+    /// The prefix of every key, so that several programs can share a store.
     #[serde(default)]
     pub key_prefix: String,
-    /// The version of keys: another one is another set of entries. 1 if unset.
+    /// The version of keys: each version is a separate set of entries. 1 if unset.
     #[serde(default = "one")]
     pub version: i64,
-    /// How values become bytes: `json`, or `msgpack` with that feature.
+    /// The encoding of values: `json`, or `msgpack` with that feature.
     #[serde(default)]
     pub codec: Codec,
-    /// Whether a store that fails reads as empty (`true`, the default), or its errors reach the caller.
+    /// Whether a failing store reads as empty (`true`, the default) or its errors reach the caller.
     #[serde(default = "yes")]
     pub fail_open: bool,
-    /// What becomes of keys that are too long or hold spaces: `error` (the default) or `hash`.
+    /// The treatment of keys that are too long or contain spaces: `error` (the default) or `hash`.
     #[serde(default)]
     pub long_keys: LongKeys,
-    /// The longest that a round trip to a store may take once connected. 500 ms if unset. A batch has it once for each 1000
-    /// keys; `set_many` has it once for each 4 MiB of values if that is more often. It and `breaker` are for stores that wait
-    /// for something; in process they have no effect.
+    /// The longest that a round trip to a store may take once connected. 500 ms if unset.
+    ///
+    /// A batch may take it once per 1000 keys; a `set_many` may take it once per 4 MiB of values if
+    /// that is longer. `deadline` and `breaker` apply to stores that may wait; they have no effect
+    /// on stores in the process.
     #[serde(default = "deadline")]
     pub deadline: Period,
     /// The longest that connecting may take. 1 s if unset.
     #[serde(default = "connect_deadline")]
     pub connect_deadline: Period,
-    /// Whether, and how, calls that were not answered are repeated. Not, if unset. An error for a store that never waits.
+    /// The repetition of calls that the server did not answer. None if unset. An error for a store
+    /// that never waits.
     #[serde(default)]
     pub retry: RetrySettings,
-    /// When calls to a server that fails too often end at once. There is one, if unset.
+    /// The circuit breaker: when calls to a server that fails too often end at once. Enabled if
+    /// unset.
     #[serde(default)]
     pub breaker: BreakerSettings,
     /// The longest that callers of `get_or_set` wait for another caller's load. 30 s if unset.
@@ -157,7 +163,7 @@ pub struct CacheSettings {
 }
 
 impl CacheSettings {
-    /// The settings of an alias about which nothing is said but its backend.
+    /// Returns the settings of an alias with this backend and the defaults for everything else.
     ///
     /// ```
     /// let mut settings = cache_core::CacheSettings::new("memory");
@@ -197,7 +203,8 @@ impl fmt::Debug for CacheSettings {
     }
 }
 
-/// A `backend` for a message. What is no plain name may be a URL with a password.
+/// Returns a `backend` for a message. A name with other characters is hidden, because it may be a
+/// URL with a password.
 pub(crate) fn shown(backend: &str) -> &str {
     let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"_-.".contains(&it);
     if backend.len() <= 80 && backend.bytes().all(is_plain) { backend } else { "(hidden)" }

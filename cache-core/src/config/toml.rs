@@ -1,13 +1,29 @@
-//! From the text of a settings file to [`Settings`].
+//! Reads the text of a settings file into [`Settings`].
 
 use toml::{Table, Value};
 
 use super::{Settings, deserializer, env};
 use crate::error::{Error, ErrorKind, Result};
 
-pub(super) fn read(text: &str) -> Result<Settings> {
-    // A variable that is not UTF-8 cannot be meant.
-    read_with(text, &|name| std::env::var(name).ok())
+/// Reads the `caches` table of a settings file in TOML, with `${NAME}` replaced. The file may
+/// contain other tables.
+///
+/// [`Caches`](crate::Caches) read a file without this function; it is for other readers of their
+/// settings.
+///
+/// ```
+/// let settings = cache_core::config::from_toml("[caches.default]\nbackend = 'memory'")?;
+/// assert_eq!(settings["default"].backend, "memory");
+/// # Ok::<_, cache_core::Error>(())
+/// ```
+///
+/// # Errors
+/// `Config` if the text is not valid TOML, has no table `caches`, contains an unknown or invalid
+/// setting, or names an environment variable that is not set. The error names the setting by its
+/// path, or the line and column, and shows no value.
+pub fn from_toml(text: &str) -> Result<Settings> {
+    // A variable that is not UTF-8 counts as not set.
+    from_toml_with(text, &|name| std::env::var(name).ok())
 }
 
 fn read_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
@@ -50,7 +66,7 @@ fn read_alias(alias: String, table: Value) -> Result<(String, super::CacheSettin
     Ok((alias, deserializer::read(&path, table)?))
 }
 
-/// Django's names of settings, and ours.
+/// Django's names of settings, with our names.
 const DJANGO: &[(&str, &str)] = &[
     ("BACKEND", "`backend`, with a short name such as \"memory\" or \"redis\""),
     ("LOCATION", "`location`"),
@@ -62,15 +78,16 @@ const DJANGO: &[(&str, &str)] = &[
     ("MAX_ENTRIES", "`max_entries` in the table `options`"),
 ];
 
-/// Only where it is: the parser's message and the line may hold a password.
+/// Returns an error with the position only: the parser's message and the line may contain a
+/// password.
 fn not_toml(text: &str, err: &toml::de::Error) -> Error {
     let at = err.span().map_or(0, |it| it.start).min(text.len());
     let before = text.as_bytes().get(..at).unwrap_or_default();
     let line = before.split(|&it| it == b'\n').count();
     let column = before.iter().rev().take_while(|&&it| it != b'\n').count() + 1;
-    // The one message of the parser that readers would not understand from the place alone.
+    // For this message the position alone would not explain the mistake.
     let why = if err.message().contains("duplicate key") {
-        ": this name is there twice in its table"
+        ": this name occurs twice in its table"
     } else {
         ""
     };
@@ -92,7 +109,7 @@ mod tests {
         read_with(text, &|name| (name == "URL").then(|| "redis://h".to_owned()))
     }
 
-    /// The error of a text must hold each of the words.
+    /// Asserts that the error of a text contains each of the words.
     #[track_caller]
     fn refused(text: &str, words: &[&str]) {
         let error = read(text).unwrap_err();
@@ -105,7 +122,7 @@ mod tests {
         }
     }
 
-    /// Texts, and the words that their errors must hold.
+    /// Invalid texts, with the words that their errors must contain.
     const WRONG: &[(&str, &[&str])] = &[
         ("port = 1", &["[caches.default]"]),
         ("CACHES = {}", &["`caches`"]),
@@ -140,7 +157,7 @@ mod tests {
         ),
         (
             "[caches.default]\nbackend = 'm'\ntimeout = '5M'",
-            &["caches.default.timeout", "m (minutes)", "`M` is no unit"],
+            &["caches.default.timeout", "m (minutes)", "`M` is not a unit"],
         ),
         (
             "[caches.default]\nbackend = 'm'\ndeadline = '1 year'",
@@ -223,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_table_is_read() {
+    fn whole_table_is_read() {
         let settings = read(
             "[server]\nport = 1\n[caches.default]\nbackend = 'redis'\nlocation = ['${URL}/0', 'b']\n\
              timeout = '1h 30m'\nkey_prefix = 'shop'\nversion = -2\ncodec = 'json'\nfail_open = false\n\

@@ -1,4 +1,4 @@
-//! Durations and sizes in words: `"5m"`, `"64MiB"`.
+//! Durations and sizes with units: `"5m"`, `"64MiB"`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -9,7 +9,8 @@ use serde::{
 
 use crate::{key::LongKeys, timeout::Timeout, value::Codec};
 
-/// A duration in the settings: a number of seconds, or words such as `"500ms"`, `"5m"`, `"1h 30m"`. Never negative, NaN or endless.
+/// A duration in the settings: a number of seconds, or a text such as `"500ms"`, `"5m"` or `"1h
+/// 30m"`. Never negative, NaN or infinite.
 ///
 /// ```
 /// use cache_core::config::Period;
@@ -24,12 +25,12 @@ use crate::{key::LongKeys, timeout::Timeout, value::Codec};
 pub struct Period(Duration);
 
 impl Period {
-    /// So many seconds.
+    /// Creates a duration of `secs` seconds.
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 
-    /// So many milliseconds.
+    /// Creates a duration of `millis` milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
@@ -47,7 +48,8 @@ impl From<Duration> for Period {
     }
 }
 
-/// A size in the settings: a number of bytes, or words such as `"64MiB"` (1024 × 1024) or `"64MB"` (1000 × 1000).
+/// A size in the settings: a number of bytes, or a text such as `"64MiB"` (1024 × 1024) or `"64MB"`
+/// (1000 × 1000).
 ///
 /// ```
 /// use cache_core::config::ByteSize;
@@ -61,12 +63,12 @@ impl From<Duration> for Period {
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// So many bytes.
+    /// Creates a size of `bytes` bytes.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
@@ -96,7 +98,7 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-/// For the `timeout` setting.
+/// Deserializes the setting `timeout`.
 pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timeout, D::Error> {
     let number = |it| seconds(it).map(|it| Timeout::After(it.0));
     deserializer.deserialize_any(Quantity(TIMEOUT, number, |it: &str| match it {
@@ -105,8 +107,8 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time
     }))
 }
 
-/// Units and how many milliseconds they have. Months and years are not among them: nobody agrees on their length, and `M`
-/// is mistaken for minutes.
+/// Units with their length in milliseconds. Months and years are missing because their length
+/// varies, and because `M` is mistaken for minutes.
 const UNITS: &[(&[&str], u64)] = &[
     (&["ms", "msec", "millisecond", "milliseconds"], 1),
     (&["s", "sec", "secs", "second", "seconds"], 1_000),
@@ -116,7 +118,7 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["w", "week", "weeks"], 604_800_000),
 ];
 
-/// Whole numbers, each with its unit: `5m`, `1h 30m`, `2 days`.
+/// Parses whole numbers, each with its unit: `5m`, `1h 30m`, `2 days`.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut millis = None;
@@ -138,9 +140,9 @@ fn hint(text: &str) -> &'static str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
     let unit = text.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ' || it == '.');
     if is_number {
-        "; a number stands without quotes, or with its unit"
+        "; a number is written without quotes, or with its unit"
     } else if unit == "M" && unit.len() < text.len() {
-        "; `M` is no unit: a minute is `m`, a month is `30d`"
+        "; `M` is not a unit: a minute is `m`, a month is `30d`"
     } else {
         ""
     }
@@ -159,7 +161,8 @@ enum Number {
     Float(f64),
 }
 
-/// A number or a word. What is allowed is said by the text; the value never is, because a value may be secret.
+/// A visitor of a number or a text. The error contains the allowed forms and never the value, which
+/// may be secret.
 struct Quantity<N, W>(&'static str, N, W);
 
 impl<T, N, W> Visitor<'_> for Quantity<N, W>
@@ -191,7 +194,7 @@ fn expected<E: de::Error>(what: &str) -> E {
     E::custom(format_args!("expected {what}"))
 }
 
-/// Reads a word that is one of a few.
+/// Implements `Deserialize` for a type whose values are a few words.
 macro_rules! word {
     ($type:ty { $($word:literal => $value:expr),+ $(,)? }) => {
         impl<'de> Deserialize<'de> for $type {
@@ -243,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_has_whole_numbers_and_usual_units() {
+    fn duration_has_whole_numbers_and_usual_units() {
         for (text, millis) in [
             ("500ms", 500),
             ("0s", 0),
