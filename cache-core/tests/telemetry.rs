@@ -236,8 +236,8 @@ async fn undecodable_bytes_are_told_with_type_codec_and_place() {
 
 /// A payload of `MessagePack` with the header that says so.
 fn wrapped(payload: &[u8]) -> Vec<u8> {
-    let len = (payload.len() as u64).to_le_bytes();
-    let mut res = [&[0xc1, 0xca, 20, 0, 1, 0, 0, 0][..], &len].concat();
+    let fixed = [0xc1, 0xca, 20, 0, 1, 0, 0, 0];
+    let mut res = [&fixed[..], &(payload.len() as u64).to_le_bytes()].concat();
     let sum = crc32fast::hash(&[&res[2..], payload].concat());
     res.extend(sum.to_le_bytes());
     res.extend(payload);

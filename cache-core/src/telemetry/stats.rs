@@ -76,7 +76,8 @@ pub struct OperationStats {
     pub done: u64,
     /// Calls that failed because of the store: the caller saw the error, or `fail_open` hid it.
     pub failures: u64,
-    /// Calls that were refused: an invalid key, a value that cannot be stored, an increment of text.
+    /// Calls that were refused, because of an invalid key, a value that cannot be stored, or an
+    /// increment of text.
     pub refused: u64,
 }
 
