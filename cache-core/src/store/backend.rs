@@ -98,6 +98,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool>;
 
     /// Writes all items unconditionally, with one lifetime; returns one result per item, in order.
+    /// Each item may fail as in [`set`](Self::set).
     async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>>;
 
     /// Returns whether `key` is live, without transferring its value.
@@ -142,8 +143,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `NotAnInteger` if the stored value is anything else, `Overflow` if the result is outside
-    /// `i64`. Else the failures of the store, see [Errors](Backend#errors). After an error the
-    /// stored value is unchanged.
+    /// `i64`: in both cases the stored value is unchanged. Else the failures of the store, see
+    /// [Errors](Backend#errors).
     async fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>)
     -> Result<Option<i64>>;
 
