@@ -1,4 +1,5 @@
-//! The cache without async, wherever it is called from, over stores that wait and stores that do not.
+//! The blocking cache, called from every kind of thread, over stores that wait and stores that do
+//! not.
 
 #![allow(missing_docs)]
 
@@ -14,7 +15,7 @@ use cache_core::{
 };
 use tokio::runtime::Builder;
 
-/// What a network store does: it needs the runtime of its caller, and takes a timer of it.
+/// Needs the caller's runtime and its timer, as a network store does.
 #[derive(Debug)]
 struct NeedsRuntime;
 
@@ -26,7 +27,7 @@ impl Layer for NeedsRuntime {
     ) -> R {
         match current_runtime() {
             Ok(_) => {
-                // sleeps: a timer of the caller's runtime is what such a store needs.
+                // sleeps: such a store needs a timer of the caller's runtime.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 run().await
             }
@@ -40,23 +41,23 @@ impl Layer for NeedsRuntime {
 
 fn network() -> Cache {
     let store = Layered::new(Arc::new(NeedsRuntime), Arc::new(Offload::new(Model::default(), 2)));
-    patient("network", store)
+    with_long_deadline("network", store)
 }
 
-/// Slow machines are slow, not wrong: nothing here is about a deadline.
-fn patient(alias: &str, store: impl Backend + 'static) -> Cache {
+/// Builds a cache with a long deadline, because a slow machine must not fail these tests.
+fn with_long_deadline(alias: &str, store: impl Backend + 'static) -> Cache {
     Cache::builder(Arc::new(store)).deadline(Period::from_secs(60)).build(alias).unwrap()
 }
 
 fn caches() -> [Cache; 3] {
     [
-        Cache::new("inline", Model::default()),
-        patient("offload", Offload::new(Model::default(), 2)),
+        Cache::new("inline", Inline::new(Model::default())),
+        with_long_deadline("offload", Offload::new(Model::default(), 2)),
         network(),
     ]
 }
 
-/// Every method once, each with its right answer.
+/// Calls every method once and checks the result.
 fn use_all(cache: &Cache) -> Result<()> {
     let it = cache.blocking();
     it.clear()?;
@@ -87,14 +88,14 @@ fn use_all(cache: &Cache) -> Result<()> {
 }
 
 #[test]
-fn it_works_on_a_plain_thread_over_every_store() {
+fn blocking_calls_work_on_a_plain_thread_over_every_store() {
     for cache in caches() {
         use_all(&cache).unwrap();
     }
 }
 
 #[test]
-fn it_works_where_blocking_is_allowed_and_is_an_error_elsewhere() {
+fn blocking_calls_work_on_blocking_threads_and_are_refused_on_runtime_threads() {
     for flavor in ["multi_thread", "current_thread"] {
         let runtime = match flavor {
             "multi_thread" => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
@@ -128,7 +129,7 @@ fn it_works_where_blocking_is_allowed_and_is_an_error_elsewhere() {
 }
 
 #[test]
-fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
+fn network_store_without_a_runtime_or_timer_is_a_runtime_error() {
     let cache = network();
     let poll_once = || {
         use std::{
@@ -139,7 +140,7 @@ fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
         future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     let std::task::Poll::Ready(Err(error)) = poll_once() else { panic!("no error") };
-    assert_eq!(error.kind(), ErrorKind::Runtime, "it is the caller's mistake and never fails open");
+    assert_eq!(error.kind(), ErrorKind::Runtime, "a mistake of the caller never fails open");
     assert!(error.to_string().contains("blocking()"), "{error}");
 
     let without_timer = Builder::new_current_thread().build().unwrap();
@@ -148,15 +149,15 @@ fn a_network_store_without_a_runtime_or_its_timer_is_a_typed_error() {
 }
 
 #[test]
-fn an_in_process_store_needs_no_runtime_even_for_async_calls() {
-    let cache = Cache::new("inline", Model::default());
+fn async_calls_of_an_in_process_store_need_no_runtime() {
+    let cache = Cache::new("inline", Inline::new(Model::default()));
     let mut future = std::pin::pin!(cache.get_or_set("k", Timeout::Default, || async { 7 }));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(future.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(7))));
 }
 
 #[test]
-fn deadlines_hold_without_a_runtime_of_the_callers() {
+fn deadline_ends_a_hung_call_without_a_runtime() {
     let store = Faulty::new(Arc::new(Inline::new(Model::default())));
     store.inject(|_| Fault::Hang);
     let cache =
@@ -168,11 +169,11 @@ fn deadlines_hold_without_a_runtime_of_the_callers() {
 }
 
 #[test]
-fn deadlines_do_not_depend_on_a_paused_clock_of_the_callers() {
-    // tokio's paused clock jumps to the next timer when nothing else can run: a store that answers from another
-    // thread would always time out.
+fn paused_clock_of_the_caller_does_not_time_calls_out() {
+    // When no task can run, tokio's paused clock jumps to the next timer: a store that replies from
+    // another thread would always time out.
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let cache = patient("offload", Offload::new(Model::default(), 1)).strict();
+    let cache = with_long_deadline("offload", Offload::new(Model::default(), 1)).strict();
     runtime.block_on(async {
         for n in 0..100 {
             cache.set("k", &n, Timeout::Default).await.unwrap();

@@ -1,4 +1,4 @@
-//! The circuit breaker: silence opens it, a probe that nobody polls keeps nobody out, aliases of one server share it.
+//! The circuit breaker: when it opens, how it probes, and which aliases share it.
 
 #![allow(missing_docs)]
 
@@ -48,7 +48,7 @@ fn open(breaker: &Breaker) {
     assert_eq!(breaker.state(), BreakerState::Open);
 }
 
-/// Moves the clock whenever all else waits for it, until the future is done.
+/// Moves the clock whenever every task waits for it, until the future is done.
 async fn with_time<F: Future>(time: &FakeClock, future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -69,7 +69,7 @@ fn world() -> (Faulty, Cache, FakeClock) {
 }
 
 #[test]
-fn three_unanswered_calls_in_a_row_open_it_whatever_went_well_before() {
+fn three_unanswered_calls_in_a_row_open_the_breaker() {
     let (breaker, time) = breaker();
     answers(&breaker, 10_000);
     time.advance(Duration::from_millis(20));
@@ -83,7 +83,7 @@ fn three_unanswered_calls_in_a_row_open_it_whatever_went_well_before() {
 }
 
 #[test]
-fn calls_that_time_out_beside_answered_ones_do_not_open_it() {
+fn timeouts_between_answered_calls_do_not_open_the_breaker() {
     let (breaker, time) = breaker();
     answers(&breaker, 1000);
     for _ in 0..20 {
@@ -97,17 +97,21 @@ fn calls_that_time_out_beside_answered_ones_do_not_open_it() {
 }
 
 #[test]
-fn connections_that_are_refused_at_once_are_no_silence() {
+fn refused_connections_do_not_count_as_unanswered_calls() {
     let (breaker, _) = breaker();
     answers(&breaker, 1000);
     for _ in 0..100 {
         breaker.admit().unwrap().record(Some(&refused()));
     }
-    assert_eq!(breaker.state(), BreakerState::Closed, "a restart; the rate decides");
+    assert_eq!(
+        breaker.state(),
+        BreakerState::Closed,
+        "a restart refuses connections; the failure rate decides"
+    );
 }
 
 #[tokio::test]
-async fn a_single_caller_opens_it_within_one_and_a_half_deadlines() {
+async fn single_caller_opens_the_breaker_within_one_and_a_half_deadlines() {
     let (store, cache, time) = world();
     for _ in 0..1000 {
         cache.get::<i32>("k").await.unwrap();
@@ -119,11 +123,11 @@ async fn a_single_caller_opens_it_within_one_and_a_half_deadlines() {
     }
     let took = time.clock().now().saturating_sub(before);
     assert!(took < DEADLINE * 3 / 2, "{took:?}");
-    assert!(took >= DEADLINE, "the first call has all its time: {took:?}");
+    assert!(took >= DEADLINE, "the first call has the whole deadline: {took:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_answers_again_gives_calls_all_their_time_again() {
+async fn reply_after_a_timeout_restores_the_full_deadline() {
     let (store, cache, time) = world();
     store.inject(|_| Fault::Hang);
     with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
@@ -134,7 +138,7 @@ async fn a_server_that_answers_again_gives_calls_all_their_time_again() {
 }
 
 #[tokio::test]
-async fn a_probe_costs_its_caller_a_fraction_of_a_deadline() {
+async fn failed_probe_takes_less_than_a_quarter_of_the_deadline() {
     let (store, cache, time) = world();
     store.inject(|_| Fault::Hang);
     while cache.stats().breaker != Some(BreakerState::Open) {
@@ -146,12 +150,12 @@ async fn a_probe_costs_its_caller_a_fraction_of_a_deadline() {
     with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
     let took = time.clock().now().saturating_sub(began);
     assert!(took < DEADLINE / 4, "{took:?}");
-    assert_eq!(store.calls(Operation::Get), before + 1, "it was sent");
+    assert_eq!(store.calls(Operation::Get), before + 1, "the probe was not sent");
 }
 
-/// It answers within the deadline, but not within a probe's time.
+/// The server replies within the deadline, but later than the limit of a probe.
 #[tokio::test]
-async fn a_server_that_has_become_slow_is_found_again() {
+async fn slow_server_closes_the_breaker_again() {
     let (store, cache, time) = world();
     store.inject(|_| Fault::Hang);
     while cache.stats().breaker != Some(BreakerState::Open) {
@@ -166,7 +170,7 @@ async fn a_server_that_has_become_slow_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_probe_that_nobody_polls_keeps_nobody_out() {
+async fn unpolled_probe_does_not_keep_other_calls_out() {
     let (store, cache, time) = world();
     store.inject(|_| Fault::Hang);
     while cache.stats().breaker != Some(BreakerState::Open) {
@@ -180,14 +184,18 @@ async fn a_probe_that_nobody_polls_keeps_nobody_out() {
     let error = cache.get::<i32>("k").await.unwrap_err();
     assert!(error.to_string().contains("finding out"), "{error}");
     time.advance(DEADLINE);
-    assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "the next one may try");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "the next call may probe");
     assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
     aside.await.unwrap_err();
-    assert_eq!(cache.stats().breaker, Some(BreakerState::Closed), "what it saw is old");
+    assert_eq!(
+        cache.stats().breaker,
+        Some(BreakerState::Closed),
+        "the late result of the probe counts"
+    );
 }
 
 #[tokio::test]
-async fn after_a_slow_probe_calls_have_the_time_that_it_took() {
+async fn calls_after_a_slow_probe_have_the_time_that_it_took() {
     let (breaker, time) = breaker();
     open(&breaker);
     time.advance(Duration::from_secs(1));
@@ -203,7 +211,7 @@ async fn after_a_slow_probe_calls_have_the_time_that_it_took() {
 }
 
 #[test]
-fn window_of_zero_does_no_harm() {
+fn window_of_zero_leaves_the_breaker_closed() {
     let mut settings = BreakerSettings::default();
     settings.window = Duration::ZERO.into();
     let breaker = Breaker::new(settings, FakeClock::new().clock());
@@ -212,7 +220,7 @@ fn window_of_zero_does_no_harm() {
 }
 
 #[test]
-fn the_late_result_of_a_probe_is_ignored_once_another_has_begun() {
+fn late_result_of_a_probe_is_ignored_after_the_next_probe_began() {
     let (breaker, time) = breaker();
     open(&breaker);
     time.advance(Duration::from_secs(1));
@@ -224,7 +232,7 @@ fn the_late_result_of_a_probe_is_ignored_once_another_has_begun() {
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     new.record(Some(&silence()));
     assert_eq!(breaker.state(), BreakerState::Open);
-    // Dropped late, it gives no right away that is another's.
+    // If the old probe is dropped late, the permit of the new probe stays.
     time.advance(Duration::from_secs(1));
     let old = breaker.admit().unwrap();
     time.advance(DEADLINE);
@@ -236,7 +244,7 @@ fn the_late_result_of_a_probe_is_ignored_once_another_has_begun() {
 }
 
 #[test]
-fn an_error_that_says_nothing_about_the_server_neither_opens_nor_closes_it() {
+fn error_that_the_breaker_ignores_neither_opens_nor_closes_it() {
     let (breaker, time) = breaker();
     let locked = silence().ignored_by_breaker();
     for _ in 0..1000 {
@@ -246,12 +254,12 @@ fn an_error_that_says_nothing_about_the_server_neither_opens_nor_closes_it() {
     open(&breaker);
     time.advance(Duration::from_secs(1));
     breaker.admit().unwrap().record(Some(&locked));
-    assert_eq!(breaker.state(), BreakerState::Open, "it was no answer");
+    assert_eq!(breaker.state(), BreakerState::Open, "an ignored error closes the breaker");
     breaker.admit().unwrap().record(None);
-    assert_eq!(breaker.state(), BreakerState::Closed, "and the next call was a probe at once");
+    assert_eq!(breaker.state(), BreakerState::Closed, "the next call did not probe at once");
 }
 
-/// Fails each call as one that waited for a lock.
+/// Fails each call like a call that waited for a lock for too long.
 #[derive(Debug)]
 struct Locked;
 
@@ -270,9 +278,9 @@ impl Layer for Locked {
     }
 }
 
-/// A lock may be free a moment later.
+/// A retry may find the lock free.
 #[tokio::test]
-async fn calls_behind_a_lock_are_repeated_and_leave_the_breaker_closed() {
+async fn calls_that_wait_for_a_lock_are_retried_and_leave_the_breaker_closed() {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
     let locked = Layered::new(Arc::new(Locked), Arc::new(store.clone()));
@@ -287,7 +295,7 @@ async fn calls_behind_a_lock_are_repeated_and_leave_the_breaker_closed() {
 }
 
 #[test]
-fn aliases_of_one_server_share_its_breaker_if_they_mean_the_same_by_a_failure() {
+fn aliases_of_one_server_with_equal_settings_share_a_breaker() {
     let driver = Driver::new("net", |context: &BuildContext<'_>| {
         let store = Faulty::new(Arc::new(Inline::new(Model::new(context.clock().clone()))));
         store.inject(|_| Fault::Error(ErrorKind::Unavailable));
@@ -314,7 +322,7 @@ fn aliases_of_one_server_share_its_breaker_if_they_mean_the_same_by_a_failure() 
 }
 
 #[tokio::test]
-async fn a_call_by_hand_is_admitted_limited_and_recorded() {
+async fn run_admits_limits_and_records_a_call() {
     let (breaker, time) = breaker();
     assert_eq!(breaker.run(async { Ok(7) }).await.unwrap(), 7);
     breaker.run::<()>(async { Err(silence()) }).await.unwrap_err();
@@ -325,5 +333,5 @@ async fn a_call_by_hand_is_admitted_limited_and_recorded() {
     assert!(breaker.admits());
     breaker.run::<()>(async { Err(silence()) }).await.unwrap_err();
     assert!(!breaker.admits());
-    breaker.run::<()>(async { unreachable!("it is open") }).await.unwrap_err();
+    breaker.run::<()>(async { unreachable!("the breaker is open") }).await.unwrap_err();
 }

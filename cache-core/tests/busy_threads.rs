@@ -1,4 +1,4 @@
-//! Calls that wait for a thread of the store's own.
+//! Calls that wait for a worker thread of the store.
 
 #![allow(missing_docs)]
 
@@ -19,7 +19,8 @@ use cache_core::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-/// A store with one thread. Each read of the key `slow` keeps the thread until the test lets it go.
+/// A store with one thread. Each read of the key `slow` occupies the thread until the test
+/// releases it.
 #[derive(Debug)]
 struct OneThread {
     threads: Threads,
@@ -61,13 +62,13 @@ impl World {
     fn new() -> Self {
         let (time, begun) = (FakeClock::new(), Arc::new(Semaphore::new(0)));
         let (gate, receiver) = channel();
-        let hook = OneThread {
+        let layer = OneThread {
             threads: Threads::new("test", 1),
             begun: Arc::clone(&begun),
             gate: Arc::new(Mutex::new(receiver)),
         };
         let model = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
-        let store = Arc::new(Layered::new(Arc::new(hook), Arc::new(model)));
+        let store = Arc::new(Layered::new(Arc::new(layer), Arc::new(model)));
         let cache = Cache::builder(store).clock(time.clock()).build("test").unwrap();
         Self { time, cache: cache.strict(), begun, gate }
     }
@@ -77,12 +78,12 @@ impl World {
         tokio::spawn(async move { cache.get(key).await })
     }
 
-    /// Until a read of the slow key has the thread.
+    /// Waits until a read of the slow key occupies the thread.
     async fn has_begun(&self) {
         self.begun.acquire().await.unwrap().forget();
     }
 
-    /// Until all calls that were spawned wait for the thread.
+    /// Waits until all spawned calls wait for the thread.
     async fn are_queued(&self) {
         for _ in 0..64 {
             tokio::task::yield_now().await;
@@ -95,7 +96,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn waiting_for_a_thread_that_answers_others_opens_no_breaker() {
+async fn calls_that_wait_for_a_thread_that_serves_others_do_not_open_the_breaker() {
     let world = World::new();
     for round in 0..10 {
         let slow = world.read("slow");
@@ -121,9 +122,9 @@ async fn waiting_for_a_thread_that_answers_others_opens_no_breaker() {
     assert_eq!(world.cache.get::<u32>("other").await.unwrap(), None);
 }
 
-/// After an unanswered call the next ones have a fifth of the deadline.
+/// After an unanswered call, the next calls have a fifth of the deadline.
 #[tokio::test]
-async fn waiting_for_a_busy_thread_opens_no_breaker_that_is_in_doubt() {
+async fn calls_that_wait_for_a_busy_thread_after_a_timeout_do_not_open_the_breaker() {
     let world = World::new();
     let unanswered = world.read("slow");
     world.has_begun().await;
@@ -148,7 +149,7 @@ async fn waiting_for_a_busy_thread_opens_no_breaker_that_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_thread_that_answers_nobody_opens_the_breaker() {
+async fn calls_that_wait_for_a_hung_thread_open_the_breaker() {
     let world = World::new();
     let slow = world.read("slow");
     world.has_begun().await;

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-/// The libraries of this crate that have been built beside this test, the latest first.
+/// Returns the builds of this crate that lie beside this test, the latest first.
 fn libraries() -> Vec<PathBuf> {
     let folder = env::current_exe().unwrap().parent().unwrap().to_owned();
     let mut res: Vec<_> = fs::read_dir(folder)
@@ -26,7 +26,7 @@ fn libraries() -> Vec<PathBuf> {
     res
 }
 
-/// What the compiler says of the code, and whether it takes it.
+/// Compiles the code. Returns whether the compiler accepts it, and the messages.
 fn compile(library: &Path, code: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("main.rs");
@@ -50,28 +50,28 @@ fn compile(library: &Path, code: &str) -> (bool, String) {
     (res.status.success(), String::from_utf8(res.stderr).unwrap())
 }
 
-/// The code is refused, in these words.
+/// Checks that the compiler refuses the code with a message that contains each text.
 #[track_caller]
-fn refused(code: &str, words: &[&str]) {
-    // A library of an earlier compiler cannot be used.
+fn refused(code: &str, texts: &[&str]) {
+    // A library that an earlier compiler built cannot be used.
     let works = |it: &PathBuf| compile(it, "cache.set(\"k\", &1, secs(60)).await?;").0;
     let library = libraries().into_iter().find(works).expect("the library is built");
-    let (taken, said) = compile(&library, code);
-    assert!(!taken, "the compiler takes: {code}");
-    for word in words {
-        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    let (is_accepted, messages) = compile(&library, code);
+    assert!(!is_accepted, "the compiler accepts: {code}");
+    for text in texts {
+        assert!(messages.contains(text), "`{text}` is not in:\n{messages}");
     }
 }
 
 #[test]
-fn a_number_as_a_timeout_is_told_to_be_written_with_secs() {
+fn number_as_a_timeout_is_refused_with_a_hint_to_secs() {
     refused("cache.set(\"k\", &1, 60).await?;", &["is not a timeout", "secs(60)"]);
     refused("cache.get_or_set(\"k\", 60, || async { 1 }).await?;", &["secs(60)"]);
     refused("cache.touch(\"k\", 60).await?;", &["secs(60)"]);
 }
 
 #[test]
-fn failures_of_set_many_that_nobody_looks_at_are_told() {
+fn unused_failures_of_set_many_are_a_compiler_warning() {
     refused(
         "cache.set_many([(\"k\", 1)], Timeout::Default).await?;",
         &["unused", "not written", "into_result"],

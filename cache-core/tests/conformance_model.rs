@@ -12,7 +12,8 @@ use cache_core::{
     testing::{FakeClock, Faulty, Model},
 };
 
-/// A harness for a model in a wrapper. The model has a size limit, so that no test is skipped because it lacks one.
+/// Returns a harness for a model in a wrapper. The model has a size limit, because tests of the
+/// limit are skipped without one.
 fn harness(
     name: &str,
     wrap: impl Fn(Model) -> Arc<dyn Backend> + Send + Sync + 'static,
@@ -44,7 +45,7 @@ async fn offload_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn around_with_a_hook_that_does_nothing_passes() {
+async fn layered_with_a_layer_that_does_nothing_passes() {
     #[derive(Debug)]
     struct Nothing;
     impl Layer for Nothing {
@@ -60,7 +61,7 @@ async fn around_with_a_hook_that_does_nothing_passes() {
         }
     }
     let wrap = |it| Arc::new(Layered::new(Arc::new(Nothing), Arc::new(Inline::new(it)))) as _;
-    run_backend(harness("around", wrap)).await;
+    run_backend(harness("layered", wrap)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,7 +79,7 @@ async fn store_in_real_time_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn skipped_tests_have_their_reason() {
+async fn skipped_tests_report_the_reason() {
     let harness = Harness::new("model", || Arc::new(Inline::new(Model::default())) as _)
         .skip("get_returns_the_value_that_was_set", "a reason")
         .only(&[

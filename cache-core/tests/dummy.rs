@@ -1,5 +1,5 @@
-//! The list of the backend `dummy`, which stores nothing: every call takes the way of a miss, and none is an error but
-//! those that need what is not there.
+//! The backend `dummy`, which stores nothing: every read is a miss, and only calls that need an entry
+//! fail.
 
 #![allow(missing_docs)]
 
@@ -24,7 +24,7 @@ async fn writes_succeed_and_leave_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_depends_on_an_entry_finds_none() -> Result<()> {
+async fn calls_that_need_an_entry_find_it_absent() -> Result<()> {
     let cache = dummy()?;
     cache.set("k", &1, Timeout::Default).await?;
     assert!(!cache.replace("k", &2, Timeout::Default).await?);
@@ -42,7 +42,7 @@ async fn what_depends_on_an_entry_finds_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
+async fn calls_that_create_an_entry_always_create_it() -> Result<()> {
     let cache = dummy()?;
     for n in 0..3 {
         assert!(cache.add("k", &n, Timeout::Default).await?);
@@ -54,7 +54,7 @@ async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
         assert_eq!(
             cache.get_or_set("l", Timeout::Default, || async { n }).await?,
             n,
-            "it is loaded each time"
+            "each call loads"
         );
     }
     assert_eq!(
@@ -65,7 +65,7 @@ async fn what_makes_an_entry_is_always_the_first() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_wrong_here_too() -> Result<()> {
+async fn invalid_keys_and_values_are_refused_and_other_calls_succeed() -> Result<()> {
     let cache = dummy()?;
     assert_eq!(cache.get::<i32>("a b").await.unwrap_err().kind(), ErrorKind::InvalidKey);
     let bad = std::collections::HashMap::from([((1, 2), 3)]);

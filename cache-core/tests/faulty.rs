@@ -1,4 +1,4 @@
-//! What the failing store of `testing` promises to those who test with it.
+//! The promises of `testing::Faulty`, the store that fails on request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ async fn set(store: &Faulty, key: &str) -> Result<bool> {
     store.set(key, "v".into(), Expiry::Never, SetMode::Always).await
 }
 
-fn kinds<T>(answers: Vec<Result<T>>) -> Vec<Option<ErrorKind>> {
-    answers.into_iter().map(|it| it.err().map(|it| it.kind())).collect()
+fn kinds<T>(results: Vec<Result<T>>) -> Vec<Option<ErrorKind>> {
+    results.into_iter().map(|it| it.err().map(|it| it.kind())).collect()
 }
 
 #[tokio::test]
-async fn an_error_has_no_effect_and_a_lost_answer_has() {
+async fn call_with_an_error_has_no_effect_and_with_a_lost_reply_has() {
     let store = faulty();
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
     assert_eq!(set(&store, "before").await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -36,7 +36,7 @@ async fn an_error_has_no_effect_and_a_lost_answer_has() {
 }
 
 #[tokio::test]
-async fn a_batch_fails_for_each_key_or_in_part() {
+async fn batch_fails_for_every_key_or_for_the_chosen_keys() {
     let store = faulty();
     let items: [(&str, Bytes); 3] = [("a", "1".into()), ("down", "2".into()), ("b", "3".into())];
     store.inject(|call| match call.keys {
@@ -56,11 +56,11 @@ async fn a_batch_fails_for_each_key_or_in_part() {
     assert_eq!(kinds(store.delete_many(&["down"]).await), [down]);
     assert!(store.get("down").await.is_err());
     store.heal();
-    assert!(!store.has("down").await.unwrap(), "what failed had no effect");
+    assert!(!store.has("down").await.unwrap(), "a failed call had an effect");
 }
 
 #[tokio::test]
-async fn a_delay_is_by_the_given_clock() {
+async fn delay_follows_the_given_clock() {
     let time = FakeClock::new();
     let store = faulty().with_clock(time.clock());
     store.inject(|_| Fault::Delay(Duration::from_secs(60)));
@@ -71,20 +71,20 @@ async fn a_delay_is_by_the_given_clock() {
     time.sleepers(1).await;
     time.advance(Duration::from_secs(59));
     store.heal();
-    assert!(!store.has("k").await.unwrap(), "its time has not come");
+    assert!(!store.has("k").await.unwrap(), "the delay is not over");
     time.advance(Duration::from_secs(1));
     assert!(call.await.unwrap().unwrap());
     assert!(store.has("k").await.unwrap());
 }
 
 #[tokio::test]
-async fn what_hangs_can_be_dropped() {
+async fn hanging_call_can_be_dropped() {
     let store = faulty();
     for (fault, effect) in [(Fault::Hang, false), (Fault::HangAfter, true)] {
         store.inject(move |_| fault);
         let calls = store.calls(Operation::Set);
         tokio::select! {
-            _ = set(&store, "k") => panic!("it hangs"),
+            _ = set(&store, "k") => panic!("a hanging call returned"),
             () = store.arrived(Operation::Set, calls + 1) => {}
         }
         store.heal();
@@ -93,7 +93,7 @@ async fn what_hangs_can_be_dropped() {
 }
 
 #[tokio::test]
-async fn held_calls_wait_until_all_who_hold_let_go() {
+async fn held_call_waits_until_every_hold_is_released() {
     let store = faulty();
     let (first, second) = (store.hold(Operation::Set), store.hold(Operation::Set));
     let call = tokio::spawn({
@@ -102,16 +102,16 @@ async fn held_calls_wait_until_all_who_hold_let_go() {
     });
     store.arrived(Operation::Set, 1).await;
     first.release();
-    assert!(!store.has("k").await.unwrap(), "other operations go through");
+    assert!(!store.has("k").await.unwrap(), "the held call had an effect");
     assert!(!call.is_finished());
-    // Judged when it is released.
+    // The fault is chosen when the call is released.
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
     drop(second);
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
-async fn only_the_inline_one_has_a_sync_view() {
+async fn only_an_inline_faulty_has_a_sync_view() {
     let store = Arc::new(Inline::new(Model::default()));
     assert!(Arc::new(Faulty::new(Arc::clone(&store) as _)).views().sync.is_none());
     let faulty = Faulty::inline(store);
@@ -126,7 +126,7 @@ async fn only_the_inline_one_has_a_sync_view() {
 
 #[tokio::test]
 #[should_panic(expected = "cannot have the fault Hang")]
-async fn the_sync_view_cannot_hang() {
+async fn fault_that_hangs_panics_in_the_sync_view() {
     let faulty = Faulty::inline(Arc::new(Inline::new(Model::default())));
     let view = Arc::new(faulty.clone()).views().sync.unwrap();
     faulty.inject(|_| Fault::Hang);

@@ -1,4 +1,4 @@
-//! What the futures of the cache are: `Send` whatever the value is, and small enough to be moved about.
+//! The futures of the cache are `Send` for every type of value, and small.
 
 #![allow(missing_docs)]
 
@@ -12,13 +12,13 @@ fn send<F: Future + Send>(future: F) -> usize {
     size
 }
 
-/// A value that may not leave its thread.
+/// A value that is not `Sync`: a reference to it cannot be sent to another thread.
 #[derive(serde::Serialize)]
 struct Local(Cell<u32>);
 
 #[test]
-fn writes_are_send_whatever_the_value_is_and_borrow_neither_key_nor_value() {
-    let cache = Cache::new("test", Model::default());
+fn futures_of_writes_are_send_for_any_value_and_borrow_neither_key_nor_value() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
     let value = Rc::new(7);
     let local = Local(Cell::new(1));
     let (set, add, replace) = {
@@ -52,8 +52,8 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
 }
 
 #[test]
-fn reads_and_loads_are_send_and_small() {
-    let cache = Cache::new("test", Model::default());
+fn futures_of_all_calls_are_send_and_small() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
         ("get_bytes", send(cache.get_bytes("k"))),
@@ -69,7 +69,7 @@ fn reads_and_loads_are_send_and_small() {
     println!("{sizes:?}");
     for (name, size) in sizes {
         let most = match name {
-            // They hold two keys, or a whole load.
+            // These futures hold two keys, or a whole load.
             "get_or_set" | "incr_version" => 4096,
             _ => 2048,
         };
@@ -78,7 +78,7 @@ fn reads_and_loads_are_send_and_small() {
 }
 
 #[test]
-fn a_loader_is_held_about_once() {
+fn future_of_a_load_holds_the_loader_once() {
     async fn large() -> u32 {
         let held = [7_u8; 4096];
         std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! What is around a store that waits: deadline, retry, breaker.
+//! The layers around a store that waits: deadline, retry, breaker.
 
 #![allow(missing_docs)]
 
@@ -40,7 +40,7 @@ fn fail_first(store: &Faulty, n: u32, fault: Fault) {
     });
 }
 
-/// Moves the clock whenever all else waits for it, until the future is done.
+/// Moves the clock whenever every task waits for it, until the future is done.
 async fn with_time<F: Future>(time: &FakeClock, future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {
@@ -53,7 +53,7 @@ async fn with_time<F: Future>(time: &FakeClock, future: F) -> F::Output {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_answered_ends_at_the_deadline() {
+async fn unanswered_call_ends_at_the_deadline() {
     let (store, cache, time) = world(|it| it.deadline(Period::from_millis(200)));
     let cache = cache.strict();
     store.inject(|_| Fault::Hang);
@@ -67,7 +67,7 @@ async fn a_call_that_is_not_answered_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_store_that_connects_has_that_time_on_top() {
+async fn deadline_of_a_store_that_connects_includes_the_connect_deadline() {
     let time = FakeClock::new();
     let faulty = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
     faulty.inject(|_| Fault::Hang);
@@ -90,7 +90,7 @@ async fn a_store_that_connects_has_that_time_on_top() {
 }
 
 #[tokio::test]
-async fn clear_and_check_take_as_long_as_they_take() {
+async fn clear_and_check_have_no_deadline() {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::default()))).with_clock(time.clock());
     let builder = Cache::builder(Arc::new(store.clone())).clock(time.clock());
@@ -101,7 +101,7 @@ async fn clear_and_check_take_as_long_as_they_take() {
 }
 
 #[tokio::test]
-async fn only_calls_that_do_no_harm_twice_are_repeated() {
+async fn only_idempotent_calls_are_retried() {
     let (store, cache, time) = world(|it| it.retry(RetrySettings::times(2)));
     let cache = cache.strict();
     cache.set("k", &1, Timeout::Default).await.unwrap();
@@ -114,7 +114,7 @@ async fn only_calls_that_do_no_harm_twice_are_repeated() {
     fail_first(&store, 2, DOWN);
     assert_eq!(with_time(&time, cache.get_many::<i32, _>(["k"])).await.unwrap().len(), 1);
 
-    // The answer was lost, the effect was not: a second call would count twice.
+    // The reply was lost, but the call had its effect: a retry would count twice.
     fail_first(&store, 1, Fault::ErrorAfter(ErrorKind::Unavailable));
     with_time(&time, cache.incr("k", 1)).await.unwrap_err();
     assert_eq!((calls(Operation::Incr), cache.get::<i32>("k").await.unwrap()), (1, Some(3)));
@@ -125,7 +125,7 @@ async fn only_calls_that_do_no_harm_twice_are_repeated() {
     with_time(&time, cache.pop::<i32>("k")).await.unwrap_err();
     assert_eq!(calls(Operation::Pop), 1);
 
-    // What the store has answered is no reason to ask again.
+    // An error that the store itself returned is not retried.
     let before = calls(Operation::Get);
     fail_first(&store, 1, Fault::Error(ErrorKind::Backend));
     with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
@@ -133,7 +133,7 @@ async fn only_calls_that_do_no_harm_twice_are_repeated() {
 }
 
 #[tokio::test]
-async fn all_tries_together_keep_the_deadline() {
+async fn retries_end_at_the_deadline() {
     let (store, cache, time) = world(|it| {
         it.retry(RetrySettings::times(1000))
             .deadline(Period::from_millis(300))
@@ -150,7 +150,7 @@ async fn all_tries_together_keep_the_deadline() {
 }
 
 #[tokio::test]
-async fn without_settings_nothing_is_repeated() {
+async fn calls_are_not_retried_by_default() {
     let (store, cache, _) = world(|it| it);
     store.inject(|_| DOWN);
     cache.strict().get::<i32>("k").await.unwrap_err();
@@ -158,12 +158,12 @@ async fn without_settings_nothing_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
+async fn breaker_opens_after_repeated_failures_and_closes_after_a_probe_succeeds() {
     let (store, cache, time) = world(|it| it);
     cache.set("k", &1, Timeout::Default).await.unwrap();
     store.inject(|_| DOWN);
     for _ in 0..50 {
-        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "it fails open");
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "the read fails open");
     }
     let reached = store.calls(Operation::Get);
     assert!(reached <= 11, "the breaker let {reached} calls through");
@@ -171,9 +171,12 @@ async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
     let error = cache.incr("k", 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("breaker is open"), "{error}");
-    assert!(error.to_string().contains("(last: injected by the test)"), "it says why: {error}");
+    assert!(
+        error.to_string().contains("(last: injected by the test)"),
+        "the reason is missing: {error}"
+    );
 
-    // A probe that fails opens it again.
+    // A failed probe opens the breaker again.
     time.advance(Duration::from_secs(1));
     cache.get::<i32>("k").await.unwrap();
     cache.get::<i32>("k").await.unwrap();
@@ -182,12 +185,12 @@ async fn a_server_that_fails_too_often_is_left_alone_and_found_again() {
     store.heal();
     assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "still open");
     time.advance(Duration::from_secs(1));
-    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "it works again by itself");
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "the breaker did not close");
     assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
 }
 
 #[tokio::test]
-async fn half_open_lets_one_probe_through_and_a_cancelled_one_blocks_nobody() {
+async fn half_open_breaker_admits_one_probe_and_a_cancelled_probe_blocks_no_call() {
     let (store, cache, time) = world(|it| it);
     store.inject(|_| DOWN);
     for _ in 0..20 {
@@ -213,7 +216,7 @@ async fn half_open_lets_one_probe_through_and_a_cancelled_one_blocks_nobody() {
 }
 
 #[tokio::test]
-async fn only_a_server_that_does_not_answer_opens_the_breaker() {
+async fn errors_of_a_server_that_answers_do_not_open_the_breaker() {
     let (store, cache, _) = world(|it| it);
     let cache = cache.strict();
     for kind in [ErrorKind::Backend, ErrorKind::TooLarge, ErrorKind::NotAnInteger] {
@@ -227,7 +230,7 @@ async fn only_a_server_that_does_not_answer_opens_the_breaker() {
 }
 
 #[test]
-fn failures_are_forgotten_with_the_window() {
+fn failures_outside_the_window_do_not_open_the_breaker() {
     let time = FakeClock::new();
     let breaker = Breaker::new(BreakerSettings::default(), time.clock());
     let refused = Error::new(ErrorKind::Unavailable, "refused");
@@ -246,7 +249,7 @@ fn failures_are_forgotten_with_the_window() {
 }
 
 #[test]
-fn the_share_of_failures_counts() {
+fn failure_rate_under_the_limit_leaves_the_breaker_closed() {
     let breaker = Breaker::new(BreakerSettings::default(), Clock::system());
     let error = Error::new(ErrorKind::Unavailable, "refused");
     for n in 0..1000 {
@@ -255,9 +258,9 @@ fn the_share_of_failures_counts() {
     assert_eq!(breaker.state(), BreakerState::Closed, "40 % is under the limit");
 }
 
-/// Who is turned away learns which server it was, and what was wrong with it.
+/// The error of a rejected call names the server and the last failure.
 #[test]
-fn what_it_opened_for_is_told() {
+fn error_of_an_open_breaker_names_the_server_and_the_last_failure() {
     let time = FakeClock::new();
     let breaker = Breaker::new(BreakerSettings::default(), time.clock());
     let refused = Error::new(ErrorKind::Unavailable, "connection refused")
@@ -269,7 +272,7 @@ fn what_it_opened_for_is_told() {
     assert!(error.to_string().contains("(last: connection refused)"), "{error}");
     assert_eq!(error.context("server"), Some("10.0.0.7:6379"));
 
-    // A probe that fails for another reason.
+    // A probe that fails for another reason changes the last failure.
     time.advance(Duration::from_secs(1));
     breaker.admit().unwrap().record(Some(&Error::new(ErrorKind::TimedOut, "no answer")));
     let error = breaker.admit().unwrap_err();
@@ -278,13 +281,13 @@ fn what_it_opened_for_is_told() {
 }
 
 #[test]
-fn an_in_process_store_has_no_breaker() {
-    let cache = Cache::new("test", Model::default());
+fn in_process_store_has_no_breaker() {
+    let cache = Cache::new("test", Inline::new(Model::default()));
     assert_eq!(cache.stats().breaker, None);
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_name() {
+fn invalid_settings_of_layers_are_refused_by_name() {
     for (setting, name) in [
         ("breaker.failure_rate = 0", "breaker.failure_rate"),
         ("breaker.failure_rate = 1.5", "breaker.failure_rate"),
@@ -309,9 +312,9 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     assert!(Caches::from_toml(good).is_ok());
 }
 
-/// A driver that keeps its breakers itself is asked before the facade looks at the settings.
+/// A driver that creates its own breakers runs before the facade checks the settings.
 #[test]
-fn a_breaker_of_a_driver_has_the_settings_of_the_alias() {
+fn breaker_of_a_driver_has_the_settings_of_its_alias() {
     let driver = Driver::new("servers", |context: &BuildContext<'_>| {
         let made = context.breaker("one").map_err(|it| it.with_context("from", "the driver"))?;
         assert_eq!(made.is_some(), context.settings().breaker.enabled);

@@ -1,4 +1,4 @@
-//! What a cache reads from the leader of a store whose other reads may be stale.
+//! The reads that a cache sends to the leader of a store whose other reads may be stale.
 
 #![allow(missing_docs)]
 
@@ -23,7 +23,7 @@ use self::replicated::Replicated;
 
 const KEY: &str = ":1:k";
 
-/// The two parts of a store, each of which can be steered, and a cache over it.
+/// Returns the leader and the copy of a store, whose faults a test controls, and a cache over it.
 fn world() -> (Faulty, Faulty, Cache) {
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
     let (leader, copy) = (part(), part());
@@ -56,12 +56,12 @@ async fn plain_reads_may_be_stale() {
     cache.delete("k").await.unwrap();
     assert!(cache.has_key("k").await.unwrap());
     for operation in [Operation::Get, Operation::GetMany, Operation::Ttl, Operation::HasKey] {
-        assert_eq!(leader.calls(operation), 0, "{operation:?} spares the leader");
+        assert_eq!(leader.calls(operation), 0, "{operation:?} reaches the leader");
     }
 }
 
 #[tokio::test]
-async fn what_a_load_stored_is_seen_by_the_next() {
+async fn value_of_a_load_is_visible_to_the_next_load() {
     let (_, _, cache) = world();
     for value in [7, 8, 9] {
         assert_eq!(cache.get_or_set("k", Timeout::Default, || async { value }).await.unwrap(), 7);
@@ -71,7 +71,7 @@ async fn what_a_load_stored_is_seen_by_the_next() {
 }
 
 #[test]
-fn blocking_loads_see_it_too() {
+fn value_of_a_blocking_load_is_visible_to_the_next_load() {
     let (_, _, cache) = world();
     let cache = cache.blocking();
     for value in [7, 8, 9] {
@@ -81,24 +81,24 @@ fn blocking_loads_see_it_too() {
     assert_eq!(cache.get::<i32>("k").unwrap(), None, "the copy has nothing yet");
 }
 
-/// The answer to the first read comes late.
+/// Delays the reply to the first read.
 #[derive(Debug, Default)]
-struct LateAnswer {
-    was_asked: AtomicBool,
-    asked: Notify,
-    answer: Notify,
+struct LateReply {
+    was_sent: AtomicBool,
+    sent: Notify,
+    reply: Notify,
 }
 
-impl Layer for LateAnswer {
+impl Layer for LateReply {
     async fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
         let reply = run().await;
-        if call.operation == Operation::Get && !self.was_asked.swap(true, SeqCst) {
-            self.asked.notify_one();
-            self.answer.notified().await;
+        if call.operation == Operation::Get && !self.was_sent.swap(true, SeqCst) {
+            self.sent.notify_one();
+            self.reply.notified().await;
         }
         reply
     }
@@ -108,12 +108,12 @@ impl Layer for LateAnswer {
 }
 
 #[tokio::test]
-async fn a_miss_that_is_out_of_date_is_looked_up_with_the_leader() {
-    let late = Arc::new(LateAnswer::default());
+async fn stale_miss_is_read_again_from_the_leader() {
+    let late = Arc::new(LateReply::default());
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
     let leader = Layered::new(Arc::clone(&late), Arc::new(part()) as _);
     let cache = Cache::builder(store(Arc::new(leader), &part()));
-    // Late is not too late.
+    // The late reply must still be within the deadline.
     let cache = cache.deadline(Period::from_secs(60)).build("test").unwrap();
     let loads = Arc::new(AtomicUsize::new(0));
     let load = |value| {
@@ -128,21 +128,21 @@ async fn a_miss_that_is_out_of_date_is_looked_up_with_the_leader() {
     };
     let mut missed = tokio::spawn(load(1));
     tokio::select! {
-        () = late.asked.notified() => {}
-        _ = &mut missed => panic!("it did not ask the leader"),
+        () = late.sent.notified() => {}
+        _ = &mut missed => panic!("the read did not reach the leader"),
     }
     assert_eq!(load(2).await, 2);
-    late.answer.notify_one();
+    late.reply.notify_one();
     assert_eq!((missed.await.unwrap(), loads.load(SeqCst)), (2, 1));
 }
 
 #[tokio::test]
-async fn update_changes_the_true_value() {
+async fn update_changes_the_value_of_the_leader() {
     let (leader, copy, cache) = world();
     put(&leader, b"10", Expiry::Never).await;
     put(&copy, b"1", Expiry::Never).await;
     let change = |it| {
-        assert_eq!(it, 10, "a stale value conflicts for ever");
+        assert_eq!(it, 10, "an update of a stale value always conflicts");
         it + 1
     };
     assert_eq!(cache.update::<i32>("k", Timeout::Default, change).await.unwrap(), Some(11));
@@ -150,7 +150,7 @@ async fn update_changes_the_true_value() {
 }
 
 #[tokio::test]
-async fn what_never_fails_open_is_not_stale_either() {
+async fn calls_that_never_fail_open_read_from_the_leader() {
     let (leader, _, cache) = world();
     put(&leader, b"1", Expiry::Never).await;
     assert!(!cache.add("k", &2, secs(0)).await.unwrap(), "the copy has nothing yet");
@@ -158,10 +158,10 @@ async fn what_never_fails_open_is_not_stale_either() {
 }
 
 #[tokio::test]
-async fn a_purge_compares_with_the_true_entry() {
+async fn purge_compares_with_the_entry_of_the_leader() {
     const DAMAGED: &[u8] = b"\xc1\xca damaged";
     let (leader, copy, cache) = world();
-    // Another entry than the copy's: with another stamp.
+    // The leader's entry has another stamp than the copy's.
     put(&leader, b"earlier", Expiry::Never).await;
     put(&leader, DAMAGED, Expiry::Never).await;
     put(&copy, DAMAGED, Expiry::Never).await;
@@ -175,7 +175,7 @@ async fn a_purge_compares_with_the_true_entry() {
 }
 
 #[tokio::test]
-async fn both_ways_of_reading_have_the_same_layers() {
+async fn plain_and_leader_reads_share_the_breaker() {
     let (leader, _, cache) = world();
     leader.inject(|_| Fault::Error(ErrorKind::Unavailable));
     for _ in 0..20 {
@@ -187,9 +187,9 @@ async fn both_ways_of_reading_have_the_same_layers() {
     assert!(error.to_string().contains("breaker is open"), "{error}");
 }
 
-/// Through a hook, and in a cache without a runtime of its own: `Layered` and `Faulty` are stores like others.
+/// `Layered` and `Faulty` wrap the leader view as well.
 #[tokio::test]
-async fn wrappers_keep_the_view() {
+async fn wrappers_keep_the_leader_view() {
     let (leader, copy, cache) = world();
     put(&leader, b"true", Expiry::Never).await;
     put(&copy, b"stale", Expiry::Never).await;
@@ -200,11 +200,11 @@ async fn wrappers_keep_the_view() {
     let faulty = Faulty::new(Arc::clone(cache.backend()));
     let view = Arc::new(faulty.clone()).views().leader.unwrap();
     assert_eq!(view.get(KEY).await.unwrap().as_deref(), Some(&b"true"[..]));
-    assert_eq!(faulty.calls(Operation::Get), 1, "they are counted together");
+    assert_eq!(faulty.calls(Operation::Get), 1, "calls of the view are counted with the others");
     faulty.fail_keys(|key| key == KEY, ErrorKind::TimedOut);
     assert_eq!(view.get(KEY).await.unwrap_err().kind(), ErrorKind::TimedOut);
-    let answers = view.get_many(&[KEY, "other"]).await;
-    assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
-    assert_eq!(answers[1].as_ref().unwrap(), &None);
-    assert!(Arc::new(copy).views().leader.is_none(), "a store without a view has none");
+    let results = view.get_many(&[KEY, "other"]).await;
+    assert_eq!(results[0].as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(results[1].as_ref().unwrap(), &None);
+    assert!(Arc::new(copy).leader_view().is_none(), "a store without a leader view has one");
 }

@@ -1,4 +1,4 @@
-//! Random operations, compared with the plain model; proptest shortens what fails.
+//! Random operations have the results of the plain model. Proptest shrinks a failing sequence.
 
 use std::sync::Arc;
 
@@ -59,15 +59,15 @@ fn compare(wrap: impl Fn(Model) -> Arc<dyn Backend>, steps: &[Step]) -> Result<(
 }
 
 proptest! {
-    /// The comparison is right about what is right, on the caller's thread.
+    /// The model passes its own comparison on the caller's thread.
     #[test]
-    fn inline_answers_as_the_model(steps in vec(step(), 0..80)) {
+    fn inline_returns_the_results_of_the_model(steps in vec(step(), 0..80)) {
         compare(|it| Arc::new(Inline::new(it)), &steps)?;
     }
 
-    /// And on other threads.
+    /// The model passes its own comparison on other threads.
     #[test]
-    fn offload_answers_as_the_model(steps in vec(step(), 0..40)) {
+    fn offload_returns_the_results_of_the_model(steps in vec(step(), 0..40)) {
         compare(|it| Arc::new(Offload::new(it, 2)), &steps)?;
     }
 }

@@ -1,4 +1,4 @@
-//! What a cache tells `metrics` and `tracing`: the names that its docs promise.
+//! The metrics and events of a cache have the names that the documentation promises.
 
 #![allow(missing_docs)]
 
@@ -25,16 +25,16 @@ use self::replicated::Replicated;
 const SECRET: &str = "hunter2";
 
 fn world(alias: &str) -> (Faulty, Cache, FakeClock) {
-    // Before anything is told: what is first told without a subscriber is never told again.
-    told();
+    // Before the first event: tracing disables an event that fires before a subscriber exists.
+    logged();
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
     let cache = Cache::builder(Arc::new(store.clone())).clock(time.clock()).build(alias).unwrap();
     (store, cache, time)
 }
 
-/// Hits, misses, loads, failures, an open breaker and its way back.
-async fn live(store: &Faulty, cache: &Cache, time: &FakeClock) {
+/// Causes hits, misses, loads, failures, an open breaker and a closed one.
+async fn use_all(store: &Faulty, cache: &Cache, time: &FakeClock) {
     cache.set("k", SECRET, Timeout::Default).await.unwrap();
     cache.get::<String>("k").await.unwrap();
     cache.get::<String>("other").await.unwrap();
@@ -56,7 +56,7 @@ async fn live(store: &Faulty, cache: &Cache, time: &FakeClock) {
     cache.get::<String>("k").await.unwrap();
 }
 
-/// The recorded metrics by name and labels, each label as `name=value`.
+/// Returns the recorded metrics by name and labels, each label as `name=value`.
 fn recorded(recorder: &DebuggingRecorder) -> BTreeMap<String, DebugValue> {
     let all = recorder.snapshotter().snapshot().into_vec();
     all.into_iter()
@@ -77,7 +77,7 @@ fn metrics_have_the_promised_names_and_labels() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (store, cache, time) = world("shop");
-            live(&store, &cache, &time).await;
+            use_all(&store, &cache, &time).await;
         });
     });
     let recorded = recorded(&recorder);
@@ -96,7 +96,7 @@ fn metrics_have_the_promised_names_and_labels() {
     assert_eq!(counter("cache_loads_total alias=shop result=ok"), 1);
     assert_eq!(counter("cache_loads_total alias=shop result=error"), 1);
     let refused_load = format!("{operations} operation=get_or_set outcome=refused");
-    assert!(!recorded.contains_key(&refused_load), "a loader's error is no refused call");
+    assert!(!recorded.contains_key(&refused_load), "a loader's error counts as a refused call");
     assert_eq!(counter("cache_undecodable_total alias=shop operation=get"), 1);
     assert!(counter("cache_value_bytes_total alias=shop direction=written") >= 9);
     assert!(counter("cache_value_bytes_total alias=shop direction=read") >= 9);
@@ -111,7 +111,7 @@ fn metrics_have_the_promised_names_and_labels() {
 }
 
 #[test]
-fn loads_that_are_shared_are_counted_apart() {
+fn shared_loads_have_their_own_count() {
     let recorder = DebuggingRecorder::new();
     metrics::with_local_recorder(&recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -145,10 +145,10 @@ impl io::Write for Text {
     }
 }
 
-/// All that is told to `tracing` in this program, by all its tests.
-fn told() -> String {
-    static TOLD: OnceLock<Text> = OnceLock::new();
-    let text = TOLD.get_or_init(|| {
+/// Returns everything that the tests of this program have logged so far.
+fn logged() -> String {
+    static LOG: OnceLock<Text> = OnceLock::new();
+    let text = LOG.get_or_init(|| {
         let text = Text::default();
         let writer = text.clone();
         tracing_subscriber::fmt()
@@ -165,29 +165,29 @@ fn told() -> String {
 #[tokio::test]
 async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
     let (store, cache, time) = world("traced");
-    live(&store, &cache, &time).await;
-    let told = told();
+    use_all(&store, &cache, &time).await;
+    let log = logged();
     let lines = |words: &[&str]| {
-        let mine = told.lines().filter(|it| it.contains("alias=\"traced\""));
+        let mine = log.lines().filter(|it| it.contains("alias=\"traced\""));
         mine.filter(|it| words.iter().all(|word| it.contains(word))).count()
     };
     let failed =
         ["ERROR", "the store failed", "operation=\"get\"", "kind=\"Unavailable\"", "hidden=true"];
     assert_eq!(lines(&["the store failed"]), 1, "30 failures, one event");
-    assert_eq!(lines(&failed), 1, "{told}");
-    assert_eq!(lines(&["WARN", "stored bytes cannot be decoded", "key=\":1:k\""]), 1, "{told}");
+    assert_eq!(lines(&failed), 1, "{log}");
+    assert_eq!(lines(&["WARN", "stored bytes are no value", "key=\":1:k\""]), 1, "{log}");
     let opened =
         ["WARN", "the circuit breaker opened", "error=store unavailable: injected by the test"];
-    assert_eq!(lines(&opened), 1, "{told}");
-    assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{told}");
-    assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{told}");
-    assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{told}");
-    assert!(!told.contains(SECRET), "a value shows");
+    assert_eq!(lines(&opened), 1, "{log}");
+    assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{log}");
+    assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{log}");
+    assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{log}");
+    assert!(!log.contains(SECRET), "a value shows");
 }
 
 #[tokio::test]
-async fn a_loaded_value_over_the_limit_is_told_once_a_minute() {
-    told();
+async fn loaded_value_over_the_limit_is_logged_once_a_minute() {
+    logged();
     let time = FakeClock::new();
     let store = Inline::new(Model::new(time.clock()).with_max_value_len(10));
     let cache = Cache::builder(Arc::new(store)).clock(time.clock()).build("large").unwrap();
@@ -198,18 +198,18 @@ async fn a_loaded_value_over_the_limit_is_told_once_a_minute() {
     }
     cache.get_or_set("k", Timeout::Default, value).await.unwrap();
     assert_eq!(cache.stats().loads, 4);
-    let told = told();
-    let events: Vec<_> = told.lines().filter(|it| it.contains("a loaded value is too")).collect();
+    let log = logged();
+    let events: Vec<_> = log.lines().filter(|it| it.contains("a loaded value is too")).collect();
     assert_eq!(events.len(), 2, "{events:?}");
     for words in ["WARN", "alias=\"large\"", "key=\":1:k\"", "size=20", "limit=10"] {
         assert!(events[0].contains(words), "`{words}` is not in: {events:?}");
     }
     assert!(events[1].contains("suppressed=2"), "{events:?}");
-    assert!(!told.contains("xxxx"), "a value shows");
+    assert!(!log.contains("xxxx"), "a value shows");
 }
 
 #[tokio::test]
-async fn undecodable_bytes_are_told_with_type_codec_and_place() {
+async fn undecodable_bytes_are_logged_with_type_codec_and_place() {
     let (store, cache, time) = world("undecodable");
     let put = async |bytes: Vec<u8>| {
         time.advance(Duration::from_secs(2));
@@ -227,14 +227,14 @@ async fn undecodable_bytes_are_told_with_type_codec_and_place() {
         let error = put(bytes).await;
         for text in [why, wanted] {
             assert!(error.contains(text), "`{text}` is not in: {error}");
-            assert!(told().contains(text), "`{text}` is not in: {}", told());
+            assert!(logged().contains(text), "`{text}` is not in: {}", logged());
         }
         assert!(!error.contains(SECRET), "a value shows: {error}");
     }
-    assert!(!told().contains(SECRET), "a value shows");
+    assert!(!logged().contains(SECRET), "a value shows");
 }
 
-/// A payload of `MessagePack` with the header that says so.
+/// Returns a payload with the header of `MessagePack`.
 fn wrapped(payload: &[u8]) -> Vec<u8> {
     let fixed = [0xc1, 0xca, 20, 0, 1, 0, 0, 0];
     let mut res = [&fixed[..], &(payload.len() as u64).to_le_bytes()].concat();
@@ -245,7 +245,7 @@ fn wrapped(payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
+async fn only_failures_that_the_caller_does_not_see_are_logged_as_hidden() {
     for (alias, hidden) in [("hidden-get", true), ("seen-add", false), ("seen-check", false)] {
         let (store, cache, _) = world(alias);
         store.inject(|_| Fault::Error(ErrorKind::Unavailable));
@@ -256,15 +256,15 @@ async fn only_what_the_caller_does_not_see_is_told_as_hidden() {
         };
         assert_eq!(res.is_ok(), hidden);
         let words = [format!("alias=\"{alias}\""), format!("hidden={hidden}")];
-        let told = told();
+        let log = logged();
         let is_event = |it: &&str| it.contains("the store failed") && it.contains(&words[0]);
-        let events: Vec<_> = told.lines().filter(is_event).collect();
+        let events: Vec<_> = log.lines().filter(is_event).collect();
         assert!(events.len() == 1 && events[0].contains(&words[1]), "{events:?}");
     }
 }
 
 #[tokio::test]
-async fn marked_key_is_not_told_as_a_failure_of_the_store() {
+async fn marked_key_is_not_logged_as_a_failure_of_the_store() {
     let (store, cache, time) = world("marked");
     store.inject(|call| match call.operation {
         Operation::Delete | Operation::CompareAndDelete => Fault::Error(ErrorKind::Unavailable),
@@ -273,13 +273,13 @@ async fn marked_key_is_not_told_as_a_failure_of_the_store() {
     cache.set("k", &1, Timeout::Default).await.unwrap();
     cache.delete("k").await.unwrap();
     time.advance(Duration::from_secs(2));
-    assert!(!cache.has_key("k").await.unwrap(), "it counts as deleted");
-    let told = told();
+    assert!(!cache.has_key("k").await.unwrap(), "a marked key counts as deleted");
+    let log = logged();
     let is_event = |it: &&str| it.contains("the store failed") && it.contains("\"marked\"");
-    assert_eq!(told.lines().filter(is_event).count(), 1, "that of the delete");
+    assert_eq!(log.lines().filter(is_event).count(), 1, "the event of the delete");
 }
 
-/// A store that keeps its breaker itself, and is down for the first seconds.
+/// A store with its own breaker that is unavailable for the first 4 s.
 const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
     let clock = context.clock().clone();
     let server = Faulty::new(Arc::new(Inline::new(Model::new(clock.clone()))));
@@ -294,8 +294,8 @@ const SERVERS: Driver = Driver::new("servers", |context: &BuildContext<'_>| {
 });
 
 #[test]
-fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
-    told();
+fn breaker_of_a_store_reports_under_the_alias() {
+    logged();
     let recorder = DebuggingRecorder::new();
     let state = || recorded(&recorder).remove("cache_breaker_state alias=servers");
     metrics::with_local_recorder(&recorder, || {
@@ -310,29 +310,28 @@ fn a_breaker_that_a_store_keeps_itself_tells_under_its_alias() {
                 cache.get::<u32>("k").await.unwrap();
             }
             assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "open");
-            assert_eq!(cache.stats().breaker, None, "the facade has none besides");
+            assert_eq!(cache.stats().breaker, None, "the facade has a second breaker");
             for _ in 0..3 {
                 time.advance(Duration::from_millis(1100));
                 cache.strict().get::<u32>("k").await.unwrap_err();
             }
-            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "probes have failed");
+            assert_eq!(state(), Some(DebugValue::Gauge(1.0.into())), "open after failed probes");
             time.advance(Duration::from_millis(1100));
             cache.strict().get::<u32>("k").await.unwrap();
             assert_eq!(state(), Some(DebugValue::Gauge(0.0.into())), "closed");
         });
     });
-    let told = told();
+    let log = logged();
     let mine = |words: &str| {
-        told.lines().filter(|it| it.contains("alias=\"servers\"") && it.contains(words)).count()
+        log.lines().filter(|it| it.contains("alias=\"servers\"") && it.contains(words)).count()
     };
-    assert_eq!(mine("the circuit breaker opened"), 1, "failed probes are no news: {told}");
-    assert_eq!(mine("the circuit breaker closed"), 1, "{told}");
+    assert_eq!(mine("the circuit breaker opened"), 1, "failed probes are logged: {log}");
+    assert_eq!(mine("the circuit breaker closed"), 1, "{log}");
 }
 
-/// One server, one line.
 #[test]
-fn a_breaker_of_two_aliases_tells_once_and_names_both() {
-    told();
+fn breaker_of_two_aliases_is_logged_once_with_both_names() {
+    logged();
     let driver = Driver::new("pair", |context: &BuildContext<'_>| {
         let server = Faulty::new(Arc::new(Inline::new(Model::new(context.clock().clone()))));
         server.inject(|_| Fault::Error(ErrorKind::Unavailable));
@@ -345,7 +344,7 @@ fn a_breaker_of_two_aliases_tells_once_and_names_both() {
     for _ in 0..10 {
         runtime.block_on(caches.get("pair2").unwrap().get::<u32>("k")).unwrap();
     }
-    let told = told();
+    let log = logged();
     let mine = |it: &&str| it.contains("alias=\"default, pair2\"") && it.contains("opened");
-    assert_eq!(told.lines().filter(mine).count(), 1, "{told}");
+    assert_eq!(log.lines().filter(mine).count(), 1, "{log}");
 }

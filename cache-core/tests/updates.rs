@@ -1,4 +1,4 @@
-//! Many callers of `update` on one key.
+//! Concurrent calls of `update` for one key.
 
 #![allow(missing_docs)]
 
@@ -18,9 +18,9 @@ use cache_core::{
 };
 use tokio::task::JoinHandle;
 
-/// One in flight: no caller fails another, so each reads and writes once.
+/// One update runs at a time, so each reads and writes once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn updates_of_one_key_are_made_one_after_the_other() {
+async fn concurrent_updates_of_one_key_run_one_after_the_other() {
     let store = Faulty::new(Arc::new(Offload::new(Model::default(), 4)));
     let builder = Cache::builder(Arc::new(store.clone()));
     let cache = builder.deadline(Duration::from_secs(60)).build("test").unwrap();
@@ -46,7 +46,7 @@ fn timed() -> (FakeClock, Faulty, Cache) {
 }
 
 #[tokio::test]
-async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
+async fn update_without_a_turn_within_the_deadline_times_out() {
     let (time, store, cache) = timed();
     cache.set("n", &0, Timeout::Default).await.unwrap();
     let held = store.hold(Operation::Update);
@@ -72,7 +72,8 @@ async fn whoever_has_no_turn_within_the_deadline_is_told_so() {
     );
 }
 
-/// Two updates, of which the second has its turn shortly before its time is over, and its call to the store is held back.
+/// Starts two updates. The turn of the second comes shortly before its deadline, and its call to the
+/// store is held.
 async fn with_late_call(
     time: &FakeClock,
     store: &Faulty,
@@ -98,7 +99,7 @@ async fn with_late_call(
 }
 
 #[tokio::test]
-async fn a_call_that_began_before_the_total_limit_ends_with_its_own_answer() {
+async fn call_that_began_before_the_total_limit_has_its_own_deadline() {
     let (time, store, cache) = timed();
     cache.set("n", &0, Timeout::Default).await.unwrap();
     let (held, late) = with_late_call(&time, &store, &cache).await;
@@ -106,13 +107,13 @@ async fn a_call_that_began_before_the_total_limit_ends_with_its_own_answer() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
-    assert!(!late.is_finished(), "it was cut off before the deadline of its call");
+    assert!(!late.is_finished(), "the call ended before its own deadline");
     held.release();
     assert_eq!(late.await.unwrap().unwrap(), Some(2));
 }
 
 #[tokio::test]
-async fn a_hung_store_in_a_late_update_counts_for_the_breaker() {
+async fn hung_store_in_a_late_update_opens_the_breaker() {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
     let mut breaker = BreakerSettings::default();
@@ -127,13 +128,13 @@ async fn a_hung_store_in_a_late_update_counts_for_the_breaker() {
 }
 
 #[tokio::test]
-async fn no_try_begins_after_the_total_limit() {
+async fn no_attempt_begins_after_the_total_limit() {
     let (time, store, cache) = timed();
     cache.set("n", &0, Timeout::Default).await.unwrap();
-    // Each try takes 200 ms of 500, and another writer was faster.
-    let mut tries = 0;
+    // Each attempt takes 200 ms of 500 ms, and another writer is faster.
+    let mut attempts = 0;
     let update = cache.update("n", Timeout::Default, |it: u32| {
-        tries += 1;
+        attempts += 1;
         time.advance(Duration::from_millis(200));
         let value = (it + 100).to_string().into();
         let mut write = pin!(store.set(":1:n", value, Expiry::Never, SetMode::Always));
@@ -147,11 +148,11 @@ async fn no_try_begins_after_the_total_limit() {
         () = async { loop { tokio::task::yield_now().await; time.advance(Duration::from_millis(1)); } } => unreachable!(),
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert_eq!(tries, 3);
+    assert_eq!(attempts, 3);
 }
 
 #[tokio::test]
-async fn an_update_that_is_put_aside_holds_nobody_up() {
+async fn unpolled_update_does_not_delay_other_updates() {
     let (time, store, cache) = timed();
     cache.set("n", &0, Timeout::Default).await.unwrap();
     let held = store.hold(Operation::Update);

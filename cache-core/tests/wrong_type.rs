@@ -1,4 +1,5 @@
-//! Under a key lies what is no bytes at all, such as a list: a miss like bytes that do not decode, and left alone.
+//! A key holds a value that is not a string, such as a Redis list. A read is a miss, as for bytes that
+//! do not decode, and the value stays.
 
 #![allow(missing_docs)]
 
@@ -13,8 +14,8 @@ use cache_core::{
 
 const KEY: &str = ":1:k";
 
-/// The way of stores that may wait, and that of those that never do; every read returns `WrongType`. To see what is
-/// changed, there is something under the key.
+/// Returns a store that may wait and a store that never waits. The key has a value, and every read
+/// fails with `WrongType`.
 async fn both() -> [(Faulty, Cache); 2] {
     let model = || Arc::new(Inline::new(Model::default()));
     let res = [Faulty::new(model()), Faulty::inline(model())].map(|store| {
@@ -39,18 +40,19 @@ fn one_miss() -> OperationStats {
     res
 }
 
-/// One read of it was a miss that is counted apart and no failure, and it is still there.
-async fn assert_left_alone(store: &Faulty, cache: &Cache, operation: Operation) {
+/// Checks that one read was counted as an undecodable miss and not as a failure, and that the value
+/// is unchanged.
+async fn assert_miss_without_change(store: &Faulty, cache: &Cache, operation: Operation) {
     let stats = cache.stats();
     let counted = stats[operation];
     assert_eq!((counted, stats.undecodable), (one_miss(), 1), "{operation:?}");
-    assert_eq!(store.calls(Operation::CompareAndDelete), 0, "it is not purged");
+    assert_eq!(store.calls(Operation::CompareAndDelete), 0, "the value was purged");
     store.heal();
     assert_eq!(store.get(KEY).await.unwrap().as_deref(), Some(&b"1"[..]));
 }
 
 #[track_caller]
-fn assert_codec(error: &Error, operation: &str) {
+fn assert_wrong_type(error: &Error, operation: &str) {
     assert_eq!(error.kind(), ErrorKind::WrongType);
     for word in ["injected by the test", operation, KEY] {
         assert!(error.to_string().contains(word), "`{word}` is not in: {error}");
@@ -58,31 +60,31 @@ fn assert_codec(error: &Error, operation: &str) {
 }
 
 #[tokio::test]
-async fn get_is_a_miss() {
+async fn get_of_a_wrong_type_is_a_miss() {
     for (store, cache) in both().await {
         assert_eq!(cache.get::<u32>("k").await.unwrap(), None);
-        assert_left_alone(&store, &cache, Operation::Get).await;
+        assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
     for (store, cache) in both().await {
-        assert_codec(&cache.strict().get::<u32>("k").await.unwrap_err(), "get");
-        assert_left_alone(&store, &cache, Operation::Get).await;
+        assert_wrong_type(&cache.strict().get::<u32>("k").await.unwrap_err(), "get");
+        assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
 }
 
 #[tokio::test]
-async fn get_bytes_is_a_miss() {
+async fn get_bytes_of_a_wrong_type_is_a_miss() {
     for (store, cache) in both().await {
         assert_eq!(cache.get_bytes("k").await.unwrap(), None);
-        assert_left_alone(&store, &cache, Operation::Get).await;
+        assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
     for (store, cache) in both().await {
-        assert_codec(&cache.strict().get_bytes("k").await.unwrap_err(), "get");
-        assert_left_alone(&store, &cache, Operation::Get).await;
+        assert_wrong_type(&cache.strict().get_bytes("k").await.unwrap_err(), "get");
+        assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
 }
 
 #[tokio::test]
-async fn get_many_gives_the_others() {
+async fn get_many_returns_the_other_keys() {
     for (store, cache) in both().await {
         store.heal();
         cache.set("other", &2, Timeout::Default).await.unwrap();
@@ -93,31 +95,31 @@ async fn get_many_gives_the_others() {
         assert_eq!((counted.hits, counted.misses, counted.failures), (1, 1, 0));
         assert_eq!((stats.undecodable, counted.refused), (1, 0));
         let error = cache.strict().get_many::<u32, _>(["k", "other"]).await.unwrap_err();
-        assert_codec(&error, "get_many");
-        assert_eq!(store.calls(Operation::CompareAndDelete), 0, "it is not purged");
+        assert_wrong_type(&error, "get_many");
+        assert_eq!(store.calls(Operation::CompareAndDelete), 0, "the value was purged");
     }
 }
 
 #[tokio::test]
-async fn pop_is_a_miss() {
+async fn pop_of_a_wrong_type_is_a_miss() {
     for (store, cache) in both().await {
         assert_eq!(cache.pop::<u32>("k").await.unwrap(), None);
-        assert_left_alone(&store, &cache, Operation::Pop).await;
+        assert_miss_without_change(&store, &cache, Operation::Pop).await;
     }
     for (store, cache) in both().await {
-        assert_codec(&cache.strict().pop::<u32>("k").await.unwrap_err(), "pop");
-        assert_left_alone(&store, &cache, Operation::Pop).await;
+        assert_wrong_type(&cache.strict().pop::<u32>("k").await.unwrap_err(), "pop");
+        assert_miss_without_change(&store, &cache, Operation::Pop).await;
     }
 }
 
 #[tokio::test]
-async fn update_has_nothing_to_change() {
+async fn update_of_a_wrong_type_changes_nothing() {
     for (store, cache) in both().await {
         assert_eq!(
             cache.update::<u32>("k", Timeout::Default, |_| unreachable!()).await.unwrap(),
             None
         );
-        assert_left_alone(&store, &cache, Operation::Update).await;
+        assert_miss_without_change(&store, &cache, Operation::Update).await;
     }
     for (store, cache) in both().await {
         let error = cache
@@ -125,27 +127,28 @@ async fn update_has_nothing_to_change() {
             .update::<u32>("k", Timeout::Default, |_| unreachable!())
             .await
             .unwrap_err();
-        assert_codec(&error, "update");
-        assert_left_alone(&store, &cache, Operation::Update).await;
+        assert_wrong_type(&error, "update");
+        assert_miss_without_change(&store, &cache, Operation::Update).await;
     }
 }
 
-/// It cannot be compared, so it is never replaced; who gives up is told of a miss.
+/// The value cannot be compared, so an upsert never replaces it. An upsert that stores nothing
+/// returns a miss.
 #[tokio::test]
-async fn upsert_replaces_nothing() {
+async fn upsert_of_a_wrong_type_replaces_nothing() {
     for (store, cache) in both().await {
         let error = cache.upsert("k", Timeout::Default, |it| it.or(Some(1))).await.unwrap_err();
-        assert_codec(&error, "update");
-        assert_left_alone(&store, &cache, Operation::Update).await;
+        assert_wrong_type(&error, "update");
+        assert_miss_without_change(&store, &cache, Operation::Update).await;
     }
     for (store, cache) in both().await {
         assert_eq!(cache.upsert::<u32>("k", Timeout::Default, |it| it).await.unwrap(), None);
-        assert_left_alone(&store, &cache, Operation::Update).await;
+        assert_miss_without_change(&store, &cache, Operation::Update).await;
     }
 }
 
 #[tokio::test]
-async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
+async fn get_or_set_of_a_wrong_type_loads_and_overwrites_also_when_strict() {
     for strict in [false, true] {
         for (store, cache) in both().await {
             let cache = if strict { cache.strict() } else { cache };
@@ -163,9 +166,9 @@ async fn get_or_set_loads_and_overwrites_in_strict_mode_too() {
     }
 }
 
-/// Only reads tell of it: a write that answers so has failed for another reason.
+/// Only reads count such a value as a miss: a write with this error has failed for another reason.
 #[tokio::test]
-async fn other_calls_return_the_error() {
+async fn writes_with_a_wrong_type_return_the_error() {
     for (store, cache) in both().await {
         store.inject(|_| Fault::Error(ErrorKind::WrongType));
         assert_eq!(

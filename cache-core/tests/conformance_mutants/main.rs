@@ -1,7 +1,8 @@
-//! The conformance suite finds bugs: for each way to break a promise, the test of the promise fails.
+//! The conformance suite finds bugs: for each way to break a promise, the test of the promise
+//! fails.
 
 mod cases;
-mod hooks;
+mod layers;
 mod mutants;
 #[path = "../replicated/mod.rs"]
 mod replicated;
@@ -20,7 +21,7 @@ use cache_core::{
 
 use crate::{
     cases::{CASES, FOUND_AT_RANDOM, THROUGH_THE_FACADE},
-    hooks::{BY_THE_WALL, COUNTED_TWICE, DESYNCHRONISED, ONE_RUNTIME},
+    layers::{BY_THE_WALL, COUNTED_TWICE, DESYNCHRONISED, ONE_RUNTIME},
     mutants::{Bug, Mutant},
     views::{LEADER_VIEW, SYNC_VIEW},
 };
@@ -30,7 +31,8 @@ fn harness(bug: Bug) -> Harness {
     let clock = time.clock();
     let open = move || {
         let mutant = Mutant::new(bug, Model::new(clock.clone()));
-        // On threads of its own, because a mutant that pauses must not stop the tasks that race with it.
+        // On its own threads, because a mutant that pauses must not stop the tasks that race with
+        // it.
         Arc::new(Layered::new(mutant.calls(), Arc::new(Offload::new(mutant, 8)))) as _
     };
     Harness::new(format!("{bug:?}"), open).clock(time).may_clear_store()
@@ -82,7 +84,8 @@ fn every_test_of_the_suite_has_a_mutant_that_fails_it() {
     assert!(never.is_empty(), "no mutant fails {never:#?}");
 }
 
-/// A store that rounds lifetimes, as its capabilities say, passes: with a clock that tests move, and in real time.
+/// A store that rounds lifetimes as its capabilities declare passes with a fake clock and in real
+/// time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn store_of_whole_seconds_passes() {
     run_backend(harness(Bug::WholeSeconds)).await;

@@ -10,7 +10,7 @@ use cache_core::{
     testing::Model,
 };
 
-use crate::{hooks::assert_fails, replicated::Replicated};
+use crate::{layers::assert_fails, replicated::Replicated};
 
 pub(crate) const SYNC_VIEW: [&str; 1] = ["sync_view_is_the_same_store"];
 

@@ -1,4 +1,4 @@
-//! A store with a copy that lags: what its parts answer is the test's business.
+//! A store with a copy that lags. A test provides both parts.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use cache_core::{
     },
 };
 
-/// Plain reads are answered by the copy, all else by the leader. Nothing ever goes from one to the other.
+/// Sends plain reads to the copy and all other calls to the leader. The leader's entries never reach
+/// the copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Replicated {
     pub(crate) leader: Arc<dyn Backend>,
     pub(crate) copy: Arc<dyn Backend>,
-    /// What it gives as its leader view.
+    /// The leader view.
     pub(crate) view: Option<Arc<dyn Backend>>,
     pub(crate) facts: Capabilities,
 }

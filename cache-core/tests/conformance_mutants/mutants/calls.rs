@@ -1,5 +1,5 @@
-//! Counts the calls of a store: a mutant waits between two steps until another call came in between, however busy the
-//! machine is.
+//! Counts the calls of a store. A mutant waits between two steps until another call ran in between,
+//! also on a busy machine.
 
 use std::{
     sync::{Condvar, Mutex},
@@ -8,7 +8,7 @@ use std::{
 
 use cache_core::layer::{Call, Layer, Operation, Reply};
 
-/// The number of calls so far. As a hook around the store, it notices the end of each call.
+/// The number of calls so far. As a layer around the store, it counts the end of each call.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     so_far: Mutex<SoFar>,
@@ -46,8 +46,8 @@ impl SoFar {
 }
 
 impl Calls {
-    /// Lets other calls in between two steps that should be one. Waits for half a second at most, because there may be no
-    /// other call, and for less after each pause that timed out.
+    /// Lets other calls run between two steps that should be one. Waits for half a second at most,
+    /// because there may be no other call, and for less after each pause that timed out.
     pub(super) fn pause(&self, until: Until) {
         let mut so_far = self.so_far.lock().unwrap();
         so_far.paused += 1;

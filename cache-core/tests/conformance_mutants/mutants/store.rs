@@ -39,7 +39,7 @@ impl Mutant {
         Self { bug, model, written, closed, flagged, calls }
     }
 
-    /// Returns the hook that must be around the store: its races wait for other calls.
+    /// Returns the layer that must be around the store: its races wait for other calls.
     pub(crate) fn calls(&self) -> Arc<Calls> {
         Arc::clone(&self.calls)
     }
@@ -54,7 +54,7 @@ impl Mutant {
         self.bug == bug
     }
 
-    /// Lets another call in between two steps that should be one.
+    /// Lets another call run between two steps that should be one.
     pub(super) fn pause(&self) {
         self.calls.pause(Until::Another);
     }

@@ -16,12 +16,12 @@ use cache_core::{
     testing::{FakeClock, Model},
 };
 
-/// Checks that a store with this hook fails these tests.
-pub(crate) async fn assert_fails<H: Layer>(hook: fn() -> H, tests: &[&str]) {
+/// Checks that a store with this layer fails these tests.
+pub(crate) async fn assert_fails<H: Layer>(layer: fn() -> H, tests: &[&str]) {
     let open = move || {
-        Arc::new(Layered::new(Arc::new(hook()), Arc::new(Inline::new(Model::default())))) as _
+        Arc::new(Layered::new(Arc::new(layer()), Arc::new(Inline::new(Model::default())))) as _
     };
-    let report = backend_report(Harness::new("hooked", open).only(tests)).await;
+    let report = backend_report(Harness::new("layered", open).only(tests)).await;
     assert_eq!(report.failed(), tests);
 }
 
