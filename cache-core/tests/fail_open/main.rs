@@ -1,11 +1,12 @@
-//! The contract's section "When the store fails", line by line, for a store that may wait and for one that never does.
+//! The promises of the contract for a store that fails: for a store that may wait, and for a store
+//! that never waits.
 
-mod answers;
+mod deadlines;
 mod loads;
-mod marks;
-mod owed;
-mod patience;
+mod pending_deletes;
 mod replay;
+mod results;
+mod tombstones;
 
 use std::sync::Arc;
 
@@ -16,18 +17,18 @@ use cache_core::{
     testing::{FakeClock, Fault, Faulty, Model},
 };
 
-/// The kinds that tell of the store's health.
+/// The error kinds that fail open.
 const OPEN: [ErrorKind; 3] = [ErrorKind::Unavailable, ErrorKind::TimedOut, ErrorKind::Backend];
 
 fn cache_over(store: &Faulty) -> Cache {
-    // With this clock nothing happens in the background; that has tests of its own.
+    // This clock stands still, so nothing runs in the background. `replay.rs` tests the background.
     let clock = FakeClock::new().clock();
     let builder = Cache::builder(Arc::new(store.clone())).key_prefix("p").clock(clock);
-    // Every call is to reach the store here; the breaker has tests of its own.
+    // Every call must reach the store, so there is no breaker.
     builder.breaker(BreakerSettings::off()).build("test").unwrap()
 }
 
-/// The way of stores that may wait, and that of those that never do.
+/// Returns a store that may wait and a store that never waits, each with a cache over it.
 fn both() -> [(Faulty, Cache); 2] {
     let model = || Arc::new(Inline::new(Model::default()));
     [Faulty::new(model()), Faulty::inline(model())].map(|store| {
@@ -40,7 +41,7 @@ fn down(store: &Faulty, kind: ErrorKind) {
     store.inject(move |_| Fault::Error(kind));
 }
 
-/// The store loses its answers, or does not do what it is asked, but for reads.
+/// Returns a rule that injects the fault into every write, but not into reads.
 fn writes(fault: Fault) -> impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static {
     move |call| match call.operation {
         Operation::Set
@@ -52,18 +53,18 @@ fn writes(fault: Fault) -> impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static {
     }
 }
 
-/// Writes past the cache.
+/// Writes to the store without the cache.
 async fn put(store: &Faulty, key: &str, value: &'static str) {
     let key = format!("p:1:{key}");
     let healthy = store.set(&key, value.into(), Expiry::Never, SetMode::Always).await;
     assert!(healthy.unwrap());
 }
 
-fn kind<T: std::fmt::Debug>(answer: Result<T>) -> ErrorKind {
-    answer.unwrap_err().kind()
+fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+    result.unwrap_err().kind()
 }
 
-/// The store of a cache whose deadline is 500 ms, and a clock.
+/// Returns a clock, a store, and a cache over it with a deadline of 500 ms.
 fn timed() -> (FakeClock, Faulty, Cache) {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));

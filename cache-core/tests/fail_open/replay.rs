@@ -1,4 +1,5 @@
-//! Marked keys are settled in the background, and only what can have been there when the write failed is removed.
+//! The background task completes pending deletes, and removes only entries that existed when the
+//! write failed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use cache_core::{
 
 use crate::{down, writes};
 
-/// Two caches over one store, as two processes have them: the first one's way to it can fail.
+/// Returns two caches over one store, as in two processes. The calls of the first cache can fail.
 fn world() -> (FakeClock, Faulty, Cache, Cache) {
     let time = FakeClock::new();
     let model: Arc<dyn Backend> = Arc::new(Inline::new(Model::new(time.clock())));
@@ -26,20 +27,20 @@ fn world() -> (FakeClock, Faulty, Cache, Cache) {
 }
 
 /// Moves the clock until no key is marked.
-async fn settled(time: &FakeClock, cache: &Cache) {
+async fn wait_until_unmarked(time: &FakeClock, cache: &Cache) {
     for _ in 0..1000 {
         if cache.stats().marked_keys == 0 {
             return;
         }
         time.advance(Duration::from_millis(100));
-        // sleeps: the task is on another thread, and nothing else tells of it
+        // sleeps: the task runs on another thread and has no event
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("keys are left: {:?}", cache.stats());
 }
 
 #[tokio::test]
-async fn a_marked_key_is_settled_without_a_call_that_uses_it() -> Result<()> {
+async fn pending_delete_completes_without_a_call_for_the_key() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..250).map(|it| it.to_string()).collect();
     theirs.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default).await?.into_result()?;
@@ -47,21 +48,21 @@ async fn a_marked_key_is_settled_without_a_call_that_uses_it() -> Result<()> {
     mine.delete_many(&keys).await?;
     assert_eq!(mine.stats().marked_keys, 250);
     store.heal();
-    settled(&time, &mine).await;
-    assert!(theirs.get_many::<i32, _>(&keys).await?.is_empty(), "the old values are there");
+    wait_until_unmarked(&time, &mine).await;
+    assert!(theirs.get_many::<i32, _>(&keys).await?.is_empty(), "old values are left");
     assert_eq!(mine.stats().marks_settled, 250);
     Ok(())
 }
 
-/// The case of the issue: two winners of `add`, and a counter that a `ttl` reset.
+/// Before, an `add` had two winners, and `ttl` reset a counter.
 #[tokio::test]
-async fn what_another_process_wrote_later_is_never_removed() -> Result<()> {
+async fn later_write_of_another_process_is_never_removed() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys = ["add", "ttl", "has", "incr", "touch", "get"];
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(keys).await?;
     store.heal();
-    settled(&time, &mine).await;
+    wait_until_unmarked(&time, &mine).await;
     for key in keys {
         assert!(theirs.add(key, &1, secs(60)).await?, "{key}");
     }
@@ -73,14 +74,14 @@ async fn what_another_process_wrote_later_is_never_removed() -> Result<()> {
     Ok(())
 }
 
-/// The removal of what the first look found is repeated, and not the look.
+/// The cache reads the stale entry once and then only retries its removal.
 #[tokio::test]
-async fn what_was_written_after_the_first_look_stays() -> Result<()> {
+async fn entry_written_after_the_stale_entry_was_read_stays() -> Result<()> {
     let (_, store, mine, theirs) = world();
     theirs.set("k", &"old", Timeout::Never).await?;
     store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
     mine.delete("k").await?;
-    // It looks, and cannot remove what it sees.
+    // The cache reads the entry and cannot remove it.
     assert_eq!(mine.get::<String>("k").await?, None);
     theirs.delete("k").await?;
     assert!(theirs.add("k", &"new", Timeout::Never).await?);
@@ -91,7 +92,7 @@ async fn what_was_written_after_the_first_look_stays() -> Result<()> {
 }
 
 #[tokio::test]
-async fn calls_that_ask_for_facts_remove_nothing() -> Result<()> {
+async fn has_key_touch_and_ttl_of_a_marked_key_remove_nothing() -> Result<()> {
     let (_, store, mine, theirs) = world();
     theirs.set("k", &1, Timeout::Never).await?;
     down(&store, ErrorKind::Unavailable);
@@ -99,17 +100,18 @@ async fn calls_that_ask_for_facts_remove_nothing() -> Result<()> {
     store.heal();
     let before = store.all_calls();
     assert!(!mine.has_key("k").await? && !mine.touch("k", Timeout::Default).await?);
-    assert_eq!(mine.ttl("k").await?, None, "it counts as deleted");
+    assert_eq!(mine.ttl("k").await?, None, "a marked key counts as deleted");
     assert_eq!(store.all_calls(), before);
     assert_eq!(theirs.ttl("k").await?, Some(Ttl::Forever));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_mark_ends_when_what_it_guards_against_has_expired() -> Result<()> {
+async fn tombstone_ends_when_the_stale_entry_has_expired() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..100).map(|it| it.to_string()).collect();
-    // The alias's default is 300 s, and a mark lasts a day at least; this one is longer.
+    // The default of the alias is 300 s, and a tombstone lasts at least a day. This lifetime is
+    // longer.
     mine.set("long", &1, secs(172_800)).await?;
     down(&store, ErrorKind::Unavailable);
     for key in &keys {
@@ -118,17 +120,18 @@ async fn a_mark_ends_when_what_it_guards_against_has_expired() -> Result<()> {
     mine.delete("long").await?;
     time.advance(Duration::from_secs(172_790));
     assert_eq!(mine.get::<i32>("long").await?, None);
-    assert!(theirs.has_key("long").await?, "the old value is there still");
+    assert!(theirs.has_key("long").await?, "the old value has expired");
     assert_eq!(mine.stats().marked_keys, 101);
     time.advance(Duration::from_secs(20));
-    settled(&time, &mine).await;
-    assert_eq!(mine.stats().marks_settled, 0, "the store is down all the time");
+    wait_until_unmarked(&time, &mine).await;
+    assert_eq!(mine.stats().marks_settled, 0, "a delete succeeded while the store was down");
     Ok(())
 }
 
-/// 10,000 writes of one outage filled the table for ever, and the next outage's deletes were forgotten.
+/// Before, 10,000 writes of one outage filled the table for ever, and the deletes of the next outage
+/// were lost.
 #[tokio::test]
-async fn a_full_table_forgets_no_delete() -> Result<()> {
+async fn full_tombstone_table_loses_no_delete() -> Result<()> {
     let (_, store, mine, theirs) = world();
     theirs.set_many([("deleted", 1), ("other", 1)], Timeout::Never).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
@@ -139,10 +142,18 @@ async fn a_full_table_forgets_no_delete() -> Result<()> {
     assert_eq!(mine.stats().marks_lost, 1);
     store.heal();
     assert_eq!(mine.get::<i32>("deleted").await?, None, "a deleted value is served");
-    assert_eq!(mine.get::<i32>("other").await?, Some(1), "no write of it has failed");
+    assert_eq!(
+        mine.get::<i32>("other").await?,
+        Some(1),
+        "the key without a failed write is a miss"
+    );
     assert!(!mine.add("other", &2, Timeout::Default).await?, "its entry was removed");
     theirs.set("deleted", &2, Timeout::Default).await?;
-    assert_eq!(mine.get::<i32>("deleted").await?, Some(2), "it was settled, and is written since");
+    assert_eq!(
+        mine.get::<i32>("deleted").await?,
+        Some(2),
+        "the value written after the delete is not served"
+    );
     mine.clear().await?;
     assert_eq!(mine.stats().marked_keys, 0);
     theirs.set("deleted", &3, Timeout::Default).await?;
@@ -152,7 +163,7 @@ async fn a_full_table_forgets_no_delete() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_of_a_dead_server_do_not_keep_another_key_from_being_settled() -> Result<()> {
+async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let dead: Vec<_> = (0..300).map(|it| format!("dead-{it}")).collect();
     theirs
@@ -172,7 +183,7 @@ async fn keys_of_a_dead_server_do_not_keep_another_key_from_being_settled() -> R
             break;
         }
         time.advance(Duration::from_millis(100));
-        // sleeps: the task is on another thread, and nothing else tells of it
+        // sleeps: the task runs on another thread and has no event
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!theirs.has_key("live").await?, "{:?}", mine.stats());

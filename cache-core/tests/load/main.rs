@@ -1,10 +1,10 @@
-//! Reading through, as callers see it: one load per key, and what ends it otherwise. The interleavings are
-//! checked in `flight_model.rs`; here it is the whole cache over a store that may wait.
+//! Loads through the whole cache, over a store that may wait. The target `flight_model` checks the
+//! interleavings.
 
-mod circles;
-mod put_aside;
+mod cycles;
 mod sharing;
 mod storing;
+mod unpolled;
 mod writes;
 
 use std::{
@@ -22,7 +22,7 @@ use cache_core::{
 };
 use tokio::sync::Notify;
 
-/// A store whose calls can be held back, and a cache over it.
+/// Returns a store whose calls can be held, a cache over it, and its clock.
 fn world() -> (Faulty, Cache, FakeClock) {
     let time = FakeClock::new();
     let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
@@ -30,7 +30,8 @@ fn world() -> (Faulty, Cache, FakeClock) {
     (store, cache, time)
 }
 
-/// Loads that can be counted, begin when they are told of and end when they are let.
+/// Loads that a test counts, that notify the test when they begin, and that end when the test allows
+/// it.
 #[derive(Clone, Default)]
 struct Source {
     loads: Arc<AtomicUsize>,
@@ -51,8 +52,8 @@ impl Source {
     }
 }
 
-/// Lets every task that can go on do so.
-async fn settle() {
+/// Lets every task run until it waits.
+async fn run_tasks() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }

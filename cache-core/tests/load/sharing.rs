@@ -1,4 +1,4 @@
-//! One load for all who want it, however it ends.
+//! Concurrent callers of one key share one load, however the load ends.
 
 use std::{
     future::pending,
@@ -13,10 +13,10 @@ use std::{
 use cache_core::{ErrorKind, Timeout, layer::Operation, secs, testing::Fault};
 use tokio::sync::{Barrier, oneshot};
 
-use crate::{Source, settle, spawn_load, world};
+use crate::{Source, run_tasks, spawn_load, world};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_callers_make_one_load() {
+async fn concurrent_callers_share_one_load() {
     for round in 0..100 {
         let (_, cache, _) = world();
         let loads = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ async fn sixteen_callers_make_one_load() {
 }
 
 #[tokio::test]
-async fn an_error_reaches_all_who_wait_and_stores_nothing() {
+async fn loader_error_reaches_all_waiters_and_stores_nothing() {
     let (_, cache, _) = world();
     let (fail, failed) = oneshot::channel::<()>();
     let leader = {
@@ -62,10 +62,10 @@ async fn an_error_reaches_all_who_wait_and_stores_nothing() {
                 .await
         })
     };
-    settle().await;
+    run_tasks().await;
     let source = Source::default();
     let waiters: Vec<_> = (0..3).map(|_| spawn_load(&cache, &source, 1)).collect();
-    settle().await;
+    run_tasks().await;
     fail.send(()).unwrap();
     for caller in [leader].into_iter().chain(waiters) {
         let error = caller.await.unwrap().unwrap_err();
@@ -83,13 +83,13 @@ async fn an_error_reaches_all_who_wait_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn when_the_leader_is_dropped_the_next_one_loads() {
+async fn next_caller_loads_when_the_loading_caller_is_dropped() {
     let (_, cache, _) = world();
     let (first, second) = (Source::default(), Source::default());
     let leader = spawn_load(&cache, &first, 1);
     first.began.notified().await;
     let waiters: Vec<_> = (0..3).map(|_| spawn_load(&cache, &second, 2)).collect();
-    settle().await;
+    run_tasks().await;
     leader.abort();
     second.began.notified().await;
     second.go_on.notify_one();
@@ -100,7 +100,7 @@ async fn when_the_leader_is_dropped_the_next_one_loads() {
 }
 
 #[tokio::test]
-async fn when_the_loader_panics_the_next_one_loads() {
+async fn next_caller_loads_when_the_loader_panics() {
     let (_, cache, _) = world();
     let (panic, panicked) = oneshot::channel::<()>();
     let leader = {
@@ -114,10 +114,10 @@ async fn when_the_loader_panics_the_next_one_loads() {
                 .await
         })
     };
-    settle().await;
+    run_tasks().await;
     let source = Source::default();
     let waiter = spawn_load(&cache, &source, 2);
-    settle().await;
+    run_tasks().await;
     panic.send(()).unwrap();
     source.go_on.notify_one();
     assert_eq!(waiter.await.unwrap().unwrap(), 2);
@@ -126,7 +126,7 @@ async fn when_the_loader_panics_the_next_one_loads() {
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_the_load_deadline() {
+async fn waiters_take_over_after_the_load_deadline() {
     let (_, cache, time) = world();
     let stuck = {
         let cache = cache.clone();
@@ -134,14 +134,14 @@ async fn nobody_waits_longer_than_the_load_deadline() {
             async move { cache.get_or_set::<u32, _>("k", Timeout::Default, pending).await },
         )
     };
-    settle().await;
+    run_tasks().await;
     let source = Source::default();
     let first = spawn_load(&cache, &source, 2);
-    settle().await;
+    run_tasks().await;
     time.advance(Duration::from_secs(10));
-    // It came later, so it may wait longer: for the one who takes over.
+    // This caller came later, so it may wait longer: for the caller that takes over.
     let second = spawn_load(&cache, &source, 3);
-    settle().await;
+    run_tasks().await;
     assert_eq!(source.count(), 0, "30 s have not passed");
     time.advance(Duration::from_secs(20));
     source.began.notified().await;
@@ -153,7 +153,7 @@ async fn nobody_waits_longer_than_the_load_deadline() {
 }
 
 #[tokio::test]
-async fn callers_who_want_different_types_each_get_theirs() {
+async fn callers_of_different_types_each_get_their_type() {
     let (_, cache, _) = world();
     let source = Source::default();
     let number = spawn_load(&cache, &source, 7);
@@ -164,20 +164,20 @@ async fn callers_who_want_different_types_each_get_theirs() {
             cache.get_or_set("k", Timeout::Default, || async { "seven".to_owned() }).await
         })
     };
-    settle().await;
+    run_tasks().await;
     source.go_on.notify_one();
     assert_eq!(number.await.unwrap().unwrap(), 7);
     assert_eq!(text.await.unwrap().unwrap(), "seven");
 }
 
 #[tokio::test]
-async fn while_the_store_is_down_there_is_still_one_load() {
+async fn concurrent_callers_share_one_load_while_the_store_is_down() {
     let (store, cache, _) = world();
     store.inject(|_| Fault::Error(ErrorKind::TimedOut));
     let source = Source::default();
     let callers: Vec<_> = (0..8).map(|_| spawn_load(&cache, &source, 7)).collect();
     source.began.notified().await;
-    settle().await;
+    run_tasks().await;
     source.go_on.notify_one();
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap(), 7);
@@ -186,7 +186,7 @@ async fn while_the_store_is_down_there_is_still_one_load() {
 }
 
 #[tokio::test]
-async fn a_value_that_does_not_serialise_is_an_error_for_all() {
+async fn loaded_value_that_does_not_serialise_is_an_error() {
     let (_, cache, _) = world();
     let bad = std::collections::HashMap::from([((1, 2), 3)]);
     let error = cache.get_or_set("k", Timeout::Default, || async { bad }).await.unwrap_err();
@@ -195,7 +195,7 @@ async fn a_value_that_does_not_serialise_is_an_error_for_all() {
 }
 
 #[tokio::test]
-async fn a_load_counts_once_while_its_value_is_stored() {
+async fn load_is_active_once_while_its_value_is_stored() {
     let (store, cache, _) = world();
     let held = store.hold(Operation::Set);
     let load = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What a load finds in the store, and what it leaves there.
+//! The entries that a load reads and stores.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -16,26 +16,30 @@ use cache_core::{
 use crate::world;
 
 #[tokio::test]
-async fn a_value_of_another_type_is_loaded_again_and_overwritten() {
+async fn value_of_another_type_is_loaded_again_and_overwritten() {
     for strict in [false, true] {
         let (_, cache, _) = world();
         let cache = if strict { cache.strict() } else { cache };
         cache.set("k", "text", Timeout::Default).await.unwrap();
         assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
-        assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7), "one bad entry keeps failing");
+        assert_eq!(
+            cache.get::<u32>("k").await.unwrap(),
+            Some(7),
+            "the undecodable entry was not overwritten"
+        );
         assert_eq!(cache.stats().undecodable, 1);
     }
 }
 
 #[tokio::test]
-async fn with_a_lifetime_of_zero_nothing_is_stored() {
+async fn load_with_a_lifetime_of_zero_stores_nothing() {
     let (_, cache, _) = world();
     assert_eq!(cache.get_or_set("k", secs(0), || async { 7 }).await.unwrap(), 7);
     assert!(!cache.has_key("k").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_loaded_around_and_not_written_to() {
+async fn load_over_a_failed_store_returns_the_value_without_a_write() {
     let (store, cache, _) = world();
     store.inject(|_| Fault::Error(ErrorKind::Unavailable));
     assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await.unwrap(), 7);
@@ -68,7 +72,7 @@ async fn bytes_that_do_not_decode_count_as_a_miss() {
 }
 
 #[tokio::test]
-async fn a_slow_load_does_not_push_a_point_in_time_back() {
+async fn slow_load_does_not_postpone_an_expiry_date() {
     let (_, cache, time) = world();
     let secs = Duration::from_secs;
     let load = |took| {
@@ -82,5 +86,5 @@ async fn a_slow_load_does_not_push_a_point_in_time_back() {
     cache.get_or_set("k", at, load(6)).await.unwrap();
     assert_eq!(cache.ttl("k").await.unwrap(), Some(Ttl::Remaining(secs(4))));
     cache.get_or_set("late", at, load(4)).await.unwrap();
-    assert!(!cache.has_key("late").await.unwrap(), "its time was over when it was there");
+    assert!(!cache.has_key("late").await.unwrap(), "a value was stored after its expiry");
 }

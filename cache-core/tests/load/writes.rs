@@ -1,4 +1,4 @@
-//! Loads and writes of the same key at the same time: what was written is not overwritten by what was loaded before.
+//! Concurrent loads and writes of one key: a loaded value never overwrites a later write.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use cache_core::{
     testing::{Fault, Model},
 };
 
-use crate::{Source, settle, spawn_load, world};
+use crate::{Source, run_tasks, spawn_load, world};
 
 #[tokio::test]
-async fn a_delete_or_write_during_a_load_wins() {
+async fn delete_or_write_during_a_load_wins() {
     type Change = fn(Cache) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     let changes: &[(&str, Change, Option<u32>)] = &[
         ("delete", |it| Box::pin(async move { assert!(!it.delete("k").await.unwrap()) }), None),
@@ -80,17 +80,29 @@ async fn a_delete_or_write_during_a_load_wins() {
         old.began.notified().await;
         change(cache.clone()).await;
         let later = spawn_load(&cache, &new, 2);
-        settle().await;
+        run_tasks().await;
         old.go_on.notify_one();
-        assert_eq!(caller.await.unwrap().unwrap(), 1, "{name}: who was in the load keeps it");
-        assert_eq!(cache.get::<u32>("k").await.unwrap(), *expected, "{name}: the old load stored");
+        assert_eq!(
+            caller.await.unwrap().unwrap(),
+            1,
+            "{name}: the caller of the load has its value"
+        );
+        assert_eq!(
+            cache.get::<u32>("k").await.unwrap(),
+            *expected,
+            "{name}: the old load stored its value"
+        );
         new.go_on.notify_one();
-        assert_eq!(later.await.unwrap().unwrap(), expected.unwrap_or(2), "{name}: who came later");
+        assert_eq!(
+            later.await.unwrap().unwrap(),
+            expected.unwrap_or(2),
+            "{name}: the later caller"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_delete_waits_for_a_loaded_value_that_is_on_its_way() {
+async fn delete_waits_for_the_write_of_a_loaded_value() {
     let (store, cache, _) = world();
     let source = Source::default();
     let held = store.hold(Operation::Set);
@@ -101,7 +113,7 @@ async fn a_delete_waits_for_a_loaded_value_that_is_on_its_way() {
         let cache = cache.clone();
         tokio::spawn(async move { cache.delete("k").await })
     };
-    settle().await;
+    run_tasks().await;
     assert_eq!(store.calls(Operation::Delete), 0, "the delete could be overtaken");
     held.release();
     assert!(delete.await.unwrap().unwrap());
@@ -110,7 +122,7 @@ async fn a_delete_waits_for_a_loaded_value_that_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn a_delete_waits_no_longer_than_a_write_may_take() {
+async fn delete_waits_no_longer_than_the_deadline_of_the_write() {
     let (store, cache, time) = world();
     let source = Source::default();
     store.inject(|call| if call.operation == Operation::Set { Fault::Hang } else { Fault::None });
@@ -121,16 +133,16 @@ async fn a_delete_waits_no_longer_than_a_write_may_take() {
         let cache = cache.clone();
         tokio::spawn(async move { cache.delete("k").await })
     };
-    settle().await;
+    run_tasks().await;
     assert_eq!(store.calls(Operation::Delete), 0);
     time.advance(Duration::from_millis(500));
     assert!(!delete.await.unwrap().unwrap());
-    assert_eq!(caller.await.unwrap().unwrap(), 1, "a write that failed fails nobody");
+    assert_eq!(caller.await.unwrap().unwrap(), 1, "a failed write fails the load");
     assert_eq!(cache.stats().load_writes_failed, 1);
 }
 
 #[tokio::test]
-async fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
+async fn load_that_begins_during_a_write_does_not_overwrite_it() {
     for by_incr in [true, false] {
         let (store, cache, _) = world();
         let held = store.hold(if by_incr { Operation::Incr } else { Operation::Set });
@@ -152,12 +164,12 @@ async fn a_load_that_begins_during_a_write_does_not_overwrite_it() {
         write.await.unwrap().unwrap();
         source.go_on.notify_one();
         assert_eq!(load.await.unwrap().unwrap(), 1);
-        assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(9), "what was acknowledged is lost");
+        assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(9), "an acknowledged write is lost");
     }
 }
 
 #[tokio::test]
-async fn a_loaded_value_whose_caller_was_dropped_on_its_way_is_waited_out() {
+async fn delete_waits_for_the_write_of_a_dropped_load() {
     let (store, cache, time) = world();
     let source = Source::default();
     let held = store.hold(Operation::Set);
@@ -170,7 +182,7 @@ async fn a_loaded_value_whose_caller_was_dropped_on_its_way_is_waited_out() {
         let cache = cache.clone();
         async move { cache.delete("k").await }
     });
-    // sleeps: what must not happen has no event, and it would come from the library's own thread.
+    // sleeps: the absence of a call has no event, and the call would come from the library's thread.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(store.calls(Operation::Delete), 0, "a write of a dropped call may still arrive");
     time.advance(Duration::from_millis(500));
@@ -183,7 +195,7 @@ async fn a_loaded_value_whose_caller_was_dropped_on_its_way_is_waited_out() {
 }
 
 #[tokio::test]
-async fn aliases_with_the_same_keys_in_the_same_store_know_of_each_others_loads() {
+async fn delete_by_another_alias_with_the_same_keys_stops_a_load() {
     let alias = "backend = 'memory'\nlocation = 'main'";
     let text = format!(
         "[caches.default]\n{alias}\n[caches.b]\n{alias}\ntimeout = 'never'\n[caches.c]\n{alias}\nkey_prefix = 'c'"
@@ -206,7 +218,7 @@ async fn aliases_with_the_same_keys_in_the_same_store_know_of_each_others_loads(
 }
 
 #[tokio::test]
-async fn aliases_of_one_store_given_by_hand_share_loads_and_those_of_two_do_not() {
+async fn aliases_of_one_explicit_store_share_loads_and_of_two_stores_do_not() {
     for (is_same, loads) in [(true, 1), (false, 2)] {
         let model = || Arc::new(Inline::new(Model::default())) as Arc<dyn Backend>;
         let one = model();
@@ -217,7 +229,7 @@ async fn aliases_of_one_store_given_by_hand_share_loads_and_those_of_two_do_not(
         let first = spawn_load(caches.get("default").unwrap(), &source, 1);
         source.began.notified().await;
         let second = spawn_load(caches.get("other").unwrap(), &source, 2);
-        settle().await;
+        run_tasks().await;
         assert_eq!(source.count(), loads, "the same store: {is_same}");
         source.go_on.notify_waiters();
         assert_eq!(first.await.unwrap().unwrap(), 1);

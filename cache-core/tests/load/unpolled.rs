@@ -1,4 +1,5 @@
-//! Futures that hold a right and are never polled again: the right ends by itself after the time that the call may take.
+//! Futures that hold a permit and are not polled again: the permit expires after the time limit of
+//! the call.
 
 use std::{
     future::pending,
@@ -9,9 +10,9 @@ use std::{
 
 use cache_core::{Cache, ErrorKind, Timeout, layer::Operation, secs};
 
-use crate::{Source, settle, spawn_load, world};
+use crate::{Source, run_tasks, spawn_load, world};
 
-/// Longer than any write may take.
+/// Longer than the time limit of every write.
 const LONG: Duration = Duration::from_secs(10);
 
 fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) {
@@ -26,7 +27,7 @@ async fn loads(cache: &Cache) -> bool {
 }
 
 #[tokio::test]
-async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
+async fn unpolled_write_does_not_keep_a_key_uncached_for_ever() {
     let (store, cache, time) = world();
     for operation in [Operation::Set, Operation::Delete, Operation::SetMany, Operation::Incr] {
         cache.delete("k").await.unwrap();
@@ -44,19 +45,19 @@ async fn a_write_that_is_put_aside_keeps_no_key_from_being_cached() {
         };
         poll_once(&mut aside);
         held.release();
-        assert!(loads(&cache).await, "{operation:?}: what is loaded meanwhile is not stored");
-        assert!(loads(&cache).await, "{operation:?}: nor this");
+        assert!(loads(&cache).await, "{operation:?}: the first load did not run");
+        assert!(loads(&cache).await, "{operation:?}: a value was stored during the write");
         time.advance(LONG);
         assert!(loads(&cache).await);
         assert!(!loads(&cache).await, "{operation:?}: the key is never cached again");
-        // Polled again, it must not overwrite what has been stored since.
+        // If the future is polled again, it must not overwrite the newer value.
         assert_eq!(aside.await.unwrap_err().kind(), ErrorKind::TimedOut, "{operation:?}");
         assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(7), "{operation:?}");
     }
 }
 
 #[tokio::test]
-async fn a_loaded_value_whose_store_is_put_aside_holds_nobody_up_and_comes_no_more() {
+async fn unpolled_store_of_a_loaded_value_delays_no_write_and_is_dropped() {
     let (store, cache, time) = world();
     let held = store.hold(Operation::Set);
     let mut aside = Box::pin(cache.get_or_set("k", Timeout::Default, || async { 1 }));
@@ -64,14 +65,14 @@ async fn a_loaded_value_whose_store_is_put_aside_holds_nobody_up_and_comes_no_mo
     store.arrived(Operation::Set, 1).await;
     held.release();
     time.advance(LONG);
-    // No timer runs here, so what waited would wait for ever.
+    // No timer runs here, so a call that waited would wait for ever.
     cache.set("k", &2, Timeout::Default).await.unwrap();
     assert_eq!(aside.await.unwrap(), 1);
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(2), "the older value came late");
 }
 
 #[tokio::test]
-async fn a_load_that_is_put_aside_is_taken_over_at_once_when_its_time_is_over() {
+async fn unpolled_load_is_taken_over_after_the_load_deadline() {
     let (_, cache, time) = world();
     let mut aside = Box::pin(cache.get_or_set::<i32, _>("k", secs(60), pending));
     poll_once(&mut aside);
@@ -81,17 +82,17 @@ async fn a_load_that_is_put_aside_is_taken_over_at_once_when_its_time_is_over() 
 }
 
 #[tokio::test]
-async fn of_those_who_waited_for_the_load_deadline_one_loads() {
+async fn one_of_the_waiters_loads_after_the_load_deadline() {
     let (_, cache, time) = world();
     let mut aside = Box::pin(cache.get_or_set::<i32, _>("k", secs(60), pending));
     poll_once(&mut aside);
     let source = Source::default();
     let callers: Vec<_> = (0..50).map(|_| spawn_load(&cache, &source, 2)).collect();
-    settle().await;
+    run_tasks().await;
     time.advance(Duration::from_secs(31));
     source.began.notified().await;
-    settle().await;
-    assert_eq!(source.count(), 1, "all of them load");
+    run_tasks().await;
+    assert_eq!(source.count(), 1, "more than one caller loads");
     source.go_on.notify_waiters();
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap(), 2);
@@ -100,19 +101,19 @@ async fn of_those_who_waited_for_the_load_deadline_one_loads() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_loads_that_hang_longer_than_two_load_deadlines() {
+async fn callers_of_hanging_loads_wait_at_most_two_load_deadlines() {
     let (_, cache, time) = world();
     let hung = Source::default();
     let callers: Vec<_> = (0..50).map(|_| spawn_load(&cache, &hung, 2)).collect();
     for loads in 1..=2 {
-        settle().await;
+        run_tasks().await;
         assert_eq!(hung.count(), loads);
         time.advance(Duration::from_secs(30));
     }
-    settle().await;
+    run_tasks().await;
     let (ended, loading): (Vec<_>, Vec<_>) =
         callers.into_iter().partition(tokio::task::JoinHandle::is_finished);
-    // Two have their loaders run, and with the one that takes over now there is no fourth.
+    // Two loaders hang, a third caller may take over now, and a fourth never loads.
     assert!(loading.len() <= 3 && hung.count() <= 3, "{} {}", loading.len(), hung.count());
     for caller in ended {
         assert_eq!(caller.await.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);

@@ -1,4 +1,4 @@
-//! Keys whose write has failed open: what is stale is not served.
+//! Tombstones: a key whose write failed open does not return its stale value.
 
 use cache_core::{
     Cache, Error, ErrorKind, Result, Timeout, layer::Operation, secs, testing::Fault,
@@ -6,7 +6,7 @@ use cache_core::{
 
 use crate::{both, down, kind, put, writes};
 
-/// The calls that mark a key when they fail open.
+/// Makes one of the writes that mark a key when they fail open.
 async fn write_by(cache: &Cache, how: &str) -> Result<()> {
     match how {
         "set" => cache.set("k", &2, Timeout::Default).await,
@@ -32,9 +32,9 @@ const WRITES: [&str; 8] = [
     "touch to zero",
 ];
 
-/// "So a value that was deleted during an outage is not served when the store returns."
+/// The contract: "So a value that was deleted during an outage is not served when the store returns."
 #[tokio::test]
-async fn a_stale_value_is_not_served_after_a_write_that_failed_open() -> Result<()> {
+async fn stale_value_is_not_served_after_a_write_failed_open() -> Result<()> {
     for (store, cache) in both() {
         for how in WRITES {
             for fault in
@@ -45,7 +45,7 @@ async fn a_stale_value_is_not_served_after_a_write_that_failed_open() -> Result<
                 store.inject(writes(fault));
                 write_by(&cache, how).await?;
                 assert_eq!(cache.stats().marked_keys, 1, "{how}");
-                // Reads get through to the store, but its answers are stale.
+                // Reads reach the store, but the value there is stale.
                 assert_eq!(cache.get::<i32>("k").await?, None, "{how}");
                 assert!(cache.get_many::<i32, _>(["k"]).await?.is_empty(), "{how}");
                 assert!(!cache.has_key("k").await?, "{how}");
@@ -55,11 +55,11 @@ async fn a_stale_value_is_not_served_after_a_write_that_failed_open() -> Result<
                 assert_eq!(
                     cache.get::<i32>("k").await?,
                     None,
-                    "{how}: the delete gets through first"
+                    "{how}: the pending delete runs before the read"
                 );
                 assert_eq!(cache.stats().marked_keys, 0, "{how}");
                 put(&store, "k", "3").await;
-                assert_eq!(cache.get::<i32>("k").await?, Some(3), "{how}: as any key");
+                assert_eq!(cache.get::<i32>("k").await?, Some(3), "{how}: the new value is served");
                 cache.delete("k").await?;
             }
         }
@@ -68,7 +68,7 @@ async fn a_stale_value_is_not_served_after_a_write_that_failed_open() -> Result<
 }
 
 #[tokio::test]
-async fn a_write_that_gets_through_ends_the_mark() -> Result<()> {
+async fn successful_write_removes_the_tombstone() -> Result<()> {
     for (store, cache) in both() {
         for how in WRITES {
             put(&store, "k", "1").await;
@@ -81,20 +81,20 @@ async fn a_write_that_gets_through_ends_the_mark() -> Result<()> {
             let deletes = store.calls(Operation::Delete);
             let found = cache.get::<i32>("k").await?;
             assert!(matches!(found, None | Some(2)), "{how}: {found:?}");
-            assert_eq!(store.calls(Operation::Delete), deletes, "{how}: nothing is owed");
+            assert_eq!(store.calls(Operation::Delete), deletes, "{how}: a delete is pending");
         }
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn clear_ends_all_marks() -> Result<()> {
+async fn successful_clear_removes_all_tombstones() -> Result<()> {
     for (store, cache) in both() {
         down(&store, ErrorKind::Unavailable);
         cache.delete_many(["a", "b", "c"]).await?;
         assert_eq!(cache.stats().marked_keys, 3);
         cache.clear().await.unwrap_err();
-        assert_eq!(cache.stats().marked_keys, 3, "a clear that failed removed nothing");
+        assert_eq!(cache.stats().marked_keys, 3, "a failed clear removed tombstones");
         store.heal();
         cache.clear().await?;
         assert_eq!(cache.stats().marked_keys, 0);
@@ -102,16 +102,16 @@ async fn clear_ends_all_marks() -> Result<()> {
     Ok(())
 }
 
-/// What decides by what is there must not decide by what should be gone.
+/// A call whose result depends on the entry must not use an entry that should have been deleted.
 #[tokio::test]
-async fn no_call_decides_by_a_stale_value() -> Result<()> {
+async fn stale_value_of_a_marked_key_counts_as_absent() -> Result<()> {
     for (store, cache) in both() {
         let mark = async || {
             put(&store, "k", "41").await;
             store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
             cache.delete("k").await?;
             assert_eq!(cache.stats().marked_keys, 1);
-            // While the delete does not get through, these cannot answer.
+            // While the pending delete fails, these calls fail.
             assert_eq!(kind(cache.add("k", &1, Timeout::Default).await), ErrorKind::Unavailable);
             assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::Unavailable);
             assert_eq!(kind(cache.pop::<i32>("k").await), ErrorKind::Unavailable);
@@ -139,14 +139,15 @@ async fn no_call_decides_by_a_stale_value() -> Result<()> {
         assert_eq!(kind(cache.incr_version("k", 1).await), ErrorKind::KeyNotFound, "incr_version");
         mark().await?;
         assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7 }).await?, 7, "get_or_set");
-        assert_eq!(cache.get::<i32>("k").await?, Some(7), "what was loaded is stored");
+        assert_eq!(cache.get::<i32>("k").await?, Some(7), "the loaded value is not stored");
     }
     Ok(())
 }
 
-/// The target of a move may be marked as well: the moved entry must not fall to the delete that is owed.
+/// The target of a rename may be marked as well: its pending delete must not remove the renamed
+/// entry.
 #[tokio::test]
-async fn an_entry_moved_to_a_marked_key_stays() -> Result<()> {
+async fn entry_renamed_to_a_marked_key_stays() -> Result<()> {
     for (store, cache) in both() {
         cache.set("k", "v", Timeout::Default).await?;
         store.inject(writes(Fault::Error(ErrorKind::Unavailable)));

@@ -1,4 +1,4 @@
-//! What calls answer while the store fails.
+//! The results of calls while the store fails.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use cache_core::{
 use crate::{OPEN, both, down, kind};
 
 #[tokio::test]
-async fn reads_answer_as_an_empty_store() -> Result<()> {
+async fn failing_reads_have_the_results_of_an_empty_store() -> Result<()> {
     for (store, cache) in both() {
         drop(cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?);
         for kind in OPEN {
@@ -30,7 +30,7 @@ async fn reads_answer_as_an_empty_store() -> Result<()> {
 }
 
 #[tokio::test]
-async fn writes_answer_as_done_without_effect() -> Result<()> {
+async fn failing_writes_have_the_results_of_writes_without_effect() -> Result<()> {
     for (store, cache) in both() {
         for kind in OPEN {
             down(&store, kind);
@@ -46,7 +46,7 @@ async fn writes_answer_as_done_without_effect() -> Result<()> {
 }
 
 #[tokio::test]
-async fn set_many_lists_every_key_that_it_did_not_write() -> Result<()> {
+async fn failing_set_many_lists_every_key_that_was_not_written() -> Result<()> {
     for (store, cache) in both() {
         for kind in OPEN {
             for timeout in [Timeout::Default, secs(0)] {
@@ -56,7 +56,7 @@ async fn set_many_lists_every_key_that_it_did_not_write() -> Result<()> {
                     failed.iter().map(|it| (it.key.as_str(), it.error.kind())).collect();
                 assert_eq!(keys, [("a", kind), ("b", kind)]);
                 let failed = cache.strict().set_many([("a", 1)], timeout).await?;
-                assert_eq!(failed.len(), 1, "strict, too");
+                assert_eq!(failed.len(), 1, "a strict handle lists the key, too");
             }
         }
         store.heal();
@@ -65,13 +65,13 @@ async fn set_many_lists_every_key_that_it_did_not_write() -> Result<()> {
     Ok(())
 }
 
-/// D24: an invented answer there is double execution, a wrong count, or data thought gone.
+/// D24: an invented result would cause double execution, a wrong count, or seemingly lost data.
 #[tokio::test]
-async fn what_would_be_an_invented_answer_never_fails_open() {
+async fn calls_whose_result_would_be_invented_never_fail_open() {
     for (store, cache) in both() {
         for expected in OPEN {
             down(&store, expected);
-            let answers = [
+            let results = [
                 kind(cache.add("k", &1, Timeout::Default).await),
                 kind(cache.add("k", &1, secs(0)).await),
                 kind(cache.replace("k", &1, Timeout::Default).await),
@@ -91,17 +91,17 @@ async fn what_would_be_an_invented_answer_never_fails_open() {
                 kind(cache.check().await),
                 kind(cache.close().await),
             ];
-            assert!(answers.iter().all(|it| *it == expected), "{answers:?}");
+            assert!(results.iter().all(|it| *it == expected), "{results:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_not_the_stores_health_is_always_returned() {
+async fn errors_that_are_not_about_store_health_are_always_returned() {
     for (store, cache) in both() {
         for expected in ErrorKind::ALL.iter().copied().filter(|it| !OPEN.contains(it)) {
             down(&store, expected);
-            let mut answers = vec![
+            let mut results = vec![
                 kind(cache.has_key("k").await),
                 kind(cache.ttl("k").await),
                 kind(cache.touch("k", Timeout::Default).await),
@@ -109,17 +109,17 @@ async fn what_is_not_the_stores_health_is_always_returned() {
                 kind(cache.delete("k").await),
                 kind(cache.delete_many(["k"]).await),
             ];
-            // Of a read it tells of what is stored, and has tests of its own, in `wrong_type.rs`.
+            // For reads, these kinds describe the stored value: see `wrong_type.rs`.
             if !matches!(expected, ErrorKind::Codec | ErrorKind::WrongType) {
-                answers.extend([
+                results.extend([
                     kind(cache.get::<i32>("k").await),
                     kind(cache.get_bytes("k").await),
                     kind(cache.get_many::<i32, _>(["k"]).await),
                     kind(cache.get_or_set("k", Timeout::Default, || async { 1 }).await),
                 ]);
             }
-            assert!(answers.iter().all(|it| *it == expected), "{expected:?}: {answers:?}");
-            assert_eq!(cache.stats().marked_keys, 0, "{expected:?}: nothing failed open");
+            assert!(results.iter().all(|it| *it == expected), "{expected:?}: {results:?}");
+            assert_eq!(cache.stats().marked_keys, 0, "{expected:?}: a call failed open");
         }
     }
 }
@@ -147,22 +147,22 @@ async fn strict_handles_and_strict_settings_return_every_error() {
         for expected in OPEN {
             down(&store, expected);
             for cache in [cache.strict(), by_setting.clone(), cache.strict().at_version(2)] {
-                let answers = all_errors(&cache).await;
-                assert!(answers.iter().all(|it| *it == expected), "{expected:?}: {answers:?}");
+                let results = all_errors(&cache).await;
+                assert!(results.iter().all(|it| *it == expected), "{expected:?}: {results:?}");
             }
         }
         store.heal();
-        assert_eq!(cache.stats().marked_keys, 0, "who is told of a failure needs no mark");
+        assert_eq!(cache.stats().marked_keys, 0, "a returned failure left a tombstone");
     }
 }
 
 #[tokio::test]
-async fn of_a_batch_that_fails_in_part_the_rest_counts() -> Result<()> {
+async fn partly_failing_batch_has_results_for_the_other_keys() -> Result<()> {
     for (store, cache) in both() {
         drop(cache.set_many([("a", 1), ("down", 2), ("b", 3)], Timeout::Default).await?);
         store.fail_keys(|key| key.ends_with("down"), ErrorKind::Unavailable);
         let found = cache.get_many::<i32, _>(["a", "down", "b"]).await?;
-        assert_eq!(found, [("a", 1), ("b", 3)].into(), "the hits there are");
+        assert_eq!(found, [("a", 1), ("b", 3)].into(), "the hits of the other keys");
         assert_eq!(
             kind(cache.strict().get_many::<i32, _>(["a", "down"]).await),
             ErrorKind::Unavailable
@@ -171,15 +171,15 @@ async fn of_a_batch_that_fails_in_part_the_rest_counts() -> Result<()> {
         assert_eq!(failed.len(), 1);
         assert_eq!(failed[0].key, "down");
         assert_eq!(cache.delete_many(["a", "down", "b"]).await?, 2);
-        assert_eq!(cache.stats().marked_keys, 1, "only what failed is marked");
+        assert_eq!(cache.stats().marked_keys, 1, "only the failed key is marked");
         store.heal();
-        assert_eq!(cache.get::<i32>("down").await?, None, "its old value is not served");
+        assert_eq!(cache.get::<i32>("down").await?, None, "the old value is served");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn failures_are_counted_apart_from_misses() -> Result<()> {
+async fn failures_have_another_count_than_misses() -> Result<()> {
     for (store, cache) in both() {
         cache.get::<i32>("k").await?;
         down(&store, ErrorKind::Unavailable);

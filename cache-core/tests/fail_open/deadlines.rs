@@ -1,4 +1,4 @@
-//! A store that does not answer, and how long it is waited for.
+//! How long calls wait for a store that does not reply.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use cache_core::{
 
 use crate::{kind, timed};
 
-/// Makes a call that hangs, and lets time pass until its deadline and not before.
+/// Runs a call that hangs, and checks that it ends at its deadline and not earlier.
 pub(crate) async fn hangs<T: Send + 'static>(
     time: &FakeClock,
     limit: Duration,
@@ -22,35 +22,35 @@ pub(crate) async fn hangs<T: Send + 'static>(
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    assert!(!call.is_finished(), "its time is not over");
+    assert!(!call.is_finished(), "the call ended before its deadline");
     time.advance(Duration::from_millis(1));
     call.await.unwrap()
 }
 
-/// "500 ms per round trip once connected (by default)" (D23: Django's memcached client waited as long as the server stayed
-/// frozen); then as any failure.
+/// The contract: "500 ms per round trip once connected (by default)". Then the call fails as with any
+/// failure. D23: Django's memcached client waited as long as the server was frozen.
 #[tokio::test]
-async fn d23_a_store_that_does_not_answer_is_given_up() -> Result<()> {
+async fn d23_call_to_a_hung_store_ends_at_the_deadline() -> Result<()> {
     let (time, store, cache) = timed();
     let limit = Duration::from_millis(500);
-    // Calls after one that was not answered have less time.
-    let answered = async || {
+    // After an unanswered call, calls have a shorter deadline, so one call succeeds in between.
+    let restore_deadline = async || {
         store.heal();
         cache.get::<i32>("other").await.unwrap();
         store.inject(|_| Fault::Hang);
     };
-    answered().await;
+    restore_deadline().await;
     let own = cache.clone();
     assert_eq!(hangs(&time, limit, async move { own.get::<i32>("k").await }).await?, None);
-    answered().await;
+    restore_deadline().await;
     let own = cache.strict();
-    let answer = hangs(&time, limit, async move { own.get::<i32>("k").await }).await;
-    assert_eq!(kind(answer), ErrorKind::TimedOut);
-    answered().await;
+    let result = hangs(&time, limit, async move { own.get::<i32>("k").await }).await;
+    assert_eq!(kind(result), ErrorKind::TimedOut);
+    restore_deadline().await;
     let own = cache.clone();
-    let answer = hangs(&time, limit, async move { own.incr("k", 1).await }).await;
-    assert_eq!(kind(answer), ErrorKind::TimedOut);
-    answered().await;
+    let result = hangs(&time, limit, async move { own.incr("k", 1).await }).await;
+    assert_eq!(kind(result), ErrorKind::TimedOut);
+    restore_deadline().await;
     let own = cache.clone();
     hangs(&time, limit, async move { own.set("k", &1, Timeout::Default).await }).await?;
     assert_eq!(cache.stats().marked_keys, 1);
@@ -61,9 +61,10 @@ async fn d23_a_store_that_does_not_answer_is_given_up() -> Result<()> {
     Ok(())
 }
 
-/// "After a time-out or a dropped future the outcome of a write is unknown (an `incr` may have counted)."
+/// The contract: "After a time-out or a dropped future the outcome of a write is unknown (an `incr`
+/// may have counted)."
 #[tokio::test]
-async fn a_timed_out_increment_may_have_counted() -> Result<()> {
+async fn timed_out_increment_may_have_counted() -> Result<()> {
     let (time, store, cache) = timed();
     cache.set("k", &1, Timeout::Default).await?;
     store.inject(|call| match call.operation {
@@ -71,16 +72,16 @@ async fn a_timed_out_increment_may_have_counted() -> Result<()> {
         _ => Fault::None,
     });
     let own = cache.clone();
-    let answer = hangs(&time, Duration::from_millis(500), async move { own.incr("k", 1).await });
-    assert_eq!(kind(answer.await), ErrorKind::TimedOut);
+    let result = hangs(&time, Duration::from_millis(500), async move { own.incr("k", 1).await });
+    assert_eq!(kind(result.await), ErrorKind::TimedOut);
     store.heal();
     assert_eq!(cache.get::<i32>("k").await?, Some(2));
     Ok(())
 }
 
-/// "none for `clear` and `check`".
+/// The contract: no deadline for `clear` and `check`.
 #[tokio::test]
-async fn clear_and_check_take_as_long_as_they_take() -> Result<()> {
+async fn clear_check_and_close_have_no_deadline() -> Result<()> {
     let (time, store, cache) = timed();
     store.inject(|_| Fault::None);
     for operation in [Operation::Clear, Operation::ClearStore, Operation::Check, Operation::Close] {
@@ -102,13 +103,13 @@ async fn clear_and_check_take_as_long_as_they_take() -> Result<()> {
     Ok(())
 }
 
-/// A dropped write says nothing of the store's health, but its outcome is unknown: nothing hangs behind it.
+/// The outcome of a dropped write is unknown, but later calls do not wait for the dropped call.
 #[tokio::test]
-async fn a_dropped_call_holds_nothing_up() -> Result<()> {
+async fn dropped_write_does_not_delay_later_calls() -> Result<()> {
     let (_, store, cache) = timed();
     let held = store.hold(Operation::Delete);
     tokio::select! {
-        _ = cache.delete("k") => panic!("it is held"),
+        _ = cache.delete("k") => panic!("a held call returned"),
         () = store.arrived(Operation::Delete, 1) => {}
     }
     held.release();

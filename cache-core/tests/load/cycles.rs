@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use crate::world;
 
 #[tokio::test]
-async fn a_load_that_waits_for_itself_is_an_error_that_names_the_keys() {
+async fn load_that_waits_for_itself_fails_and_names_the_keys() {
     let (_, cache, _) = world();
     let inner = cache.clone();
     let error = cache
@@ -28,14 +28,13 @@ async fn a_load_that_waits_for_itself_is_an_error_that_names_the_keys() {
         })
         .await
         .unwrap_err();
-    let circle =
-        error.loader::<cache_core::Error>().unwrap().loader::<cache_core::Error>().unwrap();
-    assert_eq!(circle.kind(), ErrorKind::Loader);
-    assert!(circle.to_string().contains(":1:a → :1:b → :1:a"), "{circle}");
+    let cycle = error.loader::<cache_core::Error>().unwrap().loader::<cache_core::Error>().unwrap();
+    assert_eq!(cycle.kind(), ErrorKind::Loader);
+    assert!(cycle.to_string().contains(":1:a → :1:b → :1:a"), "{cycle}");
 }
 
 #[tokio::test]
-async fn loads_of_two_tasks_and_two_caches_that_wait_for_each_other_end() {
+async fn loads_of_two_caches_that_wait_for_each_other_fail() {
     let ((_, left, _), (_, right, _)) = (world(), world());
     let barrier = Arc::new(Barrier::new(2));
     let task = |outer: &Cache, inner: &Cache| {
@@ -56,7 +55,7 @@ async fn loads_of_two_tasks_and_two_caches_that_wait_for_each_other_end() {
 }
 
 #[tokio::test]
-async fn a_loader_may_load_other_keys() {
+async fn loader_may_load_other_keys() {
     let (_, cache, _) = world();
     let inner = cache.clone();
     let sum = cache
@@ -72,7 +71,7 @@ async fn a_loader_may_load_other_keys() {
 }
 
 #[test]
-fn blocking_loads_share_one_flight_and_find_circles() {
+fn blocking_callers_share_one_load_and_a_cycle_fails() {
     let (_, cache, _) = world();
     let cache = cache.blocking();
     let loads = AtomicUsize::new(0);

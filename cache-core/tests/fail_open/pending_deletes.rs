@@ -1,4 +1,4 @@
-//! The removal of a marked key's old entry: who does it, and who waits for it.
+//! Pending deletes: which call sends the delete of a marked key, and which calls wait for it.
 
 use std::{
     pin::{Pin, pin},
@@ -15,7 +15,7 @@ use cache_core::{
 
 use crate::{both, cache_over, down, kind, timed, writes};
 
-/// Polls a future that waits, once.
+/// Polls once a future that waits.
 fn poll_once<F: Future>(future: Pin<&mut F>) {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(future.poll(&mut cx).is_pending());
@@ -30,10 +30,10 @@ async fn marked(store: &Faulty, cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-/// The delete that a reader sends for a marked key may arrive after the key was written again. It must not remove what an
-/// `add` has won meanwhile.
+/// The delete that a reader sends for a marked key may arrive after the key was written again. It
+/// must not remove the entry of an `add` that succeeded in between.
 #[tokio::test]
-async fn a_late_delete_takes_no_add_back() -> Result<()> {
+async fn late_delete_does_not_remove_an_added_entry() -> Result<()> {
     let (time, store, cache) = timed();
     marked(&store, &cache).await?;
     let held = store.hold(Operation::CompareAndDelete);
@@ -53,9 +53,9 @@ async fn a_late_delete_takes_no_add_back() -> Result<()> {
     Ok(())
 }
 
-/// A future that nobody polls may be the one that sends the delete.
+/// The future that sends the delete may never be polled again.
 #[tokio::test]
-async fn nobody_waits_for_ever_for_anothers_delete() -> Result<()> {
+async fn unpolled_delete_does_not_delay_an_add_for_ever() -> Result<()> {
     let (time, store, cache) = timed();
     marked(&store, &cache).await?;
     let held = store.hold(Operation::CompareAndDelete);
@@ -63,15 +63,18 @@ async fn nobody_waits_for_ever_for_anothers_delete() -> Result<()> {
     poll_once(reader.as_mut());
     held.release();
     time.advance(Duration::from_secs(10));
-    assert!(cache.add("k", &2, Timeout::Default).await?, "the right of the reader has ended");
+    assert!(
+        cache.add("k", &2, Timeout::Default).await?,
+        "the permit of the reader has not expired"
+    );
     reader.await?;
-    assert!(!cache.add("k", &3, Timeout::Default).await?, "and it removes nothing any more");
+    assert!(!cache.add("k", &3, Timeout::Default).await?, "the late delete removed the entry");
     Ok(())
 }
 
-/// Else a store that is frozen would be waited for once per key.
+/// One call for each key would wait for a frozen store once per key.
 #[tokio::test]
-async fn a_batch_sends_the_deletes_that_are_owed_in_one_call() -> Result<()> {
+async fn batch_sends_its_pending_deletes_in_one_call() -> Result<()> {
     for (store, cache) in both() {
         let keys: Vec<_> = (0..100).map(|it| it.to_string()).collect();
         down(&store, ErrorKind::Unavailable);
@@ -88,21 +91,22 @@ async fn a_batch_sends_the_deletes_that_are_owed_in_one_call() -> Result<()> {
     Ok(())
 }
 
-/// "What was not written is always listed", also if the store says nothing of it.
+/// The contract: "What was not written is always listed", also if the store returns no result for
+/// the key.
 #[tokio::test]
-async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<()> {
+async fn keys_without_a_result_of_the_store_count_as_not_written() -> Result<()> {
     #[derive(Debug)]
-    struct Forgets;
-    impl Layer for Forgets {
+    struct TooFewResults;
+    impl Layer for TooFewResults {
         async fn around<R: Reply, F: Future<Output = R> + Send>(
             &self,
             call: Call<'_>,
             run: impl Fn() -> F + Send + Sync,
         ) -> R {
-            let answer = run().await;
+            let reply = run().await;
             match call.operation {
                 Operation::SetMany | Operation::DeleteMany | Operation::GetMany => none(call),
-                _ => answer,
+                _ => reply,
             }
         }
         fn around_sync<R: Reply>(&self, call: Call<'_>, _: impl Fn() -> R) -> R {
@@ -111,9 +115,9 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
     }
     fn none<R: Reply>(mut call: Call<'_>) -> R {
         call.keys = 0;
-        R::failed(&call, Error::new(ErrorKind::Backend, "of no key"))
+        R::failed(&call, Error::new(ErrorKind::Backend, "no key has a result"))
     }
-    let store = Layered::new(Arc::new(Forgets), Arc::new(Inline::new(Model::default())));
+    let store = Layered::new(Arc::new(TooFewResults), Arc::new(Inline::new(Model::default())));
     let cache = Cache::new("test", store).strict();
     let failed = cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?;
     assert_eq!(failed.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
@@ -123,7 +127,7 @@ async fn a_store_that_answers_for_too_few_keys_has_not_written_them() -> Result<
 }
 
 #[tokio::test]
-async fn while_the_owed_delete_is_on_its_way_others_read_misses() {
+async fn reads_during_a_pending_delete_are_misses() {
     let store = Faulty::new(Arc::new(Inline::new(Model::default())));
     let cache = cache_over(&store);
     cache.set("k", &"stale", Timeout::Default).await.unwrap();
@@ -140,7 +144,7 @@ async fn while_the_owed_delete_is_on_its_way_others_read_misses() {
     assert_eq!(cache.get::<String>("k").await.unwrap(), None, "the stale value was served");
     assert!(!cache.has_key("k").await.unwrap());
     assert!(cache.get_many::<String, _>(["k"]).await.unwrap().is_empty());
-    // A strict caller waits: it is to have an answer.
+    // A strict caller waits, because it must have the true result.
     let strict = tokio::spawn({
         let cache = cache.strict();
         async move { (cache.get::<String>("k").await, cache.get_many::<String, _>(["k"]).await) }
@@ -150,5 +154,5 @@ async fn while_the_owed_delete_is_on_its_way_others_read_misses() {
     let (one, many) = strict.await.unwrap();
     assert_eq!(one.unwrap(), None);
     assert!(many.unwrap().is_empty());
-    assert_eq!(store.calls(Operation::CompareAndDelete), sent + 1, "one removal is enough");
+    assert_eq!(store.calls(Operation::CompareAndDelete), sent + 1, "a second removal was sent");
 }
