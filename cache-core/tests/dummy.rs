@@ -1,5 +1,5 @@
-//! The backend `dummy`, which stores nothing: every read is a miss, and only calls that need an entry
-//! fail.
+//! The backend `dummy`, which stores nothing: every read is a miss, and only calls that need an
+//! entry fail.
 
 #![allow(missing_docs)]
 

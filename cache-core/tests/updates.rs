@@ -72,8 +72,8 @@ async fn update_without_a_turn_within_the_deadline_times_out() {
     );
 }
 
-/// Starts two updates. The turn of the second comes shortly before its deadline, and its call to the
-/// store is held.
+/// Starts two updates. The turn of the second comes shortly before its deadline, and its call to
+/// the store is held.
 async fn with_late_call(
     time: &FakeClock,
     store: &Faulty,

@@ -1,5 +1,5 @@
-//! A key holds a value that is not a string, such as a Redis list. A read is a miss, as for bytes that
-//! do not decode, and the value stays.
+//! A key holds a value that is not a string, such as a Redis list. A read is a miss, as for bytes
+//! that do not decode, and the value stays.
 
 #![allow(missing_docs)]
 
@@ -40,7 +40,7 @@ fn one_miss() -> OperationStats {
     res
 }
 
-/// Checks that one read was counted as an undecodable miss and not as a failure, and that the value
+/// Checks that a single read was counted as an undecodable miss and not as a failure, and that the value
 /// is unchanged.
 async fn assert_miss_without_change(store: &Faulty, cache: &Cache, operation: Operation) {
     let stats = cache.stats();

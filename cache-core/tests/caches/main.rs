@@ -1,4 +1,5 @@
-//! Caches that are built from settings: the handles, the refused settings and the text of the errors.
+//! Caches that are built from settings: the handles, the refused settings and the text of the
+//! errors.
 
 mod drivers;
 mod global;

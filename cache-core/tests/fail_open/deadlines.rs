@@ -27,8 +27,8 @@ pub(crate) async fn hangs<T: Send + 'static>(
     call.await.unwrap()
 }
 
-/// The contract: "500 ms per round trip once connected (by default)". Then the call fails as with any
-/// failure. D23: Django's memcached client waited as long as the server was frozen.
+/// The contract: "500 ms per round trip once connected (by default)". Then the call fails as with
+/// any failure. D23: Django's memcached client waited as long as the server was frozen.
 #[tokio::test]
 async fn d23_call_to_a_hung_store_ends_at_the_deadline() -> Result<()> {
     let (time, store, cache) = timed();

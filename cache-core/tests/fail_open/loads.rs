@@ -24,8 +24,8 @@ async fn load_returns_the_value_without_a_write_when_the_store_fails() -> Result
     Ok(())
 }
 
-/// The contract: "A failed write of a loaded value is counted, never returned", also in strict mode.
-/// The key has no old value that could be stale.
+/// The contract: "A failed write of a loaded value is counted, never returned", also in strict
+/// mode. The key has no old value that could be stale.
 #[tokio::test]
 async fn loaded_value_that_cannot_be_stored_is_returned() -> Result<()> {
     for (store, cache) in both() {

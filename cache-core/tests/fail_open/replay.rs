@@ -128,8 +128,8 @@ async fn tombstone_ends_when_the_stale_entry_has_expired() -> Result<()> {
     Ok(())
 }
 
-/// Before, 10,000 writes of one outage filled the table for ever, and the deletes of the next outage
-/// were lost.
+/// Before, 10,000 writes of one outage filled the table for ever, and the deletes of the next
+/// outage were lost.
 #[tokio::test]
 async fn full_tombstone_table_loses_no_delete() -> Result<()> {
     let (_, store, mine, theirs) = world();

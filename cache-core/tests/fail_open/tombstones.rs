@@ -32,7 +32,8 @@ const WRITES: [&str; 8] = [
     "touch to zero",
 ];
 
-/// The contract: "So a value that was deleted during an outage is not served when the store returns."
+/// The contract: "So a value that was deleted during an outage is not served when the store
+/// returns."
 #[tokio::test]
 async fn stale_value_is_not_served_after_a_write_failed_open() -> Result<()> {
     for (store, cache) in both() {

@@ -30,8 +30,8 @@ fn world() -> (Faulty, Cache, FakeClock) {
     (store, cache, time)
 }
 
-/// Loads that a test counts, that notify the test when they begin, and that end when the test allows
-/// it.
+/// Loads that a test counts, that notify the test when they begin, and that end when the test
+/// allows it.
 #[derive(Clone, Default)]
 struct Source {
     loads: Arc<AtomicUsize>,

@@ -182,7 +182,8 @@ async fn delete_waits_for_the_write_of_a_dropped_load() {
         let cache = cache.clone();
         async move { cache.delete("k").await }
     });
-    // sleeps: the absence of a call has no event, and the call would come from the library's thread.
+    // sleeps: the absence of a call has no event, and the call would come from the library's
+    // thread.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(store.calls(Operation::Delete), 0, "a write of a dropped call may still arrive");
     time.advance(Duration::from_millis(500));

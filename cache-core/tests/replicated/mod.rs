@@ -12,8 +12,8 @@ use cache_core::{
     },
 };
 
-/// Sends plain reads to the copy and all other calls to the leader. The leader's entries never reach
-/// the copy.
+/// Sends plain reads to the copy and all other calls to the leader. The leader's entries never
+/// reach the copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Replicated {
     pub(crate) leader: Arc<dyn Backend>,
