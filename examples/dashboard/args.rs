@@ -5,11 +5,11 @@ use std::{ffi::OsString, path::PathBuf};
 pub(crate) const USAGE: &str = "\
 Usage: cargo run -p examples --example dashboard [--features STORE] -- [--settings FILE] [FOLDER]
 
-Shows a dashboard of FOLDER (this one by default), several times, and says each time what was cached.
-FILE says where the cache is; examples/settings has some. STORE links the store that FILE names, if it is
-not `memory`: redis, memcached, db or file.";
+Shows a dashboard of FOLDER (by default: the current folder) several times, and each time the parts
+that were cached. FILE has the settings of the cache; see examples/settings. STORE links the store
+that FILE names, unless the store is `memory`: redis, memcached, db or file.";
 
-/// What was asked for.
+/// The arguments of the program.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Args {
     pub(crate) settings: Option<PathBuf>,
@@ -17,7 +17,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// `Ok(None)` asks for help; the error says which argument was wrong.
+    /// Parses the arguments. `Ok(None)` is a request for help.
+    ///
+    /// # Errors
+    /// A message that names the wrong argument.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, String> {
         let mut args = args.into_iter();
         let mut settings = None;
@@ -49,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_optional() {
+    fn omitted_arguments_have_defaults() {
         assert_eq!(parse(""), Ok(Some(Args { settings: None, folder: ".".into() })));
         let all = Args { settings: Some("a.toml".into()), folder: "src".into() };
         assert_eq!(parse("src --settings a.toml"), Ok(Some(all)));
@@ -57,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_argument_is_named() {
+    fn error_names_the_wrong_argument() {
         assert_eq!(parse("--setings a").unwrap_err(), "unknown option `--setings`");
         assert_eq!(parse("--settings").unwrap_err(), "`--settings` needs a file");
         assert_eq!(parse("a b").unwrap_err(), "one folder at a time: `b` is too many");

@@ -1,4 +1,4 @@
-//! The slow part: reads every file of a folder and counts. Worth keeping for an hour.
+//! The slow part: reads every file of a folder and counts. It is cached for an hour.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::walk::walk;
 
-/// What is in a folder.
+/// The number of files, lines and bytes in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Census {
     pub(crate) all: Count,
     pub(crate) by_language: BTreeMap<String, Count>,
-    /// Files and folders that could not be read: counted, because a gap should not look like a fact.
+    /// The number of files and folders that could not be read and are not in the other numbers.
     pub(crate) unreadable: u64,
 }
 
@@ -53,7 +53,8 @@ impl AddAssign for Count {
     }
 }
 
-/// Counts one file. A file with a zero byte is no text: it has no lines, and is not read to its end.
+/// Counts one file. A file with a zero byte is not a text: it has no lines, and is not read to its
+/// end.
 fn count(path: &Path) -> io::Result<Count> {
     let mut file = File::open(path)?;
     let mut res = Count { files: 1, lines: 0, bytes: file.metadata()?.len() };
@@ -72,7 +73,7 @@ fn count(path: &Path) -> io::Result<Count> {
         res.lines += chunk.split(|it| *it == b'\n').count() as u64 - 1;
         last = chunk[chunk.len() - 1];
     }
-    // The last line counts even if nobody ended it.
+    // The last line counts also without a line break at its end.
     res.lines += u64::from(last != b'\n');
     Ok(res)
 }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_larger_than_the_buffer_is_counted_whole() {
+    fn file_larger_than_the_buffer_is_counted_to_its_end() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("a.txt"), "0123456\n".repeat(20_000)).unwrap();
         let all = Census::take(root.path()).unwrap().all;
@@ -141,7 +142,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_cannot_be_read_is_counted_and_no_error() {
+    fn unreadable_file_is_counted_and_not_an_error() {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The fast part: free space and the files that changed last. It is cheap and soon out of date: 30 seconds.
+//! The fast part: free space and the files that changed last. It is soon out of date, so it is
+//! cached for 30 s only.
 
 use std::{
     cmp::Reverse,
@@ -12,19 +13,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::walk::walk;
 
-/// How many changed files are shown.
+/// The number of changed files that are shown.
 const RECENT: usize = 10;
 
-/// What changes all the time.
+/// The state of a disk, which changes all the time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Disk {
-    /// `None` on platforms where we do not know how to ask.
+    /// `None` on platforms other than Unix.
     pub(crate) space: Option<Space>,
     /// The latest first.
     pub(crate) recent: Vec<Changed>,
 }
 
-/// In bytes.
+/// Free and total space in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Space {
     pub(crate) free: u64,
@@ -34,15 +35,15 @@ pub(crate) struct Space {
 /// A file that changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Changed {
-    /// Seconds since 1970: an age would be wrong as soon as it is cached.
+    /// Seconds since 1970. An age would be wrong as soon as it is cached.
     pub(crate) at: u64,
-    /// From the folder. A name that is not UTF-8 is shown as well as it can be.
+    /// The path relative to the folder. Bytes that are not UTF-8 are replaced.
     pub(crate) path: String,
 }
 
 impl Disk {
-    pub(crate) fn look(folder: &Path) -> io::Result<Self> {
-        // The earliest of the latest is on top, to be pushed out by a later one.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        // The oldest of the latest files is on top, and a later file replaces it.
         let mut latest = BinaryHeap::new();
         walk(folder, |entry| {
             let Ok(at) = entry.metadata().and_then(|it| it.modified()) else { return };
@@ -58,7 +59,7 @@ impl Disk {
     }
 }
 
-/// A file from before 1970 is as old as we can say.
+/// Returns the seconds since 1970, or 0 for an earlier time.
 pub(crate) fn since_1970(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }
@@ -81,15 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_that_changed_last_come_first() {
+    fn files_are_listed_from_the_latest_change() {
         let root = tempfile::tempdir().unwrap();
         for i in 0..20 {
             let file = File::create(root.path().join(format!("{i}.txt"))).unwrap();
-            // Not in the order of their names.
+            // In another order than the names.
             let at = Duration::from_secs(1_000_000 + (i * 7) % 20);
             file.set_modified(UNIX_EPOCH + at).unwrap();
         }
-        let recent = Disk::look(root.path()).unwrap().recent;
+        let recent = Disk::read(root.path()).unwrap().recent;
         let ats: Vec<u64> = recent.iter().map(|it| it.at - 1_000_000).collect();
         assert_eq!(ats, [19, 18, 17, 16, 15, 14, 13, 12, 11, 10]);
         assert_eq!(recent[0].path, "17.txt");
@@ -97,14 +98,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn there_is_no_more_free_space_than_space() {
+    fn free_space_is_at_most_the_total_space() {
         let root = tempfile::tempdir().unwrap();
-        let space = Disk::look(root.path()).unwrap().space.unwrap();
+        let space = Disk::read(root.path()).unwrap().space.unwrap();
         assert!(0 < space.total && space.free <= space.total, "{space:?}");
     }
 
     #[test]
-    fn a_time_before_1970_is_no_panic() {
+    fn time_before_1970_is_zero() {
         assert_eq!(since_1970(UNIX_EPOCH - Duration::from_secs(5)), 0);
     }
 }

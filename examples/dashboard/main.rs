@@ -1,13 +1,15 @@
-//! A dashboard of a folder, put together from parts that are cached, each for as long as it stays true enough.
+//! A dashboard of a folder. Its parts are cached, each with its own lifetime.
 //!
 //! ```text
 //! cargo run -p examples --example dashboard -- [--settings FILE] [FOLDER]
 //! ```
 //!
-//! It makes several visits to the same dashboard and tells for each what was found in the cache, what was loaded,
-//! and how long that took. Three files show how a program uses the cache: this one opens it from settings, `stores.rs`
-//! links the stores that settings may name, and `page.rs` gets each part through the cache. The others know nothing of
-//! caches.
+//! The program visits the same dashboard several times. For each visit, it prints the parts that
+//! were in the cache, the parts that were loaded, and how long that took.
+//!
+//! Three files show how a program uses the cache: this file opens the cache from settings,
+//! `stores.rs` links the stores that settings may name, and `page.rs` gets each part through the
+//! cache. The other files do not use caches.
 
 mod args;
 mod census;
@@ -59,13 +61,17 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<()> {
     install(open(args.settings.as_deref())?)?;
-    // One key for one folder, however it was written.
+    // The canonical path makes one key for one folder.
     let folder = fs::canonicalize(&args.folder)
         .with_context(|| format!("cannot open {}", args.folder.display()))?;
     ensure!(folder.is_dir(), "{} is not a folder", folder.display());
-    ensure!(folder.to_str().is_some(), "{} is not UTF-8, as keys are", folder.display());
+    ensure!(
+        folder.to_str().is_some(),
+        "the path {} is not UTF-8, but a key must be",
+        folder.display()
+    );
 
-    // Not `println!`, which panics when nobody reads on.
+    // Not `println!`, which panics when the reader closes the pipe.
     let mut out = io::stdout();
     writeln!(out, "1. A visit to {}", folder.display())?;
     let page = visit(&folder).await?;
@@ -96,7 +102,8 @@ async fn visit_at_once(folder: &Path) -> Result<Vec<Page>> {
     visitors.join_all().await.into_iter().collect()
 }
 
-/// The store is a matter of settings: another file is another store, with no change of code.
+/// Opens the caches of a settings file, or in memory without one. Another store needs another file
+/// and no change of code.
 fn open(settings: Option<&Path>) -> cache_core::Result<Caches> {
     let caches = stores::with_hints(Caches::builder());
     match settings {

@@ -1,4 +1,4 @@
-//! A page and its parts: where the cache is used.
+//! A page, whose parts come from the cache.
 
 use std::{
     io,
@@ -13,21 +13,22 @@ use tokio::task::spawn_blocking;
 
 use crate::{census::Census, disk::Disk};
 
-/// Reading every file is slow, and what it tells hardly changes.
+/// Long, because a census is slow and its numbers hardly change.
 pub(crate) const CENSUS_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// A look at the disk is quick, and soon out of date.
+/// Short, because the state of the disk is quick to read and soon out of date.
 pub(crate) const DISK_LIFETIME: Duration = Duration::from_secs(30);
 
-/// The answer to one visit.
+/// The result of one visit.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) census: Part<Census>,
     pub(crate) disk: Part<Disk>,
-    /// A count that the store could not give is an error, never an invented number; the page can do without.
+    /// An error if the store could not count, because a counter never invents a number. The page is
+    /// complete without this count.
     pub(crate) visits: cache_core::Result<i64>,
 }
 
-/// A part of a page, and how we came by it.
+/// A part of a page, and whether it was loaded.
 #[derive(Debug)]
 pub(crate) struct Part<T> {
     pub(crate) value: T,
@@ -37,18 +38,18 @@ pub(crate) struct Part<T> {
 }
 
 pub(crate) async fn visit(folder: &Path) -> Result<Page> {
-    // Both at once: the page is there when the slower one is.
+    // Both parts at once: the page takes as long as the slower part.
     let (census, disk) = tokio::try_join!(
         part("census", folder, CENSUS_LIFETIME, Census::take),
-        part("disk", folder, DISK_LIFETIME, Disk::look),
+        part("disk", folder, DISK_LIFETIME, Disk::read),
     )?;
-    // Counts from 0, in one step, however many visitors there are.
+    // Counts from 0, and concurrent visits are all counted.
     let visits = cache().incr_or(&key("visits", folder), 1, 0, Timeout::Never).await;
     Ok(Page { census, disk, visits })
 }
 
-/// The part from the cache; if it is not there, it is loaded and kept for `lifetime`. Of many who ask at the same
-/// time one loads, and the others wait for that load.
+/// Returns the part from the cache. If the cache does not have the part, loads and stores it for
+/// `lifetime`: one of several concurrent visitors loads, and the others wait for that load.
 async fn part<T>(
     name: &str,
     folder: &Path,
@@ -64,7 +65,7 @@ where
         .get_or_try_set(&key(name, folder), lifetime, || {
             loaded = true;
             let folder = folder.to_owned();
-            // Reading a disk blocks its thread, and this one has other visitors to serve.
+            // Reading a disk blocks a thread, and this thread must serve other visitors.
             let loading = spawn_blocking(move || load(&folder));
             async { loading.await? }
         })
@@ -89,7 +90,7 @@ mod tests {
         (page.census.loaded, page.disk.loaded)
     }
 
-    /// A folder with one file, and the caches of one of the settings files.
+    /// Returns a folder with one file, and the caches of a settings file.
     fn scene(settings: &str) -> (tempfile::TempDir, &'static Caches) {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("a b.rs"), "fn a() {}\n").unwrap();
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_part_is_loaded_once_and_deleted_alone() {
+    async fn part_is_loaded_once_and_again_after_its_delete() {
         let (root, caches) = scene("memory.toml");
         let folder = root.path();
         let scene = async {
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_settings_file_is_another_store() {
+    async fn settings_file_with_the_dummy_store_loads_every_time() {
         let (root, caches) = scene("dummy.toml");
         let scene = async {
             for _ in 0..2 {
@@ -130,7 +131,7 @@ mod tests {
 
     #[cfg(all(target_os = "linux", feature = "servers"))]
     #[tokio::test]
-    async fn what_one_program_has_loaded_is_there_for_the_next() {
+    async fn part_in_a_shared_store_is_not_loaded_by_the_next_program() {
         let (redis, memcached) =
             (test_servers::Redis::start().unwrap(), test_servers::Memcached::start().unwrap());
         let place = tempfile::tempdir().unwrap();
@@ -154,7 +155,7 @@ mod tests {
 
     #[cfg(all(unix, feature = "file"))]
     #[tokio::test]
-    async fn in_a_directory_what_one_program_has_loaded_is_there_for_the_next() {
+    async fn part_in_a_directory_is_not_loaded_by_the_next_program() {
         let (root, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let settings = include_str!("../settings/file.toml");
         let settings = settings.replace("${CACHE_DIR}", directory.path().to_str().unwrap());
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_gone_is_an_error_and_not_cached() {
+    async fn missing_folder_is_an_error_and_is_not_cached() {
         let (root, caches) = scene("memory.toml");
         let folder = root.path().join("later");
         let scene = async {

@@ -13,7 +13,7 @@ use crate::{
     page::{CENSUS_LIFETIME, DISK_LIFETIME, Page, Part},
 };
 
-/// How many languages have a line of their own.
+/// The number of languages with their own line.
 const LANGUAGES: usize = 8;
 
 impl Display for Census {
@@ -55,7 +55,7 @@ impl Display for Disk {
 }
 
 impl Page {
-    /// Where each part came from: a line for each.
+    /// Returns a line for each part: whether it was loaded, and how long that took.
     pub(crate) fn sources(&self) -> String {
         let visits = match &self.visits {
             Ok(visits) => visits.to_string(),
@@ -78,12 +78,13 @@ impl<T> Part<T> {
     }
 }
 
-/// What visitors who came at the same time made of the work: a line for each part.
+/// Returns a line for each part of concurrent visits: how many visits loaded the part, and how long
+/// the slowest visit took.
 pub(crate) fn crowd(pages: &[Page]) -> String {
     fn part<T>(parts: &[&Part<T>]) -> String {
         let loaded = parts.iter().filter(|it| it.loaded).count();
         let slowest = parts.iter().map(|it| it.took).max().unwrap_or_default();
-        format!("loaded by {loaded} of {}, all had it after {}", parts.len(), time(slowest))
+        format!("loaded by {loaded} of {}, slowest visit {}", parts.len(), time(slowest))
     }
     let census = part(&pages.iter().map(|it| &it.census).collect::<Vec<_>>());
     let disk = part(&pages.iter().map(|it| &it.disk).collect::<Vec<_>>());
@@ -92,17 +93,17 @@ pub(crate) fn crowd(pages: &[Page]) -> String {
     format!("   census  {census}\n   disk    {disk}\n   visits  {visits}\n")
 }
 
-/// What the cache was good for.
+/// Returns the numbers of loads, hits and shared loads.
 pub(crate) fn totals(stats: &Stats) -> String {
     let (loads, hits, shared) = (stats.loads, stats[Operation::GetOrSet].hits, stats.loads_shared);
     format!(
-        "Of {} parts that were asked for, {loads} were loaded, {hits} were found in the cache, and {shared} were\n\
-         shared with a visitor who was loading them just then.",
+        "Of {} requested parts, {loads} were loaded, {hits} were found in the cache, and {shared} were shared\n\
+         with a visitor that was already loading the part.",
         loads + hits + shared,
     )
 }
 
-/// Three digits and a unit, so that what took a thousandth of the time looks like it.
+/// Formats with three digits and a unit, so that a hit and a load are easy to compare.
 fn time(took: Duration) -> String {
     match took.as_secs_f64() {
         s if s >= 1.0 => format!("{s:.2} s"),
@@ -126,7 +127,7 @@ fn grouped(number: u64) -> String {
 fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut unit = "B";
-    // In tenths, as there is one digit after the point.
+    // In tenths, because there is one digit after the point.
     let mut tenths = u128::from(bytes) * 10;
     for larger in units {
         if tenths < 10_240 {
@@ -157,7 +158,7 @@ mod tests {
     use crate::disk::{Changed, Space};
 
     #[test]
-    fn a_census_lists_languages_by_lines_and_sums_the_rest() {
+    fn census_lists_languages_by_lines_and_sums_the_rest() {
         let mut census = Census { unreadable: 2, ..Census::default() };
         for i in 1..=10 {
             let count = Count { files: 1, lines: i * 1000, bytes: 2048 };
@@ -173,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_folder_has_a_report_too() {
+    fn empty_folder_has_a_report() {
         assert_eq!(Census::default().to_string().lines().count(), 2);
         assert_eq!(Disk { space: None, recent: Vec::new() }.to_string(), "");
     }
 
     #[test]
-    fn a_disk_shows_space_and_ages() {
+    fn disk_report_shows_space_and_ages() {
         let at = since_1970(SystemTime::now()) - 7_300;
         let disk = Disk {
             space: Some(Space { free: 1 << 30, total: 3 << 29 }),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_where_its_parts_came_from() {
+    fn page_shows_whether_each_part_was_loaded() {
         let text = "   census  loaded    1.5 ms, kept for 3600 s\n   disk    hit       8.0 µs\n   visits  7\n";
         assert_eq!(page(true, 7).sources(), text);
         let error = cache_core::Error::new(cache_core::ErrorKind::Unavailable, "refused");
@@ -208,16 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_counts_who_loaded_and_the_latest_visit() {
+    fn concurrent_visits_show_the_number_of_loads_and_the_latest_visit() {
         let text = crowd(&[page(false, 3), page(true, 5), page(false, 4)]);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "   census  loaded by 1 of 3, all had it after 1.5 ms");
-        assert_eq!(lines[1], "   disk    loaded by 0 of 3, all had it after 8.0 µs");
+        assert_eq!(lines[0], "   census  loaded by 1 of 3, slowest visit 1.5 ms");
+        assert_eq!(lines[1], "   disk    loaded by 0 of 3, slowest visit 8.0 µs");
         assert_eq!(lines[2], "   visits  5");
     }
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_sizes_ages_and_times_have_units() {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped));
         assert_eq!(["0 B", "1023 B", "1.0 KiB", "1.5 MiB"], [0, 1023, 1024, 3 << 19].map(size));
         assert!(size(u64::MAX).ends_with(" PiB"));

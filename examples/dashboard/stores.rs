@@ -1,4 +1,5 @@
-//! The stores that settings can name. Rust links a crate only if the program names it: one line for each.
+//! The stores that settings can name. Rust links a crate only if the program names it, so each
+//! store has a `use` line.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use cache_memory as _;
 #[cfg(feature = "redis")]
 use cache_redis as _;
 
-/// Whether each store is linked, and what stands in for it if it is not. A service links what it needs and has nothing
-/// like it.
+/// Whether each store is linked, and the driver that replaces a store that is not linked. A service
+/// links the stores that it needs and does not need such a list.
 const STORES: [(bool, Driver); 4] = [
     (cfg!(feature = "db"), Driver::new("db", left_out).with_other_names(&["sqlite", "postgres"])),
     (cfg!(feature = "file"), Driver::new("file", left_out)),
@@ -38,11 +39,11 @@ fn left_out(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         "sqlite" | "postgres" => "db",
         other => other,
     };
-    let what = format!(
+    let message = format!(
         "this build of the example has no store `{name}`; build it with the feature `{feature}`: \
          `cargo run -p examples --example dashboard --features {feature} -- …`"
     );
-    Err(context.error("backend", what))
+    Err(context.error("backend", message))
 }
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn every_settings_file_is_understood_or_names_its_feature() {
+    fn settings_file_is_accepted_or_names_the_missing_feature() {
         for (name, text) in [
             ("db", include_str!("../settings/db.toml").replace("${CACHE_DB}", "cache.db")),
             (

@@ -1,4 +1,4 @@
-//! The files of a folder, as both parts of the dashboard see them.
+//! The files of a folder, for both parts of the dashboard.
 
 use std::{
     ffi::OsStr,
@@ -7,11 +7,14 @@ use std::{
     path::Path,
 };
 
-/// Shows every file under `folder` to `see`, and gives the number of folders that could not be read.
+/// Calls `visit` for every file under `folder`, and returns the number of folders that could not be
+/// read.
 ///
-/// Hidden files, what build tools made and symbolic links are left out. An error only if `folder` itself
-/// cannot be read: one closed door in a tree is no reason to show nothing.
-pub(crate) fn walk(folder: &Path, mut see: impl FnMut(&DirEntry)) -> io::Result<u64> {
+/// Hidden files, build output and symbolic links are skipped.
+///
+/// # Errors
+/// Only if `folder` itself cannot be read.
+pub(crate) fn walk(folder: &Path, mut visit: impl FnMut(&DirEntry)) -> io::Result<u64> {
     let mut unreadable = 0;
     let mut waiting = vec![fs::read_dir(folder)?];
     while let Some(entries) = waiting.pop() {
@@ -25,7 +28,7 @@ pub(crate) fn walk(folder: &Path, mut see: impl FnMut(&DirEntry)) -> io::Result<
                 continue;
             }
             if kind.is_file() {
-                see(&entry);
+                visit(&entry);
             } else if kind.is_dir() && !is_built(&entry.path()) {
                 match fs::read_dir(entry.path()) {
                     Ok(entries) => waiting.push(entries),
@@ -41,7 +44,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// Cargo and others mark with this file what can be built again.
+/// Whether a folder has build output, which Cargo and other tools mark with a tag file.
 fn is_built(folder: &Path) -> bool {
     let named = ["target", "node_modules"].iter().any(|it| folder.ends_with(it));
     named || folder.join("CACHEDIR.TAG").exists()
@@ -60,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_and_what_was_built_are_left_out() {
+    fn hidden_files_and_build_output_are_skipped() {
         let root = tempfile::tempdir().unwrap();
         for path in
             ["a/b/c.rs", ".git/x", "target/x", "node_modules/x", "out/x", "out/CACHEDIR.TAG"]
@@ -75,18 +78,18 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_are_not_followed() {
+    fn symbolic_links_are_not_followed() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("real"), "").unwrap();
         std::os::unix::fs::symlink("real", root.path().join("link")).unwrap();
-        std::os::unix::fs::symlink("..", root.path().join("circle")).unwrap();
+        std::os::unix::fs::symlink("..", root.path().join("loop")).unwrap();
         assert_eq!(seen(root.path()), ["real"]);
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
+    fn missing_folder_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let error = walk(&root.path().join("gone"), |_| {}).unwrap_err();
+        let error = walk(&root.path().join("missing"), |_| {}).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
