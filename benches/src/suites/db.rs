@@ -1,4 +1,5 @@
-//! The database store by its settings, beside the databases by hand and what Django has: a part for each database.
+//! The database store, compared with direct use of the database and with caches of Django. Each
+//! database has its own part.
 
 mod ours;
 mod postgres;
@@ -9,17 +10,18 @@ use anyhow::Result;
 
 use crate::harness::Bench;
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "db";
 
 const OURS: &str = "cache-db";
-/// How many rows, and what is said of that in a case's name.
+/// The number of rows, and its suffix in the name of a case.
 const TABLES: [(usize, &str); 3] = [(1_000, "_1k"), (100_000, ""), (1_000_000, "_1m")];
-/// Beyond this there are short values only, and only in long runs.
+/// Larger tables have short values only, and are measured in long runs only.
 const LONG: usize = 100_000;
 
-/// Measures calls on tables of several lengths; of SQLite also a table at its bound, one in memory, and the longest write; of
-/// PostgreSQL, whose cases begin with `pg_`, also how many connections are worth it.
+/// Measures calls on tables of several lengths. SQLite also has a full table, a table in memory and
+/// the longest write. PostgreSQL, whose cases begin with `pg_`, also has several numbers of
+/// connections.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     sqlite::run(bench)?;
     postgres::run(bench)

@@ -1,7 +1,7 @@
-//! What the typed cache costs over the store and over the engine that one would use by hand.
+//! The cost of the typed cache over its store and over the engine of the store.
 //!
-//! By hand means: the whole key is at hand, and bytes are turned into values by `serde_json`. `cache-memory` is our store
-//! called directly; `quick_cache` is its engine, which has neither expiry nor any operation in one step.
+//! Direct use has the whole key ready and decodes with `serde_json`. `cache-memory` is the store,
+//! called directly. `quick_cache` is its engine, which has neither expiry nor atomic operations.
 
 mod fixture;
 
@@ -15,7 +15,7 @@ pub use self::fixture::Fixture;
 use self::fixture::{LIFE, LIFETIME, MANY, User};
 use crate::harness::{Bench, Case, Contest, Side, Unit};
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "facade";
 
 /// Measures the time of all calls.
@@ -24,7 +24,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     contests(&fixture).into_iter().try_for_each(|it| bench.run(it))
 }
 
-/// All calls; also counted by their allocations.
+/// Returns the contests of all calls. The binary `allocations` counts their allocations.
 pub fn contests(fixture: &Fixture) -> Vec<Contest<'_>> {
     vec![
         get_bytes(fixture),
@@ -63,7 +63,7 @@ fn get_or_set_hit(it: &Fixture) -> Contest<'_> {
     }
 }
 
-/// Against a loop, as neither store nor engine has batches; into the same kind of map.
+/// Compares with a loop that fills the same type of map, because the contenders have no batches.
 fn get_many(it: &Fixture) -> Contest<'_> {
     let ours = it.side(async move |n| it.cache.get_many::<User, _>(it.many(n)).await);
     let store = plain("cache-memory", |n| it.collect(n, |key| it.memory.get(key).ok()?));
@@ -135,7 +135,7 @@ impl Fixture {
     }
 }
 
-/// Who gets bytes looks at them; the facade does too, for its header, and must not pay alone for fetching them.
+/// Reads the bytes, as the facade does for its header, so that every contender pays for the access.
 fn seen(bytes: Option<Bytes>) -> Option<Bytes> {
     black_box(bytes.as_ref().and_then(|it| it.first()));
     bytes

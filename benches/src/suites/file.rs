@@ -1,8 +1,9 @@
-//! The store in a directory by its settings, beside `std::fs` used by hand, the crate `cacache`, and what Django users have.
+//! The store in a directory, compared with direct use of `std::fs`, the crate `cacache`, and caches
+//! for Django.
 //!
-//! By hand means: a file for each key in 256 folders, `serde_json` turns bytes into values, and a write is a new file that is renamed, as
-//! who reads must not see a part of one. It has no lifetimes, no bounds, no checksums and no locks. Where ours takes the way to its threads, so does
-//! what is done by hand (`spawn_blocking`).
+//! Direct use means a file for each key in 256 folders and `serde_json`. A write renames a new
+//! file, so that a reader never sees a part of a value. There are no lifetimes, bounds, checksums
+//! or locks. Where `cache-file` uses its threads, direct use runs in `spawn_blocking`.
 
 mod by_hand;
 mod cacache;
@@ -25,14 +26,14 @@ use crate::{
     peers::{self, Peer, PeerCase},
 };
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "file";
 
 const OURS: &str = "cache-file";
 const CACACHE: &str = "cacache";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
 
-/// Measures calls, and what becomes of them when there are many entries.
+/// Measures calls with few entries and with many entries.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
@@ -63,7 +64,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     growth::run(bench, directory.path())
 }
 
-/// All that is measured with values of one size.
+/// The contenders with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
     threads: std::sync::Arc<Ours>,
@@ -86,10 +87,11 @@ impl<'a> Suite<'a> {
                     sides.push(self.side(by_hand_name(call), tasks, call.of(&self.by_hand)));
                     sides.push(self.side(CACACHE, tasks, call.of(&self.cacache)));
                 }
-                // As many threads as a process of Django's may have, beside many tasks of ours.
+                // The threads of a Django process, compared with many tasks.
                 let threads = if tasks == 1 { 1 } else { THREADS };
                 let case = PeerCase::new(call.name(), self.size).on_threads(threads);
-                // Django takes milliseconds for each write, so large ones by many threads would take all day.
+                // Django takes milliseconds for each write, so large writes of many threads take
+                // too long.
                 let is_slow = tasks > 1 || self.size > SIZES[1];
                 let peers = if is_slow && call != Call::Get { &[] } else { self.peers };
                 sides.extend(peers.iter().map(|it| it.side(&case)));
@@ -97,7 +99,7 @@ impl<'a> Suite<'a> {
                 bench.run(Contest { case: self.case(call.name(), tasks, unit), sides })?;
             }
         }
-        // Where they are called, without a thread: the store and the system alone.
+        // On the calling thread: the time of the store and the system alone.
         for (name, call) in [("get_direct", Call::Get), ("get_bytes_direct", Call::GetBytes)] {
             let sides = vec![
                 self.side(OURS, 1, call.of(&self.direct)),
@@ -119,7 +121,7 @@ impl<'a> Suite<'a> {
     }
 
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
-        // A counter is as long as it is.
+        // The size of a counter does not depend on the values.
         let size = if name == Call::Incr.name() { 8 } else { self.size };
         Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
     }

@@ -1,7 +1,9 @@
-//! The memcached store by its settings, beside the clients of the crate that it is made of, used by hand, and what Django has.
+//! The memcached store, compared with direct use of the clients of the crate `memcache` and with
+//! caches of Django.
 //!
-//! By hand means: the whole key is at hand, `serde_json` turns bytes into values, and the crate's asynchronous client has as many
-//! connections as ours. Its synchronous client is called on tokio's threads for blocking work. The server is a process of its own.
+//! Direct use has the whole key ready and decodes with `serde_json`. The async client has as many
+//! connections as `cache-memcached`, and the blocking client runs in `spawn_blocking`. The server
+//! is another process.
 
 mod clients;
 
@@ -20,14 +22,14 @@ use crate::{
     peers::{self, DjangoCache, Peer, PeerCase},
 };
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "memcached";
 
 const OURS: &str = "cache-memcached";
 
-/// Measures calls, what they cost the processors, and how many connections are worth it.
+/// Measures the duration of calls, their CPU time, and several numbers of connections.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
-    // All keys of all contenders, with values of 10 KB.
+    // Memory for all keys of all contenders, with values of 10 KB.
     let server = Memcached::options().memory(512).start()?;
     let address = server.address().to_string();
     let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
@@ -55,7 +57,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All that is measured in one runtime, with values of one size.
+/// The contenders of one runtime with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
     clients: Clients,
@@ -76,7 +78,7 @@ impl<'a> Suite<'a> {
         [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
     }
 
-    /// One thing after the other.
+    /// One call after the other.
     fn alone(&'a self, call: Call) -> Contest<'a> {
         let mut sides = self.sides(call, 1, Clock::Wall);
         sides.push(self.blocking(call, 1));
@@ -86,7 +88,7 @@ impl<'a> Suite<'a> {
         Contest { case: self.case(call.name(), 1, Unit::Nanos), sides }
     }
 
-    /// As many tasks as the peer has threads.
+    /// As many tasks as the peers have threads.
     fn beside_threads(&'a self, call: Call) -> Contest<'a> {
         let mut sides = self.sides(call, THREADS, Clock::Wall);
         sides.extend(self.peers(call, THREADS));
@@ -105,8 +107,8 @@ impl<'a> Suite<'a> {
         Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
     }
 
-    /// The number of the settings' default beside each that is tried, and the crate's client with that number. A ratio below 1 speaks
-    /// for the other.
+    /// Compares the default number of connections with each other number, and with the client of
+    /// the crate with that number. A ratio below 1 is in favour of the other.
     fn connections(&'a self, bench: &mut Bench<'_>) -> Result<()> {
         for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
             let side = |name, job| self.workers.side(name, BUSY, Clock::Wall, job);
@@ -121,7 +123,7 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    /// Everybody counts under one key, as the peers always do.
+    /// All tasks increment one key, as the peers always do.
     fn one_counter(&'a self, bench: &mut Bench<'_>) -> Result<()> {
         let it = &self.clients;
         for tasks in [THREADS, BUSY] {
@@ -139,7 +141,7 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    /// Ours and the crate's asynchronous client, with as many connections.
+    /// `cache-memcached` and the async client of the crate, with the same number of connections.
     fn sides(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
         let it = &self.clients;
         let mut sides = vec![
@@ -147,7 +149,7 @@ impl<'a> Suite<'a> {
             self.workers.side("memcache", tasks, clock, call.of(&it.by_hand_default)),
         ];
         if call == Call::Incr {
-            // Without looking first what is there, which ours promises.
+            // Without the check of the old value that `cache-memcached` makes.
             sides.push(self.workers.side("memcache_ma", tasks, clock, it.increment()));
         }
         sides
@@ -164,7 +166,7 @@ impl<'a> Suite<'a> {
     }
 
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
-        // A counter is as long as it is.
+        // The size of a counter does not depend on the values.
         let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
         Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
     }

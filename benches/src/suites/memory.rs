@@ -1,7 +1,8 @@
-//! The in-process store beside its engine, `moka`, and a map behind a mutex.
+//! The in-process store, compared with its engine, `moka`, and a map behind a mutex.
 //!
-//! All of them have the same hasher, keys of 19 bytes and values of 100, and each value that is set has a buffer of its own, as
-//! an encoder makes one. `quick_cache` and the map know no expiry, and the map no bound, so they are not in every case.
+//! All contenders have the same hasher, keys of 19 bytes and values of 100 bytes, and each set has
+//! a new buffer, as from an encoder. `quick_cache` and the map have no expiry, and the map has no
+//! bound, so they are not in every case.
 
 mod hits;
 mod longest;
@@ -14,7 +15,7 @@ use anyhow::Result;
 pub use self::weight::{WEIGH, weigh};
 use crate::harness::Bench;
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "memory";
 
 /// Measures throughput, pauses, weight and hits.

@@ -1,8 +1,9 @@
-//! The Redis store by its settings, beside the client that it is made of, used by hand, and what Django has.
+//! The Redis store, compared with direct use of the crate `redis` and with caches of Django.
 //!
-//! By hand means: the whole key is at hand, `serde_json` turns bytes into values, and a `MultiplexedConnection` with
-//! `TCP_NODELAY` is otherwise as the crate makes it. The server is a process of its own, so time of processors is the
-//! client's alone. With one task, what is measured is mostly how long threads take to wake up.
+//! Direct use has the whole key ready, decodes with `serde_json`, and uses a
+//! `MultiplexedConnection` with `TCP_NODELAY` and otherwise default settings. The server is another
+//! process, so CPU time is that of the client. With one task, the duration is mostly the wake-up
+//! time of threads.
 
 mod broken;
 mod clients;
@@ -23,10 +24,10 @@ use crate::{
     peers::{self, DjangoCache, Peer, PeerCase},
 };
 
-/// By which it is asked for.
+/// The name of the suite on the command line.
 pub const NAME: &str = "redis";
 
-/// Measures calls, what they cost the processors, how many connections are worth it, and an outage.
+/// Measures the duration of calls, their CPU time, several numbers of connections, and an outage.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let server = Redis::start()?;
     let peers = if CALLS.iter().any(|it| bench.wants(it.name())) {
@@ -52,7 +53,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     flavours.iter().try_for_each(|it| broken::run(bench, it))
 }
 
-/// All that is measured in one runtime, with values of one size.
+/// The contenders of one runtime with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
     clients: Clients,
@@ -74,7 +75,7 @@ impl<'a> Suite<'a> {
         [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
     }
 
-    /// One thing after the other.
+    /// One call after the other.
     fn alone(&'a self, call: Call) -> Contest<'a> {
         let mut sides = self.one_connection(call, 1, Clock::Wall);
         if call == Call::GetMany {
@@ -87,7 +88,7 @@ impl<'a> Suite<'a> {
         Contest { case: self.case(call.name(), 1, Unit::Nanos), sides }
     }
 
-    /// As many tasks as the peer has threads.
+    /// As many tasks as the peers have threads.
     fn beside_threads(&'a self, call: Call) -> Contest<'a> {
         let mut sides = self.one_connection(call, THREADS, Clock::Wall);
         sides.extend(self.peers(call, THREADS));
@@ -99,7 +100,7 @@ impl<'a> Suite<'a> {
         Contest { case: self.case(call.name(), BUSY, Unit::PerSecond), sides }
     }
 
-    /// Ours and the client's with four connections, and the client's with one.
+    /// `cache-redis` and the client with four connections, and the client with one.
     fn over_several(&'a self, call: Call) -> Contest<'a> {
         let it = &self.clients;
         let sides = vec![
@@ -124,7 +125,7 @@ impl<'a> Suite<'a> {
             self.workers.side("redis", tasks, clock, call.of(&it.raw)),
         ];
         if call == Call::Incr {
-            // Without looking first whether there is anything, which ours promises.
+            // Without the check for an existing key that `cache-redis` makes.
             sides.push(self.workers.side("redis_incrby", tasks, clock, it.raw_incrby()));
         }
         sides
@@ -137,7 +138,7 @@ impl<'a> Suite<'a> {
     }
 
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
-        // A counter is as long as it is.
+        // The size of a counter does not depend on the values.
         let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
         Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
     }

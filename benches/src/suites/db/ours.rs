@@ -7,7 +7,7 @@ use cache_db as _;
 use super::rows::{MANY, PREFIX, Rows, User, counter, counters, name, new_name};
 use crate::suites::network::calls::Client;
 
-/// `cache-db`, as settings make it.
+/// A cache over `cache-db`, built from settings.
 pub(in crate::suites) struct Ours {
     cache: Cache,
     rows: Arc<Rows>,
@@ -21,7 +21,7 @@ impl Ours {
         options: &str,
         rows: &Arc<Rows>,
     ) -> Result<Arc<Self>> {
-        // A deadline that a busy machine does not reach: a call that fails would be measured as a fast one.
+        // A long deadline for a busy machine: a failed call would be measured as a fast call.
         let toml = format!(
             "[caches.default]\nbackend = \"db\"\nlocation = \"{location}\"\nkey_prefix = \"{PREFIX}\"\ndeadline = \"10s\"\n[caches.default.options]\n{options}\n"
         );
@@ -29,13 +29,13 @@ impl Ours {
         Ok(Arc::new(Self { cache, rows: Arc::clone(rows) }))
     }
 
-    /// Writes what it will find.
+    /// Writes the rows that the calls read.
     pub(in crate::suites) fn fill(&self) -> Result<()> {
         let cache = self.cache.clone().blocking();
         let rows: Vec<usize> = (0..self.rows.count).collect();
         for some in rows.chunks(500) {
             let items = some.iter().map(|it| (name(*it), self.rows.value(*it)));
-            ensure!(cache.set_many(items, LIFETIME)?.is_empty(), "it was not written");
+            ensure!(cache.set_many(items, LIFETIME)?.is_empty(), "a row was not written");
         }
         ensure!(cache.set_many(counters().map(|it| (it, 0)), LIFETIME)?.is_empty(), "no counters");
         Ok(())
@@ -49,7 +49,7 @@ impl Ours {
     pub(in crate::suites) async fn add(&self, _: usize) -> Result<()> {
         let n = self.rows.next();
         let is_new = self.cache.add(&new_name(n), &self.rows.value(n), LIFETIME).await?;
-        ensure!(is_new, "it was there");
+        ensure!(is_new, "the key exists");
         Ok(())
     }
 }
@@ -57,13 +57,13 @@ impl Ours {
 impl Client for Ours {
     async fn get(&self, _: usize) -> Result<()> {
         let found = self.cache.get::<User>(&name(self.rows.any())).await?;
-        black_box(found.context("it is not there")?);
+        black_box(found.context("the key is absent")?);
         Ok(())
     }
 
     async fn get_bytes(&self, _: usize) -> Result<()> {
         let found = self.cache.get_bytes(&name(self.rows.any())).await?;
-        black_box(found.context("it is not there")?);
+        black_box(found.context("the key is absent")?);
         Ok(())
     }
 

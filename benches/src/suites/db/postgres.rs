@@ -1,8 +1,10 @@
-//! PostgreSQL: ours beside the crate `tokio-postgres` by hand, and Django's database cache.
+//! PostgreSQL: `cache-db`, compared with direct use of the crate `tokio-postgres` and with the
+//! database cache of Django.
 //!
-//! By hand means: a table of the same shape, statements prepared once, and one client for all tasks, whose statements are under way
-//! at the same time (`tokio-postgres`), or as many clients as ours has connections by default (`tokio-postgres_x2`). The server is
-//! a process of its own on the same machine. It does not wait for its disk.
+//! Direct use means a table with the same columns and statements that are prepared once. All tasks
+//! share one client, which pipelines their statements (`tokio-postgres`), or as many clients as
+//! `cache-db` has connections by default (`tokio-postgres_x2`). The server is another process on
+//! the same machine, and does not wait for its disk.
 
 mod by_hand;
 mod connections;
@@ -25,13 +27,13 @@ use crate::{
     },
 };
 
-/// The peers in Python have as many rows.
+/// The number of rows of the peers in Python.
 const PEERS: usize = 1_000;
-/// As many connections as ours has if nobody says anything.
+/// The default number of connections of `cache-db`.
 const DEFAULT: usize = 2;
-/// Room for all.
+/// A bound that no case reaches.
 const OPTIONS: &str = "max_bytes = \"16GiB\"";
-/// So many calls find each connection.
+/// The number of concurrent calls for each connection.
 const WARM: u64 = 256;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -45,7 +47,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             if !cases(size, suffix).any(|it| bench.wants(&it)) {
                 continue;
             }
-            // A server for each: what was removed from a table before is work for its autovacuum.
+            // A new server for each table, because autovacuum would still clean up the table
+            // before.
             let server = Postgres::start_with(&["shared_buffers=256MB"])?;
             let peers = if count == PEERS { peers(&server) } else { Vec::new() };
             let rows = Rows::new(count, size)?;
@@ -70,7 +73,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All that is measured in one runtime, on one table.
+/// The contenders of one runtime and one table.
 struct Suite<'a> {
     workers: &'a Workers,
     ours: Arc<Ours>,
@@ -106,7 +109,8 @@ impl Suite<'_> {
         ]
     }
 
-    /// One that is connected and has prepared its statements: that takes as long as many calls, and would be taken for them.
+    /// Returns a contender that is connected and has prepared its statements, which takes as long
+    /// as many calls.
     fn side(&self, name: &'static str, tasks: usize, job: Job) -> Side<'_> {
         let mut side = self.workers.side(name, tasks, Clock::Wall, job);
         side.time(WARM);
@@ -123,7 +127,7 @@ impl Suite<'_> {
     }
 
     fn case(&self, name: &str, call: Call, unit: Unit, tasks: usize) -> Case {
-        // A counter is as long as it is.
+        // The size of a counter does not depend on the values.
         let size = if call == Call::Incr { 8 } else { self.rows.size };
         Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
     }
@@ -147,7 +151,7 @@ fn named(call: &str, suffix: &str) -> String {
     format!("pg_{call}{suffix}")
 }
 
-/// Django's own, on the same server.
+/// Returns the database cache of Django on the same server.
 fn peers(server: &Postgres) -> Vec<Peer> {
     let (host, port) = (server.address().ip().to_string(), server.address().port());
     let database: Value = serde_json::json!({

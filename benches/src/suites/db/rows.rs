@@ -1,4 +1,4 @@
-//! Keys and values, the same for all contenders.
+//! The keys and values of all contenders.
 
 use std::sync::{
     Arc,
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 
-/// What a table holds, and what comes next.
+/// The rows of a table, and the next new row.
 pub(in crate::suites) struct Rows {
     pub(in crate::suites) count: usize,
-    /// Of a value, as JSON.
+    /// The length of a value as JSON.
     pub(in crate::suites) size: usize,
     text: String,
     next: AtomicUsize,
 }
 
-/// What is stored.
+/// A stored value.
 #[derive(Serialize, Deserialize)]
 pub(in crate::suites) struct User {
     id: usize,
@@ -27,7 +27,7 @@ pub(in crate::suites) struct User {
     text: String,
 }
 
-/// The same, not yet its own.
+/// A value that borrows its text.
 #[derive(Serialize)]
 pub(in crate::suites) struct NewUser<'a> {
     id: usize,
@@ -35,11 +35,11 @@ pub(in crate::suites) struct NewUser<'a> {
     text: &'a str,
 }
 
-/// In the settings of ours.
+/// The key prefix in the settings.
 pub(in crate::suites) const PREFIX: &str = "bench";
-/// How many keys a batch has.
+/// The number of keys of a batch.
 pub(in crate::suites) const MANY: usize = 100;
-/// As many as counters are there.
+/// The number of counters.
 const COUNTERS: usize = 1_000;
 
 impl Rows {
@@ -49,17 +49,17 @@ impl Rows {
         Ok(Arc::new(res))
     }
 
-    /// Another number each time.
+    /// Returns another number each time.
     pub(in crate::suites) fn next(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Any row: all of them, far apart.
+    /// Returns a row. Consecutive calls return rows that are far apart, and all rows in turn.
     pub(in crate::suites) fn any(&self) -> usize {
         place(self.next(), self.count)
     }
 
-    /// A value that has not been there before: a database may not write what is there already.
+    /// Returns a new value, because a database may skip the write of an equal value.
     pub(in crate::suites) fn value(&self, n: usize) -> NewUser<'_> {
         NewUser { id: 10_000_000 + n % 10_000_000, name: "Ada", text: &self.text }
     }
@@ -68,7 +68,7 @@ impl Rows {
         Ok(serde_json::to_vec(&self.value(n))?)
     }
 
-    /// Some rows that follow each other in the table.
+    /// Returns consecutive rows of the table.
     pub(in crate::suites) fn many(&self) -> impl Iterator<Item = usize> {
         let (start, count) = (self.any(), self.count);
         (0..MANY).map(move |it| (start + it) % count)
@@ -91,7 +91,7 @@ pub(in crate::suites) fn counters() -> impl Iterator<Item = String> {
     (0..COUNTERS).map(counter)
 }
 
-/// As it is stored.
+/// Returns the key in the store.
 pub(in crate::suites) fn key(name: &str) -> String {
     format!("{PREFIX}:1:{name}")
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_as_long_as_asked_and_never_the_same() {
+    fn values_have_the_requested_length_and_differ() {
         for size in [100, 10_000] {
             let rows = Rows::new(10, size).unwrap();
             let (one, other) = (rows.json(1).unwrap(), rows.json(9_999_999).unwrap());

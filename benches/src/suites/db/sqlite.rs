@@ -1,7 +1,9 @@
-//! SQLite: ours beside the crate `rusqlite` by hand and two caches of Django's.
+//! SQLite: `cache-db`, compared with direct use of the crate `rusqlite` and with two caches for
+//! Django.
 //!
-//! By hand means: a table as one would make it (no counters, no bound), prepared statements, the same pragmas as ours, and
-//! connections that are kept; on the caller's thread (`rusqlite`), and by `spawn_blocking` (`rusqlite_blocking`).
+//! Direct use means a simple table (no counters, no bound), prepared statements, the same pragmas
+//! as `cache-db`, and open connections: on the caller's thread (`rusqlite`), and in
+//! `spawn_blocking` (`rusqlite_blocking`).
 
 mod bounded;
 mod calls;
@@ -25,7 +27,7 @@ use crate::{
     },
 };
 
-/// The peers in Python have as many.
+/// The number of rows of the peers in Python.
 const PEERS: usize = 1_000;
 const OURS_FILE: &str = "ours.db";
 
@@ -58,7 +60,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     bounded::longest(bench, &flavours[0])
 }
 
-/// The same rows in a file of ours and in one that was made by hand.
+/// The same rows in a file of `cache-db` and in a file for direct use.
 struct Table {
     ours: Arc<Ours>,
     direct: Arc<Ours>,
@@ -81,14 +83,14 @@ impl Table {
         Ok(Self { ours, direct, raw, rows, folder })
     }
 
-    /// Makes both tables as long as they were.
+    /// Removes the new rows from both tables.
     fn remove_new(&self) -> Result<()> {
         raw::remove_new(&Connection::open(self.folder.path().join(OURS_FILE))?)?;
         self.raw.remove_new()
     }
 }
 
-/// All that is measured in one runtime, on one table.
+/// The contenders of one runtime and one table.
 struct Suite<'a> {
     workers: &'a Workers,
     table: &'a Table,
@@ -142,7 +144,7 @@ impl Suite<'_> {
     }
 }
 
-/// Django's own, with the pragmas of ours, and the package diskcache.
+/// Returns the database cache of Django with the pragmas of `cache-db`, and the package diskcache.
 fn peers(folder: &Path) -> Vec<Peer> {
     let django = DjangoCache::sqlite(&folder.join("django.db"));
     let location = json!({
@@ -152,7 +154,7 @@ fn peers(folder: &Path) -> Vec<Peer> {
     peers::django(&[django, diskcache]).unwrap_or_default()
 }
 
-/// Without a file.
+/// Measures tables in memory.
 fn memory(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     let calls = [(Call::Get, "get_memory"), (Call::Set, "set_memory")];
     if !calls.iter().any(|it| bench.wants(it.1)) {

@@ -1,4 +1,4 @@
-//! The caches and engines that are measured, filled alike.
+//! The measured caches and engines, with equal entries.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use quick_cache::{
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-/// The caches and engines that are measured, filled alike.
+/// The measured caches and engines, with equal entries.
 pub struct Fixture {
     pub(super) runtime: Runtime,
     pub(super) cache: Cache,
@@ -26,13 +26,13 @@ pub struct Fixture {
     pub(super) engine: sync::Cache<Box<str>, Bytes, UnitWeighter, RandomState>,
     pub(super) user: User,
     pub(super) json: Bytes,
-    /// As callers name them.
+    /// The keys of the callers.
     names: Vec<String>,
-    /// As they are stored.
+    /// The keys in the store.
     keys: Vec<String>,
 }
 
-/// What is stored: 89 bytes of JSON.
+/// A stored value: 89 bytes of JSON.
 #[derive(Serialize, Deserialize)]
 pub(super) struct User {
     id: u64,
@@ -42,17 +42,18 @@ pub(super) struct User {
     score: f64,
 }
 
-/// How many keys a batch has.
+/// The number of keys of a batch.
 pub(super) const MANY: usize = 100;
 
 pub(super) const LIFETIME: Duration = Duration::from_secs(3600);
 pub(super) const LIFE: Expiry = Expiry::After(LIFETIME);
 
-/// So many that no branch is learned by heart, and so few that what is measured is the calls, not the machine's memory.
+/// So many keys that branch prediction does not learn them, and so few that they fit into the CPU
+/// cache.
 const KEYS: usize = 1_000;
 
 impl Fixture {
-    /// Fills them.
+    /// Creates and fills the caches and engines.
     pub fn new() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let memory = Arc::new(Memory::new());
@@ -79,7 +80,7 @@ impl Fixture {
         Ok(Self { runtime, cache, blocking, memory, engine, user, json, names, keys })
     }
 
-    /// The key of the n-th call: all of them, far apart.
+    /// Returns the place of the key of the n-th call. Consecutive keys are far apart.
     pub(super) fn place(n: u64) -> usize {
         usize::try_from(n).unwrap_or_default().wrapping_mul(7919) % KEYS
     }
@@ -92,12 +93,12 @@ impl Fixture {
         &self.keys[place]
     }
 
-    /// The names of a batch.
+    /// Returns the names of a batch.
     pub(super) fn many(&self, place: usize) -> impl Iterator<Item = &str> {
         (0..MANY).map(move |n| self.name((place + n) % KEYS))
     }
 
-    /// What one would write by hand to get the values of a batch.
+    /// Gets the values of a batch with a loop.
     pub(super) fn collect(
         &self,
         place: usize,
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_contenders_find_the_same() {
+    fn all_contenders_return_the_same_values() {
         let it = Fixture::new().unwrap();
         assert_eq!(it.json.len(), 89);
         for n in [0, 1, 4242, 999_999] {

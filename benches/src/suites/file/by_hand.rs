@@ -16,7 +16,7 @@ use crate::suites::network::{
     inputs::{Inputs, User},
 };
 
-/// `std::fs`, as one would use it.
+/// Direct use of `std::fs`.
 pub(super) struct ByHand {
     directory: Arc<PathBuf>,
     inputs: Arc<Inputs>,
@@ -34,14 +34,14 @@ impl ByHand {
             fs::create_dir_all(directory.join(format!("{folder:02x}")))?;
         }
         let value = serde_json::to_vec(&new.inputs.value)?;
-        // Nobody reads yet, so at once under their own names.
+        // There are no readers yet, so the files have their final names at once.
         for name in new.inputs.all().0 {
             fs::write(place(directory, name), &value)?;
         }
         Ok(new)
     }
 
-    /// The same files, read where the call is made.
+    /// Returns a client for the same files that reads on the calling thread.
     pub(super) fn direct(&self) -> Arc<Self> {
         let (directory, inputs) = (Arc::clone(&self.directory), Arc::clone(&self.inputs));
         Arc::new(Self { directory, inputs, is_direct: true })
@@ -80,7 +80,7 @@ impl Client for ByHand {
     }
 
     async fn incr(&self, _: usize) -> Result<()> {
-        bail!("needs a lock that is not replaced under its holder")
+        bail!("a counter needs a lock file that is never replaced")
     }
 
     async fn get_many(&self, n: usize) -> Result<()> {
@@ -102,12 +102,12 @@ impl Client for ByHand {
 }
 
 fn place(directory: &Path, name: &str) -> PathBuf {
-    // The last digits are of the number, which is a good hash here.
+    // The number at the end of the name is a good hash.
     let number: u32 = name[name.len() - 6..].parse().unwrap_or(0);
     directory.join(format!("{:02x}", number % 256)).join(name)
 }
 
-/// A new file under a name of its own, and then under its own.
+/// Writes a temporary file and renames it.
 fn write(directory: &Path, name: &str, value: &[u8]) -> Result<()> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let temporary = directory.join(format!("tmp-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));

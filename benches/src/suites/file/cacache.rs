@@ -12,8 +12,9 @@ use crate::suites::network::{
     inputs::{Inputs, User},
 };
 
-/// The crate `cacache`, as one would use it: its futures for one value. It knows no batches; they are its blocking functions in a row, in one
-/// `spawn_blocking`, as a hundred of its futures would each change threads several times.
+/// Direct use of the crate `cacache`: its async functions for one value. It has no batches, so a
+/// batch calls its blocking functions in one `spawn_blocking`: a hundred of its futures would each
+/// change threads several times.
 pub(super) struct Cacache {
     directory: Arc<PathBuf>,
     inputs: Arc<Inputs>,
@@ -29,7 +30,7 @@ impl Cacache {
         Ok(Self { directory, inputs: Arc::clone(inputs), is_direct: false })
     }
 
-    /// The same files, read where the call is made.
+    /// Returns a client for the same files that reads on the calling thread.
     pub(super) fn direct(&self) -> Arc<Self> {
         let (directory, inputs) = (Arc::clone(&self.directory), Arc::clone(&self.inputs));
         Arc::new(Self { directory, inputs, is_direct: true })
@@ -67,7 +68,7 @@ impl Client for Cacache {
     }
 
     async fn incr(&self, _: usize) -> Result<()> {
-        bail!("it has no counters")
+        bail!("cacache has no counters")
     }
 
     async fn get_many(&self, n: usize) -> Result<()> {
@@ -95,8 +96,8 @@ impl Client for Cacache {
     }
 }
 
-/// The value, with the number of its key in the text: files are named after what is in them, so values that are equal would be one
-/// file, which is faster than what users have.
+/// Returns the value with the number of its key in the text. Files are named after their content,
+/// so equal values would share one file, which is faster than in practice.
 fn contents(value: &User, name: &str) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(value)?;
     let number = &name.as_bytes()[name.len() - 6..];

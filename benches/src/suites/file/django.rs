@@ -1,4 +1,4 @@
-//! What Django users have for files.
+//! The caches in files for Django.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::peers::DjangoCache;
 
-/// Django's own, with room for so many entries, and diskcache, which has a bound in bytes alone. In folders of their names.
+/// Returns the file cache of Django with this bound, and diskcache, which has a bound in bytes
+/// only, each in its own folder.
 pub(super) fn caches(directory: &Path, max_entries: usize) -> [DjangoCache; 2] {
     let of_peer = |name: &str| directory.join(name).display().to_string();
     let django = json!({

@@ -1,6 +1,7 @@
-//! What becomes of writes and reads when there are many entries: ours as fast as with few and without a pause, and the others beside it.
+//! Writes and reads with many entries: `cache-file` must be as fast as with few entries and without
+//! a pause.
 //!
-//! In batches, in which the way to a thread counts little; figures are of one entry.
+//! The calls are batches, in which the switch to a thread counts little. The figures are per entry.
 
 mod full;
 
@@ -27,12 +28,12 @@ use crate::{
     },
 };
 
-/// So many entries.
+/// A number of entries.
 #[derive(Clone, Copy)]
 struct Number {
     entries: usize,
     name: &'static str,
-    /// Of ours with this number beside ours with the smallest.
+    /// The name of `cache-file` with this number, compared with the smallest number.
     grown: &'static str,
 }
 
@@ -42,10 +43,10 @@ const NUMBERS: [Number; 3] = [
     Number { entries: 500_000, name: "500k", grown: "at_500k_entries" },
 ];
 const SIZE: usize = 100;
-/// Half a gigabyte for each contender, with the middle number.
+/// The size of large values: half a gigabyte for each contender with the middle number.
 const LARGE: usize = 10_000;
 
-/// What is measured: the name, our call, and the one of the peers in Python.
+/// The measured calls: the name, the call, and its name in the peers in Python.
 const CALLS: [(&str, Call, &str); 2] =
     [("overwrite", Call::SetMany, "set"), ("get", Call::GetMany, "get")];
 
@@ -54,7 +55,7 @@ impl Number {
         format!("at_{}_{what}", self.name)
     }
 
-    /// Whether anybody wants one of the cases that are named after these.
+    /// Whether one of the cases with these names is requested.
     fn is_wanted(self, bench: &Bench<'_>, whats: &[&str]) -> bool {
         whats.iter().any(|what| bench.wants(&self.case(what)))
     }
@@ -64,7 +65,7 @@ pub(super) fn run(bench: &mut Bench<'_>, directory: &Path) -> Result<()> {
     let quick = bench.effort().quick;
     let workers = Workers::current_thread()?;
     let numbers = if quick { &NUMBERS[..2] } else { &NUMBERS };
-    // First, as files that others delete make new ones slow for half a minute.
+    // First, because the deletes of other contenders slow new files down for half a minute.
     let full = Full::of_ours(bench, &workers, numbers, directory)?;
 
     let is_growing = CALLS.iter().any(|it| bench.wants(&growing(it.0)));
@@ -100,7 +101,7 @@ pub(super) fn run(bench: &mut Bench<'_>, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// That many entries in each contender.
+/// The contenders with one number of entries.
 struct Store<'a> {
     number: Number,
     size: usize,
@@ -109,16 +110,16 @@ struct Store<'a> {
     inputs: Arc<Inputs>,
     ours: Arc<Ours>,
     by_hand: Arc<ByHand>,
-    /// Where it takes part.
+    /// Only for the cases that include cacache.
     cacache: Option<Arc<Cacache>>,
     python: Vec<Peer>,
 }
 
 impl<'a> Store<'a> {
-    /// Of ours and by hand.
+    /// Creates and fills `cache-file` and the direct use.
     fn new(number: Number, size: usize, workers: &'a Workers, directory: &Path) -> Result<Self> {
         let inputs = Inputs::with_keys(size, number.entries)?;
-        // None is driven out.
+        // Without eviction.
         let options = format!("max_entries = {}", 2 * number.entries);
         let ours = Ours::new(&settings(&directory.join("ours"), &options), &inputs)?;
         workers.block_on(ours.fill())?;
@@ -136,7 +137,7 @@ impl<'a> Store<'a> {
 
     fn add_python(&mut self) {
         let entries = self.number.entries;
-        // Room for all until it is to be full.
+        // Without eviction until `write_full` fills the cache.
         let caches = django::caches(&self.directory, 2 * entries);
         let caches = caches.map(|it| it.with_entries(entries));
         self.python = peers::django(&caches).unwrap_or_default();
@@ -149,7 +150,7 @@ impl<'a> Store<'a> {
                 self.side(by_hand_name(call), call, &self.by_hand),
             ];
             sides.extend(self.cacache.iter().map(|it| self.side(CACACHE, call, it)));
-            // One at a time, which in them costs no more than batches.
+            // Single calls, which cost no more than batches in the peers.
             let peer_case = PeerCase::new(in_python, self.size);
             sides.extend(self.python.iter().map(|it| it.side(&peer_case)));
             bench.run(Contest { case: case(self.number.case(what), self.size), sides })?;
@@ -163,7 +164,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// A contender that knows how long so many batches take, as one of single entries.
+/// Turns the time of batches into a contender with the time of single entries.
 fn in_batches<'a>(name: &'static str, mut time: impl FnMut(u64) -> Duration + 'a) -> Side<'a> {
     Side::timed(name, move |count| {
         let made = count.div_ceil(MANY as u64);
@@ -175,7 +176,7 @@ fn case(name: String, size: usize) -> Case {
     Case::new(name, Unit::Nanos, size)
 }
 
-/// Of ours alone, with many entries beside few.
+/// Returns the name of the case that compares `cache-file` with many entries and with few.
 fn growing(what: &str) -> String {
     format!("{what}_growing")
 }

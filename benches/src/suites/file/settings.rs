@@ -2,7 +2,7 @@ use std::path::Path;
 
 use cache_file as _;
 
-/// `cache-file` in that directory, with these options as they stand in a file of settings.
+/// Returns the settings of `cache-file` in a directory, with these options in TOML.
 pub(super) fn settings(directory: &Path, options: &str) -> String {
     let directory = directory.display();
     format!(

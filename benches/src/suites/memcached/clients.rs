@@ -1,4 +1,4 @@
-//! Those who call: ours, by its settings, and the crate's clients by hand.
+//! The clients: `cache-memcached`, and the clients of the crate `memcache`.
 
 mod blocking;
 mod by_hand;
@@ -12,28 +12,28 @@ use self::{blocking::Blocking, by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
 use crate::suites::network::ours::Ours;
 
-/// All of them, in one runtime.
+/// All clients in one runtime.
 pub(super) struct Clients {
-    /// With so many connections.
+    /// `cache-memcached` with each number of connections.
     ours: Vec<(usize, Arc<Ours>)>,
     by_hand: Vec<(usize, Arc<ByHand>)>,
-    /// With as many as there are if nobody says anything.
+    /// `cache-memcached` with its default number of connections.
     pub(super) ours_default: Arc<Ours>,
-    /// With as many as that.
+    /// The client of the crate with the default number of `cache-memcached`.
     pub(super) by_hand_default: Arc<ByHand>,
-    /// With as many as the crate makes by itself.
+    /// The blocking client with its default number of connections.
     pub(super) by_hand_unset: Arc<ByHand>,
     pub(super) blocking: Arc<Blocking>,
 }
 
-/// How many connections are tried, with the names of ours and the other.
+/// The numbers of connections, with the names of both contenders.
 pub(super) const CONNECTIONS: [(usize, &str, &str); 4] = [
     (4, "4_connections", "memcache_4"),
     (8, "8_connections", "memcache_8"),
     (16, "16_connections", "memcache_16"),
     (64, "64_connections", "memcache_64"),
 ];
-/// The default of ours.
+/// The default number of connections of `cache-memcached`.
 const DEFAULT: usize = 16;
 
 impl Clients {
@@ -52,24 +52,24 @@ impl Clients {
         Ok(Self { ours, by_hand, ours_default, by_hand_default, by_hand_unset, blocking })
     }
 
-    /// Ours with so many connections.
+    /// Returns `cache-memcached` with this number of connections.
     pub(super) fn ours(&self, connections: usize) -> &Arc<Ours> {
         let found = self.ours.iter().find(|it| it.0 == connections);
         found.map_or(&self.ours_default, |it| &it.1)
     }
 
-    /// The crate's with so many connections.
+    /// Returns the client of the crate with this number of connections.
     pub(super) fn by_hand(&self, connections: usize) -> &Arc<ByHand> {
         let found = self.by_hand.iter().find(|it| it.0 == connections);
         found.map_or(&self.by_hand_default, |it| &it.1)
     }
 
-    /// The crate's, which adds to whatever is there.
+    /// Returns increments of the crate's client without a check of the old value.
     pub(super) fn increment(&self) -> Job {
         each!(&self.by_hand_default, increment)
     }
 }
 
 fn found<T>(it: Option<T>) -> Result<T> {
-    it.context("it is not there")
+    it.context("the key is absent")
 }

@@ -1,4 +1,4 @@
-//! How often it finds what is asked for, when there is room for a hundredth or a tenth of the keys.
+//! The hit rate with room for a hundredth or a tenth of the keys.
 
 use anyhow::Result;
 
@@ -36,7 +36,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is not found is set.
+/// Returns the hit rate in percent. A miss sets the key.
 fn percent<S: Store>(room: usize, keys: &[String], trace: &[usize]) -> f64 {
     let store = S::new(room, None);
     let mut hits = 0_u64;
@@ -47,7 +47,7 @@ fn percent<S: Store>(room: usize, keys: &[String], trace: &[usize]) -> f64 {
         } else {
             store.set(key, "x".into());
         }
-        // Some do what they put off only when they have time, and here they never have.
+        // Some contenders defer work until they are idle, which never happens here.
         if n % 1000 == 0 {
             store.settle();
         }

@@ -1,4 +1,4 @@
-//! The longest single write beside the median one: what a pause for making room would show in.
+//! The longest single write compared with the median: it shows a pause for eviction.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,18 @@ use super::stores::{Engine, Map, Moka, Ours, Store, VALUE_LEN, key, value};
 use crate::harness::{Bench, Case, Unit, processor_time};
 
 const WRITES: usize = 200_000;
-/// So short that while all this is written, most of it expires.
+/// So short that most entries expire during the writes.
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Of one round of writes.
+/// The durations of one round of writes in nanoseconds.
 struct Times {
     median: f64,
-    /// One in ten thousand takes longer.
+    /// One write of ten thousand takes longer.
     rare: f64,
     longest: f64,
 }
 
-/// Who writes, and how.
+/// The name and the measurement of a contender.
 type Side = (&'static str, fn() -> Times);
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -40,7 +40,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             (Ours::NAME, full::<Ours>),
             (Engine::NAME, full::<Engine>),
             (Moka::NAME, full::<Moka>),
-            // Making room must cost nothing to speak of.
+            // Eviction must cost almost nothing.
             ("below_capacity", below::<Ours>),
         ],
     )?;
@@ -68,12 +68,12 @@ fn contest(bench: &mut Bench<'_>, name: &str, sides: &[Side]) -> Result<()> {
     Ok(())
 }
 
-/// New keys, with room for all.
+/// Measures new keys with room for all.
 fn below<S: Store>() -> Times {
     twice(|| S::new(2 * WRITES, None))
 }
 
-/// New keys, each of which drives another one out.
+/// Measures new keys, each of which evicts another key.
 fn full<S: Store>() -> Times {
     twice(|| {
         let store = S::new(WRITES / 2, None);
@@ -83,13 +83,13 @@ fn full<S: Store>() -> Times {
     })
 }
 
-/// New keys, while those before them expire.
+/// Measures new keys while older keys expire.
 fn expiring<S: Store>() -> Times {
     twice(|| S::new(2 * WRITES, Some(SHORT)))
 }
 
-/// The usual write by the clock, which is cheap to read; the long ones by the time of the processor, because the longest turn of
-/// another program is longer than any of them.
+/// Measures the median with the wall clock, which is cheap to read, and the long writes in CPU
+/// time, because another program can take the processor for longer than any write.
 fn twice<S: Store>(make: impl Fn() -> S) -> Times {
     let start = Instant::now();
     let by_clock = writes(&make(), || start.elapsed());
@@ -101,7 +101,7 @@ fn twice<S: Store>(make: impl Fn() -> S) -> Times {
     }
 }
 
-/// The nanoseconds that writes took, the shortest first.
+/// Returns the durations of the writes in nanoseconds, the shortest first.
 fn writes<S: Store>(store: &S, clock: impl Fn() -> Duration) -> Vec<f64> {
     let keys: Vec<String> = (0..WRITES).map(key).collect();
     let mut times = Vec::with_capacity(WRITES);

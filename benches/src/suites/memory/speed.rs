@@ -1,4 +1,4 @@
-//! Gets, misses, sets, and both at capacity, by one, two and four threads.
+//! Gets, misses and sets, and gets and sets at capacity, with one, two and four threads.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use crate::{
     random::zipf,
 };
 
-/// As skewed as requests usually are.
+/// The usual skew of requests.
 const EXPONENT: f64 = 0.99;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             }
         }
         drop((ours, engine, moka, map));
-        // The map is not among them: it would keep all keys, and find them all.
+        // Without the map, which has no bound and would find all keys.
         let room = keys / 10;
         let (ours, engine) = (requests.filled::<Ours>(room), requests.filled::<Engine>(room));
         let moka = requests.filled::<Moka>(room);
@@ -56,11 +56,11 @@ fn case(name: &str, threads: usize) -> Case {
     Case::new(name, Unit::PerSecond, VALUE_LEN).on_threads(threads)
 }
 
-/// What is asked for.
+/// The requested keys.
 struct Requests {
     keys: Vec<String>,
     absent: Vec<String>,
-    /// Places of keys.
+    /// The places of the requested keys, in the order of the requests.
     trace: Vec<usize>,
 }
 
@@ -69,11 +69,11 @@ enum Job {
     Get,
     Miss,
     Set,
-    /// Nine reads and a write.
+    /// Nine reads for each write.
     Mixed,
 }
 
-/// What a contender is to do.
+/// The work of a contender.
 #[derive(Clone, Copy)]
 struct With<'a> {
     requests: &'a Requests,
@@ -90,7 +90,8 @@ impl Requests {
         }
     }
 
-    /// Keys are set in an order of their own: not as they lie in memory, nor as they are asked for.
+    /// Returns a store with all keys, which are set in another order than in memory and in
+    /// requests.
     fn filled<S: Store>(&self, room: usize) -> S {
         let store = S::new(room, None);
         let step = 7919;
@@ -105,7 +106,7 @@ impl Requests {
 impl<'a> With<'a> {
     fn side<S: Store>(self, store: &'a S) -> Side<'a> {
         let Self { requests, job, threads } = self;
-        // Each chunk goes on where the last one ended.
+        // Each chunk continues where the last chunk ended.
         let next = AtomicUsize::new(0);
         let work = move |_, count: u64| {
             let count = usize::try_from(count).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The contenders, behind one face that costs nothing: everything is generic over it.
+//! The contenders behind one trait. All callers are generic, so the trait costs nothing.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ use quick_cache::{
 pub(super) trait Store: Send + Sync + Sized {
     const NAME: &'static str;
 
-    /// One with room for so many entries, which all live so long if anything is said.
+    /// Creates a store with room for so many entries and an optional lifetime for all entries.
     fn new(room: usize, life: Option<Duration>) -> Self;
     fn get(&self, key: &str) -> Option<Bytes>;
     fn set(&self, key: &str, value: Bytes);
     fn len(&self) -> usize;
 
-    /// Does now what it would do some time.
+    /// Runs deferred work now.
     fn settle(&self) {}
 }
 
@@ -35,13 +35,13 @@ pub(super) type Engine = Cache<Box<str>, Bytes, UnitWeighter, RandomState>;
 
 pub(super) type Moka = moka::sync::Cache<Box<str>, Bytes, RandomState>;
 
-/// Bounded by nothing.
+/// A map without a bound.
 #[derive(Default)]
 pub(super) struct Map(Mutex<HashMap<Box<str>, Bytes, RandomState>>);
 
 pub(super) const VALUE_LEN: usize = 100;
 
-/// A new buffer each time.
+/// Returns a new buffer each time.
 pub(super) fn value() -> Bytes {
     Bytes::copy_from_slice(&[b'x'; VALUE_LEN])
 }
@@ -50,7 +50,7 @@ pub(super) fn key(n: usize) -> String {
     format!("app:1:user:{n:08}")
 }
 
-/// Keys that are as long, and of no entry.
+/// Returns a key of the same length that no entry has.
 pub(super) fn absent_key(n: usize) -> String {
     format!("app:1:none:{n:08}")
 }
@@ -60,7 +60,7 @@ impl Store for Ours {
 
     fn new(room: usize, life: Option<Duration>) -> Self {
         let (entries, kibibyte) = (room as u64, 1024);
-        // By default as many bytes bound it, and entries of a kibibyte are usual.
+        // The default bound is in bytes, for entries of 1 KiB.
         let bytes = (entries * kibibyte).max(256 * kibibyte * kibibyte);
         let memory = Memory::builder().max_entries(entries).max_bytes(bytes).build();
         Self(memory.unwrap_or_default(), life.map_or(Expiry::Never, Expiry::After))
@@ -155,7 +155,7 @@ impl Store for Map {
 mod tests {
     use super::*;
 
-    fn keeps_what_it_is_given<S: Store>() {
+    fn check_stored_entries<S: Store>() {
         let store = S::new(3000, Some(Duration::from_secs(60)));
         (0..1000).for_each(|n| store.set(&key(n), value()));
         store.settle();
@@ -165,15 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn all_contenders_keep_what_they_are_given() {
-        keeps_what_it_is_given::<Ours>();
-        keeps_what_it_is_given::<Engine>();
-        keeps_what_it_is_given::<Moka>();
-        keeps_what_it_is_given::<Map>();
+    fn all_contenders_return_stored_entries() {
+        check_stored_entries::<Ours>();
+        check_stored_entries::<Engine>();
+        check_stored_entries::<Moka>();
+        check_stored_entries::<Map>();
     }
 
     #[test]
-    fn those_with_a_bound_keep_it() {
+    fn contenders_with_a_bound_hold_at_most_their_bound() {
         fn held<S: Store>() -> usize {
             let store = S::new(1000, None);
             (0..5000).for_each(|n| store.set(&key(n), value()));

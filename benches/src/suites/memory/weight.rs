@@ -1,5 +1,5 @@
-//! What an entry takes beside its key and its value: measured as the memory of a process that holds a million of them and
-//! nothing else, because in one process the second contender would find what the first has freed.
+//! The memory overhead of an entry besides its key and its value. Each contender runs in its own
+//! process with a million entries, because it would reuse the freed memory of another contender.
 
 use std::{env, fs, process::Command, time::Duration};
 
@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail, ensure};
 use super::stores::{Engine, Map, Moka, Ours, Store, VALUE_LEN, key, value};
 use crate::harness::{Bench, Case, Unit};
 
-/// By which this program tells itself to weigh one contender, of a given name and in a given way.
+/// The argument with which this program starts itself to measure one contender in one way.
 pub const WEIGH: &str = "--weigh";
 
 const ENTRIES: usize = 1_000_000;
 
-/// In ways: with room to spare, and full after twice as many were written; and with room to spare when each entry
-/// has a lifetime and has been read.
+/// The ways and their contenders: with free room; full, after twice as many writes; and with free
+/// room, when each entry has a lifetime and was read.
 const WAYS: [(&str, &[&str]); 3] = [
     ("roomy", &[Ours::NAME, Engine::NAME, Moka::NAME, Map::NAME]),
     ("full", &[Ours::NAME, Engine::NAME, Moka::NAME]),
@@ -23,7 +23,7 @@ const WAYS: [(&str, &[&str]); 3] = [
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     if resident().is_err() {
-        println!("(overhead: not measured, this system does not tell a program its memory)");
+        println!("(overhead: not measured: this system has no /proc/self/status)");
         return Ok(());
     }
     for (way, names) in WAYS {
@@ -35,7 +35,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
         let mut samples = vec![Vec::new(); names.len()];
         for _ in 0..rounds {
             for (samples, name) in samples.iter_mut().zip(names) {
-                samples.push(in_a_process_of_its_own(name, way)?);
+                samples.push(in_own_process(name, way)?);
             }
         }
         let case = Case::new(case, Unit::BytesPerEntry, VALUE_LEN).on_threads(1);
@@ -44,20 +44,20 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn in_a_process_of_its_own(name: &str, way: &str) -> Result<f64> {
+fn in_own_process(name: &str, way: &str) -> Result<f64> {
     let out = Command::new(env::current_exe()?).args([WEIGH, name, way]).output()?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Ok(String::from_utf8(out.stdout)?.trim().parse()?)
 }
 
-/// Weighs one contender, and prints what an entry takes beside its key and its value.
+/// Measures one contender, and prints the overhead of an entry in bytes.
 pub fn weigh(name: &str, way: &str) -> Result<()> {
     let figure = match name {
         Ours::NAME => overhead::<Ours>(way),
         Engine::NAME => overhead::<Engine>(way),
         Moka::NAME => overhead::<Moka>(way),
         Map::NAME => overhead::<Map>(way),
-        _ => bail!("no contender is called {name}"),
+        _ => bail!("unknown contender {name}"),
     };
     println!("{}", figure?);
     Ok(())
@@ -69,7 +69,7 @@ fn overhead<S: Store>(way: &str) -> Result<f64> {
         "roomy" => (2 * ENTRIES, ENTRIES, None),
         "full" => (ENTRIES, 2 * ENTRIES, None),
         "expiring_read" => (2 * ENTRIES, ENTRIES, Some(Duration::from_secs(3600))),
-        _ => bail!("there is no way called {way}"),
+        _ => bail!("unknown way {way}"),
     };
     let store = S::new(room, life);
     for n in 0..writes {
@@ -83,7 +83,7 @@ fn overhead<S: Store>(way: &str) -> Result<f64> {
     Ok(taken - (key(0).len() + VALUE_LEN) as f64)
 }
 
-/// The bytes of memory that this process has.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).context("no VmRSS")?;

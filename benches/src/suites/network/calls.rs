@@ -1,4 +1,4 @@
-//! What a client can do, and tasks that do it over and over.
+//! The calls of a client, and tasks that repeat a call.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::workers::Job;
 
-/// What is measured.
+/// A measured call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::suites) enum Call {
     Get,
@@ -20,7 +20,7 @@ pub(in crate::suites) enum Call {
 pub(in crate::suites) const CALLS: [Call; 6] =
     [Call::Get, Call::GetBytes, Call::Set, Call::Incr, Call::GetMany, Call::SetMany];
 
-/// Somebody who does it; an error if it finds something else than is there.
+/// A contender that makes the calls. A call fails if it does not find the stored entry.
 pub(in crate::suites) trait Client: Send + Sync + 'static {
     fn get(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
     fn get_bytes(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
@@ -30,8 +30,8 @@ pub(in crate::suites) trait Client: Send + Sync + 'static {
     fn set_many(&self, n: usize) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Tasks that call one method again and again. No method's future is as large as the largest of them all, as it would be
-/// if the task chose.
+/// Makes tasks that repeat one method. A macro, because a task that chooses the method would have a
+/// future as large as that of the largest method.
 macro_rules! each {
     ($client:expr, $method:ident) => {{
         let client = std::sync::Arc::clone($client);
@@ -49,7 +49,7 @@ macro_rules! each {
 }
 pub(in crate::suites) use each;
 
-/// Tasks that all count under one key.
+/// Makes tasks that all increment one key.
 pub(in crate::suites) fn count_one_key(client: &Arc<impl Client>) -> Job {
     let client = Arc::clone(client);
     Box::new(move |range| {
@@ -75,7 +75,7 @@ impl Call {
         }
     }
 
-    /// Done by this client.
+    /// Makes tasks that repeat this call with a client.
     pub(in crate::suites) fn of<C: Client>(self, client: &Arc<C>) -> Job {
         match self {
             Self::Get => each!(client, get),

@@ -1,22 +1,22 @@
-//! Keys and values, the same for all contenders.
+//! The keys and values of all contenders.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-/// Keys and the value that all of them have.
+/// The keys, and the value of all keys.
 pub(in crate::suites) struct Inputs {
-    /// As callers name them.
+    /// The keys of the callers.
     names: Vec<String>,
-    /// As they are stored.
+    /// The keys in the store.
     keys: Vec<String>,
     counters: Vec<String>,
     counter_keys: Vec<String>,
     pub(in crate::suites) value: User,
 }
 
-/// What is stored; the peers in Python have the same.
+/// A stored value. The peers in Python store the same.
 #[derive(Serialize, Deserialize)]
 pub(in crate::suites) struct User {
     id: u64,
@@ -24,20 +24,20 @@ pub(in crate::suites) struct User {
     text: String,
 }
 
-/// How many keys a batch has.
+/// The number of keys of a batch.
 pub(in crate::suites) const MANY: usize = 100;
-/// In the settings of ours.
+/// The key prefix in the settings.
 pub(in crate::suites) const PREFIX: &str = "bench";
 
 const KEYS: usize = 1_000;
 
 impl Inputs {
-    /// With values of so many bytes of JSON.
+    /// Creates inputs with values of `size` bytes of JSON.
     pub(in crate::suites) fn new(size: usize) -> Result<Arc<Self>> {
         Self::of(size, KEYS, KEYS)
     }
 
-    /// With that many keys, and no counters.
+    /// Creates inputs with this number of keys and without counters.
     pub(in crate::suites) fn with_keys(size: usize, keys: usize) -> Result<Arc<Self>> {
         Self::of(size, keys, 0)
     }
@@ -56,7 +56,7 @@ impl Inputs {
         (&self.names, &self.counters)
     }
 
-    /// Of the n-th call: all of them, far apart.
+    /// Returns the name of the n-th call. Consecutive names are far apart.
     pub(in crate::suites) fn name(&self, n: usize) -> &str {
         &self.names[self.place(n)]
     }
@@ -73,12 +73,12 @@ impl Inputs {
         &self.counter_keys[self.place(n)]
     }
 
-    /// The names of a batch.
+    /// Returns the names of a batch.
     pub(in crate::suites) fn many(&self, n: usize) -> impl Iterator<Item = &str> {
         self.batch(n).map(|it| self.names[it].as_str())
     }
 
-    /// The keys of a batch.
+    /// Returns the keys of a batch.
     pub(in crate::suites) fn many_keys(&self, n: usize) -> impl Iterator<Item = &str> {
         self.batch(n).map(|it| self.keys[it].as_str())
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_as_long_as_asked() {
+    fn values_have_the_requested_length() {
         for size in [100, 10_000] {
             let inputs = Inputs::new(size).unwrap();
             assert_eq!(serde_json::to_vec(&inputs.value).unwrap().len(), size);

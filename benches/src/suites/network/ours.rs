@@ -1,4 +1,4 @@
-//! Ours, over whichever store.
+//! This library, over any store.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -10,17 +10,18 @@ use super::{
     inputs::{Inputs, MANY, PREFIX, User},
 };
 
-/// A cache, as settings make it.
+/// A cache, built from settings.
 pub(in crate::suites) struct Ours {
     pub(in crate::suites) cache: Cache,
     inputs: Arc<Inputs>,
 }
 
 pub(in crate::suites) const LIFETIME: Duration = Duration::from_secs(3600);
-/// So that one call does not reach its deadline.
+/// The size of a batch that does not reach the deadline.
 const KEYS_AT_ONCE: usize = 1_000;
 
-/// A cache with these settings and a deadline that a busy machine does not reach: a call that fails would be measured as a fast one.
+/// Builds a cache with a long deadline for a busy machine: a failed call would be measured as a
+/// fast call.
 pub(in crate::suites) fn cache(settings: &str) -> Result<Cache> {
     let toml =
         format!("[caches.default]\nkey_prefix = \"{PREFIX}\"\ndeadline = \"30s\"\n{settings}");
@@ -32,7 +33,7 @@ impl Ours {
         Ok(Self { cache: cache(settings)?, inputs: Arc::clone(inputs) })
     }
 
-    /// Writes what all of ours will find.
+    /// Writes the entries that the calls read.
     pub(in crate::suites) async fn fill(&self) -> Result<()> {
         let (names, counters) = self.inputs.all();
         for names in names.chunks(KEYS_AT_ONCE) {
@@ -45,7 +46,7 @@ impl Ours {
         Ok(())
     }
 
-    /// What a batch has, one call after another.
+    /// Gets the keys of a batch one by one.
     pub(in crate::suites) async fn get_one_by_one(&self, n: usize) -> Result<()> {
         for name in self.inputs.many(n) {
             black_box(self.cache.get::<User>(name).await?.context("a miss")?);

@@ -1,4 +1,4 @@
-//! Tasks in a runtime, and how long they take.
+//! Tasks in a runtime, and their duration.
 
 use std::{
     ops::Range,
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::harness::{Side, process_time};
 
-/// A runtime.
+/// A runtime in which the tasks of a contender run.
 pub(in crate::suites) struct Workers {
     runtime: Runtime,
     flavour: &'static str,
@@ -24,11 +24,11 @@ pub(in crate::suites) struct Workers {
 pub(in crate::suites) type Job = Box<dyn Fn(Range<usize>) -> Task>;
 pub(in crate::suites) type Task = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// What is measured.
+/// A clock for durations.
 #[derive(Clone, Copy)]
 pub(in crate::suites) enum Clock {
     Wall,
-    /// Of all threads of this process.
+    /// The CPU time of all threads of this process.
     Processors,
 }
 
@@ -40,7 +40,7 @@ impl Workers {
         Ok(Self { runtime, flavour: CURRENT_THREAD })
     }
 
-    /// Two of them.
+    /// Creates a runtime with two worker threads.
     pub(in crate::suites) fn multi_thread() -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Self { runtime, flavour: "multi_thread" })
@@ -58,7 +58,8 @@ impl Workers {
         self.runtime.block_on(it)
     }
 
-    /// A contender with so many operations under way. It panics if one fails: what fails is fast.
+    /// Returns a contender with a number of concurrent tasks. Panics if an operation fails, because
+    /// a failed operation is fast.
     pub(in crate::suites) fn side(
         &self,
         name: &'static str,
@@ -78,7 +79,7 @@ impl Workers {
             let began = clock.now();
             let mut running = JoinSet::new();
             for task in 0..tasks {
-                // Also the one task: what `block_on` runs is not on one of the workers.
+                // Also a single task, because `block_on` runs its future outside of the workers.
                 running.spawn(job(task * share..(task + 1) * share));
             }
             while let Some(done) = running.join_next().await {
@@ -129,12 +130,12 @@ mod tests {
             workers.time(&job, 64, 6400, Clock::Wall).unwrap();
             assert_eq!(done.swap(0, Ordering::Relaxed), 6400);
             workers.time(&job, 64, 3, Clock::Processors).unwrap();
-            assert_eq!(done.swap(0, Ordering::Relaxed), 64, "each has one at least");
+            assert_eq!(done.swap(0, Ordering::Relaxed), 64, "each task has at least one operation");
         }
     }
 
     #[test]
-    fn what_fails_is_told() {
+    fn failed_operation_is_an_error() {
         let job: Job = Box::new(|_| Box::pin(async { anyhow::bail!("no server") }));
         let workers = Workers::current_thread().unwrap();
         assert!(workers.time(&job, 2, 2, Clock::Wall).is_err());

@@ -1,4 +1,4 @@
-//! What a call costs while the server is down.
+//! The duration of a call while the server is down.
 
 use std::hint::black_box;
 
@@ -11,11 +11,11 @@ use super::workers::{Clock, Job, Workers};
 use crate::harness::{Bench, Case, Contest, Unit};
 
 const CASE: &str = "get_broken";
-/// More than the breaker wants to see before it opens.
+/// More failures than the breaker needs to open.
 const FAILURES: usize = 100;
 
-/// Once the breaker is open, with the tries that it lets through. By hand: a request on the connection that was lost, which
-/// never comes back, and what one has to do instead.
+/// Measures `cache-redis` with an open breaker, including its probes, and direct use: a request on
+/// the closed connection, and an attempt to connect again.
 pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     if !bench.wants(CASE) {
         return Ok(());
@@ -27,11 +27,11 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     let opener = Client::open(url)?;
     let connection = workers.block_on(async {
         cache.set("key", &1, Timeout::Default).await?;
-        ensure!(cache.get::<i32>("key").await? == Some(1), "it does not work");
+        ensure!(cache.get::<i32>("key").await? == Some(1), "the server is not reachable");
         let res = opener.get_multiplexed_async_connection().await?;
         server.kill();
         for _ in 0..FAILURES {
-            // A failure is a miss.
+            // A failed read is a miss.
             cache.get::<i32>("key").await?;
         }
         Ok(res)
@@ -54,7 +54,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
             Ok(())
         })
     });
-    let anew: Job = Box::new(move |range| {
+    let reconnect: Job = Box::new(move |range| {
         let opener = opener.clone();
         Box::pin(async move {
             for _ in range {
@@ -64,7 +64,8 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
         })
     });
     let side = |name, job| workers.side(name, 1, Clock::Wall, job);
-    let sides = vec![side("cache-redis", ours), side("redis", lost), side("redis_connect", anew)];
+    let sides =
+        vec![side("cache-redis", ours), side("redis", lost), side("redis_connect", reconnect)];
     let case = Case::new(CASE, Unit::Nanos, 1).on_runtime(workers.flavour(), 1);
     bench.run(Contest { case, sides })
 }

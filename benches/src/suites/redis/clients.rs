@@ -1,4 +1,4 @@
-//! Those who call: ours, by its settings, and the client by hand.
+//! The clients: `cache-redis`, and the crate `redis`.
 
 mod by_hand;
 mod settings;
@@ -11,17 +11,17 @@ use self::{by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
 use crate::suites::network::ours::Ours;
 
-/// All of them, in one runtime.
+/// All clients in one runtime.
 pub(super) struct Clients {
-    /// With so many connections.
+    /// `cache-redis` with each number of connections.
     ours: Vec<(usize, Arc<Ours>)>,
-    /// With as many as there are if nobody says anything.
+    /// `cache-redis` with its default number of connections.
     pub(super) ours_default: Arc<Ours>,
     pub(super) raw: Arc<ByHand>,
     pub(super) raw_x4: Arc<ByHand>,
 }
 
-/// How many connections are tried.
+/// The numbers of connections.
 pub(super) const CONNECTIONS: [usize; 4] = [1, 2, 4, 8];
 
 impl Clients {
@@ -37,23 +37,23 @@ impl Clients {
         Ok(Self { ours, ours_default, raw, raw_x4 })
     }
 
-    /// Ours with so many connections.
+    /// Returns `cache-redis` with this number of connections.
     pub(super) fn ours(&self, connections: usize) -> &Arc<Ours> {
         let found = self.ours.iter().find(|it| it.0 == connections);
         found.map_or(&self.ours_default, |it| &it.1)
     }
 
-    /// Ours, which gets a batch key by key.
+    /// Returns gets of the keys of a batch, one by one, with `cache-redis`.
     pub(super) fn ours_one_by_one(&self) -> Job {
         each!(self.ours(1), get_one_by_one)
     }
 
-    /// The client, which adds to what may not be there.
+    /// Returns increments of the client without a check for an existing key.
     pub(super) fn raw_incrby(&self) -> Job {
         each!(&self.raw, incrby)
     }
 }
 
 fn found<T>(it: Option<T>) -> Result<T> {
-    it.context("it is not there")
+    it.context("the key is absent")
 }

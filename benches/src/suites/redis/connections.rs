@@ -1,11 +1,12 @@
-//! How many connections are worth it.
+//! The throughput of several numbers of connections.
 
 use anyhow::Result;
 
 use super::{BUSY, Call, Suite, clients::CONNECTIONS, workers::Clock};
 use crate::harness::{Bench, Contest, Unit};
 
-/// The number of the settings' default beside each that is tried. A ratio below 1 speaks for that one.
+/// Compares the default number of connections with each other number. A ratio below 1 is in favour
+/// of the other number.
 pub(super) fn run(bench: &mut Bench<'_>, suite: &Suite<'_>) -> Result<()> {
     for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
         for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {

@@ -9,14 +9,14 @@ use crate::suites::{
     network::calls::Client,
 };
 
-/// The crate `tokio-postgres`, as one would use it.
+/// Direct use of the crate `tokio-postgres`.
 pub(super) struct ByHand {
-    /// Each call takes the next one.
+    /// The clients, of which each call takes the next.
     clients: Vec<Prepared>,
     rows: Arc<Rows>,
 }
 
-/// A client, and what it asks.
+/// A client and its prepared statements.
 struct Prepared {
     client: Connection,
     get: Statement,
@@ -26,7 +26,7 @@ struct Prepared {
     set_many: Statement,
 }
 
-/// The server's clock in milliseconds, in the way that costs it least.
+/// The clock of the server in milliseconds, in its cheapest form.
 const NOW: &str = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint";
 const LIFETIME: i64 = 3_600_000;
 const COPY: [&str; 4] = [
@@ -36,7 +36,7 @@ const COPY: [&str; 4] = [
     "VACUUM ANALYZE by_hand",
 ];
 
-/// Makes the table of those by hand: one like ours, with the same rows in the same order.
+/// Creates the table for direct use, with the columns and rows of the table of `cache-db`.
 pub(super) fn copy(url: &str) -> Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
@@ -49,7 +49,7 @@ pub(super) fn copy(url: &str) -> Result<()> {
 }
 
 impl ByHand {
-    /// In the runtime of those who call.
+    /// Connects in the runtime of the caller.
     pub(super) async fn connect(url: &str, clients: usize, rows: &Arc<Rows>) -> Result<Arc<Self>> {
         let mut res = Vec::new();
         for _ in 0..clients {
@@ -68,7 +68,7 @@ impl ByHand {
         let key = key(&name(self.rows.any()));
         let it = self.client(n);
         let row = it.client.query_opt(&it.get, &[&key.as_bytes()]).await?;
-        Ok(row.context("it is not there")?.try_get(0)?)
+        Ok(row.context("the key is absent")?.try_get(0)?)
     }
 }
 
@@ -124,7 +124,7 @@ impl Client for ByHand {
         let key = key(&counter(self.rows.next()));
         let it = self.client(n);
         let row = it.client.query_opt(&it.incr, &[&key.as_bytes(), &1_i64]).await?;
-        let sum: &[u8] = row.as_ref().context("it is not there")?.try_get(0)?;
+        let sum: &[u8] = row.as_ref().context("the key is absent")?.try_get(0)?;
         black_box(std::str::from_utf8(sum)?.parse::<i64>()?);
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Client for ByHand {
     async fn set_many(&self, n: usize) -> Result<()> {
         let number = self.rows.next();
         let mut rows: Vec<usize> = self.rows.many().collect();
-        // In one order, or two of them wait for each other.
+        // Sorted, because two batches in different orders would deadlock.
         rows.sort_unstable();
         let keys: Vec<String> = rows.iter().map(|it| key(&name(*it))).collect();
         let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();

@@ -1,4 +1,4 @@
-//! How many connections are worth it.
+//! The throughput of several numbers of connections.
 
 use anyhow::Result;
 
@@ -11,8 +11,8 @@ pub(super) const CASES: [(Call, &str); 2] =
 const CONNECTIONS: [(usize, &str); 3] =
     [(1, "1_connection"), (2, "2_connections"), (4, "4_connections")];
 
-/// The number of the settings' default beside each that is tried. A ratio below 1 speaks for that one; the one beside the same
-/// number says how far to trust the others.
+/// Compares the default number of connections with each other number. A ratio below 1 is in favour
+/// of the other number. The comparison of the default with itself shows the noise.
 pub(super) fn run(bench: &mut Bench<'_>, suite: &Suite<'_>, url: &str) -> Result<()> {
     for (call, name) in CASES {
         let name = suite.name(name);

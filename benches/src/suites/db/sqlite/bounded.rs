@@ -1,4 +1,5 @@
-//! A table at its bound, where each new key drives out an old one; and the longest write beside the median one.
+//! A full table, where each new key evicts an old key, and the longest write compared with the
+//! median.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,7 +18,7 @@ use crate::{
 const BOUND: usize = 10_000;
 const WRITES: usize = 20_000;
 
-/// Full tables: ours, and one by hand; and ours without a bound.
+/// Full tables of `cache-db` and of direct use, and a table of `cache-db` without a bound.
 struct Full {
     ours: Arc<Ours>,
     free: Arc<Ours>,
@@ -53,7 +54,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
         let side = |name, job| workers.side(name, tasks, Clock::Wall, job);
         let sides = vec![
             side(OURS, Call::SetNew.of(&full.ours)),
-            // Making room must cost little.
+            // Eviction must cost little.
             side("unbounded", Call::SetNew.of(&full.free)),
             side("rusqlite", raw::inline(&full.raw, Raw::set_bounded)),
             side("rusqlite_blocking", raw::blocking(&full.raw, Raw::set_bounded)),
@@ -64,7 +65,8 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     Ok(())
 }
 
-/// One write after the other, by the clock: what others do on the machine is in it.
+/// Measures one write after the other in wall-clock time, which includes the load of other
+/// programs.
 pub(super) fn longest(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     let names = ["median_set_bounded", "p999_set_bounded", "longest_set_bounded"];
     if !names.iter().any(|it| bench.wants(it)) {
@@ -89,7 +91,7 @@ pub(super) fn longest(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     Ok(())
 }
 
-/// The nanoseconds that writes took, the shortest first.
+/// Returns the durations of the writes in nanoseconds, the shortest first.
 fn times(mut write: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let mut times = Vec::with_capacity(WRITES);
     for _ in 0..WRITES {

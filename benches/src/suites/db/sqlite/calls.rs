@@ -1,4 +1,4 @@
-//! What is measured.
+//! The measured calls.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::suites::network::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Get,
-    /// With `direct_reads`.
+    /// A `get` with `direct_reads`.
     GetDirect,
     Set,
-    /// Of keys that were not there.
+    /// A `set` of absent keys.
     SetNew,
     Add,
     Incr,
@@ -50,12 +50,12 @@ impl Call {
         format!("{name}{suffix}")
     }
 
-    /// Whether there is anything to see with values of that size.
+    /// Whether the call is measured with values of this size.
     pub(super) fn has(self, size: usize) -> bool {
         self != Self::Incr || size < 1_000
     }
 
-    /// A counter is as long as it is.
+    /// Returns the size of the value. The size of a counter does not depend on the values.
     pub(super) fn value_bytes(self, size: usize) -> usize {
         if self == Self::Incr { 8 } else { size }
     }
@@ -65,7 +65,7 @@ impl Call {
         matches!(self, Self::SetNew | Self::Add)
     }
 
-    /// The same there, if it is measured.
+    /// Returns the name of the call in the peers in Python, if they have it.
     pub(super) fn in_python(self) -> Option<&'static str> {
         match self {
             Self::Get => Some("get"),

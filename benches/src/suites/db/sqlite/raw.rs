@@ -15,7 +15,7 @@ use crate::suites::{
     network::workers::Job,
 };
 
-/// The crate `rusqlite`, as one would use it: one connection that writes, and others that read.
+/// Direct use of the crate `rusqlite`: one connection that writes, and others that read.
 pub(super) struct Raw {
     path: Option<PathBuf>,
     writer: Mutex<Connection>,
@@ -33,7 +33,7 @@ const INCR: &str = "UPDATE cache SET value = CAST(CAST(value AS TEXT) + 1 AS TEX
     WHERE key = ?1 AND (expires IS NULL OR expires > ?2) RETURNING value";
 const LIFETIME: i64 = 3_600_000;
 
-/// On the caller's thread.
+/// Runs the call on the caller's thread.
 pub(super) fn inline(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
     let raw = Arc::clone(raw);
     Box::new(move |range| {
@@ -42,7 +42,7 @@ pub(super) fn inline(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
     })
 }
 
-/// On one of tokio's threads for what blocks.
+/// Runs the call in `spawn_blocking`.
 pub(super) fn blocking(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
     let raw = Arc::clone(raw);
     Box::new(move |range| {
@@ -71,7 +71,7 @@ impl Raw {
         }))
     }
 
-    /// Writes what it will find.
+    /// Writes the rows that the calls read.
     pub(super) fn fill(&self) -> Result<()> {
         let db = self.writer();
         db.execute_batch("BEGIN")?;
@@ -108,7 +108,7 @@ impl Raw {
             let mut get = db.prepare_cached(GET)?;
             Ok(get.query_row(params![key, now()], |row| row.get::<_, Vec<u8>>(0)).optional()?)
         })?;
-        black_box(serde_json::from_slice::<User>(&found.context("it is not there")?)?);
+        black_box(serde_json::from_slice::<User>(&found.context("the key is absent")?)?);
         Ok(())
     }
 
@@ -128,11 +128,11 @@ impl Raw {
         let (key, json, now) = (key(&new_name(n)), self.rows.json(n)?, now());
         let added =
             self.writer().prepare_cached(ADD)?.execute(params![key, now + LIFETIME, json, now])?;
-        ensure!(added == 1, "it was there");
+        ensure!(added == 1, "the key exists");
         Ok(())
     }
 
-    /// Whatever is there.
+    /// Adds to the value without a check.
     pub(super) fn incr(&self) -> Result<()> {
         let key = key(&counter(self.rows.next()));
         let db = self.writer();
@@ -180,7 +180,7 @@ impl Raw {
         Ok(db.execute_batch("COMMIT")?)
     }
 
-    /// A new key for the oldest one.
+    /// Inserts a new key and removes the oldest.
     pub(super) fn set_bounded(&self) -> Result<()> {
         let n = self.rows.next();
         let json = self.rows.json(n)?;
@@ -223,7 +223,7 @@ fn connect(path: Option<&Path>) -> Result<Connection> {
     Ok(db)
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,5 @@
-//! New keys in a store that is full, each of which drives another one out: the longest write beside the usual one.
+//! New keys in a full store, each of which evicts another key: the longest write compared with the
+//! median.
 
 use std::{
     cell::Cell,
@@ -25,18 +26,18 @@ use crate::{
 
 pub(super) const SET: &str = "set_full";
 pub(super) const LONGEST: &str = "set_longest";
-/// Of how many writes the longest is told.
+/// The number of writes of a round.
 const WRITES: usize = 4_000;
-/// Of a peer that needs longer for a round, it is the only one.
+/// A peer whose round takes longer than these seconds has one round only.
 const PATIENCE: f64 = 1.0;
 
-/// What single writes took, of each number of entries that is wanted.
+/// The durations of single writes for each requested number of entries.
 #[derive(Default)]
 pub(super) struct Full {
     ours: Vec<(Number, Times)>,
 }
 
-/// In nanoseconds, round by round.
+/// The durations in nanoseconds, one of each round.
 #[derive(Default)]
 struct Times {
     medians: Vec<f64>,
@@ -44,7 +45,7 @@ struct Times {
 }
 
 impl Full {
-    /// Measures ours.
+    /// Measures `cache-file`.
     pub(super) fn of_ours(
         bench: &mut Bench<'_>,
         workers: &Workers,
@@ -74,8 +75,9 @@ impl Full {
         Ok(res)
     }
 
-    /// Measures the peers that have a bound, and reports what that number of entries costs all. One peer after the other: what Django's
-    /// deletes at once would slow down the others.
+    /// Measures the peers that have a bound, and reports all contenders with this number of
+    /// entries. The peers run one after the other, because the mass deletes of Django slow the
+    /// others down.
     pub(super) fn beside_peers(
         &self,
         bench: &mut Bench<'_>,
@@ -118,7 +120,7 @@ impl Times {
     }
 }
 
-/// Ours.
+/// A full store of `cache-file`.
 struct FullStore<'a> {
     number: Number,
     workers: &'a Workers,
@@ -136,7 +138,7 @@ impl<'a> FullStore<'a> {
         Ok(res)
     }
 
-    /// New ones, a batch at a time.
+    /// Returns a contender that writes batches of new keys.
     fn side(&self) -> Side<'_> {
         let name = self.number.grown;
         in_batches(name, move |made| {
@@ -154,7 +156,7 @@ impl<'a> FullStore<'a> {
         Ok(began.elapsed())
     }
 
-    /// In nanoseconds.
+    /// Writes new keys one by one. Returns the durations in nanoseconds.
     fn singles(&self) -> Result<Vec<f64>> {
         let value = value();
         let one = || async {

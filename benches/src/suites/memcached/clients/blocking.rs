@@ -9,7 +9,7 @@ use crate::suites::network::{
     inputs::{Inputs, MANY, User},
 };
 
-/// The synchronous client of the crate `memcache`, on tokio's threads for blocking work.
+/// The blocking client of the crate `memcache` in `spawn_blocking`.
 pub(in super::super) struct Blocking {
     client: memcache::Client,
     inputs: Arc<Inputs>,
@@ -58,7 +58,7 @@ impl Client for Blocking {
         .await
     }
 
-    /// Without looking what is there.
+    /// Increments without a check of the old value.
     async fn incr(&self, n: usize) -> Result<()> {
         self.on_a_thread(move |client, inputs| {
             black_box(client.increment(inputs.counter_key(n), 1)?);
@@ -81,7 +81,7 @@ impl Client for Blocking {
         .await
     }
 
-    /// It has no call for several: one after the other.
+    /// Sets one key after the other, because the client has no batch for sets.
     async fn set_many(&self, n: usize) -> Result<()> {
         self.on_a_thread(move |client, inputs| {
             for key in inputs.many_keys(n) {

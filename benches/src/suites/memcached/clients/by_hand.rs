@@ -9,7 +9,7 @@ use crate::suites::network::{
     inputs::{Inputs, MANY, User},
 };
 
-/// The asynchronous client of the crate `memcache`, as one would use it.
+/// Direct use of the async client of the crate `memcache`.
 pub(in super::super) struct ByHand {
     client: AsyncMetaClient,
     inputs: Arc<Inputs>,
@@ -23,7 +23,7 @@ impl ByHand {
         connections: Option<usize>,
         inputs: &Arc<Inputs>,
     ) -> Result<Self> {
-        // As ours: a busy machine does not reach it.
+        // The long deadline of `cache-memcached`, for a busy machine.
         let time = Some(Duration::from_secs(10));
         let mut builder = AsyncMetaClient::builder().io_timeout(time).connect_timeout(time);
         if let Some(it) = connections {
@@ -33,12 +33,12 @@ impl ByHand {
         Ok(Self { client, inputs: Arc::clone(inputs) })
     }
 
-    /// Writes what all of these will find: ours has other keys on the server.
+    /// Writes the entries that these clients read. The keys of `cache-memcached` are different.
     pub(super) async fn fill(&self) -> Result<()> {
         for n in 0..self.inputs.all().0.len() {
             self.set(n).await?;
             let set = self.client.set(self.inputs.counter_key(n), "0").ttl(LIFETIME);
-            ensure!(set.send().await?.applied(), "it was not stored");
+            ensure!(set.send().await?.applied(), "the value was not stored");
         }
         Ok(())
     }
@@ -65,11 +65,11 @@ impl Client for ByHand {
     async fn set(&self, n: usize) -> Result<()> {
         let json = serde_json::to_vec(&self.inputs.value)?;
         let set = self.client.set(self.inputs.key(n), json).ttl(LIFETIME).send().await?;
-        ensure!(set.applied(), "it was not stored");
+        ensure!(set.applied(), "the value was not stored");
         Ok(())
     }
 
-    /// As ours: nothing is added to what is no number, and to nothing but what was seen.
+    /// Increments like `cache-memcached`: only numbers, and only the value that was read.
     async fn incr(&self, n: usize) -> Result<()> {
         let key = self.inputs.counter_key(n);
         loop {
@@ -77,7 +77,7 @@ impl Client for ByHand {
             let text = String::from_utf8(found(seen.value)?)?;
             let old: i64 = text.parse()?;
             let new = old.checked_add(1).context("too large")?;
-            ensure!(old >= 0, "the server knows no such number");
+            ensure!(old >= 0, "the server cannot add to a negative number");
             let cas = found(seen.item.cas)?;
             if self.client.increment(key).compare_cas(cas).send().await?.applied() {
                 black_box(new);
@@ -107,7 +107,7 @@ impl Client for ByHand {
             .map(|key| Ok(Set::new(key, json()?).ttl(LIFETIME)))
             .collect::<Result<_>>()?;
         for set in self.client.run_many(sets).await? {
-            ensure!(set?.applied(), "it was not stored");
+            ensure!(set?.applied(), "the value was not stored");
         }
         Ok(())
     }

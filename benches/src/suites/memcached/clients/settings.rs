@@ -1,6 +1,6 @@
 use cache_memcached as _;
 
-/// `cache-memcached` with so many connections, or as many as it makes by itself.
+/// Returns the settings of `cache-memcached` with a number of connections, or with the default.
 pub(super) fn settings(address: &str, connections: Option<usize>) -> String {
     let connections = connections.map(|it| format!("options.connections = {it}"));
     format!(

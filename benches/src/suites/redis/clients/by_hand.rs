@@ -12,9 +12,9 @@ use crate::suites::network::{
     inputs::{Inputs, MANY, User},
 };
 
-/// The crate `redis`, as one would write it.
+/// Direct use of the crate `redis`.
 pub(in super::super) struct ByHand {
-    /// Of which a key always takes the same one.
+    /// The connections. A key always uses the same connection.
     connections: Vec<MultiplexedConnection>,
     incr: Script,
     inputs: Arc<Inputs>,
@@ -30,14 +30,14 @@ impl ByHand {
     ) -> Result<Self> {
         let tcp = TcpSettings::default().set_nodelay(true);
         let opener = Opener::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
-        // As ours: a busy machine does not reach it.
+        // The long deadline of `cache-redis`, for a busy machine.
         let config =
             AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
         let mut res = Vec::new();
         for _ in 0..connections {
             res.push(opener.get_multiplexed_async_connection_with_config(&config).await?);
         }
-        // What ours promises: there is nothing to add to if the key is not there.
+        // The promise of `cache-redis`: an absent key is not created.
         let incr = Script::new(
             r#"if redis.call("EXISTS", KEYS[1]) == 0 then return false end
             return redis.call("INCRBY", KEYS[1], ARGV[1])"#,

@@ -1,6 +1,6 @@
 use cache_redis as _;
 
-/// `cache-redis` with so many connections, or as many as it makes by itself.
+/// Returns the settings of `cache-redis` with a number of connections, or with the default.
 pub(super) fn settings(url: &str, connections: Option<usize>) -> String {
     let connections = connections.map(|it| format!("options.connections = {it}"));
     format!("backend = \"redis\"\nlocation = \"{url}\"\n{}", connections.unwrap_or_default())
