@@ -40,8 +40,7 @@ fn one_miss() -> OperationStats {
     res
 }
 
-/// Checks that a single read was counted as an undecodable miss and not as a failure, and that the value
-/// is unchanged.
+/// Checks an undecodable miss was counted, and no failure, and that the value is unchanged.
 async fn assert_miss_without_change(store: &Faulty, cache: &Cache, operation: Operation) {
     let stats = cache.stats();
     let counted = stats[operation];

@@ -33,7 +33,7 @@ const PEERS: usize = 1_000;
 const DEFAULT: usize = 2;
 /// A bound that no case reaches.
 const OPTIONS: &str = "max_bytes = \"16GiB\"";
-/// The number of concurrent calls for each connection.
+/// The number of calls before a measurement, which connect and prepare statements.
 const WARM: u64 = 256;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {

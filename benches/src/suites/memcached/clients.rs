@@ -14,14 +14,15 @@ use crate::suites::network::ours::Ours;
 
 /// All clients in one runtime.
 pub(super) struct Clients {
-    /// `cache-memcached` with each number of connections.
+    /// `cache-memcached` for each number of connections.
     ours: Vec<(usize, Arc<Ours>)>,
+    /// The client of the crate for each number of connections.
     by_hand: Vec<(usize, Arc<ByHand>)>,
     /// `cache-memcached` with its default number of connections.
     pub(super) ours_default: Arc<Ours>,
     /// The client of the crate with the default number of `cache-memcached`.
     pub(super) by_hand_default: Arc<ByHand>,
-    /// The blocking client with its default number of connections.
+    /// The client of the crate with its own default number of connections.
     pub(super) by_hand_unset: Arc<ByHand>,
     pub(super) blocking: Arc<Blocking>,
 }
