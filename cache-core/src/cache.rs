@@ -30,9 +30,9 @@ pub use self::{
 };
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::tombstones::Marks,
+    consistency::tombstones::Tombstones,
     error::{Error, Result},
-    fetch::singleflight::{Flights, Writing},
+    fetch::singleflight::{Singleflight, WriteGuard},
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
@@ -341,10 +341,10 @@ impl Cache {
 
     /// Begins a write of `key`: a load that began before the end of the write cannot overwrite the
     /// key.
-    async fn before_write<'a>(&'a self, key: &'a str) -> Writing<'a> {
-        let mut writing = self.shared.flights.writing(key, self.write_claim(1));
+    async fn before_write<'a>(&'a self, key: &'a str) -> WriteGuard<'a> {
+        let mut writing = self.shared.flights.begin_write(key, self.write_claim(1));
         if self.shared.flights.active() > 0 {
-            writing.may_wait(self.write_claim(1));
+            writing.expire_after(self.write_claim(1));
             // Boxed because it is rare: it would enlarge the future of every write.
             Box::pin(self.shared.flights.detach(key, self.write_patience())).await;
         }

@@ -51,7 +51,7 @@ fn with_long_deadline(alias: &str, store: impl Backend + 'static) -> Cache {
 
 fn caches() -> [Cache; 3] {
     [
-        Cache::new("inline", Inline::new(Model::default())),
+        Cache::new("inline", Model::default()),
         with_long_deadline("offload", Offload::new(Model::default(), 2)),
         network(),
     ]
@@ -150,7 +150,7 @@ fn network_store_without_a_runtime_or_timer_is_a_runtime_error() {
 
 #[test]
 fn async_calls_of_an_in_process_store_need_no_runtime() {
-    let cache = Cache::new("inline", Inline::new(Model::default()));
+    let cache = Cache::new("inline", Model::default());
     let mut future = std::pin::pin!(cache.get_or_set("k", Timeout::Default, || async { 7 }));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(future.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(7))));

@@ -18,7 +18,7 @@ struct Local(Cell<u32>);
 
 #[test]
 fn futures_of_writes_are_send_for_any_value_and_borrow_neither_key_nor_value() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let value = Rc::new(7);
     let local = Local(Cell::new(1));
     let (set, add, replace) = {
@@ -53,7 +53,7 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
 
 #[test]
 fn futures_of_all_calls_are_send_and_small() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
         ("get_bytes", send(cache.get_bytes("k"))),

@@ -282,7 +282,7 @@ fn error_of_an_open_breaker_names_the_server_and_the_last_failure() {
 
 #[test]
 fn in_process_store_has_no_breaker() {
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     assert_eq!(cache.stats().breaker, None);
 }
 

@@ -11,21 +11,11 @@ use futures_util::future::{Either, select};
 
 use crate::{
     command, error, lifetime,
-    look::{self, Found},
-    pool::{Common, Place},
+    pool::{Common, KeyLocation},
+    snapshot::{self, Snapshot},
     store::Memcached,
     tries::Tries,
 };
-
-/// The result of several changes of one counter, in order.
-struct Sum {
-    /// `None` if the counter does not exist before or after the changes.
-    value: Option<i64>,
-    /// The lifetime of a new counter.
-    expiry: Option<Expiry>,
-    /// The result of each change.
-    answers: Vec<Result<Option<i64>>>,
-}
 
 impl Memcached {
     /// Changes a counter. The changes of this process to one key run one after another, and the
@@ -36,11 +26,11 @@ impl Memcached {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let (place, common) = (self.place(key)?, &self.common);
-        let member = Arc::clone(&place.member);
+        let (location, common) = (self.locate(key)?, &self.common);
+        let member = Arc::clone(&location.member);
         let (change, mut receive) = CounterChange::new(delta, create);
         if let Some(turn) = member.queue.join(key, change) {
-            member.spawn(lead(Arc::clone(common), place.in_task(), turn));
+            member.spawn(apply_changes(Arc::clone(common), location.in_task(), turn));
         }
         let mut answer = common.turn.run(&mut receive).await;
         if answer.is_none() && !member.is_connected() {
@@ -64,7 +54,7 @@ impl Memcached {
 
 /// Applies the changes of a key until no more are waiting. This runs in a task of its own, because
 /// the other changes must not wait for a caller that does not poll its future.
-async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Turn) {
+async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: CounterTurn) {
     while let Some(mut changes) = turn.next() {
         match apply_batch(&common, &location, &mut changes).await {
             Ok(answers) => {
@@ -90,20 +80,20 @@ async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Tur
 /// can happen. Otherwise, the entry is written again with the same expiry.
 async fn apply_batch(
     common: &Common,
-    place: &Place,
+    location: &KeyLocation,
     changes: &mut Vec<CounterChange>,
 ) -> Result<Vec<Result<Option<i64>>>> {
     let mut tries = Tries::new(common);
     while CounterChange::keep_wanted(changes) {
-        let look = look::at_entry(common, place);
-        let Some(found) = while_wanted(changes, look).await.transpose()? else { break };
-        let old = found.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
+        let read = snapshot::read(common, location);
+        let Some(snapshot) = unless_abandoned(changes, read).await.transpose()? else { break };
+        let old = snapshot.as_ref().map(|it| integer::parse(&it.entry.value)).transpose()?;
         if !CounterChange::keep_wanted(changes) {
             break;
         }
         let sum = CounterSum::new(old, changes);
-        let write = write(common, place, found.as_ref(), old, &sum);
-        match while_wanted(changes, write).await.transpose()? {
+        let write = write(common, location, snapshot.as_ref(), old, &sum);
+        match unless_abandoned(changes, write).await.transpose()? {
             Some(true) => return Ok(sum.answers),
             // Another process changed the counter.
             Some(false) => tries.again().await?,
@@ -113,18 +103,13 @@ async fn apply_batch(
     Ok(Vec::new())
 }
 
-/// Removes the changes whose callers have dropped their futures: a caller that received `TimedOut`
-/// may have deleted the key since. Returns whether any change is left.
-fn drop_abandoned(changes: &mut Vec<Change>) -> bool {
-    changes.retain(|it| !it.answer.is_closed());
-    !changes.is_empty()
-}
-
 /// Runs a step until all callers have dropped their futures. Then it drops the step, which resets
 /// the connection, so that the server does not execute the step later.
-async fn unless_abandoned<T>(changes: &mut [Change], step: impl Future<Output = T>) -> Option<T> {
-    let abandoned = join_all(changes.iter_mut().map(|it| it.answer.closed()));
-    match select(pin!(step), abandoned).await {
+async fn unless_abandoned<T>(
+    changes: &mut [CounterChange],
+    step: impl Future<Output = T>,
+) -> Option<T> {
+    match select(pin!(step), pin!(CounterChange::all_left(changes))).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
@@ -152,29 +137,6 @@ async fn write(
             location.is_done(write).await
         }
     }
-}
-
-/// Gives each change the result that it would have if it ran alone, after the changes before it.
-fn sum(old: Option<i64>, changes: &[Change]) -> Sum {
-    let mut res = Sum { value: old, expiry: None, answers: Vec::with_capacity(changes.len()) };
-    for change in changes {
-        let answer = match (res.value, change.create) {
-            (None, None) => Ok(None),
-            (Some(value), _) => integer::add(value, change.delta).map(Some),
-            (None, Some(create)) => {
-                let first = integer::add(create.initial, change.delta);
-                if first.is_ok() {
-                    res.expiry = Some(create.expiry);
-                }
-                first.map(Some)
-            }
-        };
-        if let Ok(Some(value)) = answer {
-            res.value = Some(value);
-        }
-        res.answers.push(answer);
-    }
-    res
 }
 
 async fn replace(

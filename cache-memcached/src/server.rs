@@ -10,7 +10,6 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     address::Address,
-    counter_queue::CounterQueue,
     error,
     generation::{Generations, KeyNames},
     reply::Reply,

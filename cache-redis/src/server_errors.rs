@@ -70,7 +70,7 @@ const TABLE: &[Row] = {
         ),
         ("REDIRECT", ANYTHING, Unavailable, "the server hands over to another server"),
         // Errors that do not.
-        ("WRONGTYPE", ANYTHING, Codec, "the value is not a string (WRONGTYPE)"),
+        ("WRONGTYPE", ANYTHING, WrongType, "the value is not a string (WRONGTYPE)"),
         ("OOM", ANYTHING, Backend, OUT_OF_MEMORY),
         (
             "READONLY",
@@ -226,7 +226,7 @@ mod tests {
         ("REDIRECT 10.0.0.1:6379", Unavailable, "hands over"),
         (
             "WRONGTYPE Operation against a key holding the wrong kind of value",
-            Codec,
+            WrongType,
             "not a string",
         ),
         ("OOM command not allowed when used memory > 'maxmemory'.", Backend, "out of memory"),

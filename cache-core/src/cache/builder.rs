@@ -221,7 +221,7 @@ impl CacheBuilder {
                     .with_context("setting", format!("caches.{alias}.{setting}")));
             }
         }
-        let never_waits = Arc::clone(&self.backend).sync_view().is_some();
+        let never_waits = Arc::clone(&self.backend).views().sync.is_some();
         // `dummy` replaces any store in tests.
         if never_waits && self.settings.retry.retries > 0 && self.backend.name() != "dummy" {
             let what = format!(
@@ -249,7 +249,7 @@ impl CacheBuilder {
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have written entries with at least this lifetime.
-            state.marks.note_lifetime(expiry);
+            state.tombstones.note_lifetime(expiry);
         }
         let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
         // A store that never waits needs no layers.

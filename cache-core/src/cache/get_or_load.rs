@@ -15,7 +15,7 @@ impl Cache {
     /// function:
     ///
     /// ```
-    /// # use cache_core::{Cache, Error, secs, store::Inline}; use cache_memory::Memory;
+    /// # use cache_core::{Cache, Error, secs}; use cache_memory::Memory;
     /// #[derive(Debug, PartialEq)]
     /// enum ServiceError {
     ///     NotFound,
@@ -40,7 +40,7 @@ impl Cache {
     ///     cache.get_or_load("user", secs(60), async || Ok(id.parse()?)).await
     /// }
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # let cache = Cache::new("test", Inline::new(Memory::new()));
+    /// # let cache = Cache::new("test", Memory::new());
     /// assert_eq!(user(&cache, "x").await, Err(ServiceError::NotFound));
     /// assert_eq!(user(&cache, "7").await, Ok(7));
     /// # }

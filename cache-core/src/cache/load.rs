@@ -255,10 +255,10 @@ impl Cache {
                 None if flights.now() >= end => {
                     return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
                 }
-                Some(Waited::Lead(lead)) => return Ok(Role::Load(lead)),
+                Some(WaitOutcome::Lead(lead)) => return Ok(Role::Load(lead)),
                 // After the deadline of the leader, another caller or this one becomes the leader.
-                Some(Waited::Rejoin) | None => {}
-                Some(Waited::Landed(result)) => {
+                Some(WaitOutcome::Rejoin) | None => {}
+                Some(WaitOutcome::Completed(result)) => {
                     self.load_shared();
                     if let Ok(value) = value::open(&result?) {
                         return Ok(Role::Have(value));
@@ -271,9 +271,9 @@ impl Cache {
     }
 
     /// Makes this caller the leader, unless another load was completed since its read.
-    async fn lead<'a, T: DeserializeOwned>(
-        &'a self,
-        lead: Lead<'a>,
+    async fn lead<T: DeserializeOwned>(
+        &self,
+        lead: Lead,
         key: &FullKey,
         write_epoch: u64,
     ) -> Result<Role<T>> {

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// A backend's own options before they are read with
 /// [`BuildContext::options`](super::BuildContext::options).
 ///

@@ -7,23 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Reads the `caches` table of a settings file in TOML, with `${NAME}` replaced. The file may
 /// contain other tables.
-///
-/// [`Caches`](crate::Caches) read a file without this function; it is for other readers of their
-/// settings.
-///
-/// ```
-/// let settings = cache_core::config::from_toml("[caches.default]\nbackend = 'memory'")?;
-/// assert_eq!(settings["default"].backend, "memory");
-/// # Ok::<_, cache_core::Error>(())
-/// ```
-///
-/// # Errors
-/// `Config` if the text is not valid TOML, has no table `caches`, contains an unknown or invalid
-/// setting, or names an environment variable that is not set. The error names the setting by its
-/// path, or the line and column, and shows no value.
-pub fn from_toml(text: &str) -> Result<Settings> {
+pub(super) fn read(text: &str) -> Result<Settings> {
     // A variable that is not UTF-8 counts as not set.
-    from_toml_with(text, &|name| std::env::var(name).ok())
+    read_with(text, &|name| std::env::var(name).ok())
 }
 
 fn read_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {
@@ -253,6 +239,6 @@ mod tests {
         assert_eq!((it.version, it.fail_open), (-2, false));
         assert_eq!(it.deadline, super::super::Period::from_millis(250));
         let never = read("[caches.default]\nbackend = 'm'\ntimeout = 'never'").unwrap();
-        assert_eq!(never["default"].timeout, crate::timeout::Timeout::Never);
+        assert_eq!(never.get("default").unwrap().timeout, crate::timeout::Timeout::Never);
     }
 }

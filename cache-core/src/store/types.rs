@@ -28,6 +28,13 @@ pub struct Entry {
     pub stamp: Stamp,
 }
 
+impl Entry {
+    /// Creates it from its parts.
+    pub const fn new(value: Bytes, ttl: Ttl, stamp: Stamp) -> Self {
+        Self { value, ttl, stamp }
+    }
+}
+
 /// A number that the store changes when an entry is written again with another lifetime: its
 /// absolute expiry, a compare-and-swap number, or a counter of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,13 @@ pub struct CounterInit {
     pub expiry: Expiry,
 }
 
+impl CounterInit {
+    /// Creates it from its parts.
+    pub const fn new(initial: i64, expiry: Expiry) -> Self {
+        Self { initial, expiry }
+    }
+}
+
 /// The lifetime after [`Backend::compare_and_set`](super::Backend::compare_and_set).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlUpdate {
@@ -63,6 +77,11 @@ pub enum TtlUpdate {
 }
 
 impl<'a> Expected<'a> {
+    /// Expects these bytes, and this stamp if there is one.
+    pub const fn new(value: &'a [u8], stamp: Option<Stamp>) -> Self {
+        Self { value, stamp }
+    }
+
     /// Expects these bytes, whenever they were written.
     pub const fn value(value: &'a [u8]) -> Self {
         Self { value, stamp: None }

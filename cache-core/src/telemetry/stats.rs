@@ -48,12 +48,12 @@ pub struct Stats {
     pub undecodable: u64,
     /// Keys that read as misses until their old entry is removed, because a write of them failed
     /// open.
-    pub marked_keys: u64,
+    pub tombstones: u64,
     /// Keys that were not marked individually because there was no room: a filter marks them,
     /// together with a few other keys.
-    pub marks_lost: u64,
+    pub tombstones_lost: u64,
     /// Marked keys whose old entry was removed or was already absent.
-    pub marks_settled: u64,
+    pub tombstones_removed: u64,
     /// Loads in progress.
     pub active_loads: u64,
     /// The total duration of loaders.
@@ -128,9 +128,9 @@ impl fmt::Debug for Stats {
             ("loads_shared", self.loads_shared),
             ("load_writes_failed", self.load_writes_failed),
             ("undecodable", self.undecodable),
-            ("marked_keys", self.marked_keys),
-            ("marks_lost", self.marks_lost),
-            ("marks_settled", self.marks_settled),
+            ("tombstones", self.tombstones),
+            ("tombstones_lost", self.tombstones_lost),
+            ("tombstones_removed", self.tombstones_removed),
             ("active_loads", self.active_loads),
         ] {
             if count > 0 {
@@ -258,7 +258,7 @@ impl Counters {
     /// Returns the sums of the counters, with the given gauges.
     pub(crate) fn read(
         &self,
-        marked_keys: usize,
+        tombstones: usize,
         active_loads: usize,
         breaker: Option<BreakerState>,
     ) -> Stats {
@@ -282,9 +282,9 @@ impl Counters {
             loads_shared: event(Event::LoadShared),
             load_writes_failed: event(Event::LoadWriteFailed),
             undecodable: event(Event::Undecodable),
-            marks_lost: event(Event::MarkLost),
-            marks_settled: event(Event::MarkSettled),
-            marked_keys: marked_keys as u64,
+            tombstones_lost: event(Event::MarkLost),
+            tombstones_removed: event(Event::MarkSettled),
+            tombstones: tombstones as u64,
             active_loads: active_loads as u64,
             load_time: Duration::from_nanos(nanos),
             breaker,

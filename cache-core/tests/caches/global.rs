@@ -38,11 +38,8 @@ async fn global_caches_are_installed_once_and_overridden_in_a_scope() {
 
     let time = FakeClock::new();
     let dummy = Caches::from_toml("caches.default.backend = 'dummy'").unwrap().leak();
-    let model = Caches::builder()
-        .backend("default", Arc::new(Inline::new(Model::new(time.clock()))))
-        .build()
-        .unwrap()
-        .leak();
+    let model =
+        Caches::builder().backend("default", Model::new(time.clock())).build().unwrap().leak();
     CACHES
         .scope(dummy, async {
             cache().set("k", &2, Timeout::Default).await.unwrap();

@@ -3,8 +3,7 @@
 use std::{fmt::Write, sync::Arc};
 
 use cache_core::{
-    Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind, Result, Timeout,
-    config::from_toml,
+    Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind, Result, Settings, Timeout,
     store::{Backend, BuildContext, Inline},
     testing::Model,
 };
@@ -104,7 +103,7 @@ fn backend_that_is_not_a_name_is_not_shown() {
         "hunter2@localhost",
     ] {
         let text = format!("[caches.default]\nbackend = '{backend}'");
-        let settings = from_toml(&text).unwrap();
+        let settings = Settings::from_toml(&text).unwrap();
         let error = Caches::from_toml(&text).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("caches.default.backend"), "{error}");
@@ -141,7 +140,7 @@ async fn value_is_absent_from_errors() {
             Err(serde::ser::Error::custom(VALUE))
         }
     }
-    let cache = Cache::new("test", Inline::new(Model::default()));
+    let cache = Cache::new("test", Model::default());
     cache.set("k", VALUE, Timeout::Default).await.unwrap();
     let errors = [
         cache.set("k", &Fails, Timeout::Default).await.unwrap_err(),

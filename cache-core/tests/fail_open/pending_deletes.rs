@@ -49,7 +49,7 @@ async fn late_delete_does_not_remove_an_added_entry() -> Result<()> {
     reader.await?;
     assert!(add.await?);
     assert!(!cache.add("k", &3, Timeout::Default).await?, "there is one winner");
-    assert_eq!(cache.stats().marked_keys, 0);
+    assert_eq!(cache.stats().tombstones, 0);
     Ok(())
 }
 
@@ -82,11 +82,11 @@ async fn batch_sends_its_pending_deletes_in_one_call() -> Result<()> {
         let before = store.all_calls();
         assert!(cache.get_many::<i32, _>(&keys).await?.is_empty());
         assert_eq!(store.all_calls() - before, 1, "the deletes fail");
-        assert_eq!(cache.stats().marked_keys, 100);
+        assert_eq!(cache.stats().tombstones, 100);
         store.heal();
         assert!(cache.get_many::<i32, _>(&keys).await?.is_empty());
         assert_eq!(store.all_calls() - before, 3, "the deletes and the reads");
-        assert_eq!(cache.stats().marked_keys, 0);
+        assert_eq!(cache.stats().tombstones, 0);
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ fn world() -> (FakeClock, Faulty, Cache, Cache) {
 /// Moves the clock until no key is marked.
 async fn wait_until_unmarked(time: &FakeClock, cache: &Cache) {
     for _ in 0..1000 {
-        if cache.stats().marked_keys == 0 {
+        if cache.stats().tombstones == 0 {
             return;
         }
         time.advance(Duration::from_millis(100));
@@ -46,11 +46,11 @@ async fn pending_delete_completes_without_a_call_for_the_key() -> Result<()> {
     theirs.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&keys).await?;
-    assert_eq!(mine.stats().marked_keys, 250);
+    assert_eq!(mine.stats().tombstones, 250);
     store.heal();
     wait_until_unmarked(&time, &mine).await;
     assert!(theirs.get_many::<i32, _>(&keys).await?.is_empty(), "old values are left");
-    assert_eq!(mine.stats().marks_settled, 250);
+    assert_eq!(mine.stats().tombstones_removed, 250);
     Ok(())
 }
 
@@ -87,7 +87,7 @@ async fn entry_written_after_the_stale_entry_was_read_stays() -> Result<()> {
     assert!(theirs.add("k", &"new", Timeout::Never).await?);
     store.heal();
     assert_eq!(mine.get::<String>("k").await?.as_deref(), Some("new"));
-    assert_eq!(mine.stats().marked_keys, 0);
+    assert_eq!(mine.stats().tombstones, 0);
     Ok(())
 }
 
@@ -121,10 +121,10 @@ async fn tombstone_ends_when_the_stale_entry_has_expired() -> Result<()> {
     time.advance(Duration::from_secs(172_790));
     assert_eq!(mine.get::<i32>("long").await?, None);
     assert!(theirs.has_key("long").await?, "the old value has expired");
-    assert_eq!(mine.stats().marked_keys, 101);
+    assert_eq!(mine.stats().tombstones, 101);
     time.advance(Duration::from_secs(20));
     wait_until_unmarked(&time, &mine).await;
-    assert_eq!(mine.stats().marks_settled, 0, "a delete succeeded while the store was down");
+    assert_eq!(mine.stats().tombstones_removed, 0, "a delete succeeded while the store was down");
     Ok(())
 }
 
@@ -139,7 +139,7 @@ async fn full_tombstone_table_loses_no_delete() -> Result<()> {
         mine.set(&n.to_string(), &1, secs(2)).await?;
     }
     mine.delete("deleted").await?;
-    assert_eq!(mine.stats().marks_lost, 1);
+    assert_eq!(mine.stats().tombstones_lost, 1);
     store.heal();
     assert_eq!(mine.get::<i32>("deleted").await?, None, "a deleted value is served");
     assert_eq!(
@@ -155,7 +155,7 @@ async fn full_tombstone_table_loses_no_delete() -> Result<()> {
         "the value written after the delete is not served"
     );
     mine.clear().await?;
-    assert_eq!(mine.stats().marked_keys, 0);
+    assert_eq!(mine.stats().tombstones, 0);
     theirs.set("deleted", &3, Timeout::Default).await?;
     assert_eq!(mine.get::<i32>("deleted").await?, Some(3));
     assert_eq!(store.calls(Operation::Clear), 1);
@@ -179,7 +179,7 @@ async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Resul
         _ => Fault::None,
     });
     for _ in 0..1000 {
-        if mine.stats().marks_settled > 0 {
+        if mine.stats().tombstones_removed > 0 {
             break;
         }
         time.advance(Duration::from_millis(100));
@@ -187,6 +187,6 @@ async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Resul
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!theirs.has_key("live").await?, "{:?}", mine.stats());
-    assert_eq!(mine.stats().marked_keys, 300);
+    assert_eq!(mine.stats().tombstones, 300);
     Ok(())
 }

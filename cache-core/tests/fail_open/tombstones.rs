@@ -45,7 +45,7 @@ async fn stale_value_is_not_served_after_a_write_failed_open() -> Result<()> {
                 assert_eq!(cache.get::<i32>("k").await?, Some(1), "{how}");
                 store.inject(writes(fault));
                 write_by(&cache, how).await?;
-                assert_eq!(cache.stats().marked_keys, 1, "{how}");
+                assert_eq!(cache.stats().tombstones, 1, "{how}");
                 // Reads reach the store, but the value there is stale.
                 assert_eq!(cache.get::<i32>("k").await?, None, "{how}");
                 assert!(cache.get_many::<i32, _>(["k"]).await?.is_empty(), "{how}");
@@ -58,7 +58,7 @@ async fn stale_value_is_not_served_after_a_write_failed_open() -> Result<()> {
                     None,
                     "{how}: the pending delete runs before the read"
                 );
-                assert_eq!(cache.stats().marked_keys, 0, "{how}");
+                assert_eq!(cache.stats().tombstones, 0, "{how}");
                 put(&store, "k", "3").await;
                 assert_eq!(cache.get::<i32>("k").await?, Some(3), "{how}: the new value is served");
                 cache.delete("k").await?;
@@ -75,10 +75,10 @@ async fn successful_write_removes_the_tombstone() -> Result<()> {
             put(&store, "k", "1").await;
             store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
             cache.delete("k").await?;
-            assert_eq!(cache.stats().marked_keys, 1);
+            assert_eq!(cache.stats().tombstones, 1);
             store.heal();
             write_by(&cache, how).await?;
-            assert_eq!(cache.stats().marked_keys, 0, "{how}");
+            assert_eq!(cache.stats().tombstones, 0, "{how}");
             let deletes = store.calls(Operation::Delete);
             let found = cache.get::<i32>("k").await?;
             assert!(matches!(found, None | Some(2)), "{how}: {found:?}");
@@ -93,12 +93,12 @@ async fn successful_clear_removes_all_tombstones() -> Result<()> {
     for (store, cache) in both() {
         down(&store, ErrorKind::Unavailable);
         cache.delete_many(["a", "b", "c"]).await?;
-        assert_eq!(cache.stats().marked_keys, 3);
+        assert_eq!(cache.stats().tombstones, 3);
         cache.clear().await.unwrap_err();
-        assert_eq!(cache.stats().marked_keys, 3, "a failed clear removed tombstones");
+        assert_eq!(cache.stats().tombstones, 3, "a failed clear removed tombstones");
         store.heal();
         cache.clear().await?;
-        assert_eq!(cache.stats().marked_keys, 0);
+        assert_eq!(cache.stats().tombstones, 0);
     }
     Ok(())
 }
@@ -111,7 +111,7 @@ async fn stale_value_of_a_marked_key_counts_as_absent() -> Result<()> {
             put(&store, "k", "41").await;
             store.inject(writes(Fault::Error(ErrorKind::Unavailable)));
             cache.delete("k").await?;
-            assert_eq!(cache.stats().marked_keys, 1);
+            assert_eq!(cache.stats().tombstones, 1);
             // While the pending delete fails, these calls fail.
             assert_eq!(kind(cache.add("k", &1, Timeout::Default).await), ErrorKind::Unavailable);
             assert_eq!(kind(cache.incr("k", 1).await), ErrorKind::Unavailable);

@@ -81,7 +81,7 @@ fn value_that_reads_back_as_another_is_refused() {
 
 #[tokio::test]
 async fn refused_value_does_not_change_the_entry() {
-    let cache = Cache::new("values", Inline::new(Memory::new()));
+    let cache = Cache::new("values", Memory::new());
     cache.set("k", &1, secs(60)).await.unwrap();
     let error = cache.set("k", &f64::NAN, secs(60)).await.unwrap_err();
     assert_eq!((error.kind(), error.context("type")), (ErrorKind::Codec, Some("f64")));

@@ -93,7 +93,7 @@ async fn missing_counter_is_created_only_by_incr_or() {
 async fn concurrent_changes_of_one_counter_are_answered_as_if_each_were_alone() {
     let server = Postgres::start().unwrap();
     let store = store(&server.url(), &options(""));
-    let create = Some(CounterInit { initial: 100, expiry: LONG });
+    let create = Some(CounterInit::new(100, LONG));
     let count = async |deltas: &[i64], create| {
         join_all(deltas.iter().map(|delta| store.incr("n", *delta, create))).await
     };

@@ -14,7 +14,7 @@ fault_tests::idle!(OnRedis);
 /// Callers with a shorter deadline than a round trip do not cause a reconnect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_deadlines_of_callers_do_not_cause_a_reconnect() {
-    let (_redis, proxy, cache) = behind_a_proxy::<OnRedis>("deadline = \"1s\"\n").await;
+    let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>("deadline = \"1s\"\n").await;
     let strict = cache.strict();
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(2500) {

@@ -24,7 +24,7 @@ async fn incr_with_a_cut_off_reply_counts_once() {
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(&proxy, &format!("{PATIENT}{NO_BREAKER}"));
     // From now on, the server knows the script, so that each `incr` is one command.
-    cache.incr_or("n", 0, 0, None).await.unwrap();
+    cache.incr_or("n", 0, 0, Timeout::Default).await.unwrap();
     let mut longest = Duration::ZERO;
     for round in 0..40 {
         until("it works", async || cache.strict().has_key("n").await.is_ok()).await;

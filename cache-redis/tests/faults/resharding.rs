@@ -288,7 +288,7 @@ async fn clear_finds_keys_on_a_server_without_slots() {
     };
     assert!(nothing_is_left());
     // New keys are created on the target.
-    cache.set(&names[0], &1, None).await.unwrap();
+    cache.set(&names[0], &1, Timeout::Default).await.unwrap();
     assert_eq!(new.command(&["DBSIZE"]).unwrap().text(), "1");
     cache.clear_store().await.unwrap();
     assert!(nothing_is_left());

@@ -99,7 +99,7 @@ async fn demoted_leader_receives_no_more_requests() {
     report("Sentinel, failover with the leader alive, until settled", "", began.elapsed());
     old.command(&["CONFIG", "RESETSTAT"]).unwrap();
     // A call fails if the old leader closes its connection at this moment.
-    let is_done = async || match strict.set("k", &"y", None).await {
+    let is_done = async || match strict.set("k", &"y", Timeout::Default).await {
         Ok(()) => true,
         Err(error) if is_outage(&error) => false,
         Err(error) => panic!("{error}"),
@@ -188,7 +188,7 @@ async fn hanging_sentinels_do_not_slow_down_calls() {
     let _ = cache.get::<i32>("k").await;
     // Beside each call, a call without Sentinels: if both are slow, the machine is slow.
     let plain = cache_on::<OnRedis>(leader, PATIENT).strict();
-    plain.set("plain", &1, None).await.unwrap();
+    plain.set("plain", &1, Timeout::Default).await.unwrap();
     // A call waits at most 50 ms for a refresh.
     let is_slow = |took| took >= Duration::from_millis(45);
     let began = Instant::now();
