@@ -1,10 +1,7 @@
 //! The global caches, and the scopes that override them.
 
-use std::sync::Arc;
-
 use cache_core::{
     CACHES, Caches, ErrorKind, Timeout, cache, install,
-    store::Inline,
     testing::{FakeClock, Model},
 };
 

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use cache_core::{
     Cache, CacheSettings, Caches, CachesBuilder, Driver, ErrorKind, Result, Settings, Timeout,
-    store::{Backend, BuildContext, Inline},
+    store::{Backend, BuildContext},
     testing::Model,
 };
 

@@ -18,7 +18,7 @@ fn world() -> (FakeClock, Faulty, Cache, Cache) {
     let time = FakeClock::new();
     let model: Arc<dyn Backend> = Arc::new(Inline::new(Model::new(time.clock())));
     let store = Faulty::new(Arc::clone(&model));
-    let cache = |store| {
+    let cache = |store: Arc<dyn Backend>| {
         let builder = Cache::builder(store).clock(time.clock()).breaker(BreakerSettings::off());
         builder.build("test").unwrap()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache_core::{
     Cache, ErrorKind, Timeout,
-    store::{Expiry, Inline, SetMode, SyncBackend},
+    store::{Expiry, SetMode, SyncBackend},
 };
 use cache_memory::Memory;
 
