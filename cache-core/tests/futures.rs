@@ -4,7 +4,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use cache_core::{Cache, Timeout, secs, store::Inline, testing::Model};
+use cache_core::{Cache, Timeout, secs, testing::Model};
 
 fn send<F: Future + Send>(future: F) -> usize {
     let size = size_of_val(&future);

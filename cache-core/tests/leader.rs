@@ -206,5 +206,5 @@ async fn wrappers_keep_the_leader_view() {
     let results = view.get_many(&[KEY, "other"]).await;
     assert_eq!(results[0].as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(results[1].as_ref().unwrap(), &None);
-    assert!(Arc::new(copy).leader_view().is_none(), "a store without a leader view has one");
+    assert!(Arc::new(copy).views().leader.is_none(), "a store without a leader view has one");
 }

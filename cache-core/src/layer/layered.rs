@@ -16,8 +16,7 @@ use crate::{
 
 /// A store with a [`Layer`] around every call: the only place that forwards all methods.
 ///
-/// The views of the store ([`sync_view`](Backend::sync_view),
-/// [`leader_view`](Backend::leader_view)) are wrapped in the same layer.
+/// The [views](Backend::views) of the store are wrapped in the same layer.
 #[derive(Debug)]
 pub struct Layered<H, B: ?Sized = dyn Backend> {
     hook: Arc<H>,

@@ -41,8 +41,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Its calls may wait, so it has no [`sync_view`](super::Views); [`inline`](Self::inline) makes a store that has one. The
-/// [`leader_view`](super::Views) of the inner store, if it has one, gets the same faults and counts.
+/// Its calls may wait, so it has no [synchronous view](crate::store::Views); [`inline`](Self::inline) makes a store that has one.
+/// The [leader view](crate::store::Views) of the inner store, if it has one, gets the same faults and counts.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     faults: Arc<Faults>,
@@ -84,7 +84,7 @@ impl Faulty {
         Self::build(store, Clock::system(), false)
     }
 
-    /// Wraps `store` with its [`sync_view`](super::Views), if it has one, to test the path of in-process stores.
+    /// Wraps `store` with its [synchronous view](crate::store::Views), if it has one, to test the path of in-process stores.
     ///
     /// Calls of the sync view cannot wait: a fault that waits, or a held call, panics there.
     pub fn inline(store: Arc<dyn Backend>) -> Self {

@@ -28,8 +28,8 @@ use crate::{
 
 /// A simple store: a map behind one lock, with a clock. Slow, unbounded, and easy to verify by reading.
 ///
-/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`](crate::store::Inline) it is a
-/// [`Backend`](crate::store::Backend).
+/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`] it is a
+/// [`Backend`].
 ///
 /// ```
 /// use cache_core::{store::{Expiry, SetMode, SyncBackend}, testing::{FakeClock, Model}};
