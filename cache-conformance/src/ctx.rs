@@ -77,8 +77,9 @@ impl Ctx {
 
     /// A builder of a cache over the test's store, in the test's namespace.
     pub(crate) fn builder(&self) -> CacheBuilder {
-        // On a slow machine a call may take long: a call that hangs ends with the time limit of the test. A call that is under
-        // way when a test moves the clock by days must not reach its deadline either.
+        // On a slow machine a call may take long: a call that hangs ends with the time limit of the
+        // test. A call that is under way when a test moves the clock by days must not reach its
+        // deadline either.
         let mut builder = Cache::builder(Arc::clone(&self.store)).deadline(AGES);
         if let Some(clock) = &self.clock {
             builder = builder.clock(clock.clock());
@@ -91,8 +92,8 @@ impl Ctx {
         self.builder().build("conformance").expect("the suite's settings are good")
     }
 
-    /// Caches that share the store and nothing else, as caches of several processes do. They follow the real clock, so that
-    /// their waits end without a test that moves the time.
+    /// Caches that share the store and nothing else, as caches of several processes do. They follow
+    /// the real clock, so that their waits end without a test that moves the time.
     pub(crate) fn processes<const N: usize>(&self) -> [Cache; N] {
         let build = || self.builder().clock(Clock::default()).build("conformance");
         [(); N].map(|()| build().expect("the suite's settings are good"))
@@ -112,7 +113,8 @@ impl Ctx {
         key
     }
 
-    /// Another handle on the same store, or the same handle if two handles do not share their entries.
+    /// Another handle on the same store, or the same handle if two handles do not share their
+    /// entries.
     pub(crate) fn another_handle(&self) -> Arc<dyn Backend> {
         if self.capabilities.shared { (self.open)() } else { Arc::clone(&self.store) }
     }
@@ -193,8 +195,8 @@ impl Ctx {
         if self.can_move_time() { Duration::from_secs(5) } else { Duration::from_millis(200) }
     }
 
-    /// How far the time that a server uses may be behind its clock: a server that reads the clock once for several commands may
-    /// be interrupted between them.
+    /// How far the time that a server uses may be behind its clock: a server that reads the clock
+    /// once for several commands may be interrupted between them.
     pub(crate) fn clock_lag(&self) -> Duration {
         if self.capabilities.shared { Duration::from_millis(100) } else { Duration::ZERO }
     }
@@ -204,7 +206,8 @@ impl Ctx {
         self.capabilities.granularity.max(Duration::from_millis(1))
     }
 
-    /// Waits until entries with the lifetime [`short`](Self::short) must have expired, however the store rounds.
+    /// Waits until entries with the lifetime [`short`](Self::short) must have expired, however the
+    /// store rounds.
     pub(crate) async fn outlive_short(&self) {
         self.outlive(self.short_time()).await;
     }
@@ -237,7 +240,8 @@ impl Ctx {
         );
     }
 
-    /// Asserts that the entry under `key` has what remains of the lifetime `asked`, which began between `start` and now.
+    /// Asserts that the entry under `key` has what remains of the lifetime `asked`, which began
+    /// between `start` and now.
     pub(crate) async fn expect_lifetime(
         &self,
         key: &str,
@@ -286,7 +290,8 @@ impl Ctx {
     pub(crate) async fn clean_up(&self) {
         let Leftovers { mut namespaces, keys } = std::mem::take(&mut *self.leftovers());
         namespaces.extend(Namespace::new(&self.prefix));
-        // Tests of `clear` and `delete_many` report errors of these calls; here they would hide the outcome.
+        // Tests of `clear` and `delete_many` report errors of these calls; here they would hide the
+        // outcome.
         for namespace in &namespaces {
             let _ = self.store.clear(namespace).await;
         }
@@ -301,7 +306,8 @@ impl Ctx {
     }
 }
 
-/// Returns the first part of all keys of a run: two runs on one server at the same time do not share keys.
+/// Returns the first part of all keys of a run: two runs on one server at the same time do not
+/// share keys.
 pub(crate) fn random_id() -> String {
     // The only source of randomness in the standard library.
     format!("cc{:08x}", RandomState::new().build_hasher().finish() >> 32)

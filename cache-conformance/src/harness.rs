@@ -15,10 +15,12 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// Describes a store. `name` stands in messages; `open` returns a new handle on the store, which need not be empty.
+    /// Describes a store. `name` stands in messages; `open` returns a new handle on the store,
+    /// which need not be empty.
     ///
-    /// Some tests open several handles. If the store is [`shared`](cache_core::store::Capabilities::shared), all handles must see the
-    /// same entries; otherwise each handle may be a store of its own.
+    /// Some tests open several handles. If the store is
+    /// [`shared`](cache_core::store::Capabilities::shared), all handles must see the same entries;
+    /// otherwise each handle may be a store of its own.
     pub fn new<F>(name: impl Into<String>, open: F) -> Self
     where
         F: Fn() -> Arc<dyn Backend> + Send + Sync + 'static,
@@ -35,9 +37,11 @@ impl Harness {
         }
     }
 
-    /// Changes settings of the caches that [`run_cache`](crate::run_cache) builds over the store, for example the codec.
+    /// Changes settings of the caches that [`run_cache`](crate::run_cache) builds over the store,
+    /// for example the codec.
     ///
-    /// The suite itself sets prefix, version, timeout, clock and the rules for keys, and leaves `fail_open` on.
+    /// The suite itself sets prefix, version, timeout, clock and the rules for keys, and leaves
+    /// `fail_open` on.
     #[must_use]
     pub fn configure<F>(mut self, configure: F) -> Self
     where
@@ -47,14 +51,16 @@ impl Harness {
         self
     }
 
-    /// Sets the clock that the store follows, for monotonic and wall-clock time. The tests then move it instead of waiting.
+    /// Sets the clock that the store follows, for monotonic and wall-clock time. The tests then
+    /// move it instead of waiting.
     #[must_use]
     pub fn clock(mut self, clock: FakeClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Allows the tests to remove entries that they did not write. Only for a store that no other program uses.
+    /// Allows the tests to remove entries that they did not write. Only for a store that no other
+    /// program uses.
     #[must_use]
     pub fn may_clear_store(mut self) -> Self {
         self.may_clear_store = true;
@@ -83,7 +89,8 @@ impl Harness {
     }
 }
 
-/// Ends a test that hangs. A busy machine must not come near it: it may take minutes for what takes a second elsewhere.
+/// Ends a test that hangs. A busy machine must not come near it: it may take minutes for what takes
+/// a second elsewhere.
 const TEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 impl fmt::Debug for Harness {

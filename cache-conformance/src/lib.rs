@@ -2,21 +2,25 @@
 //! # Steps
 //!
 //! 1. Write a [`Harness`]: a name, and a function that opens a new handle on the store.
-//! 2. If the store takes its time from the [`Clock`](cache_core::Clock) of its driver, pass a [`FakeClock`] to
-//!    [`Harness::clock`]. The tests then move the clock instead of waiting.
-//! 3. While you work, run a few tests with [`Harness::only`]; [`backend_tests`] and [`cache_tests`] list their names.
-//! 4. Run the whole suite in the crate's tests. A store conforms if it passes all of it: a store that lacks an operation
-//!    emulates it, or returns an error of the kind that the contract names.
+//! 2. If the store takes its time from the [`Clock`](cache_core::Clock) of its driver, pass a
+//!    [`FakeClock`] to [`Harness::clock`]. The tests then move the clock instead of waiting.
+//! 3. While you work, run a few tests with [`Harness::only`]; [`backend_tests`] and [`cache_tests`]
+//!    list their names.
+//! 4. Run the whole suite in the crate's tests. A store conforms if it passes all of it: a store
+//!    that lacks an operation emulates it, or returns an error of the kind that the contract names.
 //!
 //! # How the suite runs
 //!
-//! - Each promise is a test with a name. Names that begin with `d` and a number are about a place where Django's own
-//!   backends were measured to disagree.
-//! - Each test has a namespace of its own with a random part, and removes it: a server may be shared. Only with
-//!   [`Harness::may_clear_store`] does the suite remove entries that it did not write.
+//! - Each promise is a test with a name. Names that begin with `d` and a number are about a place
+//!   where Django's own backends were measured to disagree.
+//! - Each test has a namespace of its own with a random part, and removes it: a server may be
+//!   shared. Only with [`Harness::may_clear_store`] does the suite remove entries that it did not
+//!   write.
 //! - For a store whose clock cannot be moved, the tests wait in real time, as long as
-//!   [`Capabilities::granularity`](cache_core::store::Capabilities) makes necessary, and all of them at once.
-//! - A test that is skipped is printed with its reason. A run in which every test was skipped fails.
+//!   [`Capabilities::granularity`](cache_core::store::Capabilities) makes necessary, and all of
+//!   them at once.
+//! - A test that is skipped is printed with its reason. A run in which every test was skipped
+//!   fails.
 //! - Races need threads: the suite refuses to run on a current-thread runtime.
 //!
 //! [`FakeClock`]: cache_core::testing::FakeClock
@@ -36,7 +40,8 @@ pub use self::{
 /// Checks a store against the contract of [`Backend`](cache_core::store::Backend).
 ///
 /// # Panics
-/// If a test fails or every test was skipped; the message names the tests that failed. Also as [`backend_report`] does.
+/// If a test fails or every test was skipped; the message names the tests that failed. Also as
+/// [`backend_report`] does.
 pub async fn run_backend(harness: Harness) {
     backend_report(harness).await.assert_passed();
 }
@@ -49,7 +54,8 @@ pub async fn backend_report(harness: Harness) -> Report {
     runner::run(harness, &backend::tests()).await
 }
 
-/// Checks a [`Cache`](cache_core::Cache) over a store: what the facade adds to the promises that [`run_backend`] checks.
+/// Checks a [`Cache`](cache_core::Cache) over a store: what the facade adds to the promises that
+/// [`run_backend`] checks.
 ///
 /// For a cache from settings, give `Cache::backend` of it to the harness.
 ///

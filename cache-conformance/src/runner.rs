@@ -1,4 +1,5 @@
-//! Runs the tests and collects their outcomes. Tests that wait in real time run at the same time, all others one by one.
+//! Runs the tests and collects their outcomes. Tests that wait in real time run at the same time,
+//! all others one by one.
 
 use std::{any::Any, collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
@@ -105,8 +106,8 @@ pub(crate) async fn run(harness: Harness, tests: &[Test]) -> Report {
         })
     };
 
-    // Tests that wait in real time can wait together. A test that moves the clock must run alone, because the clock moves
-    // for all tests.
+    // Tests that wait in real time can wait together. A test that moves the clock must run alone,
+    // because the clock moves for all tests.
     let mut waiting: BTreeMap<&str, JoinHandle<Outcome>> = BTreeMap::new();
     if harness.clock.is_none() {
         let timed =

@@ -1,7 +1,8 @@
-//! Parts for the tests of stores and of services that use a cache: a clock that tests move, a store with injected faults,
-//! and a model of a store. Behind the feature `testing`.
+//! Parts for the tests of stores and of services that use a cache: a clock that tests move, a store
+//! with injected faults, and a model of a store. Behind the feature `testing`.
 //!
-//! The suite that checks a store against the contract of [`Backend`](crate::store::Backend) is the crate `cache-conformance`.
+//! The suite that checks a store against the contract of [`Backend`](crate::store::Backend) is the
+//! crate `cache-conformance`.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -23,7 +24,8 @@ pub use self::{
 };
 use crate::LongKeys;
 
-/// The words that stand where the version would, in the keys of entries that the library itself stores.
+/// The words that stand where the version would, in the keys of entries that the library itself
+/// stores.
 ///
 /// ```
 /// let shop = cache_core::store::Namespace::new("shop")?;
@@ -34,8 +36,8 @@ use crate::LongKeys;
 /// ```
 pub const RESERVED_WORDS: &[&str] = &crate::key::RESERVED;
 
-/// [`LongKeys`] that hashes, or `None` if `cache-core` was built without the feature `long-keys`. For tests in other
-/// crates, which cannot know.
+/// [`LongKeys`] that hashes, or `None` if `cache-core` was built without the feature `long-keys`.
+/// For tests in other crates, which cannot know.
 pub const HASHED_LONG_KEYS: Option<LongKeys> = {
     #[cfg(feature = "long-keys")]
     let res = Some(LongKeys::Hash);
@@ -44,7 +46,8 @@ pub const HASHED_LONG_KEYS: Option<LongKeys> = {
     res
 };
 
-/// Waits until `done` returns true. A change that may make it true must be followed by `changed.notify_waiters()`.
+/// Waits until `done` returns true. A change that may make it true must be followed by
+/// `changed.notify_waiters()`.
 async fn wait_for(changed: &Notify, done: impl Fn() -> bool) {
     loop {
         let mut next = pin!(changed.notified());

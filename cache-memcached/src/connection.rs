@@ -75,8 +75,8 @@ impl Connection {
         Ok(res)
     }
 
-    /// Whether there is nothing to read, not even the end. By the system's account: the runtime may not have heard of it yet, as
-    /// after the process was stopped.
+    /// Whether there is nothing to read, not even the end. By the system's account: the runtime may
+    /// not have heard of it yet, as after the process was stopped.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = SockRef::from(self.stream.get_ref()).peek(&mut byte);

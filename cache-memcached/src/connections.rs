@@ -1,4 +1,5 @@
-//! Connections to one server: lent to one exchange at a time, and given up rather than reused when in doubt.
+//! Connections to one server: lent to one exchange at a time, and given up rather than reused when
+//! in doubt.
 
 use std::{
     fmt, io,
@@ -29,8 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Connections {
     address: Address,
-    /// In doubt when a connection begins or ends: the server may have been started anew, and what is written under one that it does
-    /// not have would be gone as soon as that is noticed.
+    /// In doubt when a connection begins or ends: the server may have been started anew, and what
+    /// is written under one that it does not have would be gone as soon as that is noticed.
     generations: Arc<Generations>,
     state: Mutex<State>,
     /// One for each connection that there may be now.
@@ -73,7 +74,8 @@ struct Loan<'a> {
     _slot: SemaphorePermit<'a>,
 }
 
-/// A server that cannot be reached is tried again after as long as the try took, within these bounds.
+/// A server that cannot be reached is tried again after as long as the try took, within these
+/// bounds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// How often a server that takes fewer connections than are wanted is asked for one more.
 const GROWTH: Duration = Duration::from_secs(1);
@@ -163,7 +165,8 @@ impl Connections {
         }
     }
 
-    /// Waits for one of the connections that there are, if the server takes no more. Otherwise the error.
+    /// Waits for one of the connections that there are, if the server takes no more. Otherwise the
+    /// error.
     async fn shrink<'a>(
         &'a self,
         slot: SemaphorePermit<'a>,
@@ -272,7 +275,8 @@ impl Connections {
 
     fn greeted(&self) -> BoxFuture<'_, Result<Connection, Failure>> {
         let Address { host, port } = &self.address;
-        // That the server is there the system says for it, also if it is frozen: so its answer has the time of any other.
+        // That the server is there the system says for it, also if it is frozen: so its answer has
+        // the time of any other.
         let greet = |stream| async {
             let greeted = self.deadline.run(Connection::greeted(stream)).await;
             greeted.unwrap_or(Err(Failure::Late))

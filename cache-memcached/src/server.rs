@@ -41,8 +41,8 @@ pub(crate) struct Member {
     deadline: Duration,
 }
 
-/// When a question was asked: what was seen then holds as long as the generations have not been in doubt since. A server that was
-/// started anew may give the same number to another entry.
+/// When a question was asked: what was seen then holds as long as the generations have not been in
+/// doubt since. A server that was started anew may give the same number to another entry.
 pub(crate) struct Moment {
     pub(crate) names: KeyNames,
     doubts: u64,
@@ -67,7 +67,8 @@ pub(crate) struct Doubted {
 /// A task that ends with the future that waits for it.
 struct Task<T>(JoinHandle<T>);
 
-/// How often a call is tried at once, if the generations come into doubt before it is sent, as whenever a connection begins or ends.
+/// How often a call is tried at once, if the generations come into doubt before it is sent, as
+/// whenever a connection begins or ends.
 const AT_ONCE: u32 = 2;
 /// How long it waits from then on.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -183,7 +184,8 @@ impl Member {
         if max_value_len as u64 + ITEM_OVERHEAD <= largest {
             return Ok(());
         }
-        // Of a value that only the server finds too large, it removes the old one whatever was asked of it.
+        // Of a value that only the server finds too large, it removes the old one whatever was
+        // asked of it.
         let what = format!(
             "the server takes items of {largest} bytes (its option -I), key and all; options.max_value_bytes allows values of {max_value_len}"
         );
@@ -208,14 +210,16 @@ impl Member {
         }
         let member = Arc::clone(self);
         self.in_task(async move {
-            // Nothing was sent where the names may be old; that a connection was at hand is an answer, too.
+            // Nothing was sent where the names may be old; that a connection was at hand is an
+            // answer, too.
             member.past_breaker(member.transport.exchange(commands, doubts)).await
         })
         .await
     }
 
-    /// Runs in a task of its own what holds a connection, a place among those that wait for one, or a permit: a caller may put its
-    /// future aside, and others need them. Dropping the future ends the task.
+    /// Runs in a task of its own what holds a connection, a place among those that wait for one, or
+    /// a permit: a caller may put its future aside, and others need them. Dropping the future ends
+    /// the task.
     async fn in_task<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Changes of counters that wait while an earlier change of the same key is made, so that one
+//! Changes of counters that wait while an earlier change of the same key is made, so a single
 //! request can make all of them.
 
 use std::{

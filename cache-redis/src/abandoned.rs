@@ -13,9 +13,10 @@ use redis::{Pipeline, Value};
 
 use crate::{address::Address, command::command, error};
 
-/// Connections of this process to one server that were given up with calls under way. Their socket was reset, but what the server's
-/// kernel, or a proxy on the way, had received by then may still be done. So the server ends them before another connection is used:
-/// otherwise a write that its caller has given up on could overwrite what was acknowledged later.
+/// Connections of this process to one server that were given up with calls under way. Their socket
+/// was reset, but what the server's kernel, or a proxy on the way, had received by then may still
+/// be done. So the server ends them before another connection is used: otherwise a write that its
+/// caller has given up on could overwrite what was acknowledged later.
 #[derive(Debug, Default)]
 pub(crate) struct Abandoned {
     clients: Mutex<Vec<Client>>,
@@ -23,7 +24,8 @@ pub(crate) struct Abandoned {
     any: AtomicBool,
 }
 
-/// A connection as the server knows it. An id alone could be another connection's after a restart of the server.
+/// A connection as the server knows it. An id alone could be another connection's after a restart
+/// of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     id: String,
@@ -34,7 +36,8 @@ pub(crate) struct Client {
 const MOST: usize = 256;
 
 impl Abandoned {
-    /// Those of a server. All stores and runtimes of the process have the same, as they may share keys.
+    /// Those of a server. All stores and runtimes of the process have the same, as they may share
+    /// keys.
     pub(crate) fn at(address: &Address) -> Arc<Self> {
         type All = Mutex<HashMap<Address, Weak<Abandoned>>>;
         static ALL: LazyLock<All> = LazyLock::new(All::default);
@@ -73,7 +76,8 @@ impl Abandoned {
         (!clients.is_empty()).then_some((clients, pipeline))
     }
 
-    /// Notes the server's answers to that. Returns false if the server does not let this user do it: it may let another one.
+    /// Notes the server's answers to that. Returns false if the server does not let this user do
+    /// it: it may let another one.
     pub(crate) fn ended(&self, clients: &[Client], answers: &[Value]) -> Result<bool> {
         for it in answers {
             let Value::ServerError(it) = it else { continue };
@@ -96,15 +100,16 @@ impl Abandoned {
 }
 
 impl Client {
-    /// Reads what `CLIENT INFO` says; nothing if no other connection could be told from it after a restart of the server.
+    /// Reads what `CLIENT INFO` says; nothing if no other connection could be told from it after a
+    /// restart of the server.
     pub(crate) fn of(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let words = info.split_ascii_whitespace();
             words.filter_map(|it| it.split_once('=')).find(|it| it.0 == name).map(|it| it.1)
         };
         let is_id = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
-        // All clients over a unix socket have the same address, with the port 0, and ids begin anew with the server: it could be
-        // another client.
+        // All clients over a unix socket have the same address, with the port 0, and ids begin anew
+        // with the server: it could be another client.
         let is_own = |it: &&str| !it.starts_with('/') && !it.ends_with(":0");
         let (id, address) = (field("id").filter(is_id)?, field("addr").filter(is_own)?);
         Some(Self { id: id.into(), address: address.into() })

@@ -55,7 +55,8 @@ pub(crate) struct Up {
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
     ended: AtomicBool,
-    /// What is known of the size of values, where any are written, and how many connections had been lost with one before this.
+    /// What is known of the size of values, where any are written, and how many connections had
+    /// been lost with one before this.
     limit: Option<(Arc<Limit>, u64)>,
 }
 
@@ -77,7 +78,8 @@ enum Refused {
 /// Set when a connection has ended by itself.
 pub(crate) type Lost = Arc<AtomicBool>;
 
-/// How many requests may wait for the task that sends them. The crate's own 50 would let tasks wait for each other.
+/// How many requests may wait for the task that sends them. The crate's own 50 would let tasks wait
+/// for each other.
 const QUEUE: usize = 1024;
 
 impl Connector {
@@ -187,7 +189,8 @@ impl Connector {
         words.extend(self.read_only.then(|| command(&["READONLY"])));
         let answers = futures_util::future::join_all(words.iter().map(|it| up.send(it)));
         let mut answers = answers.await.into_iter();
-        // A server that does not say it, by its ACL or because it is something else, cannot end it, either.
+        // A server that does not say it, by its ACL or because it is something else, cannot end it,
+        // either.
         let info = answers.next().transpose()?.and_then(|it| reply::text(it).ok().flatten());
         up.client = info.as_deref().and_then(Client::of);
         // Nor can one be asked for more than it says.
@@ -265,7 +268,8 @@ impl Up {
         self.socket.peek()
     }
 
-    /// Ends it, with all that is under way on it: nothing of that is sent any more, and the server is told to end it, too.
+    /// Ends it, with all that is under way on it: nothing of that is sent any more, and the server
+    /// is told to end it, too.
     pub(crate) fn give_up(&self) {
         if self.ended.swap(true, Ordering::AcqRel) {
             return;

@@ -67,7 +67,8 @@ impl Line {
         self.0.connect_in_background();
     }
 
-    /// Begins to wait until all is done that was sent on this connection so far, if it is there: the server answers in order.
+    /// Begins to wait until all is done that was sent on this connection so far, if it is there:
+    /// the server answers in order.
     pub(crate) fn settled(&self, up: Option<&Arc<Up>>) -> Attempt<()> {
         let (line, up) = (self.clone(), up.map(Arc::clone));
         Attempt::start(&self.0.connector().runtime, async move {
@@ -102,8 +103,9 @@ impl Line {
         self.heard(up, answers, longest).await
     }
 
-    /// Has the next call connect anew, which looks up the name of the server again: it may be another one by now. What is under
-    /// way comes to its end. Not more often than who cannot be reached is tried.
+    /// Has the next call connect anew, which looks up the name of the server again: it may be
+    /// another one by now. What is under way comes to its end. Not more often than who cannot be
+    /// reached is tried.
     pub(crate) fn renew(&self) {
         self.0.reconnect(None);
     }

@@ -79,7 +79,8 @@ impl Node {
         pin!(breaker.run(call)).await.map_err(|it| error::at(it, &self.address))
     }
 
-    /// The connection for the keys of a line. Nothing is sent on it before the server has ended those that were given up.
+    /// The connection for the keys of a line. Nothing is sent on it before the server has ended
+    /// those that were given up.
     async fn connected(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
         let line = &self.lines[self.stand_ins[own].number()];
         let is_own = std::ptr::eq(line, &raw const self.lines[own]);
@@ -104,13 +105,15 @@ impl Node {
         Ok((line, up))
     }
 
-    /// Whether there are connections that this store may end, and has to before anything else is sent.
+    /// Whether there are connections that this store may end, and has to before anything else is
+    /// sent.
     fn has_to_end(&self) -> bool {
         self.abandoned.any() && !self.may_not_end.load(Ordering::Acquire)
     }
 
-    /// A line, or another one that is there while the server does not let this one in: it may allow fewer connections. Keys go
-    /// back to their own when the server has done what was sent about them on the other, so that it keeps its order.
+    /// A line, or another one that is there while the server does not let this one in: it may allow
+    /// fewer connections. Keys go back to their own when the server has done what was sent about
+    /// them on the other, so that it keeps its order.
     async fn own_or_stand_in(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
         let (stand_in, own_line) = (&self.stand_ins[own], &self.lines[own]);
         loop {
@@ -139,8 +142,9 @@ impl Node {
         }
     }
 
-    /// Has the keys of a line go back to it from this other one, once all is done that was sent about them there. Calls that were
-    /// dropped count, too; those about other keys need not come to an end.
+    /// Has the keys of a line go back to it from this other one, once all is done that was sent
+    /// about them there. Calls that were dropped count, too; those about other keys need not come
+    /// to an end.
     async fn leave(&self, own: usize, number: usize, up: Option<Arc<Up>>) -> Result<()> {
         let (stand_in, line) = (&self.stand_ins[own], &self.lines[number]);
         let begin = || line.settled(up.as_ref());

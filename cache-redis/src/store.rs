@@ -267,7 +267,9 @@ impl Backend for Redis {
             self.run_script(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
         let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
             // A value that is not a string is not an integer either.
-            ErrorKind::Codec => Error::new(ErrorKind::NotAnInteger, "the value is not a string"),
+            ErrorKind::WrongType => {
+                Error::new(ErrorKind::NotAnInteger, "the value is not a string")
+            }
             _ => error,
         })?;
         let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Value::Nil));

@@ -1,5 +1,5 @@
-//! Tests across the crates: one program with each store, chosen by settings alone; programs that link the stores and one that
-//! does not; several processes on one store.
+//! Tests across the crates: one program with each store, chosen by settings alone; programs that
+//! link the stores and one that does not; several processes on one store.
 
 #![cfg(target_os = "linux")]
 
@@ -44,8 +44,8 @@ impl Store {
         )
     }
 
-    /// Returns the settings file with the default deadlines: a mark that a killed process left in the store blocks others for as
-    /// long as the deadlines are.
+    /// Returns the settings file with the default deadlines: a mark that a killed process left in
+    /// the store blocks others for as long as the deadlines are.
     pub fn settings_with_default_deadlines(&self) -> String {
         format!("[caches.default]\n{}\nkey_prefix = \"tests\"\n", self.toml)
     }

@@ -1,4 +1,5 @@
-//! The first program of the README, with its own store and with a Redis that does not work: the program goes on and logs why.
+//! The first program of the README, with its own store and with a Redis that does not work: the
+//! program goes on and logs why.
 
 #![cfg(target_os = "linux")]
 

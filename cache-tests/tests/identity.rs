@@ -1,4 +1,5 @@
-//! Aliases of one place share loads and pending deletes, however the settings spell the place. These tests connect to no server.
+//! Aliases of one place share loads and pending deletes, however the settings spell the place.
+//! These tests connect to no server.
 
 use cache_core::{Caches, store::StoreId};
 use cache_db as _;

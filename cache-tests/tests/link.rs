@@ -1,5 +1,5 @@
-//! Rust links a crate only if the program names it. A program that names the crates has their stores; the error in a program
-//! that does not contains the line to add.
+//! Rust links a crate only if the program names it. A program that names the crates has their
+//! stores; the error in a program that does not contains the line to add.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Aliases of one store must agree on its settings: the error names the setting in which they differ.
+//! Aliases of one store must agree on its settings: the error names the setting in which they
+//! differ.
 
 #![cfg(target_os = "linux")]
 

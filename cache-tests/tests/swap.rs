@@ -1,4 +1,5 @@
-//! A backend is swapped by an edit of the settings: one program gets the same results from every store.
+//! A backend is swapped by an edit of the settings: one program gets the same results from every
+//! store.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +16,8 @@ fn ada() -> User {
     User { name: "Ada".into(), tags: vec!["α".into(), "\r\n".into(), String::new()] }
 }
 
-/// Runs every operation of a cache and returns the results, in a form that does not depend on the time.
+/// Runs every operation of a cache and returns the results, in a form that does not depend on the
+/// time.
 async fn run_every_operation(cache: &Cache) -> cache_core::Result<Vec<String>> {
     let mut results: Vec<String> = Vec::new();
     let mut record = |it: &dyn std::fmt::Debug| results.push(format!("{it:?}"));

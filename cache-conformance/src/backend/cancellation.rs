@@ -112,7 +112,8 @@ async fn dropped_write_takes_full_effect_or_none(ctx: &Ctx) -> TestResult {
         let done = if round % 2 == 0 {
             abandon(call, step).await
         } else {
-            // From before a thread or a server begins with the call to after its end, however busy the machine is.
+            // From before a thread or a server begins with the call to after its end, however busy
+            // the machine is.
             timeout(whole * u32::try_from(step).unwrap_or_default() / 2, call).await.is_ok()
         };
         let found = ctx.get(&key).await?;
@@ -121,7 +122,8 @@ async fn dropped_write_takes_full_effect_or_none(ctx: &Ctx) -> TestResult {
             *found == new || (*found == old && !done),
             "round {round}: the value is neither the old nor the new one (the dropped set was done: {done})"
         );
-        // The dropped `set` may still be under way, but no call that starts later may be overtaken by it.
+        // The dropped `set` may still be under way, but no call that starts later may be overtaken
+        // by it.
         ctx.store.delete(&key).await?;
     }
     Ok(())

@@ -137,8 +137,8 @@ async fn handles_of_a_shared_store_see_the_same_entries(ctx: &Ctx) -> TestResult
     Ok(())
 }
 
-/// Entries of a [`persistent`](cache_core::store::Capabilities::persistent) store outlive the handle that
-/// wrote them.
+/// Entries of a [`persistent`](cache_core::store::Capabilities::persistent) store outlive the
+/// handle that wrote them.
 async fn entries_of_a_persistent_store_outlive_their_handle(ctx: &Ctx) -> TestResult {
     if !ctx.capabilities.persistent || !ctx.capabilities.shared {
         return skip(
@@ -164,7 +164,8 @@ async fn store_works_from_two_runtimes(ctx: &Ctx) -> TestResult {
         let store = Arc::clone(&ctx.store);
         let theirs = key.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            // A new thread: on a blocking thread of this runtime, the runtime would still be current.
+            // A new thread: on a blocking thread of this runtime, the runtime would still be
+            // current.
             thread::spawn(move || in_a_runtime_of_its_own(&store, &theirs))
                 .join()
                 .expect("the thread ended without a panic")

@@ -127,7 +127,8 @@ async fn load_error_stores_nothing_and_reaches_every_waiter(ctx: &Ctx) -> TestRe
     };
     let mut waiters: Vec<_> =
         (0..8).map(|_| Box::pin(cache.get_or_try_set("k", secs(600), load))).collect();
-    // A waiter joins the load in the poll in which its read ends, so this test polls the waiters itself.
+    // A waiter joins the load in the poll in which its read ends, so this test polls the waiters
+    // itself.
     poll_fn(|cx| {
         for waiter in &mut waiters {
             assert!(

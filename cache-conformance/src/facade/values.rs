@@ -272,7 +272,8 @@ async fn purge_of_damaged_bytes_never_removes_a_new_value(ctx: &Ctx) -> TestResu
                 let (cache, key, full) = (cache.clone(), key.clone(), ctx.key(&key));
                 async move {
                     if n == 4 {
-                        // The other tasks read, read again and purge. The number of reads here varies before which step it writes.
+                        // The other tasks read, read again and purge. The number of reads here
+                        // varies before which step it writes.
                         for _ in 0..round % 6 {
                             store.get(&full).await?;
                         }

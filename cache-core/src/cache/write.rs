@@ -203,8 +203,8 @@ impl Cache {
         self.answer_or(Operation::Set, key, res, ())
     }
 
-    /// Removes the tombstone of a key after a write or a delete of any entry, or adds one if the call
-    /// failed open.
+    /// Removes the tombstone of a key after a write or a delete of any entry, or adds one if the
+    /// call failed open.
     pub(super) fn written(&self, key: &str, moment: Option<u64>, res: &Result<()>) {
         match res {
             Ok(()) if moment.is_some() => {

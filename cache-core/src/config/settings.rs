@@ -40,8 +40,8 @@ impl Settings {
         Self::default()
     }
 
-    /// Reads the `[caches.*]` tables of a TOML text. `${NAME}` in a string is replaced by the environment
-    /// variable, `$$` by `$`.
+    /// Reads the `[caches.*]` tables of a TOML text. `${NAME}` in a string is replaced by the
+    /// environment variable, `$$` by `$`.
     ///
     /// ```
     /// use cache_core::Settings;
@@ -52,8 +52,8 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// `Config` if the text is not TOML, or a setting is unknown or has a wrong value. The error names
-    /// the setting by its path, and never shows a value.
+    /// `Config` if the text is not TOML, or a setting is unknown or has a wrong value. The error
+    /// names the setting by its path, and never shows a value.
     pub fn from_toml(text: &str) -> Result<Self> {
         super::toml::read(text)
     }

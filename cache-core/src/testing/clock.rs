@@ -11,7 +11,8 @@ use crate::runtime::{Clock, TimeSource};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///
-/// It has the two times of a machine: [`Clock::now`] never goes back, and [`Clock::wall`] can be set to any time.
+/// It has the two times of a machine: [`Clock::now`] never goes back, and [`Clock::wall`] can be
+/// set to any time.
 ///
 /// ```
 /// use cache_core::testing::FakeClock;
@@ -76,12 +77,14 @@ impl FakeClock {
         wake(due);
     }
 
-    /// Sets the wall-clock time, also back, as an administrator or NTP does. The monotonic time stays.
+    /// Sets the wall-clock time, also back, as an administrator or NTP does. The monotonic time
+    /// stays.
     pub fn set_wall(&self, to: SystemTime) {
         self.lock().wall = to;
     }
 
-    /// Waits until there are `count` sleepers. A sleeper that was dropped counts until its time has come.
+    /// Waits until there are `count` sleepers. A sleeper that was dropped counts until its time has
+    /// come.
     pub async fn sleepers(&self, count: usize) {
         super::wait_for(&self.0.slept, || self.lock().sleepers.len() >= count).await;
     }
@@ -112,8 +115,9 @@ impl TimeSource for FakeClock {
                 return;
             }
             if state.sleepers.len() >= state.sweep_at {
-                // A waker does not tell whether its sleeper was dropped. All are woken, and live sleepers register again. The
-                // limit is doubled: otherwise more live sleepers than the limit would wake each other without end.
+                // A waker does not tell whether its sleeper was dropped. All are woken, and live
+                // sleepers register again. The limit is doubled: otherwise more live sleepers than
+                // the limit would wake each other without end.
                 state.sweep_at *= 2;
                 swept = mem::take(&mut state.sleepers);
             }

@@ -11,10 +11,11 @@ use crate::{
     store::Backend,
 };
 
-/// A store with injected faults: calls fail, are delayed or hang as a test wants, and otherwise go to the inner store.
+/// A store with injected faults: calls fail, are delayed or hang as a test wants, and otherwise go
+/// to the inner store.
 ///
-/// Clones are the same store: pass one to the code under test and keep one to control it. It also counts calls, reports
-/// their arrival and holds them back, so that tests need not sleep:
+/// Clones are the same store: pass one to the code under test and keep one to control it. It also
+/// counts calls, reports their arrival and holds them back, so that tests need not sleep:
 ///
 /// ```
 /// use cache_core::{ErrorKind, layer::Operation, store::{Backend, Inline}, testing::{Fault, Faulty, Model}};
@@ -41,8 +42,9 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Its calls may wait, so it has no [synchronous view](crate::store::Views); [`inline`](Self::inline) makes a store that has one.
-/// The [leader view](crate::store::Views) of the inner store, if it has one, gets the same faults and counts.
+/// Its calls may wait, so it has no [synchronous view](crate::store::Views);
+/// [`inline`](Self::inline) makes a store that has one. The [leader view](crate::store::Views) of
+/// the inner store, if it has one, gets the same faults and counts.
 #[derive(Clone, Debug)]
 pub struct Faulty {
     faults: Arc<Faults>,
@@ -84,14 +86,16 @@ impl Faulty {
         Self::build(store, Clock::system(), false)
     }
 
-    /// Wraps `store` with its [synchronous view](crate::store::Views), if it has one, to test the path of in-process stores.
+    /// Wraps `store` with its [synchronous view](crate::store::Views), if it has one, to test the
+    /// path of in-process stores.
     ///
     /// Calls of the sync view cannot wait: a fault that waits, or a held call, panics there.
     pub fn inline(store: Arc<dyn Backend>) -> Self {
         Self::build(store, Clock::system(), true)
     }
 
-    /// Sets the clock of [`Fault::Delay`], which is the machine's by default. Resets faults and counts.
+    /// Sets the clock of [`Fault::Delay`], which is the machine's by default. Resets faults and
+    /// counts.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self::build(self.store, clock, self.inline)
@@ -108,13 +112,14 @@ impl Faulty {
 
     /// Sets the function that chooses the fault of each call, and replaces the one before.
     ///
-    /// A batch is one call without a key; [`fail_keys`](Self::fail_keys) makes parts of a batch fail. For a held call the
-    /// function runs when the call is released.
+    /// A batch is one call without a key; [`fail_keys`](Self::fail_keys) makes parts of a batch
+    /// fail. For a held call the function runs when the call is released.
     pub fn inject(&self, fault: impl Fn(&Call<'_>) -> Fault + Send + Sync + 'static) {
         self.faults.set_fault(Some(Arc::new(fault)));
     }
 
-    /// Lets each call whose key `fails` accepts fail with `kind`, without an effect, as if one of several servers were down.
+    /// Lets each call whose key `fails` accepts fail with `kind`, without an effect, as if one of
+    /// several servers were down.
     ///
     /// In a batch, the parts with such keys fail and the others succeed.
     pub fn fail_keys(&self, fails: impl Fn(&str) -> bool + Send + Sync + 'static, kind: ErrorKind) {
@@ -127,7 +132,8 @@ impl Faulty {
         self.faults.set_keys(None);
     }
 
-    /// Returns how many calls of `operation` have arrived, including failed ones. A batch is one call.
+    /// Returns how many calls of `operation` have arrived, including failed ones. A batch is one
+    /// call.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.faults.calls(operation)
     }

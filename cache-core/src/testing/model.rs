@@ -26,10 +26,11 @@ use crate::{
     timeout::{Expiry, Ttl},
 };
 
-/// A simple store: a map behind one lock, with a clock. Slow, unbounded, and easy to verify by reading.
+/// A simple store: a map behind one lock, with a clock. Slow, unbounded, and easy to verify by
+/// reading.
 ///
-/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`] it is a
-/// [`Backend`].
+/// It serves tests that need any store, and is the reference of [`Comparison`]. In [`Inline`] it is
+/// a [`Backend`].
 ///
 /// ```
 /// use cache_core::{store::{Expiry, SetMode, SyncBackend}, testing::{FakeClock, Model}};
@@ -78,7 +79,8 @@ impl Model {
 
     fn lock(&self) -> Moment<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the lock: otherwise a write could come between the reading of the clock and the lock.
+        // After the lock: otherwise a write could come between the reading of the clock and the
+        // lock.
         let now = self.clock.now();
         state.items.retain(|_, it| it.expires.is_none_or(|at| now < at));
         Moment { now, state }

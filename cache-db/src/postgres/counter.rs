@@ -1,6 +1,6 @@
-//! Counters: one statement, as long as the entry is an integer. Changes of one key that this process
-//! makes at the same time are added up: the server commits them one by one otherwise, because they
-//! lock one row.
+//! Counters: one statement, as long as the entry is an integer. Changes of one key that this
+//! process makes at the same time are added up: the server commits them one by one otherwise,
+//! because they lock one row.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -64,8 +64,8 @@ impl PostgresStore {
     }
 }
 
-/// Makes the changes of a key until there are no more. Runs in a task of its own, because the caller
-/// may stop polling its future while others wait.
+/// Makes the changes of a key until there are no more. Runs in a task of its own, because the
+/// caller may stop polling its future while others wait.
 async fn lead(pool: Arc<Pool>, key: String, mut turn: CounterTurn) {
     while let Some(mut changes) = turn.next() {
         let (mut until, mut one_by_one) = (None, 0_usize);

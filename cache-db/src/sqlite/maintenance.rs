@@ -48,8 +48,8 @@ const TICK: Duration = Duration::from_secs(1);
 const CHECK_EVERY: u64 = 64;
 /// SQLite's default, unless another program created the file.
 const PAGE: u64 = 4096;
-/// About the bytes that a write adds to the WAL besides its value: a page of the table, of its index
-/// and of the counters, and one to spare.
+/// About the bytes that a write adds to the WAL besides its value: a page of the table, of its
+/// index and of the counters, and one to spare.
 const WAL_PER_WRITE: u64 = 4 * PAGE;
 
 impl Maintenance {

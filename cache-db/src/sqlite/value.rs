@@ -21,7 +21,7 @@ impl Stored {
         match self {
             Self::Bytes(it) => Ok(it.into()),
             Self::Foreign => Err(Error::new(
-                ErrorKind::Codec,
+                ErrorKind::WrongType,
                 "the value is not a BLOB: another program wrote it, and must store bytes with CAST(… AS BLOB)",
             )),
         }

@@ -1,5 +1,5 @@
-//! One of several processes on a store: `worker SETTINGS TASK COUNT`. It prints one line per step, so that a test that kills it
-//! knows how many steps were done.
+//! One of several processes on a store: `worker SETTINGS TASK COUNT`. It prints one line per step,
+//! so that a test that kills it knows how many steps were done.
 
 use std::io::Write as _;
 
@@ -35,7 +35,8 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
     Ok(())
 }
 
-/// Moves the entry to version 2, or back. The mark of a killed process blocks the entry until the mark expires.
+/// Moves the entry to version 2, or back. The mark of a killed process blocks the entry until the
+/// mark expires.
 async fn move_between_versions(cache: &Cache) -> Result<i64> {
     loop {
         let forward = cache.incr_version("moving", 1).await;

@@ -1,5 +1,6 @@
-//! The chapters of the book as documentation, so that `cargo test` compiles and runs their Rust. The chapters mark
-//! blocks that mdBook includes from other files as `rs`: these are tested in their own file.
+//! The chapters of the book as documentation, so that `cargo test` compiles and runs their Rust.
+//! The chapters mark blocks that mdBook includes from other files as `rs`: these are tested in
+//! their own file.
 
 #[cfg(doctest)]
 mod chapters {

@@ -8,7 +8,8 @@ async fn price(thing: &str) -> Result<u64> {
     cache().get_or_set(&format!("price:{thing}"), secs(60), || ask_the_database(thing)).await
 }
 
-/// Returns whether a request may pass: five a minute per user, and all of them while the store is down.
+/// Returns whether a request may pass: five a minute per user, and all of them while the store is
+/// down.
 async fn may_pass(user: &str) -> Result<bool> {
     let count = cache().incr_or(&format!("requests:{user}"), 1, 0, secs(60)).await;
     count.map(|count| count <= 5).or_allow()

@@ -1,4 +1,5 @@
-//! The chapters list every setting and no other, with its default, and quote errors as the code words them.
+//! The chapters list every setting and no other, with its default, and quote errors as the code
+//! words them.
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -211,7 +212,8 @@ fn documented_defaults_of_db_match_the_code() {
         for option in both.iter().chain(own) {
             assert!(documented.contains(option), "{documented}");
         }
-        // Aliases of one file must have the same options; aliases of a server show theirs in `Debug`.
+        // Aliases of one file must have the same options; aliases of a server show theirs in
+        // `Debug`.
         let text = format!("[caches.default]\n{alias}\n[caches.documented]\n{alias}\n{documented}");
         let caches = Caches::from_toml(&text).unwrap();
         let shown = |alias| format!("{:?}", caches.get(alias).unwrap().backend());

@@ -35,8 +35,9 @@ impl Engine {
         read: impl FnOnce(&View<ReadOnlyTable<EntryKey, EntryValue>>) -> TableResult<T>,
     ) -> Result<T> {
         self.run(|database| {
-            // The clock is read first: an entry that expires between the two lines was live during the call. In the other
-            // order, an entry whose lifetime another call extends between the two would be missing.
+            // The clock is read first: an entry that expires between the two lines was live during
+            // the call. In the other order, an entry whose lifetime another call extends between
+            // the two would be missing.
             let now = self.now();
             let transaction = database.begin_read()?;
             read(&View::new(transaction.open_table(ENTRIES)?, now))
@@ -116,7 +117,8 @@ impl Engine {
         if self.options.durable { Durability::Immediate } else { Durability::None }
     }
 
-    /// Nanoseconds of the wall clock: entries outlive the process, and its monotonic clock does not.
+    /// Nanoseconds of the wall clock: entries outlive the process, and its monotonic clock does
+    /// not.
     fn now(&self) -> u64 {
         let since = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -1,7 +1,8 @@
-//! A store for `cache_core` as a third party writes it: `backend = "redb"`, a file of the embedded database [`redb`].
+//! A store for `cache_core` as a third party writes it: `backend = "redb"`, a file of the embedded
+//! database [`redb`].
 //!
-//! It uses the public API alone; the book's chapter "Writing a store" explains it. Entries outlive the process, and one process
-//! at a time can open the file.
+//! It uses the public API alone; the book's chapter "Writing a store" explains it. Entries outlive
+//! the process, and one process at a time can open the file.
 //!
 //! ```toml
 //! [caches.default]

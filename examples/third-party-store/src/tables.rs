@@ -77,7 +77,8 @@ impl<T: ReadableTable<EntryKey, EntryValue>> View<T> {
         }
     }
 
-    /// Returns the expiry of an entry that is written now. A time that is too large for the number is never.
+    /// Returns the expiry of an entry that is written now. A time that is too large for the number
+    /// is never.
     pub(crate) fn expires_at(&self, expiry: Expiry) -> u64 {
         match expiry {
             Expiry::Never => NEVER,
@@ -113,7 +114,8 @@ impl<'a> Change<'a> {
         Self { view: View::new(entries, now), by_expiry, max_entries, changed: false }
     }
 
-    /// Closes the tables, as redb requires before a commit. Returns whether there is something to commit.
+    /// Closes the tables, as redb requires before a commit. Returns whether there is something to
+    /// commit.
     pub(crate) fn into_changed(self) -> bool {
         self.changed
     }
@@ -138,7 +140,8 @@ impl<'a> Change<'a> {
 
     // ANCHOR: clear
     pub(crate) fn clear(&mut self, namespace: &Namespace) -> TableResult<()> {
-        // All keys of the namespace are in this range, since `;` is the byte after `:`. Some keys in it belong to others.
+        // All keys of the namespace are in this range, since `;` is the byte after `:`. Some keys
+        // in it belong to others.
         let prefix = namespace.prefix();
         let (from, to) = (format!("{prefix}:"), format!("{prefix};"));
         let own = self
@@ -161,7 +164,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Removes a few expired entries, so that they do not accumulate, and if the store is full, the entries that expire next.
+    /// Removes a few expired entries, so that they do not accumulate, and if the store is full, the
+    /// entries that expire next.
     fn make_room(&mut self, key: &str) -> TableResult<()> {
         let is_new = self.view.entries.get(key)?.is_none();
         for _ in 0..4 {

@@ -43,7 +43,8 @@ async fn purge_of_an_expired_entry_never_removes_a_new_value(ctx: &Ctx) -> TestR
                         3 => drop(store.has(&key).await?),
                         4 => {
                             store.set(&key, "new".into(), LONG, SetMode::Always).await?;
-                            // From now on the value must be live, whatever the readers found before.
+                            // From now on the value must be live, whatever the readers found
+                            // before.
                             return store.has(&key).await;
                         }
                         _ => {

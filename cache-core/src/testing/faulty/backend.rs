@@ -1,5 +1,5 @@
-//! [`Faulty`] as a store. In addition to [`Layered`](crate::layer::Layered), parts of a batch can fail, and a store whose calls
-//! may wait has no sync view.
+//! [`Faulty`] as a store. In addition to [`Layered`](crate::layer::Layered), parts of a batch can
+//! fail, and a store whose calls may wait has no sync view.
 
 use std::sync::Arc;
 

@@ -13,7 +13,8 @@ use crate::{
 
 /// Runs the same steps on a store and a [`Model`], and compares the results.
 ///
-/// The store must follow the given clock. Use [`without_time`](Self::without_time) for a store whose time tests cannot move.
+/// The store must follow the given clock. Use [`without_time`](Self::without_time) for a store
+/// whose time tests cannot move.
 ///
 /// ```
 /// use cache_core::{store::Inline, testing::{FakeClock, Model, model::{Comparison, random_steps}}};
@@ -49,7 +50,8 @@ pub struct Mismatch {
 }
 
 impl Comparison {
-    /// Compares `store`, which follows `time`. All keys are in the namespace of `key_prefix`, which no other caller may use.
+    /// Compares `store`, which follows `time`. All keys are in the namespace of `key_prefix`, which
+    /// no other caller may use.
     ///
     /// # Errors
     /// `InvalidKey` for an invalid `key_prefix`.
@@ -70,8 +72,8 @@ impl Comparison {
         })
     }
 
-    /// Compares a store whose time tests cannot move: [`Step::Pass`] does nothing, a unit is an hour, and remaining lifetimes
-    /// may differ by half a minute.
+    /// Compares a store whose time tests cannot move: [`Step::Pass`] does nothing, a unit is an
+    /// hour, and remaining lifetimes may differ by half a minute.
     ///
     /// # Errors
     /// `InvalidKey` for an invalid `key_prefix`.
@@ -304,8 +306,9 @@ impl Run<'_> {
         same("compare_and_set", &answer, &self.model.compare_and_set(&key, ours, value, lifetime))
     }
 
-    /// Returns the last read entry of a key, and whether a comparison must leave its stamp out: after a write of the same
-    /// bytes with the same expiry, a store may or may not change the stamp.
+    /// Returns the last read entry of a key, and whether a comparison must leave its stamp out:
+    /// after a write of the same bytes with the same expiry, a store may or may not change the
+    /// stamp.
     fn seen(&self, number: u8) -> Option<(String, &LastSeen, bool)> {
         let key = self.setup.key(number);
         let seen = self.seen.get(&number)?;

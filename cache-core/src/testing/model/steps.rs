@@ -1,10 +1,11 @@
-/// The lifetime that a [`Step`] gives an entry, in the time unit of a [`Comparison`](super::Comparison).
+/// The lifetime that a [`Step`] gives an entry, in the time unit of a
+/// [`Comparison`](super::Comparison).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     /// The entry never expires.
     Never,
-    /// This many units and half a unit more. Time moves by whole units, so no step meets an entry at the moment of its
-    /// expiry, at which stores may differ.
+    /// This many units and half a unit more. Time moves by whole units, so no step meets an entry
+    /// at the moment of its expiry, at which stores may differ.
     Units(u8),
 }
 
@@ -16,7 +17,8 @@ pub enum Step {
     Read(u8),
     /// `get_many` and `get_entries`.
     ReadMany(Vec<u8>),
-    /// `set` with [`SetMode::Always`](crate::store::SetMode::Always), of a value that no other step writes.
+    /// `set` with [`SetMode::Always`](crate::store::SetMode::Always), of a value that no other step
+    /// writes.
     Set(u8, Life),
     /// `set` with [`SetMode::Always`](crate::store::SetMode::Always), of an integer.
     SetInteger(u8, i64, Life),
@@ -40,7 +42,8 @@ pub enum Step {
     IncrOr(u8, i64, i64, Life),
     /// `compare_and_delete` that expects the entry of the last `Read` of the key.
     CompareAndDelete(u8),
-    /// `compare_and_set` that expects the entry of the last `Read` of the key. `None` keeps the lifetime.
+    /// `compare_and_set` that expects the entry of the last `Read` of the key. `None` keeps the
+    /// lifetime.
     CompareAndSet(u8, Option<Life>),
     /// `rename`.
     Rename(u8, u8),
