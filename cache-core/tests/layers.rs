@@ -207,7 +207,7 @@ async fn half_open_breaker_admits_one_probe_and_a_cancelled_probe_blocks_no_call
     store.arrived(Operation::Get, arrived + 1).await;
     assert_eq!(cache.stats().breaker, Some(BreakerState::HalfOpen));
     let error = cache.strict().get::<i32>("k").await.unwrap_err();
-    assert!(error.to_string().contains("finding out"), "{error}");
+    assert!(error.to_string().contains("testing whether the server answers"), "{error}");
     probe.abort();
     probe.await.unwrap_err();
     held.release();

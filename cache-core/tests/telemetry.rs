@@ -175,7 +175,7 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
         ["ERROR", "the store failed", "operation=\"get\"", "kind=\"Unavailable\"", "hidden=true"];
     assert_eq!(lines(&["the store failed"]), 1, "30 failures, one event");
     assert_eq!(lines(&failed), 1, "{log}");
-    assert_eq!(lines(&["WARN", "stored bytes are no value", "key=\":1:k\""]), 1, "{log}");
+    assert_eq!(lines(&["WARN", "stored bytes cannot be decoded", "key=\":1:k\""]), 1, "{log}");
     let opened =
         ["WARN", "the circuit breaker opened", "error=store unavailable: injected by the test"];
     assert_eq!(lines(&opened), 1, "{log}");

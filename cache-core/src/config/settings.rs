@@ -103,7 +103,7 @@ impl FromIterator<(String, CacheSettings)> for Settings {
 ///     timeout = "5m"
 ///     key_prefix = "shop"
 /// "#).unwrap();
-/// assert_eq!(settings["default"].timeout, cache_core::secs(300));
+/// assert_eq!(settings.get("default").unwrap().timeout, cache_core::secs(300));
 /// // `Debug` does not print settings that may contain a password.
 /// assert!(!format!("{settings:?}").contains("location"));
 /// ```
