@@ -117,6 +117,6 @@ fn network_store_without_a_runtime_is_a_typed_error() {
         let std::task::Poll::Ready(Err(error)) = call.as_mut().poll(&mut cx) else {
             panic!("{store:?}: a call without a runtime did not fail at once");
         };
-        assert_eq!(error.kind(), ErrorKind::Config, "{store:?}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Runtime, "{store:?}: {error}");
     }
 }
