@@ -16,7 +16,7 @@ mod rename;
 mod values;
 mod writes;
 
-use crate::runner::Test;
+use crate::test::Test;
 
 /// Returns all tests, in the order in which they run.
 pub(crate) fn tests() -> Vec<Test> {

@@ -17,7 +17,7 @@ use cache_core::{
 };
 use tokio::sync::Barrier;
 
-use crate::{Harness, runner::Stop};
+use crate::{Harness, stop::Stop};
 
 /// A lifetime longer than any test.
 pub(crate) const LONG: Expiry = Expiry::After(LONG_TIME);

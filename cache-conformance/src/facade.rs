@@ -12,7 +12,7 @@ mod values;
 mod versions;
 mod writes;
 
-use crate::runner::Test;
+use crate::test::Test;
 
 /// Returns all tests, in the order in which they run.
 pub(crate) fn tests() -> Vec<Test> {

@@ -31,6 +31,8 @@ mod facade;
 mod harness;
 mod report;
 mod runner;
+mod stop;
+mod test;
 
 pub use self::{
     harness::Harness,

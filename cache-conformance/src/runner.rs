@@ -1,7 +1,7 @@
 //! Runs the tests and collects their outcomes. Tests that wait in real time run at the same time,
 //! all others one by one.
 
-use std::{any::Any, collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -9,73 +9,12 @@ use tokio::{
     time,
 };
 
-use crate::{Harness, Outcome, Report, ctx::Ctx};
-
-/// One test of the suite.
-#[derive(Clone, Copy)]
-pub(crate) struct Test {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) run: fn(Arc<Ctx>) -> Run,
-}
-
-pub(crate) type Run = Pin<Box<dyn Future<Output = TestResult> + Send>>;
-
-/// The end of a test. A failed check panics instead.
-pub(crate) type TestResult = Result<(), Stop>;
-
-/// The reason for which a test ended early.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// A call failed.
-    Error(cache_core::Error),
-    /// The test does not apply to this store, for this reason.
-    Skip(String),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Plain,
-    /// Waits for time to pass.
-    Timed,
-    /// Removes entries that it did not write.
-    Wipes,
-}
-
-/// Makes tests of functions. `timed` and `wipes` give their [`Kind`].
-macro_rules! tests {
-    (@kind) => { $crate::runner::Kind::Plain };
-    (@kind timed) => { $crate::runner::Kind::Timed };
-    (@kind wipes) => { $crate::runner::Kind::Wipes };
-    ($($name:ident $(($kind:ident))?),* $(,)?) => {
-        &[$($crate::runner::Test {
-            name: stringify!($name),
-            kind: tests!(@kind $($kind)?),
-            run: |ctx| Box::pin(async move { $name(&ctx).await }),
-        }),*]
-    };
-}
-pub(crate) use tests;
-
-/// Asserts what a call returned. The last arguments describe the call.
-macro_rules! returned {
-    ($call:expr, $expected:literal, $($what:tt)+) => {
-        let found: bool = $call;
-        assert!(
-            found == $expected,
-            "{} returned {found}, expected {}",
-            format_args!($($what)+),
-            $expected
-        );
-    };
-}
-pub(crate) use returned;
-
-impl From<cache_core::Error> for Stop {
-    fn from(it: cache_core::Error) -> Self {
-        Self::Error(it)
-    }
-}
+use crate::{
+    Harness, Outcome, Report,
+    ctx::Ctx,
+    stop::Stop,
+    test::{Kind, Test},
+};
 
 pub(crate) async fn run(harness: Harness, tests: &[Test]) -> Report {
     assert_eq!(

@@ -36,7 +36,7 @@ use crate::{
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
-    store::{Backend, IntoBackend, SyncBackend},
+    store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
     timeout::{Expiry, IntoTimeout, Timeout},
     value::Codec,
@@ -124,30 +124,6 @@ struct Shared {
 }
 
 impl Cache {
-    /// Creates a cache over a store, with the default settings. This is for tests, and for programs
-    /// without a settings file.
-    ///
-    /// ```
-    /// # use cache_core::Cache; use cache_memory::Memory;
-    /// let cache = Cache::new("test", Memory::new());
-    /// assert_eq!(cache.alias(), "test");
-    /// ```
-    pub fn new(alias: &str, store: impl IntoBackend) -> Self {
-        Self::builder(store).build_unchecked(alias)
-    }
-
-    /// Returns a builder of a cache over a store, with other settings.
-    ///
-    /// ```
-    /// # use cache_core::{Cache, secs, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
-    /// let store = Arc::new(Inline::new(Memory::new()));
-    /// let cache = Cache::builder(store).key_prefix("shop").timeout(secs(60)).build("test")?;
-    /// # Ok::<_, cache_core::Error>(())
-    /// ```
-    pub fn builder(store: impl IntoBackend) -> CacheBuilder {
-        CacheBuilder::new(store.into_backend())
-    }
-
     /// Returns the alias in the settings.
     pub fn alias(&self) -> &str {
         &self.shared.alias

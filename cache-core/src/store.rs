@@ -10,10 +10,9 @@ mod into_backend;
 mod offload;
 pub(crate) mod threads;
 mod types;
-mod views;
 
 pub use self::{
-    backend::{Backend, SyncBackend},
+    backend::{Backend, SyncBackend, Views},
     capabilities::Capabilities,
     dummy::Dummy,
     id::StoreId,
@@ -22,7 +21,6 @@ pub use self::{
     offload::Offload,
     threads::Threads,
     types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},
-    views::Views,
 };
 pub use crate::{
     config::{Build, BuildContext, Driver},

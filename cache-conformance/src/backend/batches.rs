@@ -8,7 +8,8 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME, Shown, borrowed},
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -4,7 +4,8 @@ use cache_core::store::{Entry, Expected, Expiry, TtlUpdate};
 
 use crate::{
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

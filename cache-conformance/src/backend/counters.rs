@@ -7,7 +7,8 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME},
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

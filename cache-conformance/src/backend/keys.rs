@@ -2,7 +2,8 @@ use cache_core::{MAX_KEY_LEN, Result};
 
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

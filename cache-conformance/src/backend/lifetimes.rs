@@ -7,7 +7,8 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, skip},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -6,7 +6,8 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, skip},
-    runner::{Stop, Test, TestResult, tests},
+    stop::{Stop, TestResult},
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

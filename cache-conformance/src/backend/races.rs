@@ -2,21 +2,11 @@
 
 mod counts;
 mod readers;
+mod rounds;
 mod winners;
 
-use cache_core::Result;
-
-use crate::runner::Test;
+use crate::test::Test;
 
 pub(super) fn tests() -> Vec<Test> {
     [winners::TESTS, counts::TESTS, readers::TESTS].concat()
-}
-
-const ROUNDS: usize = 30;
-const TASKS: usize = 8;
-
-/// Returns how many tasks got `true`.
-fn count(answers: Vec<Result<bool>>) -> Result<usize> {
-    let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(answers.into_iter().filter(|&it| it).count())
 }

@@ -4,7 +4,8 @@ use cache_core::testing::model::{Comparison, random_steps};
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![random_operations_match_the_model(timed)];

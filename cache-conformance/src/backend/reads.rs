@@ -2,7 +2,8 @@ use cache_core::{Ttl, store::Expiry};
 
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

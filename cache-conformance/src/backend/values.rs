@@ -5,7 +5,8 @@ use cache_core::{
 
 use crate::{
     ctx::{Ctx, LONG, Shown},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

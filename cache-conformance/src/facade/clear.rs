@@ -2,7 +2,8 @@ use cache_core::Timeout;
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -2,7 +2,8 @@ use cache_core::{Cache, ErrorKind, Timeout, secs};
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

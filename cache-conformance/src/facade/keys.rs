@@ -2,7 +2,8 @@ use cache_core::{ErrorKind, MAX_KEY_LEN, Result, Timeout, testing::HASHED_LONG_K
 
 use crate::{
     ctx::{Ctx, skip},
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -13,7 +13,8 @@ use tokio::sync::{Barrier, Notify};
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -4,7 +4,8 @@ use cache_core::{ErrorKind, Timeout, Ttl, secs};
 
 use crate::{
     ctx::{Ctx, skip},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

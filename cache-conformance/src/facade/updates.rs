@@ -3,7 +3,8 @@ use cache_core::{ErrorKind, Timeout, Ttl, secs};
 use crate::{
     ctx::Ctx,
     facade::values::Unserialisable,
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

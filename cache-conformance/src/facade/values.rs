@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use crate::{
     backend::limits::too_large,
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

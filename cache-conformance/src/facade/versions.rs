@@ -4,7 +4,8 @@ use cache_core::{ErrorKind, MAX_KEY_LEN, Timeout, Ttl, secs};
 
 use crate::{
     ctx::Ctx,
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -3,7 +3,8 @@ use cache_core::{ErrorKind, Timeout, Ttl, secs};
 use crate::{
     backend::limits::too_large,
     ctx::Ctx,
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

@@ -13,7 +13,7 @@ use crate::{
         RetrySettings,
     },
     runtime::Clock,
-    store::{Backend, Capabilities},
+    store::{Backend, Capabilities, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
     value::Codec,
@@ -50,6 +50,32 @@ impl KeyState {
             tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
             updates: Arc::default(),
         }
+    }
+}
+
+impl Cache {
+    /// Creates a cache over a store, with the default settings. This is for tests, and for programs
+    /// without a settings file.
+    ///
+    /// ```
+    /// # use cache_core::Cache; use cache_memory::Memory;
+    /// let cache = Cache::new("test", Memory::new());
+    /// assert_eq!(cache.alias(), "test");
+    /// ```
+    pub fn new(alias: &str, store: impl IntoBackend) -> Self {
+        Self::builder(store).build_unchecked(alias)
+    }
+
+    /// Returns a builder of a cache over a store, with other settings.
+    ///
+    /// ```
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// let store = Memory::new();
+    /// let cache = Cache::builder(store).key_prefix("shop").timeout(secs(60)).build("test")?;
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn builder(store: impl IntoBackend) -> CacheBuilder {
+        CacheBuilder::new(store.into_backend())
     }
 }
 
@@ -157,8 +183,8 @@ impl CacheBuilder {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout, store::Inline}; use cache_memory::Memory; use std::sync::Arc;
-    /// let store = Arc::new(Inline::new(Memory::new()));
+    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
+    /// let store = Memory::new();
     /// let cache = Cache::builder(store).key_function(str::to_lowercase).build("test")?;
     /// cache.set("Key", &1, Timeout::Default).await?;
     /// assert_eq!(cache.get::<i32>("KEY").await?, Some(1));

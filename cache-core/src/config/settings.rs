@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use super::{Location, Options, Period, units};
 use crate::{
-    error::Result,
     key::LongKeys,
     layer::{BreakerSettings, RetrySettings},
     timeout::Timeout,
@@ -38,24 +37,6 @@ impl Settings {
     /// Creates settings without a cache.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Reads the `[caches.*]` tables of a TOML text. `${NAME}` in a string is replaced by the
-    /// environment variable, `$$` by `$`.
-    ///
-    /// ```
-    /// use cache_core::Settings;
-    ///
-    /// let settings = Settings::from_toml("[caches.default]\nbackend = 'memory'")?;
-    /// assert_eq!(settings.get("default").unwrap().backend, "memory");
-    /// # Ok::<_, cache_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// `Config` if the text is not TOML, or a setting is unknown or has a wrong value. The error
-    /// names the setting by its path, and never shows a value.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        super::toml::read(text)
     }
 
     /// Returns the settings of a cache.

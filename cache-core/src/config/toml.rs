@@ -5,11 +5,25 @@ use toml::{Table, Value};
 use super::{Settings, deserializer, env};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Reads the `caches` table of a settings file in TOML, with `${NAME}` replaced. The file may
-/// contain other tables.
-pub(super) fn read(text: &str) -> Result<Settings> {
-    // A variable that is not UTF-8 counts as not set.
-    read_with(text, &|name| std::env::var(name).ok())
+impl Settings {
+    /// Reads the `[caches.*]` tables of a TOML text. `${NAME}` in a string is replaced by the
+    /// environment variable, `$$` by `$`.
+    ///
+    /// ```
+    /// use cache_core::Settings;
+    ///
+    /// let settings = Settings::from_toml("[caches.default]\nbackend = 'memory'")?;
+    /// assert_eq!(settings.get("default").unwrap().backend, "memory");
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` if the text is not TOML, or a setting is unknown or has a wrong value. The error
+    /// names the setting by its path, and never shows a value.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        // A variable that is not UTF-8 counts as not set.
+        read_with(text, &|name| std::env::var(name).ok())
+    }
 }
 
 fn read_with(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings> {

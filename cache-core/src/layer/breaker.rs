@@ -12,7 +12,7 @@ use std::{
 
 pub(crate) use self::shared::Known;
 use self::state::{Admitted, Outcome, Refused, Rules, State};
-pub use self::{settings::BreakerSettings, shared::Breakers};
+pub use self::{settings::BreakerSettings, shared::Breakers, state::BreakerState};
 use super::{Call, Layer, Operation, Reply};
 use crate::{
     config::CacheSettings,
@@ -72,17 +72,6 @@ pub struct Breaker {
     aliases: Mutex<Vec<Arc<str>>>,
 }
 
-/// The state of a [`Breaker`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Calls go through.
-    Closed,
-    /// Calls fail at once.
-    Open,
-    /// One call, the probe, tests whether the server answers again; other calls fail at once.
-    HalfOpen,
-}
-
 /// The right to make one call, whose outcome must be recorded.
 ///
 /// If the permit is dropped without [`record`](Self::record), the call counts as not made.
@@ -98,7 +87,7 @@ impl Breaker {
     /// Returns a closed breaker, for calls with the default deadlines of the settings.
     pub fn new(settings: BreakerSettings, clock: Clock) -> Self {
         let defaults = CacheSettings { breaker: settings, ..CacheSettings::new("") };
-        Self::with_rules(rules(&defaults), clock)
+        Self::with_rules(Rules::of(&defaults), clock)
     }
 
     fn with_rules(rules: Rules, clock: Clock) -> Self {
@@ -209,13 +198,6 @@ impl Breaker {
     }
 }
 
-/// Returns the rules of a breaker for an alias with these settings.
-fn rules(settings: &CacheSettings) -> Rules {
-    let deadline = settings.deadline.into();
-    let longest = settings.connect_deadline.into();
-    Rules { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
-}
-
 /// Returns the error of a call that the breaker refuses.
 fn refusal(state: &State, refused: &Refused) -> Error {
     let next = match refused.0 {
@@ -233,24 +215,6 @@ fn refusal(state: &State, refused: &Refused) -> Error {
     match state.reason().and_then(|it| it.context("server")) {
         Some(server) => refusal.with_context("server", server),
         None => refusal,
-    }
-}
-
-impl Breakers {
-    /// Returns the breakers of an alias with these settings; `None` if the settings switch them
-    /// off.
-    pub(crate) fn new(
-        known: &Arc<Known>,
-        alias: &str,
-        settings: &CacheSettings,
-        clock: &Clock,
-    ) -> Option<Self> {
-        settings.breaker.enabled.then(|| Self {
-            known: Arc::clone(known),
-            rules: rules(settings),
-            clock: clock.clone(),
-            alias: alias.into(),
-        })
     }
 }
 

@@ -1,8 +1,10 @@
 mod backend;
+mod fault;
 mod faults;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+pub use self::fault::Fault;
 use self::faults::Faults;
 use crate::{
     error::ErrorKind,
@@ -52,24 +54,6 @@ pub struct Faulty {
     /// The store with the faults around it.
     inner: Arc<Layered<Faults>>,
     inline: bool,
-}
-
-/// The fault of one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// The call succeeds or fails as in the inner store.
-    #[default]
-    None,
-    /// The call fails with this kind and has no effect. A batch fails for each key.
-    Error(ErrorKind),
-    /// The call has its effect and then fails with this kind: its reply was lost.
-    ErrorAfter(ErrorKind),
-    /// The call starts after this time, by the clock of [`Faulty::with_clock`].
-    Delay(Duration),
-    /// The call has no effect and never returns.
-    Hang,
-    /// The call has its effect and never returns.
-    HangAfter,
 }
 
 /// Holds back the calls of one operation until it is dropped. Made by [`Faulty::hold`].

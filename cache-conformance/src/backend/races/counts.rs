@@ -8,10 +8,11 @@ use cache_core::{
     store::{Backend, CounterInit, Expected, TtlUpdate},
 };
 
-use super::{ROUNDS, TASKS, count};
+use super::rounds::{ROUNDS, TASKS, count};
 use crate::{
     ctx::{Ctx, LONG},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

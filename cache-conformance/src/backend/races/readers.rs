@@ -8,10 +8,11 @@ use cache_core::{
     store::{Backend, Expiry, SetMode},
 };
 
-use super::{ROUNDS, TASKS, count};
+use super::rounds::{ROUNDS, TASKS, count};
 use crate::{
     ctx::{Ctx, LONG, LONG_TIME, borrowed},
-    runner::{Test, TestResult, returned, tests},
+    stop::TestResult,
+    test::{Test, returned, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

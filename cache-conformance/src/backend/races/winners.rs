@@ -5,10 +5,11 @@ use cache_core::{
     store::{Expected, Expiry, SetMode},
 };
 
-use super::{ROUNDS, TASKS, count};
+use super::rounds::{ROUNDS, TASKS, count};
 use crate::{
     ctx::{Ctx, LONG, borrowed},
-    runner::{Test, TestResult, tests},
+    stop::TestResult,
+    test::{Test, tests},
 };
 
 pub(super) const TESTS: &[Test] = tests![

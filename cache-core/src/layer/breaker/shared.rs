@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{Breaker, state::Rules};
-use crate::runtime::Clock;
+use crate::{config::CacheSettings, runtime::Clock};
 
 /// The breakers of one `Caches`, one per server: all aliases of a server share its breaker.
 ///
@@ -26,10 +26,10 @@ use crate::runtime::Clock;
 /// ```
 #[derive(Clone)]
 pub struct Breakers {
-    pub(crate) known: Arc<Known>,
-    pub(super) rules: Rules,
-    pub(super) clock: Clock,
-    pub(super) alias: Arc<str>,
+    known: Arc<Known>,
+    rules: Rules,
+    clock: Clock,
+    alias: Arc<str>,
 }
 
 /// The breakers that the aliases of one `Caches` share. A breaker without users is removed.
@@ -37,6 +37,22 @@ pub struct Breakers {
 pub(crate) struct Known(Mutex<Vec<(String, Rules, Weak<Breaker>)>>);
 
 impl Breakers {
+    /// Returns the breakers of an alias with these settings; `None` if the settings switch them
+    /// off.
+    pub(crate) fn new(
+        known: &Arc<Known>,
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+    ) -> Option<Self> {
+        settings.breaker.enabled.then(|| Self {
+            known: Arc::clone(known),
+            rules: Rules::of(settings),
+            clock: clock.clone(),
+            alias: alias.into(),
+        })
+    }
+
     /// Returns the breaker of this server, which from now on reports changes of its state under
     /// this alias, too.
     ///

@@ -3,8 +3,22 @@
 
 use std::time::Duration;
 
-use super::{BreakerSettings, BreakerState, window::Window};
-use crate::error::{Error, ErrorKind};
+use super::{BreakerSettings, window::Window};
+use crate::{
+    config::CacheSettings,
+    error::{Error, ErrorKind},
+};
+
+/// The state of a [`Breaker`](super::Breaker).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// Calls fail at once.
+    Open,
+    /// One call, the probe, tests whether the server answers again; other calls fail at once.
+    HalfOpen,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -46,6 +60,15 @@ pub(super) struct Rules {
     pub(super) deadline: Duration,
     /// The longest that a call may take, connecting included.
     pub(super) longest: Duration,
+}
+
+impl Rules {
+    /// Returns the rules for an alias with these settings.
+    pub(super) fn of(settings: &CacheSettings) -> Self {
+        let deadline = settings.deadline.into();
+        let longest = settings.connect_deadline.into();
+        Self { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
+    }
 }
 
 /// A call that the breaker lets through.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::Fault;
+use super::fault::Fault;
 use crate::{
     error::{Error, ErrorKind},
     layer::{Call, Layer, Operation, Reply},
