@@ -84,7 +84,7 @@ fn server_outlives_the_thread_that_started_it() {
 }
 
 #[test]
-#[should_panic(expected = "redis does not run")]
+#[should_panic(expected = "redis is not running")]
 fn freeze_of_a_killed_server_panics() {
     let redis = Redis::start().unwrap();
     redis.kill();
