@@ -207,7 +207,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 /// Later releases may add views, so a store starts from [`none`](Self::none).
 ///
 /// ```
-/// use cache_core::store::{Backend, Inline};
+/// use cache_core::store::{Backend, Inline, Views};
 /// use cache_memory::Memory;
 /// use std::sync::Arc;
 ///
