@@ -9,6 +9,7 @@ mod keys;
 mod lifecycle;
 mod lifetimes;
 pub(crate) mod limits;
+mod long_lifetimes;
 mod races;
 mod random;
 mod reads;
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         batches::TESTS,
         counters::TESTS,
         lifetimes::TESTS,
+        long_lifetimes::TESTS,
         compare::TESTS,
         rename::TESTS,
         clear::TESTS,

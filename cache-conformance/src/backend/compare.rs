@@ -228,7 +228,8 @@ async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
     check_refused(ctx, &key, &seen, "a new entry").await
 }
 
-/// Checks that comparisons with a stale stamp fail, and that one with the value alone succeeds.
+/// Checks that comparisons with a stale stamp fail, and that a comparison with the value alone
+/// succeeds.
 async fn check_refused(ctx: &Ctx, key: &str, seen: &Entry, what: &str) -> TestResult {
     let stale = Expected::entry(seen);
     returned!(

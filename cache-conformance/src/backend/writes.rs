@@ -41,7 +41,7 @@ async fn set_overwrites_the_value(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `set` sets the lifetime anew, also from and to `Never`.
+/// `set` replaces the lifetime, also from and to `Never`.
 async fn set_resets_the_lifetime(ctx: &Ctx) -> TestResult {
     let key = ctx.key("k");
     for expiry in [LONG, OTHER, Expiry::Never, LONG, Expiry::Never, OTHER] {

@@ -21,7 +21,7 @@ use super::{
     store::{PostgresStore, entry_size, micros},
 };
 
-/// What became of a group of changes.
+/// The outcome of a group of changes.
 enum Outcome {
     Answers(Vec<Result<Option<i64>>>),
     /// Nothing was done, and the group may have changed.
@@ -89,8 +89,8 @@ async fn lead(pool: Arc<Pool>, key: String, mut turn: CounterTurn) {
     }
 }
 
-/// Takes the first change, and those that one statement can make together with it. They came at the
-/// same time, so any order is right.
+/// Takes the first change, and all changes that a single statement can make together with it. They
+/// came at the same time, so any order is right.
 ///
 /// All have the same sign: if the counter is within `i64` after all of them, it was after each. And
 /// if the first one creates no counter, none of the others does.

@@ -49,7 +49,7 @@ where
     }
 }
 
-/// What became of a future that was polled once.
+/// The state of a future after its first poll.
 pub(crate) enum Begun<T> {
     Done(T),
     Spawned(JoinHandle<T>),

@@ -48,7 +48,7 @@ async fn concurrent_adds_over_an_expired_entry_have_exactly_one_winner(ctx: &Ctx
     Ok(())
 }
 
-/// Races `add` calls on `key` and checks that one succeeds and its value is stored.
+/// Races `add` calls on `key` and checks that exactly one call succeeds and its value is stored.
 async fn check_one_adder(ctx: &Ctx, key: &str) -> TestResult {
     let answers = ctx
         .race(TASKS, |n, store| {
