@@ -2,14 +2,14 @@
 //!
 //! - [`Dialer`]: TCP connections, trying all addresses of a host within one timeout; [`staggered`]:
 //!   the same for attempts of any kind;
-//! - [`resolve`]: the addresses of a host, without a thread of tokio's pool;
+//! - [`resolve()`]: the addresses of a host, without a thread of tokio's pool;
 //! - [`Socket`]: a connection that can be probed and reset while a client library uses it;
 //!   [`reset`]: a reset of a plain TCP stream, also while a forked child has inherited it;
 //! - [`check_url`]: a check of the URL of a `location` for unencoded characters;
 //! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
 //! - [`Attempt`]: a task with several waiters;
 //! - [`CounterQueue`]: changes of one counter that are made together;
-//! - [`within`]: waiting with a timeout;
+//! - [`within()`]: waiting with a timeout;
 //! - [`with_io_driver`]: an error instead of tokio's panic on a runtime without an I/O driver;
 //! - [`connection_error`], [`runtime_closed`], [`first_error`]: errors that these stores share;
 //! - [`TlsFiles`]: the option `tls`, and with the feature `tls` its implementation by rustls.
