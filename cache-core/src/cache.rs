@@ -58,7 +58,7 @@ use crate::{
 ///
 /// Calls whose answer could be wrong always return the error: `add`, `replace`, `pop`, `update`,
 /// `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
-/// `check` and `close`. [`OnOutage`](crate::OnOutage) replaces this error by an answer of the
+/// `check` and `close`. [`OnOutage`] replaces this error by an answer of the
 /// caller. [`strict`](Self::strict) returns a handle that returns every error.
 ///
 /// After an error of kind `TimedOut`, and after a future was dropped, the outcome of a write is
