@@ -6,6 +6,8 @@
 //! - [`Socket`]: a connection that can be probed and reset while a client library uses it;
 //!   [`reset`]: a reset of a plain TCP stream, also while a forked child has inherited it;
 //! - [`check_url`]: a check of the URL of a `location` for unencoded characters;
+//! - [`Wire`]: a pipelined connection, which many calls use at the same time; [`Decode`]: its
+//!   protocol;
 //! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
 //! - [`Attempt`]: a task with several waiters;
 //! - [`CounterQueue`]: changes of one counter that are made together;
@@ -29,6 +31,7 @@ mod tls_files;
 #[cfg(feature = "tls")]
 mod tls_stream;
 mod url;
+mod wire;
 mod within;
 
 pub use self::{
@@ -42,6 +45,7 @@ pub use self::{
     socket::{Peek, Socket, SocketHandle, Stream, reset},
     tls_files::TlsFiles,
     url::check_url,
+    wire::{Decode, Decoded, Lost, Wire},
     within::within,
 };
 #[cfg(feature = "tls")]

@@ -105,6 +105,19 @@ impl SocketHandle {
         }
     }
 
+    /// Writes what the operating system takes at once, and does not wait.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it takes nothing now; the connection is closed.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &*lock(&self.0) {
+            Some(Stream::Tcp(it)) => it.try_write(bytes),
+            #[cfg(unix)]
+            Some(Stream::Unix(it)) => it.try_write(bytes),
+            None => Err(aborted()),
+        }
+    }
+
     /// Makes the drop of the socket close the connection gracefully: bytes that were sent are
     /// delivered.
     pub fn close_gracefully(&self) {

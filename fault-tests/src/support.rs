@@ -13,8 +13,8 @@ pub const LONG: Duration = Duration::from_secs(15);
 pub const PATIENT: &str = "deadline = \"20s\"\n";
 /// For tests of connections: each call is sent, even after many failures.
 pub const NO_BREAKER: &str = "[caches.default.breaker]\nenabled = false\n";
-/// Much longer than servers need to recover.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Much longer than servers need to recover on a machine that is busy with other work.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Prints a line of the book's table.
 pub fn report(outage: &str, seen: &str, took: Duration) {

@@ -110,7 +110,7 @@ impl Kind for MemcachedOptions {
     }
 
     fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(60);
         let mut stream = TcpStream::connect_timeout(&port::address(place.port), limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.write_all(b"stats\r\n")?;

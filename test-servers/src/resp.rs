@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// The timeout of a connection attempt and of a reply.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A reply of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

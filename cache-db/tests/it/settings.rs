@@ -112,7 +112,7 @@ fn valid_settings_open_nothing_and_need_no_runtime() {
 fn two(location: (&str, &str), options: (&str, &str)) -> String {
     let one = |alias: &str, location: &str, options: &str| {
         format!(
-            "[caches.{alias}]\nbackend = 'db'\nlocation = '{location}'\noptions = {{ {options} }}\n"
+            "[caches.{alias}]\nbackend = 'db'\nlocation = '{location}'\ndeadline = '20s'\noptions = {{ {options} }}\n"
         )
     };
     one("default", location.0, options.0) + &one("second", location.1, options.1)

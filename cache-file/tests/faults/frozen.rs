@@ -58,7 +58,7 @@ async fn writes_time_out_and_reads_continue_while_a_lock_is_held() {
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
         assert!(error.to_string().contains("holds the lock"), "{error}");
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(in_time(async || cache.get::<i32>("k").await).await, Some(1));
     assert!(in_time(async || cache.has_key("k").await).await);
     // Other folders have their own locks.
@@ -99,7 +99,7 @@ async fn stopped_process_does_not_hang_other_processes() {
 #[tokio::test]
 async fn calls_that_wait_for_a_held_lock_leave_threads_for_other_folders() {
     let place = Place::new();
-    let cache = with_deadline(&place, "3s");
+    let cache = with_deadline(&place, "8s");
     cache.set("hot", &1, secs(600)).await.unwrap();
     let frozen = place.file().parent().unwrap().to_owned();
     let held = File::open(frozen).unwrap();
@@ -146,14 +146,14 @@ async fn write_with_an_endless_deadline_waits_for_the_lock() {
 #[tokio::test]
 async fn large_batch_waits_for_a_lock_longer_than_one_deadline() {
     let place = Place::new();
-    let toml = toml(&place.path, "").replace("'20s'", "'4s'");
+    let toml = toml(&place.path, "").replace("'20s'", "'8s'");
     let cache = of_toml(cache_core::Clock::system(), &toml).unwrap().strict();
     cache.set("0", &0, secs(600)).await.unwrap();
     let held = File::open(place.file().parent().unwrap()).unwrap();
     held.lock().unwrap();
     let free = std::thread::spawn(move || {
         // sleeps: longer than one deadline, and much shorter than three
-        std::thread::sleep(Duration::from_millis(4300));
+        std::thread::sleep(Duration::from_millis(8300));
         drop(held);
     });
     let keys: Vec<_> = (0..2001).map(|n| (n.to_string(), n)).collect();

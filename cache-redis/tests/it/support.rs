@@ -15,8 +15,7 @@ pub(crate) static SENTINELS: LazyLock<Sentinels> =
 
 /// For the suite: values are too large at a size that costs little, and a slow machine does not
 /// fail it.
-pub(crate) const LARGE_IS_SMALL: &str =
-    "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"1MiB\"\n";
+pub(crate) const LARGE_IS_SMALL: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"1MiB\"\n";
 /// The beginning of the store's own options. Settings that every store has come before it.
 pub(crate) const OPTIONS: &str = "[caches.default.options]\n";
 pub(crate) const CLUSTERED: &str = "topology = \"cluster\"\n";

@@ -4,10 +4,11 @@ use cache_core::{Caches, ErrorKind, Result, Timeout, secs};
 use tempfile::TempDir;
 use third_party_store as _; // links the store that the settings name
 
-/// Returns settings of one cache with a file in this folder.
+/// Returns settings of one cache with a file in this folder. The deadline is for busy machines.
 fn settings(folder: &TempDir, options: &str) -> String {
     let file = folder.path().join("cache.redb");
-    format!("[caches.default]\nbackend = 'redb'\nlocation = '{}'\n{options}", file.display())
+    let place = format!("backend = 'redb'\nlocation = '{}'", file.display());
+    format!("[caches.default]\n{place}\ndeadline = '60s'\n{options}")
 }
 
 // ANCHOR: chosen

@@ -1,0 +1,244 @@
+//! One connection that many calls use at the same time.
+
+mod decode;
+mod lost;
+mod queue;
+mod reader;
+mod writer;
+
+use std::{fmt, sync::Arc};
+
+use bytes::BytesMut;
+use cache_core::{Error, ErrorKind};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Handle,
+    sync::oneshot,
+    task::AbortHandle,
+};
+
+pub use self::{
+    decode::{Decode, Decoded},
+    lost::Lost,
+};
+use self::{
+    queue::{Enqueue, Outcome, Queue},
+    reader::CloseOnDrop,
+};
+use crate::{Peek, SocketHandle, runtime_closed};
+
+/// A connection whose requests are pipelined: each call appends its requests to one output buffer,
+/// and takes the replies that the server sends in the same order.
+///
+/// A call on an idle connection writes its requests itself. While other calls wait for replies, a
+/// task writes the requests of many calls together. Another task reads, and one read may end many
+/// calls.
+///
+/// The memory is bounded: while [`UNSENT_LIMIT`](Self::UNSENT_LIMIT) bytes wait to be sent, calls
+/// wait before they append theirs.
+///
+/// When it is dropped, a connection without outstanding replies closes gracefully; otherwise it is
+/// aborted.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bytes::BytesMut;
+/// use cache_core::{Clock, Result};
+/// use cache_net::{Decode, Decoded, Dialer, Socket, Wire};
+/// use tokio::{io::{AsyncReadExt as _, AsyncWriteExt as _}, net::TcpListener, runtime::Handle};
+///
+/// /// Replies of one byte.
+/// struct Bytewise;
+///
+/// impl Decode for Bytewise {
+///     type Reply = u8;
+///
+///     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded<u8>> {
+///         Ok(match input.split_to(input.len().min(1)).first() {
+///             Some(byte) => Decoded::Reply(*byte),
+///             None => Decoded::Incomplete { missing: 1 },
+///         })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// let dialer = Dialer::new(Duration::from_secs(1), Clock::system());
+/// let stream = dialer.connect("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+/// let (socket, handle) = Socket::new(stream);
+/// let (mut server, _) = listener.accept().await.unwrap();
+/// // An echo.
+/// let server = tokio::spawn(async move {
+///     let mut request = [0; 3];
+///     server.read_exact(&mut request).await.unwrap();
+///     server.write_all(&request).await.unwrap();
+/// });
+///
+/// let wire = Wire::plain(&Handle::current(), socket, handle, Bytewise);
+/// let one = wire.call(|out| out.extend_from_slice(b"a"));
+/// let two = wire.call_many(2, |out| out.extend_from_slice(b"bc"));
+/// let (one, two) = tokio::join!(one, two);
+/// assert_eq!((one.unwrap(), two.unwrap()), (b'a', vec![b'b', b'c']));
+///
+/// // The server closed the connection.
+/// server.await.unwrap();
+/// wire.closed().await;
+/// let lost = wire.call(|out| out.extend_from_slice(b"d")).await.unwrap_err();
+/// assert!(!lost.was_sent);
+/// # }
+/// ```
+pub struct Wire<D: Decode> {
+    queue: Arc<Queue<D::Reply>>,
+    socket: SocketHandle,
+    tasks: [AbortHandle; 2],
+}
+
+impl<D: Decode> Wire<D> {
+    /// While so many bytes wait to be sent, calls wait before they append theirs.
+    pub const UNSENT_LIMIT: usize = queue::LIMIT;
+
+    /// Takes a connection without encryption. Its tasks run on this runtime.
+    pub fn plain(
+        runtime: &Handle,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        socket: SocketHandle,
+        decoder: D,
+    ) -> Self {
+        let direct = Some(socket.clone());
+        Self::start(runtime, stream, socket, direct, decoder)
+    }
+
+    /// Takes a connection whose stream changes the bytes on their way to the socket, as TLS does:
+    /// only a task writes to it.
+    pub fn wrapped(
+        runtime: &Handle,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        socket: SocketHandle,
+        decoder: D,
+    ) -> Self {
+        Self::start(runtime, stream, socket, None, decoder)
+    }
+
+    fn start(
+        runtime: &Handle,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        socket: SocketHandle,
+        direct: Option<SocketHandle>,
+        decoder: D,
+    ) -> Self {
+        let queue = Arc::new(Queue::new(direct));
+        let (read, write) = tokio::io::split(stream);
+        let reader = runtime.spawn(reader::run(read, decoder, CloseOnDrop(Arc::clone(&queue))));
+        let writer = runtime.spawn(writer::run(write, CloseOnDrop(Arc::clone(&queue))));
+        Self { queue, socket, tasks: [reader.abort_handle(), writer.abort_handle()] }
+    }
+
+    /// Sends a request that has one reply, and waits for the reply. `encode` appends the request to
+    /// the output; it must not remove anything.
+    ///
+    /// # Errors
+    /// The connection was closed before the reply.
+    ///
+    /// # Cancel safety
+    /// The request may have been sent. The reply is discarded.
+    pub async fn call(&self, encode: impl FnOnce(&mut BytesMut)) -> Result<D::Reply, Lost> {
+        let (send, receive) = oneshot::channel();
+        self.enqueue(Outcome::One(send), encode).await?;
+        received(receive.await)
+    }
+
+    /// Sends requests that have `count` replies together, and waits for all of them.
+    ///
+    /// # Errors
+    /// The connection was closed before the last reply.
+    ///
+    /// # Cancel safety
+    /// The requests may have been sent. The replies are discarded.
+    pub async fn call_many(
+        &self,
+        count: usize,
+        encode: impl FnOnce(&mut BytesMut),
+    ) -> Result<Vec<D::Reply>, Lost> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let (send, receive) = oneshot::channel();
+        self.enqueue(Outcome::many(count, send), encode).await?;
+        received(receive.await)
+    }
+
+    async fn enqueue(
+        &self,
+        mut outcome: Outcome<D::Reply>,
+        mut encode: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), Lost> {
+        loop {
+            match self.queue.enqueue(outcome, encode) {
+                Enqueue::Done => return Ok(()),
+                Enqueue::Closed(error) => return Err(Lost { error, was_sent: false }),
+                Enqueue::Full(back) => {
+                    (outcome, encode) = back;
+                    Box::pin(self.queue.room()).await;
+                }
+            }
+        }
+    }
+
+    /// Returns whether the connection was closed: by the server, by [`abort`](Self::abort), or
+    /// because its runtime has shut down.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Waits until the connection is closed. The future does not keep the connection.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<D> {
+        let queue = Arc::clone(&self.queue);
+        async move { queue.closed().await }
+    }
+
+    /// Returns whether requests were sent whose replies have not arrived, those of dropped calls
+    /// included. Of a closed connection, whether it was so when it was closed: the server may still
+    /// execute what it has received.
+    pub fn is_busy(&self) -> bool {
+        self.queue.is_busy()
+    }
+
+    /// Returns what the operating system has received on the connection. The reader may not know
+    /// yet.
+    pub fn peek(&self) -> Peek {
+        self.socket.peek()
+    }
+
+    /// Resets the connection at once, with all calls on it: nothing more is sent.
+    pub fn abort(&self) {
+        self.queue.close(&Error::new(ErrorKind::Unavailable, "the connection was aborted"));
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.socket.reset();
+    }
+}
+
+fn received<T>(reply: Result<Result<T, Lost>, oneshot::error::RecvError>) -> Result<T, Lost> {
+    reply.unwrap_or_else(|_| Err(Lost { error: runtime_closed(), was_sent: true }))
+}
+
+impl<D: Decode> Drop for Wire<D> {
+    fn drop(&mut self) {
+        if self.is_busy() {
+            return self.abort();
+        }
+        self.socket.close_gracefully();
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl<D: Decode> fmt::Debug for Wire<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Wire");
+        debug.field("is_closed", &self.is_closed()).field("is_busy", &self.is_busy());
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! The state of a connection: bytes to send, and calls that wait for replies.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Buf as _, BytesMut};
+use cache_core::Error;
+use tokio::sync::{Notify, oneshot};
+
+use super::Lost;
+use crate::SocketHandle;
+
+/// The state that calls and the two tasks of a connection share.
+pub(super) struct Queue<R> {
+    /// The socket, if calls may write to it by themselves.
+    direct: Option<SocketHandle>,
+    state: Mutex<State<R>>,
+    is_closed: AtomicBool,
+    /// There are bytes for the writer.
+    work: Notify,
+    /// There is room for more bytes, or the connection was closed.
+    room: Notify,
+}
+
+struct State<R> {
+    output: BytesMut,
+    /// How many bytes the writer has taken and not written.
+    in_writing: usize,
+    /// Whether the writer was notified and has not looked yet.
+    is_notified: bool,
+    waiting: VecDeque<Outcome<R>>,
+    closed: Option<Closed>,
+}
+
+struct Closed {
+    error: Error,
+    /// Whether calls waited for replies.
+    was_busy: bool,
+}
+
+/// A call that waits for its replies.
+pub(super) enum Outcome<R> {
+    One(oneshot::Sender<Result<R, Lost>>),
+    Many { count: usize, replies: Vec<R>, send: oneshot::Sender<Result<Vec<R>, Lost>> },
+}
+
+/// The result of [`Queue::enqueue`].
+pub(super) enum Enqueue<R, F> {
+    Done,
+    /// Too many bytes wait to be sent. Returns the call.
+    Full((Outcome<R>, F)),
+    Closed(Error),
+}
+
+/// A call that has all its replies.
+pub(super) enum Finished<R> {
+    One(oneshot::Sender<Result<R, Lost>>, R),
+    Many(oneshot::Sender<Result<Vec<R>, Lost>>, Vec<R>),
+}
+
+/// While so many bytes wait to be sent, calls wait before they append theirs.
+pub(super) const LIMIT: usize = 4 << 20;
+/// An output buffer that has grown larger than this is not kept.
+const KEPT: usize = 256 << 10;
+
+impl<R> Queue<R> {
+    pub(super) fn new(direct: Option<SocketHandle>) -> Self {
+        let state = State {
+            output: BytesMut::new(),
+            in_writing: 0,
+            is_notified: false,
+            waiting: VecDeque::new(),
+            closed: None,
+        };
+        Self {
+            direct,
+            state: Mutex::new(state),
+            is_closed: AtomicBool::new(false),
+            work: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// Appends the requests of a call. Writes them at once if the connection is idle, otherwise
+    /// leaves them to the writer.
+    pub(super) fn enqueue<F: FnOnce(&mut BytesMut)>(
+        &self,
+        outcome: Outcome<R>,
+        encode: F,
+    ) -> Enqueue<R, F> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(closed) = &state.closed {
+            return Enqueue::Closed(closed.error.clone());
+        }
+        if state.unsent() >= LIMIT {
+            return Enqueue::Full((outcome, encode));
+        }
+        let is_idle = state.waiting.is_empty() && state.unsent() == 0;
+        encode(&mut state.output);
+        state.waiting.push_back(outcome);
+        if is_idle
+            && let Some(socket) = &self.direct
+            // On an error the writer finds it, too, and closes the connection.
+            && let Ok(written) = socket.try_write(&state.output)
+        {
+            state.output.advance(written);
+            if state.output.is_empty() {
+                return Enqueue::Done;
+            }
+        }
+        let notifies = !mem::replace(&mut state.is_notified, true);
+        drop(guard);
+        if notifies {
+            self.work.notify_one();
+        }
+        Enqueue::Done
+    }
+
+    /// Waits until there may be room for more bytes.
+    pub(super) async fn room(&self) {
+        let mut notified = std::pin::pin!(self.room.notified());
+        notified.as_mut().enable();
+        if self.has_room() {
+            return;
+        }
+        notified.await;
+    }
+
+    fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.closed.is_some() || state.unsent() < LIMIT
+    }
+
+    /// Waits until there are bytes to write, and takes them. Returns `None` when the connection was
+    /// closed.
+    pub(super) async fn output(&self) -> Option<BytesMut> {
+        loop {
+            {
+                let mut state = self.lock();
+                state.is_notified = false;
+                if state.closed.is_some() {
+                    return None;
+                }
+                if !state.output.is_empty() {
+                    let output = state.output.split();
+                    if state.output.capacity() > KEPT {
+                        state.output = BytesMut::new();
+                    }
+                    state.in_writing = output.len();
+                    // Calls that come while it writes are found by its next turn.
+                    state.is_notified = true;
+                    return Some(output);
+                }
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Records that the writer has written what it took.
+    pub(super) fn written(&self) {
+        let was_full = {
+            let mut state = self.lock();
+            let was_full = state.unsent() >= LIMIT;
+            state.in_writing = 0;
+            was_full
+        };
+        if was_full {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Gives replies to the calls that wait for them, in order. Returns false if there are more
+    /// replies than requests.
+    pub(super) fn replies(&self, replies: &mut Vec<R>, finished: &mut Vec<Finished<R>>) -> bool {
+        let mut state = self.lock();
+        for reply in replies.drain(..) {
+            let reply = match state.waiting.front_mut() {
+                Some(Outcome::Many { count, replies, .. }) => {
+                    replies.push(reply);
+                    if replies.len() < *count {
+                        continue;
+                    }
+                    None
+                }
+                Some(Outcome::One(_)) => Some(reply),
+                None => return false,
+            };
+            match (state.waiting.pop_front(), reply) {
+                (Some(Outcome::One(send)), Some(reply)) => {
+                    finished.push(Finished::One(send, reply));
+                }
+                (Some(Outcome::Many { replies, send, .. }), _) => {
+                    finished.push(Finished::Many(send, replies));
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends the connection: all calls fail with this error, and nothing more is sent.
+    pub(super) fn close(&self, error: &Error) {
+        let waiting = {
+            let mut state = self.lock();
+            if state.closed.is_some() {
+                return;
+            }
+            let was_busy = !state.waiting.is_empty();
+            state.closed = Some(Closed { error: error.clone(), was_busy });
+            state.output = BytesMut::new();
+            mem::take(&mut state.waiting)
+        };
+        self.is_closed.store(true, Ordering::Release);
+        self.work.notify_one();
+        self.room.notify_waiters();
+        for it in waiting {
+            let lost = Lost { error: error.clone(), was_sent: true };
+            // A call that was dropped needs no reply.
+            match it {
+                Outcome::One(send) => drop(send.send(Err(lost))),
+                Outcome::Many { send, .. } => drop(send.send(Err(lost))),
+            }
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until the connection is closed.
+    pub(super) async fn closed(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.room.notified());
+            notified.as_mut().enable();
+            if self.is_closed() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.closed.as_ref().map_or(!state.waiting.is_empty(), |it| it.was_busy)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> State<R> {
+    fn unsent(&self) -> usize {
+        self.output.len() + self.in_writing
+    }
+}
+
+impl<R> Outcome<R> {
+    pub(super) fn many(count: usize, send: oneshot::Sender<Result<Vec<R>, Lost>>) -> Self {
+        Self::Many { count, replies: Vec::with_capacity(count), send }
+    }
+}
+
+impl<R> Finished<R> {
+    /// Wakes the call.
+    pub(super) fn send(self) {
+        // A call that was dropped needs no reply.
+        match self {
+            Self::One(send, reply) => drop(send.send(Ok(reply))),
+            Self::Many(send, replies) => drop(send.send(Ok(replies))),
+        }
+    }
+}
