@@ -81,8 +81,9 @@ async fn each_call_gets_its_own_replies() {
             tokio::spawn(async move {
                 for round in 0..200_u32 {
                     let len = 1 + ((task * 7919 + round * 104_729) % 3000) as usize;
-                    let mut bytes = vec![task as u8; len];
-                    bytes[0] = round as u8;
+                    let mut bytes = vec![7; len];
+                    let id = [task.to_be_bytes(), round.to_be_bytes()].concat();
+                    bytes.extend_from_slice(&id);
                     if round % 3 == 0 {
                         let replies = wire.call_many(3, |out| {
                             for _ in 0..3 {
