@@ -1,4 +1,6 @@
-//! `cargo xtask test`: installs the servers, then runs every test.
+//! `cargo xtask test`: installs the servers, then builds and runs every test.
+
+mod programs;
 
 use std::time::Instant;
 
@@ -6,32 +8,50 @@ use anyhow::{Result, ensure};
 
 use crate::{report::Report, servers, shell::Shell, workspace};
 
+/// The arguments of cargo that test everything.
+const ALL: &str = "--workspace --all-features";
+
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
     let mut report = Report::default();
     // Once and before the tests: otherwise each test would install its server.
     report.step("servers", "cargo xtask servers --install", servers::install);
-    let mut passed = 0;
-    let mut test = |name: &str, command: &Shell, before: &dyn Fn() -> Result<()>| {
-        report.step(name, &command.to_string(), || {
+    let mut programs = Vec::new();
+    let mut build = |name: &str, args: &str, before: &dyn Fn() -> Result<()>| {
+        report.step(&format!("build, {name}"), &format!("cargo test {args} --no-run"), || {
             before()?;
-            let mut tally = Tally::default();
-            let res = command.watch(|line| tally.add(line));
-            passed += tally.passed;
-            res.and_then(|()| tally.check())
+            let built = programs::build(args)?;
+            ensure!(!built.is_empty(), "there is no test program");
+            programs.extend(built);
+            Ok(())
         });
     };
-    let all = Shell::new("cargo test --workspace --all-features --no-fail-fast");
-    test("all features", &all, &|| Ok(()));
+    build("all features", ALL, &|| Ok(()));
     // Each library without features, too: a test that passes with all features may need one that a
     // user has turned off. The examples in the docs need the default ones.
     for it in workspace::members()?.iter().filter(|it| it.published && !it.features.is_empty()) {
         let args = format!("--package {} --no-default-features", it.name);
-        let command = Shell::new(&format!("cargo test {args} --tests --no-fail-fast"));
         let tree = Shell::new(&format!("cargo tree {args} --edges features --depth 1 --invert"));
         let without_defaults = || defaults_are_off(&tree.clone().arg(it.name.clone()).read()?);
-        test(&format!("{} without default features", it.name), &command, &without_defaults);
+        let name = format!("{} without default features", it.name);
+        build(&name, &format!("{args} --tests"), &without_defaults);
     }
+    let mut passed = 0;
+    let mut test = |name: &str, by_hand: &str, run: &mut dyn FnMut(&mut Tally) -> Result<()>| {
+        report.step(name, by_hand, || {
+            let mut tally = Tally::default();
+            let res = run(&mut tally);
+            passed += tally.passed;
+            res.and_then(|()| tally.check())
+        });
+    };
+    test("tests", "cargo xtask test", &mut |tally| {
+        programs::run(std::mem::take(&mut programs), |line| tally.add(line))
+    });
+    let examples = Shell::new(&format!("cargo test {ALL} --doc --no-fail-fast"));
+    test("examples of the docs", &examples.to_string(), &mut |tally| {
+        examples.watch(|line| tally.add(line))
+    });
     report.step("the README's five minutes", "cargo xtask readme", crate::quickstart::run);
     report.finish()?;
     println!("\nxtask test: all {passed} tests passed in {:.0} s", start.elapsed().as_secs_f64());
