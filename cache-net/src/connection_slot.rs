@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
 use tokio::runtime::Handle;
 
 use crate::{
-    Attempt, Peek,
+    Attempt, Connector, Peek,
     liveness::{Liveness, Silence, Verdict},
 };
 
@@ -70,31 +71,6 @@ pub struct ConnectionSlot<C: Connector> {
     liveness: Liveness,
 }
 
-/// Makes and supervises the connections of a [`ConnectionSlot`].
-pub trait Connector: Send + Sync + 'static {
-    /// A connection.
-    type Connection: Send + Sync + 'static;
-
-    /// Makes a connection, within a time limit of its own. Its tasks run on this runtime.
-    fn connect(&self, runtime: &Handle) -> impl Future<Output = Result<Self::Connection>> + Send;
-
-    /// Sends a ping and waits for the reply.
-    fn ping(&self, connection: &Self::Connection) -> impl Future<Output = ()> + Send;
-
-    /// Returns whether the connection is closed: by the server, by `abort`, or because its runtime
-    /// has shut down.
-    fn is_closed(&self, connection: &Self::Connection) -> bool;
-
-    /// Closes the connection at once, with all calls on it. It may be closed already.
-    fn abort(&self, connection: &Self::Connection);
-
-    /// Returns what the operating system has received on the connection; its task may not know yet.
-    /// See [`SocketHandle::peek`](crate::SocketHandle::peek).
-    fn peek(&self, _connection: &Self::Connection) -> Peek {
-        Peek::Empty
-    }
-}
-
 struct State<T> {
     connection: Option<Arc<T>>,
     connecting: Option<Attempt<Arc<T>>>,
@@ -115,9 +91,17 @@ type Connecting<C> = Attempt<Arc<<C as Connector>::Connection>>;
 struct PendingCall<'a, C: Connector> {
     slot: &'a Arc<ConnectionSlot<C>>,
     connection: &'a Arc<C::Connection>,
-    /// The number of replies when the call began.
-    before: u64,
+    before: Before,
     is_finished: bool,
+}
+
+/// The numbers of replies when a call began.
+#[derive(Clone, Copy)]
+struct Before {
+    /// Of calls that have their replies.
+    calls: u64,
+    /// As [`Connector::replies`] counts them.
+    received: u64,
 }
 
 /// A connection that was idle for this long is checked before it is used. A server may have closed
@@ -204,16 +188,42 @@ impl<C: Connector> ConnectionSlot<C> {
         connection: &Arc<C::Connection>,
         reply: impl Future<Output = T>,
     ) -> Option<T> {
-        let before = self.liveness.replies();
+        let before =
+            Before { calls: self.liveness.replies(), received: self.connector.replies(connection) };
         let mut call = PendingCall { slot: self, connection, before, is_finished: false };
         let reply = limit.run(reply).await;
         call.is_finished = true;
-        if reply.is_some() {
+        if reply.is_some() || self.has_received(connection, before) {
             self.liveness.reply(self.clock.coarse());
         } else {
-            self.unanswered(limit, connection, before);
+            self.unanswered(limit, connection, before.calls);
         }
         reply
+    }
+
+    /// Like [`run`](Self::run), for a call with many replies: the limit starts again while replies
+    /// [arrive](Connector::replies), so that a large batch in progress is not cut off.
+    ///
+    /// # Cancel safety
+    /// That of `run`.
+    pub async fn run_many<T>(
+        self: &Arc<Self>,
+        limit: &SharedDeadline,
+        connection: &Arc<C::Connection>,
+        replies: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut replies = pin!(replies);
+        loop {
+            let before = self.connector.replies(connection);
+            let done = self.run(limit, connection, replies.as_mut()).await;
+            if done.is_some() || self.connector.replies(connection) == before {
+                return done;
+            }
+        }
+    }
+
+    fn has_received(&self, connection: &C::Connection, before: Before) -> bool {
+        self.connector.replies(connection) != before.received
     }
 
     /// Makes the next call connect again, if this is still the connection. Calls on it finish.
@@ -249,12 +259,12 @@ impl<C: Connector> ConnectionSlot<C> {
         }
     }
 
-    fn call_dropped(self: &Arc<Self>, connection: &Arc<C::Connection>, before: u64) {
-        if self.liveness.replies() != before {
+    fn call_dropped(self: &Arc<Self>, connection: &Arc<C::Connection>, before: Before) {
+        if self.liveness.replies() != before.calls || self.has_received(connection, before) {
             return;
         }
         let mut state = self.lock();
-        match self.liveness.dropped(&mut state.silence, before, self.clock.now()) {
+        match self.liveness.dropped(&mut state.silence, before.calls, self.clock.now()) {
             Verdict::Alive => return,
             Verdict::Dead => return self.abort(&mut state, connection),
             Verdict::Doubtful if state.pinging => return,

@@ -18,6 +18,7 @@
 
 mod attempt;
 mod connection_slot;
+mod connector;
 mod counter_queue;
 mod dialer;
 mod error;
@@ -36,7 +37,8 @@ mod within;
 
 pub use self::{
     attempt::Attempt,
-    connection_slot::{ConnectionSlot, Connector},
+    connection_slot::ConnectionSlot,
+    connector::Connector,
     counter_queue::{CounterChange, CounterQueue, CounterSum, CounterTurn},
     dialer::{Dialer, staggered},
     error::{connection_error, first_error, runtime_closed},

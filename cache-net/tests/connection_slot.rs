@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
@@ -23,6 +23,7 @@ struct Connection {
     is_closed: AtomicBool,
     /// The unread input.
     peek: Mutex<Peek>,
+    replies: AtomicU64,
 }
 
 struct Server {
@@ -49,6 +50,7 @@ impl Connector for Server {
                 number,
                 is_closed: AtomicBool::new(false),
                 peek: Mutex::new(Peek::Empty),
+                replies: AtomicU64::new(0),
             }),
         }
     }
@@ -68,6 +70,10 @@ impl Connector for Server {
 
     fn peek(&self, connection: &Connection) -> Peek {
         *connection.peek.lock().unwrap()
+    }
+
+    fn replies(&self, connection: &Connection) -> u64 {
+        connection.replies.load(Ordering::SeqCst)
     }
 }
 
@@ -316,4 +322,47 @@ async fn retiring_an_old_connection_keeps_the_new_one() {
     slot.reconnect(Some(&new));
     assert_eq!(slot.connection().await.unwrap().number, 2);
     assert!(!slot.connector().is_closed(&old), "calls on the retired connection were aborted");
+}
+
+/// A reply to a call that was dropped, or that is not polled, is a sign of life.
+#[tokio::test]
+async fn connection_with_replies_to_other_calls_is_kept() {
+    let (clock, slot) = slot();
+    let connection = slot.connection().await.unwrap();
+    for _ in 0..5 {
+        let call = slot.run(slot.deadline(), &connection, pending::<()>());
+        let time_passes = async {
+            clock.sleepers(1).await;
+            connection.replies.fetch_add(1, Ordering::SeqCst);
+            clock.advance(DEADLINE);
+        };
+        assert_eq!(tokio::join!(call, time_passes).0, None);
+        dropped(&slot, &connection);
+    }
+    assert!(slot.current().is_some());
+    assert_eq!(slot.connector().pings.load(Ordering::SeqCst), 0);
+    for _ in 0..2 {
+        unanswered(&clock, &slot, &connection).await;
+    }
+    assert!(slot.current().is_none());
+}
+
+#[tokio::test]
+async fn batch_ends_when_no_reply_arrives_within_the_deadline() {
+    let (clock, slot) = slot();
+    let connection = slot.connection().await.unwrap();
+    let batch = slot.run_many(slot.deadline(), &connection, pending::<()>());
+    let time_passes = async {
+        for _ in 0..7 {
+            clock.sleepers(1).await;
+            connection.replies.fetch_add(1, Ordering::SeqCst);
+            clock.advance(DEADLINE);
+        }
+        clock.sleepers(1).await;
+        clock.advance(DEADLINE);
+    };
+    assert_eq!(tokio::join!(batch, time_passes).0, None);
+    assert!(slot.current().is_some(), "it has replied");
+    let reply = slot.run_many(slot.deadline(), &connection, async { "a reply" });
+    assert_eq!(reply.await, Some("a reply"));
 }
