@@ -2,8 +2,11 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, BufReader, Write},
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -11,15 +14,18 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    authority::{Authority, Identity},
     install::Package,
     port,
     process::{Kind, Place, Process, Server},
+    redis::ClientCertificate,
 };
 
 /// A memcached server.
 #[derive(Debug)]
 pub struct Memcached {
     process: Process,
+    unix_socket: bool,
 }
 
 impl Memcached {
@@ -41,6 +47,11 @@ impl Memcached {
     pub fn url(&self) -> String {
         format!("memcache://{}", self.address())
     }
+
+    /// Returns the unix socket, if the options replaced the port by one.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.unix_socket.then(|| socket(self.folder()))
+    }
 }
 
 impl Server for Memcached {
@@ -52,7 +63,19 @@ impl Server for Memcached {
 /// Options of a [`Memcached`].
 #[derive(Clone, Debug, Default)]
 pub struct MemcachedOptions {
+    users: Option<String>,
+    unix_socket: bool,
+    tls: Option<Tls>,
     args: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Tls {
+    authority: Authority,
+    names: Vec<String>,
+    clients: ClientCertificate,
+    /// A port without TLS, for the tests themselves.
+    plain_port: u16,
 }
 
 impl MemcachedOptions {
@@ -76,6 +99,34 @@ impl MemcachedOptions {
         }
     }
 
+    /// Adds a user, without whose password the server executes no command.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.get_or_insert_default().push_str(&format!("{name}:{password}\n"));
+        self
+    }
+
+    /// Listens on a unix socket instead of the port.
+    #[must_use]
+    pub fn unix_socket(mut self) -> Self {
+        self.unix_socket = true;
+        self
+    }
+
+    /// Enables TLS instead of plain text on the port, with a certificate of this authority for these
+    /// names or addresses.
+    #[must_use]
+    pub fn tls(
+        mut self,
+        authority: &Authority,
+        names: &[&str],
+        clients: ClientCertificate,
+    ) -> Self {
+        let names = names.iter().map(ToString::to_string).collect();
+        self.tls = Some(Tls { authority: authority.clone(), names, clients, plain_port: 0 });
+        self
+    }
+
     /// Adds further arguments of memcached.
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
@@ -87,8 +138,25 @@ impl MemcachedOptions {
     ///
     /// # Errors
     /// If the server is not installed or does not start.
-    pub fn start(self) -> Result<Memcached> {
-        Ok(Memcached { process: Process::start(Arc::new(self))? })
+    pub fn start(mut self) -> Result<Memcached> {
+        if let Some(tls) = &mut self.tls {
+            tls.plain_port = port::free()?;
+        }
+        let unix_socket = self.unix_socket;
+        Ok(Memcached { process: Process::start(Arc::new(self))?, unix_socket })
+    }
+
+    fn connect(&self, place: &Place) -> io::Result<Box<dyn Stream>> {
+        let limit = Some(Duration::from_secs(60));
+        if self.unix_socket {
+            let stream = UnixStream::connect(socket(&place.folder))?;
+            stream.set_read_timeout(limit)?;
+            return Ok(Box::new(stream));
+        }
+        let port = self.tls.as_ref().map_or(place.port, |it| it.plain_port);
+        let stream = TcpStream::connect(port::address(port))?;
+        stream.set_read_timeout(limit)?;
+        Ok(Box::new(stream))
     }
 }
 
@@ -97,10 +165,30 @@ impl Kind for MemcachedOptions {
         "memcached"
     }
 
+    fn prepare(&self, folder: &Path) -> Result<()> {
+        if let Some(users) = &self.users {
+            fs::write(users_file(folder), users)?;
+        }
+        if let Some(tls) = &self.tls {
+            tls.authority.issue_server(folder, &tls.names)?;
+        }
+        Ok(())
+    }
+
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
         let mut res = vec![Package::Memcached.program(&["memcached"])?.into()];
-        let port = place.port.to_string();
-        res.extend(["-p", &port, "-l", "127.0.0.1", "-U", "0"].map(OsString::from));
+        if self.unix_socket {
+            res.extend(["-s".into(), socket(&place.folder).into()]);
+        } else {
+            let port = place.port.to_string();
+            res.extend(["-p", &port, "-l", "127.0.0.1", "-U", "0"].map(OsString::from));
+        }
+        if let Some(tls) = &self.tls {
+            res.extend(tls.args(&place.folder));
+        }
+        if self.users.is_some() {
+            res.extend(["-Y".into(), users_file(&place.folder).into()]);
+        }
         if rustix::process::geteuid().is_root() {
             // memcached runs as root only on request.
             res.extend(["-u", "root"].map(OsString::from));
@@ -110,9 +198,7 @@ impl Kind for MemcachedOptions {
     }
 
     fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
-        let limit = Duration::from_secs(60);
-        let mut stream = TcpStream::connect_timeout(&port::address(place.port), limit)?;
-        stream.set_read_timeout(Some(limit))?;
+        let mut stream = self.connect(place)?;
         stream.write_all(b"stats\r\n")?;
         let ours = format!("STAT pid {pid}");
         for line in BufReader::new(stream).lines() {
@@ -127,4 +213,34 @@ impl Kind for MemcachedOptions {
         }
         Ok(false)
     }
+}
+
+impl Tls {
+    fn args(&self, folder: &Path) -> Vec<OsString> {
+        let Identity { certificate, key } = Identity::of_server(folder);
+        let clients = match self.clients {
+            ClientCertificate::Ignored => 0,
+            ClientCertificate::Optional => 1,
+            ClientCertificate::Required => 2,
+        };
+        let options = format!(
+            "ssl_chain_cert={},ssl_key={},ssl_ca_cert={},ssl_verify_mode={clients}",
+            certificate.display(),
+            key.display(),
+            self.authority.certificate().display(),
+        );
+        let plain = format!("notls:127.0.0.1:{}", self.plain_port);
+        ["-Z", "-o", &options, "-l", &plain].map(OsString::from).into()
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("memcached.sock")
+}
+
+fn users_file(folder: &Path) -> PathBuf {
+    folder.join("users")
 }
