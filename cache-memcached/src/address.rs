@@ -1,17 +1,17 @@
 //! The servers in `location`.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
 }
 
 const DEFAULT_PORT: u16 = 11_211;
-const FORM: &str =
-    "expected host:port, [IPv6 address]:port, or several of them separated by `;` or `,`";
+const FORM: &str = "expected host:port, [IPv6 address]:port, unix:///path/to.sock, or several of them separated by `;` \
+                    or `,`";
 
 impl Address {
     /// Parses one entry, which may be a list, as in Django.
@@ -20,14 +20,19 @@ impl Address {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') || text.starts_with("unix:") {
-            return Err(format!("names a unix socket, which is not supported; {FORM}"));
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Self::parse_unix(path.strip_prefix("//").unwrap_or(path));
+        }
+        if text.starts_with('/') {
+            return Err(format!("is the path of a unix socket without its scheme; {FORM}"));
         }
         let schemes = ["memcached://", "memcache://"];
         let rest = schemes.iter().find_map(|it| text.strip_prefix(it)).unwrap_or(text);
         let text = rest.trim_end_matches('/');
         if text.contains('@') {
-            return Err(format!("has a user or a password, which is not supported; {FORM}"));
+            return Err(format!(
+                "has a user or a password; set options.username and options.password instead; {FORM}"
+            ));
         }
         if text.contains(['/', '?', '#']) || text.contains(char::is_whitespace) {
             return Err(format!("is not a server address; {FORM}"));
@@ -55,20 +60,32 @@ impl Address {
             None => None,
         };
         match port {
-            Some(port) if !host.is_empty() => Ok(Self { host: host.to_ascii_lowercase(), port }),
+            Some(port) if !host.is_empty() => {
+                Ok(Self::Tcp { host: host.to_ascii_lowercase(), port })
+            }
             Some(_) => Err(format!("has no host; {FORM}")),
             None => Err(format!("has an invalid port; expected a number from 1 to 65535; {FORM}")),
         }
+    }
+
+    fn parse_unix(path: &str) -> Result<Self, String> {
+        if !path.starts_with('/') || path.ends_with('/') {
+            return Err(format!(
+                "names a unix socket without its absolute path, as in unix:///run/memcached.sock; {FORM}"
+            ));
+        }
+        Ok(Self::Unix(path.into()))
     }
 }
 
 /// The servers of a key are computed from this text, so it must not change between releases.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            return write!(f, "[{}]:{}", self.host, self.port);
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
         }
-        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
@@ -89,6 +106,8 @@ mod tests {
         assert_eq!(all("a:1; b:2,c").unwrap(), ["a:1", "b:2", "c:11211"]);
         assert_eq!(all("memcached://a:1").unwrap(), ["a:1"]);
         assert_eq!(all("memcache://a:1/").unwrap(), ["a:1"]);
+        assert_eq!(all("unix:///run/M c@d.sock").unwrap(), ["/run/M c@d.sock"]);
+        assert_eq!(all("unix:/run/a.sock; b").unwrap(), ["/run/a.sock", "b:11211"]);
     }
 
     #[test]
@@ -104,7 +123,10 @@ mod tests {
             ("[::1", "without its"),
             ("[::1]x", "port"),
             ("/run/memcached.sock", "unix socket"),
-            ("unix:/run/memcached.sock", "unix socket"),
+            ("unix:run/memcached.sock", "absolute path"),
+            ("unix://run/memcached.sock", "absolute path"),
+            ("unix:///", "absolute path"),
+            ("unix:", "absolute path"),
             ("http://a", "not a server"),
             ("user:secret@a:1", "a password"),
             ("memcached://user:pre@secret@a:1", "a password"),

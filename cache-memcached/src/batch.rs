@@ -3,31 +3,30 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Result};
 use futures_util::future::join_all;
-use memcache::exp::MetaCommand;
 
 use crate::{
     address::Address,
-    command, error,
+    command::{self, Command, Key, Mode},
+    error, outcome,
     pool::Pool,
     reply::Reply,
-    server::{Caller, Doubted, Member},
+    server::{Attempts, Member},
     store::Memcached,
 };
 
-/// The largest number of keys in one pipeline. If the commands exceed the buffers of the
-/// connection, server and client wait for each other to read.
+/// The largest number of keys in one pipeline. Other calls wait behind it.
 const KEYS: usize = 250;
 /// The largest size of one pipeline in bytes, roughly.
 const BYTES: usize = 1 << 20;
 
 impl Memcached {
     /// Sends a command for each of many keys. Returns a result for each key, in order.
-    pub(crate) async fn execute_many<T: Send>(
+    pub(crate) async fn execute_many<'c, T: Send>(
         &self,
-        keys: &[&str],
-        command: impl Fn(usize, String) -> MetaCommand + Send + Sync,
+        keys: &'c [&'c str],
+        command: impl Fn(usize, Key<'c>) -> Command<'c> + Send + Sync,
         size: impl Fn(usize) -> usize + Send + Sync,
         read: fn(Reply, &Address) -> Result<T>,
     ) -> Vec<Result<T>> {
@@ -37,12 +36,10 @@ impl Memcached {
             Err(error) => return keys.iter().map(|_| Err(error.clone())).collect(),
         };
         let groups = groups(&pool, keys, &mut res);
-        let answers = groups
-            .iter()
-            .map(|(member, group)| execute_group(member, group, keys, &command, &size));
-        for ((member, group), answers) in groups.iter().zip(join_all(answers).await) {
-            for (&number, answer) in group.iter().zip(answers) {
-                res[number] = Some(answer.and_then(|it| read(it, member.address())));
+        let replies = groups.iter().map(|it| it.execute(keys, &command, &size));
+        for (group, replies) in groups.iter().zip(join_all(replies).await) {
+            for (&number, reply) in group.numbers.iter().zip(replies) {
+                res[number] = Some(reply.and_then(|it| read(it, group.member.address())));
             }
         }
         let missing = || Err(error::missing_reply());
@@ -58,97 +55,97 @@ impl Memcached {
     ) -> Vec<Result<()>> {
         let keys: Vec<&str> = items.iter().map(|(key, _)| *key).collect();
         let too_large: Vec<_> = items.iter().map(|(_, value)| self.too_large(value)).collect();
-        let command = |i: usize, key: String| match &too_large[i] {
-            None => command::set(key, items[i].1.as_ref(), seconds),
+        let command = |i: usize, key| match &too_large[i] {
+            None => command::set(key, &items[i].1, Mode::Always, seconds),
             Some(_) => command::delete(key),
         };
         let size = |i: usize| items[i].1.len();
         let written =
-            self.execute_many(&keys, command, size, |it, at| command::done(&it, at)).await;
+            self.execute_many(&keys, command, size, |it, at| outcome::done(&it, at)).await;
         let mut res = Vec::with_capacity(items.len());
-        for ((written, too_large), (key, value)) in written.into_iter().zip(too_large).zip(items) {
+        for ((written, too_large), key) in written.into_iter().zip(too_large).zip(&keys) {
             res.push(match (written, too_large) {
                 (Ok(true), None) => Ok(()),
                 (Ok(false), None) => Err(error::missing_reply()),
-                // The server rejected a value of this pipeline, and the replies to the others were
-                // not read.
-                (Err(error), None)
-                    if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Backend) =>
-                {
-                    self.write_alone(key, value, seconds).await
-                }
-                (Ok(_), Some(error)) | (Err(error), _) => Err(error),
+                (Ok(_), Some(error)) | (Err(_), Some(error)) => Err(error),
+                (Err(error), None) => self.rejected(key, error).await,
             });
         }
         res
     }
 
-    async fn write_alone(&self, key: &str, value: &Bytes, seconds: u64) -> Result<()> {
-        let location = self.locate(key)?;
-        let written = location.ask(|key| command::set(key, value.as_ref(), seconds)).await;
-        match written {
-            Ok(answer) if command::done(&answer, location.address())? => Ok(()),
-            Ok(_) => Err(error::unexpected_reply(location.address())),
-            Err(error) => {
-                if error.kind() == ErrorKind::TooLarge {
-                    location.ask(command::delete).await?;
-                }
-                Err(error)
-            }
+    /// Deletes the old entry if the server rejected the new value. Returns the error.
+    async fn rejected(&self, key: &str, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::TooLarge {
+            self.locate(key)?.send(command::delete).await?;
         }
+        Err(error)
     }
 }
 
-/// Returns the key numbers of each server.
-fn groups<T>(
-    pool: &Pool,
-    keys: &[&str],
-    res: &mut [Option<Result<T>>],
-) -> Vec<(Arc<Member>, Vec<usize>)> {
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+/// The keys of one connection, by their numbers.
+struct Group {
+    member: Arc<Member>,
+    connection: usize,
+    numbers: Vec<usize>,
+}
+
+fn groups<T>(pool: &Pool, keys: &[&str], res: &mut [Option<Result<T>>]) -> Vec<Group> {
+    let mut groups: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for (number, key) in keys.iter().enumerate() {
         match pool.number(key) {
-            Ok(server) => groups.entry(server).or_default().push(number),
+            Ok(server) => {
+                let connection = pool.members[server].connection_of(key);
+                groups.entry((server, connection)).or_default().push(number);
+            }
             Err(error) => res[number] = Some(Err(error)),
         }
     }
-    groups.into_iter().map(|(server, group)| (Arc::clone(&pool.members[server]), group)).collect()
+    let group = |((server, connection), numbers)| Group {
+        member: Arc::clone(&pool.members[server]),
+        connection,
+        numbers,
+    };
+    groups.into_iter().map(group).collect()
 }
 
-/// Sends one chunk after another.
-async fn execute_group(
-    member: &Arc<Member>,
-    group: &[usize],
-    keys: &[&str],
-    command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
-    size: &(impl Fn(usize) -> usize + Send + Sync),
-) -> Vec<Result<Reply>> {
-    let mut res = Vec::with_capacity(group.len());
-    for chunk in chunks(group, size) {
-        match execute_chunk(member, chunk, keys, command).await {
-            Ok(answers) => res.extend(answers.into_iter().map(Ok)),
-            Err(error) => res.extend(chunk.iter().map(|_| Err(error.clone()))),
+impl Group {
+    /// Sends one chunk after another.
+    async fn execute<'c>(
+        &self,
+        keys: &'c [&'c str],
+        command: &(impl Fn(usize, Key<'c>) -> Command<'c> + Send + Sync),
+        size: &(impl Fn(usize) -> usize + Send + Sync),
+    ) -> Vec<Result<Reply>> {
+        let mut res = Vec::with_capacity(self.numbers.len());
+        for chunk in chunks(&self.numbers, size) {
+            match self.execute_chunk(chunk, keys, command).await {
+                Ok(replies) => res.extend(replies),
+                Err(error) => res.extend(chunk.iter().map(|_| Err(error.clone()))),
+            }
         }
+        res
     }
-    res
-}
 
-async fn execute_chunk(
-    member: &Arc<Member>,
-    chunk: &[usize],
-    keys: &[&str],
-    command: &(impl Fn(usize, String) -> MetaCommand + Send + Sync),
-) -> Result<Vec<Reply>> {
-    let mut tries = Doubted::default();
-    loop {
-        let doubts = member.doubts(&mut tries).await?;
-        let mut commands = Vec::with_capacity(chunk.len());
-        for &number in chunk {
-            let names = member.names(keys[number]).await?;
-            commands.push(command(number, names.entry(keys[number])));
-        }
-        if let Some(answers) = member.exchange(Caller::Future, commands, Some(doubts)).await? {
-            return Ok(answers);
+    async fn execute_chunk<'c>(
+        &self,
+        chunk: &[usize],
+        keys: &'c [&'c str],
+        command: &(impl Fn(usize, Key<'c>) -> Command<'c> + Send + Sync),
+    ) -> Result<Vec<Result<Reply>>> {
+        let member = &self.member;
+        let mut attempts = Attempts::default();
+        loop {
+            let invalidations = member.begin(&mut attempts).await?;
+            let mut commands = Vec::with_capacity(chunk.len());
+            for &number in chunk {
+                let names = member.names(keys[number]).await?;
+                commands.push(command(number, names.entry(keys[number])));
+            }
+            let replies = member.send_all(self.connection, &commands, invalidations).await?;
+            if let Some(replies) = replies {
+                return Ok(replies.into_iter().map(|it| member.reply(it)).collect());
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ impl Memcached {
     pub(crate) async fn renew_generations(&self, namespace: &Namespace) -> Result<()> {
         let pool = self.pool()?;
         let renewed = pool.members.iter().map(|it| async move {
-            it.server.generations.renew(namespace, it, it.address()).await
+            it.server.generations.renew(namespace, &**it, it.address()).await
         });
         first_error(join_all(renewed).await)
     }
@@ -21,7 +21,7 @@ impl Memcached {
         let pool = self.pool()?;
         let flushed = pool.members.iter().map(|it| async move {
             let res = it.flush_all().await;
-            it.server.generations.forget();
+            it.server.generations.invalidate();
             res
         });
         first_error(join_all(flushed).await)

@@ -1,103 +1,273 @@
-//! Commands of the meta protocol, and the conversion of their replies.
+//! Commands of the meta protocol, and their encoding.
 
-use bytes::Bytes;
-use cache_core::{
-    Result, Ttl,
-    store::{Entry, Stamp},
-};
-use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
+use bytes::BytesMut;
+use cache_core::store::Stamp;
 
-use crate::{address::Address, error, lifetime, reply::Reply};
+use crate::generation::Generation;
+
+/// A command about one entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Command<'a> {
+    key: Key<'a>,
+    action: Action<'a>,
+    /// The CAS number that the entry must have.
+    compare: Option<Stamp>,
+}
+
+/// The server's key of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key<'a> {
+    start: Start,
+    rest: &'a str,
+}
+
+/// Where a key begins.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Text(&'static str),
+    Generation(Generation, u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action<'a> {
+    /// Returns the parts of the entry that these flags name.
+    Get(&'static str),
+    Touch(u64),
+    Set {
+        value: &'a [u8],
+        mode: Mode,
+        /// The lifetime, unless the command keeps the old one.
+        seconds: Option<u64>,
+    },
+    Delete,
+    Add(i64),
+}
+
+/// When a value is written, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Always,
+    IfAbsent,
+    IfPresent,
+    /// Behind the old value.
+    Append,
+}
+
+/// The longest key that the server accepts.
+const MAX_KEY: usize = 250;
 
 /// Reads a value.
-pub(crate) fn get(key: impl Into<Vec<u8>>) -> MetaCommand {
-    MetaCommand::new(MetaOp::Get, key).flag("v")
+pub(crate) fn get(key: Key<'_>) -> Command<'_> {
+    Command::new(key, Action::Get(" v"))
 }
 
 /// Reads a value, its remaining lifetime, and its CAS number.
-pub(crate) fn get_entry(key: impl Into<Vec<u8>>) -> MetaCommand {
-    get(key).flag("t").flag("c")
+pub(crate) fn get_entry(key: Key<'_>) -> Command<'_> {
+    Command::new(key, Action::Get(" v t c"))
 }
 
 /// Checks whether an entry exists.
-pub(crate) fn has(key: impl Into<Vec<u8>>) -> MetaCommand {
-    MetaCommand::new(MetaOp::Get, key)
+pub(crate) fn has(key: Key<'_>) -> Command<'_> {
+    Command::new(key, Action::Get(""))
 }
 
 /// Reads the remaining lifetime of an entry.
-pub(crate) fn ttl(key: impl Into<Vec<u8>>) -> MetaCommand {
-    MetaCommand::new(MetaOp::Get, key).flag("t")
+pub(crate) fn ttl(key: Key<'_>) -> Command<'_> {
+    Command::new(key, Action::Get(" t"))
 }
 
 /// Sets a new lifetime. This does not change the CAS number of an entry, but appending an empty
 /// value does. Therefore, callers that have read the entry before notice the change.
-pub(crate) fn touch(key: &str, seconds: u64) -> [MetaCommand; 2] {
-    let append = MetaCommand::new(MetaOp::Set, key).value("").flag("MA");
-    [append, MetaCommand::new(MetaOp::Get, key).flag(format!("T{seconds}"))]
+pub(crate) fn touch(key: Key<'_>, seconds: u64) -> [Command<'_>; 2] {
+    let append = Action::Set { value: b"", mode: Mode::Append, seconds: None };
+    [Command::new(key, append), Command::new(key, Action::Touch(seconds))]
 }
 
 /// Writes a value.
-pub(crate) fn set(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, seconds: u64) -> MetaCommand {
-    MetaCommand::new(MetaOp::Set, key).value(value).flag(format!("T{seconds}"))
+pub(crate) fn set<'a>(key: Key<'a>, value: &'a [u8], mode: Mode, seconds: u64) -> Command<'a> {
+    Command::new(key, Action::Set { value, mode, seconds: Some(seconds) })
 }
 
 /// Deletes an entry.
-pub(crate) fn delete(key: impl Into<Vec<u8>>) -> MetaCommand {
-    MetaCommand::new(MetaOp::Delete, key)
+pub(crate) fn delete(key: Key<'_>) -> Command<'_> {
+    Command::new(key, Action::Delete)
 }
 
-/// Adds to a counter, which the server stores as an unsigned number of 64 bits.
-pub(crate) fn add(key: impl Into<Vec<u8>>, delta: i64) -> MetaCommand {
-    let command =
-        MetaCommand::new(MetaOp::Arithmetic, key).flag(format!("D{}", delta.unsigned_abs()));
-    if delta < 0 { command.flag("MD") } else { command.flag("MI") }
+/// Adds to a counter, which the server stores as an unsigned number of 64 bits. Reads its new CAS
+/// number.
+pub(crate) fn add(key: Key<'_>, delta: i64) -> Command<'_> {
+    Command::new(key, Action::Add(delta))
 }
 
-/// Executes the command only if the entry still has this CAS number.
-pub(crate) fn if_unchanged(command: MetaCommand, stamp: Stamp) -> MetaCommand {
-    command.flag(format!("C{}", stamp.0))
-}
-
-/// Returns true for a command that was executed, and false if its condition did not hold.
-pub(crate) fn done(answer: &Reply, at: &Address) -> Result<bool> {
-    match answer.code {
-        ReturnCode::Hd | ReturnCode::Va => Ok(true),
-        ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf => Ok(false),
-        _ => Err(error::unexpected_reply(at)),
+impl<'a> Command<'a> {
+    fn new(key: Key<'a>, action: Action<'a>) -> Self {
+        Self { key, action, compare: None }
     }
-}
 
-pub(crate) fn value(answer: Reply, at: &Address) -> Result<Option<Bytes>> {
-    match answer.code {
-        ReturnCode::Va => {
-            answer.value.map(|it| Some(it.into())).ok_or_else(|| error::unexpected_reply(at))
+    /// Makes the server execute the command only if the entry still has this CAS number.
+    pub(crate) fn if_unchanged(self, stamp: Stamp) -> Self {
+        Self { compare: Some(stamp), ..self }
+    }
+
+    /// Returns whether the key can be sent: another one would end early and begin a command.
+    pub(crate) fn is_valid(&self) -> bool {
+        let is_allowed = |it: &u8| *it > b' ' && *it != 0x7f;
+        self.key.len() <= MAX_KEY
+            && self.key.len() > 0
+            && self.key.rest.bytes().all(|it| is_allowed(&it))
+    }
+
+    /// Appends the command. The server returns the number with its reply.
+    pub(crate) fn encode(&self, number: u32, out: &mut BytesMut) {
+        let value = match self.action {
+            Action::Set { value, .. } => Some(value),
+            _ => None,
+        };
+        out.reserve(self.key.len() + value.map_or(0, <[u8]>::len) + 96);
+        out.extend_from_slice(match self.action {
+            Action::Get(_) | Action::Touch(_) => b"mg ",
+            Action::Set { .. } => b"ms ",
+            Action::Delete => b"md ",
+            Action::Add(_) => b"ma ",
+        });
+        self.key.encode(out);
+        match self.action {
+            Action::Get(flags) => out.extend_from_slice(flags.as_bytes()),
+            Action::Touch(seconds) => flag(out, b" T", seconds),
+            Action::Set { value, mode, seconds } => {
+                flag(out, b" ", value.len() as u64);
+                out.extend_from_slice(match mode {
+                    Mode::Always => b"",
+                    Mode::IfAbsent => b" ME",
+                    Mode::IfPresent => b" MR",
+                    Mode::Append => b" MA",
+                });
+                if let Some(seconds) = seconds {
+                    flag(out, b" T", seconds);
+                }
+            }
+            Action::Delete => {}
+            Action::Add(delta) => {
+                out.extend_from_slice(if delta < 0 { b" MD" } else { b" MI" });
+                flag(out, b" D", delta.unsigned_abs());
+                out.extend_from_slice(b" c");
+            }
         }
-        ReturnCode::En => Ok(None),
-        _ => Err(error::unexpected_reply(at)),
-    }
-}
-
-pub(crate) fn entry(answer: Reply, at: &Address) -> Result<Option<Entry>> {
-    let (ttl, stamp) = (flag::<i64>(&answer, b't'), flag::<u64>(&answer, b'c'));
-    let Some(value) = value(answer, at)? else { return Ok(None) };
-    match (ttl, stamp) {
-        // A comparison could not work, and a call that repeats it would not end.
-        (_, Some(0)) => Err(error::cas_disabled(at)),
-        (Some(ttl), Some(stamp)) => {
-            Ok(Some(Entry::new(value, lifetime::remaining(ttl), Stamp(stamp))))
+        if let Some(stamp) = self.compare {
+            flag(out, b" C", stamp.0);
         }
-        _ => Err(error::unexpected_reply(at)),
+        flag(out, b" O", number.into());
+        out.extend_from_slice(b"\r\n");
+        if let Some(value) = value {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
     }
 }
 
-pub(crate) fn remaining(answer: &Reply, at: &Address) -> Result<Option<Ttl>> {
-    match (done(answer, at)?, flag(answer, b't')) {
-        (false, _) => Ok(None),
-        (true, Some(ttl)) => Ok(Some(lifetime::remaining(ttl))),
-        (true, None) => Err(error::unexpected_reply(at)),
+impl<'a> Key<'a> {
+    /// Returns a key that begins with this text.
+    pub(crate) const fn new(start: &'static str, rest: &'a str) -> Self {
+        Self { start: Start::Text(start), rest }
+    }
+
+    /// Returns a key that begins with a generation and a separator.
+    pub(crate) fn of_generation(generation: Generation, separator: u8, rest: &'a str) -> Self {
+        Self { start: Start::Generation(generation, separator), rest }
+    }
+
+    fn len(&self) -> usize {
+        let start = match self.start {
+            Start::Text(text) => text.len(),
+            Start::Generation(generation, _) => generation.as_bytes().len() + 1,
+        };
+        start + self.rest.len()
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        match self.start {
+            Start::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Start::Generation(generation, separator) => {
+                out.extend_from_slice(generation.as_bytes());
+                out.extend_from_slice(&[separator]);
+            }
+        }
+        out.extend_from_slice(self.rest.as_bytes());
     }
 }
 
-fn flag<T: std::str::FromStr>(answer: &Reply, name: u8) -> Option<T> {
-    answer.flag(name)?.parse().ok()
+/// Appends a name and a number, without the cost of `fmt`.
+fn flag(out: &mut BytesMut, name: &[u8], mut number: u64) {
+    let mut digits = [0; 20];
+    let mut begin = digits.len();
+    loop {
+        begin -= 1;
+        digits[begin] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(name);
+    out.extend_from_slice(&digits[begin..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key<'_> = Key { start: Start::Text("-:"), rest: "k" };
+
+    fn encoded(command: Command<'_>) -> String {
+        let mut out = BytesMut::from("before ");
+        command.encode(u32::MAX, &mut out);
+        String::from_utf8(out.split_off(7).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn commands_are_encoded_as_the_protocol_describes() {
+        let generation = Generation::parse(b"0123456789abcdef").unwrap();
+        let named = Key::of_generation(generation, b':', "shop:1:k");
+        let set = |mode| set(KEY, b"a\r\nb", mode, 60);
+        let [append, touch] = touch(KEY, 0);
+        for (command, expected) in [
+            (get(KEY), "mg -:k v O4294967295\r\n"),
+            (get_entry(named), "mg 0123456789abcdef:shop:1:k v t c O4294967295\r\n"),
+            (has(KEY), "mg -:k O4294967295\r\n"),
+            (ttl(KEY), "mg -:k t O4294967295\r\n"),
+            (append, "ms -:k 0 MA O4294967295\r\n\r\n"),
+            (touch, "mg -:k T0 O4294967295\r\n"),
+            (set(Mode::Always), "ms -:k 4 T60 O4294967295\r\na\r\nb\r\n"),
+            (set(Mode::IfAbsent), "ms -:k 4 ME T60 O4294967295\r\na\r\nb\r\n"),
+            (set(Mode::IfPresent), "ms -:k 4 MR T60 O4294967295\r\na\r\nb\r\n"),
+            (delete(KEY), "md -:k O4294967295\r\n"),
+            (add(KEY, 7), "ma -:k MI D7 c O4294967295\r\n"),
+            (add(KEY, i64::MIN), "ma -:k MD D9223372036854775808 c O4294967295\r\n"),
+            (
+                delete(KEY).if_unchanged(Stamp(u64::MAX)),
+                "md -:k C18446744073709551615 O4294967295\r\n",
+            ),
+        ] {
+            assert_eq!(encoded(command), expected);
+        }
+    }
+
+    #[test]
+    fn key_that_would_end_early_or_is_too_long_is_invalid() {
+        for (rest, is_valid) in [
+            ("k", true),
+            ("ü-\u{80}-✓", true),
+            ("", false),
+            ("a b", false),
+            ("a\r\nflush_all", false),
+            ("a\n", false),
+            ("a\0", false),
+            ("a\u{7f}", false),
+            (&*"x".repeat(250), true),
+            (&*"x".repeat(251), false),
+        ] {
+            assert_eq!(get(Key::new("", rest)).is_valid(), is_valid, "{rest:?}");
+        }
+        assert!(!get(Key::new("-:", &"x".repeat(249))).is_valid());
+    }
 }

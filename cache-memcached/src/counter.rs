@@ -4,14 +4,17 @@ use std::{pin::pin, sync::Arc};
 
 use cache_core::{
     Error, ErrorKind, Result,
-    store::{CounterInit, Expiry, integer},
+    store::{CounterInit, Expiry, Stamp, integer},
 };
 use cache_net::{CounterChange, CounterSum, CounterTurn};
 use futures_util::future::{Either, select};
 
 use crate::{
-    command, error, lifetime,
+    command::{self, Mode},
+    error, lifetime, outcome,
     pool::{Common, KeyLocation},
+    recent::KnownCounter,
+    server::Moment,
     snapshot::{self, Snapshot},
     store::Memcached,
     tries::Tries,
@@ -30,9 +33,9 @@ impl Memcached {
         let member = Arc::clone(&location.member);
         let (change, mut receive) = CounterChange::new(delta, create);
         if let Some(turn) = member.queue.join(key, change) {
-            member.spawn(apply_changes(Arc::clone(common), location.in_task(), turn));
+            member.spawn(apply_changes(Arc::clone(common), location.into_owned(), turn));
         }
-        let mut answer = common.turn.run(&mut receive).await;
+        let mut answer = common.deadline.run(&mut receive).await;
         if answer.is_none() && !member.is_connected() {
             answer = common.connect.run(&mut receive).await;
         }
@@ -54,7 +57,7 @@ impl Memcached {
 
 /// Applies the changes of a key until no more are waiting. This runs in a task of its own, because
 /// the other changes must not wait for a caller that does not poll its future.
-async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: CounterTurn) {
+async fn apply_changes(common: Arc<Common>, location: KeyLocation<'static>, mut turn: CounterTurn) {
     while let Some(mut changes) = turn.next() {
         match apply_batch(&common, &location, &mut changes).await {
             Ok(answers) => {
@@ -80,9 +83,12 @@ async fn apply_changes(common: Arc<Common>, location: KeyLocation, mut turn: Cou
 /// can happen. Otherwise, the entry is written again with the same expiry.
 async fn apply_batch(
     common: &Common,
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
     changes: &mut Vec<CounterChange>,
 ) -> Result<Vec<Result<Option<i64>>>> {
+    if let Some(answers) = apply_to_known(location, changes).await? {
+        return Ok(answers);
+    }
     let mut tries = Tries::new(common);
     while CounterChange::keep_wanted(changes) {
         let read = snapshot::read(common, location);
@@ -103,8 +109,39 @@ async fn apply_batch(
     Ok(Vec::new())
 }
 
-/// Runs a step until all callers have dropped their futures. Then it drops the step, which resets
-/// the connection, so that the server does not execute the step later.
+/// Adds the changes to the counter as this process has left it, without a read. Returns `None` if it
+/// is not known, or another process has changed it since.
+async fn apply_to_known(
+    location: &KeyLocation<'_>,
+    changes: &mut Vec<CounterChange>,
+) -> Result<Option<Vec<Result<Option<i64>>>>> {
+    let recent = &location.member.recent;
+    let Some(known) = recent.get(location.key()) else { return Ok(None) };
+    // After a `clear`, the counter is another one.
+    if location.member.names(location.key()).await? != known.moment.names {
+        return Ok(None);
+    }
+    if !CounterChange::keep_wanted(changes) {
+        return Ok(Some(Vec::new()));
+    }
+    let sum = CounterSum::new(Some(known.value), changes);
+    let len = known.value.to_string().len();
+    let Some(delta) = sum.value.and_then(|new| delta_by_server(known.value, len, new)) else {
+        return Ok(None);
+    };
+    let add = add(location, &known.moment, known.stamp, known.value, delta);
+    match unless_abandoned(changes, add).await.transpose()? {
+        Some(true) => Ok(Some(sum.answers)),
+        Some(false) => {
+            recent.record_contended(location.key());
+            Ok(None)
+        }
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+/// Runs a step until all callers have dropped their futures. If the step was sent, the server
+/// executes it before any later command about the key.
 async fn unless_abandoned<T>(
     changes: &mut [CounterChange],
     step: impl Future<Output = T>,
@@ -119,7 +156,7 @@ async fn unless_abandoned<T>(
 /// had to be written first.
 async fn write(
     common: &Common,
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
     snapshot: Option<&Snapshot>,
     old: Option<i64>,
     sum: &CounterSum,
@@ -133,35 +170,55 @@ async fn write(
             let text = new.to_string();
             // Creates the counter with its lifetime in one step, unless another process has created
             // it.
-            let write = |key| command::set(key, text.as_bytes(), seconds).flag("ME");
-            location.is_done(write).await
+            let text = text.as_bytes();
+            location.is_done(|key| command::set(key, text, Mode::IfAbsent, seconds)).await
         }
     }
 }
 
 async fn replace(
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
     snapshot: &Snapshot,
     old: Option<i64>,
     new: i64,
 ) -> Result<bool> {
+    let len = snapshot.entry.value.len();
+    let stamp = snapshot.entry.stamp;
+    if let Some(old) = old
+        && let Some(delta) = delta_by_server(old, len, new)
+    {
+        return add(location, &snapshot.moment, stamp, old, delta).await;
+    }
+    let Some(end) = snapshot.end() else {
+        snapshot::start_clock(location).await?;
+        return Ok(false);
+    };
     let text = new.to_string();
-    let by_server = old
-        .filter(|old| *old >= 0 && new >= 0 && text.len() >= snapshot.entry.value.len())
-        .and_then(|old| new.checked_sub(old));
-    let (end, by) = match (by_server, snapshot.end()) {
-        (None, None) => {
-            snapshot::start_clock(location).await?;
-            return Ok(false);
-        }
-        (by, end) => (end.unwrap_or(0), by),
-    };
-    let change = |key| {
-        let change = match by {
-            Some(delta) => command::add(key, delta),
-            None => command::set(key, text.as_bytes(), end),
-        };
-        command::if_unchanged(change, snapshot.entry.stamp)
-    };
-    location.is_done_to(&snapshot.moment, change).await
+    let write = |key| command::set(key, text.as_bytes(), Mode::Always, end).if_unchanged(stamp);
+    location.is_done_to(&snapshot.moment, write).await
+}
+
+/// Returns the number that the server itself can add to a counter with a text of this length.
+fn delta_by_server(old: i64, len: usize, new: i64) -> Option<i64> {
+    let is_safe = old >= 0 && new >= 0 && new != old && new.to_string().len() >= len;
+    is_safe.then(|| new.checked_sub(old)).flatten()
+}
+
+/// Makes the server add to a counter, if it is unchanged. Records the new one.
+async fn add(
+    location: &KeyLocation<'_>,
+    moment: &Moment,
+    stamp: Stamp,
+    old: i64,
+    delta: i64,
+) -> Result<bool> {
+    let command = command::add(moment.names.entry(location.key()), delta).if_unchanged(stamp);
+    let Some(reply) = location.send_if_same(moment, &command).await? else { return Ok(false) };
+    let is_done = outcome::done(&reply, location.address())?;
+    // Zero means that the server has no CAS numbers.
+    if is_done && let Some(stamp) = reply.stamp.filter(|it| *it > 0) {
+        let known = KnownCounter { value: old + delta, stamp: Stamp(stamp), moment: *moment };
+        location.member.recent.record(location.key(), known);
+    }
+    Ok(is_done)
 }

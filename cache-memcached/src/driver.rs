@@ -9,7 +9,7 @@ use cache_core::{
 
 use crate::{
     address::Address, generation::Generations, options::Plan, pool::Common, ring::Ring,
-    server::Server, store::Memcached,
+    server::Server, store::Memcached, tls::Tls,
 };
 
 /// The driver of `backend = "memcached"`. A program that contains `use cache_memcached as _;`
@@ -24,6 +24,7 @@ cache_core::register_driver!(DRIVER);
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
+    let tls = tls(context, &plan)?;
     let is_group = plan.addresses.len() > 1;
     let servers: Result<Vec<_>> =
         plan.addresses.iter().map(|it| server(context, it, is_group)).collect();
@@ -33,9 +34,10 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let common = Common {
         ring: Ring::new(&names),
         servers: servers?,
-        turn: SharedDeadline::new(plan.deadline, clock.clone()),
+        deadline: SharedDeadline::new(plan.deadline, clock.clone()),
         connect: SharedDeadline::new(plan.connect_deadline, clock.clone()),
         clock,
+        tls,
         plan,
     };
     Ok(Arc::new(Memcached::new(common)))
@@ -52,4 +54,21 @@ fn server(context: &BuildContext<'_>, address: &Address, is_group: bool) -> Resu
         None
     };
     Ok(Arc::new(Server { address, generations, breaker }))
+}
+
+#[cfg(feature = "tls")]
+fn tls(context: &BuildContext<'_>, plan: &Plan) -> Result<Tls> {
+    match &plan.tls {
+        Some(files) => cache_net::Tls::new(context, files).map(Tls::On),
+        None => Ok(Tls::Off),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(context: &BuildContext<'_>, plan: &Plan) -> Result<Tls> {
+    if plan.tls.is_some() {
+        let what = "requires TLS, which is an optional feature: cache-memcached = { …, features = [\"tls\"] } in Cargo.toml";
+        return Err(context.error("options.tls", what));
+    }
+    Ok(Tls::Off)
 }

@@ -4,28 +4,21 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
 
-use crate::{address::Address, connection::Failure};
+use crate::{address::Address, server_errors::ServerError};
 
-/// Returns the error for a failed exchange with the server.
-pub(crate) fn of(failure: &Failure, deadline: Duration, address: &Address) -> Error {
-    let (kind, what) = match failure {
-        Failure::Lost(it) => (ErrorKind::Unavailable, format!("the connection was lost: {it}")),
-        Failure::Refused(it) => (it.kind, it.what.to_owned()),
-        Failure::NotTheProtocol => (
-            ErrorKind::Unavailable,
-            "protocol error: the reply is not of the meta protocol".to_owned(),
-        ),
-        Failure::OutOfStep => return unexpected_reply(address),
-        Failure::Late => (
-            ErrorKind::TimedOut,
-            format!("no answer within {deadline:?}; a write may have had its effect"),
-        ),
-    };
-    at(Error::new(kind, what), address)
+/// Returns the error for an error line of the server.
+pub(crate) fn of_server(error: &ServerError, address: &Address) -> Error {
+    at(Error::new(error.kind, error.what), address)
 }
 
-/// Returns the error for a command that the client cannot encode, such as a command with a key that
-/// is too long.
+/// Returns the error for a call without a reply.
+pub(crate) fn no_answer(deadline: Duration, address: &Address) -> Error {
+    let what = format!("no answer within {deadline:?}; a write may have had its effect");
+    at(Error::new(ErrorKind::TimedOut, what), address)
+}
+
+/// Returns the error for a command that cannot be sent, such as a command with a key that is too
+/// long.
 pub(crate) fn unsendable(address: &Address) -> Error {
     at(Error::new(ErrorKind::Backend, "the command cannot be encoded"), address)
 }

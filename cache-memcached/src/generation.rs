@@ -16,10 +16,15 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use cache_core::{Clock, Error, ErrorKind, Result, store::Namespace};
-use memcache::exp::ReturnCode;
 
-use crate::{address::Address, command, error, transport::SendCommand};
+use crate::{
+    address::Address,
+    command::{self, Command, Key, Mode},
+    error, outcome,
+    reply::{Code, Reply},
+};
 
 /// How long a generation is cached.
 const CACHE_TIME: Duration = Duration::from_secs(1);
@@ -27,36 +32,58 @@ const CACHE_TIME: Duration = Duration::from_secs(1);
 const TRIES: usize = 5;
 
 /// The generations of one server, as this process has read them.
+///
+/// They are locked for moments only, never during a request: callers that wait for a lock would
+/// each wait for the deadline of a frozen server, one after another, and a runtime that is not
+/// polled any more could hold the lock.
 #[derive(Debug)]
 pub(crate) struct Generations {
     clock: Clock,
-    known: Mutex<HashMap<Arc<str>, Arc<Prefix>>>,
+    known: Mutex<HashMap<Box<str>, Prefix>>,
     /// How many times the cached generations were invalidated.
     invalidations: AtomicU64,
 }
 
-/// The state of one prefix. It is locked for moments only, never during a request: callers that
-/// wait for a lock would each wait for the deadline of a frozen server, one after another, and a
-/// runtime that is not polled any more could hold the lock.
-#[derive(Debug, Default)]
-struct Prefix(Mutex<State>);
+/// Sixteen hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation([u8; 16]);
 
+/// The state of one prefix.
 #[derive(Debug, Default)]
-struct State {
+struct Prefix {
     /// The generation, and the time before it was read.
-    generation: Option<(Arc<str>, Duration)>,
+    generation: Option<(Generation, Duration)>,
     /// How many times `clear` has started or ended. A generation that was read before such a moment
     /// is not cached.
     clears: u64,
 }
 
-impl Prefix {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Sends a command whose key contains no generation.
+#[async_trait]
+pub(crate) trait SendCommand: Send + Sync {
+    async fn send_command(&self, command: Command<'_>) -> Result<Reply>;
+}
+
+impl Generation {
+    /// Parses the value of a generation's entry. A value of another program is none.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let digits: [u8; 16] = text.try_into().ok()?;
+        digits.iter().all(u8::is_ascii_hexdigit).then_some(Self(digits))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns 64 random bits. The operating system seeds each hasher state.
+    fn random() -> Self {
+        let bits = RandomState::new().hash_one(std::time::SystemTime::now());
+        let digit = |i: usize| b"0123456789abcdef"[(bits >> (60 - 4 * i) & 15) as usize];
+        Self(std::array::from_fn(digit))
     }
 }
 
-impl State {
+impl Prefix {
     /// Drops the cached generation and counts.
     fn clear(&mut self) -> u64 {
         self.generation = None;
@@ -67,28 +94,31 @@ impl State {
 
 /// Builds the server's keys for one generation. The kinds of keys cannot collide, because a
 /// generation consists of hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyNames {
-    generation: Option<Arc<str>>,
+    generation: Option<Generation>,
 }
 
 impl KeyNames {
     /// Returns the key of an entry.
-    pub(crate) fn entry(&self, key: &str) -> String {
-        self.join(":", key)
+    pub(crate) fn entry(self, key: &str) -> Key<'_> {
+        match self.generation {
+            Some(generation) => Key::of_generation(generation, b':', key),
+            None => Key::new("-:", key),
+        }
     }
 
     /// Returns the key of the lock for the rename of an entry.
-    pub(crate) fn move_lock(&self, key: &str) -> String {
-        self.join("~", key)
-    }
-
-    fn join(&self, by: &str, key: &str) -> String {
-        [self.generation.as_deref().unwrap_or("-"), by, key].concat()
+    pub(crate) fn move_lock(self, key: &str) -> Key<'_> {
+        match self.generation {
+            Some(generation) => Key::of_generation(generation, b'~', key),
+            None => Key::new("-~", key),
+        }
     }
 }
 
-fn generation_key(prefix: &str) -> String {
-    format!("!:{prefix}")
+fn generation_key(prefix: &str) -> Key<'_> {
+    Key::new("!:", prefix)
 }
 
 impl Generations {
@@ -113,11 +143,12 @@ impl Generations {
 
     /// Returns the key names for the prefix of this key, if the generation is cached.
     pub(crate) fn cached_names(&self, key: &str) -> Option<KeyNames> {
+        // A key without a version belongs to no prefix, and `clear` never removes it.
         let Some(prefix) = Namespace::prefix_of(key) else {
             return Some(KeyNames { generation: None });
         };
-        let generation = self.cached(&self.prefix(prefix))?;
-        Some(KeyNames { generation: Some(generation) })
+        let known = self.lock();
+        self.names_in(known.get(prefix)?)
     }
 
     /// Returns the key names for the prefix of this key. Reads the generation from the server if
@@ -128,22 +159,25 @@ impl Generations {
         server: &impl SendCommand,
         at: &Address,
     ) -> Result<KeyNames> {
-        // A key without a version belongs to no prefix, and `clear` never removes it.
         let Some(prefix) = Namespace::prefix_of(key) else {
             return Ok(KeyNames { generation: None });
         };
-        let known = self.prefix(prefix);
         loop {
-            let clears = known.lock().clears;
-            if let Some(generation) = self.cached(&known) {
-                return Ok(KeyNames { generation: Some(generation) });
-            }
+            let clears = {
+                let mut known = self.lock();
+                let state = known.entry(prefix.into()).or_default();
+                if let Some(names) = self.names_in(state) {
+                    return Ok(names);
+                }
+                state.clears
+            };
             // Take the time before the request, because the reply may be as old.
             let now = self.clock.now();
             let generation = read(prefix, server, at).await?;
-            let mut state = known.lock();
+            let mut known = self.lock();
+            let state = known.entry(prefix.into()).or_default();
             if state.clears == clears {
-                state.generation = Some((Arc::clone(&generation), now));
+                state.generation = Some((generation, now));
                 return Ok(KeyNames { generation: Some(generation) });
             }
             // Read again, because this may be the cleared generation.
@@ -157,41 +191,39 @@ impl Generations {
         server: &impl SendCommand,
         at: &Address,
     ) -> Result<()> {
-        let known = self.prefix(namespace.prefix());
+        let prefix = namespace.prefix();
+        let clear = || self.lock().entry(prefix.into()).or_default().clear();
         // The cached generation is wrong from now on, with any outcome of the write.
-        let clears = known.lock().clear();
-        let new = random();
+        let clears = clear();
+        let new = Generation::random();
         let now = self.clock.now();
-        let written = server
-            .send_command(command::set(generation_key(namespace.prefix()), new.as_bytes(), 0))
-            .await;
-        let is_written = written.and_then(|it| command::done(&it, at));
-        let mut state = known.lock();
-        let is_only = state.clear() == clears + 1;
+        let write = command::set(generation_key(prefix), new.as_bytes(), Mode::Always, 0);
+        let written = server.send_command(write).await;
+        let is_written = written.and_then(|it| outcome::done(&it, at));
+        let is_only = clear() == clears + 1;
         match is_written {
             // Of several concurrent `clear` calls, only the server knows which was the last.
-            Ok(true) if is_only => state.generation = Some((new, now)),
-            Ok(true) => {}
-            Ok(false) => return Err(error::unexpected_reply(at)),
-            Err(error) => return Err(error),
+            Ok(true) if is_only => {
+                let mut known = self.lock();
+                let state = known.entry(prefix.into()).or_default();
+                if state.clears == clears + 1 {
+                    state.generation = Some((new, now));
+                }
+                Ok(())
+            }
+            Ok(true) => Ok(()),
+            Ok(false) => Err(error::unexpected_reply(at)),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
-    /// Drops all cached generations, because the server was emptied.
-    pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// Drops all cached generations, because the server may have lost them. Called whenever a
-    /// connection of this process to the server starts or ends, in any runtime, so that a
-    /// generation in use was read after all connections were made.
+    /// Drops all cached generations, because the server was emptied or may have lost them. Called
+    /// whenever a connection of this process to the server starts or ends, in any runtime, so that
+    /// a generation in use was read after all connections were made.
     pub(crate) fn invalidate(&self) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for it in known.values() {
-            it.lock().clear();
+        for it in self.lock().values_mut() {
+            it.clear();
         }
-        drop(known);
         // After the clears, so that a caller that reads the new count finds no old generation.
         self.invalidations.fetch_add(1, Ordering::SeqCst);
     }
@@ -202,53 +234,38 @@ impl Generations {
         self.invalidations.load(Ordering::SeqCst)
     }
 
-    fn prefix(&self, prefix: &str) -> Arc<Prefix> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(prefix) {
-            Some(it) => Arc::clone(it),
-            None => Arc::clone(known.entry(prefix.into()).or_default()),
-        }
+    fn names_in(&self, prefix: &Prefix) -> Option<KeyNames> {
+        let (generation, since) = prefix.generation?;
+        let is_fresh = self.clock.coarse() < since + CACHE_TIME;
+        is_fresh.then_some(KeyNames { generation: Some(generation) })
     }
 
-    fn cached(&self, known: &Prefix) -> Option<Arc<str>> {
-        let state = known.lock();
-        let (generation, since) = state.generation.as_ref()?;
-        (self.clock.coarse() < *since + CACHE_TIME).then(|| Arc::clone(generation))
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Prefix>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads the generation, or creates it. Of several concurrent creators, one wins.
-async fn read(prefix: &str, server: &impl SendCommand, at: &Address) -> Result<Arc<str>> {
+async fn read(prefix: &str, server: &impl SendCommand, at: &Address) -> Result<Generation> {
     for _ in 0..TRIES {
-        let found =
-            command::value(server.send_command(command::get(generation_key(prefix))).await?, at)?;
-        // A value of another program is replaced.
-        let is_foreign = match &found {
-            Some(found) => match std::str::from_utf8(found) {
-                Ok(text) if is_generation(text) => return Ok(text.into()),
-                _ => true,
+        let reply = server.send_command(command::get(generation_key(prefix))).await?;
+        let mode = match outcome::value(reply, at)? {
+            Some(found) => match Generation::parse(&found) {
+                Some(generation) => return Ok(generation),
+                // A value of another program is replaced.
+                None => Mode::Always,
             },
-            None => false,
+            None => Mode::IfAbsent,
         };
-        let new = random();
-        let write = command::set(generation_key(prefix), new.as_bytes(), 0);
-        let write = if is_foreign { write } else { write.flag("ME") };
+        let new = Generation::random();
+        let write = command::set(generation_key(prefix), new.as_bytes(), mode, 0);
         match server.send_command(write).await?.code {
-            ReturnCode::Hd => return Ok(new),
-            ReturnCode::Ns => {}
+            Code::Done => return Ok(new),
+            Code::NotStored => {}
             _ => return Err(error::unexpected_reply(at)),
         }
     }
     let what =
         "out of memory: the server evicts the generation of the prefix as soon as it is written";
     Err(error::at(Error::new(ErrorKind::Backend, what), at))
-}
-
-fn is_generation(text: &str) -> bool {
-    text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit())
-}
-
-/// Returns 64 random bits. The operating system seeds each hasher state.
-fn random() -> Arc<str> {
-    format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now())).into()
 }

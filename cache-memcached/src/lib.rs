@@ -7,13 +7,17 @@
 //! [caches.default]
 //! backend = "memcached"
 //! location = ["10.0.0.1:11211", "10.0.0.2:11211"]   # or one string: "a:11211; b:11211"
+//!                                                    # or unix:///run/memcached.sock
 //! key_prefix = "shop"
 //!
 //! [caches.default.options]
 //! # weights = [1, 2]              # in the order of the location; 1 if unset
 //! # when_down = "miss"            # or "next": the next server takes the keys
-//! # connections = 16              # to each server, per runtime
+//! # connections = 1               # to each server, per runtime
 //! # max_value_bytes = "1048064B"  # below the server's own item limit (-I)
+//! # username = "shop"             # if the server has a file of users (-Y)
+//! # password = "${MEMCACHED_PASSWORD}"
+//! # tls = { ca_file = "ca.pem" }  # feature `tls`, if the server encrypts (-Z)
 //! ```
 //!
 //! ```no_run
@@ -42,24 +46,29 @@
 //!   process and release. A server that joins or leaves moves only the keys that it gains or had.
 //! - **A server that is down** does not affect the others: each server has its own breaker, and
 //!   each key of a batch has its own result.
+//! - **One connection to each server** carries the commands of all calls, in order. Commands about
+//!   one key are executed in the order in which they were sent, those of dropped calls too.
 //! - **No call receives the reply to another call.** Commands and replies carry a number. After an
-//!   unexpected reply or a dropped call, the connection is reset and never used again.
-//! - **A future that is not polled blocks no other call**: each exchange with a server is a task of
-//!   its own.
+//!   unexpected reply, the connection is reset and never used again.
+//! - **A future that is not polled blocks no other call**: it holds neither a connection nor a lock.
 
 mod address;
 mod batch;
 mod clear;
 mod command;
 mod connection;
-mod connections;
+mod connector;
 mod counter;
+mod decoder;
 mod driver;
 mod error;
 mod generation;
 mod lifetime;
+mod login;
 mod options;
+mod outcome;
 mod pool;
+mod recent;
 mod rename;
 mod reply;
 mod ring;
@@ -67,7 +76,7 @@ mod server;
 mod server_errors;
 mod snapshot;
 mod store;
-mod transport;
+mod tls;
 mod tries;
 
 pub use self::driver::DRIVER;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cache_core::{Result, config::ByteSize, store::BuildContext};
+use cache_net::TlsFiles;
 use serde::Deserialize;
 
-use crate::{address::Address, server::ITEM_OVERHEAD};
+use crate::{address::Address, login::Login, server::ITEM_OVERHEAD};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +16,9 @@ struct Options {
     when_down: WhenDown,
     connections: Option<usize>,
     max_value_bytes: Option<ByteSize>,
+    username: Option<String>,
+    password: Option<String>,
+    tls: Option<TlsFiles>,
 }
 
 /// The handling of keys whose server is down.
@@ -37,16 +41,15 @@ pub(crate) struct Plan {
     pub(crate) when_down: WhenDown,
     pub(crate) connections: usize,
     pub(crate) max_value_len: usize,
+    pub(crate) login: Option<Login>,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) deadline: Duration,
     pub(crate) connect_deadline: Duration,
 }
 
-/// Measured with 64 tasks and one server, compared with 16 connections: for reads of 100 bytes, 4
-/// connections are 0.7 to 0.8 times as fast, and 64 are 1.04 to 1.16 times as fast. For reads of 10
-/// KB, 4 are 1.1 and 64 are 0.8 times as fast. A server accepts 1024 connections by default (`-c`),
-/// so 16 leave room for 64 processes. See `docs/performance.md`.
-const CONNECTIONS: usize = 16;
-const MAX_CONNECTIONS: usize = 1024;
+/// One connection carries several hundred thousand calls a second. See `docs/performance.md`.
+const CONNECTIONS: usize = 1;
+const MAX_CONNECTIONS: usize = 64;
 const MAX_WEIGHT: u32 = 100;
 /// The server's default item size of 1 MiB, without the share of the key and of the server's
 /// header.
@@ -56,8 +59,9 @@ const LARGEST: u64 = 1 << 30;
 
 impl Plan {
     pub(crate) fn read(context: &BuildContext<'_>) -> Result<Self> {
-        let options: Options = context.options()?;
+        let mut options: Options = context.options()?;
         let addresses = addresses(context)?;
+        let login = login(context, options.username.take(), options.password.take())?;
         let wrong = |setting: &str, what: String| Err(context.error(setting, what));
         let weights = options.weights.unwrap_or_else(|| vec![1; addresses.len()]);
         if weights.len() != addresses.len() {
@@ -88,15 +92,38 @@ impl Plan {
                 "expected 1 to 1 GiB, the maximum of memcached".into(),
             );
         }
+        if options.tls.is_some() && addresses.iter().any(|it| matches!(it, Address::Unix(_))) {
+            let what = "encrypts TCP connections, but the location names a unix socket";
+            return wrong("options.tls", what.into());
+        }
         Ok(Self {
             addresses,
             weights,
             when_down: options.when_down,
             connections,
             max_value_len: usize::try_from(max).unwrap_or(usize::MAX),
+            login,
+            tls: options.tls,
             deadline: context.deadline(),
             connect_deadline: context.connect_deadline(),
         })
+    }
+}
+
+fn login(
+    context: &BuildContext<'_>,
+    username: Option<String>,
+    password: Option<String>,
+) -> Result<Option<Login>> {
+    let wrong = |name: &str, what: &str| Err(context.error(&format!("options.{name}"), what));
+    match (username, password) {
+        (None, None) => Ok(None),
+        (Some(_), None) => wrong("password", "is missing; options.username requires it"),
+        (None, Some(_)) => wrong("username", "is missing; options.password requires it"),
+        (Some(username), Some(password)) => match Login::new(username, password) {
+            Ok(login) => Ok(Some(login)),
+            Err((name, what)) => wrong(name, what),
+        },
     }
 }
 

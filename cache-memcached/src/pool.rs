@@ -1,35 +1,39 @@
 //! The servers of a store, for one runtime.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use cache_core::{
     Clock, Error, ErrorKind, Result,
     store::{SharedDeadline, StoreId},
 };
-use memcache::exp::MetaCommand;
 use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
-    command,
-    connections::Connections,
-    error,
+    command::{Command, Key},
+    connector::Connector,
     generation::KeyNames,
     options::{Plan, WhenDown},
+    outcome,
     reply::Reply,
     ring::Ring,
-    server::{Caller, Member, Moment, Server},
+    server::{Member, Moment, Server},
+    tls::Tls,
 };
 
 /// The parts that all runtimes share.
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) plan: Plan,
+    pub(crate) tls: Tls,
     pub(crate) ring: Ring,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) clock: Clock,
-    /// The deadline of a change that waits for other changes of a counter.
-    pub(crate) turn: SharedDeadline,
+    /// The deadline of a call, and of a change that waits for other changes of a counter.
+    pub(crate) deadline: SharedDeadline,
     /// The additional deadline of a change that waits for the first connection.
     pub(crate) connect: SharedDeadline,
 }
@@ -54,20 +58,33 @@ impl Common {
         }
         StoreId::new("memcached", servers)
     }
+
+    fn connector(&self, server: &Server, idle_limit: &Arc<AtomicU64>) -> Connector {
+        Connector {
+            address: server.address.clone(),
+            login: self.plan.login.clone(),
+            tls: self.tls.clone(),
+            generations: Arc::clone(&server.generations),
+            deadline: self.deadline.clone(),
+            time: self.plan.connect_deadline,
+            clock: self.clock.clone(),
+            idle_limit: Arc::clone(idle_limit),
+        }
+    }
 }
 
-/// The server of a key.
+/// The server and the connection of a key.
 #[derive(Clone)]
-pub(crate) struct KeyLocation {
+pub(crate) struct KeyLocation<'k> {
     pub(crate) member: Arc<Member>,
-    key: String,
-    caller: Caller,
+    connection: usize,
+    key: Cow<'k, str>,
 }
 
-impl KeyLocation {
-    /// For calls from a task of the store, which need no other task for their exchanges.
-    pub(crate) fn in_task(self) -> Self {
-        Self { caller: Caller::Task, ..self }
+impl KeyLocation<'_> {
+    /// Returns the location for a task, which outlives the caller.
+    pub(crate) fn into_owned(self) -> KeyLocation<'static> {
+        KeyLocation { key: Cow::Owned(self.key.into_owned()), ..self }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -79,77 +96,72 @@ impl KeyLocation {
         &self.key
     }
 
-    /// Sends one command about the entry.
-    pub(crate) async fn ask(
-        &self,
-        command: impl Fn(String) -> MetaCommand + Send + Sync,
+    /// Sends a command about the entry.
+    pub(crate) async fn send<'c>(
+        &'c self,
+        command: impl Fn(Key<'c>) -> Command<'c> + Send + Sync,
     ) -> Result<Reply> {
-        let mut answers = self.ask_all(|it| vec![command(it.entry(&self.key))]).await?;
-        answers.pop().ok_or_else(|| error::unexpected_reply(self.address()))
+        Ok(self.send_named(|names| command(names.entry(&self.key))).await?.0)
     }
 
-    /// Sends several commands in one pipeline.
-    pub(crate) async fn ask_all(
-        &self,
-        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<Vec<Reply>> {
-        Ok(self.ask_at(commands).await?.0)
+    /// Sends a command about the entry. Returns whether it was executed.
+    pub(crate) async fn is_done<'c>(
+        &'c self,
+        command: impl Fn(Key<'c>) -> Command<'c> + Send + Sync,
+    ) -> Result<bool> {
+        outcome::done(&self.send(command).await?, self.address())
     }
 
-    /// Sends several commands in one pipeline. Also returns the moment, for
-    /// [`ask_if_same`](Self::ask_if_same).
-    pub(crate) async fn ask_at(
-        &self,
-        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<(Vec<Reply>, Moment)> {
-        self.member.ask_named(&self.key, self.caller, commands).await
+    /// Sends a command by the current names. Also returns the moment, for
+    /// [`send_if_same`](Self::send_if_same).
+    pub(crate) async fn send_named<'c>(
+        &'c self,
+        command: impl Fn(KeyNames) -> Command<'c> + Send + Sync,
+    ) -> Result<(Reply, Moment)> {
+        self.member.send_named(&self.key, self.connection, command).await
+    }
+
+    /// Sends several commands together. Also returns the moment, for
+    /// [`send_if_same`](Self::send_if_same).
+    pub(crate) async fn send_all<'c, const N: usize>(
+        &'c self,
+        commands: impl Fn(Key<'c>) -> [Command<'c>; N] + Send + Sync,
+    ) -> Result<([Reply; N], Moment)> {
+        let commands = |names: KeyNames| commands(names.entry(&self.key));
+        self.member.send_all_named(&self.key, self.connection, commands).await
     }
 
     /// Sends a command about an entry that was read at this moment. Returns `None` without sending
     /// it if a connection has started or ended since, because the entry may be another one.
-    pub(crate) async fn ask_if_same(
+    pub(crate) async fn send_if_same(
         &self,
         moment: &Moment,
-        command: MetaCommand,
+        command: &Command<'_>,
     ) -> Result<Option<Reply>> {
-        self.member.ask_if_same(self.caller, moment, command).await
+        self.member.send_if_same(self.connection, moment, command).await
     }
 
     /// Sends a command that depends on an entry read at this moment. Returns whether it was
     /// executed.
-    pub(crate) async fn is_done_to(
-        &self,
+    pub(crate) async fn is_done_to<'c>(
+        &'c self,
         moment: &Moment,
-        command: impl FnOnce(String) -> MetaCommand,
+        command: impl FnOnce(Key<'c>) -> Command<'c>,
     ) -> Result<bool> {
-        let answer = self.ask_if_same(moment, command(moment.names.entry(&self.key))).await?;
-        answer.map_or(Ok(false), |it| command::done(&it, self.address()))
-    }
-
-    /// Sends a command about the entry. Returns whether it was executed.
-    pub(crate) async fn is_done(
-        &self,
-        command: impl Fn(String) -> MetaCommand + Send + Sync,
-    ) -> Result<bool> {
-        command::done(&self.ask(command).await?, self.address())
+        let command = command(moment.names.entry(&self.key));
+        let reply = self.send_if_same(moment, &command).await?;
+        reply.map_or(Ok(false), |it| outcome::done(&it, self.address()))
     }
 }
 
 impl Pool {
     pub(crate) fn new(common: Arc<Common>, runtime: &Handle) -> Arc<Self> {
-        let plan = &common.plan;
         let member = |server: &Arc<Server>| {
-            let (address, clock) = (server.address.clone(), common.clock.clone());
-            let (runtime, of_calls) = (runtime.clone(), common.clock.clone());
-            let way = Connections::new(
-                address,
-                Arc::clone(&server.generations),
-                plan.connections,
-                plan.deadline,
-                plan.connect_deadline,
-                clock,
-            );
-            Arc::new(Member::new(Arc::clone(server), way, runtime, of_calls, plan.deadline))
+            let idle_limit = Arc::new(AtomicU64::new(u64::MAX));
+            let connector = |_| common.connector(server, &idle_limit);
+            let connectors = (0..common.plan.connections).map(connector);
+            let (clock, deadline) = (&common.clock, &common.deadline);
+            Arc::new(Member::new(Arc::clone(server), connectors, runtime, clock, deadline))
         };
         let members = common.servers.iter().map(member).collect();
         Arc::new(Self { common, members })
@@ -166,8 +178,9 @@ impl Pool {
     }
 
     /// Returns the current location of a key.
-    pub(crate) fn locate(&self, key: &str) -> Result<KeyLocation> {
+    pub(crate) fn locate<'k>(&self, key: &'k str) -> Result<KeyLocation<'k>> {
         let member = Arc::clone(&self.members[self.number(key)?]);
-        Ok(KeyLocation { member, key: key.to_owned(), caller: Caller::Future })
+        let connection = member.connection_of(key);
+        Ok(KeyLocation { member, connection, key: Cow::Borrowed(key) })
     }
 }

@@ -11,12 +11,11 @@ use cache_core::{
     Error, ErrorKind, Result,
     store::{Expiry, SharedDeadline},
 };
-use memcache::exp::MetaCommand;
 
 use crate::{
-    command,
+    command::{self, Key, Mode},
     generation::KeyNames,
-    lifetime,
+    lifetime, outcome,
     pool::{Common, KeyLocation},
     snapshot,
     store::{Memcached, delete_if_unchanged},
@@ -37,7 +36,7 @@ impl Memcached {
     /// A task of its own does the move. Therefore, a caller that drops the future half way leaves
     /// neither two entries nor a lock that blocks other callers.
     pub(crate) async fn move_entry(&self, from: &str, to: &str) -> Result<bool> {
-        let (source, target) = (self.locate(from)?.in_task(), self.locate(to)?.in_task());
+        let (source, target) = (self.locate(from)?.into_owned(), self.locate(to)?.into_owned());
         let common = Arc::clone(&self.common);
         let task = cache_core::store::current_runtime()?.spawn(async move {
             let lock = lock(&common, &source).await?;
@@ -69,7 +68,7 @@ fn time_limit(common: &Common) -> Duration {
     common.plan.deadline.saturating_add(common.plan.connect_deadline)
 }
 
-async fn lock(common: &Common, source: &KeyLocation) -> Result<MoveLock> {
+async fn lock(common: &Common, source: &KeyLocation<'_>) -> Result<MoveLock> {
     let time = time_limit(common);
     let token = RandomState::new().hash_one(source.key()).to_string();
     let life = lifetime::seconds(Expiry::After(time.saturating_add(GRACE)), &common.clock);
@@ -77,11 +76,12 @@ async fn lock(common: &Common, source: &KeyLocation) -> Result<MoveLock> {
     let locked = locked.run(async {
         loop {
             let until = common.clock.now().saturating_add(time);
-            let write = |names: &KeyNames| {
+            let write = |names: KeyNames| {
                 let key = names.move_lock(source.key());
-                vec![command::set(key, token.as_bytes(), life).flag("ME")]
+                command::set(key, token.as_bytes(), Mode::IfAbsent, life)
             };
-            if is_done(source, write).await? {
+            let (reply, _) = source.send_named(write).await?;
+            if outcome::done(&reply, source.address())? {
                 return Ok(until);
             }
             common.clock.sleep(PAUSE).await;
@@ -97,7 +97,11 @@ async fn lock(common: &Common, source: &KeyLocation) -> Result<MoveLock> {
     Ok(MoveLock { token, until })
 }
 
-async fn move_locked(common: &Common, source: &KeyLocation, target: &KeyLocation) -> Result<bool> {
+async fn move_locked(
+    common: &Common,
+    source: &KeyLocation<'_>,
+    target: &KeyLocation<'_>,
+) -> Result<bool> {
     let mut written: Option<Bytes> = None;
     let mut tries = Tries::new(common);
     loop {
@@ -115,7 +119,7 @@ async fn move_locked(common: &Common, source: &KeyLocation, target: &KeyLocation
             _ => end,
         };
         let value = seen.entry.value;
-        target.is_done(|key| command::set(key, value.as_ref(), seconds)).await?;
+        target.is_done(|key| command::set(key, &value, Mode::Always, seconds)).await?;
         if delete_if_unchanged(source, &seen.moment, seen.entry.stamp).await? {
             return Ok(true);
         }
@@ -127,30 +131,22 @@ async fn move_locked(common: &Common, source: &KeyLocation, target: &KeyLocation
 
 /// Removes the value that this call wrote under this key, unless it has changed.
 async fn remove(
-    location: &KeyLocation,
-    name: fn(&KeyNames, &str) -> String,
+    location: &KeyLocation<'_>,
+    name: fn(KeyNames, &str) -> Key<'_>,
     written: &[u8],
 ) -> Result<()> {
     loop {
-        let read = |names: &KeyNames| vec![command::get_entry(name(names, location.key()))];
-        let (mut answers, moment) = location.ask_at(read).await?;
-        let found = answers.pop().map(|it| command::entry(it, location.address())).transpose()?;
-        let Some(found) = found.flatten().filter(|it| it.value == written) else { return Ok(()) };
-        let key = name(&moment.names, location.key());
-        let delete = command::if_unchanged(command::delete(key), found.stamp);
+        let read = |names| command::get_entry(name(names, location.key()));
+        let (reply, moment) = location.send_named(read).await?;
+        let found = outcome::entry(reply, location.address())?;
+        let Some(found) = found.filter(|it| it.value == written) else { return Ok(()) };
+        let key = name(moment.names, location.key());
+        let delete = command::delete(key).if_unchanged(found.stamp);
         // Otherwise the command was not sent, because a connection started or ended.
-        if location.ask_if_same(&moment, delete).await?.is_some() {
+        if location.send_if_same(&moment, &delete).await?.is_some() {
             return Ok(());
         }
     }
-}
-
-async fn is_done(
-    location: &KeyLocation,
-    command: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
-) -> Result<bool> {
-    let answer = location.ask_all(command).await?.pop();
-    answer.map_or(Ok(false), |it| command::done(&it, location.address()))
 }
 
 fn timed_out(time: Duration) -> Error {

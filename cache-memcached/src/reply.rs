@@ -1,23 +1,60 @@
-//! Replies of the meta protocol.
+//! Lines of replies.
 
-use memcache::exp::ReturnCode;
+use bytes::Bytes;
 
-use crate::server_errors::{self, ServerError};
+use super::server_errors::{self, ServerError};
 
 /// The reply to one command.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
-    pub(crate) code: ReturnCode,
-    /// The first line after the code and the length of the value.
-    flags: Vec<u8>,
-    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) code: Code,
+    pub(crate) value: Option<Bytes>,
+    /// The flag `t`: the remaining lifetime in seconds, or -1.
+    pub(crate) ttl: Option<i64>,
+    /// The flag `c`: the CAS number.
+    pub(crate) stamp: Option<u64>,
 }
 
-/// The first line of a reply.
-pub(crate) enum Line {
-    /// With the length of the value that follows.
-    Reply(Reply, Option<usize>),
+/// The kind of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// `HD`: done, without a value.
+    Done,
+    /// `VA`: a value.
+    Value,
+    /// `EN`: a miss of a read.
+    Miss,
+    /// `NF`: not found.
+    NotFound,
+    /// `NS`: not stored.
+    NotStored,
+    /// `EX`: changed by another client.
+    Changed,
+    /// `MN`: the reply to `mn`.
+    Greeting,
+    /// `OK`: the reply to `flush_all`.
+    Flushed,
+    /// `STORED`: the reply to a login.
+    LoggedIn,
+    /// The reply to `stats settings`, with the largest item that the server accepts.
+    Settings(Option<u64>),
+}
+
+/// A line, without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Reply {
+        reply: Reply,
+        /// The length of the value that follows.
+        len: Option<usize>,
+        /// The flag `O`: the number of the command.
+        number: Option<u32>,
+    },
     ServerError(&'static ServerError),
+    /// A line of the reply to `stats settings`, with the largest item if the line contains it.
+    Setting(Option<u64>),
+    /// The end of the reply to `stats settings`.
+    EndOfSettings,
     /// A line of another protocol.
     Other,
 }
@@ -25,43 +62,74 @@ pub(crate) enum Line {
 /// The largest value that a server can hold.
 const LARGEST: usize = 1 << 30;
 
-impl Reply {
-    /// Returns the text of a flag.
-    pub(crate) fn flag(&self, name: u8) -> Option<&str> {
-        let token = tokens(&self.flags).find(|it| it.first() == Some(&name))?;
-        std::str::from_utf8(&token[1..]).ok()
-    }
-
-    /// Whether this is the reply to the command with this opaque number.
-    pub(crate) fn is_to(&self, number: u32) -> bool {
-        self.flag(b'O').and_then(|it| it.parse().ok()) == Some(number)
-    }
-}
-
-/// Parses the first line of a reply, without its line end.
-pub(crate) fn parse(line: &[u8]) -> Line {
-    if let Some(refusal) = server_errors::find(line) {
-        return Line::ServerError(refusal);
-    }
-    let (code, rest) = line.split_at_checked(2).unwrap_or((line, &[]));
-    if !matches!(rest.first(), None | Some(b' ')) {
-        return Line::Other;
-    }
-    let Ok(code) = ReturnCode::from_wire(code) else { return Line::Other };
-    let answer = |rest: &[u8]| Reply { code, flags: rest.to_vec(), value: None };
-    if code != ReturnCode::Va {
-        return Line::Reply(answer(rest), None);
-    }
-    let len = tokens(rest).next().unwrap_or_default();
-    let rest = &rest[(len.len() + 1).min(rest.len())..];
-    match std::str::from_utf8(len).ok().and_then(|it| it.parse().ok()) {
-        Some(len) if len <= LARGEST => Line::Reply(answer(rest), Some(len)),
-        _ => Line::Other,
+impl Code {
+    /// Whether the reply contains the number of its command.
+    pub(super) fn is_numbered(self) -> bool {
+        match self {
+            Self::Done
+            | Self::Value
+            | Self::Miss
+            | Self::NotFound
+            | Self::NotStored
+            | Self::Changed => true,
+            Self::Greeting | Self::Flushed | Self::LoggedIn | Self::Settings(_) => false,
+        }
     }
 }
 
-fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|it| *it == b' ').filter(|it| !it.is_empty())
+impl From<Code> for Reply {
+    fn from(code: Code) -> Self {
+        Self { code, value: None, ttl: None, stamp: None }
+    }
+}
+
+/// Parses a line.
+pub(super) fn parse(line: &[u8]) -> Line {
+    let (word, rest) = match line.iter().position(|it| *it == b' ') {
+        Some(end) => (&line[..end], &line[end + 1..]),
+        None => (line, &[][..]),
+    };
+    let code = match word {
+        b"HD" => Code::Done,
+        b"VA" => Code::Value,
+        b"EN" => Code::Miss,
+        b"NF" => Code::NotFound,
+        b"NS" => Code::NotStored,
+        b"EX" => Code::Changed,
+        b"MN" => Code::Greeting,
+        b"OK" => Code::Flushed,
+        b"STORED" => Code::LoggedIn,
+        b"STAT" => return Line::Setting(largest_item(rest)),
+        b"END" => return Line::EndOfSettings,
+        _ => return server_errors::find(line).map_or(Line::Other, Line::ServerError),
+    };
+    let mut flags = rest.split(|it| *it == b' ').filter(|it| !it.is_empty());
+    let len = match code {
+        Code::Value => match flags.next().and_then(number) {
+            Some(len) if len <= LARGEST => Some(len),
+            _ => return Line::Other,
+        },
+        _ => None,
+    };
+    let mut reply = Reply::from(code);
+    let mut opaque = None;
+    for it in flags {
+        match it[0] {
+            b'O' => opaque = number(&it[1..]),
+            b't' => reply.ttl = number(&it[1..]),
+            b'c' => reply.stamp = number(&it[1..]),
+            _ => {}
+        }
+    }
+    Line::Reply { reply, len, number: opaque }
+}
+
+fn largest_item(setting: &[u8]) -> Option<u64> {
+    setting.strip_prefix(b"item_size_max ").and_then(number)
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -70,14 +138,33 @@ mod tests {
 
     #[test]
     fn code_length_and_flags_are_parsed() {
-        let Line::Reply(answer, len) = parse(b"VA 12 t57 c7 O4294967295") else { panic!() };
-        assert_eq!((answer.code, len), (ReturnCode::Va, Some(12)));
-        assert_eq!(answer.flag(b't'), Some("57"));
-        assert_eq!(answer.flag(b'x'), None);
-        assert!(answer.is_to(u32::MAX) && !answer.is_to(1));
-        let Line::Reply(answer, len) = parse(b"HD") else { panic!() };
-        assert_eq!((answer.code, len, answer.flag(b'O')), (ReturnCode::Hd, None, None));
-        assert!(matches!(parse(b"VA 1073741824"), Line::Reply(_, Some(LARGEST))));
+        let value = Reply { ttl: Some(57), stamp: Some(7), ..Code::Value.into() };
+        for (line, reply, len, number) in [
+            ("VA 12 t57 c7 O4294967295", value.clone(), Some(12), Some(u32::MAX)),
+            ("VA 0 kkey t57  c7 s12 ", value, Some(0), None),
+            ("VA 1073741824", Code::Value.into(), Some(LARGEST), None),
+            ("HD", Code::Done.into(), None, None),
+            ("HD t-1", Reply { ttl: Some(-1), ..Code::Done.into() }, None, None),
+            ("EN O0", Code::Miss.into(), None, Some(0)),
+            ("NF O1", Code::NotFound.into(), None, Some(1)),
+            ("NS O2", Code::NotStored.into(), None, Some(2)),
+            ("EX Ox", Code::Changed.into(), None, None),
+            ("MN", Code::Greeting.into(), None, None),
+            ("OK", Code::Flushed.into(), None, None),
+            ("STORED", Code::LoggedIn.into(), None, None),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Line::Reply { reply, len, number }, "{line:?}");
+        }
+        for (line, expected) in [
+            ("STAT item_size_max 1048576", Line::Setting(Some(1_048_576))),
+            ("STAT item_size_max x", Line::Setting(None)),
+            ("STAT maxbytes 67108864", Line::Setting(None)),
+            ("END", Line::EndOfSettings),
+        ] {
+            assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
+        }
+        assert!(matches!(parse(b"ERROR"), Line::ServerError(_)));
+        assert!(matches!(parse(b"SERVER_ERROR out of memory"), Line::ServerError(_)));
     }
 
     #[test]
@@ -90,11 +177,13 @@ mod tests {
             "VA x",
             "VA -1",
             "VA 1073741825",
+            "VA 18446744073709551616",
             "-ERR unknown",
             "+OK",
+            " HD",
             "\u{fffd}",
         ] {
-            assert!(matches!(parse(line.as_bytes()), Line::Other), "{line:?}");
+            assert_eq!(parse(line.as_bytes()), Line::Other, "{line:?}");
         }
     }
 }

@@ -1,231 +1,375 @@
-//! One server: what all runtimes know of it, and one runtime's way to it.
+//! One server: the state that all runtimes share, and the connections of one runtime.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker};
-use cache_net::CounterQueue;
-use memcache::exp::MetaCommand;
-use tokio::{runtime::Handle, task::JoinHandle};
+use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker, store::SharedDeadline};
+use cache_net::{ConnectionSlot, CounterQueue, Lost, Peek};
+use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
+    command::Command,
+    connection::Connection,
+    connector::Connector,
+    decoder::Received,
     error,
-    generation::{Generations, KeyNames},
-    reply::Reply,
-    transport::{SendCommand, Transport},
+    generation::{Generations, KeyNames, SendCommand},
+    recent::RecentCounters,
+    reply::{Code, Reply},
+    ring, server_errors,
 };
 
-/// What key and bookkeeping take of an item, at the most.
+/// The part of an item's size that is not the value, at most.
 pub(crate) const ITEM_OVERHEAD: u64 = 512;
 
-/// What is known of it.
+/// The state of a server that all runtimes share.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: Address,
     pub(crate) generations: Arc<Generations>,
-    /// Of one of several. Open, the server is ejected: nobody asks it but a probe now and then.
+    /// The breaker of one of several servers. While it is open, the server is ejected: only a probe
+    /// now and then reaches it.
     pub(crate) breaker: Option<Arc<Breaker>>,
 }
 
-/// The way of one runtime to it, past its breaker.
+/// The connections of one runtime to a server.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) server: Arc<Server>,
-    transport: Box<dyn Transport>,
+    slots: Vec<Slot>,
     runtime: Handle,
-    /// Of counters.
+    /// The changes of counters that wait for each other.
     pub(crate) queue: Arc<CounterQueue>,
+    pub(crate) recent: RecentCounters,
     clock: Clock,
-    /// Of a call.
-    deadline: Duration,
+    deadline: SharedDeadline,
 }
 
-/// When a question was asked: what was seen then holds as long as the generations have not been in
-/// doubt since. A server that was started anew may give the same number to another entry.
+#[derive(Debug)]
+struct Slot {
+    connection: Arc<ConnectionSlot<Connector>>,
+    /// Whether the server has rejected this connection, because it had too many. From then on, its
+    /// keys use the first connection. They never return, because a command on one connection could
+    /// overtake an earlier one on another.
+    is_rejected: AtomicBool,
+}
+
+/// The time of a read. The result is valid as long as the generations have not been invalidated
+/// since: a restarted server may give the same CAS number to another entry.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moment {
     pub(crate) names: KeyNames,
-    doubts: u64,
+    invalidations: u64,
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// The future of a call, which may be put aside: what it asks runs in a task of its own.
-    Future,
-    /// A task of the store's own, which goes on.
-    Task,
-}
-
-/// The tries of one call, which have one deadline together.
+/// The attempts of one call to send its commands, which have one deadline together.
 #[derive(Default)]
-pub(crate) struct Doubted {
+pub(crate) struct Attempts {
     count: u32,
     since: Duration,
 }
 
-/// A task that ends with the future that waits for it.
-struct Task<T>(JoinHandle<T>);
-
-/// How often a call is tried at once, if the generations come into doubt before it is sent, as
-/// whenever a connection begins or ends.
+/// How many attempts begin at once. The generations are invalidated whenever a connection starts or
+/// ends.
 const AT_ONCE: u32 = 2;
-/// How long it waits from then on.
+/// The pause before each later attempt.
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Member {
     pub(crate) fn new(
         server: Arc<Server>,
-        transport: impl Transport,
-        runtime: Handle,
-        clock: Clock,
-        deadline: Duration,
+        connectors: impl Iterator<Item = Connector>,
+        runtime: &Handle,
+        clock: &Clock,
+        deadline: &SharedDeadline,
     ) -> Self {
-        let transport = Box::new(transport);
-        Self { server, transport, runtime, queue: Arc::default(), clock, deadline }
+        let slot = |connector| Slot {
+            connection: ConnectionSlot::new(
+                connector,
+                runtime.clone(),
+                clock.clone(),
+                deadline.clone(),
+            ),
+            is_rejected: AtomicBool::new(false),
+        };
+        Self {
+            server,
+            slots: connectors.map(slot).collect(),
+            runtime: runtime.clone(),
+            queue: Arc::default(),
+            recent: RecentCounters::default(),
+            clock: clock.clone(),
+            deadline: deadline.clone(),
+        }
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.server.address
     }
 
-    /// Whether it would be asked.
+    /// Whether the breaker admits calls.
     pub(crate) fn is_up(&self) -> bool {
         self.server.breaker.as_ref().is_none_or(|it| it.admits())
     }
 
-    /// Whether there is a connection, so that a call need not wait until one is made.
+    /// Whether a connection exists, so that a call does not have to wait for a new one.
     pub(crate) fn is_connected(&self) -> bool {
-        self.transport.is_connected()
+        self.slots.iter().any(|it| it.connection.current().is_some())
     }
 
-    /// Whether the server has answered nothing for half of a call's deadline.
+    /// Whether the server has sent no reply for half of a call's deadline.
     pub(crate) fn is_silent(&self) -> bool {
-        self.transport.is_silent()
+        let now = self.clock.coarse();
+        let is_silent = |it: Arc<Connection>| it.quiet_for(now) >= self.deadline.time() / 2;
+        self.slots.iter().filter_map(|it| it.connection.current()).all(is_silent)
     }
 
-    /// Starts a task that goes on without the caller.
+    /// Starts a task that continues without the caller.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(future);
     }
 
-    /// Asks about a key, by the names under which things are kept there now.
-    pub(crate) async fn ask_named(
-        self: &Arc<Self>,
-        key: &str,
-        caller: Caller,
-        commands: impl Fn(&KeyNames) -> Vec<MetaCommand> + Send + Sync,
-    ) -> Result<(Vec<Reply>, Moment)> {
-        let mut tries = Doubted::default();
-        loop {
-            let doubts = self.doubts(&mut tries).await?;
-            let names = self.names(key).await?;
-            if let Some(answers) = self.exchange(caller, commands(&names), Some(doubts)).await? {
-                return Ok((answers, Moment { names, doubts }));
-            }
-        }
+    /// Returns the number of the connection for a key. It is always the same, so that commands about
+    /// one key keep their order.
+    pub(crate) fn connection_of(&self, key: &str) -> usize {
+        let count = self.slots.len() as u64;
+        if count == 1 { 0 } else { (ring::hash(key) % count) as usize }
     }
 
-    /// Asks about what was seen at this moment; nothing if that may not be there any more.
-    pub(crate) async fn ask_if_same(
-        self: &Arc<Self>,
-        caller: Caller,
-        moment: &Moment,
-        command: MetaCommand,
-    ) -> Result<Option<Reply>> {
-        let answers = self.exchange(caller, vec![command], Some(moment.doubts)).await?;
-        Ok(answers.and_then(|mut it| it.pop()))
-    }
-
-    /// How often the generations have been in doubt. To be read before the names of a question are.
+    /// Returns how many times the generations were invalidated. An attempt reads this number before
+    /// it reads the key names.
     ///
     /// # Errors
-    /// `Unavailable` if they come into doubt again and again until the deadline.
-    pub(crate) async fn doubts(&self, tries: &mut Doubted) -> Result<u64> {
-        if tries.count == 0 {
-            tries.since = self.clock.now();
-        } else if tries.count >= AT_ONCE {
-            if self.clock.now() >= tries.since.saturating_add(self.deadline) {
+    /// `Unavailable` if they are invalidated again and again until the deadline.
+    pub(crate) async fn begin(&self, attempts: &mut Attempts) -> Result<u64> {
+        if attempts.count == 0 {
+            attempts.since = self.clock.coarse();
+        } else if attempts.count >= AT_ONCE {
+            if self.clock.coarse() >= attempts.since.saturating_add(self.deadline.time()) {
                 let what = "connections to the server end as soon as they are made";
                 let error = Error::new(ErrorKind::Unavailable, what).ignored_by_breaker();
                 return Err(error::at(error, self.address()));
             }
             self.clock.sleep(PAUSE).await;
         }
-        tries.count += 1;
+        attempts.count += 1;
         Ok(self.server.generations.invalidations())
     }
 
-    /// Asks one question in whose key there is no generation.
-    pub(crate) async fn ask(self: &Arc<Self>, command: MetaCommand) -> Result<Reply> {
-        let answers = self.exchange(Caller::Future, vec![command], None).await?;
-        let answer = answers.and_then(|mut it| it.pop());
-        answer.ok_or_else(|| error::unexpected_reply(self.address()))
-    }
-
-    /// Under which names things are kept there.
-    pub(crate) async fn names(self: &Arc<Self>, key: &str) -> Result<KeyNames> {
+    /// Returns the names under which the server currently stores entries.
+    pub(crate) async fn names(&self, key: &str) -> Result<KeyNames> {
         let generations = &self.server.generations;
         match generations.cached_names(key) {
             Some(names) => Ok(names),
-            // It is seldom, and its future is large.
+            // Boxed, because it is rare and its future is large.
             None => Box::pin(generations.names(key, self, self.address())).await,
         }
     }
 
-    /// Asks whether it serves, and takes values of this length, whatever its breaker says.
-    pub(crate) async fn check(self: &Arc<Self>, max_value_len: usize) -> Result<()> {
-        let member = Arc::clone(self);
-        let asked = self.in_task(async move {
-            member.transport.exchange(vec![crate::command::has("-:check")], None).await?;
-            member.transport.item_size().await
-        });
-        let largest = asked.await?;
+    /// Sends a command about a key, by its current name.
+    pub(crate) async fn send_named<'c>(
+        &self,
+        key: &str,
+        connection: usize,
+        command: impl Fn(KeyNames) -> Command<'c> + Send + Sync,
+    ) -> Result<(Reply, Moment)> {
+        let mut attempts = Attempts::default();
+        loop {
+            let invalidations = self.begin(&mut attempts).await?;
+            let names = self.names(key).await?;
+            let reply = self.send(connection, &command(names), Some(invalidations)).await?;
+            if let Some(reply) = reply {
+                return Ok((reply, Moment { names, invalidations }));
+            }
+        }
+    }
+
+    /// Sends several commands about a key together, by its current name.
+    pub(crate) async fn send_all_named<'c, const N: usize>(
+        &self,
+        key: &str,
+        connection: usize,
+        commands: impl Fn(KeyNames) -> [Command<'c>; N] + Send + Sync,
+    ) -> Result<([Reply; N], Moment)> {
+        let mut attempts = Attempts::default();
+        loop {
+            let invalidations = self.begin(&mut attempts).await?;
+            let names = self.names(key).await?;
+            let commands = commands(names);
+            if let Some(replies) = self.send_all(connection, &commands, invalidations).await? {
+                let replies: Result<Vec<Reply>> =
+                    replies.into_iter().map(|it| self.reply(it)).collect();
+                let replies = replies?.try_into();
+                let replies = replies.map_err(|_| error::unexpected_reply(self.address()))?;
+                return Ok((replies, Moment { names, invalidations }));
+            }
+        }
+    }
+
+    /// Sends a command about an entry that was read at this moment. Returns `None` without sending
+    /// it if a connection has started or ended since, because the entry may be another one.
+    pub(crate) async fn send_if_same(
+        &self,
+        connection: usize,
+        moment: &Moment,
+        command: &Command<'_>,
+    ) -> Result<Option<Reply>> {
+        self.send(connection, command, Some(moment.invalidations)).await
+    }
+
+    /// Sends a command. Returns `None` without sending it if the generations are no longer those of
+    /// this number of invalidations.
+    async fn send(
+        &self,
+        connection: usize,
+        command: &Command<'_>,
+        invalidations: Option<u64>,
+    ) -> Result<Option<Reply>> {
+        if !command.is_valid() {
+            return Err(error::unsendable(self.address()));
+        }
+        self.past_breaker(async {
+            let (slot, connection) = self.connected(connection).await?;
+            if invalidations.is_some_and(|it| self.is_old(it)) {
+                return Ok(None);
+            }
+            let reply = slot.run(&self.deadline, &connection, connection.send(command)).await;
+            self.reply(self.outcome(&connection, reply)?).map(Some)
+        })
+        .await
+    }
+
+    /// Sends commands together. The deadline applies to each reply. Returns `None` without sending
+    /// them if the generations are no longer those of this number of invalidations.
+    pub(crate) async fn send_all(
+        &self,
+        connection: usize,
+        commands: &[Command<'_>],
+        invalidations: u64,
+    ) -> Result<Option<Vec<Received>>> {
+        if !commands.iter().all(Command::is_valid) {
+            return Err(error::unsendable(self.address()));
+        }
+        self.past_breaker(async {
+            let (slot, connection) = self.connected(connection).await?;
+            if self.is_old(invalidations) {
+                return Ok(None);
+            }
+            let replies = connection.send_all(commands);
+            let replies = slot.run_many(&self.deadline, &connection, replies).await;
+            self.outcome(&connection, replies).map(Some)
+        })
+        .await
+    }
+
+    /// Whether the server may have lost the generations since. The caller has a connection, whose
+    /// start has invalidated those that were read before it. So a generation that is not old was read
+    /// from the same server, or the connection leads to a server that has ended.
+    fn is_old(&self, invalidations: u64) -> bool {
+        invalidations != self.server.generations.invalidations()
+    }
+
+    /// Returns the connection, and makes it if necessary.
+    async fn connected(
+        &self,
+        number: usize,
+    ) -> Result<(&Arc<ConnectionSlot<Connector>>, Arc<Connection>)> {
+        let slot = &self.slots[number];
+        if slot.is_rejected.load(Ordering::Relaxed) {
+            return self.checked(&self.slots[0]).await;
+        }
+        let connected = self.checked(slot).await;
+        match connected {
+            Err(error) if number > 0 && self.is_full(&error) => {
+                slot.is_rejected.store(true, Ordering::Relaxed);
+                self.checked(&self.slots[0]).await
+            }
+            connected => connected,
+        }
+    }
+
+    /// Whether the server accepts no more connections. A server without `maxconns_fast` does not
+    /// answer on such a connection.
+    fn is_full(&self, error: &Error) -> bool {
+        let is_rejected = error.message() == server_errors::TOO_MANY_CONNECTIONS
+            || error.kind() == ErrorKind::TimedOut && !self.is_silent();
+        is_rejected && self.slots[0].connection.current().is_some()
+    }
+
+    async fn checked<'s>(
+        &self,
+        slot: &'s Slot,
+    ) -> Result<(&'s Arc<ConnectionSlot<Connector>>, Arc<Connection>)> {
+        let slot = &slot.connection;
+        let connection = slot.connection().await?;
+        let idle = connection.quiet_for(self.clock.coarse());
+        if idle.is_zero() || connection.is_busy() {
+            return Ok((slot, connection));
+        }
+        // The runtime may not know yet that the server has closed the connection.
+        if connection.peek() == Peek::Closed {
+            connection.abort();
+            return Ok((slot, Box::pin(slot.connection()).await?));
+        }
+        connection.was_idle(idle);
+        Ok((slot, connection))
+    }
+
+    /// Returns the result of a call with a deadline.
+    fn outcome<T>(&self, connection: &Connection, result: Option<Result<T, Lost>>) -> Result<T> {
+        match result {
+            Some(Ok(reply)) => {
+                connection.heard(self.clock.coarse());
+                Ok(reply)
+            }
+            Some(Err(lost)) => {
+                connection.ended();
+                Err(error::at(lost.error, self.address()))
+            }
+            None => Err(error::no_answer(self.deadline.time(), self.address())),
+        }
+    }
+
+    pub(crate) fn reply(&self, received: Received) -> Result<Reply> {
+        received.map_err(|it| error::of_server(it, self.address()))
+    }
+
+    /// Checks that the server replies and accepts values of this length, whatever its breaker says.
+    pub(crate) async fn check(&self, max_value_len: usize) -> Result<()> {
+        let Code::Settings(Some(largest)) = self.send_line("stats settings\r\n").await?.code else {
+            return Err(error::unexpected_reply(self.address()));
+        };
         if max_value_len as u64 + ITEM_OVERHEAD <= largest {
             return Ok(());
         }
-        // Of a value that only the server finds too large, it removes the old one whatever was
-        // asked of it.
+        // If only the server finds a value too large, the server removes the old one in any mode.
         let what = format!(
             "the server takes items of {largest} bytes (its option -I), key and all; options.max_value_bytes allows values of {max_value_len}"
         );
         Err(error::at(Error::new(ErrorKind::Backend, what), self.address()))
     }
 
-    /// Removes everything.
-    pub(crate) async fn flush_all(self: &Arc<Self>) -> Result<()> {
-        let member = Arc::clone(self);
-        self.in_task(async move { member.past_breaker(member.transport.flush_all()).await }).await
-    }
-
-    /// Asks; nothing if the names may be old. See [`Transport::exchange`].
-    pub(crate) async fn exchange(
-        self: &Arc<Self>,
-        caller: Caller,
-        commands: Vec<MetaCommand>,
-        doubts: Option<u64>,
-    ) -> Result<Option<Vec<Reply>>> {
-        if caller == Caller::Task {
-            return Box::pin(self.past_breaker(self.transport.exchange(commands, doubts))).await;
+    /// Removes all entries.
+    pub(crate) async fn flush_all(&self) -> Result<()> {
+        match self.past_breaker(self.send_line("flush_all\r\n")).await?.code {
+            Code::Flushed => Ok(()),
+            _ => Err(error::unexpected_reply(self.address())),
         }
-        let member = Arc::clone(self);
-        self.in_task(async move {
-            // Nothing was sent where the names may be old; that a connection was at hand is an
-            // answer, too.
-            member.past_breaker(member.transport.exchange(commands, doubts)).await
-        })
-        .await
     }
 
-    /// Runs in a task of its own what holds a connection, a place among those that wait for one, or
-    /// a permit: a caller may put its future aside, and others need them. Dropping the future ends
-    /// the task.
-    async fn in_task<T: Send + 'static>(
-        &self,
-        future: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        let mut task = Task(self.runtime.spawn(future));
-        (&mut task.0).await.unwrap_or_else(|_| Err(cache_net::runtime_closed()))
+    /// Sends a line that is not of the meta protocol.
+    async fn send_line(&self, line: &str) -> Result<Reply> {
+        let (slot, connection) = self.connected(0).await?;
+        let reply = slot.run(&self.deadline, &connection, connection.send_line(line)).await;
+        self.reply(self.outcome(&connection, reply)?)
     }
 
     async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
@@ -235,14 +379,9 @@ impl Member {
 }
 
 #[async_trait]
-impl SendCommand for Arc<Member> {
-    async fn send_command(&self, command: MetaCommand) -> Result<Reply> {
-        self.ask(command).await
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+impl SendCommand for Member {
+    async fn send_command(&self, command: Command<'_>) -> Result<Reply> {
+        let reply = self.send(0, &command, None).await?;
+        reply.ok_or_else(|| error::unexpected_reply(self.address()))
     }
 }

@@ -11,23 +11,29 @@ pub(crate) struct ServerError {
     pub(crate) kind: ErrorKind,
     /// The cause, and a remedy.
     pub(crate) what: &'static str,
+    /// Whether the connection cannot be used after it. After the other errors, the replies to the
+    /// following commands arrive.
+    pub(crate) ends_the_connection: bool,
 }
 
 /// The server rejected the connection.
 pub(crate) const TOO_MANY_CONNECTIONS: &str = "the server has too many open connections; raise its option -c, or lower options.connections of its clients";
 const TOO_OLD: &str = "unknown command: the server does not understand one of the commands; memcached 1.6.18 is required";
-const PASSWORD: &str =
-    "authentication required: the server wants a password (its option -Y), which is not supported";
+const LOGIN: &str = "authentication required: the server wants a user and a password (its option -Y); set options.username and options.password";
+const WRONG_LOGIN: &str =
+    "authentication failed: the server does not accept options.username and options.password";
 const NO_MEMORY: &str =
     "out of memory: raise the server's option -m, or let it evict (no option -M)";
 const BEHIND_PROXY: &str = "the proxy received no reply from the server behind it";
 const PROXY: &str = "the proxy cannot serve the command; see its log and its configuration";
 const OUT_OF_STEP: &str =
     "protocol error: the server rejected the data of a value; the connection is replaced";
+/// The beginning of the reply to any command before the login.
+const UNAUTHENTICATED: &str = "client_error unauthenticated";
 
 /// The first matching row applies.
 const TABLE: &[ServerError] = &[
-    row("error too many open connections", ErrorKind::Unavailable, TOO_MANY_CONNECTIONS),
+    row("error too many open connections", ErrorKind::Unavailable, TOO_MANY_CONNECTIONS).last(),
     row(
         "server_error object too large for cache",
         ErrorKind::TooLarge,
@@ -57,16 +63,16 @@ const TABLE: &[ServerError] = &[
     row("server_error bad request", ErrorKind::Backend, PROXY),
     row("server_error lua", ErrorKind::Backend, PROXY),
     row("server_error", ErrorKind::Backend, "the server failed (SERVER_ERROR); see its log"),
-    row("client_error unauthenticated", ErrorKind::Backend, PASSWORD),
-    row("client_error authentication failure", ErrorKind::Backend, PASSWORD),
-    row("client_error auth token too long", ErrorKind::Backend, PASSWORD),
-    row("client_error bad authentication token format", ErrorKind::Backend, PASSWORD),
+    row(UNAUTHENTICATED, ErrorKind::Backend, LOGIN),
+    row("client_error authentication failure", ErrorKind::Backend, WRONG_LOGIN),
+    row("client_error auth token too long", ErrorKind::Backend, WRONG_LOGIN),
+    row("client_error bad authentication token format", ErrorKind::Backend, WRONG_LOGIN),
     row(
         "client_error cannot increment or decrement non-numeric value",
         ErrorKind::NotAnInteger,
         "the value is not an integer",
     ),
-    row("client_error bad data chunk", ErrorKind::Unavailable, OUT_OF_STEP),
+    row("client_error bad data chunk", ErrorKind::Unavailable, OUT_OF_STEP).last(),
     row(
         "client_error flush_all not allowed",
         ErrorKind::Unsupported,
@@ -82,7 +88,19 @@ const TABLE: &[ServerError] = &[
 ];
 
 const fn row(line: &'static str, kind: ErrorKind, what: &'static str) -> ServerError {
-    ServerError { line, kind, what }
+    ServerError { line, kind, what, ends_the_connection: false }
+}
+
+impl ServerError {
+    const fn last(mut self) -> Self {
+        self.ends_the_connection = true;
+        self
+    }
+
+    /// Whether the server wants a login before this command.
+    pub(crate) fn wants_login(&self) -> bool {
+        self.line == UNAUTHENTICATED
+    }
 }
 
 /// Returns the error for a line of a reply, if the line is one.
@@ -121,10 +139,10 @@ mod tests {
             ("CLIENT_ERROR invalid numeric initial value", Backend, "1.6.18"),
             ("CLIENT_ERROR opaque token too long", Backend, "1.6.18"),
             ("CLIENT_ERROR options flags are too long", Backend, "1.6.18"),
-            ("CLIENT_ERROR unauthenticated", Backend, "-Y"),
-            ("CLIENT_ERROR authentication failure", Backend, "-Y"),
-            ("CLIENT_ERROR auth token too long", Backend, "-Y"),
-            ("CLIENT_ERROR bad authentication token format", Backend, "-Y"),
+            ("CLIENT_ERROR unauthenticated", Backend, "authentication required"),
+            ("CLIENT_ERROR authentication failure", Backend, "authentication failed"),
+            ("CLIENT_ERROR auth token too long", Backend, "authentication failed"),
+            ("CLIENT_ERROR bad authentication token format", Backend, "authentication failed"),
             (
                 "CLIENT_ERROR cannot increment or decrement non-numeric value",
                 NotAnInteger,

@@ -5,7 +5,9 @@ use std::time::Duration;
 use cache_core::{Result, Ttl, store::Entry};
 
 use crate::{
-    command, error, lifetime,
+    command::{self, Key, Mode},
+    generation::SendCommand as _,
+    lifetime, outcome,
     pool::{Common, KeyLocation},
     server::Moment,
     tries::Tries,
@@ -33,7 +35,7 @@ impl Snapshot {
 
 /// The key of an entry with a known expiry, from which the server's clock is read. It belongs to no
 /// prefix.
-const CLOCK_KEY: &str = "!clock";
+const CLOCK_KEY: Key<'static> = Key::new("!clock", "");
 
 /// Reads an entry.
 ///
@@ -45,23 +47,19 @@ const CLOCK_KEY: &str = "!clock";
 /// The server reports only the remaining lifetime. A new write with this lifetime would extend it
 /// with each tick in between. Therefore, the server's clock is read between the two reads, to
 /// convert the lifetime to a time.
-pub(crate) async fn read(common: &Common, location: &KeyLocation) -> Result<Option<Snapshot>> {
+pub(crate) async fn read(common: &Common, location: &KeyLocation<'_>) -> Result<Option<Snapshot>> {
     let at = location.address();
     let mut tries = Tries::new(common);
     loop {
-        let replies = location.ask_at(|names| {
-            let key = names.entry(location.key());
-            vec![command::get_entry(key.as_str()), command::ttl(CLOCK_KEY), command::get_entry(key)]
+        let replies = location.send_all(|key| {
+            [command::get_entry(key), command::ttl(CLOCK_KEY), command::get_entry(key)]
         });
-        let (answers, moment) = replies.await?;
-        let mut answers = answers.into_iter();
-        let mut next = || answers.next().ok_or_else(|| error::unexpected_reply(at));
-        let (first, clock, second) = (next()?, next()?, next()?);
-        let first = command::entry(first, at)?;
-        let Some(second) = command::entry(second, at)? else { return Ok(None) };
+        let ([first, clock, second], moment) = replies.await?;
+        let first = outcome::entry(first, at)?;
+        let Some(second) = outcome::entry(second, at)? else { return Ok(None) };
         let same =
             |it: &Entry| (&it.value, it.stamp, it.ttl) == (&second.value, second.stamp, second.ttl);
-        let clock = match command::remaining(&clock, at)? {
+        let clock = match outcome::remaining(&clock, at)? {
             Some(Ttl::Remaining(left)) => Some(left),
             _ => None,
         };
@@ -75,7 +73,7 @@ pub(crate) async fn read(common: &Common, location: &KeyLocation) -> Result<Opti
 /// Reads an entry that will be written again, with the server's number for the same expiry.
 pub(crate) async fn read_with_end(
     common: &Common,
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
 ) -> Result<Option<(Snapshot, u64)>> {
     let mut tries = Tries::new(common);
     loop {
@@ -91,12 +89,11 @@ pub(crate) async fn read_with_end(
 /// Reads an entry whose expiry does not matter.
 pub(crate) async fn read_value(
     common: &Common,
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
 ) -> Result<Option<(Entry, Moment)>> {
-    let replies = location.ask_at(|it| vec![command::get_entry(it.entry(location.key()))]);
-    let (mut answers, moment) = replies.await?;
-    let answer = answers.pop().ok_or_else(|| error::unexpected_reply(location.address()))?;
-    match command::entry(answer, location.address())? {
+    let (reply, moment) =
+        location.send_named(|names| command::get_entry(names.entry(location.key()))).await?;
+    match outcome::entry(reply, location.address())? {
         // The CAS number may belong to a newer value.
         Some(it) if may_be_counter(&it.value) => {
             Ok(read(common, location).await?.map(|it| (it.entry, it.moment)))
@@ -106,11 +103,11 @@ pub(crate) async fn read_value(
 }
 
 /// Reads the clock of the server of this key.
-pub(crate) async fn read_clock(common: &Common, location: &KeyLocation) -> Result<Duration> {
+pub(crate) async fn read_clock(common: &Common, location: &KeyLocation<'_>) -> Result<Duration> {
     let mut tries = Tries::new(common);
     loop {
-        let answer = location.member.ask(command::ttl(CLOCK_KEY)).await?;
-        if let Some(Ttl::Remaining(left)) = command::remaining(&answer, location.address())? {
+        let reply = location.member.send_command(command::ttl(CLOCK_KEY)).await?;
+        if let Some(Ttl::Remaining(left)) = outcome::remaining(&reply, location.address())? {
             return Ok(left);
         }
         start_clock(location).await?;
@@ -120,10 +117,10 @@ pub(crate) async fn read_clock(common: &Common, location: &KeyLocation) -> Resul
 
 /// Writes the clock entry. All writers write the same. It is written only when it is needed,
 /// because the server may have no memory for it.
-pub(crate) async fn start_clock(location: &KeyLocation) -> Result<()> {
-    let write = command::set(CLOCK_KEY, "", lifetime::LAST);
-    let answer = location.member.ask(write).await?;
-    command::done(&answer, location.address()).map(drop)
+pub(crate) async fn start_clock(location: &KeyLocation<'_>) -> Result<()> {
+    let write = command::set(CLOCK_KEY, b"", Mode::Always, lifetime::LAST);
+    let reply = location.member.send_command(write).await?;
+    outcome::done(&reply, location.address()).map(drop)
 }
 
 /// Whether the server's arithmetic may have written this value.

@@ -13,7 +13,8 @@ use cache_core::{
 };
 
 use crate::{
-    command, lifetime,
+    command::{self, Mode},
+    lifetime, outcome,
     pool::{Common, KeyLocation, Pool},
     server::Moment,
     snapshot,
@@ -35,7 +36,7 @@ impl Memcached {
         self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime))
     }
 
-    pub(crate) fn locate(&self, key: &str) -> Result<KeyLocation> {
+    pub(crate) fn locate<'k>(&self, key: &'k str) -> Result<KeyLocation<'k>> {
         self.pool()?.locate(key)
     }
 
@@ -50,7 +51,12 @@ impl Memcached {
 
     /// Handles a value that is too large: deletes the entry unless `mode` forbids the write, and
     /// returns the error.
-    async fn refuse(&self, location: &KeyLocation, mode: SetMode, error: Error) -> Result<bool> {
+    async fn refuse(
+        &self,
+        location: &KeyLocation<'_>,
+        mode: SetMode,
+        error: Error,
+    ) -> Result<bool> {
         let is_live = location.is_done(command::has).await?;
         match (mode, is_live) {
             (SetMode::IfAbsent, true) | (SetMode::IfPresent, false) => Ok(false),
@@ -62,17 +68,17 @@ impl Memcached {
 
 /// Reads an entry. If it is a counter, its CAS number may belong to a newer value: see
 /// [`snapshot::read`].
-async fn entry(location: &KeyLocation) -> Result<Option<Entry>> {
-    command::entry(location.ask(command::get_entry).await?, location.address())
+async fn entry(location: &KeyLocation<'_>) -> Result<Option<Entry>> {
+    outcome::entry(location.send(command::get_entry).await?, location.address())
 }
 
 /// Deletes the entry if it still has this CAS number.
 pub(crate) async fn delete_if_unchanged(
-    location: &KeyLocation,
+    location: &KeyLocation<'_>,
     moment: &Moment,
     stamp: Stamp,
 ) -> Result<bool> {
-    location.is_done_to(moment, |key| command::if_unchanged(command::delete(key), stamp)).await
+    location.is_done_to(moment, |key| command::delete(key).if_unchanged(stamp)).await
 }
 
 #[async_trait]
@@ -101,7 +107,7 @@ impl Backend for Memcached {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let location = self.locate(key)?;
-        command::value(location.ask(command::get).await?, location.address())
+        outcome::value(location.send(command::get).await?, location.address())
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
@@ -109,11 +115,11 @@ impl Backend for Memcached {
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        self.execute_many(keys, |_, key| command::get(key), |_| 0, command::value).await
+        self.execute_many(keys, |_, key| command::get(key), |_| 0, outcome::value).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        self.execute_many(keys, |_, key| command::get_entry(key), |_| 0, command::entry).await
+        self.execute_many(keys, |_, key| command::get_entry(key), |_| 0, outcome::entry).await
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
@@ -123,15 +129,12 @@ impl Backend for Memcached {
             return Box::pin(self.refuse(&location, mode, error)).await;
         }
         let seconds = self.seconds(expiry);
-        let write = |key| {
-            let write = command::set(key, value.as_ref(), seconds);
-            match mode {
-                SetMode::Always => write,
-                SetMode::IfAbsent => write.flag("ME"),
-                SetMode::IfPresent => write.flag("MR"),
-            }
+        let write_mode = match mode {
+            SetMode::Always => Mode::Always,
+            SetMode::IfAbsent => Mode::IfAbsent,
+            SetMode::IfPresent => Mode::IfPresent,
         };
-        match location.is_done(write).await {
+        match location.is_done(|key| command::set(key, &value, write_mode, seconds)).await {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 Box::pin(self.refuse(&location, mode, error)).await
             }
@@ -149,14 +152,14 @@ impl Backend for Memcached {
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let location = self.locate(key)?;
-        command::remaining(&location.ask(command::ttl).await?, location.address())
+        outcome::remaining(&location.send(command::ttl).await?, location.address())
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let location = self.locate(key)?;
         let seconds = self.seconds(expiry);
-        let answers = location.ask_all(|it| command::touch(&it.entry(key), seconds).into()).await?;
-        answers.last().map_or(Ok(false), |it| command::done(it, location.address()))
+        let ([_, touched], _) = location.send_all(|key| command::touch(key, seconds)).await?;
+        outcome::done(&touched, location.address())
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
@@ -168,7 +171,7 @@ impl Backend for Memcached {
             keys,
             |_, key| command::delete(key),
             |_| 0,
-            |it, at| command::done(&it, at),
+            |it, at| outcome::done(&it, at),
         )
         .await
     }
@@ -237,7 +240,7 @@ impl Backend for Memcached {
             let found = found.filter(|(it, ..)| seen.is(&it.value, it.stamp));
             let Some((entry, end, moment)) = found else { return Ok(false) };
             let write =
-                |key| command::if_unchanged(command::set(key, value.as_ref(), end), entry.stamp);
+                |key| command::set(key, &value, Mode::Always, end).if_unchanged(entry.stamp);
             if location.is_done_to(&moment, write).await? {
                 return Ok(true);
             }

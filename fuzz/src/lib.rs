@@ -8,6 +8,7 @@ mod allocations;
 mod file_entry;
 mod file_header;
 mod layout;
+mod memcached_reply;
 mod recursive;
 mod settings;
 mod stored_value;
@@ -18,6 +19,7 @@ use std::{env, fs};
 pub use self::{
     file_entry::file_entry,
     file_header::file_header,
+    memcached_reply::memcached_reply,
     recursive::{value_read, value_written},
     settings::settings,
     stored_value::stored_value,

@@ -33,6 +33,11 @@ fn header_is_accepted_only_if_it_is_correct() {
 }
 
 #[test]
+fn replies_of_memcached_do_not_depend_on_the_pieces_in_which_they_arrive() {
+    all_of("fuzz/corpus/memcached_reply", fuzz::memcached_reply);
+}
+
+#[test]
 fn error_of_wrong_settings_shows_no_password() {
     all_of("fuzz/corpus/settings", fuzz::settings);
 }

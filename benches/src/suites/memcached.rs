@@ -1,16 +1,15 @@
 //! The memcached store, compared with direct use of the clients of the crate `memcache` and with
 //! caches of Django.
 //!
-//! Direct use has the whole key ready and decodes with `serde_json`. The async client has as many
-//! connections as `cache-memcached`, and the blocking client runs in `spawn_blocking`. The server
-//! is another process.
+//! Direct use has the whole key ready and decodes with `serde_json`. Both clients have 16
+//! connections, and the blocking client runs in `spawn_blocking`. The server is another process.
 
 mod clients;
 
 use anyhow::Result;
 use test_servers::{Memcached, Server as _};
 
-use self::clients::{CONNECTIONS, Clients};
+use self::clients::Clients;
 use super::network::{
     BUSY, SIZES, THREADS,
     calls::{self, CALLS, Call},
@@ -107,17 +106,14 @@ impl<'a> Suite<'a> {
         Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
     }
 
-    /// Compares the default number of connections with each other number, and with the client of
-    /// the crate with that number. A ratio below 1 is in favour of the other.
+    /// Compares the default number of connections with other numbers, and with the client of the
+    /// crate with several numbers. A ratio below 1 is in favour of the other.
     fn connections(&'a self, bench: &mut Bench<'_>) -> Result<()> {
         for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
             let side = |name, job| self.workers.side(name, BUSY, Clock::Wall, job);
             let mut sides = vec![side(OURS, call.of(&self.clients.ours_default))];
-            for (count, ours, by_hand) in CONNECTIONS {
-                sides.push(side(ours, call.of(self.clients.ours(count))));
-                sides.push(side(by_hand, call.of(self.clients.by_hand(count))));
-            }
-            sides.push(side("memcache_unset", call.of(&self.clients.by_hand_unset)));
+            sides.extend(self.clients.ours.iter().map(|it| side(it.0, call.of(&it.1))));
+            sides.extend(self.clients.by_hand.iter().map(|it| side(it.0, call.of(&it.1))));
             bench.run(Contest { case: self.case(name, BUSY, Unit::PerSecond), sides })?;
         }
         Ok(())
@@ -141,7 +137,7 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    /// `cache-memcached` and the async client of the crate, with the same number of connections.
+    /// `cache-memcached` and the async client of the crate.
     fn sides(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
         let it = &self.clients;
         let mut sides = vec![

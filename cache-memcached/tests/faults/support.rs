@@ -16,7 +16,7 @@ impl Harness for OnMemcached {
     type Server = Memcached;
 
     const BACKEND: &'static str = "memcached";
-    const SHARES_CONNECTIONS: bool = false;
+    const SHARES_CONNECTIONS: bool = true;
     const LARGE: Large = Large { len: 1_000_000, piece: Duration::from_millis(200) };
     const OTHER_OPTIONS: &'static str = "connections = 2";
 

@@ -220,9 +220,9 @@ async fn increment_with_a_too_long_wait_is_ignored_by_the_breaker() {
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let cache = cache(&[proxy.address().to_string()], "deadline = \"1s\"").strict();
     cache.set("n", &0, secs(600)).await.unwrap();
-    // Each change needs two replies. The first change has its own deadline, and the changes after
-    // it have to wait.
-    proxy.delay(Duration::from_millis(320));
+    // The first change needs two replies and has its own deadline. The changes after it have to
+    // wait, and need another reply.
+    proxy.delay(Duration::from_millis(480));
     let first = tokio::spawn({
         let cache = cache.clone();
         async move { cache.incr("n", 1).await }
@@ -308,4 +308,63 @@ async fn clock_entry_is_written_only_if_an_expiry_has_to_be_kept() {
     assert_eq!(cache.incr("n", -40).await.unwrap(), 2);
     assert_eq!(raw.get("!clock").as_deref(), Some(""));
     assert!(matches!(cache.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
+}
+
+/// The process knows the counter after a change, and changes it again without a read.
+#[tokio::test]
+async fn changes_of_others_between_increments_are_not_lost() {
+    let (servers, cache, mut raw, key) = counter(10).await;
+    for round in 0..40 {
+        cache.set("n", &10, secs(600)).await.unwrap();
+        for expected in 11..15 {
+            assert_eq!(cache.incr("n", 1).await.unwrap(), expected);
+        }
+        match round % 5 {
+            0 => raw.set(&key, "100"),
+            1 => drop(raw.ask(&format!("ma {key} MI D86"))),
+            // The same number as before, in another entry.
+            2 => raw.set(&key, "14"),
+            3 => raw.set(&key, "text"),
+            _ => drop(raw.ask(&format!("md {key}"))),
+        }
+        match (round % 5, cache.incr("n", 1).await) {
+            (0 | 1, Ok(101)) | (2, Ok(15)) => {}
+            (3, Err(error)) => assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{error}"),
+            (4, Err(error)) => assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}"),
+            (_, res) => panic!("{round}: {res:?}"),
+        }
+    }
+    cache.set("n", &10, secs(600)).await.unwrap();
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 11);
+    cache.clear().await.unwrap();
+    let error = cache.incr("n", 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
+    cache.set("n", &10, secs(600)).await.unwrap();
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 11);
+    servers[0].restart().unwrap();
+    let error = cache.incr("n", 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{error}");
+}
+
+#[tokio::test]
+async fn counter_that_the_process_knows_is_changed_by_one_command() {
+    let (_servers, cache, mut raw, _) = counter(0).await;
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 1);
+    let before = reads(&mut raw);
+    for expected in 2..50 {
+        assert_eq!(cache.incr("n", 1).await.unwrap(), expected);
+    }
+    // The generation is read once a second.
+    assert!(reads(&mut raw) - before < 10);
+}
+
+fn reads(raw: &mut Raw) -> u64 {
+    let (mut line, mut res) = (raw.ask("stats").0, 0);
+    while line != "END" {
+        if let Some(count) = line.strip_prefix("STAT cmd_get ") {
+            res = count.parse().unwrap();
+        }
+        line = raw.line();
+    }
+    res
 }

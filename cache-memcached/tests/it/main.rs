@@ -6,6 +6,7 @@ mod counters;
 mod generations;
 mod lifetimes;
 mod limits;
+mod login;
 mod outage;
 mod polling;
 #[path = "../raw/mod.rs"]

@@ -154,7 +154,7 @@ async fn unpolled_probe_does_not_keep_a_server_ejected() {
 
 /// A dropped write must not be executed after the caller's next write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn write_dropped_while_waiting_is_never_sent() {
+async fn dropped_write_is_not_executed_after_the_next_write() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let more = "deadline = \"20s\"\n[caches.default.options]\nconnections = 1\n";

@@ -1,6 +1,6 @@
 //! Errors of the server: those that a real server can be made to send.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
@@ -49,40 +49,33 @@ async fn server_at_its_connection_limit_is_unavailable_until_it_has_one() {
     }
 }
 
-/// 64 callers, 16 connections in the settings, and a server with eleven or two.
+/// 64 keys, 16 connections in the settings, and a server with eleven or two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_wait_for_existing_connections_if_the_server_accepts_no_more() {
+async fn calls_use_the_first_connection_if_the_server_accepts_no_more() {
     for left in [0, 2] {
         let server = small();
         let mut others = fill(&server);
         others.truncate(if left == 0 { 0 } else { others.len() - left });
-        let cache = cache(&[server.address().to_string()], PATIENT).strict();
-        // The server needs a moment to notice closed connections.
-        until("it works", async || cache.set("k", &0, secs(600)).await.is_ok()).await;
-        for _ in 0..5 {
-            let calls = (0..64).map(|_| {
-                let cache = cache.clone();
-                tokio::spawn(async move { cache.get::<i32>("k").await })
+        let more = format!("{PATIENT}[caches.default.options]\nconnections = 16\n");
+        let cache = cache(&[server.address().to_string()], &more).strict();
+        // The server needs a moment to notice closed connections. The generation is read on the
+        // first connection.
+        until("it works", async || cache.clear().await.is_ok()).await;
+        for round in 0..5 {
+            let calls = (0..64).map(|i| {
+                let (cache, key) = (cache.clone(), format!("k{i}"));
+                tokio::spawn(async move {
+                    cache.set(&key, &round, secs(600)).await?;
+                    cache.get::<i32>(&key).await
+                })
             });
             for answer in join_all(calls).await {
-                assert_eq!(answer.unwrap().unwrap(), Some(0));
+                assert_eq!(answer.unwrap().unwrap(), Some(round));
             }
             cache.check().await.unwrap();
         }
         drop(others);
     }
-}
-
-#[tokio::test]
-async fn server_with_a_password_is_an_error_with_the_reason() {
-    let file = std::env::temp_dir().join(format!("cache-memcached-{}", std::process::id()));
-    fs::write(&file, "user:marked\n").unwrap();
-    let server = Memcached::options().args(&["-Y", file.to_str().unwrap()]).start().unwrap();
-    let cache = cache(&[server.address().to_string()], PATIENT).strict();
-    let error = cache.get::<i32>("k").await.unwrap_err();
-    fs::remove_file(file).unwrap();
-    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-    assert!(error.message().contains("password"), "{error}");
 }
 
 #[tokio::test]
@@ -116,9 +109,9 @@ async fn full_server_without_eviction_is_out_of_memory_and_still_answers() {
     assert_eq!(cache.get("small").await.unwrap(), Some(1));
 }
 
-/// The callers of a pool wait for each other, which does not mean that the server has failed.
+/// Many callers of one connection on a slow network are answered together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_for_a_connection_is_ignored_by_the_breaker() {
+async fn calls_on_one_slow_connection_do_not_wait_for_each_other() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let more = "deadline = \"2s\"\n[caches.default.options]\nconnections = 1";
@@ -129,14 +122,7 @@ async fn waiting_for_a_connection_is_ignored_by_the_breaker() {
         let cache = cache.clone();
         tokio::spawn(async move { cache.get::<i32>("k").await })
     });
-    let mut late = 0;
     for answer in join_all(calls).await {
-        if let Err(error) = answer.unwrap() {
-            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-            assert!(!error.counts_for_breaker(), "{error}");
-            late += 1;
-        }
+        assert_eq!(answer.unwrap().unwrap(), Some(1));
     }
-    assert!(late > 10, "{late}");
-    assert_eq!(cache.get("k").await.unwrap(), Some(1));
 }

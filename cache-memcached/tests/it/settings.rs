@@ -52,13 +52,26 @@ fn invalid_setting_is_named() {
         (two, "weights = [1, -1]", "options.weights", ""),
         (two, "weights = 'marked'", "options.weights", ""),
         (two, "when_down = 'marked'", "options.when_down", "next"),
-        (one, "connections = 0", "options.connections", "1 to 1024"),
-        (one, "connections = 1025", "options.connections", "1 to 1024"),
+        (one, "connections = 0", "options.connections", "1 to 64"),
+        (one, "connections = 65", "options.connections", "1 to 64"),
         (one, "max_value_bytes = 0", "options.max_value_bytes", "1 GiB"),
         (one, "max_value_bytes = '2GiB'", "options.max_value_bytes", "1 GiB"),
         (one, "max_value_bytes = 'marked'", "options.max_value_bytes", ""),
         (one, "pool = 3", "options", "connections"),
-        (one, "username = 'marked'", "options", "weights"),
+        (one, "user = 'marked'", "options", "weights"),
+        (one, "username = 'marked'", "options.password", "is missing"),
+        (one, "password = 'marked'", "options.username", "is missing"),
+        (one, "username = 'a'\npassword = ''", "options.password", "is empty"),
+        (one, "username = 'marked 1'\npassword = 'b'", "options.username", "a space"),
+        (
+            one,
+            "username = 'a'\npassword = \"marked\\r\\nflush_all\"",
+            "options.password",
+            "a space",
+        ),
+        (one, "tls = { insecure = true }", "options.tls", "ca_file"),
+        (&["unix:marked.sock"], "", "location", "absolute path"),
+        (&["unix:///marked.sock", "unix:/marked.sock"], "", "location", "duplicate server"),
     ] {
         let text = error(location, options);
         assert!(text.contains(&format!("caches.default.{setting}")), "{options}: {text}");
@@ -74,6 +87,7 @@ fn valid_settings_build_without_a_server_and_a_runtime() {
         (&["localhost", "[::1]:11212"], "weights = [1, 100]\nwhen_down = 'next'"),
         (&["a:1; b:2, c"], "weights = [1, 2, 3]\nwhen_down = 'miss'"),
         (&["memcached://no-such-host"], "connections = 1\nmax_value_bytes = '1GiB'"),
+        (&["unix:///no/such.sock", "a"], "username = 'a'\npassword = 'b'\nconnections = 64"),
     ] {
         Caches::from_toml(&toml(location, &format!("{OPTIONS}{options}"))).unwrap();
     }

@@ -1,0 +1,54 @@
+//! The outcomes of commands, read from their replies.
+
+use bytes::Bytes;
+use cache_core::{
+    Result, Ttl,
+    store::{Entry, Stamp},
+};
+
+use crate::{
+    address::Address,
+    error, lifetime,
+    reply::{Code, Reply},
+};
+
+/// Returns true for a command that was executed, and false if its condition did not hold.
+pub(crate) fn done(reply: &Reply, at: &Address) -> Result<bool> {
+    match reply.code {
+        Code::Done | Code::Value => Ok(true),
+        Code::Miss | Code::NotStored | Code::Changed | Code::NotFound => Ok(false),
+        _ => Err(error::unexpected_reply(at)),
+    }
+}
+
+/// Returns the value that was read.
+pub(crate) fn value(reply: Reply, at: &Address) -> Result<Option<Bytes>> {
+    match (reply.code, reply.value) {
+        (Code::Value, Some(value)) => Ok(Some(value)),
+        (Code::Miss, _) => Ok(None),
+        _ => Err(error::unexpected_reply(at)),
+    }
+}
+
+/// Returns the entry that was read.
+pub(crate) fn entry(reply: Reply, at: &Address) -> Result<Option<Entry>> {
+    let (ttl, stamp) = (reply.ttl, reply.stamp);
+    let Some(value) = value(reply, at)? else { return Ok(None) };
+    match (ttl, stamp) {
+        // A comparison could not work, and a call that repeats it would not end.
+        (_, Some(0)) => Err(error::cas_disabled(at)),
+        (Some(ttl), Some(stamp)) => {
+            Ok(Some(Entry::new(value, lifetime::remaining(ttl), Stamp(stamp))))
+        }
+        _ => Err(error::unexpected_reply(at)),
+    }
+}
+
+/// Returns the remaining lifetime that was read.
+pub(crate) fn remaining(reply: &Reply, at: &Address) -> Result<Option<Ttl>> {
+    match (done(reply, at)?, reply.ttl) {
+        (false, _) => Ok(None),
+        (true, Some(ttl)) => Ok(Some(lifetime::remaining(ttl))),
+        (true, None) => Err(error::unexpected_reply(at)),
+    }
+}
