@@ -81,8 +81,11 @@ pub use self::{
 #[doc(hidden)]
 pub mod __private {
     pub use crate::config::registry::Linked;
+    pub use bytes::Bytes;
     #[cfg(feature = "inventory")]
     pub use inventory;
+
+    pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
 }
 
 /// Compiles and runs the example of the README.

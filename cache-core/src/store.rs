@@ -3,6 +3,7 @@
 mod backend;
 mod capabilities;
 pub(crate) mod dummy;
+mod forward;
 mod id;
 mod inline;
 pub mod integer;
@@ -22,6 +23,8 @@ pub use self::{
     threads::Threads,
     types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},
 };
+#[doc(inline)]
+pub use crate::__forward as forward;
 pub use crate::{
     config::{Build, BuildContext, Driver},
     key::Namespace,

@@ -43,12 +43,13 @@ use crate::{
 /// The text of an error never contains a value or a password.
 ///
 /// # Wrappers
-/// The trait has no default methods: a wrapper that forgot one would silently use the default
-/// instead of the wrapped store's method. Wrappers should carry
-/// `#[deny(clippy::missing_trait_methods)]`; a [`Layer`](crate::layer::Layer) is usually the better
-/// choice. Stores without async implement [`SyncBackend`].
+/// The trait has no default methods, because a wrapper that forgot one would silently use the
+/// default instead of the wrapped store's method. [`forward!`](crate::store::forward) forwards the
+/// methods that a wrapper does not write itself. For the same behaviour around every call, a
+/// [`Layer`](crate::layer::Layer) is the better choice.
 ///
-/// The feature `testing` has a suite that checks an implementation against all of these rules.
+/// Stores without async implement [`SyncBackend`]. The suite of the crate `cache-conformance`
+/// checks an implementation against all of these rules.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Returns the driver's name, for messages and counters.
@@ -207,11 +208,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 /// Later releases may add views, so a store starts from [`none`](Self::none).
 ///
 /// ```
-/// use cache_core::store::{Backend, Inline, Views};
+/// use cache_core::store::{Backend, IntoBackend, Views};
 /// use cache_memory::Memory;
-/// use std::sync::Arc;
 ///
-/// let store: Arc<dyn Backend> = Arc::new(Inline::new(Memory::new()));
+/// let store = Memory::new().into_backend();
 /// assert!(store.views().sync.is_some(), "memory never waits");
 /// assert!(Views::none().leader.is_none());
 /// ```

@@ -6,10 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
     Result, Ttl,
-    store::{
-        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
-        TtlUpdate, Views,
-    },
+    store::{Backend, Capabilities, Entry, Views, forward},
 };
 
 /// Sends plain reads to the copy and all other calls to the leader. The leader's entries never
@@ -26,12 +23,12 @@ pub(crate) struct Replicated {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Backend for Replicated {
-    fn name(&self) -> &'static str {
-        self.leader.name()
-    }
-    fn id(&self) -> StoreId {
-        self.leader.id()
-    }
+    forward!(
+        Backend,
+        self.leader,
+        except capabilities, get, get_entry, get_many, get_entries, has, ttl
+    );
+
     fn capabilities(&self) -> Capabilities {
         self.facts
     }
@@ -58,58 +55,5 @@ impl Backend for Replicated {
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         self.copy.ttl(key).await
-    }
-    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        self.leader.set(key, value, expiry, mode).await
-    }
-    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        self.leader.set_many(items, expiry).await
-    }
-    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.leader.touch(key, expiry).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        self.leader.delete(key).await
-    }
-    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        self.leader.delete_many(keys).await
-    }
-    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.leader.take(key).await
-    }
-    async fn incr(
-        &self,
-        key: &str,
-        delta: i64,
-        create: Option<CounterInit>,
-    ) -> Result<Option<i64>> {
-        self.leader.incr(key, delta, create).await
-    }
-    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        self.leader.compare_and_delete(key, seen).await
-    }
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: Bytes,
-        lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        self.leader.compare_and_set(key, seen, value, lifetime).await
-    }
-    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        self.leader.rename(from, to).await
-    }
-    async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.leader.clear(namespace).await
-    }
-    async fn clear_store(&self) -> Result<()> {
-        self.leader.clear_store().await
-    }
-    async fn check(&self) -> Result<()> {
-        self.leader.check().await
-    }
-    async fn close(&self) -> Result<()> {
-        self.leader.close().await
     }
 }

@@ -9,12 +9,7 @@ use bytes::Bytes;
 use super::Faulty;
 use crate::{
     error::{Error, Result},
-    key::Namespace,
-    store::{
-        Backend, Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, SyncBackend,
-        TtlUpdate, Views,
-    },
-    timeout::{Expiry, Ttl},
+    store::{Backend, Entry, Expiry, SyncBackend, Views, forward},
 };
 
 impl Faulty {
@@ -41,15 +36,8 @@ fn join<T>(errors: Vec<Option<Error>>, good: Vec<Result<T>>) -> Vec<Result<T>> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Backend for Faulty {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-    fn id(&self) -> StoreId {
-        self.inner.id()
-    }
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    forward!(Backend, self.inner, except get_many, get_entries, delete_many, set_many);
+
     fn views(self: Arc<Self>) -> Views {
         let mut views = Views::none();
         if self.inline
@@ -62,65 +50,6 @@ impl Backend for Faulty {
             views.leader = Some(Arc::new(Self::with_faults(faults, leader, self.inline)));
         }
         views
-    }
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.inner.get(key).await
-    }
-    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.inner.get_entry(key).await
-    }
-    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        self.inner.set(key, value, expiry, mode).await
-    }
-    async fn has(&self, key: &str) -> Result<bool> {
-        self.inner.has(key).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.inner.ttl(key).await
-    }
-    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.inner.touch(key, expiry).await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        self.inner.delete(key).await
-    }
-    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.inner.take(key).await
-    }
-    async fn incr(
-        &self,
-        key: &str,
-        delta: i64,
-        create: Option<CounterInit>,
-    ) -> Result<Option<i64>> {
-        self.inner.incr(key, delta, create).await
-    }
-    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        self.inner.compare_and_delete(key, seen).await
-    }
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: Bytes,
-        lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        self.inner.compare_and_set(key, seen, value, lifetime).await
-    }
-    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        self.inner.rename(from, to).await
-    }
-    async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.inner.clear(namespace).await
-    }
-    async fn clear_store(&self) -> Result<()> {
-        self.inner.clear_store().await
-    }
-    async fn check(&self) -> Result<()> {
-        self.inner.check().await
-    }
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
     }
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         let (keys, errors) = self.split(keys, |it| it);
@@ -149,69 +78,8 @@ struct Inline {
 
 #[deny(clippy::missing_trait_methods)]
 impl SyncBackend for Inline {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-    fn id(&self) -> StoreId {
-        self.inner.id()
-    }
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.inner.get(key)
-    }
-    fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.inner.get_entry(key)
-    }
-    fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        self.inner.set(key, value, expiry, mode)
-    }
-    fn has(&self, key: &str) -> Result<bool> {
-        self.inner.has(key)
-    }
-    fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.inner.ttl(key)
-    }
-    fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.inner.touch(key, expiry)
-    }
-    fn delete(&self, key: &str) -> Result<bool> {
-        self.inner.delete(key)
-    }
-    fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.inner.take(key)
-    }
-    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
-        self.inner.incr(key, delta, create)
-    }
-    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        self.inner.compare_and_delete(key, seen)
-    }
-    fn compare_and_set(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: Bytes,
-        lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        self.inner.compare_and_set(key, seen, value, lifetime)
-    }
-    fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        self.inner.rename(from, to)
-    }
-    fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.inner.clear(namespace)
-    }
-    fn clear_store(&self) -> Result<()> {
-        self.inner.clear_store()
-    }
-    fn check(&self) -> Result<()> {
-        self.inner.check()
-    }
-    fn close(&self) -> Result<()> {
-        self.inner.close()
-    }
+    forward!(SyncBackend, self.inner, except get_many, get_entries, delete_many, set_many);
+
     fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
         let (keys, errors) = self.outer.split(keys, |it| it);
         join(errors, self.inner.get_many(&keys))
