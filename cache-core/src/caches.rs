@@ -1,7 +1,6 @@
 //! The caches of a program, by alias.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, HashMap},
     fmt, fs,
     path::Path,
@@ -9,10 +8,8 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, KeyState},
-    config::{
-        self, BuildContext, CacheSettings, Driver, Resolve, Settings, Shared, registry::Registry,
-    },
+    cache::{Cache, CacheBuilder, KeyState},
+    config::{self, CacheSettings, Driver, Plan, Settings, registry::Registry},
     error::{Error, ErrorKind, Result},
     key::KeyFunction,
     runtime::{Clock, all},
@@ -312,23 +309,27 @@ impl CachesBuilder {
             );
             return Err(Error::new(ErrorKind::UnknownAlias, what));
         }
-        let plan = Plan { builder: &self, done: RefCell::default(), shared: Shared::default() };
+        let plan = Plan::new(
+            &self.registry,
+            &self.settings,
+            &self.backends,
+            &self.clock,
+            self.stderr_notice,
+        );
         let mut res = BTreeMap::new();
         let mut states = HashMap::new();
         for (alias, settings) in self.settings.iter() {
-            let backend = plan.backend(alias)?;
-            let waits = Arc::clone(&backend).views().sync.is_none();
+            let store = plan.store(alias)?;
+            let waits = Arc::clone(&store.backend).views().sync.is_none();
             let new_state = || KeyState::new(waits, &self.clock);
             // Aliases with the same keys in the same store.
-            let same_keys = (backend.id(), settings.key_prefix.as_str());
+            let same_keys = (store.backend.id(), settings.key_prefix.as_str());
             let state = states.entry(same_keys).or_insert_with(new_state).clone();
-            let cache = Cache::builder(backend)
+            let cache = CacheBuilder::over(store)
                 .state(state)
                 .settings(settings.clone())
                 .shared_key_function(self.key_functions.get(alias).cloned())
                 .clock(self.clock.clone())
-                .stderr_notice(self.stderr_notice)
-                .shared_breaker(plan.shared.breaker(alias, settings, &self.clock)?)
                 .build(alias)?;
             res.insert(alias.to_owned(), cache);
         }
@@ -339,57 +340,5 @@ impl CachesBuilder {
 impl fmt::Debug for CachesBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachesBuilder").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// One build. It keeps the finished stores and the stores in progress, because a store can be made
-/// of others.
-struct Plan<'a> {
-    builder: &'a CachesBuilder,
-    /// `None` marks a store in progress.
-    done: RefCell<BTreeMap<String, Option<Arc<dyn Backend>>>>,
-    shared: Shared,
-}
-
-impl Resolve for Plan<'_> {
-    fn backend(&self, alias: &str) -> Result<Arc<dyn Backend>> {
-        let at = |setting: &str| format!("caches.{alias}.{setting}");
-        if let Some(backend) = self.builder.backends.get(alias) {
-            return Ok(Arc::clone(backend));
-        }
-        match self.done.borrow().get(alias) {
-            Some(Some(backend)) => return Ok(Arc::clone(backend)),
-            Some(None) => {
-                let what = format!("cyclic cache definition: `{alias}` depends on itself");
-                return Err(
-                    Error::new(ErrorKind::Config, what).with_context("setting", at("options"))
-                );
-            }
-            None => {}
-        }
-        let settings = self.builder.settings.get(alias).ok_or_else(|| {
-            let known = config::list(self.builder.settings.aliases());
-            let what = format!("no cache is named `{alias}`; the settings have {known}");
-            Error::new(ErrorKind::UnknownAlias, what)
-        })?;
-        self.done.borrow_mut().insert(alias.to_owned(), None);
-        let driver = self.builder.registry.find(&settings.backend);
-        let driver = driver.map_err(|error| error.with_context("setting", at("backend")))?;
-        let context = BuildContext {
-            alias,
-            settings,
-            clock: &self.builder.clock,
-            resolve: self,
-            shared: &self.shared,
-        };
-        let backend = driver.build(&context).map_err(|it| it.with_context("alias", alias))?;
-        self.done.borrow_mut().insert(alias.to_owned(), Some(Arc::clone(&backend)));
-        Ok(backend)
-    }
-}
-
-impl fmt::Debug for Plan<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").finish_non_exhaustive()
     }
 }

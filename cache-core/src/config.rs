@@ -6,6 +6,7 @@ mod driver;
 mod env;
 mod location;
 mod options;
+mod plan;
 pub(crate) mod registry;
 mod settings;
 mod toml;
@@ -20,7 +21,7 @@ pub use self::{
     units::{ByteSize, Period},
 };
 pub(crate) use self::{
-    build_context::{Resolve, Shared},
     deserializer::{closest, list},
+    plan::Plan,
     settings::shown,
 };

@@ -1,6 +1,7 @@
 //! Layers: behaviour that runs around every call to a store, written once for all methods.
 
 mod breaker;
+mod built_store;
 mod call;
 mod deadline;
 mod layered;
@@ -10,7 +11,9 @@ mod retry;
 
 use std::{fmt, pin::pin, sync::Arc};
 
-pub(crate) use self::{breaker::Known, call::rounds, observe::Observe, own_runtime::OwnRuntime};
+pub(crate) use self::{
+    breaker::Known, built_store::BuiltStore, call::rounds, own_runtime::OwnRuntime,
+};
 pub use self::{
     breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},
     call::{Call, Reply},
@@ -25,7 +28,7 @@ pub use crate::telemetry::Operation;
 /// [`Layered`] combines a layer with a store into a [`Backend`](crate::store::Backend).
 ///
 /// ```
-/// use cache_core::{layer::{Call, Layer, Layered, Reply}, store::{Backend, Inline}};
+/// use cache_core::{layer::{Call, Layer, Layered, Reply}, store::Backend};
 /// use cache_memory::Memory;
 /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
 ///
@@ -55,7 +58,7 @@ pub use crate::telemetry::Operation;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let hook = Arc::new(Failures::default());
-/// let store = Layered::new(Arc::clone(&hook), Arc::new(Inline::new(Memory::new())));
+/// let store = Layered::new(Arc::clone(&hook), Memory::new());
 /// store.set("k", "text".into(), cache_core::store::Expiry::Never, Default::default()).await.unwrap();
 /// store.incr("k", 1, None).await.unwrap_err();
 /// assert_eq!(hook.0.load(Ordering::Relaxed), 1);

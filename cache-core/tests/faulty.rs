@@ -113,7 +113,7 @@ async fn held_call_waits_until_every_hold_is_released() {
 #[tokio::test]
 async fn only_an_inline_faulty_has_a_sync_view() {
     let store = Arc::new(Inline::new(Model::default()));
-    assert!(Arc::new(Faulty::new(Arc::clone(&store) as _)).views().sync.is_none());
+    assert!(Arc::new(Faulty::new(Arc::clone(&store))).views().sync.is_none());
     let faulty = Faulty::inline(store);
     let view = Arc::new(faulty.clone()).views().sync.unwrap();
     faulty.inject(|_| Fault::Error(ErrorKind::Unavailable));

@@ -111,7 +111,7 @@ impl Layer for LateReply {
 async fn stale_miss_is_read_again_from_the_leader() {
     let late = Arc::new(LateReply::default());
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
-    let leader = Layered::new(Arc::clone(&late), Arc::new(part()) as _);
+    let leader = Layered::new(Arc::clone(&late), part());
     let cache = Cache::builder(store(Arc::new(leader), &part()));
     // The late reply must still be within the deadline.
     let cache = cache.deadline(Period::from_secs(60)).build("test").unwrap();

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use super::{Cache, Shared};
 use crate::consistency::update_queue::UpdateQueue;
@@ -8,12 +8,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fetch::singleflight::Singleflight,
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
-    layer::{
-        Breaker, BreakerSettings, Breakers, Deadline, Layered, Observe, OwnRuntime, Retry,
-        RetrySettings,
-    },
+    layer::{BreakerSettings, BuiltStore, Layered, OwnRuntime, RetrySettings},
     runtime::Clock,
-    store::{Backend, Capabilities, IntoBackend},
+    store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
     value::Codec,
@@ -23,13 +20,13 @@ use crate::{
 /// file.
 pub struct CacheBuilder {
     backend: Arc<dyn Backend>,
+    /// The same store with its layers, if it was built for this alias.
+    built: Option<BuiltStore>,
     settings: CacheSettings,
     key_function: Option<KeyFunction>,
     clock: Clock,
     state: Option<KeyState>,
     stderr_notice: bool,
-    /// The circuit breaker of the server, which other aliases may share. `None` for a new one.
-    breaker: Option<Arc<Breaker>>,
 }
 
 /// The state of single keys. Aliases with the same keys in the same store share it: a delete
@@ -84,13 +81,19 @@ impl CacheBuilder {
         let settings = CacheSettings::new(backend.name());
         Self {
             backend,
+            built: None,
             settings,
             key_function: None,
             clock: Clock::system(),
             state: None,
             stderr_notice: true,
-            breaker: None,
         }
+    }
+
+    /// Returns a builder over a store that has its layers.
+    pub(crate) fn over(store: BuiltStore) -> Self {
+        let backend = Arc::clone(&store.backend);
+        Self { built: Some(store), ..Self::new(backend) }
     }
 
     /// Sets all settings at once, except `backend`, `location` and `options`, which do not apply to
@@ -201,11 +204,6 @@ impl CacheBuilder {
         self
     }
 
-    pub(crate) fn shared_breaker(mut self, breaker: Option<Arc<Breaker>>) -> Self {
-        self.breaker = breaker;
-        self
-    }
-
     pub(crate) fn shared_key_function(mut self, it: Option<KeyFunction>) -> Self {
         self.key_function = it;
         self
@@ -235,32 +233,7 @@ impl CacheBuilder {
             Error::new(ErrorKind::Config, error.message().replace("the key", "the prefix"))
                 .with_context("setting", format!("caches.{alias}.key_prefix"))
         })?;
-        for (setting, time) in [
-            ("deadline", self.settings.deadline),
-            ("connect_deadline", self.settings.connect_deadline),
-            ("load_deadline", self.settings.load_deadline),
-        ] {
-            if Duration::from(time).is_zero() {
-                let what =
-                    "expected a duration above zero: with zero every call that waits would fail";
-                return Err(Error::new(ErrorKind::Config, what)
-                    .with_context("setting", format!("caches.{alias}.{setting}")));
-            }
-        }
-        let never_waits = Arc::clone(&self.backend).views().sync.is_some();
-        // `dummy` replaces any store in tests.
-        if never_waits && self.settings.retry.retries > 0 && self.backend.name() != "dummy" {
-            let what = format!(
-                "retries have no effect: the store `{}` never waits for a server; remove the setting",
-                self.backend.name()
-            );
-            return Err(Error::new(ErrorKind::Config, what)
-                .with_context("setting", format!("caches.{alias}.retry.retries")));
-        }
-        self.settings.breaker.check().map_err(|(setting, what)| {
-            Error::new(ErrorKind::Config, what)
-                .with_context("setting", format!("caches.{alias}.breaker.{setting}"))
-        })?;
+        BuiltStore::check(alias, &self.backend, &self.settings)?;
         Ok(self.finish(alias, namespace))
     }
 
@@ -270,30 +243,23 @@ impl CacheBuilder {
     }
 
     fn finish(self, alias: &str, namespace: Namespace) -> Cache {
-        let Self { backend, settings, key_function, clock, state, stderr_notice, breaker } = self;
+        let Self { backend, built, settings, key_function, clock, state, stderr_notice } = self;
+        let BuiltStore { backend, breaker, observer, patience } = built.unwrap_or_else(|| {
+            let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
+            BuiltStore::by_hand(alias, backend, &settings, &clock, observer)
+        });
         let sync = Arc::clone(&backend).views().sync;
         let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have written entries with at least this lifetime.
             state.tombstones.note_lifetime(expiry);
         }
-        let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
-        // A store that never waits needs no layers.
-        let (backend, breaker) = if sync.is_some() {
-            (backend, None)
-        } else {
-            let breaker = breaker.or_else(|| {
-                let breakers = Breakers::new(&Arc::default(), alias, &settings, &clock);
-                breakers.map(|it| it.of("its own"))
-            });
-            layered(backend, &settings, &clock, &observer, breaker)
-        };
         let on_own_runtime: Arc<dyn Backend> =
             Arc::new(Layered::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
         let shared = Shared {
             alias: alias.into(),
             sync,
-            write_patience: patience(&backend.capabilities(), &settings),
+            write_patience: patience,
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,
@@ -322,37 +288,10 @@ impl CacheBuilder {
     }
 }
 
-/// Puts the layers around the store, in the order observe(breaker(retry(deadline(store)))). They
-/// form one layer, so that a call boxes one future.
-fn layered(
-    store: Arc<dyn Backend>,
-    settings: &CacheSettings,
-    clock: &Clock,
-    observer: &Observer,
-    breaker: Option<Arc<Breaker>>,
-) -> (Arc<dyn Backend>, Option<Arc<Breaker>>) {
-    let facts = store.capabilities();
-    let limit = patience(&facts, settings);
-    let breaker = breaker.filter(|_| !facts.breaks_per_server);
-    let has_retry = settings.retry.retries > 0;
-    let retry = has_retry.then(|| Retry::new(settings.retry, limit, clock.clone()));
-    let connect = limit.saturating_sub(settings.deadline.into());
-    let deadline = Deadline::new(settings.deadline.into(), connect, clock.clone());
-    let observe = Observe { backend: store.name(), observer: observer.clone() };
-    let hooks = (observe, (breaker.clone(), (retry, deadline)));
-    (Arc::new(Layered::new(Arc::new(hooks), store)), breaker)
-}
-
 /// Returns the store for reads that must not be stale, with the same layers: one breaker counts
 /// both.
 fn leader_of(store: &Arc<dyn Backend>) -> Arc<dyn Backend> {
     Arc::clone(store).views().leader.unwrap_or_else(|| Arc::clone(store))
-}
-
-/// Returns the maximum duration of a call with one key.
-fn patience(facts: &Capabilities, settings: &CacheSettings) -> Duration {
-    let connect = if facts.connects { settings.connect_deadline.into() } else { Duration::ZERO };
-    Duration::from(settings.deadline).saturating_add(connect)
 }
 
 impl fmt::Debug for CacheBuilder {

@@ -13,12 +13,11 @@ use crate::error::Result;
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// use cache_core::{Cache, ErrorKind, OnOutage, secs, store::Inline, testing::{Fault, Faulty}};
+/// use cache_core::{Cache, ErrorKind, OnOutage, secs, testing::{Fault, Faulty}};
 /// use cache_memory::Memory;
-/// use std::sync::Arc;
 ///
-/// let store = Faulty::new(Arc::new(Inline::new(Memory::new())));
-/// let cache = Cache::builder(Arc::new(store.clone())).build("test")?;
+/// let store = Faulty::new(Memory::new());
+/// let cache = Cache::builder(store.clone()).build("test")?;
 ///
 /// // At most 5 logins a minute. During an outage every login is allowed.
 /// let may_log_in =

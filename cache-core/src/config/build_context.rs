@@ -84,7 +84,7 @@ impl Shared {
         Ok(Breakers::new(&known, alias, settings, clock))
     }
 
-    /// Returns the breaker that the facade puts around the store of an alias.
+    /// Returns the breaker around the store of an alias.
     pub(crate) fn breaker(
         &self,
         alias: &str,
@@ -155,7 +155,7 @@ impl BuildContext<'_> {
     ///
     /// It is for a store that keeps one breaker per server
     /// ([`Capabilities::breaks_per_server`](crate::store::Capabilities::breaks_per_server)). All
-    /// other stores get their breaker from the facade, and name their server with
+    /// other stores get a breaker around them when they are built, and name their server with
     /// [`one_server`](Self::one_server). All aliases of one `Caches` that name the server in the
     /// same way, and have equal tables `breaker` and equal deadlines, get the same breaker.
     ///
@@ -163,12 +163,12 @@ impl BuildContext<'_> {
     /// `Config` if a setting of the table `breaker` is invalid.
     ///
     /// ```
-    /// use cache_core::{Caches, Driver, Result, layer::Layered, store::{Backend, BuildContext, Inline}};
+    /// use cache_core::{Caches, Driver, Result, layer::Layered, store::{Backend, BuildContext, IntoBackend}};
     /// use cache_memory::Memory;
     /// use std::sync::Arc;
     ///
     /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
-    ///     let server: Arc<dyn Backend> = Arc::new(Inline::new(Memory::new()));
+    ///     let server = Memory::new().into_backend();
     ///     Ok(match context.breaker("10.0.0.1:4000")? {
     ///         Some(breaker) => Arc::new(Layered::new(Arc::new(breaker), server)),
     ///         None => server,
@@ -193,7 +193,7 @@ impl BuildContext<'_> {
     /// # Errors
     /// `Config` if a setting of the table `breaker` is invalid.
     pub fn breakers(&self) -> Result<Option<Breakers>> {
-        // The driver runs before the facade checks the settings.
+        // The driver runs before the settings are checked.
         self.settings
             .breaker
             .check()
@@ -201,18 +201,18 @@ impl BuildContext<'_> {
         self.shared.breakers(self.alias, self.settings, self.clock)
     }
 
-    /// Declares that all calls of this store go to this server. The facade puts the breaker of that
-    /// server around the store; aliases share the breaker as with [`breaker`](Self::breaker).
+    /// Declares that all calls of this store go to this server. The store gets the breaker of that
+    /// server around it; aliases share the breaker as with [`breaker`](Self::breaker).
     ///
     /// Without this call, the alias has a breaker of its own.
     ///
     /// ```
-    /// use cache_core::{Driver, Result, store::{Backend, BuildContext}};
+    /// use cache_core::{Driver, Result, store::{Backend, BuildContext, IntoBackend}};
     /// use std::sync::Arc;
     ///
     /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     ///     context.one_server("10.0.0.1:4000")?;
-    ///     Ok(Arc::new(cache_core::store::Inline::new(cache_memory::Memory::new())))
+    ///     Ok(cache_memory::Memory::new().into_backend())
     /// }
     ///
     /// let text = "caches.default.backend = 'mine'";
@@ -270,6 +270,11 @@ impl BuildContext<'_> {
     }
 
     /// Returns the store of another alias, for a store that consists of others.
+    ///
+    /// The store has the layers of its alias: its deadline, retries, breaker and metrics apply to
+    /// each call. The store that is being built gets the layers of its own alias around the whole.
+    /// If the breakers of the parts are enough, it declares
+    /// [`breaks_per_server`](crate::store::Capabilities::breaks_per_server).
     ///
     /// # Errors
     /// `UnknownAlias` if there is no such alias, `Config` if the cache definition is cyclic, and

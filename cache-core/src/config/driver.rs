@@ -9,7 +9,7 @@ use crate::{error::Result, store::Backend};
 /// [`register_driver!`](crate::register_driver).
 ///
 /// ```
-/// use cache_core::{Caches, Driver, Result, store::{Backend, BuildContext, Inline}};
+/// use cache_core::{Caches, Driver, Result, store::{Backend, BuildContext, IntoBackend}};
 /// use cache_memory::Memory;
 /// use std::sync::Arc;
 ///
@@ -18,7 +18,7 @@ use crate::{error::Result, store::Backend};
 ///     #[serde(deny_unknown_fields)]
 ///     struct Options {}
 ///     let Options {} = context.options()?;
-///     Ok(Arc::new(Inline::new(Memory::new())))
+///     Ok(Memory::new().into_backend())
 /// }
 ///
 /// pub const DRIVER: Driver = Driver::new("mine", build);

@@ -8,8 +8,8 @@ use crate::{
     error::Result,
     key::Namespace,
     store::{
-        Backend, Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, SyncBackend,
-        TtlUpdate, Views,
+        Backend, Capabilities, CounterInit, Entry, Expected, IntoBackend, SetMode, StoreId,
+        SyncBackend, TtlUpdate, Views,
     },
     timeout::{Expiry, Ttl},
 };
@@ -25,8 +25,8 @@ pub struct Layered<H, B: ?Sized = dyn Backend> {
 
 impl<H: Layer> Layered<H> {
     /// Wraps `inner` in the layer `hook`.
-    pub fn new(hook: Arc<H>, inner: Arc<dyn Backend>) -> Self {
-        Self { hook, inner }
+    pub fn new(hook: Arc<H>, inner: impl IntoBackend) -> Self {
+        Self { hook, inner: inner.into_backend() }
     }
 }
 

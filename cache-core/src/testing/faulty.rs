@@ -10,7 +10,7 @@ use crate::{
     error::ErrorKind,
     layer::{Call, Layered, Operation},
     runtime::Clock,
-    store::Backend,
+    store::{Backend, IntoBackend},
 };
 
 /// A store with injected faults: calls fail, are delayed or hang as a test wants, and otherwise go
@@ -20,11 +20,10 @@ use crate::{
 /// counts calls, reports their arrival and holds them back, so that tests need not sleep:
 ///
 /// ```
-/// use cache_core::{ErrorKind, layer::Operation, store::{Backend, Inline}, testing::{Fault, Faulty, Model}};
-/// use std::sync::Arc;
+/// use cache_core::{ErrorKind, layer::Operation, store::Backend, testing::{Fault, Faulty, Model}};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let store = Faulty::new(Arc::new(Inline::new(Model::default())));
+/// let store = Faulty::new(Model::default());
 /// store.inject(|call| match call.operation {
 ///     Operation::Get => Fault::Error(ErrorKind::Unavailable),
 ///     _ => Fault::None,
@@ -66,16 +65,16 @@ pub struct Held {
 
 impl Faulty {
     /// Wraps `store`, without a fault.
-    pub fn new(store: Arc<dyn Backend>) -> Self {
-        Self::build(store, Clock::system(), false)
+    pub fn new(store: impl IntoBackend) -> Self {
+        Self::build(store.into_backend(), Clock::system(), false)
     }
 
     /// Wraps `store` with its [synchronous view](crate::store::Views), if it has one, to test the
     /// path of in-process stores.
     ///
     /// Calls of the sync view cannot wait: a fault that waits, or a held call, panics there.
-    pub fn inline(store: Arc<dyn Backend>) -> Self {
-        Self::build(store, Clock::system(), true)
+    pub fn inline(store: impl IntoBackend) -> Self {
+        Self::build(store.into_backend(), Clock::system(), true)
     }
 
     /// Sets the clock of [`Fault::Delay`], which is the machine's by default. Resets faults and

@@ -34,12 +34,11 @@ fn questions() -> u64 {
 }
 
 // ANCHOR: tests
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use cache_core::{
     CACHES, Caches, ErrorKind,
     layer::Operation,
-    store::Inline,
     testing::{FakeClock, Fault, Faulty},
 };
 use cache_memory::Memory;
@@ -48,12 +47,9 @@ use cache_memory::Memory;
 fn caches() -> (&'static Caches, FakeClock, Faulty) {
     let time = FakeClock::new();
     let memory = Memory::builder().clock(time.clock()).build().unwrap();
-    let store = Faulty::new(Arc::new(Inline::new(memory)));
-    let caches = Caches::builder()
-        .backend("default", Arc::new(store.clone()))
-        .clock(time.clock())
-        .build()
-        .unwrap();
+    let store = Faulty::new(memory);
+    let caches =
+        Caches::builder().backend("default", store.clone()).clock(time.clock()).build().unwrap();
     (caches.leak(), time, store)
 }
 

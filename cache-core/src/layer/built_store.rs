@@ -1,0 +1,100 @@
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use super::{Breaker, Breakers, Deadline, Layered, Retry, observe::Observe};
+use crate::{
+    config::CacheSettings,
+    error::{Error, ErrorKind, Result},
+    runtime::Clock,
+    store::Backend,
+    telemetry::observer::Observer,
+};
+
+/// The store of an alias with its layers, in the order observe(breaker(retry(deadline(store)))).
+///
+/// The layers are put on where a store is built, and not by its cache: a store that is made of the
+/// stores of other aliases gets their layers with them.
+#[derive(Clone)]
+pub(crate) struct BuiltStore {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The circuit breaker of a store with one server.
+    pub(crate) breaker: Option<Arc<Breaker>>,
+    pub(crate) observer: Observer,
+    /// The maximum duration of a call with one key.
+    pub(crate) patience: Duration,
+}
+
+impl BuiltStore {
+    /// Verifies the deadlines and the settings of the layers.
+    pub(crate) fn check(alias: &str, store: &Arc<dyn Backend>, it: &CacheSettings) -> Result<()> {
+        let error = |setting: &str, what: Cow<'static, str>| {
+            Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.{setting}"))
+        };
+        for (setting, time) in [
+            ("deadline", it.deadline),
+            ("connect_deadline", it.connect_deadline),
+            ("load_deadline", it.load_deadline),
+        ] {
+            if Duration::from(time).is_zero() {
+                let what =
+                    "expected a duration above zero: with zero every call that waits would fail";
+                return Err(error(setting, what.into()));
+            }
+        }
+        // `dummy` replaces any store in tests.
+        if it.retry.retries > 0 && never_waits(store) && store.name() != "dummy" {
+            let what = format!(
+                "retries have no effect: the store `{}` never waits for a server; remove the setting",
+                store.name()
+            );
+            return Err(error("retry.retries", what.into()));
+        }
+        let breaker = it.breaker.check();
+        breaker.map_err(|(setting, what)| error(&format!("breaker.{setting}"), what.into()))
+    }
+
+    /// Puts the layers around `store`. They form one layer, so that a call boxes one future.
+    ///
+    /// `breaker` is the breaker of the store's only server.
+    pub(crate) fn new(
+        store: Arc<dyn Backend>,
+        settings: &CacheSettings,
+        clock: &Clock,
+        observer: Observer,
+        breaker: Option<Arc<Breaker>>,
+    ) -> Self {
+        let facts = store.capabilities();
+        let deadline = settings.deadline.into();
+        let connect =
+            if facts.connects { settings.connect_deadline.into() } else { Duration::ZERO };
+        let patience = connect.saturating_add(deadline);
+        if never_waits(&store) {
+            return Self { backend: store, breaker: None, observer, patience };
+        }
+        let breaker = breaker.filter(|_| !facts.breaks_per_server);
+        let has_retry = settings.retry.retries > 0;
+        let retry = has_retry.then(|| Retry::new(settings.retry, patience, clock.clone()));
+        let deadline = Deadline::new(deadline, connect, clock.clone());
+        let observe = Observe { backend: store.name(), observer: observer.clone() };
+        let layers = (observe, (breaker.clone(), (retry, deadline)));
+        let backend = Arc::new(Layered::new(Arc::new(layers), store));
+        Self { backend, breaker, observer, patience }
+    }
+
+    /// Puts the layers around a store that was made in code, with a breaker of its own.
+    pub(crate) fn by_hand(
+        alias: &str,
+        store: Arc<dyn Backend>,
+        settings: &CacheSettings,
+        clock: &Clock,
+        observer: Observer,
+    ) -> Self {
+        let breakers = Breakers::new(&Arc::default(), alias, settings, clock);
+        Self::new(store, settings, clock, observer, breakers.map(|it| it.of("its own")))
+    }
+}
+
+/// Returns whether the store needs no layers.
+fn never_waits(store: &Arc<dyn Backend>) -> bool {
+    Arc::clone(store).views().sync.is_some()
+}
