@@ -13,7 +13,7 @@ use cache_core::{
     store::{Backend, Inline, Offload, current_runtime},
     testing::{Fault, Faulty, Model},
 };
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
 /// Needs the caller's runtime and its timer, as a network store does.
 #[derive(Debug)]
@@ -126,6 +126,19 @@ fn blocking_calls_work_on_blocking_threads_and_are_refused_on_runtime_threads() 
             use_all(&cache).unwrap();
         }
     }
+}
+
+/// Only the calls of the store run on the library's runtime: a loader may use its own.
+#[test]
+fn loader_of_a_blocking_call_is_in_the_runtime_of_its_caller() {
+    let cache = network();
+    let id = || Handle::try_current().ok().map(|it| it.id().to_string());
+    let load = move |key| cache.blocking().get_or_set(key, secs(60), id).unwrap();
+    assert_eq!(load("thread"), None);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let callers = runtime.handle().id().to_string();
+    let seen = runtime.block_on(async { tokio::task::spawn_blocking(move || load("k")).await });
+    assert_eq!(seen.unwrap(), Some(callers));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{Call, Layer, Operation, Reply};
 use crate::{
     config::CacheSettings,
     error::{Error, ErrorKind, Result},
-    runtime::{Clock, SharedDeadline},
+    runtime::{Clock, first},
     store::threads::was_behind_others,
     telemetry::observer,
 };
@@ -138,7 +138,7 @@ impl Breaker {
     ) -> Result<F::Output> {
         // panics: never, only the code below sets it to `None`.
         let running = call.as_mut().as_pin_mut().expect("the call exists");
-        let answer = SharedDeadline::new(limit, self.clock.clone()).run(running).await;
+        let answer = first(running, self.clock.sleep(limit)).await;
         answer.ok_or_else(|| {
             let what = format!(
                 "no answer within {limit:.0?}, the shortened time limit after other calls got no answer; \

@@ -3,7 +3,7 @@ use std::{pin::pin, time::Duration};
 use super::{Call, Layer, Operation, Reply};
 use crate::{
     error::{Error, ErrorKind},
-    runtime::{Clock, SharedDeadline},
+    runtime::{Clock, SharedDeadline, first},
     store::threads::was_behind_others,
 };
 
@@ -55,8 +55,7 @@ impl Layer for Deadline {
         let answer = if limit == self.of_most.time() {
             self.of_most.run(answer).await
         } else {
-            let of_this = SharedDeadline::new(limit, self.clock.clone());
-            Box::pin(async move { of_this.run(answer).await }).await
+            Box::pin(first(answer, self.clock.sleep(limit))).await
         };
         answer.unwrap_or_else(|| {
             let is_behind_others = was_behind_others(|| running.set(None));
