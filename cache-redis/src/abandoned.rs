@@ -1,4 +1,4 @@
-//! Connections that were given up, which the server may still read from.
+//! Connections that were abandoned although the server may still read from them.
 
 use std::{
     collections::HashMap,
@@ -9,35 +9,34 @@ use std::{
 };
 
 use cache_core::{ErrorKind, Result};
-use redis::{Pipeline, Value};
 
-use crate::{address::Address, command::command, error};
+use crate::{address::Address, encoder::Encoder, error, resp::Reply};
 
-/// Connections of this process to one server that were given up with calls under way. Their socket
-/// was reset, but what the server's kernel, or a proxy on the way, had received by then may still
-/// be done. So the server ends them before another connection is used: otherwise a write that its
-/// caller has given up on could overwrite what was acknowledged later.
+/// The connections of this process to one server that were abandoned while calls waited for
+/// replies. Their sockets were reset, but the server may still execute what its kernel, or a proxy,
+/// had received by then. Therefore, the server ends them before another connection is used:
+/// otherwise an abandoned write could overwrite a write that was acknowledged later.
 #[derive(Debug, Default)]
 pub(crate) struct Abandoned {
     clients: Mutex<Vec<Client>>,
-    /// Whether there are some, for calls, which should not wait for a lock.
+    /// Whether there are any. Calls read this without a lock.
     any: AtomicBool,
 }
 
-/// A connection as the server knows it. An id alone could be another connection's after a restart
-/// of the server.
+/// A connection in the server's terms. After a restart of the server, another connection may have
+/// the same number, but not the same address as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     id: String,
     address: String,
 }
 
-/// Those that were given up last. The server itself ends older ones.
-const MOST: usize = 256;
+/// Only the last ones are kept. The server itself has ended older ones.
+const MAX_CLIENTS: usize = 256;
 
 impl Abandoned {
-    /// Those of a server. All stores and runtimes of the process have the same, as they may share
-    /// keys.
+    /// Returns those of a server. All stores and runtimes of the process share them, because they
+    /// may share keys.
     pub(crate) fn at(address: &Address) -> Arc<Self> {
         type All = Mutex<HashMap<Address, Weak<Abandoned>>>;
         static ALL: LazyLock<All> = LazyLock::new(All::default);
@@ -53,36 +52,29 @@ impl Abandoned {
 
     pub(crate) fn add(&self, client: Client) {
         let mut clients = self.lock();
-        if clients.len() >= MOST {
+        if clients.len() >= MAX_CLIENTS {
             clients.remove(0);
         }
         clients.push(client);
         self.any.store(true, Ordering::Release);
     }
 
-    /// Whether there are some, which have to be ended before anything else is sent.
+    /// Whether there are connections that the server must end before any other command.
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// What has the server end them, if there are some.
-    pub(crate) fn kills(&self) -> Option<(Vec<Client>, Pipeline)> {
-        let clients = self.lock().clone();
-        let mut pipeline = Pipeline::with_capacity(clients.len());
-        for it in &clients {
-            let words = ["CLIENT", "KILL", "ID", &it.id, "ADDR", &it.address];
-            pipeline.add_command(command(&words));
-        }
-        (!clients.is_empty()).then_some((clients, pipeline))
+    pub(crate) fn clients(&self) -> Vec<Client> {
+        self.lock().clone()
     }
 
-    /// Notes the server's answers to that. Returns false if the server does not let this user do
-    /// it: it may let another one.
-    pub(crate) fn ended(&self, clients: &[Client], answers: &[Value]) -> Result<bool> {
-        for it in answers {
-            let Value::ServerError(it) = it else { continue };
+    /// Records the replies to the [kills](Client::kill). Returns false if the user lacks the
+    /// permission: another user may have it.
+    pub(crate) fn killed(&self, clients: &[Client], replies: &[Reply]) -> Result<bool> {
+        for it in replies {
+            let Reply::Error(it) = it else { continue };
             let error = error::from_reply(it);
-            // One that is loading its data, say, may still do it later.
+            // The server may do it later, for example after it has loaded its data.
             if error.kind() == ErrorKind::Unavailable {
                 return Err(error);
             }
@@ -100,31 +92,37 @@ impl Abandoned {
 }
 
 impl Client {
-    /// Reads what `CLIENT INFO` says; nothing if no other connection could be told from it after a
-    /// restart of the server.
-    pub(crate) fn of(info: &str) -> Option<Self> {
+    /// Parses the reply to `CLIENT INFO`. Returns `None` if another connection could have the same
+    /// name after a restart of the server.
+    pub(crate) fn parse(info: &str) -> Option<Self> {
         let field = |name: &str| {
             let words = info.split_ascii_whitespace();
             words.filter_map(|it| it.split_once('=')).find(|it| it.0 == name).map(|it| it.1)
         };
         let is_id = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
-        // All clients over a unix socket have the same address, with the port 0, and ids begin anew
-        // with the server: it could be another client.
+        // All clients of a unix socket have the same address, with port 0, and a restarted server
+        // counts from 1 again.
         let is_own = |it: &&str| !it.starts_with('/') && !it.ends_with(":0");
         let (id, address) = (field("id").filter(is_id)?, field("addr").filter(is_own)?);
         Some(Self { id: id.into(), address: address.into() })
+    }
+
+    /// Encodes the command that ends the connection.
+    pub(crate) fn kill(&self, out: &mut Encoder<'_>) {
+        out.command(&["CLIENT", "KILL", "ID", &self.id, "ADDR", &self.address]);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::ErrorReply;
 
     #[test]
-    fn client_is_read_from_what_the_server_says_of_it() {
+    fn client_is_parsed_from_client_info() {
         let info = "id=7 addr=127.0.0.1:5 laddr=127.0.0.1:6379 fd=8 name=id=9 age=0\n";
         let client = Client { id: "7".into(), address: "127.0.0.1:5".into() };
-        assert_eq!(Client::of(info), Some(client));
+        assert_eq!(Client::parse(info), Some(client));
         for odd in [
             "",
             "id= addr=1",
@@ -134,7 +132,7 @@ mod tests {
             "id=7 addr=/run/redis.sock:0",
             "id=7 addr=?:0",
         ] {
-            assert_eq!(Client::of(odd), None, "{odd}");
+            assert_eq!(Client::parse(odd), None, "{odd}");
         }
     }
 
@@ -143,11 +141,11 @@ mod tests {
         let address = |port| Address::Tcp { host: "abandoned.example".into(), port };
         let (one, other) = (Abandoned::at(&address(1)), Abandoned::at(&address(2)));
         assert!(Arc::ptr_eq(&one, &Abandoned::at(&address(1))));
-        for id in 0..MOST + 5 {
+        for id in 0..MAX_CLIENTS + 5 {
             one.add(Client { id: id.to_string(), address: String::new() });
         }
         assert!(Abandoned::at(&address(1)).any() && !other.any());
-        assert_eq!(one.lock().len(), MOST);
+        assert_eq!(one.lock().len(), MAX_CLIENTS);
     }
 
     #[test]
@@ -155,9 +153,9 @@ mod tests {
         let address = Address::Tcp { host: "abandoned.example".into(), port: 3 };
         let abandoned = Abandoned::at(&address);
         abandoned.add(Client { id: "7".into(), address: "127.0.0.1:5".into() });
-        let (clients, _) = abandoned.kills().unwrap();
-        let refused = redis::parse_redis_value(b"-NOPERM no permissions\r\n").unwrap();
-        assert!(!abandoned.ended(&clients, &[refused]).unwrap() && abandoned.any());
-        assert!(abandoned.ended(&clients, &[Value::Int(1)]).unwrap() && !abandoned.any());
+        let clients = abandoned.clients();
+        let refused = Reply::Error(ErrorReply::new(b"NOPERM no permissions"));
+        assert!(!abandoned.killed(&clients, &[refused]).unwrap() && abandoned.any());
+        assert!(abandoned.killed(&clients, &[Reply::Int(1)]).unwrap() && !abandoned.any());
     }
 }

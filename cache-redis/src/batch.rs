@@ -4,11 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cache_core::Result;
 use futures_util::future::join_all;
-use redis::{Cmd, Pipeline, Value};
 
 use crate::route::{ReadTarget, checked, leader};
 use crate::{
-    command::Commands, error, node::Node, options::ReadFrom, pool::Pool, reply, topology::Topology,
+    encoder::{Commands, Encoder, result},
+    error,
+    node::Node,
+    options::ReadFrom,
+    pool::Pool,
+    reply,
+    resp::Reply,
+    topology::Topology,
 };
 
 /// The limits of one pipeline, in keys and (roughly) in bytes. Between two pipelines, the server
@@ -19,8 +25,10 @@ const BYTES: usize = 1 << 20;
 /// Commands about many keys.
 pub(crate) struct Batch<'a> {
     pub(crate) keys: &'a [&'a str],
-    /// Returns the commands about the key with this number.
-    pub(crate) commands: &'a (dyn Fn(usize) -> Commands + Send + Sync),
+    /// Encodes the commands about the key with this number.
+    pub(crate) encode: &'a (dyn Fn(usize, &mut Encoder<'_>) + Send + Sync),
+    /// The number of replies to them.
+    pub(crate) replies: usize,
     /// Returns their size in bytes, without the key.
     pub(crate) size: &'a (dyn Fn(usize) -> usize + Send + Sync),
     pub(crate) target: ReadTarget,
@@ -38,7 +46,7 @@ struct Group {
 
 impl Pool {
     /// Executes commands about many keys. Returns a result for each key, in order.
-    pub(crate) async fn execute_many(self: &Arc<Self>, batch: &Batch<'_>) -> Vec<Result<Value>> {
+    pub(crate) async fn execute_many(self: &Arc<Self>, batch: &Batch<'_>) -> Vec<Result<Reply>> {
         if batch.keys.is_empty() {
             return Vec::new();
         }
@@ -46,31 +54,29 @@ impl Pool {
             Ok(topology) => topology,
             Err(error) => return batch.keys.iter().map(|_| Err(error.clone())).collect(),
         };
-        let mut res: Vec<Option<Result<Value>>> = batch.keys.iter().map(|_| None).collect();
+        let mut res: Vec<Option<Result<Reply>>> = Vec::new();
+        res.resize_with(batch.keys.len(), || None);
         let groups = self.groups(batch, &topology, &mut res);
-        let answers =
-            join_all(groups.iter().map(|it| self.execute_group(it, batch, &topology))).await;
-        let mut redirected = Vec::new();
-        for (key, answer) in answers.into_iter().flatten() {
-            match answer.transpose() {
-                Some(answer) => res[key] = Some(answer),
-                None => redirected.push(key),
+        let answers = groups.iter().map(|it| self.execute_group(it, batch, &topology));
+        for (group, answers) in groups.iter().zip(join_all(answers).await) {
+            for (key, answer) in group.keys.iter().zip(answers) {
+                res[*key] = answer;
             }
         }
+        let redirected: Vec<usize> = (0..res.len()).filter(|it| res[*it].is_none()).collect();
         // These are few keys unless a Cluster migrates slots. Each key is followed on its own.
         for chunk in redirected.chunks(KEYS) {
             let found = join_all(chunk.iter().map(|&key| async move {
-                (
-                    key,
-                    self.execute(batch.keys[key], ReadTarget::Leader, &(batch.commands)(key)).await,
-                )
+                let encode = |out: &mut Encoder<'_>| (batch.encode)(key, out);
+                let commands = Commands { replies: batch.replies, encode: &encode };
+                (key, self.execute(batch.keys[key], ReadTarget::Leader, commands).await)
             }));
             for (key, answer) in found.await {
                 res[key] = Some(answer);
             }
         }
-        let answer = |it: Option<Result<Value>>| match it.unwrap_or(Ok(Value::Nil))? {
-            Value::ServerError(it) => Err(error::from_reply(&it)),
+        let answer = |it: Option<Result<Reply>>| match it.unwrap_or(Ok(Reply::Nil))? {
+            Reply::Error(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),
         };
         res.into_iter().map(answer).collect()
@@ -80,7 +86,7 @@ impl Pool {
         &self,
         batch: &Batch<'_>,
         topology: &Topology,
-        res: &mut [Option<Result<Value>>],
+        res: &mut [Option<Result<Reply>>],
     ) -> Vec<Group> {
         let from_replica =
             batch.target == ReadTarget::Any && self.common.read_from == ReadFrom::Replica;
@@ -88,7 +94,7 @@ impl Pool {
         for (number, key) in batch.keys.iter().enumerate() {
             let slot = topology.slot(key);
             let Some((shard_number, shard)) = topology.shard(slot) else {
-                let unassigned = leader(topology, slot).map(|_| Value::Nil);
+                let unassigned = leader(topology, slot).map(|_| Reply::Nil);
                 res[number] = Some(unassigned.map_err(|it| self.note_failure(it)));
                 continue;
             };
@@ -114,35 +120,34 @@ impl Pool {
         groups
     }
 
-    /// Executes one chunk after another. A redirected key has the result `None`.
+    /// Executes one chunk after another. Returns a result for each key of the group, or `None` if
+    /// the key was redirected.
     async fn execute_group(
         &self,
         group: &Group,
         batch: &Batch<'_>,
         topology: &Topology,
-    ) -> Vec<(usize, Result<Option<Value>>)> {
+    ) -> Vec<Option<Result<Reply>>> {
         let mut res = Vec::with_capacity(group.keys.len());
         for chunk in chunks(&group.keys, batch) {
             if let Some(replica) = &group.replica
-                && let Ok(values) = execute_chunk(replica, group.connection, chunk, batch, topology)
-                    .await
-                    .map_err(|it| self.note_failure(it))
-                && !values.iter().any(|it| matches!(it, Value::ServerError(_)))
+                && let Ok(replies) =
+                    execute_chunk(replica, group.connection, chunk, batch, topology)
+                        .await
+                        .map_err(|it| self.note_failure(it))
+                && !replies.iter().any(|it| matches!(it, Reply::Error(_)))
             {
-                res.extend(chunk.iter().copied().zip(values.into_iter().map(|it| Ok(Some(it)))));
+                res.extend(replies.into_iter().map(|it| Some(Ok(it))));
                 continue;
             }
             match execute_chunk(&group.leader, group.connection, chunk, batch, topology).await {
-                Ok(values) => {
-                    let answers = values.into_iter().map(|it| {
-                        let is_here = self.redirect_in(&it, &group.leader).is_none();
-                        is_here.then(|| checked(it, &group.leader)).transpose()
-                    });
-                    res.extend(chunk.iter().copied().zip(answers));
-                }
+                Ok(replies) => res.extend(replies.into_iter().map(|it| {
+                    let is_here = self.redirect_in(&it, &group.leader).is_none();
+                    is_here.then(|| checked(it, &group.leader))
+                })),
                 Err(error) => {
                     let error = self.note_failure(error);
-                    res.extend(chunk.iter().map(|&key| (key, Err(error.clone()))));
+                    res.extend(chunk.iter().map(|_| Some(Err(error.clone()))));
                 }
             }
         }
@@ -156,32 +161,31 @@ async fn execute_chunk(
     chunk: &[usize],
     batch: &Batch<'_>,
     topology: &Topology,
-) -> Result<Vec<Value>> {
-    let mut pipeline = Pipeline::with_capacity(chunk.len());
+) -> Result<Vec<Reply>> {
     // In a Cluster, a command with keys of several slots is rejected.
     if batch.is_get && !topology.is_cluster() {
-        let size = chunk.iter().map(|it| batch.keys[*it].len()).sum();
-        let mut command = Cmd::with_capacity(chunk.len() + 1, size);
-        command.arg("MGET");
-        for key in chunk {
-            command.arg(batch.keys[*key]);
-        }
-        pipeline.add_command(command);
-        let answer = node.send(connection, &pipeline).await?.into_iter().next().unwrap_or_default();
-        return match answer {
-            Value::ServerError(it) => {
-                Ok(chunk.iter().map(|_| Value::ServerError(it.clone())).collect())
+        let get = |out: &mut Encoder<'_>| {
+            out.begin(1 + chunk.len()).arg("MGET");
+            for key in chunk {
+                out.arg(batch.keys[*key]);
             }
+        };
+        let answer = node.send(connection, 1, &get).await?.into_iter().next().unwrap_or_default();
+        return match answer {
+            Reply::Error(it) => Ok(chunk.iter().map(|_| Reply::Error(it.clone())).collect()),
             answer => match reply::list(answer)? {
                 values if values.len() == chunk.len() => Ok(values),
-                _ => Err(error::unexpected(&Value::Nil)),
+                _ => Err(error::unexpected(&Reply::Nil)),
             },
         };
     }
-    let wanted = chunk.iter().map(|it| (batch.commands)(*it).add_to(&mut pipeline));
-    let wanted: Vec<_> = wanted.collect();
-    let mut replies = node.send(connection, &pipeline).await?.into_iter();
-    Ok(wanted.into_iter().map(|it| it.value(replies.by_ref())).collect())
+    let encode = |out: &mut Encoder<'_>| chunk.iter().for_each(|it| (batch.encode)(*it, out));
+    let replies = node.send(connection, chunk.len() * batch.replies, &encode).await?;
+    if batch.replies == 1 {
+        return Ok(replies);
+    }
+    let mut replies = replies.into_iter();
+    Ok(chunk.iter().map(|_| result(batch.replies, replies.by_ref())).collect())
 }
 
 /// Splits key numbers into chunks that fit into one pipeline.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use cache_core::{Error, ErrorKind, Result, store::Namespace};
 use cache_net::first_error;
 use futures_util::future::join_all;
-use redis::Value;
 
 use crate::{
-    batch::Batch, command::Commands, discovery, error, node::Node, options::ReadFrom, pool::Pool,
-    reply, route::ReadTarget, topology::Topology,
+    batch::Batch, discovery, error, node::Node, options::ReadFrom, pool::Pool, reply, resp::Reply,
+    route::ReadTarget, topology::Topology,
 };
 
 /// The number of keys in one step of `SCAN`. Between two steps, the server serves other clients.
@@ -126,18 +125,18 @@ impl Pool {
     }
 
     /// Removes the found keys that belong to the namespace.
-    async fn remove(self: &Arc<Self>, found: Vec<Value>, namespace: &Namespace) -> Result<()> {
+    async fn remove(self: &Arc<Self>, found: Vec<Reply>, namespace: &Namespace) -> Result<()> {
         let keys = found.into_iter().filter_map(|it| match it {
             // All keys of this library are text.
-            Value::BulkString(it) => String::from_utf8(it).ok(),
+            Reply::Bulk(it) => String::from_utf8(it.into()).ok(),
             _ => None,
         });
         let keys: Vec<String> = keys.filter(|it| namespace.contains(it)).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let commands = |i: usize| Commands::of(&["UNLINK", keys[i]]);
         let batch = Batch {
             keys: &keys,
-            commands: &commands,
+            encode: &|i, out| out.command(&["UNLINK", keys[i]]),
+            replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
             is_get: false,

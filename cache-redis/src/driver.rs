@@ -8,15 +8,13 @@ use cache_core::{
 };
 
 use crate::{
-    connect::Connector,
+    connector::{Connector, Encryption},
     discovery::{Discovery, Sentinels},
     limit::Limit,
     nodes::NodeSettings,
     options::{Plan, ReadFrom, TopologyKind},
-    pool::Common,
-    pools::Pools,
+    pool::{Common, Pools},
     store::Redis,
-    transport::Transport,
 };
 
 /// The driver of `backend = "redis"` and `"valkey"`. A program that contains `use cache_redis as
@@ -43,13 +41,13 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
 }
 
 fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Common> {
-    let transport = transport(context, &plan)?;
+    let encryption = encryption(context, &plan)?;
     let is_cluster = plan.topology == TopologyKind::Cluster;
     let limit = Arc::new(Limit::new(plan.max_value_len, context.clock().clone()));
     let connector = |login, read_only, limit| {
         Arc::new(Connector {
             login,
-            transport: transport.clone(),
+            encryption: encryption.clone(),
             resp: plan.resp,
             client_name: plan.client_name.clone(),
             read_only,
@@ -86,19 +84,19 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
 }
 
 #[cfg(feature = "tls")]
-fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
+fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
     if !plan.login.tls {
-        return Ok(Transport::Plain);
+        return Ok(Encryption::None);
     }
     let files = plan.tls.clone().unwrap_or_default();
-    cache_net::Tls::new(context, &files).map(Transport::Tls)
+    cache_net::Tls::new(context, &files).map(Encryption::Tls)
 }
 
 #[cfg(not(feature = "tls"))]
-fn transport(context: &BuildContext<'_>, plan: &Plan) -> Result<Transport> {
+fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
     if plan.login.tls || plan.tls.is_some() {
         let what = "requires TLS, which is an optional feature: cache-redis = { …, features = [\"tls\"] } in Cargo.toml";
         return Err(context.error("location", what));
     }
-    Ok(Transport::Plain)
+    Ok(Encryption::None)
 }

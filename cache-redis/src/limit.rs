@@ -6,9 +6,8 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
-use redis::Value;
 
-use crate::{options::MAX_VALUE_LEN, reply};
+use crate::{options::MAX_VALUE_LEN, reply, resp::Reply};
 
 /// The limits of the settings and of the server. A server that receives a larger value closes the
 /// connection, with the calls of all callers on it.
@@ -67,7 +66,7 @@ impl Limit {
     }
 
     /// Takes the limit from the reply to `CONFIG GET`, unless the server refused the command.
-    pub(crate) fn learn(&self, answer: Value) {
+    pub(crate) fn learn(&self, answer: Reply) {
         let Ok(settings) = reply::pairs(answer) else { return };
         let setting = |name: &str| {
             let value = settings.iter().find(|it| it.0 == name).map(|it| &it.1);
@@ -162,9 +161,9 @@ mod tests {
         limit.check(len, len)
     }
 
-    fn config(settings: &[(&str, &str)]) -> Value {
-        let text = |it: &str| Value::BulkString(it.into());
-        Value::Array(settings.iter().flat_map(|it| [text(it.0), text(it.1)]).collect())
+    fn config(settings: &[(&str, &str)]) -> Reply {
+        let text = |it: &str| Reply::Bulk(it.to_owned().into());
+        Reply::Array(settings.iter().flat_map(|it| [text(it.0), text(it.1)]).collect())
     }
 
     #[test]
@@ -183,7 +182,7 @@ mod tests {
         assert!(error.message().contains("proto-max-bulk-len"), "{error}");
         limit.learn(config(&[("client-query-buffer-limit", "1048576")]));
         assert!(check(&limit, MIB - OVERHEAD).is_ok() && check(&limit, MIB).is_err());
-        limit.learn(Value::Nil);
+        limit.learn(Reply::Nil);
         assert!(check(&limit, MIB).is_err(), "an empty reply changes nothing");
     }
 

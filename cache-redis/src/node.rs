@@ -12,64 +12,75 @@ use cache_core::{
     ErrorKind, Result,
     layer::{Breaker, BreakerState},
 };
+use cache_net::Attempt;
 use futures_util::future::join_all;
-use redis::{Pipeline, Value};
 
 use crate::{
-    abandoned::Abandoned, address::Address, command::Commands, connect::Up, error, line::Line,
-    reply, slot, stand_in::StandIn,
+    abandoned::Abandoned,
+    address::Address,
+    connection::{Connection, Slot},
+    encoder::{Commands, Encode, Encoder},
+    error, reply,
+    resp::Reply,
+    slot,
+    stand_in::StandIn,
 };
 
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
-    lines: Vec<Line>,
-    /// For each line.
+    slots: Vec<Slot>,
+    /// For each slot.
     stand_ins: Vec<StandIn>,
     abandoned: Arc<Abandoned>,
-    /// The server does not let this user end connections.
-    may_not_end: AtomicBool,
+    /// Whether the server forbids this user to end connections.
+    may_not_kill: AtomicBool,
     /// A single server is protected by the breaker of its store.
     breaker: Option<Arc<Breaker>>,
 }
 
 impl Node {
-    pub(crate) fn new(address: Address, lines: Vec<Line>, breaker: Option<Arc<Breaker>>) -> Self {
-        let stand_ins = (0..lines.len()).map(StandIn::new).collect();
+    pub(crate) fn new(address: Address, slots: Vec<Slot>, breaker: Option<Arc<Breaker>>) -> Self {
+        let stand_ins = (0..slots.len()).map(StandIn::new).collect();
         let abandoned = Abandoned::at(&address);
-        let may_not_end = AtomicBool::new(false);
-        Self { address, lines, stand_ins, abandoned, may_not_end, breaker }
+        let may_not_kill = AtomicBool::new(false);
+        Self { address, slots, stand_ins, abandoned, may_not_kill, breaker }
     }
 
-    /// Returns the connection for a key. It is always the same, so that commands about one key keep
-    /// their order.
+    /// Returns the number of the connection for a key. It is always the same, so that commands
+    /// about one key keep their order.
     pub(crate) fn connection_of(&self, key: &str) -> usize {
-        slot::connection_index(key, self.lines.len())
+        slot::connection_index(key, self.slots.len())
     }
 
     /// Executes commands about one key.
-    pub(crate) async fn execute(&self, key: &str, commands: &Commands) -> Result<Value> {
+    pub(crate) async fn execute(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         self.past_breaker(async {
-            let (line, up) = self.connected(self.connection_of(key)).await?;
-            line.ask(&up, commands).await
+            let (slot, connection) = self.connected(self.connection_of(key)).await?;
+            connection.execute(slot, commands).await
         })
         .await
     }
 
     /// Executes commands about a key that migrates to this server, after `ASKING`.
-    pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands) -> Result<Value> {
+    pub(crate) async fn execute_asking(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         self.past_breaker(async {
-            let (line, up) = self.connected(self.connection_of(key)).await?;
-            line.ask_arriving(&up, commands).await
+            let (slot, connection) = self.connected(self.connection_of(key)).await?;
+            connection.execute_asking(slot, commands).await
         })
         .await
     }
 
-    /// Sends many commands on one connection. Returns a reply for each.
-    pub(crate) async fn send(&self, line: usize, pipeline: &Pipeline) -> Result<Vec<Value>> {
+    /// Sends many commands on one connection. Returns their `count` replies.
+    pub(crate) async fn send(
+        &self,
+        connection: usize,
+        count: usize,
+        encode: Encode<'_>,
+    ) -> Result<Vec<Reply>> {
         self.past_breaker(async {
-            let (line, up) = self.connected(line).await?;
-            line.send(&up, pipeline).await
+            let (slot, connection) = self.connected(connection).await?;
+            connection.send(slot, count, encode).await
         })
         .await
     }
@@ -79,83 +90,87 @@ impl Node {
         pin!(breaker.run(call)).await.map_err(|it| error::at(it, &self.address))
     }
 
-    /// The connection for the keys of a line. Nothing is sent on it before the server has ended
-    /// those that were given up.
-    async fn connected(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
-        let line = &self.lines[self.stand_ins[own].number()];
-        let is_own = std::ptr::eq(line, &raw const self.lines[own]);
-        match line.ready() {
-            Some(up) if is_own && !self.has_to_end() => Ok((line, up)),
+    /// Returns the connection for the keys of a slot. Before anything is sent on it, the server
+    /// ends the abandoned connections.
+    async fn connected(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+        let number = self.stand_ins[own].number();
+        match self.slots[number].ready() {
+            Some(connection) if number == own && !self.must_kill() => {
+                Ok((&self.slots[own], connection))
+            }
             _ => Box::pin(self.connect(own)).await,
         }
     }
 
     #[cold]
-    async fn connect(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
-        let (line, up) = self.own_or_stand_in(own).await?;
-        if self.has_to_end()
-            && let Some((clients, pipeline)) = self.abandoned.kills()
-        {
-            let answers = line.send(&up, &pipeline).await?;
-            let res = self.abandoned.ended(&clients, &answers);
+    async fn connect(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+        let (slot, connection) = self.own_or_stand_in(own).await?;
+        if self.must_kill() {
+            let clients = self.abandoned.clients();
+            let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
+            let replies = connection.send(slot, clients.len(), &kill).await?;
+            let res = self.abandoned.killed(&clients, &replies);
             if !res.map_err(|it| error::at(it, &self.address))? {
-                self.may_not_end.store(true, Ordering::Release);
+                self.may_not_kill.store(true, Ordering::Release);
             }
         }
-        Ok((line, up))
+        Ok((slot, connection))
     }
 
-    /// Whether there are connections that this store may end, and has to before anything else is
-    /// sent.
-    fn has_to_end(&self) -> bool {
-        self.abandoned.any() && !self.may_not_end.load(Ordering::Acquire)
+    /// Whether this store must end abandoned connections before anything else is sent.
+    fn must_kill(&self) -> bool {
+        self.abandoned.any() && !self.may_not_kill.load(Ordering::Acquire)
     }
 
-    /// A line, or another one that is there while the server does not let this one in: it may allow
-    /// fewer connections. Keys go back to their own when the server has done what was sent about
-    /// them on the other, so that it keeps its order.
-    async fn own_or_stand_in(&self, own: usize) -> Result<(&Line, Arc<Up>)> {
-        let (stand_in, own_line) = (&self.stand_ins[own], &self.lines[own]);
+    /// Returns a connection of the slot, or of another slot while the server rejects this one: it
+    /// may allow fewer connections. Keys return to their own connection when the server has
+    /// executed their commands on the other one, so that they keep their order.
+    async fn own_or_stand_in(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+        let (stand_in, own_slot) = (&self.stand_ins[own], &self.slots[own]);
         loop {
             let number = stand_in.number();
             if number != own {
-                let line = &self.lines[number];
-                own_line.begin();
-                match line.up_now() {
-                    Some(up) if own_line.up_now().is_none() => {
-                        return Ok((line, line.up().await.unwrap_or(up)));
+                let slot = &self.slots[number];
+                own_slot.connect_in_background();
+                match slot.current() {
+                    Some(connection) if own_slot.current().is_none() => {
+                        return Ok((slot, slot.connection().await.unwrap_or(connection)));
                     }
-                    up => self.leave(own, number, up).await?,
+                    connection => self.leave(own, number, connection).await?,
                 }
                 continue;
             }
-            let error = match own_line.up().await {
-                Ok(up) => return Ok((own_line, up)),
+            let error = match own_slot.connection().await {
+                Ok(connection) => return Ok((own_slot, connection)),
                 Err(error) => error,
             };
-            let mut others = self.lines.iter().enumerate().filter(|it| it.0 != own);
-            match others.find_map(|(i, line)| Some((i, line, line.up_now()?))) {
-                Some((i, line, up)) if stand_in.take(i) => return Ok((line, up)),
+            let mut others = self.slots.iter().enumerate().filter(|it| it.0 != own);
+            match others.find_map(|(i, slot)| Some((i, slot, slot.current()?))) {
+                Some((i, slot, connection)) if stand_in.take(i) => return Ok((slot, connection)),
                 Some(_) => {}
                 None => return Err(error),
             }
         }
     }
 
-    /// Has the keys of a line go back to it from this other one, once all is done that was sent
-    /// about them there. Calls that were dropped count, too; those about other keys need not come
-    /// to an end.
-    async fn leave(&self, own: usize, number: usize, up: Option<Arc<Up>>) -> Result<()> {
-        let (stand_in, line) = (&self.stand_ins[own], &self.lines[number]);
-        let begin = || line.settled(up.as_ref());
-        let Some((stay, settled)) = stand_in.settled(number, begin) else { return Ok(()) };
-        let outcome = settled.outcome().await;
-        let is_over = up.is_none_or(|it| it.is_over());
-        if is_over {
-            // It notes what was under way on the one that has ended.
-            line.begin();
+    /// Returns the keys of a slot from this other connection, after their commands there are
+    /// complete. Dropped calls count as well. Calls about other keys need not complete.
+    async fn leave(
+        &self,
+        own: usize,
+        number: usize,
+        connection: Option<Arc<Connection>>,
+    ) -> Result<()> {
+        let (stand_in, slot) = (&self.stand_ins[own], &self.slots[number]);
+        let begin = || completed(slot, connection.clone());
+        let Some((stay, completed)) = stand_in.completed(number, begin) else { return Ok(()) };
+        let outcome = completed.outcome().await;
+        let is_closed = connection.is_none_or(|it| it.is_closed());
+        if is_closed {
+            // Its successor makes the server end what was in progress on it.
+            slot.connect_in_background();
         }
-        if is_over || outcome.is_ok() {
+        if is_closed || outcome.is_ok() {
             stand_in.end(stay);
             return Ok(());
         }
@@ -165,7 +180,7 @@ impl Node {
 
     /// Makes the next call connect again.
     pub(crate) fn reconnect(&self) {
-        self.lines.iter().for_each(Line::renew);
+        self.slots.iter().for_each(|it| it.reconnect(None));
     }
 
     /// Whether the breaker admits calls.
@@ -174,19 +189,19 @@ impl Node {
     }
 
     /// Sends a command about the server itself, without its breaker.
-    pub(crate) async fn query(&self, words: &[&str]) -> Result<Value> {
-        let (line, up) = self.connected(0).await?;
-        self.checked(line.ask(&up, &Commands::of(words)).await?)
+    pub(crate) async fn query(&self, words: &[&str]) -> Result<Reply> {
+        let (slot, connection) = self.connected(0).await?;
+        self.checked(connection.execute(slot, Commands::one(&|out| out.command(words))).await?)
     }
 
     /// Checks that the server answers on each of its connections.
     pub(crate) async fn check(&self) -> Result<()> {
-        let answers = join_all(self.lines.iter().map(|it| self.check_line(it))).await;
+        let answers = join_all(self.slots.iter().map(|it| self.check_slot(it))).await;
         let there = answers.iter().filter(|it| it.is_ok()).count();
         let failed = answers.into_iter().find_map(Result::err);
         match failed {
             Some(it) if there > 0 => {
-                let count = format!("{there} of {}", self.lines.len());
+                let count = format!("{there} of {}", self.slots.len());
                 Err(it.with_context("connections", count))
             }
             Some(it) => Err(it),
@@ -194,15 +209,15 @@ impl Node {
         }
     }
 
-    async fn check_line(&self, line: &Line) -> Result<Value> {
-        let up = line.up().await?;
-        self.checked(line.ask(&up, &Commands::of(&["PING"])).await?)
+    async fn check_slot(&self, slot: &Slot) -> Result<Reply> {
+        let connection = slot.connection().await?;
+        self.checked(connection.execute(slot, PING).await?)
     }
 
-    fn checked(&self, answer: Value) -> Result<Value> {
-        match answer {
-            Value::ServerError(it) => Err(error::at(error::from_reply(&it), &self.address)),
-            value => Ok(value),
+    fn checked(&self, reply: Reply) -> Result<Reply> {
+        match reply {
+            Reply::Error(it) => Err(error::at(error::from_reply(&it), &self.address)),
+            reply => Ok(reply),
         }
     }
 
@@ -215,4 +230,17 @@ impl Node {
         };
         Ok(reply::text(role)?.as_deref() == Some("master"))
     }
+}
+
+const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["PING"]) };
+
+/// Begins to wait until all commands that were sent on the connection are complete: the server
+/// replies in order.
+fn completed(slot: &Slot, connection: Option<Arc<Connection>>) -> Attempt<()> {
+    let slot = Arc::clone(slot);
+    let runtime = slot.connector().runtime.clone();
+    Attempt::start(&runtime, async move {
+        let Some(connection) = connection else { return Ok(()) };
+        connection.execute(&slot, PING).await.map(drop)
+    })
 }

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Clock, layer::Breakers};
+use cache_core::{Clock, layer::Breakers, store::SharedDeadline};
+use cache_net::ConnectionSlot;
 use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
-    connect::{Connector, Lost},
-    line::Line,
+    connection::Slot,
+    connector::{Connector, LostFlag, Server},
     node::Node,
     topology::Topology,
 };
@@ -23,7 +24,7 @@ pub(crate) struct Nodes {
     settings: Arc<NodeSettings>,
     runtime: Handle,
     /// Set when a connection to any node ends.
-    lost: Lost,
+    lost: LostFlag,
     open: Mutex<HashMap<(Address, Role), Arc<Node>>>,
 }
 
@@ -51,7 +52,7 @@ enum Role {
 }
 
 impl Nodes {
-    pub(crate) fn new(settings: Arc<NodeSettings>, runtime: Handle, lost: Lost) -> Self {
+    pub(crate) fn new(settings: Arc<NodeSettings>, runtime: Handle, lost: LostFlag) -> Self {
         Self { settings, runtime, lost, open: Mutex::default() }
     }
 
@@ -96,13 +97,17 @@ impl Nodes {
     }
 
     fn new_node(&self, address: &Address, connector: &Arc<Connector>, connections: usize) -> Node {
-        let line = || {
-            let (connector, runtime) = (Arc::clone(connector), self.runtime.clone());
-            let lost = Arc::clone(&self.lost);
-            Line::new(address.clone(), connector, runtime, self.settings.deadline, lost)
-        };
+        let slots = (0..connections).map(|_| self.new_slot(address, connector)).collect();
         let breaker = self.settings.breakers.as_ref().map(|it| it.of(&address.to_string()));
-        Node::new(address.clone(), (0..connections).map(|_| line()).collect(), breaker)
+        Node::new(address.clone(), slots, breaker)
+    }
+
+    fn new_slot(&self, address: &Address, connector: &Arc<Connector>) -> Slot {
+        let (runtime, lost) = (self.runtime.clone(), Arc::clone(&self.lost));
+        let server = Server::new(address.clone(), Arc::clone(connector), runtime.clone(), lost);
+        let clock = connector.clock.clone();
+        let deadline = SharedDeadline::new(self.settings.deadline, clock.clone());
+        ConnectionSlot::new(server, runtime, clock, deadline)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Address, Role), Arc<Node>>> {

@@ -2,65 +2,62 @@
 
 use std::time::Duration;
 
+use crate::{error, resp::Reply};
 use bytes::Bytes;
 use cache_core::{
     Result, Ttl,
     store::{Entry, Stamp},
 };
-use redis::Value;
-
-use crate::error;
 
 /// Returns a string, or `None` for a null reply.
-pub(crate) fn bytes(value: Value) -> Result<Option<Bytes>> {
-    match value {
-        Value::Nil => Ok(None),
-        Value::BulkString(it) => Ok(Some(it.into())),
-        Value::SimpleString(it) => Ok(Some(it.into())),
+pub(crate) fn bytes(reply: Reply) -> Result<Option<Bytes>> {
+    match reply {
+        Reply::Nil => Ok(None),
+        Reply::Bulk(it) | Reply::Line(it) => Ok(Some(it)),
         // Text for people, such as the reply to `CLUSTER NODES`.
-        Value::VerbatimString { text, .. } => Ok(Some(text.into())),
-        Value::Okay => Ok(Some(Bytes::from_static(b"OK"))),
+        Reply::Verbatim(it) => Ok(Some(it)),
+        Reply::Okay => Ok(Some(Bytes::from_static(b"OK"))),
         other => Err(error::unexpected(&other)),
     }
 }
 
 /// Returns a string as text.
-pub(crate) fn text(value: Value) -> Result<Option<String>> {
-    let bytes = bytes(value)?;
+pub(crate) fn text(reply: Reply) -> Result<Option<String>> {
+    let bytes = bytes(reply)?;
     Ok(bytes.map(|it| String::from_utf8_lossy(&it).into_owned()))
 }
 
-pub(crate) fn integer(value: &Value) -> Result<i64> {
-    match value {
-        Value::Int(it) => Ok(*it),
+pub(crate) fn integer(reply: &Reply) -> Result<i64> {
+    match reply {
+        Reply::Int(it) => Ok(*it),
         other => Err(error::unexpected(other)),
     }
 }
 
 /// Returns whether the integer is positive.
-pub(crate) fn flag(value: &Value) -> Result<bool> {
-    integer(value).map(|it| it > 0)
+pub(crate) fn flag(reply: &Reply) -> Result<bool> {
+    integer(reply).map(|it| it > 0)
 }
 
 /// Returns true for `OK`, and false for a null reply, which means that a condition did not hold.
-pub(crate) fn done(value: &Value) -> Result<bool> {
-    match value {
-        Value::Okay => Ok(true),
-        Value::Nil => Ok(false),
+pub(crate) fn done(reply: &Reply) -> Result<bool> {
+    match reply {
+        Reply::Okay => Ok(true),
+        Reply::Nil => Ok(false),
         other => Err(error::unexpected(other)),
     }
 }
 
-pub(crate) fn list(value: Value) -> Result<Vec<Value>> {
-    match value {
-        Value::Array(it) | Value::Set(it) => Ok(it),
+pub(crate) fn list(reply: Reply) -> Result<Vec<Reply>> {
+    match reply {
+        Reply::Array(it) | Reply::Set(it) => Ok(it),
         other => Err(error::unexpected(&other)),
     }
 }
 
 /// Converts the reply to `PTTL`.
-pub(crate) fn ttl(value: &Value) -> Result<Option<Ttl>> {
-    Ok(match integer(value)? {
+pub(crate) fn ttl(reply: &Reply) -> Result<Option<Ttl>> {
+    Ok(match integer(reply)? {
         -2 => None,
         -1 => Some(Ttl::Forever),
         left => Some(Ttl::Remaining(Duration::from_millis(left.try_into().unwrap_or_default()))),
@@ -68,8 +65,8 @@ pub(crate) fn ttl(value: &Value) -> Result<Option<Ttl>> {
 }
 
 /// Converts the replies to `GET`, `PEXPIRETIME` and `PTTL` in one transaction.
-pub(crate) fn entry(value: Value) -> Result<Option<Entry>> {
-    let mut parts = list(value)?.into_iter();
+pub(crate) fn entry(reply: Reply) -> Result<Option<Entry>> {
+    let mut parts = list(reply)?.into_iter();
     let mut next = || parts.next().unwrap_or_default();
     let (value, until, left) = (bytes(next())?, next(), next());
     // The server reads the clock for each command, so the entry may expire between two of them.
@@ -83,10 +80,10 @@ fn stamp(until: i64) -> Stamp {
 }
 
 /// Returns names and values, from an alternating list (RESP2) or a map.
-pub(crate) fn pairs(value: Value) -> Result<Vec<(String, String)>> {
-    let text = |it: Value| text(it).map(Option::unwrap_or_default);
-    match value {
-        Value::Map(pairs) => {
+pub(crate) fn pairs(reply: Reply) -> Result<Vec<(String, String)>> {
+    let text = |it: Reply| text(it).map(Option::unwrap_or_default);
+    match reply {
+        Reply::Map(pairs) => {
             pairs.into_iter().map(|(name, it)| Ok((text(name)?, text(it)?))).collect()
         }
         other => {

@@ -4,16 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::{Error, ErrorKind, Result};
 use cache_net::within;
-use redis::{ServerErrorKind, Value};
 
 use crate::{
     address::Address,
-    command::Commands,
     discovery::{self, Discovery},
+    encoder::Commands,
     error,
     node::Node,
     options::ReadFrom,
     pool::Pool,
+    resp::Reply,
     slot,
     topology::Topology,
 };
@@ -50,10 +50,10 @@ impl Pool {
         self: &Arc<Self>,
         key: &str,
         target: ReadTarget,
-        commands: &Commands,
-    ) -> Result<Value> {
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
         match self.execute_or_noscript(key, target, commands).await? {
-            Value::ServerError(it) => Err(error::from_reply(&it)),
+            Reply::Error(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),
         }
     }
@@ -63,8 +63,8 @@ impl Pool {
         self: &Arc<Self>,
         key: &str,
         target: ReadTarget,
-        commands: &Commands,
-    ) -> Result<Value> {
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
         let topology = self.topology().await?;
         let slot = topology.slot(key);
         if target == ReadTarget::Any
@@ -95,22 +95,22 @@ impl Pool {
         topology: &Topology,
         slot: u16,
         key: &str,
-        commands: &Commands,
-    ) -> Option<Value> {
+        commands: Commands<'_>,
+    ) -> Option<Reply> {
         let replica = topology.shard(slot)?.1.replica()?;
         let answer =
             replica.execute(key, commands).await.map_err(|it| self.note_failure(it)).ok()?;
-        (!matches!(answer, Value::ServerError(_))).then_some(answer)
+        (!matches!(answer, Reply::Error(_))).then_some(answer)
     }
 
     /// Follows a redirect, within the longest time of a call that has to connect first.
     async fn follow_within_deadline(
         self: &Arc<Self>,
         redirect: Redirect,
-        answer: Value,
+        answer: Reply,
         key: &str,
-        commands: &Commands,
-    ) -> Result<Value> {
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
         let time = self.common.nodes.longest_call();
         let found = within(self.clock(), time, self.follow(redirect, answer, key, commands)).await;
         found.unwrap_or_else(|| {
@@ -125,10 +125,10 @@ impl Pool {
     async fn follow(
         self: &Arc<Self>,
         mut redirect: Redirect,
-        mut answer: Value,
+        mut answer: Reply,
         key: &str,
-        commands: &Commands,
-    ) -> Result<Value> {
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
         for hop in 1..=HOPS {
             let (node, is_arriving) = self.redirect_target(redirect, key, hop).await?;
             let res = if is_arriving {
@@ -143,7 +143,7 @@ impl Pool {
             }
         }
         match &answer {
-            Value::ServerError(it) if matches!(it.code(), "MOVED" | "ASK") => Err(Error::new(
+            Reply::Error(it) if matches!(it.code(), "MOVED" | "ASK") => Err(Error::new(
                 ErrorKind::Unavailable,
                 "redirect loop: the servers of the cluster redirect the key to each other",
             )),
@@ -184,25 +184,23 @@ impl Pool {
 
     /// Returns the redirect in a reply, if there is one. A single server sends no redirects. If it
     /// does not accept writes any more, the store reconnects to it.
-    pub(crate) fn redirect_in(&self, answer: &Value, node: &Node) -> Option<Redirect> {
-        let Value::ServerError(error) = answer else { return None };
+    pub(crate) fn redirect_in(&self, answer: &Reply, node: &Node) -> Option<Redirect> {
+        let Reply::Error(error) = answer else { return None };
         let address = || {
-            let redirect = error.details()?.split_ascii_whitespace().nth(1)?;
+            let redirect = error.details().split_ascii_whitespace().nth(1)?;
             discovery::parse_redirect(redirect, &node.address)
         };
-        match (&self.common.discovery, error.kind()?) {
+        match (&self.common.discovery, error.code()) {
             // The host name may lead to another server by now: managed services move the name at a
             // failover.
-            (Discovery::Fixed(_), ServerErrorKind::ReadOnly) => {
+            (Discovery::Fixed(_), "READONLY") => {
                 node.reconnect();
                 None
             }
-            (Discovery::Sentinels(_), ServerErrorKind::ReadOnly) => Some(Redirect::Demoted),
-            (Discovery::Cluster(_), ServerErrorKind::Moved) => address().map(Redirect::Moved),
-            (Discovery::Cluster(_), ServerErrorKind::Ask) => address().map(Redirect::Ask),
-            (Discovery::Cluster(_), ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown) => {
-                Some(Redirect::TryAgain)
-            }
+            (Discovery::Sentinels(_), "READONLY") => Some(Redirect::Demoted),
+            (Discovery::Cluster(_), "MOVED") => address().map(Redirect::Moved),
+            (Discovery::Cluster(_), "ASK") => address().map(Redirect::Ask),
+            (Discovery::Cluster(_), "TRYAGAIN" | "CLUSTERDOWN") => Some(Redirect::TryAgain),
             _ => None,
         }
     }
@@ -223,10 +221,13 @@ impl Pool {
     }
 }
 
+/// The code of the error reply of a server that does not know a script.
+pub(crate) const NO_SCRIPT: &str = "NOSCRIPT";
+
 /// Returns the reply, or an error for an error reply other than `NOSCRIPT`.
-pub(crate) fn checked(answer: Value, node: &Node) -> Result<Value> {
+pub(crate) fn checked(answer: Reply, node: &Node) -> Result<Reply> {
     match answer {
-        Value::ServerError(it) if it.kind() != Some(ServerErrorKind::NoScript) => {
+        Reply::Error(it) if it.code() != NO_SCRIPT => {
             Err(error::at(error::from_reply(&it), &node.address))
         }
         answer => Ok(answer),

@@ -3,9 +3,15 @@
 use std::sync::{Arc, LazyLock};
 
 use cache_core::{Error, ErrorKind, Result};
-use redis::{Cmd, ServerErrorKind, Value};
+use sha1_smol::Sha1;
 
-use crate::{command::Commands, error, pool::Pool, route::ReadTarget};
+use crate::{
+    encoder::{Commands, Encoder},
+    error,
+    pool::Pool,
+    resp::Reply,
+    route::{NO_SCRIPT, ReadTarget},
+};
 
 /// A script, and its SHA1 digest for `EVALSHA`.
 pub(crate) struct Script {
@@ -16,7 +22,7 @@ pub(crate) struct Script {
 impl Script {
     fn new(code: impl Into<String>) -> Self {
         let code = code.into();
-        let digest = redis::Script::new(&code).get_hash().to_owned();
+        let digest = Sha1::from(&code).digest().to_string();
         Self { code, digest }
     }
 }
@@ -100,32 +106,34 @@ impl Pool {
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
-    ) -> Result<Value> {
+    ) -> Result<Reply> {
         let key =
             *keys.first().ok_or_else(|| Error::new(ErrorKind::Backend, "the script has no key"))?;
-        let known = call("EVALSHA", &script.digest, keys, args);
-        let answer = self.execute_or_noscript(key, ReadTarget::Leader, &known).await?;
+        let known = |out: &mut Encoder<'_>| call(out, ["EVALSHA", &script.digest], keys, args);
+        let known = Commands::one(&known);
+        let answer = self.execute_or_noscript(key, ReadTarget::Leader, known).await?;
         match answer {
             // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.
-            Value::ServerError(it) if it.kind() == Some(ServerErrorKind::NoScript) => {
-                let whole = call("EVAL", &script.code, keys, args);
-                self.execute(key, ReadTarget::Leader, &whole).await
+            Reply::Error(it) if it.code() == NO_SCRIPT => {
+                let whole = |out: &mut Encoder<'_>| call(out, ["EVAL", &script.code], keys, args);
+                Box::pin(self.execute(key, ReadTarget::Leader, Commands::one(&whole))).await
             }
-            Value::ServerError(it) => Err(error::from_reply(&it)),
+            Reply::Error(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),
         }
     }
 }
 
-fn call(word: &str, script: &str, keys: &[&str], args: &[&[u8]]) -> Commands {
-    let size = script.len() + args.iter().map(|it| it.len()).sum::<usize>();
-    let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), size);
-    command.arg(word).arg(script).arg(keys.len());
+fn call(out: &mut Encoder<'_>, script: [&str; 2], keys: &[&str], args: &[&[u8]]) {
+    out.begin(3 + keys.len() + args.len());
+    for it in script {
+        out.arg(it);
+    }
+    out.number(keys.len() as u64);
     for it in keys {
-        command.arg(*it);
+        out.arg(it);
     }
     for it in args {
-        command.arg(*it);
+        out.arg(it);
     }
-    command.into()
 }

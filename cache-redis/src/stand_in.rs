@@ -21,7 +21,7 @@ struct Leaving {
     stay: u64,
     /// All calls wait for this before the keys return, so that no command on the own connection
     /// overtakes a command on the other connection.
-    settled: Option<Attempt<()>>,
+    completed: Option<Attempt<()>>,
 }
 
 impl StandIn {
@@ -48,7 +48,7 @@ impl StandIn {
     /// Returns the attempt that must finish before the keys return to their own connection, and the
     /// number of the move. The first call starts the attempt with `begin`. Returns `None` if the
     /// keys have left this connection.
-    pub(crate) fn settled(
+    pub(crate) fn completed(
         &self,
         number: usize,
         begin: impl FnOnce() -> Attempt<()>,
@@ -57,8 +57,8 @@ impl StandIn {
         if self.number() != number {
             return None;
         }
-        let settled = leaving.settled.get_or_insert_with(begin).clone();
-        Some((leaving.stay, settled))
+        let completed = leaving.completed.get_or_insert_with(begin).clone();
+        Some((leaving.stay, completed))
     }
 
     /// Returns the keys to their own connection, if this is still the same move. All commands on
@@ -66,7 +66,7 @@ impl StandIn {
     pub(crate) fn end(&self, stay: u64) {
         let mut leaving = self.lock();
         if leaving.stay == stay {
-            leaving.settled = None;
+            leaving.completed = None;
             self.number.store(self.own, Ordering::Release);
         }
     }
@@ -75,7 +75,7 @@ impl StandIn {
     pub(crate) fn stay(&self, stay: u64) {
         let mut leaving = self.lock();
         if leaving.stay == stay {
-            leaving.settled.take_if(|it| it.is_finished());
+            leaving.completed.take_if(|it| it.is_finished());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The operations of the store, and the commands that each operation sends.
 
+mod commands;
 mod rename;
 
 use std::{fmt, sync::Arc};
@@ -9,20 +10,21 @@ use bytes::Bytes;
 use cache_core::{
     Error, ErrorKind, Result, Ttl,
     store::{
-        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, Stamp,
-        StoreId, TtlUpdate, Views, payload_len,
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
+        TtlUpdate, Views, payload_len,
     },
 };
-use redis::{Cmd, Value};
 
+use self::commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis, stamp};
 use crate::{
     batch::Batch,
-    command::{Commands, command},
+    encoder::{Commands, Encode, Encoder},
     error,
     limit::Limit,
     options::ReadFrom,
-    pools::Pools,
+    pool::Pools,
     reply,
+    resp::Reply,
     route::ReadTarget,
     script, server_errors, slot,
 };
@@ -41,8 +43,8 @@ impl Redis {
         Self { pools: Arc::new(pools), capabilities, target: ReadTarget::Any }
     }
 
-    async fn execute(&self, key: &str, target: ReadTarget, commands: Commands) -> Result<Value> {
-        self.pools.here()?.execute(key, target, &commands).await
+    async fn execute(&self, key: &str, target: ReadTarget, encode: Encode<'_>) -> Result<Reply> {
+        self.pools.here()?.execute(key, target, Commands::one(encode)).await
     }
 
     async fn run_script(
@@ -50,7 +52,7 @@ impl Redis {
         script: &script::Script,
         keys: &[&str],
         args: &[&[u8]],
-    ) -> Result<Value> {
+    ) -> Result<Reply> {
         self.pools.here()?.run_script(script, keys, args).await
     }
 
@@ -64,7 +66,7 @@ impl Redis {
     async fn execute_many<T>(
         &self,
         batch: Batch<'_>,
-        read: fn(Value) -> Result<T>,
+        read: fn(Reply) -> Result<T>,
     ) -> Vec<Result<T>> {
         match self.pools.here() {
             Ok(pool) => {
@@ -97,7 +99,9 @@ impl Redis {
     }
 
     async fn has_at_leader(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.execute(key, ReadTarget::Leader, Commands::of(&["EXISTS", key])).await?)
+        reply::flag(
+            &self.execute(key, ReadTarget::Leader, &|out| out.command(&["EXISTS", key])).await?,
+        )
     }
 }
 
@@ -127,25 +131,38 @@ impl Backend for Redis {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        reply::bytes(self.execute(key, self.target, Commands::of(&["GET", key])).await?)
+        reply::bytes(self.execute(key, self.target, &|out| out.command(&["GET", key])).await?)
     }
 
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        let answer = self.execute(key, self.target, entry(key)).await.and_then(reply::entry);
+        let read = |out: &mut Encoder<'_>| encode_entry(out, key);
+        let read = Commands::transaction(ENTRY_COMMANDS, &read);
+        let answer = self.pools.here()?.execute(key, self.target, read).await;
+        let answer = answer.and_then(reply::entry);
         if needs_memory(&answer) { self.entry_without_memory(key).await } else { answer }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let commands = |i: usize| Commands::of(&["GET", keys[i]]);
-        let batch =
-            Batch { keys, commands: &commands, size: &|_| 0, target: self.target, is_get: true };
+        let batch = Batch {
+            keys,
+            encode: &|i, out| out.command(&["GET", keys[i]]),
+            replies: 1,
+            size: &|_| 0,
+            target: self.target,
+            is_get: true,
+        };
         self.execute_many(batch, reply::bytes).await
     }
 
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let commands = |i: usize| entry(keys[i]);
-        let batch =
-            Batch { keys, commands: &commands, size: &|_| 0, target: self.target, is_get: false };
+        let batch = Batch {
+            keys,
+            encode: &|i, out| encode_entry(out, keys[i]),
+            replies: 2 + ENTRY_COMMANDS,
+            size: &|_| 0,
+            target: self.target,
+            is_get: false,
+        };
         let mut answers = self.execute_many(batch, reply::entry).await;
         for (answer, key) in answers.iter_mut().zip(keys) {
             if needs_memory(answer) {
@@ -159,7 +176,8 @@ impl Backend for Redis {
         if let Some(error) = self.too_large(&value) {
             return self.refuse(key, mode, error).await;
         }
-        let answer = self.execute(key, ReadTarget::Leader, set(key, &value, expiry, mode)).await;
+        let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
+        let answer = self.execute(key, ReadTarget::Leader, &write).await;
         self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -173,17 +191,18 @@ impl Backend for Redis {
         let keys: Vec<&str> = items.iter().map(|(key, _)| *key).collect();
         // Checked once, because the known limit of the server may change meanwhile.
         let refused: Vec<_> = items.iter().map(|(_, value)| self.too_large(value)).collect();
-        let commands = |i: usize| {
+        let encode = |i: usize, out: &mut Encoder<'_>| {
             let (key, value) = &items[i];
             match &refused[i] {
-                None => set(key, value, expiry, SetMode::Always),
-                Some(_) => Commands::of(&["UNLINK", key]),
+                None => encode_set(out, key, value, expiry, SetMode::Always),
+                Some(_) => out.command(&["UNLINK", key]),
             }
         };
         let size = |i: usize| items[i].1.len();
         let batch = Batch {
             keys: &keys,
-            commands: &commands,
+            encode: &encode,
+            replies: 1,
             size: &size,
             target: ReadTarget::Leader,
             is_get: false,
@@ -209,35 +228,43 @@ impl Backend for Redis {
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.execute(key, self.target, Commands::of(&["EXISTS", key])).await?)
+        reply::flag(&self.execute(key, self.target, &|out| out.command(&["EXISTS", key])).await?)
     }
 
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        reply::ttl(&self.execute(key, self.target, Commands::of(&["PTTL", key])).await?)
+        reply::ttl(&self.execute(key, self.target, &|out| out.command(&["PTTL", key])).await?)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let Some(millis) = millis(expiry) else {
             // `PERSIST` returns 0 for an absent key and also for a key without an expiry.
-            let persist = vec![command(&["PERSIST", key]), command(&["EXISTS", key])];
-            let answer =
-                self.execute(key, ReadTarget::Leader, Commands::Transaction(persist)).await?;
-            return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Value::Nil));
+            let persist = |out: &mut Encoder<'_>| {
+                out.transaction(|out| {
+                    out.command(&["PERSIST", key]);
+                    out.command(&["EXISTS", key]);
+                });
+            };
+            let persist = Commands::transaction(2, &persist);
+            let answer = self.pools.here()?.execute(key, ReadTarget::Leader, persist).await?;
+            return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Reply::Nil));
         };
-        let mut command = command(&["PEXPIRE", key]);
-        command.arg(millis);
-        reply::flag(&self.execute(key, ReadTarget::Leader, command.into()).await?)
+        let expire = |out: &mut Encoder<'_>| {
+            out.begin(3).arg("PEXPIRE").arg(key).number(millis);
+        };
+        reply::flag(&self.execute(key, ReadTarget::Leader, &expire).await?)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        reply::flag(&self.execute(key, ReadTarget::Leader, Commands::of(&["UNLINK", key])).await?)
+        reply::flag(
+            &self.execute(key, ReadTarget::Leader, &|out| out.command(&["UNLINK", key])).await?,
+        )
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let commands = |i: usize| Commands::of(&["UNLINK", keys[i]]);
         let batch = Batch {
             keys,
-            commands: &commands,
+            encode: &|i, out| out.command(&["UNLINK", keys[i]]),
+            replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
             is_get: false,
@@ -246,7 +273,9 @@ impl Backend for Redis {
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        reply::bytes(self.execute(key, ReadTarget::Leader, Commands::of(&["GETDEL", key])).await?)
+        reply::bytes(
+            self.execute(key, ReadTarget::Leader, &|out| out.command(&["GETDEL", key])).await?,
+        )
     }
 
     async fn incr(
@@ -272,7 +301,7 @@ impl Backend for Redis {
             }
             _ => error,
         })?;
-        let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Value::Nil));
+        let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Reply::Nil));
         answer.map(integer).transpose()
     }
 
@@ -334,45 +363,6 @@ impl Backend for Redis {
 fn needs_memory<T>(answer: &Result<T>) -> bool {
     let told = answer.as_ref().err().map(Error::message);
     told.is_some_and(|it| [server_errors::OUT_OF_MEMORY, server_errors::DISCARDED].contains(&it))
-}
-
-fn entry(key: &str) -> Commands {
-    let commands = ["GET", "PEXPIRETIME", "PTTL"].map(|it| command(&[it, key]));
-    Commands::Transaction(commands.into())
-}
-
-fn set(key: &str, value: &Bytes, expiry: Expiry, mode: SetMode) -> Commands {
-    let mut res = Cmd::with_capacity(6, key.len() + value.len() + 32);
-    res.arg("SET").arg(key).arg(&value[..]);
-    if let Some(millis) = millis(expiry) {
-        res.arg("PX").arg(millis);
-    }
-    match mode {
-        SetMode::Always => {}
-        SetMode::IfAbsent => drop(res.arg("NX")),
-        SetMode::IfPresent => drop(res.arg("XX")),
-    }
-    res.into()
-}
-
-/// Returns the lifetime in milliseconds, rounded up. Returns `None` if the lifetime does not end,
-/// or ends beyond the range of Lua's numbers.
-fn millis(expiry: Expiry) -> Option<u64> {
-    /// A hundred thousand years. Up to there, Lua's numbers are exact.
-    const LONGEST: u128 = 100_000 * 366 * 24 * 3_600_000;
-    let Expiry::After(time) = expiry else { return None };
-    let millis = time.as_nanos().div_ceil(1_000_000).max(1);
-    (millis <= LONGEST).then(|| millis.try_into().unwrap_or(u64::MAX))
-}
-
-/// Returns the absolute expiry to compare, or an empty string to ignore the expiry.
-fn stamp(seen: Expected<'_>) -> String {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "as Lua's numbers do: both sides are rounded alike"
-    )]
-    let rounded = |it: Stamp| format!("{:.0}", it.0 as f64);
-    seen.stamp.map(rounded).unwrap_or_default()
 }
 
 impl fmt::Debug for Redis {

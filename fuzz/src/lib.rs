@@ -10,6 +10,7 @@ mod file_header;
 mod layout;
 mod memcached_reply;
 mod recursive;
+mod redis_reply;
 mod settings;
 mod stored_value;
 mod value_header;
@@ -21,6 +22,7 @@ pub use self::{
     file_header::file_header,
     memcached_reply::memcached_reply,
     recursive::{value_read, value_written},
+    redis_reply::redis_reply,
     settings::settings,
     stored_value::stored_value,
 };

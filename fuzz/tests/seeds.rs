@@ -38,6 +38,11 @@ fn replies_of_memcached_do_not_depend_on_the_pieces_in_which_they_arrive() {
 }
 
 #[test]
+fn replies_of_redis_do_not_depend_on_the_pieces_in_which_they_arrive() {
+    all_of("fuzz/corpus/redis_reply", fuzz::redis_reply);
+}
+
+#[test]
 fn error_of_wrong_settings_shows_no_password() {
     all_of("fuzz/corpus/settings", fuzz::settings);
 }

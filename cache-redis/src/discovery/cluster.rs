@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::{Error, ErrorKind, Result};
 use cache_net::staggered;
-use redis::Value;
 
 use crate::{
     address::Address,
     node::Node,
     nodes::Nodes,
     reply,
+    resp::Reply,
     topology::{Range, Shard, Topology},
 };
 
@@ -70,7 +70,7 @@ async fn query_slots(node: Arc<Node>, nodes: &Nodes) -> Result<Topology> {
 
 /// Parses `[host, port, id, …]`. Without a host, it is the host of the queried node. `?` is a host
 /// that is not known yet.
-fn address(server: Value, queried: &Address) -> Result<Option<Address>> {
+fn address(server: Reply, queried: &Address) -> Result<Option<Address>> {
     let mut parts = reply::list(server)?.into_iter();
     let host = reply::text(parts.next().unwrap_or_default())?.filter(|it| !it.is_empty());
     let port = reply::integer(&parts.next().unwrap_or_default())?;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use cache_core::{Error, ErrorKind, Result};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use redis::Value;
 
-use crate::{address::Address, error, node::Node, nodes::Nodes, reply, topology::Topology};
+use crate::{
+    address::Address, error, node::Node, nodes::Nodes, reply, resp::Reply, topology::Topology,
+};
 
 /// The Sentinels, and the name of the leader in their configuration.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Sentinels {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.service_name];
         let answer = sentinel.query(&words).await;
         let leader = match answer.map_err(|it| not_a_sentinel(it, &sentinel))? {
-            Value::Nil => return Err(self.unknown(&sentinel)),
+            Reply::Nil => return Err(self.unknown(&sentinel)),
             leader => address(reply::list(leader)?)?,
         };
         let leader = nodes.leader(&leader);
@@ -97,7 +98,7 @@ async fn verify(leader: &Node) -> Result<()> {
 }
 
 /// Parses `[host, port]`, both as text.
-fn address(parts: Vec<Value>) -> Result<Address> {
+fn address(parts: Vec<Reply>) -> Result<Address> {
     let mut parts = parts.into_iter();
     let mut next = || reply::text(parts.next().unwrap_or_default()).map(Option::unwrap_or_default);
     let (host, port) = (next()?, next()?);

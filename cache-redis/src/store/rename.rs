@@ -12,8 +12,15 @@ use cache_core::{
 };
 use cache_net::within;
 
-use super::{Redis, entry, set};
-use crate::{reply, route::ReadTarget};
+use super::{
+    Redis,
+    commands::{ENTRY_COMMANDS, encode_entry, encode_set},
+};
+use crate::{
+    encoder::{Commands, Encoder},
+    reply,
+    route::ReadTarget,
+};
 
 /// The pause between two attempts while another caller moves the same entry.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -62,18 +69,14 @@ impl Redis {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
         let (clock, time) = (self.pools.clock(), self.time_limit());
-        let write = set(
-            &key,
-            &token.clone().into(),
-            Expiry::After(time.saturating_add(GRACE)),
-            SetMode::IfAbsent,
-        );
+        let expiry = Expiry::After(time.saturating_add(GRACE));
+        let write = |out: &mut Encoder<'_>| {
+            encode_set(out, &key, token.as_bytes(), expiry, SetMode::IfAbsent);
+        };
         let locked = within(clock, time, async {
             loop {
                 let until = clock.now().saturating_add(time);
-                if reply::done(
-                    &self.pools.here()?.execute(&key, ReadTarget::Leader, &write).await?,
-                )? {
+                if reply::done(&self.execute(&key, ReadTarget::Leader, &write).await?)? {
                     return Ok(until);
                 }
                 clock.sleep(PAUSE).await;
@@ -96,7 +99,9 @@ impl Redis {
     async fn move_locked(&self, from: &str, to: &str) -> Result<bool> {
         let mut written: Option<Bytes> = None;
         loop {
-            let seen = self.execute(from, ReadTarget::Leader, entry(from)).await?;
+            let read = |out: &mut Encoder<'_>| encode_entry(out, from);
+            let read = Commands::transaction(ENTRY_COMMANDS, &read);
+            let seen = self.pools.here()?.execute(from, ReadTarget::Leader, read).await?;
             let Some(seen) = reply::entry(seen)? else {
                 // Another caller deleted the entry, or renamed it within its server, which needs no
                 // lock.
@@ -109,8 +114,10 @@ impl Redis {
                 Ttl::Forever => Expiry::Never,
                 Ttl::Remaining(left) => Expiry::After(left.max(Duration::from_millis(1))),
             };
-            let write = set(to, &seen.value, expiry, SetMode::Always);
-            reply::done(&self.execute(to, ReadTarget::Leader, write).await?)?;
+            let write = |out: &mut Encoder<'_>| {
+                encode_set(out, to, &seen.value, expiry, SetMode::Always);
+            };
+            reply::done(&self.execute(to, ReadTarget::Leader, &write).await?)?;
             if self.compare_and_delete(from, Expected::entry(&seen)).await? {
                 return Ok(true);
             }

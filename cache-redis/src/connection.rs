@@ -1,0 +1,157 @@
+//! A connection to a server, and commands on it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use cache_core::{Error, ErrorKind, Result};
+use cache_net::{ConnectionSlot, Lost, Peek, Wire};
+
+use crate::{
+    abandoned::{Abandoned, Client},
+    connector::Server,
+    decoder::Decoder,
+    encoder::{Commands, Encode, Encoder, result},
+    error,
+    limit::Limit,
+    resp::Reply,
+};
+
+/// A slot for one connection to a server.
+pub(crate) type Slot = Arc<ConnectionSlot<Server>>;
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    wire: Wire<Decoder>,
+    /// The server's name of the connection, if it has one that no other connection can have.
+    client: Option<Client>,
+    abandoned: Arc<Abandoned>,
+    is_abandoned: AtomicBool,
+    /// The limit of values, if any are written, and its number of losses before this connection.
+    limit: Option<(Arc<Limit>, u64)>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        wire: Wire<Decoder>,
+        client: Option<Client>,
+        abandoned: Arc<Abandoned>,
+        limit: Option<Arc<Limit>>,
+    ) -> Self {
+        let limit = limit.map(|it| {
+            let losses = it.loss_count();
+            (it, losses)
+        });
+        Self { wire, client, abandoned, is_abandoned: AtomicBool::new(false), limit }
+    }
+
+    /// Executes commands about one key.
+    pub(crate) async fn execute(
+        self: &Arc<Self>,
+        slot: &Slot,
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
+        if commands.replies == 1 {
+            let reply = self.wire.call(|out| (commands.encode)(&mut Encoder::new(out)));
+            return self.reply(slot, reply, commands.encode).await;
+        }
+        let replies = Box::pin(self.send(slot, commands.replies, commands.encode)).await?;
+        Ok(result(commands.replies, replies.into_iter()))
+    }
+
+    /// Executes commands about a key that migrates to this server, after `ASKING`.
+    pub(crate) async fn execute_asking(
+        self: &Arc<Self>,
+        slot: &Slot,
+        commands: Commands<'_>,
+    ) -> Result<Reply> {
+        let asking = |out: &mut Encoder<'_>| {
+            out.command(&["ASKING"]);
+            (commands.encode)(out);
+        };
+        let replies = self.send(slot, 1 + commands.replies, &asking).await?;
+        Ok(result(commands.replies, replies.into_iter().skip(1)))
+    }
+
+    /// Sends commands that have `count` replies together, and returns the replies.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        slot: &Slot,
+        count: usize,
+        encode: Encode<'_>,
+    ) -> Result<Vec<Reply>> {
+        let replies = self.wire.call_many(count, |out| encode(&mut Encoder::new(out)));
+        self.reply(slot, replies, encode).await
+    }
+
+    /// Sends `PING` and waits for any reply.
+    pub(crate) async fn ping(&self) {
+        // The slot records whether there was a reply.
+        let _ = self.wire.call(|out| Encoder::new(out).command(&["PING"])).await;
+    }
+
+    /// Returns whether the connection is closed: by the server, by [`abandon`](Self::abandon), or
+    /// because its runtime has shut down.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.wire.is_closed()
+    }
+
+    pub(crate) fn peek(&self) -> Peek {
+        self.wire.peek()
+    }
+
+    /// Resets the connection, with all calls on it. The server ends it before another connection is
+    /// used, because it may have received commands that it has not executed yet.
+    pub(crate) fn abandon(&self) {
+        self.wire.abort();
+        if let Some(client) = &self.client
+            && self.wire.is_busy()
+            && !self.is_abandoned.swap(true, Ordering::AcqRel)
+        {
+            self.abandoned.add(client.clone());
+        }
+    }
+
+    async fn reply<T>(
+        self: &Arc<Self>,
+        slot: &Slot,
+        reply: impl Future<Output = Result<T, Lost>>,
+        encode: Encode<'_>,
+    ) -> Result<T> {
+        let deadline = slot.deadline();
+        let error = match slot.run(deadline, self, reply).await {
+            Some(Ok(reply)) => return Ok(reply),
+            Some(Err(lost)) => self.lost(lost, encode),
+            None => {
+                let what = format!(
+                    "no answer within {:?}; a write may have had its effect",
+                    deadline.time()
+                );
+                Error::new(ErrorKind::TimedOut, what)
+            }
+        };
+        Err(error::at(error, &slot.connector().address))
+    }
+
+    #[cold]
+    fn lost(&self, lost: Lost, encode: Encode<'_>) -> Error {
+        if lost.was_sent {
+            self.abandon();
+            if let Some((limit, before)) = &self.limit {
+                limit.record_loss(Encoder::longest_argument(encode), *before);
+            }
+        }
+        lost.error
+    }
+}
+
+/// An idle connection closes gracefully.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.wire.is_busy() {
+            self.abandon();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The first commands on a connection, in one round trip.
+
+use cache_core::Result;
+use cache_net::Wire;
+
+use crate::{
+    abandoned::Client,
+    connector::Connector,
+    decoder::Decoder,
+    encoder::Encoder,
+    error, reply,
+    resp::{ErrorReply, Reply},
+};
+
+/// A connection is useless after an error reply to one of these commands.
+type Required<'a> = Vec<Vec<&'a str>>;
+
+const SETTINGS: &[&str] = &["CONFIG", "GET", "proto-max-bulk-len", "client-query-buffer-limit"];
+const ABOUT_US: [&[&str]; 2] = [
+    &["CLIENT", "SETINFO", "LIB-NAME", env!("CARGO_PKG_NAME")],
+    &["CLIENT", "SETINFO", "LIB-VER", env!("CARGO_PKG_VERSION")],
+];
+
+impl Connector {
+    /// Logs in, and reads the server's limits. Returns the server's name of the connection.
+    pub(crate) async fn log_in(&self, wire: &Wire<Decoder>) -> Result<Option<Client>> {
+        let mut res = self.log_in_with(wire, self.resp.unwrap_or(3)).await?;
+        if let Err(error) = &res
+            && self.resp.is_none()
+            && lacks_resp3(error)
+        {
+            res = self.log_in_with(wire, 2).await?;
+        }
+        res.map_err(|it| error::from_reply(&it))
+    }
+
+    async fn log_in_with(
+        &self,
+        wire: &Wire<Decoder>,
+        resp: u8,
+    ) -> Result<Result<Option<Client>, ErrorReply>> {
+        let database = self.login.database.to_string();
+        let required = self.required(resp, &database);
+        // The server may know nothing of these, or an ACL may forbid them.
+        let mut optional = vec![&["CLIENT", "INFO"][..]];
+        optional.extend(self.limit.as_ref().map(|_| SETTINGS));
+        optional.extend(ABOUT_US);
+        let replies = wire.call_many(required.len() + optional.len(), |out| {
+            let mut out = Encoder::new(out);
+            required.iter().for_each(|it| out.command(it));
+            optional.iter().for_each(|it| out.command(it));
+        });
+        let replies = replies.await.map_err(|it| error::connecting(it.error))?;
+        let mut replies = replies.into_iter();
+        for reply in replies.by_ref().take(required.len()) {
+            if let Reply::Error(error) = reply {
+                return Ok(Err(error));
+            }
+        }
+        let info = replies.next().and_then(|it| reply::text(it).ok().flatten());
+        if let (Some(limit), Some(settings)) = (&self.limit, replies.next()) {
+            limit.learn(settings);
+        }
+        Ok(Ok(info.as_deref().and_then(Client::parse)))
+    }
+
+    fn required<'a>(&'a self, resp: u8, database: &'a str) -> Required<'a> {
+        let mut res = Vec::new();
+        // A user may have no password.
+        let (user, password) = (self.login.user.as_deref(), self.login.password.as_deref());
+        let password = password.or(user.map(|_| ""));
+        match (resp, password) {
+            (3, None) => res.push(vec!["HELLO", "3"]),
+            (3, Some(it)) => res.push(vec!["HELLO", "3", "AUTH", user.unwrap_or("default"), it]),
+            (_, None) => {}
+            (_, Some(it)) => res.push(["AUTH"].into_iter().chain(user).chain([it]).collect()),
+        }
+        if self.login.database != 0 {
+            res.push(vec!["SELECT", database]);
+        }
+        res.extend(self.client_name.as_deref().map(|it| vec!["CLIENT", "SETNAME", it]));
+        res.extend(self.read_only.then(|| vec!["READONLY"]));
+        res
+    }
+}
+
+/// Whether the server does not know `HELLO`, or does not support version 3.
+fn lacks_resp3(error: &ErrorReply) -> bool {
+    error.code() == "NOPROTO" || error.details().starts_with("unknown command")
+}
