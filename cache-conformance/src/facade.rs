@@ -3,6 +3,9 @@
 mod batches;
 mod clear;
 mod counters;
+mod fetch;
+mod fetch_many;
+mod fetch_storm;
 mod handles;
 mod keys;
 mod loads;
@@ -26,6 +29,9 @@ pub(crate) fn tests() -> Vec<Test> {
         updates::TESTS,
         versions::TESTS,
         loads::TESTS,
+        fetch::TESTS,
+        fetch_many::TESTS,
+        fetch_storm::TESTS,
         clear::TESTS,
         handles::TESTS,
     ]

@@ -7,6 +7,7 @@ mod builder;
 mod call;
 mod counter;
 mod fail_open;
+mod fetch;
 mod get_or_load;
 mod load;
 mod many;
@@ -25,6 +26,7 @@ use self::call::{call, call_leader, call_write, put_aside};
 pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
+    fetch::Fetch,
     many::{Failed, Failures},
     on_outage::OnOutage,
 };
@@ -32,7 +34,10 @@ use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     consistency::tombstones::Tombstones,
     error::{Error, Result},
-    fetch::singleflight::{Singleflight, WriteGuard},
+    fetch::{
+        FetchState,
+        singleflight::{Singleflight, WriteGuard},
+    },
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
     runtime::Clock,
@@ -115,6 +120,7 @@ struct Shared {
     /// The maximum duration of a write in progress.
     write_patience: Duration,
     load_deadline: Duration,
+    fetch: FetchState,
     clock: Clock,
     flights: Arc<Singleflight>,
     tombstones: Arc<Tombstones>,
@@ -176,7 +182,8 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
         let breaker = shared.breaker.as_ref().map(|it| it.state());
-        shared.counters.read(shared.tombstones.len(), shared.flights.loads(), breaker)
+        let refreshes = shared.fetch.active_refreshes();
+        shared.counters.read(shared.tombstones.len(), shared.flights.loads(), refreshes, breaker)
     }
 
     /// Removes every entry of this alias in all versions, and everything that the library stored
@@ -249,7 +256,8 @@ impl Cache {
         self.answer(Operation::Check, None, call!(self.check()))
     }
 
-    /// Flushes pending data and closes the connections. Repeated calls are allowed. A later call of
+    /// Ends the loads that run in the background, flushes pending data and closes the connections.
+    /// Repeated calls are allowed. A later call of
     /// another method connects again.
     ///
     /// # Errors
@@ -258,6 +266,7 @@ impl Cache {
     /// # Cancel safety
     /// If the future is dropped, some connections may stay open. A second call closes them.
     pub async fn close(&self) -> Result<()> {
+        self.end_refreshes().await;
         self.answer(Operation::Close, None, call!(self.close()))
     }
 
@@ -276,10 +285,14 @@ impl Cache {
         self.head.key(&self.shared.keys, key, full).map_err(|error| self.refuse(operation, error))
     }
 
-    /// Returns the store, if a read cannot wait: the store never waits, and no key has a tombstone.
+    /// Returns the store, if a read cannot wait and is a plain `get`: the store never waits, no key
+    /// has a tombstone, and the cache has no values with a grace.
     #[inline]
     fn plain(&self) -> Option<&dyn SyncBackend> {
-        if self.shared.tombstones.len() > 0 { None } else { self.shared.sync.as_deref() }
+        if self.shared.tombstones.len() > 0 || self.shared.fetch.has_entries {
+            return None;
+        }
+        self.shared.sync.as_deref()
     }
 
     #[inline]

@@ -24,4 +24,5 @@ pub(crate) use self::{
     deserializer::{closest, list},
     plan::Plan,
     settings::shown,
+    units::optional_timeout,
 };

@@ -142,6 +142,20 @@ impl KeyHead {
         Self(format!("{}:{version}:", namespace.prefix()).into())
     }
 
+    /// Returns the key of the lock of a stored key. Long keys may share one.
+    pub(crate) fn lock(namespace: &Namespace, stored: &str) -> FullKey {
+        let (prefix, key) = stored.split_at(namespace.prefix().len());
+        let key = key.strip_prefix(':').unwrap_or(key);
+        let mut lock = FullKey::new();
+        // Fits: a prefix is shorter than half a key.
+        let _ = fmt::Write::write_fmt(&mut lock, format_args!("{prefix}:lock:"));
+        if lock.try_push_str(key).is_err() {
+            let sum = crc32fast::hash(key.as_bytes());
+            let _ = fmt::Write::write_fmt(&mut lock, format_args!("{sum:08x}"));
+        }
+        lock
+    }
+
     /// Writes the stored form of a caller's key into the empty `full`. A return value would be
     /// copied from frame to frame, which costs more than making the key.
     pub(crate) fn key(&self, rules: &KeyRules, key: &str, full: &mut FullKey) -> Result<()> {

@@ -66,10 +66,11 @@ mod timeout;
 mod value;
 
 pub use self::{
-    cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures, OnOutage},
+    cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures, Fetch, OnOutage},
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
     config::{CacheSettings, Driver, Settings},
     error::{Error, ErrorKind, Result},
+    fetch::{FetchOutcome, FetchSettings, Fetched, LoadContext, Loaded, RefreshAhead, Staleness},
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN},
     runtime::{Clock, TimeSource},

@@ -9,9 +9,10 @@
 //!
 //! | name | kind | other labels | what |
 //! |---|---|---|---|
-//! | `cache_operations_total` | counter | `operation`, `outcome` | calls; a batch counts each of its keys. Outcomes: `hit`, `miss`, `done`, `failed` (by the store), `refused` (the call was invalid) |
+//! | `cache_operations_total` | counter | `operation`, `outcome` | calls; a batch counts each of its keys. Outcomes: `hit`, `miss`, `stale` (a fetch returned a stale value), `absent` (a fetch found that there is no value), `done`, `failed` (by the store), `refused` (the call was invalid) |
 //! | `cache_errors_total` | counter | `operation`, `kind` | errors that the caller saw, and errors that `fail_open` hid |
 //! | `cache_loads_total` | counter | `result` | loaders that ran: `ok`, `error`; callers that shared another caller's load: `shared` |
+//! | `cache_refreshes_total` | counter | `result` | loads in the background that `started`, and that were `skipped` because `max_refreshes` ran |
 //! | `cache_load_duration_seconds` | histogram | | duration of loaders |
 //! | `cache_undecodable_total` | counter | `operation` | stored bytes that could not be decoded as the requested type |
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written` |
@@ -31,7 +32,7 @@
 //! |---|---|---|---|
 //! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed because of the store, not because of a lock on one key, a loader that hangs, or a wait behind other callers; at most once a second per alias, with the number of suppressed events |
 //! | WARN | `stored bytes cannot be decoded` | `alias`, `operation`, `key`, `type`, `why`, `suppressed` | the read was a miss; limited in the same way. `type` is the requested Rust type, `why` the codec and the reason |
-//! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` returned more bytes than the store accepts; at most once a minute per alias |
+//! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` or `fetch` returned more bytes than the store accepts; at most once a minute per alias |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
 //! | DEBUG | span `cache_load` | `alias`, `key` | around a loader |

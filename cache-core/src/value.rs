@@ -1,6 +1,7 @@
 //! Turns values into the bytes that a store keeps, and back.
 
 mod codec;
+pub(crate) mod envelope;
 mod format;
 mod header;
 mod pipeline;

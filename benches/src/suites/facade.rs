@@ -31,6 +31,7 @@ pub fn contests(fixture: &Fixture) -> Vec<Contest<'_>> {
         blocking_get_bytes(fixture),
         get(fixture),
         get_or_set_hit(fixture),
+        fetch_hit(fixture),
         get_many(fixture),
         set_bytes(fixture),
         set(fixture),
@@ -61,6 +62,12 @@ fn get_or_set_hit(it: &Fixture) -> Contest<'_> {
         case: it.case("get_or_set"),
         sides: vec![ours, it.store_decode(), it.engine_decode()],
     }
+}
+
+fn fetch_hit(it: &Fixture) -> Contest<'_> {
+    let load = |_| async { Ok::<_, std::convert::Infallible>(User::ada()) };
+    let ours = it.side(async move |n| it.cache.fetch(it.name(n)).ttl(LIFETIME).load(load).await);
+    Contest { case: it.case("fetch"), sides: vec![ours, it.store_decode(), it.engine_decode()] }
 }
 
 /// Compares with a loop that fills the same type of map, because the contenders have no batches.

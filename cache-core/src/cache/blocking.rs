@@ -45,7 +45,11 @@ impl Cache {
 }
 
 impl BlockingCache {
-    fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) fn as_async(&self) -> &Cache {
+        &self.0
+    }
+
+    pub(super) fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         if runtime::is_async_context() {
             return Err(Error::new(
                 ErrorKind::Runtime,

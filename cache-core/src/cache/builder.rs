@@ -6,7 +6,7 @@ use crate::{
     config::{CacheSettings, Period},
     consistency::tombstones::Tombstones,
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::Singleflight,
+    fetch::{FetchSettings, FetchState, singleflight::Singleflight},
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
     layer::{BreakerSettings, BuiltStore, Layered, OwnRuntime, RetrySettings},
     runtime::Clock,
@@ -181,6 +181,14 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the defaults of fetches, and whether values may have a grace: see
+    /// [`CacheSettings::fetch`].
+    #[must_use]
+    pub fn fetch(mut self, settings: FetchSettings) -> Self {
+        self.settings.fetch = settings;
+        self
+    }
+
     /// Sets a function that changes the part of stored keys after `prefix:version:`. Its result
     /// must obey the rules for keys.
     ///
@@ -234,6 +242,10 @@ impl CacheBuilder {
                 .with_context("setting", format!("caches.{alias}.key_prefix"))
         })?;
         BuiltStore::check(alias, &self.backend, &self.settings)?;
+        FetchState::check(&self.settings).map_err(|(setting, what)| {
+            Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.fetch.{setting}"))
+        })?;
         Ok(self.finish(alias, namespace))
     }
 
@@ -254,6 +266,10 @@ impl CacheBuilder {
             // Other processes have written entries with at least this lifetime.
             state.tombstones.note_lifetime(expiry);
         }
+        let fetch = FetchState::new(&settings);
+        if let Some(expiry) = fetch.longest(&clock) {
+            state.tombstones.note_lifetime(expiry);
+        }
         let on_own_runtime: Arc<dyn Backend> =
             Arc::new(Layered::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
         let shared = Shared {
@@ -270,6 +286,7 @@ impl CacheBuilder {
             codec: settings.codec,
             fail_open: settings.fail_open,
             load_deadline: settings.load_deadline.into(),
+            fetch,
             clock,
             flights: state.flights,
             tombstones: state.tombstones,

@@ -106,8 +106,12 @@ impl Cache {
         create: Option<CounterInit>,
     ) -> Result<i64> {
         self.resolved(Operation::Incr, key).await?;
-        let writing = self.before_write(key).await;
-        let res: Result<Option<i64>> = call_write!(self, writing, incr(key, delta, create));
+        let res: Result<Option<i64>> = if self.shared.fetch.has_entries {
+            Box::pin(self.incr_entry(key, delta, create)).await
+        } else {
+            let writing = self.before_write(key).await;
+            call_write!(self, writing, incr(key, delta, create))
+        };
         match res {
             Ok(Some(new)) => {
                 self.count(Operation::Incr, Outcome::Done);

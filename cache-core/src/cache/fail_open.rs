@@ -120,7 +120,8 @@ fn may_fail_open(operation: Operation) -> bool {
         | Operation::Delete
         | Operation::DeleteMany
         | Operation::CompareAndDelete
-        | Operation::GetOrSet => true,
+        | Operation::GetOrSet
+        | Operation::Fetch => true,
         Operation::Add
         | Operation::Replace
         | Operation::Pop

@@ -13,7 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Cache, call};
 use crate::{
     error::{Error, ErrorKind, Result},
-    fetch::singleflight::{Joined, Lead, WaitOutcome},
+    fetch::{
+        Policy,
+        singleflight::{Joined, Lead, WaitOutcome},
+    },
     key::FullKey,
     layer::Operation,
     runtime::{self, first},
@@ -139,13 +142,36 @@ impl Cache {
             Look::Miss => Some(timeout),
             Look::Failed => None,
         };
-        let lead = match self.take_turn(&key, write_epoch).await? {
-            Role::Load(lead) => lead,
-            Role::Have(value) => return Ok(value),
+        let res = match self.take_turn(&key, write_epoch).await {
+            Ok(Role::Have(value)) => return Ok(value),
+            Ok(Role::Load(lead)) => {
+                // Pinned and borrowed: each call below that owned it would double the future's
+                // size.
+                let loader = pin!(load());
+                self.load(lead, &key, write, loader).await
+            }
+            Err(error) => Err(error),
         };
-        // Pinned and borrowed: each call below that owned it would double the future's size.
-        let loader = pin!(load());
-        self.load(lead, &key, write, loader).await
+        match res {
+            Err(error) if self.shared.fetch.has_entries => {
+                Box::pin(self.stale_instead(&key, error)).await
+            }
+            res => res,
+        }
+    }
+
+    /// Returns the stale value of a key whose load failed, or else the error.
+    async fn stale_instead<T: DeserializeOwned>(&self, key: &FullKey, error: Error) -> Result<T> {
+        match self.read_stale(key).await {
+            Some(stored) => match value::open(&stored) {
+                Ok(value) => {
+                    self.count(Operation::GetOrSet, Outcome::Stale);
+                    Ok(value)
+                }
+                Err(_) => Err(error),
+            },
+            None => Err(error),
+        }
     }
 
     /// Runs the loader, stores its value and completes the load for all waiting callers.
@@ -179,27 +205,47 @@ impl Cache {
             (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
         };
         // Computed after the load, so that a slow load does not postpone a fixed expiry time.
-        if let Some(expiry) = write.and_then(|it| self.expiry(it)) {
-            let store = || self.write_loaded(key, bytes.clone(), expiry);
-            let dropped = |id| self.wait_out_write(key, id);
-            let lasts = self.write_claim(1);
-            if let Some(Err(error)) = lead.store(store, lasts, self.write_patience(), dropped).await
-            {
-                self.shared.counters.event(Event::LoadWriteFailed);
-                if error.kind() == ErrorKind::TooLarge {
-                    let limit = self.shared.backend.capabilities().max_value_len;
-                    self.shared.observer.load_too_large(key, payload_len(&bytes), limit);
-                }
-            }
+        let policy = self.shared.fetch.borrowed();
+        let stored = write.and_then(|it| {
+            let policy = Policy { ttl: it, ..*policy };
+            self.to_stored(&policy, None, bytes.clone(), took)
+        });
+        if let Some((stored, expiry)) = stored {
+            self.store_loaded(&lead, key, stored, expiry).await;
         }
         lead.complete(Ok(bytes));
         Ok(value)
     }
 
+    /// Stores a loaded value, unless the key was written meanwhile. A failure is counted.
+    pub(super) async fn store_loaded(
+        &self,
+        lead: &Lead,
+        key: &FullKey,
+        stored: Bytes,
+        expiry: Expiry,
+    ) {
+        let store = || self.write_loaded(key, stored.clone(), expiry);
+        let dropped = |id| self.wait_out_write(key, id);
+        let lasts = self.write_claim(1);
+        if let Some(Err(error)) = lead.store(store, lasts, self.write_patience(), dropped).await {
+            self.load_not_stored(key, &stored, &error);
+        }
+    }
+
+    /// Counts a loaded value that the store did not take.
+    pub(super) fn load_not_stored(&self, key: &str, stored: &Bytes, error: &Error) {
+        self.shared.counters.event(Event::LoadWriteFailed);
+        if error.kind() == ErrorKind::TooLarge {
+            let limit = self.shared.backend.capabilities().max_value_len;
+            self.shared.observer.load_too_large(key, payload_len(stored), limit);
+        }
+    }
+
     /// Keeps a write whose future was dropped in progress for as long as a write may take.
-    fn wait_out_write(&self, key: &FullKey, id: u64) {
+    pub(super) fn wait_out_write(&self, key: &str, id: u64) {
         let shared = Arc::clone(&self.shared);
-        let key = *key;
+        let key: Box<str> = key.into();
         match runtime::own() {
             Ok(own) => drop(own.spawn(async move {
                 shared.clock.sleep(shared.write_patience).await;
@@ -219,7 +265,7 @@ impl Cache {
         self.answer(Operation::Set, Some(key), res)
     }
 
-    fn load_shared(&self) {
+    pub(super) fn load_shared(&self) {
         self.shared.counters.event(Event::LoadShared);
         self.shared.observer.load(Loaded::Shared, Duration::ZERO);
     }
@@ -321,7 +367,7 @@ impl Cache {
 }
 
 #[cold]
-fn hung(lasts: Duration) -> Error {
+pub(super) fn hung(lasts: Duration) -> Error {
     Error::new(
         ErrorKind::TimedOut,
         format!(

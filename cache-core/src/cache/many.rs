@@ -6,13 +6,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Cache,
     batch::{Distinct, Strings, one_each},
-    call, put_aside,
+    call, call_leader, put_aside,
 };
 use crate::{
     error::{Error, Result},
     fetch::singleflight::WriteGuard,
     layer::Operation,
     runtime::first,
+    store::Entry,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::IntoTimeout,
     value,
@@ -133,7 +134,7 @@ impl Cache {
         let names: Vec<K> = keys.into_iter().collect();
         let stored = self.keys(Operation::GetMany, &names)?;
         let Distinct { keys, places } = stored.distinct();
-        let answers = self.read_many(&keys).await;
+        let answers = self.read_many(&keys, false).await;
         let mut found = HashMap::with_capacity(names.len());
         for (place, name) in places.into_iter().zip(names) {
             let (key, answer) = (keys[place], &answers[place]);
@@ -267,28 +268,50 @@ impl Cache {
         failed.map_or(Ok(removed), Err)
     }
 
-    /// Reads the stored bytes of each key that has no tombstone.
-    async fn read_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+    /// Reads the stored bytes of each key that has no tombstone. `leader`: the answers must not be
+    /// stale.
+    pub(super) async fn read_many(
+        &self,
+        keys: &[&str],
+        leader: bool,
+    ) -> Vec<Result<Option<Bytes>>> {
         if keys.is_empty() {
             return Vec::new();
         }
         if self.shared.tombstones.len() > 0 {
-            return Box::pin(self.read_many_resolved(keys)).await;
+            return Box::pin(self.read_many_resolved(keys, leader)).await;
         }
-        let answers: Vec<Result<Option<Bytes>>> = call!(self.get_many(keys));
+        let answers = self.get_stored(keys, leader).await;
         if answers.len() == keys.len() {
             return answers;
         }
         one_each(answers).take(keys.len()).collect()
     }
 
+    /// Returns the stored bytes of keys, without what is past its timeout.
+    async fn get_stored(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
+        if !self.shared.fetch.has_entries {
+            return if leader {
+                call_leader!(self.get_many(keys))
+            } else {
+                call!(self.get_many(keys))
+            };
+        }
+        let entries: Vec<Result<Option<Entry>>> = if leader {
+            call_leader!(self.get_entries(keys))
+        } else {
+            call!(self.get_entries(keys))
+        };
+        entries.into_iter().map(|it| it.map(super::fetch::fresh)).collect()
+    }
+
     /// Runs [`read_many`](Self::read_many) when keys have tombstones.
-    async fn read_many_resolved(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+    async fn read_many_resolved(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
         let mut errors = self.resolve_many_for_read(keys).await;
         let wanted = keys.iter().enumerate().filter(|(place, _)| !errors.contains_key(place));
         let wanted: Vec<&str> = wanted.map(|(_, key)| *key).collect();
         let answers: Vec<Result<Option<Bytes>>> =
-            if wanted.is_empty() { Vec::new() } else { call!(self.get_many(&wanted)) };
+            if wanted.is_empty() { Vec::new() } else { self.get_stored(&wanted, leader).await };
         let mut answers = one_each(answers);
         let answer = |place| errors.remove(&place).map(Err).or_else(|| answers.next());
         (0..keys.len()).filter_map(answer).collect()

@@ -126,6 +126,9 @@ impl Cache {
     pub async fn has_key(&self, key: &str) -> Result<bool> {
         let key = self.key(Operation::HasKey, key)?;
         let res = match self.resolve_for_metadata(&key).await {
+            Ok(()) if self.shared.fetch.has_entries => {
+                Box::pin(self.fresh_ttl(&key)).await.map(|it| it.is_some())
+            }
             Ok(()) => call!(self.has(&key)),
             Err(error) => Err(error),
         };
@@ -153,6 +156,7 @@ impl Cache {
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         let key = self.key(Operation::Ttl, key)?;
         let res = match self.resolve_for_metadata(&key).await {
+            Ok(()) if self.shared.fetch.has_entries => Box::pin(self.fresh_ttl(&key)).await,
             Ok(()) => call!(self.ttl(&key)),
             Err(error) => Err(error),
         };
@@ -182,6 +186,9 @@ impl Cache {
         let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
         let key = self.key(Operation::Touch, key)?;
         let res = match self.resolve_for_metadata(&key).await {
+            Ok(()) if self.shared.fetch.has_entries => {
+                Box::pin(self.touch_entry(&key, expiry)).await
+            }
             Ok(()) => call!(self.touch(&key, expiry)),
             Err(error) => Err(error),
         };
@@ -192,6 +199,9 @@ impl Cache {
     /// Reads the stored bytes, unless the key has a tombstone.
     #[inline]
     pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.shared.fetch.has_entries {
+            return self.read_fresh(key, false).await;
+        }
         if self.shared.tombstones.len() > 0 {
             self.resolve_for_read(key).await?;
             return self.heard(call!(self.get(key)));
@@ -200,7 +210,7 @@ impl Cache {
     }
 
     /// Starts the pending deletes of tombstones when the store answers.
-    fn heard<T>(&self, res: Result<T>) -> Result<T> {
+    pub(super) fn heard<T>(&self, res: Result<T>) -> Result<T> {
         if res.is_ok() {
             self.store_may_answer();
         }
@@ -210,6 +220,9 @@ impl Cache {
     /// [`read`](Self::read) by the server that takes the writes.
     #[inline]
     pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.shared.fetch.has_entries {
+            return self.read_fresh(key, true).await;
+        }
         if self.shared.tombstones.len() > 0 {
             self.resolve_for_read(key).await?;
             return self.heard(call_leader!(self.get(key)));

@@ -57,8 +57,12 @@ impl Cache {
     pub async fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let key = self.key(Operation::Pop, key)?;
         self.resolved(Operation::Pop, &key).await?;
-        let writing = self.before_write(&key).await;
-        let res: Result<Option<Bytes>> = call_write!(self, writing, take(&key));
+        let res: Result<Option<Bytes>> = if self.shared.fetch.has_entries {
+            Box::pin(self.take_entry(&key)).await
+        } else {
+            let writing = self.before_write(&key).await;
+            call_write!(self, writing, take(&key))
+        };
         match res {
             Ok(stored) => self.decoded(Operation::Pop, &key, Ok(stored)).await,
             Err(error) if error.kind().is_unreadable() => {

@@ -9,7 +9,7 @@ use crate::{
     key::FullKey,
     layer::Operation,
     runtime::{first, jitter},
-    store::{Expected, SetMode, TtlUpdate},
+    store::{Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},
     value,
@@ -170,7 +170,14 @@ impl Cache {
     {
         self.resolved(Operation::Update, key).await?;
         let writing = self.before_write(key).await;
-        let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
+        // A value past its timeout is replaced like bytes that do not decode.
+        let (stored, fresh) = if self.shared.fetch.has_entries {
+            let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
+            (entry.clone().map(|it| it.map(|it| it.value)), entry.map(super::fetch::fresh))
+        } else {
+            let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
+            (stored.clone(), stored)
+        };
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) if error.kind().is_unreadable() => {
@@ -184,9 +191,9 @@ impl Cache {
             }
             Err(error) => return Err(self.fail(Operation::Update, Some(key), error)),
         };
-        let old = match &stored {
-            None => None,
-            Some(stored) => match value::open(stored) {
+        let old = match &fresh {
+            Ok(None) | Err(_) => None,
+            Ok(Some(stored)) => match value::open(stored) {
                 Ok(old) => Some(old),
                 Err(why) => {
                     if self.strict {

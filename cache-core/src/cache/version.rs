@@ -60,8 +60,15 @@ impl Cache {
         let to = self.at_version(version).key(Operation::IncrVersion, key)?;
         self.resolved(Operation::IncrVersion, &from).await?;
         self.resolved(Operation::IncrVersion, &to).await?;
-        let res: Result<bool> = if from == to {
+        let has = if self.shared.fetch.has_entries {
+            Box::pin(self.has_fresh(&from)).await
+        } else if from == to {
             call_leader!(self.has(&from))
+        } else {
+            Ok(true)
+        };
+        let res: Result<bool> = if from == to || !matches!(has, Ok(true)) {
+            has
         } else {
             // The write ends with the first of its two guards.
             let writing = self.before_write(&from).await;

@@ -188,6 +188,16 @@ impl Cache {
         Ok(Prepared { key: self.key(operation, key)?, value, expiry })
     }
 
+    /// Stores what is already in its stored form; `None` removes the key.
+    pub(super) async fn write_stored(
+        &self,
+        key: FullKey,
+        stored: Option<(Bytes, Expiry)>,
+    ) -> Result<()> {
+        let (value, expiry) = stored.unzip();
+        self.write(&Prepared { key, value: value.unwrap_or_default(), expiry }).await
+    }
+
     async fn write(&self, write: &Prepared) -> Result<()> {
         let key = &write.key;
         let writing = self.before_write(key).await;
@@ -219,6 +229,9 @@ impl Cache {
     async fn add_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
         self.resolve(key).await?;
+        if self.shared.fetch.has_entries {
+            return Box::pin(self.add_entry(key, &write.value, write.expiry)).await;
+        }
         let writing = self.before_write(key).await;
         if let Some(expiry) = write.expiry {
             return call_write!(
@@ -235,6 +248,9 @@ impl Cache {
     async fn replace_prepared(&self, write: &Prepared) -> Result<bool> {
         let key = &write.key;
         self.resolve(key).await?;
+        if self.shared.fetch.has_entries {
+            return Box::pin(self.replace_entry(key, &write.value, write.expiry)).await;
+        }
         let writing = self.before_write(key).await;
         match write.expiry {
             Some(expiry) => {

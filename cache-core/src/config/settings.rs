@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{Location, Options, Period, units};
 use crate::{
+    fetch::FetchSettings,
     key::LongKeys,
     layer::{BreakerSettings, RetrySettings},
     timeout::Timeout,
@@ -135,9 +136,13 @@ pub struct CacheSettings {
     /// unset.
     #[serde(default)]
     pub breaker: BreakerSettings,
-    /// The longest that callers of `get_or_set` wait for another caller's load. 30 s if unset.
+    /// The longest that callers of `get_or_set` wait for another caller's load, and that a load of
+    /// `fetch` may take. 30 s if unset.
     #[serde(default = "load_deadline")]
     pub load_deadline: Period,
+    /// The defaults of [`Cache::fetch`](crate::Cache::fetch), and whether values may have a grace.
+    #[serde(default)]
+    pub fetch: FetchSettings,
     /// The backend's own options.
     #[serde(default)]
     pub options: Options,
@@ -166,6 +171,7 @@ impl CacheSettings {
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
             load_deadline: load_deadline(),
+            fetch: FetchSettings::default(),
             options: Options::default(),
         }
     }

@@ -107,6 +107,13 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time
     }))
 }
 
+/// Deserializes a timeout that may be unset, like the setting `timeout`.
+pub(crate) fn optional_timeout<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timeout>, D::Error> {
+    timeout(deserializer).map(Some)
+}
+
 /// Units with their length in milliseconds. Months and years are missing because their length
 /// varies, and because `M` is mistaken for minutes.
 const UNITS: &[(&[&str], u64)] = &[

@@ -4,6 +4,8 @@
 //! meanwhile *wait* and share the result, also an error. A load can also end in these ways:
 //!
 //! - The leader is dropped or panics: one of the waiters leads and runs its own loader.
+//! - The leader is a task, and the last waiter leaves: the leader ends the load, unless the flight
+//!   is *kept* to store its value.
 //! - The load is not complete within its time: the next caller that joins replaces the flight with
 //!   its own, and the waiters move there.
 //! - The key is written or deleted: the flight is *detached*. Its callers keep it, later callers
@@ -18,6 +20,8 @@
 //! model, with its own `crate::runtime`.
 
 // The paths are explicit so that the model test finds the files.
+#[path = "singleflight/batch.rs"]
+mod batch;
 #[path = "singleflight/flight.rs"]
 mod flight;
 #[path = "singleflight/follower.rs"]
@@ -34,7 +38,7 @@ mod wait_graph;
 mod write_guard;
 
 pub(crate) use self::{
-    follower::{Joined, WaitOutcome},
+    follower::{Joined, Wait, WaitOutcome},
     leader::Lead,
     shared::Singleflight,
     write_guard::WriteGuard,

@@ -30,6 +30,13 @@ pub(crate) enum Loaded {
     Shared,
 }
 
+/// A load in the background.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refreshed {
+    Started,
+    Skipped,
+}
+
 /// The direction in which the bytes of a value went.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {
@@ -173,6 +180,20 @@ impl Observer {
         }
     }
 
+    /// Reports a load in the background.
+    pub(crate) fn refresh(&self, result: Refreshed) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_refreshes_total",
+            "alias" => Arc::clone(&self.alias),
+            "result" => match result {
+                Refreshed::Started => "started",
+                Refreshed::Skipped => "skipped",
+            }
+        )
+        .increment(1);
+    }
+
     #[inline]
     pub(crate) fn bytes(&self, direction: Direction, len: usize) {
         #[cfg(feature = "metrics")]
@@ -227,6 +248,13 @@ impl Observer {
         .record(began.elapsed());
         res
     }
+}
+
+/// Runs a task in the span of the caller that spawns it.
+pub(crate) fn in_current_span<F: Future>(task: F) -> impl Future<Output = F::Output> + use<F> {
+    #[cfg(feature = "tracing")]
+    let task = tracing::Instrument::in_current_span(task);
+    task
 }
 
 /// Reports the new state of a breaker to these aliases. `reason` is the failure that opened it;

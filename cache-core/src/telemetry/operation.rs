@@ -38,6 +38,8 @@ pub enum Operation {
     IncrVersion,
     /// `get_or_set` and `get_or_try_set`.
     GetOrSet,
+    /// `fetch`.
+    Fetch,
     /// `clear`.
     Clear,
     /// `clear_store`.
@@ -68,6 +70,7 @@ impl Operation {
         Self::CompareAndDelete,
         Self::IncrVersion,
         Self::GetOrSet,
+        Self::Fetch,
         Self::Clear,
         Self::ClearStore,
         Self::Check,
@@ -95,6 +98,7 @@ impl Operation {
             Self::CompareAndDelete => "compare_and_delete",
             Self::IncrVersion => "incr_version",
             Self::GetOrSet => "get_or_set",
+            Self::Fetch => "fetch",
             Self::Clear => "clear",
             Self::ClearStore => "clear_store",
             Self::Check => "check",

@@ -43,6 +43,12 @@ pub struct Stats {
     pub loads_shared: u64,
     /// Loaded values that could not be stored.
     pub load_writes_failed: u64,
+    /// Loads that began in the background, for a stale value or ahead of its expiry.
+    pub refreshes: u64,
+    /// Loads that did not begin in the background, because `max_refreshes` did.
+    pub refreshes_skipped: u64,
+    /// Loads in the background in progress.
+    pub active_refreshes: u64,
     /// Stored bytes that could not be decoded as the requested type, were damaged, or were not a
     /// byte string; each was also a miss.
     pub undecodable: u64,
@@ -72,6 +78,10 @@ pub struct OperationStats {
     pub hits: u64,
     /// Reads that found no value; failed reads are not counted here.
     pub misses: u64,
+    /// Fetches that returned a stale value.
+    pub stale: u64,
+    /// Fetches that found the stored answer that there is no value.
+    pub absent: u64,
     /// Writes that ran, with any result.
     pub done: u64,
     /// Calls that failed because of the store: the caller saw the error, or `fail_open` hid it.
@@ -95,6 +105,8 @@ impl Stats {
             OperationStats {
                 hits: a.hits + b.hits,
                 misses: a.misses + b.misses,
+                stale: a.stale + b.stale,
+                absent: a.absent + b.absent,
                 done: a.done + b.done,
                 failures: a.failures + b.failures,
                 refused: a.refused + b.refused,
@@ -127,6 +139,9 @@ impl fmt::Debug for Stats {
             ("load_failures", self.load_failures),
             ("loads_shared", self.loads_shared),
             ("load_writes_failed", self.load_writes_failed),
+            ("refreshes", self.refreshes),
+            ("refreshes_skipped", self.refreshes_skipped),
+            ("active_refreshes", self.active_refreshes),
             ("undecodable", self.undecodable),
             ("tombstones", self.tombstones),
             ("tombstones_lost", self.tombstones_lost),
@@ -159,6 +174,8 @@ const OPERATIONS: usize = Operation::ALL.len();
 pub(crate) enum Outcome {
     Hit,
     Miss,
+    Stale,
+    Absent,
     Done,
     Failed,
     Refused,
@@ -170,6 +187,8 @@ impl Outcome {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Absent => "absent",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Refused => "refused",
@@ -177,7 +196,7 @@ impl Outcome {
     }
 }
 
-const OUTCOMES: usize = 5;
+const OUTCOMES: usize = 7;
 
 const KINDS: usize = ErrorKind::ALL.len();
 
@@ -188,12 +207,14 @@ pub(crate) enum Event {
     LoadFailed,
     LoadShared,
     LoadWriteFailed,
+    Refresh,
+    RefreshSkipped,
     Undecodable,
     MarkLost,
     MarkSettled,
 }
 
-const EVENTS: usize = 7;
+const EVENTS: usize = 9;
 
 /// The counters: several sets of them, so that threads do not contend for one cache line.
 pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
@@ -260,6 +281,7 @@ impl Counters {
         &self,
         tombstones: usize,
         active_loads: usize,
+        active_refreshes: usize,
         breaker: Option<BreakerState>,
     ) -> Stats {
         let nanos: u64 = self.0.iter().map(|s| s.load_nanos.load(Relaxed)).sum();
@@ -272,6 +294,8 @@ impl Counters {
                 OperationStats {
                     hits: sum(Outcome::Hit),
                     misses: sum(Outcome::Miss),
+                    stale: sum(Outcome::Stale),
+                    absent: sum(Outcome::Absent),
                     done: sum(Outcome::Done),
                     failures: sum(Outcome::Failed),
                     refused: sum(Outcome::Refused),
@@ -281,6 +305,9 @@ impl Counters {
             load_failures: event(Event::LoadFailed),
             loads_shared: event(Event::LoadShared),
             load_writes_failed: event(Event::LoadWriteFailed),
+            refreshes: event(Event::Refresh),
+            refreshes_skipped: event(Event::RefreshSkipped),
+            active_refreshes: active_refreshes as u64,
             undecodable: event(Event::Undecodable),
             tombstones_lost: event(Event::MarkLost),
             tombstones_removed: event(Event::MarkSettled),

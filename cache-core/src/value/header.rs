@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack` |
-//! | 6–7 | flags; none is defined yet |
+//! | 6–7 | flags: 0x0100 an [entry](super::envelope) with fields of its own; no other is defined yet |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -16,11 +16,18 @@
 //! does not know the flag leaves the entry alone. A reader skips all other fields.
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
-const KNOWN_FLAGS: u16 = 0;
+const KNOWN_FLAGS: u16 = ENVELOPE;
+/// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
+/// Low flags are left for the form of payloads.
+pub(super) const ENVELOPE: u16 = 0x0100;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
 pub(super) const LEN: usize = WRITTEN_LEN as usize;
+
+/// The length of the header of an entry, and of the fields in it.
+const ENVELOPE_LEN: u16 = 44;
+pub(super) const FIELDS: usize = ENVELOPE_LEN as usize - LEN;
 
 /// The format of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub(super) enum Stored<'a> {
     Plain(&'a [u8]),
     /// The payload behind a header.
     Payload(Format, &'a [u8]),
+    /// The fields of an entry, and its payload.
+    Envelope(&'a [u8; FIELDS], &'a [u8]),
 }
 
 /// The reason why stored bytes cannot be read.
@@ -52,7 +61,8 @@ pub(super) enum Corrupt {
 struct Parts<'a> {
     /// The 20 bytes that every header has.
     fixed: &'a [u8; LEN],
-    /// The bytes that the checksum covers, in addition to those of the header.
+    /// The bytes that the checksum covers, in addition to those of the header: further fields and
+    /// the payload.
     rest: &'a [u8],
     payload: &'a [u8],
 }
@@ -61,21 +71,37 @@ pub(super) fn has_magic(stored: &[u8]) -> bool {
     stored.starts_with(&MAGIC)
 }
 
-/// Returns the length of the payload without checking the checksum. Bytes that only begin like a
-/// header are all payload.
+/// Returns the length of the payload without checking the checksum; of an entry, that of the
+/// payload in it. Bytes that only begin like a header are all payload.
 pub(super) fn payload_len(stored: &[u8]) -> usize {
-    Parts::of(stored).map_or(stored.len(), |it| it.payload.len())
+    let Some(parts) = Parts::of(stored) else { return stored.len() };
+    if parts.flags() & ENVELOPE == 0 {
+        return parts.payload.len();
+    }
+    Parts::of(parts.payload).map_or(parts.payload.len(), |it| it.payload.len())
 }
 
 /// Fills in the header in the first [`LEN`] bytes, which lie before the payload.
 pub(super) fn fill(stored: &mut [u8], format: Format) {
-    let Some((fixed, payload)) = stored.split_first_chunk_mut::<LEN>() else { return };
+    fill_in(stored, format, WRITTEN_LEN, 0);
+}
+
+/// Fills in the header of an entry, which ends with its fields.
+pub(super) fn fill_envelope(stored: &mut [u8], fields: &[u8; FIELDS]) {
+    let Some(place) = stored.get_mut(LEN..LEN + FIELDS) else { return };
+    place.copy_from_slice(fields);
+    fill_in(stored, Format::Raw, ENVELOPE_LEN, ENVELOPE);
+}
+
+fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
+    let Some((fixed, rest)) = stored.split_first_chunk_mut::<LEN>() else { return };
+    let payload = rest.len().saturating_sub(usize::from(len) - LEN);
     fixed[..2].copy_from_slice(&MAGIC);
-    fixed[2..4].copy_from_slice(&WRITTEN_LEN.to_le_bytes());
+    fixed[2..4].copy_from_slice(&len.to_le_bytes());
     fixed[4..6].copy_from_slice(&(format as u16).to_le_bytes());
-    fixed[6..8].copy_from_slice(&0_u16.to_le_bytes());
-    fixed[8..16].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-    let sum = checksum(fixed, payload);
+    fixed[6..8].copy_from_slice(&flags.to_le_bytes());
+    fixed[8..16].copy_from_slice(&(payload as u64).to_le_bytes());
+    let sum = checksum(fixed, rest);
     fixed[16..].copy_from_slice(&sum.to_le_bytes());
 }
 
@@ -83,12 +109,18 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if !has_magic(stored) {
         return Ok(Stored::Plain(stored));
     }
-    let Parts { fixed, rest, payload } = Parts::of(stored).ok_or(Corrupt::Damaged)?;
+    let parts = Parts::of(stored).ok_or(Corrupt::Damaged)?;
+    let Parts { fixed, rest, payload } = parts;
     if fixed[16..] != checksum(fixed, rest).to_le_bytes() {
         return Err(Corrupt::Damaged);
     }
-    if u16::from_le_bytes([fixed[6], fixed[7]]) & !KNOWN_FLAGS != 0 {
+    let flags = parts.flags();
+    if flags & !KNOWN_FLAGS != 0 {
         return Err(Corrupt::Newer);
+    }
+    if flags & ENVELOPE != 0 {
+        let fields = rest[..rest.len() - payload.len()].first_chunk().ok_or(Corrupt::Newer)?;
+        return Ok(Stored::Envelope(fields, payload));
     }
     match u16::from_le_bytes([fixed[4], fixed[5]]) {
         0 => Ok(Stored::Payload(Format::Raw, payload)),
@@ -105,6 +137,10 @@ impl<'a> Parts<'a> {
         let payload = rest.get(len.checked_sub(LEN)?..)?;
         let is_right = fixed[8..16] == (payload.len() as u64).to_le_bytes();
         is_right.then_some(Self { fixed, rest, payload })
+    }
+
+    fn flags(&self) -> u16 {
+        u16::from_le_bytes([self.fixed[6], self.fixed[7]])
     }
 }
 
@@ -175,6 +211,7 @@ pub(super) mod tests {
     #[test]
     fn unknown_flag_or_format_is_of_a_newer_release() {
         for flag in 0..16 {
+            // An entry without all of its fields is of no release that exists.
             assert_eq!(read(&foreign(1 << flag, 0, b"", b"x")), Err(Corrupt::Newer), "{flag}");
         }
         for format in [2, 256, u16::MAX] {

@@ -13,6 +13,10 @@ use super::{
 };
 use crate::error::Result;
 
+/// The reason why a cache that does not ask for remaining lifetimes cannot read an entry.
+const ENTRY: &str = "a cache with `grace` or `negative_ttl` wrote the entry: set the same in the \
+                     table `fetch` of this cache";
+
 /// Returns a value as the bytes that a store keeps. JSON and integers have no header.
 pub(crate) fn seal<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Bytes> {
     let mut stored = Vec::with_capacity(128);
@@ -45,6 +49,7 @@ pub(crate) fn seal_bytes(bytes: Bytes) -> Bytes {
 /// Reads stored bytes as a value. The bytes tell their format; the settings do not.
 pub(crate) fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
     match header::read(stored)? {
+        Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
         Stored::Plain(bytes) | Stored::Payload(Format::Raw, bytes) => {
             json::decode(bytes).map_err(Undecodable::OtherType)
         }
@@ -67,6 +72,7 @@ pub(crate) fn open_bytes(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
     }
     match header::read(&stored) {
         Ok(Stored::Plain(payload) | Stored::Payload(_, payload)) => Ok(stored.slice_ref(payload)),
+        Ok(Stored::Envelope(..)) => Err((Undecodable::Foreign(ENTRY), stored)),
         Err(why) => Err((why.into(), stored)),
     }
 }
@@ -158,6 +164,9 @@ mod tests {
                     prop_assert_eq!(Undecodable::from(why), undecodable);
                     prop_assert_eq!(open::<Value>(&stored), Err(undecodable));
                     prop_assert_eq!(kept, stored);
+                }
+                (Ok(Stored::Envelope(..)), Err((why, _))) => {
+                    prop_assert_eq!(why, Undecodable::Foreign(ENTRY));
                 }
                 (read, opened) => prop_assert!(false, "{:?}, {:?}", read, opened),
             }

@@ -8,6 +8,7 @@
 #[allow(dead_code)]
 #[path = "../../src/fetch/singleflight.rs"]
 mod singleflight;
+mod tasks;
 mod world;
 
 #[path = "../../src/runtime/first.rs"]

@@ -78,12 +78,10 @@ impl World {
             loaders.push((before, begun));
             (before, begun)
         };
+        let _running = Running { world: self, mine };
         self.loads.fetch_add(1, SeqCst);
         let value = self.source.load(SeqCst);
         yield_now().await;
-        let mut loaders = self.loaders.lock().unwrap();
-        let at = loaders.iter().position(|it| *it == mine).unwrap();
-        loaders.swap_remove(at);
         value
     }
 
@@ -164,6 +162,20 @@ impl World {
         let floor = self.floor.load(SeqCst);
         let value = self.get().await;
         assert!(value >= floor, "I2: read {value} after a delete that follows {floor}");
+    }
+}
+
+/// A loader that runs, until it is dropped.
+struct Running<'a> {
+    world: &'a World,
+    mine: (u64, u64),
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut loaders = self.world.loaders.lock().unwrap();
+        let at = loaders.iter().position(|it| *it == self.mine).unwrap();
+        loaders.swap_remove(at);
     }
 }
 

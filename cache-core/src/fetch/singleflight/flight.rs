@@ -25,6 +25,12 @@ struct Shared {
     state: State,
     waiters: HashMap<u64, Waker>,
     next_waiter: u64,
+    /// The leader, if it waits for the flight to become unwanted.
+    leader: Option<Waker>,
+    /// Whether the load goes on without waiters, to store its value.
+    is_kept: bool,
+    /// A resource of a kept load, which is freed when the load ends.
+    guard: Option<Box<dyn Send>>,
 }
 
 enum State {
@@ -55,6 +61,9 @@ impl Flight {
             state: State::Loading { until, stores: true },
             waiters: HashMap::new(),
             next_waiter: 0,
+            leader: None,
+            is_kept: false,
+            guard: None,
         };
         Arc::new(Self { id: next_id(), key: key.into(), shared: Mutex::new(shared) })
     }
@@ -65,17 +74,54 @@ impl Flight {
         if matches!(shared.state, State::Loading { until, .. } if until <= now) {
             return None;
         }
-        shared.next_waiter += 1;
-        let id = shared.next_waiter;
-        shared.waiters.insert(id, Waker::noop().clone());
-        Some(id)
+        Some(shared.add_waiter())
+    }
+
+    /// Adds the caller that began the flight.
+    pub(super) fn add_first_waiter(&self) -> u64 {
+        self.lock().add_waiter()
     }
 
     /// Removes a waiter. Returns whether the flight has neither a leader nor a waiter now.
     pub(super) fn remove_waiter(&self, id: u64) -> bool {
         let mut shared = self.lock();
         shared.waiters.remove(&id);
+        shared.wake_unwanted();
         shared.is_abandoned()
+    }
+
+    /// Lets the load go on without waiters. The flight drops `guard` when the load ends.
+    pub(super) fn keep(&self, guard: Box<dyn Send>) {
+        let mut shared = self.lock();
+        shared.is_kept = true;
+        // Dropped without the lock: a guard may run any code.
+        let old = shared.guard.replace(guard);
+        drop(shared);
+        drop(old);
+    }
+
+    /// Ends [`keep`](Self::keep): without waiters the load is unwanted.
+    pub(super) fn release(&self) {
+        let mut shared = self.lock();
+        shared.is_kept = false;
+        shared.wake_unwanted();
+    }
+
+    /// Drops what was held until the load ends.
+    pub(super) fn drop_guard(&self) {
+        let guard = self.lock().guard.take();
+        drop(guard);
+    }
+
+    /// Is ready when no caller wants the result: the flight has no waiter, and is not kept or will
+    /// not store its value.
+    pub(super) fn poll_unwanted(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut shared = self.lock();
+        if !shared.is_wanted() {
+            return Poll::Ready(());
+        }
+        shared.leader = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Is ready when the waiter can go on. If it leads, its load ends at `until`.
@@ -150,6 +196,7 @@ impl Flight {
         let state = std::mem::replace(&mut shared.state, State::Closed);
         shared.state = change(state);
         shared.waiters.values().for_each(Waker::wake_by_ref);
+        shared.wake_unwanted();
         shared.is_abandoned()
     }
 
@@ -159,6 +206,25 @@ impl Flight {
 }
 
 impl Shared {
+    fn add_waiter(&mut self) -> u64 {
+        self.next_waiter += 1;
+        self.waiters.insert(self.next_waiter, Waker::noop().clone());
+        self.next_waiter
+    }
+
+    fn is_wanted(&self) -> bool {
+        let stores = matches!(self.state, State::Loading { stores: true, .. });
+        !self.waiters.is_empty() || (self.is_kept && stores)
+    }
+
+    fn wake_unwanted(&mut self) {
+        if !self.is_wanted()
+            && let Some(leader) = self.leader.take()
+        {
+            leader.wake();
+        }
+    }
+
     fn is_abandoned(&self) -> bool {
         matches!(self.state, State::Abandoned) && self.waiters.is_empty()
     }

@@ -42,6 +42,11 @@ pub(crate) enum WaitOutcome {
 }
 
 impl Singleflight {
+    /// Returns whether a flight of the key is in the table.
+    pub(crate) fn has_flight(&self, key: &str) -> bool {
+        self.active() > 0 && self.lock().flights.contains_key(key)
+    }
+
     /// Joins the flight of a key, or begins one whose load may take `lasts`. A flight that exceeded
     /// its time is replaced by a new one, to which its waiters move.
     ///
@@ -59,6 +64,18 @@ impl Singleflight {
         };
         drop(table);
         Wait::new(self, flight, id, lasts).map(Joined::Wait)
+    }
+}
+
+impl Lead {
+    /// Returns a place among the waiters, for a caller whose load runs in a task of its own. If the
+    /// caller leads later, its load may take `lasts`.
+    ///
+    /// # Errors
+    /// `Loader` if waiting would close a circle of loads that wait for each other.
+    pub(crate) fn wait(&self, lasts: Duration) -> Result<Wait> {
+        let id = self.flight.add_first_waiter();
+        Wait::new(&self.singleflight, Arc::clone(&self.flight), id, lasts)
     }
 }
 
@@ -83,6 +100,11 @@ impl Wait {
     /// Returns when the leader's time ends. After it, [`Singleflight::join`] begins another flight.
     pub(crate) fn until(&self) -> Duration {
         self.flight.until()
+    }
+
+    /// Lets the load go on when this caller leaves. `guard` is dropped when the load ends.
+    pub(crate) fn keep(&self, guard: impl Send + 'static) {
+        self.flight.keep(Box::new(guard));
     }
 
     /// Waits until the flight ends.

@@ -21,8 +21,8 @@ use crate::{
 /// The right to load a key, and the duty to [`complete`](Self::complete) the flight. If it is
 /// dropped before, a waiter leads.
 pub(crate) struct Lead {
-    singleflight: Arc<Singleflight>,
-    flight: Arc<Flight>,
+    pub(super) singleflight: Arc<Singleflight>,
+    pub(super) flight: Arc<Flight>,
     is_completed: bool,
 }
 
@@ -52,6 +52,17 @@ impl Lead {
 
     pub(super) fn new(singleflight: &Arc<Singleflight>, flight: Arc<Flight>) -> Self {
         Self { singleflight: Arc::clone(singleflight), flight, is_completed: false }
+    }
+
+    /// Lets the load go on without waiters. `guard` is dropped when the load ends.
+    pub(crate) fn keep(&self, guard: impl Send + 'static) {
+        self.flight.keep(Box::new(guard));
+    }
+
+    /// Waits until no caller wants the result of the load. Callers may still join afterwards: the
+    /// leader then leaves the load to them when it is dropped.
+    pub(crate) async fn unwanted(&self) {
+        poll_fn(|cx| self.flight.poll_unwanted(cx)).await;
     }
 
     /// Runs the loader. A load inside it that would wait for this one returns an error there.
@@ -114,24 +125,26 @@ impl Lead {
         // Out of the table first: later callers find the value in the store.
         self.singleflight.remove(&self.flight);
         self.flight.complete(result);
+        // `drop` frees the guard.
     }
 }
 
-/// The leader was dropped or panicked.
+/// The load ended, or the leader was dropped or panicked.
 impl Drop for Lead {
     fn drop(&mut self) {
         if !self.is_completed && self.flight.abandon() {
             self.singleflight.remove_abandoned(&self.flight);
         }
+        self.flight.drop_guard();
     }
 }
 
 /// A loaded value on its way to the store.
-struct PendingWrite<'a, D: FnOnce(u64)> {
-    lead: &'a Lead,
-    id: u64,
+pub(super) struct PendingWrite<'a, D: FnOnce(u64)> {
+    pub(super) lead: &'a Lead,
+    pub(super) id: u64,
     /// Until the write ends.
-    dropped: Option<D>,
+    pub(super) dropped: Option<D>,
 }
 
 impl<D: FnOnce(u64)> Drop for PendingWrite<'_, D> {

@@ -105,6 +105,14 @@ impl Singleflight {
         first(all, patience).await;
     }
 
+    /// Lets the loads that no caller waits for end.
+    pub(crate) fn release_kept(&self) {
+        let flights: Vec<_> = self.lock().flights.values().map(Arc::clone).collect();
+        for flight in flights {
+            flight.release();
+        }
+    }
+
     /// Ends the pending write with this number, whose leader was dropped: the write must have
     /// reached the store by now.
     pub(crate) fn write_arrived(&self, key: &str, id: u64) {

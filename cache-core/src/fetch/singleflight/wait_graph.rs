@@ -67,6 +67,22 @@ pub(super) fn nest(flight: &Arc<Flight>) -> Option<Edge> {
     Some(Edge { from, to: Arc::clone(flight) })
 }
 
+/// Adds the dependencies of flights that a single loader completes, each on the next, and of the
+/// outer loader on the first.
+pub(super) fn chain<'a>(flights: impl Iterator<Item = &'a Arc<Flight>>) -> Vec<Edge> {
+    let mut from = POLLING.with(|it| it.borrow().last().map(|it| it.id));
+    let mut graph = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let graph = graph.get_or_insert_default();
+    let mut edges = Vec::new();
+    for to in flights {
+        if let Some(from) = from.replace(to.id) {
+            graph.entry(from).or_default().push(Arc::clone(to));
+            edges.push(Edge { from, to: Arc::clone(to) });
+        }
+    }
+    edges
+}
+
 /// Notes that this flight's loader is polled on this thread, until the guard is dropped.
 pub(super) fn enter(flight: &Arc<Flight>) -> Polling {
     POLLING.with(|it| it.borrow_mut().push(Arc::clone(flight)));

@@ -1,0 +1,310 @@
+//! Reads through with a loader that runs as a task of its own.
+
+mod batch;
+mod blocking;
+mod entries;
+mod load;
+mod lock;
+mod many;
+mod refresh;
+mod request;
+mod run;
+mod task;
+
+use std::{fmt, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+pub(super) use self::entries::fresh;
+use self::request::Mode;
+use super::Cache;
+use crate::{
+    error::Result,
+    fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
+    layer::Operation,
+    telemetry::observer::Direction,
+    timeout::IntoTimeout,
+    value,
+};
+
+/// A fetch of one value, from [`Cache::fetch`]: how long the value is fresh, how long it may be
+/// served stale, and how long the caller waits.
+///
+/// Settings that are not given here are those of the table `[caches.<alias>.fetch]`, see
+/// [`FetchSettings`](crate::FetchSettings). A setting without effect is an error of kind `Config`.
+#[derive(Clone, Copy)]
+#[must_use = "a fetch does nothing before `load`"]
+pub struct Fetch<'a> {
+    cache: &'a Cache,
+    key: &'a str,
+    policy: Policy,
+    /// Whether the policy differs from that of the alias, which was checked when it was built.
+    is_custom: bool,
+    mode: Mode,
+}
+
+/// Reads through, with values that may be served stale.
+impl Cache {
+    /// Begins a fetch of `key`: [`load`](Fetch::load) returns the stored value, or runs a loader
+    /// and stores its value.
+    ///
+    /// It does what [`get_or_set`](Self::get_or_set) does, and shares its loads. In addition:
+    ///
+    /// - The loader runs as a task of its own. It goes on when its caller leaves, as long as
+    ///   another caller waits for it. It ends after `load_deadline`, and when no caller is left.
+    /// - With a [`grace`](Fetch::grace), an expired value is served while a new one is loaded in
+    ///   the background, and when the loader fails.
+    /// - All callers that wait share the result of one load, also its error, its panic and its end
+    ///   by the deadline.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// use cache_core::{Cache, FetchSettings, secs};
+    /// # use cache_memory::Memory; use std::{convert::Infallible, time::Duration};
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let cache = Cache::builder(Memory::new()).fetch(FetchSettings::with_grace(hour)).build("test")?;
+    /// let report: String = cache
+    ///     .fetch("report")
+    ///     .ttl(secs(60))
+    ///     .load(|_| async { Ok::<_, Infallible>("the slow part".to_owned()) })
+    ///     .await?;
+    /// assert_eq!(report, "the slow part");
+    /// # Ok(()) }
+    /// ```
+    pub fn fetch<'a>(&'a self, key: &'a str) -> Fetch<'a> {
+        let policy = *self.shared.fetch.policy();
+        Fetch { cache: self, key, policy, is_custom: false, mode: Mode::Usual }
+    }
+}
+
+impl<'a> Fetch<'a> {
+    fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(&mut self.policy);
+        self.is_custom = true;
+        self
+    }
+
+    /// Sets the time for which a loaded value is fresh. It is prolonged at random by
+    /// [`jitter`](Self::jitter), and never shortened.
+    pub fn ttl(self, timeout: impl IntoTimeout) -> Self {
+        self.with(|it| it.ttl = timeout.into_timeout())
+    }
+
+    /// Sets the time after `ttl` in which the old value is served while a new one is loaded, and
+    /// when the loader fails.
+    ///
+    /// The cache must have the setting [`grace`](crate::FetchSettings::grace) in its table `fetch`,
+    /// because then all of its reads ask the store for the remaining lifetime: for `get` and all
+    /// other calls, a value that is past its `ttl` is missing.
+    pub fn grace(self, time: Duration) -> Self {
+        self.with(|it| it.grace = time)
+    }
+
+    /// Sets how long a caller waits for a new value before it gets the stale one. With zero, the
+    /// default, the stale value is returned at once.
+    pub fn soft_timeout(self, time: Duration) -> Self {
+        self.with(|it| it.soft = Some(time))
+    }
+
+    /// Sets how long the caller waits at most for a value. The load goes on in the background, so
+    /// that a later caller finds its value, unless `max_refreshes` loads do so already.
+    pub fn hard_timeout(self, time: Duration) -> Self {
+        self.with(|it| it.hard = Some(time))
+    }
+
+    /// Sets the time after which the loader is ended: see
+    /// [`CacheSettings::load_deadline`](crate::CacheSettings::load_deadline).
+    pub fn load_deadline(self, time: Duration) -> Self {
+        self.with(|it| it.load_deadline = time)
+    }
+
+    /// Sets the time after a failed refresh in which the stale value is served without another
+    /// refresh.
+    pub fn backoff(self, time: Duration) -> Self {
+        self.with(|it| it.backoff = Some(time))
+    }
+
+    /// Sets the part of `ttl` by which the lifetime is prolonged at random at most, from 0 to 1.
+    pub fn jitter(self, fraction: f64) -> Self {
+        self.with(|it| it.jitter = fraction)
+    }
+
+    /// Sets the time for which it is remembered that the loader found no value. The cache must have
+    /// the setting [`negative_ttl`](crate::FetchSettings::negative_ttl) in its table `fetch`.
+    pub fn negative_ttl(self, time: Duration) -> Self {
+        self.with(|it| it.negative_ttl = time)
+    }
+
+    /// Sets the time for which this process remembers the error of a load: callers get it instead
+    /// of another load, or the stale value if there is one.
+    pub fn error_ttl(self, time: Duration) -> Self {
+        self.with(|it| it.error_ttl = time)
+    }
+
+    /// Sets when a fresh value is loaded again in the background.
+    pub fn refresh_ahead(self, when: RefreshAhead) -> Self {
+        self.with(|it| it.refresh_ahead = when)
+    }
+
+    /// Loads although there is a value, and stores the new one. A load that began before this call
+    /// does not store its value; callers that come later wait for this load.
+    pub fn force(mut self) -> Self {
+        self.mode = Mode::Force;
+        self
+    }
+
+    /// Loads without reading or writing the store, and without other callers.
+    pub fn bypass(mut self) -> Self {
+        self.mode = Mode::Bypass;
+        self
+    }
+
+    /// Returns the value of the key: the stored one, or the one that `load` returns.
+    ///
+    /// `load` and its future run as a task of the caller's tokio runtime, so they own what they
+    /// need. A scope of [`CACHES`](crate::CACHES) does not reach them.
+    ///
+    /// # Errors
+    /// `Loader` if the loader failed or panicked, or if loads wait for each other in a cycle.
+    /// `TimedOut` if the load exceeded `load_deadline`, or the caller waited for `hard_timeout`.
+    /// `Runtime` if a load is needed and the caller is not in a tokio runtime. `Config` if a
+    /// setting of the fetch is invalid. All others as [`Cache::get_or_set`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the load goes on for other callers that wait, and for a stale
+    /// value. Otherwise it ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, ErrorKind, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
+    /// let parse = |text: &'static str| move |_| async move { text.parse::<u32>() };
+    /// let error = cache.fetch("answer").load(parse("42!")).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Loader);
+    /// assert!(error.loader::<std::num::ParseIntError>().is_some());
+    /// assert_eq!(cache.fetch("answer").ttl(secs(60)).load(parse("42")).await?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub async fn load<T, E, L, F>(self, load: L) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        L: FnOnce(LoadContext) -> F + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let load = |context| async move { load(context).await.map(Loaded::Value) };
+        let cache = self.cache;
+        let fetched = self.run(false, load).await?;
+        fetched.value.ok_or_else(|| cache.refuse(Operation::Fetch, request::no_value()))
+    }
+
+    /// Returns the value of the key as [`load`](Self::load) does, or `None` if the source has none.
+    /// `None` is remembered for [`negative_ttl`](Self::negative_ttl).
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    ///
+    /// # Cancel safety
+    /// As [`load`](Self::load).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Caches, secs}; use cache_memory as _;
+    /// # use std::convert::Infallible;
+    /// let caches = Caches::from_toml(r#"
+    ///     [caches.default]
+    ///     backend = "memory"
+    ///     [caches.default.fetch]
+    ///     negative_ttl = "1m"
+    /// "#)?;
+    /// let cache = caches.get("default")?;
+    /// let nobody = |_| async { Ok::<_, Infallible>(None::<String>) };
+    /// assert_eq!(cache.fetch("user:7").load_optional(nobody).await?, None);
+    /// let somebody = |_| async { Ok::<_, Infallible>(Some("Ada".to_owned())) };
+    /// assert_eq!(cache.fetch("user:7").load_optional(somebody).await?, None, "remembered");
+    /// # Ok(()) }
+    /// ```
+    pub async fn load_optional<T, E, L, F>(self, load: L) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        L: FnOnce(LoadContext) -> F + Send + 'static,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let load = |context| async move { load(context).await.map(Loaded::from) };
+        self.run(true, load).await.map(|it| it.value)
+    }
+
+    /// Returns the value of the key as [`load`](Self::load) does, and how it was found. The loader
+    /// can say that there is no value, or that the stored one is still right.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    ///
+    /// # Cancel safety
+    /// As [`load`](Self::load).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, FetchOutcome, Loaded}; use cache_memory::Memory;
+    /// # use std::convert::Infallible;
+    /// # let cache = Cache::new("test", Memory::new());
+    /// let load = |_| async { Ok::<_, Infallible>(Loaded::Value(7)) };
+    /// let first = cache.fetch("k").outcome(load).await?;
+    /// assert!(matches!(first.outcome, FetchOutcome::Loaded { .. }));
+    /// let second = cache.fetch("k").outcome(load).await?;
+    /// assert!(matches!(second.outcome, FetchOutcome::Hit { .. }));
+    /// assert_eq!(second.value, Some(7));
+    /// # Ok(()) }
+    /// ```
+    pub async fn outcome<T, E, L, F>(self, load: L) -> Result<Fetched<T>>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        L: FnOnce(LoadContext) -> F + Send + 'static,
+        F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+    {
+        self.run(true, load).await
+    }
+
+    /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch.
+    ///
+    /// # Errors
+    /// `Config` if a setting of the fetch is invalid. All others as [`Cache::set`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the new value is stored as a whole or not at all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
+    /// cache.fetch("k").ttl(secs(60)).prime(&7).await?;
+    /// assert_eq!(cache.get::<i32>("k").await?, Some(7));
+    /// # Ok(()) }
+    /// ```
+    pub fn prime<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, T> {
+        let prepared = self.check().and_then(|()| {
+            let cache = self.cache;
+            let key = cache.key(Operation::Set, self.key)?;
+            let sealed = value::seal(value, cache.shared.codec);
+            let sealed = sealed.map_err(|it| cache.fail(Operation::Set, Some(&key), it))?;
+            cache.shared.observer.bytes(Direction::Written, sealed.len());
+            Ok((key, cache.to_stored(&self.policy, None, sealed, Duration::ZERO)))
+        });
+        async move {
+            let (key, stored) = prepared?;
+            self.cache.write_stored(key, stored).await
+        }
+    }
+}
+
+impl fmt::Debug for Fetch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch").field("key", &self.key).field("policy", &self.policy).finish()
+    }
+}

@@ -1,0 +1,91 @@
+//! Reads through without async.
+
+use std::{collections::HashMap, fmt, hash::Hash};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Fetch;
+use crate::{cache::BlockingCache, error::Result, fetch::LoadContext, timeout::IntoTimeout};
+
+impl BlockingCache {
+    /// Returns the value of a key, or loads it in the background of this process: see
+    /// [`Cache::fetch`](crate::Cache::fetch). `configure` sets the rules of the fetch. The loader
+    /// is a plain closure, which runs on a thread for blocking code; its deadline frees the key and
+    /// the callers, and cannot end the closure.
+    ///
+    /// # Errors
+    /// As [`Fetch::load`], and `Runtime`.
+    ///
+    /// ```
+    /// use cache_core::{Cache, secs};
+    /// use cache_memory::Memory;
+    ///
+    /// let cache = Cache::new("test", Memory::new()).blocking();
+    /// let parse = |_| "42".parse::<u32>();
+    /// assert_eq!(cache.fetch("answer", |fetch| fetch.ttl(secs(60)), parse)?, 42);
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn fetch<T, E>(
+        &self,
+        key: &str,
+        configure: impl for<'a> FnOnce(Fetch<'a>) -> Fetch<'a>,
+        load: impl FnOnce(LoadContext) -> Result<T, E> + Send + 'static,
+    ) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let load = |context| async move {
+            match tokio::task::spawn_blocking(move || load(context)).await {
+                Ok(loaded) => loaded,
+                // The task of the load turns it into an error for all callers.
+                Err(error) => std::panic::resume_unwind(match error.try_into_panic() {
+                    Ok(panic) => panic,
+                    Err(cancelled) => Box::new(cancelled),
+                }),
+            }
+        };
+        self.run(configure(self.as_async().fetch(key)).load(load))
+    }
+
+    /// Returns the values of keys, or loads them: see
+    /// [`Cache::get_or_set_many`](crate::Cache::get_or_set_many).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_set_many`](crate::Cache::get_or_set_many), and `Runtime`.
+    pub fn get_or_set_many<T, K, R>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        timeout: impl IntoTimeout,
+        mut load: impl FnMut(Vec<K>) -> R,
+    ) -> Result<HashMap<K, T>>
+    where
+        T: Serialize + DeserializeOwned,
+        K: AsRef<str> + Eq + Hash + Clone,
+        R: IntoIterator<Item = (K, T)>,
+    {
+        let load = |missing| std::future::ready(load(missing));
+        self.run(self.as_async().get_or_set_many(keys, timeout, load))
+    }
+
+    /// Returns the values of keys, or loads them with a loader that can fail: see
+    /// [`Cache::get_or_try_set_many`](crate::Cache::get_or_try_set_many).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_try_set_many`](crate::Cache::get_or_try_set_many), and `Runtime`.
+    pub fn get_or_try_set_many<T, K, E, R>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        timeout: impl IntoTimeout,
+        mut load: impl FnMut(Vec<K>) -> Result<R, E>,
+    ) -> Result<HashMap<K, T>>
+    where
+        T: Serialize + DeserializeOwned,
+        K: AsRef<str> + Eq + Hash + Clone,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (K, T)>,
+    {
+        let load = |missing| std::future::ready(load(missing));
+        self.run(self.as_async().get_or_try_set_many(keys, timeout, load))
+    }
+}

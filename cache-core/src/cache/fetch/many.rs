@@ -1,0 +1,101 @@
+//! Reads through for many keys: one read, one load, one write.
+
+use std::{collections::HashMap, convert::Infallible, fmt, hash::Hash};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::batch::Batch;
+use crate::{
+    cache::{Cache, batch::Distinct},
+    error::Result,
+    layer::Operation,
+    timeout::IntoTimeout,
+};
+
+impl Cache {
+    /// Returns the values of keys. Those that are missing are loaded with one call of `load` and
+    /// stored with one write. Keys for which `load` returns no value are left out.
+    ///
+    /// `load` gets the missing keys that no other caller is loading, in the order of `keys`; this
+    /// call waits for the others. If a caller that loads is dropped or exceeds its load deadline,
+    /// `load` is called again, with its keys. Loads are shared with
+    /// [`get_or_set`](Self::get_or_set) and [`fetch`](Self::fetch) of the same keys, and a write or
+    /// delete during the load wins, as there.
+    ///
+    /// # Errors
+    /// As [`get_or_set`](Self::get_or_set). If the cache does not fail open, the error of the first
+    /// key whose read failed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, its loader ends, and the next caller that waits for one of the
+    /// keys runs its own loader. Some of the values may be stored, each as a whole or not at all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new());
+    /// cache.set("square:2", &4, secs(60)).await?;
+    /// let squares = cache
+    ///     .get_or_set_many(["square:2", "square:3", "other"], secs(60), |missing| async move {
+    ///         assert_eq!(missing, ["square:3", "other"]);
+    ///         [("square:3", 9)] // from one query
+    ///     })
+    ///     .await?;
+    /// assert_eq!(squares, [("square:2", 4), ("square:3", 9)].into());
+    /// assert_eq!(cache.get::<u32>("square:3").await?, Some(9));
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_set_many<T, K, R, F>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        timeout: impl IntoTimeout,
+        mut load: impl FnMut(Vec<K>) -> F,
+    ) -> Result<HashMap<K, T>>
+    where
+        T: Serialize + DeserializeOwned,
+        K: AsRef<str> + Eq + Hash + Clone,
+        R: IntoIterator<Item = (K, T)>,
+        F: Future<Output = R>,
+    {
+        let load = |missing| {
+            let load = load(missing);
+            async { Ok::<R, Infallible>(load.await) }
+        };
+        self.get_or_try_set_many(keys, timeout, load).await
+    }
+
+    /// Returns the values of keys, as [`get_or_set_many`](Self::get_or_set_many) does, with a
+    /// loader that can fail.
+    ///
+    /// # Errors
+    /// `Loader` if the loader failed, for this caller or for one that it waited for. All others as
+    /// [`get_or_set_many`](Self::get_or_set_many).
+    ///
+    /// # Cancel safety
+    /// As [`get_or_set_many`](Self::get_or_set_many).
+    pub async fn get_or_try_set_many<T, K, E, R, F>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        timeout: impl IntoTimeout,
+        mut load: impl FnMut(Vec<K>) -> F,
+    ) -> Result<HashMap<K, T>>
+    where
+        T: Serialize + DeserializeOwned,
+        K: AsRef<str> + Eq + Hash + Clone,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (K, T)>,
+        F: Future<Output = Result<R, E>>,
+    {
+        let timeout = timeout.into_timeout();
+        let names: Vec<K> = keys.into_iter().collect();
+        let stored = self.keys(Operation::GetOrSet, &names)?;
+        let Distinct { keys, places } = stored.distinct();
+        let _ = self.expiry(timeout);
+        let epochs: Vec<_> = keys.iter().map(|it| self.shared.flights.write_epoch(it)).collect();
+        let answers = self.read_many(&keys, true).await;
+        let mut batch = Batch::new(self, &names, &keys, &places, timeout);
+        let missing = batch.judge(answers).await?;
+        batch.load_missing(missing, &epochs, &mut load).await?;
+        Ok(batch.found)
+    }
+}

@@ -1,0 +1,84 @@
+//! A fetch whose read found no fresh value, for the modules that load.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    fetch::{FetchOutcome, LoadContext, Policy, Staleness},
+    key::FullKey,
+};
+
+/// A fetch whose read found no fresh value.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) key: FullKey,
+    /// The caller's key.
+    pub(super) name: Arc<str>,
+    pub(super) policy: Policy,
+    pub(super) mode: Mode,
+    /// The count of writes before the read.
+    pub(super) write_epoch: u64,
+    /// The stored value.
+    pub(super) old: Option<Bytes>,
+    /// Set if the stored value may be served stale.
+    pub(super) stale: Option<Age>,
+    /// The store failed, so the loaded value is not stored.
+    pub(super) store_failed: bool,
+    /// Whether the caller takes the answer that there is no value.
+    pub(super) takes_absent: bool,
+    /// Whether bytes are a value of the caller's type.
+    pub(super) is_type: fn(&Bytes) -> bool,
+}
+
+/// How a fetch treats the stored value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Usual,
+    Force,
+    Bypass,
+}
+
+/// The age of a stored value, if it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Age(pub(super) Option<Duration>);
+
+/// The result of a fetch, before it is decoded.
+pub(super) struct FetchedBytes {
+    pub(super) value: Option<Bytes>,
+    pub(super) outcome: FetchOutcome,
+}
+
+/// A loader whose value is already serialized.
+pub(super) type Loader = Box<dyn FnOnce(LoadContext) -> LoadFuture + Send>;
+type LoadFuture = Pin<Box<dyn Future<Output = Result<LoadedBytes>> + Send>>;
+
+/// The answer of a loader.
+pub(super) enum LoadedBytes {
+    Value(Bytes),
+    Absent,
+    NotModified,
+}
+
+/// How much longer than its loader a load may take, so that its callers get the error of the
+/// deadline before they load for themselves.
+const MARGIN: Duration = Duration::from_millis(250);
+
+impl Request {
+    /// Returns the stale value, if there is one.
+    pub(super) fn served_stale(&self, why: Staleness) -> Option<FetchedBytes> {
+        let (Age(age), old) = (self.stale?, self.old.clone()?);
+        Some(FetchedBytes { value: Some(old), outcome: FetchOutcome::Stale { age, why } })
+    }
+
+    /// Returns the longest time of the flight.
+    pub(super) fn lasts(&self) -> Duration {
+        self.policy.load_deadline.saturating_add(MARGIN)
+    }
+}
+
+#[cold]
+pub(super) fn no_value() -> Error {
+    Error::new(ErrorKind::Loader, "the load of another caller found no value")
+}

@@ -1,0 +1,285 @@
+//! The task that runs a loader, stores its value, and completes the load for all callers.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::request::{LoadedBytes, Loader, Mode, Request};
+use crate::{
+    cache::{Cache, batch::one_each, call},
+    error::{Error, ErrorKind, Result},
+    fetch::{FetchState, LoadContext, Orders, Policy, singleflight::Lead},
+    key::FullKey,
+    layer::Operation,
+    runtime::{self, first},
+    telemetry::{
+        observer::{self, Direction, Loaded},
+        stats::Event,
+    },
+    timeout::{Expiry, Timeout},
+    value::envelope::{self, Found, Terms},
+};
+
+/// The change of the entry after a load.
+pub(in crate::cache) enum Write {
+    Set(Bytes, Expiry),
+    Delete,
+    Nothing,
+}
+
+impl Cache {
+    /// Runs the load of a flight as a task.
+    ///
+    /// # Errors
+    /// `Runtime` if the caller is not in a tokio runtime.
+    pub(super) fn spawn_load(
+        &self,
+        lead: Lead,
+        request: &Arc<Request>,
+        loader: Loader,
+    ) -> Result<()> {
+        let runtime = if self.on_own_runtime {
+            runtime::own()?.clone()
+        } else {
+            Handle::try_current().map_err(|_| needs_runtime())?
+        };
+        let (cache, request) = (self.clone(), Arc::clone(request));
+        let task = async move { cache.run_load(lead, &request, loader).await };
+        runtime.spawn(observer::in_current_span(task));
+        Ok(())
+    }
+
+    async fn run_load(&self, lead: Lead, request: &Arc<Request>, loader: Loader) {
+        if let Some(stored) = self.loaded_meanwhile(request).await {
+            self.load_shared();
+            lead.complete(Ok(stored));
+            return;
+        }
+        // Another process refreshes the key: callers that wait here for a value load it themselves.
+        let Ok(lock) = self.lock_refresh(request).await else { return };
+        let load = Box::pin(self.run_loader(&lead, request, loader));
+        // If no caller wants the value any more, dropping the leader frees the flight.
+        if let Some((result, write)) = first(load, lead.unwanted()).await {
+            self.write_entry(&lead, &request.key, write).await;
+            lead.complete(result);
+        }
+        self.unlock_refresh(lock).await;
+    }
+
+    /// Returns the value of the key if another load has stored one since the read.
+    async fn loaded_meanwhile(&self, request: &Request) -> Option<Bytes> {
+        let is_unchanged = self.shared.flights.write_epoch(&request.key) == request.write_epoch;
+        if is_unchanged || request.mode == Mode::Force {
+            return None;
+        }
+        match self.find_for_fetch(&request.key, &request.policy).await {
+            Ok(Some((Found::Fresh(stored, _), _))) if (request.is_type)(&stored) => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// Runs the loader, and returns its result for all callers, and what to do with the entry.
+    pub(super) async fn run_loader(
+        &self,
+        lead: &Lead,
+        request: &Arc<Request>,
+        loader: Loader,
+    ) -> (Result<Bytes>, Write) {
+        let (shared, policy) = (&*self.shared, &request.policy);
+        let context = LoadContext::new(Arc::clone(&request.name), request.old.clone());
+        let orders = context.clone();
+        let began = shared.clock.now();
+        let load = catch_panic(async move { loader(context).await });
+        let load = lead.load(shared.observer.in_load_span(&request.key, load));
+        let loaded = first(load, shared.clock.sleep(policy.load_deadline)).await;
+        let took = shared.clock.now().saturating_sub(began);
+        let loaded = loaded.unwrap_or_else(|| Err(too_long(policy.load_deadline)));
+        shared.counters.event(Event::Load);
+        shared.counters.load_took(took);
+        let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
+        shared.observer.load(result, took);
+        let res = match loaded {
+            Ok(loaded) => self.answer_of(request, loaded, orders.orders(), took),
+            Err(error) => Err(error),
+        };
+        match res {
+            Ok((stored, write)) => {
+                shared.fetch.failures.remove(&request.key);
+                let write = if request.store_failed || request.mode == Mode::Bypass {
+                    Write::Nothing
+                } else {
+                    write
+                };
+                (Ok(stored), write)
+            }
+            Err(error) => {
+                shared.counters.event(Event::LoadFailed);
+                let error = self.failed(request, error);
+                if request.mode != Mode::Bypass {
+                    let now = shared.clock.coarse();
+                    let backoff =
+                        if request.old.is_some() { policy.backoff() } else { Duration::ZERO };
+                    let error_ttl = policy.error_ttl;
+                    shared.fetch.failures.add(&request.key, &error, now, backoff, error_ttl);
+                }
+                (Err(error), Write::Nothing)
+            }
+        }
+    }
+
+    fn answer_of(
+        &self,
+        request: &Request,
+        loaded: LoadedBytes,
+        orders: Orders,
+        took: Duration,
+    ) -> Result<(Bytes, Write)> {
+        let value = match (loaded, &request.old) {
+            (LoadedBytes::Value(value), _) => value,
+            (LoadedBytes::NotModified, Some(old)) => old.clone(),
+            (LoadedBytes::NotModified, None) => return Err(nothing_to_keep()),
+            (LoadedBytes::Absent, old) => {
+                let kept = request.policy.negative_ttl;
+                let absent = envelope::absent();
+                let write = match old {
+                    _ if orders.skip => Write::Nothing,
+                    _ if !kept.is_zero() => Write::Set(absent.clone(), Expiry::After(kept)),
+                    Some(_) => Write::Delete,
+                    None => Write::Nothing,
+                };
+                return Ok((absent, write));
+            }
+        };
+        let write = match self.to_stored(&request.policy, orders.ttl, value.clone(), took) {
+            _ if orders.skip => Write::Nothing,
+            Some((stored, expiry)) => Write::Set(stored, expiry),
+            None if request.old.is_some() => Write::Delete,
+            None => Write::Nothing,
+        };
+        Ok((value, write))
+    }
+
+    /// Returns the stored form of a loaded value and its lifetime with the grace; `None` if it is
+    /// not to be stored. `timeout` replaces the policy's lifetime.
+    pub(in crate::cache) fn to_stored(
+        &self,
+        policy: &Policy,
+        timeout: Option<Timeout>,
+        value: Bytes,
+        load_time: Duration,
+    ) -> Option<(Bytes, Expiry)> {
+        let shared = &*self.shared;
+        let lifetime = policy.lifetime(timeout, shared.timeout, &shared.clock)?;
+        Some(self.wrapped(policy, lifetime, value, load_time))
+    }
+
+    /// Returns the stored form of a loaded value, and its lifetime with the grace.
+    pub(super) fn wrapped(
+        &self,
+        policy: &Policy,
+        lifetime: Expiry,
+        value: Bytes,
+        load_time: Duration,
+    ) -> (Bytes, Expiry) {
+        let (value, expiry) = match lifetime {
+            Expiry::After(lifetime) if FetchState::has_terms(policy) => {
+                let terms = Terms { grace: policy.grace, lifetime, load_time, is_absent: false };
+                let whole = lifetime.saturating_add(policy.grace);
+                (envelope::wrap(&value, terms), Expiry::After(whole))
+            }
+            lifetime => (value, lifetime),
+        };
+        self.shared.tombstones.note_lifetime(expiry);
+        (value, expiry)
+    }
+
+    /// Writes loaded values with one lifetime. Failures are counted.
+    pub(super) async fn write_loaded_many(&self, items: &[(&str, Bytes)], expiry: Expiry) {
+        if items.is_empty() {
+            return;
+        }
+        for (_, value) in items {
+            self.shared.observer.bytes(Direction::Written, value.len());
+        }
+        let moment = self.shared.tombstones.moment();
+        let answers: Vec<Result<()>> = call!(self.set_many(items, expiry));
+        for ((key, value), answer) in items.iter().zip(one_each(answers)) {
+            if answer.is_ok() {
+                self.shared.tombstones.remove(key, moment);
+            }
+            if let Err(error) = self.answer(Operation::SetMany, Some(key), answer) {
+                self.load_not_stored(key, value, &error);
+            }
+        }
+    }
+
+    /// Changes the entry after a load, unless the key was written meanwhile.
+    async fn write_entry(&self, lead: &Lead, key: &FullKey, write: Write) {
+        match write {
+            Write::Set(stored, expiry) => self.store_loaded(lead, key, stored, expiry).await,
+            Write::Delete => {
+                let delete = || async {
+                    let res: Result<bool> = call!(self.delete(key));
+                    self.answer(Operation::Delete, Some(key), res)
+                };
+                let dropped = |id| self.wait_out_write(key, id);
+                let lasts = self.write_claim(1);
+                let res = lead.store(delete, lasts, self.write_patience(), dropped).await;
+                if let Some(Err(_)) = res {
+                    self.shared.counters.event(Event::LoadWriteFailed);
+                }
+            }
+            Write::Nothing => {}
+        }
+    }
+}
+
+/// Returns an error if the future panics, so that its callers share it and no other load panics.
+async fn catch_panic<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+    })
+    .await
+}
+
+#[cold]
+fn panicked() -> Error {
+    Error::new(ErrorKind::Loader, "the loader panicked")
+}
+
+#[cold]
+fn nothing_to_keep() -> Error {
+    Error::new(
+        ErrorKind::Loader,
+        "the loader returned `NotModified`, and there is no stored value: check \
+         `LoadContext::stale` first",
+    )
+}
+
+#[cold]
+fn too_long(deadline: Duration) -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        format!("the loader did not end within the load deadline of {deadline:?}"),
+    )
+    .ignored_by_breaker()
+}
+
+#[cold]
+fn needs_runtime() -> Error {
+    Error::new(
+        ErrorKind::Runtime,
+        "a fetch runs its loader as a task and needs a tokio runtime: call it from async code under \
+         tokio, or use `get_or_set`",
+    )
+}

@@ -1,0 +1,263 @@
+use std::time::Duration;
+
+use super::settings::{FetchSettings, RefreshAhead, or_zero};
+use crate::{
+    runtime::{Clock, jitter},
+    timeout::{Expiry, Timeout, Ttl},
+    value::envelope::Terms,
+};
+
+/// The rules of one fetch: those of the alias, and what the caller changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) ttl: Timeout,
+    pub(crate) grace: Duration,
+    pub(crate) soft: Option<Duration>,
+    pub(crate) hard: Option<Duration>,
+    pub(crate) load_deadline: Duration,
+    pub(crate) backoff: Option<Duration>,
+    pub(crate) jitter: f64,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) error_ttl: Duration,
+    pub(crate) refresh_ahead: RefreshAhead,
+    pub(crate) refresh_lock: bool,
+}
+
+/// The settings of an alias that its fetches cannot change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    pub(crate) grace: bool,
+    pub(crate) negative_ttl: bool,
+    /// The lifetime that [`Timeout::Default`] stands for.
+    pub(crate) default: Timeout,
+}
+
+/// The part of a lifetime by which loaded values live longer, if no setting says otherwise.
+const JITTER: f64 = 0.1;
+/// The longest lifetime that jitter prolongs, so that no multiplication overflows.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+const BACKOFF: Duration = Duration::from_secs(10);
+
+impl Policy {
+    pub(crate) fn new(settings: &FetchSettings, load_deadline: Duration) -> Self {
+        Self {
+            ttl: settings.ttl.unwrap_or_default(),
+            grace: or_zero(settings.grace),
+            soft: settings.soft_timeout.map(Duration::from),
+            hard: settings.hard_timeout.map(Duration::from),
+            load_deadline,
+            backoff: settings.backoff.map(Duration::from),
+            jitter: settings.jitter.unwrap_or(JITTER),
+            negative_ttl: or_zero(settings.negative_ttl),
+            error_ttl: or_zero(settings.error_ttl),
+            refresh_ahead: settings.refresh_ahead,
+            refresh_lock: settings.refresh_lock,
+        }
+    }
+
+    /// Returns the longest time without a refresh after one has failed.
+    pub(crate) fn backoff(&self) -> Duration {
+        self.backoff.unwrap_or(BACKOFF)
+    }
+
+    /// Returns the lifetime of a value that is stored now, without grace. `timeout` replaces the
+    /// `ttl`. `None` if the value must not be stored.
+    pub(crate) fn lifetime(
+        &self,
+        timeout: Option<Timeout>,
+        default: Timeout,
+        clock: &Clock,
+    ) -> Option<Expiry> {
+        let jittered = timeout.is_none() && !matches!(self.ttl, Timeout::At(_));
+        match timeout.unwrap_or(self.ttl).resolve(default, clock)? {
+            Expiry::After(time) if jittered => {
+                Some(Expiry::After(time.saturating_add(jitter(self.longest_jitter(time)))))
+            }
+            expiry => Some(expiry),
+        }
+    }
+
+    /// Returns the longest lifetime that may be stored, with jitter and grace.
+    pub(crate) fn longest(&self, default: Timeout, clock: &Clock) -> Option<Expiry> {
+        match self.ttl.resolve(default, clock)? {
+            Expiry::Never => Some(Expiry::Never),
+            Expiry::After(time) => {
+                let time = time.saturating_add(self.longest_jitter(time));
+                Some(Expiry::After(time.saturating_add(self.grace)))
+            }
+        }
+    }
+
+    /// Returns whether a fresh value is to be loaded again. `left` remains of its whole lifetime.
+    pub(crate) fn is_due(&self, terms: &Terms, left: Ttl, default: Timeout, clock: &Clock) -> bool {
+        let Ttl::Remaining(left) = left else { return false };
+        let left = left.saturating_sub(terms.grace);
+        match self.refresh_ahead {
+            RefreshAhead::Off => false,
+            RefreshAhead::Fraction(fraction) => {
+                let lifetime = if terms.lifetime.is_zero() {
+                    match self.ttl.resolve(default, clock) {
+                        Some(Expiry::After(time)) => time,
+                        _ => return false,
+                    }
+                } else {
+                    terms.lifetime
+                };
+                left.as_secs_f64() <= lifetime.as_secs_f64() * (1.0 - fraction)
+            }
+            RefreshAhead::XFetch => {
+                // A random number above zero, so that the logarithm is finite.
+                let random = (1.0 - jitter(Duration::from_secs(1)).as_secs_f64()).max(1e-9);
+                left.as_secs_f64() <= terms.load_time.as_secs_f64() * -random.ln()
+            }
+        }
+    }
+
+    fn longest_jitter(&self, time: Duration) -> Duration {
+        time.min(CENTURY).mul_f64(self.jitter)
+    }
+
+    fn expires(&self, allowed: &Allowed) -> bool {
+        self.ttl != Timeout::Never
+            && (self.ttl != Timeout::Default || allowed.default != Timeout::Never)
+    }
+
+    fn refreshes(&self) -> bool {
+        !self.grace.is_zero() || self.refresh_ahead != RefreshAhead::Off
+    }
+
+    /// Returns the name of the first invalid setting with the reason.
+    pub(crate) fn check(&self, allowed: &Allowed) -> Result<(), (&'static str, &'static str)> {
+        if !self.grace.is_zero() && !allowed.grace {
+            return Err(("grace", NEEDS_GRACE));
+        }
+        if !self.negative_ttl.is_zero() && !allowed.negative_ttl {
+            return Err(("negative_ttl", NEEDS_NEGATIVE_TTL));
+        }
+        if !self.grace.is_zero() && !self.expires(allowed) {
+            return Err((
+                "grace",
+                "no effect without a lifetime: the values never expire; set `ttl`",
+            ));
+        }
+        if self.soft.is_some() && self.grace.is_zero() {
+            return Err(("soft_timeout", "no effect without a stale value: set `grace`"));
+        }
+        if self.hard.is_some_and(|it| it.is_zero()) {
+            return Err(("hard_timeout", "expected a duration above zero: every load would fail"));
+        }
+        if self.load_deadline.is_zero() {
+            return Err(("load_deadline", "expected a duration above zero: every load would fail"));
+        }
+        if self.hard.is_some_and(|it| it > self.load_deadline) {
+            return Err((
+                "hard_timeout",
+                "longer than `load_deadline`, so it would have no effect",
+            ));
+        }
+        if self.soft > self.hard && self.hard.is_some() {
+            return Err(("soft_timeout", "longer than `hard_timeout`, so it would have no effect"));
+        }
+        if self.backoff.is_some() && !self.refreshes() {
+            return Err(("backoff", "no effect without refreshes: set `grace` or `refresh_ahead`"));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(("jitter", "expected a fraction from 0 to 1, such as 0.1"));
+        }
+        match self.refresh_ahead {
+            RefreshAhead::Fraction(it) if !(it > 0.0 && it < 1.0) => {
+                return Err((
+                    "refresh_ahead",
+                    "expected a fraction between 0 and 1, such as 0.8, \"xfetch\" or \"off\"",
+                ));
+            }
+            RefreshAhead::XFetch if !allowed.grace => return Err(("refresh_ahead", XFETCH)),
+            RefreshAhead::Fraction(_) | RefreshAhead::XFetch if !self.expires(allowed) => {
+                return Err((
+                    "refresh_ahead",
+                    "no effect without a lifetime: the values never expire; set `ttl`",
+                ));
+            }
+            _ => {}
+        }
+        if self.refresh_lock && !self.refreshes() {
+            return Err((
+                "refresh_lock",
+                "no effect without refreshes: set `grace` or `refresh_ahead`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+const NEEDS_GRACE: &str = "grace is off for this cache, because each of its reads would have to ask \
+     for the remaining lifetime as well: write `grace = \"1h\"` in the table `fetch` of the cache \
+     (`[caches.<alias>.fetch]`), or `grace = 0` there to allow it without a default";
+const NEEDS_NEGATIVE_TTL: &str = "remembering that there is no value is off for this cache, because \
+     each of its reads would have to look for it: write `negative_ttl = \"1m\"` in the table `fetch` \
+     of the cache (`[caches.<alias>.fetch]`), or `negative_ttl = 0` there to allow it without a \
+     default";
+const XFETCH: &str = "\"xfetch\" keeps the duration of a load with the value: write `grace = \"1h\"` in \
+     the table `fetch` of the cache (`[caches.<alias>.fetch]`), or `grace = 0`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeout::secs;
+
+    const ALLOWED: Allowed = Allowed { grace: true, negative_ttl: true, default: Timeout::Default };
+
+    fn policy() -> Policy {
+        Policy::new(&FetchSettings::default(), Duration::from_secs(30))
+    }
+
+    fn fault(change: impl Fn(&mut Policy)) -> Option<&'static str> {
+        let mut policy = policy();
+        change(&mut policy);
+        policy.check(&ALLOWED).err().map(|(setting, _)| setting)
+    }
+
+    #[test]
+    fn settings_without_effect_and_numbers_out_of_range_are_refused() {
+        let second = Duration::from_secs(1);
+        assert_eq!(fault(|_| ()), None);
+        assert_eq!(fault(|it| it.grace = second), None);
+        assert_eq!(fault(|it| (it.grace, it.ttl) = (second, Timeout::Never)), Some("grace"));
+        assert_eq!(fault(|it| it.soft = Some(second)), Some("soft_timeout"));
+        let soft = |hard| {
+            fault(move |it| (it.grace, it.soft, it.hard) = (second, Some(second), Some(hard)))
+        };
+        assert_eq!(soft(second), None);
+        assert_eq!(soft(second / 2), Some("soft_timeout"));
+        assert_eq!(fault(|it| it.hard = Some(Duration::ZERO)), Some("hard_timeout"));
+        assert_eq!(fault(|it| it.load_deadline = Duration::ZERO), Some("load_deadline"));
+        let late = |it: &mut Policy| it.hard = Some(it.load_deadline + second);
+        assert_eq!(fault(late), Some("hard_timeout"));
+        assert_eq!(fault(|it| it.backoff = Some(second)), Some("backoff"));
+        assert_eq!(fault(|it| it.refresh_lock = true), Some("refresh_lock"));
+        for odd in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(fault(|it| it.jitter = odd), Some("jitter"), "{odd}");
+        }
+        for odd in [0.0, 1.0, -0.5, f64::NAN] {
+            let ahead = RefreshAhead::Fraction(odd);
+            assert_eq!(fault(|it| it.refresh_ahead = ahead), Some("refresh_ahead"), "{odd}");
+        }
+        let ahead = RefreshAhead::Fraction(0.8);
+        assert_eq!(fault(|it| it.refresh_ahead = ahead), None);
+        let never = |it: &mut Policy| (it.refresh_ahead, it.ttl) = (ahead, Timeout::Never);
+        assert_eq!(fault(never), Some("refresh_ahead"));
+    }
+
+    #[test]
+    fn grace_of_a_cache_that_does_not_enable_it_is_refused() {
+        let off = Allowed { grace: false, negative_ttl: false, default: secs(60) };
+        let grace = Policy { grace: Duration::from_secs(1), ..policy() };
+        let (setting, why) = grace.check(&off).unwrap_err();
+        assert_eq!(setting, "grace");
+        assert!(why.contains("`grace = \"1h\"`") && why.contains(".fetch]"), "{why}");
+        let negative = Policy { negative_ttl: Duration::from_secs(1), ..policy() };
+        assert_eq!(negative.check(&off).unwrap_err().0, "negative_ttl");
+        let ahead = Policy { refresh_ahead: RefreshAhead::XFetch, ..policy() };
+        assert_eq!(ahead.check(&off).unwrap_err().0, "refresh_ahead");
+    }
+}

@@ -1,0 +1,198 @@
+//! Entries that say more than their value: how long the value may be served after its lifetime, or
+//! that there is no value.
+//!
+//! An entry is a [header](super::header) with these fields around a stored value:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 20–27 | grace in milliseconds: the part of the lifetime in which the value is stale |
+//! | 28–35 | lifetime before the grace in milliseconds, or zero |
+//! | 36–39 | duration of the load in milliseconds |
+//! | 40 | 1 if the loader found no value; the payload is then empty |
+//! | 41–43 | zero |
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::header::{self, FIELDS, LEN, Stored};
+use crate::timeout::{Expiry, Ttl};
+
+/// The fields of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// The end of the stored lifetime in which the value is stale.
+    pub(crate) grace: Duration,
+    /// The lifetime before the grace; zero if unknown.
+    pub(crate) lifetime: Duration,
+    /// The duration of the load.
+    pub(crate) load_time: Duration,
+    /// Whether the loader found no value.
+    pub(crate) is_absent: bool,
+}
+
+/// A stored value as a read of its entry finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The lifetime before the grace has not ended.
+    Fresh(Bytes, Terms),
+    /// The lifetime has ended, and the grace has not.
+    Stale(Bytes, Terms),
+    /// The loader found no value.
+    Absent,
+}
+
+impl Terms {
+    /// Returns the time since the entry was written, if `left` remains of its whole lifetime.
+    pub(crate) fn age(&self, left: Ttl) -> Option<Duration> {
+        match left {
+            Ttl::Remaining(left) if !self.lifetime.is_zero() => {
+                Some((self.lifetime + self.grace).saturating_sub(left))
+            }
+            _ => None,
+        }
+    }
+
+    fn to_fields(self) -> [u8; FIELDS] {
+        let mut fields = [0; FIELDS];
+        fields[..8].copy_from_slice(&millis(self.grace).to_le_bytes());
+        fields[8..16].copy_from_slice(&millis(self.lifetime).to_le_bytes());
+        let load = u32::try_from(millis(self.load_time)).unwrap_or(u32::MAX);
+        fields[16..20].copy_from_slice(&load.to_le_bytes());
+        fields[20] = self.is_absent.into();
+        fields
+    }
+
+    fn of_fields(fields: &[u8; FIELDS]) -> Self {
+        let (grace, rest) = fields.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let (lifetime, rest) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let (load_time, rest) = rest.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        Self {
+            grace: Duration::from_millis(u64::from_le_bytes(*grace)),
+            lifetime: Duration::from_millis(u64::from_le_bytes(*lifetime)),
+            load_time: Duration::from_millis(u32::from_le_bytes(*load_time).into()),
+            is_absent: rest.first() == Some(&1),
+        }
+    }
+}
+
+/// Puts a stored value into an entry.
+pub(crate) fn wrap(value: &[u8], terms: Terms) -> Bytes {
+    let mut stored = vec![0; LEN + FIELDS];
+    stored.extend_from_slice(value);
+    header::fill_envelope(&mut stored, &terms.to_fields());
+    stored.into()
+}
+
+/// Returns the entry of a loader that found no value.
+pub(crate) fn absent() -> Bytes {
+    wrap(b"", Terms { is_absent: true, ..Terms::default() })
+}
+
+/// Returns whether stored bytes say that the loader found no value.
+pub(crate) fn is_absent(stored: &[u8]) -> bool {
+    matches!(header::read(stored), Ok(Stored::Envelope(fields, _)) if Terms::of_fields(fields).is_absent)
+}
+
+/// Takes a stored value out of its entry, of whose lifetime `left` remains. Bytes without an entry,
+/// and bytes that cannot be read, are returned as they are.
+pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
+    let Ok(Stored::Envelope(fields, value)) = header::read(&stored) else {
+        return Found::Fresh(stored, Terms::default());
+    };
+    let terms = Terms::of_fields(fields);
+    if terms.is_absent {
+        return Found::Absent;
+    }
+    let value = stored.slice_ref(value);
+    match left {
+        Ttl::Remaining(left) if left <= terms.grace => Found::Stale(value, terms),
+        _ => Found::Fresh(value, terms),
+    }
+}
+
+/// Returns how a touch changes an entry: its new bytes, or `None` if they stay as they are, and its
+/// whole lifetime. `None` if the value is not fresh.
+pub(crate) fn touched(
+    stored: &Bytes,
+    left: Ttl,
+    expiry: Expiry,
+) -> Option<(Option<Bytes>, Expiry)> {
+    match (find(stored.clone(), left), expiry) {
+        (Found::Stale(..) | Found::Absent, _) => None,
+        (Found::Fresh(value, _), _) if value.len() == stored.len() => Some((None, expiry)),
+        (Found::Fresh(value, _), Expiry::Never) => Some((Some(value), expiry)),
+        (Found::Fresh(value, terms), Expiry::After(lifetime)) => {
+            let whole = Expiry::After(lifetime.saturating_add(terms.grace));
+            Some((Some(wrap(&value, Terms { lifetime, ..terms })), whole))
+        }
+    }
+}
+
+impl Found {
+    /// Returns the stored value, fresh or stale.
+    pub(crate) fn into_value(self) -> Option<Bytes> {
+        match self {
+            Self::Fresh(value, _) | Self::Stale(value, _) => Some(value),
+            Self::Absent => None,
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{Undecodable, open, payload_len};
+
+    const TERMS: Terms = Terms {
+        grace: Duration::from_secs(60),
+        lifetime: Duration::from_secs(30),
+        load_time: Duration::from_millis(7),
+        is_absent: false,
+    };
+
+    #[test]
+    fn value_is_fresh_while_more_than_its_grace_remains() {
+        let value = Bytes::from_static(b"[1,2]");
+        let stored = wrap(&value, TERMS);
+        let find = |left| find(stored.clone(), Ttl::Remaining(Duration::from_millis(left)));
+        assert_eq!(find(60_001), Found::Fresh(value.clone(), TERMS));
+        assert_eq!(find(60_000), Found::Stale(value.clone(), TERMS));
+        assert_eq!(
+            TERMS.age(Ttl::Remaining(Duration::from_secs(50))),
+            Some(Duration::from_secs(40))
+        );
+        assert_eq!(super::find(stored, Ttl::Forever), Found::Fresh(value, TERMS));
+    }
+
+    #[test]
+    fn other_bytes_stay_as_they_are() {
+        for bytes in [&b"7"[..], b"\xc1\xca", b"\xc1\xcaodd"] {
+            let bytes = Bytes::copy_from_slice(bytes);
+            assert_eq!(find(bytes.clone(), Ttl::Forever), Found::Fresh(bytes, Terms::default()));
+        }
+    }
+
+    #[test]
+    fn size_of_an_entry_is_the_size_of_its_value() {
+        let value = crate::value::seal_bytes(Bytes::from_static(b"\xc1\xca"));
+        assert_eq!(payload_len(&wrap(&value, TERMS)), 2);
+        assert_eq!(payload_len(&wrap(b"[1]", TERMS)), 3);
+        assert_eq!(payload_len(&absent()), 0);
+    }
+
+    #[test]
+    fn absence_is_no_value() {
+        assert!(is_absent(&absent()) && !is_absent(b"null"));
+        assert_eq!(find(absent(), Ttl::Forever), Found::Absent);
+    }
+
+    #[test]
+    fn entry_is_not_read_without_its_lifetime() {
+        assert!(matches!(open::<Vec<u8>>(&wrap(b"[1]", TERMS)), Err(Undecodable::Foreign(_))));
+    }
+}

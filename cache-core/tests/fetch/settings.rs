@@ -1,0 +1,107 @@
+//! The table `[caches.<alias>.fetch]`, and mistakes in it and in fetches.
+
+use std::time::Duration;
+
+use cache_core::{Cache, Caches, ErrorKind, RefreshAhead, Timeout, secs, testing::Model};
+use cache_memory as _;
+
+use crate::{HOUR, SECOND, value};
+
+fn error(settings: &str) -> cache_core::Error {
+    let text = format!("[caches.default]\nbackend = 'dummy'\n{settings}");
+    Caches::from_toml(&text).map(drop).unwrap_err()
+}
+
+#[test]
+fn every_setting_is_read() {
+    let settings: cache_core::Settings = toml::from_str(
+        r#"
+        [default]
+        backend = "memory"
+        [default.fetch]
+        ttl = "5m"
+        grace = "1h"
+        soft_timeout = "100ms"
+        hard_timeout = "2s"
+        backoff = 20
+        jitter = 0.2
+        negative_ttl = "1m"
+        error_ttl = "1s"
+        max_refreshes = 8
+        refresh_ahead = 0.8
+        refresh_lock = true
+    "#,
+    )
+    .unwrap();
+    let fetch = &settings.get("default").unwrap().fetch;
+    assert_eq!(fetch.ttl, Some(secs(300)));
+    assert_eq!(fetch.grace, Some(HOUR.into()));
+    assert_eq!(fetch.soft_timeout, Some(Duration::from_millis(100).into()));
+    assert_eq!(fetch.hard_timeout, Some((2 * SECOND).into()));
+    assert_eq!(fetch.backoff, Some((20 * SECOND).into()));
+    assert_eq!(fetch.jitter, Some(0.2));
+    assert_eq!(fetch.negative_ttl, Some((60 * SECOND).into()));
+    assert_eq!(fetch.error_ttl, Some(SECOND.into()));
+    assert_eq!((fetch.max_refreshes, fetch.refresh_lock), (8, true));
+    assert_eq!(fetch.refresh_ahead, RefreshAhead::Fraction(0.8));
+}
+
+#[test]
+fn wrong_setting_is_an_error_with_its_path() {
+    for (settings, path, part) in [
+        ("timeout = 'never'\nfetch.grace = '1h'", "grace", "set `ttl`"),
+        ("fetch = { grace = '1h', ttl = 'never' }", "grace", "set `ttl`"),
+        (
+            "fetch = { grace = 60, soft_timeout = 3, hard_timeout = 2 }",
+            "soft_timeout",
+            "longer than `hard_timeout`",
+        ),
+        ("fetch.hard_timeout = 60", "hard_timeout", "longer than `load_deadline`"),
+        ("fetch.soft_timeout = 3", "soft_timeout", "set `grace`"),
+        ("fetch.jitter = 1.5", "jitter", "from 0 to 1"),
+        ("fetch.refresh_ahead = 1.0", "refresh_ahead", "between 0 and 1"),
+        ("fetch.refresh_ahead = 'soon'", "refresh_ahead", "xfetch"),
+        ("fetch.refresh_ahead = 'xfetch'", "refresh_ahead", "grace"),
+        ("fetch.refresh_lock = true", "refresh_lock", "no effect"),
+        ("fetch.backoff = 1", "backoff", "no effect"),
+        ("fetch.max_refreshes = 0", "max_refreshes", "at least 1"),
+        ("fetch.garce = '1h'", "garce", "did you mean `grace`"),
+    ] {
+        let error = error(settings);
+        assert_eq!(error.kind(), ErrorKind::Config, "{settings}");
+        let expected = format!("caches.default.fetch.{path}");
+        assert_eq!(error.context("setting"), Some(expected.as_str()), "{settings}: {error}");
+        assert!(error.message().contains(part), "{settings}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_fetch_is_an_error_that_says_what_to_write() {
+    let cache = Cache::new("test", Model::default());
+    let error = cache.fetch("k").grace(HOUR).load(value(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let expected = "`grace = \"1h\"` in the table `fetch`";
+    assert!(error.message().contains(expected), "{error}");
+    assert_eq!(error.context("alias"), Some("test"));
+    let error = cache.fetch("k").negative_ttl(HOUR).load(value(1)).await.unwrap_err();
+    assert!(error.message().contains("`negative_ttl = \"1m\"`"), "{error}");
+    let error = cache.fetch("k").jitter(f64::NAN).prime(&1).await.unwrap_err();
+    assert!(error.message().contains("`jitter`"), "{error}");
+    let ahead = cache.fetch("k").ttl(Timeout::Never).refresh_ahead(RefreshAhead::Fraction(0.5));
+    let error = ahead.load(value(1)).await.unwrap_err();
+    assert!(error.message().contains("never expire"), "{error}");
+    assert_eq!(cache.stats().loads, 0);
+}
+
+#[tokio::test]
+async fn zero_allows_a_grace_without_a_default() {
+    let caches = Caches::from_toml(
+        "[caches.default]\nbackend = 'memory'\n[caches.default.fetch]\ngrace = 0\nnegative_ttl = 0",
+    );
+    let cache = caches.unwrap();
+    let cache = cache.get("default").unwrap();
+    assert_eq!(cache.fetch("k").grace(HOUR).load(value(1)).await.unwrap(), 1);
+    assert_eq!(cache.fetch("plain").load(value(2)).await.unwrap(), 2);
+    assert_eq!(cache.backend().get(":1:plain").await.unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(1));
+}
