@@ -3,7 +3,6 @@
 use std::sync::{Arc, LazyLock};
 
 use cache_core::{Error, ErrorKind, Result};
-use sha1_smol::Sha1;
 
 use crate::{
     encoder::{Commands, Encoder},
@@ -22,7 +21,7 @@ pub(crate) struct Script {
 impl Script {
     fn new(code: impl Into<String>) -> Self {
         let code = code.into();
-        let digest = Sha1::from(&code).digest().to_string();
+        let digest = redis::Script::new(&code).get_hash().to_owned();
         Self { code, digest }
     }
 }

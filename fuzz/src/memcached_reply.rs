@@ -6,6 +6,7 @@ mod decoder;
 #[path = "../../cache-memcached/src/reply.rs"]
 mod reply;
 #[path = "../../cache-memcached/src/server_errors.rs"]
+#[expect(dead_code, reason = "the store asks more of an error")]
 mod server_errors;
 
 use bytes::BytesMut;

@@ -26,8 +26,7 @@ pub(super) struct Clients {
 }
 
 /// Other numbers of connections of `cache-memcached`, with their names.
-const OURS: [(usize, &str); 3] =
-    [(2, "2_connections"), (4, "4_connections"), (8, "8_connections")];
+const OURS: [(usize, &str); 3] = [(2, "2_connections"), (4, "4_connections"), (8, "8_connections")];
 /// Other numbers of connections of the crate, with their names. One is its own default.
 const BY_HAND: [(Option<usize>, &str); 3] =
     [(Some(4), "memcache_4"), (Some(64), "memcache_64"), (None, "memcache_unset")];
