@@ -145,6 +145,9 @@ impl Pool {
                     let is_here = self.redirect_in(&it, &group.leader).is_none();
                     is_here.then(|| checked(it, &group.leader))
                 })),
+                Err(error) if error::is_demoted(&error) => {
+                    res.extend(chunk.iter().map(|_| None));
+                }
                 Err(error) => {
                     let error = self.note_failure(error);
                     res.extend(chunk.iter().map(|_| Some(Err(error.clone()))));

@@ -32,6 +32,9 @@ pub(crate) struct Connector {
     pub(crate) client_name: Option<String>,
     /// Whether connections send `READONLY`: otherwise a replica of a Cluster rejects reads.
     pub(crate) read_only: bool,
+    /// Whether the server must be a leader. Behind Sentinels, an old leader may run again as a
+    /// replica, and would answer reads.
+    pub(crate) leader_only: bool,
     /// The limit of values, if any are written.
     pub(crate) limit: Option<Arc<Limit>>,
     /// The time within which a connection must be made.

@@ -44,13 +44,14 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
     let encryption = encryption(context, &plan)?;
     let is_cluster = plan.topology == TopologyKind::Cluster;
     let limit = Arc::new(Limit::new(plan.max_value_len, context.clock().clone()));
-    let connector = |login, read_only, limit| {
+    let connector = |login, read_only, leader_only, limit| {
         Arc::new(Connector {
             login,
             encryption: encryption.clone(),
             resp: plan.resp,
             client_name: plan.client_name.clone(),
             read_only,
+            leader_only,
             limit,
             time: plan.connect_deadline,
             clock: context.clock().clone(),
@@ -60,9 +61,14 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
     let nodes = NodeSettings {
         // Without `READONLY`: a leader that becomes a replica must reject reads, so that they are
         // redirected.
-        connector: connector(plan.login.clone(), false, Some(Arc::clone(&limit))),
-        replica_connector: connector(plan.login.clone(), is_cluster, None),
-        sentinel_connector: sentinel.map(|it| connector(it.login.clone(), false, None)),
+        connector: connector(
+            plan.login.clone(),
+            false,
+            sentinel.is_some(),
+            Some(Arc::clone(&limit)),
+        ),
+        replica_connector: connector(plan.login.clone(), is_cluster, false, None),
+        sentinel_connector: sentinel.map(|it| connector(it.login.clone(), false, false, None)),
         connections: plan.connections,
         deadline: plan.deadline,
         breakers: if is_group { context.breakers()? } else { None },

@@ -31,6 +31,18 @@ pub(crate) fn from_reply(error: &ErrorReply) -> Error {
     }
 }
 
+const DEMOTED: &str = "failover in progress: this server is not the leader any more";
+
+/// Returns the error for a server that is not the leader, although it should be.
+pub(crate) fn demoted() -> Error {
+    Error::new(ErrorKind::Unavailable, DEMOTED).ignored_by_breaker()
+}
+
+/// Whether the server is not the leader. Nothing was sent to it.
+pub(crate) fn is_demoted(error: &Error) -> bool {
+    error.message() == DEMOTED
+}
+
 /// Whether the server does not know a command.
 pub(crate) fn is_unknown_command(error: &Error) -> bool {
     error.message() == server_errors::UNKNOWN_COMMAND

@@ -44,6 +44,7 @@ impl Connector {
         // The server may know nothing of these, or an ACL may forbid them.
         let mut optional = vec![&["CLIENT", "INFO"][..]];
         optional.extend(self.limit.as_ref().map(|_| SETTINGS));
+        optional.extend(self.leader_only.then_some(&["ROLE"][..]));
         optional.extend(ABOUT_US);
         let replies = wire.call_many(required.len() + optional.len(), |out| {
             let mut out = Encoder::new(out);
@@ -58,8 +59,11 @@ impl Connector {
             }
         }
         let info = replies.next().and_then(|it| reply::text(it).ok().flatten());
-        if let (Some(limit), Some(settings)) = (&self.limit, replies.next()) {
-            limit.learn(settings);
+        if let Some(limit) = &self.limit {
+            limit.learn(replies.next().unwrap_or_default());
+        }
+        if self.leader_only && is_replica(replies.next().unwrap_or_default()) {
+            return Err(error::demoted());
         }
         Ok(Ok(info.as_deref().and_then(Client::parse)))
     }
@@ -87,4 +91,11 @@ impl Connector {
 /// Whether the server does not know `HELLO`, or does not support version 3.
 fn lacks_resp3(error: &ErrorReply) -> bool {
     error.code() == "NOPROTO" || error.details().starts_with("unknown command")
+}
+
+/// Whether the reply to `ROLE` says that the server is a replica. An ACL may forbid the command.
+fn is_replica(role: Reply) -> bool {
+    let Ok(role) = reply::list(role) else { return false };
+    let role = role.into_iter().next().and_then(|it| reply::text(it).ok().flatten());
+    role.is_some_and(|it| it != "master")
 }

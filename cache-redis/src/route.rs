@@ -78,6 +78,11 @@ impl Pool {
         let node = leader(&topology, slot).map_err(|it| self.note_failure(it))?;
         let answer = match node.execute(key, commands).await {
             Ok(answer) => answer,
+            Err(error) if error::is_demoted(&error) => {
+                let following =
+                    self.follow_within_deadline(Redirect::Demoted, Reply::Nil, key, commands);
+                return Box::pin(following).await;
+            }
             Err(error) => return Err(self.note_failure(error)),
         };
         match self.redirect_in(&answer, node) {

@@ -93,8 +93,7 @@ async fn verify(leader: &Node) -> Result<()> {
     if leader.is_leader().await? {
         return Ok(());
     }
-    let what = "failover in progress: the leader that the Sentinel names is a replica";
-    Err(error::at(Error::new(ErrorKind::Unavailable, what), &leader.address))
+    Err(error::at(error::demoted(), &leader.address))
 }
 
 /// Parses `[host, port]`, both as text.
