@@ -8,8 +8,10 @@ use futures_util::future::join_all;
 
 use crate::{
     address::Address,
-    command::{self, Command, Key, Mode},
-    error, outcome,
+    command::{self, Command, Mode},
+    error,
+    key::Key,
+    outcome,
     pool::Pool,
     reply::Reply,
     server::{Attempts, Member},
@@ -65,9 +67,9 @@ impl Memcached {
         let mut res = Vec::with_capacity(items.len());
         for ((written, too_large), key) in written.into_iter().zip(too_large).zip(&keys) {
             res.push(match (written, too_large) {
+                (_, Some(error)) => Err(error),
                 (Ok(true), None) => Ok(()),
                 (Ok(false), None) => Err(error::missing_reply()),
-                (Ok(_), Some(error)) | (Err(_), Some(error)) => Err(error),
                 (Err(error), None) => self.rejected(key, error).await,
             });
         }

@@ -33,7 +33,8 @@ pub(crate) struct Connection {
     has_ended: AtomicBool,
     /// When a call last had its reply, in milliseconds.
     heard: AtomicU64,
-    /// For how long the connection was idle before the calls that wait for replies, in milliseconds.
+    /// For how long the connection was idle before the calls that wait for replies, in
+    /// milliseconds.
     idle: AtomicU64,
 }
 
@@ -67,8 +68,8 @@ impl Connection {
     /// Waits until the server accepts the connection, and logs in if the server wants it. A server
     /// that wants no login would store the password.
     pub(crate) async fn greet(&self, login: Option<&Login>) -> Result<(), Refused> {
-        // With a space: a server with TLS waits for five bytes before it closes a connection without
-        // it.
+        // With a space: a server with TLS waits for five bytes before it closes a connection
+        // without TLS.
         match self.send_line("mn \r\n").await.map_err(|it| Refused::Lost(it.error))? {
             Ok(reply) if reply.code == Code::Greeting => return Ok(()),
             Ok(_) => return Err(Refused::UnexpectedReply),

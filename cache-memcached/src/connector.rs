@@ -77,8 +77,8 @@ impl Connector {
         }
     }
 
-    /// The operating system accepts connections also for a frozen server. So its first reply has the
-    /// deadline of any other.
+    /// The operating system accepts connections also for a frozen server. So the first reply has
+    /// the deadline of any other.
     async fn greet(
         &self,
         runtime: &Handle,

@@ -11,10 +11,11 @@ use futures_util::future::{Either, select};
 
 use crate::{
     command::{self, Mode},
-    error, lifetime, outcome,
+    error, lifetime,
+    moment::Moment,
+    outcome,
     pool::{Common, KeyLocation},
     recent::KnownCounter,
-    server::Moment,
     snapshot::{self, Snapshot},
     store::Memcached,
     tries::Tries,
@@ -109,8 +110,8 @@ async fn apply_batch(
     Ok(Vec::new())
 }
 
-/// Adds the changes to the counter as this process has left it, without a read. Returns `None` if it
-/// is not known, or another process has changed it since.
+/// Adds the changes to the counter as this process has left it, without a read. Returns `None` if
+/// it is not known, or another process has changed it since.
 async fn apply_to_known(
     location: &KeyLocation<'_>,
     changes: &mut Vec<CounterChange>,

@@ -14,14 +14,17 @@ use super::{
     server_errors::ServerError,
 };
 
-/// Splits the bytes of a server into replies. A reply with a number must belong to the command whose
-/// reply is next. Otherwise the connection ends, because its replies belong to other commands.
+/// Splits the bytes of a server into replies. A reply with a number must belong to the command
+/// whose reply is next. Otherwise the connection ends, because its replies belong to other
+/// commands.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     /// The number of the command whose reply is next.
     number: u32,
-    /// Within the reply to `stats settings`: the largest item, if its line has arrived.
-    settings: Option<Option<u64>>,
+    /// Whether the reply to `stats settings` has begun.
+    in_settings: bool,
+    /// The largest item, if its line in that reply has arrived.
+    largest_item: Option<u64>,
     /// How many replies have arrived, for others to read.
     received: Arc<AtomicU64>,
 }
@@ -64,16 +67,17 @@ impl Decode for Decoder {
             let begin = end + 1;
             match line {
                 Line::Setting(found) => {
-                    let settings = self.settings.get_or_insert(None);
-                    *settings = settings.or(found);
+                    self.in_settings = true;
+                    self.largest_item = self.largest_item.or(found);
                     input.advance(begin);
                 }
                 Line::EndOfSettings => {
                     input.advance(begin);
-                    let found = self.settings.take().flatten();
+                    self.in_settings = false;
+                    let found = self.largest_item.take();
                     return Ok(self.finish(Ok(Code::Settings(found).into())));
                 }
-                _ if self.settings.is_some() => return Err(out_of_step()),
+                _ if self.in_settings => return Err(out_of_step()),
                 Line::ServerError(error) if error.ends_the_connection => {
                     return Err(Error::new(error.kind, error.what));
                 }

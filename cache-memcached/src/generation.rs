@@ -8,7 +8,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -21,8 +20,10 @@ use cache_core::{Clock, Error, ErrorKind, Result, store::Namespace};
 
 use crate::{
     address::Address,
-    command::{self, Command, Key, Mode},
-    error, outcome,
+    command::{self, Command, Mode},
+    error,
+    key::{Generation, Key, KeyNames},
+    outcome,
     reply::{Code, Reply},
 };
 
@@ -44,10 +45,6 @@ pub(crate) struct Generations {
     invalidations: AtomicU64,
 }
 
-/// Sixteen hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation([u8; 16]);
-
 /// The state of one prefix.
 #[derive(Debug, Default)]
 struct Prefix {
@@ -64,56 +61,12 @@ pub(crate) trait SendCommand: Send + Sync {
     async fn send_command(&self, command: Command<'_>) -> Result<Reply>;
 }
 
-impl Generation {
-    /// Parses the value of a generation's entry. A value of another program is none.
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let digits: [u8; 16] = text.try_into().ok()?;
-        digits.iter().all(u8::is_ascii_hexdigit).then_some(Self(digits))
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Returns 64 random bits. The operating system seeds each hasher state.
-    fn random() -> Self {
-        let bits = RandomState::new().hash_one(std::time::SystemTime::now());
-        let digit = |i: usize| b"0123456789abcdef"[(bits >> (60 - 4 * i) & 15) as usize];
-        Self(std::array::from_fn(digit))
-    }
-}
-
 impl Prefix {
     /// Drops the cached generation and counts.
     fn clear(&mut self) -> u64 {
         self.generation = None;
         self.clears += 1;
         self.clears
-    }
-}
-
-/// Builds the server's keys for one generation. The kinds of keys cannot collide, because a
-/// generation consists of hexadecimal digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KeyNames {
-    generation: Option<Generation>,
-}
-
-impl KeyNames {
-    /// Returns the key of an entry.
-    pub(crate) fn entry(self, key: &str) -> Key<'_> {
-        match self.generation {
-            Some(generation) => Key::of_generation(generation, b':', key),
-            None => Key::new("-:", key),
-        }
-    }
-
-    /// Returns the key of the lock for the rename of an entry.
-    pub(crate) fn move_lock(self, key: &str) -> Key<'_> {
-        match self.generation {
-            Some(generation) => Key::of_generation(generation, b'~', key),
-            None => Key::new("-~", key),
-        }
     }
 }
 

@@ -50,7 +50,7 @@
 //!   one key are executed in the order in which they were sent, those of dropped calls too.
 //! - **No call receives the reply to another call.** Commands and replies carry a number. After an
 //!   unexpected reply, the connection is reset and never used again.
-//! - **A future that is not polled blocks no other call**: it holds neither a connection nor a lock.
+//! - **A future that is not polled blocks no other call**: it holds no connection and no lock.
 
 mod address;
 mod batch;
@@ -63,8 +63,10 @@ mod decoder;
 mod driver;
 mod error;
 mod generation;
+mod key;
 mod lifetime;
 mod login;
+mod moment;
 mod options;
 mod outcome;
 mod pool;

@@ -13,14 +13,15 @@ use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
-    command::{Command, Key},
+    command::Command,
     connector::Connector,
-    generation::KeyNames,
+    key::{Key, KeyNames},
+    moment::Moment,
     options::{Plan, WhenDown},
     outcome,
     reply::Reply,
     ring::Ring,
-    server::{Member, Moment, Server},
+    server::{Member, Server},
     tls::Tls,
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use cache_core::store::Stamp;
 
-use crate::server::Moment;
+use crate::moment::Moment;
 
 /// Counters by their keys, as this process has left them. Another process may have changed them
 /// since: a change compares the CAS number.

@@ -13,8 +13,8 @@ use cache_core::{
 };
 
 use crate::{
-    command::{self, Key, Mode},
-    generation::KeyNames,
+    command::{self, Mode},
+    key::{Key, KeyNames},
     lifetime, outcome,
     pool::{Common, KeyLocation},
     snapshot,

@@ -21,7 +21,9 @@ use crate::{
     connector::Connector,
     decoder::Received,
     error,
-    generation::{Generations, KeyNames, SendCommand},
+    generation::{Generations, SendCommand},
+    key::KeyNames,
+    moment::Moment,
     recent::RecentCounters,
     reply::{Code, Reply},
     ring, server_errors,
@@ -60,14 +62,6 @@ struct Slot {
     /// keys use the first connection. They never return, because a command on one connection could
     /// overtake an earlier one on another.
     is_rejected: AtomicBool,
-}
-
-/// The time of a read. The result is valid as long as the generations have not been invalidated
-/// since: a restarted server may give the same CAS number to another entry.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moment {
-    pub(crate) names: KeyNames,
-    invalidations: u64,
 }
 
 /// The attempts of one call to send its commands, which have one deadline together.
@@ -137,11 +131,11 @@ impl Member {
         self.runtime.spawn(future);
     }
 
-    /// Returns the number of the connection for a key. It is always the same, so that commands about
-    /// one key keep their order.
+    /// Returns the number of the connection for a key. It is always the same, so that commands
+    /// about one key keep their order.
     pub(crate) fn connection_of(&self, key: &str) -> usize {
         let count = self.slots.len() as u64;
-        if count == 1 { 0 } else { (ring::hash(key) % count) as usize }
+        if count == 1 { 0 } else { usize::try_from(ring::hash(key) % count).unwrap_or_default() }
     }
 
     /// Returns how many times the generations were invalidated. An attempt reads this number before
@@ -271,8 +265,8 @@ impl Member {
     }
 
     /// Whether the server may have lost the generations since. The caller has a connection, whose
-    /// start has invalidated those that were read before it. So a generation that is not old was read
-    /// from the same server, or the connection leads to a server that has ended.
+    /// start has invalidated those that were read before it. So a generation that is not old was
+    /// read from the same server, or the connection leads to a server that has ended.
     fn is_old(&self, invalidations: u64) -> bool {
         invalidations != self.server.generations.invalidations()
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use cache_core::{Result, Ttl, store::Entry};
 
 use crate::{
-    command::{self, Key, Mode},
+    command::{self, Mode},
     generation::SendCommand as _,
-    lifetime, outcome,
+    key::Key,
+    lifetime,
+    moment::Moment,
+    outcome,
     pool::{Common, KeyLocation},
-    server::Moment,
     tries::Tries,
 };
 

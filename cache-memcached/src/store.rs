@@ -14,9 +14,10 @@ use cache_core::{
 
 use crate::{
     command::{self, Mode},
-    lifetime, outcome,
+    lifetime,
+    moment::Moment,
+    outcome,
     pool::{Common, KeyLocation, Pool},
-    server::Moment,
     snapshot,
     tries::Tries,
 };

@@ -9,6 +9,8 @@ mod reply;
 #[expect(dead_code, reason = "the store asks more of an error")]
 mod server_errors;
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use cache_core::ErrorKind;
 use cache_net::{Decode as _, Decoded};
@@ -40,7 +42,7 @@ pub fn memcached_reply(bytes: &[u8]) {
 
 /// Returns the replies, and the error that ends the connection.
 fn decode(bytes: &[u8], piece: usize) -> (Vec<Received>, Option<(ErrorKind, String)>) {
-    let (mut decoder, mut input) = (Decoder::new(Default::default()), BytesMut::new());
+    let (mut decoder, mut input) = (Decoder::new(Arc::default()), BytesMut::new());
     let mut replies = Vec::new();
     for piece in bytes.chunks(piece.max(1)) {
         input.extend_from_slice(piece);

@@ -102,7 +102,8 @@ impl MemcachedOptions {
     /// Adds a user, without whose password the server executes no command.
     #[must_use]
     pub fn user(mut self, name: &str, password: &str) -> Self {
-        self.users.get_or_insert_default().push_str(&format!("{name}:{password}\n"));
+        let users = self.users.unwrap_or_default();
+        self.users = Some(format!("{users}{name}:{password}\n"));
         self
     }
 
@@ -113,8 +114,8 @@ impl MemcachedOptions {
         self
     }
 
-    /// Enables TLS instead of plain text on the port, with a certificate of this authority for these
-    /// names or addresses.
+    /// Enables TLS instead of plain text on the port, with a certificate of this authority for
+    /// these names or addresses.
     #[must_use]
     pub fn tls(
         mut self,
