@@ -1,6 +1,6 @@
 //! The conformance suite passes on the model, in every wrapper that a store can have.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_conformance::{
     Harness, Outcome, backend_report, backend_tests, cache_report, cache_tests, run_backend,
@@ -140,4 +140,16 @@ async fn cache_over_the_model_passes() {
 async fn cache_with_msgpack_passes() {
     let harness = harness("msgpack", |it| Arc::new(Inline::new(it)));
     run_cache(harness.configure(|it| it.codec(cache_core::Codec::MsgPack))).await;
+}
+
+/// Every promise holds on a cache whose reads look for values with a grace, and where loads store
+/// them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cache_with_grace_passes() {
+    let mut settings = cache_core::FetchSettings::with_grace(Duration::from_secs(3600));
+    settings.negative_ttl = Some(Duration::from_secs(60).into());
+    let inline = harness("grace", |it| Arc::new(Inline::new(it)));
+    run_cache(inline.configure(move |it| it.fetch(settings))).await;
+    let offload = harness("grace, offload", |it| Arc::new(Offload::new(it, 3)));
+    run_cache(offload.configure(move |it| it.fetch(settings))).await;
 }

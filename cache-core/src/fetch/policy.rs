@@ -77,13 +77,13 @@ impl Policy {
         }
     }
 
-    /// Returns the longest lifetime that may be stored, with jitter and grace.
+    /// Returns the longest lifetime that may be stored, with jitter and grace, or without a value.
     pub(crate) fn longest(&self, default: Timeout, clock: &Clock) -> Option<Expiry> {
         match self.ttl.resolve(default, clock)? {
             Expiry::Never => Some(Expiry::Never),
             Expiry::After(time) => {
                 let time = time.saturating_add(self.longest_jitter(time));
-                Some(Expiry::After(time.saturating_add(self.grace)))
+                Some(Expiry::After(time.saturating_add(self.grace).max(self.negative_ttl)))
             }
         }
     }
