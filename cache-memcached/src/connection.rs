@@ -17,7 +17,7 @@ use crate::{
     decoder::{Decoder, Received},
     generation::Generations,
     login::Login,
-    reply::Code,
+    reply::{Code, ReturnCode},
     server_errors::ServerError,
 };
 
@@ -71,7 +71,7 @@ impl Connection {
         // With a space: a server with TLS waits for five bytes before it closes a connection
         // without TLS.
         match self.send_line("mn \r\n").await.map_err(|it| Refused::Lost(it.error))? {
-            Ok(reply) if reply.code == Code::Greeting => return Ok(()),
+            Ok(reply) if reply.code == Code::Meta(ReturnCode::Mn) => return Ok(()),
             Ok(_) => return Err(Refused::UnexpectedReply),
             Err(error) if !error.wants_login() || login.is_none() => {
                 return Err(Refused::ServerError(error));

@@ -137,7 +137,7 @@ fn out_of_step() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::reply::ReturnCode, *};
 
     /// Decodes the pieces until an error.
     fn decode(pieces: &[&[u8]]) -> (Vec<Received>, Option<Error>) {
@@ -167,21 +167,21 @@ mod tests {
         bytes.extend_from_slice(format!("VA {SHARED} O7\r\n").as_bytes());
         bytes.extend_from_slice(&large);
         bytes.extend_from_slice(b"\r\nNS O8\r\nOK\r\nEND\r\nEX O11\r\n");
-        let value = |it: Bytes| Reply { value: Some(it), ..Code::Value.into() };
+        let value = |it: Bytes| Reply { value: Some(it), ..Code::Meta(ReturnCode::Va).into() };
         let replies = vec![
-            Ok(Code::Greeting.into()),
+            Ok(Code::Meta(ReturnCode::Mn).into()),
             Ok(Reply { ttl: Some(57), stamp: Some(7), ..value("a\r\n\0b".into()) }),
-            Ok(Code::Miss.into()),
+            Ok(Code::Meta(ReturnCode::En).into()),
             Ok(value(Bytes::new())),
             Err(super::super::server_errors::find(b"SERVER_ERROR object too large for cache")
                 .unwrap()),
-            Ok(Code::Done.into()),
+            Ok(Code::Meta(ReturnCode::Hd).into()),
             Ok(Code::Settings(Some(1_048_576)).into()),
             Ok(value(large.into())),
-            Ok(Code::NotStored.into()),
+            Ok(Code::Meta(ReturnCode::Ns).into()),
             Ok(Code::Flushed.into()),
             Ok(Code::Settings(None).into()),
-            Ok(Code::Changed.into()),
+            Ok(Code::Meta(ReturnCode::Ex).into()),
         ];
         (bytes, replies)
     }

@@ -24,7 +24,7 @@ use crate::{
     error,
     key::{Generation, Key, KeyNames},
     outcome,
-    reply::{Code, Reply},
+    reply::{Code, Reply, ReturnCode},
 };
 
 /// How long a generation is cached.
@@ -213,8 +213,8 @@ async fn read(prefix: &str, server: &impl SendCommand, at: &Address) -> Result<G
         let new = Generation::random();
         let write = command::set(generation_key(prefix), new.as_bytes(), mode, 0);
         match server.send_command(write).await?.code {
-            Code::Done => return Ok(new),
-            Code::NotStored => {}
+            Code::Meta(ReturnCode::Hd) => return Ok(new),
+            Code::Meta(ReturnCode::Ns) => {}
             _ => return Err(error::unexpected_reply(at)),
         }
     }

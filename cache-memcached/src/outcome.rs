@@ -9,14 +9,14 @@ use cache_core::{
 use crate::{
     address::Address,
     error, lifetime,
-    reply::{Code, Reply},
+    reply::{Code, Reply, ReturnCode},
 };
 
 /// Returns true for a command that was executed, and false if its condition did not hold.
 pub(crate) fn done(reply: &Reply, at: &Address) -> Result<bool> {
     match reply.code {
-        Code::Done | Code::Value => Ok(true),
-        Code::Miss | Code::NotStored | Code::Changed | Code::NotFound => Ok(false),
+        Code::Meta(ReturnCode::Hd | ReturnCode::Va) => Ok(true),
+        Code::Meta(ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf) => Ok(false),
         _ => Err(error::unexpected_reply(at)),
     }
 }
@@ -24,8 +24,8 @@ pub(crate) fn done(reply: &Reply, at: &Address) -> Result<bool> {
 /// Returns the value that was read.
 pub(crate) fn value(reply: Reply, at: &Address) -> Result<Option<Bytes>> {
     match (reply.code, reply.value) {
-        (Code::Value, Some(value)) => Ok(Some(value)),
-        (Code::Miss, _) => Ok(None),
+        (Code::Meta(ReturnCode::Va), Some(value)) => Ok(Some(value)),
+        (Code::Meta(ReturnCode::En), _) => Ok(None),
         _ => Err(error::unexpected_reply(at)),
     }
 }

@@ -1,6 +1,7 @@
 //! Lines of replies.
 
 use bytes::Bytes;
+pub(crate) use memcache::exp::ReturnCode;
 
 use super::server_errors::{self, ServerError};
 
@@ -18,20 +19,8 @@ pub(crate) struct Reply {
 /// The kind of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// `HD`: done, without a value.
-    Done,
-    /// `VA`: a value.
-    Value,
-    /// `EN`: a miss of a read.
-    Miss,
-    /// `NF`: not found.
-    NotFound,
-    /// `NS`: not stored.
-    NotStored,
-    /// `EX`: changed by another client.
-    Changed,
-    /// `MN`: the reply to `mn`.
-    Greeting,
+    /// The reply to a command of the meta protocol.
+    Meta(ReturnCode),
     /// `OK`: the reply to `flush_all`.
     Flushed,
     /// `STORED`: the reply to a login.
@@ -65,15 +54,7 @@ const LARGEST: usize = 1 << 30;
 impl Code {
     /// Whether the reply contains the number of its command.
     pub(super) fn is_numbered(self) -> bool {
-        match self {
-            Self::Done
-            | Self::Value
-            | Self::Miss
-            | Self::NotFound
-            | Self::NotStored
-            | Self::Changed => true,
-            Self::Greeting | Self::Flushed | Self::LoggedIn | Self::Settings(_) => false,
-        }
+        matches!(self, Self::Meta(code) if code != ReturnCode::Mn)
     }
 }
 
@@ -90,22 +71,18 @@ pub(super) fn parse(line: &[u8]) -> Line {
         None => (line, &[][..]),
     };
     let code = match word {
-        b"HD" => Code::Done,
-        b"VA" => Code::Value,
-        b"EN" => Code::Miss,
-        b"NF" => Code::NotFound,
-        b"NS" => Code::NotStored,
-        b"EX" => Code::Changed,
-        b"MN" => Code::Greeting,
         b"OK" => Code::Flushed,
         b"STORED" => Code::LoggedIn,
         b"STAT" => return Line::Setting(largest_item(rest)),
         b"END" => return Line::EndOfSettings,
-        _ => return server_errors::find(line).map_or(Line::Other, Line::ServerError),
+        _ => match ReturnCode::from_wire(word) {
+            Ok(code) => Code::Meta(code),
+            Err(_) => return server_errors::find(line).map_or(Line::Other, Line::ServerError),
+        },
     };
     let mut flags = rest.split(|it| *it == b' ').filter(|it| !it.is_empty());
     let len = match code {
-        Code::Value => match flags.next().and_then(number) {
+        Code::Meta(ReturnCode::Va) => match flags.next().and_then(number) {
             Some(len) if len <= LARGEST => Some(len),
             _ => return Line::Other,
         },
@@ -138,18 +115,18 @@ mod tests {
 
     #[test]
     fn code_length_and_flags_are_parsed() {
-        let value = Reply { ttl: Some(57), stamp: Some(7), ..Code::Value.into() };
+        let value = Reply { ttl: Some(57), stamp: Some(7), ..Code::Meta(ReturnCode::Va).into() };
         for (line, reply, len, number) in [
             ("VA 12 t57 c7 O4294967295", value.clone(), Some(12), Some(u32::MAX)),
             ("VA 0 kkey t57  c7 s12 ", value, Some(0), None),
-            ("VA 1073741824", Code::Value.into(), Some(LARGEST), None),
-            ("HD", Code::Done.into(), None, None),
-            ("HD t-1", Reply { ttl: Some(-1), ..Code::Done.into() }, None, None),
-            ("EN O0", Code::Miss.into(), None, Some(0)),
-            ("NF O1", Code::NotFound.into(), None, Some(1)),
-            ("NS O2", Code::NotStored.into(), None, Some(2)),
-            ("EX Ox", Code::Changed.into(), None, None),
-            ("MN", Code::Greeting.into(), None, None),
+            ("VA 1073741824", Code::Meta(ReturnCode::Va).into(), Some(LARGEST), None),
+            ("HD", Code::Meta(ReturnCode::Hd).into(), None, None),
+            ("HD t-1", Reply { ttl: Some(-1), ..Code::Meta(ReturnCode::Hd).into() }, None, None),
+            ("EN O0", Code::Meta(ReturnCode::En).into(), None, Some(0)),
+            ("NF O1", Code::Meta(ReturnCode::Nf).into(), None, Some(1)),
+            ("NS O2", Code::Meta(ReturnCode::Ns).into(), None, Some(2)),
+            ("EX Ox", Code::Meta(ReturnCode::Ex).into(), None, None),
+            ("MN", Code::Meta(ReturnCode::Mn).into(), None, None),
             ("OK", Code::Flushed.into(), None, None),
             ("STORED", Code::LoggedIn.into(), None, None),
         ] {

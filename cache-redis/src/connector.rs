@@ -139,7 +139,7 @@ impl cache_net::Connector for Server {
         let error = match within(clock, time, connecting).await {
             Some(Ok(Ok(connection))) => return Ok(connection),
             Some(Ok(Err(Failed::Io(it)))) => connection_error(&it, "cannot connect"),
-            Some(Ok(Err(Failed::Handshake(it)))) | Some(Err(it)) => it,
+            Some(Ok(Err(Failed::Handshake(it))) | Err(it)) => it,
             None => Error::new(ErrorKind::TimedOut, format!("cannot connect within {time:?}")),
         };
         Err(error::at(error, &self.address))

@@ -228,8 +228,7 @@ impl Decode for Decoder {
 fn integer(text: &[u8]) -> Result<i64> {
     let (is_negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     };
     if digits.is_empty() {
         return Err(not_resp());

@@ -106,8 +106,8 @@ pub(crate) fn result(count: usize, replies: impl Iterator<Item = Reply>) -> Repl
     let mut result = Reply::Nil;
     // Takes all replies, because the following replies belong to other commands.
     for reply in replies.take(count) {
-        // The server rejects `MULTI` and its commands one by one (`MOVED`). The error of `EXEC` does
-        // not contain the reason.
+        // The server rejects `MULTI` and its commands one by one (`MOVED`). The error of `EXEC`
+        // does not contain the reason.
         if !matches!(result, Reply::Error(_)) {
             result = reply;
         }

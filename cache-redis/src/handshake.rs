@@ -48,8 +48,12 @@ impl Connector {
         optional.extend(ABOUT_US);
         let replies = wire.call_many(required.len() + optional.len(), |out| {
             let mut out = Encoder::new(out);
-            required.iter().for_each(|it| out.command(it));
-            optional.iter().for_each(|it| out.command(it));
+            for it in &required {
+                out.command(it);
+            }
+            for it in optional.iter().copied() {
+                out.command(it);
+            }
         });
         let replies = replies.await.map_err(|it| error::connecting(it.error))?;
         let mut replies = replies.into_iter();

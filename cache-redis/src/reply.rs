@@ -13,9 +13,8 @@ use cache_core::{
 pub(crate) fn bytes(reply: Reply) -> Result<Option<Bytes>> {
     match reply {
         Reply::Nil => Ok(None),
-        Reply::Bulk(it) | Reply::Line(it) => Ok(Some(it)),
-        // Text for people, such as the reply to `CLUSTER NODES`.
-        Reply::Verbatim(it) => Ok(Some(it)),
+        // Verbatim text is for people, such as the reply to `CLUSTER NODES`.
+        Reply::Bulk(it) | Reply::Line(it) | Reply::Verbatim(it) => Ok(Some(it)),
         Reply::Okay => Ok(Some(Bytes::from_static(b"OK"))),
         other => Err(error::unexpected(&other)),
     }

@@ -17,7 +17,7 @@ use cache_net::{Decode as _, Decoded};
 
 use self::{
     decoder::{Decoder, Received},
-    reply::Code,
+    reply::{Code, ReturnCode},
 };
 use crate::allocations::at_most;
 
@@ -33,7 +33,7 @@ pub fn memcached_reply(bytes: &[u8]) {
         assert_eq!(decode(bytes, piece), whole, "in pieces of {piece}");
     }
     for reply in whole.0.iter().flatten() {
-        assert_eq!(reply.code == Code::Value, reply.value.is_some());
+        assert_eq!(reply.code == Code::Meta(ReturnCode::Va), reply.value.is_some());
         let value = reply.value.as_deref().unwrap_or_default();
         let is_sent = value.is_empty() || bytes.windows(value.len()).any(|it| it == value);
         assert!(is_sent, "{reply:?}");
