@@ -8,6 +8,7 @@ mod id;
 mod inline;
 pub mod integer;
 mod into_backend;
+mod nowait;
 mod offload;
 pub(crate) mod threads;
 mod types;
@@ -19,6 +20,7 @@ pub use self::{
     id::StoreId,
     inline::Inline,
     into_backend::IntoBackend,
+    nowait::{NowaitReads, WouldBlock},
     offload::Offload,
     threads::Threads,
     types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::consume_budget;
 
 use super::threads::Threads;
 use super::{
-    Backend, Capabilities, CounterInit, Entry, Expected, SetMode, Stamp, StoreId, SyncBackend,
-    TtlUpdate,
+    Backend, Capabilities, CounterInit, Entry, Expected, NowaitReads, SetMode, Stamp, StoreId,
+    SyncBackend, TtlUpdate, WouldBlock,
 };
 use crate::{
     error::Result,
@@ -17,21 +18,31 @@ use crate::{
 
 /// A [`Backend`] that runs each call on threads of its own, for a store that blocks: files, SQLite.
 ///
-/// Each call, including a batch, changes the thread once. No runtime is needed. If a future is
-/// dropped while it waits for a thread, its call is never made.
+/// Each call, including a batch, changes the thread once; reads may stay on the caller's thread, by
+/// [`nowait_reads`](Self::nowait_reads) or [`direct_reads`](Self::direct_reads). No runtime is
+/// needed. If a future is dropped while it waits for a thread, its call is never made.
 #[derive(Debug)]
 pub struct Offload<B> {
     store: Arc<B>,
     threads: Threads,
     readers: Option<Threads>,
+    /// The store again, if it has reads that never block.
+    nowait: Option<Arc<dyn NowaitReads>>,
     direct_reads: bool,
 }
+
+/// How many bytes a call copies on the caller's thread, which takes some 40 µs. A runtime must not
+/// wait longer, and beside a longer copy the switch to another thread matters little.
+const NOWAIT_BYTES: usize = 128 << 10;
+/// The largest batch on the caller's thread, for the same reason.
+const NOWAIT_KEYS: usize = 32;
 
 impl<B: SyncBackend> Offload<B> {
     /// Wraps `store` and uses up to `threads` threads, which are started on demand.
     pub fn new(store: B, threads: usize) -> Self {
         let threads = Threads::new(store.name(), threads);
-        Self { threads, readers: None, store: Arc::new(store), direct_reads: false }
+        let store = Arc::new(store);
+        Self { threads, readers: None, nowait: None, store, direct_reads: false }
     }
 
     /// Gives reads up to `threads` threads of their own.
@@ -52,6 +63,45 @@ impl<B: SyncBackend> Offload<B> {
     pub fn direct_reads(mut self, direct: bool) -> Self {
         self.direct_reads = direct;
         self
+    }
+
+    /// Makes each read on the calling thread if it does not block there. Otherwise, and for large
+    /// batches and values, the read changes the thread.
+    #[must_use]
+    pub fn nowait_reads(mut self) -> Self
+    where
+        B: NowaitReads,
+    {
+        self.nowait = Some(Arc::clone(&self.store) as _);
+        self
+    }
+
+    /// Makes a read on the calling thread unless it would block.
+    async fn nowait<T>(
+        &self,
+        read: impl FnOnce(&dyn NowaitReads) -> Result<T, WouldBlock>,
+    ) -> Result<T, WouldBlock> {
+        let res = read(&**self.nowait.as_ref().ok_or(WouldBlock)?)?;
+        // A task that reads in a loop must return to its runtime now and then.
+        consume_budget().await;
+        Ok(res)
+    }
+
+    /// Reads the first keys of a batch on the calling thread, up to one that would block.
+    async fn nowait_many(&self, keys: &[&str]) -> Vec<Option<Entry>> {
+        if keys.len() > NOWAIT_KEYS {
+            return Vec::new();
+        }
+        let mut left = NOWAIT_BYTES;
+        let read = |store: &dyn NowaitReads| {
+            let entries = keys.iter().map_while(|key| {
+                let entry = store.get_entry_nowait(key, left).ok()?;
+                left = left.saturating_sub(entry.as_ref().map_or(0, |it| it.value.len()));
+                Some(entry)
+            });
+            Ok(entries.collect())
+        };
+        self.nowait(read).await.unwrap_or_default()
     }
 
     async fn run<T: Send + 'static>(
@@ -112,12 +162,18 @@ impl<B: SyncBackend> Backend for Offload<B> {
         if self.direct_reads {
             return self.store.get(key);
         }
+        if let Ok(found) = self.nowait(|it| it.get_entry_nowait(key, NOWAIT_BYTES)).await {
+            return Ok(found.map(|it| it.value));
+        }
         let key = key.to_owned();
         self.read(move |it| it.get(&key)).await
     }
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         if self.direct_reads {
             return self.store.get_entry(key);
+        }
+        if let Ok(found) = self.nowait(|it| it.get_entry_nowait(key, NOWAIT_BYTES)).await {
+            return Ok(found);
         }
         let key = key.to_owned();
         self.read(move |it| it.get_entry(&key)).await
@@ -126,15 +182,25 @@ impl<B: SyncBackend> Backend for Offload<B> {
         if self.direct_reads {
             return self.store.get_many(keys);
         }
-        let keys = owned(keys);
-        self.read_many(keys.len(), move |it| it.get_many(&borrowed(&keys))).await
+        let found = self.nowait_many(keys).await.into_iter();
+        let mut res: Vec<_> = found.map(|it| Ok(it.map(|it| it.value))).collect();
+        let rest = owned(&keys[res.len()..]);
+        if !rest.is_empty() {
+            res.extend(self.read_many(rest.len(), move |it| it.get_many(&borrowed(&rest))).await);
+        }
+        res
     }
     async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
         if self.direct_reads {
             return self.store.get_entries(keys);
         }
-        let keys = owned(keys);
-        self.read_many(keys.len(), move |it| it.get_entries(&borrowed(&keys))).await
+        let mut res: Vec<_> = self.nowait_many(keys).await.into_iter().map(Ok).collect();
+        let rest = owned(&keys[res.len()..]);
+        if !rest.is_empty() {
+            let read = move |it: &B| it.get_entries(&borrowed(&rest));
+            res.extend(self.read_many(keys.len() - res.len(), read).await);
+        }
+        res
     }
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let key = key.to_owned();
@@ -152,12 +218,18 @@ impl<B: SyncBackend> Backend for Offload<B> {
         if self.direct_reads {
             return self.store.has(key);
         }
+        if let Ok(ttl) = self.nowait(|it| it.ttl_nowait(key)).await {
+            return Ok(ttl.is_some());
+        }
         let key = key.to_owned();
         self.read(move |it| it.has(&key)).await
     }
     async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
         if self.direct_reads {
             return self.store.ttl(key);
+        }
+        if let Ok(ttl) = self.nowait(|it| it.ttl_nowait(key)).await {
+            return Ok(ttl);
         }
         let key = key.to_owned();
         self.read(move |it| it.ttl(&key)).await
@@ -231,3 +303,6 @@ fn owned(keys: &[&str]) -> Vec<String> {
 fn borrowed(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
