@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use crate::{
     error::{self, StepError},
     folder::Folder,
     folder_lock::FolderLock,
+    nowait::Nowait,
     options::Plan,
     recycler::Recycler,
     root::Root,
@@ -31,6 +32,7 @@ pub(crate) struct DirectoryHandle {
 pub(crate) struct Directory {
     pub(crate) root: Arc<Root>,
     pub(crate) counters: Counters,
+    pub(crate) nowait: Nowait,
     recycler: Recycler,
     folders: Vec<OnceLock<Folder>>,
 }
@@ -43,6 +45,19 @@ impl DirectoryHandle {
     /// Returns the directory if it is open.
     pub(crate) fn get(&self) -> Option<Arc<Directory>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs a short step that does not block. `None` if the directory is not open, or is being
+    /// opened or closed.
+    ///
+    /// The step gets no `Arc`: dropping the last one closes files, which may write to the disk.
+    pub(crate) fn try_with<T>(&self, step: impl FnOnce(&Directory) -> T) -> Option<T> {
+        let open = match self.open.try_read() {
+            Ok(open) => open,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        open.as_deref().map(step)
     }
 
     /// Opens the directory unless it is open, and creates it if `create`. `None` if it does not
@@ -81,6 +96,7 @@ impl Directory {
         let root = Arc::new(root);
         Ok(Some(Self {
             counters: Counters::default(),
+            nowait: Nowait::default(),
             recycler: Recycler::new(Arc::clone(&root), plan),
             folders: (0..=u8::MAX).map(|_| OnceLock::new()).collect(),
             root,
@@ -92,10 +108,14 @@ impl Directory {
         self.counters.open(&self.root).map(drop)
     }
 
+    /// Returns a folder if it is open.
+    pub(crate) fn open_folder(&self, number: u8) -> Option<&Folder> {
+        self.folders[usize::from(number)].get()
+    }
+
     /// Returns a folder, and creates it if `create`. `None` if it does not exist.
     pub(crate) fn folder(&self, number: u8, create: bool) -> Result<Option<&Folder>> {
-        let place = &self.folders[usize::from(number)];
-        if let Some(folder) = place.get() {
+        if let Some(folder) = self.open_folder(number) {
             return Ok(Some(folder));
         }
         let open = || self.root.open_folder(&folder_name(number), create);
@@ -106,6 +126,7 @@ impl Directory {
         };
         let Some(fd) = fd else { return Ok(None) };
         // Of two threads, the second closes its own descriptor: a lock belongs to one descriptor.
+        let place = &self.folders[usize::from(number)];
         Ok(Some(place.get_or_init(|| Folder::new(number, fd))))
     }
 
@@ -168,5 +189,21 @@ impl Directory {
     /// files are still in it.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.root.is_at(path) && !self.counters.is_deleted() && !self.recycler.is_moved()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_that_another_thread_opens_or_closes_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let handle = DirectoryHandle::new(Plan::of(place.path().join("cache")));
+        assert!(handle.try_with(|_| ()).is_none(), "it is not open");
+        handle.open(true).unwrap();
+        assert!(handle.try_with(|_| ()).is_some());
+        let _opening = handle.open.write().unwrap();
+        assert!(handle.try_with(|_| ()).is_none());
     }
 }

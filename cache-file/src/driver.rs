@@ -33,7 +33,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         let store = File::new(plan.clone(), context.clock().clone());
         // Reads have their own threads, because writes may wait for the lock of a stopped process.
         let store = Offload::new(store, plan.threads).read_threads(plan.threads);
-        Ok(store.direct_reads(plan.direct_reads))
+        Ok(store.nowait_reads().direct_reads(plan.direct_reads))
     })?;
     Ok(store)
 }

@@ -97,7 +97,8 @@ impl Folder {
         error::of(errno, self.name()).into()
     }
 
-    fn is_deleted(&self) -> bool {
+    /// Returns whether the open folder was deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
         fstat(&self.fd).is_ok_and(|it| it.st_nlink == 0)
     }
 }

@@ -12,7 +12,7 @@
 //! max_entries = 1000000             # the default
 //! max_bytes = "1GiB"                # the default; disk space, in blocks of 4 KiB
 //! max_value_bytes = "16MiB"         # the default here; a larger value is `TooLarge`
-//! direct_reads = false              # true: reads run on the caller's thread
+//! direct_reads = false              # true: reads from the disk block the caller's thread
 //! threads = 8                       # the maximum for reads, and for writes
 //! ```
 //!
@@ -41,6 +41,8 @@
 //!   the lock of the key's folder, and waits for it no longer than the deadline.
 //! - **Readers do not wait for writers** and never see a torn value: a checksum shows that a write
 //!   has interfered, and the reader tries again.
+//! - **A read from memory stays on the caller's thread**, on Linux. A call that may wait runs on a
+//!   thread of the store, unless `direct_reads` is set.
 //! - **A kill at any point** leaves the old value, the new value or a miss. A damaged entry is a
 //!   miss that is counted.
 //! - **The store is bounded** by entries and by disk space, and a write costs the same however many
@@ -100,6 +102,8 @@ mod folder;
 mod folder_lock;
 #[cfg(unix)]
 mod header;
+#[cfg(unix)]
+mod nowait;
 mod options;
 #[cfg(unix)]
 mod probe;

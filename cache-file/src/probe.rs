@@ -46,43 +46,69 @@ pub(crate) enum Part {
 /// The length of the first read: a small entry, or the head of a larger one.
 pub(crate) const PAGE: usize = 4096;
 
+/// The content of a file as far as its first page shows it.
+#[derive(Debug)]
+pub(crate) enum Start {
+    Whole(Probe),
+    /// The entry of the key, whose value continues behind the page.
+    Longer(Header),
+}
+
 /// Reads the entry of a key, or of any key.
 ///
 /// Allocates memory for a value only if the file is as long as its header says.
 pub(crate) fn probe(fd: &OwnedFd, key: Option<&str>, part: Part) -> Result<Probe, Errno> {
     let mut page = [0; PAGE];
     let len = pread(fd, &mut page[..], 0)?;
-    let page = &page[..len];
-    let (header, found_key) = match Header::decode(page) {
-        Ok(decoded) => decoded,
-        Err(DecodeError::Empty) => return Ok(Probe::Absent),
-        Err(DecodeError::Damaged) => return Ok(Probe::Damaged),
-        Err(DecodeError::Newer) => return Ok(Probe::Newer),
+    let header = match probe_start(&page[..len], key, part) {
+        Start::Whole(probe) => return Ok(probe),
+        Start::Longer(header) => header,
     };
-    if !header.is_complete {
-        return Ok(Probe::Incomplete);
+    if !is_in_file(&header, fd)? {
+        return Ok(Probe::Damaged);
     }
-    if key.is_some_and(|it| it.as_bytes() != found_key) {
-        return Ok(Probe::OtherKey);
-    }
-    let Some(total) = header.total_len() else { return Ok(Probe::Damaged) };
-    let value = match usize::try_from(total) {
-        Ok(total) if total <= len => {
-            let value = &page[header.value_offset()..total];
-            // The value was read anyway, so check it for both parts.
-            if !header.matches(value) {
-                return Ok(Probe::Damaged);
-            }
-            if part == Part::Head { Bytes::new() } else { Bytes::copy_from_slice(value) }
-        }
-        _ if len < PAGE || total > file_len(fd)? => return Ok(Probe::Damaged),
-        _ if part == Part::Head => Bytes::new(),
-        _ => match read_value(fd, &header, &page[header.value_offset()..])? {
+    let value = match part {
+        Part::Head => Bytes::new(),
+        Part::Value => match read_value(fd, &header, &page[header.value_offset()..])? {
             Some(value) if header.matches(&value) => value.into(),
             _ => return Ok(Probe::Damaged),
         },
     };
     Ok(Probe::Found(Found { header, value }))
+}
+
+/// Decodes the first page of a file, or its content if it is shorter.
+pub(crate) fn probe_start(page: &[u8], key: Option<&str>, part: Part) -> Start {
+    let (header, found_key) = match Header::decode(page) {
+        Ok(decoded) => decoded,
+        Err(DecodeError::Empty) => return Start::Whole(Probe::Absent),
+        Err(DecodeError::Damaged) => return Start::Whole(Probe::Damaged),
+        Err(DecodeError::Newer) => return Start::Whole(Probe::Newer),
+    };
+    if !header.is_complete {
+        return Start::Whole(Probe::Incomplete);
+    }
+    if key.is_some_and(|it| it.as_bytes() != found_key) {
+        return Start::Whole(Probe::OtherKey);
+    }
+    let total = header.total_len().map(usize::try_from);
+    let value = match total {
+        Some(Ok(total)) if total <= page.len() => &page[header.value_offset()..total],
+        Some(_) if page.len() == PAGE => return Start::Longer(header),
+        _ => return Start::Whole(Probe::Damaged),
+    };
+    // The value was read anyway, so check it for both parts.
+    if !header.matches(value) {
+        return Start::Whole(Probe::Damaged);
+    }
+    let value = if part == Part::Head { Bytes::new() } else { Bytes::copy_from_slice(value) };
+    Start::Whole(Probe::Found(Found { header, value }))
+}
+
+/// Returns whether the file is as long as its header says.
+pub(crate) fn is_in_file(header: &Header, fd: &OwnedFd) -> Result<bool, Errno> {
+    let len = u64::try_from(fstat(fd)?.st_size).unwrap_or(0);
+    Ok(header.total_len().is_some_and(|it| it <= len))
 }
 
 /// Reads a value that begins with `start`. `None` if the file is too short.
@@ -100,11 +126,6 @@ fn read_value(fd: &OwnedFd, header: &Header, start: &[u8]) -> Result<Option<Vec<
     // The capacity may exceed the length, and a longer old value may follow in the file.
     value.truncate(len);
     Ok(Some(value))
-}
-
-#[allow(clippy::cast_sign_loss, reason = "the length of a file is not negative")]
-fn file_len(fd: &OwnedFd) -> Result<u64, Errno> {
-    Ok(fstat(fd)?.st_size as u64)
 }
 
 #[cfg(test)]

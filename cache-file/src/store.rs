@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cache_core::{
     Clock, ErrorKind, Result, Ttl,
     store::{
-        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerProcess, SetMode, Stamp,
-        StoreId, SyncBackend, TtlUpdate,
+        Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, NowaitReads, PerProcess,
+        SetMode, Stamp, StoreId, SyncBackend, TtlUpdate, WouldBlock,
     },
 };
 
@@ -51,14 +51,12 @@ impl File {
     }
 
     fn entry(&self, key: &str, until: Instant) -> Result<Option<Entry>> {
-        let found = self.find(key, Part::Value, until)?;
-        Ok(found.map(|it| {
-            Entry::new(
-                it.value,
-                expiry::remaining(it.header.expires, &self.shared().clock),
-                Stamp(it.header.stamp),
-            )
-        }))
+        Ok(self.find(key, Part::Value, until)?.map(|it| self.to_entry(it)))
+    }
+
+    fn to_entry(&self, found: Found) -> Entry {
+        let ttl = expiry::remaining(found.header.expires, &self.clock);
+        Entry::new(found.value, ttl, Stamp(found.header.stamp))
     }
 
     /// Returns the header of a live entry. A damaged entry is absent here, without an error.
@@ -73,6 +71,23 @@ impl File {
         let shared = self.shared();
         let found = shared.read(until, |directory| find(shared, directory, key, part, until))?;
         Ok(found.flatten())
+    }
+
+    /// Finds the live entry of a key without waiting for anything.
+    fn find_nowait(
+        &self,
+        key: &str,
+        part: Part,
+        max_len: usize,
+    ) -> Result<Option<Found>, WouldBlock> {
+        let shared = self.shared.get().ok_or(WouldBlock)?;
+        let path = EntryPath::of(key);
+        let read = |directory: &Directory| {
+            let folder = directory.open_folder(path.folder()).ok_or(WouldBlock)?;
+            directory.nowait.read(folder, &path, key, part, max_len)
+        };
+        let found = shared.directory.try_with(read).ok_or(WouldBlock)??;
+        Ok(found.filter(|it| it.header.is_live(shared.now())))
     }
 }
 
@@ -126,7 +141,7 @@ impl SyncBackend for File {
     }
 
     fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        Ok(self.head(key)?.map(|it| expiry::remaining(it.expires, &self.shared().clock)))
+        Ok(self.head(key)?.map(|it| expiry::remaining(it.expires, &self.clock)))
     }
 
     fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
@@ -186,6 +201,17 @@ impl SyncBackend for File {
     }
 }
 
+impl NowaitReads for File {
+    fn get_entry_nowait(&self, key: &str, max_len: usize) -> Result<Option<Entry>, WouldBlock> {
+        Ok(self.find_nowait(key, Part::Value, max_len)?.map(|it| self.to_entry(it)))
+    }
+
+    fn ttl_nowait(&self, key: &str) -> Result<Option<Ttl>, WouldBlock> {
+        let found = self.find_nowait(key, Part::Head, 0)?;
+        Ok(found.map(|it| expiry::remaining(it.header.expires, &self.clock)))
+    }
+}
+
 /// Finds the live entry of a key without a lock, and tries again if a writer interferes.
 ///
 /// An entry that is damaged or incomplete even under the lock stays so: it is removed there, where
@@ -202,7 +228,10 @@ fn find(
     let live = |found: Found| found.header.is_live(shared.now()).then_some(found);
     for _ in 0..ATTEMPTS {
         match folder.probe(&path, key, part)? {
-            Probe::Found(found) => return Ok(live(found)),
+            Probe::Found(found) => {
+                directory.nowait.learn(folder, &path);
+                return Ok(live(found));
+            }
             Probe::Absent | Probe::OtherKey => return Ok(None),
             Probe::Newer => return Err(error::newer(path).into()),
             Probe::Incomplete | Probe::Damaged => thread::yield_now(),

@@ -1,7 +1,8 @@
 //! The conformance suite, for the store and for a cache over it.
 //!
-//! Reads run on threads of the store or on the caller's, and the clock is the machine's or a fake
-//! one. Each setting runs with one of the two clocks.
+//! Reads run on the caller's thread if they do not block (in a directory on a disk), on threads of
+//! the store (in a tmpfs), or always on the caller's thread. The clock is the machine's or a fake
+//! one.
 
 use std::sync::Arc;
 
@@ -14,19 +15,22 @@ use crate::place::{Place, cache_by};
 const OPTIONS: &str = "max_value_bytes = '500KiB'";
 const DIRECT_READS: &str = "max_value_bytes = '500KiB'\ndirect_reads = true";
 
-fn harness(name: &str, clock: Clock, options: &'static str) -> Harness {
-    let place = Place::new();
+fn harness(name: &str, place: Place, clock: Clock, options: &'static str) -> Harness {
     let open = move || Arc::clone(cache_by(clock.clone(), &place.path, options).backend());
     Harness::new(name, open).may_clear_store()
 }
 
 fn machine_clock() -> Harness {
-    harness("file", Clock::system(), OPTIONS)
+    harness("file", Place::new(), Clock::system(), OPTIONS)
+}
+
+fn tmpfs() -> Harness {
+    harness("tmpfs", Place::in_tmpfs(), Clock::system(), OPTIONS)
 }
 
 fn fake_clock_and_direct_reads() -> Harness {
     let time = FakeClock::new();
-    harness("direct", time.clock(), DIRECT_READS).clock(time)
+    harness("direct", Place::new(), time.clock(), DIRECT_READS).clock(time)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -37,6 +41,16 @@ async fn store_conforms_with_the_machine_clock() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_conforms_with_the_machine_clock() {
     run_cache(machine_clock()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn store_conforms_in_a_tmpfs() {
+    run_backend(tmpfs()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cache_conforms_in_a_tmpfs() {
+    run_cache(tmpfs()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -7,4 +7,6 @@ mod conformance;
 mod layout;
 #[path = "../place/mod.rs"]
 mod place;
+#[cfg(target_os = "linux")]
+mod reads;
 mod settings;

@@ -19,7 +19,17 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let outer = tempfile::tempdir().unwrap();
+        Self::in_directory(tempfile::tempdir().unwrap())
+    }
+
+    /// In a tmpfs, if the system has one at the usual place: there, all reads run on threads.
+    pub(crate) fn in_tmpfs() -> Self {
+        Self::in_directory(
+            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(),
+        )
+    }
+
+    fn in_directory(outer: TempDir) -> Self {
         Self { path: outer.path().join("cache"), outer }
     }
 
