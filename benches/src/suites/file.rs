@@ -3,7 +3,8 @@
 //!
 //! Direct use means a file for each key in 256 folders and `serde_json`. A write renames a new
 //! file, so that a reader never sees a part of a value. There are no lifetimes, bounds, checksums
-//! or locks. Where `cache-file` uses its threads, direct use runs in `spawn_blocking`.
+//! or locks. Reads run on the calling thread (`fs_read`), which a slow disk would block, and in
+//! `spawn_blocking` (`fs_read_blocking`); writes run in `spawn_blocking`.
 
 mod by_hand;
 mod cacache;
@@ -31,6 +32,8 @@ pub const NAME: &str = "file";
 
 const OURS: &str = "cache-file";
 const CACACHE: &str = "cacache";
+/// Direct use on the calling thread.
+const FS_READ: &str = "fs_read";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
 
 /// Measures calls with few entries and with many entries.
@@ -46,13 +49,13 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for size in SIZES {
         let inputs = Inputs::new(size)?;
         let at = |name: &str| directory.path().join(format!("{name}-{size}"));
-        let threads = Ours::new(&settings(&at("threads"), "direct_reads = false"), &inputs)?;
+        let default = Ours::new(&settings(&at("default"), "direct_reads = false"), &inputs)?;
         let direct = Ours::new(&settings(&at("direct"), "direct_reads = true"), &inputs)?;
-        workers.block_on(threads.fill())?;
+        workers.block_on(default.fill())?;
         workers.block_on(direct.fill())?;
         let suite = Suite {
             workers: &workers,
-            threads: threads.into(),
+            default: default.into(),
             direct: direct.into(),
             by_hand: ByHand::new(&at("by-hand"), &inputs)?.into(),
             cacache: Cacache::new(&at("cacache"), &inputs)?.into(),
@@ -67,7 +70,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 /// The contenders with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
-    threads: std::sync::Arc<Ours>,
+    default: std::sync::Arc<Ours>,
     direct: std::sync::Arc<Ours>,
     by_hand: std::sync::Arc<ByHand>,
     cacache: std::sync::Arc<Cacache>,
@@ -82,7 +85,10 @@ impl<'a> Suite<'a> {
                 continue;
             }
             for tasks in [1, BUSY] {
-                let mut sides = vec![self.side(OURS, tasks, call.of(&self.threads))];
+                let mut sides = vec![self.side(OURS, tasks, call.of(&self.default))];
+                if matches!(call, Call::Get | Call::GetMany) {
+                    sides.push(self.side(FS_READ, tasks, call.of(&self.by_hand.direct())));
+                }
                 if call != Call::Incr {
                     sides.push(self.side(by_hand_name(call), tasks, call.of(&self.by_hand)));
                     sides.push(self.side(CACACHE, tasks, call.of(&self.cacache)));
@@ -100,10 +106,14 @@ impl<'a> Suite<'a> {
             }
         }
         // On the calling thread: the time of the store and the system alone.
-        for (name, call) in [("get_direct", Call::Get), ("get_bytes_direct", Call::GetBytes)] {
+        for (name, call, ours) in [
+            ("get_bytes", Call::GetBytes, &self.default),
+            ("get_direct", Call::Get, &self.direct),
+            ("get_bytes_direct", Call::GetBytes, &self.direct),
+        ] {
             let sides = vec![
-                self.side(OURS, 1, call.of(&self.direct)),
-                self.side("fs_read", 1, call.of(&self.by_hand.direct())),
+                self.side(OURS, 1, call.of(ours)),
+                self.side(FS_READ, 1, call.of(&self.by_hand.direct())),
                 self.side(CACACHE, 1, call.of(&self.cacache.direct())),
             ];
             bench.run(Contest { case: self.case(name, 1, Unit::Nanos), sides })?;
@@ -130,6 +140,6 @@ impl<'a> Suite<'a> {
 fn by_hand_name(call: Call) -> &'static str {
     match call {
         Call::Set | Call::SetMany => "temp_rename",
-        _ => "fs_read",
+        _ => "fs_read_blocking",
     }
 }
