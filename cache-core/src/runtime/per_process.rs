@@ -1,4 +1,6 @@
-use std::{fmt, iter::successors, mem, process, sync::OnceLock};
+use std::{cell::RefCell, fmt, iter::successors, mem, process, sync::OnceLock};
+
+use forkguard::Guard;
 
 /// A value per process: a child of `fork` creates its own.
 ///
@@ -30,13 +32,13 @@ impl<T> PerProcess<T> {
 
     /// Returns the value of this process, if it exists.
     pub fn get(&self) -> Option<&T> {
-        self.find(process::id()).ok()
+        self.find(current_process()).ok()
     }
 
     /// Returns the value of this process, which `make` creates if it does not exist. If two threads
     /// call it at the same time, both may create a value, and one of them is dropped.
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
-        let process = process::id();
+        let process = current_process();
         match self.find(process) {
             Ok(found) => found,
             Err(last) => {
@@ -51,7 +53,7 @@ impl<T> PerProcess<T> {
     /// Returns the values of the processes from which this one was forked. Their locks may be held
     /// forever, so the caller only tries them.
     pub(crate) fn inherited(&self) -> impl Iterator<Item = &T> {
-        let own = process::id();
+        let own = current_process();
         let all = successors(self.0.get(), |it| it.child.0.get());
         all.filter(move |it| it.process != own).map(|it| &it.value)
     }
@@ -73,7 +75,7 @@ impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         if let Some(mut node) = self.0.take() {
             drop(mem::take(&mut node.child));
-            if node.process != process::id() {
+            if node.process != current_process() {
                 mem::forget(node);
             }
         }
@@ -90,4 +92,26 @@ impl<T: fmt::Debug> fmt::Debug for PerProcess<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PerProcess").field(&self.get()).finish()
     }
+}
+
+/// Returns the number of this process. After the first call of a thread it needs no system call:
+/// that would cost as much as sending a request, and calls ask several times.
+fn current_process() -> u32 {
+    thread_local! {
+        /// The guard detects a fork since the process number was read. It is absent if the system
+        /// refuses its handler.
+        static KNOWN: RefCell<(Option<Guard>, u32)> =
+            RefCell::new((Guard::try_new().ok(), process::id()));
+    }
+    let known = KNOWN.try_with(|known| match &mut *known.borrow_mut() {
+        (Some(guard), number) => {
+            if guard.detected_fork() {
+                *number = process::id();
+            }
+            *number
+        }
+        (None, _) => process::id(),
+    });
+    // The thread is ending.
+    known.unwrap_or_else(|_| process::id())
 }
