@@ -114,12 +114,13 @@ impl<H: Layer> Layer for Option<H> {
 
 /// A layer that is also used elsewhere.
 impl<H: Layer> Layer for Arc<H> {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
+    // Not async: each async function keeps its arguments in the future of the call.
+    fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
-    ) -> R {
-        pin!((**self).around(call, run)).await
+    ) -> impl Future<Output = R> + Send {
+        (**self).around(call, run)
     }
 
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {

@@ -72,12 +72,17 @@ impl BuiltStore {
             return Self { backend: store, breaker: None, observer, patience };
         }
         let breaker = breaker.filter(|_| !facts.breaks_per_server);
-        let has_retry = settings.retry.retries > 0;
-        let retry = has_retry.then(|| Retry::new(settings.retry, patience, clock.clone()));
         let deadline = Deadline::new(deadline, connect, clock.clone());
         let observe = Observe { backend: store.name(), observer: observer.clone() };
-        let layers = (observe, (breaker.clone(), (retry, deadline)));
-        let backend = Arc::new(Layered::new(Arc::new(layers), store));
+        // Each layer enlarges the future of a call, so the layer that few settings have is absent.
+        let backend: Arc<dyn Backend> = if settings.retry.retries > 0 {
+            let retry = Retry::new(settings.retry, patience, clock.clone());
+            let layers = (observe, (breaker.clone(), (retry, deadline)));
+            Arc::new(Layered::new(Arc::new(layers), store))
+        } else {
+            let layers = (observe, (breaker.clone(), deadline));
+            Arc::new(Layered::new(Arc::new(layers), store))
+        };
         Self { backend, breaker, observer, patience }
     }
 
