@@ -1,8 +1,11 @@
 //! A connection to a server, and commands on it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cache_core::{Error, ErrorKind, Result};
@@ -54,7 +57,7 @@ impl Connection {
         commands: Commands<'_>,
     ) -> Result<Reply> {
         if commands.replies == 1 {
-            let reply = self.wire.call(|out| (commands.encode)(&mut Encoder::new(out)));
+            let reply = pin!(self.wire.call(|out| (commands.encode)(&mut Encoder::new(out))));
             return self.reply(slot, reply, commands.encode).await;
         }
         let replies = Box::pin(self.send(slot, commands.replies, commands.encode)).await?;
@@ -82,7 +85,7 @@ impl Connection {
         count: usize,
         encode: Encode<'_>,
     ) -> Result<Vec<Reply>> {
-        let replies = self.wire.call_many(count, |out| encode(&mut Encoder::new(out)));
+        let replies = pin!(self.wire.call_many(count, |out| encode(&mut Encoder::new(out))));
         self.reply(slot, replies, encode).await
     }
 
@@ -114,10 +117,11 @@ impl Connection {
         }
     }
 
+    /// Waits for a reply. The future is pinned, because it would be copied at each call.
     async fn reply<T>(
         self: &Arc<Self>,
         slot: &Slot,
-        reply: impl Future<Output = Result<T, Lost>>,
+        reply: Pin<&mut impl Future<Output = Result<T, Lost>>>,
         encode: Encode<'_>,
     ) -> Result<T> {
         let deadline = slot.deadline();

@@ -1,7 +1,7 @@
 //! One server: its connections and its breaker.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -55,20 +55,20 @@ impl Node {
 
     /// Executes commands about one key.
     pub(crate) async fn execute(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
-        self.past_breaker(async {
+        let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
             connection.execute(slot, commands).await
-        })
-        .await
+        });
+        self.past_breaker(call).await
     }
 
     /// Executes commands about a key that migrates to this server, after `ASKING`.
     pub(crate) async fn execute_asking(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
-        self.past_breaker(async {
+        let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
             connection.execute_asking(slot, commands).await
-        })
-        .await
+        });
+        self.past_breaker(call).await
     }
 
     /// Sends many commands on one connection. Returns their `count` replies.
@@ -78,16 +78,17 @@ impl Node {
         count: usize,
         encode: Encode<'_>,
     ) -> Result<Vec<Reply>> {
-        self.past_breaker(async {
+        let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
             connection.send(slot, count, encode).await
-        })
-        .await
+        });
+        self.past_breaker(call).await
     }
 
-    async fn past_breaker<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(breaker) = &self.breaker else { return pin!(call).await };
-        pin!(breaker.run(call)).await.map_err(|it| error::at(it, &self.address))
+    /// Makes a call. The future is pinned, because it would be copied at each call.
+    async fn past_breaker<T>(&self, call: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
+        let Some(breaker) = &self.breaker else { return call.await };
+        breaker.run(call).await.map_err(|it| error::at(it, &self.address))
     }
 
     /// Returns the connection for the keys of a slot. Before anything is sent on it, the server
