@@ -2,23 +2,28 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use quick_cache::Weighter;
 
-use crate::{deadline::Deadline, key::Key};
+use crate::deadline::Deadline;
 
-/// A value with its deadline.
+/// A key with its value and its deadline.
+///
+/// The engine knows an entry by the hash of its key, so a reader compares the key itself. Of two
+/// keys with one hash, the store holds the one that was written last, as if it had evicted the
+/// other.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) data: Bytes,
+    /// The length of the key, the key, and the value: one allocation instead of two, and a reader
+    /// that compares the key has the value in the processor's cache.
+    record: Bytes,
     /// Atomic only to allow a change in place, which happens under the lock of the entry's shard.
     deadline: AtomicU64,
 }
 
 /// The cost of an entry in addition to its key and its value, in bytes: its slot and its place in
-/// the hash table (both grow by doubling), the allocations of key and value, the reference count
-/// that the first read of a value allocates, its record in the expiry index, and its share of the
-/// history of evicted keys.
+/// the hash table (both grow by doubling), the rest of the allocation of key and value, its record
+/// in the expiry index, and its share of the history of evicted keys.
 pub(crate) const OVERHEAD: u64 = 160;
 
 /// Weighs entries such that a single sum enforces both bounds: an entry weighs its cost, but at
@@ -29,8 +34,15 @@ pub(crate) struct EntryWeighter {
 }
 
 impl Entry {
-    pub(crate) fn new(data: Bytes, deadline: Deadline) -> Self {
-        Self { data, deadline: AtomicU64::new(deadline.to_bits()) }
+    /// Copies key and value, so that the entry does not keep a larger buffer of the caller alive.
+    pub(crate) fn new(key: &str, value: &[u8]) -> Self {
+        let record = [&key.len().to_ne_bytes()[..], key.as_bytes(), value].concat();
+        Self { record: record.into(), deadline: AtomicU64::new(Deadline::NEVER.to_bits()) }
+    }
+
+    pub(crate) fn expiring(self, deadline: Deadline) -> Self {
+        self.set_deadline(deadline);
+        self
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -40,11 +52,40 @@ impl Entry {
     pub(crate) fn set_deadline(&self, deadline: Deadline) {
         self.deadline.store(deadline.to_bits(), Ordering::Relaxed);
     }
+
+    pub(crate) fn is_of(&self, key: &str) -> bool {
+        self.key_and_value().0 == key.as_bytes()
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        str::from_utf8(self.key_and_value().0).unwrap_or_default()
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        self.key_and_value().1
+    }
+
+    /// Returns the value without copying it.
+    pub(crate) fn into_value(mut self) -> Bytes {
+        self.record.advance(self.record.len() - self.value().len());
+        self.record
+    }
+
+    /// Returns where key and value are: it tells the entry from all others.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.record.as_ptr()
+    }
+
+    fn key_and_value(&self) -> (&[u8], &[u8]) {
+        let Some((len, rest)) = self.record.split_first_chunk() else { return Default::default() };
+        rest.split_at_checked(usize::from_ne_bytes(*len)).unwrap_or_default()
+    }
 }
 
 impl Clone for Entry {
     fn clone(&self) -> Self {
-        Self::new(self.data.clone(), self.deadline())
+        let deadline = AtomicU64::new(self.deadline.load(Ordering::Relaxed));
+        Self { record: self.record.clone(), deadline }
     }
 }
 
@@ -53,8 +94,33 @@ pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {
     OVERHEAD + key.len() as u64 + value.len() as u64
 }
 
-impl Weighter<Key, Entry> for EntryWeighter {
-    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
-        cost(key.text(), &entry.data).max(self.share)
+impl Weighter<u64, Entry> for EntryWeighter {
+    fn weight(&self, _: &u64, entry: &Entry) -> u64 {
+        // The same as `cost`, without reading the key.
+        let len = entry.record.len() - size_of::<usize>();
+        (OVERHEAD + len as u64).max(self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_returns_its_key_and_its_value() {
+        for (key, value) in [("", ""), ("k", ""), ("", "v"), ("schlüssel", "value")] {
+            let entry = Entry::new(key, value.as_bytes());
+            assert!(entry.is_of(key) && !entry.is_of("other"));
+            assert_eq!((entry.key(), entry.value()), (key, value.as_bytes()));
+            assert_eq!(entry.clone().into_value(), value);
+            let weighter = EntryWeighter { share: 0 };
+            assert_eq!(weighter.weight(&0, &entry), cost(key, value.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn key_is_not_mixed_up_with_the_value() {
+        assert!(!Entry::new("a", b"bc").is_of("ab"));
+        assert!(!Entry::new("ab", b"c").is_of("a"));
     }
 }

@@ -1,11 +1,8 @@
 //! The expiry index of a shard: finds expired entries without checking the others.
 
-use std::{
-    collections::{BTreeMap, HashSet, hash_set},
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::collections::{BTreeMap, HashSet, hash_set};
 
-use crate::deadline::Deadline;
+use crate::{deadline::Deadline, key::HashAsIs};
 
 /// The hashes of a shard's entries that expire, in buckets by the time when they are due.
 ///
@@ -31,7 +28,7 @@ struct Bucket {
     peak: usize,
 }
 
-type Hashes = HashSet<u64, BuildHasherDefault<IdentityHasher>>;
+type Hashes = HashSet<u64, HashAsIs>;
 
 /// A bucket that never had more records than this does not shrink.
 const MIN_SHRINK: usize = 32;
@@ -64,7 +61,7 @@ impl ExpiryIndex {
 
     /// Takes out the next hash that is due. Its entry may have been written again since, so the
     /// caller checks the entry's deadline before it removes the entry.
-    pub(crate) fn next_due(&mut self, now: impl Fn() -> u64) -> Option<u64> {
+    pub(crate) fn next_due(&mut self, mut now: impl FnMut() -> u64) -> Option<u64> {
         loop {
             if let Some(hash) = self.overdue.0.next() {
                 return Some(hash);
@@ -109,24 +106,6 @@ impl Bucket {
 impl Default for Overdue {
     fn default() -> Self {
         Self(Hashes::default().into_iter())
-    }
-}
-
-/// Returns a `u64` as its own hash.
-#[derive(Debug, Default)]
-struct IdentityHasher(u64);
-
-impl Hasher for IdentityHasher {
-    fn write(&mut self, _: &[u8]) {
-        // Never called: all values are `u64`.
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cache_core::Result;
 
-use crate::{key::Lookup, shard_guard::ShardGuard, shards::Shards};
+use crate::{entry::Entry, key::Lookup, shard_guard::ShardGuard, shards::Shards};
 
 /// The writers' locks of the shards of two keys, which may be the same shard. While both are held,
 /// no writer of either key runs between the two halves of a rename. Shards are locked in ascending
@@ -17,11 +17,11 @@ struct ShardPair<'a> {
 pub(crate) fn rename(shards: &Shards, from: &str, to: &str) -> Result<bool> {
     let (source, target) = (shards.lookup(from), shards.lookup(to));
     let mut pair = ShardPair::lock(shards, &source, &target);
-    let entry = pair.guard(&source).peek(&source, |it| (it.data.clone(), it.deadline()));
-    let Some((value, deadline)) = entry else { return Ok(false) };
-    shards.limits.check_size(to, &value)?;
+    let Some(entry) = pair.guard(&source).peek(&source, Entry::clone) else { return Ok(false) };
+    shards.limits.check_size(to, entry.value())?;
+    let renamed = Entry::new(to, entry.value()).expiring(entry.deadline());
     // Written before it is removed: a reader of both keys finds it under one of them.
-    pair.guard(&target).put(&target, value, deadline);
+    pair.guard(&target).put(&target, renamed);
     if from != to {
         pair.guard(&source).remove(&source);
     }

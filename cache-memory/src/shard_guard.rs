@@ -2,7 +2,6 @@
 
 use std::sync::MutexGuard;
 
-use bytes::Bytes;
 use cache_core::store::Expiry;
 
 use crate::{
@@ -10,7 +9,7 @@ use crate::{
     entry::Entry,
     evicted::Evicted,
     expiry_index::ExpiryIndex,
-    key::{HashLookup, Lookup},
+    key::Lookup,
     shards::Shards,
 };
 
@@ -18,9 +17,9 @@ use crate::{
 pub(crate) struct ShardGuard<'a> {
     shards: &'a Shards,
     shard: usize,
-    /// Read after the lock was taken: an entry that an earlier writer saw as expired is expired for
-    /// this one, too.
-    now: u64,
+    /// The time, once it was needed. Read after the lock was taken: an entry that an earlier writer
+    /// saw as expired is expired for this one, too.
+    now: Option<u64>,
     expiries: MutexGuard<'a, ExpiryIndex>,
     /// Declared after the lock, so that it is dropped after the lock is released.
     deferred_drops: Evicted,
@@ -50,11 +49,11 @@ impl<'a> ShardGuard<'a> {
     }
 
     fn new(shards: &'a Shards, shard: usize, expiries: MutexGuard<'a, ExpiryIndex>) -> Self {
-        Self { shards, shard, now: shards.now(), expiries, deferred_drops: Evicted::default() }
+        Self { shards, shard, now: None, expiries, deferred_drops: Evicted::default() }
     }
 
-    /// Calls `read` with the live entry. It gets a reference, not a copy: a copy counts references,
-    /// and the first copy of a value allocates the count.
+    /// Calls `read` with the live entry. It gets a reference, not a copy, which would count
+    /// references.
     pub(crate) fn peek<R>(
         &mut self,
         lookup: &Lookup<'_>,
@@ -68,31 +67,27 @@ impl<'a> ShardGuard<'a> {
         res
     }
 
-    /// Writes an entry, whether or not one exists. The caller has checked its size.
-    pub(crate) fn put(&mut self, lookup: &Lookup<'_>, data: Bytes, deadline: Deadline) {
-        let data_at = data.as_ptr();
+    /// Writes the entry of this key, whether or not one exists. The caller has checked its size.
+    pub(crate) fn put(&mut self, lookup: &Lookup<'_>, mut entry: Entry) {
+        let (address, deadline) = (entry.address(), entry.deadline());
         let mut old = Deadline::NEVER;
-        let (mut key, mut entry) = (lookup.to_key(), Entry::new(data, deadline));
         loop {
             let mut evicted = Evicted::default();
-            self.shards.engine.insert_with_lifecycle(key, entry, &mut evicted);
+            self.shards.engine.insert_with_lifecycle(lookup.hash, entry, &mut evicted);
             // If an entry grows, the engine may evict that same entry to make room. Then the key is
             // new to the engine in the next round, and it makes room before it inserts; so at most
             // three rounds are needed.
-            let may_be_out = evicted.iter().any(|(_, it)| it.data.as_ptr() == data_at);
-            let is_out = may_be_out && !self.shards.engine.contains_key(lookup);
-            let back = if is_out { evicted.take(lookup.text) } else { None };
-            for (key, entry) in evicted.iter() {
-                if key.text() == lookup.text {
+            let back = evicted.take(address);
+            for (hash, entry) in evicted.iter() {
+                if *hash == lookup.hash {
                     old = entry.deadline();
                 } else {
-                    let hash = self.shards.hashing.hash(key.text());
-                    self.expiries.remove(hash, entry.deadline());
+                    self.expiries.remove(*hash, entry.deadline());
                 }
             }
             self.deferred_drops = evicted;
             match back {
-                Some(it) => (key, entry) = it,
+                Some(it) => entry = it,
                 None => break,
             }
         }
@@ -125,21 +120,24 @@ impl<'a> ShardGuard<'a> {
         lookup: &Lookup<'_>,
         predicate: impl FnOnce(&Entry) -> bool,
     ) -> Option<Entry> {
-        let now = self.now;
-        let has_expired = |entry: &Entry| entry.deadline().has_passed(|| now);
-        let removed =
-            self.shards.engine.remove_if(lookup, |entry| has_expired(entry) || predicate(entry));
-        let (_, entry) = removed?;
+        let (shards, now) = (self.shards, &mut self.now);
+        let mut has_expired = |entry: &Entry| {
+            entry.deadline().has_passed(|| *now.get_or_insert_with(|| shards.now()))
+        };
+        let (_, entry) = shards.engine.remove_if(&lookup.hash, |entry| {
+            entry.is_of(lookup.text) && (has_expired(entry) || predicate(entry))
+        })?;
         self.expiries.remove(lookup.hash, entry.deadline());
         (!has_expired(&entry)).then_some(entry)
     }
 
     /// The deadline of an entry that is written now.
-    pub(crate) fn deadline(&self, expiry: Expiry) -> Deadline {
-        match expiry {
-            Expiry::Never => Deadline::NEVER,
-            Expiry::After(lifetime) => Deadline::after(nanos(self.shards.clock.now()), lifetime),
-        }
+    pub(crate) fn deadline(&mut self, expiry: Expiry) -> Deadline {
+        let Expiry::After(lifetime) = expiry else { return Deadline::NEVER };
+        let now = nanos(self.shards.clock.now());
+        // This spares the coarse time, which may be behind, but no entry has expired before it.
+        self.now.get_or_insert(now);
+        Deadline::after(now, lifetime)
     }
 
     /// Removes a few expired entries, as part of every write; sometimes in another shard, too.
@@ -149,18 +147,19 @@ impl<'a> ShardGuard<'a> {
         if writes.is_multiple_of(HELP_EVERY) {
             let other = (self.shard + writes / HELP_EVERY) % self.shards.len();
             if let Some(mut other) = Self::try_lock(self.shards, other) {
+                other.now = self.now;
                 other.sweep_this_shard();
             }
         }
     }
 
     fn sweep_this_shard(&mut self) {
-        let now = self.now;
+        let (shards, now) = (self.shards, &mut self.now);
+        let mut now = || *now.get_or_insert_with(|| shards.now());
         for _ in 0..SWEPT_PER_WRITE {
-            let Some(hash) = self.expiries.next_due(|| now) else { return };
-            let lookup = HashLookup { hash, hashing: &self.shards.hashing };
+            let Some(hash) = self.expiries.next_due(&mut now) else { return };
             // An entry that was written again has a new record, and its deadline has not passed.
-            self.shards.engine.remove_if(&lookup, |entry| entry.deadline().has_passed(|| now));
+            shards.engine.remove_if(&hash, |entry| entry.deadline().has_passed(&mut now));
         }
     }
 }
@@ -192,11 +191,11 @@ mod tests {
             match n % 10 {
                 0 => drop(guard.remove(&lookup)),
                 1 => drop(guard.touch(&lookup, deadline)),
-                // Empty values all have one address; the other values grow.
-                2 => guard.put(&lookup, Bytes::new(), deadline),
+                2 => guard.put(&lookup, Entry::new(&key, b"").expiring(deadline)),
+                // The values grow.
                 _ => {
                     let value = vec![0; usize::try_from(n).unwrap() / 20];
-                    guard.put(&lookup, value.into(), deadline);
+                    guard.put(&lookup, Entry::new(&key, &value).expiring(deadline));
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::{
     entry::{Entry, EntryWeighter},
     evicted::CollectEvicted,
     expiry_index::ExpiryIndex,
-    key::{BuildKeyHasher, Key, Lookup},
+    key::{HashAsIs, KeyHashing, Lookup},
     limits::Limits,
 };
 
@@ -26,14 +26,14 @@ use crate::{
 /// see each write of the engine either completely or not at all.
 pub(crate) struct Shards {
     pub(crate) engine: Engine,
-    pub(crate) hashing: BuildKeyHasher,
+    hashing: KeyHashing,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) id: StoreId,
     locks: Box<[Shard]>,
 }
 
-pub(crate) type Engine = Cache<Key, Entry, EntryWeighter, BuildKeyHasher, CollectEvicted>;
+pub(crate) type Engine = Cache<u64, Entry, EntryWeighter, HashAsIs, CollectEvicted>;
 
 /// Aligned to two cache lines, which processors fetch as a pair: writers of different shards do
 /// not share one.
@@ -43,7 +43,7 @@ struct Shard(Mutex<ExpiryIndex>);
 
 impl Shards {
     pub(crate) fn new(limits: Limits, clock: Clock) -> Self {
-        let (weigh, hashing) = (EntryWeighter { share: limits.share() }, BuildKeyHasher::default());
+        let (weigh, hashing) = (EntryWeighter { share: limits.share() }, HashAsIs::default());
         let capacity = limits.shard_bytes() * limits.shards;
         let options = OptionsBuilder::new()
             .shards(limits.shard_count())
@@ -51,26 +51,23 @@ impl Shards {
             .weight_capacity(capacity)
             .build();
         let engine = match options {
-            Ok(it) => Engine::with_options(it, weigh, hashing.clone(), CollectEvicted),
+            Ok(it) => Engine::with_options(it, weigh, hashing, CollectEvicted),
             // Happens only if an option was not set; all are set above.
-            Err(_) => Engine::with(
-                limits.expected_entries(),
-                capacity,
-                weigh,
-                hashing.clone(),
-                CollectEvicted,
-            ),
+            Err(_) => {
+                Engine::with(limits.expected_entries(), capacity, weigh, hashing, CollectEvicted)
+            }
         };
         let locks = (0..engine.num_shards()).map(|_| Shard::default()).collect();
+        let hashing = KeyHashing::default();
         Self { engine, hashing, clock, limits, id: StoreId::unique(), locks }
     }
 
     pub(crate) fn lookup<'a>(&self, key: &'a str) -> Lookup<'a> {
-        Lookup { hash: self.hashing.hash(key), text: key }
+        self.hashing.lookup(key)
     }
 
     pub(crate) fn shard_of(&self, lookup: &Lookup<'_>) -> usize {
-        self.engine.shard_index(lookup)
+        self.engine.shard_index(&lookup.hash)
     }
 
     pub(crate) fn len(&self) -> usize {

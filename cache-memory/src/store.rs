@@ -14,6 +14,7 @@ use cache_core::{
 use crate::{
     clear,
     deadline::{Deadline, nanos},
+    entry::Entry as StoredEntry,
     key::Lookup,
     limits::Limits,
     reader, rename,
@@ -134,14 +135,14 @@ impl SyncBackend for Memory {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(reader::get(&self.0, &self.0.lookup(key)).map(|it| it.data))
+        Ok(reader::get(&self.0, &self.0.lookup(key)).map(StoredEntry::into_value))
     }
 
     fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         let found = reader::get(&self.0, &self.0.lookup(key));
         Ok(found.map(|it| {
             let deadline = it.deadline();
-            Entry::new(it.data, self.remaining(deadline), stamp(deadline))
+            Entry::new(it.into_value(), self.remaining(deadline), stamp(deadline))
         }))
     }
 
@@ -156,17 +157,17 @@ impl SyncBackend for Memory {
     fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         let lookup = self.0.lookup(key);
         let fits = self.0.limits.check_size(key, &value);
-        let value = fits.as_ref().map(|()| exact(&value));
+        let entry = fits.as_ref().map(|()| StoredEntry::new(key, &value));
         let mut guard = self.guard(&lookup);
         let allowed = match mode {
             SetMode::Always => true,
             SetMode::IfAbsent => guard.peek(&lookup, |_| ()).is_none(),
             SetMode::IfPresent => guard.peek(&lookup, |_| ()).is_some(),
         };
-        match value {
-            Ok(value) if allowed => {
+        match entry {
+            Ok(entry) if allowed => {
                 let deadline = guard.deadline(expiry);
-                guard.put(&lookup, value, deadline);
+                guard.put(&lookup, entry.expiring(deadline));
             }
             // The caller wanted the old value replaced: a miss is better than the old value.
             Err(_) if allowed => drop(guard.remove(&lookup)),
@@ -208,13 +209,13 @@ impl SyncBackend for Memory {
     fn take(&self, key: &str) -> Result<Option<Bytes>> {
         let lookup = self.0.lookup(key);
         let taken = self.guard(&lookup).remove(&lookup);
-        Ok(taken.map(|it| it.data))
+        Ok(taken.map(StoredEntry::into_value))
     }
 
     fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
         let lookup = self.0.lookup(key);
         let mut guard = self.guard(&lookup);
-        let stored = guard.peek(&lookup, |it| (integer::parse(&it.data), it.deadline()));
+        let stored = guard.peek(&lookup, |it| (integer::parse(it.value()), it.deadline()));
         let (value, deadline) = match (stored, create) {
             (Some((value, deadline)), _) => (value?, deadline),
             (None, Some(create)) => (create.initial, guard.deadline(create.expiry)),
@@ -223,14 +224,14 @@ impl SyncBackend for Memory {
         let value = integer::add(value, delta)?;
         let text = value.to_string();
         self.0.limits.check_size(key, text.as_bytes())?;
-        guard.put(&lookup, exact(text.as_bytes()), deadline);
+        guard.put(&lookup, StoredEntry::new(key, text.as_bytes()).expiring(deadline));
         Ok(Some(value))
     }
 
     fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let lookup = self.0.lookup(key);
         let mut guard = self.guard(&lookup);
-        Ok(guard.remove_if(&lookup, |it| seen.is(&it.data, stamp(it.deadline()))).is_some())
+        Ok(guard.remove_if(&lookup, |it| seen.is(it.value(), stamp(it.deadline()))).is_some())
     }
 
     fn compare_and_set(
@@ -241,16 +242,16 @@ impl SyncBackend for Memory {
         lifetime: TtlUpdate,
     ) -> Result<bool> {
         self.0.limits.check_size(key, &value)?;
-        let (lookup, value) = (self.0.lookup(key), exact(&value));
+        let (lookup, entry) = (self.0.lookup(key), StoredEntry::new(key, &value));
         let mut guard = self.guard(&lookup);
         let same = guard
-            .peek(&lookup, |it| seen.is(&it.data, stamp(it.deadline())).then(|| it.deadline()));
+            .peek(&lookup, |it| seen.is(it.value(), stamp(it.deadline())).then(|| it.deadline()));
         let Some(old) = same.flatten() else { return Ok(false) };
         let deadline = match lifetime {
             TtlUpdate::Keep => old,
             TtlUpdate::New(expiry) => guard.deadline(expiry),
         };
-        guard.put(&lookup, value, deadline);
+        guard.put(&lookup, entry.expiring(deadline));
         Ok(true)
     }
 
@@ -302,12 +303,6 @@ impl fmt::Debug for Memory {
 
 /// The tick of the coarse clock on the slowest common kernel.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Copies exactly these bytes. The caller's buffer may be larger than the value, which cannot be
-/// detected.
-fn exact(value: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(value)
-}
 
 /// The absolute expiry distinguishes an entry from a later one.
 fn stamp(deadline: Deadline) -> Stamp {
