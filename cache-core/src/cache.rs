@@ -44,7 +44,7 @@ use crate::{
     store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
     timeout::{Expiry, IntoTimeout, Timeout},
-    value::Codec,
+    value::Pipeline,
 };
 
 /// A handle to one cache: Django's low-level cache API with Rust types.
@@ -113,7 +113,7 @@ struct Shared {
     namespace: Namespace,
     keys: KeyRules,
     timeout: Timeout,
-    codec: Codec,
+    values: Pipeline,
     fail_open: bool,
     /// The circuit breaker of a store with one server.
     breaker: Option<Arc<Breaker>>,

@@ -44,6 +44,7 @@
 //! | `inventory` | yes | the registration of linked drivers; without it programs call `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
+//! | `postcard` | no | the setting `codec = "postcard"` |
 //! | `tracing` | no | events and spans: see [`telemetry`] |
 //! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
 //! | `testing` | no | the conformance suite, the fake clock, the failing store |

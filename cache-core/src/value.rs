@@ -9,6 +9,6 @@ mod undecodable;
 
 pub use self::{codec::Codec, pipeline::payload_len};
 pub(crate) use self::{
-    pipeline::{open, open_bytes, seal, seal_bytes},
+    pipeline::{Pipeline, open_bytes, seal_bytes},
     undecodable::Undecodable,
 };

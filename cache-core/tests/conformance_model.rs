@@ -153,3 +153,10 @@ async fn cache_with_grace_passes() {
     let offload = harness("grace, offload", |it| Arc::new(Offload::new(it, 3)));
     run_cache(offload.configure(move |it| it.fetch(settings))).await;
 }
+
+#[cfg(feature = "postcard")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cache_with_postcard_passes() {
+    let harness = harness("postcard", |it| Arc::new(Inline::new(it)));
+    run_cache(harness.configure(|it| it.codec(cache_core::Codec::Postcard))).await;
+}

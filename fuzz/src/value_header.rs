@@ -28,7 +28,7 @@ pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
     }
     let is_intact = mended(stored).is_some_and(|it| it == stored);
     let Some(payload) = payload(stored).filter(|_| is_intact) else { return Expected::Removed };
-    if stored[5] == 0 && stored[FORMAT] <= 1 && stored[6..8] == [0, 0] {
+    if stored[5] == 0 && stored[FORMAT] <= 2 && stored[6..8] == [0, 0] {
         Expected::Payload(payload)
     } else {
         Expected::Kept

@@ -13,7 +13,7 @@ use crate::{
     store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
-    value::Codec,
+    value::{Codec, Pipeline},
 };
 
 /// A builder of a [`Cache`] over an existing store. Its settings are the settings of a settings
@@ -129,6 +129,13 @@ impl CacheBuilder {
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.settings.codec = codec;
+        self
+    }
+
+    /// Sets the codecs whose values are read beside those of `codec`: see [`CacheSettings::read`].
+    #[must_use]
+    pub fn read(mut self, codecs: impl IntoIterator<Item = Codec>) -> Self {
+        self.settings.read = Some(codecs.into_iter().collect());
         self
     }
 
@@ -283,7 +290,7 @@ impl CacheBuilder {
             breaker,
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },
             timeout: settings.timeout,
-            codec: settings.codec,
+            values: Pipeline::new(settings.codec, settings.read.as_deref()),
             fail_open: settings.fail_open,
             load_deadline: settings.load_deadline.into(),
             fetch,

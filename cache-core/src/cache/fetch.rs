@@ -24,7 +24,6 @@ use crate::{
     layer::Operation,
     telemetry::observer::Direction,
     timeout::IntoTimeout,
-    value,
 };
 
 /// A fetch of one value, from [`Cache::fetch`]: how long the value is fresh, how long it may be
@@ -291,7 +290,7 @@ impl<'a> Fetch<'a> {
         let prepared = self.check().and_then(|()| {
             let cache = self.cache;
             let key = cache.key(Operation::Set, self.key)?;
-            let sealed = value::seal(value, cache.shared.codec);
+            let sealed = cache.shared.values.seal(value);
             let sealed = sealed.map_err(|it| cache.fail(Operation::Set, Some(&key), it))?;
             cache.shared.observer.bytes(Direction::Written, sealed.len());
             Ok((key, cache.to_stored(&self.policy, None, sealed, Duration::ZERO)))

@@ -26,7 +26,7 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{Expiry, IntoTimeout, Timeout},
-    value::{self, payload_len},
+    value::payload_len,
 };
 
 /// Reads through: a missing value is loaded and stored.
@@ -163,7 +163,7 @@ impl Cache {
     /// Returns the stale value of a key whose load failed, or else the error.
     async fn stale_instead<T: DeserializeOwned>(&self, key: &FullKey, error: Error) -> Result<T> {
         match self.read_stale(key).await {
-            Some(stored) => match value::open(&stored) {
+            Some(stored) => match self.shared.values.open(&stored) {
                 Ok(value) => {
                     self.count(Operation::GetOrSet, Outcome::Stale);
                     Ok(value)
@@ -196,7 +196,7 @@ impl Cache {
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
         let encoded = match &loaded {
-            Ok(value) => value::seal(value, self.shared.codec),
+            Ok(value) => self.shared.values.seal(value),
             Err(_) => Ok(Bytes::new()),
         };
         let (value, bytes) = match (loaded, encoded) {
@@ -306,7 +306,7 @@ impl Cache {
                 Some(WaitOutcome::Rejoin) | None => {}
                 Some(WaitOutcome::Completed(result)) => {
                     self.load_shared();
-                    if let Ok(value) = value::open(&result?) {
+                    if let Ok(value) = self.shared.values.open(&result?) {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type, so this caller loads for itself.
@@ -325,7 +325,7 @@ impl Cache {
     ) -> Result<Role<T>> {
         if self.shared.flights.write_epoch(key) != write_epoch
             && let Ok(Some(stored)) = self.read_leader(key).await
-            && let Ok(value) = value::open(&stored)
+            && let Ok(value) = self.shared.values.open(&stored)
         {
             lead.complete(Ok(stored));
             self.load_shared();
@@ -352,7 +352,7 @@ impl Cache {
             }
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::open(&stored) {
+        match self.shared.values.open(&stored) {
             Ok(value) => {
                 self.count(Operation::GetOrSet, Outcome::Hit);
                 Ok(Look::Hit(value))

@@ -16,7 +16,6 @@ use crate::{
     store::Entry,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::IntoTimeout,
-    value,
 };
 
 /// Calls the store with a batch under these write guards, which end together.
@@ -140,7 +139,7 @@ impl Cache {
             let (key, answer) = (keys[place], &answers[place]);
             // As in `get`: a hit needs no further future and no change of a reference count.
             if let Ok(Some(stored)) = answer
-                && let Ok(value) = value::open(stored)
+                && let Ok(value) = self.shared.values.open(stored)
             {
                 self.shared.observer.bytes(Direction::Read, stored.len());
                 self.count(Operation::GetMany, Outcome::Hit);
@@ -356,7 +355,7 @@ impl Cache {
         for (name, value) in items {
             let name = name.as_ref();
             self.push_key(Operation::SetMany, name, &mut res.keys)?;
-            let value = value::seal(&value, self.shared.codec);
+            let value = self.shared.values.seal(&value);
             let value = value.map_err(|it| {
                 let key = self.key(Operation::SetMany, name).ok();
                 self.fail(Operation::SetMany, key.as_deref(), it)

@@ -54,7 +54,7 @@ impl Cache {
         };
         // A hit needs no further future. Misses and errors take the slow path.
         if let Ok(Some(stored)) = &res
-            && let Ok(value) = value::open(stored)
+            && let Ok(value) = self.shared.values.open(stored)
         {
             self.shared.observer.bytes(Direction::Read, stored.len());
             self.count(Operation::Get, Outcome::Hit);
@@ -249,7 +249,7 @@ impl Cache {
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::open(&stored) {
+        match self.shared.values.open(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))

@@ -12,7 +12,6 @@ use crate::{
     store::{Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},
-    value,
 };
 
 /// The limits of the random wait between tries: `FIRST_WAIT` after the second conflict, doubled
@@ -193,7 +192,7 @@ impl Cache {
         };
         let old = match &fresh {
             Ok(None) | Err(_) => None,
-            Ok(Some(stored)) => match value::open(stored) {
+            Ok(Some(stored)) => match self.shared.values.open(stored) {
                 Ok(old) => Some(old),
                 Err(why) => {
                     if self.strict {
@@ -209,7 +208,7 @@ impl Cache {
             self.count(Operation::Update, outcome);
             return Ok(Some(None));
         };
-        let write = value::seal(&new, self.shared.codec);
+        let write = self.shared.values.seal(&new);
         let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let res: Result<bool> = match (&stored, expiry) {
             (None, None) => Ok(true),

@@ -170,7 +170,7 @@ impl Cache {
     ) -> Result<Prepared> {
         let expiry = self.expiry(timeout);
         let key = self.key(operation, key)?;
-        let value = value::seal(value, self.shared.codec);
+        let value = self.shared.values.seal(value);
         let value = value.map_err(|it| self.fail(operation, Some(&key), it))?;
         self.shared.observer.bytes(Direction::Written, value.len());
         Ok(Prepared { key, value, expiry })

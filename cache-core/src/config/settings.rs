@@ -109,9 +109,18 @@ pub struct CacheSettings {
     /// The version of keys: each version is a separate set of entries. 1 if unset.
     #[serde(default = "one")]
     pub version: i64,
-    /// The encoding of values: `json`, or `msgpack` with that feature.
+    /// The encoding of values: `json`, or `msgpack` or `postcard` with that feature.
     #[serde(default)]
     pub codec: Codec,
+    /// The codecs whose values are read beside those of `codec`. Values of other codecs are misses
+    /// and stay. Integers are always read. If unset, the values of every codec are read whose
+    /// feature is enabled.
+    ///
+    /// Change the codec of a running service in three steps: a release that can read the new codec,
+    /// one that writes it and reads both (`codec = "postcard"`, `read = ["json"]`), and, when the
+    /// old entries have expired, one without the old codec (`read = []`).
+    #[serde(default)]
+    pub read: Option<Vec<Codec>>,
     /// Whether a failing store reads as empty (`true`, the default) or its errors reach the caller.
     #[serde(default = "yes")]
     pub fail_open: bool,
@@ -164,6 +173,7 @@ impl CacheSettings {
             key_prefix: String::new(),
             version: one(),
             codec: Codec::default(),
+            read: None,
             fail_open: yes(),
             long_keys: LongKeys::default(),
             deadline: deadline(),
@@ -185,6 +195,7 @@ impl fmt::Debug for CacheSettings {
             .field("key_prefix", &self.key_prefix)
             .field("version", &self.version)
             .field("codec", &self.codec)
+            .field("read", &self.read)
             .field("fail_open", &self.fail_open)
             .finish_non_exhaustive()
     }

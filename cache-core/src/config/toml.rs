@@ -169,8 +169,13 @@ mod tests {
         ),
         (
             "[caches.default]\nbackend = 'm'\ncodec = 's3cret'",
-            &["caches.default.codec", "expected \"json\" or \"msgpack\""],
+            &["caches.default.codec", "expected \"json\" or \"msgpack\" or \"postcard\""],
         ),
+        (
+            "[caches.default]\nbackend = 'm'\nread = ['json', 's3cret']",
+            &["caches.default.read[1]", "expected \"json\" or"],
+        ),
+        ("[caches.default]\nbackend = 'm'\nread = 's3cret'", &["caches.default.read", "a list"]),
         (
             "[caches.default]\nbackend = 'm'\nlong_keys = true",
             &["caches.default.long_keys", "string"],
@@ -243,7 +248,7 @@ mod tests {
     fn whole_table_is_read() {
         let settings = read(
             "[server]\nport = 1\n[caches.default]\nbackend = 'redis'\nlocation = ['${URL}/0', 'b']\n\
-             timeout = '1h 30m'\nkey_prefix = 'shop'\nversion = -2\ncodec = 'json'\nfail_open = false\n\
+             timeout = '1h 30m'\nkey_prefix = 'shop'\nversion = -2\ncodec = 'json'\nread = []\nfail_open = false\n\
              deadline = 0.25\n[caches.default.options]\nmax = 1",
         )
         .unwrap();
@@ -251,6 +256,7 @@ mod tests {
         assert_eq!(it.location.as_slice(), ["redis://h/0", "b"]);
         assert_eq!(it.timeout, crate::timeout::secs(5400));
         assert_eq!((it.version, it.fail_open), (-2, false));
+        assert_eq!(it.read.as_deref(), Some(&[][..]));
         assert_eq!(it.deadline, super::super::Period::from_millis(250));
         let never = read("[caches.default]\nbackend = 'm'\ntimeout = 'never'").unwrap();
         assert_eq!(never.get("default").unwrap().timeout, crate::timeout::Timeout::Never);

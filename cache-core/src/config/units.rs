@@ -219,6 +219,7 @@ macro_rules! word {
 word!(Codec {
     "json" => Ok::<_, &str>(Codec::Json),
     "msgpack" => msgpack(),
+    "postcard" => postcard(),
 });
 
 word!(LongKeys {
@@ -235,6 +236,17 @@ fn msgpack() -> Result<Codec, &'static str> {
 #[cfg(not(feature = "msgpack"))]
 fn msgpack() -> Result<Codec, &'static str> {
     Err("the codec \"msgpack\" needs cache-core's feature `msgpack`: enable it in Cargo.toml")
+}
+
+#[cfg(feature = "postcard")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn postcard() -> Result<Codec, &'static str> {
+    Ok(Codec::Postcard)
+}
+
+#[cfg(not(feature = "postcard"))]
+fn postcard() -> Result<Codec, &'static str> {
+    Err("the codec \"postcard\" needs cache-core's feature `postcard`: enable it in Cargo.toml")
 }
 
 #[cfg(feature = "long-keys")]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::outcome::Loaded;
 use crate::{
     timeout::{IntoTimeout, Timeout},
-    value,
+    value::Pipeline,
 };
 
 /// The view of a loader of [`Cache::fetch`](crate::Cache::fetch): the key, the old value, and what
@@ -34,6 +34,7 @@ use crate::{
 pub struct LoadContext {
     key: Arc<str>,
     old: Option<Bytes>,
+    values: Pipeline,
     orders: Arc<Mutex<Orders>>,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Orders {
 }
 
 impl LoadContext {
-    pub(crate) fn new(key: Arc<str>, old: Option<Bytes>) -> Self {
-        Self { key, old, orders: Arc::default() }
+    pub(crate) fn new(key: Arc<str>, old: Option<Bytes>, values: Pipeline) -> Self {
+        Self { key, old, values, orders: Arc::default() }
     }
 
     /// Returns the key of the fetch.
@@ -58,7 +59,7 @@ impl LoadContext {
     /// [`force`](crate::Fetch::force) any. `None` without a stored value, and for a value that is
     /// not a `T`.
     pub fn stale<T: DeserializeOwned>(&self) -> Option<T> {
-        value::open(self.old.as_ref()?).ok()
+        self.values.open(self.old.as_ref()?).ok()
     }
 
     /// Sets the lifetime of the loaded value, instead of the fetch's `ttl`. It is not prolonged by

@@ -1,21 +1,26 @@
 /// The format in which a cache writes values.
 ///
 /// Each codec writes a top-level integer as plain decimal text, so that `incr` works on it. Values
-/// that were written with another codec are still read.
+/// that were written with another codec are still read, unless the setting
+/// [`read`](crate::CacheSettings::read) excludes it.
 ///
 /// A value reads back equal, as the type that wrote it. A value that would not read back is
 /// refused, with an error of kind `Codec`:
 ///
 /// - lists, maps, structs and variants with content that are nested deeper than 127 levels;
-/// - `Some` of an empty value (`Some(None)`, `Some(())`): both formats write it as null, which
-///   reads as `None`;
+/// - in JSON and `MessagePack`, `Some` of an empty value (`Some(None)`, `Some(())`): both formats
+///   write it as null, which reads as `None`;
 /// - in JSON: NaN and the infinities, and maps whose keys are neither strings nor numbers nor
-///   variants without content.
+///   variants without content;
+/// - in postcard: structs with `flatten`, other lists and maps whose length is unknown beforehand,
+///   structs of which `skip_serializing_if` left out a field, and over 65,536 items that take no
+///   byte.
 ///
 /// The codecs cannot detect what serde itself cannot read. serde reads enums with `tag` or
 /// `untagged`, and structs with `flatten`, through a buffer. That buffer has no `i128` and no
 /// `u128`, and takes only strings as keys of JSON maps. A type that contains one of these inside
-/// such an enum or struct is a miss on every read.
+/// such an enum or struct is a miss on every read. In postcard, each type that contains an enum
+/// with `untagged` or `tag`, or a `serde_json::Value`, is a miss on every read.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
@@ -43,4 +48,14 @@ pub enum Codec {
     /// form. `Bytes` become bytes, `Vec<u8>` a list of numbers.
     #[cfg(feature = "msgpack")]
     MsgPack,
+    /// postcard (feature `postcard`): the smallest and fastest, because it writes neither the names
+    /// nor the types of fields. Types that have a form of their own for binary formats (addresses,
+    /// UUIDs) are written in that form.
+    ///
+    /// Only the type that wrote a value can read it: an array is not a `Vec`. After a change of the
+    /// type (a field added, removed, moved, or of another type), old values are misses or *read as
+    /// other values*. Change the keys with the type: by the version of the keys, or a part of the
+    /// key.
+    #[cfg(feature = "postcard")]
+    Postcard,
 }

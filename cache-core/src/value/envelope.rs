@@ -146,7 +146,10 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::{Undecodable, open, payload_len};
+    use crate::{
+        Codec,
+        value::{Pipeline, Undecodable, payload_len},
+    };
 
     const TERMS: Terms = Terms {
         grace: Duration::from_secs(60),
@@ -193,6 +196,9 @@ mod tests {
 
     #[test]
     fn entry_is_not_read_without_its_lifetime() {
-        assert!(matches!(open::<Vec<u8>>(&wrap(b"[1]", TERMS)), Err(Undecodable::Foreign(_))));
+        assert!(matches!(
+            Pipeline::new(Codec::Json, None).open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
+            Err(Undecodable::Foreign(_))
+        ));
     }
 }

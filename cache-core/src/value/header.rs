@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
-//! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack` |
+//! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
 //! | 6–7 | flags: 0x0100 an [entry](super::envelope) with fields of its own; no other is defined yet |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
@@ -35,6 +35,7 @@ pub(super) enum Format {
     /// A caller's own bytes.
     Raw = 0,
     MsgPack = 1,
+    Postcard = 2,
 }
 
 /// Stored bytes, checked.
@@ -125,6 +126,7 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     match u16::from_le_bytes([fixed[4], fixed[5]]) {
         0 => Ok(Stored::Payload(Format::Raw, payload)),
         1 => Ok(Stored::Payload(Format::MsgPack, payload)),
+        2 => Ok(Stored::Payload(Format::Postcard, payload)),
         _ => Err(Corrupt::Newer),
     }
 }
@@ -214,7 +216,7 @@ pub(super) mod tests {
             // An entry without all of its fields is of no release that exists.
             assert_eq!(read(&foreign(1 << flag, 0, b"", b"x")), Err(Corrupt::Newer), "{flag}");
         }
-        for format in [2, 256, u16::MAX] {
+        for format in [3, 256, u16::MAX] {
             assert_eq!(read(&foreign(0, format, b"", b"x")), Err(Corrupt::Newer), "{format}");
         }
         let mut damaged = foreign(1, 0, b"", b"x");

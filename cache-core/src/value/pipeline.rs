@@ -5,6 +5,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "msgpack")]
 use super::format::msgpack;
+#[cfg(feature = "postcard")]
+use super::format::postcard;
 use super::{
     Codec,
     format::json,
@@ -17,21 +19,97 @@ use crate::error::Result;
 const ENTRY: &str = "a cache with `grace` or `negative_ttl` wrote the entry: set the same in the \
                      table `fetch` of this cache";
 
-/// Returns a value as the bytes that a store keeps. JSON and integers have no header.
-pub(crate) fn seal<T: Serialize + ?Sized>(value: &T, codec: Codec) -> Result<Bytes> {
-    let mut stored = Vec::with_capacity(128);
-    match codec {
-        Codec::Json => json::encode(value, &mut stored)?,
-        #[cfg(feature = "msgpack")]
-        Codec::MsgPack => {
-            stored.resize(header::LEN, 0);
-            if let Some(integer) = msgpack::encode(value, &mut stored)? {
-                return Ok(integer.to_string().into());
+/// The way of the values of one alias to stored bytes and back.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipeline {
+    codec: Codec,
+    /// The other codecs whose values are read; all if `None`.
+    read: Option<Box<[Codec]>>,
+}
+
+impl Pipeline {
+    /// Creates a pipeline that writes with `codec`, and reads the values of this codec and of those
+    /// in `read`, or of every codec.
+    pub(crate) fn new(codec: Codec, read: Option<&[Codec]>) -> Self {
+        Self { codec, read: read.map(Into::into) }
+    }
+
+    /// Returns a value as the bytes that a store keeps. JSON and integers have no header.
+    pub(crate) fn seal<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes> {
+        let mut stored = Vec::with_capacity(128);
+        match self.codec {
+            Codec::Json => json::encode(value, &mut stored)?,
+            #[cfg(feature = "msgpack")]
+            Codec::MsgPack => {
+                stored.resize(header::LEN, 0);
+                if let Some(integer) = msgpack::encode(value, &mut stored)? {
+                    return Ok(integer.to_string().into());
+                }
+                header::fill(&mut stored, Format::MsgPack);
             }
-            header::fill(&mut stored, Format::MsgPack);
+            #[cfg(feature = "postcard")]
+            Codec::Postcard => {
+                stored.resize(header::LEN, 0);
+                if let Some(integer) = postcard::encode(value, &mut stored)? {
+                    return Ok(integer.to_string().into());
+                }
+                header::fill(&mut stored, Format::Postcard);
+            }
+        }
+        Ok(stored.into())
+    }
+
+    /// Reads stored bytes as a value. The bytes tell their format.
+    pub(crate) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
+        match header::read(stored)? {
+            Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            // Every codec writes integers as JSON does.
+            Stored::Plain(bytes) | Stored::Payload(Format::Raw, bytes)
+                if self.reads(Codec::Json) || is_integer(bytes) =>
+            {
+                json::decode(bytes).map_err(Undecodable::OtherType)
+            }
+            #[cfg(feature = "msgpack")]
+            Stored::Payload(Format::MsgPack, bytes) if self.reads(Codec::MsgPack) => {
+                msgpack::decode(bytes).map_err(Undecodable::OtherType)
+            }
+            #[cfg(feature = "postcard")]
+            Stored::Payload(Format::Postcard, bytes) if self.reads(Codec::Postcard) => {
+                postcard::decode(bytes).map_err(Undecodable::OtherType)
+            }
+            Stored::Plain(_) => Err(unread(Format::Raw)),
+            Stored::Payload(format, _) => Err(unread(format)),
         }
     }
-    Ok(stored.into())
+
+    #[inline]
+    fn reads(&self, codec: Codec) -> bool {
+        codec == self.codec || self.read.as_ref().is_none_or(|it| it.contains(&codec))
+    }
+}
+
+fn is_integer(json: &[u8]) -> bool {
+    json.iter().all(|it| it.is_ascii_digit() || *it == b'-')
+}
+
+/// Returns the reason why a value of another codec is not read.
+#[cold]
+fn unread(format: Format) -> Undecodable {
+    Undecodable::Foreign(match format {
+        Format::Raw => "the stored bytes are JSON, which the setting `read` does not list",
+        Format::MsgPack if cfg!(feature = "msgpack") => {
+            "the stored bytes are MessagePack, which the setting `read` does not list"
+        }
+        Format::MsgPack => {
+            "the stored bytes are MessagePack: enable the feature `msgpack` of cache-core"
+        }
+        Format::Postcard if cfg!(feature = "postcard") => {
+            "the stored bytes are postcard, which the setting `read` does not list"
+        }
+        Format::Postcard => {
+            "the stored bytes are postcard: enable the feature `postcard` of cache-core"
+        }
+    })
 }
 
 /// Returns a caller's own bytes as a store keeps them: unchanged, unless they begin like a header.
@@ -44,24 +122,6 @@ pub(crate) fn seal_bytes(bytes: Bytes) -> Bytes {
     stored.extend_from_slice(&bytes);
     header::fill(&mut stored, Format::Raw);
     stored.into()
-}
-
-/// Reads stored bytes as a value. The bytes tell their format; the settings do not.
-pub(crate) fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
-    match header::read(stored)? {
-        Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
-        Stored::Plain(bytes) | Stored::Payload(Format::Raw, bytes) => {
-            json::decode(bytes).map_err(Undecodable::OtherType)
-        }
-        #[cfg(feature = "msgpack")]
-        Stored::Payload(Format::MsgPack, bytes) => {
-            msgpack::decode(bytes).map_err(Undecodable::OtherType)
-        }
-        #[cfg(not(feature = "msgpack"))]
-        Stored::Payload(Format::MsgPack, _) => Err(Undecodable::Foreign(
-            "the stored bytes are MessagePack: enable the feature `msgpack` of cache-core",
-        )),
-    }
 }
 
 /// Returns a caller's own bytes. The error contains the stored bytes, for the caller to compare.
@@ -104,7 +164,17 @@ mod tests {
         Codec::Json,
         #[cfg(feature = "msgpack")]
         Codec::MsgPack,
+        #[cfg(feature = "postcard")]
+        Codec::Postcard,
     ];
+
+    fn seal<T: Serialize>(value: &T, codec: Codec) -> Result<Bytes> {
+        Pipeline::new(codec, None).seal(value)
+    }
+
+    fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
+        Pipeline::new(Codec::Json, None).open(stored)
+    }
 
     type Value = (Vec<i64>, Option<String>, bool);
 
@@ -117,7 +187,7 @@ mod tests {
         prop_oneof![
             vec(any::<u8>(), 0..60),
             vec(any::<u8>(), 0..60).prop_map(|it| [&[0xc1, 0xca], &it[..]].concat()),
-            (0..4_u16, 0..4_u16, vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9))
+            (0..4_u16, 0..5_u16, vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9))
                 .prop_map(|(flags, format, fields, it)| foreign(flags, format, &fields, &it)),
         ]
     }
@@ -177,6 +247,29 @@ mod tests {
     fn json_behind_a_header_opens() {
         let stored = Bytes::from(foreign(0, 0, b"fields", b"[1,2]"));
         assert_eq!(open::<Vec<u8>>(&stored), Ok(vec![1, 2]));
+    }
+
+    #[cfg(all(feature = "msgpack", feature = "postcard"))]
+    #[test]
+    fn only_listed_codecs_are_read_and_integers_always() {
+        for writer in CODECS {
+            let text = seal(&"text", *writer).unwrap();
+            let number = seal(&-7, *writer).unwrap();
+            for own in CODECS {
+                for listed in CODECS {
+                    let reader = Pipeline::new(*own, Some(&[*listed]));
+                    let reads = writer == own || writer == listed;
+                    let read = reader.open::<String>(&text);
+                    if reads {
+                        assert_eq!(read.as_deref(), Ok("text"), "{writer:?}: {reader:?}");
+                    } else {
+                        assert!(matches!(read, Err(Undecodable::Foreign(_))), "{read:?}");
+                        assert!(read.unwrap_err().to_string().contains("`read`"));
+                    }
+                    assert_eq!(reader.open::<i64>(&number), Ok(-7));
+                }
+            }
+        }
     }
 
     #[cfg(not(feature = "msgpack"))]

@@ -297,18 +297,36 @@ fn leaf() -> impl Strategy<Value = Any> {
         raw().prop_map(Any::Bytes),
         any::<u32>().prop_map(|it| Any::Stamp(Stamp(it))),
         address().prop_map(Any::Address),
-        internal().prop_map(Any::Internal),
-        untagged().prop_map(Any::Untagged),
-        flat().prop_map(Any::Flat),
     ];
     prop_oneof![numbers, maps, others]
 }
 
+/// Returns a strategy for values of types that need a format that describes its values.
+fn buffered() -> impl Strategy<Value = Any> {
+    prop_oneof![
+        internal().prop_map(Any::Internal),
+        untagged().prop_map(Any::Untagged),
+        flat().prop_map(Any::Flat),
+    ]
+}
+
 /// Returns a strategy for values of any shape.
 pub(super) fn value() -> impl Strategy<Value = Any> {
-    leaf().prop_recursive(4, 16, 3, |inner| {
+    nested(prop_oneof![3 => leaf(), 1 => buffered()], true)
+}
+
+/// Returns a strategy for values of any shape that each format can read.
+pub(super) fn plain_value() -> impl Strategy<Value = Any> {
+    nested(leaf(), false)
+}
+
+fn nested(
+    leaf: impl Strategy<Value = Any> + 'static,
+    with_adjacent: bool,
+) -> impl Strategy<Value = Any> {
+    leaf.prop_recursive(4, 16, 3, move |inner| {
         let boxed = || inner.clone().prop_map(Box::new);
-        prop_oneof![
+        let plain = prop_oneof![
             vec(inner.clone(), 0..3).prop_map(Any::List),
             boxed().prop_map(Any::Boxed),
             (boxed(), any::<i16>(), any::<char>())
@@ -323,7 +341,10 @@ pub(super) fn value() -> impl Strategy<Value = Any> {
             map(any::<i64>(), inner.clone()).prop_map(Any::ByNumber),
             map(any::<bool>(), inner.clone()).prop_map(Any::ByFlag),
             prop_oneof![Just(Ok(())), boxed().prop_map(Err)].prop_map(Any::Result),
-            adjacent(inner.clone()).prop_map(Any::Adjacent),
-        ]
+        ];
+        if !with_adjacent {
+            return plain.boxed();
+        }
+        prop_oneof![8 => plain, 1 => adjacent(inner.clone()).prop_map(Any::Adjacent)].boxed()
     })
 }

@@ -105,7 +105,7 @@ where
     /// Adds the value of a key under each of its names.
     fn insert(&mut self, place: usize, stored: &Bytes) -> Result<(), value::Undecodable> {
         for name in names_of(self.names, self.places, self.keys, place) {
-            self.found.insert(name.clone(), value::open(stored)?);
+            self.found.insert(name.clone(), self.cache.shared.values.open(stored)?);
         }
         Ok(())
     }
@@ -247,14 +247,14 @@ where
         for (name, value) in values {
             // A value that was not asked for has no place.
             let Some(place) = by_name.get(&name) else { continue };
-            sealed.insert(*place, value::seal(&value, self.cache.shared.codec)?);
+            sealed.insert(*place, self.cache.shared.values.seal(&value)?);
             self.found.insert(name, value);
         }
         // Other names of the same key.
         for (name, place) in self.names.iter().zip(self.places) {
             if let Some(stored) = sealed.get(place)
                 && !self.found.contains_key(name)
-                && let Ok(value) = value::open(stored)
+                && let Ok(value) = self.cache.shared.values.open(stored)
             {
                 self.found.insert(name.clone(), value);
             }

@@ -12,7 +12,10 @@ use crate::{
     store::{CounterInit, Entry, Expected, SetMode, TtlUpdate},
     telemetry::{observer::Direction, stats::Outcome},
     timeout::{Expiry, Ttl},
-    value::envelope::{self, Found, Terms},
+    value::{
+        Pipeline,
+        envelope::{self, Found, Terms},
+    },
 };
 
 /// The result of a read of a fetch that found no fresh value.
@@ -111,7 +114,7 @@ impl Cache {
         key: &FullKey,
         takes_absent: bool,
         found: Result<Option<(Found, Ttl)>>,
-        is_type: fn(&Bytes) -> bool,
+        is_type: fn(&Pipeline, &Bytes) -> bool,
     ) -> Result<Missed> {
         let operation = Operation::Fetch;
         match found {
@@ -120,7 +123,7 @@ impl Cache {
                 Ok(Missed::Absent)
             }
             // Counted as stale when it is served.
-            Ok(Some((Found::Stale(stored, _), _))) if is_type(&stored) => {
+            Ok(Some((Found::Stale(stored, _), _))) if is_type(&self.shared.values, &stored) => {
                 self.shared.observer.bytes(Direction::Read, stored.len());
                 Ok(Missed::Stale(stored))
             }

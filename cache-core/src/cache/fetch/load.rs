@@ -121,7 +121,7 @@ impl Cache {
             let absent = FetchedBytes { value: None, outcome: FetchOutcome::Absent };
             return Ok(request.takes_absent.then_some(absent));
         }
-        if !(request.is_type)(&stored) {
+        if !(request.is_type)(&self.shared.values, &stored) {
             return Ok(None);
         }
         let outcome = if request.store_failed {

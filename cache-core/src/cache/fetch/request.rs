@@ -8,6 +8,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     fetch::{FetchOutcome, LoadContext, Policy, Staleness},
     key::FullKey,
+    value::Pipeline,
 };
 
 /// A fetch whose read found no fresh value.
@@ -29,7 +30,7 @@ pub(super) struct Request {
     /// Whether the caller takes the answer that there is no value.
     pub(super) takes_absent: bool,
     /// Whether bytes are a value of the caller's type.
-    pub(super) is_type: fn(&Bytes) -> bool,
+    pub(super) is_type: fn(&Pipeline, &Bytes) -> bool,
 }
 
 /// How a fetch treats the stored value.

@@ -19,7 +19,7 @@ use crate::{
     telemetry::{observer::Direction, stats::Outcome},
     timeout::Ttl,
     value::{
-        self,
+        Pipeline,
         envelope::{Found, Terms},
     },
 };
@@ -64,26 +64,28 @@ impl Fetch<'_> {
         };
         let request = match self.mode {
             Mode::Usual => match cache.find_for_fetch(&key, &self.policy).await {
-                Ok(Some((Found::Fresh(stored, terms), left))) => match value::open(&stored) {
-                    Ok(value) => {
-                        cache.shared.observer.bytes(Direction::Read, stored.len());
-                        cache.count(Operation::Fetch, Outcome::Hit);
-                        if self.policy.refresh_ahead != RefreshAhead::Off
-                            && cache.is_due(&self.policy, &terms, left)
-                        {
-                            let request = request(Some(stored), None);
-                            cache.refresh_ahead(request, loader(cache, load));
+                Ok(Some((Found::Fresh(stored, terms), left))) => {
+                    match cache.shared.values.open(&stored) {
+                        Ok(value) => {
+                            cache.shared.observer.bytes(Direction::Read, stored.len());
+                            cache.count(Operation::Fetch, Outcome::Hit);
+                            if self.policy.refresh_ahead != RefreshAhead::Off
+                                && cache.is_due(&self.policy, &terms, left)
+                            {
+                                let request = request(Some(stored), None);
+                                cache.refresh_ahead(request, loader(cache, load));
+                            }
+                            return Ok(hit(value, terms, left));
                         }
-                        return Ok(hit(value, terms, left));
+                        Err(why) => {
+                            cache.count(Operation::Fetch, Outcome::Miss);
+                            let operation = Operation::Fetch;
+                            let noted = cache.note_undecodable::<T>(operation, &key, &stored, why);
+                            Box::pin(noted).await;
+                            request(None, None)
+                        }
                     }
-                    Err(why) => {
-                        cache.count(Operation::Fetch, Outcome::Miss);
-                        let operation = Operation::Fetch;
-                        let noted = cache.note_undecodable::<T>(operation, &key, &stored, why);
-                        Box::pin(noted).await;
-                        request(None, None)
-                    }
-                },
+                }
                 found => {
                     let age = found.as_ref().ok().and_then(Option::as_ref).and_then(age);
                     match cache.missed(&key, takes_absent, found, is_a::<T>)? {
@@ -102,7 +104,7 @@ impl Fetch<'_> {
         let found = Box::pin(cache.load_for(request, loader(cache, load))).await?;
         let value = match found.value {
             None => None,
-            Some(stored) => Some(value::open(&stored).map_err(|why| {
+            Some(stored) => Some(cache.shared.values.open(&stored).map_err(|why| {
                 let error = Error::new(ErrorKind::Codec, why.to_string());
                 cache.fail(Operation::Fetch, Some(&key), error)
             })?),
@@ -123,8 +125,8 @@ fn hit<T>(value: T, terms: Terms, left: Ttl) -> Fetched<T> {
 }
 
 /// Returns whether stored bytes are a value of this type.
-fn is_a<T: DeserializeOwned>(stored: &Bytes) -> bool {
-    value::open::<T>(stored).is_ok()
+fn is_a<T: DeserializeOwned>(values: &Pipeline, stored: &Bytes) -> bool {
+    values.open::<T>(stored).is_ok()
 }
 
 /// Makes a loader that returns bytes, so that what follows does not depend on its types.
@@ -135,12 +137,12 @@ where
     L: FnOnce(LoadContext) -> F + Send + 'static,
     F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
 {
-    let codec = cache.shared.codec;
+    let values = cache.shared.values.clone();
     Box::new(move |context| {
         Box::pin(async move {
             let loaded = load(context).await;
             match loaded {
-                Ok(Loaded::Value(value)) => value::seal(&value, codec).map(LoadedBytes::Value),
+                Ok(Loaded::Value(value)) => values.seal(&value).map(LoadedBytes::Value),
                 Ok(Loaded::Absent) => Ok(LoadedBytes::Absent),
                 Ok(Loaded::NotModified) => Ok(LoadedBytes::NotModified),
                 Err(error) => Err(Error::from_loader(error)),

@@ -81,7 +81,11 @@ impl Cache {
             return None;
         }
         match self.find_for_fetch(&request.key, &request.policy).await {
-            Ok(Some((Found::Fresh(stored, _), _))) if (request.is_type)(&stored) => Some(stored),
+            Ok(Some((Found::Fresh(stored, _), _)))
+                if (request.is_type)(&self.shared.values, &stored) =>
+            {
+                Some(stored)
+            }
             _ => None,
         }
     }
@@ -94,7 +98,8 @@ impl Cache {
         loader: Loader,
     ) -> (Result<Bytes>, Write) {
         let (shared, policy) = (&*self.shared, &request.policy);
-        let context = LoadContext::new(Arc::clone(&request.name), request.old.clone());
+        let context =
+            LoadContext::new(Arc::clone(&request.name), request.old.clone(), shared.values.clone());
         let orders = context.clone();
         let began = shared.clock.now();
         let load = catch_panic(async move { loader(context).await });

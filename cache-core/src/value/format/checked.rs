@@ -1,120 +1,26 @@
 //! Checks values while they are written, and refuses those that would not read back: nesting that
-//! the decoders refuse, `Some` of a value that is written as null, and numbers that JSON does not
-//! have.
-
-use std::cell::Cell;
+//! the decoders refuse, and what a format cannot hold. The state is in `checks`.
 
 use serde::{
     Serialize, Serializer,
     ser::{
-        self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+        SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
         SerializeTupleStruct, SerializeTupleVariant,
     },
 };
 
-/// The maximum nesting of lists, maps, structs and variants with content, in each codec: the limit
-/// of `serde_json`.
-pub(super) const MAX_DEPTH: usize = 127;
+use super::checks::{Checks, Refused};
 
-/// The maximum nesting of `Some` and newtypes, to bound the stack. They leave no bytes, so no
-/// decoder can count them.
-const MAX_FRAMES: usize = 4 * MAX_DEPTH;
-
-/// The reason why a value is not written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    TooDeep,
-    SomeNull,
-    NotFinite,
-}
-
-impl Refused {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::TooDeep => "it is nested deeper than 127 levels",
-            Self::SomeNull => {
-                "`Some` of an empty value (`Some(None)`, `Some(())`) reads back as `None`"
-            }
-            Self::NotFinite => "JSON has no NaN and no infinity",
-        }
-    }
-}
-
-/// The state of the checks while a value is serialised.
-#[derive(Debug, Default)]
-pub(super) struct Checks {
-    is_json: bool,
-    depth: Cell<usize>,
-    frames: Cell<usize>,
-    /// Whether the last complete value was written as null.
-    is_null: Cell<bool>,
-    integer: Cell<Option<i64>>,
-    refused: Cell<Option<Refused>>,
-}
-
-impl Checks {
-    pub(super) fn json() -> Self {
-        Self { is_json: true, ..Self::default() }
-    }
-
-    /// Writes a value, unless it would not read back.
-    pub(super) fn write<T: Serialize + ?Sized, S: Serializer>(
-        &self,
-        value: &T,
-        to: S,
-    ) -> Result<S::Ok, Option<Refused>> {
-        let res = value.serialize(Checked { to, checks: self });
-        match (res, self.refused.get()) {
-            (Ok(it), None) => Ok(it),
-            (_, refused) => Err(refused),
-        }
-    }
-
-    /// Returns the whole value, if it is an integer within `i64`.
-    #[cfg(feature = "msgpack")]
-    pub(super) fn integer(&self) -> Option<i64> {
-        self.integer.get()
-    }
-
-    fn refuse<E: ser::Error>(&self, why: Refused) -> E {
-        self.refused.set(self.refused.get().or(Some(why)));
-        E::custom("refused")
-    }
-
-    #[inline]
-    fn enter<E: ser::Error>(&self, levels: usize) -> Result<(), E> {
-        self.depth.set(self.depth.get() + levels);
-        if self.depth.get() > MAX_DEPTH { Err(self.refuse(Refused::TooDeep)) } else { Ok(()) }
-    }
-
-    #[inline]
-    fn leave(&self, levels: usize) {
-        self.depth.set(self.depth.get() - levels);
-        self.is_null.set(false);
-    }
-
-    /// Writes the content of a `Some` or a newtype.
-    #[inline]
-    fn within<T, E: ser::Error>(&self, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.frames.set(self.frames.get() + 1);
-        if self.frames.get() > MAX_FRAMES {
-            return Err(self.refuse(Refused::TooDeep));
-        }
-        let res = write();
-        self.frames.set(self.frames.get() - 1);
-        res
-    }
-
-    #[inline]
-    fn saw_integer(&self, it: Option<i64>) {
-        if self.depth.get() == 0 {
-            self.integer.set(it);
-        }
-    }
-
-    #[inline]
-    fn finite<E: ser::Error>(&self, is_finite: bool) -> Result<(), E> {
-        if self.is_json && !is_finite { Err(self.refuse(Refused::NotFinite)) } else { Ok(()) }
+/// Writes a value, unless it would not read back.
+pub(super) fn write<T: Serialize + ?Sized, S: Serializer>(
+    value: &T,
+    to: S,
+    checks: &Checks,
+) -> Result<S::Ok, Option<Refused>> {
+    let res = value.serialize(Checked { to, checks });
+    match (res, checks.refused()) {
+        (Ok(it), None) => Ok(it),
+        (_, refused) => Err(refused),
     }
 }
 
@@ -198,19 +104,23 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         serialize_u64(u64),
     );
 
-    // MessagePack has no integers over 64 bits, and `incr` counts within `i64`.
+    // MessagePack has no integers over 64 bits, `incr` counts within `i64`, and postcard writes
+    // each width in its own way.
     fn serialize_i128(self, it: i128) -> Result<S::Ok, S::Error> {
+        self.checks.saw_integer(i64::try_from(it).ok());
         match (i64::try_from(it), u64::try_from(it)) {
-            (Ok(it), _) => self.serialize_i64(it),
-            (_, Ok(it)) => self.serialize_u64(it),
+            _ if self.checks.is_postcard() => self.to.serialize_i128(it),
+            (Ok(it), _) => self.to.serialize_i64(it),
+            (_, Ok(it)) => self.to.serialize_u64(it),
             _ => self.to.serialize_i128(it),
         }
     }
 
     fn serialize_u128(self, it: u128) -> Result<S::Ok, S::Error> {
+        self.checks.saw_integer(i64::try_from(it).ok());
         match u64::try_from(it) {
-            Ok(it) => self.serialize_u64(it),
-            Err(_) => self.to.serialize_u128(it),
+            Ok(it) if !self.checks.is_postcard() => self.to.serialize_u64(it),
+            _ => self.to.serialize_u128(it),
         }
     }
 
@@ -234,19 +144,19 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
-        self.checks.is_null.set(true);
+        self.checks.saw_null(true);
         self.to.serialize_none()
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         let Self { to, checks } = self;
-        checks.is_null.set(false);
+        checks.saw_null(false);
         let res = checks.within(|| to.serialize_some(&Within { value, checks }))?;
-        if checks.is_null.get() { Err(checks.refuse(Refused::SomeNull)) } else { Ok(res) }
+        if checks.is_null() { Err(checks.refuse(Refused::SomeNull)) } else { Ok(res) }
     }
 
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
-        self.checks.is_null.set(true);
+        self.checks.saw_null(true);
         self.to.serialize_unit()
     }
 
@@ -254,7 +164,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         // MessagePack writes a list.
         self.checks.enter::<S::Error>(1)?;
         self.checks.leave(1);
-        self.checks.is_null.set(self.checks.is_json);
+        self.checks.saw_null(self.checks.is_json());
         self.to.serialize_unit_struct(name)
     }
 
@@ -291,6 +201,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
+        self.checks.begin_list::<S::Error>(len)?;
         self.compound(1, |to| to.serialize_seq(len))
     }
 
@@ -317,6 +228,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
+        self.checks.begin_list::<S::Error>(len)?;
         self.compound(1, |to| to.serialize_map(len))
     }
 
@@ -343,6 +255,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn is_human_readable(&self) -> bool {
+        self.checks.note_form_asked();
         self.to.is_human_readable()
     }
 }
@@ -363,6 +276,7 @@ macro_rules! compounds {
             })+
 
             $(fn $skip(&mut self, key: &'static str) -> Result<(), C::Error> {
+                self.checks.skip_field::<C::Error>()?;
                 self.to.$skip(key)
             })?
 

@@ -1,7 +1,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
-use super::checked::Checks;
+use super::{checked::write, checks::Checks};
 use crate::{
     error::Result,
     value::undecodable::{Problem, cannot_encode},
@@ -14,7 +14,7 @@ pub(in crate::value) fn encode<T: Serialize + ?Sized>(
 ) -> Result<()> {
     // The error of serde_json may quote the error of the type's own `Serialize`, which may contain
     // the value.
-    Checks::json().write(value, &mut serde_json::Serializer::new(stored)).map_err(|refused| {
+    write(value, &mut serde_json::Serializer::new(stored), &Checks::json()).map_err(|refused| {
         cannot_encode::<T>(
             "JSON",
             refused.map_or(

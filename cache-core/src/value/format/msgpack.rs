@@ -5,7 +5,10 @@
 use rmp_serde::decode;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::checked::{Checks, MAX_DEPTH};
+use super::{
+    checked::write,
+    checks::{Checks, MAX_DEPTH},
+};
 use crate::{
     error::Result,
     value::undecodable::{Problem, cannot_encode},
@@ -18,7 +21,7 @@ pub(in crate::value) fn encode<T: Serialize + ?Sized>(
 ) -> Result<Option<i64>> {
     let mut writer = rmp_serde::Serializer::new(stored).with_struct_map().with_human_readable();
     let checks = Checks::default();
-    checks.write(value, &mut writer).map_err(|refused| {
+    write(value, &mut writer, &checks).map_err(|refused| {
         cannot_encode::<T>(
             "MessagePack",
             refused.map_or("its `Serialize` failed", |it| it.as_str()),
