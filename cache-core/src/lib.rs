@@ -45,6 +45,8 @@
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
 //! | `postcard` | no | the setting `codec = "postcard"` |
+//! | `lz4` | no | the setting `compression = "lz4"` |
+//! | `zstd` | no | the setting `compression = "zstd"`; compiles C |
 //! | `tracing` | no | events and spans: see [`telemetry`] |
 //! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
 //! | `testing` | no | the conformance suite, the fake clock, the failing store |
@@ -77,7 +79,7 @@ pub use self::{
     runtime::{Clock, TimeSource},
     telemetry::{OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},
-    value::Codec,
+    value::{Codec, Compression},
 };
 
 #[doc(hidden)]

@@ -1,14 +1,16 @@
 //! Turns values into the bytes that a store keeps, and back.
 
 mod codec;
+mod compress;
 pub(crate) mod envelope;
 mod format;
 mod header;
 mod pipeline;
 mod undecodable;
 
-pub use self::{codec::Codec, pipeline::payload_len};
+pub use self::{codec::Codec, compress::Compression, pipeline::payload_len};
 pub(crate) use self::{
-    pipeline::{Pipeline, open_bytes, seal_bytes},
+    compress::{Compressor, DEFAULT_FROM},
+    pipeline::{Pipeline, seal_bytes},
     undecodable::Undecodable,
 };

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use cache_core::{
-    BlockingCache, Cache, Codec, ErrorKind, Timeout,
+    BlockingCache, Cache, Codec, Compression, ErrorKind, Timeout,
+    config::ByteSize,
     store::{Backend, Expiry, Inline, SetMode, SyncBackend},
 };
 use cache_memory::Memory;
@@ -106,11 +107,21 @@ struct Stores {
 impl Stores {
     fn new() -> Self {
         let memory = Arc::new(Inline::new(Memory::new()));
-        let cache = |codec| {
-            let cache = Cache::builder(Arc::clone(&memory)).codec(codec).build("fuzz");
-            cache.unwrap().strict().blocking()
+        let cache = |(codec, compression)| {
+            let cache = Cache::builder(Arc::clone(&memory)).codec(codec).compression(compression);
+            let cache = if compression == Compression::None {
+                cache
+            } else {
+                cache.compress_from(ByteSize::new(0))
+            };
+            cache.build("fuzz").unwrap().strict().blocking()
         };
-        let caches = [Codec::Json, Codec::MsgPack, Codec::Postcard].map(cache).into();
+        let settings = [
+            (Codec::Json, Compression::None),
+            (Codec::MsgPack, Compression::Lz4),
+            (Codec::Postcard, Compression::Zstd),
+        ];
+        let caches = settings.map(cache).into();
         Self { caches, bytes: memory.views().sync.unwrap() }
     }
 

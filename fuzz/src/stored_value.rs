@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use cache_core::{
     BlockingCache, Cache, ErrorKind, Timeout,
-    store::{Expiry, SetMode, SyncBackend},
+    store::{Expiry, SetMode, SyncBackend, payload_len},
 };
 use cache_memory::Memory;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,6 +17,9 @@ use crate::{
 
 const KEY: &str = "k";
 const STORED_KEY: &str = ":1:k";
+
+/// The largest value of the store, also uncompressed.
+const MAX_VALUE_LEN: usize = 64 << 10;
 
 /// Reads any bytes as stored ones, as values of many types and as a caller's own bytes; then once
 /// more with a right header.
@@ -64,7 +67,8 @@ enum Kind {
 
 impl Store {
     fn new() -> Self {
-        let cache = Cache::new("fuzz", Memory::new()).strict();
+        let memory = Memory::builder().max_value_bytes(MAX_VALUE_LEN as u64).build().unwrap();
+        let cache = Cache::new("fuzz", memory).strict();
         let bytes = Arc::clone(cache.backend()).views().sync.unwrap();
         Self { cache: cache.blocking(), bytes }
     }
@@ -75,6 +79,10 @@ impl Store {
     }
 
     fn check(&self, bytes: &[u8]) {
+        // The store refuses a value that is too large uncompressed.
+        if payload_len(bytes) > MAX_VALUE_LEN {
+            return;
+        }
         self.check_header(bytes);
         self.decodes::<Value>(bytes);
         self.decodes::<Everything>(bytes);
@@ -106,6 +114,10 @@ impl Store {
         let is_kept = self.bytes.has(STORED_KEY).unwrap();
         match (value_header::expected(bytes), read) {
             (Expected::Payload(payload), Ok(read)) => assert_eq!(read.as_deref(), Some(payload)),
+            (Expected::Compressed(len), Ok(Some(read))) => {
+                assert_eq!(len, Some(read.len() as u64));
+            }
+            (Expected::Compressed(_), Err(error)) => assert_eq!(error.kind(), ErrorKind::Codec),
             (expected, Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
                 let right = if is_kept { Expected::Kept } else { Expected::Removed };
@@ -119,7 +131,8 @@ impl Store {
         self.put(bytes);
         // serde reserves up to 1 MiB for a length that the bytes claim, and a small map takes some
         // hundred bytes.
-        let limit = (4 << 20) + 1000 * bytes.len();
+        let len = payload_len(bytes).max(bytes.len());
+        let limit = (4 << 20) + 1000 * len;
         at_most(limit, || self.cache.get::<T>(KEY)).unwrap_or_else(|error| {
             assert_eq!(error.kind(), ErrorKind::Codec, "{error}");
             None

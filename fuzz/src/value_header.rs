@@ -15,6 +15,8 @@ const MAGIC: &[u8] = &[0xc1, 0xca];
 pub(crate) enum Expected<'a> {
     /// It returns this payload.
     Payload(&'a [u8]),
+    /// It returns a payload of this length, or is a miss, because the bytes cannot be uncompressed.
+    Compressed(Option<u64>),
     /// It is a miss, and the entry stays for newer releases.
     Kept,
     /// It is a miss, and the entry is removed.
@@ -28,10 +30,13 @@ pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
     }
     let is_intact = mended(stored).is_some_and(|it| it == stored);
     let Some(payload) = payload(stored).filter(|_| is_intact) else { return Expected::Removed };
-    if stored[5] == 0 && stored[FORMAT] <= 2 && stored[6..8] == [0, 0] {
-        Expected::Payload(payload)
-    } else {
-        Expected::Kept
+    if stored[5] != 0 || stored[FORMAT] > 2 {
+        return Expected::Kept;
+    }
+    match stored[6..8] {
+        [0, 0] => Expected::Payload(payload),
+        [0, 1 | 2] => Expected::Compressed(payload.first_chunk().map(|it| u64::from_le_bytes(*it))),
+        _ => Expected::Kept,
     }
 }
 

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use super::{Cache, Shared};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    config::{CacheSettings, Period},
+    config::{ByteSize, CacheSettings, Period},
     consistency::tombstones::Tombstones,
     error::{Error, ErrorKind, Result},
     fetch::{FetchSettings, FetchState, singleflight::Singleflight},
@@ -13,7 +13,7 @@ use crate::{
     store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
-    value::{Codec, Pipeline},
+    value::{self, Codec, Compression, Compressor, Pipeline},
 };
 
 /// A builder of a [`Cache`] over an existing store. Its settings are the settings of a settings
@@ -139,6 +139,20 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the compression of values: see [`CacheSettings::compression`].
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
+        self
+    }
+
+    /// Sets the size from which values are compressed: see [`CacheSettings::compress_from`].
+    #[must_use]
+    pub fn compress_from(mut self, size: ByteSize) -> Self {
+        self.settings.compress_from = Some(size);
+        self
+    }
+
     /// Sets whether store errors fail open: see [`CacheSettings::fail_open`].
     #[must_use]
     pub fn fail_open(mut self, yes: bool) -> Self {
@@ -249,6 +263,12 @@ impl CacheBuilder {
                 .with_context("setting", format!("caches.{alias}.key_prefix"))
         })?;
         BuiltStore::check(alias, &self.backend, &self.settings)?;
+        if self.settings.compression == Compression::None && self.settings.compress_from.is_some() {
+            let what = "has no effect without compression; set compression = \"lz4\" or \"zstd\", \
+                        or remove the setting";
+            return Err(Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.compress_from")));
+        }
         FetchState::check(&self.settings).map_err(|(setting, what)| {
             Error::new(ErrorKind::Config, what)
                 .with_context("setting", format!("caches.{alias}.fetch.{setting}"))
@@ -286,11 +306,11 @@ impl CacheBuilder {
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,
+            values: pipeline(&settings, backend.capabilities().max_value_len),
             backend,
             breaker,
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },
             timeout: settings.timeout,
-            values: Pipeline::new(settings.codec, settings.read.as_deref()),
             fail_open: settings.fail_open,
             load_deadline: settings.load_deadline.into(),
             fetch,
@@ -310,6 +330,13 @@ impl CacheBuilder {
             on_own_runtime: false,
         }
     }
+}
+
+/// Returns the way of values to stored bytes and back.
+fn pipeline(settings: &CacheSettings, max_len: Option<usize>) -> Pipeline {
+    let from = settings.compress_from.map_or(value::DEFAULT_FROM, ByteSize::bytes);
+    let compressor = Compressor::new(settings.compression, from, max_len);
+    Pipeline::new(settings.codec, settings.read.as_deref(), compressor)
 }
 
 /// Returns the store for reads that must not be stale, with the same layers: one breaker counts

@@ -14,7 +14,7 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{IntoTimeout, Ttl},
-    value::{self, Undecodable},
+    value::Undecodable,
 };
 
 /// Reads.
@@ -95,7 +95,7 @@ impl Cache {
             res => return self.found_or_miss(Operation::Get, &full, res),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match value::open_bytes(stored) {
+        match self.shared.values.open_bytes(stored) {
             Ok(bytes) => {
                 self.count(Operation::Get, Outcome::Hit);
                 Ok(Some(bytes))

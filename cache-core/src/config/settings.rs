@@ -2,13 +2,13 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
-use super::{Location, Options, Period, units};
+use super::{ByteSize, Location, Options, Period, units};
 use crate::{
     fetch::FetchSettings,
     key::LongKeys,
     layer::{BreakerSettings, RetrySettings},
     timeout::Timeout,
-    value::Codec,
+    value::{Codec, Compression},
 };
 
 /// The caches of a program by alias: the `caches` table of a settings file.
@@ -121,6 +121,14 @@ pub struct CacheSettings {
     /// old entries have expired, one without the old codec (`read = []`).
     #[serde(default)]
     pub read: Option<Vec<Codec>>,
+    /// The compression of values: `none` (the default), or `lz4` or `zstd` with that feature. A
+    /// caller's own bytes and integers are not compressed, nor values of which this would save less
+    /// than an eighth. Compressed values are read with any setting.
+    #[serde(default)]
+    pub compression: Compression,
+    /// The size from which values are compressed. 1 KiB if unset. An error without `compression`.
+    #[serde(default)]
+    pub compress_from: Option<ByteSize>,
     /// Whether a failing store reads as empty (`true`, the default) or its errors reach the caller.
     #[serde(default = "yes")]
     pub fail_open: bool,
@@ -174,6 +182,8 @@ impl CacheSettings {
             version: one(),
             codec: Codec::default(),
             read: None,
+            compression: Compression::default(),
+            compress_from: None,
             fail_open: yes(),
             long_keys: LongKeys::default(),
             deadline: deadline(),
@@ -196,6 +206,7 @@ impl fmt::Debug for CacheSettings {
             .field("version", &self.version)
             .field("codec", &self.codec)
             .field("read", &self.read)
+            .field("compression", &self.compression)
             .field("fail_open", &self.fail_open)
             .finish_non_exhaustive()
     }

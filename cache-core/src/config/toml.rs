@@ -177,6 +177,14 @@ mod tests {
         ),
         ("[caches.default]\nbackend = 'm'\nread = 's3cret'", &["caches.default.read", "a list"]),
         (
+            "[caches.default]\nbackend = 'm'\ncompression = 's3cret'",
+            &["caches.default.compression", "\"none\" or \"lz4\" or \"zstd\""],
+        ),
+        (
+            "[caches.default]\nbackend = 'm'\ncompress_from = 's3cret'",
+            &["caches.default.compress_from", "a size such as"],
+        ),
+        (
             "[caches.default]\nbackend = 'm'\nlong_keys = true",
             &["caches.default.long_keys", "string"],
         ),

@@ -7,7 +7,11 @@ use serde::{
     de::{self, Visitor},
 };
 
-use crate::{key::LongKeys, timeout::Timeout, value::Codec};
+use crate::{
+    key::LongKeys,
+    timeout::Timeout,
+    value::{Codec, Compression},
+};
 
 /// A duration in the settings: a number of seconds, or a text such as `"500ms"`, `"5m"` or `"1h
 /// 30m"`. Never negative, NaN or infinite.
@@ -222,6 +226,12 @@ word!(Codec {
     "postcard" => postcard(),
 });
 
+word!(Compression {
+    "none" => Ok::<_, &str>(Compression::None),
+    "lz4" => lz4(),
+    "zstd" => zstd(),
+});
+
 word!(LongKeys {
     "error" => Ok::<_, &str>(LongKeys::Error),
     "hash" => hash(),
@@ -247,6 +257,28 @@ fn postcard() -> Result<Codec, &'static str> {
 #[cfg(not(feature = "postcard"))]
 fn postcard() -> Result<Codec, &'static str> {
     Err("the codec \"postcard\" needs cache-core's feature `postcard`: enable it in Cargo.toml")
+}
+
+#[cfg(feature = "lz4")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn lz4() -> Result<Compression, &'static str> {
+    Ok(Compression::Lz4)
+}
+
+#[cfg(not(feature = "lz4"))]
+fn lz4() -> Result<Compression, &'static str> {
+    Err("compression = \"lz4\" needs cache-core's feature `lz4`: enable it in Cargo.toml")
+}
+
+#[cfg(feature = "zstd")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn zstd() -> Result<Compression, &'static str> {
+    Ok(Compression::Zstd)
+}
+
+#[cfg(not(feature = "zstd"))]
+fn zstd() -> Result<Compression, &'static str> {
+    Err("compression = \"zstd\" needs cache-core's feature `zstd`: enable it in Cargo.toml")
 }
 
 #[cfg(feature = "long-keys")]

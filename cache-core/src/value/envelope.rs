@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         Codec,
-        value::{Pipeline, Undecodable, payload_len},
+        value::{Compression, Compressor, Pipeline, Undecodable, payload_len},
     };
 
     const TERMS: Terms = Terms {
@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn entry_is_not_read_without_its_lifetime() {
         assert!(matches!(
-            Pipeline::new(Codec::Json, None).open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
+            Pipeline::new(Codec::Json, None, Compressor::new(Compression::None, 0, None))
+                .open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
             Err(Undecodable::Foreign(_))
         ));
     }

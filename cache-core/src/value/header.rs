@@ -5,21 +5,23 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0100 an [entry](super::envelope) with fields of its own; no other is defined yet |
+//! | 6–7 | flags: 0x0100 the payload is compressed with LZ4, 0x0200 with Zstandard; 0x0400 an [entry](super::envelope) with fields of its own |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
 //! | 20– | fields of later releases, up to the length of the header |
 //! | … | the payload |
+//!
+//! A compressed payload begins with the length of the uncompressed one, 8 bytes.
 //!
 //! Numbers are little-endian. These 20 bytes never change. A later release adds fields behind them.
 //! If a reader must know a field to read the value, the release also defines a flag: a reader that
 //! does not know the flag leaves the entry alone. A reader skips all other fields.
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
-const KNOWN_FLAGS: u16 = ENVELOPE;
+const LZ4: u16 = Method::Lz4 as u16;
+const ZSTD: u16 = Method::Zstd as u16;
 /// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
-/// Low flags are left for the form of payloads.
-pub(super) const ENVELOPE: u16 = 0x0100;
+pub(super) const ENVELOPE: u16 = 0x0400;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
@@ -28,6 +30,8 @@ pub(super) const LEN: usize = WRITTEN_LEN as usize;
 /// The length of the header of an entry, and of the fields in it.
 const ENVELOPE_LEN: u16 = 44;
 pub(super) const FIELDS: usize = ENVELOPE_LEN as usize - LEN;
+/// The length of the length before compressed bytes.
+pub(super) const COMPRESSED_HEAD: usize = 8;
 
 /// The format of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,13 @@ pub(super) enum Format {
     Raw = 0,
     MsgPack = 1,
     Postcard = 2,
+}
+
+/// The compression of a payload, by its flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Lz4 = 0x100,
+    Zstd = 0x200,
 }
 
 /// Stored bytes, checked.
@@ -47,6 +58,8 @@ pub(super) enum Stored<'a> {
     Payload(Format, &'a [u8]),
     /// The fields of an entry, and its payload.
     Envelope(&'a [u8; FIELDS], &'a [u8]),
+    /// The compressed payload behind a header.
+    Compressed(Method, Format, &'a [u8]),
 }
 
 /// The reason why stored bytes cannot be read.
@@ -72,19 +85,21 @@ pub(super) fn has_magic(stored: &[u8]) -> bool {
     stored.starts_with(&MAGIC)
 }
 
-/// Returns the length of the payload without checking the checksum; of an entry, that of the
-/// payload in it. Bytes that only begin like a header are all payload.
+/// Returns the length of the uncompressed payload without checking the checksum; of an entry, that
+/// of the value in it. Bytes that only begin like a header are all payload.
 pub(super) fn payload_len(stored: &[u8]) -> usize {
     let Some(parts) = Parts::of(stored) else { return stored.len() };
-    if parts.flags() & ENVELOPE == 0 {
-        return parts.payload.len();
-    }
-    Parts::of(parts.payload).map_or(parts.payload.len(), |it| it.payload.len())
+    if parts.flags() & ENVELOPE == 0 { parts.value_len() } else { inner_len(parts.payload) }
+}
+
+/// Returns the length of the value in an entry.
+fn inner_len(stored: &[u8]) -> usize {
+    Parts::of(stored).map_or(stored.len(), |it| it.value_len())
 }
 
 /// Fills in the header in the first [`LEN`] bytes, which lie before the payload.
-pub(super) fn fill(stored: &mut [u8], format: Format) {
-    fill_in(stored, format, WRITTEN_LEN, 0);
+pub(super) fn fill(stored: &mut [u8], format: Format, method: Option<Method>) {
+    fill_in(stored, format, WRITTEN_LEN, method.map_or(0, |it| it as u16));
 }
 
 /// Fills in the header of an entry, which ends with its fields.
@@ -115,20 +130,28 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if fixed[16..] != checksum(fixed, rest).to_le_bytes() {
         return Err(Corrupt::Damaged);
     }
-    let flags = parts.flags();
-    if flags & !KNOWN_FLAGS != 0 {
-        return Err(Corrupt::Newer);
-    }
-    if flags & ENVELOPE != 0 {
+    if parts.flags() == ENVELOPE {
         let fields = rest[..rest.len() - payload.len()].first_chunk().ok_or(Corrupt::Newer)?;
         return Ok(Stored::Envelope(fields, payload));
     }
-    match u16::from_le_bytes([fixed[4], fixed[5]]) {
-        0 => Ok(Stored::Payload(Format::Raw, payload)),
-        1 => Ok(Stored::Payload(Format::MsgPack, payload)),
-        2 => Ok(Stored::Payload(Format::Postcard, payload)),
+    let format = match u16::from_le_bytes([fixed[4], fixed[5]]) {
+        0 => Format::Raw,
+        1 => Format::MsgPack,
+        2 => Format::Postcard,
+        _ => return Err(Corrupt::Newer),
+    };
+    match parts.flags() {
+        0 => Ok(Stored::Payload(format, payload)),
+        LZ4 => Ok(Stored::Compressed(Method::Lz4, format, payload)),
+        ZSTD => Ok(Stored::Compressed(Method::Zstd, format, payload)),
         _ => Err(Corrupt::Newer),
     }
+}
+
+/// Splits a compressed payload into the length of the uncompressed one and the compressed bytes.
+pub(super) fn split_compressed(payload: &[u8]) -> Option<(u64, &[u8])> {
+    let (len, compressed) = payload.split_first_chunk::<COMPRESSED_HEAD>()?;
+    Some((u64::from_le_bytes(*len), compressed))
 }
 
 impl<'a> Parts<'a> {
@@ -143,6 +166,16 @@ impl<'a> Parts<'a> {
 
     fn flags(&self) -> u16 {
         u16::from_le_bytes([self.fixed[6], self.fixed[7]])
+    }
+
+    /// Returns the length of the uncompressed payload.
+    fn value_len(&self) -> usize {
+        let len = self.payload.len();
+        if self.flags() & (LZ4 | ZSTD) == 0 {
+            return len;
+        }
+        split_compressed(self.payload)
+            .map_or(len, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX))
     }
 }
 
@@ -180,7 +213,7 @@ pub(super) mod tests {
 
     fn filled(format: Format, payload: &[u8]) -> Vec<u8> {
         let mut stored = [&[0; LEN], payload].concat();
-        fill(&mut stored, format);
+        fill(&mut stored, format, None);
         stored
     }
 
@@ -212,10 +245,13 @@ pub(super) mod tests {
 
     #[test]
     fn unknown_flag_or_format_is_of_a_newer_release() {
-        for flag in 0..16 {
+        for flag in (0..16).map(|it| 1 << it).filter(|it| ![LZ4, ZSTD].contains(it)) {
             // An entry without all of its fields is of no release that exists.
-            assert_eq!(read(&foreign(1 << flag, 0, b"", b"x")), Err(Corrupt::Newer), "{flag}");
+            for flags in [flag, flag | LZ4] {
+                assert_eq!(read(&foreign(flags, 0, b"", b"x")), Err(Corrupt::Newer), "{flags}");
+            }
         }
+        assert_eq!(read(&foreign(LZ4 | ZSTD, 0, b"", b"x")), Err(Corrupt::Newer));
         for format in [3, 256, u16::MAX] {
             assert_eq!(read(&foreign(0, format, b"", b"x")), Err(Corrupt::Newer), "{format}");
         }
@@ -230,6 +266,18 @@ pub(super) mod tests {
             let stored = foreign(0, 0, &fields, b"payload");
             assert_eq!(read(&stored), Ok(Stored::Payload(Format::Raw, b"payload")));
             assert_eq!(payload_len(&stored), 7);
+        }
+    }
+
+    #[test]
+    fn compressed_payload_has_the_length_of_the_uncompressed_one() {
+        for (flag, method) in [(LZ4, Method::Lz4), (ZSTD, Method::Zstd)] {
+            let payload = [&1000_u64.to_le_bytes()[..], b"x"].concat();
+            let stored = foreign(flag, 1, b"fields", &payload);
+            let read = read(&stored);
+            assert_eq!(read, Ok(Stored::Compressed(method, Format::MsgPack, &payload)));
+            assert_eq!(payload_len(&stored), 1000);
+            assert_eq!(payload_len(&foreign(flag, 1, b"", b"short")), 5);
         }
     }
 

@@ -9,6 +9,7 @@ use super::format::msgpack;
 use super::format::postcard;
 use super::{
     Codec,
+    compress::Compressor,
     format::json,
     header::{self, Format, Stored},
     undecodable::Undecodable,
@@ -25,27 +26,31 @@ pub(crate) struct Pipeline {
     codec: Codec,
     /// The other codecs whose values are read; all if `None`.
     read: Option<Box<[Codec]>>,
+    compressor: Compressor,
 }
 
 impl Pipeline {
     /// Creates a pipeline that writes with `codec`, and reads the values of this codec and of those
     /// in `read`, or of every codec.
-    pub(crate) fn new(codec: Codec, read: Option<&[Codec]>) -> Self {
-        Self { codec, read: read.map(Into::into) }
+    pub(crate) fn new(codec: Codec, read: Option<&[Codec]>, compressor: Compressor) -> Self {
+        Self { codec, read: read.map(Into::into), compressor }
     }
 
     /// Returns a value as the bytes that a store keeps. JSON and integers have no header.
     pub(crate) fn seal<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes> {
         let mut stored = Vec::with_capacity(128);
-        match self.codec {
-            Codec::Json => json::encode(value, &mut stored)?,
+        let (format, head) = match self.codec {
+            Codec::Json => {
+                json::encode(value, &mut stored)?;
+                (Format::Raw, 0)
+            }
             #[cfg(feature = "msgpack")]
             Codec::MsgPack => {
                 stored.resize(header::LEN, 0);
                 if let Some(integer) = msgpack::encode(value, &mut stored)? {
                     return Ok(integer.to_string().into());
                 }
-                header::fill(&mut stored, Format::MsgPack);
+                (Format::MsgPack, header::LEN)
             }
             #[cfg(feature = "postcard")]
             Codec::Postcard => {
@@ -53,8 +58,15 @@ impl Pipeline {
                 if let Some(integer) = postcard::encode(value, &mut stored)? {
                     return Ok(integer.to_string().into());
                 }
-                header::fill(&mut stored, Format::Postcard);
+                (Format::Postcard, header::LEN)
             }
+        };
+        let compressed = self.compressor.seal(format, &stored[head..], stored.len());
+        if let Some(compressed) = compressed {
+            return Ok(compressed);
+        }
+        if head > 0 {
+            header::fill(&mut stored, format, None);
         }
         Ok(stored.into())
     }
@@ -63,22 +75,50 @@ impl Pipeline {
     pub(crate) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
         match header::read(stored)? {
             Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            Stored::Plain(bytes) => self.decode(Format::Raw, bytes),
+            Stored::Payload(format, bytes) => self.decode(format, bytes),
+            Stored::Compressed(method, format, bytes) => {
+                self.decode(format, &self.compressor.open(method, bytes)?)
+            }
+        }
+    }
+
+    #[inline]
+    fn decode<T: DeserializeOwned>(&self, format: Format, bytes: &[u8]) -> Result<T, Undecodable> {
+        match format {
             // Every codec writes integers as JSON does.
-            Stored::Plain(bytes) | Stored::Payload(Format::Raw, bytes)
-                if self.reads(Codec::Json) || is_integer(bytes) =>
-            {
+            Format::Raw if self.reads(Codec::Json) || is_integer(bytes) => {
                 json::decode(bytes).map_err(Undecodable::OtherType)
             }
             #[cfg(feature = "msgpack")]
-            Stored::Payload(Format::MsgPack, bytes) if self.reads(Codec::MsgPack) => {
+            Format::MsgPack if self.reads(Codec::MsgPack) => {
                 msgpack::decode(bytes).map_err(Undecodable::OtherType)
             }
             #[cfg(feature = "postcard")]
-            Stored::Payload(Format::Postcard, bytes) if self.reads(Codec::Postcard) => {
+            Format::Postcard if self.reads(Codec::Postcard) => {
                 postcard::decode(bytes).map_err(Undecodable::OtherType)
             }
-            Stored::Plain(_) => Err(unread(Format::Raw)),
-            Stored::Payload(format, _) => Err(unread(format)),
+            _ => Err(unread(format)),
+        }
+    }
+
+    /// Returns a caller's own bytes. The error contains the stored bytes, for the caller to
+    /// compare.
+    #[inline]
+    pub(crate) fn open_bytes(&self, stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
+        if !header::has_magic(&stored) {
+            return Ok(stored);
+        }
+        match header::read(&stored) {
+            Ok(Stored::Plain(payload) | Stored::Payload(_, payload)) => {
+                Ok(stored.slice_ref(payload))
+            }
+            Ok(Stored::Compressed(method, _, payload)) => {
+                let bytes = self.compressor.open(method, payload);
+                bytes.map(Bytes::from).map_err(|why| (why, stored))
+            }
+            Ok(Stored::Envelope(..)) => Err((Undecodable::Foreign(ENTRY), stored)),
+            Err(why) => Err((why.into(), stored)),
         }
     }
 
@@ -120,28 +160,17 @@ pub(crate) fn seal_bytes(bytes: Bytes) -> Bytes {
     let mut stored = Vec::with_capacity(header::LEN + bytes.len());
     stored.resize(header::LEN, 0);
     stored.extend_from_slice(&bytes);
-    header::fill(&mut stored, Format::Raw);
+    header::fill(&mut stored, Format::Raw, None);
     stored.into()
 }
 
-/// Returns a caller's own bytes. The error contains the stored bytes, for the caller to compare.
-#[inline]
-pub(crate) fn open_bytes(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
-    if !header::has_magic(&stored) {
-        return Ok(stored);
-    }
-    match header::read(&stored) {
-        Ok(Stored::Plain(payload) | Stored::Payload(_, payload)) => Ok(stored.slice_ref(payload)),
-        Ok(Stored::Envelope(..)) => Err((Undecodable::Foreign(ENTRY), stored)),
-        Err(why) => Err((why.into(), stored)),
-    }
-}
-
-/// Returns how many of the stored bytes are the caller's: all except the header that the cache puts
-/// before values that need one.
+/// Returns how many bytes the caller's value has that is stored in these bytes: all except the
+/// header that the cache puts before values that need one. A compressed value counts with its
+/// length before the compression.
 ///
 /// A store compares this number with its limit, so that the limit is the same for each value and
-/// codec. The header has 20 bytes; a later release may write a longer one.
+/// codec, with compression and without. The header has 20 bytes; a later release may write a longer
+/// one.
 ///
 /// ```
 /// assert_eq!(cache_core::store::payload_len(b"{}"), 2);
@@ -158,7 +187,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::value::header::tests::foreign;
+    use crate::value::{Compression, header::tests::foreign};
 
     const CODECS: &[Codec] = &[
         Codec::Json,
@@ -168,12 +197,20 @@ mod tests {
         Codec::Postcard,
     ];
 
+    fn pipeline(codec: Codec, read: Option<&[Codec]>) -> Pipeline {
+        Pipeline::new(codec, read, Compressor::new(Compression::None, 0, None))
+    }
+
     fn seal<T: Serialize>(value: &T, codec: Codec) -> Result<Bytes> {
-        Pipeline::new(codec, None).seal(value)
+        pipeline(codec, None).seal(value)
     }
 
     fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {
-        Pipeline::new(Codec::Json, None).open(stored)
+        pipeline(Codec::Json, None).open(stored)
+    }
+
+    fn open_bytes(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
+        pipeline(Codec::Json, None).open_bytes(stored)
     }
 
     type Value = (Vec<i64>, Option<String>, bool);
@@ -225,8 +262,8 @@ mod tests {
         #[test]
         fn any_stored_bytes_open_or_say_why(bytes in bytes()) {
             let stored = Bytes::from(bytes);
-            prop_assert!(payload_len(&stored) <= stored.len());
             match (header::read(&stored), open_bytes(stored.clone())) {
+                (Ok(Stored::Compressed(..)), _) => {}
                 (Ok(Stored::Plain(it) | Stored::Payload(_, it)), Ok(bytes)) => {
                     prop_assert_eq!(it, bytes);
                 }
@@ -257,7 +294,7 @@ mod tests {
             let number = seal(&-7, *writer).unwrap();
             for own in CODECS {
                 for listed in CODECS {
-                    let reader = Pipeline::new(*own, Some(&[*listed]));
+                    let reader = pipeline(*own, Some(&[*listed]));
                     let reads = writer == own || writer == listed;
                     let read = reader.open::<String>(&text);
                     if reads {

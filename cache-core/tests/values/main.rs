@@ -1,6 +1,8 @@
 //! For each serde type and codec, `set` refuses a value, or `get` returns it equal.
 
+mod compression;
 mod depth;
+mod examples;
 mod newer;
 mod postcard;
 mod shapes;

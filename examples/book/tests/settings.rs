@@ -97,10 +97,11 @@ fn documented_defaults_of_a_cache_match_the_code() {
     fn shown(it: impl Debug) -> String {
         format!("{it:?}")
     }
-    let fields: [(&str, Field); 9] = [
+    let fields: [(&str, Field); 10] = [
         ("key_prefix", |it| shown(&it.key_prefix)),
         ("version", |it| shown(it.version)),
         ("codec", |it| shown(it.codec)),
+        ("compression", |it| shown(it.compression)),
         ("fail_open", |it| shown(it.fail_open)),
         ("long_keys", |it| shown(it.long_keys)),
         ("deadline", |it| shown(it.deadline)),
@@ -117,7 +118,8 @@ fn documented_defaults_of_a_cache_match_the_code() {
             assert_eq!(field(&documented), field(&code), "the default of `{name}`");
         } else {
             // The default of these is that of their type.
-            let without_default = ["backend", "location", "read", "breaker", "retry", "options"];
+            let without_default =
+                ["backend", "location", "read", "compress_from", "breaker", "retry", "options"];
             assert!(
                 without_default.contains(&name),
                 "write the default of `{name}` as code: {default}"
