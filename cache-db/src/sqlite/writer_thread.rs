@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use super::{
     database::Database,
     error::{self, Failure},
+    eviction::MAX_HOLD,
     maintenance::Maintenance,
     queue::{Job, Queue},
 };
@@ -112,10 +113,23 @@ impl WriterThread {
             self.long_wal.store(0, Ordering::Relaxed);
         } else if long == 0 || len > long.saturating_add(limit) {
             let Some(pool) = self.database.ready() else { return };
-            let is_short = self.database.truncate_wal(&pool.writer());
+            let is_short = self.truncate_soon(&pool.writer());
             // A reader blocks it, or the disk is full. Do not try again for each write.
             self.long_wal.store(if is_short { 0 } else { len }, Ordering::Relaxed);
         }
+    }
+
+    /// Truncates the WAL. On a busy machine the maintenance thread may have lost the processor in
+    /// the middle of a read or of a checkpoint, which blocks this: it gets a short time to end.
+    fn truncate_soon(&self, writer: &Connection) -> bool {
+        let until = Instant::now() + MAX_HOLD;
+        while !self.database.truncate_wal(writer) {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(PAUSE.0);
+        }
+        true
     }
 
     /// Takes the next group. Returns nothing at the end.
