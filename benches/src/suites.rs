@@ -5,6 +5,7 @@ pub mod db;
 pub mod facade;
 #[cfg(target_os = "linux")]
 pub mod file;
+pub mod layers;
 #[cfg(target_os = "linux")]
 pub mod memcached;
 pub mod memory;
@@ -15,7 +16,7 @@ pub mod redis;
 
 use anyhow::Result;
 
-use crate::harness::Bench;
+use crate::harness::{Bench, Contest};
 
 /// The cases of one part of the library.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Suite {
 /// All suites, in the order in which they run.
 pub const SUITES: &[Suite] = &[
     Suite { name: facade::NAME, run: facade::run },
+    Suite { name: layers::NAME, run: layers::run },
     Suite { name: memory::NAME, run: memory::run },
     #[cfg(target_os = "linux")]
     Suite { name: file::NAME, run: file::run },
@@ -39,3 +41,9 @@ pub const SUITES: &[Suite] = &[
     #[cfg(target_os = "linux")]
     Suite { name: db::NAME, run: db::run },
 ];
+
+/// Calls `count` with the contests whose instructions and allocations are counted, suite by suite.
+pub fn counted(mut count: impl FnMut(&str, Vec<Contest<'_>>) -> Result<()>) -> Result<()> {
+    count(layers::NAME, layers::Layers::new()?.contests())?;
+    count(facade::NAME, facade::contests(&facade::Fixture::new()?))
+}

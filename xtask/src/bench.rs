@@ -8,6 +8,10 @@ use crate::{machine, shell::Shell};
 
 /// The suite that is also run with each feature that observes, and whose allocations are counted.
 const FACADE: &str = "facade";
+/// Counts instructions, which needs valgrind, and allocations.
+const INSTRUCTIONS: &str = "instructions";
+/// The suites whose allocations are counted.
+const COUNTED: [&str; 3] = [FACADE, "layers", INSTRUCTIONS];
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     let asked = Asked::parse(args)?;
@@ -54,14 +58,23 @@ impl Asked {
         let cargo = |args: &str| {
             Shell::new(&format!("cargo run --release --quiet --package benches {args} --"))
         };
-        let all = self.options(cargo("--bin benches"));
-        let suites = self.suites.iter().fold(all, Shell::arg);
-        let mut res = vec![suites];
+        let (counts, timed): (Vec<_>, Vec<_>) =
+            self.suites.iter().partition(|it| *it == INSTRUCTIONS);
+        let mut res = Vec::new();
+        if counts.is_empty() || !timed.is_empty() {
+            let all = self.options(cargo("--bin benches"));
+            res.push(timed.into_iter().fold(all, Shell::arg));
+        }
+        if !counts.is_empty() {
+            res.push(self.to_file(cargo("--bin instructions")));
+        }
         if self.suites.is_empty() || self.suites.iter().any(|it| it == FACADE) {
             for feature in ["tracing", "metrics"] {
                 let command = cargo(&format!("--bin benches --features {feature}"));
                 res.push(self.options(command).arg(FACADE));
             }
+        }
+        if self.suites.is_empty() || self.suites.iter().any(|it| COUNTED.contains(&&**it)) {
             res.push(self.to_file(cargo("--bin allocations")));
         }
         res
@@ -105,6 +118,16 @@ mod tests {
             assert!(lines[2].contains("--features metrics") && lines[2].ends_with("-- facade"));
             assert!(lines[3].contains("--bin allocations"));
         }
+    }
+
+    #[test]
+    fn instructions_are_counted_only_when_asked_for() {
+        let lines = lines(&["instructions"]);
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].contains("--bin instructions") && lines[1].contains("--bin allocations"));
+        let lines = self::lines(&["memory", "instructions"]);
+        assert!(lines[0].ends_with("-- memory") && lines[1].contains("--bin instructions"));
+        assert!(!self::lines(&[]).iter().any(|it| it.contains("instructions")));
     }
 
     #[test]

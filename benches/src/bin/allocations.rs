@@ -1,4 +1,5 @@
-//! Counts the allocations of the calls of the suite `facade`: `allocations [--json FILE]`.
+//! Counts the allocations of the calls of the suites `layers` and `facade`:
+//! `allocations [--json FILE]`.
 //!
 //! A separate program, because counting slows down every allocation, and threads would contend for
 //! the counters.
@@ -8,7 +9,7 @@ use std::{alloc::System, env, path::Path};
 use anyhow::{Result, bail};
 use benches::{
     harness::{Bench, Effort, Report, Side, Unit},
-    suites::facade::{self, Fixture},
+    suites::counted,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -25,14 +26,16 @@ fn main() -> Result<()> {
         ["--json", file] => Report::new(Some(Path::new(file)))?,
         _ => bail!("usage: allocations [--json FILE]"),
     };
-    let mut bench = Bench::new(facade::NAME, None, Effort::QUICK, &mut report);
-    let fixture = Fixture::new()?;
-    for mut contest in facade::contests(&fixture) {
-        let counts: Vec<Vec<f64>> = contest.sides.iter_mut().map(|it| vec![count(it)]).collect();
-        let names: Vec<&str> = contest.sides.iter().map(Side::name).collect();
-        bench.tell(&contest.case.in_unit(Unit::Allocations), &names, &counts)?;
-    }
-    Ok(())
+    counted(|suite, contests| {
+        let mut bench = Bench::new(suite, None, Effort::QUICK, &mut report);
+        for mut contest in contests {
+            let counts: Vec<Vec<f64>> =
+                contest.sides.iter_mut().map(|it| vec![count(it)]).collect();
+            let names: Vec<&str> = contest.sides.iter().map(Side::name).collect();
+            bench.tell(&contest.case.in_unit(Unit::Allocations), &names, &counts)?;
+        }
+        Ok(())
+    })
 }
 
 /// Allocations per call, without those of the first call.

@@ -29,6 +29,8 @@ pub enum Unit {
     PercentHits,
     /// Allocations per operation.
     Allocations,
+    /// Instructions per operation, without those of the kernel.
+    Instructions,
 }
 
 /// The results against one peer.
@@ -92,6 +94,7 @@ impl Unit {
             Self::BytesPerEntry => "B/entry",
             Self::PercentHits => "% hits",
             Self::Allocations => "allocations",
+            Self::Instructions => "instructions",
         }
     }
 }
@@ -152,6 +155,7 @@ fn shown(figure: f64, unit: &str) -> String {
         "ns CPU" if figure >= 10_000.0 => format!("{:.1} µs CPU", figure / 1e3),
         "B/entry" => format!("{figure:.0} {unit}"),
         "allocations" => format!("{figure:.2} allocs"),
+        "instructions" => format!("{figure:.0} instrs"),
         _ => format!("{figure:.1} {unit}"),
     }
 }
