@@ -41,6 +41,10 @@ impl Memory {
 impl MemoryBuilder {
     /// Sets the maximum number of entries. Default: a million.
     ///
+    /// A store of less than 1,024 entries holds exactly this many. A larger one is divided into
+    /// shards with separate locks, among which keys are not distributed evenly: if it is filled
+    /// with just this many keys, it evicts 1 to 4 % of them.
+    ///
     /// ```
     /// # use cache_core::store::{Expiry, SetMode, SyncBackend};
     /// # use cache_memory::Memory;

@@ -135,7 +135,7 @@ impl<'a> ShardGuard<'a> {
     pub(crate) fn deadline(&mut self, expiry: Expiry) -> Deadline {
         let Expiry::After(lifetime) = expiry else { return Deadline::NEVER };
         let now = nanos(self.shards.clock.now());
-        // This spares the coarse time, which may be behind, but no entry has expired before it.
+        // The coarse time need not be read, too. Being exact expires no entry early.
         self.now.get_or_insert(now);
         Deadline::after(now, lifetime)
     }

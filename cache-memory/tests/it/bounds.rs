@@ -32,6 +32,16 @@ fn small_store_holds_max_entries() {
     assert!((0..500).all(|n| get(&memory, &format!("k{n}")).is_some()));
 }
 
+/// The keys are not distributed evenly among the shards.
+#[test]
+fn store_of_several_shards_holds_nearly_max_entries() {
+    for max in [1024, 2000, 10_000] {
+        let memory = Memory::builder().max_entries(max).build().unwrap();
+        (0..max).for_each(|n| put(&memory, &format!("k{n}"), "1"));
+        assert!(memory.len() as u64 > max * 85 / 100, "{} of {max}", memory.len());
+    }
+}
+
 #[test]
 fn turnover_never_exceeds_max_bytes() {
     let max = 4 << 20;
