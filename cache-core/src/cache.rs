@@ -270,6 +270,11 @@ impl Cache {
         self.answer(Operation::Close, None, call!(self.close()))
     }
 
+    /// Returns the reporter of the events of this cache.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.shared.observer
+    }
+
     fn store(&self) -> &dyn Backend {
         if self.on_own_runtime { &*self.shared.on_own_runtime } else { &*self.shared.backend }
     }

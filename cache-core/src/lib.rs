@@ -32,6 +32,7 @@
 //! - [`Cache`] has all operations. Its page describes what happens when the store fails.
 //! - [`Cache::blocking`] returns a handle without async, for programs without a runtime and for
 //!   threads that may wait.
+//! - [`Keyspace`] declares the keys, values and lifetime of one kind of entries.
 //! - [`Settings`] and [`CacheSettings`] are the contents of a settings file.
 //! - A store implements [`Backend`](store::Backend) or [`SyncBackend`](store::SyncBackend), and
 //!   registers itself with a [`Driver`]. [`layer`] has the layers around a store.
@@ -59,6 +60,7 @@ mod error;
 mod fetch;
 mod global;
 mod key;
+pub mod keyspace;
 pub mod layer;
 mod runtime;
 pub mod store;
@@ -76,6 +78,7 @@ pub use self::{
     fetch::{FetchOutcome, FetchSettings, Fetched, LoadContext, Loaded, RefreshAhead, Staleness},
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN},
+    keyspace::Keyspace,
     runtime::{Clock, TimeSource},
     telemetry::{OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, Caches, Driver, ErrorKind, Timeout,
+    Cache, Caches, Driver, ErrorKind, Keyspace, Timeout,
     layer::{Layered, Operation},
     store::{Backend, BuildContext, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
@@ -68,6 +68,35 @@ fn recorded(recorder: &DebuggingRecorder) -> BTreeMap<String, DebugValue> {
             (format!("{} {}", key.name(), labels.join(" ")), value)
         })
         .collect()
+}
+
+#[test]
+fn reads_of_a_keyspace_are_counted_under_its_label() {
+    static USERS: Keyspace<u64, String> = Keyspace::new("user");
+    static PAGES: Keyspace<u64, String> = Keyspace::new("page").label("pages");
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let cache = Cache::new("shop", Model::default());
+            USERS.set(&cache, &1, &"Ada".into()).await.unwrap();
+            USERS.get(&cache, &1).await.unwrap();
+            USERS.get_many(&cache, [1, 2, 3]).await.unwrap();
+            let load = || async { "page".to_owned() };
+            PAGES.get_or_set(&cache, &1, load).await.unwrap();
+            PAGES.get_or_set(&cache, &1, load).await.unwrap();
+        });
+    });
+    let recorded = recorded(&recorder);
+    for (labels, count) in [
+        ("keyspace=user outcome=hit", 2),
+        ("keyspace=user outcome=miss", 2),
+        ("keyspace=pages outcome=hit", 1),
+        ("keyspace=pages outcome=miss", 1),
+    ] {
+        let name = format!("cache_keyspace_reads_total alias=shop {labels}");
+        assert_eq!(recorded.get(&name), Some(&DebugValue::Counter(count)), "{name}");
+    }
 }
 
 #[test]

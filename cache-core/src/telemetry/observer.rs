@@ -162,6 +162,20 @@ impl Observer {
         }
     }
 
+    /// Counts `keys` reads of a keyspace.
+    pub(crate) fn keyspace(&self, keyspace: &'static str, outcome: Outcome, keys: u64) {
+        #[cfg(feature = "metrics")]
+        if keys > 0 {
+            metrics::counter!(
+                "cache_keyspace_reads_total",
+                "alias" => Arc::clone(&self.alias),
+                "keyspace" => keyspace,
+                "outcome" => outcome.as_str()
+            )
+            .increment(keys);
+        }
+    }
+
     /// Reports a load, or a caller that shared another caller's load.
     pub(crate) fn load(&self, result: Loaded, took: std::time::Duration) {
         #[cfg(feature = "metrics")]

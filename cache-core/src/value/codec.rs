@@ -54,8 +54,8 @@ pub enum Codec {
     ///
     /// Only the type that wrote a value can read it: an array is not a `Vec`. After a change of the
     /// type (a field added, removed, moved, or of another type), old values are misses or *read as
-    /// other values*. Change the keys with the type: by the version of the keys, or a part of the
-    /// key.
+    /// other values*. Change the keys with the type, by
+    /// [`Keyspace::schema`](crate::Keyspace::schema) or the version of the keys.
     #[cfg(feature = "postcard")]
     Postcard,
 }

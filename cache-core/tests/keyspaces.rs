@@ -1,0 +1,122 @@
+//! Typed keyspaces.
+
+#![allow(missing_docs)]
+
+use std::{collections::HashMap, fmt, io};
+
+use cache_core::{Cache, ErrorKind, Keyspace, Timeout, Ttl, secs, testing::Model};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct User {
+    name: String,
+}
+
+/// A key of a type of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Id(u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+static USERS: Keyspace<Id, User> = Keyspace::new("user").ttl(secs(300));
+static PAGES: Keyspace<(&str, u32), String> = Keyspace::new("page").ttl(secs(60)).schema(3);
+static NAMES: Keyspace<str, String> = Keyspace::new("name").ttl(Timeout::Never);
+static CONFIG: Keyspace<(), u32> = Keyspace::new("config");
+
+fn cache() -> Cache {
+    Cache::new("test", Model::default())
+}
+
+fn user(name: &str) -> User {
+    User { name: name.into() }
+}
+
+#[tokio::test]
+async fn each_operation_uses_the_key_the_type_and_the_lifetime() {
+    let cache = cache();
+    USERS.set(&cache, &Id(1), &user("Ada")).await.unwrap();
+    assert_eq!(cache.get::<User>("user:1:1").await.unwrap(), Some(user("Ada")));
+    assert_eq!(USERS.get(&cache, &Id(1)).await.unwrap(), Some(user("Ada")));
+    assert!(USERS.has_key(&cache, &Id(1)).await.unwrap());
+    let ttl = USERS.ttl_of(&cache, &Id(1)).await.unwrap();
+    assert!(matches!(ttl, Some(Ttl::Remaining(it)) if it.as_secs().abs_diff(300) < 30), "{ttl:?}");
+    let items = [(Id(2), user("Bob")), (Id(3), user("Cy"))];
+    USERS
+        .set_many(&cache, items.iter().map(|(id, it)| (*id, it)))
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
+    let found = USERS.get_many(&cache, [Id(2), Id(3), Id(4), Id(2)]).await.unwrap();
+    assert_eq!(found, HashMap::from(items));
+    assert!(USERS.delete(&cache, &Id(1)).await.unwrap());
+    assert!(!USERS.delete(&cache, &Id(1)).await.unwrap());
+    assert_eq!(USERS.get(&cache, &Id(1)).await.unwrap(), None);
+    let load = || async { user("Dee") };
+    for _ in 0..2 {
+        assert_eq!(USERS.get_or_set(&cache, &Id(9), load).await.unwrap(), user("Dee"));
+    }
+    let failed = USERS.get_or_try_set(&cache, &Id(8), || async { Err(io::Error::other("no")) });
+    assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Loader);
+}
+
+#[tokio::test]
+async fn keys_may_borrow_and_have_several_parts_or_none() {
+    let cache = cache();
+    let country = String::from("de:at");
+    PAGES.set(&cache, &(country.as_str(), 7), &"page".into()).await.unwrap();
+    assert_eq!(cache.get::<String>("page:3:de%3Aat:7").await.unwrap().as_deref(), Some("page"));
+    assert_eq!(PAGES.get(&cache, &(country.as_str(), 7)).await.unwrap().as_deref(), Some("page"));
+    NAMES.set(&cache, &country, &"name".into()).await.unwrap();
+    assert_eq!(NAMES.ttl_of(&cache, &country).await.unwrap(), Some(Ttl::Forever));
+    CONFIG.set(&cache, &(), &1).await.unwrap();
+    assert_eq!(cache.incr(&CONFIG.key(&()).unwrap(), 1).await.unwrap(), 2);
+    assert_eq!(CONFIG.get(&cache, &()).await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn another_schema_is_a_miss() {
+    static OLD: Keyspace<u64, (String, u8)> = Keyspace::new("user");
+    static NEW: Keyspace<u64, User> = Keyspace::new("user").schema(2);
+    let cache = cache();
+    OLD.set(&cache, &1, &("Ada".into(), 36)).await.unwrap();
+    assert_eq!(NEW.get(&cache.strict(), &1).await.unwrap(), None);
+    NEW.set(&cache, &1, &user("Ada")).await.unwrap();
+    assert_eq!(OLD.get(&cache, &1).await.unwrap(), Some(("Ada".into(), 36)));
+}
+
+#[tokio::test]
+async fn each_kind_of_handle_works() {
+    let cache = cache();
+    NAMES.set(&cache.at_version(2), "a", &"b".into()).await.unwrap();
+    assert_eq!(NAMES.get(&cache, "a").await.unwrap(), None);
+    let blocking = tokio::task::spawn_blocking(move || {
+        let key = NAMES.key("a")?;
+        cache.blocking().at_version(2).get::<String>(&key)
+    });
+    assert_eq!(blocking.await.unwrap().unwrap().as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn futures_are_send() {
+    let cache = cache();
+    let task = tokio::spawn(async move {
+        USERS.set(&cache, &Id(1), &user("Ada")).await?;
+        USERS.set_many(&cache, [(Id(2), user("Bob"))]).await?.into_result()?;
+        USERS.get_or_set(&cache, &Id(3), || async { user("Cy") }).await?;
+        USERS.get_many(&cache, [Id(1), Id(2), Id(3)]).await
+    });
+    assert_eq!(task.await.unwrap().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn key_that_is_too_long_names_the_rule() {
+    let long = "x".repeat(300);
+    let error = NAMES.get(&cache(), &long).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidKey);
+    assert!(error.to_string().contains("too long"), "{error}");
+}
