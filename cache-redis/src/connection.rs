@@ -9,11 +9,11 @@ use std::{
 };
 
 use cache_core::{Error, ErrorKind, Result};
-use cache_net::{ConnectionSlot, Lost, Peek, Wire};
+use cache_net::{ConnectionSlot, Connector, Lost, Peek, Wire};
 
 use crate::{
     abandoned::{Abandoned, Client},
-    connector::Server,
+    address::Address,
     decoder::Decoder,
     encoder::{Commands, Encode, Encoder, result},
     error,
@@ -21,13 +21,11 @@ use crate::{
     resp::Reply,
 };
 
-/// A slot for one connection to a server.
-pub(crate) type Slot = Arc<ConnectionSlot<Server>>;
-
 /// A connection that is logged in.
 #[derive(Debug)]
 pub(crate) struct Connection {
     wire: Wire<Decoder>,
+    address: Address,
     /// The server's name of the connection, if it has one that no other connection can have.
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
@@ -39,6 +37,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         wire: Wire<Decoder>,
+        address: Address,
         client: Option<Client>,
         abandoned: Arc<Abandoned>,
         limit: Option<Arc<Limit>>,
@@ -47,13 +46,13 @@ impl Connection {
             let losses = it.loss_count();
             (it, losses)
         });
-        Self { wire, client, abandoned, is_abandoned: AtomicBool::new(false), limit }
+        Self { wire, address, client, abandoned, is_abandoned: AtomicBool::new(false), limit }
     }
 
     /// Executes commands about one key.
     pub(crate) async fn execute(
         self: &Arc<Self>,
-        slot: &Slot,
+        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
         commands: Commands<'_>,
     ) -> Result<Reply> {
         if commands.replies == 1 {
@@ -67,7 +66,7 @@ impl Connection {
     /// Executes commands about a key that migrates to this server, after `ASKING`.
     pub(crate) async fn execute_asking(
         self: &Arc<Self>,
-        slot: &Slot,
+        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
         commands: Commands<'_>,
     ) -> Result<Reply> {
         let asking = |out: &mut Encoder<'_>| {
@@ -81,7 +80,7 @@ impl Connection {
     /// Sends commands that have `count` replies together, and returns the replies.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        slot: &Slot,
+        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
         count: usize,
         encode: Encode<'_>,
     ) -> Result<Vec<Reply>> {
@@ -120,7 +119,7 @@ impl Connection {
     /// Waits for a reply. The future is pinned, because it would be copied at each call.
     async fn reply<T>(
         self: &Arc<Self>,
-        slot: &Slot,
+        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
         reply: Pin<&mut impl Future<Output = Result<T, Lost>>>,
         encode: Encode<'_>,
     ) -> Result<T> {
@@ -136,7 +135,7 @@ impl Connection {
                 Error::new(ErrorKind::TimedOut, what)
             }
         };
-        Err(error::at(error, &slot.connector().address))
+        Err(error::at(error, &self.address))
     }
 
     #[cold]

@@ -10,7 +10,9 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result};
-use cache_net::{Dialer, Peek, Socket, Stream, Wire, connection_error, with_io_driver, within};
+use cache_net::{
+    ConnectionSlot, Dialer, Peek, Socket, Stream, Wire, connection_error, with_io_driver, within,
+};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -59,6 +61,9 @@ pub(crate) struct Server {
     abandoned: Arc<Abandoned>,
     lost: LostFlag,
 }
+
+/// A slot for one connection to a server.
+pub(crate) type Slot = Arc<ConnectionSlot<Server>>;
 
 /// Set when a connection has ended.
 pub(crate) type LostFlag = Arc<AtomicBool>;
@@ -109,7 +114,8 @@ impl Server {
             closed.await;
             lost.store(true, Ordering::Release);
         });
-        Ok(Connection::new(wire, client, Arc::clone(&self.abandoned), connector.limit.clone()))
+        let (abandoned, limit) = (Arc::clone(&self.abandoned), connector.limit.clone());
+        Ok(Connection::new(wire, self.address.clone(), client, abandoned, limit))
     }
 
     #[cfg_attr(

@@ -18,7 +18,8 @@ use futures_util::future::join_all;
 use crate::{
     abandoned::Abandoned,
     address::Address,
-    connection::{Connection, Slot},
+    connection::Connection,
+    connector::Slot,
     encoder::{Commands, Encode, Encoder},
     error, reply,
     resp::Reply,

@@ -12,8 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     address::Address,
-    connection::Slot,
-    connector::{Connector, LostFlag, Server},
+    connector::{Connector, LostFlag, Server, Slot},
     node::Node,
     topology::Topology,
 };

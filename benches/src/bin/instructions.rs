@@ -17,7 +17,7 @@ use benches::{
 const RUN: &str = "--run";
 /// A short and a long run. The difference excludes the start of the program and the first call of
 /// each key.
-const CALLS: [u64; 2] = [1000, 2000];
+const CALLS: [u32; 2] = [1000, 2000];
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -55,10 +55,10 @@ fn run(suite: &str, contest: &str, side: &str, calls: u64) -> Result<()> {
 /// Returns the instructions per call.
 fn count(suite: &str, contest: usize, side: usize) -> Result<f64> {
     let [short, long] = CALLS.map(|calls| callgrind(suite, contest, side, calls));
-    Ok((long? - short?) / (CALLS[1] - CALLS[0]) as f64)
+    Ok((long? - short?) / f64::from(CALLS[1] - CALLS[0]))
 }
 
-fn callgrind(suite: &str, contest: usize, side: usize, calls: u64) -> Result<f64> {
+fn callgrind(suite: &str, contest: usize, side: usize, calls: u32) -> Result<f64> {
     let numbers = [contest as u64, side as u64, calls].map(|it| it.to_string());
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
