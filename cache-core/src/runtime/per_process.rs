@@ -7,6 +7,9 @@ use forkguard::Guard;
 /// The child neither uses nor drops the value that it inherits (threads that do not run in the
 /// child, sockets that the parent uses, locks that no thread will release): it leaks the value.
 ///
+/// A child is detected if it was made by the `fork` of the C library, not by a system call of its
+/// own.
+///
 /// ```
 /// use cache_core::store::PerProcess;
 ///
