@@ -24,6 +24,7 @@ mod chapters {
         failing: "failing.md",
         observing: "observing.md",
         testing: "testing.md",
+        reading_through: "reading-through.md",
         recipes: "recipes.md",
         writing_a_store: "writing-a-store.md",
         django: "django.md",
