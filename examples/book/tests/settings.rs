@@ -118,8 +118,16 @@ fn documented_defaults_of_a_cache_match_the_code() {
             assert_eq!(field(&documented), field(&code), "the default of `{name}`");
         } else {
             // The default of these is that of their type.
-            let without_default =
-                ["backend", "location", "read", "compress_from", "breaker", "retry", "options"];
+            let without_default = [
+                "backend",
+                "location",
+                "read",
+                "compress_from",
+                "fetch",
+                "breaker",
+                "retry",
+                "options",
+            ];
             assert!(
                 without_default.contains(&name),
                 "write the default of `{name}` as code: {default}"
