@@ -1,3 +1,5 @@
+use std::mem;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -14,10 +16,18 @@ use crate::{
 
 /// A write with its key and its serialized value. It is made before the future, so that the future
 /// is `Send` for every type of value, and a value that cannot be serialized never reaches a store.
+///
+/// It is filled and used in place: each move would copy its 300 bytes.
 struct Prepared {
     key: FullKey,
     value: Bytes,
     expiry: Option<Expiry>,
+}
+
+impl Prepared {
+    fn new() -> Self {
+        Self { key: FullKey::new(), value: Bytes::new(), expiry: None }
+    }
 }
 
 /// Writes.
@@ -59,8 +69,12 @@ impl Cache {
         T: Serialize + ?Sized,
         I: IntoTimeout,
     {
-        let write = self.prepare(Operation::Set, key, value, timeout);
-        async move { self.write(&write?).await }
+        let mut write = Prepared::new();
+        let prepared = self.prepare(Operation::Set, key, value, timeout, &mut write);
+        async move {
+            prepared?;
+            self.write(&mut write).await
+        }
     }
 
     /// Stores bytes as they are, as [`set`](Self::set) stores a value.
@@ -81,9 +95,15 @@ impl Cache {
         B: Into<Bytes>,
         I: IntoTimeout,
     {
-        let value = value::seal_bytes(value.into());
-        let write = self.prepare_bytes(Operation::Set, key, value, timeout);
-        async move { self.write(&write?).await }
+        let mut write = Prepared::new();
+        write.value = value::seal_bytes(value.into());
+        write.expiry = self.expiry(timeout);
+        self.shared.observer.bytes(Direction::Written, write.value.len());
+        let prepared = self.write_key(Operation::Set, key, &mut write.key);
+        async move {
+            prepared?;
+            self.write(&mut write).await
+        }
     }
 
     /// Stores a value if the key is missing, in one step. Returns whether the value was stored:
@@ -116,10 +136,11 @@ impl Cache {
         T: Serialize + ?Sized,
         I: IntoTimeout,
     {
-        let write = self.prepare(Operation::Add, key, value, timeout);
+        let mut write = Prepared::new();
+        let prepared = self.prepare(Operation::Add, key, value, timeout, &mut write);
         async move {
-            let write = write?;
-            let res = self.add_prepared(&write).await;
+            prepared?;
+            let res = self.add_prepared(&mut write).await;
             self.answer(Operation::Add, Some(&write.key), res)
         }
     }
@@ -153,10 +174,11 @@ impl Cache {
         T: Serialize + ?Sized,
         I: IntoTimeout,
     {
-        let write = self.prepare(Operation::Replace, key, value, timeout);
+        let mut write = Prepared::new();
+        let prepared = self.prepare(Operation::Replace, key, value, timeout, &mut write);
         async move {
-            let write = write?;
-            let res = self.replace_prepared(&write).await;
+            prepared?;
+            let res = self.replace_prepared(&mut write).await;
             self.answer(Operation::Replace, Some(&write.key), res)
         }
     }
@@ -167,25 +189,14 @@ impl Cache {
         key: &str,
         value: &T,
         timeout: impl IntoTimeout,
-    ) -> Result<Prepared> {
-        let expiry = self.expiry(timeout);
-        let key = self.key(operation, key)?;
+        write: &mut Prepared,
+    ) -> Result<()> {
+        write.expiry = self.expiry(timeout);
+        self.write_key(operation, key, &mut write.key)?;
         let value = self.shared.values.seal(value);
-        let value = value.map_err(|it| self.fail(operation, Some(&key), it))?;
-        self.shared.observer.bytes(Direction::Written, value.len());
-        Ok(Prepared { key, value, expiry })
-    }
-
-    fn prepare_bytes(
-        &self,
-        operation: Operation,
-        key: &str,
-        value: Bytes,
-        timeout: impl IntoTimeout,
-    ) -> Result<Prepared> {
-        let expiry = self.expiry(timeout);
-        self.shared.observer.bytes(Direction::Written, value.len());
-        Ok(Prepared { key: self.key(operation, key)?, value, expiry })
+        write.value = value.map_err(|it| self.fail(operation, Some(&write.key), it))?;
+        self.shared.observer.bytes(Direction::Written, write.value.len());
+        Ok(())
     }
 
     /// Stores what is already in its stored form; `None` removes the key.
@@ -195,16 +206,17 @@ impl Cache {
         stored: Option<(Bytes, Expiry)>,
     ) -> Result<()> {
         let (value, expiry) = stored.unzip();
-        self.write(&Prepared { key, value: value.unwrap_or_default(), expiry }).await
+        self.write(&mut Prepared { key, value: value.unwrap_or_default(), expiry }).await
     }
 
-    async fn write(&self, write: &Prepared) -> Result<()> {
-        let key = &write.key;
+    async fn write(&self, write: &mut Prepared) -> Result<()> {
+        // A clone would allocate the count of its references.
+        let (key, value) = (&write.key, mem::take(&mut write.value));
         let writing = self.before_write(key).await;
         let moment = self.shared.tombstones.moment();
         let res: Result<bool> = match write.expiry {
             Some(expiry) => {
-                call_write!(self, writing, set(key, write.value.clone(), expiry, SetMode::Always))
+                call_write!(self, writing, set(key, value, expiry, SetMode::Always))
             }
             None => call_write!(self, writing, delete(key)),
         };
@@ -226,39 +238,31 @@ impl Cache {
         }
     }
 
-    async fn add_prepared(&self, write: &Prepared) -> Result<bool> {
-        let key = &write.key;
+    async fn add_prepared(&self, write: &mut Prepared) -> Result<bool> {
+        let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {
-            return Box::pin(self.add_entry(key, &write.value, write.expiry)).await;
+            return Box::pin(self.add_entry(key, &value, write.expiry)).await;
         }
         let writing = self.before_write(key).await;
         if let Some(expiry) = write.expiry {
-            return call_write!(
-                self,
-                writing,
-                set(key, write.value.clone(), expiry, SetMode::IfAbsent)
-            );
+            return call_write!(self, writing, set(key, value, expiry, SetMode::IfAbsent));
         }
         // `add` never fails open, so its read must not be stale.
         let has: Result<bool> = call_leader!(self.has(key));
         has.map(|it| !it)
     }
 
-    async fn replace_prepared(&self, write: &Prepared) -> Result<bool> {
-        let key = &write.key;
+    async fn replace_prepared(&self, write: &mut Prepared) -> Result<bool> {
+        let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {
-            return Box::pin(self.replace_entry(key, &write.value, write.expiry)).await;
+            return Box::pin(self.replace_entry(key, &value, write.expiry)).await;
         }
         let writing = self.before_write(key).await;
         match write.expiry {
             Some(expiry) => {
-                call_write!(
-                    self,
-                    writing,
-                    set(key, write.value.clone(), expiry, SetMode::IfPresent)
-                )
+                call_write!(self, writing, set(key, value, expiry, SetMode::IfPresent))
             }
             None => call_write!(self, writing, delete(key)),
         }
