@@ -119,6 +119,8 @@ struct Shared {
     breaker: Option<Arc<Breaker>>,
     /// The maximum duration of a write in progress.
     write_patience: Duration,
+    /// How long a write of one key counts as in progress, computed once for all calls.
+    write_claim: Duration,
     load_deadline: Duration,
     fetch: FetchState,
     clock: Clock,
@@ -329,16 +331,15 @@ impl Cache {
     /// Returns the same as [`write_claim`](Self::write_claim), for values of `bytes` bytes in
     /// total.
     fn batch_claim(&self, keys: usize, bytes: usize) -> Duration {
-        let rounds = rounds(keys, bytes).saturating_add(1);
-        self.shared.write_patience.saturating_mul(rounds).saturating_mul(2)
+        claim(self.shared.write_patience, keys, bytes)
     }
 
     /// Begins a write of `key`: a load that began before the end of the write cannot overwrite the
     /// key.
     async fn before_write<'a>(&'a self, key: &'a str) -> WriteGuard<'a> {
-        let mut writing = self.shared.flights.begin_write(key, self.write_claim(1));
+        let mut writing = self.shared.flights.begin_write(key, self.shared.write_claim);
         if self.shared.flights.active() > 0 {
-            writing.expire_after(self.write_claim(1));
+            writing.expire_after(self.shared.write_claim);
             // Boxed because it is rare: it would enlarge the future of every write.
             Box::pin(self.shared.flights.detach(key, self.write_patience())).await;
         }
@@ -359,6 +360,11 @@ impl Cache {
             None => error,
         }
     }
+}
+
+fn claim(write_patience: Duration, keys: usize, bytes: usize) -> Duration {
+    let rounds = rounds(keys, bytes).saturating_add(1);
+    write_patience.saturating_mul(rounds).saturating_mul(2)
 }
 
 impl fmt::Debug for Cache {

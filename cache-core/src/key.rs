@@ -206,10 +206,14 @@ fn check_key(key: &str) -> Result<()> {
 /// command (CVE-2020-13254).
 fn check_bytes(bytes: &[u8]) -> Result<()> {
     // The common case has no branch per byte: the compiler turns each chunk into one vector
-    // instruction.
+    // instruction. The last chunk overlaps the one before it.
     let any = |bytes: &[u8]| bytes.iter().fold(false, |odd, &it| odd | is_forbidden(it));
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    if !chunks.iter().any(|it| any(it)) && !any(rest) {
+    let is_odd = match (bytes.last_chunk::<16>(), bytes.last_chunk::<8>()) {
+        (Some(last), _) => any(last) || bytes.as_chunks::<16>().0.iter().any(|it| any(it)),
+        (None, Some(last)) => any(last) || bytes.first_chunk::<8>().is_some_and(|it| any(it)),
+        (None, None) => any(bytes),
+    };
+    if !is_odd {
         return Ok(());
     }
     let at = bytes.iter().position(|&it| is_forbidden(it)).unwrap_or_default();
@@ -311,6 +315,19 @@ mod tests {
             assert!(error.to_string().contains(rule), "{error}");
         }
         assert!(full("schlüssel", LongKeys::Error).is_ok());
+    }
+
+    #[test]
+    fn forbidden_byte_is_found_at_every_place() {
+        for len in 1..40 {
+            let key = "k".repeat(len);
+            assert!(check_key(&key).is_ok());
+            for at in 0..len {
+                let odd = [&key[..at], "\n", &key[at + 1..]].concat();
+                let error = check_key(&odd).unwrap_err();
+                assert!(error.to_string().contains(&format!("0x0a at {at};")), "{error}");
+            }
+        }
     }
 
     #[test]

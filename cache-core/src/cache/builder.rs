@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Cache, Shared};
+use super::{Cache, Shared, claim};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     config::{ByteSize, CacheSettings, Period},
@@ -303,6 +303,7 @@ impl CacheBuilder {
             alias: alias.into(),
             sync,
             write_patience: patience,
+            write_claim: claim(patience, 1, 0),
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,

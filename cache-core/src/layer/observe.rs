@@ -1,5 +1,3 @@
-use std::pin::pin;
-
 use super::{Call, Layer, Reply};
 use crate::telemetry::observer::Observer;
 
@@ -10,13 +8,12 @@ pub(crate) struct Observe {
 }
 
 impl Layer for Observe {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
+    fn around<R: Reply, F: Future<Output = R> + Send>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
-    ) -> R {
-        let answer = pin!(run());
-        self.observer.in_call(self.backend, call.operation, call.keys, answer).await
+    ) -> impl Future<Output = R> + Send {
+        self.observer.in_call(self.backend, call.operation, call.keys, run)
     }
 
     fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {

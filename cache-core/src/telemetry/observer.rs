@@ -234,13 +234,27 @@ impl Observer {
     }
 
     /// Runs a call to a store in its span, and records its duration.
+    #[cfg(not(any(feature = "metrics", feature = "tracing")))]
+    pub(crate) fn in_call<F: Future>(
+        &self,
+        _: &'static str,
+        _: Operation,
+        _: usize,
+        call: impl Fn() -> F,
+    ) -> F {
+        call()
+    }
+
+    /// Runs a call to a store in its span, and records its duration.
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
     pub(crate) async fn in_call<F: Future>(
         &self,
         backend: &'static str,
         operation: Operation,
         keys: usize,
-        call: F,
+        call: impl Fn() -> F,
     ) -> F::Output {
+        let call = std::pin::pin!(call());
         #[cfg(feature = "tracing")]
         let call = {
             let (alias, operation) = (&*self.alias, operation.as_str());

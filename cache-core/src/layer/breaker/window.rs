@@ -10,7 +10,7 @@ pub(super) struct Window {
     /// The slices; the current one is last.
     slices: [Slice; SLICES],
     /// The number of the current slice since the clock began.
-    number: u128,
+    number: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ impl Window {
     /// Counts a call that ended now; `answered` is the time until its answer, `None` if the call
     /// failed.
     pub(super) fn count(&mut self, now: Duration, of: Duration, answered: Option<Duration>) {
-        self.turn_to(now.as_nanos() * SLICES as u128 / of.as_nanos().max(1));
+        self.turn_to(nanos(now) / (nanos(of) / SLICES as u64).max(1));
         let current = &mut self.slices[SLICES - 1];
         current.calls = current.calls.saturating_add(1);
         current.failures = current.failures.saturating_add(u32::from(answered.is_none()));
@@ -43,11 +43,18 @@ impl Window {
         self.slices.iter().map(|it| it.slowest).max().unwrap_or_default()
     }
 
-    fn turn_to(&mut self, number: u128) {
-        let passed = usize::try_from(number.saturating_sub(self.number)).unwrap_or(SLICES);
-        let passed = passed.min(SLICES);
+    fn turn_to(&mut self, number: u64) {
+        if number <= self.number {
+            return;
+        }
+        let passed = usize::try_from(number - self.number).unwrap_or(SLICES).min(SLICES);
         self.slices.rotate_left(passed);
         self.slices[SLICES - passed..].fill(Slice::default());
-        self.number = self.number.max(number);
+        self.number = number;
     }
+}
+
+/// Returns the duration as a number, at most 584 years: 64 bits are cheap to divide.
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }
