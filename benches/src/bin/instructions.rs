@@ -59,7 +59,7 @@ fn count(suite: &str, contest: usize, side: usize) -> Result<f64> {
 }
 
 fn callgrind(suite: &str, contest: usize, side: usize, calls: u32) -> Result<f64> {
-    let numbers = [contest as u64, side as u64, calls.into()].map(|it| it.to_string());
+    let numbers = [contest.to_string(), side.to_string(), calls.to_string()];
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe()?)
