@@ -35,7 +35,7 @@ pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
     }
     match stored[6..8] {
         [0, 0] => Expected::Payload(payload),
-        [0, 1 | 2] => Expected::Compressed(payload.first_chunk().map(|it| u64::from_le_bytes(*it))),
+        [1 | 2, 0] => Expected::Compressed(payload.first_chunk().map(|it| u64::from_le_bytes(*it))),
         _ => Expected::Kept,
     }
 }

@@ -196,9 +196,10 @@ mod tests {
 
     #[test]
     fn entry_is_not_read_without_its_lifetime() {
+        let compressor = Compressor::new(Compression::None, 0, None);
+        let pipeline = Pipeline::new(Codec::Json, None, compressor);
         assert!(matches!(
-            Pipeline::new(Codec::Json, None, Compressor::new(Compression::None, 0, None))
-                .open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
+            pipeline.open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
             Err(Undecodable::Foreign(_))
         ));
     }

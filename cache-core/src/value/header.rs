@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0100 the payload is compressed with LZ4, 0x0200 with Zstandard; 0x0400 an [entry](super::envelope) with fields of its own |
+//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with fields of its own |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -21,7 +21,8 @@ const MAGIC: [u8; 2] = [0xc1, 0xca];
 const LZ4: u16 = Method::Lz4 as u16;
 const ZSTD: u16 = Method::Zstd as u16;
 /// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
-pub(super) const ENVELOPE: u16 = 0x0400;
+/// Low flags are for the form of payloads.
+pub(super) const ENVELOPE: u16 = 0x0100;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
@@ -30,6 +31,7 @@ pub(super) const LEN: usize = WRITTEN_LEN as usize;
 /// The length of the header of an entry, and of the fields in it.
 const ENVELOPE_LEN: u16 = 44;
 pub(super) const FIELDS: usize = ENVELOPE_LEN as usize - LEN;
+
 /// The length of the length before compressed bytes.
 pub(super) const COMPRESSED_HEAD: usize = 8;
 
@@ -45,8 +47,8 @@ pub(super) enum Format {
 /// The compression of a payload, by its flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
-    Lz4 = 0x100,
-    Zstd = 0x200,
+    Lz4 = 0x0001,
+    Zstd = 0x0002,
 }
 
 /// Stored bytes, checked.
@@ -86,15 +88,15 @@ pub(super) fn has_magic(stored: &[u8]) -> bool {
 }
 
 /// Returns the length of the uncompressed payload without checking the checksum; of an entry, that
-/// of the value in it. Bytes that only begin like a header are all payload.
+/// of the payload in it. Bytes that only begin like a header are all payload.
 pub(super) fn payload_len(stored: &[u8]) -> usize {
-    let Some(parts) = Parts::of(stored) else { return stored.len() };
-    if parts.flags() & ENVELOPE == 0 { parts.value_len() } else { inner_len(parts.payload) }
-}
-
-/// Returns the length of the value in an entry.
-fn inner_len(stored: &[u8]) -> usize {
-    Parts::of(stored).map_or(stored.len(), |it| it.value_len())
+    match Parts::of(stored) {
+        Some(parts) if parts.flags() & ENVELOPE != 0 => {
+            Parts::of(parts.payload).map_or(parts.payload.len(), |it| it.uncompressed_len())
+        }
+        Some(parts) => parts.uncompressed_len(),
+        None => stored.len(),
+    }
 }
 
 /// Fills in the header in the first [`LEN`] bytes, which lie before the payload.
@@ -164,18 +166,18 @@ impl<'a> Parts<'a> {
         is_right.then_some(Self { fixed, rest, payload })
     }
 
-    fn flags(&self) -> u16 {
-        u16::from_le_bytes([self.fixed[6], self.fixed[7]])
-    }
-
-    /// Returns the length of the uncompressed payload.
-    fn value_len(&self) -> usize {
+    /// Returns the length of the uncompressed payload, as the bytes tell it.
+    fn uncompressed_len(&self) -> usize {
         let len = self.payload.len();
         if self.flags() & (LZ4 | ZSTD) == 0 {
             return len;
         }
         split_compressed(self.payload)
             .map_or(len, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    fn flags(&self) -> u16 {
+        u16::from_le_bytes([self.fixed[6], self.fixed[7]])
     }
 }
 

@@ -9,7 +9,7 @@ use cache_core::{
 use cache_memory::Memory;
 
 /// The payload `[1,2]` with an unknown flag.
-const FLAG: &[u8] = b"\xc1\xca\x14\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xde\x30\x5f\x4a[1,2]";
+const FLAG: &[u8] = b"\xc1\xca\x14\0\0\0\x80\0\x05\0\0\0\0\0\0\0\x8d\x1b\x23\xbd[1,2]";
 /// The payload `[1,2]` with unknown fields, which no flag announces.
 const FIELDS: &[u8] = b"\xc1\xca\x18\0\0\0\0\0\x05\0\0\0\0\0\0\0\x0f\x21\x45\xcemore[1,2]";
 
