@@ -147,6 +147,7 @@ async fn cache_with_msgpack_passes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_with_grace_passes() {
     let mut settings = cache_core::FetchSettings::with_grace(Duration::from_secs(3600));
+    settings.ttl = Some(Duration::from_secs(600).into());
     settings.negative_ttl = Some(Duration::from_secs(60).into());
     let inline = harness("grace", |it| Arc::new(Inline::new(it)));
     run_cache(inline.configure(move |it| it.fetch(settings))).await;

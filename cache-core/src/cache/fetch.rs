@@ -16,11 +16,12 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) use self::entries::fresh;
-use self::request::Mode;
+use self::request::{Mode, Start, hit};
 use super::Cache;
 use crate::{
     error::Result,
     fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
+    key::FullKey,
     layer::Operation,
     telemetry::observer::Direction,
     timeout::IntoTimeout,
@@ -30,7 +31,8 @@ use crate::{
 /// served stale, and how long the caller waits.
 ///
 /// Settings that are not given here are those of the table `[caches.<alias>.fetch]`, see
-/// [`FetchSettings`](crate::FetchSettings). A setting without effect is an error of kind `Config`.
+/// [`FetchSettings`](crate::FetchSettings). A setting without effect is an error of kind `Config`
+/// when the fetch has to load.
 #[derive(Clone, Copy)]
 #[must_use = "a fetch does nothing before `load`"]
 pub struct Fetch<'a> {
@@ -192,10 +194,14 @@ impl<'a> Fetch<'a> {
         L: FnOnce(LoadContext) -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
+        let mut key = FullKey::new();
+        let (write_epoch, found) = match self.start(&mut key)? {
+            Start::Hit(value, _) => return Ok(value),
+            Start::Read(write_epoch, found) => (write_epoch, found),
+        };
         let load = |context| async move { load(context).await.map(Loaded::Value) };
-        let cache = self.cache;
-        let fetched = self.run(false, load).await?;
-        fetched.value.ok_or_else(|| cache.refuse(Operation::Fetch, request::no_value()))
+        let fetched = self.run(key, write_epoch, found, false, load).await?;
+        fetched.value.ok_or_else(|| self.cache.refuse(Operation::Fetch, request::no_value()))
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, or `None` if the source has none.
@@ -232,7 +238,7 @@ impl<'a> Fetch<'a> {
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
     {
         let load = |context| async move { load(context).await.map(Loaded::from) };
-        self.run(true, load).await.map(|it| it.value)
+        self.outcome(load).await.map(|it| it.value)
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, and how it was found. The loader
@@ -264,7 +270,12 @@ impl<'a> Fetch<'a> {
         L: FnOnce(LoadContext) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        self.run(true, load).await
+        let mut key = FullKey::new();
+        let (write_epoch, found) = match self.start(&mut key)? {
+            Start::Hit(value, age) => return Ok(hit(value, age)),
+            Start::Read(write_epoch, found) => (write_epoch, found),
+        };
+        self.run(key, write_epoch, found, true, load).await
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch.

@@ -21,6 +21,8 @@ pub(crate) struct Policy {
     pub(crate) error_ttl: Duration,
     pub(crate) refresh_ahead: RefreshAhead,
     pub(crate) refresh_lock: bool,
+    /// Whether integers are stored as plain text, without a grace, so that `incr` counts in them.
+    pub(crate) plain_integers: bool,
 }
 
 /// The settings of an alias that its fetches cannot change.
@@ -52,6 +54,7 @@ impl Policy {
             error_ttl: or_zero(settings.error_ttl),
             refresh_ahead: settings.refresh_ahead,
             refresh_lock: settings.refresh_lock,
+            plain_integers: false,
         }
     }
 
@@ -77,12 +80,13 @@ impl Policy {
         }
     }
 
-    /// Returns the longest lifetime that may be stored, with jitter and grace, or without a value.
+    /// Returns a bound of the lifetimes that may be stored.
     pub(crate) fn longest(&self, default: Timeout, clock: &Clock) -> Option<Expiry> {
         match self.ttl.resolve(default, clock)? {
             Expiry::Never => Some(Expiry::Never),
             Expiry::After(time) => {
-                let time = time.saturating_add(self.longest_jitter(time));
+                // A bound is enough, and each fetch pays for it.
+                let time = if self.jitter > 0.0 { time.saturating_mul(2) } else { time };
                 Some(Expiry::After(time.saturating_add(self.grace).max(self.negative_ttl)))
             }
         }

@@ -28,7 +28,11 @@ impl FetchState {
         let max = usize::try_from(settings.fetch.max_refreshes).unwrap_or(usize::MAX);
         Self {
             policy,
-            borrowed: Policy { jitter: settings.fetch.jitter.unwrap_or_default(), ..policy },
+            borrowed: Policy {
+                jitter: settings.fetch.jitter.unwrap_or_default(),
+                plain_integers: true,
+                ..policy
+            },
             has_entries: allowed.grace || allowed.negative_ttl,
             allowed,
             refreshes: Refreshes::new(max),

@@ -204,13 +204,17 @@ fn fetch_without_a_runtime_hits_and_does_not_load() {
 #[tokio::test]
 async fn get_or_set_takes_the_grace_of_the_alias() {
     let (store, cache, time) = world();
-    cache.get_or_set("k", MINUTE, || async { 1 }).await.unwrap();
+    let text = || async { "text".to_owned() };
+    cache.get_or_set("k", MINUTE, text).await.unwrap();
     let stored = cache_core::store::Backend::ttl(&store, ":1:k").await.unwrap();
     assert_eq!(stored, Some(Ttl::Remaining(MINUTE + HOUR)));
     time.advance(MINUTE);
-    let fail = || async { Err::<u32, _>(io::Error::other("db down")) };
-    assert_eq!(cache.get_or_try_set("k", MINUTE, fail).await.unwrap(), 1);
+    let fail = || async { Err::<String, _>(io::Error::other("db down")) };
+    assert_eq!(cache.get_or_try_set("k", MINUTE, fail).await.unwrap(), "text");
     assert_eq!(cache.stats()[Operation::GetOrSet].stale, 1);
     time.advance(HOUR + Duration::from_millis(1));
     cache.get_or_try_set("k", MINUTE, fail).await.unwrap_err();
+    // An integer stays plain text.
+    assert_eq!(cache.get_or_set("n", MINUTE, || async { 1 }).await.unwrap(), 1);
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 2);
 }

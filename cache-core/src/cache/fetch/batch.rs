@@ -275,25 +275,28 @@ where
         // One lifetime for all of them: it is one write.
         let lifetime = policy.lifetime(None, shared.timeout, &shared.clock);
         let Some(lifetime) = lifetime else { return };
-        let mut values = HashMap::new();
-        let mut whole = lifetime;
-        for (place, value) in sealed {
-            let (stored, expiry) = cache.wrapped(&policy, lifetime, value.clone(), took);
-            whole = expiry;
-            values.insert(*place, stored);
-        }
-        let negative = policy.negative_ttl;
+        let stored: HashMap<usize, (Bytes, Expiry)> = sealed
+            .iter()
+            .map(|(place, it)| (*place, cache.wrapped(&policy, lifetime, it.clone(), took)))
+            .collect();
         let write = |positions: Vec<usize>| async move {
+            // One write for each lifetime: that of the values, and that of remembered absences.
+            let mut writes: Vec<(Expiry, Vec<(&str, Bytes)>)> = Vec::new();
             let places = positions.into_iter().map(|it| places[it]);
-            let places = places.filter(|it| !self.unwritable.contains(it));
-            let (found, absent): (Vec<_>, Vec<_>) = places.partition(|it| values.contains_key(it));
-            let found: Vec<_> =
-                found.iter().map(|it| (self.keys[*it], values[it].clone())).collect();
-            cache.write_loaded_many(&found, whole).await;
-            if !negative.is_zero() {
-                let absent: Vec<_> =
-                    absent.iter().map(|it| (self.keys[*it], envelope::absent())).collect();
-                cache.write_loaded_many(&absent, Expiry::After(negative)).await;
+            for place in places.filter(|it| !self.unwritable.contains(it)) {
+                let (value, expiry) = match stored.get(&place) {
+                    Some(stored) => stored.clone(),
+                    None if policy.negative_ttl.is_zero() => continue,
+                    None => (envelope::absent(), Expiry::After(policy.negative_ttl)),
+                };
+                let item = (self.keys[place], value);
+                match writes.iter_mut().find(|(it, _)| *it == expiry) {
+                    Some((_, items)) => items.push(item),
+                    None => writes.push((expiry, vec![item])),
+                }
+            }
+            for (expiry, items) in writes {
+                cache.write_loaded_many(&items, expiry).await;
             }
         };
         let bytes = sealed.values().map(Bytes::len).sum();

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::request::FoundEntry;
 use crate::{
     cache::{Cache, call, call_leader, call_write, put_aside},
     error::{ErrorKind, Result},
@@ -18,6 +19,10 @@ use crate::{
     },
 };
 
+fn plain(stored: Bytes) -> (Found, Ttl) {
+    (Found::Fresh(stored, Terms::default()), Ttl::Forever)
+}
+
 /// The result of a read of a fetch that found no fresh value.
 pub(super) enum Missed {
     Nothing,
@@ -29,18 +34,25 @@ pub(super) enum Missed {
 
 /// Reads.
 impl Cache {
-    /// Returns the stored value of a key and its remaining lifetime, as a fetch needs them.
-    pub(super) async fn find_for_fetch(
-        &self,
-        key: &str,
-        policy: &Policy,
-    ) -> Result<Option<(Found, Ttl)>> {
+    /// Reads a key for a fetch if the store never waits, and no key has a tombstone.
+    #[inline]
+    pub(super) fn find_at_once(&self, key: &str, policy: &Policy) -> Option<FoundEntry> {
+        if self.shared.tombstones.len() > 0 {
+            return None;
+        }
+        let store = self.shared.sync.as_deref()?;
         if !self.shared.fetch.asks_for_ttl(policy) {
-            let stored = match self.plain() {
-                Some(store) => store.get(key)?,
-                None => self.read_leader(key).await?,
-            };
-            return Ok(stored.map(|it| (Found::Fresh(it, Terms::default()), Ttl::Forever)));
+            let found = store.get(key).map(|it| it.map(plain));
+            return Some(found);
+        }
+        let found = store.get_entry(key);
+        Some(found.map(|it| it.map(|it| (envelope::find(it.value, it.ttl), it.ttl))))
+    }
+
+    /// Reads a key for a fetch.
+    pub(super) async fn find_for_fetch(&self, key: &str, policy: &Policy) -> FoundEntry {
+        if !self.shared.fetch.asks_for_ttl(policy) {
+            return self.read_leader(key).await.map(|it| it.map(plain));
         }
         let entry = self.read_entry(key, true).await?;
         Ok(entry.map(|it| (envelope::find(it.value, it.ttl), it.ttl)))
@@ -113,7 +125,7 @@ impl Cache {
         &self,
         key: &FullKey,
         takes_absent: bool,
-        found: Result<Option<(Found, Ttl)>>,
+        found: FoundEntry,
         is_type: fn(&Pipeline, &Bytes) -> bool,
     ) -> Result<Missed> {
         let operation = Operation::Fetch;

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    fetch::{FetchOutcome, LoadContext, Policy, Staleness},
+    fetch::{FetchOutcome, Fetched, LoadContext, Policy, Staleness},
     key::FullKey,
-    value::Pipeline,
+    timeout::Ttl,
+    value::{Pipeline, envelope::Found},
 };
 
 /// A fetch whose read found no fresh value.
@@ -49,6 +50,21 @@ pub(super) struct Age(pub(super) Option<Duration>);
 pub(super) struct FetchedBytes {
     pub(super) value: Option<Bytes>,
     pub(super) outcome: FetchOutcome,
+}
+
+/// The answer of a read of a fetch: the value, and its remaining lifetime if the fetch needs it.
+pub(super) type FoundEntry = Result<Option<(Found, Ttl)>>;
+
+/// The result of the read that needs no future.
+pub(super) enum Start<T> {
+    /// A fresh value and its age.
+    Hit(T, Option<Duration>),
+    /// The count of writes before the read, and its answer if the store never waits.
+    Read(u64, Option<FoundEntry>),
+}
+
+pub(super) fn hit<T>(value: T, age: Option<Duration>) -> Fetched<T> {
+    Fetched { value: Some(value), outcome: FetchOutcome::Hit { age } }
 }
 
 /// A loader whose value is already serialized.

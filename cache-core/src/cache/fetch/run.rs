@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Fetch,
     entries::Missed,
-    request::{Age, LoadedBytes, Loader, Mode, Request},
+    request::{Age, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit},
 };
 use crate::{
     cache::Cache,
@@ -18,10 +18,7 @@ use crate::{
     layer::Operation,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::Ttl,
-    value::{
-        Pipeline,
-        envelope::{Found, Terms},
-    },
+    value::{Pipeline, envelope::Found},
 };
 
 impl Fetch<'_> {
@@ -35,21 +32,47 @@ impl Fetch<'_> {
         })
     }
 
-    pub(super) async fn run<T, E, L, F>(self, takes_absent: bool, load: L) -> Result<Fetched<T>>
+    /// Reads the key if the store never waits: a hit needs no further future, as in `get`.
+    #[inline]
+    pub(super) fn start<T: DeserializeOwned>(&self, key: &mut FullKey) -> Result<Start<T>> {
+        let cache = self.cache;
+        cache.write_key(Operation::Fetch, self.key, key)?;
+        // Before the first read: another process that makes this fetch may have stored an entry
+        // with this lifetime.
+        if self.is_custom {
+            cache.note_policy(&self.policy);
+        }
+        let write_epoch = cache.shared.flights.write_epoch(key);
+        if self.mode != Mode::Usual {
+            return Ok(Start::Read(write_epoch, None));
+        }
+        let found = cache.find_at_once(key, &self.policy);
+        if let Some(Ok(Some((Found::Fresh(stored, terms), left)))) = &found
+            && self.policy.refresh_ahead == RefreshAhead::Off
+            && let Ok(value) = cache.shared.values.open(stored)
+        {
+            cache.shared.observer.bytes(Direction::Read, stored.len());
+            cache.count(Operation::Fetch, Outcome::Hit);
+            return Ok(Start::Hit(value, terms.age(*left)));
+        }
+        Ok(Start::Read(write_epoch, found))
+    }
+
+    pub(super) async fn run<T, E, L, F>(
+        self,
+        key: FullKey,
+        write_epoch: u64,
+        found: Option<FoundEntry>,
+        takes_absent: bool,
+        load: L,
+    ) -> Result<Fetched<T>>
     where
         T: Serialize + DeserializeOwned + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         L: FnOnce(LoadContext) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        self.check()?;
         let cache = self.cache;
-        let mut key = FullKey::new();
-        cache.write_key(Operation::Fetch, self.key, &mut key)?;
-        // Before the first read: another process that makes this fetch may have stored an entry
-        // with this lifetime.
-        cache.note_policy(&self.policy);
-        let write_epoch = cache.shared.flights.write_epoch(&key);
         let request = |old: Option<Bytes>, stale| Request {
             key,
             name: self.key.into(),
@@ -62,8 +85,12 @@ impl Fetch<'_> {
             takes_absent,
             is_type: is_a::<T>,
         };
+        let found = match found {
+            None if self.mode == Mode::Usual => cache.find_for_fetch(&key, &self.policy).await,
+            found => found.unwrap_or(Ok(None)),
+        };
         let request = match self.mode {
-            Mode::Usual => match cache.find_for_fetch(&key, &self.policy).await {
+            Mode::Usual => match found {
                 Ok(Some((Found::Fresh(stored, terms), left))) => {
                     match cache.shared.values.open(&stored) {
                         Ok(value) => {
@@ -72,10 +99,11 @@ impl Fetch<'_> {
                             if self.policy.refresh_ahead != RefreshAhead::Off
                                 && cache.is_due(&self.policy, &terms, left)
                             {
+                                self.check()?;
                                 let request = request(Some(stored), None);
                                 cache.refresh_ahead(request, loader(cache, load));
                             }
-                            return Ok(hit(value, terms, left));
+                            return Ok(hit(value, terms.age(left)));
                         }
                         Err(why) => {
                             cache.count(Operation::Fetch, Outcome::Miss);
@@ -101,6 +129,7 @@ impl Fetch<'_> {
             Mode::Force => request(Box::pin(cache.force(&key)).await, None),
             Mode::Bypass => request(None, None),
         };
+        self.check()?;
         let found = Box::pin(cache.load_for(request, loader(cache, load))).await?;
         let value = match found.value {
             None => None,
@@ -118,10 +147,6 @@ fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
         Found::Fresh(_, terms) | Found::Stale(_, terms) => terms.age(*left),
         Found::Absent => None,
     }
-}
-
-fn hit<T>(value: T, terms: Terms, left: Ttl) -> Fetched<T> {
-    Fetched { value: Some(value), outcome: FetchOutcome::Hit { age: terms.age(left) } }
 }
 
 /// Returns whether stored bytes are a value of this type.

@@ -20,6 +20,7 @@ use crate::{
     key::FullKey,
     layer::Operation,
     runtime::{self, first},
+    store::integer,
     telemetry::{
         observer::{self, Direction, Loaded},
         stats::Event,
@@ -195,7 +196,10 @@ impl Cache {
         load_time: Duration,
     ) -> (Bytes, Expiry) {
         let (value, expiry) = match lifetime {
-            Expiry::After(lifetime) if FetchState::has_terms(policy) => {
+            Expiry::After(lifetime)
+                if FetchState::has_terms(policy)
+                    && !(policy.plain_integers && integer::parse(&value).is_ok()) =>
+            {
                 let terms = Terms { grace: policy.grace, lifetime, load_time, is_absent: false };
                 let whole = lifetime.saturating_add(policy.grace);
                 (envelope::wrap(&value, terms), Expiry::After(whole))
