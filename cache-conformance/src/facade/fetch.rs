@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cache_core::{
@@ -153,10 +153,15 @@ async fn value_past_its_timeout_is_missing_to_every_other_call(ctx: &Ctx) -> Tes
     let cache = cache(ctx);
     let short = ctx.short_time();
     let keys = ["add", "incr", "move", "pop", "replace", "set", "touch", "update"];
+    let began = Instant::now();
     for key in keys {
         cache.fetch(key).ttl(short).jitter(0.0).prime(&1).await?;
     }
-    assert_eq!(cache.get::<i32>("add").await?, Some(1), "before its timeout");
+    let found = cache.get::<i32>("add").await?;
+    // On a busy machine it may be past its timeout already.
+    if began.elapsed() < short {
+        assert_eq!(found, Some(1), "before its timeout");
+    }
     ctx.outlive(short).await;
     assert_eq!(cache.get::<i32>("add").await?, None, "get");
     assert_eq!(cache.get_bytes("add").await?, None, "get_bytes");

@@ -95,11 +95,12 @@ async fn wrong_fetch_is_an_error_that_says_what_to_write() {
 
 #[tokio::test]
 async fn zero_allows_a_grace_without_a_default() {
-    let caches = Caches::from_toml(
-        "[caches.default]\nbackend = 'memory'\n[caches.default.fetch]\ngrace = 0\nnegative_ttl = 0",
-    );
-    let cache = caches.unwrap();
-    let cache = cache.get("default").unwrap();
+    let text =
+        "[caches.default]\nbackend = 'memory'\n[caches.default.fetch]\ngrace = 0\nnegative_ttl = 0";
+    // Without the feature `inventory`, a program names its drivers.
+    let caches = Caches::builder().driver(cache_memory::DRIVER).toml(text).unwrap();
+    let caches = caches.build().unwrap();
+    let cache = caches.get("default").unwrap();
     assert_eq!(cache.fetch("k").grace(HOUR).load(value(1)).await.unwrap(), 1);
     assert_eq!(cache.fetch("plain").load(value(2)).await.unwrap(), 2);
     assert_eq!(cache.backend().get(":1:plain").await.unwrap().as_deref(), Some(&b"2"[..]));
