@@ -11,12 +11,12 @@ const PROGRAM: &str = include_str!("../src/bin/first-program.rs");
 const README: &str = include_str!("../../README.md");
 
 /// The output of the program without a working store.
-const WITHOUT_A_STORE: &str = "None\nslow to build\nwelcome: true\nsending the mail\n";
+const WITHOUT_A_STORE: &str = "slow to build\nNone\nwelcome: true\nsending the mail\n";
 
 /// Runs the program, which must succeed, and returns what it printed to stdout and to stderr.
 fn run(store: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let settings = format!("[caches.default]\n{store}\n");
+    let settings = format!("[caches.default]\nfetch.grace = '1h'\n{store}\n");
     fs::write(folder.path().join("settings.toml"), settings).unwrap();
     let program = env!("CARGO_BIN_EXE_first-program");
     let out = Command::new(program).current_dir(folder.path()).output().unwrap();
@@ -49,7 +49,7 @@ fn program_is_the_one_in_the_readme() {
 fn working_store_logs_nothing() {
     let (printed, logged) = run("backend = 'memory'");
     assert!(
-        printed.starts_with("Some((\"Ada\", 36))\nslow to build\nwelcome: true\n"),
+        printed.starts_with("slow to build\nSome((\"Ada\", 36))\nwelcome: true\n"),
         "{printed}"
     );
     assert_eq!(logged, "");

@@ -65,9 +65,12 @@ async fn half_open_connection_is_replaced<S: Harness>() {
                     assert_eq!(value.as_deref(), Some("value"));
                     return true;
                 }
-                Err(error) => assert!(is_outage(&error), "{error}"),
+                Err(error) => {
+                    assert!(is_outage(&error), "{error}");
+                    // On a busy machine the new connection takes so long that the breaker opens.
+                    failed += u32::from(!error.message().contains("circuit breaker"));
+                }
             }
-            failed += 1;
             false
         })
         .await;

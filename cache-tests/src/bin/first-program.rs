@@ -8,14 +8,13 @@ use cache_redis as _;
 async fn main() -> cache_core::Result<()> {
     install(Caches::from_file("settings.toml")?)?;
 
-    // A value is any type that serde can write. It is kept for the default time, or for a minute.
+    // One load for all callers. After a minute, the old value is served while one load runs.
+    let load = |_| async { Ok::<_, std::io::Error>("slow to build".to_owned()) };
+    println!("{}", cache().fetch("report").ttl(secs(60)).load(load).await?);
+
     cache().set("motto", "measure first", Timeout::Default).await?;
     cache().set("user:1", &("Ada", 36), secs(60)).await?;
     println!("{:?}", cache().get::<(String, u8)>("user:1").await?);
-
-    // A missing value is loaded once, however many callers want it.
-    let load = || async { "slow to build".to_owned() };
-    println!("{}", cache().get_or_set("report", secs(3600), load).await?);
 
     // A rate limit. While the store is down, `or_allow` lets every request pass.
     let count = cache().incr_or("visits:ada", 1, 0, secs(60)).await;
