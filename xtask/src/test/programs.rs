@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{shell::Shell, workspace};
 
 /// The number of programs at the same time. Each has as many threads as the machine has cores.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// A test program that cargo has built.
 #[derive(Debug, PartialEq)]
