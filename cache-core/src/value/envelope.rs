@@ -1,7 +1,7 @@
 //! Entries that say more than their value: how long the value may be served after its lifetime, or
 //! that there is no value.
 //!
-//! An entry is a [header](super::header) with these fields around a stored value:
+//! An entry is a [header] with these fields around a stored value:
 //!
 //! | bytes | content |
 //! |---|---|

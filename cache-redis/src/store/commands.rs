@@ -7,7 +7,7 @@ use crate::encoder::Encoder;
 /// The commands of [`encode_entry`].
 pub(super) const ENTRY_COMMANDS: usize = 3;
 
-/// A transaction that reads a value with its lifetime; see [`reply::entry`].
+/// A transaction that reads a value with its lifetime; see [`reply::entry`](crate::reply::entry).
 pub(super) fn encode_entry(out: &mut Encoder<'_>, key: &str) {
     out.transaction(|out| {
         for command in ["GET", "PEXPIRETIME", "PTTL"] {
