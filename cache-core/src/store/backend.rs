@@ -45,8 +45,8 @@ use crate::{
 /// # Wrappers
 /// The trait has no default methods, because a wrapper that forgot one would silently use the
 /// default instead of the wrapped store's method. [`forward!`](macro@crate::store::forward)
-/// forwards the methods that a wrapper does not write itself. For the same behaviour around every call, a
-/// [`Layer`](crate::layer::Layer) is the better choice.
+/// forwards the methods that a wrapper does not write itself. For the same behaviour around every
+/// call, a [`Layer`](crate::layer::Layer) is the better choice.
 ///
 /// Stores without async implement [`SyncBackend`]. The suite of the crate `cache-conformance`
 /// checks an implementation against all of these rules.
