@@ -35,6 +35,8 @@ struct State<R> {
     /// Whether the writer was notified and has not looked yet.
     is_notified: bool,
     waiting: VecDeque<Outcome<R>>,
+    /// Whether calls have been under way at the same time since the connection was last idle.
+    is_shared: bool,
     closed: Option<Closed>,
 }
 
@@ -76,6 +78,7 @@ impl<R> Queue<R> {
             in_writing: 0,
             is_notified: false,
             waiting: VecDeque::new(),
+            is_shared: false,
             closed: None,
         };
         Self {
@@ -105,7 +108,10 @@ impl<R> Queue<R> {
         let is_idle = state.waiting.is_empty() && state.unsent() == 0;
         encode(&mut state.output);
         state.waiting.push_back(outcome);
+        // Calls that come together should be sent together: the first of them does not go alone.
+        let was_shared = mem::replace(&mut state.is_shared, !is_idle);
         if is_idle
+            && !was_shared
             && let Some(socket) = &self.direct
             // On an error the writer finds it, too, and closes the connection.
             && let Ok(written) = socket.try_write(&state.output)
@@ -160,6 +166,8 @@ impl<R> Queue<R> {
                 }
             }
             self.work.notified().await;
+            // The runtime may run this task before the others that were woken with the first call.
+            tokio::task::yield_now().await;
         }
     }
 
