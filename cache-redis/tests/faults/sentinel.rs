@@ -245,3 +245,22 @@ async fn silent_sentinels_do_not_use_up_the_connect_deadline() {
     res.unwrap();
     assert!(took < LONG, "{took:?}");
 }
+
+/// A client whose connection to the leader has ended connects to it again before it knows of a
+/// failover. By then the server may be a replica that has lost its leader, with old values.
+#[tokio::test]
+async fn replica_that_was_the_leader_answers_no_reads_on_a_new_connection() {
+    let sentinels = Sentinels::start(1, 1).unwrap().patient().unwrap();
+    let cache = of(&sentinels, sentinels.name()).strict();
+    cache.set("k", &"old", Timeout::Default).await.unwrap();
+    let leader = sentinels.leader().unwrap();
+    // These block the runtime, so the tasks of the connection do not notice that it ends.
+    leader.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    leader.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    // sleeps: from 10 ms on a connection is idle, and is checked before it is used
+    std::thread::sleep(Duration::from_millis(20));
+    let res = cache.get::<String>("k").await;
+    assert_eq!(res.as_ref().unwrap_err().kind(), ErrorKind::Unavailable, "{res:?}");
+    assert!(res.unwrap_err().message().contains("failover in progress"));
+    assert_eq!(stored(leader, "k").as_deref(), Some("\"old\""), "it would have answered");
+}
