@@ -51,6 +51,8 @@ async fn pair() -> (Wire<Sized>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dialer = Dialer::new(Duration::from_secs(20), Clock::system());
     let stream = dialer.connect("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+    // Large requests are written in parts.
+    socket2::SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
     let (socket, handle) = Socket::new(stream);
     (Wire::plain(&Handle::current(), socket, handle, Sized), listener.accept().await.unwrap().0)
 }
@@ -80,7 +82,9 @@ async fn each_call_gets_its_own_replies() {
             let wire = Arc::clone(&wire);
             tokio::spawn(async move {
                 for round in 0..200_u32 {
-                    let len = 1 + ((task * 7919 + round * 104_729) % 3000) as usize;
+                    // Now and then more than the writer can write at once.
+                    let most = if round % 20 == 19 { 300_000 } else { 3000 };
+                    let len = 1 + ((task * 7919 + round * 104_729) % most) as usize;
                     let mut bytes = vec![7; len];
                     let id = [task.to_be_bytes(), round.to_be_bytes()].concat();
                     bytes.extend_from_slice(&id);
