@@ -30,9 +30,9 @@ use crate::{Peek, SocketHandle, runtime_closed};
 /// A connection whose requests are pipelined: each call appends its requests to one output buffer,
 /// and takes the replies that the server sends in the same order.
 ///
-/// A call on an idle connection writes its requests itself. While other calls wait for replies, a
-/// task writes the requests of many calls together. Another task reads, and one read may end many
-/// calls.
+/// A call on an idle connection without TLS writes its requests itself, unless several calls shared
+/// the connection just before. In all other cases, a task writes the requests of many calls
+/// together. Another task reads, and one read may end many calls.
 ///
 /// The memory is bounded: while [`UNSENT_LIMIT`](Self::UNSENT_LIMIT) bytes wait to be sent, calls
 /// wait before they append theirs.

@@ -90,8 +90,8 @@ impl<R> Queue<R> {
         }
     }
 
-    /// Appends the requests of a call. Writes them at once if the connection is idle, otherwise
-    /// leaves them to the writer.
+    /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
+    /// share it just before, and calls may write to the socket. Otherwise leaves them to the writer.
     pub(super) fn enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<R>,
