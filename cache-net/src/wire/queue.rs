@@ -91,7 +91,7 @@ impl<R> Queue<R> {
     }
 
     /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
-    /// share it just before, and calls may write to the socket. Otherwise leaves them to the writer.
+    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them.
     pub(super) fn enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<R>,
