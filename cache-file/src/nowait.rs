@@ -16,7 +16,7 @@ use crate::{
     probe::{Found, PAGE, Part, Probe, Start, is_in_file, probe_start},
 };
 
-/// Reads from memory, if kernel and file system have them.
+/// Reads from memory, where the kernel and the file system support them.
 #[derive(Debug, Default)]
 pub(crate) struct Nowait {
     /// Unknown until the first entry was read on a thread.

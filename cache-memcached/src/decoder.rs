@@ -25,7 +25,7 @@ pub(crate) struct Decoder {
     in_settings: bool,
     /// The largest item, if its line in that reply has arrived.
     largest_item: Option<u64>,
-    /// How many replies have arrived, for others to read.
+    /// The number of received replies, shared with the connection.
     received: Arc<AtomicU64>,
 }
 

@@ -201,8 +201,8 @@ impl<D: Decode> Wire<D> {
     }
 
     /// Returns whether requests were sent whose replies have not arrived, those of dropped calls
-    /// included. Of a closed connection, whether it was so when it was closed: the server may still
-    /// execute what it has received.
+    /// included. For a closed connection, returns whether replies were outstanding when it closed:
+    /// the server may still execute the requests that it has received.
     pub fn is_busy(&self) -> bool {
         self.queue.is_busy()
     }

@@ -239,7 +239,7 @@ fn integer(text: &[u8]) -> Result<i64> {
         if digit > 9 {
             return Err(not_resp());
         }
-        // Below zero, where there is one number more.
+        // Negative, because `i64::MIN` has no positive counterpart.
         number =
             number.checked_mul(10).and_then(|it| it.checked_sub(digit)).ok_or_else(not_resp)?;
     }

@@ -58,7 +58,7 @@ impl Policy {
         }
     }
 
-    /// Returns the longest time without a refresh after one has failed.
+    /// Returns how long after a failed refresh no new one begins.
     pub(crate) fn backoff(&self) -> Duration {
         self.backoff.unwrap_or(BACKOFF)
     }

@@ -160,7 +160,7 @@ impl<R> Queue<R> {
                         state.output = BytesMut::new();
                     }
                     state.in_writing = output.len();
-                    // Calls that come while it writes are found by its next turn.
+                    // The writer checks for new bytes after this write: calls need not notify it.
                     state.is_notified = true;
                     return Some(output);
                 }

@@ -245,7 +245,7 @@ where
             self.names.iter().zip(self.places.iter().copied()).collect();
         let mut sealed = HashMap::new();
         for (name, value) in values {
-            // A value that was not asked for has no place.
+            // Ignores values of keys that were not requested.
             let Some(place) = by_name.get(&name) else { continue };
             sealed.insert(*place, self.cache.shared.values.seal(&value)?);
             self.found.insert(name, value);

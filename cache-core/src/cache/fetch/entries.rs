@@ -1,5 +1,5 @@
-//! Entries that may have a grace or stand for no value, for all calls of the cache: a value past
-//! its timeout is missing, although the store still has it.
+//! Reads and writes of entries that may have a grace, or record that there is no value. A value
+//! past its timeout is missing, even if the store still has it.
 
 use bytes::Bytes;
 

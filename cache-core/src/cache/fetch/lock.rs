@@ -20,7 +20,7 @@ pub(super) struct RefreshLock {
     token: Bytes,
 }
 
-/// The time for which a process leaves a key alone whose lock another process has.
+/// How long a process waits before it tries again to lock a key that another process has locked.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Cache {

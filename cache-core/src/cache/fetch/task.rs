@@ -289,6 +289,6 @@ fn needs_runtime() -> Error {
     Error::new(
         ErrorKind::Runtime,
         "a fetch runs its loader as a task and needs a tokio runtime: call it from async code under \
-         tokio, or use `get_or_set`",
+         tokio, or use `blocking().fetch` or `get_or_set`",
     )
 }
