@@ -15,7 +15,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(super) use self::entries::fresh;
+pub(super) use self::entries::{fresh, fresh_or_absent};
 use self::request::{Mode, Start, hit};
 use super::Cache;
 use crate::{

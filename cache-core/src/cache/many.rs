@@ -267,8 +267,8 @@ impl Cache {
         failed.map_or(Ok(removed), Err)
     }
 
-    /// Reads the stored bytes of each key that has no tombstone. `leader`: the answers must not be
-    /// stale.
+    /// Reads the stored bytes of each key that has no tombstone. `leader`, for loads: the answers must
+    /// not be stale, and contain remembered absences.
     pub(super) async fn read_many(
         &self,
         keys: &[&str],
@@ -287,7 +287,8 @@ impl Cache {
         one_each(answers).take(keys.len()).collect()
     }
 
-    /// Returns the stored bytes of keys, without what is past its timeout.
+    /// Returns the stored bytes of keys, without what is past its timeout. `leader`, for loads, also
+    /// returns remembered absences.
     async fn get_stored(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
         if !self.shared.fetch.has_entries {
             return if leader {
@@ -296,12 +297,12 @@ impl Cache {
                 call!(self.get_many(keys))
             };
         }
-        let entries: Vec<Result<Option<Entry>>> = if leader {
-            call_leader!(self.get_entries(keys))
+        let (entries, judge): (Vec<Result<Option<Entry>>>, fn(_) -> _) = if leader {
+            (call_leader!(self.get_entries(keys)), super::fetch::fresh_or_absent)
         } else {
-            call!(self.get_entries(keys))
+            (call!(self.get_entries(keys)), super::fetch::fresh)
         };
-        entries.into_iter().map(|it| it.map(super::fetch::fresh)).collect()
+        entries.into_iter().map(|it| it.map(judge)).collect()
     }
 
     /// Runs [`read_many`](Self::read_many) when keys have tombstones.

@@ -4,6 +4,7 @@
 mod deadlines;
 mod entries;
 mod invariants;
+mod many;
 mod refreshes;
 mod results;
 mod settings;

@@ -19,7 +19,7 @@ use crate::{
         singleflight::{Joined, Lead, Wait, WaitOutcome},
     },
     layer::Operation,
-    runtime::first,
+    runtime::{all, first},
     telemetry::{
         observer::{Direction, Loaded},
         stats::{Event, Outcome},
@@ -69,6 +69,10 @@ where
         for (place, answer) in answers.into_iter().enumerate() {
             let key = self.keys[place];
             match answer {
+                Ok(Some(stored)) if envelope::is_absent(&stored) => {
+                    cache.count(operation, Outcome::Absent);
+                    continue;
+                }
                 Ok(Some(stored)) => {
                     cache.shared.observer.bytes(Direction::Read, stored.len());
                     match self.insert(place, &stored) {
@@ -151,6 +155,22 @@ where
         Ok(())
     }
 
+    /// Adds the stale values of the keys whose load failed. Returns the error if a key has none.
+    pub(super) async fn stale_instead(&mut self, missing: &[usize], error: Error) -> Result<()> {
+        let is_missing = |it: &usize| self.names_of(*it).any(|it| !self.found.contains_key(it));
+        let missing: Vec<_> = missing.iter().copied().filter(is_missing).collect();
+        let stale = missing.iter().map(|it| self.cache.read_stale(self.keys[*it]));
+        for (place, stored) in missing.iter().zip(all(stale).await) {
+            match stored {
+                Some(stored) if self.insert(*place, &stored).is_ok() => {
+                    self.cache.count(Operation::GetOrSet, Outcome::Stale);
+                }
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the keys again that were written since the read. Returns those that are still missing.
     async fn found_meanwhile(
         &mut self,
@@ -164,7 +184,9 @@ where
         let answers = self.cache.read_many(&keys, true).await;
         for ((place, lead), answer) in changed.into_iter().zip(answers) {
             match answer {
-                Ok(Some(stored)) if self.insert(place, &stored).is_ok() => {
+                Ok(Some(stored))
+                    if envelope::is_absent(&stored) || self.insert(place, &stored).is_ok() =>
+                {
                     lead.complete(Ok(stored));
                     self.cache.load_shared();
                 }

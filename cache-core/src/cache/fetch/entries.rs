@@ -326,6 +326,16 @@ pub(in crate::cache) fn fresh(entry: Option<Entry>) -> Option<Bytes> {
     }
 }
 
+/// Returns the stored value of an entry whose timeout has not passed, or that there is no value.
+pub(in crate::cache) fn fresh_or_absent(entry: Option<Entry>) -> Option<Bytes> {
+    let entry = entry?;
+    match envelope::find(entry.value, entry.ttl) {
+        Found::Fresh(stored, _) => Some(stored),
+        Found::Absent => Some(envelope::absent()),
+        Found::Stale(..) => None,
+    }
+}
+
 fn is_fresh(entry: &Entry) -> bool {
     matches!(envelope::find(entry.value.clone(), entry.ttl), Found::Fresh(..))
 }

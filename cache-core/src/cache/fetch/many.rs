@@ -68,7 +68,8 @@ impl Cache {
     /// loader that can fail.
     ///
     /// # Errors
-    /// `Loader` if the loader failed, for this caller or for one that it waited for. All others as
+    /// `Loader` if the loader failed, for this caller or for one that it waited for, unless all missing
+    /// keys have a value in its grace. All others as
     /// [`get_or_set_many`](Self::get_or_set_many).
     ///
     /// # Cancel safety
@@ -95,7 +96,13 @@ impl Cache {
         let answers = self.read_many(&keys, true).await;
         let mut batch = Batch::new(self, &names, &keys, &places, timeout);
         let missing = batch.judge(answers).await?;
-        batch.load_missing(missing, &epochs, &mut load).await?;
+        let wanted = if self.shared.fetch.has_entries { missing.clone() } else { Vec::new() };
+        match batch.load_missing(missing, &epochs, &mut load).await {
+            Err(error) if !wanted.is_empty() => {
+                Box::pin(batch.stale_instead(&wanted, error)).await?;
+            }
+            res => res?,
+        }
         Ok(batch.found)
     }
 }
