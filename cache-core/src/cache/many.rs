@@ -267,8 +267,8 @@ impl Cache {
         failed.map_or(Ok(removed), Err)
     }
 
-    /// Reads the stored bytes of each key that has no tombstone. `leader`, for loads: the answers must
-    /// not be stale, and contain remembered absences.
+    /// Reads the stored bytes of each key that has no tombstone. `leader`, for loads: the answers
+    /// must not be stale, and contain remembered absences.
     pub(super) async fn read_many(
         &self,
         keys: &[&str],
@@ -287,8 +287,8 @@ impl Cache {
         one_each(answers).take(keys.len()).collect()
     }
 
-    /// Returns the stored bytes of keys, without what is past its timeout. `leader`, for loads, also
-    /// returns remembered absences.
+    /// Returns the stored bytes of keys, without what is past its timeout. `leader`, for loads,
+    /// also returns remembered absences.
     async fn get_stored(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
         if !self.shared.fetch.has_entries {
             return if leader {

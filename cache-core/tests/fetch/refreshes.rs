@@ -3,7 +3,7 @@
 use std::{future::pending, io, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, FetchOutcome, FetchSettings, Loaded, RefreshAhead, Staleness,
+    Cache, FetchOutcome, FetchSettings, Loaded, RefreshAhead, Staleness, Timeout,
     store::Inline,
     testing::{FakeClock, Model},
 };
@@ -212,4 +212,52 @@ async fn not_modified_keeps_the_value_for_another_lifetime() {
     assert_eq!(fetch.outcome(load).await.unwrap().value, Some(1));
     let ttl = cache.ttl("k").await.unwrap();
     assert_eq!(ttl, Some(cache_core::Ttl::Remaining(MINUTE)));
+}
+
+/// A caller that waits joins a refresh that runs: that needs no permit.
+#[tokio::test]
+async fn caller_with_a_soft_timeout_joins_a_refresh_though_no_permit_is_left() {
+    let (_, cache, time) = world_with(|it| it.max_refreshes = 1);
+    cache.fetch("k").prime(&1).await.unwrap();
+    time.advance(2 * MINUTE);
+    let source = Source::default();
+    let fetch = |source: &Source| {
+        let load = source.slow(2);
+        let fetch = cache.fetch("k").soft_timeout(10 * SECOND);
+        async move { fetch.outcome(load).await.unwrap() }
+    };
+    let (one, two, ()) = tokio::join!(fetch(&source), fetch(&source), async {
+        source.began.notified().await;
+        run_tasks().await;
+        source.go_on.notify_one();
+    });
+    assert_eq!((one.value, two.value), (Some(2), Some(2)));
+    assert_eq!((source.count(), cache.stats().refreshes_skipped), (1, 0));
+}
+
+/// A new value within the soft timeout is a miss, like each load that a caller waits for.
+#[tokio::test]
+async fn value_that_is_loaded_within_the_soft_timeout_is_counted() {
+    let (_, cache, time) = world();
+    cache.fetch("k").prime(&1).await.unwrap();
+    time.advance(2 * MINUTE);
+    let found = cache.fetch("k").soft_timeout(10 * SECOND).load(value(2)).await.unwrap();
+    assert_eq!(found, 2);
+    let counts = cache.stats().total();
+    assert_eq!((counts.misses, counts.stale), (1, 0));
+}
+
+/// Writes of other keys change the shared count of writes, and do not end a refresh.
+#[tokio::test]
+async fn refresh_ahead_loads_although_other_keys_are_written() {
+    let (_, cache, time) = world_with(|it| it.refresh_ahead = RefreshAhead::Fraction(0.5));
+    cache.fetch("k").prime(&1).await.unwrap();
+    time.advance(45 * SECOND);
+    assert_eq!(cache.fetch("k").load(value(2)).await.unwrap(), 1);
+    for n in 0..1000 {
+        cache.set(&format!("other:{n}"), &n, Timeout::Default).await.unwrap();
+    }
+    assert_eq!(cache.stats().loads, 0, "the task has not run yet");
+    run_tasks().await;
+    assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(2));
 }

@@ -68,8 +68,8 @@ impl Cache {
     /// loader that can fail.
     ///
     /// # Errors
-    /// `Loader` if the loader failed, for this caller or for one that it waited for, unless all missing
-    /// keys have a value in its grace. All others as
+    /// `Loader` if the loader failed, for this caller or for one that it waited for, unless all
+    /// missing keys have a value in its grace. All others as
     /// [`get_or_set_many`](Self::get_or_set_many).
     ///
     /// # Cancel safety

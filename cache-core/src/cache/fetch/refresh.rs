@@ -7,7 +7,7 @@ use crate::{
     cache::Cache,
     error::Result,
     fetch::{
-        Staleness,
+        FetchOutcome, Staleness,
         singleflight::{Joined, Wait, WaitOutcome},
     },
     layer::Operation,
@@ -33,7 +33,15 @@ impl Cache {
             Some(WaitOutcome::Completed(result)) => {
                 let took = self.shared.flights.now().saturating_sub(began);
                 match self.shared_result(&request, result, took)? {
-                    Some(found) => Ok(found),
+                    Some(found) => {
+                        match &found.outcome {
+                            // It has been counted.
+                            FetchOutcome::Stale { .. } => {}
+                            FetchOutcome::Absent => self.count(Operation::Fetch, Outcome::Absent),
+                            _ => self.count(Operation::Fetch, Outcome::Miss),
+                        }
+                        Ok(found)
+                    }
                     None => self.stale(&request, why),
                 }
             }
@@ -71,15 +79,15 @@ impl Cache {
         if !waits && flights.has_flight(&request.key) {
             return Ok((None, Staleness::Refreshing));
         }
-        let Some(permit) = fetch.refreshes.permit() else {
-            self.shared.counters.event(Event::RefreshSkipped);
-            self.shared.observer.refresh(Refreshed::Skipped);
-            return Ok((None, Staleness::TooManyRefreshes));
-        };
         let joined = flights.join(&request.key, request.lasts());
         match joined.map_err(|it| self.failed(request, it))? {
             Joined::Wait(wait) => Ok((waits.then_some(wait), Staleness::Refreshing)),
             Joined::Lead(lead) => {
+                let Some(permit) = fetch.refreshes.permit() else {
+                    self.shared.counters.event(Event::RefreshSkipped);
+                    self.shared.observer.refresh(Refreshed::Skipped);
+                    return Ok((None, Staleness::TooManyRefreshes));
+                };
                 // Before the task begins, which otherwise finds that no caller waits.
                 lead.keep(permit);
                 let wait = if waits {

@@ -75,7 +75,8 @@ impl Cache {
         self.unlock_refresh(lock).await;
     }
 
-    /// Returns the value of the key if another load has stored one since the read.
+    /// Returns the value of the key if another load has stored one since the read. A value that is
+    /// refreshed ahead of its end is still the old one.
     async fn loaded_meanwhile(&self, request: &Request) -> Option<Bytes> {
         let is_unchanged = self.shared.flights.write_epoch(&request.key) == request.write_epoch;
         if is_unchanged || request.mode == Mode::Force {
@@ -83,7 +84,8 @@ impl Cache {
         }
         match self.find_for_fetch(&request.key, &request.policy).await {
             Ok(Some((Found::Fresh(stored, _), _)))
-                if (request.is_type)(&self.shared.values, &stored) =>
+                if Some(&stored) != request.old.as_ref()
+                    && (request.is_type)(&self.shared.values, &stored) =>
             {
                 Some(stored)
             }
