@@ -3,7 +3,12 @@
 mod key;
 
 use std::{
-    borrow::Borrow, collections::HashMap, convert::Infallible, fmt, hash::Hash, marker::PhantomData,
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    fmt,
+    hash::Hash,
+    marker::PhantomData,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -178,9 +183,11 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         let keys: Vec<Q> = keys.into_iter().collect();
         let names: Vec<String> =
             keys.iter().map(|it| self.key(Borrow::<K>::borrow(it))).collect::<Result<_>>()?;
-        let mut found = cache.get_many::<V, &str>(names.iter().map(String::as_str)).await?;
+        let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let asked = wanted.len();
+        let mut found = cache.get_many::<V, &str>(wanted).await?;
         self.count(cache, true, found.len());
-        self.count(cache, false, names.len() - found.len());
+        self.count(cache, false, asked - found.len());
         let pairs = keys.into_iter().zip(&names);
         Ok(pairs.filter_map(|(key, name)| Some((key, found.remove(name.as_str())?))).collect())
     }

@@ -297,11 +297,12 @@ impl Cache {
                 call!(self.get_many(keys))
             };
         }
-        let (entries, judge): (Vec<Result<Option<Entry>>>, fn(_) -> _) = if leader {
-            (call_leader!(self.get_entries(keys)), super::fetch::fresh_or_absent)
+        let entries: Vec<Result<Option<Entry>>> = if leader {
+            call_leader!(self.get_entries(keys))
         } else {
-            (call!(self.get_entries(keys)), super::fetch::fresh)
+            call!(self.get_entries(keys))
         };
+        let judge = if leader { super::fetch::fresh_or_absent } else { super::fetch::fresh };
         entries.into_iter().map(|it| it.map(judge)).collect()
     }
 

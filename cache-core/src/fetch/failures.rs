@@ -13,9 +13,16 @@ use crate::error::Error;
 /// The last failed load of each key, as long as it has an effect.
 #[derive(Default)]
 pub(crate) struct Failures {
-    by_key: Mutex<HashMap<Box<str>, Failure>>,
+    by_key: Mutex<ByKey>,
     /// Read first: usually no load has failed, and no lock is needed.
     len: AtomicUsize,
+}
+
+#[derive(Default)]
+struct ByKey {
+    map: HashMap<Box<str>, Failure>,
+    /// Until then, a full map is not searched for failures that have ended.
+    full_until: Duration,
 }
 
 struct Failure {
@@ -56,25 +63,27 @@ impl Failures {
     }
 
     fn insert(&self, key: &str, failure: Failure, now: Duration) {
-        if failure.backoff_until <= now && failure.error_until <= now {
+        if failure.until() <= now {
             return;
         }
         let mut by_key = self.lock();
-        if by_key.len() >= MAX_KEYS {
-            by_key.retain(|_, it| now < it.backoff_until.max(it.error_until));
+        // Each failed load of an outage comes here: it must not search a full map for ended ones.
+        if by_key.map.len() >= MAX_KEYS && now >= by_key.full_until {
+            by_key.map.retain(|_, it| now < it.until());
+            by_key.full_until = by_key.map.values().map(Failure::until).min().unwrap_or_default();
         }
-        if by_key.len() < MAX_KEYS {
-            by_key.insert(key.into(), failure);
+        if by_key.map.len() < MAX_KEYS {
+            by_key.map.insert(key.into(), failure);
         }
-        self.len.store(by_key.len(), Relaxed);
+        self.len.store(by_key.map.len(), Relaxed);
     }
 
     /// Forgets the failure of a key, which was loaded.
     pub(crate) fn remove(&self, key: &str) {
         if self.len.load(Relaxed) > 0 {
             let mut by_key = self.lock();
-            by_key.remove(key);
-            self.len.store(by_key.len(), Relaxed);
+            by_key.map.remove(key);
+            self.len.store(by_key.map.len(), Relaxed);
         }
     }
 
@@ -95,11 +104,18 @@ impl Failures {
         if self.len.load(Relaxed) == 0 {
             return None;
         }
-        self.lock().get(key).and_then(effect)
+        self.lock().map.get(key).and_then(effect)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Failure>> {
+    fn lock(&self) -> MutexGuard<'_, ByKey> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    /// Returns when it has no effect any more.
+    fn until(&self) -> Duration {
+        self.backoff_until.max(self.error_until)
     }
 }
 
@@ -133,8 +149,8 @@ mod tests {
         for n in 0..=MAX_KEYS {
             failures.add(&n.to_string(), &error, SECOND, SECOND, SECOND);
         }
-        assert_eq!(failures.lock().len(), MAX_KEYS);
+        assert_eq!(failures.lock().map.len(), MAX_KEYS);
         failures.add("later", &error, 2 * SECOND, SECOND, SECOND);
-        assert_eq!(failures.lock().len(), 1);
+        assert_eq!(failures.lock().map.len(), 1);
     }
 }

@@ -60,7 +60,11 @@ impl Singleflight {
         // The waiter is added under the table's lock: a leader that is dropped now sees it.
         let Some(id) = flight.add_waiter(self.now()) else {
             flight.close();
-            return Ok(Joined::Lead(Lead::begin(self, &mut table, key, lasts)));
+            let lead = Lead::begin(self, &mut table, key, lasts);
+            // Without the lock: a guard may run any code. The old leader may never be polled again.
+            drop(table);
+            flight.drop_guard();
+            return Ok(Joined::Lead(lead));
         };
         drop(table);
         Wait::new(self, flight, id, lasts).map(Joined::Wait)
