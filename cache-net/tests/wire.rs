@@ -249,3 +249,19 @@ fn calls_fail_when_the_runtime_of_the_connection_shuts_down() {
         assert!(wire.is_closed());
     });
 }
+
+/// A server that answered with other bytes must not execute what was not delivered by then: its
+/// callers have been told that the connection was lost.
+#[tokio::test]
+async fn connection_that_ends_with_an_error_sends_nothing_more() {
+    let (wire, mut server) = pair().await;
+    let much = vec![1; 64 << 20];
+    let call = wire.call(|out| request(out, &much));
+    let (lost, written) = tokio::join!(call, server.write_all(&[0; 4]));
+    written.unwrap();
+    assert!(lost.unwrap_err().was_sent);
+    let mut received = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), server.read_to_end(&mut received));
+    assert!(end.await.expect("the connection is reset").is_err());
+    assert!(received.len() < much.len());
+}

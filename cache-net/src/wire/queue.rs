@@ -68,8 +68,8 @@ pub(super) enum Finished<R> {
 
 /// While so many bytes wait to be sent, calls wait before they append theirs.
 pub(super) const LIMIT: usize = 4 << 20;
-/// An output buffer that has grown larger than this is not kept.
-const KEPT: usize = 256 << 10;
+/// A buffer that has grown larger than this is not kept.
+pub(super) const KEPT: usize = 256 << 10;
 
 impl<R> Queue<R> {
     pub(super) fn new(direct: Option<SocketHandle>) -> Self {
@@ -118,6 +118,9 @@ impl<R> Queue<R> {
         {
             state.output.advance(written);
             if state.output.is_empty() {
+                if written > KEPT {
+                    state.output = BytesMut::new();
+                }
                 return Enqueue::Done;
             }
         }

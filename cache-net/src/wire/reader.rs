@@ -6,7 +6,10 @@ use bytes::BytesMut;
 use cache_core::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::{Decode, Decoded, queue::Queue};
+use super::{
+    Decode, Decoded,
+    queue::{KEPT, Queue},
+};
 use crate::{connection_error, runtime_closed};
 
 /// Closes the connection when the task ends, also with its runtime. It is made before the task: a
@@ -26,9 +29,10 @@ pub(super) async fn run<D: Decode>(
 ) {
     let mut input = BytesMut::new();
     let (mut replies, mut finished) = (Vec::new(), Vec::new());
-    let mut room = LEAST;
+    let (mut room, mut largest) = (LEAST, 0);
     let error = loop {
         input.reserve(room);
+        largest = largest.max(input.capacity());
         match stream.read_buf(&mut input).await {
             Ok(0) => {
                 let what = "the connection was lost: the server closed the connection";
@@ -50,6 +54,9 @@ pub(super) async fn run<D: Decode>(
         let fits = queue.0.replies(&mut replies, &mut finished);
         // Without the lock, because each wakes a task.
         finished.drain(..).for_each(super::queue::Finished::send);
+        if input.is_empty() && largest > KEPT {
+            (input, largest) = (BytesMut::new(), 0);
+        }
         if let Some(error) = broken {
             break error;
         }

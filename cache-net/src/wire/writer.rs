@@ -1,5 +1,8 @@
 //! The task that writes the requests of many calls together.
 
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::reader::CloseOnDrop;
@@ -12,9 +15,14 @@ pub(super) async fn run<R>(mut stream: impl AsyncWrite + Unpin, queue: CloseOnDr
             stream.write_all(&output).await?;
             stream.flush().await
         };
-        if let Err(error) = written.await {
-            return queue.0.close(&connection_error(&error, "the connection was lost"));
+        // The reader may end the connection meanwhile. Then its calls fail, so the rest must not be
+        // delivered: the stream is reset when it is dropped.
+        match select(pin!(written), pin!(queue.0.closed())).await {
+            Either::Left((Ok(()), _)) => queue.0.written(),
+            Either::Left((Err(error), _)) => {
+                return queue.0.close(&connection_error(&error, "the connection was lost"));
+            }
+            Either::Right(_) => return,
         }
-        queue.0.written();
     }
 }
