@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use cache_core::{Error, Result};
+use cache_core::{Error, Result, store::SharedDeadline};
 use cache_net::{Lost, Peek, Wire};
 
 use crate::{
@@ -43,6 +43,8 @@ pub(crate) enum Refused {
     ServerError(&'static ServerError),
     /// The server sent a reply of another command.
     UnexpectedReply,
+    /// No reply arrived within the deadline.
+    Late,
     Lost(Error),
 }
 
@@ -66,11 +68,19 @@ impl Connection {
     }
 
     /// Waits until the server accepts the connection, and logs in if the server wants it. A server
-    /// that wants no login would store the password.
-    pub(crate) async fn greet(&self, login: Option<&Login>) -> Result<(), Refused> {
+    /// that wants no login would store the password. The deadline is for each reply.
+    pub(crate) async fn greet(
+        &self,
+        login: Option<&Login>,
+        deadline: &SharedDeadline,
+    ) -> Result<(), Refused> {
+        let ask = async |line| match deadline.run(self.send_line(line)).await {
+            Some(reply) => reply.map_err(|it| Refused::Lost(it.error)),
+            None => Err(Refused::Late),
+        };
         // With a space: a server with TLS waits for five bytes before it closes a connection
         // without TLS.
-        match self.send_line("mn \r\n").await.map_err(|it| Refused::Lost(it.error))? {
+        match ask("mn \r\n").await? {
             Ok(reply) if reply.code == Code::Meta(ReturnCode::Mn) => return Ok(()),
             Ok(_) => return Err(Refused::UnexpectedReply),
             Err(error) if !error.wants_login() || login.is_none() => {
@@ -79,7 +89,7 @@ impl Connection {
             Err(_) => {}
         }
         let command = login.map(Login::command).unwrap_or_default();
-        match self.send_line(&command).await.map_err(|it| Refused::Lost(it.error))? {
+        match ask(&command).await? {
             Ok(reply) if reply.code == Code::LoggedIn => Ok(()),
             Ok(_) => Err(Refused::UnexpectedReply),
             Err(error) => Err(Refused::ServerError(error)),

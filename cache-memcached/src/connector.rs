@@ -48,7 +48,6 @@ const LEAST_IDLE: Duration = Duration::from_secs(1);
 /// Why an attempt failed.
 enum Failed {
     Io(io::Error),
-    Late,
     Refused(Refused),
 }
 
@@ -77,25 +76,23 @@ impl Connector {
         }
     }
 
-    /// The operating system accepts connections also for a frozen server. So the first reply has
-    /// the deadline of any other.
+    /// The operating system accepts connections also for a frozen server. So each reply has the
+    /// deadline of any other.
     async fn greet(
         &self,
         runtime: &Handle,
         host: &str,
         stream: Stream,
     ) -> Result<Connection, Failed> {
-        let greeting = async {
-            let (socket, handle) = Socket::new(stream);
-            let received = Arc::default();
-            let decoder = Decoder::new(Arc::clone(&received));
-            let wire = self.tls.wire(runtime, host, socket, handle, decoder).await?;
-            let generations = Arc::clone(&self.generations);
-            let connection = Connection::new(wire, received, generations, self.clock.now());
-            connection.greet(self.login.as_ref()).await.map_err(Failed::Refused)?;
-            Ok(connection)
-        };
-        self.deadline.run(greeting).await.unwrap_or(Err(Failed::Late))
+        let (socket, handle) = Socket::new(stream);
+        let received = Arc::default();
+        let decoder = Decoder::new(Arc::clone(&received));
+        let wire = self.tls.wire(runtime, host, socket, handle, decoder).await?;
+        let generations = Arc::clone(&self.generations);
+        let connection = Connection::new(wire, received, generations, self.clock.now());
+        let greeted = connection.greet(self.login.as_ref(), &self.deadline).await;
+        greeted.map_err(Failed::Refused)?;
+        Ok(connection)
     }
 
     fn error(&self, failed: Failed) -> Error {
@@ -105,7 +102,7 @@ impl Connector {
                 Error::new(ErrorKind::TimedOut, what)
             }
             Failed::Io(error) => connection_error(&error, "cannot connect"),
-            Failed::Late => {
+            Failed::Refused(Refused::Late) => {
                 let time = self.deadline.time();
                 let what = format!("no answer to a new connection within {time:?}");
                 Error::new(ErrorKind::TimedOut, what)

@@ -113,7 +113,8 @@ impl Decode for Decoder {
 
 /// Removes the line before the value, the value, and the line end after it.
 fn take_value(input: &mut BytesMut, begin: usize, len: usize) -> Bytes {
-    if len < SHARED {
+    // A slice of a much larger buffer would keep all of it.
+    if len < SHARED || len < input.capacity() / 2 {
         let value = Bytes::copy_from_slice(&input[begin..begin + len]);
         input.advance(begin + len + 2);
         return value;
@@ -211,15 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn large_value_is_not_copied() {
-        let mut input = BytesMut::from(format!("VA {SHARED} O0\r\n").as_bytes());
-        let begin = input.len();
-        input.resize(begin + SHARED, 7);
-        input.extend_from_slice(b"\r\n");
-        let at = input[begin..].as_ptr();
-        let Ok(Decoded::Reply(Ok(reply))) = Decoder::default().decode(&mut input) else { panic!() };
-        assert_eq!(reply.value.unwrap().as_ptr(), at);
-        assert!(input.is_empty());
+    fn large_value_is_copied_only_out_of_a_much_larger_buffer() {
+        for (room, is_copied) in [(0, false), (SHARED / 2, false), (4 * SHARED, true)] {
+            let line = format!("VA {SHARED} O0\r\n");
+            let mut input = BytesMut::with_capacity(line.len() + SHARED + 2 + room);
+            input.extend_from_slice(line.as_bytes());
+            input.resize(line.len() + SHARED, 7);
+            input.extend_from_slice(b"\r\n");
+            let at = input[line.len()..].as_ptr();
+            let decoded = Decoder::default().decode(&mut input);
+            let Ok(Decoded::Reply(Ok(reply))) = decoded else { panic!() };
+            assert_eq!(reply.value.unwrap().as_ptr() != at, is_copied, "{room}");
+            assert!(input.is_empty());
+        }
     }
 
     #[test]
