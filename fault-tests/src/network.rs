@@ -76,6 +76,8 @@ async fn half_open_connection_is_replaced<S: Harness>() {
         .await;
         report("half open", &format!("{failed} calls in a row fail"), took + back);
         assert!(failed < 10, "{failed} calls failed");
+        // The breaker may open, but it must not stay open.
+        assert!(took + back < LONG, "{:?}", took + back);
         assert!(proxy.accepted() > 1);
     }
 }
