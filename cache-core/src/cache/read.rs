@@ -107,7 +107,8 @@ impl Cache {
         }
     }
 
-    /// Returns whether `key` exists. The value is not transferred or decoded.
+    /// Returns whether `key` exists. The value is not decoded, and is not transferred unless the
+    /// cache has a `grace` or a `negative_ttl`.
     ///
     /// # Errors
     /// Store errors if the cache does not fail open.
@@ -163,8 +164,8 @@ impl Cache {
         self.found_or_miss(Operation::Ttl, &key, res)
     }
 
-    /// Sets a new lifetime for `key` without transferring the value. Returns `true` if the key
-    /// existed. A lifetime of zero removes the key.
+    /// Sets a new lifetime for `key`. Returns `true` if the key existed. A lifetime of zero removes
+    /// the key. The value is not transferred unless the cache has a `grace` or a `negative_ttl`.
     ///
     /// # Errors
     /// Store errors if the cache does not fail open.
