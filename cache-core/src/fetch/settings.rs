@@ -51,8 +51,8 @@ pub struct FetchSettings {
     /// The setting is required for [`Fetch::negative_ttl`](crate::Fetch::negative_ttl), as `grace`
     /// is for its method.
     pub negative_ttl: Option<Period>,
-    /// The time for which this process remembers the error of a load, for `fetch`. A write or delete
-    /// of the key does not end it. Not remembered if unset.
+    /// The time for which this process remembers the error of a load, for `fetch`. A write or
+    /// delete of the key does not end it. Not remembered if unset.
     pub error_ttl: Option<Period>,
     /// The maximum number of loads in the background at a time. 64 if unset.
     pub max_refreshes: u32,
