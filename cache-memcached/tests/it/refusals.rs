@@ -21,12 +21,25 @@ fn fill(server: &Memcached) -> Vec<Raw> {
     let mut all = Vec::new();
     loop {
         let mut one = raw(server);
-        if one.try_ask("mn").as_deref() != Some("MN") {
+        if one.try_ask("mn").as_deref() == Some("MN") {
+            all.push(one);
+            assert!(all.len() < 64, "it has no limit");
+        } else if all.first_mut().map(connections) == Some(all.len()) {
             return all;
         }
-        all.push(one);
-        assert!(all.len() < 64, "it has no limit");
+        // The server rejects a connection also while it has yet to notice that others were closed.
     }
+}
+
+/// Returns how many clients the server counts.
+fn connections(raw: &mut Raw) -> usize {
+    let mut line = raw.ask("stats").0;
+    let mut count = None;
+    while line != "END" {
+        count = line.strip_prefix("STAT curr_connections ").map(str::to_owned).or(count);
+        line = raw.line();
+    }
+    count.unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
