@@ -148,20 +148,10 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Appends a name and a number, without the cost of `fmt`.
-fn flag(out: &mut BytesMut, name: &[u8], mut number: u64) {
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
+/// Appends a name and a number.
+fn flag(out: &mut BytesMut, name: &[u8], number: u64) {
     out.extend_from_slice(name);
-    out.extend_from_slice(&digits[begin..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]

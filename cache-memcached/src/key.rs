@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::BytesMut;
 
 /// The server's key of an entry.
@@ -65,7 +66,7 @@ impl<'a> Key<'a> {
             }
             return false;
         }
-        encode_base64(&parts.concat(), out);
+        out.extend_from_slice(STANDARD.encode(parts.concat()).as_bytes());
         true
     }
 
@@ -73,18 +74,6 @@ impl<'a> Key<'a> {
         match &self.start {
             Start::Text(text) => (text.as_bytes(), None),
             Start::Generation(generation, separator) => (generation.as_bytes(), Some(*separator)),
-        }
-    }
-}
-
-fn encode_base64(bytes: &[u8], out: &mut BytesMut) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
-            out.extend_from_slice(&[if i <= chunk.len() { digit } else { b'=' }]);
         }
     }
 }

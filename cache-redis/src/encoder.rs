@@ -64,9 +64,7 @@ impl<'a> Encoder<'a> {
     }
 
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
-        let mut digits = [0; DIGITS];
-        let from = decimal(number, &mut digits);
-        self.arg(&digits[from..])
+        self.arg(itoa::Buffer::new().format(number))
     }
 
     /// Returns how many bytes the longest argument has.
@@ -78,13 +76,9 @@ impl<'a> Encoder<'a> {
     }
 
     fn header(&mut self, kind: u8, len: usize) {
-        let mut line = [0; DIGITS + 3];
-        let (digits, end) = line.split_at_mut(DIGITS + 1);
-        end.copy_from_slice(b"\r\n");
-        let Some(digits) = digits.last_chunk_mut::<DIGITS>() else { return };
-        let from = decimal(len as u64, digits);
-        line[from] = kind;
-        self.output.extend_from_slice(&line[from..]);
+        self.output.put_u8(kind);
+        self.output.put_slice(itoa::Buffer::new().format(len).as_bytes());
+        self.output.put_slice(b"\r\n");
     }
 }
 
@@ -113,22 +107,6 @@ pub(crate) fn result(count: usize, replies: impl Iterator<Item = Reply>) -> Repl
         }
     }
     result
-}
-
-/// The most digits of a number.
-const DIGITS: usize = 20;
-
-/// Writes a number to the end of the buffer. Returns where it begins.
-fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> usize {
-    let mut from = DIGITS;
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return from;
-        }
-    }
 }
 
 #[cfg(test)]
