@@ -272,7 +272,7 @@ async fn play(store: Arc<dyn Backend>, seed: u64, task: usize, parts: Vec<&'stat
 fn store(servers: &[Memcached]) -> Arc<dyn Backend> {
     let at: Vec<_> = servers.iter().map(|it| it.address().to_string()).collect();
     let toml = format!(
-        "[caches.default]\nbackend = \"memcached\"\nlocation = {at:?}\ndeadline = \"20s\"\n\
+        "[caches.default]\nbackend = \"memcached\"\nlocation = {at:?}\ndeadline = \"20s\"\nconnect_deadline = \"20s\"\n\
          [caches.default.options]\nconnections = 4\n"
     );
     let caches = Caches::from_toml(&toml).unwrap();

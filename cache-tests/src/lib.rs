@@ -69,7 +69,7 @@ pub fn stores() -> Result<Vec<Store>> {
     let server = format!("backend = \"db\"\nlocation = \"{}\"", postgres.url());
     let redis = Redis::start()?;
     let single = format!("backend = \"redis\"\nlocation = \"{}\"", redis.url());
-    let cluster = RedisCluster::start(3, 0)?.patient()?;
+    let cluster = RedisCluster::start(3, 0)?;
     let urls: Vec<_> = cluster.urls().iter().map(|it| format!("{it:?}")).collect();
     let many = format!(
         "backend = \"valkey\"\nlocation = [{}]\noptions = {{ topology = \"cluster\" }}",

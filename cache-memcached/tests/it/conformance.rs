@@ -8,7 +8,7 @@ use test_servers::Memcached;
 use crate::support::{at, servers, store};
 
 /// Values are too large at a size that costs little, and a slow machine does not fail the suite.
-const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
+const MORE: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"500KiB\"\n";
 
 fn harness(name: &str, location: Vec<String>) -> Harness {
     Harness::new(name, move || store(&location, MORE)).may_clear_store()

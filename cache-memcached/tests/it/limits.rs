@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::support::{PATIENT, at, cache, servers, store};
 
 /// The server accepts 1 MiB.
-const MORE: &str = "deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"2MiB\"\n";
+const MORE: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nmax_value_bytes = \"2MiB\"\n";
 const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
 
 async fn put(store: &Arc<dyn Backend>, key: &str, value: &'static str) {

@@ -8,7 +8,7 @@ use crate::{
     support::{PATIENT, cache, raw},
 };
 
-const OPTIONS: &str = "deadline = \"20s\"\n[caches.default.options]\n";
+const OPTIONS: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\n";
 
 fn login(user: &str, password: &str) -> String {
     format!("{OPTIONS}username = '{user}'\npassword = '{password}'\n")

@@ -157,7 +157,7 @@ async fn unpolled_probe_does_not_keep_a_server_ejected() {
 async fn dropped_write_is_not_executed_after_the_next_write() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
-    let more = "deadline = \"20s\"\n[caches.default.options]\nconnections = 1\n";
+    let more = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nconnections = 1\n";
     let cache = cache(&[proxy.address().to_string()], more).strict();
     cache.set("k", &0, secs(600)).await.unwrap();
     proxy.delay(Duration::from_millis(50));

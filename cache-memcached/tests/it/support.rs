@@ -12,7 +12,7 @@ use test_servers::{Memcached, Server as _};
 use crate::raw::Raw;
 
 /// For slow machines.
-pub(crate) const PATIENT: &str = "deadline = \"20s\"\n";
+pub(crate) const PATIENT: &str = "deadline = \"20s\"\nconnect_deadline = \"20s\"\n";
 /// Far longer than any operation takes.
 const LIMIT: Duration = Duration::from_secs(30);
 

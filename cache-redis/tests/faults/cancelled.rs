@@ -16,7 +16,7 @@ fault_tests::cancelled!(OnRedis);
 /// The promise for a single server also holds in a Cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_future_takes_no_reply_of_another_call_in_a_cluster() {
-    let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
+    let cluster = RedisCluster::start(3, 0).unwrap();
     let cache = cache(&cluster.urls(), &format!("{PATIENT}{CLUSTERED}")).strict();
     let (dropped, took) = timed(readers_beside_dropped_calls(cache)).await;
     assert!(dropped > 0);

@@ -40,7 +40,7 @@ impl Harness for OnRedis {
     }
 
     fn several_servers(more: &str) -> (Cache, Box<dyn Any>) {
-        let cluster = RedisCluster::start(3, 0).unwrap().patient().unwrap();
+        let cluster = RedisCluster::start(3, 0).unwrap();
         (cache(&cluster.urls(), &format!("{more}{CLUSTERED}")), Box::new(cluster))
     }
 }

@@ -11,7 +11,8 @@ use crate::support::{CLUSTER, CLUSTERED, OPTIONS, store};
 /// key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_result_of_a_large_batch_belongs_to_its_key() {
-    let more = format!("deadline = \"20s\"\n{OPTIONS}connections = 3\n");
+    let more =
+        format!("deadline = \"20s\"\nconnect_deadline = \"20s\"\n{OPTIONS}connections = 3\n");
     let redis = Redis::start().unwrap();
     let cluster = store(&CLUSTER.urls(), &format!("{more}{CLUSTERED}"));
     for store in [cluster, store(&[redis.url()], &more)] {

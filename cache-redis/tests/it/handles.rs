@@ -75,7 +75,7 @@ async fn close_waits_for_calls_and_later_calls_connect_again() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let url = format!("redis://{}", proxy.address());
-    let cache = cache(&[url], "deadline = \"20s\"\n").strict();
+    let cache = cache(&[url], "deadline = \"20s\"\nconnect_deadline = \"20s\"\n").strict();
     cache.set("k", &1, secs(60)).await.unwrap();
     assert_eq!(proxy.accepted(), 1);
     proxy.delay(Duration::from_millis(200));

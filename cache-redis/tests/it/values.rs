@@ -140,7 +140,10 @@ async fn lifetimes_are_never_shorter_and_never_rejected() {
 /// moves between slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entry_with_an_expiry_beyond_lua_moves_between_slots() {
-    let store = store(&CLUSTER.urls(), &format!("deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"));
+    let store = store(
+        &CLUSTER.urls(),
+        &format!("deadline = \"20s\"\nconnect_deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"),
+    );
     let (from, to) = ("odd:1:k", "odd:2:k");
     assert_ne!(slot_of(from), slot_of(to));
     let at = CLUSTER.master_of(slot_of(from)).unwrap();
@@ -158,7 +161,10 @@ async fn entry_with_an_expiry_beyond_lua_moves_between_slots() {
 /// renames, one wins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn renames_within_and_between_servers_have_one_winner() {
-    let store = store(&CLUSTER.urls(), &format!("deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"));
+    let store = store(
+        &CLUSTER.urls(),
+        &format!("deadline = \"20s\"\nconnect_deadline = \"20s\"\n{OPTIONS}{CLUSTERED}"),
+    );
     for round in 0..100 {
         let from = format!("{{one}}:1:{round}");
         let targets = [format!("{{one}}:2:{round}"), format!("{{another}}:3:{round}")];

@@ -42,9 +42,11 @@ impl RedisCluster {
     /// If a node does not start or the cluster does not form.
     pub fn start_with(masters: usize, replicas: usize, options: &RedisOptions) -> Result<Self> {
         ensure!(masters > 0, "a cluster has at least one master");
+        // Without replicas, a slow node that counts as failed has no successor: the cluster is down.
+        let timeout = if replicas == 0 { PATIENT_TIMEOUT } else { NODE_TIMEOUT };
         let options = options
             .clone()
-            .args(&["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT])
+            .args(&["--cluster-enabled", "yes", "--cluster-node-timeout", timeout])
             // By default, a leader waits five seconds for further replicas.
             .args(&["--repl-diskless-sync-delay", "0"]);
         let nodes = (0..masters + replicas).map(|_| options.clone().start());
