@@ -9,6 +9,7 @@ mod fetch_storm;
 mod handles;
 mod keys;
 mod loads;
+mod locks;
 mod timeouts;
 mod updates;
 mod values;
@@ -32,6 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
         fetch::TESTS,
         fetch_many::TESTS,
         fetch_storm::TESTS,
+        locks::TESTS,
         clear::TESTS,
         handles::TESTS,
     ]

@@ -10,6 +10,7 @@ mod fail_open;
 mod fetch;
 mod get_or_load;
 mod load;
+mod lock;
 mod many;
 mod on_outage;
 mod pending_delete;
@@ -27,6 +28,7 @@ pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
     fetch::Fetch,
+    lock::{BlockingLock, Lock, LockRequest},
     many::{Failed, Failures},
     on_outage::OnOutage,
 };

@@ -132,6 +132,11 @@ pub enum LongKeys {
     Hash,
 }
 
+/// The words before the version in the keys of locks, and of their fencing numbers. They have the
+/// same length, so that a lock whose key fits has a number.
+const OWNERS: &str = ":lock:own:";
+const NUMBERS: &str = ":lock:num:";
+
 /// `prefix:version:`, made once per handle, because making it costs more than a call of an
 /// in-process store.
 #[derive(Clone)]
@@ -140,6 +145,22 @@ pub(crate) struct KeyHead(Arc<str>);
 impl KeyHead {
     pub(crate) fn new(namespace: &Namespace, version: i64) -> Self {
         Self(format!("{}:{version}:", namespace.prefix()).into())
+    }
+
+    /// Returns the head of the keys of locks.
+    pub(crate) fn of_locks(namespace: &Namespace, version: i64) -> Self {
+        Self(format!("{}{OWNERS}{version}:", namespace.prefix()).into())
+    }
+
+    /// Returns the key of the fencing number of the lock with this key.
+    pub(crate) fn number_of_lock(namespace: &Namespace, lock: &str) -> FullKey {
+        let (prefix, key) = lock.split_at(namespace.prefix().len());
+        let mut number = FullKey::new();
+        for part in [prefix, NUMBERS, key.strip_prefix(OWNERS).unwrap_or(key)] {
+            // Fits: the words have the same length.
+            let _ = number.try_push_str(part);
+        }
+        number
     }
 
     /// Returns the key of the lock of a stored key. Long keys may share one.

@@ -62,6 +62,7 @@ mod global;
 mod key;
 pub mod keyspace;
 pub mod layer;
+pub mod lock;
 mod runtime;
 pub mod store;
 pub mod telemetry;
@@ -79,6 +80,7 @@ pub use self::{
     global::{CACHES, CurrentCaches, GlobalCaches, cache, install},
     key::{LongKeys, MAX_KEY_LEN},
     keyspace::Keyspace,
+    lock::Lock,
     runtime::{Clock, TimeSource},
     telemetry::{OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},

@@ -128,6 +128,7 @@ fn may_fail_open(operation: Operation) -> bool {
         | Operation::Incr
         | Operation::Update
         | Operation::IncrVersion
+        | Operation::Lock
         | Operation::Clear
         | Operation::ClearStore
         | Operation::Check

@@ -40,6 +40,8 @@ pub enum Operation {
     GetOrSet,
     /// `fetch`.
     Fetch,
+    /// `lock` and `try_lock`, and the calls of a [`Lock`](crate::Lock).
+    Lock,
     /// `clear`.
     Clear,
     /// `clear_store`.
@@ -71,6 +73,7 @@ impl Operation {
         Self::IncrVersion,
         Self::GetOrSet,
         Self::Fetch,
+        Self::Lock,
         Self::Clear,
         Self::ClearStore,
         Self::Check,
@@ -99,6 +102,7 @@ impl Operation {
             Self::IncrVersion => "incr_version",
             Self::GetOrSet => "get_or_set",
             Self::Fetch => "fetch",
+            Self::Lock => "lock",
             Self::Clear => "clear",
             Self::ClearStore => "clear_store",
             Self::Check => "check",
@@ -120,6 +124,7 @@ impl Operation {
                 | Self::Update
                 | Self::CompareAndDelete
                 | Self::IncrVersion
+                | Self::Lock
         )
     }
 }

@@ -42,7 +42,7 @@ impl RedisCluster {
     /// If a node does not start or the cluster does not form.
     pub fn start_with(masters: usize, replicas: usize, options: &RedisOptions) -> Result<Self> {
         ensure!(masters > 0, "a cluster has at least one master");
-        // Without replicas, a slow node that counts as failed has no successor: the cluster is down.
+        // Without replicas, a slow node that counts as failed has no successor.
         let timeout = if replicas == 0 { PATIENT_TIMEOUT } else { NODE_TIMEOUT };
         let options = options
             .clone()

@@ -65,14 +65,17 @@ impl Cache {
             return;
         }
         // Another process refreshes the key: callers that wait here for a value load it themselves.
-        let Ok(lock) = self.lock_refresh(request).await else { return };
+        let Ok(mut lock) = self.lock_refresh(request).await else { return };
         let load = Box::pin(self.run_loader(&lead, request, loader));
         // If no caller wants the value any more, dropping the leader frees the flight.
         if let Some((result, write)) = first(load, lead.unwanted()).await {
             self.write_entry(&lead, &request.key, write).await;
             lead.complete(result);
         }
-        self.unlock_refresh(lock).await;
+        if let Some(lock) = &mut lock {
+            // If this fails, the lock ends by itself.
+            let _ = lock.delete().await;
+        }
     }
 
     /// Returns the value of the key if another load has stored one since the read. A value that is
