@@ -1,5 +1,8 @@
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -59,22 +62,22 @@ async fn concurrent_try_locks_have_exactly_one_winner(ctx: &Ctx) -> TestResult {
 
 /// A change that takes several steps loses nothing under a lock.
 async fn locks_of_several_processes_exclude_each_other(ctx: &Ctx) -> TestResult {
-    static INSIDE: AtomicUsize = AtomicUsize::new(0);
+    let inside = Arc::new(AtomicUsize::new(0));
     let processes = ctx.processes::<4>();
     let cache = ctx.cache();
     cache.set("count", &0, Timeout::Default).await?;
-    let work = async |cache: Cache| {
+    let work = async |cache: Cache, inside: Arc<AtomicUsize>| {
         for _ in 0..5 {
             let lock = cache.lock("job", LONG_TIME).acquire().await?;
-            assert_eq!(INSIDE.fetch_add(1, SeqCst), 0, "two owners at a time");
+            assert_eq!(inside.fetch_add(1, SeqCst), 0, "two owners at a time");
             let count: i32 = cache.strict().get("count").await?.unwrap_or_default();
             cache.strict().set("count", &(count + 1), Timeout::Default).await?;
-            INSIDE.fetch_sub(1, SeqCst);
+            inside.fetch_sub(1, SeqCst);
             assert!(lock.release().await?, "the lock was lost");
         }
         Ok::<_, cache_core::Error>(())
     };
-    for res in ctx.race(4, |n, _| work(processes[n].clone())).await {
+    for res in ctx.race(4, |n, _| work(processes[n].clone(), Arc::clone(&inside))).await {
         res?;
     }
     assert_eq!(cache.get::<i32>("count").await?, Some(20));
