@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+pub use self::link::Direction;
 use self::link::Link;
 use crate::wait;
 
@@ -42,17 +43,6 @@ pub enum Mode {
     /// Accepts connections and reads, but forwards nothing in this direction, not even the end of
     /// the connection.
     Swallow(Direction),
-}
-
-/// The direction of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Requests of clients: the server does not execute them.
-    ToServer,
-    /// Replies of the server: it has executed the request, and the client does not learn about it.
-    ToClient,
-    /// Both directions.
-    Both,
 }
 
 impl Proxy {

@@ -23,9 +23,9 @@ use crate::workspace;
 pub(crate) fn run(only: &[&str]) -> Result<()> {
     let files = files::read_all(workspace::root())?;
     let found = if only.is_empty() {
-        excuse(check(&files, exceptions::CIRCLES), exceptions::ALL)
+        excuse(check(&files), exceptions::ALL)
     } else {
-        let mut found = check(&files, &[]);
+        let mut found = check(&files);
         found.retain(|it| only.iter().any(|start| it.path.starts_with(start)));
         found
     };
@@ -37,8 +37,7 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
     bail!("{} violations:{}", found.len(), lines.concat())
 }
 
-/// `circles` are the crates that may have circles of modules.
-fn check(files: &[File], circles: &[(&str, usize)]) -> Vec<Violation> {
+fn check(files: &[File]) -> Vec<Violation> {
     let mut res = Vec::new();
     for file in files {
         res.extend(text::check(file));
@@ -53,7 +52,7 @@ fn check(files: &[File], circles: &[(&str, usize)]) -> Vec<Violation> {
     }
     res.extend(manifests::check(files));
     res.extend(docs::check(files));
-    res.extend(circles::check(files, circles));
+    res.extend(circles::check(files));
     res
 }
 
@@ -98,7 +97,7 @@ mod tests {
             File::new("Cargo.toml", "[workspace]\nmembers = ['gone']\n"),
             File::new("README.md", "[x](gone.md)\n\nWhat ends is read.\n"),
         ];
-        let found: Vec<String> = check(&bad, &[]).iter().map(ToString::to_string).collect();
+        let found: Vec<String> = check(&bad).iter().map(ToString::to_string).collect();
         for part in [
             "a/src/lib.rs:1: a space",
             "a/src/lib.rs:1: `.unwrap()`",

@@ -13,12 +13,6 @@ use crate::harness::Bench;
 /// The name of the suite on the command line.
 pub const NAME: &str = "db";
 
-const OURS: &str = "cache-db";
-/// The number of rows, and its suffix in the name of a case.
-const TABLES: [(usize, &str); 3] = [(1_000, "_1k"), (100_000, ""), (1_000_000, "_1m")];
-/// Larger tables have short values only, and are measured in long runs only.
-const LONG: usize = 100_000;
-
 /// Measures calls on tables of several lengths. SQLite also has a full table, a table in memory and
 /// the longest write. PostgreSQL, whose cases begin with `pg_`, also has several numbers of
 /// connections.

@@ -14,7 +14,11 @@ mod settings;
 
 use anyhow::Result;
 
-use self::{by_hand::ByHand, cacache::Cacache, settings::settings};
+use self::{
+    by_hand::ByHand,
+    cacache::{CACACHE, Cacache},
+    settings::{OURS, settings},
+};
 use super::network::{
     BUSY, THREADS,
     calls::{CALLS, Call},
@@ -30,8 +34,6 @@ use crate::{
 /// The name of the suite on the command line.
 pub const NAME: &str = "file";
 
-const OURS: &str = "cache-file";
-const CACACHE: &str = "cacache";
 /// Direct use on the calling thread.
 const FS_READ: &str = "fs_read";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
@@ -90,7 +92,7 @@ impl<'a> Suite<'a> {
                     sides.push(self.side(FS_READ, tasks, call.of(&self.by_hand.direct())));
                 }
                 if call != Call::Incr {
-                    sides.push(self.side(by_hand_name(call), tasks, call.of(&self.by_hand)));
+                    sides.push(self.side(by_hand::name_of(call), tasks, call.of(&self.by_hand)));
                     sides.push(self.side(CACACHE, tasks, call.of(&self.cacache)));
                 }
                 // The threads of a Django process, compared with many tasks.
@@ -134,12 +136,5 @@ impl<'a> Suite<'a> {
         // The size of a counter does not depend on the values.
         let size = if name == Call::Incr.name() { 8 } else { self.size };
         Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
-    }
-}
-
-fn by_hand_name(call: Call) -> &'static str {
-    match call {
-        Call::Set | Call::SetMany => "temp_rename",
-        _ => "fs_read_blocking",
     }
 }

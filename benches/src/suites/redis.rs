@@ -46,7 +46,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
             let mut calls = CALLS.iter().filter(|it| size == SIZES[0] || **it != Call::Incr);
             calls.try_for_each(|it| suite.calls(bench, *it))?;
             if !bench.effort().quick || size == SIZES[0] {
-                connections::run(bench, &suite)?;
+                connections::run(bench, workers, &suite.clients, size)?;
             }
         }
     }

@@ -4,39 +4,20 @@ use std::sync::Arc;
 
 use cache_core::{
     Driver, Result,
-    config::ByteSize,
     store::{Backend, BuildContext, Offload},
 };
-use serde::Deserialize;
 
-use crate::Redb;
+use crate::{
+    options::Options,
+    store::{NAME, Redb},
+};
 
 // ANCHOR: driver
 /// The driver of `backend = "redb"`, in programs that contain `use third_party_store as _;`.
-pub const DRIVER: Driver = Driver::new("redb", build);
+pub const DRIVER: Driver = Driver::new(NAME, build);
 
 cache_core::register_driver!(DRIVER);
 // ANCHOR_END: driver
-
-// ANCHOR: options
-/// The table `options` of an alias. An unknown name is an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Options {
-    /// The largest number of entries in the file.
-    pub max_entries: u64,
-    /// The size of the largest value.
-    pub max_value_bytes: ByteSize,
-    /// Whether a write is on the disk when its call returns.
-    pub durable: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { max_entries: 100_000, max_value_bytes: ByteSize::new(16 << 20), durable: true }
-    }
-}
-// ANCHOR_END: options
 
 /// The store of one file, with the options of the alias that built it.
 struct Place {

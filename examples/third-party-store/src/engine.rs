@@ -10,8 +10,8 @@ use cache_core::{Clock, Error, ErrorKind, Result};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase};
 
 use crate::{
-    Options,
-    tables::{BY_EXPIRY, Change, ENTRIES, EntryKey, EntryValue, View},
+    options::Options,
+    tables::{BY_EXPIRY, Change, ENTRIES, EntryKey, EntryValue, TableResult, View},
 };
 
 pub(crate) struct Engine {
@@ -20,9 +20,6 @@ pub(crate) struct Engine {
     clock: Clock,
     database: RwLock<Option<Database>>,
 }
-
-/// The result of an operation on the tables.
-pub(crate) type TableResult<T> = Result<T, redb::Error>;
 
 impl Engine {
     pub(crate) fn new(path: PathBuf, options: Options, clock: Clock) -> Self {

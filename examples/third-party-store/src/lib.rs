@@ -18,10 +18,12 @@
 
 mod driver;
 mod engine;
+mod options;
 mod store;
 mod tables;
 
 pub use self::{
-    driver::{DRIVER, Options},
+    driver::DRIVER,
+    options::Options,
     store::Redb,
 };

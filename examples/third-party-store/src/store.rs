@@ -11,7 +11,7 @@ use cache_core::{
     },
 };
 
-use crate::{DRIVER, Options, engine::Engine};
+use crate::{engine::Engine, options::Options};
 
 /// A store in a file. Its calls block, so it runs in [`Offload`](cache_core::store::Offload).
 pub struct Redb {
@@ -20,12 +20,15 @@ pub struct Redb {
     max_value_len: usize,
 }
 
+/// The name of the backend in the settings.
+pub(crate) const NAME: &str = "redb";
+
 impl Redb {
     /// Returns the store in this file, which the first call opens or creates.
     pub fn new(path: impl Into<PathBuf>, options: Options, clock: Clock) -> Self {
         let max_value_len = usize::try_from(options.max_value_bytes.bytes()).unwrap_or(usize::MAX);
         let path = path.into();
-        let id = StoreId::of_path(DRIVER.name(), &path, [""; 0]);
+        let id = StoreId::of_path(NAME, &path, [""; 0]);
         Self { id, engine: Engine::new(path, options, clock), max_value_len }
     }
 
@@ -42,7 +45,7 @@ impl Redb {
 
 impl SyncBackend for Redb {
     fn name(&self) -> &'static str {
-        DRIVER.name()
+        NAME
     }
 
     // ANCHOR: id

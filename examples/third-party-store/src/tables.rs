@@ -9,8 +9,8 @@ use cache_core::{
 };
 use redb::{AccessGuard, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
-use crate::engine::TableResult;
-
+/// The result of an operation on the tables.
+pub(crate) type TableResult<T> = Result<T, redb::Error>;
 pub(crate) type EntryKey = &'static str;
 /// The expiry in nanoseconds of the wall clock, and the bytes.
 pub(crate) type EntryValue = (u64, &'static [u8]);

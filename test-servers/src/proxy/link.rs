@@ -9,10 +9,16 @@ use std::{
 
 use rustix::net::sockopt::set_socket_linger;
 
-use super::Direction;
-
-/// The interval in which a blocked write checks whether the connection was cut.
-const CUT_CHECK: Duration = Duration::from_millis(50);
+/// The direction of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Requests of clients: the server does not execute them.
+    ToServer,
+    /// Replies of the server: it has executed the request, and the client does not learn about it.
+    ToClient,
+    /// Both directions.
+    Both,
+}
 
 /// The streams of a client and of the server. They close when both forwarding threads have dropped
 /// the link.
@@ -25,6 +31,9 @@ pub(super) struct Link {
     is_held: AtomicBool,
     was_held: AtomicBool,
 }
+
+/// The interval in which a blocked write checks whether the connection was cut.
+const CUT_CHECK: Duration = Duration::from_millis(50);
 
 impl Link {
     pub(super) fn new(client: TcpStream, server: TcpStream) -> Self {

@@ -13,26 +13,32 @@ use std::collections::{BTreeSet, HashMap};
 use self::modules::Modules;
 use super::{files::File, violation::Violation};
 
-/// Returns the circles of the crates that have more modules in circles than they may.
-pub(super) fn check(files: &[File], allowed: &[(&str, usize)]) -> Vec<Violation> {
+/// Returns the circles of all crates: libraries, programs and tests.
+pub(super) fn check(files: &[File]) -> Vec<Violation> {
     let by_path: HashMap<&str, &File> = files.iter().map(|it| (it.path.as_str(), it)).collect();
-    let is_root = |path: &&str| path.ends_with("/src/main.rs") || path.ends_with("/src/lib.rs");
     let mut res = Vec::new();
-    for root in files.iter().map(|it| it.path.as_str()).filter(is_root) {
+    for root in files.iter().map(|it| it.path.as_str()).filter(|it| is_root(it)) {
         let modules = Modules::read(&by_path, root);
         let edges = modules.edges();
-        let circles = circles(&edges);
-        let count: usize = circles.iter().map(BTreeSet::len).sum();
-        let allowed = allowed.iter().find(|(path, _)| *path == root).map(|(_, count)| *count);
-        if count > allowed.unwrap_or(0) {
-            let tell = |it| Violation::new(root, 0, describe(it, &edges));
-            res.extend(circles.iter().map(tell));
-        } else if count == 0 && allowed.is_some() {
-            let message = "circle: no module is in one any more: remove the exception";
-            res.push(Violation::new(root, 0, message));
-        }
+        let tell = |it| Violation::new(root, 0, describe(&it, &edges));
+        res.extend(circles(&edges).into_iter().map(tell));
     }
     res
+}
+
+/// Whether cargo makes a crate of this file.
+fn is_root(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts[..] {
+        [.., "src", "lib.rs" | "main.rs"] => true,
+        [.., "src", "bin", file] | [.., "src", "bin", _, file @ "main.rs"] => {
+            file.ends_with(".rs")
+        }
+        [ref above @ .., "tests", file] | [ref above @ .., "tests", _, file @ "main.rs"] => {
+            file.ends_with(".rs") && !above.contains(&"src")
+        }
+        _ => false,
+    }
 }
 
 /// Returns the sets of files that all depend on each other.
@@ -83,7 +89,7 @@ mod tests {
 
     fn told(files: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<File> = files.iter().map(|(path, text)| File::new(path, text)).collect();
-        check(&files, &[]).into_iter().map(|it| it.message).collect()
+        check(&files).into_iter().map(|it| it.message).collect()
     }
 
     #[test]
@@ -132,12 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn allowance_covers_as_many_modules_and_must_be_needed() {
-        let parent = "mod b; pub struct A(b::B);";
-        let child = "pub struct B(Box<crate::A>);";
-        let files = [File::new("a/src/lib.rs", parent), File::new("a/src/b.rs", child)];
-        assert_eq!(check(&files, &[("a/src/lib.rs", 1)]).len(), 1);
-        assert!(check(&files, &[("a/src/lib.rs", 2)]).is_empty());
-        assert_eq!(check(&files[..1], &[("a/src/lib.rs", 2)]).len(), 1);
+    fn tests_and_programs_are_crates_of_their_own() {
+        let root = "mod b; pub struct A; fn f(x: b::B) {}";
+        let child = "pub struct B(crate::A);";
+        for (root_path, child_path) in [
+            ("a/src/main.rs", "a/src/b.rs"),
+            ("a/src/bin/c.rs", "a/src/bin/b.rs"),
+            ("a/tests/c.rs", "a/tests/b.rs"),
+            ("a/tests/it/main.rs", "a/tests/it/b.rs"),
+        ] {
+            let found = told(&[(root_path, root), (child_path, child)]);
+            assert_eq!(found.len(), 1, "{root_path}: {found:?}");
+        }
+        let shared = "#[path = \"../raw/mod.rs\"] mod raw; mod b;";
+        let found = told(&[
+            ("a/tests/it/main.rs", shared),
+            ("a/tests/it/b.rs", "use crate::raw::R; pub struct B(R);"),
+            ("a/tests/raw/mod.rs", "pub struct R(crate::b::B);"),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 }

@@ -9,10 +9,3 @@ pub(super) const ALL: &[Exception] = &[(
     "`sleep(` in a test",
     "it tests the library's own sleep, for 1 ms",
 )];
-
-/// How many modules of a crate may be in circles. These numbers only shrink.
-pub(super) const CIRCLES: &[(&str, usize)] = &[
-    ("benches/src/lib.rs", 15),
-    ("examples/third-party-store/src/lib.rs", 4),
-    ("test-servers/src/lib.rs", 2),
-];

@@ -1,17 +1,20 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use cache_core::{Cache, Caches};
 use cache_db as _;
 
 use super::rows::{MANY, PREFIX, Rows, User, counter, counters, name, new_name};
-use crate::suites::network::calls::Client;
+use crate::suites::network::calls::{Client, found};
 
 /// A cache over `cache-db`, built from settings.
 pub(in crate::suites) struct Ours {
     cache: Cache,
     rows: Arc<Rows>,
 }
+
+/// The name of the contender.
+pub(in crate::suites) const OURS: &str = "cache-db";
 
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -56,14 +59,12 @@ impl Ours {
 
 impl Client for Ours {
     async fn get(&self, _: usize) -> Result<()> {
-        let found = self.cache.get::<User>(&name(self.rows.any())).await?;
-        black_box(found.context("the key is absent")?);
+        black_box(found(self.cache.get::<User>(&name(self.rows.any())).await?)?);
         Ok(())
     }
 
     async fn get_bytes(&self, _: usize) -> Result<()> {
-        let found = self.cache.get_bytes(&name(self.rows.any())).await?;
-        black_box(found.context("the key is absent")?);
+        black_box(found(self.cache.get_bytes(&name(self.rows.any())).await?)?);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 mod by_hand;
 mod connections;
+mod suite;
 
 use std::sync::Arc;
 
@@ -15,15 +16,21 @@ use anyhow::Result;
 use serde_json::Value;
 use test_servers::{Postgres, Server as _};
 
-use self::by_hand::ByHand;
-use super::{LONG, OURS, TABLES, ours::Ours, rows::Rows};
+use self::{
+    by_hand::ByHand,
+    suite::{OPTIONS, Suite, named},
+};
+use super::{
+    ours::Ours,
+    rows::{LONG, Rows, TABLES},
+};
 use crate::{
-    harness::{Bench, Case, Contest, Side, Unit},
-    peers::{self, DjangoCache, Peer, PeerCase},
+    harness::Bench,
+    peers::{self, DjangoCache, Peer},
     suites::network::{
-        BUSY, SIZES, THREADS,
+        SIZES,
         calls::{CALLS, Call},
-        workers::{Clock, Job, Workers},
+        workers::Workers,
     },
 };
 
@@ -31,10 +38,6 @@ use crate::{
 const PEERS: usize = 1_000;
 /// The default number of connections of `cache-db`.
 const DEFAULT: usize = 2;
-/// A bound that no case reaches.
-const OPTIONS: &str = "max_bytes = \"16GiB\"";
-/// The number of calls before a measurement, which connect and prepare statements.
-const WARM: u64 = 256;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let flavours = [Workers::current_thread()?, Workers::multi_thread()?];
@@ -73,66 +76,6 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The contenders of one runtime and one table.
-struct Suite<'a> {
-    workers: &'a Workers,
-    ours: Arc<Ours>,
-    one: Arc<ByHand>,
-    several: Arc<ByHand>,
-    rows: &'a Arc<Rows>,
-    suffix: &'static str,
-    peers: &'a [Peer],
-}
-
-impl Suite<'_> {
-    fn call(&self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
-        let name = self.name(call.name());
-        let contest = |unit, tasks, peers: bool| {
-            let mut sides = self.sides(call, tasks);
-            if peers {
-                sides.extend(self.peers(call, tasks));
-            }
-            Contest { case: self.case(&name, call, unit, tasks), sides }
-        };
-        bench.run(contest(Unit::Nanos, 1, self.workers.is_current_thread()))?;
-        if !self.workers.is_current_thread() && !self.peers.is_empty() {
-            bench.run(contest(Unit::PerSecond, THREADS, true))?;
-        }
-        bench.run(contest(Unit::PerSecond, BUSY, false))
-    }
-
-    fn sides(&self, call: Call, tasks: usize) -> Vec<Side<'_>> {
-        vec![
-            self.side(OURS, tasks, call.of(&self.ours)),
-            self.side("tokio-postgres", tasks, call.of(&self.one)),
-            self.side("tokio-postgres_x2", tasks, call.of(&self.several)),
-        ]
-    }
-
-    /// Returns a contender that is connected and has prepared its statements, which takes as long
-    /// as many calls.
-    fn side(&self, name: &'static str, tasks: usize, job: Job) -> Side<'_> {
-        let mut side = self.workers.side(name, tasks, Clock::Wall, job);
-        side.time(WARM);
-        side
-    }
-
-    fn peers(&self, call: Call, threads: usize) -> impl Iterator<Item = Side<'_>> {
-        let case = PeerCase::new(call.name(), self.rows.size).on_threads(threads);
-        self.peers.iter().map(move |it| it.side(&case))
-    }
-
-    fn name(&self, call: &str) -> String {
-        named(call, self.suffix)
-    }
-
-    fn case(&self, name: &str, call: Call, unit: Unit, tasks: usize) -> Case {
-        // The size of a counter does not depend on the values.
-        let size = if call == Call::Incr { 8 } else { self.rows.size };
-        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
-    }
-}
-
 fn calls(size: usize) -> impl Iterator<Item = Call> {
     let is_there = move |it: &Call| match it {
         Call::GetBytes => false,
@@ -145,10 +88,6 @@ fn calls(size: usize) -> impl Iterator<Item = Call> {
 fn cases(size: usize, suffix: &'static str) -> impl Iterator<Item = String> {
     let names = calls(size).map(Call::name).chain(connections::CASES.map(|it| it.1));
     names.map(move |it| named(it, suffix))
-}
-
-fn named(call: &str, suffix: &str) -> String {
-    format!("pg_{call}{suffix}")
 }
 
 /// Returns the database cache of Django on the same server.

@@ -35,6 +35,11 @@ pub(in crate::suites) struct NewUser<'a> {
     text: &'a str,
 }
 
+/// The number of rows, and its suffix in the name of a case.
+pub(in crate::suites) const TABLES: [(usize, &str); 3] =
+    [(1_000, "_1k"), (100_000, ""), (1_000_000, "_1m")];
+/// Larger tables have short values only, and are measured in long runs only.
+pub(in crate::suites) const LONG: usize = 100_000;
 /// The key prefix in the settings.
 pub(in crate::suites) const PREFIX: &str = "bench";
 /// The number of keys of a batch.

@@ -17,7 +17,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use self::{calls::Call, raw::Raw};
-use super::{LONG, OURS, TABLES, ours::Ours, rows::Rows};
+use super::{
+    ours::{OURS, Ours},
+    rows::{LONG, Rows, TABLES},
+};
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
     peers::{self, DjangoCache, Peer, PeerCase},

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use tokio::task::spawn_blocking;
 
 use crate::suites::network::{
-    calls::Client,
+    calls::{Call, Client},
     inputs::{Inputs, User},
 };
 
@@ -98,6 +98,14 @@ impl Client for ByHand {
         let value = serde_json::to_vec(&self.inputs.value)?;
         let names: Vec<String> = self.inputs.many(n).map(String::from).collect();
         self.run(move |it| names.iter().try_for_each(|name| write(it, name, &value))).await
+    }
+}
+
+/// Returns the name of the contender that makes a call outside of the calling thread.
+pub(super) fn name_of(call: Call) -> &'static str {
+    match call {
+        Call::Set | Call::SetMany => "temp_rename",
+        _ => "fs_read_blocking",
     }
 }
 

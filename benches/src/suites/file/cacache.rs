@@ -21,6 +21,9 @@ pub(super) struct Cacache {
     is_direct: bool,
 }
 
+/// The name of the contender.
+pub(super) const CACACHE: &str = "cacache";
+
 impl Cacache {
     pub(super) fn new(directory: &Path, inputs: &Arc<Inputs>) -> Result<Self> {
         for name in inputs.all().0 {

@@ -3,63 +3,43 @@
 //!
 //! The calls are batches, in which the switch to a thread counts little. The figures are per entry.
 
+mod cases;
 mod full;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Result;
 
-use self::full::Full;
+use self::{
+    cases::{NUMBERS, Number, SIZE, case, growing, in_batches},
+    full::Full,
+};
 use super::{
-    CACACHE, OURS, by_hand::ByHand, by_hand_name, cacache::Cacache, django, settings::settings,
+    by_hand::{self, ByHand},
+    cacache::{CACACHE, Cacache},
+    django,
+    settings::{OURS, settings},
 };
 use crate::{
-    harness::{Bench, Case, Contest, Side, Unit},
+    harness::{Bench, Contest, Side},
     peers::{self, Peer, PeerCase},
     suites::network::{
         calls::{Call, Client},
-        inputs::{Inputs, MANY},
+        inputs::Inputs,
         ours::Ours,
         workers::{Clock, Workers},
     },
 };
 
-/// A number of entries.
-#[derive(Clone, Copy)]
-struct Number {
-    entries: usize,
-    name: &'static str,
-    /// The name of `cache-file` with this number, compared with the smallest number.
-    grown: &'static str,
-}
-
-const NUMBERS: [Number; 3] = [
-    Number { entries: 1_000, name: "1k", grown: OURS },
-    Number { entries: 50_000, name: "50k", grown: "at_50k_entries" },
-    Number { entries: 500_000, name: "500k", grown: "at_500k_entries" },
-];
-const SIZE: usize = 100;
 /// The size of large values: half a gigabyte for each contender with the middle number.
 const LARGE: usize = 10_000;
 
 /// The measured calls: the name, the call, and its name in the peers in Python.
 const CALLS: [(&str, Call, &str); 2] =
     [("overwrite", Call::SetMany, "set"), ("get", Call::GetMany, "get")];
-
-impl Number {
-    fn case(self, what: &str) -> String {
-        format!("at_{}_{what}", self.name)
-    }
-
-    /// Whether one of the cases with these names is requested.
-    fn is_wanted(self, bench: &Bench<'_>, whats: &[&str]) -> bool {
-        whats.iter().any(|what| bench.wants(&self.case(what)))
-    }
-}
 
 pub(super) fn run(bench: &mut Bench<'_>, directory: &Path) -> Result<()> {
     let quick = bench.effort().quick;
@@ -147,7 +127,7 @@ impl<'a> Store<'a> {
         for (what, call, in_python) in CALLS {
             let mut sides = vec![
                 self.side(OURS, call, &self.ours),
-                self.side(by_hand_name(call), call, &self.by_hand),
+                self.side(by_hand::name_of(call), call, &self.by_hand),
             ];
             sides.extend(self.cacache.iter().map(|it| self.side(CACACHE, call, it)));
             // Single calls, which cost no more than batches in the peers.
@@ -162,21 +142,4 @@ impl<'a> Store<'a> {
         let mut batches = self.workers.side(name, 1, Clock::Wall, call.of(client));
         in_batches(name, move |made| batches.time(made))
     }
-}
-
-/// Turns the time of batches into a contender with the time of single entries.
-fn in_batches<'a>(name: &'static str, mut time: impl FnMut(u64) -> Duration + 'a) -> Side<'a> {
-    Side::timed(name, move |count| {
-        let made = count.div_ceil(MANY as u64);
-        time(made).mul_f64(count as f64 / (made * MANY as u64) as f64)
-    })
-}
-
-fn case(name: String, size: usize) -> Case {
-    Case::new(name, Unit::Nanos, size)
-}
-
-/// Returns the name of the case that compares `cache-file` with many entries and with few.
-fn growing(what: &str) -> String {
-    format!("{what}_growing")
 }

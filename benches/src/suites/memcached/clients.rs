@@ -6,7 +6,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use self::{blocking::Blocking, by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
@@ -54,8 +54,4 @@ impl Clients {
     pub(super) fn increment(&self) -> Job {
         each!(&self.by_hand_default, increment)
     }
-}
-
-fn found<T>(it: Option<T>) -> Result<T> {
-    it.context("the key is absent")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::workers::Job;
 
@@ -48,6 +48,11 @@ macro_rules! each {
     }};
 }
 pub(in crate::suites) use each;
+
+/// Returns what a client found, or an error.
+pub(in crate::suites) fn found<T>(it: Option<T>) -> Result<T> {
+    it.context("the key is absent")
+}
 
 /// Makes tasks that all increment one key.
 pub(in crate::suites) fn count_one_key(client: &Arc<impl Client>) -> Job {

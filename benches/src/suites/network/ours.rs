@@ -2,11 +2,11 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cache_core::{Cache, Caches};
 
 use super::{
-    calls::Client,
+    calls::{Client, found},
     inputs::{Inputs, MANY, PREFIX, User},
 };
 
@@ -49,7 +49,7 @@ impl Ours {
     /// Gets the keys of a batch one by one.
     pub(in crate::suites) async fn get_one_by_one(&self, n: usize) -> Result<()> {
         for name in self.inputs.many(n) {
-            black_box(self.cache.get::<User>(name).await?.context("a miss")?);
+            black_box(found(self.cache.get::<User>(name).await?)?);
         }
         Ok(())
     }
@@ -57,12 +57,12 @@ impl Ours {
 
 impl Client for Ours {
     async fn get(&self, n: usize) -> Result<()> {
-        black_box(self.cache.get::<User>(self.inputs.name(n)).await?.context("a miss")?);
+        black_box(found(self.cache.get::<User>(self.inputs.name(n)).await?)?);
         Ok(())
     }
 
     async fn get_bytes(&self, n: usize) -> Result<()> {
-        black_box(self.cache.get_bytes(self.inputs.name(n)).await?.context("a miss")?);
+        black_box(found(self.cache.get_bytes(self.inputs.name(n)).await?)?);
         Ok(())
     }
 

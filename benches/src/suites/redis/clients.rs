@@ -5,7 +5,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use self::{by_hand::ByHand, settings::settings};
 use super::{calls::each, inputs::Inputs, workers::Job};
@@ -52,8 +52,4 @@ impl Clients {
     pub(super) fn raw_incrby(&self) -> Job {
         each!(&self.raw, incrby)
     }
-}
-
-fn found<T>(it: Option<T>) -> Result<T> {
-    it.context("the key is absent")
 }

@@ -2,15 +2,23 @@
 
 use anyhow::Result;
 
-use super::{BUSY, Call, Suite, clients::CONNECTIONS, workers::Clock};
-use crate::harness::{Bench, Contest, Unit};
+use super::{
+    BUSY, Call,
+    clients::{CONNECTIONS, Clients},
+    workers::{Clock, Workers},
+};
+use crate::harness::{Bench, Case, Contest, Unit};
 
 /// Compares the default number of connections with each other number. A ratio below 1 is in favour
 /// of the other number.
-pub(super) fn run(bench: &mut Bench<'_>, suite: &Suite<'_>) -> Result<()> {
+pub(super) fn run(
+    bench: &mut Bench<'_>,
+    workers: &Workers,
+    clients: &Clients,
+    size: usize,
+) -> Result<()> {
     for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
         for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
-            let Suite { workers, clients, .. } = suite;
             let side = |name, client| workers.side(name, tasks, Clock::Wall, call.of(client));
             let mut sides = vec![side("cache-redis", &clients.ours_default)];
             for count in CONNECTIONS {
@@ -22,7 +30,8 @@ pub(super) fn run(bench: &mut Bench<'_>, suite: &Suite<'_>) -> Result<()> {
                 };
                 sides.push(side(name, clients.ours(count)));
             }
-            bench.run(Contest { case: suite.case(name, tasks, unit), sides })?;
+            let case = Case::new(name, unit, size).on_runtime(workers.flavour(), tasks);
+            bench.run(Contest { case, sides })?;
         }
     }
     Ok(())

@@ -92,8 +92,7 @@ impl Modules {
                     Some(self.add(files, source, path, &format!("{folder}/{name}"), id))
                 }
                 Body::File(Some(given)) => {
-                    let beside = path.rsplit_once('/').map_or("", |(it, _)| it);
-                    self.add_file(files, &format!("{beside}/{given}"), id, false)
+                    self.add_file(files, &beside(path, &given), id, false)
                 }
                 Body::File(None) => {
                     self.add_file(files, &format!("{folder}/{name}.rs"), id, false).or_else(|| {
@@ -212,4 +211,18 @@ impl Modules {
         }
         at != module && self.step(at, path, steps, found)
     }
+}
+
+/// Returns the path of a file that is named relative to another one.
+fn beside(path: &str, given: &str) -> String {
+    let mut res: Vec<&str> = path.split('/').collect();
+    res.pop();
+    for part in given.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(res.pop()),
+            _ => res.push(part),
+        }
+    }
+    res.join("/")
 }

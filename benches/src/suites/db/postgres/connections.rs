@@ -2,8 +2,14 @@
 
 use anyhow::Result;
 
-use super::{BUSY, Call, OPTIONS, OURS, Ours, Suite};
-use crate::harness::{Bench, Contest, Unit};
+use super::suite::{OPTIONS, Suite};
+use crate::{
+    harness::{Bench, Contest, Unit},
+    suites::{
+        db::ours::{OURS, Ours},
+        network::{BUSY, calls::Call},
+    },
+};
 
 pub(super) const CASES: [(Call, &str); 2] =
     [(Call::Get, "get_connections"), (Call::Set, "set_connections")];

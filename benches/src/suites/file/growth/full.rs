@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Result, ensure};
 use cache_core::Cache;
 
-use super::{Number, OURS, SIZE, case, growing, in_batches};
+use super::cases::{Number, SIZE, case, growing, in_batches};
 use crate::{
     harness::{Bench, Contest, Side},
     peers::Peer,
     suites::{
-        file::settings::settings,
+        file::settings::{OURS, settings},
         network::{
             inputs::MANY,
             ours::{LIFETIME, cache},

@@ -3,9 +3,8 @@ use std::{collections::HashMap, hint::black_box, sync::Arc};
 use anyhow::{Result, ensure};
 use tokio::task::spawn_blocking;
 
-use super::found;
 use crate::suites::network::{
-    calls::Client,
+    calls::{Client, found},
     inputs::{Inputs, MANY, User},
 };
 

@@ -3,9 +3,8 @@ use std::{collections::HashMap, hint::black_box, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use memcache::exp::{AsyncMetaClient, Get, Meta, Set, Ttl};
 
-use super::found;
 use crate::suites::network::{
-    calls::Client,
+    calls::{Client, found},
     inputs::{Inputs, MANY, User},
 };
 

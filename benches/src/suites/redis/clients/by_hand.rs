@@ -6,9 +6,8 @@ use redis::{
     aio::MultiplexedConnection, cmd, io::tcp::TcpSettings, pipe,
 };
 
-use super::found;
 use crate::suites::network::{
-    calls::Client,
+    calls::{Client, found},
     inputs::{Inputs, MANY, User},
 };
 
