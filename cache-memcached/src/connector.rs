@@ -10,7 +10,7 @@ use std::{
 };
 
 use cache_core::{Clock, Error, ErrorKind, Result, store::SharedDeadline};
-use cache_net::{Dialer, Peek, Socket, Stream, connection_error, with_io_driver, within};
+use cache_net::{Dialer, Encryption, Peek, Stream, connection_error, with_io_driver, within};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     error,
     generation::Generations,
     login::Login,
-    tls::Tls,
 };
 
 /// Makes the connections to one server.
@@ -28,7 +27,7 @@ use crate::{
 pub(crate) struct Connector {
     pub(crate) address: Address,
     pub(crate) login: Option<Login>,
-    pub(crate) tls: Tls,
+    pub(crate) encryption: Encryption,
     /// Invalidated when a connection starts or ends: the server may have been restarted and may
     /// have lost them.
     pub(crate) generations: Arc<Generations>,
@@ -84,10 +83,9 @@ impl Connector {
         host: &str,
         stream: Stream,
     ) -> Result<Connection, Failed> {
-        let (socket, handle) = Socket::new(stream);
         let received = Arc::default();
         let decoder = Decoder::new(Arc::clone(&received));
-        let wire = self.tls.wire(runtime, host, socket, handle, decoder).await?;
+        let wire = self.encryption.wire(runtime, host, stream, decoder).await?;
         let generations = Arc::clone(&self.generations);
         let connection = Connection::new(wire, received, generations, self.clock.now());
         let greeted = connection.greet(self.login.as_ref(), &self.deadline).await;
@@ -123,7 +121,7 @@ impl Connector {
 
     /// A server with TLS closes a connection without it, and sends no reason.
     fn may_require_tls(&self, error: &Error) -> bool {
-        let is_plain = matches!((&self.address, &self.tls), (Address::Tcp { .. }, Tls::Off));
+        let is_plain = matches!(self.address, Address::Tcp { .. }) && !self.encryption.is_on();
         is_plain && error.message().starts_with("the connection was lost")
     }
 

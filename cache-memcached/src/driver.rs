@@ -6,10 +6,11 @@ use cache_core::{
     Driver, Result,
     store::{Backend, BuildContext, SharedDeadline},
 };
+use cache_net::Encryption;
 
 use crate::{
     address::Address, generation::Generations, options::Plan, pool::Common, ring::Ring,
-    server::Server, store::Memcached, tls::Tls,
+    server::Server, store::Memcached,
 };
 
 /// The driver of `backend = "memcached"`. A program that contains `use cache_memcached as _;`
@@ -24,7 +25,7 @@ cache_core::register_driver!(DRIVER);
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let plan = Plan::read(context)?;
-    let tls = tls(context, &plan)?;
+    let encryption = encryption(context, &plan)?;
     let is_group = plan.addresses.len() > 1;
     let servers: Result<Vec<_>> =
         plan.addresses.iter().map(|it| server(context, it, is_group)).collect();
@@ -37,7 +38,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         deadline: SharedDeadline::new(plan.deadline, clock.clone()),
         connect: SharedDeadline::new(plan.connect_deadline, clock.clone()),
         clock,
-        tls,
+        encryption,
         plan,
     };
     Ok(Arc::new(Memcached::new(common)))
@@ -56,19 +57,7 @@ fn server(context: &BuildContext<'_>, address: &Address, is_group: bool) -> Resu
     Ok(Arc::new(Server { address, generations, breaker }))
 }
 
-#[cfg(feature = "tls")]
-fn tls(context: &BuildContext<'_>, plan: &Plan) -> Result<Tls> {
-    match &plan.tls {
-        Some(files) => cache_net::Tls::new(context, files).map(Tls::On),
-        None => Ok(Tls::Off),
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-fn tls(context: &BuildContext<'_>, plan: &Plan) -> Result<Tls> {
-    if plan.tls.is_some() {
-        let what = "requires TLS, which is an optional feature: cache-memcached = { …, features = [\"tls\"] } in Cargo.toml";
-        return Err(context.error("options.tls", what));
-    }
-    Ok(Tls::Off)
+fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
+    let (package, feature) = (env!("CARGO_PKG_NAME"), cfg!(feature = "tls"));
+    Encryption::new(context, plan.tls.as_ref(), "options.tls", package, feature)
 }

@@ -78,7 +78,6 @@ mod server;
 mod server_errors;
 mod snapshot;
 mod store;
-mod tls;
 mod tries;
 
 pub use self::driver::DRIVER;

@@ -9,6 +9,7 @@ use cache_core::{
     Clock, Error, ErrorKind, Result,
     store::{SharedDeadline, StoreId},
 };
+use cache_net::Encryption;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -22,14 +23,13 @@ use crate::{
     reply::Reply,
     ring::Ring,
     server::{Member, Server},
-    tls::Tls,
 };
 
 /// The parts that all runtimes share.
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) plan: Plan,
-    pub(crate) tls: Tls,
+    pub(crate) encryption: Encryption,
     pub(crate) ring: Ring,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) clock: Clock,
@@ -64,7 +64,7 @@ impl Common {
         Connector {
             address: server.address.clone(),
             login: self.plan.login.clone(),
-            tls: self.tls.clone(),
+            encryption: self.encryption.clone(),
             generations: Arc::clone(&server.generations),
             deadline: self.deadline.clone(),
             time: self.plan.connect_deadline,

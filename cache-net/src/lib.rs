@@ -14,13 +14,15 @@
 //! - [`within()`]: waiting with a timeout;
 //! - [`with_io_driver`]: an error instead of tokio's panic on a runtime without an I/O driver;
 //! - [`connection_error`], [`runtime_closed`], [`first_error`]: errors that these stores share;
-//! - [`TlsFiles`]: the option `tls`, and with the feature `tls` its implementation by rustls.
+//! - [`Encryption`]: plain connections, or TLS; [`TlsFiles`]: the option `tls`, and with the feature
+//!   `tls` its implementation by rustls.
 
 mod attempt;
 mod connection_slot;
 mod connector;
 mod counter_queue;
 mod dialer;
+mod encryption;
 mod error;
 mod io_driver;
 mod liveness;
@@ -41,6 +43,7 @@ pub use self::{
     connector::Connector,
     counter_queue::{CounterChange, CounterQueue, CounterSum, CounterTurn},
     dialer::{Dialer, staggered},
+    encryption::Encryption,
     error::{connection_error, first_error, runtime_closed},
     io_driver::with_io_driver,
     resolve::resolve,
