@@ -11,7 +11,7 @@ use std::{
 
 use cache_core::{Clock, Error, ErrorKind, Result};
 use cache_net::{
-    ConnectionSlot, Dialer, Peek, Socket, Stream, Wire, connection_error, with_io_driver, within,
+    ConnectionSlot, Dialer, Encryption, Peek, Stream, connection_error, with_io_driver, within,
 };
 use tokio::runtime::Handle;
 
@@ -42,14 +42,6 @@ pub(crate) struct Connector {
     /// The time within which a connection must be made.
     pub(crate) time: Duration,
     pub(crate) clock: Clock,
-}
-
-/// The protection of the bytes of a connection.
-#[derive(Clone, Debug)]
-pub(crate) enum Encryption {
-    None,
-    #[cfg(feature = "tls")]
-    Tls(cache_net::Tls),
 }
 
 /// A server, for the connections of one runtime.
@@ -106,8 +98,9 @@ impl Server {
     }
 
     async fn greet(&self, host: &str, stream: impl Into<Stream>) -> Result<Connection, Failed> {
-        let wire = self.wire(host, stream).await?;
         let connector = &self.connector;
+        let wire = connector.encryption.wire(&self.runtime, host, stream, Decoder::new(None));
+        let wire = wire.await?;
         let client = Box::pin(connector.log_in(&wire)).await.map_err(Failed::Handshake)?;
         let (lost, closed) = (Arc::clone(&self.lost), wire.closed());
         self.runtime.spawn(async move {
@@ -116,23 +109,6 @@ impl Server {
         });
         let (abandoned, limit) = (Arc::clone(&self.abandoned), connector.limit.clone());
         Ok(Connection::new(wire, self.address.clone(), client, abandoned, limit))
-    }
-
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(clippy::unused_async, unused_variables, reason = "TLS has a handshake")
-    )]
-    async fn wire(&self, host: &str, stream: impl Into<Stream>) -> io::Result<Wire<Decoder>> {
-        let (socket, handle) = Socket::new(stream);
-        let decoder = Decoder::new(None);
-        match &self.connector.encryption {
-            Encryption::None => Ok(Wire::plain(&self.runtime, socket, handle, decoder)),
-            #[cfg(feature = "tls")]
-            Encryption::Tls(tls) => {
-                let stream = tls.for_host(host)?.connect(socket).await?;
-                Ok(Wire::wrapped(&self.runtime, stream, handle, decoder))
-            }
-        }
     }
 }
 

@@ -6,9 +6,10 @@ use cache_core::{
     Driver, Result,
     store::{Backend, BuildContext, Capabilities},
 };
+use cache_net::Encryption;
 
 use crate::{
-    connector::{Connector, Encryption},
+    connector::Connector,
     discovery::{Discovery, Sentinels},
     limit::Limit,
     nodes::NodeSettings,
@@ -89,20 +90,9 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
     })
 }
 
-#[cfg(feature = "tls")]
+/// TLS is enabled by `rediss://`.
 fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
-    if !plan.login.tls {
-        return Ok(Encryption::None);
-    }
-    let files = plan.tls.clone().unwrap_or_default();
-    cache_net::Tls::new(context, &files).map(Encryption::Tls)
-}
-
-#[cfg(not(feature = "tls"))]
-fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
-    if plan.login.tls || plan.tls.is_some() {
-        let what = "requires TLS, which is an optional feature: cache-redis = { …, features = [\"tls\"] } in Cargo.toml";
-        return Err(context.error("location", what));
-    }
-    Ok(Encryption::None)
+    let files = plan.login.tls.then(|| plan.tls.clone().unwrap_or_default());
+    let (package, feature) = (env!("CARGO_PKG_NAME"), cfg!(feature = "tls"));
+    Encryption::new(context, files.as_ref(), "location", package, feature)
 }
