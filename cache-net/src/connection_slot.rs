@@ -127,6 +127,10 @@ impl<C: Connector> ConnectionSlot<C> {
         &self.connector
     }
 
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Returns the time within which a reply is expected.
     pub fn deadline(&self) -> &SharedDeadline {
         &self.deadline

@@ -9,6 +9,7 @@
 //! - [`Wire`]: a pipelined connection, which many calls use at the same time; [`Decode`]: its
 //!   protocol;
 //! - [`ConnectionSlot`]: one connection, made on demand and replaced when it stops replying;
+//!   [`ConnectionSlots`]: several connections to one server, each of which has its keys;
 //! - [`Attempt`]: a task with several waiters;
 //! - [`CounterQueue`]: changes of one counter that are made together;
 //! - [`within()`]: waiting with a timeout;
@@ -19,6 +20,7 @@
 
 mod attempt;
 mod connection_slot;
+mod connection_slots;
 mod connector;
 mod counter_queue;
 mod dialer;
@@ -28,6 +30,7 @@ mod io_driver;
 mod liveness;
 mod resolve;
 mod socket;
+mod stand_in;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_files;
@@ -40,6 +43,7 @@ mod within;
 pub use self::{
     attempt::Attempt,
     connection_slot::ConnectionSlot,
+    connection_slots::ConnectionSlots,
     connector::Connector,
     counter_queue::{CounterChange, CounterQueue, CounterSum, CounterTurn},
     dialer::{Dialer, staggered},
