@@ -1,17 +1,10 @@
 //! One server: the state that all runtimes share, and the connections of one runtime.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cache_core::{Clock, Error, ErrorKind, Result, layer::Breaker, store::SharedDeadline};
-use cache_net::{ConnectionSlot, CounterQueue, Lost, Peek};
+use cache_net::{ConnectionSlot, ConnectionSlots, CounterQueue, Lost};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -26,7 +19,7 @@ use crate::{
     moment::Moment,
     recent::RecentCounters,
     reply::{Code, Reply},
-    ring, server_errors,
+    ring,
 };
 
 /// The part of an item's size that is not the value, at most.
@@ -46,22 +39,13 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) server: Arc<Server>,
-    slots: Vec<Slot>,
+    connections: ConnectionSlots<Connector>,
     runtime: Handle,
     /// The changes of counters that wait for each other.
     pub(crate) queue: Arc<CounterQueue>,
     pub(crate) recent: RecentCounters,
     clock: Clock,
     deadline: SharedDeadline,
-}
-
-#[derive(Debug)]
-struct Slot {
-    connection: Arc<ConnectionSlot<Connector>>,
-    /// Whether the server has rejected this connection, because it had too many. From then on, its
-    /// keys use the first connection. They never return, because a command on one connection could
-    /// overtake an earlier one on another.
-    is_rejected: AtomicBool,
 }
 
 /// The attempts of one call to send its commands, which have one deadline together.
@@ -85,18 +69,12 @@ impl Member {
         clock: &Clock,
         deadline: &SharedDeadline,
     ) -> Self {
-        let slot = |connector| Slot {
-            connection: ConnectionSlot::new(
-                connector,
-                runtime.clone(),
-                clock.clone(),
-                deadline.clone(),
-            ),
-            is_rejected: AtomicBool::new(false),
+        let slot = |connector| {
+            ConnectionSlot::new(connector, runtime.clone(), clock.clone(), deadline.clone())
         };
         Self {
             server,
-            slots: connectors.map(slot).collect(),
+            connections: ConnectionSlots::new(connectors.map(slot).collect()),
             runtime: runtime.clone(),
             queue: Arc::default(),
             recent: RecentCounters::default(),
@@ -116,14 +94,14 @@ impl Member {
 
     /// Whether a connection exists, so that a call does not have to wait for a new one.
     pub(crate) fn is_connected(&self) -> bool {
-        self.slots.iter().any(|it| it.connection.current().is_some())
+        self.connections.slots().iter().any(|it| it.current().is_some())
     }
 
     /// Whether the server has sent no reply for half of a call's deadline.
     pub(crate) fn is_silent(&self) -> bool {
         let now = self.clock.coarse();
         let is_silent = |it: Arc<Connection>| it.quiet_for(now) >= self.deadline.time() / 2;
-        self.slots.iter().filter_map(|it| it.connection.current()).all(is_silent)
+        self.connections.slots().iter().filter_map(|it| it.current()).all(is_silent)
     }
 
     /// Starts a task that continues without the caller.
@@ -134,7 +112,7 @@ impl Member {
     /// Returns the number of the connection for a key. It is always the same, so that commands
     /// about one key keep their order.
     pub(crate) fn connection_of(&self, key: &str) -> usize {
-        let count = self.slots.len() as u64;
+        let count = self.connections.slots().len() as u64;
         if count == 1 { 0 } else { usize::try_from(ring::hash(key) % count).unwrap_or_default() }
     }
 
@@ -276,44 +254,12 @@ impl Member {
         &self,
         number: usize,
     ) -> Result<(&Arc<ConnectionSlot<Connector>>, Arc<Connection>)> {
-        let slot = &self.slots[number];
-        if slot.is_rejected.load(Ordering::Relaxed) {
-            return self.checked(&self.slots[0]).await;
-        }
-        let connected = self.checked(slot).await;
-        match connected {
-            Err(error) if number > 0 && self.is_full(&error) => {
-                slot.is_rejected.store(true, Ordering::Relaxed);
-                self.checked(&self.slots[0]).await
-            }
-            connected => connected,
-        }
-    }
-
-    /// Whether the server accepts no more connections. A server without `maxconns_fast` does not
-    /// answer on such a connection.
-    fn is_full(&self, error: &Error) -> bool {
-        let is_rejected = error.message() == server_errors::TOO_MANY_CONNECTIONS
-            || error.kind() == ErrorKind::TimedOut && !self.is_silent();
-        is_rejected && self.slots[0].connection.current().is_some()
-    }
-
-    async fn checked<'s>(
-        &self,
-        slot: &'s Slot,
-    ) -> Result<(&'s Arc<ConnectionSlot<Connector>>, Arc<Connection>)> {
-        let slot = &slot.connection;
-        let connection = slot.connection().await?;
+        let connected = self.connections.connection(number).await;
+        let (slot, connection) = connected.map_err(|it| error::at(it, self.address()))?;
         let idle = connection.quiet_for(self.clock.coarse());
-        if idle.is_zero() || connection.is_busy() {
-            return Ok((slot, connection));
+        if !idle.is_zero() && !connection.is_busy() {
+            connection.was_idle(idle);
         }
-        // The runtime may not know yet that the server has closed the connection.
-        if connection.peek() == Peek::Closed {
-            connection.abort();
-            return Ok((slot, Box::pin(slot.connection()).await?));
-        }
-        connection.was_idle(idle);
         Ok((slot, connection))
     }
 

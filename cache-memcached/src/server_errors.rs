@@ -16,8 +16,7 @@ pub(crate) struct ServerError {
     pub(crate) ends_the_connection: bool,
 }
 
-/// The server rejected the connection.
-pub(crate) const TOO_MANY_CONNECTIONS: &str = "the server has too many open connections; raise its option -c, or lower options.connections of its clients";
+const TOO_MANY_CONNECTIONS: &str = "the server has too many open connections; raise its option -c, or lower options.connections of its clients";
 const TOO_OLD: &str = "unknown command: the server does not understand one of the commands; memcached 1.6.18 is required";
 const LOGIN: &str = "authentication required: the server wants a user and a password (its option -Y); set options.username and options.password";
 const WRONG_LOGIN: &str =

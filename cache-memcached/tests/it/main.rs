@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
+mod connections;
 mod counters;
 mod generations;
 mod lifetimes;
