@@ -12,7 +12,7 @@ use futures_util::future::{Either, select};
 use crate::{
     command::{self, Mode},
     error, lifetime,
-    moment::Moment,
+    moment::{Applied, Moment},
     outcome,
     pool::{Common, KeyLocation},
     recent::KnownCounter,
@@ -100,11 +100,9 @@ async fn apply_batch(
         }
         let sum = CounterSum::new(old, changes);
         let write = write(common, location, snapshot.as_ref(), old, &sum);
-        match unless_abandoned(changes, write).await.transpose()? {
-            Some(true) => return Ok(sum.answers),
-            // Another process changed the counter.
-            Some(false) => tries.again().await?,
-            None => break,
+        let Some(applied) = unless_abandoned(changes, write).await.transpose()? else { break };
+        if tries.is_over(applied).await? {
+            return Ok(sum.answers);
         }
     }
     Ok(Vec::new())
@@ -132,11 +130,12 @@ async fn apply_to_known(
     };
     let add = add(location, &known.moment, known.stamp, known.value, delta);
     match unless_abandoned(changes, add).await.transpose()? {
-        Some(true) => Ok(Some(sum.answers)),
-        Some(false) => {
+        Some(Applied::Done) => Ok(Some(sum.answers)),
+        Some(Applied::Changed) => {
             recent.record_contended(location.key());
             Ok(None)
         }
+        Some(Applied::ReadAgain) => Ok(None),
         None => Ok(Some(Vec::new())),
     }
 }
@@ -153,18 +152,17 @@ async fn unless_abandoned<T>(
     }
 }
 
-/// Writes the sum. Returns false if another process has changed the counter, or if the clock entry
-/// had to be written first.
+/// Writes the sum, if no other process has changed the counter.
 async fn write(
     common: &Common,
     location: &KeyLocation<'_>,
     snapshot: Option<&Snapshot>,
     old: Option<i64>,
     sum: &CounterSum,
-) -> Result<bool> {
+) -> Result<Applied> {
     match (sum.value, snapshot) {
-        (None, _) => Ok(true),
-        (new, Some(_)) if new == old => Ok(true),
+        (None, _) => Ok(Applied::Done),
+        (new, Some(_)) if new == old => Ok(Applied::Done),
         (Some(new), Some(snapshot)) => replace(location, snapshot, old, new).await,
         (Some(new), None) => {
             let seconds = lifetime::seconds(sum.expiry.unwrap_or(Expiry::Never), &common.clock);
@@ -172,7 +170,8 @@ async fn write(
             // Creates the counter with its lifetime in one step, unless another process has created
             // it.
             let text = text.as_bytes();
-            location.is_done(|key| command::set(key, text, Mode::IfAbsent, seconds)).await
+            let reply = location.send(|key| command::set(key, text, Mode::IfAbsent, seconds));
+            outcome::applied(Some(&reply.await?), location.address())
         }
     }
 }
@@ -182,7 +181,7 @@ async fn replace(
     snapshot: &Snapshot,
     old: Option<i64>,
     new: i64,
-) -> Result<bool> {
+) -> Result<Applied> {
     let len = snapshot.entry.value.len();
     let stamp = snapshot.entry.stamp;
     if let Some(old) = old
@@ -192,11 +191,11 @@ async fn replace(
     }
     let Some(end) = snapshot.end() else {
         snapshot::start_clock(location).await?;
-        return Ok(false);
+        return Ok(Applied::ReadAgain);
     };
     let text = new.to_string();
     let write = |key| command::set(key, text.as_bytes(), Mode::Always, end).if_unchanged(stamp);
-    location.is_done_to(&snapshot.moment, write).await
+    location.apply(&snapshot.moment, write).await
 }
 
 /// Returns the number that the server itself can add to a counter with a text of this length.
@@ -212,14 +211,17 @@ async fn add(
     stamp: Stamp,
     old: i64,
     delta: i64,
-) -> Result<bool> {
+) -> Result<Applied> {
     let command = command::add(moment.names.entry(location.key()), delta).if_unchanged(stamp);
-    let Some(reply) = location.send_if_same(moment, &command).await? else { return Ok(false) };
-    let is_done = outcome::done(&reply, location.address())?;
+    let reply = location.send_if_same(moment, &command).await?;
+    let applied = outcome::applied(reply.as_ref(), location.address())?;
     // Zero means that the server has no CAS numbers.
-    if is_done && let Some(stamp) = reply.stamp.filter(|it| *it > 0) {
+    let stamp = reply.and_then(|it| it.stamp).filter(|it| *it > 0);
+    if applied == Applied::Done
+        && let Some(stamp) = stamp
+    {
         let known = KnownCounter { value: old + delta, stamp: Stamp(stamp), moment: *moment };
         location.member.recent.record(location.key(), known);
     }
-    Ok(is_done)
+    Ok(applied)
 }

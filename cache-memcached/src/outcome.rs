@@ -9,6 +9,7 @@ use cache_core::{
 use crate::{
     address::Address,
     error, lifetime,
+    moment::Applied,
     reply::{Code, Reply, ReturnCode},
 };
 
@@ -19,6 +20,12 @@ pub(crate) fn done(reply: &Reply, at: &Address) -> Result<bool> {
         Code::Meta(ReturnCode::En | ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf) => Ok(false),
         _ => Err(error::unexpected_reply(at)),
     }
+}
+
+/// Returns the outcome of a command about an entry that was read, or of one that was not sent.
+pub(crate) fn applied(reply: Option<&Reply>, at: &Address) -> Result<Applied> {
+    let Some(reply) = reply else { return Ok(Applied::ReadAgain) };
+    Ok(if done(reply, at)? { Applied::Done } else { Applied::Changed })
 }
 
 /// Returns the value that was read.

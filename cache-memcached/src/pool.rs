@@ -17,7 +17,7 @@ use crate::{
     command::Command,
     connector::Connector,
     key::{Key, KeyNames},
-    moment::Moment,
+    moment::{Applied, Moment},
     options::{Plan, WhenDown},
     outcome,
     reply::Reply,
@@ -142,16 +142,15 @@ impl KeyLocation<'_> {
         self.member.send_if_same(self.connection, moment, command).await
     }
 
-    /// Sends a command that depends on an entry read at this moment. Returns whether it was
-    /// executed.
-    pub(crate) async fn is_done_to<'c>(
+    /// Sends a command that depends on an entry read at this moment.
+    pub(crate) async fn apply<'c>(
         &'c self,
         moment: &Moment,
         command: impl FnOnce(Key<'c>) -> Command<'c>,
-    ) -> Result<bool> {
+    ) -> Result<Applied> {
         let command = command(moment.names.entry(&self.key));
         let reply = self.send_if_same(moment, &command).await?;
-        reply.map_or(Ok(false), |it| outcome::done(&it, self.address()))
+        outcome::applied(reply.as_ref(), self.address())
     }
 }
 

@@ -120,12 +120,12 @@ async fn move_locked(
         };
         let value = seen.entry.value;
         target.is_done(|key| command::set(key, &value, Mode::Always, seconds)).await?;
-        if delete_if_unchanged(source, &seen.moment, seen.entry.stamp).await? {
+        let deleted = delete_if_unchanged(source, &seen.moment, seen.entry.stamp).await?;
+        if tries.is_over(deleted).await? {
             return Ok(true);
         }
-        // The entry changed between the read and the deletion: move the new value.
+        // The entry may have changed between the read and the deletion: move the new value.
         written = Some(value);
-        tries.again().await?;
     }
 }
 

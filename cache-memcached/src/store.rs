@@ -15,7 +15,7 @@ use cache_core::{
 use crate::{
     command::{self, Mode},
     lifetime,
-    moment::Moment,
+    moment::{Applied, Moment},
     outcome,
     pool::{Common, KeyLocation, Pool},
     snapshot,
@@ -78,8 +78,8 @@ pub(crate) async fn delete_if_unchanged(
     location: &KeyLocation<'_>,
     moment: &Moment,
     stamp: Stamp,
-) -> Result<bool> {
-    location.is_done_to(moment, |key| command::delete(key).if_unchanged(stamp)).await
+) -> Result<Applied> {
+    location.apply(moment, |key| command::delete(key).if_unchanged(stamp)).await
 }
 
 #[async_trait]
@@ -185,10 +185,10 @@ impl Backend for Memcached {
             let Some((entry, moment)) = snapshot::read_value(&self.common, &location).await? else {
                 return Ok(None);
             };
-            if delete_if_unchanged(&location, &moment, entry.stamp).await? {
+            let deleted = delete_if_unchanged(&location, &moment, entry.stamp).await?;
+            if tries.is_over(deleted).await? {
                 return Ok(Some(entry.value));
             }
-            tries.again().await?;
         }
     }
 
@@ -208,10 +208,10 @@ impl Backend for Memcached {
             let found = snapshot::read_value(&self.common, &location).await?;
             let found = found.filter(|(it, _)| seen.is(&it.value, it.stamp));
             let Some((entry, moment)) = found else { return Ok(false) };
-            if delete_if_unchanged(&location, &moment, entry.stamp).await? {
+            let deleted = delete_if_unchanged(&location, &moment, entry.stamp).await?;
+            if tries.is_over(deleted).await? {
                 return Ok(true);
             }
-            tries.again().await?;
         }
     }
 
@@ -242,10 +242,10 @@ impl Backend for Memcached {
             let Some((entry, end, moment)) = found else { return Ok(false) };
             let write =
                 |key| command::set(key, &value, Mode::Always, end).if_unchanged(entry.stamp);
-            if location.is_done_to(&moment, write).await? {
+            let written = location.apply(&moment, write).await?;
+            if tries.is_over(written).await? {
                 return Ok(true);
             }
-            tries.again().await?;
         }
     }
 

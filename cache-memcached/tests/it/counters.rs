@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 
 use crate::{
     raw::Raw,
-    support::{PATIENT, at, cache, raw, servers, stored, stored_key},
+    support::{PATIENT, at, cache, raw, servers, stored, stored_key, until},
 };
 
 /// Returns a cache with the counter `n`, and the counter's key on the server.
@@ -352,6 +352,26 @@ async fn counter_that_the_process_knows_is_changed_by_one_command() {
     assert_eq!(cache.incr("n", 1).await.unwrap(), 1);
     let before = reads(&mut raw);
     for expected in 2..50 {
+        assert_eq!(cache.incr("n", 1).await.unwrap(), expected);
+    }
+    // The generation is read once a second.
+    assert!(reads(&mut raw) - before < 10);
+}
+
+#[tokio::test]
+async fn reconnect_is_not_taken_for_a_change_by_another_process() {
+    let servers = servers(1);
+    let proxy = Proxy::to(servers[0].address()).unwrap();
+    let cache = cache(&[proxy.address().to_string()], PATIENT).strict();
+    cache.set("n", &0, secs(600)).await.unwrap();
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 1);
+    proxy.cut();
+    until("it works", async || cache.has_key("n").await.is_ok()).await;
+    // The read after the reconnect.
+    assert_eq!(cache.incr("n", 1).await.unwrap(), 2);
+    let mut raw = raw(&servers[0]);
+    let before = reads(&mut raw);
+    for expected in 3..20 {
         assert_eq!(cache.incr("n", 1).await.unwrap(), expected);
     }
     // The generation is read once a second.
