@@ -1,6 +1,7 @@
 //! The tests of a cache over a store, one file per family of promises that the facade adds.
 
 mod batches;
+mod bytes;
 mod clear;
 mod counters;
 mod fetch;
@@ -24,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         values::TESTS,
         writes::TESTS,
         batches::TESTS,
+        bytes::TESTS,
         counters::TESTS,
         timeouts::TESTS,
         keys::TESTS,

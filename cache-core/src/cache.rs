@@ -17,10 +17,11 @@ mod pending_delete;
 mod read;
 mod remove;
 mod update;
+mod values;
 mod version;
 mod write;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 pub(crate) use self::builder::KeyState;
 use self::call::{call, call_leader, call_write, put_aside};
@@ -46,7 +47,7 @@ use crate::{
     store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
     timeout::{Expiry, IntoTimeout, Timeout},
-    value::Pipeline,
+    value::{Form, Pipeline, Typed},
 };
 
 /// A handle to one cache: Django's low-level cache API with Rust types.
@@ -55,8 +56,11 @@ use crate::{
 /// gets its handles from [`cache()`](crate::cache()) and [`CACHES`](crate::CACHES), from an owned
 /// [`Caches`](crate::Caches), or from [`Cache::new`] for a store without settings.
 ///
-/// A value is any type that serde can serialize and deserialize. A [`Timeout`] is a duration,
-/// [`Timeout::Default`] for the default of the alias, or [`Timeout::Never`].
+/// A value is any type that serde can serialize and deserialize. [`bytes`](Self::bytes) returns a
+/// handle whose values are bytes, with the same operations; its type is `Cache<Bytes>`.
+///
+/// A [`Timeout`] is a duration, [`Timeout::Default`] for the default of the alias, or
+/// [`Timeout::Never`].
 ///
 /// # When the store fails
 /// The cache is an optional accelerator. With `fail_open` (the default), reads of a failed store
@@ -91,13 +95,14 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Cache {
+pub struct Cache<V: Form = Typed> {
     shared: Arc<Shared>,
     head: KeyHead,
     version: i64,
     strict: bool,
     /// Calls run on the runtime of the library, because the caller has no runtime.
     on_own_runtime: bool,
+    form: PhantomData<V>,
 }
 
 /// The state that all handles of an alias share.
@@ -133,7 +138,7 @@ struct Shared {
     observer: Observer,
 }
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the alias in the settings.
     pub fn alias(&self) -> &str {
         &self.shared.alias
@@ -178,7 +183,7 @@ impl Cache {
     }
 
     /// Returns whether both handles belong to the same cache, in any version.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same<W: Form>(&self, other: &Cache<W>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
@@ -369,7 +374,7 @@ fn claim(write_patience: Duration, keys: usize, bytes: usize) -> Duration {
     write_patience.saturating_mul(rounds).saturating_mul(2)
 }
 
-impl fmt::Debug for Cache {
+impl<V: Form> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("alias", &self.alias())

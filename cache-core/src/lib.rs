@@ -84,7 +84,7 @@ pub use self::{
     runtime::{Clock, TimeSource},
     telemetry::{OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},
-    value::{Codec, Compression},
+    value::{Codec, Compression, form},
 };
 
 #[doc(hidden)]

@@ -22,9 +22,8 @@
 //!
 //! `operation` is the name of the method of [`Cache`](crate::Cache), see
 //! [`Operation::as_str`](crate::layer::Operation::as_str). Methods that the store cannot tell apart
-//! share one name: `decr` and `incr_or` are `incr`, `decr_version` is `incr_version`,
-//! `get_or_try_set` is `get_or_set`, and `get_bytes` and `set_bytes` are `get` and `set`. `kind` is
-//! the name of the [`ErrorKind`](crate::ErrorKind).
+//! share one name: `decr` and `incr_or` are `incr`, `decr_version` is `incr_version`, and
+//! `get_or_try_set` is `get_or_set`. `kind` is the name of the [`ErrorKind`](crate::ErrorKind).
 //!
 //! # Feature `tracing`
 //! All events have the target `cache_core`:

@@ -3,6 +3,7 @@
 mod codec;
 mod compress;
 pub(crate) mod envelope;
+pub mod form;
 mod format;
 mod header;
 mod pipeline;
@@ -11,6 +12,7 @@ mod undecodable;
 pub use self::{codec::Codec, compress::Compression, pipeline::payload_len};
 pub(crate) use self::{
     compress::{Compressor, DEFAULT_FROM},
-    pipeline::{Pipeline, seal_bytes},
+    form::{Decode, Encode, Form, Typed},
+    pipeline::Pipeline,
     undecodable::Undecodable,
 };

@@ -63,8 +63,8 @@ fn use_all(cache: &Cache) -> Result<()> {
     it.clear()?;
     it.set("a", &1, secs(60))?;
     assert_eq!(it.get::<i32>("a")?, Some(1));
-    it.set_bytes("raw", &b"\xc1\xca"[..], Timeout::Default)?;
-    assert_eq!(it.get_bytes("raw")?.as_deref(), Some(&b"\xc1\xca"[..]));
+    it.bytes().set("raw", &b"\xc1\xca"[..], Timeout::Default)?;
+    assert_eq!(it.bytes().get("raw")?.as_deref(), Some(&b"\xc1\xca"[..]));
     assert!(!it.add("a", &2, Timeout::Default)? && it.replace("a", &2, Timeout::Default)?);
     assert_eq!(it.incr("a", 3)?, 5);
     assert_eq!(it.decr("a", 1)?, 4);

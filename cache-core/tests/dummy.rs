@@ -13,10 +13,10 @@ fn dummy() -> Result<Cache> {
 async fn writes_succeed_and_leave_nothing() -> Result<()> {
     let cache = dummy()?;
     cache.set("k", &1, Timeout::Default).await?;
-    cache.set_bytes("k", "raw", Timeout::Default).await?;
+    cache.bytes().set("k", "raw", Timeout::Default).await?;
     assert!(cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await?.is_empty());
     assert_eq!(cache.get::<i32>("k").await?, None);
-    assert_eq!(cache.get_bytes("k").await?, None);
+    assert_eq!(cache.bytes().get("k").await?, None);
     assert!(cache.get_many::<i32, _>(["a", "b"]).await?.is_empty());
     assert!(!cache.has_key("k").await?);
     assert_eq!(cache.ttl("k").await?, None);

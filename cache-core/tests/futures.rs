@@ -54,9 +54,10 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
 #[test]
 fn futures_of_all_calls_are_send_and_small() {
     let cache = Cache::new("test", Model::default());
+    let bytes = cache.bytes();
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
-        ("get_bytes", send(cache.get_bytes("k"))),
+        ("get of bytes", send(bytes.get("k"))),
         ("set", send(cache.set("k", &1, Timeout::Default))),
         ("delete", send(cache.delete("k"))),
         ("incr", send(cache.incr("k", 1))),

@@ -50,7 +50,7 @@ async fn plain_reads_may_be_stale() {
     put(&copy, b"1", Expiry::Never).await;
     cache.set("k", &2, secs(60)).await.unwrap();
     assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1));
-    assert_eq!(cache.get_bytes("k").await.unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(cache.bytes().get("k").await.unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(cache.get_many::<i32, _>(["k"]).await.unwrap(), [("k", 1)].into());
     assert_eq!(cache.ttl("k").await.unwrap(), Some(Ttl::Forever));
     cache.delete("k").await.unwrap();

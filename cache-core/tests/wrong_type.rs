@@ -71,13 +71,13 @@ async fn get_of_a_wrong_type_is_a_miss() {
 }
 
 #[tokio::test]
-async fn get_bytes_of_a_wrong_type_is_a_miss() {
+async fn wrong_type_is_a_miss_of_a_handle_of_bytes() {
     for (store, cache) in both().await {
-        assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+        assert_eq!(cache.bytes().get("k").await.unwrap(), None);
         assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
     for (store, cache) in both().await {
-        assert_wrong_type(&cache.strict().get_bytes("k").await.unwrap_err(), "get");
+        assert_wrong_type(&cache.strict().bytes().get("k").await.unwrap_err(), "get");
         assert_miss_without_change(&store, &cache, Operation::Get).await;
     }
 }

@@ -78,8 +78,8 @@ async fn log_contains_no_key_no_value_and_no_password() {
     cache.delete_many(["keymark3", "keymark5"]).await.unwrap();
     cache.pop::<String>("keymark4").await.unwrap();
     cache.delete("keymark2").await.unwrap();
-    cache.set_bytes("keymark", value.as_bytes(), Timeout::Default).await.unwrap();
-    cache.get_bytes("keymark").await.unwrap();
+    cache.bytes().set("keymark", value.as_bytes(), Timeout::Default).await.unwrap();
+    cache.bytes().get("keymark").await.unwrap();
     cache.incr("keymark", 1).await.unwrap_err();
     cache.get::<String>("keymark").await.unwrap_err();
     cache.set("countmark", &70_301_000, Timeout::Default).await.unwrap();

@@ -34,7 +34,9 @@ impl Tries {
             Applied::Done => return Ok(true),
             Applied::Changed => self.again().await?,
             Applied::ReadAgain if self.clock.now() >= self.until => {
-                return Err(self.late("before each write, a connection was replaced or the clock entry was evicted"));
+                return Err(self.late(
+                    "before each write, a connection was replaced or the clock entry was evicted",
+                ));
             }
             Applied::ReadAgain => {}
         }

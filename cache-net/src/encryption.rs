@@ -56,7 +56,10 @@ impl Encryption {
     ///
     /// # Errors
     /// `Config` if TLS is required without the feature, and the errors of `Tls::new`.
-    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "a feature of the store enables TLS here"))]
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "a feature of the store enables TLS here")
+    )]
     pub fn new(
         context: &BuildContext<'_>,
         files: Option<&TlsFiles>,

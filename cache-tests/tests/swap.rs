@@ -58,8 +58,8 @@ async fn run_every_operation(cache: &Cache) -> cache_core::Result<Vec<String>> {
     record(&cache.at_version(2).get::<User>("user").await?);
     record(&cache.pop::<i64>("n").await?);
     record(&cache.pop::<i64>("n").await?);
-    record(&cache.set_bytes("raw", &b"\x00\xff\r\n"[..], secs(60)).await?);
-    record(&cache.get_bytes("raw").await?);
+    record(&cache.bytes().set("raw", &b"\x00\xff\r\n"[..], secs(60)).await?);
+    record(&cache.bytes().get("raw").await?);
     record(&cache.set("none", &None::<u8>, secs(60)).await?);
     record(&cache.get::<Option<u8>>("none").await?);
     record(&cache.set("expired", &1, secs(0)).await?);

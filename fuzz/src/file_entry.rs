@@ -141,12 +141,12 @@ fn reads(cache: &BlockingCache, known: &Known<'_>) {
     let ttl = cache.ttl(KEY).unwrap();
     known.looks(ttl.is_some());
     assert!(!matches!(ttl, Some(Ttl::Remaining(Duration::ZERO))));
-    let read = codec(cache.get_bytes(KEY));
+    let read = codec(cache.bytes().get(KEY));
     if !known.may_be_wrapped() {
         known.is(read.is_some());
         assert!(known.at_its_end || read.as_deref() == known.value);
         // The error of a damaged entry comes once.
-        let again = codec(cache.get_bytes(KEY));
+        let again = codec(cache.bytes().get(KEY));
         assert!(known.at_its_end || again.as_deref() == known.value);
     }
 }
@@ -184,7 +184,7 @@ const CHANGES: &[Step] = &[
     |cache, known| {
         known.looks(cache.touch(KEY, secs(60)).unwrap());
         if known.value.is_some() && !known.may_be_wrapped() && !known.at_its_end {
-            assert_eq!(cache.get_bytes(KEY).unwrap().as_deref(), known.value);
+            assert_eq!(cache.bytes().get(KEY).unwrap().as_deref(), known.value);
         }
     },
     |cache, known| known.looks(!cache.add(KEY, &1, Timeout::Never).unwrap()),

@@ -103,14 +103,14 @@ impl Store {
             }
         }
         // A caller's own bytes may begin like a header.
-        self.cache.set_bytes(KEY, bytes.to_vec(), Timeout::Never).unwrap();
-        assert_eq!(self.cache.get_bytes(KEY).unwrap().as_deref(), Some(bytes));
+        self.cache.bytes().set(KEY, bytes, Timeout::Never).unwrap();
+        assert_eq!(self.cache.bytes().get(KEY).unwrap().as_deref(), Some(bytes));
     }
 
     /// The cache reads the header as its documentation says.
     fn check_header(&self, bytes: &[u8]) {
         self.put(bytes);
-        let read = self.cache.get_bytes(KEY);
+        let read = self.cache.bytes().get(KEY);
         let is_kept = self.bytes.has(STORED_KEY).unwrap();
         match (value_header::expected(bytes), read) {
             (Expected::Payload(payload), Ok(read)) => assert_eq!(read.as_deref(), Some(payload)),

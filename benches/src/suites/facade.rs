@@ -40,12 +40,12 @@ pub fn contests(fixture: &Fixture) -> Vec<Contest<'_>> {
 }
 
 fn get_bytes(it: &Fixture) -> Contest<'_> {
-    let ours = it.side(async move |n| it.cache.get_bytes(it.name(n)).await);
+    let ours = it.side(async move |n| it.bytes.get(it.name(n)).await);
     Contest { case: it.case("get_bytes"), sides: vec![ours, it.store_get(), it.engine_get()] }
 }
 
 fn blocking_get_bytes(it: &Fixture) -> Contest<'_> {
-    let ours = plain("cache-core", |n| it.blocking.get_bytes(it.name(n)));
+    let ours = plain("cache-core", |n| it.blocking_bytes.get(it.name(n)));
     let case = it.case("blocking_get_bytes").on_threads(1);
     Contest { case, sides: vec![ours, it.store_get(), it.engine_get()] }
 }
@@ -81,7 +81,7 @@ fn get_many(it: &Fixture) -> Contest<'_> {
 
 fn set_bytes(it: &Fixture) -> Contest<'_> {
     let value = || Bytes::copy_from_slice(&it.json);
-    let ours = it.side(async move |n| it.cache.set_bytes(it.name(n), value(), LIFETIME).await);
+    let ours = it.side(async move |n| it.bytes.set(it.name(n), &value(), LIFETIME).await);
     Contest {
         case: it.case("set_bytes"),
         sides: vec![ours, it.store_set(value), it.engine_set(value)],

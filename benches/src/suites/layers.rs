@@ -30,7 +30,7 @@ const STORED_KEY: &str = ":1:user:000123";
 pub struct Layers {
     runtime: Runtime,
     value: Bytes,
-    stores: [(&'static str, Arc<dyn Backend>, Cache); 2],
+    stores: [(&'static str, Arc<dyn Backend>, Cache<Bytes>); 2],
 }
 
 /// Measures the time of the calls.
@@ -48,7 +48,7 @@ impl Layers {
         let store = |name, waits| {
             let store: Arc<dyn Backend> = Arc::new(Empty::new(value.clone(), waits));
             let cache = Cache::builder(Arc::clone(&store)).build("bench")?;
-            anyhow::Ok((name, store, cache))
+            anyhow::Ok((name, store, cache.bytes()))
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         Ok(Self { runtime, stores: [store("ready", false)?, store("waits", true)?], value })
@@ -61,12 +61,12 @@ impl Layers {
             .flat_map(|(name, store, cache)| {
                 let case = |call| Case::new(format!("{call}_{name}"), Unit::Nanos, 100);
                 let get = vec![
-                    self.side("cache-core", || cache.get_bytes(KEY)),
+                    self.side("cache-core", || cache.get::<Bytes>(KEY)),
                     self.side("store", || store.get(STORED_KEY)),
                 ];
                 let (expiry, mode) = (Expiry::After(LIFETIME), SetMode::Always);
                 let set = vec![
-                    self.side("cache-core", || cache.set_bytes(KEY, self.value.clone(), LIFETIME)),
+                    self.side("cache-core", || cache.set(KEY, &self.value, LIFETIME)),
                     self.side("store", move || {
                         store.set(STORED_KEY, self.value.clone(), expiry, mode)
                     }),

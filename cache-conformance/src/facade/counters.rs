@@ -82,7 +82,7 @@ async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestRe
     cache.set("list", &[1], Timeout::Default).await?;
     cache.set("large", &u64::MAX, Timeout::Default).await?;
     for text in ["+5", "007", "-0", "12abc", "", " 1", "1 ", "1.0"] {
-        cache.set_bytes(&format!("raw-{}", text.trim()), text, Timeout::Default).await?;
+        cache.bytes().set(&format!("raw-{}", text.trim()), text, Timeout::Default).await?;
     }
     let keys = [
         "text",
@@ -100,7 +100,7 @@ async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestRe
         "raw-1.0",
     ];
     for key in keys {
-        let before = cache.get_bytes(key).await?;
+        let before = cache.bytes().get(key).await?;
         for answer in [
             cache.incr(key, 1).await,
             cache.decr(key, 1).await,
@@ -109,7 +109,11 @@ async fn incr_of_other_types_is_refused_and_changes_nothing(ctx: &Ctx) -> TestRe
             let error = answer.expect_err(key);
             assert_eq!(error.kind(), ErrorKind::NotAnInteger, "{key}: {error}");
         }
-        assert_eq!(cache.get_bytes(key).await?, before, "the value of {key} after a refused incr");
+        assert_eq!(
+            cache.bytes().get(key).await?,
+            before,
+            "the value of {key} after a refused incr"
+        );
     }
     assert_eq!(cache.get::<String>("text").await?.as_deref(), Some("41"));
     Ok(())

@@ -10,7 +10,7 @@ use std::{
 
 use cache_core::{
     Cache, ErrorKind, FetchOutcome, FetchSettings, LoadContext, Loaded, Staleness, Timeout, Ttl,
-    layer::Operation, secs,
+    form::Form, layer::Operation, secs,
 };
 use tokio::sync::Notify;
 
@@ -50,7 +50,7 @@ fn counted(
 }
 
 /// Waits until no load runs, in the background or for a caller.
-pub(super) async fn until_idle(cache: &Cache) {
+pub(super) async fn until_idle<V: Form>(cache: &Cache<V>) {
     while cache.stats().active_refreshes + cache.stats().active_loads > 0 {
         tokio::task::yield_now().await;
     }
@@ -164,7 +164,7 @@ async fn value_past_its_timeout_is_missing_to_every_other_call(ctx: &Ctx) -> Tes
     }
     ctx.outlive(short).await;
     assert_eq!(cache.get::<i32>("add").await?, None, "get");
-    assert_eq!(cache.get_bytes("add").await?, None, "get_bytes");
+    assert_eq!(cache.bytes().get("add").await?, None, "bytes().get");
     assert_eq!(cache.get_many::<i32, _>(keys).await?, [].into(), "get_many");
     returned!(cache.has_key("add").await?, false, "has_key");
     assert_eq!(cache.ttl("add").await?, None, "ttl");

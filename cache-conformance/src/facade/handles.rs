@@ -84,8 +84,8 @@ fn all_calls(cache: &Cache) -> cache_core::Result<()> {
     assert!(cache.set_many([("a", 1), ("b", 2)], Timeout::Default)?.is_empty());
     assert_eq!(cache.get_many::<i32, _>(["a", "b", "c"])?.len(), 2);
     assert_eq!(cache.delete_many(["a", "b", "loaded", "n"])?, 4);
-    cache.set_bytes("raw", "x", Timeout::Default)?;
-    assert_eq!(cache.get_bytes("raw")?.as_deref(), Some(&b"x"[..]));
+    cache.bytes().set("raw", "x", Timeout::Default)?;
+    assert_eq!(cache.bytes().get("raw")?.as_deref(), Some(&b"x"[..]));
     assert_eq!(cache.pop::<i32>("k")?, Some(20));
     assert!(cache.delete("raw")?);
     Ok(())

@@ -70,9 +70,9 @@ async fn every_call_refuses_an_invalid_key(ctx: &Ctx) -> TestResult {
     let long = "x".repeat(MAX_KEY_LEN);
     for key in INVALID.iter().copied().chain([long.as_str()]) {
         check_refused(cache.get::<i32>(key).await, "get", key);
-        check_refused(cache.get_bytes(key).await, "get_bytes", key);
+        check_refused(cache.bytes().get(key).await, "bytes().get", key);
         check_refused(cache.set(key, &1, Timeout::Default).await, "set", key);
-        check_refused(cache.set_bytes(key, "x", Timeout::Default).await, "set_bytes", key);
+        check_refused(cache.bytes().set(key, "x", Timeout::Default).await, "bytes().set", key);
         check_refused(cache.add(key, &1, Timeout::Default).await, "add", key);
         check_refused(cache.replace(key, &1, Timeout::Default).await, "replace", key);
         check_refused(cache.touch(key, Timeout::Default).await, "touch", key);

@@ -32,7 +32,7 @@ fn past_timeouts() -> [Timeout; 3] {
     ]
 }
 
-/// With a timeout of zero or in the past, `set`, `set_many` and `set_bytes` delete.
+/// With a timeout of zero or in the past, `set` and `set_many` delete, also of bytes.
 async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for timeout in past_timeouts() {
@@ -41,9 +41,9 @@ async fn set_with_a_past_timeout_deletes(ctx: &Ctx) -> TestResult {
         returned!(cache.has_key("a").await?, false, "has_key after set with {timeout:?}");
         assert!(cache.set_many([("b", 9), ("c", 9), ("absent", 9)], timeout).await?.is_empty());
         assert!(cache.get_many::<i32, _>(["b", "c", "absent"]).await?.is_empty(), "{timeout:?}");
-        cache.set_bytes("a", "x", Timeout::Default).await?;
-        cache.set_bytes("a", "y", timeout).await?;
-        returned!(cache.has_key("a").await?, false, "has_key after set_bytes with {timeout:?}");
+        cache.bytes().set("a", "x", Timeout::Default).await?;
+        cache.bytes().set("a", "y", timeout).await?;
+        returned!(cache.has_key("a").await?, false, "has_key after bytes().set with {timeout:?}");
     }
     Ok(())
 }

@@ -128,34 +128,34 @@ async fn integer_of_a_foreign_writer_is_read(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
-/// `get_bytes` returns what `set_bytes` stored, also bytes that begin like a header.
+/// Bytes are read as they were written, also bytes that begin like a header.
 async fn bytes_are_returned_unchanged(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     let every_byte: Vec<u8> = (0..=255).collect();
     // Bytes that begin like a header: any value may begin with these two bytes by chance.
     let headers = [&[0xc1][..], &[0xc1, 0xca], &[0xc1, 0xca, 1, 0], &[0xc1; 40], &[0xca, 0xc1]];
     for bytes in [&b""[..], b"text", b"42", b"null", &every_byte].into_iter().chain(headers) {
-        cache.set_bytes("k", bytes.to_vec(), Timeout::Default).await?;
-        let found = cache.get_bytes("k").await?;
+        cache.bytes().set("k", bytes, Timeout::Default).await?;
+        let found = cache.bytes().get("k").await?;
         assert_eq!(found.as_deref(), Some(bytes), "{}", bytes.escape_ascii());
     }
     for first in 0..=255_u8 {
         for bytes in [vec![first, 0xca, 1, 0, 0], [&[first][..], &every_byte].concat()] {
-            cache.set_bytes("k", bytes.clone(), Timeout::Default).await?;
-            assert_eq!(cache.get_bytes("k").await?, Some(Bytes::from(bytes)));
+            cache.bytes().set("k", &bytes, Timeout::Default).await?;
+            assert_eq!(cache.bytes().get("k").await?, Some(Bytes::from(bytes)));
         }
     }
     Ok(())
 }
 
-/// `set_bytes` stores the bytes as they are, for readers in other languages.
+/// Bytes are stored as they are, for readers in other languages.
 async fn bytes_are_stored_unchanged(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache();
     for bytes in [&b"text"[..], b"\x00\xff", b"", b"{\"a\":1}", b"007"] {
-        cache.set_bytes("k", bytes.to_vec(), Timeout::Default).await?;
+        cache.bytes().set("k", bytes, Timeout::Default).await?;
         ctx.expect(&ctx.key("k"), Some(bytes), "the stored bytes").await?;
         ctx.put(&ctx.key("foreign"), bytes.to_vec()).await?;
-        assert_eq!(cache.get_bytes("foreign").await?.as_deref(), Some(bytes));
+        assert_eq!(cache.bytes().get("foreign").await?.as_deref(), Some(bytes));
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ async fn damaged_bytes_are_a_miss_and_removed(ctx: &Ctx) -> TestResult {
     assert_eq!(cache.get::<u8>("k").await?, None);
     ctx.expect(&ctx.key("k"), None, "after a read of damaged bytes").await?;
     ctx.put(&ctx.key("k"), DAMAGED).await?;
-    assert_eq!(cache.get_bytes("k").await?, None);
+    assert_eq!(cache.bytes().get("k").await?, None);
     ctx.put(&ctx.key("k"), DAMAGED).await?;
     assert_eq!(cache.get_or_set("k", Timeout::Default, || async { 7_u8 }).await?, 7);
     assert_eq!(cache.get::<u8>("k").await?, Some(7));
@@ -300,10 +300,11 @@ async fn size_limit_counts_the_callers_bytes(ctx: &Ctx) -> TestResult {
         let over = Bytes::from(bytes);
         let largest = over.slice(1..).len();
         let fits = over.slice(..largest);
-        cache.set_bytes("k", fits.clone(), Timeout::Default).await?;
-        assert!(cache.get_bytes("k").await? == Some(fits), "get_bytes of the largest value");
+        cache.bytes().set("k", &fits, Timeout::Default).await?;
+        assert!(cache.bytes().get("k").await? == Some(fits), "bytes().get of the largest value");
         let error = cache
-            .set_bytes("k", over, Timeout::Default)
+            .bytes()
+            .set("k", &over, Timeout::Default)
             .await
             .expect_err("a value one byte over the limit");
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");

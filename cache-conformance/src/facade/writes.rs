@@ -145,10 +145,8 @@ async fn too_large_value_is_an_error_and_removes_the_old_value(ctx: &Ctx) -> Tes
     let cache = ctx.cache();
     let value = too_large(ctx)?;
     cache.set("k", "old", Timeout::Default).await?;
-    let error = cache
-        .set_bytes("k", value.clone(), Timeout::Default)
-        .await
-        .expect_err("a value over the limit");
+    let error =
+        cache.bytes().set("k", &value, Timeout::Default).await.expect_err("a value over the limit");
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     returned!(cache.has_key("k").await?, false, "has_key after a value over the limit");
     cache.set("k", "old", Timeout::Default).await?;

@@ -1,6 +1,7 @@
 //! Runs pending deletes in the background as soon as the store answers again.
 
 use std::{
+    marker::PhantomData,
     mem,
     sync::{Arc, Weak},
     time::Duration,
@@ -11,6 +12,7 @@ use crate::{
     consistency::tombstones::Lookup,
     key::KeyHead,
     runtime::{self, first},
+    value::Form,
 };
 
 /// The longest wait after a tombstone was added and after the first failure, and the longest of all
@@ -21,7 +23,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The number of deletes that run before other calls get a turn.
 const CHUNK: usize = 100;
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Starts the task that runs pending deletes without a call that uses their keys.
     pub(super) fn resolve_in_background(&self) {
         if !self.shared.tombstones.begin_task(self.task_lasts()) {
@@ -105,5 +107,5 @@ async fn run(shared: Weak<Shared>) {
 /// Returns a handle for calls on the library's own runtime.
 fn handle(shared: Arc<Shared>) -> Cache {
     let head = KeyHead::new(&shared.namespace, 1);
-    Cache { shared, head, version: 1, strict: true, on_own_runtime: false }
+    Cache { shared, head, version: 1, strict: true, on_own_runtime: false, form: PhantomData }
 }

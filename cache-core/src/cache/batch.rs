@@ -7,6 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::FullKey,
     layer::Operation,
+    value::Form,
 };
 
 /// Strings in one allocation. Stored keys as separate values would be 232 bytes each, and separate
@@ -58,7 +59,7 @@ impl Strings {
     }
 }
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the stored forms of the keys of a caller.
     pub(super) fn keys<K: AsRef<str>>(&self, operation: Operation, names: &[K]) -> Result<Strings> {
         let mut res = Strings::with_capacity(names.len());

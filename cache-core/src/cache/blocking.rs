@@ -1,13 +1,13 @@
 use std::{collections::HashMap, fmt, hash::Hash};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, Failures};
 use crate::{
     error::{Error, ErrorKind, Result},
     runtime,
     timeout::{IntoTimeout, Ttl},
+    value::{Decode, Encode, Form, Typed},
 };
 
 /// A handle to a cache without async, for threads and scripts: see [`Cache::blocking`].
@@ -18,9 +18,9 @@ use crate::{
 /// # Errors
 /// Every method that calls the store also returns `Runtime` on a thread that runs async tasks.
 #[derive(Clone, Debug)]
-pub struct BlockingCache(Cache);
+pub struct BlockingCache<V: Form = Typed>(Cache<V>);
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns a handle to the same cache without async, for threads and scripts. Every store
     /// supports this.
     ///
@@ -39,13 +39,13 @@ impl Cache {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     #[must_use]
-    pub fn blocking(&self) -> BlockingCache {
+    pub fn blocking(&self) -> BlockingCache<V> {
         BlockingCache(Self { on_own_runtime: true, ..self.clone() })
     }
 }
 
-impl BlockingCache {
-    pub(super) fn as_async(&self) -> &Cache {
+impl<V: Form> BlockingCache<V> {
+    pub(super) fn as_async(&self) -> &Cache<V> {
         &self.0
     }
 
@@ -62,7 +62,7 @@ impl BlockingCache {
     }
 
     /// Converts this handle into an async handle.
-    pub fn into_async(self) -> Cache {
+    pub fn into_async(self) -> Cache<V> {
         Cache { on_own_runtime: false, ..self.0 }
     }
 
@@ -93,20 +93,26 @@ impl BlockingCache {
         Self(self.0.strict())
     }
 
+    /// Returns a handle whose values are bytes: see [`Cache::bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> BlockingCache<Bytes> {
+        self.in_form()
+    }
+
+    /// Returns a handle to the same cache with values of another form.
+    pub(super) fn in_form<W: Form>(&self) -> BlockingCache<W> {
+        BlockingCache(self.0.in_form())
+    }
+
     /// Returns the value of a key: see [`Cache::get`].
     ///
     /// # Errors
     /// As [`Cache::get`], and `Runtime`.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub fn get<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        V: Decode<T>,
+    {
         self.run(self.0.get(key))
-    }
-
-    /// Returns the stored bytes of a key: see [`Cache::get_bytes`].
-    ///
-    /// # Errors
-    /// As [`Cache::get_bytes`], and `Runtime`.
-    pub fn get_bytes(&self, key: &str) -> Result<Option<Bytes>> {
-        self.run(self.0.get_bytes(key))
     }
 
     /// Returns the values of several keys: see [`Cache::get_many`].
@@ -115,7 +121,7 @@ impl BlockingCache {
     /// As [`Cache::get_many`], and `Runtime`.
     pub fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<HashMap<K, T>>
     where
-        T: DeserializeOwned,
+        V: Decode<T>,
         K: AsRef<str> + Eq + Hash,
     {
         self.run(self.0.get_many(keys))
@@ -149,37 +155,25 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::set`], and `Runtime`.
-    pub fn set<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        value: &T,
-        timeout: impl IntoTimeout,
-    ) -> Result<()> {
+    pub fn set<T: ?Sized>(&self, key: &str, value: &T, timeout: impl IntoTimeout) -> Result<()>
+    where
+        V: Encode<T>,
+    {
         self.run(self.0.set(key, value, timeout))
-    }
-
-    /// Stores bytes as they are: see [`Cache::set_bytes`].
-    ///
-    /// # Errors
-    /// As [`Cache::set_bytes`], and `Runtime`.
-    pub fn set_bytes(
-        &self,
-        key: &str,
-        value: impl Into<Bytes>,
-        timeout: impl IntoTimeout,
-    ) -> Result<()> {
-        self.run(self.0.set_bytes(key, value, timeout))
     }
 
     /// Stores several values: see [`Cache::set_many`].
     ///
     /// # Errors
     /// As [`Cache::set_many`], and `Runtime`.
-    pub fn set_many<K: AsRef<str>, V: Serialize>(
+    pub fn set_many<K: AsRef<str>, T>(
         &self,
-        items: impl IntoIterator<Item = (K, V)>,
+        items: impl IntoIterator<Item = (K, T)>,
         timeout: impl IntoTimeout,
-    ) -> Result<Failures> {
+    ) -> Result<Failures>
+    where
+        V: Encode<T>,
+    {
         self.run(self.0.set_many(items, timeout))
     }
 
@@ -187,12 +181,10 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::add`], and `Runtime`.
-    pub fn add<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        value: &T,
-        timeout: impl IntoTimeout,
-    ) -> Result<bool> {
+    pub fn add<T: ?Sized>(&self, key: &str, value: &T, timeout: impl IntoTimeout) -> Result<bool>
+    where
+        V: Encode<T>,
+    {
         self.run(self.0.add(key, value, timeout))
     }
 
@@ -200,12 +192,15 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::replace`], and `Runtime`.
-    pub fn replace<T: Serialize + ?Sized>(
+    pub fn replace<T: ?Sized>(
         &self,
         key: &str,
         value: &T,
         timeout: impl IntoTimeout,
-    ) -> Result<bool> {
+    ) -> Result<bool>
+    where
+        V: Encode<T>,
+    {
         self.run(self.0.replace(key, value, timeout))
     }
 
@@ -213,12 +208,15 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::update`], and `Runtime`.
-    pub fn update<T: Serialize + DeserializeOwned>(
+    pub fn update<T>(
         &self,
         key: &str,
         timeout: impl IntoTimeout,
         change: impl FnMut(T) -> T,
-    ) -> Result<Option<T>> {
+    ) -> Result<Option<T>>
+    where
+        V: Encode<T> + Decode<T>,
+    {
         self.run(self.0.update(key, timeout, change))
     }
 
@@ -226,12 +224,15 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::upsert`], and `Runtime`.
-    pub fn upsert<T: Serialize + DeserializeOwned>(
+    pub fn upsert<T>(
         &self,
         key: &str,
         timeout: impl IntoTimeout,
         change: impl FnMut(Option<T>) -> Option<T>,
-    ) -> Result<Option<T>> {
+    ) -> Result<Option<T>>
+    where
+        V: Encode<T> + Decode<T>,
+    {
         self.run(self.0.upsert(key, timeout, change))
     }
 
@@ -239,12 +240,15 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::get_or_set`], and `Runtime`.
-    pub fn get_or_set<T: Serialize + DeserializeOwned>(
+    pub fn get_or_set<T>(
         &self,
         key: &str,
         timeout: impl IntoTimeout,
         load: impl FnOnce() -> T,
-    ) -> Result<T> {
+    ) -> Result<T>
+    where
+        V: Encode<T> + Decode<T>,
+    {
         self.run(self.0.get_or_set(key, timeout, || async { load() }))
     }
 
@@ -260,7 +264,7 @@ impl BlockingCache {
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<T>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         self.run(self.0.get_or_try_set(key, timeout, || async { load() }))
@@ -278,7 +282,7 @@ impl BlockingCache {
         load: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         E: From<Error> + fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         let res = self.get_or_try_set(key, timeout, load);
@@ -305,7 +309,10 @@ impl BlockingCache {
     ///
     /// # Errors
     /// As [`Cache::pop`], and `Runtime`.
-    pub fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub fn pop<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        V: Decode<T>,
+    {
         self.run(self.0.pop(key))
     }
 

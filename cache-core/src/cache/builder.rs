@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use super::{Cache, Shared, claim};
 use crate::consistency::update_queue::UpdateQueue;
@@ -329,6 +329,7 @@ impl CacheBuilder {
             shared: Arc::new(shared),
             strict: false,
             on_own_runtime: false,
+            form: PhantomData,
         }
     }
 }

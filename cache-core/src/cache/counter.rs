@@ -6,11 +6,12 @@ use crate::{
     store::{CounterInit, integer},
     telemetry::stats::Outcome,
     timeout::IntoTimeout,
+    value::Form,
 };
 
 /// Counts. An integer is decimal text within `i64`, with every codec. Every other value is
 /// `NotAnInteger`.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Adds `delta` to the integer under `key` in one step, and returns the new value. The entry
     /// keeps its lifetime.
     ///

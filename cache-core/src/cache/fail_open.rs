@@ -6,9 +6,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     layer::Operation,
     telemetry::stats::Outcome,
+    value::Form,
 };
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the answer of a call that never fails open and is not a read.
     #[inline]
     pub(super) fn answer<T>(

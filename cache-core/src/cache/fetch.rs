@@ -13,8 +13,6 @@ mod task;
 
 use std::{fmt, time::Duration};
 
-use serde::{Serialize, de::DeserializeOwned};
-
 pub(super) use self::entries::{fresh, fresh_or_absent};
 use self::request::{Mode, Start, hit};
 use super::Cache;
@@ -25,6 +23,7 @@ use crate::{
     layer::Operation,
     telemetry::observer::Direction,
     timeout::IntoTimeout,
+    value::{Decode, Encode, Form, Typed},
 };
 
 /// A fetch of one value, from [`Cache::fetch`]: how long the value is fresh, how long it may be
@@ -33,10 +32,9 @@ use crate::{
 /// Settings that are not given here are those of the table `[caches.<alias>.fetch]`, see
 /// [`FetchSettings`](crate::FetchSettings). A setting without effect is an error of kind `Config`
 /// when the fetch has to load.
-#[derive(Clone, Copy)]
 #[must_use = "a fetch does nothing before `load`"]
-pub struct Fetch<'a> {
-    cache: &'a Cache,
+pub struct Fetch<'a, V: Form = Typed> {
+    cache: &'a Cache<V>,
     key: &'a str,
     policy: Policy,
     /// Whether the policy differs from that of the alias, which was checked when it was built.
@@ -45,7 +43,7 @@ pub struct Fetch<'a> {
 }
 
 /// Reads through, with values that may be served stale.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Begins a fetch of `key`: [`load`](Fetch::load) returns the stored value, or runs a loader
     /// and stores its value.
     ///
@@ -73,13 +71,13 @@ impl Cache {
     /// assert_eq!(report, "the slow part");
     /// # Ok(()) }
     /// ```
-    pub fn fetch<'a>(&'a self, key: &'a str) -> Fetch<'a> {
+    pub fn fetch<'a>(&'a self, key: &'a str) -> Fetch<'a, V> {
         let policy = *self.shared.fetch.policy();
         Fetch { cache: self, key, policy, is_custom: false, mode: Mode::Usual }
     }
 }
 
-impl<'a> Fetch<'a> {
+impl<'a, V: Form> Fetch<'a, V> {
     fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(&mut self.policy);
         self.is_custom = true;
@@ -189,9 +187,10 @@ impl<'a> Fetch<'a> {
     /// ```
     pub async fn load<T, E, L, F>(self, load: L) -> Result<T>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        V: Encode<T> + Decode<T>,
+        T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-        L: FnOnce(LoadContext) -> F + Send + 'static,
+        L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let mut key = FullKey::new();
@@ -232,9 +231,10 @@ impl<'a> Fetch<'a> {
     /// ```
     pub async fn load_optional<T, E, L, F>(self, load: L) -> Result<Option<T>>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        V: Encode<T> + Decode<T>,
+        T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-        L: FnOnce(LoadContext) -> F + Send + 'static,
+        L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
     {
         let load = |context| async move { load(context).await.map(Loaded::from) };
@@ -265,9 +265,10 @@ impl<'a> Fetch<'a> {
     /// ```
     pub async fn outcome<T, E, L, F>(self, load: L) -> Result<Fetched<T>>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        V: Encode<T> + Decode<T>,
+        T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-        L: FnOnce(LoadContext) -> F + Send + 'static,
+        L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let mut key = FullKey::new();
@@ -294,14 +295,17 @@ impl<'a> Fetch<'a> {
     /// assert_eq!(cache.get::<i32>("k").await?, Some(7));
     /// # Ok(()) }
     /// ```
-    pub fn prime<T: Serialize + ?Sized>(
+    pub fn prime<T: ?Sized>(
         self,
         value: &T,
-    ) -> impl Future<Output = Result<()>> + Send + use<'a, T> {
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, V, T>
+    where
+        V: Encode<T>,
+    {
         let prepared = self.check().and_then(|()| {
             let cache = self.cache;
             let key = cache.key(Operation::Set, self.key)?;
-            let sealed = cache.shared.values.seal(value);
+            let sealed = cache.seal(value);
             let sealed = sealed.map_err(|it| cache.fail(Operation::Set, Some(&key), it))?;
             cache.shared.observer.bytes(Direction::Written, sealed.len());
             Ok((key, cache.to_stored(&self.policy, None, sealed, Duration::ZERO)))
@@ -313,7 +317,16 @@ impl<'a> Fetch<'a> {
     }
 }
 
-impl fmt::Debug for Fetch<'_> {
+#[expect(clippy::expl_impl_clone_on_copy, reason = "a derive would demand it of the form")]
+impl<V: Form> Clone for Fetch<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: Form> Copy for Fetch<'_, V> {}
+
+impl<V: Form> fmt::Debug for Fetch<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetch").field("key", &self.key).field("policy", &self.policy).finish()
     }

@@ -1,12 +1,14 @@
 use std::fmt;
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::Cache;
-use crate::{error::Error, timeout::IntoTimeout};
+use crate::{
+    error::Error,
+    timeout::IntoTimeout,
+    value::{Decode, Encode, Form},
+};
 
 /// Reads through, with errors of the loader's own type.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the value of `key`, as [`get_or_try_set`](Self::get_or_try_set) does, with errors of
     /// the loader's own type. So `?` needs no conversion.
     ///
@@ -62,7 +64,7 @@ impl Cache {
         load: impl FnOnce() -> F,
     ) -> Result<T, E>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         E: From<Error> + fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {

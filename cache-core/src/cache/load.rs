@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call};
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{Expiry, IntoTimeout, Timeout},
-    value::payload_len,
+    value::{Decode, Encode, Form, payload_len},
 };
 
 /// Reads through: a missing value is loaded and stored.
@@ -49,7 +48,7 @@ use crate::{
 ///   runs its own loader.
 ///
 /// The loader runs in the future of its caller, and only while this future is polled.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the value of `key`. If the key is missing, runs `load`, stores its value for
     /// `timeout` and returns the value.
     ///
@@ -84,7 +83,7 @@ impl Cache {
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         F: Future<Output = T>,
     {
         self.get_or_try_set(key, timeout, || async { Ok::<T, Infallible>(load().await) }).await
@@ -127,7 +126,7 @@ impl Cache {
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
@@ -161,9 +160,12 @@ impl Cache {
     }
 
     /// Returns the stale value of a key whose load failed, or else the error.
-    async fn stale_instead<T: DeserializeOwned>(&self, key: &FullKey, error: Error) -> Result<T> {
+    async fn stale_instead<T>(&self, key: &FullKey, error: Error) -> Result<T>
+    where
+        V: Decode<T>,
+    {
         match self.read_stale(key).await {
-            Some(stored) => match self.shared.values.open(&stored) {
+            Some(stored) => match self.open(&stored) {
                 Ok(value) => {
                     self.count(Operation::GetOrSet, Outcome::Stale);
                     Ok(value)
@@ -183,7 +185,7 @@ impl Cache {
         loader: Pin<&mut F>,
     ) -> Result<T>
     where
-        T: Serialize,
+        V: Encode<T>,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
@@ -196,7 +198,7 @@ impl Cache {
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
         let encoded = match &loaded {
-            Ok(value) => self.shared.values.seal(value),
+            Ok(value) => self.seal(value),
             Err(_) => Ok(Bytes::new()),
         };
         let (value, bytes) = match (loaded, encoded) {
@@ -278,11 +280,10 @@ impl Cache {
     }
 
     /// Makes this caller the leader of the load, or waits for the leader.
-    async fn take_turn<T: DeserializeOwned>(
-        &self,
-        key: &FullKey,
-        write_epoch: u64,
-    ) -> Result<Role<T>> {
+    async fn take_turn<T>(&self, key: &FullKey, write_epoch: u64) -> Result<Role<T>>
+    where
+        V: Decode<T>,
+    {
         let flights = &self.shared.flights;
         let lasts = self.shared.load_deadline;
         // The end of all waits of this caller.
@@ -306,7 +307,7 @@ impl Cache {
                 Some(WaitOutcome::Rejoin) | None => {}
                 Some(WaitOutcome::Completed(result)) => {
                     self.load_shared();
-                    if let Ok(value) = self.shared.values.open(&result?) {
+                    if let Ok(value) = self.open(&result?) {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type, so this caller loads for itself.
@@ -317,15 +318,13 @@ impl Cache {
     }
 
     /// Makes this caller the leader, unless another load was completed since its read.
-    async fn lead<T: DeserializeOwned>(
-        &self,
-        lead: Lead,
-        key: &FullKey,
-        write_epoch: u64,
-    ) -> Result<Role<T>> {
+    async fn lead<T>(&self, lead: Lead, key: &FullKey, write_epoch: u64) -> Result<Role<T>>
+    where
+        V: Decode<T>,
+    {
         if self.shared.flights.write_epoch(key) != write_epoch
             && let Ok(Some(stored)) = self.read_leader(key).await
-            && let Ok(value) = self.shared.values.open(&stored)
+            && let Ok(value) = self.open(&stored)
         {
             lead.complete(Ok(stored));
             self.load_shared();
@@ -337,7 +336,10 @@ impl Cache {
     /// Reads the key first. The leader answers, because a replica that lags behind would not have
     /// the values of earlier loads. Bytes that are not a `T` are a miss in strict mode too, because
     /// the load overwrites them.
-    async fn look<T: DeserializeOwned>(&self, key: &FullKey) -> Result<Look<T>> {
+    async fn look<T>(&self, key: &FullKey) -> Result<Look<T>>
+    where
+        V: Decode<T>,
+    {
         let stored = match self.read_leader(key).await {
             Ok(Some(stored)) => stored,
             Err(error) if error.kind().is_unreadable() => {
@@ -352,7 +354,7 @@ impl Cache {
             }
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match self.shared.values.open(&stored) {
+        match self.open(&stored) {
             Ok(value) => {
                 self.count(Operation::GetOrSet, Outcome::Hit);
                 Ok(Look::Hit(value))

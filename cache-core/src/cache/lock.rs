@@ -15,6 +15,7 @@ use crate::{
     layer::Operation,
     runtime::jitter,
     timeout::{IntoTimeout, Timeout},
+    value::{Form, Typed},
 };
 
 /// The limits of the wait between two tries. Each wait lasts between half of its limit and all of
@@ -23,10 +24,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(4);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// A lock to acquire, from [`Cache::lock`].
-#[derive(Clone, Copy)]
 #[must_use = "nothing is locked before `acquire`"]
-pub struct LockRequest<'a> {
-    cache: &'a Cache,
+pub struct LockRequest<'a, V: Form = Typed> {
+    cache: &'a Cache<V>,
     name: &'a str,
     lease: Timeout,
     wait: Option<Duration>,
@@ -34,7 +34,7 @@ pub struct LockRequest<'a> {
 }
 
 /// Locks that the processes of a store share.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Begins to acquire the lock `name`: at most one owner at a time has it, among all processes
     /// that use this store, `key_prefix` and key version.
     ///
@@ -58,7 +58,7 @@ impl Cache {
     /// assert!(lock.release().await?, "it was held to the end");
     /// # Ok(()) }
     /// ```
-    pub fn lock<'a>(&'a self, name: &'a str, lease: impl IntoTimeout) -> LockRequest<'a> {
+    pub fn lock<'a>(&'a self, name: &'a str, lease: impl IntoTimeout) -> LockRequest<'a, V> {
         let lease = lease.into_timeout();
         LockRequest { cache: self, name, lease, wait: None, renew: false }
     }
@@ -76,7 +76,7 @@ impl Cache {
     }
 }
 
-impl LockRequest<'_> {
+impl<V: Form> LockRequest<'_, V> {
     /// Sets how long [`acquire`](Self::acquire) waits for another owner. Without it, the wait lasts
     /// as long as the lease.
     pub const fn wait(mut self, wait: Duration) -> Self {
@@ -152,7 +152,16 @@ impl LockRequest<'_> {
     }
 }
 
-impl fmt::Debug for LockRequest<'_> {
+#[expect(clippy::expl_impl_clone_on_copy, reason = "a derive would demand it of the form")]
+impl<V: Form> Clone for LockRequest<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: Form> Copy for LockRequest<'_, V> {}
+
+impl<V: Form> fmt::Debug for LockRequest<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockRequest")
             .field("alias", &self.cache.alias())

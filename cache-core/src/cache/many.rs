@@ -1,7 +1,6 @@
 use std::{collections::HashMap, hash::Hash, ops::Deref};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Cache,
@@ -16,6 +15,7 @@ use crate::{
     store::Entry,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::IntoTimeout,
+    value::{Decode, Encode, Form},
 };
 
 /// Calls the store with a batch under these write guards, which end together.
@@ -102,7 +102,7 @@ impl<'a> IntoIterator for &'a Failures {
 
 /// Reads and writes batches: one round trip per server. An empty batch does nothing. If a key of a
 /// batch is invalid, the batch does not reach the store.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the values of the keys that exist, each under the key that the caller gave.
     ///
     /// If the store, or one of several servers, fails, the result contains the hits of the other
@@ -127,7 +127,7 @@ impl Cache {
     /// ```
     pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<HashMap<K, T>>
     where
-        T: DeserializeOwned,
+        V: Decode<T>,
         K: AsRef<str> + Eq + Hash,
     {
         let names: Vec<K> = keys.into_iter().collect();
@@ -139,7 +139,7 @@ impl Cache {
             let (key, answer) = (keys[place], &answers[place]);
             // As in `get`: a hit needs no further future and no change of a reference count.
             if let Ok(Some(stored)) = answer
-                && let Ok(value) = self.shared.values.open(stored)
+                && let Ok(value) = self.open(stored)
             {
                 self.shared.observer.bytes(Direction::Read, stored.len());
                 self.count(Operation::GetMany, Outcome::Hit);
@@ -175,15 +175,15 @@ impl Cache {
     /// assert_eq!(cache.get::<i32>("b").await?, Some(2));
     /// # Ok(()) }
     /// ```
-    pub fn set_many<K, V, I, L>(
+    pub fn set_many<K, T, I, L>(
         &self,
         items: I,
         timeout: L,
-    ) -> impl Future<Output = Result<Failures>> + Send + use<'_, K, V, I, L>
+    ) -> impl Future<Output = Result<Failures>> + Send + use<'_, V, K, T, I, L>
     where
         K: AsRef<str>,
-        V: Serialize,
-        I: IntoIterator<Item = (K, V)>,
+        V: Encode<T>,
+        I: IntoIterator<Item = (K, T)>,
         L: IntoTimeout,
     {
         let expiry = self.expiry(timeout);
@@ -342,10 +342,10 @@ impl Cache {
         writing
     }
 
-    fn prepare_many<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<Prepared>
+    fn prepare_many<K, T>(&self, items: impl IntoIterator<Item = (K, T)>) -> Result<Prepared>
     where
         K: AsRef<str>,
-        V: Serialize,
+        V: Encode<T>,
     {
         let items = items.into_iter();
         let count = items.size_hint().0;
@@ -357,7 +357,7 @@ impl Cache {
         for (name, value) in items {
             let name = name.as_ref();
             self.push_key(Operation::SetMany, name, &mut res.keys)?;
-            let value = self.shared.values.seal(&value);
+            let value = self.seal(&value);
             let value = value.map_err(|it| {
                 let key = self.key(Operation::SetMany, name).ok();
                 self.fail(Operation::SetMany, key.as_deref(), it)

@@ -9,12 +9,13 @@ use crate::{
     runtime::{self, first},
     store::{Entry, Expected},
     telemetry::stats::Event,
+    value::Form,
 };
 
 /// The number of old entries that are deleted at the same time.
 const AT_ONCE: usize = 16;
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Resolves the key before a read. An error means that the key still has its tombstone, which
     /// is a miss, or the error in strict mode.
     pub(super) async fn resolve_for_read(&self, key: &str) -> Result<()> {

@@ -1,7 +1,6 @@
 use std::{any::type_name, fmt};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use super::{Cache, call, call_leader};
 use crate::{
@@ -14,11 +13,11 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{IntoTimeout, Ttl},
-    value::Undecodable,
+    value::{Decode, Form, Undecodable},
 };
 
 /// Reads.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the value of `key`, or `None` if the key is missing or expired. A stored `None` is
     /// `Some(None)`.
     ///
@@ -45,7 +44,10 @@ impl Cache {
     /// assert_eq!(cache.get::<Option<u8>>("nobody").await?, Some(None));
     /// # Ok(()) }
     /// ```
-    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub async fn get<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        V: Decode<T>,
+    {
         let mut full = FullKey::new();
         self.write_key(Operation::Get, key, &mut full)?;
         let res = match self.plain() {
@@ -53,58 +55,21 @@ impl Cache {
             None => self.read(&full).await,
         };
         // A hit needs no further future. Misses and errors take the slow path.
-        if let Ok(Some(stored)) = &res
-            && let Ok(value) = self.shared.values.open(stored)
-        {
-            self.shared.observer.bytes(Direction::Read, stored.len());
-            self.count(Operation::Get, Outcome::Hit);
-            return Ok(Some(value));
-        }
+        let res = match res {
+            Ok(Some(stored)) => {
+                let len = stored.len();
+                match V::take(stored, &self.shared.values) {
+                    Ok(value) => {
+                        self.shared.observer.bytes(Direction::Read, len);
+                        self.count(Operation::Get, Outcome::Hit);
+                        return Ok(Some(value));
+                    }
+                    Err(stored) => Ok(Some(stored)),
+                }
+            }
+            res => res,
+        };
         self.decoded(Operation::Get, &full, res).await
-    }
-
-    /// Returns the bytes that [`set_bytes`](Self::set_bytes) stored under `key`, or the stored form
-    /// of another value. Returns `None` if the key is missing or expired.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    ///
-    /// # Cancel safety
-    /// A dropped future leaves the entry as it was.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Memory::new());
-    /// cache.set_bytes("raw", &b"\x00\xff"[..], Timeout::Default).await?;
-    /// assert_eq!(cache.get_bytes("raw").await?.as_deref(), Some(&b"\x00\xff"[..]));
-    /// # Ok(()) }
-    /// ```
-    pub async fn get_bytes(&self, key: &str) -> Result<Option<Bytes>> {
-        let mut full = FullKey::new();
-        self.write_key(Operation::Get, key, &mut full)?;
-        let res = match self.plain() {
-            Some(store) => store.get(&full),
-            None => self.read(&full).await,
-        };
-        let stored = match res {
-            Ok(Some(stored)) => stored,
-            Err(error) if error.kind().is_unreadable() => {
-                return self.no_bytes(Operation::Get, &full, error);
-            }
-            res => return self.found_or_miss(Operation::Get, &full, res),
-        };
-        self.shared.observer.bytes(Direction::Read, stored.len());
-        match self.shared.values.open_bytes(stored) {
-            Ok(bytes) => {
-                self.count(Operation::Get, Outcome::Hit);
-                Ok(Some(bytes))
-            }
-            Err((why, stored)) => {
-                self.count(Operation::Get, Outcome::Miss);
-                self.undecodable::<[u8]>(Operation::Get, &full, &stored, why).await.map(|()| None)
-            }
-        }
     }
 
     /// Returns whether `key` exists. The value is not decoded, and is not transferred unless the
@@ -232,12 +197,15 @@ impl Cache {
     }
 
     /// Decodes stored bytes and counts the outcome. Store errors fail open as a miss.
-    pub(super) async fn decoded<T: DeserializeOwned>(
+    pub(super) async fn decoded<T>(
         &self,
         operation: Operation,
         key: &str,
         res: Result<Option<Bytes>>,
-    ) -> Result<Option<T>> {
+    ) -> Result<Option<T>>
+    where
+        V: Decode<T>,
+    {
         let stored = match res {
             Ok(Some(stored)) => stored,
             Ok(None) => {
@@ -250,7 +218,7 @@ impl Cache {
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
         self.shared.observer.bytes(Direction::Read, stored.len());
-        match self.shared.values.open(&stored) {
+        match self.open(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))

@@ -1,11 +1,14 @@
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use super::{Cache, call_write, put_aside};
-use crate::{error::Result, layer::Operation};
+use crate::{
+    error::Result,
+    layer::Operation,
+    value::{Decode, Form},
+};
 
 /// Deletes.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Removes `key`. Returns `true` if the key existed.
     ///
     /// A load of the key that is in progress does not store its value afterwards. If the store
@@ -54,7 +57,10 @@ impl Cache {
     /// assert_eq!(cache.pop::<String>("token").await?, None);
     /// # Ok(()) }
     /// ```
-    pub async fn pop<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub async fn pop<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        V: Decode<T>,
+    {
         let key = self.key(Operation::Pop, key)?;
         self.resolved(Operation::Pop, &key).await?;
         let res: Result<Option<Bytes>> = if self.shared.fetch.has_entries {

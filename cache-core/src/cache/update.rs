@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     store::{Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},
+    value::{Decode, Encode, Form},
 };
 
 /// The limits of the random wait between tries: `FIRST_WAIT` after the second conflict, doubled
@@ -20,7 +20,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Changes and creates entries.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Changes a value: reads it, calls `change` with it, and stores the result if the entry has
     /// not changed since the read. Otherwise the call starts again. Returns the new value, or
     /// `None` if the key is missing.
@@ -56,7 +56,7 @@ impl Cache {
         mut change: impl FnMut(T) -> T,
     ) -> Result<Option<T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
     {
         self.upsert(key, timeout, |old: Option<T>| old.map(&mut change)).await
     }
@@ -110,7 +110,7 @@ impl Cache {
         mut change: impl FnMut(Option<T>) -> Option<T>,
     ) -> Result<Option<T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
     {
         let expiry = self.expiry(timeout);
         let key = self.key(Operation::Update, key)?;
@@ -165,7 +165,7 @@ impl Cache {
         change: &mut impl FnMut(Option<T>) -> Option<T>,
     ) -> Result<Option<Option<T>>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
     {
         self.resolved(Operation::Update, key).await?;
         let writing = self.before_write(key).await;
@@ -192,7 +192,7 @@ impl Cache {
         };
         let old = match &fresh {
             Ok(None) | Err(_) => None,
-            Ok(Some(stored)) => match self.shared.values.open(stored) {
+            Ok(Some(stored)) => match self.open(stored) {
                 Ok(old) => Some(old),
                 Err(why) => {
                     if self.strict {
@@ -208,7 +208,7 @@ impl Cache {
             self.count(Operation::Update, outcome);
             return Ok(Some(None));
         };
-        let write = self.shared.values.seal(&new);
+        let write = self.seal(&new);
         let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let res: Result<bool> = match (&stored, expiry) {
             (None, None) => Ok(true),

@@ -3,10 +3,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     layer::Operation,
     telemetry::stats::Outcome,
+    value::Form,
 };
 
 /// Moves entries between versions.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Moves the entry of `key` to the version `delta` above the version of this handle, and
     /// returns the new version. The entry keeps its value and its remaining lifetime, and
     /// overwrites an entry of the target version. This is for entries that replace others at a

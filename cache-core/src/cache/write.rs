@@ -1,7 +1,6 @@
 use std::mem;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::{Cache, call_leader, call_write, put_aside};
 use crate::{
@@ -11,7 +10,7 @@ use crate::{
     store::SetMode,
     telemetry::observer::Direction,
     timeout::{Expiry, IntoTimeout},
-    value,
+    value::{Encode, Form},
 };
 
 /// A write with its key and its serialized value. It is made before the future, so that the future
@@ -31,7 +30,7 @@ impl Prepared {
 }
 
 /// Writes.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Stores a value under `key` with a new lifetime, and replaces an existing entry. A lifetime
     /// of zero removes the key.
     ///
@@ -64,42 +63,14 @@ impl Cache {
         key: &str,
         value: &T,
         timeout: I,
-    ) -> impl Future<Output = Result<()>> + Send + use<'a, T, I>
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, V, T, I>
     where
-        T: Serialize + ?Sized,
+        V: Encode<T>,
+        T: ?Sized,
         I: IntoTimeout,
     {
         let mut write = Prepared::new();
         let prepared = self.prepare(Operation::Set, key, value, timeout, &mut write);
-        async move {
-            prepared?;
-            self.write(&mut write).await
-        }
-    }
-
-    /// Stores bytes as they are, as [`set`](Self::set) stores a value.
-    /// [`get_bytes`](Self::get_bytes) returns them.
-    ///
-    /// # Errors
-    /// As [`set`](Self::set), except `Codec`.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, the new value is stored as a whole or not at all.
-    pub fn set_bytes<'a, B, I>(
-        &'a self,
-        key: &str,
-        value: B,
-        timeout: I,
-    ) -> impl Future<Output = Result<()>> + Send + use<'a, B, I>
-    where
-        B: Into<Bytes>,
-        I: IntoTimeout,
-    {
-        let mut write = Prepared::new();
-        write.value = value::seal_bytes(value.into());
-        write.expiry = self.expiry(timeout);
-        self.shared.observer.bytes(Direction::Written, write.value.len());
-        let prepared = self.write_key(Operation::Set, key, &mut write.key);
         async move {
             prepared?;
             self.write(&mut write).await
@@ -131,9 +102,10 @@ impl Cache {
         key: &str,
         value: &T,
         timeout: I,
-    ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
+    ) -> impl Future<Output = Result<bool>> + Send + use<'a, V, T, I>
     where
-        T: Serialize + ?Sized,
+        V: Encode<T>,
+        T: ?Sized,
         I: IntoTimeout,
     {
         let mut write = Prepared::new();
@@ -169,9 +141,10 @@ impl Cache {
         key: &str,
         value: &T,
         timeout: I,
-    ) -> impl Future<Output = Result<bool>> + Send + use<'a, T, I>
+    ) -> impl Future<Output = Result<bool>> + Send + use<'a, V, T, I>
     where
-        T: Serialize + ?Sized,
+        V: Encode<T>,
+        T: ?Sized,
         I: IntoTimeout,
     {
         let mut write = Prepared::new();
@@ -183,17 +156,20 @@ impl Cache {
         }
     }
 
-    fn prepare<T: Serialize + ?Sized>(
+    fn prepare<T: ?Sized>(
         &self,
         operation: Operation,
         key: &str,
         value: &T,
         timeout: impl IntoTimeout,
         write: &mut Prepared,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        V: Encode<T>,
+    {
         write.expiry = self.expiry(timeout);
         self.write_key(operation, key, &mut write.key)?;
-        let value = self.shared.values.seal(value);
+        let value = self.seal(value);
         write.value = value.map_err(|it| self.fail(operation, Some(&write.key), it))?;
         self.shared.observer.bytes(Direction::Written, write.value.len());
         Ok(())

@@ -1,15 +1,15 @@
 use std::{
     fmt,
+    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 use super::outcome::Loaded;
 use crate::{
     timeout::{IntoTimeout, Timeout},
-    value::Pipeline,
+    value::{Decode, Form, Pipeline, Typed},
 };
 
 /// The view of a loader of [`Cache::fetch`](crate::Cache::fetch): the key, the old value, and what
@@ -31,11 +31,12 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct LoadContext {
+pub struct LoadContext<V: Form = Typed> {
     key: Arc<str>,
     old: Option<Bytes>,
     values: Pipeline,
     orders: Arc<Mutex<Orders>>,
+    form: PhantomData<V>,
 }
 
 /// The orders of a loader about its value.
@@ -45,9 +46,9 @@ pub(crate) struct Orders {
     pub(crate) skip: bool,
 }
 
-impl LoadContext {
+impl<V: Form> LoadContext<V> {
     pub(crate) fn new(key: Arc<str>, old: Option<Bytes>, values: Pipeline) -> Self {
-        Self { key, old, values, orders: Arc::default() }
+        Self { key, old, values, orders: Arc::default(), form: PhantomData }
     }
 
     /// Returns the key of the fetch.
@@ -58,8 +59,11 @@ impl LoadContext {
     /// Returns the stored value that the load replaces: a stale one, or with
     /// [`force`](crate::Fetch::force) any. `None` without a stored value, and for a value that is
     /// not a `T`.
-    pub fn stale<T: DeserializeOwned>(&self) -> Option<T> {
-        self.values.open(self.old.as_ref()?).ok()
+    pub fn stale<T>(&self) -> Option<T>
+    where
+        V: Decode<T>,
+    {
+        V::open(self.old.as_ref()?, &self.values).ok()
     }
 
     /// Sets the lifetime of the loaded value, instead of the fetch's `ttl`. It is not prolonged by
@@ -95,7 +99,7 @@ impl LoadContext {
 }
 
 /// Does not print the value.
-impl fmt::Debug for LoadContext {
+impl<V: Form> fmt::Debug for LoadContext<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadContext")
             .field("key", &self.key())

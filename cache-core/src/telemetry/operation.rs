@@ -4,11 +4,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// `get` and `get_bytes`.
+    /// `get`.
     Get,
     /// `get_many`.
     GetMany,
-    /// `set` and `set_bytes`.
+    /// `set`.
     Set,
     /// `add`.
     Add,

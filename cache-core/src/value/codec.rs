@@ -36,7 +36,7 @@
 pub enum Codec {
     /// Plain JSON: other languages read it, and the store's own tools show it. Bytes (`Vec<u8>`,
     /// `Bytes`) become lists of numbers, which are about 3.6 times as long;
-    /// [`set_bytes`](crate::Cache::set_bytes) stores bytes unchanged.
+    /// [`Cache::bytes`](crate::Cache::bytes) stores bytes unchanged.
     ///
     /// `Some(None)` is refused because it reads back as `None`. This includes a field
     /// `Option<Option<T>>` with `skip_serializing_if`, which types of PATCH requests often have.

@@ -158,6 +158,10 @@ mod tests {
         is_absent: false,
     };
 
+    fn pipeline() -> Pipeline {
+        Pipeline::new(Codec::Json, None, Compressor::new(Compression::None, 0, None))
+    }
+
     #[test]
     fn value_is_fresh_while_more_than_its_grace_remains() {
         let value = Bytes::from_static(b"[1,2]");
@@ -182,7 +186,7 @@ mod tests {
 
     #[test]
     fn size_of_an_entry_is_the_size_of_its_value() {
-        let value = crate::value::seal_bytes(Bytes::from_static(b"\xc1\xca"));
+        let value = pipeline().seal_bytes(b"\xc1\xca").unwrap();
         assert_eq!(payload_len(&wrap(&value, TERMS)), 2);
         assert_eq!(payload_len(&wrap(b"[1]", TERMS)), 3);
         assert_eq!(payload_len(&absent()), 0);
@@ -196,11 +200,7 @@ mod tests {
 
     #[test]
     fn entry_is_not_read_without_its_lifetime() {
-        let compressor = Compressor::new(Compression::None, 0, None);
-        let pipeline = Pipeline::new(Codec::Json, None, compressor);
-        assert!(matches!(
-            pipeline.open::<Vec<u8>>(&wrap(b"[1]", TERMS)),
-            Err(Undecodable::Foreign(_))
-        ));
+        let opened = pipeline().open::<Vec<u8>>(&wrap(b"[1]", TERMS));
+        assert!(matches!(opened, Err(Undecodable::Foreign(_))));
     }
 }

@@ -22,7 +22,7 @@ const ENTRY: &str = "a cache with `grace` or `negative_ttl` wrote the entry: set
 
 /// The way of the values of one alias to stored bytes and back.
 #[derive(Clone, Debug)]
-pub(crate) struct Pipeline {
+pub struct Pipeline {
     codec: Codec,
     /// The other codecs whose values are read; all if `None`.
     read: Option<Box<[Codec]>>,
@@ -37,7 +37,7 @@ impl Pipeline {
     }
 
     /// Returns a value as the bytes that a store keeps. JSON and integers have no header.
-    pub(crate) fn seal<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes> {
+    pub(super) fn seal<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes> {
         let mut stored = Vec::with_capacity(128);
         let (format, head) = match self.codec {
             Codec::Json => {
@@ -72,7 +72,7 @@ impl Pipeline {
     }
 
     /// Reads stored bytes as a value. The bytes tell their format.
-    pub(crate) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
+    pub(super) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
         match header::read(stored)? {
             Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
             Stored::Plain(bytes) => self.decode(Format::Raw, bytes),
@@ -102,23 +102,27 @@ impl Pipeline {
         }
     }
 
-    /// Returns a caller's own bytes. The error contains the stored bytes, for the caller to
-    /// compare.
+    /// Returns a caller's own bytes as a store keeps them, or `None` if it keeps them unchanged.
     #[inline]
-    pub(crate) fn open_bytes(&self, stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
-        if !header::has_magic(&stored) {
-            return Ok(stored);
-        }
-        match header::read(&stored) {
-            Ok(Stored::Plain(payload) | Stored::Payload(_, payload)) => {
-                Ok(stored.slice_ref(payload))
+    pub(super) fn seal_bytes(&self, bytes: &[u8]) -> Option<Bytes> {
+        let compressed = self.compressor.seal(Format::Raw, bytes, bytes.len());
+        compressed.or_else(|| header::has_magic(bytes).then(|| behind_header(bytes)))
+    }
+
+    /// Returns whether a caller's own bytes are stored unchanged in these bytes.
+    #[inline]
+    pub(super) fn is_plain(stored: &[u8]) -> bool {
+        !header::has_magic(stored)
+    }
+
+    /// Returns a caller's own bytes.
+    pub(super) fn open_bytes(&self, stored: &Bytes) -> Result<Bytes, Undecodable> {
+        match header::read(stored)? {
+            Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            Stored::Plain(payload) | Stored::Payload(_, payload) => Ok(stored.slice_ref(payload)),
+            Stored::Compressed(method, _, payload) => {
+                self.compressor.open(method, payload).map(Bytes::from)
             }
-            Ok(Stored::Compressed(method, _, payload)) => {
-                let bytes = self.compressor.open(method, payload);
-                bytes.map(Bytes::from).map_err(|why| (why, stored))
-            }
-            Ok(Stored::Envelope(..)) => Err((Undecodable::Foreign(ENTRY), stored)),
-            Err(why) => Err((why.into(), stored)),
         }
     }
 
@@ -152,14 +156,12 @@ fn unread(format: Format) -> Undecodable {
     })
 }
 
-/// Returns a caller's own bytes as a store keeps them: unchanged, unless they begin like a header.
-pub(crate) fn seal_bytes(bytes: Bytes) -> Bytes {
-    if !header::has_magic(&bytes) {
-        return bytes;
-    }
+/// Returns bytes behind a header, because they begin like one.
+#[cold]
+fn behind_header(bytes: &[u8]) -> Bytes {
     let mut stored = Vec::with_capacity(header::LEN + bytes.len());
     stored.resize(header::LEN, 0);
-    stored.extend_from_slice(&bytes);
+    stored.extend_from_slice(bytes);
     header::fill(&mut stored, Format::Raw, None);
     stored.into()
 }
@@ -209,7 +211,7 @@ mod tests {
         pipeline(Codec::Json, None).open(stored)
     }
 
-    fn open_bytes(stored: Bytes) -> Result<Bytes, (Undecodable, Bytes)> {
+    fn open_bytes(stored: &Bytes) -> Result<Bytes, Undecodable> {
         pipeline(Codec::Json, None).open_bytes(stored)
     }
 
@@ -254,25 +256,26 @@ mod tests {
         #[test]
         fn sealed_bytes_open_unchanged(bytes in bytes()) {
             let bytes = Bytes::from(bytes);
-            let stored = seal_bytes(bytes.clone());
+            let stored = pipeline(Codec::Json, None).seal_bytes(&bytes);
+            prop_assert_eq!(stored.is_some(), bytes.starts_with(&[0xc1, 0xca]));
+            let stored = stored.unwrap_or_else(|| bytes.clone());
             prop_assert_eq!(payload_len(&stored), bytes.len());
-            prop_assert_eq!(open_bytes(stored), Ok(bytes));
+            prop_assert_eq!(open_bytes(&stored), Ok(bytes));
         }
 
         #[test]
         fn any_stored_bytes_open_or_say_why(bytes in bytes()) {
             let stored = Bytes::from(bytes);
-            match (header::read(&stored), open_bytes(stored.clone())) {
+            match (header::read(&stored), open_bytes(&stored)) {
                 (Ok(Stored::Compressed(..)), _) => {}
                 (Ok(Stored::Plain(it) | Stored::Payload(_, it)), Ok(bytes)) => {
                     prop_assert_eq!(it, bytes);
                 }
-                (Err(why), Err((undecodable, kept))) => {
+                (Err(why), Err(undecodable)) => {
                     prop_assert_eq!(Undecodable::from(why), undecodable);
                     prop_assert_eq!(open::<Value>(&stored), Err(undecodable));
-                    prop_assert_eq!(kept, stored);
                 }
-                (Ok(Stored::Envelope(..)), Err((why, _))) => {
+                (Ok(Stored::Envelope(..)), Err(why)) => {
                     prop_assert_eq!(why, Undecodable::Foreign(ENTRY));
                 }
                 (read, opened) => prop_assert!(false, "{:?}, {:?}", read, opened),
@@ -314,6 +317,6 @@ mod tests {
     fn messagepack_without_the_feature_is_foreign() {
         let stored = Bytes::from(foreign(0, 1, b"", b"\x01"));
         assert!(matches!(open::<u8>(&stored), Err(Undecodable::Foreign(_))));
-        assert_eq!(open_bytes(stored).as_deref(), Ok(&b"\x01"[..]));
+        assert_eq!(open_bytes(&stored).as_deref(), Ok(&b"\x01"[..]));
     }
 }

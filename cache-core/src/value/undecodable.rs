@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The reason why stored bytes cannot be read as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Undecodable {
+pub enum Undecodable {
     /// The bytes are intact, but not a value of the requested type.
     OtherType(Problem),
     /// A newer release or one with more features wrote the bytes.
@@ -17,7 +17,7 @@ pub(crate) enum Undecodable {
 /// The category and position of a decoding error, without the decoder's own text: that text may
 /// quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(super) codec: &'static str,
     pub(super) what: &'static str,
     /// Line and column.

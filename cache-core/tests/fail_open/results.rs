@@ -17,7 +17,7 @@ async fn failing_reads_have_the_results_of_an_empty_store() -> Result<()> {
         for kind in OPEN {
             down(&store, kind);
             assert_eq!(cache.get::<i32>("a").await?, None);
-            assert_eq!(cache.get_bytes("a").await?, None);
+            assert_eq!(cache.bytes().get("a").await?, None);
             assert!(cache.get_many::<i32, _>(["a", "b"]).await?.is_empty());
             assert!(!cache.has_key("a").await?);
             assert_eq!(cache.ttl("a").await?, None);
@@ -35,7 +35,7 @@ async fn failing_writes_have_the_results_of_writes_without_effect() -> Result<()
         for kind in OPEN {
             down(&store, kind);
             cache.set("a", &1, Timeout::Default).await?;
-            cache.set_bytes("a", "x", Timeout::Default).await?;
+            cache.bytes().set("a", "x", Timeout::Default).await?;
             cache.set("a", &1, secs(0)).await?;
             assert!(!cache.delete("a").await?);
             assert!(!cache.touch("a", secs(0)).await?);
@@ -113,7 +113,7 @@ async fn errors_that_are_not_about_store_health_are_always_returned() {
             if !matches!(expected, ErrorKind::Codec | ErrorKind::WrongType) {
                 results.extend([
                     kind(cache.get::<i32>("k").await),
-                    kind(cache.get_bytes("k").await),
+                    kind(cache.bytes().get("k").await),
                     kind(cache.get_many::<i32, _>(["k"]).await),
                     kind(cache.get_or_set("k", Timeout::Default, || async { 1 }).await),
                 ]);
@@ -127,13 +127,13 @@ async fn errors_that_are_not_about_store_health_are_always_returned() {
 async fn all_errors(cache: &Cache) -> Vec<ErrorKind> {
     vec![
         kind(cache.get::<i32>("k").await),
-        kind(cache.get_bytes("k").await),
+        kind(cache.bytes().get("k").await),
         kind(cache.get_many::<i32, _>(["k"]).await),
         kind(cache.has_key("k").await),
         kind(cache.ttl("k").await),
         kind(cache.touch("k", Timeout::Default).await),
         kind(cache.set("k", &1, Timeout::Default).await),
-        kind(cache.set_bytes("k", "x", Timeout::Default).await),
+        kind(cache.bytes().set("k", "x", Timeout::Default).await),
         kind(cache.delete("k").await),
         kind(cache.delete_many(["k"]).await),
     ]

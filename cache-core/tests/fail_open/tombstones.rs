@@ -10,7 +10,7 @@ use crate::{both, down, kind, put, writes};
 async fn write_by(cache: &Cache, how: &str) -> Result<()> {
     match how {
         "set" => cache.set("k", &2, Timeout::Default).await,
-        "set_bytes" => cache.set_bytes("k", "2", Timeout::Default).await,
+        "set of bytes" => cache.bytes().set("k", "2", Timeout::Default).await,
         "set to zero" => cache.set("k", &2, secs(0)).await,
         "set_many" => cache.set_many([("k", 2)], Timeout::Default).await.map(drop),
         "set_many to zero" => cache.set_many([("k", 2)], secs(0)).await.map(drop),
@@ -23,7 +23,7 @@ async fn write_by(cache: &Cache, how: &str) -> Result<()> {
 
 const WRITES: [&str; 8] = [
     "set",
-    "set_bytes",
+    "set of bytes",
     "set to zero",
     "set_many",
     "set_many to zero",
@@ -51,7 +51,7 @@ async fn stale_value_is_not_served_after_a_write_failed_open() -> Result<()> {
                 assert!(cache.get_many::<i32, _>(["k"]).await?.is_empty(), "{how}");
                 assert!(!cache.has_key("k").await?, "{how}");
                 assert_eq!(cache.ttl("k").await?, None, "{how}");
-                assert_eq!(cache.clone().get_bytes("k").await?, None, "{how}: another handle");
+                assert_eq!(cache.clone().bytes().get("k").await?, None, "{how}: another handle");
                 store.heal();
                 assert_eq!(
                     cache.get::<i32>("k").await?,

@@ -66,7 +66,7 @@ async fn bytes_that_do_not_decode_count_as_a_miss() {
 
     let damaged = (&b"\xc1\xca damaged"[..]).into();
     store.set(":1:k", damaged, Expiry::Never, SetMode::Always).await.unwrap();
-    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+    assert_eq!(cache.bytes().get("k").await.unwrap(), None);
     let counted = cache.stats()[Operation::Get];
     assert_eq!((counted.hits, counted.misses), (0, 1));
 }

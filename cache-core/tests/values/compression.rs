@@ -68,14 +68,28 @@ fn large_value_is_smaller_with_each_codec_and_reads_back() {
 }
 
 #[test]
-fn small_value_integer_and_bytes_are_stored_as_they_are() {
+fn small_value_and_integer_are_stored_as_they_are() {
     for compression in METHODS {
         let store = Store::new(Codec::Json, compression);
         let small = "a".repeat(1000);
         assert_eq!(store.stored(&small), format!("\"{small}\""));
         assert_eq!(store.stored(&7), "7");
-        store.cache.set_bytes("k", small.repeat(10), Timeout::Never).unwrap();
-        assert_eq!(store.bytes.get(":1:k").unwrap().unwrap(), small.repeat(10));
+    }
+}
+
+#[test]
+fn bytes_are_compressed_and_read_back_unchanged() {
+    for compression in METHODS {
+        let store = Store::new(Codec::Json, compression);
+        let bytes = store.cache.bytes();
+        for value in [&b"\0\xff".repeat(5000)[..], &b"\xc1\xca".repeat(5000), b"\xc1\xca", b"7"] {
+            bytes.set("k", value, Timeout::Never).unwrap();
+            let stored = store.bytes.get(":1:k").unwrap().unwrap();
+            assert!(stored.len() < 500, "{compression:?}: {}", stored.len());
+            assert_eq!(payload_len(&stored), value.len());
+            assert_eq!(bytes.get("k").unwrap().as_deref(), Some(value));
+        }
+        assert_eq!(bytes.incr("k", 1).unwrap(), 8);
     }
 }
 

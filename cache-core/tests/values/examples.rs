@@ -83,7 +83,7 @@ fn stored_values_of_every_form_are_read() {
 
 #[test]
 fn stored_bytes_are_read_unchanged() {
-    let read = |name| cache(name).blocking().get_bytes("k").unwrap().unwrap();
+    let read = |name| cache(name).blocking().bytes().get("k").unwrap().unwrap();
     assert_eq!(read("raw"), RAW);
     assert_eq!(read("raw-like-a-header"), LIKE_A_HEADER);
     // The stored form of a value, without header and compression.
@@ -112,7 +112,7 @@ fn values_are_written_as_in_the_files() {
         cache.blocking().set("k", &-41, Timeout::Never).unwrap();
         assert_eq!(stored(&cache), file("integer"));
         for (name, bytes) in [("raw", RAW), ("raw-like-a-header", LIKE_A_HEADER)] {
-            cache.blocking().set_bytes("k", Bytes::from_static(bytes), Timeout::Never).unwrap();
+            cache.blocking().bytes().set("k", &Bytes::from_static(bytes), Timeout::Never).unwrap();
             assert_eq!(stored(&cache), file(name), "{name}");
         }
     }

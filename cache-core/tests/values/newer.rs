@@ -44,8 +44,8 @@ fn bytes_with_an_unknown_flag_are_a_miss_and_kept() {
     let (cache, store) = stored(FLAG);
     let strict = cache.strict().blocking();
     let cache = cache.blocking();
-    assert_eq!(cache.get_bytes("k").unwrap(), None);
-    assert_eq!(strict.get_bytes("k").unwrap_err().kind(), ErrorKind::Codec);
+    assert_eq!(cache.bytes().get("k").unwrap(), None);
+    assert_eq!(strict.bytes().get("k").unwrap_err().kind(), ErrorKind::Codec);
     assert_eq!(cache.stats().undecodable, 2);
     assert_eq!(read(&store).as_deref(), Some(FLAG), "the entry is kept");
 }
@@ -63,5 +63,5 @@ fn unknown_fields_are_skipped() {
     let (cache, _) = stored(FIELDS);
     let cache = cache.blocking();
     assert_eq!(cache.get::<Vec<u8>>("k").unwrap(), Some(vec![1, 2]));
-    assert_eq!(cache.get_bytes("k").unwrap().as_deref(), Some(&b"[1,2]"[..]));
+    assert_eq!(cache.bytes().get("k").unwrap().as_deref(), Some(&b"[1,2]"[..]));
 }

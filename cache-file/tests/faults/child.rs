@@ -100,7 +100,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
         "update" => format!("{:?}", cache.update("sum", secs(600), |it: i64| it + 1).await?),
         "write" => {
             for (key, len) in [("small", 100), ("page", 4200), ("large", 100_000)] {
-                cache.set_bytes(key, pattern(n, len), secs(600)).await?;
+                cache.bytes().set(key, &pattern(n, len), secs(600)).await?;
             }
             n.to_string()
         }
@@ -125,7 +125,7 @@ async fn step(cache: &Cache, name: &str, n: u64) -> cache_core::Result<String> {
             n.to_string()
         }
         "large" => {
-            cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await?;
+            cache.bytes().set(&format!("l:{n}"), &pattern(n, 100_000), secs(600)).await?;
             n.to_string()
         }
         "churn" => churn(cache, n).await?,
@@ -181,12 +181,12 @@ async fn churn(cache: &Cache, n: u64) -> cache_core::Result<String> {
         1 => drop(cache.add(&format!("c:{key}"), &key, secs(600)).await?),
         size => {
             let len = if size == 2 { 100 } else { 12_000 };
-            cache.set_bytes(&format!("c:{key}"), pattern(key, len), secs(600)).await?;
+            cache.bytes().set(&format!("c:{key}"), &pattern(key, len), secs(600)).await?;
         }
     }
     for other in 0..8 {
         let key = of(n + other) >> 24 & 255;
-        if let Some(bytes) = cache.get_bytes(&format!("c:{key}")).await? {
+        if let Some(bytes) = cache.bytes().get(&format!("c:{key}")).await? {
             let is_added = *bytes == *key.to_string().as_bytes();
             let is_set = is_pattern(&bytes) && bytes[..8] == key.to_le_bytes();
             if !is_added && !is_set {

@@ -38,7 +38,7 @@ const HARMS: [Harm; 11] = [
 async fn harmed(len: usize, harm: Harm) -> (Place, Cache) {
     let place = Place::new();
     let cache = cache(&place.path, "");
-    cache.set_bytes("k", vec![b'1'; len], secs(600)).await.unwrap();
+    cache.bytes().set("k", &vec![b'1'; len], secs(600)).await.unwrap();
     harm.1(&place.file());
     (place, cache)
 }
@@ -59,8 +59,11 @@ async fn damaged_entry_is_a_miss_and_can_be_written_again() {
         for harm in HARMS {
             let what = format!("{} of {len}", harm.0);
             let (_place, cache) = harmed(len, harm).await;
-            assert!(missed(cache.get_bytes("k").await), "{what}");
-            assert!(cache.get_bytes("k").await.unwrap().is_none(), "{what}: the error comes once");
+            assert!(missed(cache.bytes().get("k").await), "{what}");
+            assert!(
+                cache.bytes().get("k").await.unwrap().is_none(),
+                "{what}: the error comes once"
+            );
 
             let (_place, cache) = harmed(len, harm).await;
             let many = cache.get_many::<String, _>(["k"]).await;
@@ -146,14 +149,14 @@ async fn store_treats_a_damaged_entry_as_absent() {
 async fn damaged_entry_is_an_error_in_strict_mode_and_is_loaded_otherwise() {
     let harm = HARMS[5];
     let (place, strict) = harmed(10, harm).await;
-    let error = strict.get_bytes("k").await.unwrap_err();
+    let error = strict.bytes().get("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert!(
         error.to_string().contains("damaged") && error.to_string().contains("file: "),
         "{error}"
     );
 
-    strict.set_bytes("k", vec![b'1'; 10], secs(600)).await.unwrap();
+    strict.bytes().set("k", &[b'1'; 10], secs(600)).await.unwrap();
     harm.1(&place.file());
     let open = crate::place::cache_by(cache_core::Clock::system(), &place.path, "");
     assert_eq!(open.get_or_set("k", secs(600), async || 7).await.unwrap(), 7);
@@ -166,7 +169,7 @@ async fn damaged_and_incomplete_files_are_swept() {
     let place = Place::new();
     let cache = cache(&place.path, "");
     for n in 0..20 {
-        cache.set_bytes(&n.to_string(), vec![b'1'; 5000], secs(600)).await.unwrap();
+        cache.bytes().set(&n.to_string(), &[b'1'; 5000], secs(600)).await.unwrap();
     }
     for (n, file) in place.files().iter().enumerate() {
         match n % 4 {

@@ -39,7 +39,7 @@ impl Drop for Mount<'_> {
 async fn check_all(cache: &Cache, keys: u64) -> u64 {
     let mut found = 0;
     for n in 0..keys {
-        let value = cache.get_bytes(&format!("l:{n}")).await.unwrap();
+        let value = cache.bytes().get(&format!("l:{n}")).await.unwrap();
         assert!(value.as_ref().is_none_or(|it| is_pattern(it)), "l:{n}");
         found += u64::from(value.is_some());
     }
@@ -56,7 +56,8 @@ async fn full_disk_is_an_error_until_there_is_space() {
     let cache = cache(mount.0, "");
     let mut full = None;
     for n in 0..60 {
-        if let Err(error) = cache.set_bytes(&format!("l:{n}"), pattern(n, 100_000), secs(600)).await
+        if let Err(error) =
+            cache.bytes().set(&format!("l:{n}"), &pattern(n, 100_000), secs(600)).await
         {
             full = Some(error);
         }
@@ -67,21 +68,21 @@ async fn full_disk_is_an_error_until_there_is_space() {
     assert!(check_all(&cache, 60).await > 10, "the written entries stay");
 
     // The old value of a failed write must not stay.
-    cache.set_bytes("l:0", pattern(0, 10), secs(600)).await.unwrap();
+    cache.bytes().set("l:0", &pattern(0, 10), secs(600)).await.unwrap();
     let filler = place.path.join("filler");
     let _ = fs::write(&filler, vec![0; 3 << 20]);
-    assert!(cache.set_bytes("l:0", pattern(1, 900_000), secs(600)).await.is_err());
-    assert_eq!(cache.get_bytes("l:0").await.unwrap(), None);
+    assert!(cache.bytes().set("l:0", &pattern(1, 900_000), secs(600)).await.is_err());
+    assert_eq!(cache.bytes().get("l:0").await.unwrap(), None);
     fs::remove_file(&filler).unwrap();
 
     let open = crate::place::cache_by(cache_core::Clock::system(), mount.0, "");
     for n in 0..60 {
         let key = format!("o:{n}");
-        open.set_bytes(&key, pattern(n, 100_000), secs(600)).await.unwrap();
-        assert!(open.get_bytes(&key).await.unwrap().is_none_or(|it| is_pattern(&it)));
+        open.bytes().set(&key, &pattern(n, 100_000), secs(600)).await.unwrap();
+        assert!(open.bytes().get(&key).await.unwrap().is_none_or(|it| is_pattern(&it)));
     }
     cache.clear_store().await.unwrap();
-    cache.set_bytes("l:1", pattern(1, 100_000), secs(600)).await.unwrap();
+    cache.bytes().set("l:1", &pattern(1, 100_000), secs(600)).await.unwrap();
     assert_eq!(check_all(&cache, 60).await, 1);
 }
 
@@ -92,14 +93,14 @@ async fn deleted_entries_free_space_on_a_full_disk() {
     let Some(mount) = Mount::new(&place.path, "size=3M") else { return };
     let cache = cache(mount.0, "");
     let mut count = 0;
-    while cache.set_bytes(&count.to_string(), pattern(count, 12_000), secs(600)).await.is_ok() {
+    while cache.bytes().set(&count.to_string(), &pattern(count, 12_000), secs(600)).await.is_ok() {
         count += 1;
     }
     for n in 0..60 {
         assert!(cache.delete(&n.to_string()).await.unwrap());
     }
-    cache.set_bytes("large", pattern(1, 400_000), secs(600)).await.unwrap();
-    assert!(is_pattern(&cache.get_bytes("large").await.unwrap().unwrap()));
+    cache.bytes().set("large", &pattern(1, 400_000), secs(600)).await.unwrap();
+    assert!(is_pattern(&cache.bytes().get("large").await.unwrap().unwrap()));
 }
 
 /// A new folder needs an inode, which a spare file has.
@@ -131,7 +132,7 @@ async fn counter_works_on_a_full_disk() {
     cache.set("n", &1, secs(600)).await.unwrap();
     let _ = fs::write(place.path.join("filler"), vec![0; 3 << 20]);
     assert_eq!(cache.incr("n", 41).await.unwrap(), 42);
-    assert!(cache.set_bytes("large", pattern(1, 100_000), secs(600)).await.is_err());
+    assert!(cache.bytes().set("large", &pattern(1, 100_000), secs(600)).await.is_err());
     assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(42));
 }
 
@@ -153,13 +154,13 @@ async fn file_size_limit_is_an_error_and_leaves_no_torn_entry() {
 async fn failed_write_leaves_no_stale_value() {
     let place = Place::new();
     let cache = cache(&place.path, "");
-    cache.set_bytes("small", pattern(1, 100), secs(600)).await.unwrap();
+    cache.bytes().set("small", &pattern(1, 100), secs(600)).await.unwrap();
     cache.set("counter", &5, secs(600)).await.unwrap();
     for task in ["write 1", "incr 1"] {
         let lines = Child::start_in("trap '' XFSZ; ulimit -f 0", task, &place.path, "").all();
         assert!(lines[0].contains("file too large"), "{lines:?}");
     }
-    assert_eq!(cache.get_bytes("small").await.unwrap(), None);
+    assert_eq!(cache.bytes().get("small").await.unwrap(), None);
     assert_eq!(cache.get::<i64>("counter").await.unwrap(), Some(5));
 }
 

@@ -83,8 +83,8 @@ async fn stopped_process_does_not_hang_other_processes() {
         child.signal(Signal::STOP);
         let began = Instant::now();
         for key in ["small", "large"] {
-            answered += usize::from(cache.get_bytes(key).await.is_ok());
-            let set = cache.set_bytes(key, crate::child::pattern(n, 9000), secs(600)).await;
+            answered += usize::from(cache.bytes().get(key).await.is_ok());
+            let set = cache.bytes().set(key, &crate::child::pattern(n, 9000), secs(600)).await;
             answered += usize::from(set.is_ok());
         }
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());

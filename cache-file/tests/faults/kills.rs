@@ -28,7 +28,7 @@ fn kill_often(place: &Place, task: &str, options: &str, mut after: impl FnMut(Ve
 
 async fn check_patterns(cache: &Cache) {
     for key in ["small", "page", "large"] {
-        let value = cache.get_bytes(key).await.unwrap();
+        let value = cache.bytes().get(key).await.unwrap();
         assert!(value.is_none_or(|it| is_pattern(&it)), "{key}");
     }
 }
@@ -48,7 +48,7 @@ fn kill_during_set_or_touch_leaves_the_old_or_the_new_value_or_a_miss() {
                     let present = cache.has_key(key).await.unwrap();
                     let added = cache.add(key, &0, secs(600)).await.unwrap();
                     assert_eq!(added, !present, "{key}");
-                    cache.set_bytes(key, pattern, secs(600)).await.unwrap();
+                    cache.bytes().set(key, &pattern, secs(600)).await.unwrap();
                 }
             });
         });
@@ -66,14 +66,15 @@ fn kill_in_the_middle_of_a_large_value_leaves_a_miss() {
             for call in ["get", "has", "add", "touch", "delete", "incr"] {
                 if !is_new {
                     cache
-                        .set_bytes("l:0", crate::child::pattern(9, 100_000), secs(600))
+                        .bytes()
+                        .set("l:0", &crate::child::pattern(9, 100_000), secs(600))
                         .await
                         .unwrap();
                 }
                 let mut child = Child::start_in("ulimit -f 60", "large 1", &place.path, "");
                 assert_eq!(child.line(), None, "it was killed");
                 let found = match call {
-                    "get" => cache.get_bytes("l:0").await.unwrap().is_some(),
+                    "get" => cache.bytes().get("l:0").await.unwrap().is_some(),
                     "has" => cache.has_key("l:0").await.unwrap(),
                     "add" => !cache.add("l:0", &1, secs(600)).await.unwrap(),
                     "touch" => cache.touch("l:0", secs(600)).await.unwrap(),

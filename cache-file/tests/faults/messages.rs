@@ -83,7 +83,7 @@ async fn errors_of_the_disk_name_the_directory() {
     let cache = cache(&place.path, "");
     cache.set("k", &1, secs(600)).await.unwrap();
     let _ = fs::write(place.path.join("filler"), vec![0; 3 << 20]);
-    let full = cache.set_bytes("large", pattern(1, 500_000), secs(600)).await.unwrap_err();
+    let full = cache.bytes().set("large", &pattern(1, 500_000), secs(600)).await.unwrap_err();
     assert_named(&full, "disk full", &place);
     let many = cache.set_many([("l", "x".repeat(500_000))], secs(600)).await.unwrap();
     assert_named(&many.into_iter().next().unwrap().error, "disk full", &place);

@@ -69,7 +69,7 @@ async fn read_during_writes_is_whole() {
     let cache = cache(&place.path, "direct_reads = true");
     for n in 0..100_000 {
         let key = ["small", "page", "large"][n % 3];
-        let value = cache.get_bytes(key).await.unwrap();
+        let value = cache.bytes().get(key).await.unwrap();
         assert!(value.is_some_and(|it| is_pattern(&it)), "read {n} of `{key}`");
         if n % 1000 == 0 {
             assert!(cache.has_key(key).await.unwrap());

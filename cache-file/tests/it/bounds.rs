@@ -29,7 +29,7 @@ async fn store_never_exceeds_max_bytes() {
     let cache = cache(&place.path, "max_bytes = '1MiB'\nmax_value_bytes = '200KiB'");
     for n in 0..1000_usize {
         let len = if n.is_multiple_of(20) { 100_000 } else { 500 };
-        cache.set_bytes(&n.to_string(), vec![7; len], secs(600)).await.unwrap();
+        cache.bytes().set(&n.to_string(), &vec![7; len], secs(600)).await.unwrap();
     }
     let room = |len: u64| len.div_ceil(4096) * 4096;
     let bytes: u64 = place.all_files().iter().map(|it| room(fs::metadata(it).unwrap().len())).sum();
@@ -169,7 +169,7 @@ async fn one_large_value_too_many_evicts_one() {
     let place = Place::new();
     let cache = cache(&place.path, "max_bytes = '4MiB'");
     for n in 0..20 {
-        cache.set_bytes(&n.to_string(), vec![7; 1_000_000], secs(600)).await.unwrap();
+        cache.bytes().set(&n.to_string(), &vec![7; 1_000_000], secs(600)).await.unwrap();
         assert!(place.files().len() >= 4.min(n + 1), "{} after {n}", place.files().len());
     }
     assert_eq!(place.files().len(), 4);
@@ -185,7 +185,7 @@ async fn large_value_evicts_as_much_as_it_needs() {
     }
     let room = |len: u64| len.div_ceil(4096) * 4096;
     for n in 0..10 {
-        cache.set_bytes(&n.to_string(), vec![7; 1_000_000], secs(600)).await.unwrap();
+        cache.bytes().set(&n.to_string(), &vec![7; 1_000_000], secs(600)).await.unwrap();
         // The sweeper may remove a file meanwhile.
         let files = place.all_files();
         let found = files.iter().filter_map(|it| fs::metadata(it).ok());

@@ -31,11 +31,11 @@ async fn file_has_the_documented_format() {
 async fn shorter_value_frees_the_blocks_of_a_longer_one() {
     let place = Place::new();
     let cache = cache(&place.path, "");
-    cache.set_bytes("k", vec![b'x'; 100_000], secs(60)).await.unwrap();
+    cache.bytes().set("k", &vec![b'x'; 100_000], secs(60)).await.unwrap();
     assert!(fs::metadata(place.file()).unwrap().len() > 100_000);
-    cache.set_bytes("k", vec![b'y'; 10], secs(60)).await.unwrap();
+    cache.bytes().set("k", &[b'y'; 10], secs(60)).await.unwrap();
     assert!(fs::metadata(place.file()).unwrap().len() < 4096);
-    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), vec![b'y'; 10]);
+    assert_eq!(cache.bytes().get("k").await.unwrap().unwrap(), vec![b'y'; 10]);
 }
 
 /// The lengths around one page, up to which a write is one step.

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Waker},
 };
 
+use bytes::Bytes;
 use cache_core::{Cache, secs};
 use rustix::{
     fs::{Advice, fadvise},
@@ -46,7 +47,7 @@ async fn entry_in_memory_is_read_on_the_callers_thread() {
     for _ in 0..100 {
         assert!(is_at_once(cache.get::<i32>("k")));
     }
-    assert!(is_at_once(cache.get_bytes("k")));
+    assert!(is_at_once(cache.bytes().get::<Bytes>("k")));
     assert!(is_at_once(cache.get_many::<i32, _>(["k"])));
     assert!(is_at_once(cache.has_key("k")));
     assert!(is_at_once(cache.ttl("k")));

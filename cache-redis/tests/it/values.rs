@@ -29,7 +29,7 @@ async fn server_holds_keys_as_django_does_and_plain_values() {
     cache.set("user", &ada(), secs(60)).await.unwrap();
     cache.set("hits", &41, Timeout::Never).await.unwrap();
     cache.incr("hits", 1).await.unwrap();
-    cache.set_bytes("raw", &b"\x00\xff"[..], secs(60)).await.unwrap();
+    cache.bytes().set("raw", &b"\x00\xff"[..], secs(60)).await.unwrap();
     let get = |key: &str| redis.command(&["GET", key]).unwrap().text();
     assert_eq!(get("shop:1:user"), r#"{"name":"Ada","age":36}"#);
     assert_eq!(get("shop:1:hits"), "42");
@@ -92,7 +92,7 @@ async fn value_that_is_not_a_string_is_a_miss_and_can_be_replaced() {
     };
     put();
     assert_eq!(cache.get::<User>("k").await.unwrap(), None);
-    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+    assert_eq!(cache.bytes().get("k").await.unwrap(), None);
     assert_eq!(cache.pop::<User>("k").await.unwrap(), None);
     assert!(cache.get_many::<User, _>(["k"]).await.unwrap().is_empty());
     assert_eq!(cache.strict().get::<User>("k").await.unwrap_err().kind(), ErrorKind::WrongType);

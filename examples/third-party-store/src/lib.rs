@@ -22,8 +22,4 @@ mod options;
 mod store;
 mod tables;
 
-pub use self::{
-    driver::DRIVER,
-    options::Options,
-    store::Redb,
-};
+pub use self::{driver::DRIVER, options::Options, store::Redb};

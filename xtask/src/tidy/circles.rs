@@ -31,9 +31,7 @@ fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         [.., "src", "lib.rs" | "main.rs"] => true,
-        [.., "src", "bin", file] | [.., "src", "bin", _, file @ "main.rs"] => {
-            file.ends_with(".rs")
-        }
+        [.., "src", "bin", file] | [.., "src", "bin", _, file @ "main.rs"] => file.ends_with(".rs"),
         [ref above @ .., "tests", file] | [ref above @ .., "tests", _, file @ "main.rs"] => {
             file.ends_with(".rs") && !above.contains(&"src")
         }

@@ -1,6 +1,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use cache_core::{Cache, Caches};
 use cache_db as _;
 
@@ -10,6 +11,7 @@ use crate::suites::network::calls::{Client, found};
 /// A cache over `cache-db`, built from settings.
 pub(in crate::suites) struct Ours {
     cache: Cache,
+    bytes: Cache<Bytes>,
     rows: Arc<Rows>,
 }
 
@@ -29,7 +31,7 @@ impl Ours {
             "[caches.default]\nbackend = \"db\"\nlocation = \"{location}\"\nkey_prefix = \"{PREFIX}\"\ndeadline = \"10s\"\n[caches.default.options]\n{options}\n"
         );
         let cache = Caches::from_toml(&toml)?.get("default")?.clone().strict();
-        Ok(Arc::new(Self { cache, rows: Arc::clone(rows) }))
+        Ok(Arc::new(Self { bytes: cache.bytes(), cache, rows: Arc::clone(rows) }))
     }
 
     /// Writes the rows that the calls read.
@@ -64,7 +66,7 @@ impl Client for Ours {
     }
 
     async fn get_bytes(&self, _: usize) -> Result<()> {
-        black_box(found(self.cache.get_bytes(&name(self.rows.any())).await?)?);
+        black_box(found(self.bytes.get(&name(self.rows.any())).await?)?);
         Ok(())
     }
 

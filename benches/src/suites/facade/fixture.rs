@@ -21,7 +21,9 @@ use tokio::runtime::Runtime;
 pub struct Fixture {
     pub(super) runtime: Runtime,
     pub(super) cache: Cache,
+    pub(super) bytes: Cache<Bytes>,
     pub(super) blocking: BlockingCache,
+    pub(super) blocking_bytes: BlockingCache<Bytes>,
     pub(super) memory: Arc<Memory>,
     pub(super) engine: sync::Cache<Box<str>, Bytes, UnitWeighter, RandomState>,
     pub(super) user: User,
@@ -76,8 +78,21 @@ impl Fixture {
             engine.insert(key.as_str().into(), Bytes::copy_from_slice(&json));
         }
         memory.set(":1:counter", Bytes::from_static(b"0"), LIFE, SetMode::Always)?;
-        let blocking = cache.blocking();
-        Ok(Self { runtime, cache, blocking, memory, engine, user, json, names, keys })
+        let (bytes, blocking) = (cache.bytes(), cache.blocking());
+        let blocking_bytes = blocking.bytes();
+        Ok(Self {
+            runtime,
+            cache,
+            bytes,
+            blocking,
+            blocking_bytes,
+            memory,
+            engine,
+            user,
+            json,
+            names,
+            keys,
+        })
     }
 
     /// Returns the place of the key of the n-th call. Consecutive keys are far apart.
@@ -141,7 +156,7 @@ mod tests {
         assert_eq!(it.json.len(), 89);
         for n in [0, 1, 4242, 999_999] {
             let place = Fixture::place(n);
-            let ours = it.blocking.get_bytes(it.name(place)).unwrap();
+            let ours = it.blocking_bytes.get(it.name(place)).unwrap();
             assert_eq!(ours.as_ref(), Some(&it.json));
             assert_eq!(it.memory.get(it.key(place)).unwrap(), ours);
             assert_eq!(it.engine.get(it.key(place)), ours);

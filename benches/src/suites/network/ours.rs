@@ -3,6 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use cache_core::{Cache, Caches};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
 /// A cache, built from settings.
 pub(in crate::suites) struct Ours {
     pub(in crate::suites) cache: Cache,
+    bytes: Cache<Bytes>,
     inputs: Arc<Inputs>,
 }
 
@@ -30,7 +32,8 @@ pub(in crate::suites) fn cache(settings: &str) -> Result<Cache> {
 
 impl Ours {
     pub(in crate::suites) fn new(settings: &str, inputs: &Arc<Inputs>) -> Result<Self> {
-        Ok(Self { cache: cache(settings)?, inputs: Arc::clone(inputs) })
+        let cache = cache(settings)?;
+        Ok(Self { bytes: cache.bytes(), cache, inputs: Arc::clone(inputs) })
     }
 
     /// Writes the entries that the calls read.
@@ -62,7 +65,7 @@ impl Client for Ours {
     }
 
     async fn get_bytes(&self, n: usize) -> Result<()> {
-        black_box(found(self.cache.get_bytes(self.inputs.name(n)).await?)?);
+        black_box(found(self.bytes.get(self.inputs.name(n)).await?)?);
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cache::{Cache, load::hung},
@@ -25,12 +24,12 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{Expiry, Timeout},
-    value::{self, envelope},
+    value::{Decode, Encode, Form, Undecodable, envelope},
 };
 
 /// One call. Keys are positions among the distinct stored keys.
-pub(super) struct Batch<'a, K, T> {
-    cache: &'a Cache,
+pub(super) struct Batch<'a, V: Form, K, T> {
+    cache: &'a Cache<V>,
     /// The caller's keys.
     names: &'a [K],
     /// The distinct stored keys.
@@ -43,13 +42,14 @@ pub(super) struct Batch<'a, K, T> {
     timeout: Timeout,
 }
 
-impl<'a, K, T> Batch<'a, K, T>
+impl<'a, V, K, T> Batch<'a, V, K, T>
 where
-    T: Serialize + DeserializeOwned,
+    V: Form,
+    V: Encode<T> + Decode<T>,
     K: AsRef<str> + Eq + Hash + Clone,
 {
     pub(super) fn new(
-        cache: &'a Cache,
+        cache: &'a Cache<V>,
         names: &'a [K],
         keys: &'a [&'a str],
         places: &'a [usize],
@@ -107,9 +107,9 @@ where
     }
 
     /// Adds the value of a key under each of its names.
-    fn insert(&mut self, place: usize, stored: &Bytes) -> Result<(), value::Undecodable> {
+    fn insert(&mut self, place: usize, stored: &Bytes) -> Result<(), Undecodable> {
         for name in names_of(self.names, self.places, self.keys, place) {
-            self.found.insert(name.clone(), self.cache.shared.values.open(stored)?);
+            self.found.insert(name.clone(), self.cache.open(stored)?);
         }
         Ok(())
     }
@@ -269,14 +269,14 @@ where
         for (name, value) in values {
             // Ignores values of keys that were not requested.
             let Some(place) = by_name.get(&name) else { continue };
-            sealed.insert(*place, self.cache.shared.values.seal(&value)?);
+            sealed.insert(*place, self.cache.seal(&value)?);
             self.found.insert(name, value);
         }
         // Other names of the same key.
         for (name, place) in self.names.iter().zip(self.places) {
             if let Some(stored) = sealed.get(place)
                 && !self.found.contains_key(name)
-                && let Ok(value) = self.cache.shared.values.open(stored)
+                && let Ok(value) = self.cache.open(stored)
             {
                 self.found.insert(name.clone(), value);
             }

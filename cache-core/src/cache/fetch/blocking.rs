@@ -2,12 +2,16 @@
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::Fetch;
-use crate::{cache::BlockingCache, error::Result, fetch::LoadContext, timeout::IntoTimeout};
+use crate::{
+    cache::BlockingCache,
+    error::Result,
+    fetch::LoadContext,
+    timeout::IntoTimeout,
+    value::{Decode, Encode, Form},
+};
 
-impl BlockingCache {
+impl<V: Form> BlockingCache<V> {
     /// Returns the value of a key, or loads it in the background of this process: see
     /// [`Cache::fetch`](crate::Cache::fetch). `configure` sets the rules of the fetch. The loader
     /// is a plain closure, which runs on a thread for blocking code; its deadline frees the key and
@@ -28,11 +32,12 @@ impl BlockingCache {
     pub fn fetch<T, E>(
         &self,
         key: &str,
-        configure: impl for<'a> FnOnce(Fetch<'a>) -> Fetch<'a>,
-        load: impl FnOnce(LoadContext) -> Result<T, E> + Send + 'static,
+        configure: impl for<'a> FnOnce(Fetch<'a, V>) -> Fetch<'a, V>,
+        load: impl FnOnce(LoadContext<V>) -> Result<T, E> + Send + 'static,
     ) -> Result<T>
     where
-        T: Serialize + DeserializeOwned + Send + 'static,
+        V: Encode<T> + Decode<T>,
+        T: Send + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         let load = |context| async move {
@@ -60,7 +65,7 @@ impl BlockingCache {
         mut load: impl FnMut(Vec<K>) -> R,
     ) -> Result<HashMap<K, T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         K: AsRef<str> + Eq + Hash + Clone,
         R: IntoIterator<Item = (K, T)>,
     {
@@ -80,7 +85,7 @@ impl BlockingCache {
         mut load: impl FnMut(Vec<K>) -> Result<R, E>,
     ) -> Result<HashMap<K, T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         K: AsRef<str> + Eq + Hash + Clone,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         R: IntoIterator<Item = (K, T)>,

@@ -14,7 +14,7 @@ use crate::{
     telemetry::{observer::Direction, stats::Outcome},
     timeout::{Expiry, Ttl},
     value::{
-        Pipeline,
+        Form, Pipeline,
         envelope::{self, Found, Terms},
     },
 };
@@ -33,7 +33,7 @@ pub(super) enum Missed {
 }
 
 /// Reads.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Reads a key for a fetch if the store never waits, and no key has a tombstone.
     #[inline]
     pub(super) fn find_at_once(&self, key: &str, policy: &Policy) -> Option<FoundEntry> {
@@ -158,7 +158,7 @@ impl Cache {
 
 /// Writes. Each one reads the entry first, and changes it only if it is still the one that was
 /// read.
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Gives a fresh value a new lifetime, with its grace.
     pub(in crate::cache) async fn touch_entry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         loop {

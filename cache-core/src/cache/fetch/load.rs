@@ -14,12 +14,16 @@ use crate::{
     },
     layer::Operation,
     runtime::first,
-    value::envelope,
+    value::{Form, envelope},
 };
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the value of a fetch whose read found no fresh value.
-    pub(super) async fn load_for(&self, request: Request, loader: Loader) -> Result<FetchedBytes> {
+    pub(super) async fn load_for(
+        &self,
+        request: Request,
+        loader: Loader<V>,
+    ) -> Result<FetchedBytes> {
         let request = Arc::new(request);
         if request.mode == Mode::Bypass {
             let lead = self.shared.flights.alone(&request.key);
@@ -38,7 +42,11 @@ impl Cache {
     }
 
     /// Joins the load of the key, or begins it, and waits for its result.
-    async fn wait_for_load(&self, request: &Arc<Request>, loader: Loader) -> Result<FetchedBytes> {
+    async fn wait_for_load(
+        &self,
+        request: &Arc<Request>,
+        loader: Loader<V>,
+    ) -> Result<FetchedBytes> {
         let flights = &self.shared.flights;
         let mut loader = Some(loader);
         let began = flights.now();
@@ -83,7 +91,7 @@ impl Cache {
         }
     }
 
-    fn join(&self, request: &Arc<Request>, loader: &mut Option<Loader>) -> Result<Wait> {
+    fn join(&self, request: &Arc<Request>, loader: &mut Option<Loader<V>>) -> Result<Wait> {
         let joined = self.shared.flights.join(&request.key, request.lasts());
         match joined.map_err(|it| self.failed(request, it))? {
             Joined::Lead(lead) => self.lead_load(lead, request, loader),
@@ -96,7 +104,7 @@ impl Cache {
         &self,
         lead: Lead,
         request: &Arc<Request>,
-        loader: &mut Option<Loader>,
+        loader: &mut Option<Loader<V>>,
     ) -> Result<Wait> {
         let Some(loader) = loader.take() else {
             return Err(self.failed(request, load_ended()));
@@ -137,7 +145,7 @@ impl Cache {
         &self,
         lead: Lead,
         request: &Arc<Request>,
-        loader: Loader,
+        loader: Loader<V>,
     ) -> Result<FetchedBytes> {
         let began = self.shared.flights.now();
         let load = self.run_loader(&lead, request, loader);

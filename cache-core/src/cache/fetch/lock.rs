@@ -6,12 +6,13 @@ use super::request::{Mode, Request};
 use crate::{
     cache::{Cache, Lock},
     key::KeyHead,
+    value::Form,
 };
 
 /// How long a process waits before it tries again to lock a key that another process has locked.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Takes the lock of a refresh, if the fetch wants one. Returns `Err` if another process has
     /// the lock. If the store fails, the refresh goes on without a lock.
     ///

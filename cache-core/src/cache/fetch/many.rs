@@ -2,17 +2,16 @@
 
 use std::{collections::HashMap, convert::Infallible, fmt, hash::Hash};
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::batch::Batch;
 use crate::{
     cache::{Cache, batch::Distinct},
     error::Result,
     layer::Operation,
     timeout::IntoTimeout,
+    value::{Decode, Encode, Form},
 };
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the values of keys. Those that are missing are loaded with one call of `load` and
     /// stored with one write. Keys for which `load` returns no value are left out.
     ///
@@ -52,7 +51,7 @@ impl Cache {
         mut load: impl FnMut(Vec<K>) -> F,
     ) -> Result<HashMap<K, T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         K: AsRef<str> + Eq + Hash + Clone,
         R: IntoIterator<Item = (K, T)>,
         F: Future<Output = R>,
@@ -81,7 +80,7 @@ impl Cache {
         mut load: impl FnMut(Vec<K>) -> F,
     ) -> Result<HashMap<K, T>>
     where
-        T: Serialize + DeserializeOwned,
+        V: Encode<T> + Decode<T>,
         K: AsRef<str> + Eq + Hash + Clone,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         R: IntoIterator<Item = (K, T)>,

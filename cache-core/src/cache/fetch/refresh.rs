@@ -16,14 +16,15 @@ use crate::{
         observer::Refreshed,
         stats::{Event, Outcome},
     },
+    value::Form,
 };
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Returns the stale value, or a new one that is loaded within the soft timeout.
     pub(super) async fn serve_stale(
         &self,
         request: Arc<Request>,
-        loader: Loader,
+        loader: Loader<V>,
     ) -> Result<FetchedBytes> {
         let soft = request.policy.soft.unwrap_or_default();
         let (wait, why) = self.begin_refresh(&request, loader, !soft.is_zero())?;
@@ -52,7 +53,7 @@ impl Cache {
 
     /// Begins to load a value that has not expired yet.
     #[cold]
-    pub(super) fn refresh_ahead(&self, request: Request, loader: Loader) {
+    pub(super) fn refresh_ahead(&self, request: Request, loader: Loader<V>) {
         // The value is fresh, so the caller needs no error.
         let _ = self.begin_refresh(&Arc::new(request), loader, false);
     }
@@ -67,7 +68,7 @@ impl Cache {
     fn begin_refresh(
         &self,
         request: &Arc<Request>,
-        loader: Loader,
+        loader: Loader<V>,
         waits: bool,
     ) -> Result<(Option<Wait>, Staleness)> {
         let (flights, fetch) = (&self.shared.flights, &self.shared.fetch);

@@ -68,7 +68,7 @@ pub(super) fn hit<T>(value: T, age: Option<Duration>) -> Fetched<T> {
 }
 
 /// A loader whose value is already serialized.
-pub(super) type Loader = Box<dyn FnOnce(LoadContext) -> LoadFuture + Send>;
+pub(super) type Loader<V> = Box<dyn FnOnce(LoadContext<V>) -> LoadFuture + Send>;
 type LoadFuture = Pin<Box<dyn Future<Output = Result<LoadedBytes>> + Send>>;
 
 /// The answer of a loader.

@@ -3,7 +3,6 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Fetch,
@@ -18,10 +17,10 @@ use crate::{
     layer::Operation,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::Ttl,
-    value::{Pipeline, envelope::Found},
+    value::{Decode, Encode, Form, Pipeline, envelope::Found},
 };
 
-impl Fetch<'_> {
+impl<V: Form> Fetch<'_, V> {
     pub(super) fn check(&self) -> Result<()> {
         if !self.is_custom {
             return Ok(());
@@ -34,7 +33,10 @@ impl Fetch<'_> {
 
     /// Reads the key if the store never waits: a hit needs no further future, as in `get`.
     #[inline]
-    pub(super) fn start<T: DeserializeOwned>(&self, key: &mut FullKey) -> Result<Start<T>> {
+    pub(super) fn start<T>(&self, key: &mut FullKey) -> Result<Start<T>>
+    where
+        V: Decode<T>,
+    {
         let cache = self.cache;
         cache.write_key(Operation::Fetch, self.key, key)?;
         // Before the first read: another process that makes this fetch may have stored an entry
@@ -49,7 +51,7 @@ impl Fetch<'_> {
         let found = cache.find_at_once(key, &self.policy);
         if let Some(Ok(Some((Found::Fresh(stored, terms), left)))) = &found
             && self.policy.refresh_ahead == RefreshAhead::Off
-            && let Ok(value) = cache.shared.values.open(stored)
+            && let Ok(value) = cache.open(stored)
         {
             cache.shared.observer.bytes(Direction::Read, stored.len());
             cache.count(Operation::Fetch, Outcome::Hit);
@@ -67,9 +69,10 @@ impl Fetch<'_> {
         load: L,
     ) -> Result<Fetched<T>>
     where
-        T: Serialize + DeserializeOwned + 'static,
+        V: Encode<T> + Decode<T>,
+        T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-        L: FnOnce(LoadContext) -> F + Send + 'static,
+        L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let cache = self.cache;
@@ -83,7 +86,7 @@ impl Fetch<'_> {
             stale,
             store_failed: false,
             takes_absent,
-            is_type: is_a::<T>,
+            is_type: is_a::<V, T>,
         };
         let found = match found {
             None if self.mode == Mode::Usual => cache.find_for_fetch(&key, &self.policy).await,
@@ -91,32 +94,30 @@ impl Fetch<'_> {
         };
         let request = match self.mode {
             Mode::Usual => match found {
-                Ok(Some((Found::Fresh(stored, terms), left))) => {
-                    match cache.shared.values.open(&stored) {
-                        Ok(value) => {
-                            cache.shared.observer.bytes(Direction::Read, stored.len());
-                            cache.count(Operation::Fetch, Outcome::Hit);
-                            if self.policy.refresh_ahead != RefreshAhead::Off
-                                && cache.is_due(&self.policy, &terms, left)
-                            {
-                                self.check()?;
-                                let request = request(Some(stored), None);
-                                cache.refresh_ahead(request, loader(cache, load));
-                            }
-                            return Ok(hit(value, terms.age(left)));
+                Ok(Some((Found::Fresh(stored, terms), left))) => match cache.open(&stored) {
+                    Ok(value) => {
+                        cache.shared.observer.bytes(Direction::Read, stored.len());
+                        cache.count(Operation::Fetch, Outcome::Hit);
+                        if self.policy.refresh_ahead != RefreshAhead::Off
+                            && cache.is_due(&self.policy, &terms, left)
+                        {
+                            self.check()?;
+                            let request = request(Some(stored), None);
+                            cache.refresh_ahead(request, loader(cache, load));
                         }
-                        Err(why) => {
-                            cache.count(Operation::Fetch, Outcome::Miss);
-                            let operation = Operation::Fetch;
-                            let noted = cache.note_undecodable::<T>(operation, &key, &stored, why);
-                            Box::pin(noted).await;
-                            request(None, None)
-                        }
+                        return Ok(hit(value, terms.age(left)));
                     }
-                }
+                    Err(why) => {
+                        cache.count(Operation::Fetch, Outcome::Miss);
+                        let operation = Operation::Fetch;
+                        let noted = cache.note_undecodable::<T>(operation, &key, &stored, why);
+                        Box::pin(noted).await;
+                        request(None, None)
+                    }
+                },
                 found => {
                     let age = found.as_ref().ok().and_then(Option::as_ref).and_then(age);
-                    match cache.missed(&key, takes_absent, found, is_a::<T>)? {
+                    match cache.missed(&key, takes_absent, found, is_a::<V, T>)? {
                         Missed::Absent => {
                             return Ok(Fetched { value: None, outcome: FetchOutcome::Absent });
                         }
@@ -133,7 +134,7 @@ impl Fetch<'_> {
         let found = Box::pin(cache.load_for(request, loader(cache, load))).await?;
         let value = match found.value {
             None => None,
-            Some(stored) => Some(cache.shared.values.open(&stored).map_err(|why| {
+            Some(stored) => Some(cache.open(&stored).map_err(|why| {
                 let error = Error::new(ErrorKind::Codec, why.to_string());
                 cache.fail(Operation::Fetch, Some(&key), error)
             })?),
@@ -150,16 +151,18 @@ fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
 }
 
 /// Returns whether stored bytes are a value of this type.
-fn is_a<T: DeserializeOwned>(values: &Pipeline, stored: &Bytes) -> bool {
-    values.open::<T>(stored).is_ok()
+fn is_a<V: Decode<T>, T>(values: &Pipeline, stored: &Bytes) -> bool {
+    V::open(stored, values).is_ok()
 }
 
 /// Makes a loader that returns bytes, so that what follows does not depend on its types.
-fn loader<T, E, L, F>(cache: &Cache, load: L) -> Loader
+fn loader<V, T, E, L, F>(cache: &Cache<V>, load: L) -> Loader<V>
 where
-    T: Serialize + 'static,
+    V: Form,
+    V: Encode<T>,
+    T: 'static,
     E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-    L: FnOnce(LoadContext) -> F + Send + 'static,
+    L: FnOnce(LoadContext<V>) -> F + Send + 'static,
     F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
 {
     let values = cache.shared.values.clone();
@@ -167,7 +170,7 @@ where
         Box::pin(async move {
             let loaded = load(context).await;
             match loaded {
-                Ok(Loaded::Value(value)) => values.seal(&value).map(LoadedBytes::Value),
+                Ok(Loaded::Value(value)) => V::seal(&value, &values).map(LoadedBytes::Value),
                 Ok(Loaded::Absent) => Ok(LoadedBytes::Absent),
                 Ok(Loaded::NotModified) => Ok(LoadedBytes::NotModified),
                 Err(error) => Err(Error::from_loader(error)),

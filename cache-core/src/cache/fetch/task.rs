@@ -26,7 +26,10 @@ use crate::{
         stats::Event,
     },
     timeout::{Expiry, Timeout},
-    value::envelope::{self, Found, Terms},
+    value::{
+        Form,
+        envelope::{self, Found, Terms},
+    },
 };
 
 /// The change of the entry after a load.
@@ -36,7 +39,7 @@ pub(in crate::cache) enum Write {
     Nothing,
 }
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Runs the load of a flight as a task.
     ///
     /// # Errors
@@ -45,7 +48,7 @@ impl Cache {
         &self,
         lead: Lead,
         request: &Arc<Request>,
-        loader: Loader,
+        loader: Loader<V>,
     ) -> Result<()> {
         let runtime = if self.on_own_runtime {
             runtime::own()?.clone()
@@ -58,7 +61,7 @@ impl Cache {
         Ok(())
     }
 
-    async fn run_load(&self, lead: Lead, request: &Arc<Request>, loader: Loader) {
+    async fn run_load(&self, lead: Lead, request: &Arc<Request>, loader: Loader<V>) {
         if let Some(stored) = self.loaded_meanwhile(request).await {
             self.load_shared();
             lead.complete(Ok(stored));
@@ -101,7 +104,7 @@ impl Cache {
         &self,
         lead: &Lead,
         request: &Arc<Request>,
-        loader: Loader,
+        loader: Loader<V>,
     ) -> (Result<Bytes>, Write) {
         let (shared, policy) = (&*self.shared, &request.policy);
         let context =

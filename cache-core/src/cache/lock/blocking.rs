@@ -1,7 +1,7 @@
 //! Locks without async.
 
 use super::{Lock, LockRequest};
-use crate::{cache::BlockingCache, error::Result, timeout::IntoTimeout};
+use crate::{cache::BlockingCache, error::Result, timeout::IntoTimeout, value::Form};
 
 /// A [`Lock`] without async, from [`BlockingCache::lock`].
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct BlockingLock {
     cache: BlockingCache,
 }
 
-impl BlockingCache {
+impl<V: Form> BlockingCache<V> {
     /// Acquires a lock as [`Cache::lock`] and [`acquire`](LockRequest::acquire) do. `settings` sets
     /// how long to wait, and whether to renew the lock.
     ///
@@ -32,10 +32,10 @@ impl BlockingCache {
         &self,
         name: &str,
         lease: impl IntoTimeout,
-        settings: impl FnOnce(LockRequest<'_>) -> LockRequest<'_>,
+        settings: impl FnOnce(LockRequest<'_, V>) -> LockRequest<'_, V>,
     ) -> Result<BlockingLock> {
         let lock = self.run(settings(self.as_async().lock(name, lease)).acquire())?;
-        Ok(BlockingLock { lock, cache: self.clone() })
+        Ok(BlockingLock { lock, cache: self.in_form() })
     }
 
     /// Acquires a lock if it is free: see [`Cache::try_lock`](crate::Cache::try_lock).
@@ -44,7 +44,7 @@ impl BlockingCache {
     /// As [`LockRequest::try_acquire`], and `Runtime`.
     pub fn try_lock(&self, name: &str, lease: impl IntoTimeout) -> Result<Option<BlockingLock>> {
         let lock = self.run(self.as_async().try_lock(name, lease))?;
-        Ok(lock.map(|lock| BlockingLock { lock, cache: self.clone() }))
+        Ok(lock.map(|lock| BlockingLock { lock, cache: self.in_form() }))
     }
 }
 

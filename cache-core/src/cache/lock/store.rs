@@ -11,13 +11,14 @@ use crate::{
     key::FullKey,
     store::{CounterInit, Expected, SetMode, TtlUpdate},
     timeout::Expiry,
+    value::Form,
 };
 
 /// How long the last number of a lock is kept. A number that was lost begins again at the time of
 /// the wall clock, which is larger.
 const NUMBERS_LAST: Duration = Duration::from_secs(24 * 3600);
 
-impl Cache {
+impl<V: Form> Cache<V> {
     /// Writes the lock if it is absent. Returns `None` if it has an owner.
     pub(in crate::cache) async fn take_lock(
         &self,
@@ -26,7 +27,7 @@ impl Cache {
     ) -> Result<Option<Lock>> {
         // Created first: if this future is dropped, or if the store does not answer, the lock may
         // have been written, and dropping the value releases it.
-        let lock = Lock::new(self.clone(), *key, lease);
+        let lock = Lock::new(self.in_form(), *key, lease);
         let (token, expiry) = (lock.token(), Expiry::After(lease));
         let res: Result<bool> = call!(self.set(key, token, expiry, SetMode::IfAbsent));
         if res? {

@@ -91,9 +91,7 @@ impl Modules {
                 Body::Inline(source) => {
                     Some(self.add(files, source, path, &format!("{folder}/{name}"), id))
                 }
-                Body::File(Some(given)) => {
-                    self.add_file(files, &beside(path, &given), id, false)
-                }
+                Body::File(Some(given)) => self.add_file(files, &beside(path, &given), id, false),
                 Body::File(None) => {
                     self.add_file(files, &format!("{folder}/{name}.rs"), id, false).or_else(|| {
                         self.add_file(files, &format!("{folder}/{name}/mod.rs"), id, false)

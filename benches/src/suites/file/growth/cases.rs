@@ -36,7 +36,10 @@ impl Number {
 }
 
 /// Turns the time of batches into a contender with the time of single entries.
-pub(super) fn in_batches<'a>(name: &'static str, mut time: impl FnMut(u64) -> Duration + 'a) -> Side<'a> {
+pub(super) fn in_batches<'a>(
+    name: &'static str,
+    mut time: impl FnMut(u64) -> Duration + 'a,
+) -> Side<'a> {
     Side::timed(name, move |count| {
         let made = count.div_ceil(MANY as u64);
         time(made).mul_f64(count as f64 / (made * MANY as u64) as f64)
