@@ -299,14 +299,11 @@ impl<V: Form> Cache<V> {
         self.head.key(&self.shared.keys, key, full).map_err(|error| self.refuse(operation, error))
     }
 
-    /// Returns the store, if a read cannot wait and is a plain `get`: the store never waits, no key
-    /// has a tombstone, and the cache has no values with a grace.
+    /// Returns whether a read is a plain `get` of the store: no key has a tombstone, and the cache
+    /// has no values with a grace.
     #[inline]
-    fn plain(&self) -> Option<&dyn SyncBackend> {
-        if self.shared.tombstones.len() > 0 || self.shared.fetch.has_entries {
-            return None;
-        }
-        self.shared.sync.as_deref()
+    fn is_plain(&self) -> bool {
+        self.shared.tombstones.len() == 0 && !self.shared.fetch.has_entries
     }
 
     #[inline]

@@ -5,11 +5,11 @@ mod built_store;
 mod call;
 mod deadline;
 mod layered;
-mod observe;
 mod own_runtime;
 mod retry;
+mod stack;
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::fmt;
 
 pub(crate) use self::{
     breaker::Known, built_store::BuiltStore, call::rounds, own_runtime::OwnRuntime,
@@ -17,15 +17,15 @@ pub(crate) use self::{
 pub use self::{
     breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},
     call::{Call, Reply},
-    deadline::Deadline,
     layered::Layered,
-    retry::{Retry, RetrySettings},
+    retry::RetrySettings,
 };
 pub use crate::telemetry::Operation;
 
-/// Behaviour that runs around every call to a store: a deadline, a retry, a breaker, counters.
+/// Behaviour that runs around every call to a store, such as counting.
 ///
-/// [`Layered`] combines a layer with a store into a [`Backend`](crate::store::Backend).
+/// [`Layered`] combines a layer with a store into a [`Backend`](crate::store::Backend). Every store
+/// that waits already has the deadline, retries, breaker and metrics of its alias around it.
 ///
 /// ```
 /// use cache_core::{layer::{Call, Layer, Layered, Reply}, store::Backend};
@@ -66,7 +66,7 @@ pub use crate::telemetry::Operation;
 /// ```
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
     /// Runs around a call that may wait. `run` makes the call and may be used more than once.
-    fn around<R: Reply, F: Future<Output = R> + Send>(
+    fn around<R: Reply, F: Future<Output = R> + Send + Unpin>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
@@ -74,56 +74,4 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
 
     /// Runs around a call to a store that never waits.
     fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R;
-}
-
-/// Two layers as one, the first outermost. A call boxes one future for any number of layers.
-impl<A: Layer, B: Layer> Layer for (A, B) {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
-        &self,
-        call: Call<'_>,
-        run: impl Fn() -> F + Send + Sync,
-    ) -> R {
-        pin!(self.0.around(call, || self.1.around(call, &run))).await
-    }
-
-    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
-        self.0.around_sync(call, || self.1.around_sync(call, &run))
-    }
-}
-
-/// A layer, or no layer.
-impl<H: Layer> Layer for Option<H> {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
-        &self,
-        call: Call<'_>,
-        run: impl Fn() -> F + Send + Sync,
-    ) -> R {
-        match self {
-            Some(hook) => pin!(hook.around(call, run)).await,
-            None => pin!(run()).await,
-        }
-    }
-
-    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
-        match self {
-            Some(hook) => hook.around_sync(call, run),
-            None => run(),
-        }
-    }
-}
-
-/// A layer that is also used elsewhere.
-impl<H: Layer> Layer for Arc<H> {
-    // Not async: each async function keeps its arguments in the future of the call.
-    fn around<R: Reply, F: Future<Output = R> + Send>(
-        &self,
-        call: Call<'_>,
-        run: impl Fn() -> F + Send + Sync,
-    ) -> impl Future<Output = R> + Send {
-        (**self).around(call, run)
-    }
-
-    fn around_sync<R: Reply>(&self, call: Call<'_>, run: impl Fn() -> R) -> R {
-        (**self).around_sync(call, run)
-    }
 }

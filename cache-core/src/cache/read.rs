@@ -50,10 +50,7 @@ impl<V: Form> Cache<V> {
     {
         let mut full = FullKey::new();
         self.write_key(Operation::Get, key, &mut full)?;
-        let res = match self.plain() {
-            Some(store) => store.get(&full),
-            None => self.read(&full).await,
-        };
+        let res = if self.is_plain() { call!(self.get(&full)) } else { self.read(&full).await };
         // A hit needs no further future. Misses and errors take the slow path.
         let res = match res {
             Ok(Some(stored)) => {
@@ -162,17 +159,13 @@ impl<V: Form> Cache<V> {
         self.found_or_miss(Operation::Touch, &key, res).map(|it| it.is_some())
     }
 
-    /// Reads the stored bytes, unless the key has a tombstone.
-    #[inline]
-    pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+    /// Reads the stored bytes, if a read is not a plain `get` of the store.
+    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.fetch.has_entries {
             return self.read_fresh(key, false).await;
         }
-        if self.shared.tombstones.len() > 0 {
-            self.resolve_for_read(key).await?;
-            return self.heard(call!(self.get(key)));
-        }
-        call!(self.get(key))
+        self.resolve_for_read(key).await?;
+        self.heard(call!(self.get(key)))
     }
 
     /// Starts the pending deletes of tombstones when the store answers.
@@ -183,7 +176,7 @@ impl<V: Form> Cache<V> {
         res
     }
 
-    /// [`read`](Self::read) by the server that takes the writes.
+    /// Reads the stored bytes by the server that takes the writes, unless the key has a tombstone.
     #[inline]
     pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.fetch.has_entries {

@@ -170,7 +170,7 @@ impl BuildContext<'_> {
     /// fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     ///     let server = Memory::new().into_backend();
     ///     Ok(match context.breaker("10.0.0.1:4000")? {
-    ///         Some(breaker) => Arc::new(Layered::new(Arc::new(breaker), server)),
+    ///         Some(breaker) => Arc::new(Layered::new(breaker, server)),
     ///         None => server,
     ///     })
     /// }

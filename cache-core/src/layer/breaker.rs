@@ -13,7 +13,7 @@ use std::{
 pub(crate) use self::shared::Known;
 use self::state::{Admitted, Outcome, Refused, Rules, State};
 pub use self::{settings::BreakerSettings, shared::Breakers, state::BreakerState};
-use super::{Call, Layer, Operation, Reply};
+use super::{Call, Layer, Reply};
 use crate::{
     config::CacheSettings,
     error::{Error, ErrorKind, Result},
@@ -218,7 +218,37 @@ fn refusal(state: &State, refused: &Refused) -> Error {
     }
 }
 
+/// For layers.
+impl Breaker {
+    /// Lets a call through, or refuses it. There is no permit for calls that always go through:
+    /// `check` and `close` must reach the server, and a call without a deadline would block all
+    /// other calls if it were the probe.
+    pub(super) fn admit_call(&self, call: &Call<'_>) -> Result<Option<Permit<'_>>> {
+        if call.is_unlimited() { Ok(None) } else { self.admit().map(Some) }
+    }
+
+    /// Runs an admitted call within its shortened time.
+    pub(super) async fn reply_within<R: Reply>(
+        &self,
+        limit: Duration,
+        call: &Call<'_>,
+        run: impl Future<Output = R>,
+    ) -> R {
+        let reply = self.within(limit, pin!(Some(run))).await;
+        reply.unwrap_or_else(|error| R::failed(call, error))
+    }
+}
+
 impl Permit<'_> {
+    /// Returns the shortened time of the call, if it has less than the full time.
+    pub(super) fn limit(&self, call: &Call<'_>) -> Option<Duration> {
+        self.call.limit.map(|it| it.saturating_mul(call.rounds()))
+    }
+
+    pub(super) fn record_reply<R: Reply>(self, call: &Call<'_>, reply: &R) {
+        self.end(outcome(call, reply));
+    }
+
     /// Records the outcome of the call: its error, or `None` if it succeeded.
     pub fn record(self, error: Option<&Error>) {
         let outcome = match error {
@@ -249,28 +279,17 @@ impl Layer for Breaker {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        // `check` and `close` must reach the server, and a call without a deadline would block all
-        // other calls if it were the probe.
-        let is_free = matches!(
-            call.operation,
-            Operation::Check | Operation::Close | Operation::Clear | Operation::ClearStore
-        );
-        if is_free {
-            return pin!(run()).await;
-        }
-        let permit = match self.admit() {
+        let permit = match self.admit_call(&call) {
             Ok(permit) => permit,
             Err(error) => return R::failed(&call, error),
         };
-        let reply = match permit.call.limit {
+        let reply = match permit.as_ref().and_then(|it| it.limit(&call)) {
             None => pin!(run()).await,
-            Some(limit) => {
-                let limit = limit.saturating_mul(call.rounds());
-                let reply = Box::pin(async { self.within(limit, pin!(Some(run()))).await }).await;
-                reply.unwrap_or_else(|error| R::failed(&call, error))
-            }
+            Some(limit) => Box::pin(self.reply_within(limit, &call, run())).await,
         };
-        permit.end(outcome(&call, &reply));
+        if let Some(permit) = permit {
+            permit.record_reply(&call, &reply);
+        }
         reply
     }
 
@@ -306,6 +325,7 @@ impl fmt::Debug for Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::Operation;
 
     #[test]
     fn batch_with_one_answered_key_counts_as_heard() {

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{Breaker, Breakers, Deadline, Layered, Retry, observe::Observe};
+use super::{Breaker, Breakers, Layered, deadline::Deadline, retry::Retry, stack::Stack};
 use crate::{
     config::CacheSettings,
     error::{Error, ErrorKind, Result},
@@ -9,7 +9,7 @@ use crate::{
     telemetry::observer::Observer,
 };
 
-/// The store of an alias with its layers, in the order observe(breaker(retry(deadline(store)))).
+/// The store of an alias with its layers.
 ///
 /// The layers are put on where a store is built, and not by its cache: a store that is made of the
 /// stores of other aliases gets their layers with them.
@@ -53,7 +53,7 @@ impl BuiltStore {
         breaker.map_err(|(setting, what)| error(&format!("breaker.{setting}"), what.into()))
     }
 
-    /// Puts the layers around `store`. They form one layer, so that a call boxes one future.
+    /// Puts the layers around `store`.
     ///
     /// `breaker` is the breaker of the store's only server.
     pub(crate) fn new(
@@ -72,17 +72,14 @@ impl BuiltStore {
             return Self { backend: store, breaker: None, observer, patience };
         }
         let breaker = breaker.filter(|_| !facts.breaks_per_server);
-        let deadline = Deadline::new(deadline, connect, clock.clone());
-        let observe = Observe { backend: store.name(), observer: observer.clone() };
-        // Each layer enlarges the future of a call, so the layer that few settings have is absent.
-        let backend: Arc<dyn Backend> = if settings.retry.retries > 0 {
-            let retry = Retry::new(settings.retry, patience, clock.clone());
-            let layers = (observe, (breaker.clone(), (retry, deadline)));
-            Arc::new(Layered::new(Arc::new(layers), store))
-        } else {
-            let layers = (observe, (breaker.clone(), deadline));
-            Arc::new(Layered::new(Arc::new(layers), store))
+        let stack = Stack {
+            backend: store.name(),
+            observer: observer.clone(),
+            breaker: breaker.clone(),
+            retry: Retry::new(settings.retry, patience, clock.clone()),
+            deadline: Deadline::new(deadline, connect, clock.clone()),
         };
+        let backend = Arc::new(Layered::new(Arc::new(stack), store));
         Self { backend, breaker, observer, patience }
     }
 

@@ -20,6 +20,14 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Returns whether the call may take as long as the server needs, so that it has no deadline.
+    pub(super) fn is_unlimited(&self) -> bool {
+        matches!(
+            self.operation,
+            Operation::Clear | Operation::ClearStore | Operation::Check | Operation::Close
+        )
+    }
+
     /// Returns the number of deadlines that the call may take.
     pub(super) fn rounds(&self) -> u32 {
         rounds(self.keys, self.bytes)

@@ -1,14 +1,13 @@
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use super::{Call, Layer, Operation, Reply};
+use super::{Call, Reply};
 use crate::{
     error::{Error, ErrorKind},
-    runtime::{Clock, SharedDeadline, first},
+    runtime::{Clock, SharedDeadline},
     store::threads::was_behind_others,
 };
 
-/// A [`Layer`] that ends calls with `TimedOut` if they take too long. The outcome of such a call is
-/// unknown.
+/// Ends calls with `TimedOut` if they take too long. The outcome of such a call is unknown.
 ///
 /// A call with one key may take the given time. A batch may take it once per 1000 keys, and a
 /// `set_many` once per 4 MiB of values if that is longer. `clear`, `clear_store`, `check` and
@@ -19,53 +18,34 @@ use crate::{
 /// The circuit breaker counts such a `TimedOut` as a failure, unless the call still waited for one
 /// of the store's [`Threads`](crate::store::Threads) while the threads answered other calls.
 #[derive(Debug)]
-pub struct Deadline {
+pub(super) struct Deadline {
     time: Duration,
     connect: Duration,
-    clock: Clock,
     /// The limit of calls for which one round trip is enough, which are nearly all.
     of_most: SharedDeadline,
 }
 
 impl Deadline {
     /// Allows `time` for a round trip, plus `connect` (zero for a store that does not connect).
-    pub fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
-        let of_most = SharedDeadline::new(time.saturating_add(connect), clock.clone());
-        Self { time, connect, clock, of_most }
+    pub(super) fn new(time: Duration, connect: Duration, clock: Clock) -> Self {
+        Self { time, connect, of_most: SharedDeadline::new(time.saturating_add(connect), clock) }
     }
 
-    fn limit(&self, call: &Call<'_>) -> Option<Duration> {
-        match call.operation {
-            Operation::Clear | Operation::ClearStore | Operation::Check | Operation::Close => None,
-            _ => Some(self.time.saturating_mul(call.rounds()).saturating_add(self.connect)),
-        }
-    }
-}
-
-impl Layer for Deadline {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
+    /// Runs a call within its limit.
+    pub(super) async fn around<R: Reply, F: Future<Output = R> + Send + Unpin>(
         &self,
-        call: Call<'_>,
+        call: &Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        let Some(limit) = self.limit(&call) else { return pin!(run()).await };
-        let mut running = pin!(Some(run()));
-        // panics: never, only the code below sets it to `None`.
-        let answer = running.as_mut().as_pin_mut().expect("the call exists");
-        let answer = if limit == self.of_most.time() {
-            self.of_most.run(answer).await
-        } else {
-            Box::pin(first(answer, self.clock.sleep(limit))).await
-        };
-        answer.unwrap_or_else(|| {
-            let is_behind_others = was_behind_others(|| running.set(None));
-            R::failed(&call, no_answer(limit, is_behind_others))
+        if call.is_unlimited() {
+            return run().await;
+        }
+        let limit = self.time.saturating_mul(call.rounds()).saturating_add(self.connect);
+        let mut running = run();
+        self.of_most.limit(limit, &mut running).await.unwrap_or_else(|| {
+            let is_behind_others = was_behind_others(|| drop(running));
+            R::failed(call, no_answer(limit, is_behind_others))
         })
-    }
-
-    /// A store that never waits needs no deadline.
-    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
-        run()
     }
 }
 

@@ -1,10 +1,10 @@
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Call, Layer, Operation};
 use crate::{
+    __private::BoxFuture,
     error::Result,
     key::Namespace,
     store::{
@@ -53,11 +53,71 @@ impl<'a> Call<'a> {
     }
 }
 
-// Here and in the layers, a future that a closure returns is pinned at once: awaiting it directly
-// would copy it at each of several layers.
-#[async_trait]
+/// Writes the methods of both traits that a layer runs around.
+///
+/// The methods of `Backend` are written as `async_trait` would write them, but without a future
+/// around the layer's: each future inside another one costs every call time.
+macro_rules! methods {
+    (async $me:ident $(
+        $name:ident[$($life:lifetime)*]($($arg:ident: $type:ty),*) -> $reply:ty = $call:expr;
+    )+) => { $(
+        fn $name<'this, $($life,)* 'call>(
+            &'this $me $(, $arg: $type)*
+        ) -> BoxFuture<'call, $reply>
+        where
+            Self: 'call, 'this: 'call, $($life: 'call),*
+        {
+            Box::pin($me.hook.around($call, move || $me.inner.$name($(Clone::clone(&$arg)),*)))
+        }
+    )+ };
+    (sync $me:ident $(
+        $name:ident[$($life:lifetime)*]($($arg:ident: $type:ty),*) -> $reply:ty = $call:expr;
+    )+) => { $(
+        fn $name<$($life),*>(&$me $(, $arg: $type)*) -> $reply {
+            $me.hook.around_sync($call, || $me.inner.$name($(Clone::clone(&$arg)),*))
+        }
+    )+ };
+    ($how:ident $me:ident) => {
+        methods! { $how $me
+            get['a](key: &'a str) -> Result<Option<Bytes>> = Call::one(Operation::Get, key);
+            get_entry['a](key: &'a str) -> Result<Option<Entry>> = Call::one(Operation::Get, key);
+            get_many['a 'b](keys: &'a [&'b str]) -> Vec<Result<Option<Bytes>>>
+                = Call::many(Operation::GetMany, keys.len());
+            get_entries['a 'b](keys: &'a [&'b str]) -> Vec<Result<Option<Entry>>>
+                = Call::many(Operation::GetMany, keys.len());
+            set['a](key: &'a str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool>
+                = Call::set(key, mode);
+            set_many['a 'b](items: &'a [(&'b str, Bytes)], expiry: Expiry) -> Vec<Result<()>>
+                = Call::set_many(items);
+            has['a](key: &'a str) -> Result<bool> = Call::one(Operation::HasKey, key);
+            ttl['a](key: &'a str) -> Result<Option<Ttl>> = Call::one(Operation::Ttl, key);
+            touch['a](key: &'a str, expiry: Expiry) -> Result<bool>
+                = Call::one(Operation::Touch, key);
+            delete['a](key: &'a str) -> Result<bool> = Call::one(Operation::Delete, key);
+            delete_many['a 'b](keys: &'a [&'b str]) -> Vec<Result<bool>>
+                = Call::many(Operation::DeleteMany, keys.len());
+            take['a](key: &'a str) -> Result<Option<Bytes>> = Call::one(Operation::Pop, key);
+            incr['a](key: &'a str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>>
+                = Call::one(Operation::Incr, key);
+            compare_and_delete['a 'b](key: &'a str, seen: Expected<'b>) -> Result<bool>
+                = Call::one(Operation::CompareAndDelete, key);
+            compare_and_set['a 'b](
+                key: &'a str, seen: Expected<'b>, value: Bytes, lifetime: TtlUpdate
+            ) -> Result<bool> = Call::one(Operation::Update, key);
+            rename['a 'b](from: &'a str, to: &'b str) -> Result<bool>
+                = Call { keys: 2, ..Call::one(Operation::IncrVersion, from) };
+            clear['a](namespace: &'a Namespace) -> Result<()> = Call::many(Operation::Clear, 0);
+            clear_store[]() -> Result<()> = Call::many(Operation::ClearStore, 0);
+            check[]() -> Result<()> = Call::many(Operation::Check, 0);
+            close[]() -> Result<()> = Call::many(Operation::Close, 0);
+        }
+    };
+}
+
 #[deny(clippy::missing_trait_methods)]
 impl<H: Layer> Backend for Layered<H, dyn Backend> {
+    methods! { async self }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -78,94 +138,12 @@ impl<H: Layer> Backend for Layered<H, dyn Backend> {
         }
         views
     }
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        pin!(self.hook.around(Call::one(Operation::Get, key), || self.inner.get(key))).await
-    }
-    async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        pin!(self.hook.around(Call::one(Operation::Get, key), || self.inner.get_entry(key))).await
-    }
-    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let call = Call::many(Operation::GetMany, keys.len());
-        pin!(self.hook.around(call, || self.inner.get_many(keys))).await
-    }
-    async fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let call = Call::many(Operation::GetMany, keys.len());
-        pin!(self.hook.around(call, || self.inner.get_entries(keys))).await
-    }
-    async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        let call = Call::set(key, mode);
-        pin!(self.hook.around(call, || self.inner.set(key, value.clone(), expiry, mode))).await
-    }
-    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let call = Call::set_many(items);
-        pin!(self.hook.around(call, || self.inner.set_many(items, expiry))).await
-    }
-    async fn has(&self, key: &str) -> Result<bool> {
-        pin!(self.hook.around(Call::one(Operation::HasKey, key), || self.inner.has(key))).await
-    }
-    async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        pin!(self.hook.around(Call::one(Operation::Ttl, key), || self.inner.ttl(key))).await
-    }
-    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        pin!(self.hook.around(Call::one(Operation::Touch, key), || self.inner.touch(key, expiry)))
-            .await
-    }
-    async fn delete(&self, key: &str) -> Result<bool> {
-        pin!(self.hook.around(Call::one(Operation::Delete, key), || self.inner.delete(key))).await
-    }
-    async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let call = Call::many(Operation::DeleteMany, keys.len());
-        pin!(self.hook.around(call, || self.inner.delete_many(keys))).await
-    }
-    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        pin!(self.hook.around(Call::one(Operation::Pop, key), || self.inner.take(key))).await
-    }
-    async fn incr(
-        &self,
-        key: &str,
-        delta: i64,
-        create: Option<CounterInit>,
-    ) -> Result<Option<i64>> {
-        let call = Call::one(Operation::Incr, key);
-        pin!(self.hook.around(call, || self.inner.incr(key, delta, create))).await
-    }
-    async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        let call = Call::one(Operation::CompareAndDelete, key);
-        pin!(self.hook.around(call, || self.inner.compare_and_delete(key, seen))).await
-    }
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: Bytes,
-        lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        let call = Call::one(Operation::Update, key);
-        let set = || self.inner.compare_and_set(key, seen, value.clone(), lifetime);
-        pin!(self.hook.around(call, set)).await
-    }
-    async fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let call = Call { keys: 2, ..Call::one(Operation::IncrVersion, from) };
-        pin!(self.hook.around(call, || self.inner.rename(from, to))).await
-    }
-    async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        pin!(self.hook.around(Call::many(Operation::Clear, 0), || self.inner.clear(namespace)))
-            .await
-    }
-    async fn clear_store(&self) -> Result<()> {
-        pin!(self.hook.around(Call::many(Operation::ClearStore, 0), || self.inner.clear_store()))
-            .await
-    }
-    async fn check(&self) -> Result<()> {
-        pin!(self.hook.around(Call::many(Operation::Check, 0), || self.inner.check())).await
-    }
-    async fn close(&self) -> Result<()> {
-        pin!(self.hook.around(Call::many(Operation::Close, 0), || self.inner.close())).await
-    }
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl<H: Layer> SyncBackend for Layered<H, dyn SyncBackend> {
+    methods! { sync self }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -174,81 +152,5 @@ impl<H: Layer> SyncBackend for Layered<H, dyn SyncBackend> {
     }
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
-    }
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.hook.around_sync(Call::one(Operation::Get, key), || self.inner.get(key))
-    }
-    fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.hook.around_sync(Call::one(Operation::Get, key), || self.inner.get_entry(key))
-    }
-    fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
-        let call = Call::many(Operation::GetMany, keys.len());
-        self.hook.around_sync(call, || self.inner.get_many(keys))
-    }
-    fn get_entries(&self, keys: &[&str]) -> Vec<Result<Option<Entry>>> {
-        let call = Call::many(Operation::GetMany, keys.len());
-        self.hook.around_sync(call, || self.inner.get_entries(keys))
-    }
-    fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
-        let call = Call::set(key, mode);
-        self.hook.around_sync(call, || self.inner.set(key, value.clone(), expiry, mode))
-    }
-    fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
-        let call = Call::set_many(items);
-        self.hook.around_sync(call, || self.inner.set_many(items, expiry))
-    }
-    fn has(&self, key: &str) -> Result<bool> {
-        self.hook.around_sync(Call::one(Operation::HasKey, key), || self.inner.has(key))
-    }
-    fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        self.hook.around_sync(Call::one(Operation::Ttl, key), || self.inner.ttl(key))
-    }
-    fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.hook.around_sync(Call::one(Operation::Touch, key), || self.inner.touch(key, expiry))
-    }
-    fn delete(&self, key: &str) -> Result<bool> {
-        self.hook.around_sync(Call::one(Operation::Delete, key), || self.inner.delete(key))
-    }
-    fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
-        let call = Call::many(Operation::DeleteMany, keys.len());
-        self.hook.around_sync(call, || self.inner.delete_many(keys))
-    }
-    fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.hook.around_sync(Call::one(Operation::Pop, key), || self.inner.take(key))
-    }
-    fn incr(&self, key: &str, delta: i64, create: Option<CounterInit>) -> Result<Option<i64>> {
-        let call = Call::one(Operation::Incr, key);
-        self.hook.around_sync(call, || self.inner.incr(key, delta, create))
-    }
-    fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        let call = Call::one(Operation::CompareAndDelete, key);
-        self.hook.around_sync(call, || self.inner.compare_and_delete(key, seen))
-    }
-    fn compare_and_set(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: Bytes,
-        lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        let call = Call::one(Operation::Update, key);
-        self.hook
-            .around_sync(call, || self.inner.compare_and_set(key, seen, value.clone(), lifetime))
-    }
-    fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        let call = Call { keys: 2, ..Call::one(Operation::IncrVersion, from) };
-        self.hook.around_sync(call, || self.inner.rename(from, to))
-    }
-    fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.hook.around_sync(Call::many(Operation::Clear, 0), || self.inner.clear(namespace))
-    }
-    fn clear_store(&self) -> Result<()> {
-        self.hook.around_sync(Call::many(Operation::ClearStore, 0), || self.inner.clear_store())
-    }
-    fn check(&self) -> Result<()> {
-        self.hook.around_sync(Call::many(Operation::Check, 0), || self.inner.check())
-    }
-    fn close(&self) -> Result<()> {
-        self.hook.around_sync(Call::many(Operation::Close, 0), || self.inner.close())
     }
 }

@@ -1,31 +1,24 @@
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Call, Layer, Reply};
+use super::{Call, Reply};
 use crate::{
     config::Period,
     error::{Error, ErrorKind},
     runtime::{Clock, first, jitter},
 };
 
-/// A [`Layer`] that repeats idempotent calls that the server did not answer, after random waits
-/// that grow, within one deadline.
+/// The settings of retries: the table `[caches.<alias>.retry]`. Not for stores that never wait.
+///
+/// Idempotent calls that the server did not answer are repeated after random waits that grow,
+/// within one deadline.
 ///
 /// A call is repeated if it fails with `Unavailable` or `TimedOut` and a second execution does no
 /// harm: reads, and writes that replace the stored value unconditionally. `add`, `replace`, `pop`,
 /// `incr`, `update`, `upsert`, and moves between versions are never repeated: if the first answer
 /// was lost, a second call would count twice or lose a race against the first. A batch is repeated
 /// only if none of its keys was answered.
-#[derive(Debug)]
-pub struct Retry {
-    settings: RetrySettings,
-    /// The time for all tries of a single-key call together.
-    total: Duration,
-    clock: Clock,
-}
-
-/// The settings of [`Retry`]: the table `[caches.<alias>.retry]`. Not for stores that never wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -52,11 +45,42 @@ impl RetrySettings {
     }
 }
 
+/// Repeats calls by the settings.
+#[derive(Debug)]
+pub(super) struct Retry {
+    settings: RetrySettings,
+    /// The time for all tries of a single-key call together.
+    total: Duration,
+    clock: Clock,
+}
+
 impl Retry {
-    /// Repeats calls by `settings`; `total` is the time for all tries of a single-key call
-    /// together.
-    pub fn new(settings: RetrySettings, total: Duration, clock: Clock) -> Self {
+    pub(super) fn new(settings: RetrySettings, total: Duration, clock: Clock) -> Self {
         Self { settings, total, clock }
+    }
+
+    /// Returns whether this call may be repeated.
+    pub(super) fn repeats(&self, call: &Call<'_>) -> bool {
+        self.settings.retries > 0 && call.idempotent
+    }
+
+    /// Runs a call until it is answered, or as often as it may be repeated.
+    pub(super) async fn around<R: Reply, F: Future<Output = R> + Send>(
+        &self,
+        call: &Call<'_>,
+        run: impl Fn() -> F + Send + Sync,
+    ) -> R {
+        if !self.repeats(call) {
+            return run().await;
+        }
+        if call.key.is_none() {
+            return self.tries(call, run).await;
+        }
+        let limit = self.clock.sleep(self.total);
+        first(self.tries(call, run), limit).await.unwrap_or_else(|| {
+            let error = format!("no answer within {:?}, over all tries", self.total);
+            R::failed(call, Error::new(ErrorKind::TimedOut, error))
+        })
     }
 
     async fn tries<R: Reply, F: Future<Output = R> + Send>(
@@ -76,31 +100,6 @@ impl Retry {
             longest = longest.saturating_mul(2).min(most);
         }
         run().await
-    }
-}
-
-impl Layer for Retry {
-    async fn around<R: Reply, F: Future<Output = R> + Send>(
-        &self,
-        call: Call<'_>,
-        run: impl Fn() -> F + Send + Sync,
-    ) -> R {
-        if !call.idempotent || self.settings.retries == 0 {
-            return pin!(run()).await;
-        }
-        if call.key.is_none() {
-            return Box::pin(self.tries(&call, run)).await;
-        }
-        let limit = self.clock.sleep(self.total);
-        Box::pin(first(self.tries(&call, run), limit)).await.unwrap_or_else(|| {
-            let error = format!("no answer within {:?}, over all tries", self.total);
-            R::failed(&call, Error::new(ErrorKind::TimedOut, error))
-        })
-    }
-
-    /// A store that never waits has no unanswered calls.
-    fn around_sync<R: Reply>(&self, _: Call<'_>, run: impl Fn() -> R) -> R {
-        run()
     }
 }
 

@@ -80,27 +80,23 @@ impl SharedDeadline {
     /// # Cancel safety
     /// Dropping the future drops the inner one and leaves nothing else behind.
     pub async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        let mut queued: Option<Queued<'_>> = None;
-        let mut alone: Option<Alone<'_>> = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(res) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(res));
-            }
-            if let Some(queued) = &queued {
-                return queued.poll_timed_out(cx).map(|()| None);
-            }
+        self.limit(self.time(), pin!(future)).await
+    }
+
+    /// Returns the output of the future, or `None` if it takes longer than `time`. If this is the
+    /// time of the deadline, the call shares its timer; otherwise, the call has its own.
+    // Not async: the future of an async function costs every call more.
+    pub(crate) fn limit<F: Future + Unpin>(
+        &self,
+        time: Duration,
+        mut future: F,
+    ) -> impl Future<Output = Option<F::Output>> {
+        let mut wait = Wait { deadline: self, time, begun: None };
+        poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
             // A future that is ready on its first poll is never queued.
-            if alone.is_none() {
-                queued = self.queue(cx);
-                if queued.is_some() {
-                    return Poll::Pending;
-                }
-            }
-            let alone = alone.get_or_insert_with(|| Box::pin(self.0.clock.sleep(self.0.time)));
-            alone.as_mut().poll(cx).map(|()| None)
+            Poll::Pending => wait.poll(cx).map(|()| None),
         })
-        .await
     }
 
     /// Queues the call, if a timer can start for the queue. A clock that tests move wakes each
@@ -150,8 +146,41 @@ impl SharedDeadline {
     }
 }
 
-/// The timer of a single call.
-type Alone<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// A wait for the end of a call's time.
+struct Wait<'a> {
+    deadline: &'a SharedDeadline,
+    time: Duration,
+    begun: Option<Begun<'a>>,
+}
+
+enum Begun<'a> {
+    Queued(Queued<'a>),
+    /// A timer for this call only.
+    Alone(Pin<Box<dyn Future<Output = ()> + Send + 'a>>),
+}
+
+impl Wait<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.begun {
+            Some(Begun::Queued(queued)) => queued.poll_timed_out(cx),
+            Some(Begun::Alone(timer)) => timer.as_mut().poll(cx),
+            None => self.begin(cx),
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.time == self.deadline.0.time
+            && let Some(queued) = self.deadline.queue(cx)
+        {
+            self.begun = Some(Begun::Queued(queued));
+            return Poll::Pending;
+        }
+        let mut timer = Box::pin(self.deadline.0.clock.sleep(self.time));
+        let res = timer.as_mut().poll(cx);
+        self.begun = Some(Begun::Alone(timer));
+        res
+    }
+}
 
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)

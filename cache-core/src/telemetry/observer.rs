@@ -240,7 +240,7 @@ impl Observer {
         _: &'static str,
         _: Operation,
         _: usize,
-        call: impl Fn() -> F,
+        call: impl FnOnce() -> F,
     ) -> F {
         call()
     }
@@ -252,7 +252,7 @@ impl Observer {
         backend: &'static str,
         operation: Operation,
         keys: usize,
-        call: impl Fn() -> F,
+        call: impl FnOnce() -> F,
     ) -> F::Output {
         let call = std::pin::pin!(call());
         #[cfg(feature = "tracing")]
