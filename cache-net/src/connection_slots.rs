@@ -147,7 +147,7 @@ impl<C: Connector> ConnectionSlots<C> {
         let outcome = completed.outcome().await;
         let is_closed = connection.is_none_or(|it| slot.connector().is_closed(&it));
         if is_closed {
-            // What was in progress on it ends before its successor is used.
+            // Some servers end what was in progress on it only for its successor.
             slot.connect_in_background();
         }
         if is_closed || outcome.is_ok() {

@@ -15,8 +15,8 @@
 //! - [`within()`]: waiting with a timeout;
 //! - [`with_io_driver`]: an error instead of tokio's panic on a runtime without an I/O driver;
 //! - [`connection_error`], [`runtime_closed`], [`first_error`]: errors that these stores share;
-//! - [`Encryption`]: plain connections, or TLS; [`TlsFiles`]: the option `tls`, and with the feature
-//!   `tls` its implementation by rustls.
+//! - [`Encryption`]: plain connections, or TLS; [`TlsFiles`]: the option `tls`, and with the
+//!   feature `tls` its implementation by rustls.
 
 mod attempt;
 mod connection_slot;
