@@ -16,13 +16,14 @@ use crate::{
     address::Address,
     command::Command,
     connector::Connector,
+    error,
     key::{Key, KeyNames},
     moment::{Applied, Moment},
     options::{Plan, WhenDown},
     outcome,
     reply::Reply,
     ring::Ring,
-    server::{Member, Server},
+    server::{Attempts, Member, Server},
 };
 
 /// The parts that all runtimes share.
@@ -119,7 +120,15 @@ impl KeyLocation<'_> {
         &'c self,
         command: impl Fn(KeyNames) -> Command<'c> + Send + Sync,
     ) -> Result<(Reply, Moment)> {
-        self.member.send_named(&self.key, self.connection, command).await
+        let (member, mut attempts) = (&self.member, Attempts::default());
+        loop {
+            let invalidations = member.begin(&mut attempts).await?;
+            let names = member.names(&self.key).await?;
+            let reply = member.send(self.connection, &command(names), Some(invalidations)).await?;
+            if let Some(reply) = reply {
+                return Ok((reply, Moment { names, invalidations }));
+            }
+        }
     }
 
     /// Sends several commands together. Also returns the moment, for
@@ -128,8 +137,20 @@ impl KeyLocation<'_> {
         &'c self,
         commands: impl Fn(Key<'c>) -> [Command<'c>; N] + Send + Sync,
     ) -> Result<([Reply; N], Moment)> {
-        let commands = |names: KeyNames| commands(names.entry(&self.key));
-        self.member.send_all_named(&self.key, self.connection, commands).await
+        let (member, mut attempts) = (&self.member, Attempts::default());
+        loop {
+            let invalidations = member.begin(&mut attempts).await?;
+            let names = member.names(&self.key).await?;
+            let commands = commands(names.entry(&self.key));
+            let replies = member.send_all(self.connection, &commands, invalidations).await?;
+            if let Some(replies) = replies {
+                let replies: Result<Vec<Reply>> =
+                    replies.into_iter().map(|it| member.reply(it)).collect();
+                let replies = replies?.try_into();
+                let replies = replies.map_err(|_| error::unexpected_reply(self.address()))?;
+                return Ok((replies, Moment { names, invalidations }));
+            }
+        }
     }
 
     /// Sends a command about an entry that was read at this moment. Returns `None` without sending
@@ -139,7 +160,7 @@ impl KeyLocation<'_> {
         moment: &Moment,
         command: &Command<'_>,
     ) -> Result<Option<Reply>> {
-        self.member.send_if_same(self.connection, moment, command).await
+        self.member.send(self.connection, command, Some(moment.invalidations)).await
     }
 
     /// Sends a command that depends on an entry read at this moment.

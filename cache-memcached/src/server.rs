@@ -16,7 +16,6 @@ use crate::{
     error,
     generation::{Generations, SendCommand},
     key::KeyNames,
-    moment::Moment,
     recent::RecentCounters,
     reply::{Code, Reply},
     ring,
@@ -146,60 +145,9 @@ impl Member {
         }
     }
 
-    /// Sends a command about a key, by its current name.
-    pub(crate) async fn send_named<'c>(
-        &self,
-        key: &str,
-        connection: usize,
-        command: impl Fn(KeyNames) -> Command<'c> + Send + Sync,
-    ) -> Result<(Reply, Moment)> {
-        let mut attempts = Attempts::default();
-        loop {
-            let invalidations = self.begin(&mut attempts).await?;
-            let names = self.names(key).await?;
-            let reply = self.send(connection, &command(names), Some(invalidations)).await?;
-            if let Some(reply) = reply {
-                return Ok((reply, Moment { names, invalidations }));
-            }
-        }
-    }
-
-    /// Sends several commands about a key together, by its current name.
-    pub(crate) async fn send_all_named<'c, const N: usize>(
-        &self,
-        key: &str,
-        connection: usize,
-        commands: impl Fn(KeyNames) -> [Command<'c>; N] + Send + Sync,
-    ) -> Result<([Reply; N], Moment)> {
-        let mut attempts = Attempts::default();
-        loop {
-            let invalidations = self.begin(&mut attempts).await?;
-            let names = self.names(key).await?;
-            let commands = commands(names);
-            if let Some(replies) = self.send_all(connection, &commands, invalidations).await? {
-                let replies: Result<Vec<Reply>> =
-                    replies.into_iter().map(|it| self.reply(it)).collect();
-                let replies = replies?.try_into();
-                let replies = replies.map_err(|_| error::unexpected_reply(self.address()))?;
-                return Ok((replies, Moment { names, invalidations }));
-            }
-        }
-    }
-
-    /// Sends a command about an entry that was read at this moment. Returns `None` without sending
-    /// it if a connection has started or ended since, because the entry may be another one.
-    pub(crate) async fn send_if_same(
-        &self,
-        connection: usize,
-        moment: &Moment,
-        command: &Command<'_>,
-    ) -> Result<Option<Reply>> {
-        self.send(connection, command, Some(moment.invalidations)).await
-    }
-
     /// Sends a command. Returns `None` without sending it if the generations are no longer those of
     /// this number of invalidations.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         connection: usize,
         command: &Command<'_>,
