@@ -5,6 +5,9 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
+// The source under test imports `crate::error` and `crate::runtime`.
+mod error;
+mod runtime;
 #[allow(dead_code)]
 #[path = "../../src/fetch/singleflight.rs"]
 mod singleflight;
@@ -13,24 +16,6 @@ mod world;
 
 #[path = "../../src/runtime/first.rs"]
 mod first;
-
-// The source under test imports these paths.
-mod error {
-    pub(crate) use cache_core::{Error, ErrorKind, Result};
-}
-mod runtime {
-    pub(crate) use crate::first::first;
-
-    pub(crate) mod sync {
-        pub(crate) use shuttle::{
-            sync::{
-                Arc, Mutex, MutexGuard, PoisonError,
-                atomic::{AtomicU64, AtomicUsize, Ordering},
-            },
-            thread_local,
-        };
-    }
-}
 
 use std::{
     future::{Future, pending, ready},
@@ -49,12 +34,9 @@ use shuttle::{
     thread,
 };
 use singleflight::{Joined, Singleflight, WaitOutcome};
-use world::{World, decode};
+use world::{KEY, LASTS, World, decode};
 
-const KEY: &str = "k";
 const SCHEDULES: usize = 3_000;
-/// The longest time of a load and of a write. Only scenarios move the time.
-const LASTS: Duration = Duration::from_secs(10);
 
 /// Runs the scenario with many random schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {

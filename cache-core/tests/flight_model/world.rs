@@ -11,10 +11,13 @@ use shuttle::{
 };
 
 use crate::{
-    KEY, LASTS,
     runtime::sync::Ordering::SeqCst,
     singleflight::{Joined, Lead, Singleflight, WaitOutcome, WriteGuard},
 };
+
+pub(super) const KEY: &str = "k";
+/// The longest time of a load and of a write. Only scenarios move the time.
+pub(super) const LASTS: Duration = Duration::from_secs(10);
 
 /// A source of truth, a store in front of it, and a cache that reads through.
 pub(super) struct World {

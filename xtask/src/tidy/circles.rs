@@ -17,7 +17,8 @@ use super::{files::File, violation::Violation};
 pub(super) fn check(files: &[File]) -> Vec<Violation> {
     let by_path: HashMap<&str, &File> = files.iter().map(|it| (it.path.as_str(), it)).collect();
     let mut res = Vec::new();
-    for root in files.iter().map(|it| it.path.as_str()).filter(|it| is_root(it)) {
+    for file in files.iter().filter(|it| it.has_extension("rs") && is_root(&it.path)) {
+        let root = file.path.as_str();
         let modules = Modules::read(&by_path, root);
         let edges = modules.edges();
         let tell = |it| Violation::new(root, 0, describe(&it, &edges));
@@ -26,14 +27,15 @@ pub(super) fn check(files: &[File]) -> Vec<Violation> {
     res
 }
 
-/// Whether cargo makes a crate of this file.
+/// Whether cargo makes a crate of this Rust file.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
-        [.., "src", "lib.rs" | "main.rs"] => true,
-        [.., "src", "bin", file] | [.., "src", "bin", _, file @ "main.rs"] => file.ends_with(".rs"),
-        [ref above @ .., "tests", file] | [ref above @ .., "tests", _, file @ "main.rs"] => {
-            file.ends_with(".rs") && !above.contains(&"src")
+        [.., "src", "lib.rs" | "main.rs"]
+        | [.., "src", "bin", _]
+        | [.., "src", "bin", _, "main.rs"] => true,
+        [ref above @ .., "tests", _] | [ref above @ .., "tests", _, "main.rs"] => {
+            !above.contains(&"src")
         }
         _ => false,
     }
