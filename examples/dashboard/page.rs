@@ -37,6 +37,7 @@ pub(crate) struct Part<T> {
     pub(crate) took: Duration,
 }
 
+// ANCHOR: recipe
 pub(crate) async fn visit(folder: &Path) -> Result<Page> {
     // Both parts at once: the page takes as long as the slower part.
     let (census, disk) = tokio::try_join!(
@@ -76,6 +77,7 @@ where
 pub(crate) fn key(part: &str, folder: &Path) -> String {
     format!("{part}:{}", folder.display())
 }
+// ANCHOR_END: recipe
 
 #[cfg(test)]
 mod tests {
