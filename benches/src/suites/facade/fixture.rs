@@ -22,7 +22,6 @@ pub struct Fixture {
     pub(super) runtime: Runtime,
     pub(super) cache: Cache,
     pub(super) bytes: Cache<Bytes>,
-    pub(super) blocking: BlockingCache,
     pub(super) blocking_bytes: BlockingCache<Bytes>,
     pub(super) memory: Arc<Memory>,
     pub(super) engine: sync::Cache<Box<str>, Bytes, UnitWeighter, RandomState>,
@@ -78,13 +77,12 @@ impl Fixture {
             engine.insert(key.as_str().into(), Bytes::copy_from_slice(&json));
         }
         memory.set(":1:counter", Bytes::from_static(b"0"), LIFE, SetMode::Always)?;
-        let (bytes, blocking) = (cache.bytes(), cache.blocking());
-        let blocking_bytes = blocking.bytes();
+        let bytes = cache.bytes();
+        let blocking_bytes = bytes.blocking();
         Ok(Self {
             runtime,
             cache,
             bytes,
-            blocking,
             blocking_bytes,
             memory,
             engine,
@@ -163,6 +161,6 @@ mod tests {
         }
         let many = it.collect(7, |key| it.engine.get(key));
         assert_eq!(many.len(), MANY);
-        assert_eq!(it.blocking.get_many::<User, _>(it.many(7)).unwrap().len(), MANY);
+        assert_eq!(it.cache.blocking().get_many::<User, _>(it.many(7)).unwrap().len(), MANY);
     }
 }
