@@ -205,8 +205,8 @@ impl<C: Connector> ConnectionSlot<C> {
         reply
     }
 
-    /// Like [`run`](Self::run), for a call with many replies: the limit starts again while replies
-    /// [arrive](Connector::replies), so that a large batch in progress is not cut off.
+    /// Like [`run`](Self::run), for a call with many or long replies: the limit starts again while
+    /// something [arrives](Connector::replies), so that a large batch in progress is not cut off.
     ///
     /// # Cancel safety
     /// That of `run`.

@@ -29,8 +29,8 @@ pub trait Connector: Send + Sync + 'static {
         Peek::Empty
     }
 
-    /// Returns how many replies have arrived on the connection, those to dropped calls included. A
-    /// connection whose number grows is alive.
+    /// Returns how much has arrived on the connection, in bytes or in replies, also for dropped
+    /// calls. A connection whose number grows is alive.
     fn replies(&self, _connection: &Self::Connection) -> u64 {
         0
     }

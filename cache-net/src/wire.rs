@@ -22,7 +22,7 @@ pub use self::{
     lost::Lost,
 };
 use self::{
-    queue::{Enqueue, Outcome, Queue},
+    queue::{Enqueue, Outcome, Queue, Requests},
     reader::CloseOnDrop,
 };
 use crate::{Peek, SocketHandle, runtime_closed};
@@ -135,7 +135,8 @@ impl<D: Decode> Wire<D> {
     }
 
     /// Sends a request that has one reply, and waits for the reply. `encode` appends the request to
-    /// the output; it must not remove anything.
+    /// the output; it must not remove anything. Other calls wait for it, so a large request is
+    /// better [encoded before](Self::call_encoded).
     ///
     /// # Errors
     /// The connection was closed before the reply.
@@ -144,7 +145,7 @@ impl<D: Decode> Wire<D> {
     /// The request may have been sent. The reply is discarded.
     pub async fn call(&self, encode: impl FnOnce(&mut BytesMut)) -> Result<D::Reply, Lost> {
         let (send, receive) = oneshot::channel();
-        self.enqueue(Outcome::One(send), encode).await?;
+        self.enqueue(Outcome::One(send), Requests::Encode(encode)).await?;
         received(receive.await)
     }
 
@@ -164,21 +165,42 @@ impl<D: Decode> Wire<D> {
             return Ok(Vec::new());
         }
         let (send, receive) = oneshot::channel();
-        self.enqueue(Outcome::many(count, send), encode).await?;
+        self.enqueue(Outcome::many(count, send), Requests::Encode(encode)).await?;
+        received(receive.await)
+    }
+
+    /// Sends requests that the caller has encoded, and waits for their `count` replies.
+    ///
+    /// # Errors
+    /// The connection was closed before the last reply.
+    ///
+    /// # Cancel safety
+    /// The requests may have been sent. The replies are discarded.
+    pub async fn call_encoded(
+        &self,
+        count: usize,
+        requests: BytesMut,
+    ) -> Result<Vec<D::Reply>, Lost> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let (send, receive) = oneshot::channel();
+        let requests = Requests::<fn(&mut BytesMut)>::Encoded(requests);
+        self.enqueue(Outcome::many(count, send), requests).await?;
         received(receive.await)
     }
 
     async fn enqueue(
         &self,
         mut outcome: Outcome<D::Reply>,
-        mut encode: impl FnOnce(&mut BytesMut),
+        mut requests: Requests<impl FnOnce(&mut BytesMut)>,
     ) -> Result<(), Lost> {
         loop {
-            match self.queue.enqueue(outcome, encode) {
+            match self.queue.enqueue(outcome, requests) {
                 Enqueue::Done => return Ok(()),
                 Enqueue::Closed(error) => return Err(Lost { error, was_sent: false }),
                 Enqueue::Full(back) => {
-                    (outcome, encode) = back;
+                    (outcome, requests) = back;
                     Box::pin(self.queue.room()).await;
                 }
             }
@@ -205,6 +227,12 @@ impl<D: Decode> Wire<D> {
     /// the server may still execute the requests that it has received.
     pub fn is_busy(&self) -> bool {
         self.queue.is_busy()
+    }
+
+    /// Returns how many bytes have arrived. While a long reply arrives, the number grows before the
+    /// reply is complete.
+    pub fn received(&self) -> u64 {
+        self.queue.received()
     }
 
     /// Returns what the operating system has received on the connection. The reader may not know

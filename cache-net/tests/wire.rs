@@ -95,6 +95,12 @@ async fn each_call_gets_its_own_replies() {
                             }
                         });
                         assert_eq!(replies.await.unwrap(), vec![bytes; 3]);
+                    } else if round % 5 == 0 {
+                        let mut encoded = BytesMut::new();
+                        request(&mut encoded, &bytes);
+                        request(&mut encoded, b"two");
+                        let replies = wire.call_encoded(2, encoded).await.unwrap();
+                        assert_eq!(replies, [bytes, b"two".to_vec()]);
                     } else if round % 7 == 0 {
                         begin(wire.call(|out| request(out, &bytes))).await;
                     } else {
@@ -119,6 +125,7 @@ async fn each_call_gets_its_own_replies() {
 async fn call_of_no_requests_has_no_replies() {
     let (wire, _server) = pair().await;
     assert_eq!(wire.call_many(0, |_| ()).await.unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(wire.call_encoded(0, BytesMut::new()).await.unwrap(), Vec::<Vec<u8>>::new());
     assert!(!wire.is_busy());
 }
 
@@ -146,6 +153,26 @@ async fn calls_of_a_lost_connection_fail_and_tell_what_was_sent() {
     let lost = wire.call(|out| request(out, b"late")).await.unwrap_err();
     assert!(!lost.was_sent && wire.is_closed());
     assert!(wire.is_busy(), "the server may still execute the requests");
+}
+
+/// A long reply that arrives slowly shows that the connection is alive.
+#[tokio::test]
+async fn bytes_of_an_incomplete_reply_are_counted() {
+    let (wire, mut server) = pair().await;
+    let call = wire.call(|out| request(out, b"one"));
+    let (reply, ()) = tokio::join!(call, async {
+        let mut sent = 0;
+        for piece in [&[0, 0, 0, 5][..], b"re", b"p"] {
+            server.write_all(piece).await.unwrap();
+            sent += piece.len() as u64;
+            while wire.received() < sent {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(wire.is_busy());
+        server.write_all(b"ly").await.unwrap();
+    });
+    assert_eq!((reply.unwrap(), wire.received()), (b"reply".to_vec(), 9));
 }
 
 #[tokio::test]

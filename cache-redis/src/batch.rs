@@ -68,7 +68,7 @@ impl Pool {
         for chunk in redirected.chunks(KEYS) {
             let found = join_all(chunk.iter().map(|&key| async move {
                 let encode = |out: &mut Encoder<'_>| (batch.encode)(key, out);
-                let commands = Commands { replies: batch.replies, encode: &encode };
+                let commands = Commands::many(batch.replies, &encode).of_size((batch.size)(key));
                 (key, self.execute(batch.keys[key], ReadTarget::Leader, commands).await)
             }));
             for (key, answer) in found.await {
@@ -173,7 +173,8 @@ async fn execute_chunk(
                 out.arg(batch.keys[*key]);
             }
         };
-        let answer = node.send(connection, 1, &get).await?.into_iter().next().unwrap_or_default();
+        let get = Commands::one(&get);
+        let answer = node.send(connection, get).await?.into_iter().next().unwrap_or_default();
         return match answer {
             Reply::Error(it) => Ok(chunk.iter().map(|_| Reply::Error(it.clone())).collect()),
             answer => match reply::list(answer)? {
@@ -183,7 +184,9 @@ async fn execute_chunk(
         };
     }
     let encode = |out: &mut Encoder<'_>| chunk.iter().for_each(|it| (batch.encode)(*it, out));
-    let replies = node.send(connection, chunk.len() * batch.replies, &encode).await?;
+    let size = chunk.iter().map(|it| (batch.size)(*it)).sum();
+    let commands = Commands::many(chunk.len() * batch.replies, &encode).of_size(size);
+    let replies = node.send(connection, commands).await?;
     if batch.replies == 1 {
         return Ok(replies);
     }

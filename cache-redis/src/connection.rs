@@ -1,13 +1,14 @@
 //! A connection to a server, and commands on it.
 
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use bytes::BytesMut;
 use cache_core::{Error, ErrorKind, Result};
 use cache_net::{ConnectionSlot, Connector, Lost, Peek, Wire};
 
@@ -55,11 +56,12 @@ impl Connection {
         slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
         commands: Commands<'_>,
     ) -> Result<Reply> {
-        if commands.replies == 1 {
+        if commands.replies == 1 && !commands.is_large() {
             let reply = pin!(self.wire.call(|out| (commands.encode)(&mut Encoder::new(out))));
-            return self.reply(slot, reply, commands.encode).await;
+            let reply = slot.run(slot.deadline(), self, reply).await;
+            return self.received(slot, reply, commands.encode);
         }
-        let replies = Box::pin(self.send(slot, commands.replies, commands.encode)).await?;
+        let replies = Box::pin(self.execute_several(slot, commands)).await?;
         Ok(result(commands.replies, replies.into_iter()))
     }
 
@@ -73,19 +75,39 @@ impl Connection {
             out.command(&["ASKING"]);
             (commands.encode)(out);
         };
-        let replies = self.send(slot, 1 + commands.replies, &asking).await?;
+        let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..commands };
+        let replies = self.execute_several(slot, asking).await?;
         Ok(result(commands.replies, replies.into_iter().skip(1)))
     }
 
-    /// Sends commands that have `count` replies together, and returns the replies.
+    async fn execute_several(
+        self: &Arc<Self>,
+        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
+        commands: Commands<'_>,
+    ) -> Result<Vec<Reply>> {
+        let replies = pin!(self.replies(commands));
+        let replies = slot.run(slot.deadline(), self, replies).await;
+        self.received(slot, replies, commands.encode)
+    }
+
+    /// Sends commands about many keys, and returns their replies. The deadline starts again while
+    /// replies arrive.
     pub(crate) async fn send(
         self: &Arc<Self>,
         slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        count: usize,
-        encode: Encode<'_>,
+        commands: Commands<'_>,
     ) -> Result<Vec<Reply>> {
-        let replies = pin!(self.wire.call_many(count, |out| encode(&mut Encoder::new(out))));
-        self.reply(slot, replies, encode).await
+        let replies = pin!(self.replies(commands));
+        let replies = slot.run_many(slot.deadline(), self, replies).await;
+        self.received(slot, replies, commands.encode)
+    }
+
+    async fn replies(&self, commands: Commands<'_>) -> Result<Vec<Reply>, Lost> {
+        if commands.is_large() {
+            return self.wire.call_encoded(commands.replies, commands.encoded()).await;
+        }
+        let encode = |out: &mut BytesMut| (commands.encode)(&mut Encoder::new(out));
+        self.wire.call_many(commands.replies, encode).await
     }
 
     /// Sends `PING` and waits for any reply.
@@ -104,6 +126,11 @@ impl Connection {
         self.wire.peek()
     }
 
+    /// Returns how many bytes have arrived.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.wire.received()
+    }
+
     /// Resets the connection, with all calls on it. The server ends it before another connection is
     /// used, because it may have received commands that it has not executed yet.
     pub(crate) fn abandon(&self) {
@@ -116,21 +143,19 @@ impl Connection {
         }
     }
 
-    /// Waits for a reply. The future is pinned, because it would be copied at each call.
-    async fn reply<T>(
-        self: &Arc<Self>,
-        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        reply: Pin<&mut impl Future<Output = Result<T, Lost>>>,
+    fn received<T>(
+        &self,
+        slot: &ConnectionSlot<impl Connector<Connection = Self>>,
+        reply: Option<Result<T, Lost>>,
         encode: Encode<'_>,
     ) -> Result<T> {
-        let deadline = slot.deadline();
-        let error = match slot.run(deadline, self, reply).await {
+        let error = match reply {
             Some(Ok(reply)) => return Ok(reply),
             Some(Err(lost)) => self.lost(lost, encode),
             None => {
                 let what = format!(
                     "no answer within {:?}; a write may have had its effect",
-                    deadline.time()
+                    slot.deadline().time()
                 );
                 Error::new(ErrorKind::TimedOut, what)
             }

@@ -142,6 +142,10 @@ impl cache_net::Connector for Server {
     fn peek(&self, connection: &Connection) -> Peek {
         connection.peek()
     }
+
+    fn replies(&self, connection: &Connection) -> u64 {
+        connection.received_bytes()
+    }
 }
 
 impl From<io::Error> for Failed {

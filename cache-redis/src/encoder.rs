@@ -12,15 +12,20 @@ pub(crate) struct Encoder<'a> {
     longest: usize,
 }
 
+/// Commands with more bytes are encoded before they are passed to the connection.
+const LARGE: usize = 256 << 10;
+
 /// Appends the same commands each time: a command that was redirected is encoded again.
 pub(crate) type Encode<'a> = &'a (dyn Fn(&mut Encoder<'_>) + Send + Sync);
 
-/// Commands about one key, with one reply as their result.
+/// Commands about one key, with one reply as their result; or many commands for one connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Commands<'a> {
     /// The number of replies.
     pub(crate) replies: usize,
     pub(crate) encode: Encode<'a>,
+    /// Roughly how many bytes they have, if that may be many.
+    pub(crate) size: usize,
 }
 
 impl<'a> Encoder<'a> {
@@ -85,13 +90,35 @@ impl<'a> Encoder<'a> {
 impl<'a> Commands<'a> {
     /// A single command.
     pub(crate) fn one(encode: Encode<'a>) -> Self {
-        Self { replies: 1, encode }
+        Self::many(1, encode)
     }
 
     /// A [transaction](Encoder::transaction) of this many commands. The result is an array, or the
     /// error that prevented the execution.
     pub(crate) fn transaction(commands: usize, encode: Encode<'a>) -> Self {
-        Self { replies: commands + 2, encode }
+        Self::many(commands + 2, encode)
+    }
+
+    /// Commands that have this many replies together.
+    pub(crate) fn many(replies: usize, encode: Encode<'a>) -> Self {
+        Self { replies, encode, size: 0 }
+    }
+
+    /// Sets how many bytes they have, roughly.
+    pub(crate) fn of_size(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Whether they are encoded before they are passed to the connection: other calls wait while
+    /// the connection encodes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.size > LARGE
+    }
+
+    pub(crate) fn encoded(&self) -> BytesMut {
+        let mut output = BytesMut::with_capacity(self.size + LARGE / 4);
+        (self.encode)(&mut Encoder::new(&mut output));
+        output
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     address::Address,
     connection::Connection,
     connector::Slot,
-    encoder::{Commands, Encode, Encoder},
+    encoder::{Commands, Encoder},
     error, reply,
     resp::Reply,
     slot,
@@ -72,16 +72,15 @@ impl Node {
         self.past_breaker(call).await
     }
 
-    /// Sends many commands on one connection. Returns their `count` replies.
+    /// Sends many commands on one connection. Returns their replies.
     pub(crate) async fn send(
         &self,
         connection: usize,
-        count: usize,
-        encode: Encode<'_>,
+        commands: Commands<'_>,
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
-            connection.send(slot, count, encode).await
+            connection.send(slot, commands).await
         });
         self.past_breaker(call).await
     }
@@ -110,7 +109,7 @@ impl Node {
         if self.must_kill() {
             let clients = self.abandoned.clients();
             let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
-            let replies = connection.send(slot, clients.len(), &kill).await?;
+            let replies = connection.send(slot, Commands::many(clients.len(), &kill)).await?;
             let res = self.abandoned.killed(&clients, &replies);
             if !res.map_err(|it| error::at(it, &self.address))? {
                 self.may_not_kill.store(true, Ordering::Release);
@@ -234,7 +233,7 @@ impl Node {
     }
 }
 
-const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["PING"]) };
+const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["PING"]), size: 0 };
 
 /// Begins to wait until all commands that were sent on the connection are complete: the server
 /// replies in order.

@@ -177,7 +177,8 @@ impl Backend for Redis {
             return self.refuse(key, mode, error).await;
         }
         let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
-        let answer = self.execute(key, ReadTarget::Leader, &write).await;
+        let write = Commands::one(&write).of_size(value.len());
+        let answer = self.pools.here()?.execute(key, ReadTarget::Leader, write).await;
         self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {

@@ -5,7 +5,7 @@ use std::{
     mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Queue<R> {
     direct: Option<SocketHandle>,
     state: Mutex<State<R>>,
     is_closed: AtomicBool,
+    /// How many bytes have arrived.
+    received: AtomicU64,
     /// There are bytes for the writer.
     work: Notify,
     /// There is room for more bytes, or the connection was closed.
@@ -29,6 +31,9 @@ pub(super) struct Queue<R> {
 }
 
 struct State<R> {
+    /// Requests that were encoded before, and the output from before them.
+    parts: VecDeque<BytesMut>,
+    /// The output after the parts.
     output: BytesMut,
     /// How many bytes the writer has taken and not written.
     in_writing: usize,
@@ -52,11 +57,18 @@ pub(super) enum Outcome<R> {
     Many { count: usize, replies: Vec<R>, send: oneshot::Sender<Result<Vec<R>, Lost>> },
 }
 
+/// The requests of a call.
+pub(super) enum Requests<F> {
+    /// Appends them to the output.
+    Encode(F),
+    Encoded(BytesMut),
+}
+
 /// The result of [`Queue::enqueue`].
 pub(super) enum Enqueue<R, F> {
     Done,
     /// Too many bytes wait to be sent. Returns the call.
-    Full((Outcome<R>, F)),
+    Full((Outcome<R>, Requests<F>)),
     Closed(Error),
 }
 
@@ -74,6 +86,7 @@ pub(super) const KEPT: usize = 256 << 10;
 impl<R> Queue<R> {
     pub(super) fn new(direct: Option<SocketHandle>) -> Self {
         let state = State {
+            parts: VecDeque::new(),
             output: BytesMut::new(),
             in_writing: 0,
             is_notified: false,
@@ -85,17 +98,19 @@ impl<R> Queue<R> {
             direct,
             state: Mutex::new(state),
             is_closed: AtomicBool::new(false),
+            received: AtomicU64::new(0),
             work: Notify::new(),
             room: Notify::new(),
         }
     }
 
     /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
-    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them.
+    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them,
+    /// also those that were encoded before: they are large, and a write takes long.
     pub(super) fn enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<R>,
-        encode: F,
+        requests: Requests<F>,
     ) -> Enqueue<R, F> {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -103,15 +118,25 @@ impl<R> Queue<R> {
             return Enqueue::Closed(closed.error.clone());
         }
         if state.unsent() >= LIMIT {
-            return Enqueue::Full((outcome, encode));
+            return Enqueue::Full((outcome, requests));
         }
         let is_idle = state.waiting.is_empty() && state.unsent() == 0;
-        encode(&mut state.output);
+        match requests {
+            Requests::Encode(encode) => encode(&mut state.output),
+            Requests::Encoded(requests) => {
+                if !state.output.is_empty() {
+                    let before = state.output.split();
+                    state.parts.push_back(before);
+                }
+                state.parts.push_back(requests);
+            }
+        }
         state.waiting.push_back(outcome);
         // Calls that come together should be sent together: the first of them does not go alone.
         let was_shared = mem::replace(&mut state.is_shared, !is_idle);
         if is_idle
             && !was_shared
+            && state.parts.is_empty()
             && let Some(socket) = &self.direct
             // On an error the writer finds it, too, and closes the connection.
             && let Ok(written) = socket.try_write(&state.output)
@@ -157,11 +182,7 @@ impl<R> Queue<R> {
                 if state.closed.is_some() {
                     return None;
                 }
-                if !state.output.is_empty() {
-                    let output = state.output.split();
-                    if state.output.capacity() > KEPT {
-                        state.output = BytesMut::new();
-                    }
+                if let Some(output) = state.next_part() {
                     state.in_writing = output.len();
                     // The writer checks for new bytes after this write: calls need not notify it.
                     state.is_notified = true;
@@ -225,7 +246,7 @@ impl<R> Queue<R> {
             }
             let was_busy = !state.waiting.is_empty();
             state.closed = Some(Closed { error: error.clone(), was_busy });
-            state.output = BytesMut::new();
+            (state.parts, state.output) = (VecDeque::new(), BytesMut::new());
             mem::take(&mut state.waiting)
         };
         self.is_closed.store(true, Ordering::Release);
@@ -257,6 +278,15 @@ impl<R> Queue<R> {
         }
     }
 
+    /// Records that bytes have arrived.
+    pub(super) fn receive(&self, len: usize) {
+        self.received.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         let state = self.lock();
         state.closed.as_ref().map_or(!state.waiting.is_empty(), |it| it.was_busy)
@@ -269,7 +299,23 @@ impl<R> Queue<R> {
 
 impl<R> State<R> {
     fn unsent(&self) -> usize {
-        self.output.len() + self.in_writing
+        let parts: usize = self.parts.iter().map(BytesMut::len).sum();
+        parts + self.output.len() + self.in_writing
+    }
+
+    /// Removes the bytes to write next, if there are any.
+    fn next_part(&mut self) -> Option<BytesMut> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
+        if self.output.is_empty() {
+            return None;
+        }
+        let part = self.output.split();
+        if self.output.capacity() > KEPT {
+            self.output = BytesMut::new();
+        }
+        Some(part)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn run<D: Decode>(
                 let what = "the connection was lost: the server closed the connection";
                 break Error::new(ErrorKind::Unavailable, what);
             }
-            Ok(_) => {}
+            Ok(len) => queue.0.receive(len),
             Err(error) => break connection_error(&error, "the connection was lost"),
         }
         let broken = loop {

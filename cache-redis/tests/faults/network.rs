@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cache_core::store::Expiry;
-use fault_tests::{NO_BREAKER, PATIENT, keys, network::cache_behind_proxy, until};
+use fault_tests::{NO_BREAKER, PATIENT, keys, network::cache_behind_proxy, timed, until};
 
 use crate::support::OnRedis;
 
@@ -24,6 +24,31 @@ async fn short_deadlines_of_callers_do_not_cause_a_reconnect() {
     }
     assert_eq!(strict.get::<String>("k").await.unwrap().as_deref(), Some("value"));
     assert_eq!(proxy.accepted(), 1);
+}
+
+/// The deadline of a batch ends when nothing arrives for so long, also in the middle of a reply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_whose_reply_arrives_slowly_is_not_cut_off() {
+    // A call may also take the time to connect.
+    let more = format!("connect_deadline = \"20s\"\n{NO_BREAKER}");
+    let (_redis, proxy, cache) = cache_behind_proxy::<OnRedis>(&more).await;
+    let store = cache.backend();
+    let keys = keys("k", 20);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let items: Vec<_> = keys.iter().map(|it| (*it, vec![b'x'; 100_000].into())).collect();
+    until("the values are stored", async || {
+        store.set_many(&items, Expiry::Never).await.iter().all(Result::is_ok)
+    })
+    .await;
+    // One `MGET`, whose reply arrives in pieces for longer than the deadline of 0.5 s.
+    proxy.delay(Duration::from_millis(40));
+    let (values, took) = timed(store.get_many(&keys)).await;
+    assert!(values.into_iter().all(|it| it.unwrap().is_some_and(|it| it.len() == 100_000)));
+    assert!(took > Duration::from_millis(500), "{took:?}");
+
+    proxy.swallow_open();
+    let (values, took) = timed(store.get_many(&keys)).await;
+    assert!(values.iter().all(Result::is_err) && took < Duration::from_secs(5), "{took:?}");
 }
 
 /// Batches and transactional reads whose replies are cut off anywhere, beside dropped calls: no key
