@@ -9,10 +9,10 @@ use crate::route::{ReadTarget, checked, leader};
 use crate::{
     encoder::{Commands, Encoder, result},
     error,
+    newer_commands::NewerCommands,
     node::Node,
     options::ReadFrom,
     pool::Pool,
-    reply,
     resp::Reply,
     topology::Topology,
 };
@@ -21,6 +21,9 @@ use crate::{
 /// serves other clients.
 const KEYS: usize = 1000;
 const BYTES: usize = 1 << 20;
+/// The most bytes in one command that writes many keys. A server with a small
+/// `client-query-buffer-limit` closes the connection that sends more in one command.
+const MOST_TOGETHER: usize = 512 << 10;
 
 /// Commands about many keys.
 pub(crate) struct Batch<'a> {
@@ -32,8 +35,21 @@ pub(crate) struct Batch<'a> {
     /// Returns their size in bytes, without the key.
     pub(crate) size: &'a (dyn Fn(usize) -> usize + Send + Sync),
     pub(crate) target: ReadTarget,
-    /// Whether the commands are `GET`. One `MGET` can replace them if one server holds all keys.
-    pub(crate) is_get: bool,
+    pub(crate) together: Together<'a>,
+}
+
+/// A command that can replace the commands of a batch if one server holds all keys.
+#[derive(Clone, Copy)]
+pub(crate) enum Together<'a> {
+    None,
+    /// `MGET`, for `GET`.
+    Get,
+    /// `MSETEX`, for `SET`, if the server has it.
+    Set {
+        /// Appends the value of the key with this number.
+        value: &'a (dyn Fn(usize, &mut Encoder<'_>) + Send + Sync),
+        millis: Option<u64>,
+    },
 }
 
 /// The keys of one connection, by their numbers.
@@ -90,6 +106,7 @@ impl Pool {
     ) -> Vec<Group> {
         let from_replica =
             batch.target == ReadTarget::Any && self.common.read_from == ReadFrom::Replica;
+        let is_get = matches!(batch.together, Together::Get);
         let mut groups: BTreeMap<(usize, usize), Group> = BTreeMap::new();
         for (number, key) in batch.keys.iter().enumerate() {
             let slot = topology.slot(key);
@@ -100,7 +117,7 @@ impl Pool {
             };
             // Reads do not need the connection of their key, because they cannot overtake
             // acknowledged writes. Writes do, to keep their order.
-            let connection = if batch.is_get { 0 } else { shard.leader.connection_of(key) };
+            let connection = if is_get { 0 } else { shard.leader.connection_of(key) };
             let group = groups.entry((shard_number, connection)).or_insert_with(|| Group {
                 leader: Arc::clone(&shard.leader),
                 replica: from_replica.then(|| shard.replica().cloned()).flatten(),
@@ -110,7 +127,7 @@ impl Pool {
             group.keys.push(number);
         }
         let mut groups: Vec<_> = groups.into_values().collect();
-        if batch.is_get {
+        if is_get {
             // Spread batches over the connections, by their first key.
             for it in &mut groups {
                 it.connection =
@@ -158,6 +175,7 @@ impl Pool {
     }
 }
 
+/// Returns a reply for each key.
 async fn execute_chunk(
     node: &Node,
     connection: usize,
@@ -165,33 +183,64 @@ async fn execute_chunk(
     batch: &Batch<'_>,
     topology: &Topology,
 ) -> Result<Vec<Reply>> {
-    // In a Cluster, a command with keys of several slots is rejected.
-    if batch.is_get && !topology.is_cluster() {
-        let get = |out: &mut Encoder<'_>| {
-            out.begin(1 + chunk.len()).arg("MGET");
-            for key in chunk {
-                out.arg(batch.keys[*key]);
-            }
-        };
-        let get = Commands::one(&get);
-        let answer = node.send(connection, get).await?.into_iter().next().unwrap_or_default();
-        return match answer {
-            Reply::Error(it) => Ok(chunk.iter().map(|_| Reply::Error(it.clone())).collect()),
-            answer => match reply::list(answer)? {
-                values if values.len() == chunk.len() => Ok(values),
-                _ => Err(error::unexpected(&Reply::Nil)),
-            },
-        };
-    }
-    let encode = |out: &mut Encoder<'_>| chunk.iter().for_each(|it| (batch.encode)(*it, out));
+    let together = |out: &mut Encoder<'_>| encode_together(out, chunk, batch);
+    let each = |out: &mut Encoder<'_>| chunk.iter().for_each(|it| (batch.encode)(*it, out));
     let size = chunk.iter().map(|it| (batch.size)(*it)).sum();
-    let commands = Commands::many(chunk.len() * batch.replies, &encode).of_size(size);
-    let replies = node.send(connection, commands).await?;
+    let together = Commands::one(&together).of_size(size);
+    let each = Commands::many(chunk.len() * batch.replies, &each).of_size(size);
+    // In a Cluster, a command with keys of several slots is rejected.
+    let replies = match batch.together {
+        Together::Get if !topology.is_cluster() => {
+            let replies = node.send(connection, &|_| together).await?;
+            return shared(replies, chunk.len());
+        }
+        Together::Set { .. }
+            if !topology.is_cluster() && chunk.len() > 1 && size <= MOST_TOGETHER =>
+        {
+            let commands = |newer: &NewerCommands| if newer.set_many() { together } else { each };
+            let replies = node.send(connection, &commands).await?;
+            return if replies.len() == 1 { shared(replies, chunk.len()) } else { Ok(replies) };
+        }
+        _ => node.send(connection, &|_| each).await?,
+    };
     if batch.replies == 1 {
         return Ok(replies);
     }
     let mut replies = replies.into_iter();
     Ok(chunk.iter().map(|_| result(batch.replies, replies.by_ref())).collect())
+}
+
+fn encode_together(out: &mut Encoder<'_>, chunk: &[usize], batch: &Batch<'_>) {
+    match batch.together {
+        Together::None => {}
+        Together::Get => {
+            out.begin(1 + chunk.len()).arg("MGET");
+            for key in chunk {
+                out.arg(batch.keys[*key]);
+            }
+        }
+        Together::Set { value, millis } => {
+            let lifetime = 2 * usize::from(millis.is_some());
+            out.begin(2 + 2 * chunk.len() + lifetime).arg("MSETEX").number(chunk.len() as u64);
+            for key in chunk {
+                out.arg(batch.keys[*key]);
+                value(*key, out);
+            }
+            if let Some(millis) = millis {
+                out.arg("PX").number(millis);
+            }
+        }
+    }
+}
+
+/// Takes the reply to one command about all keys. Returns a reply for each key.
+fn shared(replies: Vec<Reply>, keys: usize) -> Result<Vec<Reply>> {
+    match replies.into_iter().next().unwrap_or_default() {
+        Reply::Array(values) if values.len() == keys => Ok(values),
+        Reply::Int(1) => Ok(vec![Reply::Okay; keys]),
+        Reply::Error(it) => Ok(vec![Reply::Error(it); keys]),
+        other => Err(error::unexpected(&other)),
+    }
 }
 
 /// Splits key numbers into chunks that fit into one pipeline.

@@ -7,8 +7,15 @@ use cache_net::first_error;
 use futures_util::future::join_all;
 
 use crate::{
-    batch::Batch, discovery, error, node::Node, options::ReadFrom, pool::Pool, reply, resp::Reply,
-    route::ReadTarget, topology::Topology,
+    batch::{Batch, Together},
+    discovery, error,
+    node::Node,
+    options::ReadFrom,
+    pool::Pool,
+    reply,
+    resp::Reply,
+    route::ReadTarget,
+    topology::Topology,
 };
 
 /// The number of keys in one step of `SCAN`. Between two steps, the server serves other clients.
@@ -139,7 +146,7 @@ impl Pool {
             replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
-            is_get: false,
+            together: Together::None,
         };
         let answers = self.execute_many(&batch).await.into_iter();
         first_error(answers.map(|it| it.and_then(|it| reply::integer(&it))))

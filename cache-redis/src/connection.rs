@@ -19,6 +19,7 @@ use crate::{
     encoder::{Commands, Encode, Encoder, result},
     error,
     limit::Limit,
+    newer_commands::NewerCommands,
     resp::Reply,
 };
 
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) struct Connection {
     wire: Wire<Decoder>,
     address: Address,
+    pub(crate) newer: NewerCommands,
     /// The server's name of the connection, if it has one that no other connection can have.
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
@@ -35,19 +37,29 @@ pub(crate) struct Connection {
     limit: Option<(Arc<Limit>, u64)>,
 }
 
+/// The facts that a server tells about itself and a new connection.
+#[derive(Debug, Default)]
+pub(crate) struct Greeting {
+    /// The server's name of the connection.
+    pub(crate) client: Option<Client>,
+    pub(crate) newer: NewerCommands,
+}
+
 impl Connection {
     pub(crate) fn new(
         wire: Wire<Decoder>,
         address: Address,
-        client: Option<Client>,
+        greeting: Greeting,
         abandoned: Arc<Abandoned>,
         limit: Option<Arc<Limit>>,
     ) -> Self {
+        let Greeting { client, newer } = greeting;
         let limit = limit.map(|it| {
             let losses = it.loss_count();
             (it, losses)
         });
-        Self { wire, address, client, abandoned, is_abandoned: AtomicBool::new(false), limit }
+        let is_abandoned = AtomicBool::new(false);
+        Self { wire, address, newer, client, abandoned, is_abandoned, limit }
     }
 
     /// Executes commands about one key.
@@ -57,7 +69,7 @@ impl Connection {
         commands: Commands<'_>,
     ) -> Result<Reply> {
         if commands.replies == 1 && !commands.is_large() {
-            let reply = pin!(self.wire.call(|out| (commands.encode)(&mut Encoder::new(out))));
+            let reply = pin!(self.wire.call(|out| self.encode(commands.encode, out)));
             let reply = slot.run(slot.deadline(), self, reply).await;
             return self.received(slot, reply, commands.encode);
         }
@@ -103,11 +115,19 @@ impl Connection {
     }
 
     async fn replies(&self, commands: Commands<'_>) -> Result<Vec<Reply>, Lost> {
-        if commands.is_large() {
-            return self.wire.call_encoded(commands.replies, commands.encoded()).await;
+        if !commands.is_large() {
+            let encode = |out: &mut BytesMut| self.encode(commands.encode, out);
+            return self.wire.call_many(commands.replies, encode).await;
         }
-        let encode = |out: &mut BytesMut| (commands.encode)(&mut Encoder::new(out));
-        self.wire.call_many(commands.replies, encode).await
+        let mut encoded = BytesMut::with_capacity(commands.size + commands.size / 8);
+        self.encode(commands.encode, &mut encoded);
+        self.wire.call_encoded(commands.replies, encoded).await
+    }
+
+    fn encode(&self, encode: Encode<'_>, output: &mut BytesMut) {
+        let mut encoder = Encoder::new(output);
+        encoder.has_compare = self.newer.compare();
+        encode(&mut encoder);
     }
 
     /// Sends `PING` and waits for any reply.

@@ -101,14 +101,14 @@ impl Server {
         let connector = &self.connector;
         let wire = connector.encryption.wire(&self.runtime, host, stream, Decoder::new(None));
         let wire = wire.await?;
-        let client = Box::pin(connector.log_in(&wire)).await.map_err(Failed::Handshake)?;
+        let greeting = Box::pin(connector.log_in(&wire)).await.map_err(Failed::Handshake)?;
         let (lost, closed) = (Arc::clone(&self.lost), wire.closed());
         self.runtime.spawn(async move {
             closed.await;
             lost.store(true, Ordering::Release);
         });
         let (abandoned, limit) = (Arc::clone(&self.abandoned), connector.limit.clone());
-        Ok(Connection::new(wire, self.address.clone(), client, abandoned, limit))
+        Ok(Connection::new(wire, self.address.clone(), greeting, abandoned, limit))
     }
 }
 

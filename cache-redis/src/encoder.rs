@@ -10,6 +10,8 @@ pub(crate) struct Encoder<'a> {
     /// How many arguments of the current command are missing.
     missing: usize,
     longest: usize,
+    /// Whether the server has `DELIFEQ` and `SET … IFEQ`.
+    pub(crate) has_compare: bool,
 }
 
 /// Commands with more bytes are encoded before they are passed to the connection.
@@ -30,7 +32,7 @@ pub(crate) struct Commands<'a> {
 
 impl<'a> Encoder<'a> {
     pub(crate) fn new(output: &'a mut BytesMut) -> Self {
-        Self { output, missing: 0, longest: 0 }
+        Self { output, missing: 0, longest: 0, has_compare: false }
     }
 
     /// Appends a whole command.
@@ -113,12 +115,6 @@ impl<'a> Commands<'a> {
     /// the connection encodes.
     pub(crate) fn is_large(&self) -> bool {
         self.size > LARGE
-    }
-
-    pub(crate) fn encoded(&self) -> BytesMut {
-        let mut output = BytesMut::with_capacity(self.size + LARGE / 4);
-        (self.encode)(&mut Encoder::new(&mut output));
-        output
     }
 }
 

@@ -5,10 +5,13 @@ use cache_net::Wire;
 
 use crate::{
     abandoned::Client,
+    connection::Greeting,
     connector::Connector,
     decoder::Decoder,
     encoder::Encoder,
-    error, reply,
+    error,
+    newer_commands::NewerCommands,
+    reply,
     resp::{ErrorReply, Reply},
 };
 
@@ -22,8 +25,8 @@ const ABOUT_US: [&[&str]; 2] = [
 ];
 
 impl Connector {
-    /// Logs in, and reads the server's limits. Returns the server's name of the connection.
-    pub(crate) async fn log_in(&self, wire: &Wire<Decoder>) -> Result<Option<Client>> {
+    /// Logs in, and reads the server's limits.
+    pub(crate) async fn log_in(&self, wire: &Wire<Decoder>) -> Result<Greeting> {
         let mut res = self.log_in_with(wire, self.resp.unwrap_or(3)).await?;
         if let Err(error) = &res
             && self.resp.is_none()
@@ -38,12 +41,12 @@ impl Connector {
         &self,
         wire: &Wire<Decoder>,
         resp: u8,
-    ) -> Result<Result<Option<Client>, ErrorReply>> {
+    ) -> Result<Result<Greeting, ErrorReply>> {
         let database = self.login.database.to_string();
         let required = self.required(resp, &database);
         // The server may know nothing of these, or an ACL may forbid them.
         let mut optional = vec![&["CLIENT", "INFO"][..]];
-        optional.extend(self.limit.as_ref().map(|_| SETTINGS));
+        optional.extend(self.limit.iter().flat_map(|_| [SETTINGS, NewerCommands::QUESTION]));
         optional.extend(self.leader_only.then_some(&["ROLE"][..]));
         optional.extend(ABOUT_US);
         let replies = wire.call_many(required.len() + optional.len(), |out| {
@@ -63,13 +66,16 @@ impl Connector {
             }
         }
         let info = replies.next().and_then(|it| reply::text(it).ok().flatten());
+        let client = info.as_deref().and_then(Client::parse);
+        let mut newer = NewerCommands::default();
         if let Some(limit) = &self.limit {
             limit.learn(replies.next().unwrap_or_default());
+            newer = NewerCommands::read(replies.next().unwrap_or_default());
         }
         if self.leader_only && is_replica(replies.next().unwrap_or_default()) {
             return Err(error::demoted());
         }
-        Ok(Ok(info.as_deref().and_then(Client::parse)))
+        Ok(Ok(Greeting { client, newer }))
     }
 
     fn required<'a>(&'a self, resp: u8, database: &'a str) -> Required<'a> {

@@ -73,6 +73,7 @@ mod encoder;
 mod error;
 mod handshake;
 mod limit;
+mod newer_commands;
 mod node;
 mod nodes;
 mod options;

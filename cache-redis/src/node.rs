@@ -21,7 +21,9 @@ use crate::{
     connection::Connection,
     connector::Slot,
     encoder::{Commands, Encoder},
-    error, reply,
+    error,
+    newer_commands::NewerCommands,
+    reply,
     resp::Reply,
     slot,
     stand_in::StandIn,
@@ -58,7 +60,11 @@ impl Node {
     pub(crate) async fn execute(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            connection.execute(slot, commands).await
+            let reply = connection.execute(slot, commands).await?;
+            if connection.newer.give_up_if_forbidden(&reply) {
+                return Box::pin(connection.execute(slot, commands)).await;
+            }
+            Ok(reply)
         });
         self.past_breaker(call).await
     }
@@ -67,20 +73,31 @@ impl Node {
     pub(crate) async fn execute_asking(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            connection.execute_asking(slot, commands).await
+            let reply = connection.execute_asking(slot, commands).await?;
+            if connection.newer.give_up_if_forbidden(&reply) {
+                return connection.execute_asking(slot, commands).await;
+            }
+            Ok(reply)
         });
         self.past_breaker(call).await
     }
 
-    /// Sends many commands on one connection. Returns their replies.
-    pub(crate) async fn send(
+    /// Sends commands about many keys on one connection. Returns their replies.
+    pub(crate) async fn send<'a>(
         &self,
         connection: usize,
-        commands: Commands<'_>,
+        commands: &(dyn Fn(&NewerCommands) -> Commands<'a> + Send + Sync),
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
-            connection.send(slot, commands).await
+            let replies = connection.send(slot, commands(&connection.newer)).await?;
+            match &replies[..] {
+                // The only command was not executed.
+                [reply] if connection.newer.give_up_if_forbidden(reply) => {
+                    connection.send(slot, commands(&connection.newer)).await
+                }
+                _ => Ok(replies),
+            }
         });
         self.past_breaker(call).await
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use cache_core::{Error, ErrorKind, Result};
 
 use crate::{
-    encoder::{Commands, Encoder},
+    encoder::{Commands, Encode, Encoder},
     error,
     pool::Pool,
     resp::Reply,
@@ -99,16 +99,21 @@ pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
 
 impl Pool {
     /// Runs a script on the leader of its first key: first by its digest, then, if the server does
-    /// not know the digest, by its source.
+    /// not know the digest, by its source. If a comparing command is given and the server has it,
+    /// the command is executed instead.
     pub(crate) async fn run_script(
         self: &Arc<Self>,
         script: &Script,
+        comparing: Option<Encode<'_>>,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Reply> {
         let key =
             *keys.first().ok_or_else(|| Error::new(ErrorKind::Backend, "the script has no key"))?;
-        let known = |out: &mut Encoder<'_>| call(out, ["EVALSHA", &script.digest], keys, args);
+        let known = |out: &mut Encoder<'_>| match comparing {
+            Some(encode) if out.has_compare => encode(out),
+            _ => call(out, ["EVALSHA", &script.digest], keys, args),
+        };
         let size = args.iter().map(|it| it.len()).sum();
         let known = Commands::one(&known).of_size(size);
         let answer = self.execute_or_noscript(key, ReadTarget::Leader, known).await?;

@@ -1,6 +1,7 @@
 //! The operations of the store, and the commands that each operation sends.
 
 mod commands;
+mod compare;
 mod rename;
 
 use std::{fmt, sync::Arc};
@@ -15,9 +16,9 @@ use cache_core::{
     },
 };
 
-use self::commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis, stamp};
+use self::commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis};
 use crate::{
-    batch::Batch,
+    batch::{Batch, Together},
     encoder::{Commands, Encode, Encoder},
     error,
     limit::Limit,
@@ -53,7 +54,7 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Reply> {
-        self.pools.here()?.run_script(script, keys, args).await
+        self.pools.here()?.run_script(script, None, keys, args).await
     }
 
     /// Reads an entry from a server whose `maxmemory` is reached.
@@ -149,7 +150,7 @@ impl Backend for Redis {
             replies: 1,
             size: &|_| 0,
             target: self.target,
-            is_get: true,
+            together: Together::Get,
         };
         self.execute_many(batch, reply::bytes).await
     }
@@ -161,7 +162,7 @@ impl Backend for Redis {
             replies: 2 + ENTRY_COMMANDS,
             size: &|_| 0,
             target: self.target,
-            is_get: false,
+            together: Together::None,
         };
         let mut answers = self.execute_many(batch, reply::entry).await;
         for (answer, key) in answers.iter_mut().zip(keys) {
@@ -174,7 +175,7 @@ impl Backend for Redis {
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
         if let Some(error) = self.too_large(&value) {
-            return self.refuse(key, mode, error).await;
+            return Box::pin(self.refuse(key, mode, error)).await;
         }
         let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
         let write = Commands::one(&write).of_size(value.len());
@@ -182,7 +183,7 @@ impl Backend for Redis {
         self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                self.refuse(key, mode, error).await
+                Box::pin(self.refuse(key, mode, error)).await
             }
             answer => reply::done(&answer?),
         }
@@ -200,13 +201,17 @@ impl Backend for Redis {
             }
         };
         let size = |i: usize| items[i].1.len();
+        let value = |i: usize, out: &mut Encoder<'_>| {
+            out.arg(&items[i].1);
+        };
+        let together = Together::Set { value: &value, millis: millis(expiry) };
         let batch = Batch {
             keys: &keys,
             encode: &encode,
             replies: 1,
             size: &size,
             target: ReadTarget::Leader,
-            is_get: false,
+            together: if refused.iter().any(Option::is_some) { Together::None } else { together },
         };
         let answers = self.execute_many(batch, Ok).await;
         let mut res = Vec::with_capacity(items.len());
@@ -268,7 +273,7 @@ impl Backend for Redis {
             replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
-            is_get: false,
+            together: Together::None,
         };
         self.execute_many(batch, |it| reply::flag(&it)).await
     }
@@ -307,10 +312,7 @@ impl Backend for Redis {
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        let args = [seen.value, stamp(seen).as_bytes()].map(<[u8]>::to_vec);
-        let answer =
-            self.run_script(&script::COMPARE_AND_DELETE, &[key], &[&args[0], &args[1]]).await?;
-        reply::flag(&answer)
+        self.delete_if_seen(key, seen).await
     }
 
     async fn compare_and_set(
@@ -323,15 +325,7 @@ impl Backend for Redis {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
-        let lifetime = match lifetime {
-            TtlUpdate::Keep => "keep".to_owned(),
-            TtlUpdate::New(expiry) => millis(expiry).map(|it| it.to_string()).unwrap_or_default(),
-        };
-        let stamp = stamp(seen);
-        let args = [seen.value, stamp.as_bytes(), &value, lifetime.as_bytes()];
-        let answer = self.run_script(&script::COMPARE_AND_SET, &[key], &args).await;
-        self.limit().record_reply(value.len(), &answer);
-        reply::flag(&answer?)
+        self.set_if_seen(key, seen, &value, lifetime).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {

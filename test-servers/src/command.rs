@@ -29,6 +29,7 @@ pub fn run(args: &[&str]) -> Result<()> {
     let arguments = Arguments::parse(args)?;
     if arguments.install {
         let installed = ensure(Package::ALL)?;
+        crate::redis::valkey()?;
         let what: Vec<String> = installed.iter().map(ToString::to_string).collect();
         println!(
             "installed: {}",

@@ -6,6 +6,7 @@ mod replicas;
 mod resharding;
 mod sentinel;
 mod slot;
+mod valkey;
 
 use std::{
     ffi::OsString,
@@ -15,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+pub(crate) use self::valkey::program as valkey;
 pub use self::{
     cluster::RedisCluster,
     replicas::RedisReplicas,
@@ -97,6 +99,7 @@ pub struct RedisOptions {
     user: Option<(String, String)>,
     unix_socket: bool,
     tls: Option<Tls>,
+    is_valkey: bool,
     args: Vec<String>,
 }
 
@@ -165,6 +168,13 @@ impl RedisOptions {
         self
     }
 
+    /// Runs Valkey 9.1, which has newer commands than the server of Debian.
+    #[must_use]
+    pub fn valkey(mut self) -> Self {
+        self.is_valkey = true;
+        self
+    }
+
     /// Sets the memory for values and the policy when it is full: `noeviction`, `allkeys-lru`, …
     #[must_use]
     pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
@@ -226,7 +236,7 @@ impl Kind for Standalone {
     }
 
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
-        let mut res = program()?;
+        let mut res = if self.0.is_valkey { vec![valkey::program()?.into()] } else { program()? };
         let port = place.port.to_string();
         res.extend(["--bind", "127.0.0.1"].map(OsString::from));
         match &self.0.tls {

@@ -1,6 +1,6 @@
 //! Commands that several operations send, and their arguments.
 
-use cache_core::store::{Expected, Expiry, SetMode, Stamp};
+use cache_core::store::{Expiry, SetMode};
 
 use crate::encoder::Encoder;
 
@@ -47,14 +47,4 @@ pub(super) fn millis(expiry: Expiry) -> Option<u64> {
     let Expiry::After(time) = expiry else { return None };
     let millis = time.as_nanos().div_ceil(1_000_000).max(1);
     (millis <= LONGEST).then(|| millis.try_into().unwrap_or(u64::MAX))
-}
-
-/// Returns the absolute expiry to compare, or an empty string to ignore the expiry.
-pub(super) fn stamp(seen: Expected<'_>) -> String {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "as Lua's numbers do: both sides are rounded alike"
-    )]
-    let rounded = |it: Stamp| format!("{:.0}", it.0 as f64);
-    seen.stamp.map(rounded).unwrap_or_default()
 }

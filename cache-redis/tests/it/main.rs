@@ -11,4 +11,5 @@ mod login;
 mod replicas;
 mod settings;
 mod support;
+mod valkey;
 mod values;

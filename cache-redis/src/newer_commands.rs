@@ -1,0 +1,78 @@
+//! Commands that not all supported servers have: which of them a connection may use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{reply, resp::Reply};
+
+/// Whether the server of a connection has the newer commands, and accepts them from this user.
+#[derive(Debug, Default)]
+pub(crate) struct NewerCommands {
+    /// `DELIFEQ`, and with it `SET … IFEQ`: Valkey 9.0.
+    compare: AtomicBool,
+    /// `MSETEX`: Valkey 9.1.
+    set_many: AtomicBool,
+}
+
+impl NewerCommands {
+    /// The question whether the server has them.
+    pub(crate) const QUESTION: &[&str] = &["COMMAND", "INFO", "DELIFEQ", "MSETEX"];
+
+    /// Reads the answer. An ACL may forbid the question; then the store uses none of them.
+    pub(crate) fn read(answer: Reply) -> Self {
+        let answer = reply::list(answer).unwrap_or_default();
+        let mut has = answer.iter().map(|it| matches!(it, Reply::Array(it) if !it.is_empty()));
+        let compare = has.next() == Some(true);
+        // Redis 8.4 has `MSETEX` and not `DELIFEQ`. The store was not tested with it.
+        let set_many = compare && has.next() == Some(true);
+        Self { compare: AtomicBool::new(compare), set_many: AtomicBool::new(set_many) }
+    }
+
+    /// Whether the server has `DELIFEQ` and `SET … IFEQ`.
+    pub(crate) fn compare(&self) -> bool {
+        self.compare.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has `MSETEX`.
+    pub(crate) fn set_many(&self) -> bool {
+        self.set_many.load(Ordering::Relaxed)
+    }
+
+    /// If the reply says that the user lacks a right, the newer commands are not used any more on
+    /// this connection. Returns whether they were used until now: then the command is sent again in
+    /// its older form. The server has not executed it.
+    pub(crate) fn give_up_if_forbidden(&self, reply: &Reply) -> bool {
+        let Reply::Error(error) = reply else { return false };
+        if error.code() != "NOPERM" {
+            return false;
+        }
+        let compare = self.compare.swap(false, Ordering::Relaxed);
+        self.set_many.swap(false, Ordering::Relaxed) || compare
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::ErrorReply;
+
+    #[test]
+    fn only_known_commands_are_used() {
+        let known = || Reply::Array(vec![Reply::Bulk("name".into())]);
+        for (answer, compare, set_many) in [
+            (Reply::Array(vec![known(), known()]), true, true),
+            (Reply::Array(vec![known(), Reply::Nil]), true, false),
+            // Redis 8.4.
+            (Reply::Array(vec![Reply::Nil, known()]), false, false),
+            (Reply::Array(vec![Reply::Nil, Reply::Array(Vec::new())]), false, false),
+            (Reply::Error(ErrorReply::new(b"NOPERM no permissions")), false, false),
+        ] {
+            let newer = NewerCommands::read(answer.clone());
+            assert_eq!((newer.compare(), newer.set_many()), (compare, set_many), "{answer:?}");
+            assert!(!newer.give_up_if_forbidden(&Reply::Int(1)));
+            let forbidden = Reply::Error(ErrorReply::new(b"NOPERM no permissions"));
+            assert_eq!(newer.give_up_if_forbidden(&forbidden), compare);
+            assert!(!newer.give_up_if_forbidden(&forbidden));
+            assert!(!newer.compare() && !newer.set_many());
+        }
+    }
+}
