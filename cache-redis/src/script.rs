@@ -29,12 +29,13 @@ impl Script {
 /// Adds to a counter, or creates the counter: KEYS key; ARGV delta, the value to create (or "" or
 /// "overflow"), its lifetime in ms or "".
 ///
-/// The reply is text, because Lua's numbers cannot hold 64 bits. `INCRBY` rejects every value that
-/// is not a canonical integer.
+/// The reply is text if Lua's numbers, which have 53 bits, may not hold the count. `INCRBY` rejects
+/// every value that is not a canonical integer.
 pub(crate) static INCR: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r#"if redis.call("EXISTS", KEYS[1]) == 1 then
-            redis.call("INCRBY", KEYS[1], ARGV[1])
+            local count = redis.call("INCRBY", KEYS[1], ARGV[1])
+            if math.abs(count) < 9007199254740992 then return count end
             return redis.call("GET", KEYS[1])
         end
         if ARGV[2] == "" then return false end

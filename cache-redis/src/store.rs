@@ -300,15 +300,18 @@ impl Backend for Redis {
         let args = [delta.to_string(), first, lifetime];
         let answer =
             self.run_script(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
-        let answer = answer.and_then(reply::text).map_err(|error| match error.kind() {
-            // A value that is not a string is not an integer either.
-            ErrorKind::WrongType => {
-                Error::new(ErrorKind::NotAnInteger, "the value is not a string")
+        match answer {
+            Ok(Reply::Int(count)) => Ok(Some(count)),
+            Ok(answer) => {
+                let count = |text: String| text.parse().map_err(|_| error::unexpected(&Reply::Nil));
+                reply::text(answer)?.map(count).transpose()
             }
-            _ => error,
-        })?;
-        let integer = |text: String| text.parse().map_err(|_| error::unexpected(&Reply::Nil));
-        answer.map(integer).transpose()
+            // A value that is not a string is not an integer either.
+            Err(error) if error.kind() == ErrorKind::WrongType => {
+                Err(Error::new(ErrorKind::NotAnInteger, "the value is not a string"))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {

@@ -50,6 +50,20 @@ async fn value_of_another_program_is_read() {
     assert_eq!(cache.get::<i64>("hits").await.unwrap(), Some(42));
 }
 
+/// A script counts, and its numbers have 53 bits.
+#[tokio::test]
+async fn counts_are_exact_where_the_numbers_of_scripts_are_not() {
+    let redis = Redis::start().unwrap();
+    let cache = cache(&[redis.url()], "").strict();
+    let exact = 1_i64 << 53;
+    for (from, delta) in [(exact - 2, 1), (2 - exact, -1), (i64::MAX - 4, 1), (i64::MIN + 4, -1)] {
+        cache.set("k", &from, Timeout::Never).await.unwrap();
+        for i in 1..=4 {
+            assert_eq!(cache.incr("k", delta).await.unwrap(), from + i * delta);
+        }
+    }
+}
+
 #[tokio::test]
 async fn value_that_is_not_an_integer_has_the_error_of_all_stores() {
     let redis = Redis::start().unwrap();
