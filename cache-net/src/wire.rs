@@ -6,9 +6,9 @@ mod queue;
 mod reader;
 mod writer;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use cache_core::{Error, ErrorKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -22,7 +22,7 @@ pub use self::{
     lost::Lost,
 };
 use self::{
-    queue::{Enqueue, Outcome, Queue, Requests},
+    queue::{KEPT, LIMIT, Outcome, Queue},
     reader::CloseOnDrop,
 };
 use crate::{Peek, SocketHandle, runtime_closed};
@@ -91,12 +91,14 @@ use crate::{Peek, SocketHandle, runtime_closed};
 pub struct Wire<D: Decode> {
     queue: Arc<Queue<D::Reply>>,
     socket: SocketHandle,
+    /// Whether calls may write to the socket by themselves.
+    is_plain: bool,
     tasks: [AbortHandle; 2],
 }
 
 impl<D: Decode> Wire<D> {
     /// While so many bytes wait to be sent, calls wait before they append theirs.
-    pub const UNSENT_LIMIT: usize = queue::LIMIT;
+    pub const UNSENT_LIMIT: usize = LIMIT;
 
     /// Takes a connection without encryption. Its tasks run on this runtime.
     pub fn plain(
@@ -105,8 +107,7 @@ impl<D: Decode> Wire<D> {
         socket: SocketHandle,
         decoder: D,
     ) -> Self {
-        let direct = Some(socket.clone());
-        Self::start(runtime, stream, socket, direct, decoder)
+        Self::start(runtime, stream, socket, true, decoder)
     }
 
     /// Takes a connection whose stream changes the bytes on their way to the socket, as TLS does:
@@ -117,21 +118,21 @@ impl<D: Decode> Wire<D> {
         socket: SocketHandle,
         decoder: D,
     ) -> Self {
-        Self::start(runtime, stream, socket, None, decoder)
+        Self::start(runtime, stream, socket, false, decoder)
     }
 
     fn start(
         runtime: &Handle,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         socket: SocketHandle,
-        direct: Option<SocketHandle>,
+        is_plain: bool,
         decoder: D,
     ) -> Self {
-        let queue = Arc::new(Queue::new(direct));
+        let queue = Arc::new(Queue::new());
         let (read, write) = tokio::io::split(stream);
         let reader = runtime.spawn(reader::run(read, decoder, CloseOnDrop(Arc::clone(&queue))));
         let writer = runtime.spawn(writer::run(write, CloseOnDrop(Arc::clone(&queue))));
-        Self { queue, socket, tasks: [reader.abort_handle(), writer.abort_handle()] }
+        Self { queue, socket, is_plain, tasks: [reader.abort_handle(), writer.abort_handle()] }
     }
 
     /// Sends a request that has one reply, and waits for the reply. `encode` appends the request to
@@ -196,7 +197,7 @@ impl<D: Decode> Wire<D> {
         mut requests: Requests<impl FnOnce(&mut BytesMut)>,
     ) -> Result<(), Lost> {
         loop {
-            match self.queue.enqueue(outcome, requests) {
+            match self.try_enqueue(outcome, requests) {
                 Enqueue::Done => return Ok(()),
                 Enqueue::Closed(error) => return Err(Lost { error, was_sent: false }),
                 Enqueue::Full(back) => {
@@ -205,6 +206,60 @@ impl<D: Decode> Wire<D> {
                 }
             }
         }
+    }
+
+    /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
+    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them,
+    /// also those that were encoded before: they are large, and a write takes long.
+    fn try_enqueue<F: FnOnce(&mut BytesMut)>(
+        &self,
+        outcome: Outcome<D::Reply>,
+        requests: Requests<F>,
+    ) -> Enqueue<D::Reply, F> {
+        let queue = &*self.queue;
+        let mut guard = queue.lock();
+        let state = &mut *guard;
+        if let Some(closed) = &state.closed {
+            return Enqueue::Closed(closed.error.clone());
+        }
+        if state.unsent() >= LIMIT {
+            return Enqueue::Full((outcome, requests));
+        }
+        let is_idle = state.waiting.is_empty() && state.unsent() == 0;
+        match requests {
+            Requests::Encode(encode) => encode(&mut state.output),
+            Requests::Encoded(requests) => {
+                if !state.output.is_empty() {
+                    let before = state.output.split();
+                    state.parts.push_back(before);
+                }
+                state.parts.push_back(requests);
+            }
+        }
+        state.waiting.push_back(outcome);
+        // Calls that come together should be sent together: the first of them does not go alone.
+        let was_shared = mem::replace(&mut state.is_shared, !is_idle);
+        if is_idle
+            && !was_shared
+            && state.parts.is_empty()
+            && self.is_plain
+            // On an error the writer finds it, too, and closes the connection.
+            && let Ok(written) = self.socket.try_write(&state.output)
+        {
+            state.output.advance(written);
+            if state.output.is_empty() {
+                if written > KEPT {
+                    state.output = BytesMut::new();
+                }
+                return Enqueue::Done;
+            }
+        }
+        let notifies = !mem::replace(&mut state.is_notified, true);
+        drop(guard);
+        if notifies {
+            queue.work.notify_one();
+        }
+        Enqueue::Done
     }
 
     /// Returns whether the connection was closed: by the server, by [`abort`](Self::abort), or
@@ -269,4 +324,19 @@ impl<D: Decode> fmt::Debug for Wire<D> {
         debug.field("is_closed", &self.is_closed()).field("is_busy", &self.is_busy());
         debug.finish_non_exhaustive()
     }
+}
+
+/// The requests of a call.
+enum Requests<F> {
+    /// Appends them to the output.
+    Encode(F),
+    Encoded(BytesMut),
+}
+
+/// The result of [`Wire::try_enqueue`].
+enum Enqueue<R, F> {
+    Done,
+    /// Too many bytes wait to be sent. Returns the call.
+    Full((Outcome<R>, Requests<F>)),
+    Closed(Error),
 }

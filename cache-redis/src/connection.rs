@@ -1,22 +1,19 @@
-//! A connection to a server, and commands on it.
+//! A connection to a server that is logged in.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::BytesMut;
-use cache_core::{Error, ErrorKind, Result};
-use cache_net::{ConnectionSlot, Connector, Lost, Peek, Wire};
+use cache_core::{Error, ErrorKind, Result, store::SharedDeadline};
+use cache_net::{Lost, Peek, Wire};
 
 use crate::{
     abandoned::{Abandoned, Client},
     address::Address,
     decoder::Decoder,
-    encoder::{Commands, Encode, Encoder, result},
+    encoder::{Commands, Encode, Encoder},
     error,
     limit::Limit,
     newer_commands::NewerCommands,
@@ -26,7 +23,7 @@ use crate::{
 /// A connection that is logged in.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    wire: Wire<Decoder>,
+    pub(crate) wire: Wire<Decoder>,
     address: Address,
     pub(crate) newer: NewerCommands,
     /// The server's name of the connection, if it has one that no other connection can have.
@@ -62,59 +59,8 @@ impl Connection {
         Self { wire, address, newer, client, abandoned, is_abandoned, limit }
     }
 
-    /// Executes commands about one key.
-    pub(crate) async fn execute(
-        self: &Arc<Self>,
-        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        commands: Commands<'_>,
-    ) -> Result<Reply> {
-        if commands.replies == 1 && !commands.is_large() {
-            let reply = pin!(self.wire.call(|out| self.encode(commands.encode, out)));
-            let reply = slot.run(slot.deadline(), self, reply).await;
-            return self.received(slot, reply, commands.encode);
-        }
-        let replies = Box::pin(self.execute_several(slot, commands)).await?;
-        Ok(result(commands.replies, replies.into_iter()))
-    }
-
-    /// Executes commands about a key that migrates to this server, after `ASKING`.
-    pub(crate) async fn execute_asking(
-        self: &Arc<Self>,
-        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        commands: Commands<'_>,
-    ) -> Result<Reply> {
-        let asking = |out: &mut Encoder<'_>| {
-            out.command(&["ASKING"]);
-            (commands.encode)(out);
-        };
-        let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..commands };
-        let replies = self.execute_several(slot, asking).await?;
-        Ok(result(commands.replies, replies.into_iter().skip(1)))
-    }
-
-    async fn execute_several(
-        self: &Arc<Self>,
-        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        commands: Commands<'_>,
-    ) -> Result<Vec<Reply>> {
-        let replies = pin!(self.replies(commands));
-        let replies = slot.run(slot.deadline(), self, replies).await;
-        self.received(slot, replies, commands.encode)
-    }
-
-    /// Sends commands about many keys, and returns their replies. The deadline starts again while
-    /// replies arrive.
-    pub(crate) async fn send(
-        self: &Arc<Self>,
-        slot: &Arc<ConnectionSlot<impl Connector<Connection = Self>>>,
-        commands: Commands<'_>,
-    ) -> Result<Vec<Reply>> {
-        let replies = pin!(self.replies(commands));
-        let replies = slot.run_many(slot.deadline(), self, replies).await;
-        self.received(slot, replies, commands.encode)
-    }
-
-    async fn replies(&self, commands: Commands<'_>) -> Result<Vec<Reply>, Lost> {
+    /// Sends commands, and waits for their replies.
+    pub(crate) async fn replies(&self, commands: Commands<'_>) -> Result<Vec<Reply>, Lost> {
         if !commands.is_large() {
             let encode = |out: &mut BytesMut| self.encode(commands.encode, out);
             return self.wire.call_many(commands.replies, encode).await;
@@ -124,7 +70,8 @@ impl Connection {
         self.wire.call_encoded(commands.replies, encoded).await
     }
 
-    fn encode(&self, encode: Encode<'_>, output: &mut BytesMut) {
+    /// Appends commands, in the form that this server supports.
+    pub(crate) fn encode(&self, encode: Encode<'_>, output: &mut BytesMut) {
         let mut encoder = Encoder::new(output);
         encoder.has_compare = self.newer.compare();
         encode(&mut encoder);
@@ -163,27 +110,32 @@ impl Connection {
         }
     }
 
-    fn received<T>(
+    /// Returns the reply to commands, or the reason for its absence.
+    pub(crate) fn received<T>(
         &self,
-        slot: &ConnectionSlot<impl Connector<Connection = Self>>,
+        deadline: &SharedDeadline,
         reply: Option<Result<T, Lost>>,
         encode: Encode<'_>,
     ) -> Result<T> {
-        let error = match reply {
-            Some(Ok(reply)) => return Ok(reply),
-            Some(Err(lost)) => self.lost(lost, encode),
-            None => {
-                let what = format!(
-                    "no answer within {:?}; a write may have had its effect",
-                    slot.deadline().time()
-                );
-                Error::new(ErrorKind::TimedOut, what)
-            }
-        };
-        Err(error::at(error, &self.address))
+        match reply {
+            Some(Ok(reply)) => Ok(reply),
+            failed => Err(self.failure(deadline, failed.and_then(Result::err), encode)),
+        }
     }
 
     #[cold]
+    fn failure(&self, deadline: &SharedDeadline, lost: Option<Lost>, encode: Encode<'_>) -> Error {
+        let time = deadline.time();
+        let error = match lost {
+            Some(lost) => self.lost(lost, encode),
+            None => Error::new(
+                ErrorKind::TimedOut,
+                format!("no answer within {time:?}; a write may have had its effect"),
+            ),
+        };
+        error::at(error, &self.address)
+    }
+
     fn lost(&self, lost: Lost, encode: Encode<'_>) -> Error {
         if lost.was_sent {
             self.abandon();

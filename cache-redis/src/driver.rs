@@ -14,7 +14,7 @@ use crate::{
     limit::Limit,
     nodes::NodeSettings,
     options::{Plan, ReadFrom, TopologyKind},
-    pool::{Common, Pools},
+    pool::Common,
     store::Redis,
 };
 
@@ -38,7 +38,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     } else if let [address] = &plan.addresses[..] {
         context.one_server(&address.to_string())?;
     }
-    Ok(Arc::new(Redis::new(Pools::new(common(context, plan, is_group)?), capabilities)))
+    Ok(Arc::new(Redis::new(common(context, plan, is_group)?, capabilities)))
 }
 
 fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Common> {

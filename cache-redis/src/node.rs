@@ -1,4 +1,6 @@
-//! One server: its connections and its breaker.
+//! One server: its breaker, its connections, and commands on them.
+
+mod connect;
 
 use std::{
     pin::{Pin, pin},
@@ -12,7 +14,6 @@ use cache_core::{
     ErrorKind, Result,
     layer::{Breaker, BreakerState},
 };
-use cache_net::Attempt;
 use futures_util::future::join_all;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     address::Address,
     connection::Connection,
     connector::Slot,
-    encoder::{Commands, Encoder},
+    encoder::{Commands, Encoder, result},
     error,
     newer_commands::NewerCommands,
     reply,
@@ -60,9 +61,9 @@ impl Node {
     pub(crate) async fn execute(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            let reply = connection.execute(slot, commands).await?;
+            let reply = execute(slot, &connection, commands).await?;
             if connection.newer.give_up_if_forbidden(&reply) {
-                return Box::pin(connection.execute(slot, commands)).await;
+                return Box::pin(execute(slot, &connection, commands)).await;
             }
             Ok(reply)
         });
@@ -73,16 +74,17 @@ impl Node {
     pub(crate) async fn execute_asking(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            let reply = connection.execute_asking(slot, commands).await?;
+            let reply = execute_asking(slot, &connection, commands).await?;
             if connection.newer.give_up_if_forbidden(&reply) {
-                return connection.execute_asking(slot, commands).await;
+                return execute_asking(slot, &connection, commands).await;
             }
             Ok(reply)
         });
         self.past_breaker(call).await
     }
 
-    /// Sends commands about many keys on one connection. Returns their replies.
+    /// Sends commands about many keys on one connection. Returns their replies. The deadline
+    /// starts again while replies arrive.
     pub(crate) async fn send<'a>(
         &self,
         connection: usize,
@@ -90,11 +92,11 @@ impl Node {
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
-            let replies = connection.send(slot, commands(&connection.newer)).await?;
+            let replies = send_many(slot, &connection, commands(&connection.newer)).await?;
             match &replies[..] {
                 // The only command was not executed.
                 [reply] if connection.newer.give_up_if_forbidden(reply) => {
-                    connection.send(slot, commands(&connection.newer)).await
+                    send_many(slot, &connection, commands(&connection.newer)).await
                 }
                 _ => Ok(replies),
             }
@@ -120,80 +122,9 @@ impl Node {
         }
     }
 
-    #[cold]
-    async fn connect(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
-        let (slot, connection) = self.own_or_stand_in(own).await?;
-        if self.must_kill() {
-            let clients = self.abandoned.clients();
-            let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
-            let replies = connection.send(slot, Commands::many(clients.len(), &kill)).await?;
-            let res = self.abandoned.killed(&clients, &replies);
-            if !res.map_err(|it| error::at(it, &self.address))? {
-                self.may_not_kill.store(true, Ordering::Release);
-            }
-        }
-        Ok((slot, connection))
-    }
-
     /// Whether this store must end abandoned connections before anything else is sent.
     fn must_kill(&self) -> bool {
         self.abandoned.any() && !self.may_not_kill.load(Ordering::Acquire)
-    }
-
-    /// Returns a connection of the slot, or of another slot while the server rejects this one: it
-    /// may allow fewer connections. Keys return to their own connection when the server has
-    /// executed their commands on the other one, so that they keep their order.
-    async fn own_or_stand_in(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
-        let (stand_in, own_slot) = (&self.stand_ins[own], &self.slots[own]);
-        loop {
-            let number = stand_in.number();
-            if number != own {
-                let slot = &self.slots[number];
-                own_slot.connect_in_background();
-                match slot.current() {
-                    Some(connection) if own_slot.current().is_none() => {
-                        return Ok((slot, slot.connection().await.unwrap_or(connection)));
-                    }
-                    connection => self.leave(own, number, connection).await?,
-                }
-                continue;
-            }
-            let error = match own_slot.connection().await {
-                Ok(connection) => return Ok((own_slot, connection)),
-                Err(error) => error,
-            };
-            let mut others = self.slots.iter().enumerate().filter(|it| it.0 != own);
-            match others.find_map(|(i, slot)| Some((i, slot, slot.current()?))) {
-                Some((i, slot, connection)) if stand_in.take(i) => return Ok((slot, connection)),
-                Some(_) => {}
-                None => return Err(error),
-            }
-        }
-    }
-
-    /// Returns the keys of a slot from this other connection, after their commands there are
-    /// complete. Dropped calls count as well. Calls about other keys need not complete.
-    async fn leave(
-        &self,
-        own: usize,
-        number: usize,
-        connection: Option<Arc<Connection>>,
-    ) -> Result<()> {
-        let (stand_in, slot) = (&self.stand_ins[own], &self.slots[number]);
-        let begin = || completed(slot, connection.clone());
-        let Some((stay, completed)) = stand_in.completed(number, begin) else { return Ok(()) };
-        let outcome = completed.outcome().await;
-        let is_closed = connection.is_none_or(|it| it.is_closed());
-        if is_closed {
-            // Its successor makes the server end what was in progress on it.
-            slot.connect_in_background();
-        }
-        if is_closed || outcome.is_ok() {
-            stand_in.end(stay);
-            return Ok(());
-        }
-        stand_in.stay(stay);
-        outcome
     }
 
     /// Makes the next call connect again.
@@ -209,7 +140,7 @@ impl Node {
     /// Sends a command about the server itself, without its breaker.
     pub(crate) async fn query(&self, words: &[&str]) -> Result<Reply> {
         let (slot, connection) = self.connected(0).await?;
-        self.checked(connection.execute(slot, Commands::one(&|out| out.command(words))).await?)
+        self.checked(execute(slot, &connection, Commands::one(&|out| out.command(words))).await?)
     }
 
     /// Checks that the server answers on each of its connections.
@@ -229,7 +160,7 @@ impl Node {
 
     async fn check_slot(&self, slot: &Slot) -> Result<Reply> {
         let connection = slot.connection().await?;
-        self.checked(connection.execute(slot, PING).await?)
+        self.checked(execute(slot, &connection, PING).await?)
     }
 
     fn checked(&self, reply: Reply) -> Result<Reply> {
@@ -252,13 +183,52 @@ impl Node {
 
 const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["PING"]), size: 0 };
 
-/// Begins to wait until all commands that were sent on the connection are complete: the server
-/// replies in order.
-fn completed(slot: &Slot, connection: Option<Arc<Connection>>) -> Attempt<()> {
-    let slot = Arc::clone(slot);
-    let runtime = slot.connector().runtime.clone();
-    Attempt::start(&runtime, async move {
-        let Some(connection) = connection else { return Ok(()) };
-        connection.execute(&slot, PING).await.map(drop)
-    })
+/// Executes commands about one key.
+async fn execute(
+    slot: &Slot,
+    connection: &Arc<Connection>,
+    commands: Commands<'_>,
+) -> Result<Reply> {
+    if commands.replies == 1 && !commands.is_large() {
+        // The future is pinned, because it would be copied at each call.
+        let reply = pin!(connection.wire.call(|out| connection.encode(commands.encode, out)));
+        let reply = slot.run(slot.deadline(), connection, reply).await;
+        return connection.received(slot.deadline(), reply, commands.encode);
+    }
+    let replies = Box::pin(send(slot, connection, commands)).await?;
+    Ok(result(commands.replies, replies.into_iter()))
+}
+
+async fn execute_asking(
+    slot: &Slot,
+    connection: &Arc<Connection>,
+    commands: Commands<'_>,
+) -> Result<Reply> {
+    let asking = |out: &mut Encoder<'_>| {
+        out.command(&["ASKING"]);
+        (commands.encode)(out);
+    };
+    let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..commands };
+    let replies = send(slot, connection, asking).await?;
+    Ok(result(commands.replies, replies.into_iter().skip(1)))
+}
+
+async fn send(
+    slot: &Slot,
+    connection: &Arc<Connection>,
+    commands: Commands<'_>,
+) -> Result<Vec<Reply>> {
+    let replies = pin!(connection.replies(commands));
+    let replies = slot.run(slot.deadline(), connection, replies).await;
+    connection.received(slot.deadline(), replies, commands.encode)
+}
+
+async fn send_many(
+    slot: &Slot,
+    connection: &Arc<Connection>,
+    commands: Commands<'_>,
+) -> Result<Vec<Reply>> {
+    let replies = pin!(connection.replies(commands));
+    let replies = slot.run_many(slot.deadline(), connection, replies).await;
+    connection.received(slot.deadline(), replies, commands.encode)
 }

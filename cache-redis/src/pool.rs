@@ -1,4 +1,4 @@
-//! The connections of each runtime, and its view of the topology.
+//! The connections of a runtime, and its view of the topology.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result, store::PerRuntime};
+use cache_core::{Clock, Error, ErrorKind, Result};
 use cache_net::{Attempt, within};
 use tokio::runtime::Handle;
 
@@ -20,13 +20,6 @@ use crate::{
     options::ReadFrom,
     topology::Topology,
 };
-
-/// The pools of a store: one for each tokio runtime that makes calls.
-#[derive(Debug)]
-pub(crate) struct Pools {
-    common: Arc<Common>,
-    open: PerRuntime<Pool>,
-}
 
 /// The servers of a store, and the connections that the callers of one runtime share.
 #[derive(Debug)]
@@ -68,32 +61,8 @@ const REPLICA_REFRESH: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// How long a call waits for a new leader while the old leader would still serve reads.
 const FAILOVER_WAIT: Duration = Duration::from_millis(50);
 
-impl Pools {
-    pub(crate) fn new(common: Common) -> Self {
-        Self { common: Arc::new(common), open: PerRuntime::new() }
-    }
-
-    pub(crate) fn common(&self) -> &Common {
-        &self.common
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.common.nodes.connector.clock
-    }
-
-    /// Returns the pool of the caller's runtime. Creates the pool if it does not exist.
-    pub(crate) fn here(&self) -> Result<Arc<Pool>> {
-        self.open.here(|runtime| Pool::new(Arc::clone(&self.common), runtime.clone()))
-    }
-
-    /// Closes all connections after the calls that are in progress.
-    pub(crate) fn close(&self) {
-        self.open.clear();
-    }
-}
-
 impl Pool {
-    fn new(common: Arc<Common>, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(common: Arc<Common>, runtime: Handle) -> Arc<Self> {
         let stale = Arc::new(AtomicBool::new(false));
         Arc::new(Self {
             nodes: Nodes::new(Arc::clone(&common.nodes), runtime.clone(), Arc::clone(&stale)),
@@ -255,6 +224,10 @@ impl Pool {
 }
 
 impl Common {
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.nodes.connector.clock
+    }
+
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.discovery, Discovery::Cluster(_))
     }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use cache_core::{
     Error, ErrorKind, Result, Ttl,
     store::{
-        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, SetMode, StoreId,
-        TtlUpdate, Views, payload_len,
+        Backend, Capabilities, CounterInit, Entry, Expected, Expiry, Namespace, PerRuntime,
+        SetMode, StoreId, TtlUpdate, Views, payload_len,
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
     error,
     limit::Limit,
     options::ReadFrom,
-    pool::Pools,
+    pool::{Common, Pool},
     reply,
     resp::Reply,
     route::ReadTarget,
@@ -33,19 +33,26 @@ use crate::{
 /// A store on one or several servers.
 #[derive(Clone)]
 pub(crate) struct Redis {
-    pools: Arc<Pools>,
+    common: Arc<Common>,
+    pools: Arc<PerRuntime<Pool>>,
     capabilities: Capabilities,
     /// The servers that may answer plain reads.
     target: ReadTarget,
 }
 
 impl Redis {
-    pub(crate) fn new(pools: Pools, capabilities: Capabilities) -> Self {
-        Self { pools: Arc::new(pools), capabilities, target: ReadTarget::Any }
+    pub(crate) fn new(common: Common, capabilities: Capabilities) -> Self {
+        let (common, pools) = (Arc::new(common), Arc::default());
+        Self { common, pools, capabilities, target: ReadTarget::Any }
+    }
+
+    /// Returns the connections of the caller's runtime.
+    fn pool(&self) -> Result<Arc<Pool>> {
+        self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime.clone()))
     }
 
     async fn execute(&self, key: &str, target: ReadTarget, encode: Encode<'_>) -> Result<Reply> {
-        self.pools.here()?.execute(key, target, Commands::one(encode)).await
+        self.pool()?.execute(key, target, Commands::one(encode)).await
     }
 
     async fn run_script(
@@ -54,7 +61,7 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Reply> {
-        self.pools.here()?.run_script(script, None, keys, args).await
+        self.pool()?.run_script(script, None, keys, args).await
     }
 
     /// Reads an entry from a server whose `maxmemory` is reached.
@@ -69,7 +76,7 @@ impl Redis {
         batch: Batch<'_>,
         read: fn(Reply) -> Result<T>,
     ) -> Vec<Result<T>> {
-        match self.pools.here() {
+        match self.pool() {
             Ok(pool) => {
                 pool.execute_many(&batch).await.into_iter().map(|it| it.and_then(read)).collect()
             }
@@ -82,7 +89,7 @@ impl Redis {
     }
 
     fn limit(&self) -> &Limit {
-        &self.pools.common().limit
+        &self.common.limit
     }
 
     /// Handles a value that is too large: deletes the entry unless `mode` forbids the write, and
@@ -113,7 +120,7 @@ impl Backend for Redis {
     }
 
     fn id(&self) -> StoreId {
-        let common = self.pools.common();
+        let common = &self.common;
         common.discovery.store_id(common.nodes.connector.login.database)
     }
 
@@ -122,8 +129,7 @@ impl Backend for Redis {
     }
 
     fn views(self: Arc<Self>) -> Views {
-        let may_lag =
-            self.target == ReadTarget::Any && self.pools.common().read_from == ReadFrom::Replica;
+        let may_lag = self.target == ReadTarget::Any && self.common.read_from == ReadFrom::Replica;
         if !may_lag {
             return Views::none();
         }
@@ -138,7 +144,7 @@ impl Backend for Redis {
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         let read = |out: &mut Encoder<'_>| encode_entry(out, key);
         let read = Commands::transaction(ENTRY_COMMANDS, &read);
-        let answer = self.pools.here()?.execute(key, self.target, read).await;
+        let answer = self.pool()?.execute(key, self.target, read).await;
         let answer = answer.and_then(reply::entry);
         if needs_memory(&answer) { self.entry_without_memory(key).await } else { answer }
     }
@@ -179,7 +185,7 @@ impl Backend for Redis {
         }
         let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
         let write = Commands::one(&write).of_size(value.len());
-        let answer = self.pools.here()?.execute(key, ReadTarget::Leader, write).await;
+        let answer = self.pool()?.execute(key, ReadTarget::Leader, write).await;
         self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -251,7 +257,7 @@ impl Backend for Redis {
                 });
             };
             let persist = Commands::transaction(2, &persist);
-            let answer = self.pools.here()?.execute(key, ReadTarget::Leader, persist).await?;
+            let answer = self.pool()?.execute(key, ReadTarget::Leader, persist).await?;
             return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Reply::Nil));
         };
         let expire = |out: &mut Encoder<'_>| {
@@ -332,26 +338,27 @@ impl Backend for Redis {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
-        if self.pools.common().is_cluster() && slot::slot(from) != slot::slot(to) {
+        if self.common.is_cluster() && slot::slot(from) != slot::slot(to) {
             return self.move_between_servers(from, to).await;
         }
         reply::flag(&self.run_script(&script::RENAME, &[from, to], &[]).await?)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
-        self.pools.here()?.clear(namespace).await
+        self.pool()?.clear(namespace).await
     }
 
     async fn clear_store(&self) -> Result<()> {
-        self.pools.here()?.flush().await
+        self.pool()?.flush().await
     }
 
     async fn check(&self) -> Result<()> {
-        self.pools.here()?.check().await
+        self.pool()?.check().await
     }
 
     async fn close(&self) -> Result<()> {
-        self.pools.close();
+        // Calls in progress finish.
+        self.pools.clear();
         Ok(())
     }
 }
@@ -365,7 +372,7 @@ fn needs_memory<T>(answer: &Result<T>) -> bool {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let common = self.pools.common();
+        let common = &self.common;
         f.debug_struct("Redis")
             .field("servers", &common.discovery)
             .field("reads_replicas", &(common.read_from == ReadFrom::Replica))

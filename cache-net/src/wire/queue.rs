@@ -9,44 +9,41 @@ use std::{
     },
 };
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use cache_core::Error;
 use tokio::sync::{Notify, oneshot};
 
 use super::Lost;
-use crate::SocketHandle;
 
 /// The state that calls and the two tasks of a connection share.
 pub(super) struct Queue<R> {
-    /// The socket, if calls may write to it by themselves.
-    direct: Option<SocketHandle>,
     state: Mutex<State<R>>,
     is_closed: AtomicBool,
     /// How many bytes have arrived.
     received: AtomicU64,
     /// There are bytes for the writer.
-    work: Notify,
+    pub(super) work: Notify,
     /// There is room for more bytes, or the connection was closed.
     room: Notify,
 }
 
-struct State<R> {
+pub(super) struct State<R> {
     /// Requests that were encoded before, and the output from before them.
-    parts: VecDeque<BytesMut>,
+    pub(super) parts: VecDeque<BytesMut>,
     /// The output after the parts.
-    output: BytesMut,
+    pub(super) output: BytesMut,
     /// How many bytes the writer has taken and not written.
     in_writing: usize,
     /// Whether the writer was notified and has not looked yet.
-    is_notified: bool,
-    waiting: VecDeque<Outcome<R>>,
+    pub(super) is_notified: bool,
+    pub(super) waiting: VecDeque<Outcome<R>>,
     /// Whether calls have been under way at the same time since the connection was last idle.
-    is_shared: bool,
-    closed: Option<Closed>,
+    pub(super) is_shared: bool,
+    pub(super) closed: Option<Closed>,
 }
 
-struct Closed {
-    error: Error,
+pub(super) struct Closed {
+    pub(super) error: Error,
     /// Whether calls waited for replies.
     was_busy: bool,
 }
@@ -55,21 +52,6 @@ struct Closed {
 pub(super) enum Outcome<R> {
     One(oneshot::Sender<Result<R, Lost>>),
     Many { count: usize, replies: Vec<R>, send: oneshot::Sender<Result<Vec<R>, Lost>> },
-}
-
-/// The requests of a call.
-pub(super) enum Requests<F> {
-    /// Appends them to the output.
-    Encode(F),
-    Encoded(BytesMut),
-}
-
-/// The result of [`Queue::enqueue`].
-pub(super) enum Enqueue<R, F> {
-    Done,
-    /// Too many bytes wait to be sent. Returns the call.
-    Full((Outcome<R>, Requests<F>)),
-    Closed(Error),
 }
 
 /// A call that has all its replies.
@@ -84,7 +66,7 @@ pub(super) const LIMIT: usize = 4 << 20;
 pub(super) const KEPT: usize = 256 << 10;
 
 impl<R> Queue<R> {
-    pub(super) fn new(direct: Option<SocketHandle>) -> Self {
+    pub(super) fn new() -> Self {
         let state = State {
             parts: VecDeque::new(),
             output: BytesMut::new(),
@@ -95,66 +77,12 @@ impl<R> Queue<R> {
             closed: None,
         };
         Self {
-            direct,
             state: Mutex::new(state),
             is_closed: AtomicBool::new(false),
             received: AtomicU64::new(0),
             work: Notify::new(),
             room: Notify::new(),
         }
-    }
-
-    /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
-    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them,
-    /// also those that were encoded before: they are large, and a write takes long.
-    pub(super) fn enqueue<F: FnOnce(&mut BytesMut)>(
-        &self,
-        outcome: Outcome<R>,
-        requests: Requests<F>,
-    ) -> Enqueue<R, F> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if let Some(closed) = &state.closed {
-            return Enqueue::Closed(closed.error.clone());
-        }
-        if state.unsent() >= LIMIT {
-            return Enqueue::Full((outcome, requests));
-        }
-        let is_idle = state.waiting.is_empty() && state.unsent() == 0;
-        match requests {
-            Requests::Encode(encode) => encode(&mut state.output),
-            Requests::Encoded(requests) => {
-                if !state.output.is_empty() {
-                    let before = state.output.split();
-                    state.parts.push_back(before);
-                }
-                state.parts.push_back(requests);
-            }
-        }
-        state.waiting.push_back(outcome);
-        // Calls that come together should be sent together: the first of them does not go alone.
-        let was_shared = mem::replace(&mut state.is_shared, !is_idle);
-        if is_idle
-            && !was_shared
-            && state.parts.is_empty()
-            && let Some(socket) = &self.direct
-            // On an error the writer finds it, too, and closes the connection.
-            && let Ok(written) = socket.try_write(&state.output)
-        {
-            state.output.advance(written);
-            if state.output.is_empty() {
-                if written > KEPT {
-                    state.output = BytesMut::new();
-                }
-                return Enqueue::Done;
-            }
-        }
-        let notifies = !mem::replace(&mut state.is_notified, true);
-        drop(guard);
-        if notifies {
-            self.work.notify_one();
-        }
-        Enqueue::Done
     }
 
     /// Waits until there may be room for more bytes.
@@ -292,13 +220,13 @@ impl<R> Queue<R> {
         state.closed.as_ref().map_or(!state.waiting.is_empty(), |it| it.was_busy)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<R> State<R> {
-    fn unsent(&self) -> usize {
+    pub(super) fn unsent(&self) -> usize {
         let parts: usize = self.parts.iter().map(BytesMut::len).sum();
         parts + self.output.len() + self.in_writing
     }

@@ -66,7 +66,7 @@ impl Redis {
     ) -> Result<bool> {
         // No command compares the expiry.
         let command = seen.stamp.is_none().then_some(command);
-        match self.pools.here()?.run_script(script, command, &[key], args).await {
+        match self.pool()?.run_script(script, command, &[key], args).await {
             Ok(Reply::Okay) => Ok(true),
             Ok(Reply::Nil) => Ok(false),
             Ok(answer) => reply::flag(&answer),

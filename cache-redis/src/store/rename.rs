@@ -49,7 +49,7 @@ impl Redis {
         let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
         let task = cache_core::store::current_runtime()?.spawn(async move {
             let lock = store.lock(&from).await?;
-            let clock = store.pools.clock();
+            let clock = store.common.clock();
             let left = lock.until.saturating_sub(clock.now());
             let Some(res) = within(clock, left, store.move_locked(&from, &to)).await else {
                 // Keep the lock until it expires: the last command may still reach the server.
@@ -68,7 +68,7 @@ impl Redis {
     async fn lock(&self, from: &str) -> Result<MoveLock> {
         let key = format!("{from}\u{1}move");
         let token = RandomState::new().hash_one(from).to_string();
-        let (clock, time) = (self.pools.clock(), self.time_limit());
+        let (clock, time) = (self.common.clock(), self.time_limit());
         let expiry = Expiry::After(time.saturating_add(GRACE));
         let write = |out: &mut Encoder<'_>| {
             encode_set(out, &key, token.as_bytes(), expiry, SetMode::IfAbsent);
@@ -93,7 +93,7 @@ impl Redis {
 
     /// The longest time of a call that has to connect first.
     fn time_limit(&self) -> Duration {
-        self.pools.common().nodes.longest_call()
+        self.common.nodes.longest_call()
     }
 
     async fn move_locked(&self, from: &str, to: &str) -> Result<bool> {
@@ -101,7 +101,7 @@ impl Redis {
         loop {
             let read = |out: &mut Encoder<'_>| encode_entry(out, from);
             let read = Commands::transaction(ENTRY_COMMANDS, &read);
-            let seen = self.pools.here()?.execute(from, ReadTarget::Leader, read).await?;
+            let seen = self.pool()?.execute(from, ReadTarget::Leader, read).await?;
             let Some(seen) = reply::entry(seen)? else {
                 // Another caller deleted the entry, or renamed it within its server, which needs no
                 // lock.
