@@ -304,11 +304,15 @@ where
         let write = |positions: Vec<usize>| async move {
             // One write for each lifetime: that of the values, and that of remembered absences.
             let mut writes: Vec<(Expiry, Vec<(&str, Bytes)>)> = Vec::new();
+            let mut without_value = Vec::new();
             let places = positions.into_iter().map(|it| places[it]);
             for place in places.filter(|it| !self.unwritable.contains(it)) {
                 let (value, expiry) = match stored.get(&place) {
                     Some(stored) => stored.clone(),
-                    None if policy.negative_ttl.is_zero() => continue,
+                    None if policy.negative_ttl.is_zero() => {
+                        without_value.push(self.keys[place]);
+                        continue;
+                    }
                     None => (envelope::absent(), Expiry::After(policy.negative_ttl)),
                 };
                 let item = (self.keys[place], value);
@@ -319,6 +323,10 @@ where
             }
             for (expiry, items) in writes {
                 cache.write_loaded_many(&items, expiry).await;
+            }
+            // Only a value with a grace may still be there.
+            if shared.fetch.allowed().grace {
+                cache.delete_loaded_many(&without_value).await;
             }
         };
         let bytes = sealed.values().map(Bytes::len).sum();

@@ -238,6 +238,19 @@ impl<V: Form> Cache<V> {
         }
     }
 
+    /// Removes the stale values of keys for which a loader found no value. Failures are counted.
+    pub(super) async fn delete_loaded_many(&self, keys: &[&str]) {
+        if keys.is_empty() {
+            return;
+        }
+        let answers: Vec<Result<bool>> = call!(self.delete_many(keys));
+        for (key, answer) in keys.iter().zip(one_each(answers)) {
+            if self.answer(Operation::DeleteMany, Some(key), answer).is_err() {
+                self.shared.counters.event(Event::LoadWriteFailed);
+            }
+        }
+    }
+
     /// Changes the entry after a load, unless the key was written meanwhile.
     async fn write_entry(&self, lead: &Lead, key: &FullKey, write: Write) {
         match write {
