@@ -2,6 +2,7 @@
 //! The conformance suite checks what does not depend on time; `flight_model` checks interleavings.
 
 mod deadlines;
+mod decoding;
 mod entries;
 mod invariants;
 mod many;

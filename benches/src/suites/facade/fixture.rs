@@ -79,18 +79,7 @@ impl Fixture {
         memory.set(":1:counter", Bytes::from_static(b"0"), LIFE, SetMode::Always)?;
         let bytes = cache.bytes();
         let blocking_bytes = bytes.blocking();
-        Ok(Self {
-            runtime,
-            cache,
-            bytes,
-            blocking_bytes,
-            memory,
-            engine,
-            user,
-            json,
-            names,
-            keys,
-        })
+        Ok(Self { runtime, cache, bytes, blocking_bytes, memory, engine, user, json, names, keys })
     }
 
     /// Returns the place of the key of the n-th call. Consecutive keys are far apart.

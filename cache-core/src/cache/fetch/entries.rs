@@ -11,10 +11,10 @@ use crate::{
     key::FullKey,
     layer::Operation,
     store::{CounterInit, Entry, Expected, SetMode, TtlUpdate},
-    telemetry::{observer::Direction, stats::Outcome},
+    telemetry::stats::Outcome,
     timeout::{Expiry, Ttl},
     value::{
-        Form, Pipeline,
+        Form,
         envelope::{self, Found, Terms},
     },
 };
@@ -126,7 +126,6 @@ impl<V: Form> Cache<V> {
         key: &FullKey,
         takes_absent: bool,
         found: FoundEntry,
-        is_type: fn(&Pipeline, &Bytes) -> bool,
     ) -> Result<Missed> {
         let operation = Operation::Fetch;
         match found {
@@ -134,11 +133,8 @@ impl<V: Form> Cache<V> {
                 self.count(operation, Outcome::Absent);
                 Ok(Missed::Absent)
             }
-            // Counted as stale when it is served.
-            Ok(Some((Found::Stale(stored, _), _))) if is_type(&self.shared.values, &stored) => {
-                self.shared.observer.bytes(Direction::Read, stored.len());
-                Ok(Missed::Stale(stored))
-            }
+            // Counted when it is served.
+            Ok(Some((Found::Stale(stored, _), _))) => Ok(Missed::Stale(stored)),
             Ok(_) => {
                 self.count(operation, Outcome::Miss);
                 Ok(Missed::Nothing)

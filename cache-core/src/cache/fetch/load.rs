@@ -18,74 +18,72 @@ use crate::{
 };
 
 impl<V: Form> Cache<V> {
-    /// Returns the value of a fetch whose read found no fresh value.
+    /// Returns the value of a fetch whose read found no fresh value. It may be of no use to this
+    /// caller, see [`load_otherwise`](Self::load_otherwise).
     pub(super) async fn load_for(
         &self,
-        request: Request,
-        loader: Loader<V>,
+        request: &Arc<Request>,
+        loader: &mut Option<Loader<V>>,
     ) -> Result<FetchedBytes> {
-        let request = Arc::new(request);
         if request.mode == Mode::Bypass {
-            let lead = self.shared.flights.alone(&request.key);
-            return self.load_alone(lead, &request, loader).await;
+            return self.load_alone(request, loader).await;
         }
-        if request.mode != Mode::Force {
+        if request.stale.is_some() {
+            return self.serve_stale(request, loader).await;
+        }
+        if request.mode == Mode::Usual {
             let now = self.shared.clock.coarse();
             if let Some(error) = self.shared.fetch.failures.remembered(&request.key, now) {
-                return self.stale_or(&request, error);
-            }
-            if request.stale.is_some() {
-                return self.serve_stale(request, loader).await;
+                return Err(error);
             }
         }
-        self.wait_for_load(&request, loader).await
+        self.wait_for_load(request, loader).await
+    }
+
+    /// Returns the stale value, or loads for this caller alone: the load of another caller returned
+    /// a value of another type, or no value.
+    pub(super) async fn load_otherwise(
+        &self,
+        request: &Arc<Request>,
+        loader: &mut Option<Loader<V>>,
+    ) -> Result<FetchedBytes> {
+        match request.served_stale(Staleness::Refreshing) {
+            Some(stale) => Ok(stale),
+            None => self.load_alone(request, loader).await,
+        }
     }
 
     /// Joins the load of the key, or begins it, and waits for its result.
     async fn wait_for_load(
         &self,
         request: &Arc<Request>,
-        loader: Loader<V>,
+        loader: &mut Option<Loader<V>>,
     ) -> Result<FetchedBytes> {
         let flights = &self.shared.flights;
-        let mut loader = Some(loader);
         let began = flights.now();
         let hard = request.policy.hard.unwrap_or(Duration::MAX);
         // The wait for another caller's load, and then for this caller's own.
         let end = began.saturating_add(hard.min(request.lasts().saturating_mul(2)));
-        let mut wait = self.join(request, &mut loader)?;
+        let mut wait = self.join(request, loader)?;
         loop {
             let now = flights.now();
             let time = wait.until().min(end).saturating_sub(now);
             let limit = self.shared.clock.sleep(time);
             match first(wait.outcome(), limit).await {
                 Some(WaitOutcome::Completed(result)) => {
-                    let took = flights.now().saturating_sub(began);
-                    return match self.shared_result(request, result, took)? {
-                        Some(found) => {
-                            if loader.is_some() {
-                                self.load_shared();
-                            }
-                            Ok(found)
-                        }
-                        // The leader loaded another type, so this caller loads for itself.
-                        None => match loader.take() {
-                            Some(loader) => {
-                                let lead = flights.alone(&request.key);
-                                self.load_alone(lead, request, loader).await
-                            }
-                            None => Err(self.failed(request, no_value())),
-                        },
-                    };
+                    if loader.is_some() {
+                        self.load_shared();
+                    }
+                    return shared_result(request, result, flights.now().saturating_sub(began));
                 }
                 Some(WaitOutcome::Lead(lead)) => {
-                    wait = self.lead_load(lead, request, &mut loader)?;
+                    wait = self.lead_load(lead, request, loader)?;
                 }
                 None if flights.now() >= end => return Err(self.give_up(request, &wait)),
                 // After the deadline of the leader, another caller or this one becomes the leader.
                 Some(WaitOutcome::Rejoin) | None => {
                     drop(wait);
-                    wait = self.join(request, &mut loader)?;
+                    wait = self.join(request, loader)?;
                 }
             }
         }
@@ -114,65 +112,21 @@ impl<V: Form> Cache<V> {
         Ok(wait)
     }
 
-    /// Returns the result of a shared load for this caller; `None` if it is of no use to it.
-    pub(super) fn shared_result(
-        &self,
-        request: &Request,
-        result: Result<Bytes>,
-        took: Duration,
-    ) -> Result<Option<FetchedBytes>> {
-        let stored = match result {
-            Ok(stored) => stored,
-            Err(error) => return self.stale_or(request, error).map(Some),
-        };
-        if envelope::is_absent(&stored) {
-            let absent = FetchedBytes { value: None, outcome: FetchOutcome::Absent };
-            return Ok(request.takes_absent.then_some(absent));
-        }
-        if !(request.is_type)(&self.shared.values, &stored) {
-            return Ok(None);
-        }
-        let outcome = if request.store_failed {
-            FetchOutcome::MissByError { took }
-        } else {
-            FetchOutcome::Loaded { took }
-        };
-        Ok(Some(FetchedBytes { value: Some(stored), outcome }))
-    }
-
     /// Runs the loader in the future of its caller, for this caller alone.
     async fn load_alone(
         &self,
-        lead: Lead,
         request: &Arc<Request>,
-        loader: Loader<V>,
+        loader: &mut Option<Loader<V>>,
     ) -> Result<FetchedBytes> {
+        let Some(loader) = loader.take() else { return Err(self.failed(request, no_value())) };
+        let lead = self.shared.flights.alone(&request.key);
         let began = self.shared.flights.now();
         let load = self.run_loader(&lead, request, loader);
         let hard = request.policy.hard.unwrap_or(Duration::MAX);
         let Some((result, _)) = first(load, self.shared.clock.sleep(hard)).await else {
             return Err(self.failed(request, too_long_for_caller(hard)));
         };
-        let took = self.shared.flights.now().saturating_sub(began);
-        let found = self.shared_result(request, result, took)?;
-        found.ok_or_else(|| self.failed(request, no_value()))
-    }
-
-    /// Returns the stale value instead of an error, if there is one.
-    pub(super) fn stale_or(&self, request: &Request, error: Error) -> Result<FetchedBytes> {
-        match request.served_stale(Staleness::LoadFailed(error.clone())) {
-            Some(stale) if request.mode != Mode::Force => {
-                self.count_stale();
-                Ok(stale)
-            }
-            _ => Err(error),
-        }
-    }
-
-    /// Returns the stale value.
-    pub(super) fn stale(&self, request: &Request, why: Staleness) -> Result<FetchedBytes> {
-        self.count_stale();
-        request.served_stale(why).ok_or_else(no_value)
+        shared_result(request, result, self.shared.flights.now().saturating_sub(began))
     }
 
     /// Leaves a load whose caller has waited for its `hard_timeout`. The load goes on for later
@@ -189,6 +143,24 @@ impl<V: Form> Cache<V> {
     pub(super) fn failed(&self, request: &Request, error: Error) -> Error {
         self.fail(Operation::Fetch, Some(&request.key), error)
     }
+}
+
+/// Returns the result of a load for one of its callers, who waited for `took`.
+pub(super) fn shared_result(
+    request: &Request,
+    result: Result<Bytes>,
+    took: Duration,
+) -> Result<FetchedBytes> {
+    let stored = result?;
+    if envelope::is_absent(&stored) {
+        return Ok(FetchedBytes { value: None, outcome: FetchOutcome::Absent });
+    }
+    let outcome = if request.store_failed {
+        FetchOutcome::MissByError { took }
+    } else {
+        FetchOutcome::Loaded { took }
+    };
+    Ok(FetchedBytes { value: Some(stored), outcome })
 }
 
 #[cold]

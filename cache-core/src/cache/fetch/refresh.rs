@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::request::{FetchedBytes, Loader, Request};
+use super::{
+    load::shared_result,
+    request::{FetchedBytes, Loader, Request, no_value},
+};
 use crate::{
     cache::Cache,
     error::Result,
@@ -20,34 +23,37 @@ use crate::{
 };
 
 impl<V: Form> Cache<V> {
-    /// Returns the stale value, or a new one that is loaded within the soft timeout.
+    /// Begins a refresh of a stale value that is served at once. Returns how it is served.
+    pub(super) fn serve_stale_at_once(
+        &self,
+        request: Request,
+        loader: Loader<V>,
+    ) -> Result<FetchOutcome> {
+        let age = request.age();
+        let (_, why) = self.begin_refresh(&Arc::new(request), loader, false)?;
+        self.count(Operation::Fetch, Outcome::Stale);
+        Ok(FetchOutcome::Stale { age, why })
+    }
+
+    /// Returns a new value that is loaded within the soft timeout, or else the stale one.
     pub(super) async fn serve_stale(
         &self,
-        request: Arc<Request>,
-        loader: Loader<V>,
+        request: &Arc<Request>,
+        loader: &mut Option<Loader<V>>,
     ) -> Result<FetchedBytes> {
-        let soft = request.policy.soft.unwrap_or_default();
-        let (wait, why) = self.begin_refresh(&request, loader, !soft.is_zero())?;
-        let Some(mut wait) = wait else { return self.stale(&request, why) };
+        let stale = |why| request.served_stale(why).ok_or_else(no_value);
+        let Some(loader) = loader.take() else { return stale(Staleness::Refreshing) };
+        let (wait, why) = self.begin_refresh(request, loader, true)?;
+        let Some(mut wait) = wait else { return stale(why) };
         let began = self.shared.flights.now();
+        let soft = request.policy.soft.unwrap_or_default();
         match first(wait.outcome(), self.shared.clock.sleep(soft)).await {
+            Some(WaitOutcome::Completed(Err(error))) => stale(Staleness::LoadFailed(error)),
             Some(WaitOutcome::Completed(result)) => {
-                let took = self.shared.flights.now().saturating_sub(began);
-                match self.shared_result(&request, result, took)? {
-                    Some(found) => {
-                        match &found.outcome {
-                            // It has been counted.
-                            FetchOutcome::Stale { .. } => {}
-                            FetchOutcome::Absent => self.count(Operation::Fetch, Outcome::Absent),
-                            _ => self.count(Operation::Fetch, Outcome::Miss),
-                        }
-                        Ok(found)
-                    }
-                    None => self.stale(&request, why),
-                }
+                shared_result(request, result, self.shared.flights.now().saturating_sub(began))
             }
             // The stale value is at hand, so this caller does not load instead of the leader.
-            Some(WaitOutcome::Lead(_) | WaitOutcome::Rejoin) | None => self.stale(&request, why),
+            Some(WaitOutcome::Lead(_) | WaitOutcome::Rejoin) | None => stale(why),
         }
     }
 
@@ -73,6 +79,9 @@ impl<V: Form> Cache<V> {
     ) -> Result<(Option<Wait>, Staleness)> {
         let (flights, fetch) = (&self.shared.flights, &self.shared.fetch);
         let now = self.shared.clock.coarse();
+        if let Some(error) = fetch.failures.remembered(&request.key, now) {
+            return Ok((None, Staleness::LoadFailed(error)));
+        }
         if let Some(why) = fetch.failures.in_backoff(&request.key, now) {
             return Ok((None, why));
         }
@@ -123,7 +132,13 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    pub(super) fn count_stale(&self) {
-        self.count(Operation::Fetch, Outcome::Stale);
+    /// Counts a fetch that found a stale value and waited for a new one.
+    pub(super) fn count_in_place_of_stale(&self, outcome: &FetchOutcome) {
+        let outcome = match outcome {
+            FetchOutcome::Stale { .. } => Outcome::Stale,
+            FetchOutcome::Absent => Outcome::Absent,
+            _ => Outcome::Miss,
+        };
+        self.count(Operation::Fetch, outcome);
     }
 }

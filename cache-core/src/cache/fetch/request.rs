@@ -83,6 +83,11 @@ pub(super) enum LoadedBytes {
 const MARGIN: Duration = Duration::from_millis(250);
 
 impl Request {
+    /// Returns the age of the stale value, if it is known.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.stale.and_then(|Age(age)| age)
+    }
+
     /// Returns the stale value, if there is one.
     pub(super) fn served_stale(&self, why: Staleness) -> Option<FetchedBytes> {
         let (Age(age), old) = (self.stale?, self.old.clone()?);

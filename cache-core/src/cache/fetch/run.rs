@@ -1,13 +1,15 @@
 //! The read of a fetch, which decides whether to load.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
     Fetch,
     entries::Missed,
-    request::{Age, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit},
+    request::{
+        Age, FetchedBytes, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit, no_value,
+    },
 };
 use crate::{
     cache::Cache,
@@ -117,11 +119,27 @@ impl<V: Form> Fetch<'_, V> {
                 },
                 found => {
                     let age = found.as_ref().ok().and_then(Option::as_ref).and_then(age);
-                    match cache.missed(&key, takes_absent, found, is_a::<V, T>)? {
+                    match cache.missed(&key, takes_absent, found)? {
                         Missed::Absent => {
                             return Ok(Fetched { value: None, outcome: FetchOutcome::Absent });
                         }
-                        Missed::Stale(stored) => request(Some(stored), Some(Age(age))),
+                        Missed::Stale(stored) => {
+                            if let Ok(value) = cache.open(&stored) {
+                                cache.shared.observer.bytes(Direction::Read, stored.len());
+                                self.check()?;
+                                let request = request(Some(stored), Some(Age(age)));
+                                if self.policy.soft.unwrap_or_default().is_zero() {
+                                    // Without a future, across which a `T` may not be held.
+                                    let load = loader(cache, load);
+                                    let outcome = cache.serve_stale_at_once(request, load)?;
+                                    return Ok(Fetched { value: Some(value), outcome });
+                                }
+                                request
+                            } else {
+                                cache.count(Operation::Fetch, Outcome::Miss);
+                                request(None, None)
+                            }
+                        }
                         Missed::Nothing => request(None, None),
                         Missed::Failed => Request { store_failed: true, ..request(None, None) },
                     }
@@ -131,15 +149,13 @@ impl<V: Form> Fetch<'_, V> {
             Mode::Bypass => request(None, None),
         };
         self.check()?;
-        let found = Box::pin(cache.load_for(request, loader(cache, load))).await?;
-        let value = match found.value {
-            None => None,
-            Some(stored) => Some(cache.open(&stored).map_err(|why| {
-                let error = Error::new(ErrorKind::Codec, why.to_string());
-                cache.fail(Operation::Fetch, Some(&key), error)
-            })?),
-        };
-        Ok(Fetched { value, outcome: found.outcome })
+        let (request, mut load) = (Arc::new(request), Some(loader(cache, load)));
+        let found = Box::pin(cache.load_for(&request, &mut load)).await?;
+        if let Some(fetched) = opened(cache, &request, found) {
+            return Ok(fetched);
+        }
+        let found = Box::pin(cache.load_otherwise(&request, &mut load)).await?;
+        opened(cache, &request, found).ok_or_else(|| cache.failed(&request, no_value()))
     }
 }
 
@@ -148,6 +164,24 @@ fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
         Found::Fresh(_, terms) | Found::Stale(_, terms) => terms.age(*left),
         Found::Absent => None,
     }
+}
+
+/// Decodes the result of a load. `None` if it is of no use to this caller: a value of another type,
+/// or no value.
+fn opened<V: Decode<T>, T>(
+    cache: &Cache<V>,
+    request: &Request,
+    found: FetchedBytes,
+) -> Option<Fetched<T>> {
+    let value = match found.value {
+        Some(stored) => Some(cache.open(&stored).ok()?),
+        None if request.takes_absent => None,
+        None => return None,
+    };
+    if request.stale.is_some() {
+        cache.count_in_place_of_stale(&found.outcome);
+    }
+    Some(Fetched { value, outcome: found.outcome })
 }
 
 /// Returns whether stored bytes are a value of this type.
