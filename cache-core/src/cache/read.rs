@@ -13,7 +13,7 @@ use crate::{
         stats::{Event, Outcome},
     },
     timeout::{IntoTimeout, Ttl},
-    value::{Decode, Form, Undecodable},
+    value::{Decode, Form, Undecodable, envelope},
 };
 
 /// Reads.
@@ -285,7 +285,7 @@ impl<V: Form> Cache<V> {
     async fn purge(&self, key: &str, stored: &Bytes) {
         let entry = call_leader!(self.get_entry(key));
         if let Ok(Some(entry)) = entry
-            && entry.value == stored
+            && envelope::find(entry.value.clone(), entry.ttl).into_value().as_ref() == Some(stored)
         {
             // If the removal fails, the next reader has a miss.
             let _: Result<bool> = call!(self.compare_and_delete(key, Expected::entry(&entry)));

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::header::{self, FIELDS, LEN, Stored};
+use super::header::{self, FIELDS, LEN};
 use crate::timeout::{Expiry, Ttl};
 
 /// The fields of an entry.
@@ -91,13 +91,13 @@ pub(crate) fn absent() -> Bytes {
 
 /// Returns whether stored bytes say that the loader found no value.
 pub(crate) fn is_absent(stored: &[u8]) -> bool {
-    matches!(header::read(stored), Ok(Stored::Envelope(fields, _)) if Terms::of_fields(fields).is_absent)
+    header::read_envelope(stored).is_some_and(|(fields, _)| Terms::of_fields(fields).is_absent)
 }
 
 /// Takes a stored value out of its entry, of whose lifetime `left` remains. Bytes without an entry,
 /// and bytes that cannot be read, are returned as they are.
 pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
-    let Ok(Stored::Envelope(fields, value)) = header::read(&stored) else {
+    let Some((fields, value)) = header::read_envelope(&stored) else {
         return Found::Fresh(stored, Terms::default());
     };
     let terms = Terms::of_fields(fields);
@@ -196,6 +196,28 @@ mod tests {
     fn absence_is_no_value() {
         assert!(is_absent(&absent()) && !is_absent(b"null"));
         assert_eq!(find(absent(), Ttl::Forever), Found::Absent);
+    }
+
+    #[test]
+    fn checksum_of_an_entry_leaves_the_payload_to_a_header_in_it() {
+        let value = crate::value::seal_bytes([&b"\xc1\xca"[..], &[7; 100]].concat().into());
+        let stored = wrap(&value, TERMS);
+        let damaged = |place: usize| {
+            let mut bytes = stored.to_vec();
+            bytes[place] ^= 1;
+            Bytes::from(bytes)
+        };
+        let last = damaged(stored.len() - 1);
+        let Found::Fresh(payload, TERMS) = find(last, Ttl::Forever) else { panic!("not fresh") };
+        assert_eq!(payload.len(), value.len(), "its checksum covers the payload");
+        // Whichever covers a byte, its damage shows.
+        let compressor = Compressor::new(Compression::None, 0, None);
+        let pipeline = Pipeline::new(Codec::Json, None, compressor);
+        for place in 2..stored.len() {
+            let Found::Fresh(payload, _) = find(damaged(place), Ttl::Forever) else { panic!() };
+            let (why, _) = pipeline.open_bytes(payload).unwrap_err();
+            assert_eq!(why, Undecodable::Damaged, "byte {place}");
+        }
     }
 
     #[test]

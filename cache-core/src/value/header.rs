@@ -7,9 +7,13 @@
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
 //! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with fields of its own |
 //! | 8–15 | length of the payload |
-//! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on |
+//! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on; but of a payload with a header only of the first 20 bytes |
 //! | 20– | fields of later releases, up to the length of the header |
 //! | … | the payload |
+//!
+//! The payload of an entry is a stored value, which may have a header with a checksum of its own. So
+//! that a reader does not compute two checksums of the same bytes, the one of the entry ends with
+//! the first 20 bytes of that header.
 //!
 //! A compressed payload begins with the length of the uncompressed one, 8 bytes.
 //!
@@ -77,8 +81,7 @@ pub(super) enum Corrupt {
 struct Parts<'a> {
     /// The 20 bytes that every header has.
     fixed: &'a [u8; LEN],
-    /// The bytes that the checksum covers, in addition to those of the header: further fields and
-    /// the payload.
+    /// Further fields and the payload.
     rest: &'a [u8],
     payload: &'a [u8],
 }
@@ -119,8 +122,18 @@ fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
     fixed[4..6].copy_from_slice(&(format as u16).to_le_bytes());
     fixed[6..8].copy_from_slice(&flags.to_le_bytes());
     fixed[8..16].copy_from_slice(&(payload as u64).to_le_bytes());
-    let sum = checksum(fixed, rest);
+    let sum = checksum(fixed, covered(rest, payload, flags));
     fixed[16..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Returns the fields and the payload of an entry; `None` if the bytes are no entry or damaged.
+pub(super) fn read_envelope(stored: &[u8]) -> Option<(&[u8; FIELDS], &[u8])> {
+    // First, so that no checksum of other bytes is computed, which `read` does.
+    Parts::of(stored).filter(|it| it.flags() == ENVELOPE)?;
+    match read(stored) {
+        Ok(Stored::Envelope(fields, payload)) => Some((fields, payload)),
+        _ => None,
+    }
 }
 
 pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
@@ -129,7 +142,7 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     }
     let parts = Parts::of(stored).ok_or(Corrupt::Damaged)?;
     let Parts { fixed, rest, payload } = parts;
-    if fixed[16..] != checksum(fixed, rest).to_le_bytes() {
+    if fixed[16..] != checksum(fixed, covered(rest, payload.len(), parts.flags())).to_le_bytes() {
         return Err(Corrupt::Damaged);
     }
     if parts.flags() == ENVELOPE {
@@ -178,6 +191,16 @@ impl<'a> Parts<'a> {
 
     fn flags(&self) -> u16 {
         u16::from_le_bytes([self.fixed[6], self.fixed[7]])
+    }
+}
+
+/// Returns the bytes behind the first 20 that the checksum covers: all of them, or those before the
+/// bytes that the checksum of a header in an entry covers.
+fn covered(rest: &[u8], payload: usize, flags: u16) -> &[u8] {
+    let inner = &rest[rest.len() - payload..];
+    match Parts::of(inner) {
+        Some(inner) if flags == ENVELOPE => &rest[..rest.len() - inner.rest.len()],
+        _ => rest,
     }
 }
 

@@ -71,6 +71,21 @@ async fn damaged_value_with_a_grace_is_removed_and_loaded_again() {
     run_tasks().await;
 }
 
+/// The checksum of its own header finds the damage, and not that of the entry around it.
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn damaged_value_with_a_header_and_a_grace_is_removed() {
+    let store: Arc<dyn Backend> = Arc::new(Inline::new(Model::default()));
+    let cache = Cache::builder(Arc::clone(&store)).codec(cache_core::Codec::MsgPack);
+    let cache = cache.fetch(FetchSettings::with_grace(HOUR)).build("test").unwrap();
+    cache.fetch("k").prime(&"text").await.unwrap();
+    let mut bytes = store.get(":1:k").await.unwrap().unwrap().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    store.set(":1:k", bytes.into(), Expiry::After(2 * HOUR), SetMode::Always).await.unwrap();
+    assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+    assert_eq!(store.get(":1:k").await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn stale_value_of_another_type_is_a_miss() {
     let (_, with, _, time) = caches();
