@@ -52,6 +52,7 @@
 //! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
 //! | `testing` | no | the conformance suite, the fake clock, the failing store |
 
+mod bypass;
 mod cache;
 mod caches;
 pub mod config;
@@ -72,6 +73,7 @@ mod timeout;
 mod value;
 
 pub use self::{
+    bypass::Bypass,
     cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures, Fetch, OnOutage},
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
     config::{CacheSettings, Driver, Settings},

@@ -153,7 +153,10 @@ impl<'a, V: Form> Fetch<'a, V> {
         self
     }
 
-    /// Loads without reading or writing the store, and without other callers.
+    /// Loads without reading or writing the store, and without other callers. [`Bypass`] does this
+    /// for all calls of a task.
+    ///
+    /// [`Bypass`]: crate::Bypass
     pub fn bypass(mut self) -> Self {
         self.mode = Mode::Bypass;
         self
@@ -185,7 +188,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(cache.fetch("answer").ttl(secs(60)).load(parse("42")).await?, 42);
     /// # Ok(()) }
     /// ```
-    pub async fn load<T, E, L, F>(self, load: L) -> Result<T>
+    pub async fn load<T, E, L, F>(mut self, load: L) -> Result<T>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,
@@ -263,7 +266,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(second.value, Some(7));
     /// # Ok(()) }
     /// ```
-    pub async fn outcome<T, E, L, F>(self, load: L) -> Result<Fetched<T>>
+    pub async fn outcome<T, E, L, F>(mut self, load: L) -> Result<Fetched<T>>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,

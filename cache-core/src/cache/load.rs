@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::{Cache, call};
 use crate::{
+    bypass,
     error::{Error, ErrorKind, Result},
     fetch::{
         Policy,
@@ -135,13 +136,19 @@ impl<V: Form> Cache<V> {
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
         let _ = self.expiry(timeout);
-        let write_epoch = self.shared.flights.write_epoch(&key);
-        let write = match self.look(&key).await? {
-            Look::Hit(value) => return Ok(value),
-            Look::Miss => Some(timeout),
-            Look::Failed => None,
+        let is_bypassed = bypass::is_on();
+        let (write, role) = if is_bypassed {
+            (None, Ok(Role::Load(self.shared.flights.alone(&key))))
+        } else {
+            let write_epoch = self.shared.flights.write_epoch(&key);
+            let write = match self.look(&key).await? {
+                Look::Hit(value) => return Ok(value),
+                Look::Miss => Some(timeout),
+                Look::Failed => None,
+            };
+            (write, self.take_turn(&key, write_epoch).await)
         };
-        let res = match self.take_turn(&key, write_epoch).await {
+        let res = match role {
             Ok(Role::Have(value)) => return Ok(value),
             Ok(Role::Load(lead)) => {
                 // Pinned and borrowed: each call below that owned it would double the future's
@@ -152,7 +159,7 @@ impl<V: Form> Cache<V> {
             Err(error) => Err(error),
         };
         match res {
-            Err(error) if self.shared.fetch.has_entries => {
+            Err(error) if self.shared.fetch.has_entries && !is_bypassed => {
                 Box::pin(self.stale_instead(&key, error)).await
             }
             res => res,

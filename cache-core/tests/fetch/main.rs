@@ -1,6 +1,7 @@
 //! Fetches through the whole cache, over a store that may wait, with a clock that the tests move.
 //! The conformance suite checks what does not depend on time; `flight_model` checks interleavings.
 
+mod bypass;
 mod deadlines;
 mod decoding;
 mod entries;

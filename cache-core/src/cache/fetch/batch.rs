@@ -155,6 +155,22 @@ where
         Ok(())
     }
 
+    /// Loads all keys without other callers, and stores nothing.
+    pub(super) async fn load_alone<E, R, F>(
+        &mut self,
+        load: &mut impl FnMut(Vec<K>) -> F,
+    ) -> Result<()>
+    where
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (K, T)>,
+        F: Future<Output = Result<R, E>>,
+    {
+        self.unwritable.extend(0..self.keys.len());
+        let flights = &self.cache.shared.flights;
+        let leads = self.keys.iter().enumerate().map(|(place, key)| (place, flights.alone(key)));
+        self.load(leads.collect(), load).await
+    }
+
     /// Adds the stale values of the keys whose load failed. Returns the error if a key has none.
     pub(super) async fn stale_instead(&mut self, missing: &[usize], error: Error) -> Result<()> {
         let is_missing = |it: &usize| self.names_of(*it).any(|it| !self.found.contains_key(it));
@@ -293,6 +309,9 @@ where
         took: Duration,
     ) {
         let (cache, shared) = (self.cache, &self.cache.shared);
+        if places.iter().all(|it| self.unwritable.contains(it)) {
+            return;
+        }
         let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
         // One lifetime for all of them: it is one write.
         let lifetime = policy.lifetime(None, shared.timeout, &shared.clock);

@@ -12,6 +12,7 @@ use super::{
     },
 };
 use crate::{
+    bypass,
     cache::Cache,
     error::{Error, ErrorKind, Result},
     fetch::{FetchOutcome, Fetched, LoadContext, Loaded, RefreshAhead},
@@ -35,11 +36,14 @@ impl<V: Form> Fetch<'_, V> {
 
     /// Reads the key if the store never waits: a hit needs no further future, as in `get`.
     #[inline]
-    pub(super) fn start<T>(&self, key: &mut FullKey) -> Result<Start<T>>
+    pub(super) fn start<T>(&mut self, key: &mut FullKey) -> Result<Start<T>>
     where
         V: Decode<T>,
     {
         let cache = self.cache;
+        if bypass::is_on() {
+            self.mode = Mode::Bypass;
+        }
         cache.write_key(Operation::Fetch, self.key, key)?;
         // Before the first read: another process that makes this fetch may have stored an entry
         // with this lifetime.
