@@ -10,6 +10,7 @@ mod many;
 mod refreshes;
 mod results;
 mod settings;
+mod traps;
 
 use std::{
     io,

@@ -146,9 +146,8 @@ async fn xfetch_refreshes_within_some_load_times_of_the_end() {
     assert!((15..60).contains(&early), "{early} of 100 were refreshed");
 }
 
-/// Two caches that share a store and nothing else, as two processes do.
-#[tokio::test]
-async fn refresh_lock_lets_one_process_refresh() {
+/// Returns two caches that share a store and nothing else, as two processes do, and a value.
+async fn two_processes() -> (Cache, Cache, FakeClock) {
     let time = FakeClock::new();
     let store = Arc::new(Inline::new(Model::new(time.clock())));
     let mut settings = FetchSettings::with_grace(HOUR);
@@ -162,6 +161,37 @@ async fn refresh_lock_lets_one_process_refresh() {
     };
     let (one, two) = (process(), process());
     one.fetch("k").prime(&1).await.unwrap();
+    (one, two, time)
+}
+
+/// A trap: a lock without a lifetime.
+#[test]
+fn refresh_lock_of_a_process_that_died_expires() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dies = runtime();
+    let (two, time) = dies.block_on(async {
+        let (one, two, time) = two_processes().await;
+        time.advance(MINUTE);
+        let source = Source::default();
+        one.fetch("k").outcome(source.slow(2)).await.unwrap();
+        source.began.notified().await;
+        (two, time)
+    });
+    drop(dies);
+    runtime().block_on(async {
+        assert_eq!(two.fetch("k").load(value(3)).await.unwrap(), 1);
+        run_tasks().await;
+        assert_eq!(two.stats().loads, 0, "the other process seems to refresh");
+        time.advance(31 * SECOND);
+        assert_eq!(two.fetch("k").load(value(3)).await.unwrap(), 1);
+        run_tasks().await;
+        assert_eq!(two.fetch("k").load(value(4)).await.unwrap(), 3);
+    });
+}
+
+#[tokio::test]
+async fn refresh_lock_lets_one_process_refresh() {
+    let (one, two, time) = two_processes().await;
     time.advance(MINUTE);
     let source = Source::default();
     one.fetch("k").outcome(source.slow(2)).await.unwrap();
