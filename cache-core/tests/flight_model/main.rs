@@ -1,12 +1,13 @@
 //! The source of the single flight under a model checker: with shuttle's locks and atomics, it runs
 //! through thousands of interleavings. The invariants are those of the design: I1 one loader per
-//! key and generation, I2 no read after a delete returns an older value, I4 no flight is left when
-//! idle.
+//! key and generation, I2 no read after a delete returns an older value, I3 no caller waits longer
+//! than the time of the load, I4 no flight is left when idle.
 
 #![allow(missing_docs, unreachable_pub)]
 
 // The source under test imports `crate::error` and `crate::runtime`.
 mod error;
+mod refreshes;
 mod runtime;
 #[allow(dead_code)]
 #[path = "../../src/fetch/singleflight.rs"]
@@ -148,6 +149,7 @@ fn polled_once<F: Future>(future: F) -> std::pin::Pin<Box<F>> {
     future
 }
 
+/// I3: shuttle reports a caller that still waits as a deadlock.
 #[test]
 fn waiter_leads_when_the_time_of_the_leader_is_over() {
     check(|| {

@@ -13,14 +13,24 @@ use crate::{
     world::{World, decode, encode},
 };
 
-type Tasks = Arc<Mutex<Vec<shuttle::future::JoinHandle<()>>>>;
+pub(super) type Tasks = Arc<Mutex<Vec<shuttle::future::JoinHandle<()>>>>;
 
-/// Runs the load of a flight as `Cache::fetch` does.
-fn spawn_leader(world: &Arc<World>, tasks: &Tasks, lead: Lead, before: u64, write_epoch: u64) {
+/// What a caller saw before it joined a flight.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// `None` for a load by force, which does not care whether the key was written since.
+    pub(super) write_epoch: Option<u64>,
+    /// The value that the load replaces.
+    pub(super) old: Option<u64>,
+}
+
+/// Runs the load of a flight as `Cache::fetch` does. Its caller joined after `before` detaches.
+pub(super) fn spawn_leader(world: &Arc<World>, tasks: &Tasks, lead: Lead, before: u64, seen: Seen) {
     let world = Arc::clone(world);
     let task = spawn(async move {
-        if world.flights.write_epoch(KEY) != write_epoch
+        if seen.write_epoch.is_some_and(|it| it != world.flights.write_epoch(KEY))
             && let Some(value) = world.read().await
+            && Some(value) != seen.old
         {
             return lead.complete(Ok(encode(value)));
         }
@@ -35,17 +45,28 @@ fn spawn_leader(world: &Arc<World>, tasks: &Tasks, lead: Lead, before: u64, writ
 /// Does the steps of a fetch. Its caller leaves after some steps, unless `stays`.
 async fn fetch(world: Arc<World>, tasks: Tasks, stays: bool) {
     let floor = world.floor.load(SeqCst);
-    let write_epoch = world.flights.write_epoch(KEY);
+    let write_epoch = Some(world.flights.write_epoch(KEY));
     if let Some(value) = world.read().await {
         assert!(value >= floor, "I2: read {value} after a delete that follows {floor}");
         return;
     }
+    wait_for_load(&world, &tasks, Seen { write_epoch, old: None }, stays, floor).await;
+}
+
+/// Joins the flight or begins it as a task, and waits for its value.
+pub(super) async fn wait_for_load(
+    world: &Arc<World>,
+    tasks: &Tasks,
+    seen: Seen,
+    stays: bool,
+    floor: u64,
+) {
     loop {
         let before = world.detached.load(SeqCst);
         let mut wait: Wait = match world.flights.join(KEY, LASTS).unwrap() {
             Joined::Lead(lead) => {
                 let wait = lead.wait(LASTS).unwrap();
-                spawn_leader(&world, &tasks, lead, before, write_epoch);
+                spawn_leader(world, tasks, lead, before, seen);
                 wait
             }
             Joined::Wait(wait) => wait,
@@ -68,13 +89,28 @@ async fn fetch(world: Arc<World>, tasks: Tasks, stays: bool) {
             Some(WaitOutcome::Lead(lead)) => {
                 drop(wait);
                 let wait = lead.wait(LASTS).unwrap();
-                spawn_leader(&world, &tasks, lead, before, write_epoch);
+                spawn_leader(world, tasks, lead, before, seen);
                 drop(wait);
                 return;
             }
             Some(WaitOutcome::Rejoin) => {}
         }
     }
+}
+
+/// Waits for the threads and the tasks that they began, then checks I4 and I2.
+pub(super) fn finish(world: &World, threads: Vec<thread::JoinHandle<()>>, tasks: &Tasks) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let tasks = std::mem::take(&mut *tasks.lock().unwrap());
+    for task in tasks {
+        block_on(task).unwrap();
+    }
+    assert_eq!(world.flights.active(), 0, "I4: flights are left");
+    let stored = *world.store.lock().unwrap();
+    let floor = world.floor.load(SeqCst);
+    assert!(stored.is_none_or(|it| it >= floor), "I2: {stored:?} is left in the store");
 }
 
 fn run(world: &Arc<World>, callers: &[bool], deletes: bool) {
@@ -90,17 +126,7 @@ fn run(world: &Arc<World>, callers: &[bool], deletes: bool) {
         let world = Arc::clone(world);
         threads.push(thread::spawn(move || block_on(world.delete())));
     }
-    for thread in threads {
-        thread.join().unwrap();
-    }
-    let tasks = std::mem::take(&mut *tasks.lock().unwrap());
-    for task in tasks {
-        block_on(task).unwrap();
-    }
-    assert_eq!(world.flights.active(), 0, "I4: flights are left");
-    let stored = *world.store.lock().unwrap();
-    let floor = world.floor.load(SeqCst);
-    assert!(stored.is_none_or(|it| it >= floor), "I2: {stored:?} is left in the store");
+    finish(world, threads, &tasks);
 }
 
 #[test]
