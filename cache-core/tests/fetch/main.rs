@@ -10,6 +10,7 @@ mod many;
 mod refreshes;
 mod results;
 mod settings;
+mod storm;
 mod traps;
 
 use std::{
