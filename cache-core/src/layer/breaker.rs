@@ -6,7 +6,10 @@ mod window;
 use std::{
     fmt,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -68,6 +71,8 @@ pub struct Breaker {
     rules: Rules,
     clock: Clock,
     state: Mutex<State>,
+    /// Whether the breaker is closed and no call is unanswered: calls go through without the lock.
+    is_calm: AtomicBool,
     /// The aliases under which logs and metrics report this breaker.
     aliases: Mutex<Vec<Arc<str>>>,
 }
@@ -91,7 +96,8 @@ impl Breaker {
     }
 
     fn with_rules(rules: Rules, clock: Clock) -> Self {
-        Self { rules, clock, state: Mutex::default(), aliases: Mutex::default() }
+        let is_calm = AtomicBool::new(true);
+        Self { rules, clock, state: Mutex::default(), is_calm, aliases: Mutex::default() }
     }
 
     fn observed_as(&self, alias: &Arc<str>) {
@@ -159,6 +165,10 @@ impl Breaker {
     /// `Unavailable` if the call is refused: the text contains the failure that opened the breaker.
     pub fn admit(&self) -> Result<Permit<'_>> {
         let now = self.clock.coarse();
+        if self.is_calm.load(Ordering::Relaxed) {
+            let call = Admitted { began: now, probe: None, limit: None };
+            return Ok(Permit { breaker: self, call, recorded: false });
+        }
         let mut state = self.lock();
         let call = state.admit(now, &self.rules).map_err(|it| refusal(&state, &it))?;
         if call.probe.is_some() {
@@ -180,7 +190,9 @@ impl Breaker {
     fn record(&self, call: &Admitted, outcome: Outcome<'_>) {
         let now = self.clock.coarse();
         let mut state = self.lock();
-        if state.record(call, outcome, now, &self.rules) {
+        let has_changed = state.record(call, outcome, now, &self.rules);
+        self.is_calm.store(state.is_calm(), Ordering::Relaxed);
+        if has_changed {
             // An open breaker that stays open after a probe is reported without its reason.
             self.tell(state.public(), state.reason().filter(|_| call.probe.is_none()));
         }

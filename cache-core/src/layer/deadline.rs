@@ -40,7 +40,10 @@ impl Deadline {
         if call.is_unlimited() {
             return run().await;
         }
-        let limit = self.time.saturating_mul(call.rounds()).saturating_add(self.connect);
+        let limit = match call.rounds() {
+            1 => self.of_most.time(),
+            rounds => self.time.saturating_mul(rounds).saturating_add(self.connect),
+        };
         let mut running = run();
         self.of_most.limit(limit, &mut running).await.unwrap_or_else(|| {
             let is_behind_others = was_behind_others(|| drop(running));

@@ -1,4 +1,4 @@
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Breaker, Call, Layer, Reply, deadline::Deadline, retry::Retry};
 use crate::telemetry::observer::Observer;
@@ -18,14 +18,31 @@ pub(super) struct Stack {
 }
 
 impl Layer for Stack {
-    // Not async: each async function keeps its arguments in the future of the call.
+    // Not async: an async function keeps its arguments twice in the future of the call.
     fn around<R: Reply, F: Future<Output = R> + Send + Unpin>(
         &self,
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> impl Future<Output = R> + Send {
-        let observer = &self.observer;
-        observer.in_call(self.backend, call.operation, call.keys, move || self.guarded(call, run))
+        self.observer.in_call(self.backend, call.operation, call.keys, move || async move {
+            let admitted = self.breaker.as_ref().map_or(Ok(None), |it| it.admit_call(&call));
+            let permit = match admitted {
+                Ok(permit) => permit,
+                Err(error) => return R::failed(&call, error),
+            };
+            let shortened = permit.as_ref().and_then(|it| it.limit(&call));
+            let limited = || self.deadline.around(&call, &run);
+            let reply = if shortened.is_none() && !self.retry.repeats(&call) {
+                limited().await
+            } else {
+                // Boxed because it is rare: it would enlarge the future of every call.
+                Box::pin(self.repeated(&call, shortened, limited)).await
+            };
+            if let Some(permit) = permit {
+                permit.record_reply(&call, &reply);
+            }
+            reply
+        })
     }
 
     /// A store that never waits needs none of them.
@@ -35,35 +52,18 @@ impl Layer for Stack {
 }
 
 impl Stack {
-    async fn guarded<R: Reply, F: Future<Output = R> + Send + Unpin>(
+    /// Runs a call that may be repeated, all tries within the shortened time.
+    async fn repeated<R: Reply, F: Future<Output = R> + Send>(
         &self,
-        call: Call<'_>,
+        call: &Call<'_>,
+        shortened: Option<Duration>,
         run: impl Fn() -> F + Send + Sync,
     ) -> R {
-        let admitted = self.breaker.as_ref().map_or(Ok(None), |it| it.admit_call(&call));
-        let permit = match admitted {
-            Ok(permit) => permit,
-            Err(error) => return R::failed(&call, error),
-        };
-        let shortened = permit.as_ref().and_then(|it| it.limit(&call));
-        let limited = || self.deadline.around(&call, &run);
-        let reply = if shortened.is_none() && !self.retry.repeats(&call) {
-            pin!(limited()).await
-        } else {
-            // Boxed because it is rare: it would enlarge the future of every call.
-            Box::pin(async {
-                let repeated = self.retry.around(&call, limited);
-                match self.breaker.as_ref().zip(shortened) {
-                    Some((breaker, limit)) => breaker.reply_within(limit, &call, repeated).await,
-                    None => repeated.await,
-                }
-            })
-            .await
-        };
-        if let Some(permit) = permit {
-            permit.record_reply(&call, &reply);
+        let repeated = self.retry.around(call, run);
+        match self.breaker.as_ref().zip(shortened) {
+            Some((breaker, limit)) => breaker.reply_within(limit, call, repeated).await,
+            None => repeated.await,
         }
-        reply
     }
 }
 

@@ -115,6 +115,11 @@ impl State {
         }
     }
 
+    /// Returns whether every call is admitted, and with its full time.
+    pub(super) fn is_calm(&self) -> bool {
+        matches!(self.phase, Phase::Closed) && self.unanswered == 0
+    }
+
     pub(super) fn reason(&self) -> Option<&Error> {
         self.reason.as_ref()
     }
