@@ -7,10 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{
-    Error, ErrorKind, Result,
-    store::{Expiry, SharedDeadline},
-};
+use cache_core::{Error, ErrorKind, Result, store::Expiry};
+use cache_net::within;
 
 use crate::{
     command::{self, Mode},
@@ -41,8 +39,8 @@ impl Memcached {
         let task = cache_core::store::current_runtime()?.spawn(async move {
             let lock = lock(&common, &source).await?;
             let left = lock.until.saturating_sub(common.clock.now());
-            let moved = SharedDeadline::new(left, common.clock.clone());
-            let Some(res) = moved.run(move_locked(&common, &source, &target)).await else {
+            let moved = move_locked(&common, &source, &target);
+            let Some(res) = within(&common.clock, left, moved).await else {
                 // Keep the lock until it expires: the last command may still reach the server.
                 return Err(timed_out(time_limit(&common)));
             };
@@ -72,8 +70,7 @@ async fn lock(common: &Common, source: &KeyLocation<'_>) -> Result<MoveLock> {
     let time = time_limit(common);
     let token = RandomState::new().hash_one(source.key()).to_string();
     let life = lifetime::seconds(Expiry::After(time.saturating_add(GRACE)), &common.clock);
-    let locked = SharedDeadline::new(time, common.clock.clone());
-    let locked = locked.run(async {
+    let locked = within(&common.clock, time, async {
         loop {
             let until = common.clock.now().saturating_add(time);
             let write = |names: KeyNames| {

@@ -1,11 +1,13 @@
 //! Waiting with a timeout.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use cache_core::{Clock, store::SharedDeadline};
+use cache_core::Clock;
+use futures_util::future::{Either, select};
 
 /// Returns the output of a future, or `None` if it takes longer than `timeout`. For a few calls
-/// with timeouts of their own; many calls with one deadline share a [`SharedDeadline`].
+/// with timeouts of their own; many calls with one deadline share a
+/// [`SharedDeadline`](cache_core::store::SharedDeadline).
 ///
 /// # Cancel safety
 /// Dropping it drops the future, and so does the timeout.
@@ -27,5 +29,8 @@ pub async fn within<T>(
     timeout: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    SharedDeadline::new(timeout, clock.clone()).run(future).await
+    match select(pin!(future), pin!(clock.sleep(timeout))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
 }
