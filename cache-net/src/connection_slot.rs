@@ -106,7 +106,7 @@ struct Before {
 
 /// A connection that was idle for this long is checked before it is used. A server may have closed
 /// it while this process was suspended, and then the call would fail although it was not sent.
-const IDLE_CHECK: Duration = Duration::from_millis(10);
+const IDLE_CHECK: Duration = Duration::from_millis(1);
 /// If bytes on an idle connection were not read yet: how often, and how long, to wait for the task
 /// that reads.
 const UNREAD_WAIT: (u32, Duration) = (10, Duration::from_millis(1));
