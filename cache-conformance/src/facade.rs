@@ -9,6 +9,7 @@ mod fetch_many;
 mod fetch_storm;
 mod handles;
 mod keys;
+mod keyspaces;
 mod loads;
 mod locks;
 mod timeouts;
@@ -29,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         counters::TESTS,
         timeouts::TESTS,
         keys::TESTS,
+        keyspaces::TESTS,
         updates::TESTS,
         versions::TESTS,
         loads::TESTS,

@@ -8,7 +8,8 @@ mod call;
 mod counter;
 mod fail_open;
 mod fetch;
-mod get_or_load;
+mod get_or_set;
+mod keyspace;
 mod load;
 mod lock;
 mod many;
@@ -23,7 +24,6 @@ mod write;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-pub(crate) use self::builder::KeyState;
 use self::call::{call, call_leader, call_write, put_aside};
 pub use self::{
     blocking::BlockingCache,
@@ -33,6 +33,7 @@ pub use self::{
     many::{Failed, Failures},
     on_outage::OnOutage,
 };
+pub(crate) use self::{builder::KeyState, fetch::on_a_thread};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     consistency::tombstones::Tombstones,

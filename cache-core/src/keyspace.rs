@@ -1,24 +1,30 @@
 //! Typed keyspaces: the keys, the values and the lifetime of one kind of entry, declared once.
 
+mod blocking;
+mod fetch;
 mod key;
+mod load;
 
 use std::{
     borrow::Borrow,
     collections::{HashMap, HashSet},
-    convert::Infallible,
     fmt,
     hash::Hash,
     marker::PhantomData,
+    time::Duration,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
-pub use self::key::{KeyParts, Many, One};
+pub use self::{
+    blocking::BlockingKeyspace,
+    fetch::KeyspaceFetch,
+    key::{KeyParts, Many, One},
+};
 use crate::{
     cache::{Cache, Failures},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     telemetry::stats::Outcome,
     timeout::{Timeout, Ttl},
+    value::{Codec, Decode, Encode, Form},
 };
 
 /// A kind of entries: their keys, their values and their lifetime, declared once.
@@ -29,9 +35,13 @@ use crate::{
 /// control characters in the name and in the parts are escaped, so that different keys never become
 /// the same stored key, in one keyspace and in any two with different names.
 ///
-/// A keyspace works with each handle, also with those of [`at_version`](Cache::at_version) and
-/// [`strict`](Cache::strict). With handles without async, and for operations that a keyspace does
-/// not have, use [`key`](Self::key).
+/// A keyspace works with each handle, also with those of [`at_version`](Cache::at_version),
+/// [`strict`](Cache::strict) and, if its values are `Bytes`, [`bytes`](Cache::bytes).
+/// [`blocking`](Self::blocking) returns the same keyspace for handles without async. For operations
+/// that a keyspace does not have, use [`key`](Self::key).
+///
+/// Each call returns an error of kind `Config` if the cache cannot do what the keyspace declares:
+/// see [`grace`](Self::grace) and [`codec`](Self::codec).
 ///
 /// # When the type of the values changes
 /// Raise [`schema`](Self::schema). The entries of the old type are then misses, and expire. Two
@@ -67,6 +77,8 @@ pub struct Keyspace<K: ?Sized, V> {
     name: &'static str,
     schema: u32,
     timeout: Timeout,
+    grace: Option<Duration>,
+    codec: Option<Codec>,
     label: Option<&'static str>,
     /// Covariant, so that a key may borrow for less than `'static`.
     key: PhantomData<fn() -> Box<K>>,
@@ -81,6 +93,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
             name,
             schema: 1,
             timeout: Timeout::Default,
+            grace: None,
+            codec: None,
             label: None,
             key: PhantomData,
             value: PhantomData,
@@ -91,6 +105,46 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     #[must_use]
     pub const fn ttl(mut self, timeout: Timeout) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the time after the [lifetime](Self::ttl) in which a loaded value may be served stale, as
+    /// [`Fetch::grace`](crate::Fetch::grace) does for one fetch. If unset, it is the grace of the
+    /// alias. Values of [`set`](Self::set) have no grace; those of
+    /// [`prime`](KeyspaceFetch::prime) have.
+    ///
+    /// The calls return an error of kind `Config` if the cache does not have the setting
+    /// [`grace`](crate::FetchSettings::grace) in its table `fetch`, or if the values never expire.
+    #[must_use]
+    pub const fn grace(mut self, time: Duration) -> Self {
+        self.grace = Some(time);
+        self
+    }
+
+    /// Sets the codec that writes the values. If unset, it is the codec of the alias. A value tells
+    /// its codec, so that old values of another codec are still read.
+    ///
+    /// The calls return an error of kind `Config` if the setting
+    /// [`read`](crate::CacheSettings::read) of the cache does not list the codec, and for handles of
+    /// [`bytes`](Cache::bytes), which have no codec.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postcard")]
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, Codec, Keyspace, secs}; use cache_memory::Memory;
+    /// static POINTS: Keyspace<u64, Vec<(f32, f32)>> =
+    ///     Keyspace::new("points").ttl(secs(60)).codec(Codec::Postcard);
+    ///
+    /// let cache = Cache::new("test", Memory::new()); // JSON
+    /// POINTS.set(&cache, &7, &vec![(0.5, 1.5)]).await?;
+    /// assert_eq!(POINTS.get(&cache, &7).await?, Some(vec![(0.5, 1.5)]));
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "postcard"))]
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub const fn codec(mut self, codec: Codec) -> Self {
+        self.codec = Some(codec);
         self
     }
 
@@ -141,12 +195,12 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// A dropped future leaves the entry as it was.
-    pub async fn get<M>(&self, cache: &Cache, key: &K) -> Result<Option<V>>
+    pub async fn get<M, F>(&self, cache: &Cache<F>, key: &K) -> Result<Option<V>>
     where
         K: KeyParts<M>,
-        V: DeserializeOwned,
+        F: Decode<V>,
     {
-        let found = cache.get(&self.key(key)?).await?;
+        let found = cache.get(&self.key_for(cache, key)?).await?;
         self.count(cache, found.is_some(), 1);
         Ok(found)
     }
@@ -170,16 +224,17 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     /// assert_eq!(NAMES.get_many(&cache, [1, 2, 3]).await?, names.into());
     /// # Ok(()) }
     /// ```
-    pub async fn get_many<Q, M>(
+    pub async fn get_many<Q, M, F>(
         &self,
-        cache: &Cache,
+        cache: &Cache<F>,
         keys: impl IntoIterator<Item = Q>,
     ) -> Result<HashMap<Q, V>>
     where
         Q: Borrow<K> + Eq + Hash,
         K: KeyParts<M>,
-        V: DeserializeOwned,
+        F: Decode<V>,
     {
+        self.check(cache)?;
         let keys: Vec<Q> = keys.into_iter().collect();
         let names: Vec<String> =
             keys.iter().map(|it| self.key(Borrow::<K>::borrow(it))).collect::<Result<_>>()?;
@@ -199,18 +254,22 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the new value is stored as a whole or not at all.
-    pub fn set<'a, M>(
+    pub fn set<'a, M, F>(
         &self,
-        cache: &'a Cache,
+        cache: &'a Cache<F>,
         key: &K,
         value: &V,
-    ) -> impl Future<Output = Result<()>> + Send + use<'a, K, V, M>
+    ) -> impl Future<Output = Result<()>> + Send + use<'a, K, V, M, F>
     where
         K: KeyParts<M>,
-        V: Serialize,
+        F: Encode<V>,
     {
-        let write = self.key(key).map(|key| cache.set(&key, value, self.timeout));
-        async move { write?.await }
+        let key = self.key_for(cache, key);
+        let write = key.and_then(|key| cache.to_write(&key, value, self.timeout, self.codec));
+        async move {
+            let (key, stored) = write?;
+            cache.write_stored(key, stored).await
+        }
     }
 
     /// Stores all items with the lifetime of the keyspace: see [`Cache::set_many`]. The result
@@ -221,21 +280,25 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// If the future is dropped, some items may be written.
-    pub fn set_many<'a, Q, W, I, M>(
+    pub fn set_many<'a, Q, W, I, M, F>(
         &self,
-        cache: &'a Cache,
+        cache: &'a Cache<F>,
         items: I,
-    ) -> impl Future<Output = Result<Failures>> + Send + use<'a, K, V, Q, W, I, M>
+    ) -> impl Future<Output = Result<Failures>> + Send + use<'a, K, V, Q, W, I, M, F>
     where
         Q: Borrow<K>,
-        W: Borrow<V> + Serialize,
+        F: Encode<W>,
+        W: Borrow<V>,
         I: IntoIterator<Item = (Q, W)>,
         K: KeyParts<M>,
     {
-        let items =
-            items.into_iter().map(|(key, value)| Ok((self.key(Borrow::<K>::borrow(&key))?, value)));
-        let write = items.collect::<Result<Vec<_>>>().map(|it| cache.set_many(it, self.timeout));
-        async move { write?.await }
+        let items = items
+            .into_iter()
+            .map(|(key, value)| Ok((self.key_for(cache, Borrow::<K>::borrow(&key))?, value)));
+        let write = items
+            .collect::<Result<Vec<_>>>()
+            .and_then(|it| cache.to_write_many(it, self.timeout, self.codec));
+        async move { cache.write_many(write?).await }
     }
 
     /// Removes a key: see [`Cache::delete`].
@@ -245,11 +308,12 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the entry may or may not be removed.
-    pub async fn delete<M>(&self, cache: &Cache, key: &K) -> Result<bool>
+    pub async fn delete<M, F>(&self, cache: &Cache<F>, key: &K) -> Result<bool>
     where
         K: KeyParts<M>,
+        F: Form,
     {
-        cache.delete(&self.key(key)?).await
+        cache.delete(&self.key_for(cache, key)?).await
     }
 
     /// Returns the remaining lifetime of a key: see [`Cache::ttl`].
@@ -259,11 +323,12 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// A dropped future leaves the entry as it was.
-    pub async fn ttl_of<M>(&self, cache: &Cache, key: &K) -> Result<Option<Ttl>>
+    pub async fn ttl_of<M, F>(&self, cache: &Cache<F>, key: &K) -> Result<Option<Ttl>>
     where
         K: KeyParts<M>,
+        F: Form,
     {
-        cache.ttl(&self.key(key)?).await
+        cache.ttl(&self.key_for(cache, key)?).await
     }
 
     /// Returns whether a key exists: see [`Cache::has_key`].
@@ -273,80 +338,45 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     ///
     /// # Cancel safety
     /// A dropped future leaves the entry as it was.
-    pub async fn has_key<M>(&self, cache: &Cache, key: &K) -> Result<bool>
+    pub async fn has_key<M, F>(&self, cache: &Cache<F>, key: &K) -> Result<bool>
     where
         K: KeyParts<M>,
+        F: Form,
     {
-        cache.has_key(&self.key(key)?).await
+        cache.has_key(&self.key_for(cache, key)?).await
     }
 
-    /// Returns the value of a key, or loads and stores it: see [`Cache::get_or_set`].
-    ///
-    /// # Errors
-    /// As [`Cache::get_or_set`].
-    ///
-    /// # Cancel safety
-    /// As [`Cache::get_or_set`].
-    pub async fn get_or_set<M, L>(
-        &self,
-        cache: &Cache,
-        key: &K,
-        load: impl FnOnce() -> L,
-    ) -> Result<V>
+    /// Returns the key for a call of this handle.
+    fn key_for<M, F>(&self, cache: &Cache<F>, key: &K) -> Result<String>
     where
         K: KeyParts<M>,
-        V: Serialize + DeserializeOwned,
-        L: Future<Output = V>,
+        F: Form,
     {
-        self.get_or_try_set(cache, key, || async { Ok::<V, Infallible>(load().await) }).await
+        self.check(cache)?;
+        self.key(key)
     }
 
-    /// Returns the value of a key, or loads it with a loader that can fail: see
-    /// [`Cache::get_or_try_set`].
-    ///
-    /// # Errors
-    /// As [`Cache::get_or_try_set`].
-    ///
-    /// # Cancel safety
-    /// As [`Cache::get_or_try_set`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, Keyspace}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Memory::new());
-    /// static ANSWERS: Keyspace<str, u32> = Keyspace::new("answer");
-    ///
-    /// assert!(ANSWERS.get_or_try_set(&cache, "q", || async { "42!".parse::<u32>() }).await.is_err());
-    /// let answer = ANSWERS.get_or_try_set(&cache, "q", || async { "42".parse::<u32>() }).await?;
-    /// assert_eq!(answer, 42);
-    /// # Ok(()) }
-    /// ```
-    pub async fn get_or_try_set<M, E, L>(
-        &self,
-        cache: &Cache,
-        key: &K,
-        load: impl FnOnce() -> L,
-    ) -> Result<V>
-    where
-        K: KeyParts<M>,
-        V: Serialize + DeserializeOwned,
-        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
-        L: Future<Output = Result<V, E>>,
-    {
-        let key = self.key(key)?;
-        let mut is_loaded = false;
-        let load = || {
-            is_loaded = true;
-            load()
-        };
-        let value = cache.get_or_try_set(&key, self.timeout, load).await;
-        self.count(cache, !is_loaded && value.is_ok(), 1);
-        value
+    /// Checks that the cache can do what the keyspace declares.
+    fn check<F: Form>(&self, cache: &Cache<F>) -> Result<()> {
+        let codec = self.codec.map_or(Ok(()), |it| cache.check_codec(it));
+        let res = codec.and_then(|()| match self.grace {
+            Some(grace) => cache.check_grace(self.timeout, grace),
+            None => Ok(()),
+        });
+        res.map_err(|(setting, what)| {
+            Error::new(ErrorKind::Config, format!("`{setting}` of a keyspace: {what}"))
+                .with_context("alias", cache.alias())
+                .with_context("keyspace", self.name)
+        })
     }
 
-    fn count(&self, cache: &Cache, is_hit: bool, keys: usize) {
+    fn count<F: Form>(&self, cache: &Cache<F>, is_hit: bool, keys: usize) {
         let outcome = if is_hit { Outcome::Hit } else { Outcome::Miss };
-        cache.observer().keyspace(self.label.unwrap_or(self.name), outcome, keys as u64);
+        cache.observer().keyspace(self.label_or_name(), outcome, keys as u64);
+    }
+
+    fn label_or_name(&self) -> &'static str {
+        self.label.unwrap_or(self.name)
     }
 }
 
@@ -356,6 +386,8 @@ impl<K: ?Sized, V> fmt::Debug for Keyspace<K, V> {
             .field("name", &self.name)
             .field("schema", &self.schema)
             .field("ttl", &self.timeout)
+            .field("grace", &self.grace)
+            .field("codec", &self.codec)
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@
 //! | name | kind | other labels | what |
 //! |---|---|---|---|
 //! | `cache_operations_total` | counter | `operation`, `outcome` | calls; a batch counts each of its keys. Outcomes: `hit`, `miss`, `stale` (a fetch returned a stale value), `absent` (a fetch found that there is no value), `done`, `failed` (by the store), `refused` (the call was invalid) |
-//! | `cache_keyspace_reads_total` | counter | `keyspace`, `outcome` | keys that were read through a `Keyspace`: `hit` or `miss`. `get_or_set` is a miss if it ran its own loader |
+//! | `cache_keyspace_reads_total` | counter | `keyspace`, `outcome` | keys that were read through a `Keyspace`: `hit` or `miss`, and by `fetch` also `stale` or `absent`. `get_or_set` is a miss if it ran its own loader |
 //! | `cache_errors_total` | counter | `operation`, `kind` | errors that the caller saw, and errors that `fail_open` hid |
 //! | `cache_loads_total` | counter | `result` | loaders that ran: `ok`, `error`; callers that shared another caller's load: `shared` |
 //! | `cache_refreshes_total` | counter | `result` | loads in the background that `started`, and that were `skipped` because `max_refreshes` ran |

@@ -2,9 +2,12 @@
 
 #![allow(missing_docs)]
 
-use std::{collections::HashMap, fmt, io};
+use std::{collections::HashMap, convert::Infallible, fmt, io, time::Duration};
 
-use cache_core::{Cache, ErrorKind, Keyspace, Timeout, Ttl, secs, testing::Model};
+use cache_core::{
+    Cache, ErrorKind, FetchOutcome, FetchSettings, Keyspace, Loaded, Timeout, Ttl, secs,
+    testing::{FakeClock, Model},
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,8 @@ impl fmt::Display for Id {
         write!(f, "{}", self.0)
     }
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 static USERS: Keyspace<Id, User> = Keyspace::new("user").ttl(secs(300));
 static PAGES: Keyspace<(&str, u32), String> = Keyspace::new("page").ttl(secs(60)).schema(3);
@@ -95,8 +100,7 @@ async fn each_kind_of_handle_works() {
     NAMES.set(&cache.at_version(2), "a", &"b".into()).await.unwrap();
     assert_eq!(NAMES.get(&cache, "a").await.unwrap(), None);
     let blocking = tokio::task::spawn_blocking(move || {
-        let key = NAMES.key("a")?;
-        cache.blocking().at_version(2).get::<String>(&key)
+        NAMES.blocking().get(&cache.blocking().at_version(2), "a")
     });
     assert_eq!(blocking.await.unwrap().unwrap().as_deref(), Some("b"));
 }
@@ -119,4 +123,90 @@ async fn key_that_is_too_long_names_the_rule() {
     let error = NAMES.get(&cache(), &long).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
     assert!(error.to_string().contains("too long"), "{error}");
+}
+
+#[tokio::test]
+async fn values_with_a_grace_are_served_stale_and_their_lifetime_is_that_of_the_keyspace() {
+    static RATES: Keyspace<str, u32> = Keyspace::new("rate").ttl(secs(60)).grace(HOUR);
+    let time = FakeClock::new();
+    let settings = FetchSettings::with_grace(Duration::ZERO);
+    let builder = Cache::builder(Model::new(time.clock())).clock(time.clock()).fetch(settings);
+    let cache = builder.build("test").unwrap();
+    let load = |value| move |_| async move { Ok::<_, Infallible>(Loaded::Value(value)) };
+    let fetch = |value| RATES.fetch(&cache, "eur").with(|it| it.jitter(0.0)).outcome(load(value));
+    assert_eq!(fetch(1).await.unwrap().value, Some(1));
+    let ttl = RATES.ttl_of(&cache, "eur").await.unwrap();
+    assert_eq!(ttl, Some(Ttl::Remaining(Duration::from_secs(60))));
+    time.advance(Duration::from_secs(60));
+    assert_eq!(RATES.get(&cache, "eur").await.unwrap(), None);
+    let stale = fetch(2).await.unwrap();
+    assert!(matches!(stale.outcome, FetchOutcome::Stale { .. }), "{stale:?}");
+    assert_eq!(stale.value, Some(1));
+    while cache.stats().active_refreshes > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(RATES.get(&cache, "eur").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn grace_without_a_lifetime_or_the_setting_is_a_config_error_that_names_the_keyspace() {
+    static FOREVER: Keyspace<str, u32> = Keyspace::new("forever").ttl(Timeout::Never).grace(HOUR);
+    static RATES: Keyspace<str, u32> = Keyspace::new("rate").grace(HOUR);
+    let settings = FetchSettings::with_grace(HOUR);
+    let with = Cache::builder(Model::default()).fetch(settings).build("test").unwrap();
+    let error = FOREVER.get_or_set(&with, "k", || async { 1 }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("the values never expire"), "{error}");
+    assert_eq!(error.context("keyspace"), Some("forever"));
+    let error = RATES.get(&cache(), "k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("`grace` of a keyspace: grace is off"), "{error}");
+    assert_eq!(error.context("keyspace"), Some("rate"));
+    assert_eq!(RATES.get(&with, "k").await.unwrap(), None);
+}
+
+#[cfg(feature = "postcard")]
+mod codec {
+    use bytes::Bytes;
+    use cache_core::Codec;
+
+    use super::*;
+
+    static POINTS: Keyspace<u64, Vec<String>> = Keyspace::new("points").codec(Codec::Postcard);
+
+    async fn is_postcard(cache: &Cache, key: u64) -> bool {
+        let stored = cache.backend().get(&format!(":1:points:1:{key}")).await.unwrap().unwrap();
+        stored.starts_with(b"\xc1\xca")
+    }
+
+    #[tokio::test]
+    async fn every_write_uses_the_codec_of_the_keyspace() {
+        let cache = cache();
+        let value = vec!["a".to_owned()];
+        let load = |_| async { Ok::<_, Infallible>(vec!["a".to_owned()]) };
+        POINTS.set(&cache, &1, &value).await.unwrap();
+        POINTS.set_many(&cache, [(2, &value)]).await.unwrap().into_result().unwrap();
+        POINTS.get_or_set(&cache, &3, || async { vec!["a".to_owned()] }).await.unwrap();
+        POINTS.fetch(&cache, &4).load(load).await.unwrap();
+        POINTS.fetch(&cache, &5).prime(&value).await.unwrap();
+        for key in 1..6 {
+            assert_eq!(POINTS.get(&cache, &key).await.unwrap().as_ref(), Some(&value));
+            assert!(is_postcard(&cache, key).await, "{key}");
+        }
+        cache.set("points:1:6", &value, Timeout::Default).await.unwrap();
+        assert!(!is_postcard(&cache, 6).await);
+        assert_eq!(POINTS.get(&cache, &6).await.unwrap(), Some(value), "JSON is still read");
+    }
+
+    #[tokio::test]
+    async fn codec_that_the_handle_cannot_read_back_is_a_config_error() {
+        static IMAGES: Keyspace<u64, Bytes> = Keyspace::new("image").codec(Codec::Postcard);
+        let only_json = Cache::builder(Model::default()).read([Codec::Json]).build("test").unwrap();
+        let error = POINTS.set(&only_json, &1, &Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("`codec` of a keyspace: the setting `read`"), "{error}");
+        let error = IMAGES.get(&cache().bytes(), &1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("a handle of bytes has no codec"), "{error}");
+    }
 }

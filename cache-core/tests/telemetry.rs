@@ -6,6 +6,7 @@ mod replicated;
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -85,13 +86,15 @@ fn reads_of_a_keyspace_are_counted_under_its_label() {
             let load = || async { "page".to_owned() };
             PAGES.get_or_set(&cache, &1, load).await.unwrap();
             PAGES.get_or_set(&cache, &1, load).await.unwrap();
+            let load = |_| async { Ok::<_, Infallible>(String::new()) };
+            PAGES.fetch(&cache, &1).load(load).await.unwrap();
         });
     });
     let recorded = recorded(&recorder);
     for (labels, count) in [
         ("keyspace=user outcome=hit", 2),
         ("keyspace=user outcome=miss", 2),
-        ("keyspace=pages outcome=hit", 1),
+        ("keyspace=pages outcome=hit", 2),
         ("keyspace=pages outcome=miss", 1),
     ] {
         let name = format!("cache_keyspace_reads_total alias=shop {labels}");

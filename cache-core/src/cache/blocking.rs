@@ -45,11 +45,11 @@ impl<V: Form> Cache<V> {
 }
 
 impl<V: Form> BlockingCache<V> {
-    pub(super) fn as_async(&self) -> &Cache<V> {
+    pub(crate) fn as_async(&self) -> &Cache<V> {
         &self.0
     }
 
-    pub(super) fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         if runtime::is_async_context() {
             return Err(Error::new(
                 ErrorKind::Runtime,

@@ -3,6 +3,7 @@
 mod batch;
 mod blocking;
 mod entries;
+mod keyspace;
 mod load;
 mod lock;
 mod many;
@@ -13,15 +14,14 @@ mod task;
 
 use std::{fmt, time::Duration};
 
+pub(crate) use self::blocking::on_a_thread;
 pub(super) use self::entries::{fresh, fresh_or_absent};
-use self::request::{Mode, Start, hit};
+use self::request::{Mode, Start};
 use super::Cache;
 use crate::{
     error::Result,
     fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
     key::FullKey,
-    layer::Operation,
-    telemetry::observer::Direction,
     timeout::IntoTimeout,
     value::{Decode, Encode, Form, Typed},
 };
@@ -202,8 +202,7 @@ impl<'a, V: Form> Fetch<'a, V> {
             Start::Read(write_epoch, found) => (write_epoch, found),
         };
         let load = |context| async move { load(context).await.map(Loaded::Value) };
-        let fetched = self.run(key, write_epoch, found, false, load).await?;
-        fetched.value.ok_or_else(|| self.cache.refuse(Operation::Fetch, request::no_value()))
+        self.required(self.run(key, write_epoch, found, false, load).await?)
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, or `None` if the source has none.
@@ -266,7 +265,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(second.value, Some(7));
     /// # Ok(()) }
     /// ```
-    pub async fn outcome<T, E, L, F>(mut self, load: L) -> Result<Fetched<T>>
+    pub async fn outcome<T, E, L, F>(self, load: L) -> Result<Fetched<T>>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,
@@ -274,12 +273,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        let mut key = FullKey::new();
-        let (write_epoch, found) = match self.start(&mut key)? {
-            Start::Hit(value, age) => return Ok(hit(value, age)),
-            Start::Read(write_epoch, found) => (write_epoch, found),
-        };
-        self.run(key, write_epoch, found, true, load).await
+        self.fetched(true, load).await
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch.
@@ -305,16 +299,9 @@ impl<'a, V: Form> Fetch<'a, V> {
     where
         V: Encode<T>,
     {
-        let prepared = self.check().and_then(|()| {
-            let cache = self.cache;
-            let key = cache.key(Operation::Set, self.key)?;
-            let sealed = cache.seal(value);
-            let sealed = sealed.map_err(|it| cache.fail(Operation::Set, Some(&key), it))?;
-            cache.shared.observer.bytes(Direction::Written, sealed.len());
-            Ok((key, cache.to_stored(&self.policy, None, sealed, Duration::ZERO)))
-        });
+        let write = self.to_write(value);
         async move {
-            let (key, stored) = prepared?;
+            let (key, stored) = write?;
             self.cache.write_stored(key, stored).await
         }
     }

@@ -1,6 +1,5 @@
 use std::{
     any::type_name,
-    convert::Infallible,
     fmt,
     pin::{Pin, pin},
     sync::Arc,
@@ -25,105 +24,17 @@ use crate::{
         observer::{Direction, Loaded},
         stats::{Event, Outcome},
     },
-    timeout::{Expiry, IntoTimeout, Timeout},
+    timeout::Expiry,
     value::{Decode, Encode, Form, payload_len},
 };
 
-/// Reads through: a missing value is loaded and stored.
-///
-/// One load runs per key at a time, for any number of callers. The other callers wait and share its
-/// value or its error. A load also ends in these cases:
-///
-/// - The caller that runs the load is dropped, or its loader panics: the next waiting caller runs
-///   its own loader.
-/// - The load does not end within `load_deadline` (30 s by default): one of the waiting callers
-///   runs its own loader, and the others wait for this caller. A caller waits for at most two
-///   `load_deadline`s in all, and then gets an error of kind `TimedOut`.
-/// - The key is written, deleted or cleared during the load: callers that wait for the load get its
-///   value, but the value is not stored. Later callers start another load. So a load that read old
-///   data never overwrites newer data.
-/// - A loader waits for its own load, directly or through others: it gets an error of kind `Loader`
-///   that names the keys. The library detects this in the loader itself, also through nested loads.
-///   It does not detect this in a task that the loader spawns or on another thread, because it
-///   cannot know the load of such a task. There the inner call waits for `load_deadline` and then
-///   runs its own loader.
-///
-/// The loader runs in the future of its caller, and only while this future is polled.
+/// The load behind `get_or_set`.
 impl<V: Form> Cache<V> {
-    /// Returns the value of `key`. If the key is missing, runs `load`, stores its value for
-    /// `timeout` and returns the value.
-    ///
-    /// If the store fails and the cache fails open, the value is loaded and not stored. A failed
-    /// write of a loaded value is counted and never returned. With a lifetime of zero the value is
-    /// not stored.
-    ///
-    /// # Errors
-    /// Store errors if the cache does not fail open; `load` does not run then. `Codec` if the
-    /// loaded value cannot be serialized (a NaN, nesting that is too deep), also with `fail_open`,
-    /// because callers could not share the value. `TimedOut` after a wait of two `load_deadline`s.
-    /// `Loader` if loads wait for each other in a cycle, or if the shared load of another caller
-    /// failed.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, its loader ends, and the next caller that waits for the key runs
-    /// its own loader. The value is stored as a whole or not at all.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, secs}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Memory::new());
-    /// let load = || async { "the slow part".to_owned() };
-    /// assert_eq!(cache.get_or_set("report", secs(60), load).await?, "the slow part");
-    /// assert_eq!(cache.get_or_set("report", secs(60), || async { String::new() }).await?, "the slow part");
-    /// # Ok(()) }
-    /// ```
-    pub async fn get_or_set<T, F>(
+    /// Returns the value of a key, or loads and stores it by a policy.
+    pub(crate) async fn load_through<T, E, F>(
         &self,
         key: &str,
-        timeout: impl IntoTimeout,
-        load: impl FnOnce() -> F,
-    ) -> Result<T>
-    where
-        V: Encode<T> + Decode<T>,
-        F: Future<Output = T>,
-    {
-        self.get_or_try_set(key, timeout, || async { Ok::<T, Infallible>(load().await) }).await
-    }
-
-    /// Returns the value of `key`, as [`get_or_set`](Self::get_or_set) does, with a loader that can
-    /// fail.
-    ///
-    /// The loader's error reaches every caller that waited for the load, and nothing is stored.
-    /// [`Error::loader`] borrows the loader's own error, and [`Error::into_loader`] moves it out.
-    /// [`get_or_load`](Self::get_or_load) returns the loader's type of error instead. With a `?`
-    /// within the loader, the type of its error must be written out: `Ok::<_, ParseIntError>(…)`.
-    ///
-    /// # Errors
-    /// `Loader` if the loader failed. All others as [`get_or_set`](Self::get_or_set).
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, its loader ends, and the next caller that waits for the key runs
-    /// its own loader. The value is stored as a whole or not at all.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # use cache_core::{Cache, ErrorKind, secs}; use cache_memory::Memory;
-    /// # let cache = Cache::new("test", Memory::new());
-    /// let error = cache
-    ///     .get_or_try_set::<u32, _, _>("answer", secs(60), || async { "42!".parse() })
-    ///     .await
-    ///     .unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Loader);
-    /// assert!(error.loader::<std::num::ParseIntError>().is_some());
-    ///
-    /// let answer: u32 = cache.get_or_try_set("answer", secs(60), || async { "42".parse() }).await?;
-    /// assert_eq!(answer, 42);
-    /// # Ok(()) }
-    /// ```
-    pub async fn get_or_try_set<T, E, F>(
-        &self,
-        key: &str,
-        timeout: impl IntoTimeout,
+        policy: &Policy,
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
@@ -131,22 +42,21 @@ impl<V: Form> Cache<V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let timeout = timeout.into_timeout();
         let key = self.key(Operation::GetOrSet, key)?;
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
-        let _ = self.expiry(timeout);
+        self.note_policy(policy);
         let is_bypassed = bypass::is_on();
-        let (write, role) = if is_bypassed {
-            (None, Ok(Role::Load(self.shared.flights.alone(&key))))
+        let (is_written, role) = if is_bypassed {
+            (false, Ok(Role::Load(self.shared.flights.alone(&key))))
         } else {
             let write_epoch = self.shared.flights.write_epoch(&key);
-            let write = match self.look(&key).await? {
+            let is_written = match self.look(&key).await? {
                 Look::Hit(value) => return Ok(value),
-                Look::Miss => Some(timeout),
-                Look::Failed => None,
+                Look::Miss => true,
+                Look::Failed => false,
             };
-            (write, self.take_turn(&key, write_epoch).await)
+            (is_written, self.take_turn(&key, write_epoch).await)
         };
         let res = match role {
             Ok(Role::Have(value)) => return Ok(value),
@@ -154,7 +64,7 @@ impl<V: Form> Cache<V> {
                 // Pinned and borrowed: each call below that owned it would double the future's
                 // size.
                 let loader = pin!(load());
-                self.load(lead, &key, write, loader).await
+                self.load(lead, &key, policy, is_written, loader).await
             }
             Err(error) => Err(error),
         };
@@ -188,7 +98,8 @@ impl<V: Form> Cache<V> {
         &self,
         lead: Lead,
         key: &FullKey,
-        write: Option<Timeout>,
+        policy: &Policy,
+        is_written: bool,
         loader: Pin<&mut F>,
     ) -> Result<T>
     where
@@ -205,7 +116,7 @@ impl<V: Form> Cache<V> {
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
         let encoded = match &loaded {
-            Ok(value) => self.seal(value),
+            Ok(value) => self.seal(value, policy.codec),
             Err(_) => Ok(Bytes::new()),
         };
         let (value, bytes) = match (loaded, encoded) {
@@ -214,11 +125,8 @@ impl<V: Form> Cache<V> {
             (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
         };
         // Computed after the load, so that a slow load does not postpone a fixed expiry time.
-        let policy = self.shared.fetch.borrowed();
-        let stored = write.and_then(|it| {
-            let policy = Policy { ttl: it, ..*policy };
-            self.to_stored(&policy, None, bytes.clone(), took)
-        });
+        let stored =
+            if is_written { self.to_stored(policy, None, bytes.clone(), took) } else { None };
         if let Some((stored, expiry)) = stored {
             self.store_loaded(&lead, key, stored, expiry).await;
         }

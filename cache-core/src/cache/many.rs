@@ -14,8 +14,8 @@ use crate::{
     runtime::first,
     store::Entry,
     telemetry::{observer::Direction, stats::Outcome},
-    timeout::IntoTimeout,
-    value::{Decode, Encode, Form},
+    timeout::{Expiry, IntoTimeout},
+    value::{Codec, Decode, Encode, Form},
 };
 
 /// Calls the store with a batch under these write guards, which end together.
@@ -186,39 +186,8 @@ impl<V: Form> Cache<V> {
         I: IntoIterator<Item = (K, T)>,
         L: IntoTimeout,
     {
-        let expiry = self.expiry(timeout);
-        let prepared = self.prepare_many(items);
-        async move {
-            let Prepared { names, keys, values } = prepared?;
-            let Distinct { keys, places } = keys.distinct();
-            // If a key occurs twice, its last value counts.
-            let mut items: Vec<(&str, Bytes)> =
-                keys.iter().map(|key| (*key, Bytes::new())).collect();
-            let mut callers = vec![""; keys.len()];
-            for ((place, value), name) in places.into_iter().zip(values).zip(names.iter()) {
-                (items[place].1, callers[place]) = (value, name);
-            }
-            let bytes = items.iter().map(|(_, value)| value.len()).sum();
-            let writing = self.before_writes(keys.iter().copied(), bytes).await;
-            let moment = self.shared.tombstones.moment();
-            let answers: Vec<Result<()>> = if items.is_empty() {
-                Vec::new()
-            } else if let Some(expiry) = expiry {
-                call_many!(self, writing, keys.len(), set_many(&items, expiry))
-            } else {
-                let answers: Vec<Result<bool>> =
-                    call_many!(self, writing, keys.len(), delete_many(&keys));
-                answers.into_iter().map(|it| it.map(drop)).collect()
-            };
-            let mut failed = Vec::new();
-            for ((key, name), answer) in keys.iter().zip(callers).zip(one_each(answers)) {
-                self.written(key, moment, &answer);
-                if let Err(error) = self.answer(Operation::SetMany, Some(key), answer) {
-                    failed.push(Failed { key: name.to_owned(), error });
-                }
-            }
-            Ok(Failures(failed))
-        }
+        let write = self.to_write_many(items, timeout, None);
+        async move { self.write_many(write?).await }
     }
 
     /// Removes all keys. Returns how many of them existed.
@@ -265,6 +234,38 @@ impl<V: Form> Cache<V> {
             }
         }
         failed.map_or(Ok(removed), Err)
+    }
+
+    /// Stores what [`to_write_many`](Self::to_write_many) returned.
+    pub(crate) async fn write_many(&self, write: WriteMany) -> Result<Failures> {
+        let WriteMany { names, keys, values, expiry } = write;
+        let Distinct { keys, places } = keys.distinct();
+        // If a key occurs twice, its last value counts.
+        let mut items: Vec<(&str, Bytes)> = keys.iter().map(|key| (*key, Bytes::new())).collect();
+        let mut callers = vec![""; keys.len()];
+        for ((place, value), name) in places.into_iter().zip(values).zip(names.iter()) {
+            (items[place].1, callers[place]) = (value, name);
+        }
+        let bytes = items.iter().map(|(_, value)| value.len()).sum();
+        let writing = self.before_writes(keys.iter().copied(), bytes).await;
+        let moment = self.shared.tombstones.moment();
+        let answers: Vec<Result<()>> = if items.is_empty() {
+            Vec::new()
+        } else if let Some(expiry) = expiry {
+            call_many!(self, writing, keys.len(), set_many(&items, expiry))
+        } else {
+            let answers: Vec<Result<bool>> =
+                call_many!(self, writing, keys.len(), delete_many(&keys));
+            answers.into_iter().map(|it| it.map(drop)).collect()
+        };
+        let mut failed = Vec::new();
+        for ((key, name), answer) in keys.iter().zip(callers).zip(one_each(answers)) {
+            self.written(key, moment, &answer);
+            if let Err(error) = self.answer(Operation::SetMany, Some(key), answer) {
+                failed.push(Failed { key: name.to_owned(), error });
+            }
+        }
+        Ok(Failures(failed))
     }
 
     /// Reads the stored bytes of each key that has no tombstone. `leader`, for loads: the answers
@@ -342,22 +343,30 @@ impl<V: Form> Cache<V> {
         writing
     }
 
-    fn prepare_many<K, T>(&self, items: impl IntoIterator<Item = (K, T)>) -> Result<Prepared>
+    /// Returns what [`write_many`](Self::write_many) stores for these items. `codec` replaces the
+    /// codec of the alias.
+    pub(crate) fn to_write_many<K, T>(
+        &self,
+        items: impl IntoIterator<Item = (K, T)>,
+        timeout: impl IntoTimeout,
+        codec: Option<Codec>,
+    ) -> Result<WriteMany>
     where
         K: AsRef<str>,
         V: Encode<T>,
     {
         let items = items.into_iter();
         let count = items.size_hint().0;
-        let mut res = Prepared {
+        let mut res = WriteMany {
             names: Strings::with_capacity(count),
             keys: Strings::with_capacity(count),
             values: Vec::new(),
+            expiry: self.expiry(timeout),
         };
         for (name, value) in items {
             let name = name.as_ref();
             self.push_key(Operation::SetMany, name, &mut res.keys)?;
-            let value = self.seal(&value);
+            let value = self.seal(&value, codec);
             let value = value.map_err(|it| {
                 let key = self.key(Operation::SetMany, name).ok();
                 self.fail(Operation::SetMany, key.as_deref(), it)
@@ -371,10 +380,11 @@ impl<V: Form> Cache<V> {
 }
 
 /// A serialized batch, in the order of the caller.
-struct Prepared {
+pub(crate) struct WriteMany {
     /// The callers' keys.
     names: Strings,
     /// The stored keys.
     keys: Strings,
     values: Vec<Bytes>,
+    expiry: Option<Expiry>,
 }

@@ -208,7 +208,7 @@ impl<V: Form> Cache<V> {
             self.count(Operation::Update, outcome);
             return Ok(Some(None));
         };
-        let write = self.seal(&new);
+        let write = self.seal(&new, None);
         let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let res: Result<bool> = match (&stored, expiry) {
             (None, None) => Ok(true),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Cache;
 use crate::{
     error::Result,
-    value::{Decode, Encode, Form, Undecodable},
+    value::{Codec, Decode, Encode, Form, Undecodable},
 };
 
 /// Values: typed, or bytes.
@@ -50,13 +50,13 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    /// Returns the bytes that the store keeps for a value.
+    /// Returns the bytes that the store keeps for a value. `codec` replaces the codec of the alias.
     #[inline]
-    pub(super) fn seal<T: ?Sized>(&self, value: &T) -> Result<Bytes>
+    pub(super) fn seal<T: ?Sized>(&self, value: &T, codec: Option<Codec>) -> Result<Bytes>
     where
         V: Encode<T>,
     {
-        V::seal(value, &self.shared.values)
+        V::seal(value, &self.shared.values, codec)
     }
 
     /// Reads the bytes that the store keeps as a value.

@@ -10,7 +10,7 @@ use crate::{
     store::SetMode,
     telemetry::observer::Direction,
     timeout::{Expiry, IntoTimeout},
-    value::{Encode, Form},
+    value::{Codec, Encode, Form},
 };
 
 /// A write with its key and its serialized value. It is made before the future, so that the future
@@ -169,14 +169,30 @@ impl<V: Form> Cache<V> {
     {
         write.expiry = self.expiry(timeout);
         self.write_key(operation, key, &mut write.key)?;
-        let value = self.seal(value);
-        write.value = value.map_err(|it| self.fail(operation, Some(&write.key), it))?;
-        self.shared.observer.bytes(Direction::Written, write.value.len());
+        write.value = self.sealed(operation, &write.key, value, None)?;
         Ok(())
     }
 
+    /// Returns the bytes that the store keeps for the value of a write, and counts them. `codec`
+    /// replaces the codec of the alias.
+    pub(super) fn sealed<T: ?Sized>(
+        &self,
+        operation: Operation,
+        key: &FullKey,
+        value: &T,
+        codec: Option<Codec>,
+    ) -> Result<Bytes>
+    where
+        V: Encode<T>,
+    {
+        let sealed = self.seal(value, codec);
+        let sealed = sealed.map_err(|it| self.fail(operation, Some(key), it))?;
+        self.shared.observer.bytes(Direction::Written, sealed.len());
+        Ok(sealed)
+    }
+
     /// Stores what is already in its stored form; `None` removes the key.
-    pub(super) async fn write_stored(
+    pub(crate) async fn write_stored(
         &self,
         key: FullKey,
         stored: Option<(Bytes, Expiry)>,

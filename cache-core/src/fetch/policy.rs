@@ -4,7 +4,7 @@ use super::settings::{FetchSettings, RefreshAhead, or_zero};
 use crate::{
     runtime::{Clock, jitter},
     timeout::{Expiry, Timeout, Ttl},
-    value::envelope::Terms,
+    value::{Codec, envelope::Terms},
 };
 
 /// The rules of one fetch: those of the alias, and what the caller changed.
@@ -23,6 +23,8 @@ pub(crate) struct Policy {
     pub(crate) refresh_lock: bool,
     /// Whether integers are stored as plain text, without a grace, so that `incr` counts in them.
     pub(crate) plain_integers: bool,
+    /// The codec of loaded values, if it is not that of the alias.
+    pub(crate) codec: Option<Codec>,
 }
 
 /// The settings of an alias that its fetches cannot change.
@@ -55,6 +57,7 @@ impl Policy {
             refresh_ahead: settings.refresh_ahead,
             refresh_lock: settings.refresh_lock,
             plain_integers: false,
+            codec: None,
         }
     }
 

@@ -18,7 +18,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{pipeline::Pipeline, undecodable::Undecodable};
+use super::{codec::Codec, pipeline::Pipeline, undecodable::Undecodable};
 use crate::error::Result;
 
 /// The form of the values of a handle: [`Typed`] or [`Bytes`].
@@ -40,9 +40,9 @@ impl Form for Bytes {}
     note = "`cache.bytes()` writes `Bytes`, `Vec<u8>`, `[u8]`, `String` and `str`; other handles write types that implement `serde::Serialize`"
 )]
 pub trait Encode<T: ?Sized>: Form {
-    /// Returns the bytes that the store keeps.
+    /// Returns the bytes that the store keeps. `codec` replaces the codec of the alias.
     #[doc(hidden)]
-    fn seal(value: &T, values: &Pipeline) -> Result<Bytes>;
+    fn seal(value: &T, values: &Pipeline, codec: Option<Codec>) -> Result<Bytes>;
 }
 
 /// The form of handles that can read a `T`: any `DeserializeOwned`, or `Bytes`.
@@ -65,8 +65,8 @@ pub trait Decode<T>: Form {
 
 impl<T: Serialize + ?Sized> Encode<T> for Typed {
     #[inline]
-    fn seal(value: &T, values: &Pipeline) -> Result<Bytes> {
-        values.seal(value)
+    fn seal(value: &T, values: &Pipeline, codec: Option<Codec>) -> Result<Bytes> {
+        values.seal(value, codec)
     }
 }
 
@@ -79,7 +79,7 @@ impl<T: DeserializeOwned> Decode<T> for Typed {
 
 impl Encode<Bytes> for Bytes {
     #[inline]
-    fn seal(value: &Bytes, values: &Pipeline) -> Result<Bytes> {
+    fn seal(value: &Bytes, values: &Pipeline, _: Option<Codec>) -> Result<Bytes> {
         Ok(values.seal_bytes(value).unwrap_or_else(|| value.clone()))
     }
 }
@@ -104,7 +104,7 @@ impl Decode<Bytes> for Bytes {
 macro_rules! copied {
     ($($type:ty),*) => {
         $(impl Encode<$type> for Bytes {
-            fn seal(value: &$type, values: &Pipeline) -> Result<Bytes> {
+            fn seal(value: &$type, values: &Pipeline, _: Option<Codec>) -> Result<Bytes> {
                 let bytes: &[u8] = value.as_ref();
                 Ok(values.seal_bytes(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes)))
             }
@@ -115,8 +115,8 @@ macro_rules! copied {
 copied!([u8], Vec<u8>, str, String);
 
 impl<const N: usize> Encode<[u8; N]> for Bytes {
-    fn seal(value: &[u8; N], values: &Pipeline) -> Result<Bytes> {
-        Self::seal(&value[..], values)
+    fn seal(value: &[u8; N], values: &Pipeline, codec: Option<Codec>) -> Result<Bytes> {
+        Self::seal(&value[..], values, codec)
     }
 }
 
@@ -124,15 +124,21 @@ impl<T: ?Sized> Encode<&T> for Bytes
 where
     Self: Encode<T>,
 {
-    fn seal(value: &&T, values: &Pipeline) -> Result<Bytes> {
-        <Self as Encode<T>>::seal(value, values)
+    fn seal(value: &&T, values: &Pipeline, codec: Option<Codec>) -> Result<Bytes> {
+        <Self as Encode<T>>::seal(value, values, codec)
     }
 }
 
 mod sealed {
     /// Only this crate has forms.
-    pub trait Sealed {}
+    pub trait Sealed {
+        const HAS_CODEC: bool;
+    }
 
-    impl Sealed for super::Typed {}
-    impl Sealed for bytes::Bytes {}
+    impl Sealed for super::Typed {
+        const HAS_CODEC: bool = true;
+    }
+    impl Sealed for bytes::Bytes {
+        const HAS_CODEC: bool = false;
+    }
 }

@@ -36,10 +36,15 @@ impl Pipeline {
         Self { codec, read: read.map(Into::into), compressor }
     }
 
-    /// Returns a value as the bytes that a store keeps. JSON and integers have no header.
-    pub(super) fn seal<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes> {
+    /// Returns a value as the bytes that a store keeps, by this codec or that of the alias. JSON and
+    /// integers have no header.
+    pub(super) fn seal<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        codec: Option<Codec>,
+    ) -> Result<Bytes> {
         let mut stored = Vec::with_capacity(128);
-        let (format, head) = match self.codec {
+        let (format, head) = match codec.unwrap_or(self.codec) {
             Codec::Json => {
                 json::encode(value, &mut stored)?;
                 (Format::Raw, 0)
@@ -126,8 +131,9 @@ impl Pipeline {
         }
     }
 
+    /// Returns whether values of this codec are read.
     #[inline]
-    fn reads(&self, codec: Codec) -> bool {
+    pub(crate) fn reads(&self, codec: Codec) -> bool {
         codec == self.codec || self.read.as_ref().is_none_or(|it| it.contains(&codec))
     }
 }
@@ -204,7 +210,7 @@ mod tests {
     }
 
     fn seal<T: Serialize>(value: &T, codec: Codec) -> Result<Bytes> {
-        pipeline(codec, None).seal(value)
+        pipeline(codec, None).seal(value, None)
     }
 
     fn open<T: DeserializeOwned>(stored: &Bytes) -> Result<T, Undecodable> {

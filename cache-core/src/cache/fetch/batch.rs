@@ -285,7 +285,7 @@ where
         for (name, value) in values {
             // Ignores values of keys that were not requested.
             let Some(place) = by_name.get(&name) else { continue };
-            sealed.insert(*place, self.cache.seal(&value)?);
+            sealed.insert(*place, self.cache.seal(&value, None)?);
             self.found.insert(name, value);
         }
         // Other names of the same key.

@@ -40,16 +40,7 @@ impl<V: Form> BlockingCache<V> {
         T: Send + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
-        let load = |context| async move {
-            match tokio::task::spawn_blocking(move || load(context)).await {
-                Ok(loaded) => loaded,
-                // The task of the load turns it into an error for all callers.
-                Err(error) => std::panic::resume_unwind(match error.try_into_panic() {
-                    Ok(panic) => panic,
-                    Err(cancelled) => Box::new(cancelled),
-                }),
-            }
-        };
+        let load = |context| on_a_thread(load, context);
         self.run(configure(self.as_async().fetch(key)).load(load))
     }
 
@@ -92,5 +83,25 @@ impl<V: Form> BlockingCache<V> {
     {
         let load = |missing| std::future::ready(load(missing));
         self.run(self.as_async().get_or_try_set_many(keys, timeout, load))
+    }
+}
+
+/// Runs a loader on a thread for blocking code.
+pub(crate) async fn on_a_thread<V, T, E>(
+    load: impl FnOnce(LoadContext<V>) -> Result<T, E> + Send + 'static,
+    context: LoadContext<V>,
+) -> Result<T, E>
+where
+    V: Form,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    match tokio::task::spawn_blocking(move || load(context)).await {
+        Ok(loaded) => loaded,
+        // The task of the load turns it into an error for all callers.
+        Err(error) => std::panic::resume_unwind(match error.try_into_panic() {
+            Ok(panic) => panic,
+            Err(cancelled) => Box::new(cancelled),
+        }),
     }
 }

@@ -105,7 +105,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Notes the longest lifetime that a fetch may store.
-    pub(super) fn note_policy(&self, policy: &Policy) {
+    pub(in crate::cache) fn note_policy(&self, policy: &Policy) {
         let shared = &*self.shared;
         if let Some(expiry) = policy.longest(shared.timeout, &shared.clock) {
             shared.tombstones.note_lifetime(expiry);

@@ -20,7 +20,7 @@ use crate::{
     layer::Operation,
     telemetry::{observer::Direction, stats::Outcome},
     timeout::Ttl,
-    value::{Decode, Encode, Form, Pipeline, envelope::Found},
+    value::{Codec, Decode, Encode, Form, Pipeline, envelope::Found},
 };
 
 impl<V: Form> Fetch<'_, V> {
@@ -109,7 +109,7 @@ impl<V: Form> Fetch<'_, V> {
                         {
                             self.check()?;
                             let request = request(Some(stored), None);
-                            cache.refresh_ahead(request, loader(cache, load));
+                            cache.refresh_ahead(request, loader(cache, self.policy.codec, load));
                         }
                         return Ok(hit(value, terms.age(left)));
                     }
@@ -134,7 +134,7 @@ impl<V: Form> Fetch<'_, V> {
                                 let request = request(Some(stored), Some(Age(age)));
                                 if self.policy.soft.unwrap_or_default().is_zero() {
                                     // Without a future, across which a `T` may not be held.
-                                    let load = loader(cache, load);
+                                    let load = loader(cache, self.policy.codec, load);
                                     let outcome = cache.serve_stale_at_once(request, load)?;
                                     return Ok(Fetched { value: Some(value), outcome });
                                 }
@@ -153,7 +153,7 @@ impl<V: Form> Fetch<'_, V> {
             Mode::Bypass => request(None, None),
         };
         self.check()?;
-        let (request, mut load) = (Arc::new(request), Some(loader(cache, load)));
+        let (request, mut load) = (Arc::new(request), Some(loader(cache, self.policy.codec, load)));
         let found = Box::pin(cache.load_for(&request, &mut load)).await?;
         if let Some(fetched) = opened(cache, &request, found) {
             return Ok(fetched);
@@ -194,7 +194,7 @@ fn is_a<V: Decode<T>, T>(values: &Pipeline, stored: &Bytes) -> bool {
 }
 
 /// Makes a loader that returns bytes, so that what follows does not depend on its types.
-fn loader<V, T, E, L, F>(cache: &Cache<V>, load: L) -> Loader<V>
+fn loader<V, T, E, L, F>(cache: &Cache<V>, codec: Option<Codec>, load: L) -> Loader<V>
 where
     V: Form,
     V: Encode<T>,
@@ -208,7 +208,7 @@ where
         Box::pin(async move {
             let loaded = load(context).await;
             match loaded {
-                Ok(Loaded::Value(value)) => V::seal(&value, &values).map(LoadedBytes::Value),
+                Ok(Loaded::Value(value)) => V::seal(&value, &values, codec).map(LoadedBytes::Value),
                 Ok(Loaded::Absent) => Ok(LoadedBytes::Absent),
                 Ok(Loaded::NotModified) => Ok(LoadedBytes::NotModified),
                 Err(error) => Err(Error::from_loader(error)),

@@ -1,0 +1,79 @@
+//! What a fetch of a keyspace needs in addition.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Fetch,
+    request::{self, Start, hit},
+};
+use crate::{
+    cache::Cache,
+    error::Result,
+    fetch::{Fetched, LoadContext, Loaded},
+    key::FullKey,
+    layer::Operation,
+    timeout::Expiry,
+    value::{Codec, Decode, Encode, Form},
+};
+
+impl<'a, V: Form> Fetch<'a, V> {
+    /// Returns the same fetch of another key.
+    pub(crate) fn at<'b>(self, key: &'b str) -> Fetch<'b, V>
+    where
+        'a: 'b,
+    {
+        Fetch { key, ..self }
+    }
+
+    pub(crate) fn cache(&self) -> &'a Cache<V> {
+        self.cache
+    }
+
+    /// Sets the codec of loaded values, if it is not that of the alias.
+    pub(crate) fn codec(mut self, codec: Option<Codec>) -> Self {
+        self.policy.codec = codec;
+        self
+    }
+
+    /// Returns what [`write_stored`](Cache::write_stored) stores for a value.
+    pub(crate) fn to_write<T: ?Sized>(self, value: &T) -> Result<(FullKey, Option<(Bytes, Expiry)>)>
+    where
+        V: Encode<T>,
+    {
+        self.check()?;
+        let Self { cache, policy, .. } = self;
+        let key = cache.key(Operation::Set, self.key)?;
+        let sealed = cache.sealed(Operation::Set, &key, value, policy.codec)?;
+        Ok((key, cache.to_stored(&policy, None, sealed, Duration::ZERO)))
+    }
+
+    /// Returns the value and how it was found. With `takes_absent`, the answer may be that there is
+    /// no value.
+    pub(crate) async fn fetched<T, E, L, F>(
+        mut self,
+        takes_absent: bool,
+        load: L,
+    ) -> Result<Fetched<T>>
+    where
+        V: Encode<T> + Decode<T>,
+        T: 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        L: FnOnce(LoadContext<V>) -> F + Send + 'static,
+        F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+    {
+        let mut key = FullKey::new();
+        let (write_epoch, found) = match self.start(&mut key)? {
+            Start::Hit(value, age) => return Ok(hit(value, age)),
+            Start::Read(write_epoch, found) => (write_epoch, found),
+        };
+        self.run(key, write_epoch, found, takes_absent, load).await
+    }
+
+    /// Returns the value of a fetch that does not take the answer that there is none.
+    pub(crate) fn required<T>(&self, fetched: Fetched<T>) -> Result<T> {
+        let none = || self.cache.refuse(Operation::Fetch, request::no_value());
+        fetched.value.ok_or_else(none)
+    }
+}

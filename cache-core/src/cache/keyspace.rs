@@ -1,0 +1,68 @@
+//! The calls of a [`Keyspace`](crate::Keyspace), whose values may have a codec and a grace of their
+//! own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Cache;
+use crate::{
+    error::Result,
+    fetch::Policy,
+    key::FullKey,
+    layer::Operation,
+    timeout::{Expiry, IntoTimeout, Timeout},
+    value::{Codec, Encode, Form},
+};
+
+/// The reason why a setting of a keyspace is invalid for a cache, behind the name of the setting.
+type Invalid = (&'static str, &'static str);
+
+impl<V: Form> Cache<V> {
+    /// Checks that values of this codec can be written and read back.
+    pub(crate) fn check_codec(&self, codec: Codec) -> Result<(), Invalid> {
+        if !V::HAS_CODEC {
+            return Err(("codec", "a handle of bytes has no codec: use the typed handle"));
+        }
+        if !self.shared.values.reads(codec) {
+            let what = "the setting `read` of the cache does not list the codec, so the values \
+                        could not be read back: add it to the list";
+            return Err(("codec", what));
+        }
+        Ok(())
+    }
+
+    /// Checks that values with this lifetime can have this grace.
+    pub(crate) fn check_grace(&self, ttl: Timeout, grace: Duration) -> Result<(), Invalid> {
+        self.load_policy(ttl, Some(grace), None).check(self.shared.fetch.allowed())
+    }
+
+    /// Returns the policy of a load without a task. The grace and the codec are those of the alias
+    /// if `None`.
+    pub(crate) fn load_policy(
+        &self,
+        ttl: Timeout,
+        grace: Option<Duration>,
+        codec: Option<Codec>,
+    ) -> Policy {
+        let policy = *self.shared.fetch.borrowed();
+        Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, ..policy }
+    }
+
+    /// Returns what [`write_stored`](Self::write_stored) stores for a value.
+    pub(crate) fn to_write<T: ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        timeout: impl IntoTimeout,
+        codec: Option<Codec>,
+    ) -> Result<(FullKey, Option<(Bytes, Expiry)>)>
+    where
+        V: Encode<T>,
+    {
+        let expiry = self.expiry(timeout);
+        let key = self.key(Operation::Set, key)?;
+        let sealed = self.sealed(Operation::Set, &key, value, codec)?;
+        Ok((key, expiry.map(|it| (sealed, it))))
+    }
+}
