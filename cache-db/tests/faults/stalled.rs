@@ -59,6 +59,8 @@ impl Disk {
 
     /// Until the sender is dropped, or until a time-out, which the thread reports.
     fn freeze(self: &Arc<Self>) -> (Sender<()>, JoinHandle<bool>) {
+        // After the guard, the path would lead to the file system of the whole machine.
+        assert!(run(Command::new("mountpoint").arg("-q").arg(self.path())));
         assert!(run(Command::new("fsfreeze").arg("-f").arg(self.path())));
         self.watch()
     }
@@ -190,7 +192,7 @@ async fn read_from_a_stalled_disk_times_out_and_blocks_no_other_task() {
         }
         // The commit was already in the file: a checkpoint was faster.
         drop(over);
-        watchdog.join().unwrap();
+        assert!(!watchdog.join().unwrap(), "the read waited for the disk");
     };
     let ticker = Ticker::start();
     let mut errors = vec![error, cache.get::<i32>("k").await.unwrap_err()];
