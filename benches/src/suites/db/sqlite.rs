@@ -111,28 +111,43 @@ impl Suite<'_> {
             Case::new(&name, unit, call.value_bytes(self.table.rows.size))
                 .on_runtime(self.workers.flavour(), tasks)
         };
-        let mut sides = self.sides(call, 1);
+        let mut sides = self.sides(call, 1, Clock::Wall);
         if self.workers.is_current_thread() {
             sides.extend(self.peers(call, 1));
         }
         bench.run(Contest { case: case(Unit::Nanos, 1), sides })?;
         if !self.workers.is_current_thread() && !self.peers.is_empty() && call.in_python().is_some()
         {
-            let mut sides = self.sides(call, THREADS);
+            let mut sides = self.sides(call, THREADS, Clock::Wall);
             sides.extend(self.peers(call, THREADS));
             bench.run(Contest { case: case(Unit::PerSecond, THREADS), sides })?;
         }
-        bench.run(Contest { case: case(Unit::PerSecond, BUSY), sides: self.sides(call, BUSY) })?;
+        let sides = self.sides(call, BUSY, Clock::Wall);
+        bench.run(Contest { case: case(Unit::PerSecond, BUSY), sides })?;
+        if call == Call::Get {
+            self.processors(bench, call)?;
+        }
         if call.adds() {
             self.table.remove_new()?;
         }
         Ok(())
     }
 
-    fn sides(&self, call: Call, tasks: usize) -> Vec<Side<'_>> {
+    /// Measures the CPU time of all threads.
+    fn processors(&self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
+        let name = format!("get_cpu{}", self.suffix);
+        for tasks in [1, BUSY] {
+            let case = Case::new(&name, Unit::ProcessorNanos, self.table.rows.size)
+                .on_runtime(self.workers.flavour(), tasks);
+            bench.run(Contest { case, sides: self.sides(call, tasks, Clock::Processors) })?;
+        }
+        Ok(())
+    }
+
+    fn sides(&self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'_>> {
         let Table { ours, direct, raw, .. } = self.table;
         let ours = if call == Call::GetDirect { direct } else { ours };
-        let side = |name, job| self.workers.side(name, tasks, Clock::Wall, job);
+        let side = |name, job| self.workers.side(name, tasks, clock, job);
         vec![
             side(OURS, call.of(ours)),
             side("rusqlite", raw::inline(raw, call.by_hand())),
