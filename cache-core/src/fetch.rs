@@ -14,4 +14,8 @@ pub use self::{
     outcome::{FetchOutcome, Fetched, Loaded, Staleness},
     settings::{FetchSettings, RefreshAhead},
 };
-pub(crate) use self::{context::Orders, policy::Policy, state::FetchState};
+pub(crate) use self::{
+    context::Orders,
+    policy::{Overrides, Policy},
+    state::FetchState,
+};

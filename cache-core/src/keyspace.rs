@@ -108,9 +108,9 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         self
     }
 
-    /// Sets the time after the [lifetime](Self::ttl) in which a loaded value may be served stale, as
-    /// [`Fetch::grace`](crate::Fetch::grace) does for one fetch. If unset, it is the grace of the
-    /// alias. Values of [`set`](Self::set) have no grace; those of
+    /// Sets the time after the [lifetime](Self::ttl) in which a loaded value may be served stale,
+    /// as [`Fetch::grace`](crate::Fetch::grace) does for one fetch. If unset, it is the grace of
+    /// the alias. Values of [`set`](Self::set) have no grace; those of
     /// [`prime`](KeyspaceFetch::prime) have.
     ///
     /// The calls return an error of kind `Config` if the cache does not have the setting
@@ -125,8 +125,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     /// its codec, so that old values of another codec are still read.
     ///
     /// The calls return an error of kind `Config` if the setting
-    /// [`read`](crate::CacheSettings::read) of the cache does not list the codec, and for handles of
-    /// [`bytes`](Cache::bytes), which have no codec.
+    /// [`read`](crate::CacheSettings::read) of the cache does not list the codec, and for handles
+    /// of [`bytes`](Cache::bytes), which have no codec.
     ///
     /// ```
     /// # #[cfg(feature = "postcard")]

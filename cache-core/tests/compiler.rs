@@ -78,3 +78,9 @@ fn unused_failures_of_set_many_are_a_compiler_warning() {
     );
     refused("cache.blocking().set_many([(\"k\", 1)], Timeout::Default)?;", &["not written"]);
 }
+
+#[test]
+fn value_that_a_handle_of_bytes_does_not_have_is_refused_with_those_that_it_has() {
+    refused("cache.bytes().set(\"k\", &1_u32, secs(60)).await?;", &["cannot write `u32`", "`str`"]);
+    refused("cache.bytes().get::<u32>(\"k\").await?;", &["cannot read `u32`", "bytes::Bytes"]);
+}

@@ -2,7 +2,8 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use cache_core::{
-    BlockingCache, ErrorKind, FetchOutcome, Keyspace, LoadContext, Loaded, Timeout, Ttl, secs,
+    BlockingCache, ErrorKind, FetchOutcome, FetchSettings, Keyspace, LoadContext, Loaded, Timeout,
+    Ttl, secs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +135,7 @@ fn blocking_calls(cache: &BlockingCache) -> cache_core::Result<()> {
     assert_eq!(failed.map_err(|error| error.kind()), Err(ErrorKind::Loader));
     let load = |_| Ok::<_, Infallible>(user("Dee"));
     assert_eq!(users.fetch(cache, &3, |it| it, load)?, user("Cy"));
-    assert_eq!(users.fetch(cache, &3, |it| it.force(), load)?, user("Dee"));
+    assert_eq!(users.fetch(cache, &3, |it| it.force().ttl(secs(60)), load)?, user("Dee"));
     let images = cache.bytes();
     IMAGES.blocking().set(&images, "logo", &Bytes::from_static(b"\xff"))?;
     assert_eq!(IMAGES.blocking().get(&images, "logo")?.as_deref(), Some(&b"\xff"[..]));
@@ -144,7 +145,7 @@ fn blocking_calls(cache: &BlockingCache) -> cache_core::Result<()> {
 
 /// A grace of a keyspace that the cache does not allow is an error of each call.
 async fn keyspace_with_a_grace_is_refused_by_a_cache_without(ctx: &Ctx) -> TestResult {
-    let cache = ctx.cache();
+    let cache = ctx.builder().fetch(FetchSettings::default()).build("conformance")?;
     let load = |_| async { Ok::<_, Infallible>(1.5) };
     let errors = [
         RATES.get(&cache, "eur").await.err(),

@@ -3,6 +3,7 @@ use std::{convert::Infallible, fmt};
 use super::Cache;
 use crate::{
     error::{Error, Result},
+    fetch::Overrides,
     timeout::IntoTimeout,
     value::{Decode, Encode, Form},
 };
@@ -109,8 +110,8 @@ impl<V: Form> Cache<V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let policy = self.load_policy(timeout.into_timeout(), None, None);
-        self.load_through(key, &policy, load).await
+        let overrides = Overrides { ttl: timeout.into_timeout(), grace: None, codec: None };
+        self.load_through(key, &overrides, load).await
     }
 
     /// Returns the value of `key`, as [`get_or_try_set`](Self::get_or_try_set) does, with errors of

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Cache;
 use crate::{
     error::Result,
-    fetch::Policy,
+    fetch::{Overrides, Policy},
     key::FullKey,
     layer::Operation,
     timeout::{Expiry, IntoTimeout, Timeout},
@@ -34,18 +34,14 @@ impl<V: Form> Cache<V> {
 
     /// Checks that values with this lifetime can have this grace.
     pub(crate) fn check_grace(&self, ttl: Timeout, grace: Duration) -> Result<(), Invalid> {
-        self.load_policy(ttl, Some(grace), None).check(self.shared.fetch.allowed())
+        let overrides = Overrides { ttl, grace: Some(grace), codec: None };
+        self.load_policy(&overrides).check(self.shared.fetch.allowed())
     }
 
-    /// Returns the policy of a load without a task. The grace and the codec are those of the alias
-    /// if `None`.
-    pub(crate) fn load_policy(
-        &self,
-        ttl: Timeout,
-        grace: Option<Duration>,
-        codec: Option<Codec>,
-    ) -> Policy {
+    /// Returns the policy of a load without a task.
+    pub(super) fn load_policy(&self, overrides: &Overrides) -> Policy {
         let policy = *self.shared.fetch.borrowed();
+        let Overrides { ttl, grace, codec } = *overrides;
         Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, ..policy }
     }
 

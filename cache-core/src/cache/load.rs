@@ -13,7 +13,7 @@ use crate::{
     bypass,
     error::{Error, ErrorKind, Result},
     fetch::{
-        Policy,
+        Overrides,
         singleflight::{Joined, Lead, WaitOutcome},
     },
     key::FullKey,
@@ -30,11 +30,12 @@ use crate::{
 
 /// The load behind `get_or_set`.
 impl<V: Form> Cache<V> {
-    /// Returns the value of a key, or loads and stores it by a policy.
+    /// Returns the value of a key, or loads and stores it by the policy of the alias with these
+    /// overrides.
     pub(crate) async fn load_through<T, E, F>(
         &self,
         key: &str,
-        policy: &Policy,
+        overrides: &Overrides,
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
@@ -45,7 +46,7 @@ impl<V: Form> Cache<V> {
         let key = self.key(Operation::GetOrSet, key)?;
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
-        self.note_policy(policy);
+        self.note_policy(&self.load_policy(overrides));
         let is_bypassed = bypass::is_on();
         let (is_written, role) = if is_bypassed {
             (false, Ok(Role::Load(self.shared.flights.alone(&key))))
@@ -64,7 +65,7 @@ impl<V: Form> Cache<V> {
                 // Pinned and borrowed: each call below that owned it would double the future's
                 // size.
                 let loader = pin!(load());
-                self.load(lead, &key, policy, is_written, loader).await
+                self.load(lead, &key, overrides, is_written, loader).await
             }
             Err(error) => Err(error),
         };
@@ -98,7 +99,7 @@ impl<V: Form> Cache<V> {
         &self,
         lead: Lead,
         key: &FullKey,
-        policy: &Policy,
+        overrides: &Overrides,
         is_written: bool,
         loader: Pin<&mut F>,
     ) -> Result<T>
@@ -116,7 +117,7 @@ impl<V: Form> Cache<V> {
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
         let encoded = match &loaded {
-            Ok(value) => self.seal(value, policy.codec),
+            Ok(value) => self.seal(value, overrides.codec),
             Err(_) => Ok(Bytes::new()),
         };
         let (value, bytes) = match (loaded, encoded) {
@@ -125,8 +126,8 @@ impl<V: Form> Cache<V> {
             (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
         };
         // Computed after the load, so that a slow load does not postpone a fixed expiry time.
-        let stored =
-            if is_written { self.to_stored(policy, None, bytes.clone(), took) } else { None };
+        let to_stored = || self.to_stored(&self.load_policy(overrides), None, bytes.clone(), took);
+        let stored = is_written.then(to_stored).flatten();
         if let Some((stored, expiry)) = stored {
             self.store_loaded(&lead, key, stored, expiry).await;
         }

@@ -14,10 +14,10 @@ impl<V: Form> Cache<V> {
     /// images, and bytes that are already serialized. It has all operations.
     ///
     /// Values are read as [`Bytes`]. Values to write are `Bytes`, or byte strings and texts, which
-    /// are copied once. What was written is read unchanged. It is also stored unchanged, except
-    /// that an alias with compression compresses it, a [`fetch`](Self::fetch) with a grace stores
-    /// it in an entry, and bytes that begin with `C1 CA` get a header. The value of a typed handle
-    /// is read in the form in which its codec wrote it.
+    /// are copied once. They are read back unchanged. They are also stored unchanged, except that
+    /// an alias with compression compresses them, a [`fetch`](Self::fetch) with a grace stores them
+    /// in an entry, and bytes that begin with `C1 CA` get a header. The value of a typed handle is
+    /// read in the form in which its codec wrote it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -27,6 +27,17 @@ pub(crate) struct Policy {
     pub(crate) codec: Option<Codec>,
 }
 
+/// The rules that a load without a task replaces in the policy of its alias. They are smaller than
+/// a policy, which would enlarge the future of each load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overrides {
+    pub(crate) ttl: Timeout,
+    /// The grace of the alias if `None`.
+    pub(crate) grace: Option<Duration>,
+    /// The codec of the alias if `None`.
+    pub(crate) codec: Option<Codec>,
+}
+
 /// The settings of an alias that its fetches cannot change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed {

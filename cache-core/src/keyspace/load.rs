@@ -4,6 +4,7 @@ use super::{KeyParts, Keyspace};
 use crate::{
     cache::Cache,
     error::Result,
+    fetch::Overrides,
     value::{Decode, Encode},
 };
 
@@ -68,8 +69,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
             is_loaded = true;
             load()
         };
-        let policy = cache.load_policy(self.timeout, self.grace, self.codec);
-        let value = cache.load_through(&key, &policy, load).await;
+        let overrides = Overrides { ttl: self.timeout, grace: self.grace, codec: self.codec };
+        let value = cache.load_through(&key, &overrides, load).await;
         self.count(cache, !is_loaded && value.is_ok(), 1);
         value
     }

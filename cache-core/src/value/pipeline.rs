@@ -36,8 +36,8 @@ impl Pipeline {
         Self { codec, read: read.map(Into::into), compressor }
     }
 
-    /// Returns a value as the bytes that a store keeps, by this codec or that of the alias. JSON and
-    /// integers have no header.
+    /// Returns a value as the bytes that a store keeps, by this codec or that of the alias. JSON
+    /// and integers have no header.
     pub(super) fn seal<T: Serialize + ?Sized>(
         &self,
         value: &T,
