@@ -6,6 +6,7 @@ pub mod facade;
 #[cfg(target_os = "linux")]
 pub mod file;
 pub mod layers;
+pub mod load;
 #[cfg(target_os = "linux")]
 pub mod memcached;
 pub mod memory;
@@ -31,6 +32,7 @@ pub struct Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: facade::NAME, run: facade::run },
     Suite { name: layers::NAME, run: layers::run },
+    Suite { name: load::NAME, run: load::run },
     Suite { name: memory::NAME, run: memory::run },
     #[cfg(target_os = "linux")]
     Suite { name: file::NAME, run: file::run },

@@ -31,6 +31,8 @@ pub enum Unit {
     Allocations,
     /// Instructions per operation, without those of the kernel.
     Instructions,
+    /// A number of these things, such as loads.
+    Count(&'static str),
 }
 
 /// The results against one peer.
@@ -95,6 +97,7 @@ impl Unit {
             Self::PercentHits => "% hits",
             Self::Allocations => "allocations",
             Self::Instructions => "instructions",
+            Self::Count(things) => things,
         }
     }
 }

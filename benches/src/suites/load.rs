@@ -1,0 +1,37 @@
+//! Reading through: loads, waiting times and round trips, compared with other caches that load, and
+//! with code by hand.
+//!
+//! `moka` is its `get_with`, `cached` the macro of this name and `cached_by_key` the macro with
+//! `sync_writes`. `by_hand` is a `get`, the load and a `set` of this library. The crate `cachet`
+//! needs a newer Rust than this workspace.
+
+#[cfg(target_os = "linux")]
+mod batch;
+mod cold;
+mod contenders;
+mod hit;
+#[cfg(target_os = "linux")]
+mod outage;
+#[cfg(target_os = "linux")]
+mod round_trips;
+mod rounds;
+mod stale;
+
+use anyhow::Result;
+
+use crate::harness::Bench;
+
+/// The name of the suite on the command line.
+pub const NAME: &str = "load";
+
+/// Measures cold callers, hits, stale values, batches and outages.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    cold::run(bench)?;
+    hit::run(bench)?;
+    stale::run(bench)?;
+    #[cfg(target_os = "linux")]
+    batch::run(bench)?;
+    #[cfg(target_os = "linux")]
+    outage::run(bench)?;
+    Ok(())
+}
