@@ -146,7 +146,10 @@ impl<D: Decode> Wire<D> {
     /// The request may have been sent. The reply is discarded.
     pub async fn call(&self, encode: impl FnOnce(&mut BytesMut)) -> Result<D::Reply, Lost> {
         let (send, receive) = oneshot::channel();
-        self.enqueue(Outcome::One(send), Requests::Encode(encode)).await?;
+        match self.try_enqueue(Outcome::One(send), Requests::Encode(encode)) {
+            Enqueue::Done => {}
+            other => Box::pin(self.enqueue_later(other)).await?,
+        }
         received(receive.await)
     }
 
@@ -162,12 +165,7 @@ impl<D: Decode> Wire<D> {
         count: usize,
         encode: impl FnOnce(&mut BytesMut),
     ) -> Result<Vec<D::Reply>, Lost> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let (send, receive) = oneshot::channel();
-        self.enqueue(Outcome::many(count, send), Requests::Encode(encode)).await?;
-        received(receive.await)
+        self.call_all(count, Requests::Encode(encode)).await
     }
 
     /// Sends requests that the caller has encoded, and waits for their `count` replies.
@@ -182,27 +180,39 @@ impl<D: Decode> Wire<D> {
         count: usize,
         requests: BytesMut,
     ) -> Result<Vec<D::Reply>, Lost> {
+        self.call_all(count, Requests::<fn(&mut BytesMut)>::Encoded(requests)).await
+    }
+
+    async fn call_all(
+        &self,
+        count: usize,
+        requests: Requests<impl FnOnce(&mut BytesMut)>,
+    ) -> Result<Vec<D::Reply>, Lost> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let (send, receive) = oneshot::channel();
-        let requests = Requests::<fn(&mut BytesMut)>::Encoded(requests);
-        self.enqueue(Outcome::many(count, send), requests).await?;
+        match self.try_enqueue(Outcome::many(count, send), requests) {
+            Enqueue::Done => {}
+            other => Box::pin(self.enqueue_later(other)).await?,
+        }
         received(receive.await)
     }
 
-    async fn enqueue(
+    /// Waits for room, and appends the requests. The future is boxed where it is used, because it
+    /// would enlarge the futures of all calls.
+    #[cold]
+    async fn enqueue_later(
         &self,
-        mut outcome: Outcome<D::Reply>,
-        mut requests: Requests<impl FnOnce(&mut BytesMut)>,
+        mut call: Enqueue<D::Reply, impl FnOnce(&mut BytesMut)>,
     ) -> Result<(), Lost> {
         loop {
-            match self.try_enqueue(outcome, requests) {
+            match call {
                 Enqueue::Done => return Ok(()),
                 Enqueue::Closed(error) => return Err(Lost { error, was_sent: false }),
-                Enqueue::Full(back) => {
-                    (outcome, requests) = back;
-                    Box::pin(self.queue.room()).await;
+                Enqueue::Full((outcome, requests)) => {
+                    self.queue.room().await;
+                    call = self.try_enqueue(outcome, requests);
                 }
             }
         }

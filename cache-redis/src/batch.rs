@@ -85,7 +85,7 @@ impl Pool {
             let found = join_all(chunk.iter().map(|&key| async move {
                 let encode = |out: &mut Encoder<'_>| (batch.encode)(key, out);
                 let commands = Commands::many(batch.replies, &encode).of_size((batch.size)(key));
-                (key, self.execute(batch.keys[key], ReadTarget::Leader, commands).await)
+                (key, self.execute(batch.keys[key], ReadTarget::Leader, &commands).await)
             }));
             for (key, answer) in found.await {
                 res[key] = Some(answer);

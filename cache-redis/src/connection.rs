@@ -60,7 +60,7 @@ impl Connection {
     }
 
     /// Sends commands, and waits for their replies.
-    pub(crate) async fn replies(&self, commands: Commands<'_>) -> Result<Vec<Reply>, Lost> {
+    pub(crate) async fn replies(&self, commands: &Commands<'_>) -> Result<Vec<Reply>, Lost> {
         if !commands.is_large() {
             let encode = |out: &mut BytesMut| self.encode(commands.encode, out);
             return self.wire.call_many(commands.replies, encode).await;

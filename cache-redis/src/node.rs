@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// Executes commands about one key.
-    pub(crate) async fn execute(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
+    pub(crate) async fn execute(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
             let reply = execute(slot, &connection, commands).await?;
@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// Executes commands about a key that migrates to this server, after `ASKING`.
-    pub(crate) async fn execute_asking(&self, key: &str, commands: Commands<'_>) -> Result<Reply> {
+    pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
             let reply = execute_asking(slot, &connection, commands).await?;
@@ -92,11 +92,11 @@ impl Node {
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
-            let replies = send_many(slot, &connection, commands(&connection.newer)).await?;
+            let replies = send_many(slot, &connection, &commands(&connection.newer)).await?;
             match &replies[..] {
                 // The only command was not executed.
                 [reply] if connection.newer.give_up_if_forbidden(reply) => {
-                    send_many(slot, &connection, commands(&connection.newer)).await
+                    send_many(slot, &connection, &commands(&connection.newer)).await
                 }
                 _ => Ok(replies),
             }
@@ -140,7 +140,8 @@ impl Node {
     /// Sends a command about the server itself, without its breaker.
     pub(crate) async fn query(&self, words: &[&str]) -> Result<Reply> {
         let (slot, connection) = self.connected(0).await?;
-        self.checked(execute(slot, &connection, Commands::one(&|out| out.command(words))).await?)
+        let query = |out: &mut Encoder<'_>| out.command(words);
+        self.checked(execute(slot, &connection, &Commands::one(&query)).await?)
     }
 
     /// Checks that the server answers on each of its connections.
@@ -160,7 +161,7 @@ impl Node {
 
     async fn check_slot(&self, slot: &Slot) -> Result<Reply> {
         let connection = slot.connection().await?;
-        self.checked(execute(slot, &connection, PING).await?)
+        self.checked(execute(slot, &connection, &PING).await?)
     }
 
     fn checked(&self, reply: Reply) -> Result<Reply> {
@@ -187,7 +188,7 @@ const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["
 async fn execute(
     slot: &Slot,
     connection: &Arc<Connection>,
-    commands: Commands<'_>,
+    commands: &Commands<'_>,
 ) -> Result<Reply> {
     if commands.replies == 1 && !commands.is_large() {
         // The future is pinned, because it would be copied at each call.
@@ -202,21 +203,21 @@ async fn execute(
 async fn execute_asking(
     slot: &Slot,
     connection: &Arc<Connection>,
-    commands: Commands<'_>,
+    commands: &Commands<'_>,
 ) -> Result<Reply> {
     let asking = |out: &mut Encoder<'_>| {
         out.command(&["ASKING"]);
         (commands.encode)(out);
     };
-    let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..commands };
-    let replies = send(slot, connection, asking).await?;
+    let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..*commands };
+    let replies = send(slot, connection, &asking).await?;
     Ok(result(commands.replies, replies.into_iter().skip(1)))
 }
 
 async fn send(
     slot: &Slot,
     connection: &Arc<Connection>,
-    commands: Commands<'_>,
+    commands: &Commands<'_>,
 ) -> Result<Vec<Reply>> {
     let replies = pin!(connection.replies(commands));
     let replies = slot.run(slot.deadline(), connection, replies).await;
@@ -226,7 +227,7 @@ async fn send(
 async fn send_many(
     slot: &Slot,
     connection: &Arc<Connection>,
-    commands: Commands<'_>,
+    commands: &Commands<'_>,
 ) -> Result<Vec<Reply>> {
     let replies = pin!(connection.replies(commands));
     let replies = slot.run_many(slot.deadline(), connection, replies).await;

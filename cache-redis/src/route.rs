@@ -45,25 +45,12 @@ pub(crate) enum Redirect {
 }
 
 impl Pool {
-    /// Executes commands about one key.
+    /// Executes commands about one key. The result may be an error reply, such as `NOSCRIPT`.
     pub(crate) async fn execute(
         self: &Arc<Self>,
         key: &str,
         target: ReadTarget,
-        commands: Commands<'_>,
-    ) -> Result<Reply> {
-        match self.execute_or_noscript(key, target, commands).await? {
-            Reply::Error(it) => Err(error::from_reply(&it)),
-            answer => Ok(answer),
-        }
-    }
-
-    /// Executes commands about one key. The result may be the error reply `NOSCRIPT`.
-    pub(crate) async fn execute_or_noscript(
-        self: &Arc<Self>,
-        key: &str,
-        target: ReadTarget,
-        commands: Commands<'_>,
+        commands: &Commands<'_>,
     ) -> Result<Reply> {
         let topology = self.topology().await?;
         let slot = topology.slot(key);
@@ -100,7 +87,7 @@ impl Pool {
         topology: &Topology,
         slot: u16,
         key: &str,
-        commands: Commands<'_>,
+        commands: &Commands<'_>,
     ) -> Option<Reply> {
         let replica = topology.shard(slot)?.1.replica()?;
         let answer =
@@ -114,7 +101,7 @@ impl Pool {
         redirect: Redirect,
         answer: Reply,
         key: &str,
-        commands: Commands<'_>,
+        commands: &Commands<'_>,
     ) -> Result<Reply> {
         let time = self.common.nodes.longest_call();
         let found = within(self.clock(), time, self.follow(redirect, answer, key, commands)).await;
@@ -132,7 +119,7 @@ impl Pool {
         mut redirect: Redirect,
         mut answer: Reply,
         key: &str,
-        commands: Commands<'_>,
+        commands: &Commands<'_>,
     ) -> Result<Reply> {
         for hop in 1..=HOPS {
             let (node, is_arriving) = self.redirect_target(redirect, key, hop).await?;

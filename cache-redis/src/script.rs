@@ -117,13 +117,13 @@ impl Pool {
         };
         let size = args.iter().map(|it| it.len()).sum();
         let known = Commands::one(&known).of_size(size);
-        let answer = self.execute_or_noscript(key, ReadTarget::Leader, known).await?;
+        let answer = self.execute(key, ReadTarget::Leader, &known).await?;
         match answer {
             // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.
             Reply::Error(it) if it.code() == NO_SCRIPT => {
                 let whole = |out: &mut Encoder<'_>| call(out, ["EVAL", &script.code], keys, args);
                 let whole = Commands::one(&whole).of_size(size);
-                Box::pin(self.execute(key, ReadTarget::Leader, whole)).await
+                Box::pin(self.execute(key, ReadTarget::Leader, &whole)).await
             }
             Reply::Error(it) => Err(error::from_reply(&it)),
             answer => Ok(answer),

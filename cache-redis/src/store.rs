@@ -52,7 +52,7 @@ impl Redis {
     }
 
     async fn execute(&self, key: &str, target: ReadTarget, encode: Encode<'_>) -> Result<Reply> {
-        self.pool()?.execute(key, target, Commands::one(encode)).await
+        self.pool()?.execute(key, target, &Commands::one(encode)).await
     }
 
     async fn run_script(
@@ -144,7 +144,7 @@ impl Backend for Redis {
     async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         let read = |out: &mut Encoder<'_>| encode_entry(out, key);
         let read = Commands::transaction(ENTRY_COMMANDS, &read);
-        let answer = self.pool()?.execute(key, self.target, read).await;
+        let answer = self.pool()?.execute(key, self.target, &read).await;
         let answer = answer.and_then(reply::entry);
         if needs_memory(&answer) { self.entry_without_memory(key).await } else { answer }
     }
@@ -185,7 +185,7 @@ impl Backend for Redis {
         }
         let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
         let write = Commands::one(&write).of_size(value.len());
-        let answer = self.pool()?.execute(key, ReadTarget::Leader, write).await;
+        let answer = self.pool()?.execute(key, ReadTarget::Leader, &write).await;
         self.limit().record_reply(value.len(), &answer);
         match answer {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
@@ -257,7 +257,7 @@ impl Backend for Redis {
                 });
             };
             let persist = Commands::transaction(2, &persist);
-            let answer = self.pool()?.execute(key, ReadTarget::Leader, persist).await?;
+            let answer = self.pool()?.execute(key, ReadTarget::Leader, &persist).await?;
             return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Reply::Nil));
         };
         let expire = |out: &mut Encoder<'_>| {

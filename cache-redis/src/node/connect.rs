@@ -21,7 +21,7 @@ impl Node {
         if self.must_kill() {
             let clients = self.abandoned.clients();
             let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
-            let replies = send(slot, &connection, Commands::many(clients.len(), &kill)).await?;
+            let replies = send(slot, &connection, &Commands::many(clients.len(), &kill)).await?;
             let res = self.abandoned.killed(&clients, &replies);
             if !res.map_err(|it| error::at(it, &self.address))? {
                 self.may_not_kill.store(true, Ordering::Release);
@@ -94,6 +94,6 @@ fn completed(slot: &Slot, connection: Option<Arc<Connection>>) -> Attempt<()> {
     let runtime = slot.connector().runtime.clone();
     Attempt::start(&runtime, async move {
         let Some(connection) = connection else { return Ok(()) };
-        send(&slot, &connection, PING).await.map(drop)
+        send(&slot, &connection, &PING).await.map(drop)
     })
 }

@@ -101,7 +101,7 @@ impl Redis {
         loop {
             let read = |out: &mut Encoder<'_>| encode_entry(out, from);
             let read = Commands::transaction(ENTRY_COMMANDS, &read);
-            let seen = self.pool()?.execute(from, ReadTarget::Leader, read).await?;
+            let seen = self.pool()?.execute(from, ReadTarget::Leader, &read).await?;
             let Some(seen) = reply::entry(seen)? else {
                 // Another caller deleted the entry, or renamed it within its server, which needs no
                 // lock.
