@@ -1,4 +1,4 @@
-//! What a fetch of a keyspace needs in addition.
+//! The parts of a fetch that only keyspaces use.
 
 use std::{fmt, time::Duration};
 
@@ -71,7 +71,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         self.run(key, write_epoch, found, takes_absent, load).await
     }
 
-    /// Returns the value of a fetch that does not take the answer that there is none.
+    /// Returns the value of a fetch that needs one.
     pub(crate) fn required<T>(&self, fetched: Fetched<T>) -> Result<T> {
         let none = || self.cache.refuse(Operation::Fetch, request::no_value());
         fetched.value.ok_or_else(none)
