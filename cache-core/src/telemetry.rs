@@ -16,7 +16,8 @@
 //! | `cache_refreshes_total` | counter | `result` | loads in the background that `started`, and that were `skipped` because `max_refreshes` ran |
 //! | `cache_load_duration_seconds` | histogram | | duration of loaders |
 //! | `cache_undecodable_total` | counter | `operation` | stored bytes that could not be decoded as the requested type |
-//! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written` |
+//! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written`, as they are stored |
+//! | `cache_uncompressed_bytes_total` | counter | `direction` | the same values before compression |
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | duration of calls to stores that may wait, including retries |
 //! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; if each of several servers has a breaker, the state of the one that changed last |
 //!
@@ -35,10 +36,18 @@
 //! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` or `fetch` returned more bytes than the store accepts; at most once a minute per alias |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
-//! | DEBUG | span `cache_load` | `alias`, `key` | around a loader |
-//! | TRACE | span `cache_store_call` | `alias`, `backend`, `operation`, `keys` | around a call to a store that may wait |
+//! | DEBUG | span `cache_load` | `alias`, `cache.operation`, `cache.key` | around a loader |
+//! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.key`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |
+//! | TRACE | `a call ended` | `alias`, `cache.operation`, `outcome`, `cache.hit` | with each count of `cache_operations_total` |
 //!
-//! No field contains a value or a password. Keys are shown.
+//! The fields of spans have the names that Sentry uses for caches. `cache.hit` tells whether a read
+//! of the store found an entry, `cache.item_size` is the size of its stored bytes, and `cache.ttl`
+//! is the lifetime in seconds that the call sets or finds. `keys` is the number of keys.
+//!
+//! No field contains a value or a password. Warnings about a value contain its key, because an
+//! operator needs it to find the cause. Spans have the field `cache.key` only for a subscriber that
+//! takes the level TRACE of `cache_core`: keys may contain personal data, and spans are often sent
+//! to another company.
 //!
 //! # Without the feature `tracing`, or without a subscriber
 //! The first failure of a store in a process is printed on stderr, with the error and where it
@@ -59,6 +68,8 @@
 )]
 pub(crate) mod observer;
 mod operation;
+#[cfg(feature = "tracing")]
+mod spans;
 pub(crate) mod stats;
 pub(crate) mod stderr_notice;
 

@@ -21,7 +21,7 @@ use crate::{
     runtime::{self, first},
     store::SetMode,
     telemetry::{
-        observer::{Direction, Loaded},
+        observer::{Direction, Loaded, Size},
         stats::{Event, Outcome},
     },
     timeout::Expiry,
@@ -82,16 +82,13 @@ impl<V: Form> Cache<V> {
     where
         V: Decode<T>,
     {
-        match self.read_stale(key).await {
-            Some(stored) => match self.open(&stored) {
-                Ok(value) => {
-                    self.count(Operation::GetOrSet, Outcome::Stale);
-                    Ok(value)
-                }
-                Err(_) => Err(error),
-            },
-            None => Err(error),
+        if let Some(stored) = self.read_stale(key).await
+            && let Ok(value) = self.open(&stored)
+        {
+            self.count(Operation::GetOrSet, Outcome::Stale);
+            return Ok(value);
         }
+        Err(error)
     }
 
     /// Runs the loader, stores its value and completes the load for all waiting callers.
@@ -109,7 +106,7 @@ impl<V: Form> Cache<V> {
         F: Future<Output = Result<T, E>>,
     {
         let began = self.shared.clock.now();
-        let loader = self.shared.observer.in_load_span(key, loader);
+        let loader = self.shared.observer.in_load_span(Operation::GetOrSet, key, loader);
         let loaded = lead.load(loader).await;
         let took = self.shared.clock.now().saturating_sub(began);
         self.shared.counters.event(Event::Load);
@@ -174,7 +171,7 @@ impl<V: Form> Cache<V> {
     }
 
     async fn write_loaded(&self, key: &FullKey, bytes: Bytes, expiry: Expiry) -> Result<bool> {
-        self.shared.observer.bytes(Direction::Written, bytes.len());
+        self.shared.observer.bytes(Direction::Written, Size::of(&bytes));
         let moment = self.shared.tombstones.moment();
         let res: Result<bool> = call!(self.set(key, bytes, expiry, SetMode::Always));
         if res.is_ok() {
@@ -269,7 +266,7 @@ impl<V: Form> Cache<V> {
                 return self.found_or_miss(Operation::GetOrSet, key, res).map(|_| missing);
             }
         };
-        self.shared.observer.bytes(Direction::Read, stored.len());
+        self.shared.observer.bytes(Direction::Read, Size::of(&stored));
         match self.open(&stored) {
             Ok(value) => {
                 self.count(Operation::GetOrSet, Outcome::Hit);

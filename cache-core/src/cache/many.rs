@@ -13,7 +13,10 @@ use crate::{
     layer::Operation,
     runtime::first,
     store::Entry,
-    telemetry::{observer::Direction, stats::Outcome},
+    telemetry::{
+        observer::{Direction, Size},
+        stats::Outcome,
+    },
     timeout::{Expiry, IntoTimeout},
     value::{Codec, Decode, Encode, Form},
 };
@@ -141,7 +144,7 @@ impl<V: Form> Cache<V> {
             if let Ok(Some(stored)) = answer
                 && let Ok(value) = self.open(stored)
             {
-                self.shared.observer.bytes(Direction::Read, stored.len());
+                self.shared.observer.bytes(Direction::Read, Size::of(stored));
                 self.count(Operation::GetMany, Outcome::Hit);
                 found.insert(name, value);
                 continue;
@@ -371,7 +374,7 @@ impl<V: Form> Cache<V> {
                 let key = self.key(Operation::SetMany, name).ok();
                 self.fail(Operation::SetMany, key.as_deref(), it)
             })?;
-            self.shared.observer.bytes(Direction::Written, value.len());
+            self.shared.observer.bytes(Direction::Written, Size::of(&value));
             res.names.push(name);
             res.values.push(value);
         }

@@ -9,7 +9,7 @@ use crate::{
     layer::Operation,
     store::Expected,
     telemetry::{
-        observer::Direction,
+        observer::{Direction, Size},
         stats::{Event, Outcome},
     },
     timeout::{IntoTimeout, Ttl},
@@ -54,10 +54,10 @@ impl<V: Form> Cache<V> {
         // A hit needs no further future. Misses and errors take the slow path.
         let res = match res {
             Ok(Some(stored)) => {
-                let len = stored.len();
+                let size = Size::of(&stored);
                 match V::take(stored, &self.shared.values) {
                     Ok(value) => {
-                        self.shared.observer.bytes(Direction::Read, len);
+                        self.shared.observer.bytes(Direction::Read, size);
                         self.count(Operation::Get, Outcome::Hit);
                         return Ok(Some(value));
                     }
@@ -210,7 +210,7 @@ impl<V: Form> Cache<V> {
             }
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
-        self.shared.observer.bytes(Direction::Read, stored.len());
+        self.shared.observer.bytes(Direction::Read, Size::of(&stored));
         match self.open(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);

@@ -8,7 +8,7 @@ use crate::{
     key::FullKey,
     layer::Operation,
     store::SetMode,
-    telemetry::observer::Direction,
+    telemetry::observer::{Direction, Size},
     timeout::{Expiry, IntoTimeout},
     value::{Codec, Encode, Form},
 };
@@ -187,7 +187,7 @@ impl<V: Form> Cache<V> {
     {
         let sealed = self.seal(value, codec);
         let sealed = sealed.map_err(|it| self.fail(operation, Some(key), it))?;
-        self.shared.observer.bytes(Direction::Written, sealed.len());
+        self.shared.observer.bytes(Direction::Written, Size::of(&sealed));
         Ok(sealed)
     }
 

@@ -341,8 +341,14 @@ mod tests {
 
     #[test]
     fn batch_with_one_answered_key_counts_as_heard() {
-        let call =
-            Call { operation: Operation::GetMany, key: None, keys: 2, bytes: 0, idempotent: true };
+        let call = Call {
+            operation: Operation::GetMany,
+            key: None,
+            keys: 2,
+            bytes: 0,
+            lifetime: None,
+            idempotent: true,
+        };
         let failed = || Err(Error::new(ErrorKind::TimedOut, "no answer"));
         let locked = || failed().map_err(|it: Error| it.ignored_by_breaker());
         let of = |replies: [Result<()>; 2]| format!("{:?}", outcome(&call, &replies.to_vec()));

@@ -1,6 +1,7 @@
 use crate::{
     error::{Error, Result},
     telemetry::Operation,
+    timeout::Expiry,
 };
 
 /// The call that a [`Layer`](super::Layer) runs around.
@@ -13,8 +14,10 @@ pub struct Call<'a> {
     pub key: Option<&'a str>,
     /// The number of keys.
     pub keys: usize,
-    /// The total size of the values of a `set_many` in bytes; zero for other calls.
+    /// The total size of the values that the call writes, in bytes.
     pub bytes: usize,
+    /// The lifetime that the call sets, if it sets one.
+    pub lifetime: Option<Expiry>,
     /// Whether the call may be repeated without harm when the outcome of the first is unknown.
     pub idempotent: bool,
 }
@@ -30,7 +33,10 @@ impl Call<'_> {
 
     /// Returns the number of deadlines that the call may take.
     pub(super) fn rounds(&self) -> u32 {
-        rounds(self.keys, self.bytes)
+        match self.operation {
+            Operation::SetMany => rounds(self.keys, self.bytes),
+            _ => rounds(self.keys, 0),
+        }
     }
 }
 

@@ -32,24 +32,34 @@ impl<H: Layer> Layered<H> {
 
 impl<'a> Call<'a> {
     fn one(operation: Operation, key: &'a str) -> Self {
-        Self { operation, key: Some(key), keys: 1, bytes: 0, idempotent: operation.is_idempotent() }
+        Self { key: Some(key), ..Self::many(operation, 1) }
     }
     fn many(operation: Operation, keys: usize) -> Self {
-        Self { operation, key: None, keys, bytes: 0, idempotent: operation.is_idempotent() }
+        let idempotent = operation.is_idempotent();
+        Self { operation, key: None, keys, bytes: 0, lifetime: None, idempotent }
     }
-    fn set_many(items: &[(&str, Bytes)]) -> Self {
+    fn set_many(items: &[(&str, Bytes)], expiry: Expiry) -> Self {
         let bytes = items.iter().map(|(_, value)| value.len()).sum();
-        Self { bytes, ..Self::many(Operation::SetMany, items.len()) }
+        let lifetime = Some(expiry);
+        Self { bytes, lifetime, ..Self::many(Operation::SetMany, items.len()) }
     }
-    fn set(key: &'a str, mode: SetMode) -> Self {
-        Self::one(
-            match mode {
-                SetMode::Always => Operation::Set,
-                SetMode::IfAbsent => Operation::Add,
-                SetMode::IfPresent => Operation::Replace,
-            },
-            key,
-        )
+    fn set(key: &'a str, value: &Bytes, expiry: Expiry, mode: SetMode) -> Self {
+        let operation = match mode {
+            SetMode::Always => Operation::Set,
+            SetMode::IfAbsent => Operation::Add,
+            SetMode::IfPresent => Operation::Replace,
+        };
+        Self { bytes: value.len(), lifetime: Some(expiry), ..Self::one(operation, key) }
+    }
+    fn touch(key: &'a str, expiry: Expiry) -> Self {
+        Self { lifetime: Some(expiry), ..Self::one(Operation::Touch, key) }
+    }
+    fn compare_and_set(key: &'a str, value: &Bytes, lifetime: TtlUpdate) -> Self {
+        let lifetime = match lifetime {
+            TtlUpdate::New(expiry) => Some(expiry),
+            TtlUpdate::Keep => None,
+        };
+        Self { bytes: value.len(), lifetime, ..Self::one(Operation::Update, key) }
     }
 }
 
@@ -86,13 +96,13 @@ macro_rules! methods {
             get_entries['a 'b](keys: &'a [&'b str]) -> Vec<Result<Option<Entry>>>
                 = Call::many(Operation::GetMany, keys.len());
             set['a](key: &'a str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool>
-                = Call::set(key, mode);
+                = Call::set(key, &value, expiry, mode);
             set_many['a 'b](items: &'a [(&'b str, Bytes)], expiry: Expiry) -> Vec<Result<()>>
-                = Call::set_many(items);
+                = Call::set_many(items, expiry);
             has['a](key: &'a str) -> Result<bool> = Call::one(Operation::HasKey, key);
             ttl['a](key: &'a str) -> Result<Option<Ttl>> = Call::one(Operation::Ttl, key);
             touch['a](key: &'a str, expiry: Expiry) -> Result<bool>
-                = Call::one(Operation::Touch, key);
+                = Call::touch(key, expiry);
             delete['a](key: &'a str) -> Result<bool> = Call::one(Operation::Delete, key);
             delete_many['a 'b](keys: &'a [&'b str]) -> Vec<Result<bool>>
                 = Call::many(Operation::DeleteMany, keys.len());
@@ -103,7 +113,7 @@ macro_rules! methods {
                 = Call::one(Operation::CompareAndDelete, key);
             compare_and_set['a 'b](
                 key: &'a str, seen: Expected<'b>, value: Bytes, lifetime: TtlUpdate
-            ) -> Result<bool> = Call::one(Operation::Update, key);
+            ) -> Result<bool> = Call::compare_and_set(key, &value, lifetime);
             rename['a 'b](from: &'a str, to: &'b str) -> Result<bool>
                 = Call { keys: 2, ..Call::one(Operation::IncrVersion, from) };
             clear['a](namespace: &'a Namespace) -> Result<()> = Call::many(Operation::Clear, 0);

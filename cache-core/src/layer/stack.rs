@@ -24,7 +24,7 @@ impl Layer for Stack {
         call: Call<'_>,
         run: impl Fn() -> F + Send + Sync,
     ) -> impl Future<Output = R> + Send {
-        self.observer.in_call(self.backend, call.operation, call.keys, move || async move {
+        self.observer.in_call(self.backend, call, move || async move {
             let admitted = self.breaker.as_ref().map_or(Ok(None), |it| it.admit_call(&call));
             let permit = match admitted {
                 Ok(permit) => permit,

@@ -3,8 +3,14 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "tracing")]
+use super::spans;
 use super::stats::Outcome;
-use crate::{error::Error, layer::Operation, runtime::Clock};
+use crate::{
+    error::Error,
+    layer::{Call, Operation, Reply},
+    runtime::Clock,
+};
 
 /// The reporter of one alias.
 #[derive(Clone)]
@@ -44,6 +50,15 @@ pub(crate) enum Direction {
     Written,
 }
 
+/// The bytes of a value, as they are stored and before compression.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    #[cfg(feature = "metrics")]
+    stored: u64,
+    #[cfg(feature = "metrics")]
+    uncompressed: u64,
+}
+
 impl Observer {
     /// Creates a reporter; `clock` limits the rate of events.
     pub(crate) fn new(alias: &str, clock: &Clock) -> Self {
@@ -79,6 +94,15 @@ impl Observer {
             "outcome" => outcome.as_str()
         )
         .increment(keys);
+        #[cfg(feature = "tracing")]
+        tracing::trace!(
+            target: "cache_core",
+            alias = &*self.alias,
+            cache.operation = operation.as_str(),
+            outcome = outcome.as_str(),
+            cache.hit = outcome.is_hit(),
+            "a call ended"
+        );
     }
 
     /// Reports a call that ended with an error. `hidden`: the caller does not see the error.
@@ -208,28 +232,37 @@ impl Observer {
         .increment(1);
     }
 
+    /// Counts the bytes of a value.
     #[inline]
-    pub(crate) fn bytes(&self, direction: Direction, len: usize) {
+    pub(crate) fn bytes(&self, direction: Direction, size: Size) {
         #[cfg(feature = "metrics")]
-        metrics::counter!(
-            "cache_value_bytes_total",
-            "alias" => Arc::clone(&self.alias),
-            "direction" => match direction {
+        {
+            let direction = match direction {
                 Direction::Read => "read",
                 Direction::Written => "written",
-            }
-        )
-        .increment(len as u64);
+            };
+            let alias = || Arc::clone(&self.alias);
+            metrics::counter!(
+                "cache_value_bytes_total", "alias" => alias(), "direction" => direction
+            )
+            .increment(size.stored);
+            metrics::counter!(
+                "cache_uncompressed_bytes_total", "alias" => alias(), "direction" => direction
+            )
+            .increment(size.uncompressed);
+        }
     }
 
     /// Runs a loader in its span.
-    pub(crate) async fn in_load_span<F: Future>(&self, key: &str, loader: F) -> F::Output {
+    pub(crate) async fn in_load_span<F: Future>(
+        &self,
+        operation: Operation,
+        key: &str,
+        loader: F,
+    ) -> F::Output {
         #[cfg(feature = "tracing")]
-        let loader = {
-            let alias = &*self.alias;
-            let span = tracing::debug_span!(target: "cache_core", "cache_load", alias, key);
-            tracing::Instrument::instrument(loader, span)
-        };
+        let loader =
+            tracing::Instrument::instrument(loader, spans::load(&self.alias, operation, key));
         loader.await
     }
 
@@ -238,43 +271,52 @@ impl Observer {
     pub(crate) fn in_call<F: Future>(
         &self,
         _: &'static str,
-        _: Operation,
-        _: usize,
-        call: impl FnOnce() -> F,
+        _: Call<'_>,
+        run: impl FnOnce() -> F,
     ) -> F {
-        call()
+        run()
     }
 
     /// Runs a call to a store in its span, and records its duration.
     #[cfg(any(feature = "metrics", feature = "tracing"))]
-    pub(crate) async fn in_call<F: Future>(
+    pub(crate) async fn in_call<R: Reply, F: Future<Output = R>>(
         &self,
         backend: &'static str,
-        operation: Operation,
-        keys: usize,
-        call: impl FnOnce() -> F,
-    ) -> F::Output {
-        let call = std::pin::pin!(call());
+        call: Call<'_>,
+        run: impl FnOnce() -> F,
+    ) -> R {
+        let running = std::pin::pin!(run());
         #[cfg(feature = "tracing")]
-        let call = {
-            let (alias, operation) = (&*self.alias, operation.as_str());
-            let span = tracing::trace_span!(
-                target: "cache_core", "cache_store_call", alias, backend, operation, keys
-            );
-            tracing::Instrument::instrument(call, span)
-        };
+        let span = spans::call(&self.alias, backend, &call);
+        #[cfg(feature = "tracing")]
+        let running = tracing::Instrument::instrument(running, span.clone());
         #[cfg(feature = "metrics")]
         let began = std::time::Instant::now();
-        let res = call.await;
+        let res = running.await;
+        #[cfg(feature = "tracing")]
+        spans::record_reply(&span, call.operation, &res);
         #[cfg(feature = "metrics")]
         metrics::histogram!(
             "cache_store_call_duration_seconds",
             "alias" => Arc::clone(&self.alias),
             "backend" => backend,
-            "operation" => operation.as_str()
+            "operation" => call.operation.as_str()
         )
         .record(began.elapsed());
         res
+    }
+}
+
+impl Size {
+    /// Measures a value.
+    #[inline]
+    pub(crate) fn of(stored: &[u8]) -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            stored: stored.len() as u64,
+            #[cfg(feature = "metrics")]
+            uncompressed: crate::value::payload_len(stored) as u64,
+        }
     }
 }
 

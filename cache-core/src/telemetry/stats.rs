@@ -182,7 +182,10 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "a label of metrics"))]
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "tracing")),
+        expect(dead_code, reason = "a label of metrics and events")
+    )]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -192,6 +195,16 @@ impl Outcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Refused => "refused",
+        }
+    }
+
+    /// Returns whether a read found what it asked for; `None` if it failed, or was no read.
+    #[cfg(feature = "tracing")]
+    pub(crate) const fn is_hit(self) -> Option<bool> {
+        match self {
+            Self::Hit | Self::Stale | Self::Absent => Some(true),
+            Self::Miss => Some(false),
+            Self::Done | Self::Failed | Self::Refused => None,
         }
     }
 }

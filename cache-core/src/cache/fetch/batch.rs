@@ -20,7 +20,7 @@ use crate::{
     layer::Operation,
     runtime::{all, first},
     telemetry::{
-        observer::{Direction, Loaded},
+        observer::{Direction, Loaded, Size},
         stats::{Event, Outcome},
     },
     timeout::{Expiry, Timeout},
@@ -74,7 +74,7 @@ where
                     continue;
                 }
                 Ok(Some(stored)) => {
-                    cache.shared.observer.bytes(Direction::Read, stored.len());
+                    cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                     match self.insert(place, &stored) {
                         Ok(()) => {
                             cache.count(operation, Outcome::Hit);
@@ -249,7 +249,7 @@ where
         let names: Vec<_> =
             places.iter().filter_map(|it| self.names_of(*it).next()).cloned().collect();
         let began = shared.clock.now();
-        let loader = shared.observer.in_load_span(key, load(names));
+        let loader = shared.observer.in_load_span(Operation::GetOrSet, key, load(names));
         let loaded = Lead::load_all(&leads, loader).await;
         let took = shared.clock.now().saturating_sub(began);
         shared.counters.event(Event::Load);

@@ -18,7 +18,10 @@ use crate::{
     fetch::{FetchOutcome, Fetched, LoadContext, Loaded, RefreshAhead},
     key::FullKey,
     layer::Operation,
-    telemetry::{observer::Direction, stats::Outcome},
+    telemetry::{
+        observer::{Direction, Size},
+        stats::Outcome,
+    },
     timeout::Ttl,
     value::{Codec, Decode, Encode, Form, Pipeline, envelope::Found},
 };
@@ -59,7 +62,7 @@ impl<V: Form> Fetch<'_, V> {
             && self.policy.refresh_ahead == RefreshAhead::Off
             && let Ok(value) = cache.open(stored)
         {
-            cache.shared.observer.bytes(Direction::Read, stored.len());
+            cache.shared.observer.bytes(Direction::Read, Size::of(stored));
             cache.count(Operation::Fetch, Outcome::Hit);
             return Ok(Start::Hit(value, terms.age(*left)));
         }
@@ -102,7 +105,7 @@ impl<V: Form> Fetch<'_, V> {
             Mode::Usual => match found {
                 Ok(Some((Found::Fresh(stored, terms), left))) => match cache.open(&stored) {
                     Ok(value) => {
-                        cache.shared.observer.bytes(Direction::Read, stored.len());
+                        cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                         cache.count(Operation::Fetch, Outcome::Hit);
                         if self.policy.refresh_ahead != RefreshAhead::Off
                             && cache.is_due(&self.policy, &terms, left)
@@ -129,7 +132,7 @@ impl<V: Form> Fetch<'_, V> {
                         }
                         Missed::Stale(stored) => {
                             if let Ok(value) = cache.open(&stored) {
-                                cache.shared.observer.bytes(Direction::Read, stored.len());
+                                cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                                 self.check()?;
                                 let request = request(Some(stored), Some(Age(age)));
                                 if self.policy.soft.unwrap_or_default().is_zero() {

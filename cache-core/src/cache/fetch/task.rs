@@ -22,7 +22,7 @@ use crate::{
     runtime::{self, first},
     store::integer,
     telemetry::{
-        observer::{self, Direction, Loaded},
+        observer::{self, Direction, Loaded, Size},
         stats::Event,
     },
     timeout::{Expiry, Timeout},
@@ -112,7 +112,7 @@ impl<V: Form> Cache<V> {
         let orders = context.clone();
         let began = shared.clock.now();
         let load = catch_panic(async move { loader(context).await });
-        let load = lead.load(shared.observer.in_load_span(&request.key, load));
+        let load = lead.load(shared.observer.in_load_span(Operation::Fetch, &request.key, load));
         let loaded = first(load, shared.clock.sleep(policy.load_deadline)).await;
         let took = shared.clock.now().saturating_sub(began);
         let loaded = loaded.unwrap_or_else(|| Err(too_long(policy.load_deadline)));
@@ -224,7 +224,7 @@ impl<V: Form> Cache<V> {
             return;
         }
         for (_, value) in items {
-            self.shared.observer.bytes(Direction::Written, value.len());
+            self.shared.observer.bytes(Direction::Written, Size::of(value));
         }
         let moment = self.shared.tombstones.moment();
         let answers: Vec<Result<()>> = call!(self.set_many(items, expiry));

@@ -2,7 +2,10 @@
 
 #![allow(missing_docs)]
 
+#[path = "../replicated/mod.rs"]
 mod replicated;
+mod spans;
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -185,7 +188,7 @@ fn logged() -> String {
         let writer = text.clone();
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
-            .with_span_events(FmtSpan::NEW)
+            .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .init();
@@ -212,8 +215,8 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
         ["WARN", "the circuit breaker opened", "error=store unavailable: injected by the test"];
     assert_eq!(lines(&opened), 1, "{log}");
     assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{log}");
-    assert!(lines(&["DEBUG", "cache_load{", "key=\":1:loaded\""]) > 0, "{log}");
-    assert!(lines(&["TRACE", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{log}");
+    assert!(lines(&["DEBUG", "cache_load{", "cache.key=\":1:loaded\""]) > 0, "{log}");
+    assert!(lines(&["DEBUG", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{log}");
     assert!(!log.contains(SECRET), "a value shows");
 }
 

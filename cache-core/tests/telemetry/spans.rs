@@ -1,0 +1,81 @@
+//! The fields of spans.
+
+use std::time::Duration;
+
+use cache_core::{Cache, Timeout};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::{SECRET, Text, logged, world};
+
+/// Misses, loads, stores and hits a key, and asks for it.
+async fn use_key(cache: &Cache) {
+    let load = || async { SECRET.to_owned() };
+    cache.get_or_set("k", Duration::from_secs(60), load).await.unwrap();
+    cache.get::<String>("k").await.unwrap();
+    assert!(cache.has_key("k").await.unwrap());
+    cache.ttl("k").await.unwrap();
+    assert!(cache.set_many([("a", 1), ("b", 2)], Timeout::Never).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn spans_of_calls_have_the_fields_of_a_cache() {
+    let (_, cache, _) = world("spanned");
+    use_key(&cache).await;
+    let log = logged();
+    let spans: Vec<_> =
+        log.lines().filter(|it| it.contains("close") && it.contains("alias=\"spanned\"")).collect();
+    let count = |words: &[&str]| {
+        spans.iter().filter(|it| words.iter().all(|word| it.contains(word))).count()
+    };
+    for (words, what) in [
+        (&["cache_store_call{", "cache.operation=\"get\"", "cache.hit=false"][..], "a miss"),
+        (&["cache_load{", "cache.operation=\"get_or_set\"", "cache.key=\":1:k\""], "a load"),
+        (&["cache.operation=\"set\"", "cache.ttl=60", "cache.item_size=9"], "the write"),
+        (&["cache.operation=\"get\"", "cache.hit=true", "cache.item_size=9"], "a hit"),
+        (&["cache.operation=\"has_key\"", "cache.hit=true", "cache.key=\":1:k\""], "has_key"),
+        (&["cache.operation=\"ttl\"", "cache.hit=true", "cache.ttl=60"], "ttl"),
+        (&["cache.operation=\"set_many\"", "keys=2", "cache.item_size=2"], "a batch"),
+    ] {
+        assert_eq!(count(words), 1, "{what}: {spans:#?}");
+    }
+    assert!(!log.contains(SECRET), "a value shows");
+}
+
+#[tokio::test]
+async fn each_outcome_is_an_event() {
+    let (_, cache, _) = world("outcomes");
+    use_key(&cache).await;
+    let log = logged();
+    let events: Vec<_> = log
+        .lines()
+        .filter(|it| it.contains("a call ended") && it.contains("alias=\"outcomes\""))
+        .collect();
+    for words in [
+        "cache.operation=\"get_or_set\" outcome=\"miss\" cache.hit=false",
+        "cache.operation=\"get\" outcome=\"hit\" cache.hit=true",
+    ] {
+        assert_eq!(events.iter().filter(|it| it.contains(words)).count(), 1, "{events:#?}");
+    }
+}
+
+/// Keys may contain personal data.
+#[tokio::test]
+async fn spans_have_no_key_below_the_level_trace() {
+    logged();
+    let text = Text::default();
+    let writer = text.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let (_, cache, _) = world("no-keys");
+    let guard = tracing::subscriber::set_default(subscriber);
+    use_key(&cache).await;
+    drop(guard);
+    let log = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("cache_load{") && log.contains("cache_store_call{"), "{log}");
+    assert!(log.contains("cache.hit=true"), "{log}");
+    assert!(!log.contains("cache.key") && !log.contains(":1:"), "{log}");
+}
