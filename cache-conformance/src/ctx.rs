@@ -95,7 +95,15 @@ impl Ctx {
     /// Caches that share the store and nothing else, as caches of several processes do. They follow
     /// the real clock, so that their waits end without a test that moves the time.
     pub(crate) fn processes<const N: usize>(&self) -> [Cache; N] {
-        let build = || self.builder().clock(Clock::default()).build("conformance");
+        self.processes_with(|it| it)
+    }
+
+    /// [`processes`](Self::processes) with other settings.
+    pub(crate) fn processes_with<const N: usize>(
+        &self,
+        configure: impl Fn(CacheBuilder) -> CacheBuilder,
+    ) -> [Cache; N] {
+        let build = || configure(self.builder().clock(Clock::default())).build("conformance");
         [(); N].map(|()| build().expect("the suite's settings are good"))
     }
 

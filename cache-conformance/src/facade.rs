@@ -4,12 +4,15 @@ mod batches;
 mod bytes;
 mod clear;
 mod counters;
+mod fenced_load;
+mod fences;
 mod fetch;
 mod fetch_many;
 mod fetch_storm;
 mod handles;
 mod keys;
 mod keyspaces;
+mod leases;
 mod loads;
 mod locks;
 mod timeouts;
@@ -37,6 +40,8 @@ pub(crate) fn tests() -> Vec<Test> {
         fetch::TESTS,
         fetch_many::TESTS,
         fetch_storm::TESTS,
+        fences::TESTS,
+        leases::TESTS,
         locks::TESTS,
         clear::TESTS,
         handles::TESTS,

@@ -11,6 +11,7 @@ mod fetch;
 mod get_or_set;
 mod keyspace;
 mod load;
+mod load_write;
 mod lock;
 mod many;
 mod on_outage;
@@ -129,12 +130,13 @@ struct Shared {
     write_patience: Duration,
     /// How long a write of one key counts as in progress, computed once for all calls.
     write_claim: Duration,
-    load_deadline: Duration,
     fetch: FetchState,
     clock: Clock,
     flights: Arc<Singleflight>,
     tombstones: Arc<Tombstones>,
     updates: Arc<UpdateQueue>,
+    /// The random number by which this process knows its own leases.
+    lease_owner: u64,
     counters: Counters,
     observer: Observer,
 }
@@ -301,7 +303,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Returns whether a read is a plain `get` of the store: no key has a tombstone, and the cache
-    /// has no values with a grace.
+    /// has no entries beside plain values.
     #[inline]
     fn is_plain(&self) -> bool {
         self.shared.tombstones.len() == 0 && !self.shared.fetch.has_entries

@@ -15,6 +15,7 @@ mod timer;
 pub(crate) use self::{
     blocking::{block_on, is_async_context},
     first::first,
+    jitter::random,
     join::all,
     own::{own, within},
     timer::sleep,

@@ -155,6 +155,17 @@ async fn cache_with_grace_passes() {
     run_cache(offload.configure(move |it| it.fetch(settings))).await;
 }
 
+/// Every promise holds on a cache whose loads are fenced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cache_with_fenced_loads_passes() {
+    let mut settings = cache_core::FetchSettings::default();
+    settings.fenced = Some(true);
+    let inline = harness("fenced", |it| Arc::new(Inline::new(it)));
+    run_cache(inline.configure(move |it| it.fetch(settings))).await;
+    let offload = harness("fenced, offload", |it| Arc::new(Offload::new(it, 3)));
+    run_cache(offload.configure(move |it| it.fetch(settings))).await;
+}
+
 #[cfg(feature = "postcard")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_with_postcard_passes() {

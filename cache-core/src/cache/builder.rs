@@ -9,7 +9,7 @@ use crate::{
     fetch::{FetchSettings, FetchState, singleflight::Singleflight},
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
     layer::{BreakerSettings, BuiltStore, Layered, OwnRuntime, RetrySettings},
-    runtime::Clock,
+    runtime::{Clock, random},
     store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
@@ -36,6 +36,7 @@ pub(crate) struct KeyState {
     flights: Arc<Singleflight>,
     tombstones: Arc<Tombstones>,
     updates: Arc<UpdateQueue>,
+    lease_owner: u64,
 }
 
 impl KeyState {
@@ -46,6 +47,7 @@ impl KeyState {
             flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
             tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
             updates: Arc::default(),
+            lease_owner: random(),
         }
     }
 }
@@ -313,12 +315,12 @@ impl CacheBuilder {
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },
             timeout: settings.timeout,
             fail_open: settings.fail_open,
-            load_deadline: settings.load_deadline.into(),
             fetch,
             clock,
             flights: state.flights,
             tombstones: state.tombstones,
             updates: state.updates,
+            lease_owner: state.lease_owner,
             counters: Counters::new(),
             observer,
             namespace,

@@ -3,6 +3,7 @@
 mod batch;
 mod blocking;
 mod entries;
+mod fence;
 mod keyspace;
 mod load;
 mod lock;
@@ -15,8 +16,11 @@ mod task;
 use std::{fmt, time::Duration};
 
 pub(crate) use self::blocking::on_a_thread;
-pub(super) use self::entries::{fresh, fresh_or_absent};
 use self::request::{Mode, Start};
+pub(super) use self::{
+    entries::{fresh, fresh_or_absent},
+    fence::{Fence, Fenced},
+};
 use super::Cache;
 use crate::{
     error::Result,
@@ -139,6 +143,15 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// of another load, or the stale value if there is one.
     pub fn error_ttl(self, time: Duration) -> Self {
         self.with(|it| it.error_ttl = time)
+    }
+
+    /// Fences the load: its value is stored only if no process has written or deleted the key since
+    /// the load began. A value that was deleted is never served again.
+    ///
+    /// The cache must have the setting [`fenced`](crate::FetchSettings::fenced) in its table
+    /// `fetch`, because then all of its reads know the leases of loads.
+    pub fn fenced(self) -> Self {
+        self.with(|it| it.fenced = true)
     }
 
     /// Sets when a fresh value is loaded again in the background.

@@ -17,10 +17,12 @@ use crate::{
 ///   its own loader.
 /// - The load does not end within `load_deadline` (30 s by default): one of the waiting callers
 ///   runs its own loader, and the others wait for this caller. A caller waits for at most two
-///   `load_deadline`s in all, and then gets an error of kind `TimedOut`.
+///   `load_deadline`s in all, and then gets an error of kind `TimedOut`. With the setting `fenced`,
+///   both times are twice as long, because a load may first wait for another process.
 /// - The key is written, deleted or cleared during the load: callers that wait for the load get its
 ///   value, but the value is not stored. Later callers start another load. So a load that read old
-///   data never overwrites newer data.
+///   data never overwrites newer data. With the setting [`fenced`](crate::FetchSettings::fenced),
+///   this also holds for writes and deletes by other processes.
 /// - A loader waits for its own load, directly or through others: it gets an error of kind `Loader`
 ///   that names the keys. The library detects this in the loader itself, also through nested loads.
 ///   It does not detect this in a task that the loader spawns or on another thread, because it

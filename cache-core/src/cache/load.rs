@@ -2,13 +2,13 @@ use std::{
     any::type_name,
     fmt,
     pin::{Pin, pin},
-    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
-
-use super::{Cache, call};
+use super::{
+    Cache,
+    fetch::{Fence, Fenced},
+};
 use crate::{
     bypass,
     error::{Error, ErrorKind, Result},
@@ -18,14 +18,12 @@ use crate::{
     },
     key::FullKey,
     layer::Operation,
-    runtime::{self, first},
-    store::SetMode,
+    runtime::first,
     telemetry::{
         observer::{Direction, Loaded, Size},
         stats::{Event, Outcome},
     },
-    timeout::Expiry,
-    value::{Decode, Encode, Form, payload_len},
+    value::{Decode, Encode, Form, envelope::Found},
 };
 
 /// The load behind `get_or_set`.
@@ -48,8 +46,8 @@ impl<V: Form> Cache<V> {
         // entry with this lifetime.
         self.note_policy(&self.load_policy(overrides));
         let is_bypassed = bypass::is_on();
-        let (is_written, role) = if is_bypassed {
-            (false, Ok(Role::Load(self.shared.flights.alone(&key))))
+        let role = if is_bypassed {
+            Ok(Role::Load(self.shared.flights.alone(&key), None))
         } else {
             let write_epoch = self.shared.flights.write_epoch(&key);
             let is_written = match self.look(&key).await? {
@@ -57,15 +55,15 @@ impl<V: Form> Cache<V> {
                 Look::Miss => true,
                 Look::Failed => false,
             };
-            (is_written, self.take_turn(&key, write_epoch).await)
+            self.take_turn(&key, write_epoch, is_written).await
         };
         let res = match role {
             Ok(Role::Have(value)) => return Ok(value),
-            Ok(Role::Load(lead)) => {
+            Ok(Role::Load(lead, write)) => {
                 // Pinned and borrowed: each call below that owned it would double the future's
                 // size.
                 let loader = pin!(load());
-                self.load(lead, &key, overrides, is_written, loader).await
+                self.load(lead, &key, overrides, write, loader).await
             }
             Err(error) => Err(error),
         };
@@ -77,27 +75,13 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    /// Returns the stale value of a key whose load failed, or else the error.
-    async fn stale_instead<T>(&self, key: &FullKey, error: Error) -> Result<T>
-    where
-        V: Decode<T>,
-    {
-        if let Some(stored) = self.read_stale(key).await
-            && let Ok(value) = self.open(&stored)
-        {
-            self.count(Operation::GetOrSet, Outcome::Stale);
-            return Ok(value);
-        }
-        Err(error)
-    }
-
     /// Runs the loader, stores its value and completes the load for all waiting callers.
     async fn load<T, E, F>(
         &self,
         lead: Lead,
         key: &FullKey,
         overrides: &Overrides,
-        is_written: bool,
+        write: Option<Storing>,
         loader: Pin<&mut F>,
     ) -> Result<T>
     where
@@ -113,76 +97,28 @@ impl<V: Form> Cache<V> {
         self.shared.counters.load_took(took);
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
-        let encoded = match &loaded {
-            Ok(value) => self.seal(value, overrides.codec),
-            Err(_) => Ok(Bytes::new()),
+        let is_written = write.is_some();
+        let mut fence = write.and_then(|it| it.fence);
+        let res = match loaded {
+            Ok(value) => self.seal(&value, overrides.codec).map(|bytes| (value, bytes)),
+            Err(error) => Err(Error::from_loader(error)),
         };
-        let (value, bytes) = match (loaded, encoded) {
-            (Ok(value), Ok(bytes)) => (value, bytes),
-            (Ok(_), Err(error)) => return self.complete_failed(lead, key, error),
-            (Err(error), _) => return self.complete_failed(lead, key, Error::from_loader(error)),
+        let (value, bytes) = match res {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                Fence::release(fence).await;
+                return self.complete_failed(lead, key, error);
+            }
         };
         // Computed after the load, so that a slow load does not postpone a fixed expiry time.
         let to_stored = || self.to_stored(&self.load_policy(overrides), None, bytes.clone(), took);
         let stored = is_written.then(to_stored).flatten();
         if let Some((stored, expiry)) = stored {
-            self.store_loaded(&lead, key, stored, expiry).await;
+            self.store_loaded(&lead, key, fence.as_deref_mut(), stored, expiry).await;
         }
+        Fence::release(fence).await;
         lead.complete(Ok(bytes));
         Ok(value)
-    }
-
-    /// Stores a loaded value, unless the key was written meanwhile. A failure is counted.
-    pub(super) async fn store_loaded(
-        &self,
-        lead: &Lead,
-        key: &FullKey,
-        stored: Bytes,
-        expiry: Expiry,
-    ) {
-        let store = || self.write_loaded(key, stored.clone(), expiry);
-        let dropped = |id| self.wait_out_write(key, id);
-        let lasts = self.write_claim(1);
-        if let Some(Err(error)) = lead.store(store, lasts, self.write_patience(), dropped).await {
-            self.load_not_stored(key, &stored, &error);
-        }
-    }
-
-    /// Counts a loaded value that the store did not take.
-    pub(super) fn load_not_stored(&self, key: &str, stored: &Bytes, error: &Error) {
-        self.shared.counters.event(Event::LoadWriteFailed);
-        if error.kind() == ErrorKind::TooLarge {
-            let limit = self.shared.backend.capabilities().max_value_len;
-            self.shared.observer.load_too_large(key, payload_len(stored), limit);
-        }
-    }
-
-    /// Keeps a write whose future was dropped in progress for as long as a write may take.
-    pub(super) fn wait_out_write(&self, key: &str, id: u64) {
-        let shared = Arc::clone(&self.shared);
-        let key: Box<str> = key.into();
-        match runtime::own() {
-            Ok(own) => drop(own.spawn(async move {
-                shared.clock.sleep(shared.write_patience).await;
-                shared.flights.write_arrived(&key, id);
-            })),
-            Err(_) => shared.flights.write_arrived(&key, id),
-        }
-    }
-
-    async fn write_loaded(&self, key: &FullKey, bytes: Bytes, expiry: Expiry) -> Result<bool> {
-        self.shared.observer.bytes(Direction::Written, Size::of(&bytes));
-        let moment = self.shared.tombstones.moment();
-        let res: Result<bool> = call!(self.set(key, bytes, expiry, SetMode::Always));
-        if res.is_ok() {
-            self.shared.tombstones.remove(key, moment);
-        }
-        self.answer(Operation::Set, Some(key), res)
-    }
-
-    pub(super) fn load_shared(&self) {
-        self.shared.counters.event(Event::LoadShared);
-        self.shared.observer.load(Loaded::Shared, Duration::ZERO);
     }
 
     fn complete_failed<T>(&self, lead: Lead, key: &str, error: Error) -> Result<T> {
@@ -193,18 +129,25 @@ impl<V: Form> Cache<V> {
     }
 
     /// Makes this caller the leader of the load, or waits for the leader.
-    async fn take_turn<T>(&self, key: &FullKey, write_epoch: u64) -> Result<Role<T>>
+    async fn take_turn<T>(
+        &self,
+        key: &FullKey,
+        write_epoch: u64,
+        is_written: bool,
+    ) -> Result<Role<T>>
     where
         V: Decode<T>,
     {
         let flights = &self.shared.flights;
-        let lasts = self.shared.load_deadline;
+        let lasts = self.shared.fetch.borrowed().longest_load();
         // The end of all waits of this caller.
         let mut end = None;
         loop {
             let turn = flights.join(key, lasts);
             let mut wait = match turn.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
-                Joined::Lead(lead) => return self.lead(lead, key, write_epoch).await,
+                Joined::Lead(lead) => {
+                    return Ok(self.lead(lead, key, write_epoch, is_written).await);
+                }
                 Joined::Wait(wait) => wait,
             };
             let now = flights.now();
@@ -215,7 +158,9 @@ impl<V: Form> Cache<V> {
                 None if flights.now() >= end => {
                     return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
                 }
-                Some(WaitOutcome::Lead(lead)) => return Ok(Role::Load(lead)),
+                Some(WaitOutcome::Lead(lead)) => {
+                    return Ok(self.put_up_fence(lead, key, is_written).await);
+                }
                 // After the deadline of the leader, another caller or this one becomes the leader.
                 Some(WaitOutcome::Rejoin) | None => {}
                 Some(WaitOutcome::Completed(result)) => {
@@ -224,14 +169,20 @@ impl<V: Form> Cache<V> {
                         return Ok(Role::Have(value));
                     }
                     // The leader loaded another type, so this caller loads for itself.
-                    return Ok(Role::Load(flights.alone(key)));
+                    return Ok(Role::Load(flights.alone(key), None));
                 }
             }
         }
     }
 
     /// Makes this caller the leader, unless another load was completed since its read.
-    async fn lead<T>(&self, lead: Lead, key: &FullKey, write_epoch: u64) -> Result<Role<T>>
+    async fn lead<T>(
+        &self,
+        lead: Lead,
+        key: &FullKey,
+        write_epoch: u64,
+        is_written: bool,
+    ) -> Role<T>
     where
         V: Decode<T>,
     {
@@ -241,9 +192,42 @@ impl<V: Form> Cache<V> {
         {
             lead.complete(Ok(stored));
             self.load_shared();
-            return Ok(Role::Have(value));
+            return Role::Have(value);
         }
-        Ok(Role::Load(lead))
+        self.put_up_fence(lead, key, is_written).await
+    }
+
+    /// Puts up the fence of the load that this caller leads, if loads are fenced. Returns the value
+    /// instead if another process stores one meanwhile.
+    async fn put_up_fence<T>(&self, lead: Lead, key: &FullKey, is_written: bool) -> Role<T>
+    where
+        V: Decode<T>,
+    {
+        let policy = self.shared.fetch.borrowed();
+        if !is_written {
+            return Role::Load(lead, None);
+        }
+        if !policy.fenced {
+            return Role::Load(lead, Some(Storing { fence: None }));
+        }
+        let accept = |found| match found {
+            Found::Fresh(stored, _) => {
+                V::open(&stored, &self.shared.values).is_ok().then_some(stored)
+            }
+            Found::Stale(..) | Found::Absent | Found::Lease(_) => None,
+        };
+        match Box::pin(self.fence(key, policy, self.lease_wait(policy), false, &accept)).await {
+            Fenced::By(fence) => Role::Load(lead, Some(Storing { fence: Some(fence) })),
+            Fenced::Found(stored) => match self.open(&stored) {
+                Ok(value) => {
+                    lead.complete(Ok(stored));
+                    self.load_shared();
+                    Role::Have(value)
+                }
+                Err(_) => Role::Load(lead, None),
+            },
+            Fenced::Foreign | Fenced::Failed => Role::Load(lead, None),
+        }
     }
 
     /// Reads the key first. The leader answers, because a replica that lags behind would not have
@@ -286,7 +270,7 @@ pub(super) fn hung(lasts: Duration) -> Error {
     Error::new(
         ErrorKind::TimedOut,
         format!(
-            "no load of this key completed within two load deadlines of {lasts:?} each: the loader hangs, its \
+            "no load of this key completed within two loads of at most {lasts:?} each: the loader hangs, its \
              future is not polled, or it waits for its own key in another task"
         ),
     )
@@ -302,6 +286,12 @@ enum Look<T> {
 }
 
 enum Role<T> {
-    Load(Lead),
+    /// This caller loads, and stores the value if it can.
+    Load(Lead, Option<Storing>),
     Have(T),
+}
+
+/// How a loaded value is stored.
+struct Storing {
+    fence: Option<Box<Fence>>,
 }

@@ -7,6 +7,7 @@ mod store;
 
 use std::{fmt, time::Duration};
 
+pub(super) use self::held::runtime_of;
 pub use self::{blocking::BlockingLock, held::Lock};
 use super::Cache;
 use crate::{

@@ -225,6 +225,7 @@ impl<V: Form> Cache<V> {
             return Ok(0);
         }
         let writing = self.before_writes(keys.iter().copied(), 0).await;
+        let leased = Box::pin(self.leased(&keys)).await;
         let moment = self.shared.tombstones.moment();
         let answers: Vec<Result<bool>> = call_many!(self, writing, keys.len(), delete_many(&keys));
         let mut removed = 0;
@@ -232,7 +233,7 @@ impl<V: Form> Cache<V> {
         for (key, answer) in keys.iter().zip(one_each(answers)) {
             self.written(key, moment, &answer.clone().map(drop));
             match self.answer_or(Operation::DeleteMany, key, answer, false) {
-                Ok(was_there) => removed += u64::from(was_there),
+                Ok(was_there) => removed += u64::from(was_there && !leased.contains(key)),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }

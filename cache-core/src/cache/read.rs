@@ -70,7 +70,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Returns whether `key` exists. The value is not decoded, and is not transferred unless the
-    /// cache has a `grace` or a `negative_ttl`.
+    /// cache has a `grace`, a `negative_ttl` or `fenced`.
     ///
     /// # Errors
     /// Store errors if the cache does not fail open.
@@ -127,7 +127,8 @@ impl<V: Form> Cache<V> {
     }
 
     /// Sets a new lifetime for `key`. Returns `true` if the key existed. A lifetime of zero removes
-    /// the key. The value is not transferred unless the cache has a `grace` or a `negative_ttl`.
+    /// the key. The value is not transferred unless the cache has a `grace`, a `negative_ttl` or
+    /// `fenced`.
     ///
     /// # Errors
     /// Store errors if the cache does not fail open.

@@ -33,7 +33,11 @@ impl<V: Form> Cache<V> {
         let key = self.key(Operation::Delete, key)?;
         let writing = self.before_write(&key).await;
         let moment = self.shared.tombstones.moment();
-        let res: Result<bool> = call_write!(self, writing, delete(&key));
+        let res: Result<bool> = if self.shared.fetch.allowed().fenced {
+            Box::pin(self.remove_value(&key, &writing)).await
+        } else {
+            call_write!(self, writing, delete(&key))
+        };
         self.written(&key, moment, &res.clone().map(drop));
         self.answer_or(Operation::Delete, &key, res, false)
     }

@@ -21,6 +21,8 @@ pub(crate) struct Policy {
     pub(crate) error_ttl: Duration,
     pub(crate) refresh_ahead: RefreshAhead,
     pub(crate) refresh_lock: bool,
+    pub(crate) fenced: bool,
+    pub(crate) lease_wait: Option<bool>,
     /// Whether integers are stored as plain text, without a grace, so that `incr` counts in them.
     pub(crate) plain_integers: bool,
     /// The codec of loaded values, if it is not that of the alias.
@@ -43,6 +45,7 @@ pub(crate) struct Overrides {
 pub(crate) struct Allowed {
     pub(crate) grace: bool,
     pub(crate) negative_ttl: bool,
+    pub(crate) fenced: bool,
     /// The lifetime that [`Timeout::Default`] stands for.
     pub(crate) default: Timeout,
 }
@@ -67,6 +70,8 @@ impl Policy {
             error_ttl: or_zero(settings.error_ttl),
             refresh_ahead: settings.refresh_ahead,
             refresh_lock: settings.refresh_lock,
+            fenced: settings.fenced.unwrap_or(false),
+            lease_wait: settings.lease_wait,
             plain_integers: false,
             codec: None,
         }
@@ -75,6 +80,18 @@ impl Policy {
     /// Returns how long after a failed refresh no new one begins.
     pub(crate) fn backoff(&self) -> Duration {
         self.backoff.unwrap_or(BACKOFF)
+    }
+
+    /// Returns whether a fenced load waits while another process loads the key.
+    pub(crate) fn lease_wait(&self) -> bool {
+        self.lease_wait.unwrap_or(true)
+    }
+
+    /// Returns the longest time of a load and of what precedes it: a fenced load may first wait for
+    /// another process.
+    pub(crate) fn longest_load(&self) -> Duration {
+        let loads = if self.fenced && self.lease_wait() { 2 } else { 1 };
+        self.load_deadline.saturating_mul(loads)
     }
 
     /// Returns the lifetime of a value that is stored now, without grace. `timeout` replaces the
@@ -152,6 +169,12 @@ impl Policy {
         if !self.negative_ttl.is_zero() && !allowed.negative_ttl {
             return Err(("negative_ttl", NEEDS_NEGATIVE_TTL));
         }
+        if self.fenced && !allowed.fenced {
+            return Err(("fenced", NEEDS_FENCED));
+        }
+        if self.lease_wait.is_some() && !allowed.fenced {
+            return Err(("lease_wait", "no effect without fenced loads: set `fenced`"));
+        }
         if !self.grace.is_zero() && !self.expires(allowed) {
             return Err((
                 "grace",
@@ -215,6 +238,9 @@ const NEEDS_NEGATIVE_TTL: &str = "remembering that there is no value is off for 
      each of its reads would have to look for it: write `negative_ttl = \"1m\"` in the table `fetch` \
      of the cache (`[caches.<alias>.fetch]`), or `negative_ttl = 0` there to allow it without a \
      default";
+const NEEDS_FENCED: &str = "fenced loads are off for this cache, because each of its reads would have \
+     to know their leases: write `fenced = true` in the table `fetch` of the cache \
+     (`[caches.<alias>.fetch]`), or `fenced = false` there to allow them without a default";
 const XFETCH: &str = "\"xfetch\" keeps the duration of a load with the value: write `grace = \"1h\"` in \
      the table `fetch` of the cache (`[caches.<alias>.fetch]`), or `grace = 0`";
 
@@ -223,7 +249,8 @@ mod tests {
     use super::*;
     use crate::timeout::secs;
 
-    const ALLOWED: Allowed = Allowed { grace: true, negative_ttl: true, default: Timeout::Default };
+    const ALLOWED: Allowed =
+        Allowed { grace: true, negative_ttl: true, fenced: true, default: Timeout::Default };
 
     fn policy() -> Policy {
         Policy::new(&FetchSettings::default(), Duration::from_secs(30))
@@ -268,13 +295,17 @@ mod tests {
 
     #[test]
     fn grace_of_a_cache_that_does_not_enable_it_is_refused() {
-        let off = Allowed { grace: false, negative_ttl: false, default: secs(60) };
+        let off = Allowed { grace: false, negative_ttl: false, fenced: false, default: secs(60) };
         let grace = Policy { grace: Duration::from_secs(1), ..policy() };
         let (setting, why) = grace.check(&off).unwrap_err();
         assert_eq!(setting, "grace");
         assert!(why.contains("`grace = \"1h\"`") && why.contains(".fetch]"), "{why}");
         let negative = Policy { negative_ttl: Duration::from_secs(1), ..policy() };
         assert_eq!(negative.check(&off).unwrap_err().0, "negative_ttl");
+        let fenced = Policy { fenced: true, ..policy() };
+        assert_eq!(fenced.check(&off).unwrap_err().0, "fenced");
+        let wait = Policy { lease_wait: Some(false), ..policy() };
+        assert_eq!(wait.check(&off).unwrap_err().0, "lease_wait");
         let ahead = Policy { refresh_ahead: RefreshAhead::XFetch, ..policy() };
         assert_eq!(ahead.check(&off).unwrap_err().0, "refresh_ahead");
     }

@@ -62,6 +62,16 @@ pub struct FetchSettings {
     /// Whether one process at a time refreshes a key. The others serve the old value meanwhile.
     /// `false` if unset.
     pub refresh_lock: bool,
+    /// Whether loads are fenced: a value that another process deleted or wrote during the load is
+    /// not overwritten. Not fenced if unset.
+    ///
+    /// The setting is required for [`Fetch::fenced`](crate::Fetch::fenced), because each read of
+    /// the alias must then know the lease of a load. `fenced = false` allows single fetches to be
+    /// fenced. A fenced load that finds no value costs one round trip more; a hit costs none.
+    pub fenced: Option<bool>,
+    /// Whether a fenced load waits while another process loads the key, for `load_deadline` at
+    /// most. If `false`, it loads at once and does not store its value. `true` if unset.
+    pub lease_wait: Option<bool>,
 }
 
 /// When a fresh value is loaded again in the background.
@@ -109,6 +119,8 @@ impl Default for FetchSettings {
             max_refreshes: 64,
             refresh_ahead: RefreshAhead::Off,
             refresh_lock: false,
+            fenced: None,
+            lease_wait: None,
         }
     }
 }

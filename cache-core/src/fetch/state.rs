@@ -14,8 +14,8 @@ pub(crate) struct FetchState {
     /// The rules of `get_or_set`, which has no task.
     borrowed: Policy,
     allowed: Allowed,
-    /// Whether stored values may have a grace or stand for no value: then each read asks for the
-    /// remaining lifetime.
+    /// Whether stored values may have a grace, stand for no value or be leases: then each read asks
+    /// for the remaining lifetime.
     pub(crate) has_entries: bool,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) failures: Failures,
@@ -33,7 +33,7 @@ impl FetchState {
                 plain_integers: true,
                 ..policy
             },
-            has_entries: allowed.grace || allowed.negative_ttl,
+            has_entries: allowed.grace || allowed.negative_ttl || allowed.fenced,
             allowed,
             refreshes: Refreshes::new(max),
             failures: Failures::default(),
@@ -88,6 +88,7 @@ fn allowed(settings: &CacheSettings) -> Allowed {
     Allowed {
         grace: settings.fetch.grace.is_some(),
         negative_ttl: settings.fetch.negative_ttl.is_some(),
+        fenced: settings.fetch.fenced.is_some(),
         default: settings.timeout,
     }
 }

@@ -13,6 +13,11 @@ use std::{
 /// assert!(cache_core::store::jitter(second) <= second);
 /// ```
 pub fn jitter(longest: Duration) -> Duration {
-    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
+    let random = u32::try_from(random() >> 32).unwrap_or_default();
     longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+/// Returns a random number, from the only source of randomness in the standard library.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }

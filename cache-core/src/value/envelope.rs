@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::header::{self, FIELDS, LEN};
-use crate::timeout::{Expiry, Ttl};
+use super::header::{self, FIELDS, LEN, TOKEN};
+use crate::{
+    runtime::random,
+    timeout::{Expiry, Ttl},
+};
 
 /// The fields of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) enum Found {
     Stale(Bytes, Terms),
     /// The loader found no value.
     Absent,
+    /// A fenced load of this owner is under way: there is no value yet.
+    Lease(u64),
 }
 
 impl Terms {
@@ -94,9 +99,29 @@ pub(crate) fn is_absent(stored: &[u8]) -> bool {
     header::read_envelope(stored).is_some_and(|(fields, _)| Terms::of_fields(fields).is_absent)
 }
 
+/// Returns a new lease: the entry of a key while a fenced load of it runs. Its token is the number
+/// of its owner, so that a cache knows its own leases, and a random number, so that no two leases
+/// are equal.
+pub(crate) fn lease(owner: u64) -> Bytes {
+    let mut stored = [0; LEN + TOKEN];
+    stored[LEN..LEN + 8].copy_from_slice(&owner.to_le_bytes());
+    stored[LEN + 8..].copy_from_slice(&random().to_le_bytes());
+    header::fill_lease(&mut stored);
+    Bytes::copy_from_slice(&stored)
+}
+
+/// Returns whether stored bytes are a lease.
+pub(crate) fn is_lease(stored: &[u8]) -> bool {
+    header::read_lease(stored).is_some()
+}
+
 /// Takes a stored value out of its entry, of whose lifetime `left` remains. Bytes without an entry,
 /// and bytes that cannot be read, are returned as they are.
 pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
+    if let Some(token) = header::read_lease(&stored) {
+        let owner = token.first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
+        return Found::Lease(owner);
+    }
     let Some((fields, value)) = header::read_envelope(&stored) else {
         return Found::Fresh(stored, Terms::default());
     };
@@ -119,7 +144,7 @@ pub(crate) fn touched(
     expiry: Expiry,
 ) -> Option<(Option<Bytes>, Expiry)> {
     match (find(stored.clone(), left), expiry) {
-        (Found::Stale(..) | Found::Absent, _) => None,
+        (Found::Stale(..) | Found::Absent | Found::Lease(_), _) => None,
         (Found::Fresh(value, _), _) if value.len() == stored.len() => Some((None, expiry)),
         (Found::Fresh(value, _), Expiry::Never) => Some((Some(value), expiry)),
         (Found::Fresh(value, terms), Expiry::After(lifetime)) => {
@@ -134,7 +159,7 @@ impl Found {
     pub(crate) fn into_value(self) -> Option<Bytes> {
         match self {
             Self::Fresh(value, _) | Self::Stale(value, _) => Some(value),
-            Self::Absent => None,
+            Self::Absent | Self::Lease(_) => None,
         }
     }
 }
@@ -221,8 +246,21 @@ mod tests {
     }
 
     #[test]
-    fn entry_is_not_read_without_its_lifetime() {
-        let opened = pipeline().open::<Vec<u8>>(&wrap(b"[1]", TERMS));
-        assert!(matches!(opened, Err(Undecodable::Foreign(_))));
+    fn leases_are_no_values_and_differ() {
+        let (one, two) = (lease(7), lease(7));
+        assert_ne!(one, two);
+        assert!(is_lease(&one) && !is_absent(&one) && !is_lease(&absent()) && !is_lease(b"7"));
+        assert_eq!(find(one.clone(), Ttl::Forever), Found::Lease(7));
+        assert_eq!(touched(&one, Ttl::Forever, Expiry::Never), None);
+    }
+
+    #[test]
+    fn neither_entry_nor_lease_is_read_as_plain_bytes() {
+        let pipeline = pipeline();
+        for stored in [wrap(b"[1]", TERMS), lease(7)] {
+            let read = pipeline.open::<Vec<u8>>(&stored);
+            assert!(matches!(read, Err(Undecodable::Foreign(_))), "{read:?}");
+            assert!(pipeline.open_bytes(&stored).is_err());
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with fields of its own |
+//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with fields of its own, 0x0200 a [lease](super::envelope::lease), whose payload is its token |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on; but of a payload with a header only of the first 20 bytes |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -27,6 +27,8 @@ const ZSTD: u16 = Method::Zstd as u16;
 /// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
 /// Low flags are for the form of payloads.
 pub(super) const ENVELOPE: u16 = 0x0100;
+/// The payload is the token of a [lease](super::envelope::lease).
+pub(super) const LEASE: u16 = 0x0200;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
@@ -35,6 +37,9 @@ pub(super) const LEN: usize = WRITTEN_LEN as usize;
 /// The length of the header of an entry, and of the fields in it.
 const ENVELOPE_LEN: u16 = 44;
 pub(super) const FIELDS: usize = ENVELOPE_LEN as usize - LEN;
+
+/// The length of the token of a lease.
+pub(super) const TOKEN: usize = 16;
 
 /// The length of the length before compressed bytes.
 pub(super) const COMPRESSED_HEAD: usize = 8;
@@ -64,6 +69,8 @@ pub(super) enum Stored<'a> {
     Payload(Format, &'a [u8]),
     /// The fields of an entry, and its payload.
     Envelope(&'a [u8; FIELDS], &'a [u8]),
+    /// The token of a lease.
+    Lease(&'a [u8; TOKEN]),
     /// The compressed payload behind a header.
     Compressed(Method, Format, &'a [u8]),
 }
@@ -114,6 +121,11 @@ pub(super) fn fill_envelope(stored: &mut [u8], fields: &[u8; FIELDS]) {
     fill_in(stored, Format::Raw, ENVELOPE_LEN, ENVELOPE);
 }
 
+/// Fills in the header of a lease before its token.
+pub(super) fn fill_lease(stored: &mut [u8; LEN + TOKEN]) {
+    fill_in(stored, Format::Raw, WRITTEN_LEN, LEASE);
+}
+
 fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
     let Some((fixed, rest)) = stored.split_first_chunk_mut::<LEN>() else { return };
     let payload = rest.len().saturating_sub(usize::from(len) - LEN);
@@ -136,6 +148,15 @@ pub(super) fn read_envelope(stored: &[u8]) -> Option<(&[u8; FIELDS], &[u8])> {
     }
 }
 
+/// Returns the token of a lease; `None` if the bytes are not a lease.
+pub(super) fn read_lease(stored: &[u8]) -> Option<&[u8; TOKEN]> {
+    Parts::of(stored).filter(|it| it.flags() == LEASE)?;
+    match read(stored) {
+        Ok(Stored::Lease(token)) => Some(token),
+        _ => None,
+    }
+}
+
 pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if !has_magic(stored) {
         return Ok(Stored::Plain(stored));
@@ -148,6 +169,9 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if parts.flags() == ENVELOPE {
         let fields = rest[..rest.len() - payload.len()].first_chunk().ok_or(Corrupt::Newer)?;
         return Ok(Stored::Envelope(fields, payload));
+    }
+    if parts.flags() == LEASE {
+        return payload.try_into().map(Stored::Lease).map_err(|_| Corrupt::Newer);
     }
     let format = match u16::from_le_bytes([fixed[4], fixed[5]]) {
         0 => Format::Raw,
@@ -271,7 +295,7 @@ pub(super) mod tests {
     #[test]
     fn unknown_flag_or_format_is_of_a_newer_release() {
         for flag in (0..16).map(|it| 1 << it).filter(|it| ![LZ4, ZSTD].contains(it)) {
-            // An entry without all of its fields is of no release that exists.
+            // No release wrote an entry without all of its fields, or a lease without its token.
             for flags in [flag, flag | LZ4] {
                 assert_eq!(read(&foreign(flags, 0, b"", b"x")), Err(Corrupt::Newer), "{flags}");
             }

@@ -19,6 +19,9 @@ use crate::error::Result;
 /// The reason why a cache that does not ask for remaining lifetimes cannot read an entry.
 const ENTRY: &str = "a cache with `grace` or `negative_ttl` wrote the entry: set the same in the \
                      table `fetch` of this cache";
+/// The reason why a cache that does not know leases cannot read one.
+const LEASE: &str = "a fenced load of another cache is under way: set `fenced` in the table `fetch` \
+                     of this cache as well";
 
 /// The way of the values of one alias to stored bytes and back.
 #[derive(Clone, Debug)]
@@ -80,6 +83,7 @@ impl Pipeline {
     pub(super) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
         match header::read(stored)? {
             Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            Stored::Lease(_) => Err(Undecodable::Foreign(LEASE)),
             Stored::Plain(bytes) => self.decode(Format::Raw, bytes),
             Stored::Payload(format, bytes) => self.decode(format, bytes),
             Stored::Compressed(method, format, bytes) => {
@@ -128,6 +132,7 @@ impl Pipeline {
             Stored::Compressed(method, _, payload) => {
                 self.compressor.open(method, payload).map(Bytes::from)
             }
+            Stored::Lease(_) => Err(Undecodable::Foreign(LEASE)),
         }
     }
 

@@ -5,6 +5,7 @@ mod bypass;
 mod deadlines;
 mod decoding;
 mod entries;
+mod fences;
 mod invariants;
 mod many;
 mod refreshes;

@@ -30,6 +30,8 @@ fn every_setting_is_read() {
         max_refreshes = 8
         refresh_ahead = 0.8
         refresh_lock = true
+        fenced = true
+        lease_wait = false
     "#,
     )
     .unwrap();
@@ -43,6 +45,7 @@ fn every_setting_is_read() {
     assert_eq!(fetch.negative_ttl, Some((60 * SECOND).into()));
     assert_eq!(fetch.error_ttl, Some(SECOND.into()));
     assert_eq!((fetch.max_refreshes, fetch.refresh_lock), (8, true));
+    assert_eq!((fetch.fenced, fetch.lease_wait), (Some(true), Some(false)));
     assert_eq!(fetch.refresh_ahead, RefreshAhead::Fraction(0.8));
 }
 
@@ -64,6 +67,7 @@ fn wrong_setting_is_an_error_with_its_path() {
         ("fetch.refresh_ahead = 'xfetch'", "refresh_ahead", "grace"),
         ("fetch.refresh_lock = true", "refresh_lock", "no effect"),
         ("fetch.backoff = 1", "backoff", "no effect"),
+        ("fetch.lease_wait = false", "lease_wait", "set `fenced`"),
         ("fetch.max_refreshes = 0", "max_refreshes", "at least 1"),
         ("fetch.garce = '1h'", "garce", "did you mean `grace`"),
     ] {
@@ -85,6 +89,8 @@ async fn wrong_fetch_is_an_error_that_says_what_to_write() {
     assert_eq!(error.context("alias"), Some("test"));
     let error = cache.fetch("k").negative_ttl(HOUR).load(value(1)).await.unwrap_err();
     assert!(error.message().contains("`negative_ttl = \"1m\"`"), "{error}");
+    let error = cache.fetch("k").fenced().load(value(1)).await.unwrap_err();
+    assert!(error.message().contains("`fenced = true`"), "{error}");
     let error = cache.fetch("k").jitter(f64::NAN).prime(&1).await.unwrap_err();
     assert!(error.message().contains("`jitter`"), "{error}");
     let ahead = cache.fetch("k").ttl(Timeout::Never).refresh_ahead(RefreshAhead::Fraction(0.5));

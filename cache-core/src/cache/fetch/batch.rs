@@ -1,29 +1,31 @@
 //! One call of `get_or_set_many`.
 
+mod fences;
+mod store;
+
 use std::{
     any::type_name,
     collections::{HashMap, HashSet},
     fmt,
     hash::Hash,
+    mem,
     time::Duration,
 };
 
 use bytes::Bytes;
 
+use super::fence::Fence;
 use crate::{
     cache::{Cache, load::hung},
     error::{Error, Result},
-    fetch::{
-        Policy,
-        singleflight::{Joined, Lead, Wait, WaitOutcome},
-    },
+    fetch::singleflight::{Joined, Lead, Wait, WaitOutcome},
     layer::Operation,
     runtime::{all, first},
     telemetry::{
         observer::{Direction, Loaded, Size},
         stats::{Event, Outcome},
     },
-    timeout::{Expiry, Timeout},
+    timeout::Timeout,
     value::{Decode, Encode, Form, Undecodable, envelope},
 };
 
@@ -37,8 +39,10 @@ pub(super) struct Batch<'a, V: Form, K, T> {
     /// For each name, the position of its key.
     places: &'a [usize],
     pub(super) found: HashMap<K, T>,
-    /// The keys whose read failed: their values are not stored.
+    /// The keys whose values are not stored: their read failed, or another process loads them.
     unwritable: HashSet<usize>,
+    /// The fences of the load that runs now.
+    fences: HashMap<&'a str, Box<Fence>>,
     timeout: Timeout,
 }
 
@@ -55,8 +59,16 @@ where
         places: &'a [usize],
         timeout: Timeout,
     ) -> Self {
-        let found = HashMap::with_capacity(names.len());
-        Self { cache, names, keys, places, found, unwritable: HashSet::new(), timeout }
+        Self {
+            cache,
+            names,
+            keys,
+            places,
+            found: HashMap::with_capacity(names.len()),
+            unwritable: HashSet::new(),
+            fences: HashMap::new(),
+            timeout,
+        }
     }
 
     /// Judges what was read: adds the values to the result, and returns the missing keys.
@@ -127,7 +139,10 @@ where
         F: Future<Output = Result<R, E>>,
     {
         let flights = &self.cache.shared.flights;
-        let lasts = self.cache.shared.load_deadline;
+        let policy = self.cache.shared.fetch.borrowed();
+        let lasts = policy.longest_load();
+        // One time for all keys: leases that a dead process left end together.
+        let lease_wait = self.cache.lease_wait(policy);
         let end = flights.now().saturating_add(lasts.saturating_mul(2));
         while !missing.is_empty() {
             let mut leads = Vec::new();
@@ -139,14 +154,18 @@ where
                 }
             }
             let leads = self.found_meanwhile(leads, epochs).await;
+            let (leads, leased) = self.put_up_fences(leads).await;
             // First, so that no two batches wait for each other.
             self.load(leads, load).await?;
+            for (place, lead) in leased {
+                self.load_one(place, lead, lease_wait, load).await?;
+            }
             for (place, wait) in waits {
                 let is_over = flights.now() >= end;
                 match self.wait(place, wait, end).await? {
                     Waited::Found => {}
                     // At once: other callers wait for this load.
-                    Waited::Lead(lead) => self.load(vec![(place, lead)], load).await?,
+                    Waited::Lead(lead) => self.load_one(place, lead, lease_wait, load).await?,
                     Waited::Again if is_over => return Err(self.fail(place, hung(lasts))),
                     Waited::Again => missing.push(place),
                 }
@@ -225,6 +244,7 @@ where
                     return Ok(Waited::Found);
                 }
                 // The leader loaded another type, so this caller loads for itself.
+                self.unwritable.insert(place);
                 Ok(Waited::Lead(shared.flights.alone(self.keys[place])))
             }
             Some(WaitOutcome::Lead(lead)) => Ok(Waited::Lead(lead)),
@@ -255,6 +275,7 @@ where
         shared.counters.event(Event::Load);
         shared.counters.load_took(took);
         shared.observer.load(if loaded.is_ok() { Loaded::Ok } else { Loaded::Error }, took);
+        let fences = mem::take(&mut self.fences);
         let sealed = match loaded {
             Ok(values) => self.seal(values),
             Err(error) => Err(Error::from_loader(error)),
@@ -263,6 +284,7 @@ where
             Ok(sealed) => sealed,
             Err(error) => {
                 shared.counters.event(Event::LoadFailed);
+                Fence::release_all(fences.into_values()).await;
                 let error = self.cache.fail(Operation::GetOrSet, Some(key), error);
                 for lead in leads {
                     lead.complete(Err(error.clone()));
@@ -270,7 +292,7 @@ where
                 return Err(error);
             }
         };
-        self.store(&leads, &places, &sealed, took).await;
+        self.store(&leads, &places, &sealed, fences, took).await;
         for (place, lead) in places.into_iter().zip(leads) {
             lead.complete(Ok(sealed.remove(&place).unwrap_or_else(envelope::absent)));
         }
@@ -298,60 +320,6 @@ where
             }
         }
         Ok(sealed)
-    }
-
-    /// Stores the loaded values with one write, and remembers the keys without a value.
-    async fn store(
-        &self,
-        leads: &[Lead],
-        places: &[usize],
-        sealed: &HashMap<usize, Bytes>,
-        took: Duration,
-    ) {
-        let (cache, shared) = (self.cache, &self.cache.shared);
-        if places.iter().all(|it| self.unwritable.contains(it)) {
-            return;
-        }
-        let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
-        // One lifetime for all of them: it is one write.
-        let lifetime = policy.lifetime(None, shared.timeout, &shared.clock);
-        let Some(lifetime) = lifetime else { return };
-        let stored: HashMap<usize, (Bytes, Expiry)> = sealed
-            .iter()
-            .map(|(place, it)| (*place, cache.wrapped(&policy, lifetime, it.clone(), took)))
-            .collect();
-        let write = |positions: Vec<usize>| async move {
-            // One write for each lifetime: that of the values, and that of remembered absences.
-            let mut writes: Vec<(Expiry, Vec<(&str, Bytes)>)> = Vec::new();
-            let mut without_value = Vec::new();
-            let places = positions.into_iter().map(|it| places[it]);
-            for place in places.filter(|it| !self.unwritable.contains(it)) {
-                let (value, expiry) = match stored.get(&place) {
-                    Some(stored) => stored.clone(),
-                    None if policy.negative_ttl.is_zero() => {
-                        without_value.push(self.keys[place]);
-                        continue;
-                    }
-                    None => (envelope::absent(), Expiry::After(policy.negative_ttl)),
-                };
-                let item = (self.keys[place], value);
-                match writes.iter_mut().find(|(it, _)| *it == expiry) {
-                    Some((_, items)) => items.push(item),
-                    None => writes.push((expiry, vec![item])),
-                }
-            }
-            for (expiry, items) in writes {
-                cache.write_loaded_many(&items, expiry).await;
-            }
-            // Only a value with a grace may still be there.
-            if shared.fetch.allowed().grace {
-                cache.delete_loaded_many(&without_value).await;
-            }
-        };
-        let bytes = sealed.values().map(Bytes::len).sum();
-        let lasts = cache.batch_claim(leads.len(), bytes);
-        let dropped = |position: usize, id| cache.wait_out_write(self.keys[places[position]], id);
-        Lead::store_all(leads, write, lasts, cache.write_patience(), dropped).await;
     }
 
     /// Returns the names of a key.

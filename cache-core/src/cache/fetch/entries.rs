@@ -1,20 +1,22 @@
-//! Reads and writes of entries that may have a grace, or record that there is no value. A value
-//! past its timeout is missing, even if the store still has it.
+//! Reads and writes of entries that may have a grace, record that there is no value, or be leases
+//! of fenced loads. A value past its timeout is missing, even if the store still has it.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
 use super::request::FoundEntry;
 use crate::{
     cache::{Cache, call, call_leader, call_write, put_aside},
-    error::{ErrorKind, Result},
-    fetch::Policy,
+    error::{Error, ErrorKind, Result},
+    fetch::{Policy, singleflight::WriteGuard},
     key::FullKey,
     layer::Operation,
     store::{CounterInit, Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, Ttl},
     value::{
-        Form,
+        Decode, Form,
         envelope::{self, Found, Terms},
     },
 };
@@ -72,7 +74,24 @@ impl<V: Form> Cache<V> {
         let entry = self.read_entry(key, true).await.ok()??;
         match envelope::find(entry.value, entry.ttl) {
             Found::Stale(stored, _) => Some(stored),
-            Found::Fresh(..) | Found::Absent => None,
+            Found::Fresh(..) | Found::Absent | Found::Lease(_) => None,
+        }
+    }
+
+    /// Returns the stale value of a key whose load failed, or else the error.
+    pub(in crate::cache) async fn stale_instead<T>(&self, key: &FullKey, error: Error) -> Result<T>
+    where
+        V: Decode<T>,
+    {
+        match self.read_stale(key).await {
+            Some(stored) => match self.open(&stored) {
+                Ok(value) => {
+                    self.count(Operation::GetOrSet, Outcome::Stale);
+                    Ok(value)
+                }
+                Err(_) => Err(error),
+            },
+            None => Err(error),
         }
     }
 
@@ -100,7 +119,7 @@ impl<V: Form> Cache<V> {
                 Some(Ttl::Remaining(left.saturating_sub(terms.grace)))
             }
             (Found::Fresh(..), Ttl::Forever) => Some(Ttl::Forever),
-            (Found::Stale(..) | Found::Absent, _) => None,
+            (Found::Stale(..) | Found::Absent | Found::Lease(_), _) => None,
         }))
     }
 
@@ -293,6 +312,9 @@ impl<V: Form> Cache<V> {
             let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
             match entry {
                 Ok(Some(entry)) if !is_fresh(&entry) => {
+                    if create.is_none() {
+                        return Ok(None);
+                    }
                     let seen = Expected::entry(&entry);
                     let _: bool = call_write!(self, writing, compare_and_delete(key, seen))?;
                 }
@@ -300,6 +322,31 @@ impl<V: Form> Cache<V> {
                 Ok(Some(_)) | Err(_) => return Err(error),
             }
         }
+    }
+
+    /// Removes a key. A lease is not a value that existed.
+    pub(in crate::cache) async fn remove_value(
+        &self,
+        key: &str,
+        writing: &WriteGuard<'_>,
+    ) -> Result<bool> {
+        let res: Result<Option<Bytes>> = call_write!(self, writing, take(key));
+        match res {
+            // The value of another program, which is not read.
+            Err(error) if error.kind().is_unreadable() => call_write!(self, writing, delete(key)),
+            res => res.map(|it| it.is_some_and(|it| !envelope::is_lease(&it))),
+        }
+    }
+
+    /// Returns the keys that hold a lease, before they are deleted.
+    pub(in crate::cache) async fn leased<'a>(&self, keys: &[&'a str]) -> HashSet<&'a str> {
+        if !self.shared.fetch.allowed().fenced {
+            return HashSet::new();
+        }
+        let answers: Vec<Result<Option<Bytes>>> = call_leader!(self.get_many(keys));
+        let is_lease = |it: &Result<Option<Bytes>>| matches!(it, Ok(Some(stored)) if envelope::is_lease(stored));
+        let keys = keys.iter().zip(answers).filter(|(_, answer)| is_lease(answer));
+        keys.map(|(key, _)| *key).collect()
     }
 
     /// Returns whether the key has a fresh value, for a move.
@@ -318,7 +365,7 @@ pub(in crate::cache) fn fresh(entry: Option<Entry>) -> Option<Bytes> {
     let entry = entry?;
     match envelope::find(entry.value, entry.ttl) {
         Found::Fresh(stored, _) => Some(stored),
-        Found::Stale(..) | Found::Absent => None,
+        Found::Stale(..) | Found::Absent | Found::Lease(_) => None,
     }
 }
 
@@ -328,7 +375,7 @@ pub(in crate::cache) fn fresh_or_absent(entry: Option<Entry>) -> Option<Bytes> {
     match envelope::find(entry.value, entry.ttl) {
         Found::Fresh(stored, _) => Some(stored),
         Found::Absent => Some(envelope::absent()),
-        Found::Stale(..) => None,
+        Found::Stale(..) | Found::Lease(_) => None,
     }
 }
 

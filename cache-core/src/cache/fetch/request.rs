@@ -96,7 +96,7 @@ impl Request {
 
     /// Returns the longest time of the flight.
     pub(super) fn lasts(&self) -> Duration {
-        self.policy.load_deadline.saturating_add(MARGIN)
+        self.policy.longest_load().saturating_add(MARGIN)
     }
 }
 

@@ -169,7 +169,7 @@ impl<V: Form> Fetch<'_, V> {
 fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
     match found {
         Found::Fresh(_, terms) | Found::Stale(_, terms) => terms.age(*left),
-        Found::Absent => None,
+        Found::Absent | Found::Lease(_) => None,
     }
 }
 

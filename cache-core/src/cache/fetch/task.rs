@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::request::{LoadedBytes, Loader, Mode, Request};
+use super::{
+    fence::{Fence, Fenced},
+    request::{LoadedBytes, Loader, Mode, Request},
+};
 use crate::{
     cache::{Cache, batch::one_each, call},
     error::{Error, ErrorKind, Result},
@@ -69,16 +72,58 @@ impl<V: Form> Cache<V> {
         }
         // Another process refreshes the key: callers that wait here for a value load it themselves.
         let Ok(mut lock) = self.lock_refresh(request).await else { return };
-        let load = Box::pin(self.run_loader(&lead, request, loader));
+        let load = Box::pin(self.run_fenced(&lead, request, loader));
         // If no caller wants the value any more, dropping the leader frees the flight.
-        if let Some((result, write)) = first(load, lead.unwanted()).await {
-            self.write_entry(&lead, &request.key, write).await;
+        if let Some((result, write, fence)) = first(load, lead.unwanted()).await {
+            self.write_entry(&lead, &request.key, write, fence).await;
             lead.complete(result);
         }
         if let Some(lock) = &mut lock {
             // If this fails, the lock ends by itself.
             let _ = lock.delete().await;
         }
+    }
+
+    /// Runs the loader behind a fence, if the load is fenced and may store its value.
+    async fn run_fenced(
+        &self,
+        lead: &Lead,
+        request: &Arc<Request>,
+        loader: Loader<V>,
+    ) -> (Result<Bytes>, Write, Option<Box<Fence>>) {
+        let mut fence = None;
+        let mut stores = true;
+        if request.policy.fenced && !request.store_failed {
+            match self.fence_request(request).await {
+                Fenced::By(it) => fence = Some(it),
+                Fenced::Found(stored) => {
+                    self.load_shared();
+                    return (Ok(stored), Write::Nothing, None);
+                }
+                Fenced::Foreign | Fenced::Failed => stores = false,
+            }
+        }
+        let (result, write) = self.run_loader(lead, request, loader).await;
+        (result, if stores { write } else { Write::Nothing }, fence)
+    }
+
+    async fn fence_request(&self, request: &Request) -> Fenced {
+        let is_forced = request.mode == Mode::Force;
+        let accept = |found| match found {
+            _ if is_forced => None,
+            Found::Fresh(stored, _) => self.is_new(request, &stored).then_some(stored),
+            Found::Absent if request.takes_absent => Some(envelope::absent()),
+            _ => None,
+        };
+        let policy = &request.policy;
+        // An earlier load does not store its value.
+        let wait = if is_forced { Some(Duration::ZERO) } else { self.lease_wait(policy) };
+        self.fence(&request.key, policy, wait, request.old.is_some(), &accept).await
+    }
+
+    /// Returns whether a fresh value is one that another load has stored since the read.
+    fn is_new(&self, request: &Request, stored: &Bytes) -> bool {
+        Some(stored) != request.old.as_ref() && (request.is_type)(&self.shared.values, stored)
     }
 
     /// Returns the value of the key if another load has stored one since the read. A value that is
@@ -89,12 +134,7 @@ impl<V: Form> Cache<V> {
             return None;
         }
         match self.find_for_fetch(&request.key, &request.policy).await {
-            Ok(Some((Found::Fresh(stored, _), _)))
-                if Some(&stored) != request.old.as_ref()
-                    && (request.is_type)(&self.shared.values, &stored) =>
-            {
-                Some(stored)
-            }
+            Ok(Some((Found::Fresh(stored, _), _))) if self.is_new(request, &stored) => Some(stored),
             _ => None,
         }
     }
@@ -252,12 +292,24 @@ impl<V: Form> Cache<V> {
     }
 
     /// Changes the entry after a load, unless the key was written meanwhile.
-    async fn write_entry(&self, lead: &Lead, key: &FullKey, write: Write) {
+    async fn write_entry(
+        &self,
+        lead: &Lead,
+        key: &FullKey,
+        write: Write,
+        mut fence: Option<Box<Fence>>,
+    ) {
         match write {
-            Write::Set(stored, expiry) => self.store_loaded(lead, key, stored, expiry).await,
+            Write::Set(stored, expiry) => {
+                self.store_loaded(lead, key, fence.as_deref_mut(), stored, expiry).await;
+            }
             Write::Delete => {
-                let delete = || async {
-                    let res: Result<bool> = call!(self.delete(key));
+                let fence = fence.as_deref_mut();
+                let delete = || async move {
+                    let res: Result<bool> = match fence {
+                        Some(fence) => fence.delete().await,
+                        None => call!(self.delete(key)),
+                    };
                     self.answer(Operation::Delete, Some(key), res)
                 };
                 let dropped = |id| self.wait_out_write(key, id);
@@ -269,6 +321,7 @@ impl<V: Form> Cache<V> {
             }
             Write::Nothing => {}
         }
+        Fence::release(fence).await;
     }
 }
 

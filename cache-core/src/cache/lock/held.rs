@@ -1,9 +1,4 @@
-use std::{
-    fmt,
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -18,7 +13,7 @@ use crate::{
     error::Result,
     key::{FullKey, KeyHead},
     layer::Operation,
-    runtime::{self, first},
+    runtime::{self, first, random},
     store::Expected,
     timeout::IntoTimeout,
 };
@@ -250,8 +245,9 @@ async fn renew(held: Arc<Held>, lease: Duration) {
     }
 }
 
-/// Returns the runtime for the background work of a lock: the caller's, if its handle uses it.
-fn runtime_of(cache: &Cache) -> Result<Handle> {
+/// Returns the runtime for what a dropped lock or lease leaves to do: the caller's, if its handle
+/// uses it.
+pub(in crate::cache) fn runtime_of(cache: &Cache) -> Result<Handle> {
     match Handle::try_current() {
         Ok(runtime) if !cache.on_own_runtime => Ok(runtime),
         _ => runtime::own().cloned(),
@@ -259,7 +255,6 @@ fn runtime_of(cache: &Cache) -> Result<Handle> {
 }
 
 fn token() -> Bytes {
-    // Each state has keys of its own, from the system's random numbers.
-    let [high, low] = [0, 1].map(|it| RandomState::new().hash_one(it));
+    let [high, low] = [random(), random()];
     Bytes::from(format!("{high:016x}{low:016x}"))
 }

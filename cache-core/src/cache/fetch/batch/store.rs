@@ -1,0 +1,85 @@
+//! Stores the values that a batch loaded.
+
+use std::{collections::HashMap, hash::Hash, time::Duration};
+
+use bytes::Bytes;
+
+use super::Batch;
+use crate::{
+    cache::fetch::fence::Fence,
+    fetch::{Policy, singleflight::Lead},
+    timeout::Expiry,
+    value::{Decode, Encode, Form, envelope},
+};
+
+impl<'a, V, K, T> Batch<'a, V, K, T>
+where
+    V: Form,
+    V: Encode<T> + Decode<T>,
+    K: AsRef<str> + Eq + Hash + Clone,
+{
+    /// Stores the loaded values with one write, and remembers the keys without a value.
+    pub(super) async fn store(
+        &self,
+        leads: &[Lead],
+        places: &[usize],
+        sealed: &HashMap<usize, Bytes>,
+        mut fences: HashMap<&'a str, Box<Fence>>,
+        took: Duration,
+    ) {
+        let (cache, shared) = (self.cache, &self.cache.shared);
+        if places.iter().all(|it| self.unwritable.contains(it)) {
+            return;
+        }
+        let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
+        // One lifetime for all of them: it is one write.
+        let lifetime = policy.lifetime(None, shared.timeout, &shared.clock);
+        let Some(lifetime) = lifetime else {
+            return Fence::release_all(fences.into_values()).await;
+        };
+        let stored: HashMap<usize, (Bytes, Expiry)> = sealed
+            .iter()
+            .map(|(place, it)| (*place, cache.wrapped(&policy, lifetime, it.clone(), took)))
+            .collect();
+        let write_fences = &mut fences;
+        let write = |positions: Vec<usize>| async move {
+            // One write for each lifetime: that of the values, and that of remembered absences.
+            let mut writes: Vec<(Expiry, Vec<(&str, Bytes)>)> = Vec::new();
+            let mut without_value = Vec::new();
+            let places = positions.into_iter().map(|it| places[it]);
+            for place in places.filter(|it| !self.unwritable.contains(it)) {
+                let (value, expiry) = match stored.get(&place) {
+                    Some(stored) => stored.clone(),
+                    None if policy.negative_ttl.is_zero() => {
+                        without_value.push(self.keys[place]);
+                        continue;
+                    }
+                    None => (envelope::absent(), Expiry::After(policy.negative_ttl)),
+                };
+                let item = (self.keys[place], value);
+                match writes.iter_mut().find(|(it, _)| *it == expiry) {
+                    Some((_, items)) => items.push(item),
+                    None => writes.push((expiry, vec![item])),
+                }
+            }
+            for (expiry, items) in writes {
+                if policy.fenced {
+                    cache.write_fenced_many(items, expiry, write_fences).await;
+                } else {
+                    cache.write_loaded_many(&items, expiry).await;
+                }
+            }
+            // Only a value with a grace may still be there.
+            if policy.fenced {
+                Fence::delete_all(&without_value, write_fences).await;
+            } else if shared.fetch.allowed().grace {
+                cache.delete_loaded_many(&without_value).await;
+            }
+        };
+        let bytes = sealed.values().map(Bytes::len).sum();
+        let lasts = cache.batch_claim(leads.len(), bytes);
+        let dropped = |position: usize, id| cache.wait_out_write(self.keys[places[position]], id);
+        Lead::store_all(leads, write, lasts, cache.write_patience(), dropped).await;
+        Fence::release_all(fences.into_values()).await;
+    }
+}
