@@ -11,9 +11,9 @@
 //! | 20– | fields of later releases, up to the length of the header |
 //! | … | the payload |
 //!
-//! The payload of an entry is a stored value, which may have a header with a checksum of its own. So
-//! that a reader does not compute two checksums of the same bytes, the one of the entry ends with
-//! the first 20 bytes of that header.
+//! The payload of an entry is a stored value, which may have a header with a checksum of its own.
+//! So that a reader does not compute two checksums of the same bytes, the one of the entry ends
+//! with the first 20 bytes of that header.
 //!
 //! A compressed payload begins with the length of the uncompressed one, 8 bytes.
 //!

@@ -1,5 +1,5 @@
-//! A thousand callers of one key on several threads: some leave, some loaders panic or fail, the key
-//! is deleted, loaded by force, and expires.
+//! A thousand callers of one key on several threads: some leave, some loaders panic or fail, the
+//! key is deleted, loaded by force, and expires.
 
 use std::{
     io,

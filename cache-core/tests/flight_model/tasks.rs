@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) type Tasks = Arc<Mutex<Vec<shuttle::future::JoinHandle<()>>>>;
 
-/// What a caller saw before it joined a flight.
+/// The view of a caller before it joined a flight.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     /// `None` for a load by force, which does not care whether the key was written since.
