@@ -37,7 +37,7 @@ impl<V: Form> Cache<V> {
     /// # Errors
     /// `TooLarge` if the value is larger than the store accepts. The old value is then deleted, so
     /// that it does not stay behind as a stale value. `Codec` if the value cannot be serialized or
-    /// could not be read back: see [`Codec`](crate::Codec). Store errors if the cache does not fail
+    /// could not be read back: see [`Codec`]. Store errors if the cache does not fail
     /// open.
     ///
     /// # Cancel safety

@@ -25,7 +25,7 @@ use crate::error::Result;
 pub trait Form: sealed::Sealed + Clone + Send + Sync + 'static {}
 
 /// Values are of any types that serde can serialize and deserialize. The
-/// [`Codec`](crate::Codec) of the alias writes them.
+/// [`Codec`] of the alias writes them.
 #[derive(Clone, Copy, Debug)]
 pub enum Typed {}
 

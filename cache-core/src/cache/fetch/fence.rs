@@ -4,7 +4,7 @@
 //! that this load wrote, or the old entry that it read. The loaded value is stored by
 //! compare-and-set on this entry. So a write, a delete, a clear or another lease, from any process,
 //! keeps the value out. All reads take a lease for an absent key, see
-//! [`Found`](crate::value::envelope::Found).
+//! [`Found`].
 
 use std::{collections::HashMap, mem, time::Duration};
 
