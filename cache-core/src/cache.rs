@@ -45,7 +45,7 @@ use crate::{
     },
     key::{FullKey, KeyHead, KeyRules, Namespace},
     layer::{Breaker, Operation, rounds},
-    runtime::Clock,
+    runtime::{Clock, PerProcess},
     store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
     timeout::{Expiry, IntoTimeout, Timeout},
@@ -136,7 +136,7 @@ struct Shared {
     tombstones: Arc<Tombstones>,
     updates: Arc<UpdateQueue>,
     /// The random number by which this process knows its own leases.
-    lease_owner: u64,
+    lease_owner: Arc<PerProcess<u64>>,
     counters: Counters,
     observer: Observer,
 }

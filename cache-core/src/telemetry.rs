@@ -36,8 +36,9 @@
 //! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` or `fetch` returned more bytes than the store accepts; at most once a minute per alias |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
-//! | DEBUG | span `cache_load` | `alias`, `cache.operation`, `cache.key` | around a loader |
-//! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.key`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |
+//! | DEBUG | span `cache_load` | `alias`, `cache.operation` | around a loader |
+//! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |
+//! | TRACE | `the key of a call` | `cache.key` | in each of these spans, unless the call is about many keys |
 //! | TRACE | `a call ended` | `alias`, `cache.operation`, `outcome`, `cache.hit` | with each count of `cache_operations_total` |
 //!
 //! The fields of spans have the names that Sentry uses for caches. `cache.hit` tells whether a read
@@ -45,9 +46,8 @@
 //! is the lifetime in seconds that the call sets or finds. `keys` is the number of keys.
 //!
 //! No field contains a value or a password. Warnings about a value contain its key, because an
-//! operator needs it to find the cause. Spans have the field `cache.key` only for a subscriber that
-//! takes the level TRACE of `cache_core`: keys may contain personal data, and spans are often sent
-//! to another company.
+//! operator needs it to find the cause. Spans have no keys, but an event of the level TRACE in them
+//! has: keys may contain personal data, and spans are often sent to another company.
 //!
 //! # Without the feature `tracing`, or without a subscriber
 //! The first failure of a store in a process is printed on stderr, with the error and where it

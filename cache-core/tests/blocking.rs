@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, ErrorKind, Result, Timeout,
+    Bypass, Cache, Error, ErrorKind, Result, Timeout,
     config::Period,
     layer::{Call, Layer, Layered, Reply},
     secs,
@@ -193,4 +193,26 @@ fn paused_clock_of_the_caller_does_not_time_calls_out() {
             assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(n));
         }
     });
+}
+
+#[test]
+fn bypassed_fetch_needs_no_runtime() {
+    let cache = Cache::new("test", Model::default()).blocking();
+    cache.set("k", &1, secs(60)).unwrap();
+    let fetch = || cache.fetch("k", |it| it, |_| Ok::<_, Error>(2));
+    assert_eq!(Bypass::when(true).scope_sync(fetch).unwrap(), 2);
+    let fetched = cache.fetch("k", |it| it.bypass().ttl(secs(60)), |_| Ok::<_, Error>(3));
+    assert_eq!(fetched.unwrap(), 3);
+    assert_eq!(cache.get("k").unwrap(), Some(1));
+}
+
+#[test]
+fn calls_in_the_loader_of_a_bypassed_fetch_are_bypassed() {
+    let cache = Cache::new("test", Model::default()).blocking();
+    cache.set("inner", &1, secs(60)).unwrap();
+    let inner = cache.clone();
+    let load = move |_| inner.get_or_set("inner", secs(60), || 2);
+    let fetched = Bypass::when(true).scope_sync(|| cache.fetch("outer", |it| it, load));
+    assert_eq!(fetched.unwrap(), 2);
+    assert_eq!(cache.get("inner").unwrap(), Some(1));
 }

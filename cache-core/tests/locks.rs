@@ -187,6 +187,42 @@ async fn number_counted_after_the_lease_is_not_returned() {
     assert_eq!(counting.await.unwrap().unwrap(), None);
 }
 
+#[tokio::test]
+async fn number_of_a_lock_that_the_store_lost_is_not_returned() {
+    let (store, cache, _) = world();
+    let lock = cache.lock("job", LEASE).acquire().await.unwrap();
+    assert!(store.delete(KEY).await.unwrap());
+    let next = cache.lock("job", LEASE).acquire().await.unwrap();
+    let number = next.number().await.unwrap();
+    assert!(number.is_some());
+    assert_eq!(lock.number().await.unwrap(), None, "larger than that of its successor");
+    assert!(lock.is_lost());
+    assert_eq!(next.number().await.unwrap(), number);
+}
+
+#[tokio::test]
+async fn dropped_lock_is_released_if_it_was_extended_after_its_lease() {
+    let time = FakeClock::new();
+    // The clock of the store stands still.
+    let store = Faulty::new(Arc::new(Inline::new(Model::default())));
+    let cache = Cache::builder(store.clone()).clock(time.clock()).build("test").unwrap();
+    let lock = Arc::new(cache.lock("job", LEASE).acquire().await.unwrap());
+    let held = store.hold(Operation::Update);
+    let extending = tokio::spawn({
+        let lock = Arc::clone(&lock);
+        async move { lock.extend(10 * LEASE).await }
+    });
+    run_tasks().await;
+    time.advance(LEASE);
+    held.release();
+    // The deadline of the call may have passed, too.
+    assert!(!matches!(extending.await.unwrap(), Ok(true)));
+    assert!(lock.is_lost() && store.has(KEY).await.unwrap());
+    drop(lock);
+    run_tasks().await;
+    assert!(!store.has(KEY).await.unwrap());
+}
+
 #[test]
 fn blocking_lock_works_without_a_runtime() {
     let (_, cache, _) = world();

@@ -109,7 +109,9 @@ struct Before {
 const IDLE_CHECK: Duration = Duration::from_millis(1);
 /// If bytes on an idle connection were not read yet: how often, and how long, to wait for the task
 /// that reads.
-const UNREAD_WAIT: (u32, Duration) = (10, Duration::from_millis(1));
+const UNREAD_WAIT: (u32, Duration) = (13, Duration::from_millis(1));
+/// How many of these waits only let other tasks run.
+const UNREAD_YIELDS: u32 = 3;
 /// The next attempt to connect begins after as long as the last one took, within these bounds.
 /// Until then callers get its error at once: they do not wait, and the server is not flooded.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -292,10 +294,12 @@ impl<C: Connector> ConnectionSlot<C> {
     /// Returns the connection after a check; makes one if necessary.
     #[cold]
     async fn checked(self: &Arc<Self>) -> Result<Arc<C::Connection>> {
-        for _ in 0..UNREAD_WAIT.0 {
+        for round in 0..UNREAD_WAIT.0 {
             let Some(connection) = self.current() else { break };
             match self.connector.peek(&connection) {
                 Peek::Empty => return Ok(connection),
+                // Usually a reply to another call, and its task has yet to run.
+                Peek::Unread if round < UNREAD_YIELDS => tokio::task::yield_now().await,
                 Peek::Unread => self.clock.sleep(UNREAD_WAIT.1).await,
                 Peek::Closed => {
                     self.connector.abort(&connection);

@@ -197,6 +197,7 @@ async fn execute_chunk(
         Together::Set { .. }
             if !topology.is_cluster() && chunk.len() > 1 && size <= MOST_TOGETHER =>
         {
+            let together = together.newer_if(true);
             let commands = |newer: &NewerCommands| if newer.set_many() { together } else { each };
             let replies = node.send(connection, &commands).await?;
             return if replies.len() == 1 { shared(replies, chunk.len()) } else { Ok(replies) };

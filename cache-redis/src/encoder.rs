@@ -26,6 +26,8 @@ pub(crate) struct Commands<'a> {
     /// The number of replies.
     pub(crate) replies: usize,
     pub(crate) encode: Encode<'a>,
+    /// Whether they are newer commands, where the server has them.
+    pub(crate) newer: bool,
     /// Roughly how many bytes they have, if that may be many.
     pub(crate) size: usize,
 }
@@ -103,12 +105,17 @@ impl<'a> Commands<'a> {
 
     /// Commands that have this many replies together.
     pub(crate) fn many(replies: usize, encode: Encode<'a>) -> Self {
-        Self { replies, encode, size: 0 }
+        Self { replies, encode, newer: false, size: 0 }
     }
 
     /// Sets how many bytes they have, roughly.
     pub(crate) fn of_size(self, size: usize) -> Self {
         Self { size, ..self }
+    }
+
+    /// Says that they are [newer commands](crate::newer_commands) where the server has them.
+    pub(crate) fn newer_if(self, newer: bool) -> Self {
+        Self { newer, ..self }
     }
 
     /// Whether they are encoded before they are passed to the connection: other calls wait while

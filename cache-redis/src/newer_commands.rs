@@ -37,16 +37,29 @@ impl NewerCommands {
         self.set_many.load(Ordering::Relaxed)
     }
 
-    /// If the reply says that the user lacks a right, the newer commands are not used any more on
-    /// this connection. Returns whether they were used until now: then the command is sent again in
-    /// its older form. The server has not executed it.
-    pub(crate) fn give_up_if_forbidden(&self, reply: &Reply) -> bool {
+    /// The commands of servers that have none of them.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: NewerCommands =
+            NewerCommands { compare: AtomicBool::new(false), set_many: AtomicBool::new(false) };
+        &NONE
+    }
+
+    /// Uses none of them any more on this connection.
+    pub(crate) fn give_up(&self) {
+        self.compare.store(false, Ordering::Relaxed);
+        self.set_many.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns whether the reply to a newer command says that the server did not execute it, and
+    /// may execute its older form: the user lacks the right, a proxy does not know the command, or
+    /// the server belongs to a Cluster and the keys to several slots.
+    pub(crate) fn is_refused(reply: &Reply) -> bool {
         let Reply::Error(error) = reply else { return false };
-        if error.code() != "NOPERM" {
-            return false;
+        match error.code() {
+            "NOPERM" | "CROSSSLOT" => true,
+            "ERR" => error.details().starts_with("unknown command"),
+            _ => false,
         }
-        let compare = self.compare.swap(false, Ordering::Relaxed);
-        self.set_many.swap(false, Ordering::Relaxed) || compare
     }
 }
 
@@ -54,6 +67,16 @@ impl NewerCommands {
 mod tests {
     use super::*;
     use crate::resp::ErrorReply;
+
+    #[test]
+    fn command_that_was_not_executed_is_refused() {
+        let error = |text: &str| Reply::Error(ErrorReply::new(text.as_bytes()));
+        let refused = ["NOPERM no permissions", "CROSSSLOT Keys", "ERR unknown command 'MSETEX'"];
+        assert!(refused.iter().all(|it| NewerCommands::is_refused(&error(it))));
+        let other = ["OOM command not allowed", "ERR syntax error", "WRONGTYPE Operation"];
+        assert!(!other.iter().any(|it| NewerCommands::is_refused(&error(it))));
+        assert!(!NewerCommands::is_refused(&Reply::Int(1)));
+    }
 
     #[test]
     fn only_known_commands_are_used() {
@@ -68,10 +91,7 @@ mod tests {
         ] {
             let newer = NewerCommands::read(answer.clone());
             assert_eq!((newer.compare(), newer.set_many()), (compare, set_many), "{answer:?}");
-            assert!(!newer.give_up_if_forbidden(&Reply::Int(1)));
-            let forbidden = Reply::Error(ErrorReply::new(b"NOPERM no permissions"));
-            assert_eq!(newer.give_up_if_forbidden(&forbidden), compare);
-            assert!(!newer.give_up_if_forbidden(&forbidden));
+            newer.give_up();
             assert!(!newer.compare() && !newer.set_many());
         }
     }

@@ -61,8 +61,11 @@ impl Node {
     pub(crate) async fn execute(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
+            // Before the reply: other calls may be refused, too, and give the commands up.
+            let is_newer = commands.newer && connection.newer.compare();
             let reply = execute(slot, &connection, commands).await?;
-            if connection.newer.give_up_if_forbidden(&reply) {
+            if is_newer && NewerCommands::is_refused(&reply) {
+                connection.newer.give_up();
                 return Box::pin(execute(slot, &connection, commands)).await;
             }
             Ok(reply)
@@ -74,9 +77,11 @@ impl Node {
     pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
             let (slot, connection) = self.connected(self.connection_of(key)).await?;
+            let is_newer = commands.newer && connection.newer.compare();
             let reply = execute_asking(slot, &connection, commands).await?;
-            if connection.newer.give_up_if_forbidden(&reply) {
-                return execute_asking(slot, &connection, commands).await;
+            if is_newer && NewerCommands::is_refused(&reply) {
+                connection.newer.give_up();
+                return Box::pin(execute_asking(slot, &connection, commands)).await;
             }
             Ok(reply)
         });
@@ -92,11 +97,14 @@ impl Node {
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
             let (slot, connection) = self.connected(connection).await?;
-            let replies = send_many(slot, &connection, &commands(&connection.newer)).await?;
+            let first = commands(&connection.newer);
+            let replies = send_many(slot, &connection, &first).await?;
             match &replies[..] {
                 // The only command was not executed.
-                [reply] if connection.newer.give_up_if_forbidden(reply) => {
-                    send_many(slot, &connection, &commands(&connection.newer)).await
+                [reply] if first.newer && NewerCommands::is_refused(reply) => {
+                    connection.newer.give_up();
+                    let again = commands(NewerCommands::none());
+                    Box::pin(send_many(slot, &connection, &again)).await
                 }
                 _ => Ok(replies),
             }
@@ -182,7 +190,8 @@ impl Node {
     }
 }
 
-const PING: Commands<'_> = Commands { replies: 1, encode: &|out| out.command(&["PING"]), size: 0 };
+const PING: Commands<'_> =
+    Commands { replies: 1, encode: &|out| out.command(&["PING"]), newer: false, size: 0 };
 
 /// Executes commands about one key.
 async fn execute(

@@ -116,7 +116,7 @@ impl Pool {
             _ => call(out, ["EVALSHA", &script.digest], keys, args),
         };
         let size = args.iter().map(|it| it.len()).sum();
-        let known = Commands::one(&known).of_size(size);
+        let known = Commands::one(&known).of_size(size).newer_if(comparing.is_some());
         let answer = self.execute(key, ReadTarget::Leader, &known).await?;
         match answer {
             // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.

@@ -17,7 +17,7 @@ pub(crate) struct StandIn {
 
 #[derive(Debug, Default)]
 struct Leaving {
-    /// The number of moves to another connection.
+    /// The number of moves to another connection, and of calls on it.
     stay: u64,
     /// All calls wait for this before the keys return, so that no command on the own connection
     /// overtakes a command on the other connection.
@@ -42,6 +42,19 @@ impl StandIn {
         }
         leaving.stay += 1;
         self.number.store(other, Ordering::Release);
+        true
+    }
+
+    /// Notes that a call uses the other connection. Returns false if the keys have left it.
+    ///
+    /// An attempt that began before does not cover this call, so the keys do not return with it.
+    pub(crate) fn used(&self, number: usize) -> bool {
+        let mut leaving = self.lock();
+        if self.number() != number {
+            return false;
+        }
+        leaving.stay += 1;
+        leaving.completed = None;
         true
     }
 

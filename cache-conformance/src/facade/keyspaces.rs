@@ -115,7 +115,7 @@ async fn keyspace_of_bytes_works_with_a_handle_of_bytes(ctx: &Ctx) -> TestResult
     Ok(())
 }
 
-/// A blocking keyspace has every operation.
+/// The operations of a blocking keyspace.
 async fn blocking_keyspace_matches_the_async_keyspace(ctx: &Ctx) -> TestResult {
     let cache = ctx.cache().blocking();
     let calls = tokio::task::spawn_blocking(move || blocking_calls(&cache));

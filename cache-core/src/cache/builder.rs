@@ -9,7 +9,7 @@ use crate::{
     fetch::{FetchSettings, FetchState, singleflight::Singleflight},
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
     layer::{BreakerSettings, BuiltStore, Layered, OwnRuntime, RetrySettings},
-    runtime::{Clock, random},
+    runtime::{Clock, PerProcess},
     store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
@@ -36,7 +36,7 @@ pub(crate) struct KeyState {
     flights: Arc<Singleflight>,
     tombstones: Arc<Tombstones>,
     updates: Arc<UpdateQueue>,
-    lease_owner: u64,
+    lease_owner: Arc<PerProcess<u64>>,
 }
 
 impl KeyState {
@@ -47,7 +47,7 @@ impl KeyState {
             flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
             tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
             updates: Arc::default(),
-            lease_owner: random(),
+            lease_owner: Arc::default(),
         }
     }
 }

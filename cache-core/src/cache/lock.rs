@@ -99,7 +99,7 @@ impl<V: Form> LockRequest<'_, V> {
     /// of their calls.
     ///
     /// # Errors
-    /// Never fails open. `TimedOut` if the lock had another owner until the end of the wait.
+    /// Never fails open. `Locked` if the lock had another owner until the end of the wait.
     /// `Config` if the lease is zero or has no end.
     ///
     /// # Cancel safety
@@ -116,7 +116,8 @@ impl<V: Form> LockRequest<'_, V> {
             }
             let left = end.saturating_sub(clock.now());
             if left.is_zero() {
-                return Err(self.cache.fail(Operation::Lock, Some(&key), has_an_owner()));
+                // Each try was counted.
+                return Err(self.cache.in_context(has_an_owner(), Operation::Lock, Some(&key)));
             }
             let wait = longest / 2 + jitter(longest / 2);
             clock.sleep(wait.min(left)).await;
@@ -139,7 +140,13 @@ impl<V: Form> LockRequest<'_, V> {
     async fn once(&self, key: &FullKey, lease: Duration) -> Result<Option<Lock>> {
         let res = self.cache.take_lock(key, lease).await;
         let lock = self.cache.answer(Operation::Lock, Some(key), res)?;
-        Ok(lock.map(|lock| if self.renew { lock.renewed(lease) } else { lock }))
+        match lock {
+            Some(lock) if self.renew => {
+                let res = lock.renewed(lease).map(Some);
+                res.map_err(|error| self.cache.fail(Operation::Lock, Some(key), error))
+            }
+            lock => Ok(lock),
+        }
     }
 
     fn checked(&self) -> Result<(FullKey, Duration)> {
@@ -175,5 +182,5 @@ impl<V: Form> fmt::Debug for LockRequest<'_, V> {
 #[cold]
 fn has_an_owner() -> Error {
     let what = "the lock has another owner, which did not release it within the wait";
-    Error::new(ErrorKind::TimedOut, what).ignored_by_breaker()
+    Error::new(ErrorKind::Locked, what)
 }

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The store did not reply in time. The outcome of a write is unknown.
     TimedOut,
+    /// The lock had another owner until the end of the wait.
+    Locked,
     /// The store or the platform does not support the operation.
     Unsupported,
     /// The loader of `get_or_try_set` failed, or loads wait for each other in a cycle.
@@ -67,6 +69,7 @@ impl ErrorKind {
         Self::WrongType,
         Self::Unavailable,
         Self::TimedOut,
+        Self::Locked,
         Self::Unsupported,
         Self::Loader,
         Self::Backend,
@@ -87,6 +90,7 @@ impl ErrorKind {
             Self::WrongType => "WrongType",
             Self::Unavailable => "Unavailable",
             Self::TimedOut => "TimedOut",
+            Self::Locked => "Locked",
             Self::Unsupported => "Unsupported",
             Self::Loader => "Loader",
             Self::Backend => "Backend",
@@ -108,6 +112,7 @@ impl ErrorKind {
             Self::WrongType => "wrong type",
             Self::Unavailable => "store unavailable",
             Self::TimedOut => "timed out",
+            Self::Locked => "locked",
             Self::Unsupported => "unsupported",
             Self::Loader => "load failed",
             Self::Backend => "store error",

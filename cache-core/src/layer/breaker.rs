@@ -320,7 +320,9 @@ fn outcome<'a, R: Reply>(call: &Call<'_>, reply: &'a R) -> Outcome<'a> {
         silent += usize::from(counts || error.is_ignored_by_breaker());
         failed = failed.or(counts.then_some(error));
     }
-    let heard = silent < call.keys.max(1);
+    // A call of one key has one reply, also if it concerns a second key (`rename`).
+    let replies = if call.key.is_some() { 1 } else { call.keys.max(1) };
+    let heard = silent < replies;
     match failed {
         Some(error) => Outcome::Failed { error, heard },
         None if heard => Outcome::Answered,
@@ -357,5 +359,9 @@ mod tests {
         assert!(of([locked(), failed()]).contains("heard: false"));
         assert_eq!(of([locked(), Ok(())]), "Answered");
         assert_eq!(of([locked(), locked()]), "Nothing");
+        // A rename names two keys and has one reply.
+        let rename = Call { operation: Operation::IncrVersion, key: Some("k"), ..call };
+        let reply: Result<()> = failed();
+        assert!(format!("{:?}", outcome(&rename, &reply)).contains("heard: false"));
     }
 }

@@ -93,7 +93,8 @@ impl Retry {
         for _ in 0..self.settings.retries {
             let reply = run().await;
             let unanswered = reply.errors().filter(|it| is_unanswered(it)).count();
-            if unanswered == 0 || unanswered < call.keys {
+            let replies = if call.key.is_some() { 1 } else { call.keys };
+            if unanswered == 0 || unanswered < replies {
                 return reply;
             }
             self.clock.sleep(jitter(longest)).await;

@@ -1,3 +1,4 @@
+use super::per_process::current_process;
 use std::{
     hash::{BuildHasher as _, RandomState},
     time::Duration,
@@ -18,6 +19,8 @@ pub fn jitter(longest: Duration) -> Duration {
 }
 
 /// Returns a random number, from the only source of randomness in the standard library.
+///
+/// A child of `fork` inherits the state of its thread, so the number depends on the process, too.
 pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0)
+    RandomState::new().hash_one(current_process())
 }

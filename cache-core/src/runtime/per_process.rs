@@ -99,7 +99,7 @@ impl<T: fmt::Debug> fmt::Debug for PerProcess<T> {
 
 /// Returns the number of this process. After the first call of a thread it needs no system call:
 /// that would cost as much as sending a request, and calls ask several times.
-fn current_process() -> u32 {
+pub(super) fn current_process() -> u32 {
     thread_local! {
         /// The guard detects a fork since the process number was read. It is absent if the system
         /// refuses its handler.

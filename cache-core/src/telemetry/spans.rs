@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use bytes::Bytes;
-use tracing::{Level, Span, debug_span, field::Empty};
+use tracing::{Span, debug_span, field::Empty, trace};
 
 use crate::{
     error::Result,
@@ -14,13 +14,14 @@ use crate::{
 
 /// Creates the span of a loader.
 pub(super) fn load(alias: &str, operation: Operation, key: &str) -> Span {
-    debug_span!(
+    let span = debug_span!(
         target: "cache_core",
         "cache_load",
         alias,
         cache.operation = operation.as_str(),
-        cache.key = shown(Some(key)),
-    )
+    );
+    note_key(&span, Some(key));
+    span
 }
 
 /// Creates the span of a call to a store.
@@ -29,18 +30,19 @@ pub(super) fn call(alias: &str, backend: &'static str, call: &Call<'_>) -> Span 
         Expiry::After(time) => Some(time.as_secs_f64()),
         Expiry::Never => None,
     };
-    debug_span!(
+    let span = debug_span!(
         target: "cache_core",
         "cache_store_call",
         alias,
         backend,
         keys = call.keys,
         cache.operation = call.operation.as_str(),
-        cache.key = shown(call.key),
         cache.hit = Empty,
         cache.ttl = call.lifetime.and_then(ttl),
         cache.item_size = (call.bytes > 0).then_some(call.bytes),
-    )
+    );
+    note_key(&span, call.key);
+    span
 }
 
 /// Records what a call found.
@@ -72,8 +74,13 @@ fn record(span: &Span, is_hit: bool, len: Option<usize>, ttl: Option<Ttl>) {
     }
 }
 
-/// Hides a key, unless the subscriber takes everything: keys may contain personal data, and spans
-/// are often sent to another company.
-fn shown(key: Option<&str>) -> Option<&str> {
-    key.filter(|_| tracing::enabled!(target: "cache_core", Level::TRACE))
+/// Reports the key of a span in an event of the level TRACE: keys may contain personal data, and
+/// spans are often sent to another company. A field could not depend on the level: subscribers with
+/// several layers and filters cannot be asked for it.
+fn note_key(span: &Span, key: Option<&str>) {
+    if let Some(key) = key
+        && !span.is_disabled()
+    {
+        trace!(target: "cache_core", parent: span, { cache.key = key }, "the key of a call");
+    }
 }

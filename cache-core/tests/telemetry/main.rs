@@ -215,7 +215,7 @@ async fn events_and_spans_have_the_promised_names_and_a_limited_rate() {
         ["WARN", "the circuit breaker opened", "error=store unavailable: injected by the test"];
     assert_eq!(lines(&opened), 1, "{log}");
     assert_eq!(lines(&["INFO", "the circuit breaker closed"]), 1, "{log}");
-    assert!(lines(&["DEBUG", "cache_load{", "cache.key=\":1:loaded\""]) > 0, "{log}");
+    assert!(lines(&["TRACE", "cache_load{", "cache.key=\":1:loaded\""]) > 0, "{log}");
     assert!(lines(&["DEBUG", "cache_store_call{", "backend=\"model\"", "keys=1"]) > 0, "{log}");
     assert!(!log.contains(SECRET), "a value shows");
 }

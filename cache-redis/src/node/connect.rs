@@ -41,7 +41,7 @@ impl Node {
                 let slot = &self.slots[number];
                 own_slot.connect_in_background();
                 match slot.current() {
-                    Some(connection) if own_slot.current().is_none() => {
+                    Some(connection) if own_slot.current().is_none() && stand_in.used(number) => {
                         return Ok((slot, slot.connection().await.unwrap_or(connection)));
                     }
                     connection => self.leave(own, number, connection).await?,
@@ -54,7 +54,10 @@ impl Node {
             };
             let mut others = self.slots.iter().enumerate().filter(|it| it.0 != own);
             match others.find_map(|(i, slot)| Some((i, slot, slot.current()?))) {
-                Some((i, slot, connection)) if stand_in.take(i) => return Ok((slot, connection)),
+                // Not if another call has connected since.
+                Some((i, slot, connection)) if own_slot.current().is_none() && stand_in.take(i) => {
+                    return Ok((slot, connection));
+                }
                 Some(_) => {}
                 None => return Err(error),
             }

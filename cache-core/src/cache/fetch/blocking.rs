@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, hash::Hash};
 
 use super::Fetch;
 use crate::{
+    Bypass,
     cache::BlockingCache,
     error::Result,
     fetch::LoadContext,
@@ -96,7 +97,9 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    match tokio::task::spawn_blocking(move || load(context)).await {
+    // The calls in the loader are bypassed like the fetch itself.
+    let bypass = Bypass::current();
+    match tokio::task::spawn_blocking(move || bypass.scope_sync(|| load(context))).await {
         Ok(loaded) => loaded,
         // The task of the load turns it into an error for all callers.
         Err(error) => std::panic::resume_unwind(match error.try_into_panic() {

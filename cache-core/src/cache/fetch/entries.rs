@@ -96,7 +96,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Reads an entry, unless the key has a tombstone.
-    async fn read_entry(&self, key: &str, leader: bool) -> Result<Option<Entry>> {
+    pub(super) async fn read_entry(&self, key: &str, leader: bool) -> Result<Option<Entry>> {
         let had_tombstones = self.shared.tombstones.len() > 0;
         if had_tombstones {
             self.resolve_for_read(key).await?;
@@ -189,7 +189,12 @@ impl<V: Form> Cache<V> {
             let (Some(entry), Some(Some((stored, whole)))) = (entry, touched) else {
                 return Ok(false);
             };
-            let Some(stored) = stored else { return call!(self.touch(key, expiry)) };
+            let (stored, whole) = match stored {
+                Some(stored) => (stored, whole),
+                // A plain `touch` could prolong a lease that has replaced this value.
+                None if self.shared.fetch.allowed().fenced => (entry.value.clone(), expiry),
+                None => return call!(self.touch(key, expiry)),
+            };
             self.shared.tombstones.note_lifetime(whole);
             let seen = Expected::entry(&entry);
             let res: Result<bool> =

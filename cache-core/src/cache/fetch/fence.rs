@@ -11,11 +11,11 @@ use std::{collections::HashMap, mem, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    cache::{Cache, call, call_leader, lock::runtime_of},
+    cache::{Cache, call, lock::runtime_of},
     error::{ErrorKind, Result},
     fetch::Policy,
     layer::Operation,
-    runtime::{all, jitter},
+    runtime::{all, jitter, random},
     store::{Entry, Expected, SetMode, Stamp, TtlUpdate},
     telemetry::stats::Event,
     timeout::Expiry,
@@ -92,11 +92,13 @@ impl<V: Form> Cache<V> {
         has_entry: bool,
         accept: &(dyn Fn(Found) -> Option<Bytes> + Send + Sync),
     ) -> Result<Fenced> {
-        let (clock, owner) = (&self.shared.clock, self.shared.lease_owner);
+        let (clock, owner) = (&self.shared.clock, *self.shared.lease_owner.get_or_init(random));
         let (lease, expiry) = (envelope::lease(owner), Expiry::After(lasts));
         // Boxed because it passes through the future of every load.
         let mut fence = Box::new(Fence::new(self.in_form(), key, lease.clone()));
         let mut longest = FIRST_WAIT;
+        // The lease of another process that this load waits for.
+        let mut awaited: Option<Bytes> = None;
         let mut write = if has_entry { None } else { Some(SetMode::IfAbsent) };
         loop {
             if let Some(mode) = write.take() {
@@ -108,8 +110,7 @@ impl<V: Form> Cache<V> {
                 }
                 fence.is_lease = false;
             }
-            let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
-            let entry = match entry {
+            let entry = match self.read_entry(key, true).await {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     write = Some(SetMode::IfAbsent);
@@ -135,12 +136,19 @@ impl<V: Form> Cache<V> {
             };
             // One load per key runs in a process, so a lease of this one is left from an earlier
             // load, whose value is not stored any more.
-            if holder != owner && wait.is_none_or(|until| clock.now() < until) {
+            if holder != owner {
                 let Some(until) = wait else { return Ok(Fenced::Foreign) };
-                let time = longest / 2 + jitter(longest / 2);
-                clock.sleep(time.min(until.saturating_sub(clock.now()))).await;
-                longest = (longest * 2).min(LONGEST_WAIT);
-                continue;
+                let left = until.saturating_sub(clock.now());
+                if !left.is_zero() {
+                    awaited.get_or_insert(entry.value);
+                    clock.sleep((longest / 2 + jitter(longest / 2)).min(left)).await;
+                    longest = (longest * 2).min(LONGEST_WAIT);
+                    continue;
+                }
+                // Its holder may be dead. A later lease is that of a process that loads now.
+                if awaited.as_ref().is_some_and(|it| *it != entry.value) {
+                    return Ok(Fenced::Foreign);
+                }
             }
             fence.is_lease = true;
             let (seen, new) = (Expected::entry(&entry), TtlUpdate::New(expiry));

@@ -13,7 +13,7 @@ use crate::{
         singleflight::{Joined, Lead, Wait, WaitOutcome},
     },
     layer::Operation,
-    runtime::first,
+    runtime::{self, first},
     value::{Form, envelope},
 };
 
@@ -123,7 +123,14 @@ impl<V: Form> Cache<V> {
         let began = self.shared.flights.now();
         let load = self.run_loader(&lead, request, loader);
         let hard = request.policy.hard.unwrap_or(Duration::MAX);
-        let Some((result, _)) = first(load, self.shared.clock.sleep(hard)).await else {
+        let load = first(load, self.shared.clock.sleep(hard));
+        let ended = if self.on_own_runtime {
+            let own = runtime::own().map_err(|it| self.failed(request, it))?;
+            Box::pin(runtime::within(own, load)).await
+        } else {
+            load.await
+        };
+        let Some((result, _)) = ended else {
             return Err(self.failed(request, too_long_for_caller(hard)));
         };
         shared_result(request, result, self.shared.flights.now().saturating_sub(began))

@@ -56,12 +56,11 @@ impl Lock {
     }
 
     /// Begins the renewals.
-    pub(super) fn renewed(mut self, lease: Duration) -> Self {
-        // If no runtime can run them, the lock ends with its lease.
-        let runtime = runtime_of(&self.held.cache).ok();
-        let renewals = runtime.map(|it| it.spawn(renew(Arc::clone(&self.held), lease)));
-        self.renewal = renewals.map(|it| it.abort_handle());
-        self
+    pub(super) fn renewed(mut self, lease: Duration) -> Result<Self> {
+        let runtime = runtime_of(&self.held.cache)?;
+        let renewals = runtime.spawn(renew(Arc::clone(&self.held), lease));
+        self.renewal = Some(renewals.abort_handle());
+        Ok(self)
     }
 
     /// Ends the lock for this process.
@@ -72,7 +71,8 @@ impl Lock {
     /// Returns whether another process may own the lock: its lease has ended, or an extension or a
     /// renewal found it deleted. A lost lock stays lost.
     ///
-    /// `false` does not prove that the lock is still in the store.
+    /// `false` does not prove that the lock is still in the store. The lease is counted by a clock
+    /// that stands still while the machine is suspended.
     pub fn is_lost(&self) -> bool {
         self.held.is_lost()
     }
@@ -128,9 +128,10 @@ impl Lock {
     ///
     /// A resource that remembers the largest number can refuse a former owner that was paused
     /// (Kleppmann, "How to do distributed locking", 2016). The first call of an owner counts in the
-    /// store; later calls return the same number. The store keeps the last number for a day. A
-    /// number that was evicted or cleared begins again at the microseconds of the wall clock: it is
-    /// larger too, if the clocks of the machines differ by less than the time since.
+    /// store and verifies that the store still has the lock; later calls return the same number.
+    /// The store keeps the count for a day from its first number. A count that expired, was evicted
+    /// or cleared begins again at the microseconds of the wall clock: it is larger too, if the
+    /// clocks of the machines differ by less than the time since.
     ///
     /// # Errors
     /// Never fails open.
@@ -138,14 +139,20 @@ impl Lock {
     /// # Cancel safety
     /// If the future is dropped, a number may be left out.
     pub async fn number(&self) -> Result<Option<i64>> {
-        let Held { cache, key, number, .. } = &*self.held;
+        let Held { cache, key, token, number, .. } = &*self.held;
         let count = || async {
-            let key = KeyHead::number_of_lock(&cache.shared.namespace, key);
-            let res = cache.count_lock(&key).await;
-            cache.answer(Operation::Lock, Some(&key), res)
+            let number = KeyHead::number_of_lock(&cache.shared.namespace, key);
+            let number = cache.count_lock(&number).await?;
+            // The store may have lost the lock. A successor that counted before would then have the
+            // smaller number.
+            if !cache.has_lock(key, token).await? {
+                self.end();
+            }
+            Ok(number)
         };
-        let number = *number.get_or_try_init(count).await?;
-        // An owner that was paused before it counted would have a number above its successor's.
+        let res = number.get_or_try_init(count).await.copied();
+        let number = cache.answer(Operation::Lock, Some(key), res)?;
+        // Nor may an owner have a number that was paused before it counted.
         Ok((!self.is_lost()).then_some(number))
     }
 
@@ -188,8 +195,9 @@ impl Held {
         let res = self.cache.extend_lock(&self.key, &self.token, lease).await;
         self.until.send_modify(|until| {
             *until = match res {
-                // It was lost during the call, and stays lost.
-                _ if *until <= self.cache.shared.clock.now() => Duration::ZERO,
+                // It was lost during the call, and stays lost. The store may have extended it, so
+                // dropping it still releases it.
+                _ if *until <= self.cache.shared.clock.now() => *until,
                 Ok(true) => end,
                 Ok(false) => Duration::ZERO,
                 // The store may have the new end.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Lock;
 use crate::{
-    cache::{Cache, call},
+    cache::{Cache, call, call_leader},
     error::Result,
     key::FullKey,
     store::{CounterInit, Expected, SetMode, TtlUpdate},
@@ -14,8 +14,8 @@ use crate::{
     value::Form,
 };
 
-/// How long the last number of a lock is kept. A number that was lost begins again at the time of
-/// the wall clock, which is larger.
+/// How long the count of a lock is kept, from its first number. A count that was lost begins again
+/// at the time of the wall clock, which is larger.
 const NUMBERS_LAST: Duration = Duration::from_secs(24 * 3600);
 
 impl<V: Form> Cache<V> {
@@ -49,6 +49,11 @@ impl<V: Form> Cache<V> {
 
     pub(super) async fn release_lock(&self, key: &str, token: &Bytes) -> Result<bool> {
         call!(self.compare_and_delete(key, Expected::value(token)))
+    }
+
+    pub(super) async fn has_lock(&self, key: &str, token: &Bytes) -> Result<bool> {
+        let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
+        stored.map(|it| it.as_ref() == Some(token))
     }
 
     /// Adds one to the number of a lock.
