@@ -114,7 +114,9 @@ impl<V: Form> Cache<V> {
         let to_stored = || self.to_stored(&self.load_policy(overrides), None, bytes.clone(), took);
         let stored = is_written.then(to_stored).flatten();
         if let Some((stored, expiry)) = stored {
-            self.store_loaded(&lead, key, fence.as_deref_mut(), stored, expiry).await;
+            // Boxed because it would enlarge the future of every call, hits included.
+            let store = self.store_loaded(&lead, key, fence.as_deref_mut(), stored, expiry);
+            Box::pin(store).await;
         }
         Fence::release(fence).await;
         lead.complete(Ok(bytes));
