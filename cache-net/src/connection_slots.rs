@@ -113,8 +113,11 @@ impl<C: Connector> ConnectionSlots<C> {
                 let slot = &self.slots[number];
                 own_slot.connect_in_background();
                 match slot.current() {
-                    Some(connection) if own_slot.current().is_none() && stand_in.used(number) => {
-                        return Ok((slot, slot.connection().await.unwrap_or(connection)));
+                    Some(_) if own_slot.current().is_none() && stand_in.used(number) => {
+                        // If it was lost, the keys leave it.
+                        if let Ok(connection) = slot.connection().await {
+                            return Ok((slot, connection));
+                        }
                     }
                     connection => self.leave(own, number, connection).await?,
                 }

@@ -84,7 +84,6 @@ mod route;
 mod script;
 mod server_errors;
 mod slot;
-mod stand_in;
 mod store;
 mod topology;
 

@@ -1,7 +1,5 @@
 //! One server: its breaker, its connections, and commands on them.
 
-mod connect;
-
 use std::{
     pin::{Pin, pin},
     sync::{
@@ -14,28 +12,26 @@ use cache_core::{
     ErrorKind, Result,
     layer::{Breaker, BreakerState},
 };
+use cache_net::ConnectionSlots;
 use futures_util::future::join_all;
 
 use crate::{
     abandoned::Abandoned,
     address::Address,
     connection::Connection,
-    connector::Slot,
+    connector::{Server, Slot},
     encoder::{Commands, Encoder, result},
     error,
     newer_commands::NewerCommands,
     reply,
     resp::Reply,
     slot,
-    stand_in::StandIn,
 };
 
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
-    slots: Vec<Slot>,
-    /// For each slot.
-    stand_ins: Vec<StandIn>,
+    connections: ConnectionSlots<Server>,
     abandoned: Arc<Abandoned>,
     /// Whether the server forbids this user to end connections.
     may_not_kill: AtomicBool,
@@ -45,16 +41,16 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(address: Address, slots: Vec<Slot>, breaker: Option<Arc<Breaker>>) -> Self {
-        let stand_ins = (0..slots.len()).map(StandIn::new).collect();
+        let connections = ConnectionSlots::new(slots);
         let abandoned = Abandoned::at(&address);
         let may_not_kill = AtomicBool::new(false);
-        Self { address, slots, stand_ins, abandoned, may_not_kill, breaker }
+        Self { address, connections, abandoned, may_not_kill, breaker }
     }
 
     /// Returns the number of the connection for a key. It is always the same, so that commands
     /// about one key keep their order.
     pub(crate) fn connection_of(&self, key: &str) -> usize {
-        slot::connection_index(key, self.slots.len())
+        slot::connection_index(key, self.connections.slots().len())
     }
 
     /// Executes commands about one key.
@@ -121,13 +117,26 @@ impl Node {
     /// Returns the connection for the keys of a slot. Before anything is sent on it, the server
     /// ends the abandoned connections.
     async fn connected(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
-        let number = self.stand_ins[own].number();
-        match self.slots[number].ready() {
-            Some(connection) if number == own && !self.must_kill() => {
-                Ok((&self.slots[own], connection))
-            }
+        match self.connections.ready(own) {
+            Some(found) if !self.must_kill() => Ok(found),
             _ => Box::pin(self.connect(own)).await,
         }
+    }
+
+    #[cold]
+    async fn connect(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+        let connected = self.connections.connection(own).await;
+        let (slot, connection) = connected.map_err(|it| error::at(it, &self.address))?;
+        if self.must_kill() {
+            let clients = self.abandoned.clients();
+            let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
+            let replies = send(slot, &connection, &Commands::many(clients.len(), &kill)).await?;
+            let res = self.abandoned.killed(&clients, &replies);
+            if !res.map_err(|it| error::at(it, &self.address))? {
+                self.may_not_kill.store(true, Ordering::Release);
+            }
+        }
+        Ok((slot, connection))
     }
 
     /// Whether this store must end abandoned connections before anything else is sent.
@@ -137,7 +146,7 @@ impl Node {
 
     /// Makes the next call connect again.
     pub(crate) fn reconnect(&self) {
-        self.slots.iter().for_each(|it| it.reconnect(None));
+        self.connections.slots().iter().for_each(|it| it.reconnect(None));
     }
 
     /// Whether the breaker admits calls.
@@ -154,12 +163,13 @@ impl Node {
 
     /// Checks that the server answers on each of its connections.
     pub(crate) async fn check(&self) -> Result<()> {
-        let answers = join_all(self.slots.iter().map(|it| self.check_slot(it))).await;
+        let slots = self.connections.slots();
+        let answers = join_all(slots.iter().map(|it| self.check_slot(it))).await;
         let there = answers.iter().filter(|it| it.is_ok()).count();
         let failed = answers.into_iter().find_map(Result::err);
         match failed {
             Some(it) if there > 0 => {
-                let count = format!("{there} of {}", self.slots.len());
+                let count = format!("{there} of {}", slots.len());
                 Err(it.with_context("connections", count))
             }
             Some(it) => Err(it),
