@@ -219,3 +219,72 @@ async fn fenced_load_replaces_bytes_that_do_not_decode() {
         assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7), "call {call}");
     }
 }
+
+/// Returns caches that share a store and nothing else, as caches of several processes do.
+fn processes<const N: usize>() -> ([Cache; N], Faulty, FakeClock) {
+    let time = FakeClock::new();
+    let store = Faulty::new(Arc::new(Inline::new(Model::new(time.clock()))));
+    let mut settings = FetchSettings::default();
+    settings.fenced = Some(true);
+    let process = || Cache::builder(store.clone()).clock(time.clock()).fetch(settings);
+    ([(); N].map(|()| process().build("test").unwrap()), store, time)
+}
+
+#[tokio::test]
+async fn lease_of_a_successor_is_not_taken_over() {
+    let ([dead, one, two, reader], _, time) = processes();
+    let sources = [1, 2, 3].map(|_| Source::default());
+    let begin = |cache: Cache, source: &Source, value: u32| {
+        let load = source.slow(value);
+        tokio::spawn(async move { cache.fetch("k").outcome(load).await.map(|it| it.value) })
+    };
+    let _hangs = begin(dead, &sources[0], 0);
+    run_tasks().await;
+    time.advance(SECOND);
+    let callers = [begin(one, &sources[1], 1), begin(two, &sources[2], 2)];
+    let loading = async |count| {
+        while sources[1].count() + sources[2].count() < count {
+            time.advance(SECOND / 10);
+            run_tasks().await;
+        }
+    };
+    // When the lease of the dead process ends, one of the waiting processes gets the key.
+    loading(1).await;
+    let (first, second) = if sources[1].count() == 1 { (1, 2) } else { (2, 1) };
+    // Then the wait of the other one ends.
+    loading(2).await;
+    for ended in [second, first] {
+        sources[ended].go_on.notify_one();
+        run_tasks().await;
+    }
+    for (caller, value) in callers.into_iter().zip([1, 2]) {
+        assert_eq!(caller.await.unwrap().unwrap(), Some(value));
+    }
+    let stored = reader.get::<usize>("k").await.unwrap();
+    assert_eq!(stored, Some(first), "the value of the process that had the lease");
+}
+
+#[tokio::test]
+async fn touch_does_not_prolong_a_lease_that_replaced_the_value() {
+    let ([one, two], store, _) = processes();
+    one.set("k", &1, MINUTE).await.unwrap();
+    let held = [Operation::Touch, Operation::Update].map(|it| store.hold(it));
+    let touching = tokio::spawn({
+        let cache = one.clone();
+        async move { cache.touch("k", HOUR).await }
+    });
+    run_tasks().await;
+    two.delete("k").await.unwrap();
+    let source = Source::default();
+    let loading = tokio::spawn({
+        let load = source.slow(2);
+        async move { two.fetch("k").outcome(load).await }
+    });
+    source.began.notified().await;
+    drop(held);
+    assert!(!touching.await.unwrap().unwrap(), "the key was missing");
+    let Some(Ttl::Remaining(left)) = store.ttl(":1:k").await.unwrap() else { panic!("no lease") };
+    assert!(left <= MINUTE, "{left:?}");
+    source.go_on.notify_one();
+    assert_eq!(loading.await.unwrap().unwrap().value, Some(2));
+}
