@@ -132,6 +132,55 @@ async fn keys_return_to_their_connection_after_the_reply_to_a_ping() {
     assert!(two.slots.ready(1).is_some_and(|it| *it.1 == 1));
 }
 
+/// A command behind the ping would otherwise be overtaken.
+#[tokio::test]
+async fn keys_do_not_return_by_a_ping_that_is_older_than_their_last_call() {
+    let two = Two::with_limit(1);
+    assert_eq!((two.used(0).await, two.used(1).await), (0, 0));
+    two.make_second().await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut returning = pin!(two.used(1));
+    assert!(returning.as_mut().poll(&mut cx).is_pending());
+    // The own connection is lost again, and a call uses the other one.
+    two.slots.slots()[1].reconnect(None);
+    assert_eq!(two.used(1).await, 0);
+    two.server.limit.store(3, Ordering::SeqCst);
+    two.clock.advance(SECOND);
+    assert_eq!(two.used(1).await, 0);
+    while two.slots.slots()[1].current().is_none() {
+        yield_now().await;
+    }
+    two.pongs.add_permits(1);
+    let mut next = pin!(two.used(1));
+    for _ in 0..10 {
+        assert!(next.as_mut().poll(&mut cx).is_pending(), "the ping did not follow the call");
+        yield_now().await;
+    }
+    assert_eq!(two.server.pings.load(Ordering::SeqCst), 2);
+    two.pongs.add_permits(1);
+    assert_eq!(next.await, 2);
+}
+
+#[tokio::test]
+async fn call_whose_attempt_failed_uses_a_connection_that_was_made_since() {
+    let two = Two::with_limit(1);
+    assert_eq!(two.used(0).await, 0);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut late = pin!(two.used(1));
+    assert!(late.as_mut().poll(&mut cx).is_pending());
+    while two.attempts() < 2 {
+        yield_now().await;
+    }
+    yield_now().await;
+    two.server.limit.store(2, Ordering::SeqCst);
+    two.clock.advance(SECOND);
+    while two.slots.slots()[1].connection().await.is_err() {
+        two.clock.advance(SECOND);
+    }
+    assert_eq!(late.await, 1);
+    assert!(two.slots.ready(1).is_some());
+}
+
 #[tokio::test]
 async fn keys_stay_on_the_other_connection_if_it_does_not_reply() {
     let two = Two::with_limit(1);

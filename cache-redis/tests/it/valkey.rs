@@ -114,6 +114,8 @@ async fn user_without_the_right_to_newer_commands_uses_the_older_ones() {
         for key in &keys {
             server.command(&["SET", key, "v"]).unwrap();
         }
+        // The next call makes a connection.
+        store.close().await.unwrap();
         let deletes = join_all(keys.iter().map(|it| store.compare_and_delete(it, expected))).await;
         for deleted in deletes {
             assert!(deleted.unwrap());
