@@ -4,9 +4,9 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
-use std::path::Path;
+use std::{mem, path::Path};
 
-use cache_core::{BlockingCache, Caches, ErrorKind, Timeout};
+use cache_core::{BlockingCache, Caches, ErrorKind, Timeout, secs};
 use cache_db as _;
 use cache_file as _;
 use fork_tests::{alone, in_child};
@@ -35,6 +35,22 @@ fn child_and_parent_lose_no_increment_in_a_directory() {
         count(&cache);
         in_child("file", || count(&cache), || count(&cache));
         assert_eq!(cache.get::<i64>("n").unwrap(), Some(3 * COUNT));
+    });
+}
+
+/// A child inherits the random numbers of its parent's thread. With equal tokens, one would release
+/// the lock of the other.
+#[test]
+fn locks_of_child_and_parent_have_different_tokens() {
+    alone(None, || {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache("file", &folder.path().join("cache"));
+        let lock = |name| mem::forget(cache.try_lock(name, secs(600)).unwrap().unwrap());
+        in_child("locks", || lock("child"), || lock("parent"));
+        let store = cache.clone().into_async().backend().clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let token = |key| runtime.block_on(store.get(key)).unwrap().unwrap();
+        assert_ne!(token(":lock:own:1:child"), token(":lock:own:1:parent"));
     });
 }
 
