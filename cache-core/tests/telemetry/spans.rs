@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use cache_core::{Cache, Timeout};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::{
+    Layer as _, filter::LevelFilter, fmt::format::FmtSpan, layer::SubscriberExt as _,
+};
 
 use crate::{SECRET, Text, logged, world};
 
@@ -82,4 +84,31 @@ async fn spans_have_no_key_below_the_level_trace() {
     assert!(log.contains("cache_load{") && log.contains("cache_store_call{"), "{log}");
     assert!(log.contains("cache.hit=true"), "{log}");
     assert!(!log.contains("cache.key") && !log.contains(":1:"), "{log}");
+}
+
+/// A subscriber of several layers is a usual one: a log in full, and spans for another company.
+#[tokio::test]
+async fn layer_that_shows_no_keys_gets_all_spans_beside_a_layer_that_does() {
+    logged();
+    let (full, short) = (Text::default(), Text::default());
+    let layer = |text: &Text, level| {
+        let writer = text.clone();
+        tracing_subscriber::fmt::layer()
+            .with_span_events(FmtSpan::CLOSE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .with_filter(level)
+    };
+    let layers = vec![layer(&full, LevelFilter::TRACE), layer(&short, LevelFilter::DEBUG)];
+    let subscriber = tracing_subscriber::registry().with(layers);
+    let (_, cache, _) = world("layers");
+    let guard = tracing::subscriber::set_default(subscriber);
+    use_key(&cache).await;
+    drop(guard);
+    let [full, short] =
+        [full, short].map(|it| String::from_utf8(it.0.lock().unwrap().clone()).unwrap());
+    let spans = |log: &str| log.lines().filter(|it| it.contains(" close ")).count();
+    assert!(full.contains("cache.key=\":1:k\"") && !short.contains("cache.key"), "{short}");
+    assert!(spans(&full) > 4, "{full}");
+    assert_eq!(spans(&full), spans(&short), "{full}\n{short}");
 }
