@@ -11,7 +11,7 @@ use cache_core::{
     testing::{FakeClock, Fault, Faulty, Model},
 };
 
-use crate::{HOUR, MINUTE, SECOND, Source, run_tasks, value, world_with};
+use crate::{HOUR, MINUTE, SECOND, Source, fails, run_tasks, value, world_with};
 
 fn fenced() -> (Faulty, Cache, FakeClock) {
     world_with(|it| it.fenced = Some(true))
@@ -218,6 +218,25 @@ async fn fenced_load_replaces_bytes_that_do_not_decode() {
         }
         assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(7), "call {call}");
     }
+}
+
+#[tokio::test]
+async fn batch_removes_the_stale_value_of_a_key_without_a_value_and_no_newer_one() {
+    let (store, cache, time) = fenced();
+    let other = Cache::builder(store).clock(time.clock()).build("test").unwrap();
+    for key in ["removed", "newer"] {
+        cache.fetch(key).prime(&1).await.unwrap();
+    }
+    time.advance(2 * MINUTE);
+    let load = |_| async {
+        other.set("newer", &2, MINUTE).await.unwrap();
+        HashMap::<&str, i32>::new()
+    };
+    let found = cache.get_or_set_many(["removed", "newer"], MINUTE, load).await.unwrap();
+    assert_eq!(found, HashMap::new());
+    let removed = cache.fetch("removed").load(fails::<u32>()).await;
+    assert_eq!(removed.unwrap_err().kind(), ErrorKind::Loader, "the old value is left");
+    assert_eq!(cache.get::<i32>("newer").await.unwrap(), Some(2));
 }
 
 /// Returns caches that share a store and nothing else, as caches of several processes do.
