@@ -218,7 +218,8 @@ impl<V: Form> Cache<V> {
             }
             Found::Stale(..) | Found::Absent | Found::Lease(_) => None,
         };
-        match Box::pin(self.fence(key, policy, self.lease_wait(policy), false, &accept)).await {
+        let wait = self.lease_wait(policy);
+        match Box::pin(self.fence(&lead, key, policy, wait, false, &accept)).await {
             Fenced::By(fence) => Role::Load(lead, Some(Storing { fence: Some(fence) })),
             Fenced::Found(stored) => match self.open(&stored) {
                 Ok(value) => {

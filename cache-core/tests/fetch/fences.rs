@@ -284,6 +284,33 @@ async fn lease_of_a_successor_is_not_taken_over() {
 }
 
 #[tokio::test]
+async fn load_that_a_delete_ended_does_not_take_the_lease_of_the_next_load() {
+    let ([theirs, ours], _, time) = processes();
+    let sources = [1, 2, 3].map(|_| Source::default());
+    let begin = |cache: &Cache, source: &Source, value: u32| {
+        let (cache, load) = (cache.clone(), source.slow(value));
+        tokio::spawn(async move { cache.fetch("k").outcome(load).await.map(|it| it.value) })
+    };
+    let _hangs = begin(&theirs, &sources[0], 0);
+    run_tasks().await;
+    // It waits for the lease of the other process.
+    let ended = begin(&ours, &sources[1], 1);
+    run_tasks().await;
+    assert_eq!(sources[1].count(), 0);
+    ours.delete("k").await.unwrap();
+    let next = begin(&ours, &sources[2], 2);
+    sources[2].began.notified().await;
+    time.advance(SECOND);
+    run_tasks().await;
+    for source in &sources[1..] {
+        source.go_on.notify_one();
+    }
+    assert_eq!(next.await.unwrap().unwrap(), Some(2));
+    assert_eq!(ended.await.unwrap().unwrap(), Some(1));
+    assert_eq!(theirs.get::<u32>("k").await.unwrap(), Some(2), "the value after the delete");
+}
+
+#[tokio::test]
 async fn touch_does_not_prolong_a_lease_that_replaced_the_value() {
     let ([one, two], store, _) = processes();
     one.set("k", &1, MINUTE).await.unwrap();

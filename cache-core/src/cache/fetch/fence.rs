@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     cache::{Cache, call, lock::runtime_of},
     error::{ErrorKind, Result},
-    fetch::Policy,
+    fetch::{Policy, singleflight::Lead},
     layer::Operation,
     runtime::{all, jitter, random},
     store::{Entry, Expected, SetMode, Stamp, TtlUpdate},
@@ -50,7 +50,7 @@ pub(in crate::cache) enum Fenced {
     By(Box<Fence>),
     /// The key has a value by now.
     Found(Bytes),
-    /// Another process loads the key.
+    /// Another load stores its value, if any does.
     Foreign,
     /// The store failed.
     Failed,
@@ -69,13 +69,14 @@ impl<V: Form> Cache<V> {
     /// stored. `has_entry` if the key probably has an old entry.
     pub(in crate::cache) async fn fence(
         &self,
+        lead: &Lead,
         key: &str,
         policy: &Policy,
         wait: Option<Duration>,
         has_entry: bool,
         accept: &(dyn Fn(Found) -> Option<Bytes> + Send + Sync),
     ) -> Fenced {
-        let res = self.try_fence(key, policy.load_deadline, wait, has_entry, accept).await;
+        let res = self.try_fence(lead, key, policy.load_deadline, wait, has_entry, accept).await;
         res.unwrap_or_else(|error| {
             // As with a loaded value that could not be stored.
             let _ = self.fail(Operation::Set, Some(key), error);
@@ -86,6 +87,7 @@ impl<V: Form> Cache<V> {
 
     async fn try_fence(
         &self,
+        lead: &Lead,
         key: &str,
         lasts: Duration,
         wait: Option<Duration>,
@@ -101,6 +103,11 @@ impl<V: Form> Cache<V> {
         let mut awaited: Option<Bytes> = None;
         let mut write = if has_entry { None } else { Some(SetMode::IfAbsent) };
         loop {
+            // A write in this process ended this load. A later load may have a lease by now, which
+            // this one must not take for a lease that was left behind.
+            if !lead.stores() {
+                return Ok(Fenced::Foreign);
+            }
             if let Some(mode) = write.take() {
                 // First: if this future is dropped or the call times out, the lease may be stored.
                 fence.is_lease = true;
@@ -134,8 +141,8 @@ impl<V: Form> Cache<V> {
                     return Ok(Fenced::By(fence));
                 }
             };
-            // One load per key runs in a process, so a lease of this one is left from an earlier
-            // load, whose value is not stored any more.
+            // One load per key and process may store its value, so a lease of this process is left
+            // from an earlier load.
             if holder != owner {
                 let Some(until) = wait else { return Ok(Fenced::Foreign) };
                 let left = until.saturating_sub(clock.now());

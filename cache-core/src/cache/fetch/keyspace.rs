@@ -1,4 +1,4 @@
-//! The parts of a fetch that only keyspaces use.
+//! The parts of a fetch that keyspaces use, too.
 
 use std::{fmt, time::Duration};
 

@@ -94,7 +94,7 @@ impl<V: Form> Cache<V> {
         let mut fence = None;
         let mut stores = true;
         if request.policy.fenced && !request.store_failed {
-            match self.fence_request(request).await {
+            match self.fence_request(lead, request).await {
                 Fenced::By(it) => fence = Some(it),
                 Fenced::Found(stored) => {
                     self.load_shared();
@@ -107,7 +107,7 @@ impl<V: Form> Cache<V> {
         (result, if stores { write } else { Write::Nothing }, fence)
     }
 
-    async fn fence_request(&self, request: &Request) -> Fenced {
+    async fn fence_request(&self, lead: &Lead, request: &Request) -> Fenced {
         let is_forced = request.mode == Mode::Force;
         let accept = |found| match found {
             _ if is_forced => None,
@@ -118,7 +118,7 @@ impl<V: Form> Cache<V> {
         let policy = &request.policy;
         // An earlier load does not store its value.
         let wait = if is_forced { Some(Duration::ZERO) } else { self.lease_wait(policy) };
-        self.fence(&request.key, policy, wait, request.old.is_some(), &accept).await
+        self.fence(lead, &request.key, policy, wait, request.old.is_some(), &accept).await
     }
 
     /// Returns whether a fresh value is one that another load has stored since the read.

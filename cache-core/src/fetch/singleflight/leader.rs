@@ -54,6 +54,11 @@ impl Lead {
         Self { singleflight: Arc::clone(singleflight), flight, is_completed: false }
     }
 
+    /// Returns whether the loaded value may be stored: the key was not written since the load began.
+    pub(crate) fn stores(&self) -> bool {
+        self.flight.stores()
+    }
+
     /// Lets the load go on without waiters. `guard` is dropped when the load ends.
     pub(crate) fn keep(&self, guard: impl Send + 'static) {
         self.flight.keep(Box::new(guard));

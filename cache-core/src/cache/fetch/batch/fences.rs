@@ -42,7 +42,8 @@ where
             if chunk.is_empty() {
                 break;
             }
-            let fences = all(chunk.iter().map(|(place, _)| self.fence(*place, None))).await;
+            let fences =
+                all(chunk.iter().map(|(place, lead)| self.fence(lead, *place, None))).await;
             for ((place, lead), fence) in chunk.into_iter().zip(fences) {
                 match fence {
                     Fenced::Foreign if waits => leased.push((place, lead)),
@@ -67,11 +68,12 @@ where
         R: IntoIterator<Item = (K, T)>,
         F: Future<Output = Result<R, E>>,
     {
-        let mut lead = Some((place, lead));
-        if self.is_fenced(place) {
-            let fence = self.fence(place, wait).await;
-            lead = lead.and_then(|(place, lead)| self.behind(fence, place, lead));
-        }
+        let lead = if self.is_fenced(place) {
+            let fence = self.fence(&lead, place, wait).await;
+            self.behind(fence, place, lead)
+        } else {
+            Some((place, lead))
+        };
         self.load(lead.into_iter().collect(), load).await
     }
 
@@ -79,7 +81,7 @@ where
         self.cache.shared.fetch.borrowed().fenced && !self.unwritable.contains(&place)
     }
 
-    async fn fence(&self, place: usize, wait: Option<Duration>) -> Fenced {
+    async fn fence(&self, lead: &Lead, place: usize, wait: Option<Duration>) -> Fenced {
         let (cache, policy) = (self.cache, self.cache.shared.fetch.borrowed());
         let accept = |found| match found {
             Found::Fresh(stored, _) => {
@@ -88,7 +90,7 @@ where
             Found::Absent => Some(envelope::absent()),
             Found::Stale(..) | Found::Lease(_) => None,
         };
-        cache.fence(self.keys[place], policy, wait, false, &accept).await
+        cache.fence(lead, self.keys[place], policy, wait, false, &accept).await
     }
 
     /// Returns the load if it is still necessary, and keeps its fence.
