@@ -1,7 +1,14 @@
 //! Fenced loads: their calls of the store, their errors, and caches without the setting. The
 //! conformance suite checks what several processes see.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use bytes::Bytes;
 use cache_core::{
@@ -10,6 +17,8 @@ use cache_core::{
     store::{Backend, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
 };
+
+use tokio::sync::Notify;
 
 use crate::{HOUR, MINUTE, SECOND, Source, fails, run_tasks, value, world_with};
 
@@ -281,6 +290,41 @@ async fn lease_of_a_successor_is_not_taken_over() {
     }
     let stored = reader.get::<usize>("k").await.unwrap();
     assert_eq!(stored, Some(first), "the value of the process that had the lease");
+}
+
+#[tokio::test]
+async fn keys_whose_load_failed_in_another_process_share_one_load() {
+    let ([theirs, ours], store, time) = processes();
+    let keys = ["a", "b", "c"];
+    let go_on = Arc::new(Notify::new());
+    let failing = tokio::spawn({
+        let go_on = Arc::clone(&go_on);
+        let load = move |_| {
+            let go_on = Arc::clone(&go_on);
+            async move {
+                go_on.notified().await;
+                Err::<HashMap<&str, u32>, _>(io::Error::other("db down"))
+            }
+        };
+        async move { theirs.get_or_try_set_many(keys, MINUTE, load).await }
+    });
+    store.arrived(Operation::Add, 3).await;
+    let loads = Arc::new(AtomicUsize::new(0));
+    let waiting = tokio::spawn({
+        let loads = Arc::clone(&loads);
+        let load = move |missing: Vec<&'static str>| {
+            loads.fetch_add(1, SeqCst);
+            async move { missing.into_iter().map(|it| (it, 1)).collect::<HashMap<_, u32>>() }
+        };
+        async move { ours.get_or_set_many(keys, MINUTE, load).await }
+    });
+    run_tasks().await;
+    assert_eq!(loads.load(SeqCst), 0, "the other process loads");
+    go_on.notify_one();
+    failing.await.unwrap().unwrap_err();
+    time.advance(SECOND);
+    assert_eq!(waiting.await.unwrap().unwrap(), keys.map(|it| (it, 1)).into());
+    assert_eq!(loads.load(SeqCst), 1);
 }
 
 #[tokio::test]

@@ -157,9 +157,7 @@ where
             let (leads, leased) = self.put_up_fences(leads).await;
             // First, so that no two batches wait for each other.
             self.load(leads, load).await?;
-            for (place, lead) in leased {
-                self.load_one(place, lead, lease_wait, load).await?;
-            }
+            self.load_leased(leased, lease_wait, load).await?;
             for (place, wait) in waits {
                 let is_over = flights.now() >= end;
                 match self.wait(place, wait, end).await? {

@@ -54,7 +54,8 @@ impl Lead {
         Self { singleflight: Arc::clone(singleflight), flight, is_completed: false }
     }
 
-    /// Returns whether the loaded value may be stored: the key was not written since the load began.
+    /// Returns whether the loaded value may be stored: the key was not written since the load
+    /// began.
     pub(crate) fn stores(&self) -> bool {
         self.flight.stores()
     }

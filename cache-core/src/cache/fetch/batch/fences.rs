@@ -55,6 +55,33 @@ where
         (ready, leased)
     }
 
+    /// Loads keys that another process loads, or takes the values that it stores until `wait`.
+    ///
+    /// When the first of them is free, the others often are, too: the other process has failed.
+    /// They share one load.
+    pub(super) async fn load_leased<E, R, F>(
+        &mut self,
+        mut leased: Vec<(usize, Lead)>,
+        wait: Option<Duration>,
+        load: &mut impl FnMut(Vec<K>) -> F,
+    ) -> Result<()>
+    where
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (K, T)>,
+        F: Future<Output = Result<R, E>>,
+    {
+        while !leased.is_empty() {
+            let (place, lead) = leased.remove(0);
+            let fence = self.fence(&lead, place, wait).await;
+            let mut ready = Vec::from_iter(self.behind(fence, place, lead));
+            let (others, still) = self.put_up_fences(leased).await;
+            ready.extend(others);
+            self.load(ready, load).await?;
+            leased = still;
+        }
+        Ok(())
+    }
+
     /// Loads a key, or takes the value that another process stores until `wait`.
     pub(super) async fn load_one<E, R, F>(
         &mut self,
