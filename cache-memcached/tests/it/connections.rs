@@ -17,17 +17,20 @@ fn small() -> Memcached {
 }
 
 /// Opens connections until the server rejects one, and returns them.
+///
+/// The server rejects a connection also while it has yet to notice that others were closed, so the
+/// clients that it counts are compared before each attempt.
 fn fill(server: &Memcached) -> Vec<Raw> {
     let mut all = Vec::new();
     loop {
+        let only_ours = all.first_mut().map(connections) == Some(all.len());
         let mut one = raw(server);
         if one.try_ask("mn").as_deref() == Some("MN") {
             all.push(one);
             assert!(all.len() < 64, "it has no limit");
-        } else if all.first_mut().map(connections) == Some(all.len()) {
+        } else if only_ours {
             return all;
         }
-        // The server rejects a connection also while it has yet to notice that others were closed.
     }
 }
 
