@@ -2,8 +2,8 @@
 //! with code by hand.
 //!
 //! `moka` is its `get_with`, `cached` the macro of this name and `cached_by_key` the macro with
-//! `sync_writes`. `by_hand` is a `get`, the load and a `set` of this library. The crate `cachet`
-//! needs a newer Rust than this workspace.
+//! `sync_writes`. `by_hand` is a `get`, the load and a `set` of this library. `cachet` is its
+//! `get_or_insert` with `stampede_protection`.
 
 #[cfg(target_os = "linux")]
 mod batch;

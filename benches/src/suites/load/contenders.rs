@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,8 @@ pub(super) fn take_loads() -> u64 {
 pub(super) fn contenders() -> Vec<Contender> {
     let [fetched, loaded, by_hand] = [(); 3].map(|()| Cache::new("bench", Memory::new()));
     let moka = moka::future::Cache::builder().time_to_live(LIFETIME).build();
+    let cachet = cachet::Cache::builder(tick::Clock::new_tokio()).memory().ttl(LIFETIME);
+    let cachet = Arc::new(cachet.stampede_protection().build());
     vec![
         contender("cache-core", move |key| {
             let cache = fetched.clone();
@@ -54,6 +59,14 @@ pub(super) fn contenders() -> Vec<Contender> {
         contender("moka", move |key| {
             let cache = moka.clone();
             async move { cache.get_with(key.clone(), load(key)).await }
+        }),
+        contender("cachet", move |key| {
+            let cache = Arc::clone(&cachet);
+            async move {
+                let load = || load(key.clone());
+                let entry = cache.get_or_insert(&key, load).await;
+                entry.map(cachet::CacheEntry::into_value).unwrap_or_default()
+            }
         }),
         contender("cached_by_key", cached_by_key),
         contender("cached", cached_alone),
