@@ -4,6 +4,8 @@ mod blocking;
 mod fetch;
 mod key;
 mod load;
+mod lock;
+mod remove;
 
 use std::{
     borrow::Borrow,

@@ -67,6 +67,23 @@ async fn each_operation_uses_the_key_the_type_and_the_lifetime() {
     }
     let failed = USERS.get_or_try_set(&cache, &Id(8), || async { Err(io::Error::other("no")) });
     assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Loader);
+    assert_eq!(USERS.delete_many(&cache, [Id(2), Id(9), Id(2), Id(7)]).await.unwrap(), 2);
+    assert!(USERS.has_key(&cache, &Id(3)).await.unwrap());
+    assert!(!USERS.has_key(&cache, &Id(9)).await.unwrap());
+}
+
+#[tokio::test]
+async fn lock_of_a_key_is_no_other_lock_and_no_entry() {
+    let cache = cache();
+    let lock = USERS.lock(&cache, &Id(1), secs(30), |it| it).await.unwrap();
+    assert!(!USERS.has_key(&cache, &Id(1)).await.unwrap());
+    let again =
+        USERS.lock(&cache, &Id(1), secs(30), |it| it.wait(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Locked);
+    assert!(cache.try_lock("user:1:1", secs(30)).await.unwrap().is_none());
+    assert!(USERS.try_lock(&cache, &Id(2), secs(30)).await.unwrap().is_some());
+    assert!(lock.release().await.unwrap());
+    assert!(USERS.try_lock(&cache, &Id(1), secs(30)).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -100,9 +117,14 @@ async fn each_kind_of_handle_works() {
     NAMES.set(&cache.at_version(2), "a", &"b".into()).await.unwrap();
     assert_eq!(NAMES.get(&cache, "a").await.unwrap(), None);
     let blocking = tokio::task::spawn_blocking(move || {
-        NAMES.blocking().get(&cache.blocking().at_version(2), "a")
+        let (names, cache) = (NAMES.blocking(), cache.blocking().at_version(2));
+        let lock = names.lock(&cache, "a", secs(30), |it| it)?;
+        assert!(names.try_lock(&cache, "a", secs(30))?.is_none());
+        assert!(lock.release()?);
+        let found = names.get(&cache, "a")?;
+        Ok::<_, cache_core::Error>((found, names.delete_many(&cache, ["a", "b"])?))
     });
-    assert_eq!(blocking.await.unwrap().unwrap().as_deref(), Some("b"));
+    assert_eq!(blocking.await.unwrap().unwrap(), (Some("b".into()), 1));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// Every method also returns `Runtime` on a thread that runs async tasks.
-pub struct BlockingKeyspace<'a, K: ?Sized, V>(&'a Keyspace<K, V>);
+pub struct BlockingKeyspace<'a, K: ?Sized, V>(pub(super) &'a Keyspace<K, V>);
 
 impl<K: ?Sized, V> Keyspace<K, V> {
     /// Returns the same keyspace for handles without async.
