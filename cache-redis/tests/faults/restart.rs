@@ -19,7 +19,7 @@ async fn long_clear_after_an_outage_does_not_block_other_calls() {
     let proxy = Proxy::to(redis.address()).unwrap();
     let cache = cache_through(
         &proxy,
-        "deadline = \"2s\"\n[caches.default.breaker]\nopen_for = \"100ms\"\n",
+        "deadline = \"20s\"\n[caches.default.breaker]\nopen_for = \"100ms\"\n",
     )
     .strict();
     proxy.refuse();
