@@ -113,6 +113,8 @@ struct Shared {
     backend: Arc<dyn Backend>,
     /// Set if the store never waits: then no future is boxed.
     sync: Option<Arc<dyn SyncBackend>>,
+    /// Whether another process, or an earlier one, may have written entries of the store.
+    has_other_writers: bool,
     /// The store for callers without a runtime.
     on_own_runtime: Arc<dyn Backend>,
     /// Both stores for reads that must not be stale. If the reads of a store are never stale, these

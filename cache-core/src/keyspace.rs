@@ -103,7 +103,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         }
     }
 
-    /// Sets the lifetime of the entries.
+    /// Sets the lifetime of the entries, for all calls that write. If unset, it is the
+    /// [`timeout`](crate::CacheSettings::timeout) of the alias, also for [`fetch`](Self::fetch).
     #[must_use]
     pub const fn ttl(mut self, timeout: Timeout) -> Self {
         self.timeout = timeout;
@@ -112,7 +113,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
 
     /// Sets the time after the [lifetime](Self::ttl) in which a loaded value may be served stale,
     /// as [`Fetch::grace`](crate::Fetch::grace) does for one fetch. If unset, it is the grace of
-    /// the alias. Values of [`set`](Self::set) have no grace; those of
+    /// the alias; zero is no grace. Values of [`set`](Self::set) have no grace; those of
     /// [`prime`](KeyspaceFetch::prime) have.
     ///
     /// The calls return an error of kind `Config` if the cache does not have the setting

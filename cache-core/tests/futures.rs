@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, convert::Infallible, rc::Rc};
 
 use cache_core::{Cache, Timeout, secs, testing::Model};
 
@@ -55,6 +55,7 @@ async fn batches_of_borrowed_keys_can_be_spawned() {
 fn futures_of_all_calls_are_send_and_small() {
     let cache = Cache::new("test", Model::default());
     let bytes = cache.bytes();
+    let fetched = |_| async { Ok::<_, Infallible>(1) };
     let sizes = [
         ("get", send(cache.get::<String>("k"))),
         ("get of bytes", send(bytes.get("k"))),
@@ -63,6 +64,7 @@ fn futures_of_all_calls_are_send_and_small() {
         ("incr", send(cache.incr("k", 1))),
         ("get_many", send(cache.get_many::<String, _>(["k"]))),
         ("get_or_set", send(cache.get_or_set("k", Timeout::Default, || async { 1 }))),
+        ("fetch", send(cache.fetch("k").load(fetched))),
         ("update", send(cache.update("k", Timeout::Default, |n: u32| n + 1))),
         ("upsert", send(cache.upsert("k", Timeout::Default, |n: Option<u32>| n))),
         ("incr_version", send(cache.incr_version("k", 1))),
@@ -71,7 +73,7 @@ fn futures_of_all_calls_are_send_and_small() {
     for (name, size) in sizes {
         let most = match name {
             // These futures hold two keys, or a whole load.
-            "get_or_set" | "incr_version" => 4096,
+            "get_or_set" | "fetch" | "incr_version" => 4096,
             _ => 2048,
         };
         assert!(size <= most, "{name}: {size} bytes");

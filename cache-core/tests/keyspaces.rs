@@ -171,6 +171,40 @@ async fn values_with_a_grace_are_served_stale_and_their_lifetime_is_that_of_the_
 }
 
 #[tokio::test]
+async fn every_write_without_a_declared_lifetime_has_the_timeout_of_the_alias() {
+    static PLAIN: Keyspace<u32, u32> = Keyspace::new("plain");
+    let mut fetch = FetchSettings::default();
+    fetch.ttl = Some(secs(7));
+    let time = FakeClock::new();
+    let builder = Cache::builder(Model::new(time.clock())).clock(time.clock()).fetch(fetch);
+    let cache = builder.timeout(secs(50)).build("test").unwrap();
+    let load = |_| async { Ok::<_, Infallible>(1) };
+    PLAIN.set(&cache, &1, &1).await.unwrap();
+    PLAIN.get_or_set(&cache, &2, || async { 1 }).await.unwrap();
+    PLAIN.fetch(&cache, &3).with(|it| it.jitter(0.0)).load(load).await.unwrap();
+    PLAIN.fetch(&cache, &4).with(|it| it.jitter(0.0)).prime(&1).await.unwrap();
+    for key in 1..=4 {
+        let ttl = PLAIN.ttl_of(&cache, &key).await.unwrap();
+        assert_eq!(ttl, Some(Ttl::Remaining(Duration::from_secs(50))), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn grace_of_zero_is_a_keyspace_without_a_grace() {
+    static PLAIN: Keyspace<str, u32> = Keyspace::new("plain").ttl(secs(60)).grace(Duration::ZERO);
+    let mut fetch = FetchSettings::with_grace(HOUR);
+    fetch.soft_timeout = Some(Duration::from_secs(1).into());
+    fetch.refresh_lock = true;
+    let cache = Cache::builder(Model::default()).fetch(fetch).build("test").unwrap();
+    PLAIN.get_or_set(&cache, "a", || async { 1 }).await.unwrap();
+    PLAIN.fetch(&cache, "b").load(|_| async { Ok::<_, Infallible>(1) }).await.unwrap();
+    for key in ["a", "b"] {
+        let stored = cache.backend().get(&format!(":1:plain:1:{key}")).await.unwrap();
+        assert_eq!(stored.as_deref(), Some(&b"1"[..]), "{key} has no grace");
+    }
+}
+
+#[tokio::test]
 async fn grace_without_a_lifetime_or_the_setting_is_a_config_error_that_names_the_keyspace() {
     static FOREVER: Keyspace<str, u32> = Keyspace::new("forever").ttl(Timeout::Never).grace(HOUR);
     static RATES: Keyspace<str, u32> = Keyspace::new("rate").grace(HOUR);

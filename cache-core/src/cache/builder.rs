@@ -301,15 +301,17 @@ impl CacheBuilder {
         }
         let on_own_runtime: Arc<dyn Backend> =
             Arc::new(Layered::new(Arc::new(OwnRuntime), Arc::clone(&backend)));
+        let capabilities = backend.capabilities();
         let shared = Shared {
             alias: alias.into(),
             sync,
+            has_other_writers: capabilities.shared || capabilities.persistent,
             write_patience: patience,
             write_claim: claim(patience, 1, 0),
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,
-            values: pipeline(&settings, backend.capabilities().max_value_len),
+            values: pipeline(&settings, capabilities.max_value_len),
             backend,
             breaker,
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },

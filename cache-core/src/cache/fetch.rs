@@ -34,8 +34,9 @@ use crate::{
 /// served stale, and how long the caller waits.
 ///
 /// Settings that are not given here are those of the table `[caches.<alias>.fetch]`, see
-/// [`FetchSettings`](crate::FetchSettings). A setting without effect is an error of kind `Config`
-/// when the fetch has to load.
+/// [`FetchSettings`](crate::FetchSettings). A setting of the fetch that has no effect is an error of
+/// kind `Config` when the fetch has to load. A setting of the alias that has no effect on this fetch
+/// is ignored, for example its grace if the value never expires.
 #[must_use = "a fetch does nothing before `load`"]
 pub struct Fetch<'a, V: Form = Typed> {
     cache: &'a Cache<V>,
@@ -100,12 +101,15 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// The cache must have the setting [`grace`](crate::FetchSettings::grace) in its table `fetch`,
     /// because then all of its reads ask the store for the remaining lifetime: for `get` and all
     /// other calls, a value that is past its `ttl` is missing.
+    ///
+    /// With zero, the loaded value has no grace. A stored value keeps the grace that it has.
     pub fn grace(self, time: Duration) -> Self {
         self.with(|it| it.grace = time)
     }
 
-    /// Sets how long a caller waits for a new value before it gets the stale one. With zero, the
-    /// default, the stale value is returned at once.
+    /// Sets how long a caller waits for a new value before it gets the stale one, but not longer
+    /// than [`hard_timeout`](Self::hard_timeout). With zero, the default, the stale value is returned
+    /// at once.
     pub fn soft_timeout(self, time: Duration) -> Self {
         self.with(|it| it.soft = Some(time))
     }
@@ -201,7 +205,10 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(cache.fetch("answer").ttl(secs(60)).load(parse("42")).await?, 42);
     /// # Ok(()) }
     /// ```
-    pub async fn load<T, E, L, F>(mut self, load: L) -> Result<T>
+    pub fn load<T, E, L, F>(
+        mut self,
+        load: L,
+    ) -> impl Future<Output = Result<T>> + use<'a, V, T, E, L, F>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,
@@ -209,13 +216,16 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let mut key = FullKey::new();
-        let (write_epoch, found) = match self.start(&mut key)? {
-            Start::Hit(value, _) => return Ok(value),
-            Start::Read(write_epoch, found) => (write_epoch, found),
-        };
-        let load = |context| async move { load(context).await.map(Loaded::Value) };
-        self.required(self.run(key, write_epoch, found, false, load).await?)
+        // Not an `async fn`, which would move `self` once more within its future.
+        async move {
+            let mut key = FullKey::new();
+            let (write_epoch, found) = match self.start(&mut key)? {
+                Start::Hit(value, _) => return Ok(value),
+                Start::Read(write_epoch, found) => (write_epoch, found),
+            };
+            let load = |context| async move { load(context).await.map(Loaded::Value) };
+            self.required(self.run(key, write_epoch, found, false, load).await?)
+        }
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, or `None` if the source has none.
@@ -253,7 +263,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
     {
         let load = |context| async move { load(context).await.map(Loaded::from) };
-        self.outcome(load).await.map(|it| it.value)
+        self.fetched(true, load).await.map(|it| it.value)
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, and how it was found. The loader
@@ -278,7 +288,10 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(second.value, Some(7));
     /// # Ok(()) }
     /// ```
-    pub async fn outcome<T, E, L, F>(self, load: L) -> Result<Fetched<T>>
+    pub fn outcome<T, E, L, F>(
+        self,
+        load: L,
+    ) -> impl Future<Output = Result<Fetched<T>>> + use<'a, V, T, E, L, F>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,
@@ -286,7 +299,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        self.fetched(true, load).await
+        self.fetched(true, load)
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch.

@@ -35,7 +35,10 @@ impl<V: Form> Cache<V> {
     /// Checks that values with this lifetime can have this grace.
     pub(crate) fn check_grace(&self, ttl: Timeout, grace: Duration) -> Result<(), Invalid> {
         let overrides = Overrides { ttl, grace: Some(grace), codec: None };
-        self.load_policy(&overrides).check(self.shared.fetch.allowed())
+        let fetch = &self.shared.fetch;
+        // The grace is the keyspace's own, also if the alias has the same.
+        let inherited = Policy { grace: Duration::ZERO, ..*fetch.borrowed() };
+        self.load_policy(&overrides).check(fetch.allowed(), &inherited)
     }
 
     /// Returns the policy of a load without a task.

@@ -44,7 +44,9 @@ impl<V: Form> Cache<V> {
         let key = self.key(Operation::GetOrSet, key)?;
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
-        self.note_policy(&self.load_policy(overrides));
+        if self.shared.has_other_writers {
+            self.note_policy(&self.load_policy(overrides));
+        }
         let is_bypassed = bypass::is_on();
         let role = if is_bypassed {
             Ok(Role::Load(self.shared.flights.alone(&key), None))

@@ -82,6 +82,11 @@ impl Policy {
         self.backoff.unwrap_or(BACKOFF)
     }
 
+    /// Returns how long a caller that has a stale value waits for a new one.
+    pub(crate) fn soft(&self) -> Duration {
+        self.soft.unwrap_or_default().min(self.hard.unwrap_or(Duration::MAX))
+    }
+
     /// Returns whether a fenced load waits while another process loads the key.
     pub(crate) fn lease_wait(&self) -> bool {
         self.lease_wait.unwrap_or(true)
@@ -161,8 +166,13 @@ impl Policy {
         !self.grace.is_zero() || self.refresh_ahead != RefreshAhead::Off
     }
 
-    /// Returns the name of the first invalid setting with the reason.
-    pub(crate) fn check(&self, allowed: &Allowed) -> Result<(), (&'static str, &'static str)> {
+    /// Returns the name of the first invalid setting with the reason. A setting that is equal to
+    /// that of `inherited` may have no effect: those of an alias are for all of its fetches.
+    pub(crate) fn check(
+        &self,
+        allowed: &Allowed,
+        inherited: &Self,
+    ) -> Result<(), (&'static str, &'static str)> {
         if !self.grace.is_zero() && !allowed.grace {
             return Err(("grace", NEEDS_GRACE));
         }
@@ -175,13 +185,14 @@ impl Policy {
         if self.lease_wait.is_some() && !allowed.fenced {
             return Err(("lease_wait", "no effect without fenced loads: set `fenced`"));
         }
-        if !self.grace.is_zero() && !self.expires(allowed) {
+        if self.grace != inherited.grace && !self.grace.is_zero() && !self.expires(allowed) {
             return Err((
                 "grace",
                 "no effect without a lifetime: the values never expire; set `ttl`",
             ));
         }
-        if self.soft.is_some() && self.grace.is_zero() {
+        let is_soft = self.soft.is_some() && self.soft != inherited.soft;
+        if is_soft && self.grace.is_zero() {
             return Err(("soft_timeout", "no effect without a stale value: set `grace`"));
         }
         if self.hard.is_some_and(|it| it.is_zero()) {
@@ -190,16 +201,17 @@ impl Policy {
         if self.load_deadline.is_zero() {
             return Err(("load_deadline", "expected a duration above zero: every load would fail"));
         }
-        if self.hard.is_some_and(|it| it > self.load_deadline) {
+        if self.hard != inherited.hard && self.hard.is_some_and(|it| it > self.load_deadline) {
             return Err((
                 "hard_timeout",
                 "longer than `load_deadline`, so it would have no effect",
             ));
         }
-        if self.soft > self.hard && self.hard.is_some() {
+        if is_soft && self.soft > self.hard && self.hard.is_some() {
             return Err(("soft_timeout", "longer than `hard_timeout`, so it would have no effect"));
         }
-        if self.backoff.is_some() && !self.refreshes() {
+        let is_backoff = self.backoff.is_some() && self.backoff != inherited.backoff;
+        if is_backoff && !self.refreshes() {
             return Err(("backoff", "no effect without refreshes: set `grace` or `refresh_ahead`"));
         }
         if !(0.0..=1.0).contains(&self.jitter) {
@@ -213,7 +225,10 @@ impl Policy {
                 ));
             }
             RefreshAhead::XFetch if !allowed.grace => return Err(("refresh_ahead", XFETCH)),
-            RefreshAhead::Fraction(_) | RefreshAhead::XFetch if !self.expires(allowed) => {
+            it if it != inherited.refresh_ahead
+                && it != RefreshAhead::Off
+                && !self.expires(allowed) =>
+            {
                 return Err((
                     "refresh_ahead",
                     "no effect without a lifetime: the values never expire; set `ttl`",
@@ -221,7 +236,7 @@ impl Policy {
             }
             _ => {}
         }
-        if self.refresh_lock && !self.refreshes() {
+        if self.refresh_lock && !inherited.refresh_lock && !self.refreshes() {
             return Err((
                 "refresh_lock",
                 "no effect without refreshes: set `grace` or `refresh_ahead`",
@@ -259,7 +274,11 @@ mod tests {
     fn fault(change: impl Fn(&mut Policy)) -> Option<&'static str> {
         let mut policy = policy();
         change(&mut policy);
-        policy.check(&ALLOWED).err().map(|(setting, _)| setting)
+        fault_beside(&self::policy(), &policy)
+    }
+
+    fn fault_beside(alias: &Policy, policy: &Policy) -> Option<&'static str> {
+        policy.check(&ALLOWED, alias).err().map(|(setting, _)| setting)
     }
 
     #[test]
@@ -294,19 +313,54 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_the_alias_need_no_effect_on_a_fetch_and_its_own_do() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let alias = Policy {
+            grace: SECOND,
+            soft: Some(SECOND),
+            hard: Some(2 * SECOND),
+            backoff: Some(SECOND),
+            refresh_lock: true,
+            ..policy()
+        };
+        let fault = |change: fn(&mut Policy)| {
+            let mut fetch = alias;
+            change(&mut fetch);
+            fault_beside(&alias, &fetch)
+        };
+        assert_eq!(fault(|it| it.grace = Duration::ZERO), None);
+        assert_eq!(fault(|it| it.ttl = Timeout::Never), None);
+        assert_eq!(fault(|it| it.hard = Some(Duration::from_millis(1))), None);
+        assert_eq!(fault(|it| it.load_deadline = Duration::from_millis(1)), None);
+        let of_its_own: [(fn(&mut Policy), _); 4] = [
+            (|it| it.soft = Some(SECOND / 2), "soft_timeout"),
+            (|it| it.backoff = Some(SECOND / 2), "backoff"),
+            (|it| (it.grace, it.ttl) = (2 * SECOND, Timeout::Never), "grace"),
+            (|it| (it.grace, it.soft) = (SECOND, Some(3 * SECOND)), "soft_timeout"),
+        ];
+        for (number, (change, setting)) in of_its_own.into_iter().enumerate() {
+            let mut fetch = Policy { grace: Duration::ZERO, ..alias };
+            change(&mut fetch);
+            assert_eq!(fault_beside(&alias, &fetch), Some(setting), "{number}");
+        }
+        let ahead = Policy { refresh_ahead: RefreshAhead::Fraction(0.5), ..policy() };
+        assert_eq!(fault_beside(&ahead, &Policy { ttl: Timeout::Never, ..ahead }), None);
+    }
+
+    #[test]
     fn grace_of_a_cache_that_does_not_enable_it_is_refused() {
         let off = Allowed { grace: false, negative_ttl: false, fenced: false, default: secs(60) };
         let grace = Policy { grace: Duration::from_secs(1), ..policy() };
-        let (setting, why) = grace.check(&off).unwrap_err();
+        let (setting, why) = grace.check(&off, &policy()).unwrap_err();
         assert_eq!(setting, "grace");
         assert!(why.contains("`grace = \"1h\"`") && why.contains(".fetch]"), "{why}");
         let negative = Policy { negative_ttl: Duration::from_secs(1), ..policy() };
-        assert_eq!(negative.check(&off).unwrap_err().0, "negative_ttl");
+        assert_eq!(negative.check(&off, &policy()).unwrap_err().0, "negative_ttl");
         let fenced = Policy { fenced: true, ..policy() };
-        assert_eq!(fenced.check(&off).unwrap_err().0, "fenced");
+        assert_eq!(fenced.check(&off, &policy()).unwrap_err().0, "fenced");
         let wait = Policy { lease_wait: Some(false), ..policy() };
-        assert_eq!(wait.check(&off).unwrap_err().0, "lease_wait");
+        assert_eq!(wait.check(&off, &policy()).unwrap_err().0, "lease_wait");
         let ahead = Policy { refresh_ahead: RefreshAhead::XFetch, ..policy() };
-        assert_eq!(ahead.check(&off).unwrap_err().0, "refresh_ahead");
+        assert_eq!(ahead.check(&off, &policy()).unwrap_err().0, "refresh_ahead");
     }
 }

@@ -24,7 +24,8 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct FetchSettings {
-    /// The time for which a loaded value is fresh. The `timeout` of the alias if unset.
+    /// The time for which a loaded value is fresh. The `timeout` of the alias if unset. Keyspaces
+    /// have lifetimes of their own, see [`Keyspace::ttl`](crate::Keyspace::ttl).
     #[serde(deserialize_with = "optional_timeout")]
     pub ttl: Option<Timeout>,
     /// The time after `ttl` in which the old value is served while a new one is loaded, and when

@@ -4,7 +4,7 @@ use super::{
     failures::Failures,
     policy::{Allowed, Policy},
     refreshes::Refreshes,
-    settings::RefreshAhead,
+    settings::{FetchSettings, RefreshAhead},
 };
 use crate::{config::CacheSettings, runtime::Clock, timeout::Expiry};
 
@@ -45,7 +45,9 @@ impl FetchState {
         if settings.fetch.max_refreshes == 0 {
             return Err(("max_refreshes", "expected at least 1"));
         }
-        policy(settings).check(&allowed(settings))
+        // All settings of an alias are its own.
+        let inherited = Policy::new(&FetchSettings::default(), settings.load_deadline.into());
+        policy(settings).check(&allowed(settings), &inherited)
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -3,10 +3,9 @@ use std::{fmt, marker::PhantomData};
 use super::{KeyParts, Keyspace};
 use crate::{
     cache::{Cache, Fetch},
-    error::Result,
+    error::{Error, Result},
     fetch::{FetchOutcome, Fetched, LoadContext, Loaded},
     telemetry::stats::Outcome,
-    timeout::Timeout,
     value::{Decode, Encode, Form, Typed},
 };
 
@@ -44,10 +43,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         K: KeyParts<M>,
         F: Form,
     {
-        let mut fetch = cache.fetch("").codec(self.codec);
-        if self.timeout != Timeout::Default {
-            fetch = fetch.ttl(self.timeout);
-        }
+        let mut fetch = cache.fetch("").codec(self.codec).ttl(self.timeout);
         if let Some(grace) = self.grace {
             fetch = fetch.grace(grace);
         }
@@ -95,9 +91,9 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         L: FnOnce(LoadContext<F>) -> R + Send + 'static,
         R: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let fetch = self.fetch;
         let load = |context| async move { load(context).await.map(Loaded::Value) };
-        fetch.required(self.fetched(false, load).await?)
+        let fetched = self.fetched(false, load).await?;
+        self.fetch.required(fetched)
     }
 
     /// Returns the value as [`load`](Self::load) does, or `None` if the source has none: see
@@ -160,7 +156,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
     }
 
     /// Returns the value and how it was found, and counts the read.
-    async fn fetched<E, L, R>(self, takes_absent: bool, load: L) -> Result<Fetched<V>>
+    async fn fetched<E, L, R>(&self, takes_absent: bool, load: L) -> Result<Fetched<V>>
     where
         F: Encode<V> + Decode<V>,
         V: 'static,
@@ -168,8 +164,8 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         L: FnOnce(LoadContext<F>) -> R + Send + 'static,
         R: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
-        let key = self.key?;
-        let fetched = self.fetch.at(&key).fetched(takes_absent, load).await;
+        let key = self.key.as_ref().map_err(Error::clone)?;
+        let fetched = self.fetch.at(key).fetched(takes_absent, load).await;
         let outcome = match fetched.as_ref().map(|it| &it.outcome) {
             Ok(FetchOutcome::Hit { .. }) => Outcome::Hit,
             Ok(FetchOutcome::Stale { .. }) => Outcome::Stale,

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending, time::Duration};
 
 use cache_core::{ErrorKind, FetchOutcome, Staleness};
 
-use crate::{MINUTE, SECOND, Source, run_tasks, value, world};
+use crate::{MINUTE, SECOND, Source, run_tasks, value, world, world_with};
 
 #[tokio::test]
 async fn load_deadline_ends_the_loader_and_reaches_every_caller() {
@@ -76,6 +76,24 @@ async fn caller_with_a_stale_value_waits_for_its_soft_timeout() {
     assert_eq!(loaded.value, Some(2));
     assert!(matches!(loaded.outcome, FetchOutcome::Loaded { took, .. } if took == SECOND));
     assert_eq!(source.count(), 1);
+}
+
+#[tokio::test]
+async fn hard_timeout_of_a_fetch_bounds_the_soft_timeout_of_the_alias() {
+    let (_, cache, time) = world_with(|it| it.soft_timeout = Some((10 * SECOND).into()));
+    cache.fetch("k").prime(&1).await.unwrap();
+    time.advance(MINUTE);
+    let source = Source::default();
+    let caller = tokio::spawn({
+        let (cache, load) = (cache.clone(), source.slow(2));
+        async move { cache.fetch("k").hard_timeout(SECOND).outcome(load).await }
+    });
+    source.began.notified().await;
+    run_tasks().await;
+    time.advance(SECOND);
+    run_tasks().await;
+    assert!(caller.is_finished());
+    assert_eq!(caller.await.unwrap().unwrap().value, Some(1));
 }
 
 #[tokio::test]

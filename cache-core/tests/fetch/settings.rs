@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use cache_core::{Cache, Caches, ErrorKind, RefreshAhead, Timeout, secs, testing::Model};
+use cache_core::{
+    Cache, Caches, ErrorKind, FetchOutcome, Loaded, RefreshAhead, Timeout, Ttl, secs,
+    testing::Model,
+};
 use cache_memory as _;
 
-use crate::{HOUR, SECOND, value};
+use crate::{HOUR, SECOND, fails, value, world_with};
 
 fn error(settings: &str) -> cache_core::Error {
     let text = format!("[caches.default]\nbackend = 'dummy'\n{settings}");
@@ -111,4 +114,47 @@ async fn zero_allows_a_grace_without_a_default() {
     assert_eq!(cache.fetch("plain").load(value(2)).await.unwrap(), 2);
     assert_eq!(cache.backend().get(":1:plain").await.unwrap().as_deref(), Some(&b"2"[..]));
     assert_eq!(cache.get::<u32>("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn fetch_without_a_grace_ignores_the_settings_of_the_alias_for_stale_values() {
+    let (_, cache, time) = world_with(|it| {
+        it.soft_timeout = Some(SECOND.into());
+        it.backoff = Some(SECOND.into());
+        it.refresh_lock = true;
+    });
+    let fetch = || cache.fetch("k").grace(Duration::ZERO);
+    assert_eq!(fetch().load(value(1)).await.unwrap(), 1);
+    let stored = cache.backend().get_entry(":1:k").await.unwrap().unwrap();
+    assert_eq!(stored.ttl, Ttl::Remaining(60 * SECOND), "no grace");
+    time.advance(60 * SECOND);
+    assert_eq!(fetch().load(fails::<u32>()).await.unwrap_err().kind(), ErrorKind::Loader);
+    // Its own setting without an effect is a mistake.
+    for own in [fetch().soft_timeout(2 * SECOND), fetch().backoff(2 * SECOND)] {
+        let error = own.load(value(2)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("no effect"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn value_that_never_expires_has_no_grace_in_any_call() {
+    let (_, cache, _) = world_with(|it| it.refresh_ahead = RefreshAhead::Fraction(0.5));
+    let never = Timeout::Never;
+    cache.set("set", &1, never).await.unwrap();
+    cache.get_or_set("get_or_set", never, || async { 1 }).await.unwrap();
+    cache.get_or_set_many(["many"], never, |_| async { [("many", 1)] }).await.unwrap();
+    cache.fetch("prime").ttl(never).prime(&1).await.unwrap();
+    for expects_hit in [false, true] {
+        let load = |_| std::future::ready(Ok::<_, std::io::Error>(Loaded::Value(1)));
+        let fetched = cache.fetch("fetch").ttl(never).outcome(load).await.unwrap();
+        let is_hit = matches!(fetched.outcome, FetchOutcome::Hit { .. });
+        assert_eq!(is_hit, expects_hit, "{:?}", fetched.outcome);
+    }
+    for key in ["set", "get_or_set", "many", "prime", "fetch"] {
+        let stored = cache.backend().get_entry(&format!(":1:{key}")).await.unwrap().unwrap();
+        assert_eq!((&stored.value[..], stored.ttl), (&b"1"[..], Ttl::Forever), "{key}");
+    }
+    let own = cache.fetch("k").ttl(never).grace(2 * HOUR).load(value(1)).await.unwrap_err();
+    assert!(own.message().contains("never expire"), "{own}");
 }

@@ -51,11 +51,11 @@ impl<'a, V: Form> Fetch<'a, V> {
 
     /// Returns the value and how it was found. With `takes_absent`, the answer may be that there is
     /// no value.
-    pub(crate) async fn fetched<T, E, L, F>(
+    pub(crate) fn fetched<T, E, L, F>(
         mut self,
         takes_absent: bool,
         load: L,
-    ) -> Result<Fetched<T>>
+    ) -> impl Future<Output = Result<Fetched<T>>> + use<'a, V, T, E, L, F>
     where
         V: Encode<T> + Decode<T>,
         T: 'static,
@@ -63,12 +63,15 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        let mut key = FullKey::new();
-        let (write_epoch, found) = match self.start(&mut key)? {
-            Start::Hit(value, age) => return Ok(hit(value, age)),
-            Start::Read(write_epoch, found) => (write_epoch, found),
-        };
-        self.run(key, write_epoch, found, takes_absent, load).await
+        // Not an `async fn`, which would move `self` once more within its future.
+        async move {
+            let mut key = FullKey::new();
+            let (write_epoch, found) = match self.start(&mut key)? {
+                Start::Hit(value, age) => return Ok(hit(value, age)),
+                Start::Read(write_epoch, found) => (write_epoch, found),
+            };
+            self.run(key, write_epoch, found, takes_absent, load).await
+        }
     }
 
     /// Returns the value of a fetch that needs one.

@@ -9,7 +9,7 @@ use crate::{
     cache::Cache,
     error::{Error, ErrorKind, Result},
     fetch::{
-        FetchOutcome, Staleness,
+        FetchOutcome,
         singleflight::{Joined, Lead, Wait, WaitOutcome},
     },
     layer::Operation,
@@ -19,7 +19,7 @@ use crate::{
 
 impl<V: Form> Cache<V> {
     /// Returns the value of a fetch whose read found no fresh value. It may be of no use to this
-    /// caller, see [`load_otherwise`](Self::load_otherwise).
+    /// caller, see [`load_alone`](Self::load_alone).
     pub(super) async fn load_for(
         &self,
         request: &Arc<Request>,
@@ -28,9 +28,6 @@ impl<V: Form> Cache<V> {
         if request.mode == Mode::Bypass {
             return self.load_alone(request, loader).await;
         }
-        if request.stale.is_some() {
-            return self.serve_stale(request, loader).await;
-        }
         if request.mode == Mode::Usual {
             let now = self.shared.clock.coarse();
             if let Some(error) = self.shared.fetch.failures.remembered(&request.key, now) {
@@ -38,19 +35,6 @@ impl<V: Form> Cache<V> {
             }
         }
         self.wait_for_load(request, loader).await
-    }
-
-    /// Returns the stale value, or loads for this caller alone: the load of another caller returned
-    /// a value of another type, or no value.
-    pub(super) async fn load_otherwise(
-        &self,
-        request: &Arc<Request>,
-        loader: &mut Option<Loader<V>>,
-    ) -> Result<FetchedBytes> {
-        match request.served_stale(Staleness::Refreshing) {
-            Some(stale) => Ok(stale),
-            None => self.load_alone(request, loader).await,
-        }
     }
 
     /// Joins the load of the key, or begins it, and waits for its result.
@@ -113,7 +97,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Runs the loader in the future of its caller, for this caller alone.
-    async fn load_alone(
+    pub(super) async fn load_alone(
         &self,
         request: &Arc<Request>,
         loader: &mut Option<Loader<V>>,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     load::shared_result,
-    request::{FetchedBytes, Loader, Request, no_value},
+    request::{FetchedBytes, Loader, Request},
 };
 use crate::{
     cache::Cache,
@@ -23,37 +23,36 @@ use crate::{
 };
 
 impl<V: Form> Cache<V> {
-    /// Begins a refresh of a stale value that is served at once. Returns how it is served.
-    pub(super) fn serve_stale_at_once(
-        &self,
-        request: Request,
-        loader: Loader<V>,
-    ) -> Result<FetchOutcome> {
-        let age = request.age();
-        let (_, why) = self.begin_refresh(&Arc::new(request), loader, false)?;
-        self.count(Operation::Fetch, Outcome::Stale);
-        Ok(FetchOutcome::Stale { age, why })
-    }
-
-    /// Returns a new value that is loaded within the soft timeout, or else the stale one.
-    pub(super) async fn serve_stale(
+    /// Begins a refresh of a stale value, and returns how the value is served: at once, or after
+    /// this wait for a new one.
+    pub(super) fn begin_stale(
         &self,
         request: &Arc<Request>,
-        loader: &mut Option<Loader<V>>,
-    ) -> Result<FetchedBytes> {
-        let stale = |why| request.served_stale(why).ok_or_else(no_value);
-        let Some(loader) = loader.take() else { return stale(Staleness::Refreshing) };
-        let (wait, why) = self.begin_refresh(request, loader, true)?;
-        let Some(mut wait) = wait else { return stale(why) };
+        loader: Loader<V>,
+    ) -> Result<(Option<Wait>, FetchOutcome)> {
+        let waits = !request.policy.soft().is_zero();
+        let (wait, why) = self.begin_refresh(request, loader, waits)?;
+        Ok((wait, request.stale(why)))
+    }
+
+    /// Waits for a refresh until the soft timeout. Returns its result, or else how the stale value
+    /// is served.
+    pub(super) async fn wait_softly(
+        &self,
+        request: &Request,
+        mut wait: Wait,
+        stale: FetchOutcome,
+    ) -> Result<FetchedBytes, FetchOutcome> {
         let began = self.shared.flights.now();
-        let soft = request.policy.soft.unwrap_or_default();
-        match first(wait.outcome(), self.shared.clock.sleep(soft)).await {
-            Some(WaitOutcome::Completed(Err(error))) => stale(Staleness::LoadFailed(error)),
+        let limit = self.shared.clock.sleep(request.policy.soft());
+        match first(wait.outcome(), limit).await {
             Some(WaitOutcome::Completed(result)) => {
-                shared_result(request, result, self.shared.flights.now().saturating_sub(began))
+                let took = self.shared.flights.now().saturating_sub(began);
+                shared_result(request, result, took)
+                    .map_err(|error| request.stale(Staleness::LoadFailed(error)))
             }
             // The stale value is at hand, so this caller does not load instead of the leader.
-            Some(WaitOutcome::Lead(_) | WaitOutcome::Rejoin) | None => stale(why),
+            Some(WaitOutcome::Lead(_) | WaitOutcome::Rejoin) | None => Err(stale),
         }
     }
 
@@ -132,10 +131,9 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    /// Counts a fetch that found a stale value and waited for a new one.
+    /// Counts a fetch that found a stale value and got the result of its refresh.
     pub(super) fn count_in_place_of_stale(&self, outcome: &FetchOutcome) {
         let outcome = match outcome {
-            FetchOutcome::Stale { .. } => Outcome::Stale,
             FetchOutcome::Absent => Outcome::Absent,
             _ => Outcome::Miss,
         };

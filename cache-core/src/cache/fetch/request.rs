@@ -24,8 +24,8 @@ pub(super) struct Request {
     pub(super) write_epoch: u64,
     /// The stored value.
     pub(super) old: Option<Bytes>,
-    /// Set if the stored value may be served stale.
-    pub(super) stale: Option<Age>,
+    /// The age of a stale value, if it is known.
+    pub(super) age: Option<Duration>,
     /// The store failed, so the loaded value is not stored.
     pub(super) store_failed: bool,
     /// Whether the caller takes the answer that there is no value.
@@ -41,10 +41,6 @@ pub(super) enum Mode {
     Force,
     Bypass,
 }
-
-/// The age of a stored value, if it is known.
-#[derive(Clone, Copy)]
-pub(super) struct Age(pub(super) Option<Duration>);
 
 /// The result of a fetch, before it is decoded.
 pub(super) struct FetchedBytes {
@@ -83,15 +79,9 @@ pub(super) enum LoadedBytes {
 const MARGIN: Duration = Duration::from_millis(250);
 
 impl Request {
-    /// Returns the age of the stale value, if it is known.
-    pub(super) fn age(&self) -> Option<Duration> {
-        self.stale.and_then(|Age(age)| age)
-    }
-
-    /// Returns the stale value, if there is one.
-    pub(super) fn served_stale(&self, why: Staleness) -> Option<FetchedBytes> {
-        let (Age(age), old) = (self.stale?, self.old.clone()?);
-        Some(FetchedBytes { value: Some(old), outcome: FetchOutcome::Stale { age, why } })
+    /// Returns the outcome of a fetch that serves the stored value.
+    pub(super) fn stale(&self, why: Staleness) -> FetchOutcome {
+        FetchOutcome::Stale { age: self.age, why }
     }
 
     /// Returns the longest time of the flight.

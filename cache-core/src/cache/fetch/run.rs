@@ -7,15 +7,13 @@ use bytes::Bytes;
 use super::{
     Fetch,
     entries::Missed,
-    request::{
-        Age, FetchedBytes, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit, no_value,
-    },
+    request::{FetchedBytes, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit, no_value},
 };
 use crate::{
     bypass,
     cache::Cache,
     error::{Error, ErrorKind, Result},
-    fetch::{FetchOutcome, Fetched, LoadContext, Loaded, RefreshAhead},
+    fetch::{FetchOutcome, Fetched, LoadContext, Loaded, RefreshAhead, Staleness},
     key::FullKey,
     layer::Operation,
     telemetry::{
@@ -31,7 +29,8 @@ impl<V: Form> Fetch<'_, V> {
         if !self.is_custom {
             return Ok(());
         }
-        self.policy.check(self.cache.shared.fetch.allowed()).map_err(|(setting, what)| {
+        let fetch = &self.cache.shared.fetch;
+        self.policy.check(fetch.allowed(), fetch.policy()).map_err(|(setting, what)| {
             let error = Error::new(ErrorKind::Config, format!("`{setting}` of a fetch: {what}"));
             self.cache.refuse(Operation::Fetch, error)
         })
@@ -50,7 +49,7 @@ impl<V: Form> Fetch<'_, V> {
         cache.write_key(Operation::Fetch, self.key, key)?;
         // Before the first read: another process that makes this fetch may have stored an entry
         // with this lifetime.
-        if self.is_custom {
+        if self.is_custom && cache.shared.has_other_writers {
             cache.note_policy(&self.policy);
         }
         let write_epoch = cache.shared.flights.write_epoch(key);
@@ -85,14 +84,14 @@ impl<V: Form> Fetch<'_, V> {
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let cache = self.cache;
-        let request = |old: Option<Bytes>, stale| Request {
+        let request = |old: Option<Bytes>, age| Request {
             key,
             name: self.key.into(),
             policy: self.policy,
             mode: self.mode,
             write_epoch,
             old,
-            stale,
+            age,
             store_failed: false,
             takes_absent,
             is_type: is_a::<V, T>,
@@ -134,18 +133,27 @@ impl<V: Form> Fetch<'_, V> {
                             if let Ok(value) = cache.open(&stored) {
                                 cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                                 self.check()?;
-                                let request = request(Some(stored), Some(Age(age)));
-                                if self.policy.soft.unwrap_or_default().is_zero() {
-                                    // Without a future, across which a `T` may not be held.
-                                    let load = loader(cache, self.policy.codec, load);
-                                    let outcome = cache.serve_stale_at_once(request, load)?;
-                                    return Ok(Fetched { value: Some(value), outcome });
+                                let request = Arc::new(request(Some(stored), age));
+                                let load = loader(cache, self.policy.codec, load);
+                                let (wait, mut outcome) = cache.begin_stale(&request, load)?;
+                                if let Some(wait) = wait {
+                                    let waited = cache.wait_softly(&request, wait, outcome);
+                                    match Box::pin(waited).await {
+                                        Ok(found) => {
+                                            if let Some(fetched) = opened(cache, &request, found) {
+                                                cache.count_in_place_of_stale(&fetched.outcome);
+                                                return Ok(fetched);
+                                            }
+                                            outcome = request.stale(Staleness::Refreshing);
+                                        }
+                                        Err(stale) => outcome = stale,
+                                    }
                                 }
-                                request
-                            } else {
-                                cache.count(Operation::Fetch, Outcome::Miss);
-                                request(None, None)
+                                cache.count(Operation::Fetch, Outcome::Stale);
+                                return Ok(Fetched { value: Some(value), outcome });
                             }
+                            cache.count(Operation::Fetch, Outcome::Miss);
+                            request(None, None)
                         }
                         Missed::Nothing => request(None, None),
                         Missed::Failed => Request { store_failed: true, ..request(None, None) },
@@ -161,7 +169,8 @@ impl<V: Form> Fetch<'_, V> {
         if let Some(fetched) = opened(cache, &request, found) {
             return Ok(fetched);
         }
-        let found = Box::pin(cache.load_otherwise(&request, &mut load)).await?;
+        // The load of another caller returned a value of another type, or no value.
+        let found = Box::pin(cache.load_alone(&request, &mut load)).await?;
         opened(cache, &request, found).ok_or_else(|| cache.failed(&request, no_value()))
     }
 }
@@ -185,9 +194,6 @@ fn opened<V: Decode<T>, T>(
         None if request.takes_absent => None,
         None => return None,
     };
-    if request.stale.is_some() {
-        cache.count_in_place_of_stale(&found.outcome);
-    }
     Some(Fetched { value, outcome: found.outcome })
 }
 
