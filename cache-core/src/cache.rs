@@ -284,11 +284,6 @@ impl<V: Form> Cache<V> {
         self.answer(Operation::Close, None, call!(self.close()))
     }
 
-    /// Returns the reporter of the events of this cache.
-    pub(crate) fn observer(&self) -> &Observer {
-        &self.shared.observer
-    }
-
     fn store(&self) -> &dyn Backend {
         if self.on_own_runtime { &*self.shared.on_own_runtime } else { &*self.shared.backend }
     }

@@ -158,7 +158,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         self
     }
 
-    /// Sets the label `keyspace` in [metrics](crate::telemetry). If unset, it is the name.
+    /// Sets the label in [`Stats::keyspaces`](crate::Stats::keyspaces), and `keyspace` in [metrics and
+    /// spans](crate::telemetry). If unset, it is the name.
     #[must_use]
     pub const fn label(mut self, label: &'static str) -> Self {
         self.label = Some(label);
@@ -375,7 +376,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
 
     fn count<F: Form>(&self, cache: &Cache<F>, is_hit: bool, keys: usize) {
         let outcome = if is_hit { Outcome::Hit } else { Outcome::Miss };
-        cache.observer().keyspace(self.label_or_name(), outcome, keys as u64);
+        cache.count_keyspace(self.label_or_name(), outcome, keys as u64);
     }
 
     fn label_or_name(&self) -> &'static str {

@@ -84,7 +84,7 @@ pub use self::{
     keyspace::Keyspace,
     lock::Lock,
     runtime::{Clock, TimeSource},
-    telemetry::{OperationStats, Stats},
+    telemetry::{KeyspaceStats, OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},
     value::{Codec, Compression, form},
 };

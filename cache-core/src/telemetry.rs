@@ -36,10 +36,11 @@
 //! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` or `fetch` returned more bytes than the store accepts; at most once a minute per alias |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
-//! | DEBUG | span `cache_load` | `alias`, `cache.operation` | around a loader |
+//! | DEBUG | span `cache_load` | `alias`, `keyspace`, `cache.operation` | around a loader; `keyspace` is the label of the `Keyspace` of the call |
 //! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |
 //! | TRACE | `the key of a call` | `cache.key` | in each of these spans, unless the call is about many keys |
 //! | TRACE | `a call ended` | `alias`, `cache.operation`, `outcome`, `cache.hit` | with each count of `cache_operations_total` |
+//! | TRACE | `keys of a keyspace were read` | `alias`, `keyspace`, `outcome`, `keys` | with each count of `cache_keyspace_reads_total` |
 //!
 //! The fields of spans have the names that Sentry uses for caches. `cache.hit` tells whether a read
 //! of the store found an entry, `cache.item_size` is the size of its stored bytes, and `cache.ttl`
@@ -57,6 +58,9 @@
 //! [`CacheBuilder`](crate::CacheBuilder::stderr_notice) turns the line off. The line also appears
 //! where `tracing` passes its events on to the crate `log`.
 
+mod keyspaces;
+#[cfg(feature = "tracing")]
+mod limit;
 #[cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),
     allow(
@@ -68,12 +72,14 @@
 )]
 pub(crate) mod observer;
 mod operation;
+mod outcome;
 #[cfg(feature = "tracing")]
 mod spans;
 pub(crate) mod stats;
 pub(crate) mod stderr_notice;
 
 pub use self::{
+    keyspaces::KeyspaceStats,
     operation::Operation,
     stats::{OperationStats, Stats},
 };

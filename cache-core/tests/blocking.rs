@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Bypass, Cache, Error, ErrorKind, Result, Timeout,
+    Bypass, Cache, Error, ErrorKind, Fetch, FetchOutcome, FetchSettings, Fetched, Keyspace, Loaded,
+    Result, Timeout, Ttl,
     config::Period,
     layer::{Call, Layer, Layered, Reply},
     secs,
@@ -215,4 +216,45 @@ fn calls_in_the_loader_of_a_bypassed_fetch_are_bypassed() {
     let fetched = Bypass::when(true).scope_sync(|| cache.fetch("outer", |it| it, load));
     assert_eq!(fetched.unwrap(), 2);
     assert_eq!(cache.get("inner").unwrap(), Some(1));
+}
+
+#[test]
+fn blocking_fetches_have_the_results_and_options_of_async_ones() {
+    static USERS: Keyspace<u64, u32> = Keyspace::new("user");
+    let mut fetch = FetchSettings::with_grace(Duration::from_secs(60));
+    fetch.negative_ttl = Some(Period::from_secs(60));
+    let builder = Cache::builder(Arc::new(Inline::new(Model::default()))).fetch(fetch);
+    let cache = builder.build("test").unwrap().blocking();
+    let users = USERS.blocking();
+    let nothing = |_| Ok::<_, Error>(None::<u32>);
+    let some = |_| Ok::<_, Error>(Some(1_u32));
+    let value = |value: u32| move |_| Ok::<_, Error>(Loaded::Value(value));
+
+    assert_eq!(cache.fetch_optional("none", |it| it, nothing).unwrap(), None);
+    assert_eq!(cache.fetch_optional("none", |it| it, some).unwrap(), None, "remembered");
+    assert_eq!(users.fetch_optional(&cache, &1, |it| it, nothing).unwrap(), None);
+    assert_eq!(users.fetch_optional(&cache, &1, |it| it, some).unwrap(), None, "remembered");
+
+    let is_loaded =
+        |it: Fetched<u32>| (it.value, matches!(it.outcome, FetchOutcome::Loaded { .. }));
+    for (load, force, expected) in
+        [(1, false, (Some(1), true)), (2, false, (Some(1), false)), (3, true, (Some(3), true))]
+    {
+        let fetched = cache.fetch_outcome("k", forced(force), value(load)).unwrap();
+        assert_eq!(is_loaded(fetched), expected);
+        let fetched = users.fetch_outcome(&cache, &2, forced(force), value(load)).unwrap();
+        assert_eq!(is_loaded(fetched), expected);
+    }
+
+    cache.prime("primed", |it| it.ttl(secs(30)), &7).unwrap();
+    users.prime(&cache, &3, |it| it.ttl(secs(30)), &7).unwrap();
+    for key in ["primed".to_owned(), USERS.key(&3).unwrap()] {
+        assert_eq!(cache.get::<u32>(&key).unwrap(), Some(7));
+        let Some(Ttl::Remaining(left)) = cache.ttl(&key).unwrap() else { panic!("no lifetime") };
+        assert!(left <= Duration::from_secs(34), "the lifetime of the fetch: {left:?}");
+    }
+}
+
+fn forced(yes: bool) -> impl for<'a> FnOnce(Fetch<'a>) -> Fetch<'a> {
+    move |it| if yes { it.force() } else { it }
 }

@@ -112,7 +112,8 @@ impl<V: Form> Cache<V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let overrides = Overrides { ttl: timeout.into_timeout(), grace: None, codec: None };
+        let ttl = timeout.into_timeout();
+        let overrides = Overrides { ttl, grace: None, codec: None, keyspace: None };
         self.load_through(key, &overrides, load).await
     }
 

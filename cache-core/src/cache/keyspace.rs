@@ -11,6 +11,7 @@ use crate::{
     fetch::{Overrides, Policy},
     key::FullKey,
     layer::Operation,
+    telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout, Timeout},
     value::{Codec, Encode, Form},
 };
@@ -19,6 +20,14 @@ use crate::{
 type Invalid = (&'static str, &'static str);
 
 impl<V: Form> Cache<V> {
+    /// Counts `keys` keys that were read through the keyspace of this label.
+    pub(crate) fn count_keyspace(&self, label: &'static str, outcome: Outcome, keys: u64) {
+        if keys > 0 {
+            self.shared.counters.keyspace(label, outcome, keys);
+            self.shared.observer.keyspace(label, outcome, keys);
+        }
+    }
+
     /// Checks that values of this codec can be written and read back.
     pub(crate) fn check_codec(&self, codec: Codec) -> Result<(), Invalid> {
         if !V::HAS_CODEC {
@@ -34,7 +43,7 @@ impl<V: Form> Cache<V> {
 
     /// Checks that values with this lifetime can have this grace.
     pub(crate) fn check_grace(&self, ttl: Timeout, grace: Duration) -> Result<(), Invalid> {
-        let overrides = Overrides { ttl, grace: Some(grace), codec: None };
+        let overrides = Overrides { ttl, grace: Some(grace), codec: None, keyspace: None };
         let fetch = &self.shared.fetch;
         // The grace is the keyspace's own, also if the alias has the same.
         let inherited = Policy { grace: Duration::ZERO, ..*fetch.borrowed() };
@@ -44,8 +53,8 @@ impl<V: Form> Cache<V> {
     /// Returns the policy of a load without a task.
     pub(super) fn load_policy(&self, overrides: &Overrides) -> Policy {
         let policy = *self.shared.fetch.borrowed();
-        let Overrides { ttl, grace, codec } = *overrides;
-        Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, ..policy }
+        let Overrides { ttl, grace, codec, keyspace } = *overrides;
+        Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, keyspace, ..policy }
     }
 
     /// Returns what [`write_stored`](Self::write_stored) stores for a value.

@@ -92,7 +92,8 @@ impl<V: Form> Cache<V> {
         F: Future<Output = Result<T, E>>,
     {
         let began = self.shared.clock.now();
-        let loader = self.shared.observer.in_load_span(Operation::GetOrSet, key, loader);
+        let (operation, keyspace) = (Operation::GetOrSet, overrides.keyspace);
+        let loader = self.shared.observer.in_load_span(operation, key, keyspace, loader);
         let loaded = lead.load(loader).await;
         let took = self.shared.clock.now().saturating_sub(began);
         self.shared.counters.event(Event::Load);

@@ -27,6 +27,8 @@ pub(crate) struct Policy {
     pub(crate) plain_integers: bool,
     /// The codec of loaded values, if it is not that of the alias.
     pub(crate) codec: Option<Codec>,
+    /// The label of the keyspace of the fetch.
+    pub(crate) keyspace: Option<&'static str>,
 }
 
 /// The rules that a load without a task replaces in the policy of its alias. They are smaller than
@@ -38,6 +40,8 @@ pub(crate) struct Overrides {
     pub(crate) grace: Option<Duration>,
     /// The codec of the alias if `None`.
     pub(crate) codec: Option<Codec>,
+    /// The label of the keyspace of the call.
+    pub(crate) keyspace: Option<&'static str>,
 }
 
 /// The settings of an alias that its fetches cannot change.
@@ -74,6 +78,7 @@ impl Policy {
             lease_wait: settings.lease_wait,
             plain_integers: false,
             codec: None,
+            keyspace: None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{KeyParts, Keyspace};
 use crate::{
     cache::{BlockingCache, Failures, Fetch, on_a_thread},
     error::Result,
-    fetch::LoadContext,
+    fetch::{Fetched, LoadContext, Loaded},
     timeout::Ttl,
     value::{Decode, Encode, Form},
 };
@@ -198,6 +198,79 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
     {
         let fetch = self.0.fetch(cache.as_async(), key).with(configure);
         cache.run(fetch.load(|context| on_a_thread(load, context)))
+    }
+
+    /// Returns the value of a key as [`fetch`](Self::fetch) does, or `None` if the source has none:
+    /// see [`KeyspaceFetch::load_optional`](super::KeyspaceFetch::load_optional).
+    ///
+    /// # Errors
+    /// As [`Fetch::load`], and `Runtime`.
+    pub fn fetch_optional<M, E, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        key: &K,
+        configure: impl for<'b> FnOnce(Fetch<'b, F>) -> Fetch<'b, F>,
+        load: impl FnOnce(LoadContext<F>) -> Result<Option<V>, E> + Send + 'static,
+    ) -> Result<Option<V>>
+    where
+        K: KeyParts<M>,
+        F: Encode<V> + Decode<V>,
+        V: Send + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let fetch = self.0.fetch(cache.as_async(), key).with(configure);
+        cache.run(fetch.load_optional(|context| on_a_thread(load, context)))
+    }
+
+    /// Returns the value of a key as [`fetch`](Self::fetch) does, and how it was found: see
+    /// [`KeyspaceFetch::outcome`](super::KeyspaceFetch::outcome).
+    ///
+    /// # Errors
+    /// As [`Fetch::load`], and `Runtime`.
+    pub fn fetch_outcome<M, E, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        key: &K,
+        configure: impl for<'b> FnOnce(Fetch<'b, F>) -> Fetch<'b, F>,
+        load: impl FnOnce(LoadContext<F>) -> Result<Loaded<V>, E> + Send + 'static,
+    ) -> Result<Fetched<V>>
+    where
+        K: KeyParts<M>,
+        F: Encode<V> + Decode<V>,
+        V: Send + 'static,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+    {
+        let fetch = self.0.fetch(cache.as_async(), key).with(configure);
+        cache.run(fetch.outcome(|context| on_a_thread(load, context)))
+    }
+
+    /// Stores a value that comes from elsewhere, with the lifetime and the grace of the keyspace:
+    /// see [`KeyspaceFetch::prime`](super::KeyspaceFetch::prime).
+    ///
+    /// # Errors
+    /// As [`KeyspaceFetch::prime`](super::KeyspaceFetch::prime), and `Runtime`.
+    ///
+    /// ```
+    /// # use cache_core::{Cache, Keyspace}; use cache_memory::Memory;
+    /// # let cache = Cache::new("test", Memory::new()).blocking();
+    /// static SQUARES: Keyspace<u64, u64> = Keyspace::new("square");
+    ///
+    /// SQUARES.blocking().prime(&cache, &7, |fetch| fetch, &49)?;
+    /// assert_eq!(SQUARES.blocking().get(&cache, &7)?, Some(49));
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn prime<M, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        key: &K,
+        configure: impl for<'b> FnOnce(Fetch<'b, F>) -> Fetch<'b, F>,
+        value: &V,
+    ) -> Result<()>
+    where
+        K: KeyParts<M>,
+        F: Encode<V>,
+    {
+        cache.run(self.0.fetch(cache.as_async(), key).with(configure).prime(value))
     }
 }
 

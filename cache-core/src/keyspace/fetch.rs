@@ -43,7 +43,8 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         K: KeyParts<M>,
         F: Form,
     {
-        let mut fetch = cache.fetch("").codec(self.codec).ttl(self.timeout);
+        let mut fetch =
+            cache.fetch("").of_keyspace(self.label_or_name(), self.codec).ttl(self.timeout);
         if let Some(grace) = self.grace {
             fetch = fetch.grace(grace);
         }
@@ -174,7 +175,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
                 Outcome::Miss
             }
         };
-        self.fetch.cache().observer().keyspace(self.label, outcome, 1);
+        self.fetch.cache().count_keyspace(self.label, outcome, 1);
         fetched
     }
 }

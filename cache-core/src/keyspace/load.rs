@@ -69,7 +69,12 @@ impl<K: ?Sized, V> Keyspace<K, V> {
             is_loaded = true;
             load()
         };
-        let overrides = Overrides { ttl: self.timeout, grace: self.grace, codec: self.codec };
+        let overrides = Overrides {
+            ttl: self.timeout,
+            grace: self.grace,
+            codec: self.codec,
+            keyspace: Some(self.label_or_name()),
+        };
         let value = cache.load_through(&key, &overrides, load).await;
         self.count(cache, !is_loaded && value.is_ok(), 1);
         value

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "tracing")]
-use super::spans;
 use super::stats::Outcome;
+#[cfg(feature = "tracing")]
+use super::{limit, spans};
 use crate::{
     error::Error,
     layer::{Call, Operation, Reply},
@@ -20,11 +20,11 @@ pub(crate) struct Observer {
     #[cfg(feature = "tracing")]
     clock: Clock,
     #[cfg(feature = "tracing")]
-    failures: Arc<tracing_limit::Limit>,
+    failures: Arc<limit::Limit>,
     #[cfg(feature = "tracing")]
-    undecodable: Arc<tracing_limit::Limit>,
+    undecodable: Arc<limit::Limit>,
     #[cfg(feature = "tracing")]
-    too_large: Arc<tracing_limit::Limit>,
+    too_large: Arc<limit::Limit>,
     stderr_notice: bool,
 }
 
@@ -117,7 +117,7 @@ impl Observer {
         .increment(1);
         #[cfg(feature = "tracing")]
         if tells_of_the_store(error)
-            && let Some(suppressed) = self.failures.pass(self.clock.now(), tracing_limit::SECOND)
+            && let Some(suppressed) = self.failures.pass(self.clock.now(), limit::SECOND)
         {
             tracing::error!(
                 target: "cache_core",
@@ -155,7 +155,7 @@ impl Observer {
         )
         .increment(1);
         #[cfg(feature = "tracing")]
-        if let Some(suppressed) = self.undecodable.pass(self.clock.now(), tracing_limit::SECOND) {
+        if let Some(suppressed) = self.undecodable.pass(self.clock.now(), limit::SECOND) {
             tracing::warn!(
                 target: "cache_core",
                 alias = &*self.alias,
@@ -173,7 +173,7 @@ impl Observer {
     /// each time.
     pub(crate) fn load_too_large(&self, key: &str, size: usize, limit: Option<usize>) {
         #[cfg(feature = "tracing")]
-        if let Some(suppressed) = self.too_large.pass(self.clock.now(), tracing_limit::MINUTE) {
+        if let Some(suppressed) = self.too_large.pass(self.clock.now(), limit::MINUTE) {
             tracing::warn!(
                 target: "cache_core",
                 alias = &*self.alias,
@@ -189,15 +189,22 @@ impl Observer {
     /// Counts `keys` reads of a keyspace.
     pub(crate) fn keyspace(&self, keyspace: &'static str, outcome: Outcome, keys: u64) {
         #[cfg(feature = "metrics")]
-        if keys > 0 {
-            metrics::counter!(
-                "cache_keyspace_reads_total",
-                "alias" => Arc::clone(&self.alias),
-                "keyspace" => keyspace,
-                "outcome" => outcome.as_str()
-            )
-            .increment(keys);
-        }
+        metrics::counter!(
+            "cache_keyspace_reads_total",
+            "alias" => Arc::clone(&self.alias),
+            "keyspace" => keyspace,
+            "outcome" => outcome.as_str()
+        )
+        .increment(keys);
+        #[cfg(feature = "tracing")]
+        tracing::trace!(
+            target: "cache_core",
+            alias = &*self.alias,
+            keyspace,
+            outcome = outcome.as_str(),
+            keys,
+            "keys of a keyspace were read"
+        );
     }
 
     /// Reports a load, or a caller that shared another caller's load.
@@ -253,16 +260,19 @@ impl Observer {
         }
     }
 
-    /// Runs a loader in its span.
+    /// Runs a loader in its span. `keyspace` is the label of the keyspace of the call.
     pub(crate) async fn in_load_span<F: Future>(
         &self,
         operation: Operation,
         key: &str,
+        keyspace: Option<&'static str>,
         loader: F,
     ) -> F::Output {
         #[cfg(feature = "tracing")]
-        let loader =
-            tracing::Instrument::instrument(loader, spans::load(&self.alias, operation, key));
+        let loader = {
+            let span = spans::load(&self.alias, operation, key, keyspace);
+            tracing::Instrument::instrument(loader, span)
+        };
         loader.await
     }
 
@@ -354,36 +364,6 @@ pub(crate) fn breaker(
                 tracing::info!(target: "cache_core", alias, "the circuit breaker closed");
             }
             (Open, None) | (HalfOpen, _) => {}
-        }
-    }
-}
-
-#[cfg(feature = "tracing")]
-mod tracing_limit {
-    use std::{
-        sync::{Mutex, PoisonError},
-        time::Duration,
-    };
-
-    /// Lets one event per period pass: a store that is down fails thousands of calls.
-    #[derive(Default)]
-    pub(super) struct Limit(Mutex<(Option<Duration>, u64)>);
-
-    pub(super) const SECOND: Duration = Duration::from_secs(1);
-    pub(super) const MINUTE: Duration = Duration::from_secs(60);
-
-    impl Limit {
-        /// Returns the number of events suppressed since the last that passed; `None` if this event
-        /// is suppressed too.
-        pub(super) fn pass(&self, now: Duration, every: Duration) -> Option<u64> {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let (last, held_back) = &mut *state;
-            if last.is_some_and(|it| now.saturating_sub(it) < every) {
-                *held_back += 1;
-                return None;
-            }
-            *last = Some(now);
-            Some(std::mem::take(held_back))
         }
     }
 }

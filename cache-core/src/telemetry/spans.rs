@@ -13,11 +13,17 @@ use crate::{
 };
 
 /// Creates the span of a loader.
-pub(super) fn load(alias: &str, operation: Operation, key: &str) -> Span {
+pub(super) fn load(
+    alias: &str,
+    operation: Operation,
+    key: &str,
+    keyspace: Option<&'static str>,
+) -> Span {
     let span = debug_span!(
         target: "cache_core",
         "cache_load",
         alias,
+        keyspace,
         cache.operation = operation.as_str(),
     );
     note_key(&span, Some(key));

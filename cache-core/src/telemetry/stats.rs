@@ -3,12 +3,15 @@
 use std::{
     array,
     cell::Cell,
+    collections::BTreeMap,
     fmt,
     ops::Index,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
+use super::keyspaces::{KeyspaceStats, Keyspaces};
+pub(crate) use super::outcome::Outcome;
 use crate::{
     error::ErrorKind,
     layer::{BreakerState, Operation},
@@ -35,6 +38,8 @@ use crate::{
 #[non_exhaustive]
 pub struct Stats {
     operations: [OperationStats; OPERATIONS],
+    /// Reads through a [`Keyspace`](crate::Keyspace), by its label.
+    pub keyspaces: BTreeMap<&'static str, KeyspaceStats>,
     /// Loaders that ran.
     pub loads: u64,
     /// Loaders that failed.
@@ -134,6 +139,9 @@ impl fmt::Debug for Stats {
                 res.field(it.as_str(), &self[it]);
             }
         }
+        if !self.keyspaces.is_empty() {
+            res.field("keyspaces", &self.keyspaces);
+        }
         for (name, count) in [
             ("loads", self.loads),
             ("load_failures", self.load_failures),
@@ -169,46 +177,6 @@ impl fmt::Debug for Stats {
 
 const OPERATIONS: usize = Operation::ALL.len();
 
-/// The outcome of a call for one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Hit,
-    Miss,
-    Stale,
-    Absent,
-    Done,
-    Failed,
-    Refused,
-}
-
-impl Outcome {
-    #[cfg_attr(
-        not(any(feature = "metrics", feature = "tracing")),
-        expect(dead_code, reason = "a label of metrics and events")
-    )]
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Stale => "stale",
-            Self::Absent => "absent",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-        }
-    }
-
-    /// Returns whether a read found what it asked for; `None` if it failed, or was no read.
-    #[cfg(feature = "tracing")]
-    pub(crate) const fn is_hit(self) -> Option<bool> {
-        match self {
-            Self::Hit | Self::Stale | Self::Absent => Some(true),
-            Self::Miss => Some(false),
-            Self::Done | Self::Failed | Self::Refused => None,
-        }
-    }
-}
-
 const OUTCOMES: usize = 7;
 
 const KINDS: usize = ErrorKind::ALL.len();
@@ -240,6 +208,7 @@ struct Stripe {
     events: [AtomicU64; EVENTS],
     errors: [AtomicU64; KINDS],
     load_nanos: AtomicU64,
+    keyspaces: Keyspaces,
 }
 
 impl Counters {
@@ -249,6 +218,7 @@ impl Counters {
             events: array::from_fn(|_| AtomicU64::new(0)),
             errors: array::from_fn(|_| AtomicU64::new(0)),
             load_nanos: AtomicU64::new(0),
+            keyspaces: Keyspaces::default(),
         })))
     }
 
@@ -268,6 +238,11 @@ impl Counters {
 
     pub(crate) fn error(&self, kind: ErrorKind) {
         self.stripe().errors[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts `n` reads of a keyspace.
+    pub(crate) fn keyspace(&self, label: &'static str, outcome: Outcome, n: u64) {
+        self.stripe().keyspaces.add(label, outcome, n);
     }
 
     pub(crate) fn load_took(&self, time: Duration) {
@@ -298,6 +273,10 @@ impl Counters {
         breaker: Option<BreakerState>,
     ) -> Stats {
         let nanos: u64 = self.0.iter().map(|s| s.load_nanos.load(Relaxed)).sum();
+        let mut keyspaces = BTreeMap::<_, KeyspaceStats>::new();
+        for (label, stats) in self.0.iter().flat_map(|it| it.keyspaces.read()) {
+            keyspaces.entry(label).or_default().add(stats);
+        }
         let event = |it: Event| self.0.iter().map(|s| s.events[it as usize].load(Relaxed)).sum();
         Stats {
             operations: array::from_fn(|n| {
@@ -314,6 +293,7 @@ impl Counters {
                     refused: sum(Outcome::Refused),
                 }
             }),
+            keyspaces,
             loads: event(Event::Load),
             load_failures: event(Event::LoadFailed),
             loads_shared: event(Event::LoadShared),

@@ -91,6 +91,11 @@ fn reads_of_a_keyspace_are_counted_under_its_label() {
             PAGES.get_or_set(&cache, &1, load).await.unwrap();
             let load = |_| async { Ok::<_, Infallible>(String::new()) };
             PAGES.fetch(&cache, &1).load(load).await.unwrap();
+            let stats = cache.stats();
+            let counts = |label| (stats.keyspaces[label].hits, stats.keyspaces[label].misses);
+            assert_eq!((counts("user"), counts("pages")), ((2, 2), (2, 1)));
+            assert_eq!(stats.keyspaces.len(), 2, "{stats:?}");
+            assert!(format!("{stats:?}").contains("\"pages\": KeyspaceStats { hits: 2"));
         });
     });
     let recorded = recorded(&recorder);

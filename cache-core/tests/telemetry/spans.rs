@@ -1,8 +1,8 @@
 //! The fields of spans.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use cache_core::{Cache, Timeout};
+use cache_core::{Cache, Keyspace, Timeout, secs};
 use tracing_subscriber::{
     Layer as _, filter::LevelFilter, fmt::format::FmtSpan, layer::SubscriberExt as _,
 };
@@ -45,6 +45,27 @@ async fn spans_of_calls_have_the_fields_of_a_cache() {
     assert!(keys.iter().any(|it| it.contains("cache_load{")), "{keys:#?}");
     assert!(keys.iter().any(|it| it.contains("cache.operation=\"has_key\"")), "{keys:#?}");
     assert!(!log.contains(SECRET), "a value shows");
+}
+
+#[tokio::test]
+async fn loads_and_reads_of_a_keyspace_have_its_label() {
+    static USERS: Keyspace<u64, u32> = Keyspace::new("user").ttl(secs(60)).label("people");
+    let (_, cache, _) = world("labelled");
+    USERS.get_or_set(&cache, &1, || async { 1 }).await.unwrap();
+    let load = |_| async { Ok::<_, Infallible>(2) };
+    USERS.fetch(&cache, &2).load(load).await.unwrap();
+    USERS.get_many(&cache, [1, 2]).await.unwrap();
+    cache.get_or_set("other", secs(60), || async { 3 }).await.unwrap();
+    let log = logged();
+    let mine = log.lines().filter(|it| it.contains("alias=\"labelled\""));
+    let mine: Vec<_> = mine.filter(|it| it.contains("keyspace=\"people\"")).collect();
+    let count = |words: &[&str]| {
+        mine.iter().filter(|it| words.iter().all(|word| it.contains(word))).count()
+    };
+    assert_eq!(count(&["cache_load{", "close", "cache.operation=\"get_or_set\""]), 1, "{log}");
+    assert_eq!(count(&["cache_load{", "close", "cache.operation=\"fetch\""]), 1, "{log}");
+    assert_eq!(count(&["keys of a keyspace were read", "outcome=\"miss\" keys=1"]), 2);
+    assert_eq!(count(&["keys of a keyspace were read", "outcome=\"hit\" keys=2"]), 1);
 }
 
 #[tokio::test]

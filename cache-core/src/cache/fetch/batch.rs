@@ -267,7 +267,7 @@ where
         let names: Vec<_> =
             places.iter().filter_map(|it| self.names_of(*it).next()).cloned().collect();
         let began = shared.clock.now();
-        let loader = shared.observer.in_load_span(Operation::GetOrSet, key, load(names));
+        let loader = shared.observer.in_load_span(Operation::GetOrSet, key, None, load(names));
         let loaded = Lead::load_all(&leads, loader).await;
         let took = shared.clock.now().saturating_sub(began);
         shared.counters.event(Event::Load);

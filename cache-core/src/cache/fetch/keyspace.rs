@@ -31,8 +31,10 @@ impl<'a, V: Form> Fetch<'a, V> {
         self.cache
     }
 
-    /// Sets the codec of loaded values, if it is not that of the alias.
-    pub(crate) fn codec(mut self, codec: Option<Codec>) -> Self {
+    /// Sets the label of the keyspace, and the codec of loaded values, if it is not that of the
+    /// alias.
+    pub(crate) fn of_keyspace(mut self, label: &'static str, codec: Option<Codec>) -> Self {
+        self.policy.keyspace = Some(label);
         self.policy.codec = codec;
         self
     }

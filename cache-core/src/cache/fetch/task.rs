@@ -152,7 +152,9 @@ impl<V: Form> Cache<V> {
         let orders = context.clone();
         let began = shared.clock.now();
         let load = catch_panic(async move { loader(context).await });
-        let load = lead.load(shared.observer.in_load_span(Operation::Fetch, &request.key, load));
+        let (operation, keyspace) = (Operation::Fetch, policy.keyspace);
+        let load = shared.observer.in_load_span(operation, &request.key, keyspace, load);
+        let load = lead.load(load);
         let loaded = first(load, shared.clock.sleep(policy.load_deadline)).await;
         let took = shared.clock.now().saturating_sub(began);
         let loaded = loaded.unwrap_or_else(|| Err(too_long(policy.load_deadline)));
