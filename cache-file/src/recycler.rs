@@ -97,9 +97,10 @@ impl Recycler {
         }
         let Some(folder) = self.folder.get_or_init(|| self.open()) else { return false };
         let number = list.next;
+        // Also after an error, because another process may have the number.
+        list.next = number.wrapping_add(1);
         let is_kept = folder.move_in(from, name, number).is_ok();
         if is_kept {
-            list.next = number.wrapping_add(1);
             list.numbers.push(number);
         }
         is_kept
@@ -162,6 +163,12 @@ impl Recycler {
     /// Returns whether the open folder of spare files was moved or deleted.
     pub(crate) fn is_moved(&self) -> bool {
         self.folder().is_some_and(|it| !self.root.contains(FOLDER.as_bytes(), it.fd()))
+    }
+
+    /// Gives the next spare file this number.
+    #[cfg(test)]
+    pub(crate) fn set_next(&self, number: u64) {
+        self.list().next = number;
     }
 
     /// Opens the folder. `None` if it cannot be opened, or if other processes left too many files.

@@ -10,6 +10,9 @@ use rustix::{
     io::Errno,
 };
 
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+use rustix::fs::{RenameFlags, renameat_with};
+
 use crate::root::SAFE;
 
 /// The folder of spare files. Each has a number as its name.
@@ -35,9 +38,17 @@ impl SpareFolder {
         openat(&self.0, name_of(number), OFlags::RDWR | SAFE, Mode::empty())
     }
 
-    /// Moves a file into the folder, from another folder and name.
+    /// Moves a file into the folder, from another folder and name. Fails with `EXIST` if another
+    /// process has a file with this number, in which both would write.
     pub(crate) fn move_in(&self, from: &OwnedFd, name: &[u8], number: u64) -> Result<(), Errno> {
-        renameat(from, name, &self.0, name_of(number))
+        let to = name_of(number);
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        match renameat_with(from, name, &self.0, &to, RenameFlags::NOREPLACE) {
+            // Not every file system can. Numbers are random, so that they hardly ever coincide.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            moved => return moved,
+        }
+        renameat(from, name, &self.0, to)
     }
 
     /// Moves a file out of the folder, to another folder and name.

@@ -147,6 +147,48 @@ fn number_and_size_of_spare_files_are_limited() {
     assert_eq!(count(&place.spare), 0);
 }
 
+/// A trap: two writers with one temporary file, of which each publishes what the other wrote.
+#[test]
+fn writers_with_the_same_number_of_a_spare_file_do_not_share_it() {
+    let place = Place::new(1 << 30);
+    let plan = Plan { max_bytes: 1 << 30, ..Plan::of(place.outer.path().join("cache")) };
+    let other = Directory::open(&plan, true).unwrap().unwrap();
+    other.open_counters().unwrap();
+    let writers = [&place.directory, &other];
+    let in_other_folder =
+        |n: &u32| EntryPath::of(&n.to_string()).folder() != EntryPath::of("a").folder();
+    let b = (0..).find(in_other_folder).unwrap().to_string();
+    let keys = ["a", b.as_str()];
+    for (directory, key) in writers.into_iter().zip(keys) {
+        write(directory, key, 10).unwrap();
+        locked(directory, key, |lock, path| {
+            lock.recycler.set_next(7);
+            EntryFile::open(lock, path).unwrap().unwrap().recycle().unwrap();
+        });
+    }
+    assert_eq!(count(&place.spare), 1, "the second writer keeps none under the same number");
+    locked(writers[0], keys[0], |lock, path| {
+        let mut first = EntryFile::open_or_create(lock, path).unwrap();
+        write(writers[1], keys[1], 20).unwrap();
+        let value = Bytes::from_static(b"first");
+        first.write(&NewEntry { key: keys[0], value: &value, expires: 0, stamp: 1 }).unwrap();
+    });
+    for (key, value) in keys.into_iter().zip([b"first".to_vec(), vec![b'x'; 20]]) {
+        locked(&other, key, |lock, path| {
+            let file = EntryFile::open(lock, path).unwrap().unwrap();
+            let Probe::Found(found) = file.probe(Some(key), Part::Value).unwrap() else {
+                panic!("`{key}` has no entry of its own")
+            };
+            assert_eq!(found.value, value);
+        });
+    }
+    // The next numbers are free.
+    locked(&other, &b, |lock, path| {
+        EntryFile::open(lock, path).unwrap().unwrap().recycle().unwrap();
+    });
+    assert_eq!(count(&place.spare), 1);
+}
+
 /// Under its second name, another program keeps the content.
 #[test]
 fn file_with_a_second_name_does_not_become_a_spare_file() {

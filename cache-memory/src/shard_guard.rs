@@ -171,10 +171,32 @@ mod tests {
     use cache_core::Clock;
 
     use super::*;
-    use crate::limits::{Limits, RequestedLimits};
+    use crate::{
+        limits::{Limits, RequestedLimits},
+        reader,
+    };
 
     fn records(shards: &Shards) -> usize {
         (0..shards.len()).map(|shard| shards.lock(shard).len()).sum()
+    }
+
+    /// A trap: the hash of a key is taken for the key.
+    #[test]
+    fn hash_collision_is_a_miss_and_the_other_entry_stays() {
+        let shards = Shards::new(Limits::DEFAULT, Clock::system());
+        let [ours, other] = ["ours", "them"].map(|text| Lookup { hash: 7, text });
+        let value = |it| reader::get(&shards, it).map(Entry::into_value);
+        let mut guard = ShardGuard::of_key(&shards, &ours);
+        guard.put(&other, Entry::new("them", b"other"));
+        assert!(guard.peek(&ours, |_| ()).is_none());
+        assert!(!guard.touch(&ours, Deadline::NEVER));
+        assert!(guard.remove_if(&ours, |_| true).is_none() && guard.remove(&ours).is_none());
+        assert_eq!((value(&ours), value(&other)), (None, Some("other".into())));
+        // A write replaces it: of two keys with one hash, the store has the last one.
+        guard.put(&ours, Entry::new("ours", b"1"));
+        assert_eq!((value(&ours), value(&other)), (Some("1".into()), None));
+        drop(guard);
+        assert_eq!((records(&shards), shards.engine.len()), (0, 1));
     }
 
     /// Otherwise the records would outgrow the entries: with long lifetimes, the records of evicted
