@@ -205,6 +205,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(cache.fetch("answer").ttl(secs(60)).load(parse("42")).await?, 42);
     /// # Ok(()) }
     /// ```
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` moves `self` once more")]
     pub fn load<T, E, L, F>(
         mut self,
         load: L,
@@ -216,7 +217,6 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        // Not an `async fn`, which would move `self` once more within its future.
         async move {
             let mut key = FullKey::new();
             let (write_epoch, found) = match self.start(&mut key)? {

@@ -53,6 +53,7 @@ impl<'a, V: Form> Fetch<'a, V> {
 
     /// Returns the value and how it was found. With `takes_absent`, the answer may be that there is
     /// no value.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` moves `self` once more")]
     pub(crate) fn fetched<T, E, L, F>(
         mut self,
         takes_absent: bool,
@@ -65,7 +66,6 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        // Not an `async fn`, which would move `self` once more within its future.
         async move {
             let mut key = FullKey::new();
             let (write_epoch, found) = match self.start(&mut key)? {
