@@ -26,9 +26,9 @@ impl Tries {
         Self { clock, deadline, until, pause: PAUSE.0, has_read_again: false }
     }
 
-    /// Returns whether the command was executed. Otherwise, the caller tries again after a pause. If
-    /// the entry only has to be read again, there is no pause before the first such try: usually its
-    /// read is valid. It is not on a server that evicts the clock entry again and again.
+    /// Returns whether the command was executed. Otherwise, the caller tries again after a pause.
+    /// If the entry only has to be read again, there is no pause before the first such try: usually
+    /// its read is valid. It is not on a server that evicts the clock entry again and again.
     ///
     /// # Errors
     /// `TimedOut` at the deadline.

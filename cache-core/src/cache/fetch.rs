@@ -34,9 +34,9 @@ use crate::{
 /// served stale, and how long the caller waits.
 ///
 /// Settings that are not given here are those of the table `[caches.<alias>.fetch]`, see
-/// [`FetchSettings`](crate::FetchSettings). A setting of the fetch that has no effect is an error of
-/// kind `Config` when the fetch has to load. A setting of the alias that has no effect on this fetch
-/// is ignored, for example its grace if the value never expires.
+/// [`FetchSettings`](crate::FetchSettings). A setting of the fetch that has no effect is an error
+/// of kind `Config` when the fetch has to load. A setting of the alias that has no effect on this
+/// fetch is ignored, for example its grace if the value never expires.
 #[must_use = "a fetch does nothing before `load`"]
 pub struct Fetch<'a, V: Form = Typed> {
     cache: &'a Cache<V>,
@@ -108,8 +108,8 @@ impl<'a, V: Form> Fetch<'a, V> {
     }
 
     /// Sets how long a caller waits for a new value before it gets the stale one, but not longer
-    /// than [`hard_timeout`](Self::hard_timeout). With zero, the default, the stale value is returned
-    /// at once.
+    /// than [`hard_timeout`](Self::hard_timeout). With zero, the default, the stale value is
+    /// returned at once.
     pub fn soft_timeout(self, time: Duration) -> Self {
         self.with(|it| it.soft = Some(time))
     }
