@@ -96,3 +96,41 @@ fn encryption(context: &BuildContext<'_>, plan: &Plan) -> Result<Encryption> {
     let (package, feature) = (env!("CARGO_PKG_NAME"), cfg!(feature = "tls"));
     Encryption::new(context, files.as_ref(), "location", package, feature)
 }
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{
+        CacheSettings,
+        config::Location,
+        store::{CounterInit, Expiry, SetMode},
+    };
+
+    use super::*;
+
+    /// The size of the largest block that malloc of glibc keeps in the cache of the thread.
+    const CACHED_BY_MALLOC: usize = 1032;
+
+    #[test]
+    fn futures_of_single_calls_fit_in_the_cache_of_malloc() {
+        let mut settings = CacheSettings::new("redis");
+        settings.location = Location::one("redis://127.0.0.1:1");
+        let store = BuildContext::with("default", &settings, build).unwrap();
+        let value = || bytes::Bytes::from_static(b"1");
+        let expiry = Expiry::Never;
+        let create = Some(CounterInit::new(0, expiry));
+        let sizes = [
+            ("get", size_of_val(&*store.get("k"))),
+            ("get_entry", size_of_val(&*store.get_entry("k"))),
+            ("has", size_of_val(&*store.has("k"))),
+            ("ttl", size_of_val(&*store.ttl("k"))),
+            ("touch", size_of_val(&*store.touch("k", expiry))),
+            ("set", size_of_val(&*store.set("k", value(), expiry, SetMode::Always))),
+            ("delete", size_of_val(&*store.delete("k"))),
+            ("take", size_of_val(&*store.take("k"))),
+            ("incr", size_of_val(&*store.incr("k", 1, create))),
+        ];
+        for (call, size) in sizes {
+            assert!(size <= CACHED_BY_MALLOC, "{call}: {size} bytes; {sizes:?}");
+        }
+    }
+}

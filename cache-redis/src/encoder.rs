@@ -72,7 +72,7 @@ impl<'a> Encoder<'a> {
         self
     }
 
-    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
         self.arg(itoa::Buffer::new().format(number))
     }
 

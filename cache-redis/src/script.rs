@@ -98,49 +98,92 @@ pub(crate) static RENAME: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-impl Pool {
-    /// Runs a script on the leader of its first key: first by its digest, then, if the server does
-    /// not know the digest, by its source. If a comparing command is given and the server has it,
-    /// the command is executed instead.
-    pub(crate) async fn run_script(
-        self: &Arc<Self>,
-        script: &Script,
-        comparing: Option<Encode<'_>>,
-        keys: &[&str],
-        args: &[&[u8]],
-    ) -> Result<Reply> {
-        let key =
-            *keys.first().ok_or_else(|| Error::new(ErrorKind::Backend, "the script has no key"))?;
-        let known = |out: &mut Encoder<'_>| match comparing {
-            Some(encode) if out.has_compare => encode(out),
-            _ => call(out, ["EVALSHA", &script.digest], keys, args),
-        };
-        let size = args.iter().map(|it| it.len()).sum();
-        let known = Commands::one(&known).of_size(size).newer_if(comparing.is_some());
-        let answer = self.execute(key, ReadTarget::Leader, &known).await?;
-        match answer {
-            // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.
-            Reply::Error(it) if it.code() == NO_SCRIPT => {
-                let whole = |out: &mut Encoder<'_>| call(out, ["EVAL", &script.code], keys, args);
-                let whole = Commands::one(&whole).of_size(size);
-                Box::pin(self.execute(key, ReadTarget::Leader, &whole)).await
-            }
-            Reply::Error(it) => Err(error::from_reply(&it)),
-            answer => Ok(answer),
+/// A script with its keys and arguments. The futures of a call borrow it, because each of them
+/// would have a copy.
+pub(crate) struct ScriptCall<'a> {
+    script: &'a Script,
+    comparing: Option<Encode<'a>>,
+    /// The first one chooses the server.
+    keys: &'a [&'a str],
+    args: &'a dyn Args,
+}
+
+/// The arguments of a script.
+pub(crate) trait Args: Send + Sync {
+    fn count(&self) -> usize;
+    /// Returns how many bytes they have, if that may be many.
+    fn size(&self) -> usize;
+    fn encode(&self, out: &mut Encoder<'_>);
+}
+
+impl<const N: usize> Args for [&[u8]; N] {
+    fn count(&self) -> usize {
+        N
+    }
+
+    fn size(&self) -> usize {
+        self.iter().map(|it| it.len()).sum()
+    }
+
+    fn encode(&self, out: &mut Encoder<'_>) {
+        for it in self {
+            out.arg(it);
         }
     }
 }
 
-fn call(out: &mut Encoder<'_>, script: [&str; 2], keys: &[&str], args: &[&[u8]]) {
-    out.begin(3 + keys.len() + args.len());
-    for it in script {
-        out.arg(it);
+impl Pool {
+    /// Runs a script on the leader of its first key: first by its digest, then, if the server does
+    /// not know the digest, by its source.
+    pub(crate) async fn run_script(self: &Arc<Self>, call: &ScriptCall<'_>) -> Result<Reply> {
+        let known = |out: &mut Encoder<'_>| match call.comparing {
+            Some(encode) if out.has_compare => encode(out),
+            _ => call.encode(out, ["EVALSHA", &call.script.digest]),
+        };
+        let known = call.commands(&known).newer_if(call.comparing.is_some());
+        match self.execute(call.key()?, ReadTarget::Leader, &known).await? {
+            // `NOSCRIPT`: the server restarted or was promoted, and has executed nothing.
+            Reply::Error(it) if it.code() == NO_SCRIPT => Box::pin(self.run_source(call)).await,
+            Reply::Error(it) => Err(error::from_reply(&it)),
+            answer => Ok(answer),
+        }
     }
-    out.number(keys.len() as u64);
-    for it in keys {
-        out.arg(it);
+
+    #[cold]
+    async fn run_source(self: &Arc<Self>, call: &ScriptCall<'_>) -> Result<Reply> {
+        let whole = |out: &mut Encoder<'_>| call.encode(out, ["EVAL", &call.script.code]);
+        self.execute(call.key()?, ReadTarget::Leader, &call.commands(&whole)).await
     }
-    for it in args {
-        out.arg(it);
+}
+
+impl<'a> ScriptCall<'a> {
+    pub(crate) fn new(script: &'a Script, keys: &'a [&'a str], args: &'a dyn Args) -> Self {
+        Self { script, comparing: None, keys, args }
+    }
+
+    /// Executes this command instead of the script, if there is one and the server has it.
+    pub(crate) fn or_command(self, comparing: Option<Encode<'a>>) -> Self {
+        Self { comparing, ..self }
+    }
+
+    fn key(&self) -> Result<&str> {
+        let key = self.keys.first().copied();
+        key.ok_or_else(|| Error::new(ErrorKind::Backend, "the script has no key"))
+    }
+
+    fn commands<'b>(&self, encode: Encode<'b>) -> Commands<'b> {
+        Commands::one(encode).of_size(self.args.size())
+    }
+
+    fn encode(&self, out: &mut Encoder<'_>, script: [&str; 2]) {
+        out.begin(3 + self.keys.len() + self.args.count());
+        for it in script {
+            out.arg(it);
+        }
+        out.number(self.keys.len() as u64);
+        for it in self.keys {
+            out.arg(it);
+        }
+        self.args.encode(out);
     }
 }

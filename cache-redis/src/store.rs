@@ -2,6 +2,7 @@
 
 mod commands;
 mod compare;
+mod counter;
 mod rename;
 
 use std::{fmt, sync::Arc};
@@ -15,8 +16,12 @@ use cache_core::{
         SetMode, StoreId, TtlUpdate, Views, payload_len,
     },
 };
+use futures_util::future::BoxFuture;
 
-use self::commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis};
+use self::{
+    commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis},
+    counter::CounterChange,
+};
 use crate::{
     batch::{Batch, Together},
     encoder::{Commands, Encode, Encoder},
@@ -27,7 +32,8 @@ use crate::{
     reply,
     resp::Reply,
     route::ReadTarget,
-    script, server_errors, slot,
+    script::{self, Args, ScriptCall},
+    server_errors, slot,
 };
 
 /// A store on one or several servers.
@@ -59,15 +65,16 @@ impl Redis {
         &self,
         script: &script::Script,
         keys: &[&str],
-        args: &[&[u8]],
+        args: &dyn Args,
     ) -> Result<Reply> {
-        self.pool()?.run_script(script, None, keys, args).await
+        self.pool()?.run_script(&ScriptCall::new(script, keys, args)).await
     }
 
-    /// Reads an entry from a server whose `maxmemory` is reached.
+    /// Reads an entry from a server whose `maxmemory` is reached. Boxed, because the future would
+    /// enlarge that of each read.
     #[cold]
-    async fn entry_without_memory(&self, key: &str) -> Result<Option<Entry>> {
-        reply::entry(self.run_script(&script::ENTRY, &[key], &[]).await?)
+    fn entry_without_memory<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
+        Box::pin(async move { reply::entry(self.run_script(&script::ENTRY, &[key], &[]).await?) })
     }
 
     /// Executes commands about many keys, and converts each reply.
@@ -296,16 +303,10 @@ impl Backend for Redis {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<Option<i64>> {
-        let (first, lifetime) = match create {
-            None => (String::new(), String::new()),
-            Some(it) => (
-                it.initial.checked_add(delta).map_or("overflow".into(), |it| it.to_string()),
-                millis(it.expiry).map(|it| it.to_string()).unwrap_or_default(),
-            ),
-        };
-        let args = [delta.to_string(), first, lifetime];
-        let answer =
-            self.run_script(&script::INCR, &[key], &args.each_ref().map(String::as_bytes)).await;
+        let (keys, args) = ([key], CounterChange::new(delta, create));
+        // Not through `run_script`, whose future would have copies of the arguments.
+        let call = ScriptCall::new(&script::INCR, &keys, &args);
+        let answer = self.pool()?.run_script(&call).await;
         match answer {
             Ok(Reply::Int(count)) => Ok(Some(count)),
             Ok(answer) => {

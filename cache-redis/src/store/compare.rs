@@ -11,7 +11,7 @@ use crate::{
     encoder::{Encode, Encoder},
     reply,
     resp::Reply,
-    script,
+    script::{self, ScriptCall},
 };
 
 impl Redis {
@@ -20,8 +20,9 @@ impl Redis {
             out.begin(3).arg("DELIFEQ").arg(key).arg(seen.value);
         };
         let stamp = stamp(seen);
-        let args = [seen.value, stamp.as_bytes()];
-        self.compare(&script::COMPARE_AND_DELETE, &command, key, seen, &args).await
+        let (keys, args) = ([key], [seen.value, stamp.as_bytes()]);
+        let call = ScriptCall::new(&script::COMPARE_AND_DELETE, &keys, &args);
+        self.compare(&call.or_command(comparing(seen, &command))).await
     }
 
     pub(super) async fn set_if_seen(
@@ -51,22 +52,15 @@ impl Redis {
         };
         let stamp = stamp(seen);
         let args = [seen.value, stamp.as_bytes(), value, lifetime.as_bytes()];
-        let res = self.compare(&script::COMPARE_AND_SET, &command, key, seen, &args).await;
+        let keys = [key];
+        let call = ScriptCall::new(&script::COMPARE_AND_SET, &keys, &args);
+        let res = self.compare(&call.or_command(comparing(seen, &command))).await;
         self.limit().record_reply(value.len(), &res);
         res
     }
 
-    async fn compare(
-        &self,
-        script: &script::Script,
-        command: Encode<'_>,
-        key: &str,
-        seen: Expected<'_>,
-        args: &[&[u8]],
-    ) -> Result<bool> {
-        // No command compares the expiry.
-        let command = seen.stamp.is_none().then_some(command);
-        match self.pool()?.run_script(script, command, &[key], args).await {
+    async fn compare(&self, call: &ScriptCall<'_>) -> Result<bool> {
+        match self.pool()?.run_script(call).await {
             Ok(Reply::Okay) => Ok(true),
             Ok(Reply::Nil) => Ok(false),
             Ok(answer) => reply::flag(&answer),
@@ -75,6 +69,11 @@ impl Redis {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the command if it can be used: no command compares the expiry.
+fn comparing<'a>(seen: Expected<'_>, command: Encode<'a>) -> Option<Encode<'a>> {
+    seen.stamp.is_none().then_some(command)
 }
 
 /// Returns the absolute expiry to compare, or an empty string to ignore the expiry.
