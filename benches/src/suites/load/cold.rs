@@ -28,7 +28,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let contenders: Vec<Arc<Contender>> = contenders().into_iter().map(Arc::new).collect();
+    let contenders: Vec<Arc<Contender>> = contenders(&runtime).into_iter().map(Arc::new).collect();
     let case = |(name, unit)| Case::new(name, unit, VALUE_BYTES);
     let cases = CASES.map(|it| case(it).on_runtime("multi_thread", CALLERS)).to_vec();
     let mut rounds = Rounds::new(contenders.iter().map(|it| it.name).collect(), cases);

@@ -13,6 +13,7 @@ use std::{
 use cache_core::Cache;
 use cache_memory::Memory;
 use cached::macros::cached;
+use tokio::runtime::Runtime;
 
 /// A cache, and its call that returns the value of a key and loads it if it is missing.
 pub(super) struct Contender {
@@ -34,8 +35,9 @@ pub(super) fn take_loads() -> u64 {
     LOADS.swap(0, Ordering::Relaxed)
 }
 
-/// Returns all contenders; the first is ours.
-pub(super) fn contenders() -> Vec<Contender> {
+/// Returns all contenders; the first is ours. The clock of cachet is a task of the runtime.
+pub(super) fn contenders(runtime: &Runtime) -> Vec<Contender> {
+    let _context = runtime.enter();
     let [fetched, loaded, by_hand] = [(); 3].map(|()| Cache::new("bench", Memory::new()));
     let moka = moka::future::Cache::builder().time_to_live(LIFETIME).build();
     let cachet = cachet::Cache::builder(tick::Clock::new_tokio()).memory().ttl(LIFETIME);

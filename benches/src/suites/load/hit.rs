@@ -41,7 +41,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     if !bench.wants(BOXED) {
         return Ok(());
     }
-    let contenders = contenders();
+    let contenders = contenders(&runtime);
     for it in &contenders {
         runtime.block_on((it.get)(KEY.into()));
     }
