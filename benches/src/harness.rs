@@ -3,12 +3,14 @@
 mod case;
 mod figures;
 mod report;
+mod selection;
 mod side;
 
 pub use self::{
     case::{Case, Line, Unit},
     report::Report,
-    side::{Side, on_threads, process_time, processor_time},
+    selection::{Published, Selection},
+    side::{Side, Took, on_threads, process_time, processor_time},
 };
 
 use std::time::Duration;
@@ -21,8 +23,7 @@ use self::figures::{median, median_ratio};
 #[derive(Debug)]
 pub struct Bench<'a> {
     suite: String,
-    /// The only case to run, if set.
-    only: Option<String>,
+    selection: Selection<'a>,
     effort: Effort,
     report: &'a mut Report,
 }
@@ -53,14 +54,22 @@ impl Effort {
     /// For published figures.
     pub const FULL: Self =
         Self { rounds: 11, chunk: Duration::from_millis(40), requests: 2_000_000, quick: false };
+    /// For the published tables: several runs, each shorter than a full run.
+    pub const PUBLISHED: Self =
+        Self { rounds: 7, chunk: Duration::from_millis(25), requests: 2_000_000, quick: false };
     /// For a short test.
     pub const QUICK: Self =
         Self { rounds: 7, chunk: Duration::from_millis(8), requests: 300_000, quick: true };
 }
 
 impl<'a> Bench<'a> {
-    /// Returns a bench for the suite of this name, limited to one case if given.
-    pub fn new(suite: &str, only: Option<&str>, effort: Effort, report: &'a mut Report) -> Self {
+    /// Returns a bench for the selected cases of the suite of this name.
+    pub fn new(
+        suite: &str,
+        selection: Selection<'a>,
+        effort: Effort,
+        report: &'a mut Report,
+    ) -> Self {
         let mut suite = suite.to_owned();
         for (name, on) in
             [("metrics", cfg!(feature = "metrics")), ("tracing", cfg!(feature = "tracing"))]
@@ -70,7 +79,7 @@ impl<'a> Bench<'a> {
             }
         }
         Report::begin(&suite);
-        Self { suite, only: only.map(String::from), effort, report }
+        Self { suite, selection, effort, report }
     }
 
     /// Returns the amount of measurement.
@@ -78,29 +87,42 @@ impl<'a> Bench<'a> {
         self.effort
     }
 
-    /// Returns whether this case is selected: by its name, or by a prefix with `*`.
+    /// Returns whether any case of this name is selected.
     pub fn wants(&self, case: &str) -> bool {
-        self.only.as_ref().is_none_or(|it| match it.strip_suffix('*') {
-            Some(start) => case.starts_with(start),
-            None => it == case,
-        })
+        self.selection.has_name(case)
+    }
+
+    /// Returns whether any case of this name with values of this size is selected.
+    pub fn wants_size(&self, case: &str, value_bytes: usize) -> bool {
+        self.selection.has_size(case, value_bytes)
     }
 
     /// Measures the contenders in turn, A B C A B C …, after a warm-up round.
     pub fn run(&mut self, contest: Contest<'_>) -> Result<()> {
         let Contest { case, mut sides } = contest;
-        if !self.wants(&case.name) {
+        if !self.selection.has(&case) {
             return Ok(());
         }
         let counts: Vec<u64> = sides.iter_mut().map(|it| it.calibrate(self.effort.chunk)).collect();
         let mut samples = vec![Vec::new(); sides.len()];
+        let mut processors = samples.clone();
         for _ in 0..self.effort.rounds {
-            for ((side, count), samples) in sides.iter_mut().zip(&counts).zip(&mut samples) {
-                samples.push(case.unit.figure(side.time(*count), *count));
+            for (i, side) in sides.iter_mut().enumerate() {
+                let took = side.measure(counts[i]);
+                samples[i].push(case.unit.figure(took.time, counts[i]));
+                let cpu = took.processors;
+                processors[i].extend(cpu.map(|it| Unit::ProcessorNanos.figure(it, counts[i])));
             }
         }
         let names: Vec<&str> = sides.iter().map(Side::name).collect();
-        self.tell(&case, &names, &samples)
+        self.tell(&case, &names, &samples)?;
+        if !case.has_cpu {
+            return Ok(());
+        }
+        let here = |it: &(&str, Vec<f64>)| !it.1.is_empty();
+        let (names, processors): (Vec<&str>, Vec<_>) =
+            names.into_iter().zip(processors).filter(here).unzip();
+        self.tell(&case.of_processors(), &names, &processors)
     }
 
     /// Reports samples that were measured elsewhere: those of each contender, round by round; the

@@ -10,5 +10,6 @@
 
 pub mod harness;
 pub mod peers;
+pub mod published;
 pub mod random;
 pub mod suites;

@@ -1,12 +1,17 @@
-//! Runs suites: `benches [--quick] [--json FILE] [SUITE[/CASE]…]`.
+//! Runs suites: `benches [--quick] [--published] [--json FILE] [SUITE[/CASE]…]`. With
+//! `--published`, only the cases of the published tables run.
 
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use benches::{
-    harness::{Bench, Effort, Report},
+    harness::{Bench, Effort, Report, Selection},
+    peers, published,
     suites::{SUITES, Suite, memory},
 };
+
+/// Prints the versions of the peers in Python.
+const VERSIONS: &str = "--versions";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -14,6 +19,10 @@ fn main() -> ExitCode {
     let done = match args[..] {
         // The memory suite starts this program to weigh a contender in its own process.
         [memory::WEIGH, name, how] => memory::weigh(name, how),
+        [VERSIONS] => {
+            println!("{}", peers::versions());
+            Ok(())
+        }
         _ => run(&args),
     };
     match done {
@@ -27,10 +36,12 @@ fn main() -> ExitCode {
 
 fn run(args: &[&str]) -> Result<()> {
     let (mut effort, mut json, mut wanted) = (Effort::FULL, None, Vec::new());
+    let mut is_published = false;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match *arg {
             "--quick" => effort = Effort::QUICK,
+            "--published" => is_published = true,
             "--json" => json = Some(PathBuf::from(args.next().context("--json needs a file")?)),
             name => {
                 let (name, case) =
@@ -42,9 +53,19 @@ fn run(args: &[&str]) -> Result<()> {
     if wanted.is_empty() {
         wanted.extend(SUITES.iter().map(|it| (it, None)));
     }
+    if is_published && !effort.quick {
+        effort = Effort::PUBLISHED;
+    }
     let mut report = Report::new(json.as_deref())?;
     for (suite, case) in wanted {
-        (suite.run)(&mut Bench::new(suite.name, case, effort, &mut report))?;
+        let selection = match case {
+            Some(case) => Selection::Name(case),
+            None if is_published => Selection::Published(published::of(suite)),
+            None => Selection::All,
+        };
+        if !matches!(selection, Selection::Published([])) {
+            (suite.run)(&mut Bench::new(suite.name, selection, effort, &mut report))?;
+        }
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ const DJANGO: &str = "django==5.2.19";
 const REDIS: &str = "redis==8.1.0";
 const DJANGO_REDIS: &str = "django-redis==7.0.0";
 const PYMEMCACHE: &str = "pymemcache==4.0.0";
+const DISKCACHE: &str = "diskcache==5.6.3";
 /// With its C extension, as users who need speed install it.
 const PSYCOPG: [&str; 2] = ["psycopg==3.2.13", "psycopg-binary==3.2.13"];
 
@@ -31,8 +32,9 @@ pub struct DjangoCache {
     packages: Vec<&'static str>,
 }
 
-/// The operation: `get`, `set`, `get_many_100`, `set_many_100` or `incr`. Each value is a
-/// dictionary, and there are 1000 keys; a thread has a connection of its own.
+/// The operation: `get`, `set`, `get_many_100`, `set_many_100`, `incr`, `get_or_set` of an absent
+/// key, or `lock`, which django-redis has. Each value is a dictionary, and there are 1000 keys; a
+/// thread has a connection of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCase {
     /// The name that the program uses.
@@ -115,6 +117,11 @@ impl DjangoCache {
         self
     }
 
+    /// The package diskcache, with this entry of Django's `CACHES`.
+    pub fn diskcache(backend: Value) -> Self {
+        Self::new("diskcache", backend, &[DISKCACHE])
+    }
+
     /// Any other: an entry of Django's `CACHES`, and the packages with their versions that it needs
     /// besides Django. Its keys begin with its name. A `DATABASE` in it is an entry of `DATABASES`,
     /// in which the table is made.
@@ -136,6 +143,12 @@ impl PeerCase {
     pub fn on_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
+}
+
+/// Returns the packages of the peers in Python, with their versions.
+pub fn versions() -> String {
+    let packages = [DJANGO, REDIS, DJANGO_REDIS, PYMEMCACHE, DISKCACHE, PSYCOPG[0]];
+    packages.map(|it| it.replace("==", " ")).join(", ")
 }
 
 /// Starts these caches. None, and a line that says why, if Python, its packages or the network are

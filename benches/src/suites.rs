@@ -1,6 +1,8 @@
 //! The suites, one file each.
 
 #[cfg(target_os = "linux")]
+pub mod consistency;
+#[cfg(target_os = "linux")]
 pub mod db;
 pub mod facade;
 #[cfg(target_os = "linux")]
@@ -42,7 +44,17 @@ pub const SUITES: &[Suite] = &[
     Suite { name: memcached::NAME, run: memcached::run },
     #[cfg(target_os = "linux")]
     Suite { name: db::NAME, run: db::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: consistency::NAME, run: consistency::run },
 ];
+
+/// Calls `count` with the contests of stores on servers, whose allocations are counted, suite by
+/// suite.
+#[cfg(target_os = "linux")]
+pub fn on_servers(mut count: impl FnMut(&str, Vec<Contest<'_>>) -> Result<()>) -> Result<()> {
+    redis::contests(|it| count(redis::NAME, it))?;
+    memcached::contests(|it| count(memcached::NAME, it))
+}
 
 /// Calls `count` with the contests whose instructions and allocations are counted, suite by suite.
 pub fn counted(mut count: impl FnMut(&str, Vec<Contest<'_>>) -> Result<()>) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{env, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use benches::{
-    harness::{Bench, Contest, Effort, Report, Side, Unit},
+    harness::{Bench, Contest, Effort, Report, Selection, Side, Unit},
     suites::counted,
 };
 
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
         _ => bail!("usage: instructions [--json FILE]"),
     };
     counted(|suite, contests| {
-        let mut bench = Bench::new(suite, None, Effort::QUICK, &mut report);
+        let mut bench = Bench::new(suite, Selection::All, Effort::QUICK, &mut report);
         for (number, contest) in contests.into_iter().enumerate() {
             let sides = 0..contest.sides.len();
             let counts: Result<Vec<_>> =

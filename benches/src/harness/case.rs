@@ -12,6 +12,8 @@ pub struct Case {
     pub(super) tasks: usize,
     pub(super) value_bytes: usize,
     pub(super) unit: Unit,
+    /// Whether the CPU time is also reported.
+    pub(super) has_cpu: bool,
 }
 
 /// The unit of the figures.
@@ -53,7 +55,14 @@ pub struct Line<'a> {
 impl Case {
     /// Returns a case for one task in a current-thread runtime.
     pub fn new(name: impl Into<String>, unit: Unit, value_bytes: usize) -> Self {
-        Self { name: name.into(), runtime: "current_thread", tasks: 1, value_bytes, unit }
+        let (runtime, tasks, has_cpu) = ("current_thread", 1, false);
+        Self { name: name.into(), runtime, tasks, value_bytes, unit, has_cpu }
+    }
+
+    /// Also reports the CPU time, as the case `…_cpu`, of the contenders that run in this process.
+    #[must_use]
+    pub fn with_cpu(self) -> Self {
+        Self { has_cpu: true, ..self }
     }
 
     /// Runs on this many threads, without a runtime.
@@ -66,6 +75,12 @@ impl Case {
     #[must_use]
     pub fn on_runtime(self, runtime: &'static str, tasks: usize) -> Self {
         Self { runtime, tasks, ..self }
+    }
+
+    /// Returns the case of its CPU time.
+    pub(super) fn of_processors(&self) -> Self {
+        let case = Self { name: format!("{}_cpu", self.name), ..self.clone() };
+        case.in_unit(Unit::ProcessorNanos)
     }
 
     /// Returns the same operation in another unit.
@@ -111,7 +126,7 @@ impl<'a> Line<'a> {
         theirs: f64,
         ratio: f64,
     ) -> Self {
-        let Case { name, runtime, tasks, value_bytes, unit } = case;
+        let Case { name, runtime, tasks, value_bytes, unit, .. } = case;
         Self {
             suite,
             case: name,

@@ -12,7 +12,16 @@ use rustix::time::{ClockId, clock_gettime};
 /// A contender: a name, and a function that runs a given number of operations.
 pub struct Side<'a> {
     name: &'static str,
-    time: Box<dyn FnMut(u64) -> Duration + 'a>,
+    run: Box<dyn FnMut(u64) -> Took + 'a>,
+}
+
+/// How long operations took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// The time that is compared.
+    pub time: Duration,
+    /// The CPU time of all threads of this process, if the operations ran here.
+    pub processors: Option<Duration>,
 }
 
 impl<'a> Side<'a> {
@@ -27,8 +36,13 @@ impl<'a> Side<'a> {
     }
 
     /// Returns a contender that measures its own time.
-    pub fn timed(name: &'static str, time: impl FnMut(u64) -> Duration + 'a) -> Self {
-        Self { name, time: Box::new(time) }
+    pub fn timed(name: &'static str, mut time: impl FnMut(u64) -> Duration + 'a) -> Self {
+        Self::measured(name, move |count| Took { time: time(count), processors: None })
+    }
+
+    /// Returns a contender that also measures its CPU time.
+    pub fn measured(name: &'static str, run: impl FnMut(u64) -> Took + 'a) -> Self {
+        Self { name, run: Box::new(run) }
     }
 
     /// Returns the name.
@@ -38,7 +52,12 @@ impl<'a> Side<'a> {
 
     /// Returns how long this many operations take.
     pub fn time(&mut self, count: u64) -> Duration {
-        (self.time)(count)
+        self.measure(count).time
+    }
+
+    /// Returns how long this many operations take, and their CPU time.
+    pub fn measure(&mut self, count: u64) -> Took {
+        (self.run)(count)
     }
 
     /// Returns how many operations take about `chunk`. The contender has run at least this long

@@ -19,6 +19,8 @@ from django.conf import settings
 KEYS = 1000
 MANY = 100
 LIFETIME = 3600
+# The numbers of keys that are absent.
+ABSENT = itertools.count()
 # Neighbours in time are none in the cache.
 STEP = 7919
 
@@ -42,7 +44,15 @@ def operations(size, keys):
         "get_many_100": lambda cache, n: cache.get_many(batches[n % len(batches)]),
         "set_many_100": lambda cache, n: cache.set_many(items[n % len(items)], LIFETIME),
         "incr": lambda cache, n: cache.incr("counter"),
+        "get_or_set": lambda cache, n: cache.get_or_set("absent%d" % next(ABSENT), one, LIFETIME),
+        "lock": lock,
     }
+
+
+def lock(cache, n):
+    """A lock of django-redis that is free, taken and released."""
+    with cache.lock("job%d" % (n % KEYS), timeout=LIFETIME):
+        pass
 
 
 def prepare(cache, size):

@@ -24,7 +24,7 @@ use super::network::{
     calls::{CALLS, Call},
     inputs::Inputs,
     ours::Ours,
-    workers::{Clock, Workers},
+    workers::Workers,
 };
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
@@ -129,12 +129,12 @@ impl<'a> Suite<'a> {
         tasks: usize,
         job: super::network::workers::Job,
     ) -> Side<'a> {
-        self.workers.side(name, tasks, Clock::Wall, job)
+        self.workers.side(name, tasks, job)
     }
 
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
         // The size of a counter does not depend on the values.
         let size = if name == Call::Incr.name() { 8 } else { self.size };
-        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks).with_cpu()
     }
 }

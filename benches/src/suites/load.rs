@@ -12,8 +12,6 @@ mod contenders;
 mod hit;
 #[cfg(target_os = "linux")]
 mod outage;
-#[cfg(target_os = "linux")]
-mod round_trips;
 mod rounds;
 mod stale;
 

@@ -14,7 +14,7 @@ use super::network::{
     BUSY, SIZES, THREADS,
     calls::{self, CALLS, Call},
     inputs::{self, Inputs},
-    workers::{self, Clock, Workers},
+    workers::{self, Workers},
 };
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
@@ -56,6 +56,16 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Calls `count` with a contest of each call, for one task in a current-thread runtime.
+pub fn contests(count: impl FnOnce(Vec<Contest<'_>>) -> Result<()>) -> Result<()> {
+    let server = Memcached::options().memory(512).start()?;
+    let (workers, size) = (Workers::current_thread()?, SIZES[0]);
+    let (address, inputs) = (server.address().to_string(), Inputs::new(size)?);
+    let clients = workers.block_on(Clients::connect(&address, &inputs))?;
+    let suite = Suite { workers: &workers, clients, peers: &[], size };
+    count(CALLS.iter().map(|it| suite.alone(*it)).collect())
+}
+
 /// The contenders of one runtime with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
@@ -67,19 +77,13 @@ struct Suite<'a> {
 impl<'a> Suite<'a> {
     fn calls(&'a self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
         bench.run(self.alone(call))?;
-        if !self.workers.is_current_thread() {
-            bench.run(self.beside_threads(call))?;
-        }
-        bench.run(self.busy(call))?;
-        if bench.effort().quick && self.size != SIZES[0] {
-            return Ok(());
-        }
-        [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
+        bench.run(self.beside_threads(call))?;
+        bench.run(self.busy(call))
     }
 
     /// One call after the other.
     fn alone(&'a self, call: Call) -> Contest<'a> {
-        let mut sides = self.sides(call, 1, Clock::Wall);
+        let mut sides = self.sides(call, 1);
         sides.push(self.blocking(call, 1));
         if self.workers.is_current_thread() {
             sides.extend(self.peers(call, 1));
@@ -89,28 +93,24 @@ impl<'a> Suite<'a> {
 
     /// As many tasks as the peers have threads.
     fn beside_threads(&'a self, call: Call) -> Contest<'a> {
-        let mut sides = self.sides(call, THREADS, Clock::Wall);
-        sides.extend(self.peers(call, THREADS));
+        let mut sides = self.sides(call, THREADS);
+        if !self.workers.is_current_thread() {
+            sides.extend(self.peers(call, THREADS));
+        }
         Contest { case: self.case(call.name(), THREADS, Unit::PerSecond), sides }
     }
 
     fn busy(&'a self, call: Call) -> Contest<'a> {
-        let mut sides = self.sides(call, BUSY, Clock::Wall);
+        let mut sides = self.sides(call, BUSY);
         sides.push(self.blocking(call, BUSY));
         Contest { case: self.case(call.name(), BUSY, Unit::PerSecond), sides }
-    }
-
-    fn processors(&'a self, call: Call, tasks: usize) -> Contest<'a> {
-        let name = format!("{}_cpu", call.name());
-        let sides = self.sides(call, tasks, Clock::Processors);
-        Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
     }
 
     /// Compares the default number of connections with other numbers, and with the client of the
     /// crate with several numbers. A ratio below 1 is in favour of the other.
     fn connections(&'a self, bench: &mut Bench<'_>) -> Result<()> {
         for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
-            let side = |name, job| self.workers.side(name, BUSY, Clock::Wall, job);
+            let side = |name, job| self.workers.side(name, BUSY, job);
             let mut sides = vec![side(OURS, call.of(&self.clients.ours_default))];
             sides.extend(self.clients.ours.iter().map(|it| side(it.0, call.of(&it.1))));
             sides.extend(self.clients.by_hand.iter().map(|it| side(it.0, call.of(&it.1))));
@@ -123,7 +123,7 @@ impl<'a> Suite<'a> {
     fn one_counter(&'a self, bench: &mut Bench<'_>) -> Result<()> {
         let it = &self.clients;
         for tasks in [THREADS, BUSY] {
-            let side = |name, job| self.workers.side(name, tasks, Clock::Wall, job);
+            let side = |name, job| self.workers.side(name, tasks, job);
             let mut sides = vec![
                 side(OURS, calls::count_one_key(&it.ours_default)),
                 side("memcache", calls::count_one_key(&it.by_hand_default)),
@@ -138,21 +138,21 @@ impl<'a> Suite<'a> {
     }
 
     /// `cache-memcached` and the async client of the crate.
-    fn sides(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
+    fn sides(&'a self, call: Call, tasks: usize) -> Vec<Side<'a>> {
         let it = &self.clients;
         let mut sides = vec![
-            self.workers.side(OURS, tasks, clock, call.of(&it.ours_default)),
-            self.workers.side("memcache", tasks, clock, call.of(&it.by_hand_default)),
+            self.workers.side(OURS, tasks, call.of(&it.ours_default)),
+            self.workers.side("memcache", tasks, call.of(&it.by_hand_default)),
         ];
         if call == Call::Incr {
             // Without the check of the old value that `cache-memcached` makes.
-            sides.push(self.workers.side("memcache_ma", tasks, clock, it.increment()));
+            sides.push(self.workers.side("memcache_ma", tasks, it.increment()));
         }
         sides
     }
 
     fn blocking(&'a self, call: Call, tasks: usize) -> Side<'a> {
-        self.workers.side("memcache_sync", tasks, Clock::Wall, call.of(&self.clients.blocking))
+        self.workers.side("memcache_sync", tasks, call.of(&self.clients.blocking))
     }
 
     fn peers(&self, call: Call, threads: usize) -> impl Iterator<Item = Side<'a>> {
@@ -164,6 +164,6 @@ impl<'a> Suite<'a> {
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
         // The size of a counter does not depend on the values.
         let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
-        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks).with_cpu()
     }
 }

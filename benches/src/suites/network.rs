@@ -3,6 +3,7 @@
 pub(in crate::suites) mod calls;
 pub(in crate::suites) mod inputs;
 pub(in crate::suites) mod ours;
+pub(in crate::suites) mod round_trips;
 pub(in crate::suites) mod workers;
 
 /// The sizes of values in bytes.

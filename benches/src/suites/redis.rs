@@ -17,7 +17,7 @@ use super::network::{
     BUSY, SIZES, THREADS,
     calls::{self, CALLS, Call},
     inputs::{self, Inputs},
-    workers::{self, Clock, Workers},
+    workers::{self, Workers},
 };
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
@@ -53,6 +53,15 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     flavours.iter().try_for_each(|it| broken::run(bench, it))
 }
 
+/// Calls `count` with a contest of each call, for one task in a current-thread runtime.
+pub fn contests(count: impl FnOnce(Vec<Contest<'_>>) -> Result<()>) -> Result<()> {
+    let server = Redis::start()?;
+    let (workers, size) = (Workers::current_thread()?, SIZES[0]);
+    let clients = workers.block_on(Clients::connect(&server.url(), &Inputs::new(size)?))?;
+    let suite = Suite { workers: &workers, clients, peers: &[], size };
+    count(CALLS.iter().map(|it| suite.alone(*it)).collect())
+}
+
 /// The contenders of one runtime with values of one size.
 struct Suite<'a> {
     workers: &'a Workers,
@@ -64,23 +73,20 @@ struct Suite<'a> {
 impl<'a> Suite<'a> {
     fn calls(&'a self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
         bench.run(self.alone(call))?;
-        if !self.workers.is_current_thread() {
-            bench.run(self.beside_threads(call))?;
-        }
+        bench.run(self.beside_threads(call))?;
         bench.run(self.busy(call))?;
         if bench.effort().quick && self.size != SIZES[0] {
             return Ok(());
         }
-        bench.run(self.over_several(call))?;
-        [1, BUSY].into_iter().try_for_each(|tasks| bench.run(self.processors(call, tasks)))
+        bench.run(self.over_several(call))
     }
 
     /// One call after the other.
     fn alone(&'a self, call: Call) -> Contest<'a> {
-        let mut sides = self.one_connection(call, 1, Clock::Wall);
+        let mut sides = self.one_connection(call, 1);
         if call == Call::GetMany {
             let job = self.clients.ours_one_by_one();
-            sides.push(self.workers.side("100_gets", 1, Clock::Wall, job));
+            sides.push(self.workers.side("100_gets", 1, job));
         }
         if self.workers.is_current_thread() {
             sides.extend(self.peers(call, 1));
@@ -90,13 +96,15 @@ impl<'a> Suite<'a> {
 
     /// As many tasks as the peers have threads.
     fn beside_threads(&'a self, call: Call) -> Contest<'a> {
-        let mut sides = self.one_connection(call, THREADS, Clock::Wall);
-        sides.extend(self.peers(call, THREADS));
+        let mut sides = self.one_connection(call, THREADS);
+        if !self.workers.is_current_thread() {
+            sides.extend(self.peers(call, THREADS));
+        }
         Contest { case: self.case(call.name(), THREADS, Unit::PerSecond), sides }
     }
 
     fn busy(&'a self, call: Call) -> Contest<'a> {
-        let sides = self.one_connection(call, BUSY, Clock::Wall);
+        let sides = self.one_connection(call, BUSY);
         Contest { case: self.case(call.name(), BUSY, Unit::PerSecond), sides }
     }
 
@@ -104,29 +112,23 @@ impl<'a> Suite<'a> {
     fn over_several(&'a self, call: Call) -> Contest<'a> {
         let it = &self.clients;
         let sides = vec![
-            self.workers.side("cache-redis", BUSY, Clock::Wall, call.of(it.ours(4))),
-            self.workers.side("redis_x4", BUSY, Clock::Wall, call.of(&it.raw_x4)),
-            self.workers.side("redis", BUSY, Clock::Wall, call.of(&it.raw)),
+            self.workers.side("cache-redis", BUSY, call.of(it.ours(4))),
+            self.workers.side("redis_x4", BUSY, call.of(&it.raw_x4)),
+            self.workers.side("redis", BUSY, call.of(&it.raw)),
         ];
         let name = format!("{}_x4", call.name());
         Contest { case: self.case(&name, BUSY, Unit::PerSecond), sides }
     }
 
-    fn processors(&'a self, call: Call, tasks: usize) -> Contest<'a> {
-        let name = format!("{}_cpu", call.name());
-        let sides = self.one_connection(call, tasks, Clock::Processors);
-        Contest { case: self.case(&name, tasks, Unit::ProcessorNanos), sides }
-    }
-
-    fn one_connection(&'a self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'a>> {
+    fn one_connection(&'a self, call: Call, tasks: usize) -> Vec<Side<'a>> {
         let it = &self.clients;
         let mut sides = vec![
-            self.workers.side("cache-redis", tasks, clock, call.of(it.ours(1))),
-            self.workers.side("redis", tasks, clock, call.of(&it.raw)),
+            self.workers.side("cache-redis", tasks, call.of(it.ours(1))),
+            self.workers.side("redis", tasks, call.of(&it.raw)),
         ];
         if call == Call::Incr {
             // Without the check for an existing key that `cache-redis` makes.
-            sides.push(self.workers.side("redis_incrby", tasks, clock, it.raw_incrby()));
+            sides.push(self.workers.side("redis_incrby", tasks, it.raw_incrby()));
         }
         sides
     }
@@ -140,6 +142,6 @@ impl<'a> Suite<'a> {
     fn case(&self, name: &str, tasks: usize, unit: Unit) -> Case {
         // The size of a counter does not depend on the values.
         let size = if name.starts_with(Call::Incr.name()) { 8 } else { self.size };
-        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks).with_cpu()
     }
 }

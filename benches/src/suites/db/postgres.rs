@@ -47,7 +47,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             if (count > LONG && size > SIZES[0]) || (bench.effort().quick && is_long) {
                 continue;
             }
-            if !cases(size, suffix).any(|it| bench.wants(&it)) {
+            if !cases(size, suffix).any(|it| bench.wants_size(&it, size)) {
                 continue;
             }
             // A new server for each table, because autovacuum would still clean up the table

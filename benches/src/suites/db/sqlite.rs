@@ -24,10 +24,7 @@ use super::{
 use crate::{
     harness::{Bench, Case, Contest, Side, Unit},
     peers::{self, DjangoCache, Peer, PeerCase},
-    suites::network::{
-        BUSY, SIZES, THREADS,
-        workers::{Clock, Workers},
-    },
+    suites::network::{BUSY, SIZES, THREADS, workers::Workers},
 };
 
 /// The number of rows of the peers in Python.
@@ -45,7 +42,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
                 continue;
             }
             let calls: Vec<Call> = calls::CALLS.into_iter().filter(|it| it.has(size)).collect();
-            if !calls.iter().any(|it| bench.wants(&it.case(suffix))) {
+            if !calls.iter().any(|it| bench.wants_size(&it.case(suffix), size)) {
                 continue;
             }
             let table = Table::new(Rows::new(count, size)?)?;
@@ -110,44 +107,31 @@ impl Suite<'_> {
         let case = |unit, tasks| {
             Case::new(&name, unit, call.value_bytes(self.table.rows.size))
                 .on_runtime(self.workers.flavour(), tasks)
+                .with_cpu()
         };
-        let mut sides = self.sides(call, 1, Clock::Wall);
+        let mut sides = self.sides(call, 1);
         if self.workers.is_current_thread() {
             sides.extend(self.peers(call, 1));
         }
         bench.run(Contest { case: case(Unit::Nanos, 1), sides })?;
         if !self.workers.is_current_thread() && !self.peers.is_empty() && call.in_python().is_some()
         {
-            let mut sides = self.sides(call, THREADS, Clock::Wall);
+            let mut sides = self.sides(call, THREADS);
             sides.extend(self.peers(call, THREADS));
             bench.run(Contest { case: case(Unit::PerSecond, THREADS), sides })?;
         }
-        let sides = self.sides(call, BUSY, Clock::Wall);
+        let sides = self.sides(call, BUSY);
         bench.run(Contest { case: case(Unit::PerSecond, BUSY), sides })?;
-        if call == Call::Get {
-            self.processors(bench, call)?;
-        }
         if call.adds() {
             self.table.remove_new()?;
         }
         Ok(())
     }
 
-    /// Measures the CPU time of all threads.
-    fn processors(&self, bench: &mut Bench<'_>, call: Call) -> Result<()> {
-        let name = format!("get_cpu{}", self.suffix);
-        for tasks in [1, BUSY] {
-            let case = Case::new(&name, Unit::ProcessorNanos, self.table.rows.size)
-                .on_runtime(self.workers.flavour(), tasks);
-            bench.run(Contest { case, sides: self.sides(call, tasks, Clock::Processors) })?;
-        }
-        Ok(())
-    }
-
-    fn sides(&self, call: Call, tasks: usize, clock: Clock) -> Vec<Side<'_>> {
+    fn sides(&self, call: Call, tasks: usize) -> Vec<Side<'_>> {
         let Table { ours, direct, raw, .. } = self.table;
         let ours = if call == Call::GetDirect { direct } else { ours };
-        let side = |name, job| self.workers.side(name, tasks, clock, job);
+        let side = |name, job| self.workers.side(name, tasks, job);
         vec![
             side(OURS, call.of(ours)),
             side("rusqlite", raw::inline(raw, call.by_hand())),
@@ -168,7 +152,7 @@ fn peers(folder: &Path) -> Vec<Peer> {
     let location = json!({
         "BACKEND": "diskcache.DjangoCache", "LOCATION": folder.join("diskcache"),
     });
-    let diskcache = DjangoCache::new("diskcache", location, &["diskcache==5.6.3"]);
+    let diskcache = DjangoCache::diskcache(location);
     peers::django(&[django, diskcache]).unwrap_or_default()
 }
 
@@ -185,8 +169,8 @@ fn memory(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     for (call, name) in calls {
         for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
             let sides = vec![
-                workers.side(OURS, tasks, Clock::Wall, call.of(&ours)),
-                workers.side("rusqlite", tasks, Clock::Wall, raw::inline(&raw, call.by_hand())),
+                workers.side(OURS, tasks, call.of(&ours)),
+                workers.side("rusqlite", tasks, raw::inline(&raw, call.by_hand())),
             ];
             let case = Case::new(name, unit, SIZES[0]).on_runtime(workers.flavour(), tasks);
             bench.run(Contest { case, sides })?;

@@ -15,8 +15,5 @@ pub(super) fn caches(directory: &Path, max_entries: usize) -> [DjangoCache; 2] {
         "LOCATION": of_peer("django"), "OPTIONS": { "MAX_ENTRIES": max_entries },
     });
     let diskcache = json!({ "BACKEND": "diskcache.DjangoCache", "LOCATION": of_peer("diskcache") });
-    [
-        DjangoCache::new("django", django, &[]),
-        DjangoCache::new("diskcache", diskcache, &["diskcache==5.6.3"]),
-    ]
+    [DjangoCache::new("django", django, &[]), DjangoCache::diskcache(diskcache)]
 }

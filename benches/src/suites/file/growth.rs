@@ -30,7 +30,7 @@ use crate::{
         calls::{Call, Client},
         inputs::Inputs,
         ours::Ours,
-        workers::{Clock, Workers},
+        workers::Workers,
     },
 };
 
@@ -139,7 +139,7 @@ impl<'a> Store<'a> {
     }
 
     fn side<C: Client>(&self, name: &'static str, call: Call, client: &Arc<C>) -> Side<'a> {
-        let mut batches = self.workers.side(name, 1, Clock::Wall, call.of(client));
+        let mut batches = self.workers.side(name, 1, call.of(client));
         in_batches(name, move |made| batches.time(made))
     }
 }

@@ -9,10 +9,13 @@ use redis::{Client, aio::MultiplexedConnection, cmd, pipe};
 use test_servers::{Redis, Server as _};
 use tokio::runtime::Builder;
 
-use super::{round_trips::RoundTrips, rounds::Rounds};
+use super::rounds::Rounds;
 use crate::{
     harness::{Bench, Case, Unit},
-    suites::network::ours::{self, LIFETIME},
+    suites::network::{
+        ours::{self, LIFETIME},
+        round_trips::RoundTrips,
+    },
 };
 
 const CASES: [&str; 2] = ["get_or_set_many_100", "get_or_set_many_hits"];

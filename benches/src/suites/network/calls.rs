@@ -35,7 +35,7 @@ pub(in crate::suites) trait Client: Send + Sync + 'static {
 macro_rules! each {
     ($client:expr, $method:ident) => {{
         let client = std::sync::Arc::clone($client);
-        let job: $crate::suites::network::workers::Job = Box::new(move |range| {
+        let job: $crate::suites::network::workers::Job = std::sync::Arc::new(move |range| {
             let client = std::sync::Arc::clone(&client);
             Box::pin(async move {
                 for n in range {
@@ -57,7 +57,7 @@ pub(in crate::suites) fn found<T>(it: Option<T>) -> Result<T> {
 /// Makes tasks that all increment one key.
 pub(in crate::suites) fn count_one_key(client: &Arc<impl Client>) -> Job {
     let client = Arc::clone(client);
-    Box::new(move |range| {
+    Arc::new(move |range| {
         let client = Arc::clone(&client);
         Box::pin(async move {
             for _ in range {

@@ -1,10 +1,6 @@
 //! Tasks in a runtime, and their duration.
 
-use std::{
-    ops::Range,
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::{ops::Range, pin::Pin, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use tokio::{
@@ -12,7 +8,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::harness::{Side, process_time};
+use crate::harness::{Side, Took, process_time};
 
 /// A runtime in which the tasks of a contender run.
 pub(in crate::suites) struct Workers {
@@ -21,16 +17,8 @@ pub(in crate::suites) struct Workers {
 }
 
 /// Makes a task of the operations with these numbers.
-pub(in crate::suites) type Job = Box<dyn Fn(Range<usize>) -> Task>;
+pub(in crate::suites) type Job = Arc<dyn Fn(Range<usize>) -> Task>;
 pub(in crate::suites) type Task = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
-
-/// A clock for durations.
-#[derive(Clone, Copy)]
-pub(in crate::suites) enum Clock {
-    Wall,
-    /// The CPU time of all threads of this process.
-    Processors,
-}
 
 const CURRENT_THREAD: &str = "current_thread";
 
@@ -60,23 +48,17 @@ impl Workers {
 
     /// Returns a contender with a number of concurrent tasks. Panics if an operation fails, because
     /// a failed operation is fast.
-    pub(in crate::suites) fn side(
-        &self,
-        name: &'static str,
-        tasks: usize,
-        clock: Clock,
-        job: Job,
-    ) -> Side<'_> {
-        Side::timed(name, move |count| match self.time(&job, tasks, count, clock) {
-            Ok(time) => time,
+    pub(in crate::suites) fn side(&self, name: &'static str, tasks: usize, job: Job) -> Side<'_> {
+        Side::measured(name, move |count| match self.time(&job, tasks, count) {
+            Ok(took) => took,
             Err(err) => panic!("{name}: {err:#}"),
         })
     }
 
-    fn time(&self, job: &Job, tasks: usize, count: u64, clock: Clock) -> Result<Duration> {
+    fn time(&self, job: &Job, tasks: usize, count: u64) -> Result<Took> {
         let share = (usize::try_from(count)? / tasks).max(1);
-        let took = self.block_on(async {
-            let began = clock.now();
+        let (time, processors) = self.block_on(async {
+            let (began, processors) = (Instant::now(), process_time());
             let mut running = JoinSet::new();
             for task in 0..tasks {
                 // Also a single task, because `block_on` runs its future outside of the workers.
@@ -85,33 +67,16 @@ impl Workers {
             while let Some(done) = running.join_next().await {
                 done??;
             }
-            anyhow::Ok(clock.now().saturating_sub(began))
+            anyhow::Ok((began.elapsed(), process_time().saturating_sub(processors)))
         })?;
-        Ok(took.mul_f64(count as f64 / (share * tasks) as f64))
+        let scale = count as f64 / (share * tasks) as f64;
+        Ok(Took { time: time.mul_f64(scale), processors: Some(processors.mul_f64(scale)) })
     }
-}
-
-impl Clock {
-    fn now(self) -> Duration {
-        match self {
-            Self::Wall => since_start(),
-            Self::Processors => process_time(),
-        }
-    }
-}
-
-fn since_start() -> Duration {
-    use std::sync::LazyLock;
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -119,7 +84,7 @@ mod tests {
     fn tasks_share_the_operations() {
         let done = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&done);
-        let job: Job = Box::new(move |range| {
+        let job: Job = Arc::new(move |range| {
             let done = Arc::clone(&counted);
             Box::pin(async move {
                 done.fetch_add(range.len(), Ordering::Relaxed);
@@ -127,17 +92,17 @@ mod tests {
             })
         });
         for workers in [Workers::current_thread().unwrap(), Workers::multi_thread().unwrap()] {
-            workers.time(&job, 64, 6400, Clock::Wall).unwrap();
+            workers.time(&job, 64, 6400).unwrap();
             assert_eq!(done.swap(0, Ordering::Relaxed), 6400);
-            workers.time(&job, 64, 3, Clock::Processors).unwrap();
+            workers.time(&job, 64, 3).unwrap();
             assert_eq!(done.swap(0, Ordering::Relaxed), 64, "each task has at least one operation");
         }
     }
 
     #[test]
     fn failed_operation_is_an_error() {
-        let job: Job = Box::new(|_| Box::pin(async { anyhow::bail!("no server") }));
+        let job: Job = Arc::new(|_| Box::pin(async { anyhow::bail!("no server") }));
         let workers = Workers::current_thread().unwrap();
-        assert!(workers.time(&job, 2, 2, Clock::Wall).is_err());
+        assert!(workers.time(&job, 2, 2).is_err());
     }
 }

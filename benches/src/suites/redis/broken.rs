@@ -1,13 +1,13 @@
 //! The duration of a call while the server is down.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use anyhow::{Result, ensure};
 use cache_core::{Caches, Timeout};
 use redis::{Client, cmd};
 use test_servers::{Redis, Server as _};
 
-use super::workers::{Clock, Job, Workers};
+use super::workers::{Job, Workers};
 use crate::harness::{Bench, Case, Contest, Unit};
 
 const CASE: &str = "get_broken";
@@ -36,7 +36,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
         }
         Ok(res)
     })?;
-    let ours: Job = Box::new(move |range| {
+    let ours: Job = Arc::new(move |range| {
         let cache = cache.clone();
         Box::pin(async move {
             for _ in range {
@@ -45,7 +45,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
             Ok(())
         })
     });
-    let lost: Job = Box::new(move |range| {
+    let lost: Job = Arc::new(move |range| {
         let mut it = connection.clone();
         Box::pin(async move {
             for _ in range {
@@ -54,7 +54,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
             Ok(())
         })
     });
-    let reconnect: Job = Box::new(move |range| {
+    let reconnect: Job = Arc::new(move |range| {
         let opener = opener.clone();
         Box::pin(async move {
             for _ in range {
@@ -63,7 +63,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
             Ok(())
         })
     });
-    let side = |name, job| workers.side(name, 1, Clock::Wall, job);
+    let side = |name, job| workers.side(name, 1, job);
     let sides =
         vec![side("cache-redis", ours), side("redis", lost), side("redis_connect", reconnect)];
     let case = Case::new(CASE, Unit::Nanos, 1).on_runtime(workers.flavour(), 1);

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{
     BUSY, Call,
     clients::{CONNECTIONS, Clients},
-    workers::{Clock, Workers},
+    workers::Workers,
 };
 use crate::harness::{Bench, Case, Contest, Unit};
 
@@ -19,7 +19,7 @@ pub(super) fn run(
 ) -> Result<()> {
     for (call, name) in [(Call::Get, "get_connections"), (Call::Set, "set_connections")] {
         for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
-            let side = |name, client| workers.side(name, tasks, Clock::Wall, call.of(client));
+            let side = |name, client| workers.side(name, tasks, call.of(client));
             let mut sides = vec![side("cache-redis", &clients.ours_default)];
             for count in CONNECTIONS {
                 let name = match count {

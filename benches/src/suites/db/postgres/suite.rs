@@ -16,7 +16,7 @@ use crate::{
         network::{
             BUSY, THREADS,
             calls::Call,
-            workers::{Clock, Job, Workers},
+            workers::{Job, Workers},
         },
     },
 };
@@ -65,7 +65,7 @@ impl Suite<'_> {
     /// Returns a contender that is connected and has prepared its statements, which takes as long
     /// as many calls.
     pub(super) fn side(&self, name: &'static str, tasks: usize, job: Job) -> Side<'_> {
-        let mut side = self.workers.side(name, tasks, Clock::Wall, job);
+        let mut side = self.workers.side(name, tasks, job);
         side.time(WARM);
         side
     }
@@ -82,7 +82,7 @@ impl Suite<'_> {
     pub(super) fn case(&self, name: &str, call: Call, unit: Unit, tasks: usize) -> Case {
         // The size of a counter does not depend on the values.
         let size = if call == Call::Incr { 8 } else { self.rows.size };
-        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks)
+        Case::new(name, unit, size).on_runtime(self.workers.flavour(), tasks).with_cpu()
     }
 }
 

@@ -9,10 +9,7 @@ use tempfile::TempDir;
 use super::{Call, OURS, Ours, Raw, Rows, raw};
 use crate::{
     harness::{Bench, Case, Contest, Unit},
-    suites::network::{
-        BUSY, SIZES,
-        workers::{Clock, Workers},
-    },
+    suites::network::{BUSY, SIZES, workers::Workers},
 };
 
 const BOUND: usize = 10_000;
@@ -51,7 +48,7 @@ pub(super) fn run(bench: &mut Bench<'_>, workers: &Workers) -> Result<()> {
     }
     let full = Full::new()?;
     for (tasks, unit) in [(1, Unit::Nanos), (BUSY, Unit::PerSecond)] {
-        let side = |name, job| workers.side(name, tasks, Clock::Wall, job);
+        let side = |name, job| workers.side(name, tasks, job);
         let sides = vec![
             side(OURS, Call::SetNew.of(&full.ours)),
             // Eviction must cost little.

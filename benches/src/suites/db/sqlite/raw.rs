@@ -36,7 +36,7 @@ const LIFETIME: i64 = 3_600_000;
 /// Runs the call on the caller's thread.
 pub(super) fn inline(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
     let raw = Arc::clone(raw);
-    Box::new(move |range| {
+    Arc::new(move |range| {
         let raw = Arc::clone(&raw);
         Box::pin(async move { range.into_iter().try_for_each(|_| call(&raw)) })
     })
@@ -45,7 +45,7 @@ pub(super) fn inline(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
 /// Runs the call in `spawn_blocking`.
 pub(super) fn blocking(raw: &Arc<Raw>, call: fn(&Raw) -> Result<()>) -> Job {
     let raw = Arc::clone(raw);
-    Box::new(move |range| {
+    Arc::new(move |range| {
         let raw = Arc::clone(&raw);
         Box::pin(async move {
             for _ in range {

@@ -14,15 +14,15 @@ use anyhow::Result;
 
 /// A proxy that counts how often the client sends after a reply: bytes that follow each other in
 /// one direction are one trip.
-pub(super) struct RoundTrips {
-    pub(super) address: SocketAddr,
+pub(in crate::suites) struct RoundTrips {
+    pub(in crate::suites) address: SocketAddr,
     count: Arc<AtomicU64>,
 }
 
 impl RoundTrips {
     /// Starts a proxy in front of this server. Its threads end with their connections, and the
     /// thread that accepts them ends with the program.
-    pub(super) fn to(server: SocketAddr) -> Result<Self> {
+    pub(in crate::suites) fn to(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, count) = (listener.local_addr()?, Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&count);
@@ -40,7 +40,7 @@ impl RoundTrips {
     }
 
     /// Returns the number of round trips since the last call.
-    pub(super) fn take(&self) -> u64 {
+    pub(in crate::suites) fn take(&self) -> u64 {
         self.count.swap(0, Ordering::SeqCst)
     }
 }
