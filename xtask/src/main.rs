@@ -5,7 +5,6 @@ mod bench;
 mod ci;
 mod fuzz;
 mod graph;
-mod machine;
 mod package;
 mod quickstart;
 mod report;
@@ -31,6 +30,8 @@ Usage: cargo xtask <command>
          checks the project's own rules; with paths, shows the violations that exceptions excuse there
   bench [--quick] [SUITE[/CASE]…] [--json FILE]
          measures the caches beside their engines and peers; all suites if none is named
+  bench --report [--quick] [--passes N] [SUITE…] [--json FILE | --from FILE]
+         measures the published cases, or reads their results, and writes docs/performance.md
   fuzz [TARGET…] [--seconds N | --runs N]
          feeds random bytes to the readers of files and settings; by default all targets, 30 seconds each
   servers [--env] [NAME…]

@@ -1,0 +1,80 @@
+use super::parts::{Peer, Row, Table, own, peer};
+
+const PEERS: &[Peer] = &[
+    own("unfenced", &["unfenced"]),
+    peer("Laravel's commands", &["laravel"]),
+    peer("Django's commands", &["django_get_or_set"]),
+    peer("raw client", &["redis", "memcache"]),
+    peer("django-redis", &["django-redis"]),
+];
+
+/// The time of fenced loads.
+pub(super) const LOADS: Table = Table {
+    region: "fences",
+    title: "Fenced loads",
+    peers: PEERS,
+    rows: &[
+        row("memory: miss", "miss_memory"),
+        row("memory: refresh", "refresh_memory"),
+        row("directory: miss", "miss_file"),
+        row("directory: refresh", "refresh_file"),
+        row("SQLite: miss", "miss_sqlite"),
+        row("SQLite: refresh", "refresh_sqlite"),
+        row("Redis: miss", "miss_redis"),
+        row("Redis: refresh", "refresh_redis"),
+        row("memcached: miss", "miss_memcached"),
+        row("memcached: refresh", "refresh_memcached"),
+        row("PostgreSQL: miss", "miss_postgres"),
+        row("PostgreSQL: refresh", "refresh_postgres"),
+    ],
+};
+
+/// The time of a lock that is acquired and released.
+pub(super) const LOCKS: Table = Table {
+    region: "locks",
+    title: "Locks",
+    peers: &[
+        own("`add` and `delete`", &["add_delete"]),
+        peer("Laravel's commands", &["laravel"]),
+        peer("django-redis's commands", &["django-redis_lock"]),
+        peer("django-redis", &["django-redis"]),
+    ],
+    rows: &[
+        row("memory", "lock_memory"),
+        row("directory", "lock_file"),
+        row("SQLite", "lock_sqlite"),
+        row("Redis", "lock_redis"),
+        row("memcached", "lock_memcached"),
+        row("PostgreSQL", "lock_postgres"),
+    ],
+};
+
+/// Round trips, counted in front of the server.
+pub(super) const TRIPS: Table = Table {
+    region: "round-trips",
+    title: "Round trips",
+    peers: &[
+        own("unfenced", &["unfenced", "add_delete"]),
+        peer("Laravel's commands", &["laravel"]),
+        peer("Django's commands", &["django_get_or_set", "django-redis_lock"]),
+        peer("raw client", &["redis", "memcache"]),
+    ],
+    rows: &[
+        row("Redis: hit", "hit_redis_trips"),
+        row("Redis: miss", "miss_redis_trips"),
+        row("Redis: refresh", "refresh_redis_trips"),
+        row("Redis: lock", "lock_redis_trips"),
+        row("memcached: hit", "hit_memcached_trips"),
+        row("memcached: miss", "miss_memcached_trips"),
+        row("memcached: refresh", "refresh_memcached_trips"),
+        row("memcached: lock", "lock_memcached_trips"),
+        row("PostgreSQL: hit", "hit_postgres_trips"),
+        row("PostgreSQL: miss", "miss_postgres_trips"),
+        row("PostgreSQL: refresh", "refresh_postgres_trips"),
+        row("PostgreSQL: lock", "lock_postgres_trips"),
+    ],
+};
+
+const fn row(call: &'static str, case: &'static str) -> Row {
+    Row::new(call, "consistency", case, 1, 100)
+}
