@@ -113,7 +113,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
 
     /// Sets the time after the [lifetime](Self::ttl) in which a loaded value may be served stale,
     /// as [`Fetch::grace`](crate::Fetch::grace) does for one fetch. If unset, it is the grace of
-    /// the alias; with zero, there is none. Values of [`set`](Self::set) have no grace; those of
+    /// the alias. Zero turns it off. Values of [`set`](Self::set) have no grace; those of
     /// [`prime`](KeyspaceFetch::prime) have.
     ///
     /// The calls return an error of kind `Config` if the cache does not have the setting
