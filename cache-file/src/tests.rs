@@ -157,7 +157,7 @@ fn writers_with_the_same_number_of_a_spare_file_do_not_share_it() {
     let writers = [&place.directory, &other];
     let in_other_folder =
         |n: &u32| EntryPath::of(&n.to_string()).folder() != EntryPath::of("a").folder();
-    let b = (0..).find(in_other_folder).unwrap().to_string();
+    let b = (0..1000).find(in_other_folder).unwrap().to_string();
     let keys = ["a", b.as_str()];
     for (directory, key) in writers.into_iter().zip(keys) {
         write(directory, key, 10).unwrap();
