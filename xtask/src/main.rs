@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod graph;
+mod histories;
 mod package;
 mod quickstart;
 mod report;
@@ -34,6 +35,9 @@ Usage: cargo xtask <command>
          measures the published cases, or reads their results, and writes docs/performance.md
   fuzz [TARGET…] [--seconds N | --runs N]
          feeds random bytes to the readers of files and settings; by default all targets, 30 seconds each
+  histories [--store NAME]… [--seconds N] [--seed S]
+         records what several processes do with each store while processes, servers and networks fail,
+         and checks the promises; by default all stores, 60 seconds each
   servers [--env] [NAME…]
          starts servers: redis, memcached, postgres, replicas, sentinel, cluster
   servers --install
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         ["tidy", ref args @ ..] => tidy::run(args),
         ["bench", ref args @ ..] => bench::run(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),
+        ["histories", ref args @ ..] => histories::run(args),
         ["servers", ref args @ ..] => servers::run(args),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

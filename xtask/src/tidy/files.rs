@@ -12,6 +12,7 @@ const TEST_FOLDERS: &[&str] = &[
     "fault-tests",
     "fork-tests",
     "fuzz",
+    "history-tests",
     "testing",
     "tests",
 ];

@@ -1,0 +1,41 @@
+//! The checks of a history. Each is sound: it reports only histories that break a promise.
+
+mod checked;
+mod counters;
+mod entries;
+mod linear;
+mod locks;
+mod report;
+mod values;
+
+use self::checked::Checked;
+pub use self::{
+    checked::Limits,
+    report::{Report, Violation},
+};
+use crate::history::History;
+
+/// Checks a history.
+pub fn check(history: &History, limits: Limits) -> Report {
+    let checked = Checked::new(history, limits);
+    let mut res = Report::default();
+    for name in ["entry", "short"] {
+        for (_, operations) in history.by_key(name) {
+            entries::check(&checked, &operations, &mut res);
+        }
+    }
+    for name in ["counter", "update"] {
+        for (_, operations) in history.by_key(name) {
+            res.violations.extend(counters::check(&checked, &operations));
+        }
+    }
+    for (_, operations) in history.by_key("lock") {
+        res.violations.extend(locks::check(&checked, &operations));
+    }
+    for name in ["value", "own"] {
+        for (_, operations) in history.by_key(name) {
+            res.violations.extend(values::check(&checked, &operations));
+        }
+    }
+    res
+}

@@ -1,0 +1,69 @@
+//! Loaded values and deletes.
+
+use history_tests::{
+    fault::Fault,
+    record::{
+        Call::{Fetch, Invalidate, Read},
+        Reply::{Foreign, Is, Value},
+    },
+};
+
+use crate::Written;
+
+const STALE: &str = "version 1 was read after a delete at version 2";
+
+fn deleted(strict: bool, reply: bool) -> Written {
+    let call = Invalidate { version: 2, strict };
+    Written::of("value0.0").call(0, [10, 20], call, Is(reply))
+}
+
+#[test]
+fn no_read_that_begins_after_a_delete_returns_an_older_version() {
+    for process in [0, 1] {
+        deleted(true, false).call(process, [21, 22], Read, Value(Some(1))).breaks(STALE);
+        deleted(true, false).call(process, [21, 22], Fetch, Value(Some(1))).breaks(STALE);
+        deleted(true, false).call(process, [19, 22], Read, Value(Some(1))).passes();
+        deleted(true, false).call(process, [21, 22], Read, Value(Some(2))).passes();
+        deleted(true, false).call(process, [21, 22], Read, Value(None)).passes();
+    }
+    let failed = Written::of("value0.0");
+    let failed = failed.failed(0, [10, 20], Invalidate { version: 2, strict: true });
+    failed.call(0, [21, 22], Read, Value(Some(1))).passes();
+}
+
+#[test]
+fn delete_that_may_have_failed_open_binds_its_own_process() {
+    deleted(false, false).call(0, [21, 22], Read, Value(Some(1))).breaks(STALE);
+    deleted(false, false).call(1, [21, 22], Read, Value(Some(1))).passes();
+    // An entry was removed, so the store received the delete.
+    deleted(false, true).call(1, [21, 22], Read, Value(Some(1))).breaks(STALE);
+}
+
+#[test]
+fn caller_may_join_a_load_that_another_process_outran() {
+    let joined = |process, load: [u64; 2]| {
+        let loading = deleted(true, true).call(process, load, Fetch, Value(Some(1)));
+        let loading = loading.loaded(load[0] + 1, 1);
+        loading.call(process, [25, 30], Fetch, Value(Some(1)))
+    };
+    joined(1, [5, 30]).passes();
+    // This load ended before the caller came.
+    joined(1, [5, 24]).breaks(STALE);
+    // A delete ends the loads of its own process.
+    joined(0, [5, 30]).breaks(STALE);
+    let read = deleted(true, true).call(1, [5, 30], Fetch, Value(Some(1))).loaded(6, 1);
+    read.call(1, [25, 30], Read, Value(Some(1))).breaks(STALE);
+}
+
+#[test]
+fn failover_may_undo_an_earlier_delete() {
+    let read = || deleted(true, true).call(1, [50, 60], Read, Value(Some(1)));
+    read().fault(Fault::FailOver, None, [30, 40]).passes();
+    read().fault(Fault::FailOver, None, [2, 5]).breaks(STALE);
+}
+
+#[test]
+fn value_of_another_key_is_reported() {
+    let foreign = Foreign("value 3 of value0.1".into());
+    Written::of("value0.0").call(0, [0, 1], Read, foreign).breaks("value 3 of value0.1");
+}
