@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cache_core::{Cache, Timeout};
+use tokio::time::sleep;
 
 use super::{Client, LONG, is_well};
 use crate::record::{Call, Reply};
@@ -10,9 +11,35 @@ use crate::record::{Call, Reply};
 impl Client {
     /// Makes a call on an entry that does not expire.
     pub(super) async fn entry(&mut self) -> bool {
-        let key = self.key("entry", 3, 700);
+        // Most keys are short-lived, so that a search for an order is short. On the others, calls
+        // before, during and after a fault meet.
+        let (name, slots, period) =
+            if self.random.percent(70) { ("entry", 2, 700) } else { ("entry-long", 1, 4000) };
+        let key = self.key(name, slots, period);
         let call = self.entry_call(None);
-        self.call_entry(&key, call).await
+        let writes = matches!(call, Call::Add(..) | Call::Set(..) | Call::Replace(..));
+        let well = self.call_entry(&key, call).await;
+        if writes && !well && self.random.percent(60) {
+            self.undo(&key).await;
+        }
+        well
+    }
+
+    /// Deletes the key of a write that failed, and reads it for a while: the write must not arrive
+    /// later.
+    async fn undo(&mut self, key: &str) {
+        for _ in 0..50 {
+            if self.call_entry(key, Call::Delete).await {
+                break;
+            }
+            // sleeps: the store fails, and recovers by itself
+            sleep(Duration::from_millis(20)).await;
+        }
+        for _ in 0..20 {
+            self.call_entry(key, Call::Get).await;
+            // sleeps: the network holds the write for up to a second
+            sleep(Duration::from_millis(40)).await;
+        }
     }
 
     /// Makes a call on an entry that expires soon.
