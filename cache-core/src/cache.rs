@@ -14,6 +14,8 @@ mod load;
 mod load_write;
 mod lock;
 mod many;
+#[allow(dead_code, reason = "namespaces and tags use them")]
+mod markers;
 mod on_outage;
 mod pending_delete;
 mod read;
@@ -37,7 +39,7 @@ pub use self::{
 pub(crate) use self::{builder::KeyState, fetch::on_a_thread};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::tombstones::Tombstones,
+    consistency::{markers::Markers, tombstones::Tombstones},
     error::{Error, Result},
     fetch::{
         FetchState,
@@ -139,6 +141,8 @@ struct Shared {
     updates: Arc<UpdateQueue>,
     /// The random number by which this process knows its own leases.
     lease_owner: Arc<PerProcess<u64>>,
+    markers: Arc<Markers>,
+    tag_staleness: Duration,
     counters: Counters,
     observer: Observer,
 }
@@ -236,6 +240,7 @@ impl<V: Form> Cache<V> {
         self.shared.flights.detach_all(self.write_patience()).await;
         if res.is_ok() {
             self.shared.tombstones.remove_all(moment);
+            self.shared.markers.forget_all();
         }
         self.answer(Operation::Clear, None, res)
     }
@@ -255,6 +260,7 @@ impl<V: Form> Cache<V> {
         self.shared.flights.detach_all(self.write_patience()).await;
         if res.is_ok() {
             self.shared.tombstones.remove_all(moment);
+            self.shared.markers.forget_all();
         }
         self.answer(Operation::ClearStore, None, res)
     }

@@ -105,7 +105,7 @@ async fn run(shared: Weak<Shared>) {
 }
 
 /// Returns a handle for calls on the library's own runtime.
-fn handle(shared: Arc<Shared>) -> Cache {
+pub(super) fn handle(shared: Arc<Shared>) -> Cache {
     let head = KeyHead::new(&shared.namespace, 1);
     Cache { shared, head, version: 1, strict: true, on_own_runtime: false, form: PhantomData }
 }

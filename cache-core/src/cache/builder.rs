@@ -1,10 +1,10 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{Cache, Shared, claim};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     config::{ByteSize, CacheSettings, Period},
-    consistency::tombstones::Tombstones,
+    consistency::{markers::Markers, tombstones::Tombstones},
     error::{Error, ErrorKind, Result},
     fetch::{FetchSettings, FetchState, singleflight::Singleflight},
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
@@ -37,17 +37,20 @@ pub(crate) struct KeyState {
     tombstones: Arc<Tombstones>,
     updates: Arc<UpdateQueue>,
     lease_owner: Arc<PerProcess<u64>>,
+    markers: Arc<Markers>,
 }
 
 impl KeyState {
     /// Creates the state. `waits` is `false` for a store that never waits.
     pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
-        let (clock, tombstones_clock) = (clock.clone(), clock.clone());
+        let (clock, tombstones_clock, markers_clock) =
+            (clock.clone(), clock.clone(), clock.clone());
         Self {
             flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
             tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
             updates: Arc::default(),
             lease_owner: Arc::default(),
+            markers: Arc::new(Markers::new(waits, move || markers_clock.coarse())),
         }
     }
 }
@@ -204,6 +207,14 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets for how long invalidations by other processes may be unknown: see
+    /// [`CacheSettings::tag_staleness`].
+    #[must_use]
+    pub fn tag_staleness(mut self, time: impl Into<Period>) -> Self {
+        self.settings.tag_staleness = time.into();
+        self
+    }
+
     /// Sets the defaults of fetches, and whether values may have a grace: see
     /// [`CacheSettings::fetch`].
     #[must_use]
@@ -271,6 +282,12 @@ impl CacheBuilder {
             return Err(Error::new(ErrorKind::Config, what)
                 .with_context("setting", format!("caches.{alias}.compress_from")));
         }
+        if Duration::from(self.settings.tag_staleness) > MAX_STALENESS {
+            let what = "expected at most 1 hour: for this time, entries are served that another \
+                        process has invalidated";
+            return Err(Error::new(ErrorKind::Config, what)
+                .with_context("setting", format!("caches.{alias}.tag_staleness")));
+        }
         FetchState::check(&self.settings).map_err(|(setting, what)| {
             Error::new(ErrorKind::Config, what)
                 .with_context("setting", format!("caches.{alias}.fetch.{setting}"))
@@ -323,6 +340,8 @@ impl CacheBuilder {
             tombstones: state.tombstones,
             updates: state.updates,
             lease_owner: state.lease_owner,
+            markers: state.markers,
+            tag_staleness: settings.tag_staleness.into(),
             counters: Counters::new(),
             observer,
             namespace,
@@ -337,6 +356,9 @@ impl CacheBuilder {
         }
     }
 }
+
+/// The longest `tag_staleness`.
+const MAX_STALENESS: Duration = Duration::from_secs(60 * 60);
 
 /// Returns the way of values to stored bytes and back.
 fn pipeline(settings: &CacheSettings, max_len: Option<usize>) -> Pipeline {

@@ -157,6 +157,11 @@ pub struct CacheSettings {
     /// `fetch` may take. 30 s if unset.
     #[serde(default = "load_deadline")]
     pub load_deadline: Period,
+    /// For how long this process remembers the version of a tag or a namespace: an invalidation by
+    /// another process may be unknown here for this time. Its own invalidations take effect at
+    /// once. 1 s if unset, and 1 hour at most. With 0, each call reads the version from the store.
+    #[serde(default = "tag_staleness")]
+    pub tag_staleness: Period,
     /// The defaults of [`Cache::fetch`](crate::Cache::fetch), and whether values may have a grace.
     #[serde(default)]
     pub fetch: FetchSettings,
@@ -191,6 +196,7 @@ impl CacheSettings {
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
             load_deadline: load_deadline(),
+            tag_staleness: tag_staleness(),
             fetch: FetchSettings::default(),
             options: Options::default(),
         }
@@ -237,4 +243,8 @@ fn connect_deadline() -> Period {
 
 fn load_deadline() -> Period {
     Period::from_secs(30)
+}
+
+fn tag_staleness() -> Period {
+    Period::from_secs(1)
 }
