@@ -15,6 +15,7 @@ mod keyspaces;
 mod leases;
 mod loads;
 mod locks;
+mod namespaces;
 mod timeouts;
 mod updates;
 mod values;
@@ -43,6 +44,7 @@ pub(crate) fn tests() -> Vec<Test> {
         fences::TESTS,
         leases::TESTS,
         locks::TESTS,
+        namespaces::TESTS,
         clear::TESTS,
         handles::TESTS,
     ]

@@ -5,8 +5,10 @@ mod batch;
 mod blocking;
 mod builder;
 mod call;
+mod clear;
 mod counter;
 mod fail_open;
+mod failures;
 mod fetch;
 mod get_or_set;
 mod keyspace;
@@ -14,12 +16,13 @@ mod load;
 mod load_write;
 mod lock;
 mod many;
-#[allow(dead_code, reason = "namespaces and tags use them")]
 mod markers;
+mod namespace;
 mod on_outage;
 mod pending_delete;
 mod read;
 mod remove;
+mod subspace;
 mod update;
 mod values;
 mod version;
@@ -27,16 +30,19 @@ mod write;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use self::call::{call, call_leader, call_write, put_aside};
 pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
+    failures::{Failed, Failures},
     fetch::Fetch,
     lock::{BlockingLock, Lock, LockRequest},
-    many::{Failed, Failures},
     on_outage::OnOutage,
 };
 pub(crate) use self::{builder::KeyState, fetch::on_a_thread};
+use self::{
+    call::{call, call_leader, call_write, enter, enter_write, put_aside},
+    subspace::Subspace,
+};
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
     consistency::{markers::Markers, tombstones::Tombstones},
@@ -103,6 +109,8 @@ pub struct Cache<V: Form = Typed> {
     shared: Arc<Shared>,
     head: KeyHead,
     version: i64,
+    /// The namespace of the keys of this handle.
+    subspace: Option<Arc<Subspace>>,
     strict: bool,
     /// Calls run on the runtime of the library, because the caller has no runtime.
     on_own_runtime: bool,
@@ -163,8 +171,8 @@ impl<V: Form> Cache<V> {
         &self.shared.backend
     }
 
-    /// Returns the namespace of this alias: its keys in all versions.
-    pub fn namespace(&self) -> &Namespace {
+    /// Returns the keys of this alias, in all versions and namespaces.
+    pub fn alias_keys(&self) -> &Namespace {
         &self.shared.namespace
     }
 
@@ -181,8 +189,7 @@ impl<V: Form> Cache<V> {
     /// ```
     #[must_use]
     pub fn at_version(&self, version: i64) -> Self {
-        let head = KeyHead::new(&self.shared.namespace, version);
-        Self { head, version, ..self.clone() }
+        Self { head: self.head_of(version), version, ..self.clone() }
     }
 
     /// Returns a handle to the same cache that returns every error, also if `fail_open` is set.
@@ -191,7 +198,7 @@ impl<V: Form> Cache<V> {
         Self { strict: true, ..self.clone() }
     }
 
-    /// Returns whether both handles belong to the same cache, in any version.
+    /// Returns whether both handles belong to the same cache, in any version and namespace.
     pub fn is_same<W: Form>(&self, other: &Cache<W>) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -202,67 +209,6 @@ impl<V: Form> Cache<V> {
         let breaker = shared.breaker.as_ref().map(|it| it.state());
         let refreshes = shared.fetch.active_refreshes();
         shared.counters.read(shared.tombstones.len(), shared.flights.loads(), refreshes, breaker)
-    }
-
-    /// Removes every entry of this alias in all versions, and everything that the library stored
-    /// for this alias. All other entries of the store stay. This call has no deadline.
-    ///
-    /// # Errors
-    /// Never fails open. After an error, entries may be left.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, some entries may be left.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-    /// # let caches = cache_core::Caches::builder().driver(cache_memory::DRIVER).toml(r#"
-    /// [caches.default]
-    /// backend = "memory"
-    /// location = "main"
-    /// key_prefix = "shop"
-    /// [caches.eu]
-    /// backend = "memory"
-    /// location = "main"
-    /// key_prefix = "shop:eu"
-    /// # "#)?.build()?;
-    /// let (shop, eu) = (caches.get("default")?, caches.get("eu")?);
-    /// shop.set("k", &1, cache_core::Timeout::Default).await?;
-    /// eu.set("k", &2, cache_core::Timeout::Default).await?;
-    /// shop.clear().await?;
-    /// assert_eq!(shop.get::<i32>("k").await?, None);
-    /// assert_eq!(eu.get::<i32>("k").await?, Some(2));
-    /// # Ok(()) }
-    /// ```
-    pub async fn clear(&self) -> Result<()> {
-        self.shared.flights.detach_all(self.write_patience()).await;
-        let moment = self.shared.tombstones.moment();
-        let res = call!(self.clear(&self.shared.namespace));
-        self.shared.flights.detach_all(self.write_patience()).await;
-        if res.is_ok() {
-            self.shared.tombstones.remove_all(moment);
-            self.shared.markers.forget_all();
-        }
-        self.answer(Operation::Clear, None, res)
-    }
-
-    /// Removes everything in the store, including entries of other aliases and of other programs.
-    /// This call has no deadline.
-    ///
-    /// # Errors
-    /// Never fails open. After an error, entries may be left.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, some entries may be left.
-    pub async fn clear_store(&self) -> Result<()> {
-        self.shared.flights.detach_all(self.write_patience()).await;
-        let moment = self.shared.tombstones.moment();
-        let res = call!(self.clear_store());
-        self.shared.flights.detach_all(self.write_patience()).await;
-        if res.is_ok() {
-            self.shared.tombstones.remove_all(moment);
-            self.shared.markers.forget_all();
-        }
-        self.answer(Operation::ClearStore, None, res)
     }
 
     /// Connects if necessary, and checks that the store serves requests. This call has no deadline.
@@ -384,6 +330,7 @@ impl<V: Form> fmt::Debug for Cache<V> {
             .field("backend", &self.shared.backend.name())
             .field("key_prefix", &self.shared.namespace.prefix())
             .field("version", &self.version)
+            .field("namespace", &self.subspace.as_ref().map(|it| it.path()))
             .finish_non_exhaustive()
     }
 }

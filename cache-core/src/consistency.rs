@@ -1,7 +1,6 @@
 //! Keeps deleted values deleted after a failed write, remembers the versions of markers, and queues
 //! the updates of one key.
 
-#[allow(dead_code, reason = "namespaces and tags use them")]
 pub(crate) mod markers;
 pub(crate) mod tombstones;
 pub(crate) mod update_queue;

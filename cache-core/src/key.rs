@@ -1,7 +1,6 @@
 //! Keys: their rules, their stored form, and the namespace of an alias.
 
-#[allow(dead_code, reason = "namespaces and tags use them")]
-mod marker;
+pub(crate) mod marker;
 #[cfg(test)]
 mod tests;
 
@@ -150,11 +149,6 @@ pub(crate) struct KeyHead(Arc<str>);
 impl KeyHead {
     pub(crate) fn new(namespace: &Namespace, version: i64) -> Self {
         Self(format!("{}:{version}:", namespace.prefix()).into())
-    }
-
-    /// Returns the head of the keys of locks.
-    pub(crate) fn of_locks(namespace: &Namespace, version: i64) -> Self {
-        Self(format!("{}{OWNERS}{version}:", namespace.prefix()).into())
     }
 
     /// Returns the key of the fencing number of the lock with this key.

@@ -107,5 +107,13 @@ async fn run(shared: Weak<Shared>) {
 /// Returns a handle for calls on the library's own runtime.
 pub(super) fn handle(shared: Arc<Shared>) -> Cache {
     let head = KeyHead::new(&shared.namespace, 1);
-    Cache { shared, head, version: 1, strict: true, on_own_runtime: false, form: PhantomData }
+    Cache {
+        shared,
+        head,
+        version: 1,
+        subspace: None,
+        strict: true,
+        on_own_runtime: false,
+        form: PhantomData,
+    }
 }

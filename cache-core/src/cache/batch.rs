@@ -1,6 +1,6 @@
 //! The keys of a batch.
 
-use std::{collections::HashMap, iter};
+use std::{collections::HashMap, iter, ops::Range};
 
 use super::Cache;
 use crate::{
@@ -35,9 +35,21 @@ impl Strings {
         Self { text: String::with_capacity(count * 32), ends: Vec::with_capacity(count) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     pub(super) fn push(&mut self, it: &str) {
         self.text.push_str(it);
         self.ends.push(self.text.len());
+    }
+
+    /// Overwrites the same place of all strings with a text of the same length.
+    pub(super) fn overwrite(&mut self, place: Range<usize>, text: &str) {
+        let starts = iter::once(0).chain(self.ends.iter().copied());
+        for start in starts.take(self.ends.len()) {
+            self.text.replace_range(start + place.start..start + place.end, text);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {

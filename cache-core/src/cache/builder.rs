@@ -350,6 +350,7 @@ impl CacheBuilder {
             head: KeyHead::new(&shared.namespace, settings.version),
             version: settings.version,
             shared: Arc::new(shared),
+            subspace: None,
             strict: false,
             on_own_runtime: false,
             form: PhantomData,

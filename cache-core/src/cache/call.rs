@@ -1,4 +1,5 @@
-//! Calls of the store: without a future if the store never waits.
+//! Calls of the store: without a future if the store never waits. Before them, the key of a call
+//! gets the generation of its namespace.
 
 use crate::error::{Error, ErrorKind};
 
@@ -47,3 +48,34 @@ macro_rules! call_leader {
     };
 }
 pub(super) use call_leader;
+
+/// Writes the generation of the namespace into the key of a call. Without a namespace, and while
+/// the generation is remembered, this needs no future.
+macro_rules! enter {
+    ($cache:expr, $key:expr) => {
+        match &$cache.subspace {
+            None => Ok(()),
+            Some(subspace) => match $cache.known_generation(subspace) {
+                Some(generation) => {
+                    $cache.head.put_generation(&generation.text(), $key);
+                    Ok(())
+                }
+                // Boxed because it is rare: it would enlarge the future of every call.
+                None => Box::pin($cache.enter(subspace, $key, $cache.shared.tag_staleness)).await,
+            },
+        }
+    };
+}
+pub(super) use enter;
+
+/// Writes the generation into the key of a write. It is read in the call: a write under a
+/// generation that another process has replaced would be lost, and a delete would miss its entry.
+macro_rules! enter_write {
+    ($cache:expr, $key:expr) => {
+        match &$cache.subspace {
+            None => Ok(()),
+            Some(subspace) => Box::pin($cache.enter(subspace, $key, Duration::ZERO)).await,
+        }
+    };
+}
+pub(super) use enter_write;

@@ -34,8 +34,8 @@ impl<V: Form> Cache<V> {
     /// # Ok(()) }
     /// ```
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64> {
-        let key = self.key(Operation::Incr, key)?;
-        self.incr_stored(&key, delta, None).await
+        let mut key = self.key(Operation::Incr, key)?;
+        self.incr_stored(&mut key, delta, None).await
     }
 
     /// Subtracts `delta` from the integer under `key`, as [`incr`](Self::incr) adds it.
@@ -46,9 +46,9 @@ impl<V: Form> Cache<V> {
     /// # Cancel safety
     /// If the future is dropped, the call may have counted.
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64> {
-        let key = self.key(Operation::Incr, key)?;
+        let mut key = self.key(Operation::Incr, key)?;
         match delta.checked_neg() {
-            Some(delta) => self.incr_stored(&key, delta, None).await,
+            Some(delta) => self.incr_stored(&mut key, delta, None).await,
             None => Err(self.fail(Operation::Incr, Some(&key), overflow())),
         }
     }
@@ -89,11 +89,13 @@ impl<V: Form> Cache<V> {
         timeout: impl IntoTimeout,
     ) -> Result<i64> {
         let expiry = self.expiry(timeout);
-        let key = self.key(Operation::Incr, key)?;
+        let mut key = self.key(Operation::Incr, key)?;
         if let Some(expiry) = expiry {
-            return self.incr_stored(&key, delta, Some(CounterInit::new(initial, expiry))).await;
+            return self
+                .incr_stored(&mut key, delta, Some(CounterInit::new(initial, expiry)))
+                .await;
         }
-        match self.incr_stored(&key, delta, None).await {
+        match self.incr_stored(&mut key, delta, None).await {
             Err(error) if error.kind() == ErrorKind::KeyNotFound => integer::add(initial, delta)
                 .map_err(|error| self.in_context(error, Operation::Incr, Some(&key))),
             res => res,
@@ -102,10 +104,11 @@ impl<V: Form> Cache<V> {
 
     async fn incr_stored(
         &self,
-        key: &FullKey,
+        key: &mut FullKey,
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<i64> {
+        self.entered(Operation::Incr, key).await?;
         self.resolved(Operation::Incr, key).await?;
         let res: Result<Option<i64>> = if self.shared.fetch.has_entries {
             Box::pin(self.incr_entry(key, delta, create)).await

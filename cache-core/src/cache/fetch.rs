@@ -21,11 +21,12 @@ pub(super) use self::{
     entries::{fresh, fresh_or_absent},
     fence::{Fence, Fenced},
 };
-use super::Cache;
+use super::{Cache, enter};
 use crate::{
     error::Result,
     fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
     key::FullKey,
+    layer::Operation,
     timeout::IntoTimeout,
     value::{Decode, Encode, Form, Typed},
 };
@@ -219,7 +220,9 @@ impl<'a, V: Form> Fetch<'a, V> {
     {
         async move {
             let mut key = FullKey::new();
-            let (write_epoch, found) = match self.start(&mut key)? {
+            self.cache.write_key(Operation::Fetch, self.key, &mut key)?;
+            let entered = enter!(self.cache, &mut key);
+            let (write_epoch, found) = match self.start(&key, entered) {
                 Start::Hit(value, _) => return Ok(value),
                 Start::Read(write_epoch, found) => (write_epoch, found),
             };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Cache,
+    Cache, enter,
     fetch::{Fence, Fenced},
 };
 use crate::{
@@ -41,7 +41,8 @@ impl<V: Form> Cache<V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let key = self.key(Operation::GetOrSet, key)?;
+        let mut key = self.key(Operation::GetOrSet, key)?;
+        let entered = enter!(self, &mut key);
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
         if self.shared.has_other_writers {
@@ -52,7 +53,14 @@ impl<V: Form> Cache<V> {
             Ok(Role::Load(self.shared.flights.alone(&key), None))
         } else {
             let write_epoch = self.shared.flights.write_epoch(&key);
-            let is_written = match self.look(&key).await? {
+            let look = match entered {
+                Ok(()) => self.look(&key).await?,
+                Err(error) => {
+                    let res = self.found_or_miss(Operation::GetOrSet, &key, Err(error));
+                    res.map(|_: Option<()>| Look::Failed)?
+                }
+            };
+            let is_written = match look {
                 Look::Hit(value) => return Ok(value),
                 Look::Miss => true,
                 Look::Failed => false,

@@ -12,7 +12,7 @@ pub use self::{blocking::BlockingLock, held::Lock};
 use super::Cache;
 use crate::{
     error::{Error, ErrorKind, Result},
-    key::{FullKey, KeyHead},
+    key::FullKey,
     layer::Operation,
     runtime::jitter,
     timeout::{IntoTimeout, Timeout},
@@ -150,10 +150,10 @@ impl<V: Form> LockRequest<'_, V> {
     }
 
     fn checked(&self) -> Result<(FullKey, Duration)> {
-        let Cache { shared, version, .. } = self.cache;
+        let shared = &self.cache.shared;
         let refuse = |error| self.cache.refuse(Operation::Lock, error);
         let mut key = FullKey::new();
-        let head = KeyHead::of_locks(&shared.namespace, *version);
+        let head = self.cache.head_of_locks();
         head.key(&shared.keys, self.name, &mut key).map_err(refuse)?;
         let lease = lease::checked(self.lease, shared.timeout, &shared.clock).map_err(refuse)?;
         Ok((key, lease))

@@ -1,14 +1,14 @@
-use std::{collections::HashMap, hash::Hash, ops::Deref};
+use std::{collections::HashMap, hash::Hash};
 
 use bytes::Bytes;
 
 use super::{
-    Cache,
+    Cache, Failed, Failures,
     batch::{Distinct, Strings, one_each},
     call, call_leader, put_aside,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     fetch::singleflight::WriteGuard,
     layer::Operation,
     runtime::first,
@@ -33,74 +33,6 @@ macro_rules! call_many {
             },
         }
     };
-}
-
-/// A key that [`set_many`](Cache::set_many) did not write, with the reason.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Failed {
-    /// The caller's key.
-    pub key: String,
-    /// The reason.
-    pub error: Error,
-}
-
-/// The keys that [`set_many`](Cache::set_many) did not write. Empty if all keys were written.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
-/// # use cache_core::{Cache, Timeout}; use cache_memory::Memory;
-/// # let cache = Cache::new("test", Memory::builder().max_value_bytes(10).build()?);
-/// let failures = cache.set_many([("a", "1".to_owned()), ("b", "2".repeat(100))], Timeout::Default).await?;
-/// for failed in &failures {
-///     println!("{} was not written: {}", failed.key, failed.error);
-/// }
-/// assert_eq!(failures.len(), 1);
-/// // Any failure is an error:
-/// cache.set_many([("a", 1), ("c", 3)], Timeout::Default).await?.into_result()?;
-/// # Ok(()) }
-/// ```
-#[must_use = "lists the keys that were not written; `into_result` returns the first failure as an error"]
-#[derive(Clone, Debug, Default)]
-pub struct Failures(Vec<Failed>);
-
-impl Failures {
-    /// Converts the failures into a `Result`.
-    ///
-    /// # Errors
-    /// The error of the first failure, with its key.
-    pub fn into_result(self) -> Result<()> {
-        match self.0.into_iter().next() {
-            Some(Failed { key, error }) => Err(error.with_context("key", key)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Deref for Failures {
-    type Target = [Failed];
-
-    fn deref(&self) -> &[Failed] {
-        &self.0
-    }
-}
-
-impl IntoIterator for Failures {
-    type Item = Failed;
-    type IntoIter = std::vec::IntoIter<Failed>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Failures {
-    type Item = &'a Failed;
-    type IntoIter = std::slice::Iter<'a, Failed>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
 }
 
 /// Reads and writes batches: one round trip per server. An empty batch does nothing. If a key of a
@@ -134,9 +66,13 @@ impl<V: Form> Cache<V> {
         K: AsRef<str> + Eq + Hash,
     {
         let names: Vec<K> = keys.into_iter().collect();
-        let stored = self.keys(Operation::GetMany, &names)?;
+        let mut stored = self.keys(Operation::GetMany, &names)?;
+        let entered = self.enter_all(&mut stored).await;
         let Distinct { keys, places } = stored.distinct();
-        let answers = self.read_many(&keys, false).await;
+        let answers = match entered {
+            Ok(()) => self.read_many(&keys, false).await,
+            Err(error) => vec![Err(error); keys.len()],
+        };
         let mut found = HashMap::with_capacity(names.len());
         for (place, name) in places.into_iter().zip(names) {
             let (key, answer) = (keys[place], &answers[place]);
@@ -220,8 +156,16 @@ impl<V: Form> Cache<V> {
         for name in keys {
             self.push_key(Operation::DeleteMany, name.as_ref(), &mut stored)?;
         }
+        let entered = self.enter_write_all(&mut stored).await;
         let Distinct { keys, .. } = stored.distinct();
         if keys.is_empty() {
+            return Ok(0);
+        }
+        if let Err(error) = entered {
+            for key in keys {
+                Box::pin(self.not_entered(key, &error)).await;
+                self.answer_or(Operation::DeleteMany, key, Err(error.clone()), ())?;
+            }
             return Ok(0);
         }
         let writing = self.before_writes(keys.iter().copied(), 0).await;
@@ -242,7 +186,8 @@ impl<V: Form> Cache<V> {
 
     /// Stores what [`to_write_many`](Self::to_write_many) returned.
     pub(crate) async fn write_many(&self, write: WriteMany) -> Result<Failures> {
-        let WriteMany { names, keys, values, expiry } = write;
+        let WriteMany { names, mut keys, values, expiry } = write;
+        let entered = self.enter_write_all(&mut keys).await;
         let Distinct { keys, places } = keys.distinct();
         // If a key occurs twice, its last value counts.
         let mut items: Vec<(&str, Bytes)> = keys.iter().map(|key| (*key, Bytes::new())).collect();
@@ -253,7 +198,13 @@ impl<V: Form> Cache<V> {
         let bytes = items.iter().map(|(_, value)| value.len()).sum();
         let writing = self.before_writes(keys.iter().copied(), bytes).await;
         let moment = self.shared.tombstones.moment();
-        let answers: Vec<Result<()>> = if items.is_empty() {
+        let is_entered = entered.is_ok();
+        let answers: Vec<Result<()>> = if let Err(error) = entered {
+            for key in &keys {
+                Box::pin(self.not_entered(key, &error)).await;
+            }
+            vec![Err(error); keys.len()]
+        } else if items.is_empty() {
             Vec::new()
         } else if let Some(expiry) = expiry {
             call_many!(self, writing, keys.len(), set_many(&items, expiry))
@@ -264,7 +215,9 @@ impl<V: Form> Cache<V> {
         };
         let mut failed = Vec::new();
         for ((key, name), answer) in keys.iter().zip(callers).zip(one_each(answers)) {
-            self.written(key, moment, &answer);
+            if is_entered {
+                self.written(key, moment, &answer);
+            }
             if let Err(error) = self.answer(Operation::SetMany, Some(key), answer) {
                 failed.push(Failed { key: name.to_owned(), error });
             }

@@ -39,6 +39,16 @@ impl<V: Form> Cache<V> {
     /// already. A missing marker gets a new version, and so does a marker with a pending
     /// replacement.
     pub(super) async fn versions(&self, markers: &[Arc<Marker>]) -> Vec<Result<Version>> {
+        self.versions_within(markers, self.shared.tag_staleness).await
+    }
+
+    /// Returns the versions of markers as [`versions`](Self::versions) does. With a staleness of
+    /// zero, their reads begin in this call.
+    pub(super) async fn versions_within(
+        &self,
+        markers: &[Arc<Marker>],
+        staleness: Duration,
+    ) -> Vec<Result<Version>> {
         let lasts = self.write_claim(markers.len());
         let mut results: Vec<Option<Result<Version>>> = vec![None; markers.len()];
         while results.iter().any(Option::is_none) {
@@ -47,7 +57,7 @@ impl<V: Form> Cache<V> {
                 if results[place].is_some() {
                     continue;
                 }
-                match self.shared.markers.begin(marker, self.shared.tag_staleness, lasts) {
+                match self.shared.markers.begin(marker, staleness, lasts) {
                     Step::Known(version) => results[place] = Some(Ok(version)),
                     Step::Read(read) => mine.push((place, read)),
                     Step::Wait(result, until) => others.push((place, result, until)),

@@ -2,7 +2,7 @@ use std::{any::type_name, fmt};
 
 use bytes::Bytes;
 
-use super::{Cache, call, call_leader};
+use super::{Cache, call, call_leader, enter};
 use crate::{
     error::{Error, ErrorKind, Result},
     key::FullKey,
@@ -50,7 +50,11 @@ impl<V: Form> Cache<V> {
     {
         let mut full = FullKey::new();
         self.write_key(Operation::Get, key, &mut full)?;
-        let res = if self.is_plain() { call!(self.get(&full)) } else { self.read(&full).await };
+        let res = match enter!(self, &mut full) {
+            Ok(()) if self.is_plain() => call!(self.get(&full)),
+            Ok(()) => self.read(&full).await,
+            Err(error) => Err(error),
+        };
         // A hit needs no further future. Misses and errors take the slow path.
         let res = match res {
             Ok(Some(stored)) => {
@@ -87,8 +91,8 @@ impl<V: Form> Cache<V> {
     /// # Ok(()) }
     /// ```
     pub async fn has_key(&self, key: &str) -> Result<bool> {
-        let key = self.key(Operation::HasKey, key)?;
-        let res = match self.resolve_for_metadata(&key).await {
+        let mut key = self.key(Operation::HasKey, key)?;
+        let res = match self.ready_for_metadata(&mut key).await {
             Ok(()) if self.shared.fetch.has_entries => {
                 Box::pin(self.fresh_ttl(&key)).await.map(|it| it.is_some())
             }
@@ -117,8 +121,8 @@ impl<V: Form> Cache<V> {
     /// # Ok(()) }
     /// ```
     pub async fn ttl(&self, key: &str) -> Result<Option<Ttl>> {
-        let key = self.key(Operation::Ttl, key)?;
-        let res = match self.resolve_for_metadata(&key).await {
+        let mut key = self.key(Operation::Ttl, key)?;
+        let res = match self.ready_for_metadata(&mut key).await {
             Ok(()) if self.shared.fetch.has_entries => Box::pin(self.fresh_ttl(&key)).await,
             Ok(()) => call!(self.ttl(&key)),
             Err(error) => Err(error),
@@ -148,8 +152,8 @@ impl<V: Form> Cache<V> {
     /// ```
     pub async fn touch(&self, key: &str, timeout: impl IntoTimeout) -> Result<bool> {
         let Some(expiry) = self.expiry(timeout) else { return self.delete(key).await };
-        let key = self.key(Operation::Touch, key)?;
-        let res = match self.resolve_for_metadata(&key).await {
+        let mut key = self.key(Operation::Touch, key)?;
+        let res = match self.ready_for_metadata(&mut key).await {
             Ok(()) if self.shared.fetch.has_entries => {
                 Box::pin(self.touch_entry(&key, expiry)).await
             }
@@ -158,6 +162,12 @@ impl<V: Form> Cache<V> {
         };
         let res = res.map(|it: bool| it.then_some(()));
         self.found_or_miss(Operation::Touch, &key, res).map(|it| it.is_some())
+    }
+
+    /// Makes the key ready for a call that does not use the value.
+    async fn ready_for_metadata(&self, key: &mut FullKey) -> Result<()> {
+        enter!(self, key)?;
+        self.resolve_for_metadata(key).await
     }
 
     /// Reads the stored bytes, if a read is not a plain `get` of the store.

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::{Cache, call_write, put_aside};
+use super::{Cache, call_write, enter_write, put_aside};
 use crate::{
     error::Result,
     layer::Operation,
@@ -30,7 +32,11 @@ impl<V: Form> Cache<V> {
     /// # Ok(()) }
     /// ```
     pub async fn delete(&self, key: &str) -> Result<bool> {
-        let key = self.key(Operation::Delete, key)?;
+        let mut key = self.key(Operation::Delete, key)?;
+        if let Err(error) = enter_write!(self, &mut key) {
+            Box::pin(self.not_entered(&key, &error)).await;
+            return self.answer_or(Operation::Delete, &key, Err(error), false);
+        }
         let writing = self.before_write(&key).await;
         let moment = self.shared.tombstones.moment();
         let res: Result<bool> = if self.shared.fetch.allowed().fenced {
@@ -65,7 +71,8 @@ impl<V: Form> Cache<V> {
     where
         V: Decode<T>,
     {
-        let key = self.key(Operation::Pop, key)?;
+        let mut key = self.key(Operation::Pop, key)?;
+        self.entered(Operation::Pop, &mut key).await?;
         self.resolved(Operation::Pop, &key).await?;
         let res: Result<Option<Bytes>> = if self.shared.fetch.has_entries {
             Box::pin(self.take_entry(&key)).await

@@ -113,7 +113,8 @@ impl<V: Form> Cache<V> {
         V: Encode<T> + Decode<T>,
     {
         let expiry = self.expiry(timeout);
-        let key = self.key(Operation::Update, key)?;
+        let mut key = self.key(Operation::Update, key)?;
+        self.entered(Operation::Update, &mut key).await?;
         // A store that never waits can retry a conflict at once.
         if self.shared.sync.is_some() {
             loop {

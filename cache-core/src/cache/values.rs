@@ -44,6 +44,7 @@ impl<V: Form> Cache<V> {
             shared: Arc::clone(&self.shared),
             head: self.head.clone(),
             version: self.version,
+            subspace: self.subspace.clone(),
             strict: self.strict,
             on_own_runtime: self.on_own_runtime,
             form: PhantomData,

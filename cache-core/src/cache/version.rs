@@ -53,12 +53,18 @@ impl<V: Form> Cache<V> {
     }
 
     async fn move_to_version(&self, key: &str, version: Option<i64>) -> Result<i64> {
-        let from = self.key(Operation::IncrVersion, key)?;
+        let mut from = self.key(Operation::IncrVersion, key)?;
         let Some(version) = version else {
             let error = Error::new(ErrorKind::Overflow, "the version is outside i64");
             return Err(self.fail(Operation::IncrVersion, Some(&from), error));
         };
-        let to = self.at_version(version).key(Operation::IncrVersion, key)?;
+        let target = self.at_version(version);
+        let mut to = target.key(Operation::IncrVersion, key)?;
+        self.entered(Operation::IncrVersion, &mut from).await?;
+        if self.subspace.is_some() {
+            // The generation of `from`: an entry does not survive a `clear` by its move.
+            target.head.put_generation(self.head.generation(&from), &mut to);
+        }
         self.resolved(Operation::IncrVersion, &from).await?;
         self.resolved(Operation::IncrVersion, &to).await?;
         let has = if self.shared.fetch.has_entries {

@@ -1,8 +1,8 @@
-use std::mem;
+use std::{mem, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Cache, call_leader, call_write, put_aside};
+use super::{Cache, call_leader, call_write, enter_write, put_aside};
 use crate::{
     error::Result,
     key::FullKey,
@@ -202,6 +202,10 @@ impl<V: Form> Cache<V> {
     }
 
     async fn write(&self, write: &mut Prepared) -> Result<()> {
+        if let Err(error) = enter_write!(self, &mut write.key) {
+            Box::pin(self.not_entered(&write.key, &error)).await;
+            return self.answer_or(Operation::Set, &write.key, Err(error), ());
+        }
         // A clone would allocate the count of its references.
         let (key, value) = (&write.key, mem::take(&mut write.value));
         let writing = self.before_write(key).await;
@@ -231,6 +235,7 @@ impl<V: Form> Cache<V> {
     }
 
     async fn add_prepared(&self, write: &mut Prepared) -> Result<bool> {
+        enter_write!(self, &mut write.key)?;
         let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {
@@ -246,6 +251,7 @@ impl<V: Form> Cache<V> {
     }
 
     async fn replace_prepared(&self, write: &mut Prepared) -> Result<bool> {
+        enter_write!(self, &mut write.key)?;
         let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {

@@ -1,4 +1,4 @@
-use super::*;
+use super::{marker::NamespacePath, *};
 
 fn full(key: &str, long_keys: LongKeys) -> Result<FullKey> {
     let head = KeyHead::new(&Namespace::new("p").unwrap(), 1);
@@ -101,4 +101,73 @@ fn marker_of_a_tag_obeys_the_rules_for_keys() {
     for bad in ["", "a b", "a\n"] {
         assert_eq!(tag(bad).unwrap_err().kind(), ErrorKind::InvalidKey, "{bad:?}");
     }
+}
+
+fn within(path: &NamespacePath, key: &str, generation: &str) -> FullKey {
+    let head = KeyHead::within(&Namespace::new("shop").unwrap(), path, 1);
+    let mut full = FullKey::new();
+    head.key(&KeyRules::default(), key, &mut full).unwrap();
+    head.put_generation(generation, &mut full);
+    assert_eq!(head.generation(&full), generation);
+    full
+}
+
+fn path(names: &[&str]) -> Result<NamespacePath> {
+    let keys = Namespace::new("shop").unwrap();
+    let (last, outer) = names.split_last().unwrap();
+    let outer = (!outer.is_empty()).then(|| path(outer).unwrap());
+    NamespacePath::new(&keys, outer.as_ref(), last)
+}
+
+#[test]
+fn keys_of_namespaces_are_separate() {
+    let shop = Namespace::new("shop").unwrap();
+    let generation = "0123456789abc";
+    let key = within(&path(&["users"]).unwrap(), "7", generation);
+    assert_eq!(key.as_str(), "shop:ns:1:users~0123456789abc:7");
+    let nested = within(&path(&["users", "eu"]).unwrap(), "7", generation);
+    assert_eq!(nested.as_str(), "shop:ns:1:users~~eu~0123456789abc:7");
+    assert!(shop.contains(&key) && shop.contains(&nested));
+    assert_eq!(Namespace::prefix_of(&key), Some("shop"));
+    let marker = path(&["users", "eu"]).unwrap().marker(&shop).unwrap();
+    assert_eq!(marker.as_str(), "shop:ns:tag:users~~eu");
+    assert!(shop.contains(&marker));
+    let lock = |path: Option<&NamespacePath>, name: &str| {
+        let mut full = FullKey::new();
+        let head = KeyHead::of_locks(&shop, path, 1);
+        head.key(&KeyRules::default(), name, &mut full).map(|()| full).unwrap()
+    };
+    let own = lock(path(&["users"]).ok().as_ref(), "job");
+    assert_eq!(own.as_str(), "shop:lock:own:ns:1:users~:job");
+    assert_eq!(lock(None, "job").as_str(), "shop:lock:own:1:job");
+}
+
+#[test]
+fn name_of_a_namespace_obeys_its_rules() {
+    for (name, rule) in [("", "is empty"), ("a b", "0x20 at 1"), ("a~b", "contains `~`")] {
+        let error = path(&[name]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert!(error.to_string().contains(rule), "{error}");
+    }
+    // 125 bytes less the prefix.
+    assert!(path(&[&"n".repeat(121)]).is_ok());
+    let error = path(&[&"n".repeat(122)]).err().unwrap();
+    assert!(error.to_string().contains("122 bytes, of at most 121"), "{error}");
+    assert!(path(&[&"n".repeat(59), &"m".repeat(60)]).is_ok());
+    assert!(path(&[&"n".repeat(60), &"m".repeat(60)]).is_err());
+    for good in ["1", "tag", "a:b", "a/b", "ü"] {
+        assert!(path(&[good]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+#[cfg(feature = "long-keys")]
+fn longest_name_leaves_room_for_a_hashed_key() {
+    let keys = Namespace::new(&"p".repeat(100)).unwrap();
+    let path = NamespacePath::new(&keys, None, &"n".repeat(25)).unwrap();
+    let head = KeyHead::within(&keys, &path, i64::MIN);
+    let rules = KeyRules { long_keys: LongKeys::Hash, function: None };
+    let mut full = FullKey::new();
+    head.key(&rules, &"k".repeat(1000), &mut full).unwrap();
+    assert_eq!(full.len(), MAX_KEY_LEN);
 }

@@ -9,7 +9,7 @@ use super::{
     request::{self, Start, hit},
 };
 use crate::{
-    cache::Cache,
+    cache::{Cache, enter},
     error::Result,
     fetch::{Fetched, LoadContext, Loaded},
     key::FullKey,
@@ -68,7 +68,9 @@ impl<'a, V: Form> Fetch<'a, V> {
     {
         async move {
             let mut key = FullKey::new();
-            let (write_epoch, found) = match self.start(&mut key)? {
+            self.cache.write_key(Operation::Fetch, self.key, &mut key)?;
+            let entered = enter!(self.cache, &mut key);
+            let (write_epoch, found) = match self.start(&key, entered) {
                 Start::Hit(value, age) => return Ok(hit(value, age)),
                 Start::Read(write_epoch, found) => (write_epoch, found),
             };

@@ -89,7 +89,8 @@ impl<V: Form> Cache<V> {
     {
         let timeout = timeout.into_timeout();
         let names: Vec<K> = keys.into_iter().collect();
-        let stored = self.keys(Operation::GetOrSet, &names)?;
+        let mut stored = self.keys(Operation::GetOrSet, &names)?;
+        let entered = self.enter_all(&mut stored).await;
         let Distinct { keys, places } = stored.distinct();
         let _ = self.expiry(timeout);
         if bypass::is_on() {
@@ -98,7 +99,10 @@ impl<V: Form> Cache<V> {
             return Ok(batch.found);
         }
         let epochs: Vec<_> = keys.iter().map(|it| self.shared.flights.write_epoch(it)).collect();
-        let answers = self.read_many(&keys, true).await;
+        let answers = match entered {
+            Ok(()) => self.read_many(&keys, true).await,
+            Err(error) => vec![Err(error); keys.len()],
+        };
         let mut batch = Batch::new(self, &names, &keys, &places, timeout);
         let missing = batch.judge(answers).await?;
         let wanted = if self.shared.fetch.has_entries { missing.clone() } else { Vec::new() };

@@ -38,7 +38,7 @@ impl<V: Form> Fetch<'_, V> {
 
     /// Reads the key if the store never waits: a hit needs no further future, as in `get`.
     #[inline]
-    pub(super) fn start<T>(&mut self, key: &mut FullKey) -> Result<Start<T>>
+    pub(super) fn start<T>(&mut self, key: &FullKey, entered: Result<()>) -> Start<T>
     where
         V: Decode<T>,
     {
@@ -46,15 +46,17 @@ impl<V: Form> Fetch<'_, V> {
         if bypass::is_on() {
             self.mode = Mode::Bypass;
         }
-        cache.write_key(Operation::Fetch, self.key, key)?;
         // Before the first read: another process that makes this fetch may have stored an entry
         // with this lifetime.
         if self.is_custom && cache.shared.has_other_writers {
             cache.note_policy(&self.policy);
         }
         let write_epoch = cache.shared.flights.write_epoch(key);
+        if let Err(error) = entered {
+            return Start::Read(write_epoch, Some(Err(error)));
+        }
         if self.mode != Mode::Usual {
-            return Ok(Start::Read(write_epoch, None));
+            return Start::Read(write_epoch, None);
         }
         let found = cache.find_at_once(key, &self.policy);
         if let Some(Ok(Some((Found::Fresh(stored, terms), left)))) = &found
@@ -63,9 +65,9 @@ impl<V: Form> Fetch<'_, V> {
         {
             cache.shared.observer.bytes(Direction::Read, Size::of(stored));
             cache.count(Operation::Fetch, Outcome::Hit);
-            return Ok(Start::Hit(value, terms.age(*left)));
+            return Start::Hit(value, terms.age(*left));
         }
-        Ok(Start::Read(write_epoch, found))
+        Start::Read(write_epoch, found)
     }
 
     pub(super) async fn run<T, E, L, F>(
@@ -160,6 +162,10 @@ impl<V: Form> Fetch<'_, V> {
                     }
                 }
             },
+            Mode::Force if found.is_err() => {
+                cache.missed(&key, takes_absent, found)?;
+                Request { store_failed: true, ..request(None, None) }
+            }
             Mode::Force => request(Box::pin(cache.force(&key)).await, None),
             Mode::Bypass => request(None, None),
         };
