@@ -142,6 +142,8 @@ struct Shared {
     write_patience: Duration,
     /// How long a write of one key counts as in progress, computed once for all calls.
     write_claim: Duration,
+    /// Whether calls without an answer are repeated if a second execution does no harm.
+    repeats: bool,
     fetch: FetchState,
     clock: Clock,
     flights: Arc<Singleflight>,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use cache_core::{
-    Cache, CacheBuilder, Caches, Clock, Driver, Error, ErrorKind, Timeout,
+    Cache, CacheBuilder, Caches, Clock, Driver, Error, ErrorKind, FetchSettings, Timeout,
     config::Period,
     layer::{Breaker, BreakerSettings, BreakerState, Operation, RetrySettings},
     store::{Backend, BuildContext, Capabilities, Inline},
@@ -130,6 +130,31 @@ async fn only_idempotent_calls_are_retried() {
     fail_first(&store, 1, Fault::Error(ErrorKind::Backend));
     with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
     assert_eq!(calls(Operation::Get), before + 1);
+}
+
+/// The delete of a fenced cache also tells whether it removed a value or the lease of a load.
+#[tokio::test]
+async fn delete_of_a_fenced_cache_is_retried() {
+    let mut fenced = FetchSettings::default();
+    fenced.fenced = Some(true);
+    let (store, cache, time) = world(|it| it.retry(RetrySettings::times(2)).fetch(fenced));
+    let cache = cache.strict();
+    for fails in 0..=2 {
+        cache.set("k", &1, Timeout::Default).await.unwrap();
+        fail_first(&store, fails, DOWN);
+        assert!(with_time(&time, cache.delete("k")).await.unwrap(), "{fails} failures");
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    }
+    fail_first(&store, 10, DOWN);
+    with_time(&time, cache.delete("k")).await.unwrap_err();
+    store.heal();
+    let loading = cache.get_or_set("k", Timeout::Default, || async {
+        assert!(store.has(":1:k").await.unwrap(), "a lease");
+        assert!(!cache.delete("k").await.unwrap(), "a lease is not a value");
+        assert!(!store.has(":1:k").await.unwrap());
+        1
+    });
+    assert_eq!(loading.await.unwrap(), 1);
 }
 
 #[tokio::test]

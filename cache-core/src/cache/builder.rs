@@ -325,6 +325,7 @@ impl CacheBuilder {
             has_other_writers: capabilities.shared || capabilities.persistent,
             write_patience: patience,
             write_claim: claim(patience, 1, 0),
+            repeats: settings.retry.retries > 0,
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,

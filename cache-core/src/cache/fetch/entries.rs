@@ -335,6 +335,13 @@ impl<V: Form> Cache<V> {
         key: &str,
         writing: &WriteGuard<'_>,
     ) -> Result<bool> {
+        if self.shared.repeats {
+            // A `take` is never repeated, because its answer would be lost. So a lease is found by
+            // a read, as in a batch.
+            let leased = self.leased(&[key]).await;
+            let res: Result<bool> = call_write!(self, writing, delete(key));
+            return res.map(|it| it && !leased.contains(key));
+        }
         let res: Result<Option<Bytes>> = call_write!(self, writing, take(key));
         match res {
             // The value of another program, which is not read.
