@@ -13,12 +13,14 @@
 //! | `cache_keyspace_reads_total` | counter | `keyspace`, `outcome` | keys that were read through a `Keyspace`: `hit` or `miss`, and by `fetch` also `stale` or `absent`. `get_or_set` is a miss if it ran its own loader |
 //! | `cache_errors_total` | counter | `operation`, `kind` | errors that the caller saw, and errors that `fail_open` hid |
 //! | `cache_loads_total` | counter | `result` | loaders that ran: `ok`, `error`; callers that shared another caller's load: `shared` |
+//! | `cache_loads_not_stored_total` | counter | `reason` | loaded values that were not stored: `refused`, because the key was written or deleted since the load began (by any process if the load was fenced), or `failed` |
 //! | `cache_refreshes_total` | counter | `result` | loads in the background that `started`, and that were `skipped` because `max_refreshes` ran |
 //! | `cache_load_duration_seconds` | histogram | | duration of loaders |
 //! | `cache_undecodable_total` | counter | `operation` | stored bytes that could not be decoded as the requested type |
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written`, as they are stored |
 //! | `cache_uncompressed_bytes_total` | counter | `direction` | the same values before compression |
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | duration of calls to stores that may wait, including retries |
+//! | `cache_tombstones` | gauge | | keys whose delete is pending: they are misses in this process until the store answers again |
 //! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; if each of several servers has a breaker, the state of the one that changed last |
 //!
 //! `operation` is the name of the method of [`Cache`](crate::Cache), see
@@ -34,6 +36,8 @@
 //! | ERROR | `the store failed` | `alias`, `operation`, `kind`, `error`, `hidden`, `suppressed` | a call failed because of the store, not because of a lock on one key, a loader that hangs, or a wait behind other callers; at most once a second per alias, with the number of suppressed events |
 //! | WARN | `stored bytes cannot be decoded` | `alias`, `operation`, `key`, `type`, `why`, `suppressed` | the read was a miss; limited in the same way. `type` is the requested Rust type, `why` the codec and the reason |
 //! | WARN | `a loaded value is too large for the store, and is loaded each time` | `alias`, `key`, `size`, `limit`, `suppressed` | a loader of `get_or_set` or `fetch` returned more bytes than the store accepts; at most once a minute per alias |
+//! | WARN | `a delete is pending, and is sent again in the background` | `alias`, `key`, `suppressed` | a write or delete failed, so the old entry may still be stored; at most once a second per alias |
+//! | INFO | `no delete is pending` | `alias` | after all pending deletes were sent, or their entries were written or have expired |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
 //! | DEBUG | span `cache_load` | `alias`, `keyspace`, `cache.operation` | around a loader; `keyspace` is the label of the `Keyspace` of the call |

@@ -81,7 +81,9 @@ async fn run(shared: Weak<Shared>) {
     let (mut is_waiting, mut is_first) = (true, true);
     loop {
         let Some(cache) = shared.upgrade().map(handle) else { return };
-        if !cache.shared.tombstones.continue_task(cache.task_lasts()) {
+        let goes_on = cache.shared.tombstones.continue_task(cache.task_lasts());
+        cache.shared.observer.tombstones(cache.shared.tombstones.len());
+        if !goes_on {
             return;
         }
         if !is_waiting {

@@ -13,7 +13,7 @@ use crate::{
     runtime,
     store::SetMode,
     telemetry::{
-        observer::{Direction, Loaded, Size},
+        observer::{Direction, Loaded, NotStored, Size},
         stats::Event,
     },
     timeout::Expiry,
@@ -34,18 +34,32 @@ impl<V: Form> Cache<V> {
         let store = || self.write_loaded(key, fence, stored.clone(), expiry);
         let dropped = |id| self.wait_out_write(key, id);
         let lasts = self.write_claim(1);
-        if let Some(Err(error)) = lead.store(store, lasts, self.write_patience(), dropped).await {
-            self.load_not_stored(key, &stored, &error);
+        match lead.store(store, lasts, self.write_patience(), dropped).await {
+            Some(Ok(true)) => {}
+            Some(Err(error)) => self.load_not_stored(key, &stored, &error),
+            None | Some(Ok(false)) => self.load_write_refused(),
         }
     }
 
     /// Counts a loaded value that the store did not take.
     pub(super) fn load_not_stored(&self, key: &str, stored: &Bytes, error: &Error) {
-        self.shared.counters.event(Event::LoadWriteFailed);
+        self.load_write_failed();
         if error.kind() == ErrorKind::TooLarge {
             let limit = self.shared.backend.capabilities().max_value_len;
             self.shared.observer.load_too_large(key, payload_len(stored), limit);
         }
+    }
+
+    /// Counts a loaded value, or its absence, that could not be stored.
+    pub(super) fn load_write_failed(&self) {
+        self.shared.counters.event(Event::LoadWriteFailed);
+        self.shared.observer.not_stored(NotStored::Failed);
+    }
+
+    /// Counts a loaded value that is not stored, because its key was written or deleted meanwhile.
+    pub(super) fn load_write_refused(&self) {
+        self.shared.counters.event(Event::LoadWriteRefused);
+        self.shared.observer.not_stored(NotStored::Refused);
     }
 
     /// Keeps a write whose future was dropped in progress for as long as a write may take.

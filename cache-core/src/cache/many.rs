@@ -131,8 +131,9 @@ impl<V: Form> Cache<V> {
 
     /// Removes all keys. Returns how many of them existed.
     ///
-    /// If the cache fails open, keys that the store failed to remove are not counted, and reads of
-    /// these keys are misses until their old entries have been removed.
+    /// Reads of keys that the store failed to remove are misses until their old entries have been
+    /// removed: these deletes are sent again in the background. If the cache fails open, these keys
+    /// are not counted.
     ///
     /// # Errors
     /// The first store error if the cache does not fail open. The other keys may be removed.
@@ -175,7 +176,7 @@ impl<V: Form> Cache<V> {
         let mut removed = 0;
         let mut failed = None;
         for (key, answer) in keys.iter().zip(one_each(answers)) {
-            self.written(key, moment, &answer.clone().map(drop));
+            self.removed(key, moment, &answer);
             match self.answer_or(Operation::DeleteMany, key, answer, false) {
                 Ok(was_there) => removed += u64::from(was_there && !leased.contains(key)),
                 Err(error) => failed = failed.or(Some(error)),

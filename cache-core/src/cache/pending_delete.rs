@@ -185,6 +185,8 @@ impl<V: Form> Cache<V> {
         if !self.shared.tombstones.add(key, margin) {
             self.shared.counters.event(Event::MarkLost);
         }
+        self.shared.observer.delete_is_pending(key);
+        self.shared.observer.tombstones(self.shared.tombstones.len());
         self.resolve_in_background();
     }
 }

@@ -14,11 +14,11 @@ impl<V: Form> Cache<V> {
     /// Removes `key`. Returns `true` if the key existed.
     ///
     /// A load of the key that is in progress does not store its value afterwards. If the store
-    /// fails and the cache fails open, the call returns `false`, and reads of the key are misses
-    /// until the old entry has been removed.
+    /// fails, reads of the key are misses until the old entry has been removed: the delete is sent
+    /// again in the background. The call returns `false` if the cache fails open.
     ///
     /// # Errors
-    /// Store errors if the cache does not fail open.
+    /// Store errors if the cache does not fail open. The delete is pending then.
     ///
     /// # Cancel safety
     /// If the future is dropped, the entry may or may not be removed.
@@ -44,7 +44,7 @@ impl<V: Form> Cache<V> {
         } else {
             call_write!(self, writing, delete(&key))
         };
-        self.written(&key, moment, &res.clone().map(drop));
+        self.removed(&key, moment, &res);
         self.answer_or(Operation::Delete, &key, res, false)
     }
 

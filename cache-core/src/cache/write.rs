@@ -234,6 +234,15 @@ impl<V: Form> Cache<V> {
         }
     }
 
+    /// Removes the tombstone of a key after a delete, or adds one if the delete failed. It is sent
+    /// again also if its caller sees the error: a caller that gives up leaves no deleted value.
+    pub(super) fn removed(&self, key: &str, moment: Option<u64>, res: &Result<bool>) {
+        match res {
+            Err(error) if error.kind().fails_open() => self.add_tombstone(key),
+            res => self.written(key, moment, &res.clone().map(drop)),
+        }
+    }
+
     async fn add_prepared(&self, write: &mut Prepared) -> Result<bool> {
         enter_write!(self, &mut write.key)?;
         let (key, value) = (&write.key, mem::take(&mut write.value));

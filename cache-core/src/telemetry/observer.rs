@@ -1,8 +1,12 @@
 //! Reports events to `metrics` and `tracing`, under the names of [`telemetry`](crate::telemetry).
 //! Without these features the functions do nothing and cost nothing.
 
+mod loads;
+mod tombstones;
+
 use std::sync::Arc;
 
+pub(crate) use self::loads::{Loaded, NotStored, Refreshed};
 use super::stats::Outcome;
 #[cfg(feature = "tracing")]
 use super::{limit, spans};
@@ -25,22 +29,9 @@ pub(crate) struct Observer {
     undecodable: Arc<limit::Limit>,
     #[cfg(feature = "tracing")]
     too_large: Arc<limit::Limit>,
+    #[cfg(feature = "tracing")]
+    pending: Arc<limit::Limit>,
     stderr_notice: bool,
-}
-
-/// The result of a load.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Loaded {
-    Ok,
-    Error,
-    Shared,
-}
-
-/// A load in the background.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Refreshed {
-    Started,
-    Skipped,
 }
 
 /// The direction in which the bytes of a value went.
@@ -73,6 +64,8 @@ impl Observer {
             undecodable: Arc::default(),
             #[cfg(feature = "tracing")]
             too_large: Arc::default(),
+            #[cfg(feature = "tracing")]
+            pending: Arc::default(),
             stderr_notice: true,
         }
     }
@@ -169,23 +162,6 @@ impl Observer {
         }
     }
 
-    /// Reports a loaded value that is larger than the store accepts and is therefore loaded again
-    /// each time.
-    pub(crate) fn load_too_large(&self, key: &str, size: usize, limit: Option<usize>) {
-        #[cfg(feature = "tracing")]
-        if let Some(suppressed) = self.too_large.pass(self.clock.now(), limit::MINUTE) {
-            tracing::warn!(
-                target: "cache_core",
-                alias = &*self.alias,
-                key,
-                size,
-                limit,
-                suppressed,
-                "a loaded value is too large for the store, and is loaded each time"
-            );
-        }
-    }
-
     /// Counts `keys` reads of a keyspace.
     pub(crate) fn keyspace(&self, keyspace: &'static str, outcome: Outcome, keys: u64) {
         #[cfg(feature = "metrics")]
@@ -205,38 +181,6 @@ impl Observer {
             keys,
             "keys of a keyspace were read"
         );
-    }
-
-    /// Reports a load, or a caller that shared another caller's load.
-    pub(crate) fn load(&self, result: Loaded, took: std::time::Duration) {
-        #[cfg(feature = "metrics")]
-        {
-            let alias = || Arc::clone(&self.alias);
-            let name = match result {
-                Loaded::Ok => "ok",
-                Loaded::Error => "error",
-                Loaded::Shared => "shared",
-            };
-            metrics::counter!("cache_loads_total", "alias" => alias(), "result" => name)
-                .increment(1);
-            if !matches!(result, Loaded::Shared) {
-                metrics::histogram!("cache_load_duration_seconds", "alias" => alias()).record(took);
-            }
-        }
-    }
-
-    /// Reports a load in the background.
-    pub(crate) fn refresh(&self, result: Refreshed) {
-        #[cfg(feature = "metrics")]
-        metrics::counter!(
-            "cache_refreshes_total",
-            "alias" => Arc::clone(&self.alias),
-            "result" => match result {
-                Refreshed::Started => "started",
-                Refreshed::Skipped => "skipped",
-            }
-        )
-        .increment(1);
     }
 
     /// Counts the bytes of a value.

@@ -48,6 +48,9 @@ pub struct Stats {
     pub loads_shared: u64,
     /// Loaded values that could not be stored.
     pub load_writes_failed: u64,
+    /// Loaded values that were not stored because their key was written or deleted since the load
+    /// began: in this process, or in any process if the load was fenced.
+    pub load_writes_refused: u64,
     /// Loads that began in the background, for a stale value or ahead of its expiry.
     pub refreshes: u64,
     /// Loads that did not begin in the background, because `max_refreshes` did.
@@ -147,6 +150,7 @@ impl fmt::Debug for Stats {
             ("load_failures", self.load_failures),
             ("loads_shared", self.loads_shared),
             ("load_writes_failed", self.load_writes_failed),
+            ("load_writes_refused", self.load_writes_refused),
             ("refreshes", self.refreshes),
             ("refreshes_skipped", self.refreshes_skipped),
             ("active_refreshes", self.active_refreshes),
@@ -188,6 +192,7 @@ pub(crate) enum Event {
     LoadFailed,
     LoadShared,
     LoadWriteFailed,
+    LoadWriteRefused,
     Refresh,
     RefreshSkipped,
     Undecodable,
@@ -195,7 +200,7 @@ pub(crate) enum Event {
     MarkSettled,
 }
 
-const EVENTS: usize = 9;
+const EVENTS: usize = 10;
 
 /// The counters: several sets of them, so that threads do not contend for one cache line.
 pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
@@ -298,6 +303,7 @@ impl Counters {
             load_failures: event(Event::LoadFailed),
             loads_shared: event(Event::LoadShared),
             load_writes_failed: event(Event::LoadWriteFailed),
+            load_writes_refused: event(Event::LoadWriteRefused),
             refreshes: event(Event::Refresh),
             refreshes_skipped: event(Event::RefreshSkipped),
             active_refreshes: active_refreshes as u64,

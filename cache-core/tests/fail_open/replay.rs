@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, ErrorKind, Result, Timeout, Ttl,
+    Cache, ErrorKind, FetchSettings, Keyspace, Result, Timeout, Ttl,
     layer::{BreakerSettings, Operation},
     secs,
     store::{Backend, Inline},
@@ -15,12 +15,18 @@ use crate::{down, writes};
 
 /// Returns two caches over one store, as in two processes. The calls of the first cache can fail.
 fn world() -> (FakeClock, Faulty, Cache, Cache) {
+    world_with(false)
+}
+
+fn world_with(fenced: bool) -> (FakeClock, Faulty, Cache, Cache) {
     let time = FakeClock::new();
     let model: Arc<dyn Backend> = Arc::new(Inline::new(Model::new(time.clock())));
     let store = Faulty::new(Arc::clone(&model));
+    let mut fetch = FetchSettings::default();
+    fetch.fenced = Some(fenced);
     let cache = |store: Arc<dyn Backend>| {
         let builder = Cache::builder(store).clock(time.clock()).breaker(BreakerSettings::off());
-        builder.build("test").unwrap()
+        builder.fetch(fetch).build("test").unwrap()
     };
     let (mine, theirs) = (cache(Arc::new(store.clone())), cache(model));
     (time, store, mine, theirs)
@@ -51,6 +57,44 @@ async fn pending_delete_completes_without_a_call_for_the_key() -> Result<()> {
     wait_until_unmarked(&time, &mine).await;
     assert!(theirs.get_many::<i32, _>(&keys).await?.is_empty(), "old values are left");
     assert_eq!(mine.stats().tombstones_removed, 250);
+    Ok(())
+}
+
+/// The error tells the caller, and the delete is sent again although the caller may give up.
+#[tokio::test]
+async fn delete_whose_caller_saw_the_error_is_sent_again() -> Result<()> {
+    static USERS: Keyspace<u64, i32> = Keyspace::new("user");
+    for fenced in [false, true] {
+        let (time, store, mine, theirs) = world_with(fenced);
+        let (strict, second) = (mine.strict(), theirs.at_version(2));
+        for key in ["one", "a", "b"] {
+            theirs.set(key, &1, Timeout::Never).await?;
+        }
+        second.set("one", &1, Timeout::Never).await?;
+        USERS.set(&theirs, &7, &1).await?;
+        down(&store, ErrorKind::Unavailable);
+        for error in [
+            strict.delete("one").await.unwrap_err(),
+            strict.delete_many(["a", "b"]).await.unwrap_err(),
+            strict.at_version(2).delete("one").await.unwrap_err(),
+            USERS.delete(&strict, &7).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+        assert_eq!(mine.stats().tombstones, 5);
+        store.heal();
+        wait_until_unmarked(&time, &mine).await;
+        assert!(theirs.get_many::<i32, _>(["one", "a", "b"]).await?.is_empty(), "{fenced}");
+        assert_eq!(second.get::<i32>("one").await?, None, "{fenced}: another version");
+        assert_eq!(USERS.get(&theirs, &7).await?, None, "{fenced}: of a keyspace");
+        // A write whose caller saw the error leaves the old value, as the error says.
+        down(&store, ErrorKind::Unavailable);
+        strict.set("one", &2, Timeout::Never).await.unwrap_err();
+        assert_eq!(mine.stats().tombstones, 0);
+        // Nor is a delete sent again that the store refused.
+        strict.delete("a key").await.unwrap_err();
+        assert_eq!(mine.stats().tombstones, 0);
+    }
     Ok(())
 }
 

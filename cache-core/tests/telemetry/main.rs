@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod pending;
 #[path = "../replicated/mod.rs"]
 mod replicated;
 mod spans;
@@ -17,7 +18,7 @@ use std::{
 
 use cache_core::{
     Cache, Caches, Driver, ErrorKind, Keyspace, Timeout,
-    layer::{Layered, Operation},
+    layer::Layered,
     store::{Backend, BuildContext, Expiry, Inline, SetMode},
     testing::{FakeClock, Fault, Faulty, Model},
 };
@@ -301,22 +302,6 @@ async fn only_failures_that_the_caller_does_not_see_are_logged_as_hidden() {
         let events: Vec<_> = log.lines().filter(is_event).collect();
         assert!(events.len() == 1 && events[0].contains(&words[1]), "{events:?}");
     }
-}
-
-#[tokio::test]
-async fn marked_key_is_not_logged_as_a_failure_of_the_store() {
-    let (store, cache, time) = world("marked");
-    store.inject(|call| match call.operation {
-        Operation::Delete | Operation::CompareAndDelete => Fault::Error(ErrorKind::Unavailable),
-        _ => Fault::None,
-    });
-    cache.set("k", &1, Timeout::Default).await.unwrap();
-    cache.delete("k").await.unwrap();
-    time.advance(Duration::from_secs(2));
-    assert!(!cache.has_key("k").await.unwrap(), "a marked key counts as deleted");
-    let log = logged();
-    let is_event = |it: &&str| it.contains("the store failed") && it.contains("\"marked\"");
-    assert_eq!(log.lines().filter(is_event).count(), 1, "the event of the delete");
 }
 
 /// A store with its own breaker that is unavailable for the first 4 s.

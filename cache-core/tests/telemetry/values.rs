@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use cache_core::{
-    Cache, FetchSettings, secs,
+    Cache, ErrorKind, FetchSettings,
+    layer::Operation,
+    secs,
     store::Inline,
-    testing::{FakeClock, Model},
+    testing::{FakeClock, Fault, Faulty, Model},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
@@ -51,6 +53,54 @@ fn stale_and_absent_values_and_refreshes_have_their_own_counts() {
         ("cache_refreshes_total alias=shop result=started".to_owned(), 1),
         ("cache_loads_total alias=shop result=ok".to_owned(), 2),
     ] {
+        assert_eq!(recorded.get(&name), Some(&DebugValue::Counter(count)), "{name}: {recorded:?}");
+    }
+}
+
+/// Loads whose keys are deleted meanwhile, and values that the store cannot take.
+#[test]
+fn loaded_values_that_are_not_stored_are_counted_by_reason() {
+    let recorded = record(async {
+        let store = Faulty::new(Inline::new(Model::default()));
+        let mut fenced = FetchSettings::default();
+        fenced.fenced = Some(true);
+        let process =
+            |settings| Cache::builder(store.clone()).fetch(settings).build("shop").unwrap();
+        let other = process(fenced);
+        let delete = async |cache: &Cache| {
+            cache.delete("k").await.unwrap();
+        };
+        for (settings, by_other) in [(fenced, true), (fenced, false), (<_>::default(), false)] {
+            let cache = process(settings);
+            let by = if by_other { &other } else { &cache };
+            cache.get_or_set("k", secs(60), || delete(by)).await.unwrap();
+            assert!(!other.has_key("k").await.unwrap());
+            let owned = by.clone();
+            let load = |_| async move {
+                owned.delete("k").await.unwrap();
+                Ok::<_, Infallible>(())
+            };
+            cache.fetch("k").load(load).await.unwrap();
+            let batch = cache.get_or_set_many(["k", "l"], secs(60), |_| async {
+                delete(by).await;
+                [("k", ()), ("l", ())]
+            });
+            assert_eq!(batch.await.unwrap().len(), 2);
+            assert!(!other.has_key("k").await.unwrap() && other.delete("l").await.unwrap());
+            let stats = cache.stats();
+            assert_eq!((stats.load_writes_refused, stats.load_writes_failed), (3, 0));
+        }
+        let cache = process(FetchSettings::default());
+        store.inject(|call| match call.operation {
+            Operation::Set => Fault::Error(ErrorKind::Unavailable),
+            _ => Fault::None,
+        });
+        cache.get_or_set("k", secs(60), || async {}).await.unwrap();
+        let stats = cache.stats();
+        assert_eq!((stats.load_writes_refused, stats.load_writes_failed), (0, 1));
+    });
+    for (reason, count) in [("refused", 9), ("failed", 1)] {
+        let name = format!("cache_loads_not_stored_total alias=shop reason={reason}");
         assert_eq!(recorded.get(&name), Some(&DebugValue::Counter(count)), "{name}: {recorded:?}");
     }
 }

@@ -17,7 +17,6 @@ use crate::{
     layer::Operation,
     runtime::{all, jitter, random},
     store::{Entry, Expected, SetMode, Stamp, TtlUpdate},
-    telemetry::stats::Event,
     timeout::Expiry,
     value::{
         Form,
@@ -80,7 +79,7 @@ impl<V: Form> Cache<V> {
         res.unwrap_or_else(|error| {
             // As with a loaded value that could not be stored.
             let _ = self.fail(Operation::Set, Some(key), error);
-            self.shared.counters.event(Event::LoadWriteFailed);
+            self.load_write_failed();
             Fenced::Failed
         })
     }

@@ -288,7 +288,7 @@ impl<V: Form> Cache<V> {
         let answers: Vec<Result<bool>> = call!(self.delete_many(keys));
         for (key, answer) in keys.iter().zip(one_each(answers)) {
             if self.answer(Operation::DeleteMany, Some(key), answer).is_err() {
-                self.shared.counters.event(Event::LoadWriteFailed);
+                self.load_write_failed();
             }
         }
     }
@@ -318,7 +318,7 @@ impl<V: Form> Cache<V> {
                 let lasts = self.write_claim(1);
                 let res = lead.store(delete, lasts, self.write_patience(), dropped).await;
                 if let Some(Err(_)) = res {
-                    self.shared.counters.event(Event::LoadWriteFailed);
+                    self.load_write_failed();
                 }
             }
             Write::Nothing => {}

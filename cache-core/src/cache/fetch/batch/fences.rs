@@ -153,9 +153,10 @@ impl<V: Form> Cache<V> {
         let mut fenced: Vec<_> = fenced.collect();
         for chunk in fenced.chunks_mut(AT_ONCE) {
             let writes = chunk.iter_mut().map(async |(key, value, fence)| {
-                let res = self.write_loaded(key, Some(fence), value.clone(), expiry).await;
-                if let Err(error) = res {
-                    self.load_not_stored(key, value, &error);
+                match self.write_loaded(key, Some(fence), value.clone(), expiry).await {
+                    Ok(true) => {}
+                    Ok(false) => self.load_write_refused(),
+                    Err(error) => self.load_not_stored(key, value, &error),
                 }
             });
             all(writes).await;

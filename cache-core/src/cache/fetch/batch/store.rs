@@ -28,7 +28,8 @@ where
         took: Duration,
     ) {
         let (cache, shared) = (self.cache, &self.cache.shared);
-        if places.iter().all(|it| self.unwritable.contains(it)) {
+        let writable = places.iter().filter(|it| !self.unwritable.contains(it)).count();
+        if writable == 0 {
             return;
         }
         let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
@@ -46,8 +47,10 @@ where
             // One write for each lifetime: that of the values, and that of remembered absences.
             let mut writes: Vec<(Expiry, Vec<(&str, Bytes)>)> = Vec::new();
             let mut without_value = Vec::new();
+            let mut begun = 0;
             let places = positions.into_iter().map(|it| places[it]);
             for place in places.filter(|it| !self.unwritable.contains(it)) {
+                begun += 1;
                 let (value, expiry) = match stored.get(&place) {
                     Some(stored) => stored.clone(),
                     None if policy.negative_ttl.is_zero() => {
@@ -75,11 +78,15 @@ where
             } else if shared.fetch.allowed().grace {
                 cache.delete_loaded_many(&without_value).await;
             }
+            begun
         };
         let bytes = sealed.values().map(Bytes::len).sum();
         let lasts = cache.batch_claim(leads.len(), bytes);
         let dropped = |position: usize, id| cache.wait_out_write(self.keys[places[position]], id);
-        Lead::store_all(leads, write, lasts, cache.write_patience(), dropped).await;
+        let begun = Lead::store_all(leads, write, lasts, cache.write_patience(), dropped).await;
+        for _ in begun.unwrap_or(0)..writable {
+            cache.load_write_refused();
+        }
         Fence::release_all(fences.into_values()).await;
     }
 }
