@@ -9,6 +9,7 @@ mod cluster;
 mod frozen;
 mod network;
 mod once;
+mod pending_deletes;
 mod refused;
 mod replicas;
 mod resharding;
