@@ -1,12 +1,21 @@
-//! The source of the single flight under a model checker: with shuttle's locks and atomics, it runs
-//! through thousands of interleavings. The invariants are those of the design: I1 one loader per
-//! key and generation, I2 no read after a delete returns an older value, I3 no caller waits longer
-//! than the time of the load, I4 no flight is left when idle.
+//! The source of the single flight and of the fences under a model checker: with shuttle's locks
+//! and atomics, it runs through thousands of interleavings. The invariants are those of the design:
+//! I1 one loader per key and generation, I2 no read after a delete returns an older value, I3 no
+//! caller waits longer than the time of the load, I4 no flight is left when idle.
 
 #![allow(missing_docs, unreachable_pub)]
 
-// The source under test imports `crate::error` and `crate::runtime`.
+// The source under test imports `crate::cache`, `crate::error`, `crate::runtime` and others.
+#[expect(
+    clippy::match_wildcard_for_single_variants,
+    clippy::needless_pass_by_value,
+    clippy::unused_self,
+    reason = "the types are those that the source under test expects"
+)]
+mod cache;
+#[expect(clippy::unused_self, reason = "as in the source under test")]
 mod error;
+mod fences;
 mod refreshes;
 mod runtime;
 #[allow(dead_code)]
@@ -17,6 +26,10 @@ mod world;
 
 #[path = "../../src/runtime/first.rs"]
 mod first;
+#[path = "../../src/runtime/join.rs"]
+mod join;
+
+pub(crate) use cache::{fetch, layer, store, timeout, value};
 
 use std::{
     future::{Future, pending, ready},
@@ -25,7 +38,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Result};
+use error::{ErrorKind, Result};
 use runtime::first;
 use runtime::sync::Ordering::SeqCst;
 use shuttle::{

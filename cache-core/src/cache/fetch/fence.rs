@@ -5,6 +5,8 @@
 //! compare-and-set on this entry. So a write, a delete, a clear or another lease, from any process,
 //! keeps the value out. All reads take a lease for an absent key, see
 //! [`Found`].
+//!
+//! `tests/flight_model` checks it as a model, with its own `crate::cache`.
 
 use std::{collections::HashMap, mem, time::Duration};
 
