@@ -16,6 +16,7 @@ mod leases;
 mod loads;
 mod locks;
 mod namespaces;
+mod revisions;
 mod timeouts;
 mod updates;
 mod values;
@@ -43,6 +44,7 @@ pub(crate) fn tests() -> Vec<Test> {
         fetch_storm::TESTS,
         fences::TESTS,
         leases::TESTS,
+        revisions::TESTS,
         locks::TESTS,
         namespaces::TESTS,
         clear::TESTS,

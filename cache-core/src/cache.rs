@@ -22,7 +22,9 @@ mod on_outage;
 mod pending_delete;
 mod read;
 mod remove;
+mod revision;
 mod subspace;
+mod tries;
 mod update;
 mod values;
 mod version;
@@ -38,7 +40,7 @@ pub use self::{
     lock::{BlockingLock, Lock, LockRequest},
     on_outage::OnOutage,
 };
-pub(crate) use self::{builder::KeyState, fetch::on_a_thread};
+pub(crate) use self::{builder::KeyState, fetch::on_a_thread, write::ToWrite};
 use self::{
     call::{call, call_leader, call_write, enter, enter_write, put_aside},
     subspace::Subspace,
@@ -78,9 +80,9 @@ use crate::{
 /// [`telemetry`](crate::telemetry) describes the log.
 ///
 /// Calls whose answer could be wrong always return the error: `add`, `replace`, `pop`, `update`,
-/// `upsert`, `incr`, `decr`, `incr_or`, `incr_version`, `decr_version`, `clear`, `clear_store`,
-/// `check` and `close`. [`OnOutage`] replaces this error by an answer of the
-/// caller. [`strict`](Self::strict) returns a handle that returns every error.
+/// `upsert`, `set_revision`, `delete_revision`, `incr`, `decr`, `incr_or`, `incr_version`,
+/// `decr_version`, `clear`, `clear_store`, `check` and `close`. [`OnOutage`] replaces this error by
+/// an answer of the caller. [`strict`](Self::strict) returns a handle that returns every error.
 ///
 /// After an error of kind `TimedOut`, and after a future was dropped, the outcome of a write is
 /// unknown: an `incr` may have counted.

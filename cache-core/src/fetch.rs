@@ -16,6 +16,6 @@ pub use self::{
 };
 pub(crate) use self::{
     context::Orders,
-    policy::{Overrides, Policy},
+    policy::{NEEDS_REVISIONS, Overrides, Policy},
     state::FetchState,
 };

@@ -6,6 +6,7 @@ mod key;
 mod load;
 mod lock;
 mod remove;
+mod revision;
 
 use std::{
     borrow::Borrow,
@@ -43,7 +44,7 @@ use crate::{
 /// that a keyspace does not have, use [`key`](Self::key).
 ///
 /// Each call returns an error of kind `Config` if the cache cannot do what the keyspace declares:
-/// see [`grace`](Self::grace) and [`codec`](Self::codec).
+/// see [`grace`](Self::grace), [`codec`](Self::codec) and [`revision`](Self::revision).
 ///
 /// # When the type of the values changes
 /// Raise [`schema`](Self::schema). The entries of the old type are then misses, and expire. Two
@@ -81,6 +82,7 @@ pub struct Keyspace<K: ?Sized, V> {
     timeout: Timeout,
     grace: Option<Duration>,
     codec: Option<Codec>,
+    revision: Option<fn(&V) -> u64>,
     label: Option<&'static str>,
     /// Covariant, so that a key may borrow for less than `'static`.
     key: PhantomData<fn() -> Box<K>>,
@@ -97,6 +99,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
             timeout: Timeout::Default,
             grace: None,
             codec: None,
+            revision: None,
             label: None,
             key: PhantomData,
             value: PhantomData,
@@ -268,12 +271,10 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         K: KeyParts<M>,
         F: Encode<V>,
     {
-        let key = self.key_for(cache, key);
-        let write = key.and_then(|key| cache.to_write(&key, value, self.timeout, self.codec));
-        async move {
-            let (key, stored) = write?;
-            cache.write_stored(key, stored).await
-        }
+        let (key, revision) = (self.key_for(cache, key), self.revision.map(|of| of(value)));
+        let write =
+            key.and_then(|key| cache.to_write(&key, value, self.timeout, self.codec, revision));
+        async move { cache.write_stored(write?).await }
     }
 
     /// Stores all items with the lifetime of the keyspace: see [`Cache::set_many`]. The result
@@ -299,9 +300,10 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         let items = items
             .into_iter()
             .map(|(key, value)| Ok((self.key_for(cache, Borrow::<K>::borrow(&key))?, value)));
+        let revision = self.revision.map(|of| move |it: &W| of(it.borrow()));
         let write = items
             .collect::<Result<Vec<_>>>()
-            .and_then(|it| cache.to_write_many(it, self.timeout, self.codec));
+            .and_then(|it| cache.to_write_many(it, self.timeout, self.codec, revision.as_ref()));
         async move { cache.write_many(write?).await }
     }
 
@@ -363,10 +365,9 @@ impl<K: ?Sized, V> Keyspace<K, V> {
     /// Checks that the cache can do what the keyspace declares.
     fn check<F: Form>(&self, cache: &Cache<F>) -> Result<()> {
         let codec = self.codec.map_or(Ok(()), |it| cache.check_codec(it));
-        let res = codec.and_then(|()| match self.grace {
-            Some(grace) => cache.check_grace(self.timeout, grace),
-            None => Ok(()),
-        });
+        let grace = || self.grace.map_or(Ok(()), |it| cache.check_grace(self.timeout, it));
+        let revision = || self.revision.map_or(Ok(()), |_| cache.check_revision());
+        let res = codec.and_then(|()| grace()).and_then(|()| revision());
         res.map_err(|(setting, what)| {
             Error::new(ErrorKind::Config, format!("`{setting}` of a keyspace: {what}"))
                 .with_context("alias", cache.alias())

@@ -17,6 +17,7 @@
 //! | `cache_refreshes_total` | counter | `result` | loads in the background that `started`, and that were `skipped` because `max_refreshes` ran |
 //! | `cache_load_duration_seconds` | histogram | | duration of loaders |
 //! | `cache_undecodable_total` | counter | `operation` | stored bytes that could not be decoded as the requested type |
+//! | `cache_revisions_refused_total` | counter | `operation` | values and deletes that had no effect because the key had a newer revision; those of loads are `set` and `delete` |
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written`, as they are stored |
 //! | `cache_uncompressed_bytes_total` | counter | `direction` | the same values before compression |
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | duration of calls to stores that may wait, including retries |
@@ -40,6 +41,7 @@
 //! | INFO | `no delete is pending` | `alias` | after all pending deletes were sent, or their entries were written or have expired |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
+//! | DEBUG | `the key has a newer revision` | `alias`, `operation` | a value or a delete had no effect |
 //! | DEBUG | span `cache_load` | `alias`, `keyspace`, `cache.operation` | around a loader; `keyspace` is the label of the `Keyspace` of the call |
 //! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |
 //! | TRACE | `the key of a call` | `cache.key` | in each of these spans, unless the call is about many keys |

@@ -3,10 +3,12 @@
 mod codec;
 mod compress;
 pub(crate) mod envelope;
+mod fields;
 pub mod form;
 mod format;
 mod header;
 mod pipeline;
+pub(crate) mod revision;
 mod undecodable;
 
 pub use self::{codec::Codec, compress::Compression, pipeline::payload_len};

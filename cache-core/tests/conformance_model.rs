@@ -166,6 +166,18 @@ async fn cache_with_fenced_loads_passes() {
     run_cache(offload.configure(move |it| it.fetch(settings))).await;
 }
 
+/// Every promise holds on a cache whose entries may have revisions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cache_with_revisions_passes() {
+    let inline = harness("revisions", |it| Arc::new(Inline::new(it)));
+    run_cache(inline.configure(|it| it.revisions(true))).await;
+    let mut settings = cache_core::FetchSettings::with_grace(Duration::from_secs(3600));
+    settings.ttl = Some(Duration::from_secs(600).into());
+    settings.fenced = Some(true);
+    let offload = harness("revisions, offload", |it| Arc::new(Offload::new(it, 3)));
+    run_cache(offload.configure(move |it| it.revisions(true).fetch(settings))).await;
+}
+
 #[cfg(feature = "postcard")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_with_postcard_passes() {

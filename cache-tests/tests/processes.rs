@@ -13,10 +13,17 @@ const WORKERS: usize = 4;
 
 fn start(store: &Store, task: &str, count: usize) -> Child {
     let mut command = Command::new(WORKER);
-    let settings =
-        if task == "move" { store.settings_with_default_deadlines() } else { store.settings() };
+    let settings = match task {
+        "move" => store.settings_with_default_deadlines(),
+        "revise" => with_revisions(store),
+        _ => store.settings(),
+    };
     command.arg(settings).arg(task).arg(count.to_string());
     command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn with_revisions(store: &Store) -> String {
+    format!("{}revisions = true\n", store.settings())
 }
 
 /// Runs the workers and returns the lines that each printed.
@@ -66,6 +73,22 @@ fn each_key_is_added_by_one_process() {
             let winners: i64 = printed.iter().map(|it| it[key]).sum();
             assert_eq!(winners, 1, "{store:?}: processes that added add:{key}");
         }
+    }
+}
+
+/// Four processes make the changes of the same hundred revisions, each in another order.
+#[tokio::test]
+async fn revisions_of_several_processes_end_with_the_newest() {
+    for store in shared() {
+        let caches = Caches::from_toml(&with_revisions(&store)).unwrap();
+        let cache = caches.get("default").unwrap().strict();
+        run_all(&store, "revise", 100);
+        assert_eq!(cache.get::<u64>("revised").await.unwrap(), Some(100), "{store:?}");
+        let late = cache.set_revision("revised", &99, 99, secs(600)).await.unwrap();
+        assert!(!late, "{store:?}: an older value was stored");
+        assert!(cache.delete_revision("revised", 100, secs(600)).await.unwrap(), "{store:?}");
+        run_all(&store, "revise", 100);
+        assert!(!cache.has_key("revised").await.unwrap(), "{store:?}: the key was deleted");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every call treats the lease of a load as an absent key, and replaces it where it writes.
+//! Every call treats the lease of a load as an absent key, and replaces it where it writes. The
+//! calls are also those that a floor is tested with.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -35,7 +36,7 @@ const REMOVED: [&str; 3] = ["delete", "delete_many", "zero"];
 /// change nothing, writes replace the lease, and deletes remove it.
 async fn key_that_another_process_loads_is_missing_to_every_other_call(ctx: &Ctx) -> TestResult {
     let [one, two] = processes(ctx);
-    let keys: Vec<&str> = [&READ[..], &WRITTEN, &REMOVED].concat();
+    let keys = keys_of_calls();
     let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let loader = tokio::spawn({
         let (one, keys, began, go_on) = (one.clone(), keys.clone(), began.clone(), go_on.clone());
@@ -57,7 +58,7 @@ async fn key_that_another_process_loads_is_missing_to_every_other_call(ctx: &Ctx
         assert!(stored.is_some_and(|it| it.starts_with(b"\xc1\xca")), "{key} holds no lease");
     }
     calls_that_find_no_value(&two).await?;
-    calls_that_write(&two).await?;
+    calls_that_remove_or_write(&two).await?;
     go_on.notify_one();
     let loaded = loader.await.expect("the task ended without a panic")?;
     assert_eq!(loaded.len(), keys.len(), "values for the caller of the load");
@@ -68,7 +69,15 @@ async fn key_that_another_process_loads_is_missing_to_every_other_call(ctx: &Ctx
     Ok(())
 }
 
-async fn calls_that_find_no_value(cache: &Cache) -> cache_core::Result<()> {
+/// The keys of the calls below.
+pub(super) fn keys_of_calls() -> Vec<&'static str> {
+    [&READ[..], &WRITTEN, &REMOVED].concat()
+}
+
+/// Makes calls that change nothing. Returns their keys.
+pub(super) async fn calls_that_find_no_value(
+    cache: &Cache,
+) -> cache_core::Result<Vec<&'static str>> {
     assert_eq!(cache.get::<i32>("get").await?, None, "get");
     assert_eq!(cache.strict().get::<i32>("get").await?, None, "get in strict mode");
     assert_eq!(cache.bytes().get("get_bytes").await?, None, "get of bytes");
@@ -85,10 +94,13 @@ async fn calls_that_find_no_value(cache: &Cache) -> cache_core::Result<()> {
     let error = cache.incr_version("move", 1).await.expect_err("a missing key");
     assert_eq!(error.kind(), ErrorKind::KeyNotFound, "incr_version: {error}");
     returned!(cache.add("get", &1, secs(0)).await?, true, "add without a lifetime");
-    Ok(())
+    Ok(READ.into())
 }
 
-async fn calls_that_write(cache: &Cache) -> cache_core::Result<()> {
+/// Makes calls that write, and calls that remove. Returns the keys of the latter.
+pub(super) async fn calls_that_remove_or_write(
+    cache: &Cache,
+) -> cache_core::Result<Vec<&'static str>> {
     returned!(cache.add("add", &1, LONG_TIME).await?, true, "add");
     returned!(cache.add("add", &2, LONG_TIME).await?, false, "add of a value that was added");
     assert_eq!(cache.incr_or("incr_or", 1, 0, LONG_TIME).await?, 1, "incr_or");
@@ -98,5 +110,6 @@ async fn calls_that_write(cache: &Cache) -> cache_core::Result<()> {
     assert_eq!(upserted, Some(1), "upsert");
     returned!(cache.delete("delete").await?, false, "delete");
     assert_eq!(cache.delete_many(["delete_many", "delete_many"]).await?, 0, "delete_many");
-    cache.set("zero", &1, secs(0)).await
+    cache.set("zero", &1, secs(0)).await?;
+    Ok(REMOVED.into())
 }

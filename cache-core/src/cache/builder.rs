@@ -165,6 +165,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets whether entries may have a revision: see [`CacheSettings::revisions`].
+    #[must_use]
+    pub fn revisions(mut self, yes: bool) -> Self {
+        self.settings.revisions = yes;
+        self
+    }
+
     /// Sets the handling of long and invalid keys: see [`CacheSettings::long_keys`].
     #[must_use]
     pub fn long_keys(mut self, it: LongKeys) -> Self {

@@ -125,6 +125,8 @@ fn may_fail_open(operation: Operation) -> bool {
         | Operation::Fetch => true,
         Operation::Add
         | Operation::Replace
+        | Operation::SetRevision
+        | Operation::DeleteRevision
         | Operation::Pop
         | Operation::Incr
         | Operation::Update

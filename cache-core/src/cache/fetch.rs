@@ -19,7 +19,7 @@ pub(crate) use self::blocking::on_a_thread;
 use self::request::{Mode, Start};
 pub(super) use self::{
     entries::{fresh, fresh_or_absent},
-    fence::{Fence, Fenced},
+    fence::{AT_ONCE, Fence, Fenced},
 };
 use super::{Cache, enter};
 use crate::{
@@ -157,6 +157,15 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// `fetch`, because then all of its reads know the leases of loads.
     pub fn fenced(self) -> Self {
         self.with(|it| it.fenced = true)
+    }
+
+    /// Sets the revision of the value: of [`prime`](Self::prime), and of a load whose loader does
+    /// not call [`LoadContext::revision`]. The value is not stored if a newer revision is, see
+    /// [`Cache::set_revision`].
+    ///
+    /// The cache must have the setting [`revisions`](crate::CacheSettings::revisions).
+    pub fn revision(self, revision: u64) -> Self {
+        self.with(|it| it.revision = Some(revision))
     }
 
     /// Sets when a fresh value is loaded again in the background.
@@ -305,7 +314,8 @@ impl<'a, V: Form> Fetch<'a, V> {
         self.fetched(true, load)
     }
 
-    /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch.
+    /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch. With
+    /// a [`revision`](Self::revision), the call has no effect if a newer one is stored.
     ///
     /// # Errors
     /// `Config` if a setting of the fetch is invalid. All others as [`Cache::set`].
@@ -329,10 +339,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         V: Encode<T>,
     {
         let write = self.to_write(value);
-        async move {
-            let (key, stored) = write?;
-            self.cache.write_stored(key, stored).await
-        }
+        async move { self.cache.write_stored(write?).await }
     }
 }
 

@@ -114,7 +114,7 @@ impl<V: Form> Cache<V> {
     {
         let ttl = timeout.into_timeout();
         let overrides = Overrides { ttl, grace: None, codec: None, keyspace: None };
-        self.load_through(key, &overrides, load).await
+        self.load_through(key, &overrides, None, load).await
     }
 
     /// Returns the value of `key`, as [`get_or_try_set`](Self::get_or_try_set) does, with errors of

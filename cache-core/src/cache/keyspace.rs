@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::Cache;
+use super::{Cache, ToWrite};
 use crate::{
     error::Result,
-    fetch::{Overrides, Policy},
-    key::FullKey,
+    fetch::{NEEDS_REVISIONS, Overrides, Policy},
     layer::Operation,
     telemetry::stats::Outcome,
-    timeout::{Expiry, IntoTimeout, Timeout},
-    value::{Codec, Encode, Form},
+    timeout::{IntoTimeout, Timeout},
+    value::{Codec, Encode, Form, envelope},
 };
 
 /// The reason why a setting of a keyspace is invalid for a cache, behind the name of the setting.
@@ -57,6 +54,12 @@ impl<V: Form> Cache<V> {
         Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, keyspace, ..policy }
     }
 
+    /// Checks that values can have a revision.
+    pub(crate) fn check_revision(&self) -> Result<(), Invalid> {
+        let allowed = self.shared.fetch.allowed().revisions;
+        if allowed { Ok(()) } else { Err(("revision", NEEDS_REVISIONS)) }
+    }
+
     /// Returns what [`write_stored`](Self::write_stored) stores for a value.
     pub(crate) fn to_write<T: ?Sized>(
         &self,
@@ -64,13 +67,16 @@ impl<V: Form> Cache<V> {
         value: &T,
         timeout: impl IntoTimeout,
         codec: Option<Codec>,
-    ) -> Result<(FullKey, Option<(Bytes, Expiry)>)>
+        revision: Option<u64>,
+    ) -> Result<ToWrite>
     where
         V: Encode<T>,
     {
         let expiry = self.expiry(timeout);
-        let key = self.key(Operation::Set, key)?;
-        let sealed = self.sealed(Operation::Set, &key, value, codec)?;
-        Ok((key, expiry.map(|it| (sealed, it))))
+        let operation = if revision.is_some() { Operation::SetRevision } else { Operation::Set };
+        let key = self.key(operation, key)?;
+        let sealed = self.sealed(operation, &key, value, codec)?;
+        let stored = expiry.map(|it| (envelope::at_revision(sealed, it, revision), it));
+        Ok(ToWrite { key, stored, revision })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     bypass,
     error::{Error, ErrorKind, Result},
     fetch::{
-        Overrides,
+        Overrides, Policy,
         singleflight::{Joined, Lead, WaitOutcome},
     },
     key::FullKey,
@@ -29,11 +29,12 @@ use crate::{
 /// The load behind `get_or_set`.
 impl<V: Form> Cache<V> {
     /// Returns the value of a key, or loads and stores it by the policy of the alias with these
-    /// overrides.
+    /// overrides. `revision` returns the revision of a loaded value.
     pub(crate) async fn load_through<T, E, F>(
         &self,
         key: &str,
         overrides: &Overrides,
+        revision: Option<fn(&T) -> u64>,
         load: impl FnOnce() -> F,
     ) -> Result<T>
     where
@@ -73,7 +74,7 @@ impl<V: Form> Cache<V> {
                 // Pinned and borrowed: each call below that owned it would double the future's
                 // size.
                 let loader = pin!(load());
-                self.load(lead, &key, overrides, write, loader).await
+                self.load(lead, &key, overrides, revision, write, loader).await
             }
             Err(error) => Err(error),
         };
@@ -91,6 +92,7 @@ impl<V: Form> Cache<V> {
         lead: Lead,
         key: &FullKey,
         overrides: &Overrides,
+        revision: Option<fn(&T) -> u64>,
         write: Option<Storing>,
         loader: Pin<&mut F>,
     ) -> Result<T>
@@ -122,7 +124,11 @@ impl<V: Form> Cache<V> {
             }
         };
         // Computed after the load, so that a slow load does not postpone a fixed expiry time.
-        let to_stored = || self.to_stored(&self.load_policy(overrides), None, bytes.clone(), took);
+        let to_stored = || {
+            let revision = revision.map(|of| of(&value));
+            let policy = Policy { revision, ..self.load_policy(overrides) };
+            self.to_stored(&policy, None, bytes.clone(), took)
+        };
         let stored = is_written.then(to_stored).flatten();
         if let Some((stored, expiry)) = stored {
             // Boxed because it would enlarge the future of every call, hits included.
@@ -227,7 +233,7 @@ impl<V: Form> Cache<V> {
             Found::Fresh(stored, _) => {
                 V::open(&stored, &self.shared.values).is_ok().then_some(stored)
             }
-            Found::Stale(..) | Found::Absent | Found::Lease(_) => None,
+            Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
         };
         let wait = self.lease_wait(policy);
         match Box::pin(self.fence(&lead, key, policy, wait, false, &accept)).await {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Cache, call, fetch::Fence};
+use super::{Cache, call, fetch::Fence, revision::Known};
 use crate::{
     error::{Error, ErrorKind, Result},
     fetch::singleflight::Lead,
@@ -17,7 +17,7 @@ use crate::{
         stats::Event,
     },
     timeout::Expiry,
-    value::{Form, payload_len},
+    value::{Form, payload_len, revision::Change},
 };
 
 impl<V: Form> Cache<V> {
@@ -75,7 +75,7 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    /// Writes a loaded value; returns whether the fence allowed it.
+    /// Writes a loaded value; returns whether the fence and the stored revision allowed it.
     pub(super) async fn write_loaded(
         &self,
         key: &str,
@@ -86,6 +86,10 @@ impl<V: Form> Cache<V> {
         self.shared.observer.bytes(Direction::Written, Size::of(&bytes));
         let moment = self.shared.tombstones.moment();
         let res: Result<bool> = match fence {
+            None if self.shared.fetch.allowed().revisions => {
+                let change = Change::store(bytes, expiry);
+                self.apply_loaded(Operation::Set, key, &change, Known::Absent).await
+            }
             None => call!(self.set(key, bytes, expiry, SetMode::Always)),
             // Boxed because it is rare: it would enlarge the future of every load.
             Some(fence) => Box::pin(fence.replace(bytes, expiry)).await,

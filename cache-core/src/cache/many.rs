@@ -1,7 +1,10 @@
+mod prepared;
+
 use std::{collections::HashMap, hash::Hash};
 
 use bytes::Bytes;
 
+pub(crate) use self::prepared::WriteMany;
 use super::{
     Cache, Failed, Failures,
     batch::{Distinct, Strings, one_each},
@@ -17,8 +20,8 @@ use crate::{
         observer::{Direction, Size},
         stats::Outcome,
     },
-    timeout::{Expiry, IntoTimeout},
-    value::{Codec, Decode, Encode, Form},
+    timeout::IntoTimeout,
+    value::{Decode, Encode, Form},
 };
 
 /// Calls the store with a batch under these write guards, which end together.
@@ -125,7 +128,7 @@ impl<V: Form> Cache<V> {
         I: IntoIterator<Item = (K, T)>,
         L: IntoTimeout,
     {
-        let write = self.to_write_many(items, timeout, None);
+        let write = self.to_write_many(items, timeout, None, None::<&fn(&T) -> u64>);
         async move { self.write_many(write?).await }
     }
 
@@ -170,7 +173,7 @@ impl<V: Form> Cache<V> {
             return Ok(0);
         }
         let writing = self.before_writes(keys.iter().copied(), 0).await;
-        let leased = Box::pin(self.leased(&keys)).await;
+        let marked = Box::pin(self.marked(&keys)).await;
         let moment = self.shared.tombstones.moment();
         let answers: Vec<Result<bool>> = call_many!(self, writing, keys.len(), delete_many(&keys));
         let mut removed = 0;
@@ -178,7 +181,7 @@ impl<V: Form> Cache<V> {
         for (key, answer) in keys.iter().zip(one_each(answers)) {
             self.removed(key, moment, &answer);
             match self.answer_or(Operation::DeleteMany, key, answer, false) {
-                Ok(was_there) => removed += u64::from(was_there && !leased.contains(key)),
+                Ok(was_there) => removed += u64::from(was_there && !marked.contains(key)),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -186,9 +189,12 @@ impl<V: Form> Cache<V> {
     }
 
     /// Stores what [`to_write_many`](Self::to_write_many) returned.
-    pub(crate) async fn write_many(&self, write: WriteMany) -> Result<Failures> {
-        let WriteMany { names, mut keys, values, expiry } = write;
-        let entered = self.enter_write_all(&mut keys).await;
+    pub(crate) async fn write_many(&self, mut write: WriteMany) -> Result<Failures> {
+        let entered = self.enter_write_all(&mut write.keys).await;
+        if write.revisions.is_some() && entered.is_ok() {
+            return Ok(Box::pin(self.write_revisions(write)).await);
+        }
+        let WriteMany { names, keys, values, expiry, .. } = write;
         let Distinct { keys, places } = keys.distinct();
         // If a key occurs twice, its last value counts.
         let mut items: Vec<(&str, Bytes)> = keys.iter().map(|key| (*key, Bytes::new())).collect();
@@ -300,49 +306,4 @@ impl<V: Form> Cache<V> {
         }
         writing
     }
-
-    /// Returns what [`write_many`](Self::write_many) stores for these items. `codec` replaces the
-    /// codec of the alias.
-    pub(crate) fn to_write_many<K, T>(
-        &self,
-        items: impl IntoIterator<Item = (K, T)>,
-        timeout: impl IntoTimeout,
-        codec: Option<Codec>,
-    ) -> Result<WriteMany>
-    where
-        K: AsRef<str>,
-        V: Encode<T>,
-    {
-        let items = items.into_iter();
-        let count = items.size_hint().0;
-        let mut res = WriteMany {
-            names: Strings::with_capacity(count),
-            keys: Strings::with_capacity(count),
-            values: Vec::new(),
-            expiry: self.expiry(timeout),
-        };
-        for (name, value) in items {
-            let name = name.as_ref();
-            self.push_key(Operation::SetMany, name, &mut res.keys)?;
-            let value = self.seal(&value, codec);
-            let value = value.map_err(|it| {
-                let key = self.key(Operation::SetMany, name).ok();
-                self.fail(Operation::SetMany, key.as_deref(), it)
-            })?;
-            self.shared.observer.bytes(Direction::Written, Size::of(&value));
-            res.names.push(name);
-            res.values.push(value);
-        }
-        Ok(res)
-    }
-}
-
-/// A serialized batch, in the order of the caller.
-pub(crate) struct WriteMany {
-    /// The callers' keys.
-    names: Strings,
-    /// The stored keys.
-    keys: Strings,
-    values: Vec<Bytes>,
-    expiry: Option<Expiry>,
 }

@@ -9,7 +9,7 @@ use crate::{
     runtime::{self, first},
     store::{Entry, Expected},
     telemetry::stats::Event,
-    value::Form,
+    value::{Form, envelope},
 };
 
 /// The number of old entries that are deleted at the same time.
@@ -113,6 +113,8 @@ impl<V: Form> Cache<V> {
                 None => entries.next().unwrap_or(Ok(None)),
             };
             match entry {
+                // A floor keeps old values out.
+                Ok(Some(entry)) if envelope::is_floor(&entry.value) => self.deleted(delete),
                 Ok(Some(entry)) => {
                     if delete.seen().is_none() {
                         delete.saw(entry.clone());

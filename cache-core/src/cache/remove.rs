@@ -39,7 +39,7 @@ impl<V: Form> Cache<V> {
         }
         let writing = self.before_write(&key).await;
         let moment = self.shared.tombstones.moment();
-        let res: Result<bool> = if self.shared.fetch.allowed().fenced {
+        let res: Result<bool> = if self.shared.fetch.has_marks() {
             Box::pin(self.remove_value(&key, &writing)).await
         } else {
             call_write!(self, writing, delete(&key))

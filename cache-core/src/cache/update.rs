@@ -1,23 +1,15 @@
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{ErrorKind, Result},
     key::FullKey,
     layer::Operation,
-    runtime::{first, jitter},
     store::{Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},
     value::{Decode, Encode, Form},
 };
-
-/// The limits of the random wait between tries: `FIRST_WAIT` after the second conflict, doubled
-/// with each further conflict up to `LONGEST_WAIT`.
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Changes and creates entries.
 impl<V: Form> Cache<V> {
@@ -124,37 +116,17 @@ impl<V: Form> Cache<V> {
             }
         }
         let tries = async {
-            let clock = &self.shared.clock;
-            let end = clock.now().saturating_add(self.shared.write_patience);
-            let too_many = || self.fail(Operation::Update, Some(&key), too_many());
-            let turn = self.shared.updates.take(&key, end, self.shortest_turn(), clock);
-            let turn = first(turn, clock.sleep(self.shared.write_patience)).await;
-            let _turn = turn.ok_or_else(too_many)?;
-            // The first conflict may be a single write, so the first retry follows at once.
-            let mut longest = Duration::ZERO;
+            let fail = |error| self.fail(Operation::Update, Some(&key), error);
+            let mut tries = self.turn(&key).await.map_err(fail)?;
             loop {
-                if clock.now() >= end {
-                    return Err(too_many());
-                }
-                // A try is not cut off at `end`: each call of the store has its own deadline, which
-                // the circuit breaker counts.
+                tries.begin().map_err(fail)?;
                 if let Some(new) = self.try_upsert(&key, expiry, &mut change).await? {
                     return Ok(new);
                 }
-                let left = end.saturating_sub(clock.now());
-                if !longest.is_zero() && !left.is_zero() {
-                    clock.sleep(jitter(longest).min(left)).await;
-                }
-                longest = (longest * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
+                tries.wait().await;
             }
         };
         Box::pin(tries).await
-    }
-
-    /// Returns the minimum time of a turn. A try that begins shortly before the deadline of its
-    /// caller is not disturbed by the next caller at once.
-    fn shortest_turn(&self) -> Duration {
-        self.shared.write_patience / 4
     }
 
     /// Runs one try. Returns the new value, `Some(None)` if `change` returned `None`, and `None`
@@ -241,13 +213,4 @@ impl<V: Form> Cache<V> {
         }
         Ok(None)
     }
-}
-
-#[cold]
-fn too_many() -> Error {
-    Error::new(
-        ErrorKind::TimedOut,
-        "too many concurrent updates of this key, or a slow store; nothing was stored",
-    )
-    .ignored_by_breaker()
 }

@@ -10,7 +10,7 @@ use crate::{
     store::SetMode,
     telemetry::observer::{Direction, Size},
     timeout::{Expiry, IntoTimeout},
-    value::{Codec, Encode, Form},
+    value::{Codec, Encode, Form, revision::Change},
 };
 
 /// A write with its key and its serialized value. It is made before the future, so that the future
@@ -26,6 +26,22 @@ struct Prepared {
 impl Prepared {
     fn new() -> Self {
         Self { key: FullKey::new(), value: Bytes::new(), expiry: None }
+    }
+}
+
+/// A write in its stored form.
+pub(crate) struct ToWrite {
+    pub(super) key: FullKey,
+    /// `None` removes the key.
+    pub(super) stored: Option<(Bytes, Expiry)>,
+    /// The revision in the stored form.
+    pub(super) revision: Option<u64>,
+}
+
+impl ToWrite {
+    /// Returns the write as a change that depends on the revision of the entry.
+    pub(super) fn change(&self) -> Change {
+        Change { new: self.stored.clone(), revision: self.revision }
     }
 }
 
@@ -191,14 +207,23 @@ impl<V: Form> Cache<V> {
         Ok(sealed)
     }
 
-    /// Stores what is already in its stored form; `None` removes the key.
-    pub(crate) async fn write_stored(
-        &self,
-        key: FullKey,
-        stored: Option<(Bytes, Expiry)>,
-    ) -> Result<()> {
-        let (value, expiry) = stored.unzip();
-        self.write(&mut Prepared { key, value: value.unwrap_or_default(), expiry }).await
+    /// Makes a write of which the value is in its stored form. With a revision, it has no effect if
+    /// the key has a newer one.
+    pub(crate) async fn write_stored(&self, mut write: ToWrite) -> Result<()> {
+        if write.revision.is_some() {
+            if let Err(error) = enter_write!(self, &mut write.key) {
+                Box::pin(self.not_entered(&write.key, &error)).await;
+                return self.answer_or(Operation::Set, &write.key, Err(error), ());
+            }
+            let res = self.apply(Operation::Set, &write.key, &write.change()).await.map(drop);
+            if res.is_err() {
+                self.written(&write.key, None, &res);
+            }
+            return self.answer_or(Operation::Set, &write.key, res, ());
+        }
+        let (value, expiry) = write.stored.unzip();
+        let value = value.unwrap_or_default();
+        self.write(&mut Prepared { key: write.key, value, expiry }).await
     }
 
     async fn write(&self, write: &mut Prepared) -> Result<()> {

@@ -132,6 +132,14 @@ pub struct CacheSettings {
     /// Whether a failing store reads as empty (`true`, the default) or its errors reach the caller.
     #[serde(default = "yes")]
     pub fail_open: bool,
+    /// Whether writes, deletes and loaded values may have a revision, so that an older one never
+    /// replaces a newer one: see [`Cache::set_revision`](crate::Cache::set_revision). `false` if
+    /// unset.
+    ///
+    /// With it, every read also asks the store for the remaining lifetime. All programs that share
+    /// the keys need the setting.
+    #[serde(default)]
+    pub revisions: bool,
     /// The treatment of keys that are too long or contain spaces: `error` (the default) or `hash`.
     #[serde(default)]
     pub long_keys: LongKeys,
@@ -190,6 +198,7 @@ impl CacheSettings {
             compression: Compression::default(),
             compress_from: None,
             fail_open: yes(),
+            revisions: false,
             long_keys: LongKeys::default(),
             deadline: deadline(),
             connect_deadline: connect_deadline(),
@@ -214,6 +223,7 @@ impl fmt::Debug for CacheSettings {
             .field("read", &self.read)
             .field("compression", &self.compression)
             .field("fail_open", &self.fail_open)
+            .field("revisions", &self.revisions)
             .finish_non_exhaustive()
     }
 }

@@ -44,6 +44,7 @@ pub struct LoadContext<V: Form = Typed> {
 pub(crate) struct Orders {
     pub(crate) ttl: Option<Timeout>,
     pub(crate) skip: bool,
+    pub(crate) revision: Option<u64>,
 }
 
 impl<V: Form> LoadContext<V> {
@@ -70,6 +71,35 @@ impl<V: Form> LoadContext<V> {
     /// jitter. A lifetime of zero removes the entry.
     pub fn ttl(&self, timeout: impl IntoTimeout) {
         self.lock().ttl = Some(timeout.into_timeout());
+    }
+
+    /// Sets the revision of the loaded value, or of the answer that the source has no value: a row
+    /// version, or a time of change as a number. The value is not stored if a newer revision is,
+    /// see [`Cache::set_revision`](crate::Cache::set_revision).
+    ///
+    /// The fetch returns an error of kind `Config` if the cache does not have the setting
+    /// [`revisions`](crate::CacheSettings::revisions).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory; use std::convert::Infallible;
+    /// let cache = Cache::builder(Memory::new()).revisions(true).build("test")?;
+    /// let load = |context: cache_core::LoadContext| async move {
+    ///     let (name, version) = ("Ada".to_owned(), 7); // one row
+    ///     context.revision(version);
+    ///     Ok::<_, Infallible>(name)
+    /// };
+    /// assert_eq!(cache.fetch("user:1").load(load).await?, "Ada");
+    /// assert!(!cache.set_revision("user:1", "Eve", 6, secs(60)).await?, "an older row");
+    /// # Ok(()) }
+    /// ```
+    pub fn revision(&self, revision: u64) {
+        self.lock().revision = Some(revision);
+    }
+
+    /// Sets the revision of the loaded value, unless the loader has set one.
+    pub(crate) fn default_revision(&self, revision: u64) {
+        self.lock().revision.get_or_insert(revision);
     }
 
     /// Returns the loaded value to the callers without storing it. An old value stays.

@@ -29,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) codec: Option<Codec>,
     /// The label of the keyspace of the fetch.
     pub(crate) keyspace: Option<&'static str>,
+    /// The revision of the value.
+    pub(crate) revision: Option<u64>,
 }
 
 /// The rules that a load without a task replaces in the policy of its alias. They are smaller than
@@ -46,10 +48,12 @@ pub(crate) struct Overrides {
 
 /// The settings of an alias that its fetches cannot change.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each setting")]
 pub(crate) struct Allowed {
     pub(crate) grace: bool,
     pub(crate) negative_ttl: bool,
     pub(crate) fenced: bool,
+    pub(crate) revisions: bool,
     /// The lifetime that [`Timeout::Default`] stands for.
     pub(crate) default: Timeout,
 }
@@ -79,6 +83,7 @@ impl Policy {
             plain_integers: false,
             codec: None,
             keyspace: None,
+            revision: None,
         }
     }
 
@@ -190,6 +195,9 @@ impl Policy {
         if self.lease_wait.is_some() && !allowed.fenced {
             return Err(("lease_wait", "no effect without fenced loads: set `fenced`"));
         }
+        if self.revision.is_some() && !allowed.revisions {
+            return Err(("revision", NEEDS_REVISIONS));
+        }
         if self.grace != inherited.grace && !self.grace.is_zero() && !self.expires(allowed) {
             return Err((
                 "grace",
@@ -261,6 +269,8 @@ const NEEDS_NEGATIVE_TTL: &str = "remembering that there is no value is off for 
 const NEEDS_FENCED: &str = "fenced loads are off for this cache, because each of its reads would have \
      to know their leases: write `fenced = true` in the table `fetch` of the cache \
      (`[caches.<alias>.fetch]`), or `fenced = false` there to allow them without a default";
+pub(crate) const NEEDS_REVISIONS: &str = "revisions are off for this cache, because each of its reads \
+     would have to know them: write `revisions = true` in the table of the cache (`[caches.<alias>]`)";
 const XFETCH: &str = "\"xfetch\" keeps the duration of a load with the value: write `grace = \"1h\"` in \
      the table `fetch` of the cache (`[caches.<alias>.fetch]`), or `grace = 0`";
 
@@ -269,8 +279,13 @@ mod tests {
     use super::*;
     use crate::timeout::secs;
 
-    const ALLOWED: Allowed =
-        Allowed { grace: true, negative_ttl: true, fenced: true, default: Timeout::Default };
+    const ALLOWED: Allowed = Allowed {
+        grace: true,
+        negative_ttl: true,
+        fenced: true,
+        revisions: true,
+        default: Timeout::Default,
+    };
 
     fn policy() -> Policy {
         Policy::new(&FetchSettings::default(), Duration::from_secs(30))
@@ -354,7 +369,13 @@ mod tests {
 
     #[test]
     fn grace_of_a_cache_that_does_not_enable_it_is_refused() {
-        let off = Allowed { grace: false, negative_ttl: false, fenced: false, default: secs(60) };
+        let off = Allowed {
+            grace: false,
+            negative_ttl: false,
+            fenced: false,
+            revisions: false,
+            default: secs(60),
+        };
         let grace = Policy { grace: Duration::from_secs(1), ..policy() };
         let (setting, why) = grace.check(&off, &policy()).unwrap_err();
         assert_eq!(setting, "grace");
@@ -365,6 +386,8 @@ mod tests {
         assert_eq!(fenced.check(&off, &policy()).unwrap_err().0, "fenced");
         let wait = Policy { lease_wait: Some(false), ..policy() };
         assert_eq!(wait.check(&off, &policy()).unwrap_err().0, "lease_wait");
+        let revision = Policy { revision: Some(7), ..policy() };
+        assert_eq!(revision.check(&off, &policy()).unwrap_err().0, "revision");
         let ahead = Policy { refresh_ahead: RefreshAhead::XFetch, ..policy() };
         assert_eq!(ahead.check(&off, &policy()).unwrap_err().0, "refresh_ahead");
     }

@@ -14,8 +14,8 @@ pub(crate) struct FetchState {
     /// The rules of `get_or_set`, which has no task.
     borrowed: Policy,
     allowed: Allowed,
-    /// Whether stored values may have a grace, stand for no value or be leases: then each read asks
-    /// for the remaining lifetime.
+    /// Whether stored values may have a grace or a revision, stand for no value or be leases: then
+    /// each read asks for the remaining lifetime.
     pub(crate) has_entries: bool,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) failures: Failures,
@@ -33,7 +33,10 @@ impl FetchState {
                 plain_integers: true,
                 ..policy
             },
-            has_entries: allowed.grace || allowed.negative_ttl || allowed.fenced,
+            has_entries: allowed.grace
+                || allowed.negative_ttl
+                || allowed.fenced
+                || allowed.revisions,
             allowed,
             refreshes: Refreshes::new(max),
             failures: Failures::default(),
@@ -67,9 +70,14 @@ impl FetchState {
         self.has_entries || policy.refresh_ahead != RefreshAhead::Off
     }
 
-    /// Returns whether a loaded value is stored in an entry.
+    /// Returns whether a loaded value is stored in an entry that tells its lifetime.
     pub(crate) fn has_terms(policy: &Policy) -> bool {
         !policy.grace.is_zero() || policy.refresh_ahead == RefreshAhead::XFetch
+    }
+
+    /// Returns whether stored entries may be leases or floors, which are not values.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.allowed.fenced || self.allowed.revisions
     }
 
     pub(crate) fn allowed(&self) -> &Allowed {
@@ -91,6 +99,7 @@ fn allowed(settings: &CacheSettings) -> Allowed {
         grace: settings.fetch.grace.is_some(),
         negative_ttl: settings.fetch.negative_ttl.is_some(),
         fenced: settings.fetch.fenced.is_some(),
+        revisions: settings.revisions,
         default: settings.timeout,
     }
 }

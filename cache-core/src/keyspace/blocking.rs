@@ -5,7 +5,7 @@ use crate::{
     cache::{BlockingCache, Failures, Fetch, on_a_thread},
     error::Result,
     fetch::{Fetched, LoadContext, Loaded},
-    timeout::Ttl,
+    timeout::{IntoTimeout, Ttl},
     value::{Decode, Encode, Form},
 };
 
@@ -93,6 +93,43 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
         K: KeyParts<M>,
     {
         cache.run(self.0.set_many(cache.as_async(), items))
+    }
+
+    /// Stores a value with a revision: see [`Keyspace::set_revision`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::set_revision`], and `Runtime`.
+    pub fn set_revision<M, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        key: &K,
+        value: &V,
+        revision: u64,
+    ) -> Result<bool>
+    where
+        K: KeyParts<M>,
+        F: Encode<V>,
+    {
+        cache.run(self.0.set_revision(cache.as_async(), key, value, revision))
+    }
+
+    /// Removes a key, unless a newer revision is stored, and keeps older values out: see
+    /// [`Keyspace::delete_revision`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::delete_revision`], and `Runtime`.
+    pub fn delete_revision<M, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        key: &K,
+        revision: u64,
+        floor: impl IntoTimeout,
+    ) -> Result<bool>
+    where
+        K: KeyParts<M>,
+        F: Form,
+    {
+        cache.run(self.0.delete_revision(cache.as_async(), key, revision, floor))
     }
 
     /// Removes a key: see [`Keyspace::delete`].

@@ -16,6 +16,7 @@ pub struct KeyspaceFetch<'a, V, F: Form = Typed> {
     /// Without its key, which it would have to borrow.
     fetch: Fetch<'a, F>,
     key: Result<String>,
+    revision: Option<fn(&V) -> u64>,
     label: &'static str,
     value: PhantomData<fn() -> V>,
 }
@@ -51,6 +52,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
         KeyspaceFetch {
             fetch,
             key: self.key_for(cache, key),
+            revision: self.revision,
             label: self.label_or_name(),
             value: PhantomData,
         }
@@ -149,11 +151,12 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         F: Encode<V>,
     {
         let cache = self.fetch.cache();
-        let write = self.key.and_then(|key| self.fetch.at(&key).to_write(value));
-        async move {
-            let (key, stored) = write?;
-            cache.write_stored(key, stored).await
-        }
+        let fetch = match self.revision {
+            Some(of) => self.fetch.revision(of(value)),
+            None => self.fetch,
+        };
+        let write = self.key.and_then(|key| fetch.at(&key).to_write(value));
+        async move { cache.write_stored(write?).await }
     }
 
     /// Returns the value and how it was found, and counts the read.
@@ -166,6 +169,18 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         R: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
         let key = self.key.as_ref().map_err(Error::clone)?;
+        let revision = self.revision;
+        let load = move |context: LoadContext<F>| {
+            let orders = context.clone();
+            let load = load(context);
+            async move {
+                let loaded = load.await;
+                if let (Some(of), Ok(Loaded::Value(value))) = (revision, &loaded) {
+                    orders.default_revision(of(value));
+                }
+                loaded
+            }
+        };
         let fetched = self.fetch.at(key).fetched(takes_absent, load).await;
         let outcome = match fetched.as_ref().map(|it| &it.outcome) {
             Ok(FetchOutcome::Hit { .. }) => Outcome::Hit,

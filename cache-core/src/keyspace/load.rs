@@ -75,7 +75,7 @@ impl<K: ?Sized, V> Keyspace<K, V> {
             codec: self.codec,
             keyspace: Some(self.label_or_name()),
         };
-        let value = cache.load_through(&key, &overrides, load).await;
+        let value = cache.load_through(&key, &overrides, self.revision, load).await;
         self.count(cache, !is_loaded && value.is_ok(), 1);
         value
     }

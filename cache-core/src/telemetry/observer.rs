@@ -162,6 +162,24 @@ impl Observer {
         }
     }
 
+    /// Reports a change that had no effect, because the key has a newer revision.
+    pub(crate) fn revision_refused(&self, operation: Operation) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "cache_revisions_refused_total",
+            "alias" => Arc::clone(&self.alias),
+            "operation" => operation.as_str()
+        )
+        .increment(1);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "cache_core",
+            alias = &*self.alias,
+            operation = operation.as_str(),
+            "the key has a newer revision"
+        );
+    }
+
     /// Counts `keys` reads of a keyspace.
     pub(crate) fn keyspace(&self, keyspace: &'static str, outcome: Outcome, keys: u64) {
         #[cfg(feature = "metrics")]

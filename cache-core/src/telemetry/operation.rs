@@ -26,6 +26,10 @@ pub enum Operation {
     Delete,
     /// `delete_many`.
     DeleteMany,
+    /// `set_revision`.
+    SetRevision,
+    /// `delete_revision`.
+    DeleteRevision,
     /// `pop`.
     Pop,
     /// `incr`, `decr` and `incr_or`.
@@ -66,6 +70,8 @@ impl Operation {
         Self::Touch,
         Self::Delete,
         Self::DeleteMany,
+        Self::SetRevision,
+        Self::DeleteRevision,
         Self::Pop,
         Self::Incr,
         Self::Update,
@@ -95,6 +101,8 @@ impl Operation {
             Self::Touch => "touch",
             Self::Delete => "delete",
             Self::DeleteMany => "delete_many",
+            Self::SetRevision => "set_revision",
+            Self::DeleteRevision => "delete_revision",
             Self::Pop => "pop",
             Self::Incr => "incr",
             Self::Update => "update",

@@ -60,6 +60,9 @@ pub struct Stats {
     /// Stored bytes that could not be decoded as the requested type, were damaged, or were not a
     /// byte string; each was also a miss.
     pub undecodable: u64,
+    /// Values with a revision, loaded values and deletes with a revision that had no effect,
+    /// because the key had a newer revision.
+    pub revisions_refused: u64,
     /// Keys that read as misses until their old entry is removed, because a write of them failed
     /// open.
     pub tombstones: u64,
@@ -155,6 +158,7 @@ impl fmt::Debug for Stats {
             ("refreshes_skipped", self.refreshes_skipped),
             ("active_refreshes", self.active_refreshes),
             ("undecodable", self.undecodable),
+            ("revisions_refused", self.revisions_refused),
             ("tombstones", self.tombstones),
             ("tombstones_lost", self.tombstones_lost),
             ("tombstones_removed", self.tombstones_removed),
@@ -196,6 +200,7 @@ pub(crate) enum Event {
     Refresh,
     RefreshSkipped,
     Undecodable,
+    RevisionRefused,
     MarkLost,
     MarkSettled,
 }
@@ -308,6 +313,7 @@ impl Counters {
             refreshes_skipped: event(Event::RefreshSkipped),
             active_refreshes: active_refreshes as u64,
             undecodable: event(Event::Undecodable),
+            revisions_refused: event(Event::RevisionRefused),
             tombstones_lost: event(Event::MarkLost),
             tombstones_removed: event(Event::MarkSettled),
             tombstones: tombstones as u64,

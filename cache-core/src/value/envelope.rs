@@ -1,21 +1,24 @@
-//! Entries that say more than their value: how long the value may be served after its lifetime, or
-//! that there is no value.
+//! Entries that say more than their value: how long the value may be served after its lifetime, its
+//! [revision](super::revision), or that there is no value.
 //!
-//! An entry is a [header] with these fields around a stored value:
+//! An entry is a [header] with these [fields](super::fields) around a stored value:
 //!
 //! | bytes | content |
 //! |---|---|
 //! | 20–27 | grace in milliseconds: the part of the lifetime in which the value is stale |
 //! | 28–35 | lifetime before the grace in milliseconds, or zero |
 //! | 36–39 | duration of the load in milliseconds |
-//! | 40 | 1 if the loader found no value; the payload is then empty |
+//! | 40 | 1 if the loader found no value, 2 for a floor; the payload is then empty |
 //! | 41–43 | zero |
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::header::{self, FIELDS, LEN, TOKEN};
+use super::{
+    fields::{FIELDS, Fields},
+    header::{self, LEN, TOKEN},
+};
 use crate::{
     runtime::random,
     timeout::{Expiry, Ttl},
@@ -32,6 +35,10 @@ pub(crate) struct Terms {
     pub(crate) load_time: Duration,
     /// Whether the loader found no value.
     pub(crate) is_absent: bool,
+    /// Whether it is a floor: a deleted entry, whose revision keeps older values out.
+    pub(crate) is_floor: bool,
+    /// The revision of the value, of its absence or of the floor.
+    pub(crate) revision: Option<u64>,
 }
 
 /// A stored value as a read of its entry finds it.
@@ -43,9 +50,15 @@ pub(crate) enum Found {
     Stale(Bytes, Terms),
     /// The loader found no value.
     Absent,
+    /// The value was deleted, and older values are kept out.
+    Floor,
     /// A fenced load of this owner is under way: there is no value yet.
     Lease(u64),
 }
+
+/// The values of byte 40.
+const ABSENT: u8 = 1;
+const FLOOR: u8 = 2;
 
 impl Terms {
     /// Returns the time since the entry was written, if `left` remains of its whole lifetime.
@@ -58,45 +71,70 @@ impl Terms {
         }
     }
 
-    fn to_fields(self) -> [u8; FIELDS] {
-        let mut fields = [0; FIELDS];
-        fields[..8].copy_from_slice(&millis(self.grace).to_le_bytes());
-        fields[8..16].copy_from_slice(&millis(self.lifetime).to_le_bytes());
+    fn to_fields(self) -> Fields {
+        let mut base = [0; FIELDS];
+        base[..8].copy_from_slice(&millis(self.grace).to_le_bytes());
+        base[8..16].copy_from_slice(&millis(self.lifetime).to_le_bytes());
         let load = u32::try_from(millis(self.load_time)).unwrap_or(u32::MAX);
-        fields[16..20].copy_from_slice(&load.to_le_bytes());
-        fields[20] = self.is_absent.into();
-        fields
+        base[16..20].copy_from_slice(&load.to_le_bytes());
+        base[20] = if self.is_floor { FLOOR } else { self.is_absent.into() };
+        Fields { base, revision: self.revision }
     }
 
-    fn of_fields(fields: &[u8; FIELDS]) -> Self {
-        let (grace, rest) = fields.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    fn of_fields(fields: &Fields) -> Self {
+        let (grace, rest) = fields.base.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let (lifetime, rest) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let (load_time, rest) = rest.split_first_chunk().unwrap_or((&[0; 4], &[]));
         Self {
             grace: Duration::from_millis(u64::from_le_bytes(*grace)),
             lifetime: Duration::from_millis(u64::from_le_bytes(*lifetime)),
             load_time: Duration::from_millis(u32::from_le_bytes(*load_time).into()),
-            is_absent: rest.first() == Some(&1),
+            is_absent: rest.first() == Some(&ABSENT),
+            is_floor: rest.first() == Some(&FLOOR),
+            revision: fields.revision,
         }
     }
 }
 
 /// Puts a stored value into an entry.
 pub(crate) fn wrap(value: &[u8], terms: Terms) -> Bytes {
-    let mut stored = vec![0; LEN + FIELDS];
-    stored.extend_from_slice(value);
-    header::fill_envelope(&mut stored, &terms.to_fields());
-    stored.into()
+    header::envelope(&terms.to_fields(), value).into()
+}
+
+/// Puts a stored value with a revision into an entry.
+pub(crate) fn at_revision(
+    value: Bytes,
+    expiry: impl Into<Option<Expiry>>,
+    revision: Option<u64>,
+) -> Bytes {
+    if revision.is_none() {
+        return value;
+    }
+    let lifetime = match expiry.into() {
+        Some(Expiry::After(lifetime)) => lifetime,
+        Some(Expiry::Never) | None => Duration::ZERO,
+    };
+    wrap(&value, Terms { lifetime, revision, ..Terms::default() })
+}
+
+/// Takes an entry apart into its terms and its stored value; `None` if the bytes are not an entry.
+pub(super) fn split(stored: &[u8]) -> Option<(Terms, &[u8])> {
+    header::read_envelope(stored).map(|(fields, value)| (Terms::of_fields(&fields), value))
 }
 
 /// Returns the entry of a loader that found no value.
 pub(crate) fn absent() -> Bytes {
-    wrap(b"", Terms { is_absent: true, ..Terms::default() })
+    absent_at(None)
+}
+
+/// Returns the entry of a loader that found no value at a revision.
+pub(crate) fn absent_at(revision: Option<u64>) -> Bytes {
+    wrap(b"", Terms { is_absent: true, revision, ..Terms::default() })
 }
 
 /// Returns whether stored bytes say that the loader found no value.
 pub(crate) fn is_absent(stored: &[u8]) -> bool {
-    header::read_envelope(stored).is_some_and(|(fields, _)| Terms::of_fields(fields).is_absent)
+    split(stored).is_some_and(|(terms, _)| terms.is_absent)
 }
 
 /// Returns a new lease: the entry of a key while a fenced load of it runs. Its token is the number
@@ -110,9 +148,14 @@ pub(crate) fn lease(owner: u64) -> Bytes {
     Bytes::copy_from_slice(&stored)
 }
 
-/// Returns whether stored bytes are a lease.
-pub(crate) fn is_lease(stored: &[u8]) -> bool {
-    header::read_lease(stored).is_some()
+/// Returns whether stored bytes are a lease or a floor, which are not values that existed.
+pub(crate) fn is_lease_or_floor(stored: &[u8]) -> bool {
+    header::read_lease(stored).is_some() || is_floor(stored)
+}
+
+/// Returns whether stored bytes are a floor: a deleted entry that keeps older values out.
+pub(crate) fn is_floor(stored: &[u8]) -> bool {
+    split(stored).is_some_and(|(terms, _)| terms.is_floor)
 }
 
 /// Takes a stored value out of its entry, of whose lifetime `left` remains. Bytes without an entry,
@@ -122,12 +165,14 @@ pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
         let owner = token.first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
         return Found::Lease(owner);
     }
-    let Some((fields, value)) = header::read_envelope(&stored) else {
+    let Some((terms, value)) = split(&stored) else {
         return Found::Fresh(stored, Terms::default());
     };
-    let terms = Terms::of_fields(fields);
     if terms.is_absent {
         return Found::Absent;
+    }
+    if terms.is_floor {
+        return Found::Floor;
     }
     let value = stored.slice_ref(value);
     match left {
@@ -144,9 +189,14 @@ pub(crate) fn touched(
     expiry: Expiry,
 ) -> Option<(Option<Bytes>, Expiry)> {
     match (find(stored.clone(), left), expiry) {
-        (Found::Stale(..) | Found::Absent | Found::Lease(_), _) => None,
+        (Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_), _) => None,
         (Found::Fresh(value, _), _) if value.len() == stored.len() => Some((None, expiry)),
-        (Found::Fresh(value, _), Expiry::Never) => Some((Some(value), expiry)),
+        (Found::Fresh(value, Terms { revision: None, .. }), Expiry::Never) => {
+            Some((Some(value), expiry))
+        }
+        (Found::Fresh(value, Terms { revision, .. }), Expiry::Never) => {
+            Some((Some(wrap(&value, Terms { revision, ..Terms::default() })), expiry))
+        }
         (Found::Fresh(value, terms), Expiry::After(lifetime)) => {
             let whole = Expiry::After(lifetime.saturating_add(terms.grace));
             Some((Some(wrap(&value, Terms { lifetime, ..terms })), whole))
@@ -159,7 +209,7 @@ impl Found {
     pub(crate) fn into_value(self) -> Option<Bytes> {
         match self {
             Self::Fresh(value, _) | Self::Stale(value, _) => Some(value),
-            Self::Absent | Self::Lease(_) => None,
+            Self::Absent | Self::Floor | Self::Lease(_) => None,
         }
     }
 }
@@ -181,6 +231,8 @@ mod tests {
         lifetime: Duration::from_secs(30),
         load_time: Duration::from_millis(7),
         is_absent: false,
+        is_floor: false,
+        revision: None,
     };
 
     fn pipeline() -> Pipeline {
@@ -249,7 +301,8 @@ mod tests {
     fn leases_are_no_values_and_differ() {
         let (one, two) = (lease(7), lease(7));
         assert_ne!(one, two);
-        assert!(is_lease(&one) && !is_absent(&one) && !is_lease(&absent()) && !is_lease(b"7"));
+        assert!(is_lease_or_floor(&one) && !is_absent(&one));
+        assert!(!is_lease_or_floor(&absent()) && !is_lease_or_floor(b"7"));
         assert_eq!(find(one.clone(), Ttl::Forever), Found::Lease(7));
         assert_eq!(touched(&one, Ttl::Forever, Expiry::Never), None);
     }

@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with fields of its own, 0x0200 a [lease](super::envelope::lease), whose payload is its token |
+//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with [fields](super::fields) of its own, of which 0x0400 announces one, 0x0200 a [lease](super::envelope::lease), whose payload is its token |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on; but of a payload with a header only of the first 20 bytes |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -21,22 +21,17 @@
 //! If a reader must know a field to read the value, the release also defines a flag: a reader that
 //! does not know the flag leaves the entry alone. A reader skips all other fields.
 
+use super::fields::{ENVELOPE, Fields, is_envelope};
+
 const MAGIC: [u8; 2] = [0xc1, 0xca];
 const LZ4: u16 = Method::Lz4 as u16;
 const ZSTD: u16 = Method::Zstd as u16;
-/// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
-/// Low flags are for the form of payloads.
-pub(super) const ENVELOPE: u16 = 0x0100;
 /// The payload is the token of a [lease](super::envelope::lease).
 pub(super) const LEASE: u16 = 0x0200;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
 pub(super) const LEN: usize = WRITTEN_LEN as usize;
-
-/// The length of the header of an entry, and of the fields in it.
-const ENVELOPE_LEN: u16 = 44;
-pub(super) const FIELDS: usize = ENVELOPE_LEN as usize - LEN;
 
 /// The length of the token of a lease.
 pub(super) const TOKEN: usize = 16;
@@ -68,7 +63,7 @@ pub(super) enum Stored<'a> {
     /// The payload behind a header.
     Payload(Format, &'a [u8]),
     /// The fields of an entry, and its payload.
-    Envelope(&'a [u8; FIELDS], &'a [u8]),
+    Envelope(Fields, &'a [u8]),
     /// The token of a lease.
     Lease(&'a [u8; TOKEN]),
     /// The compressed payload behind a header.
@@ -114,11 +109,14 @@ pub(super) fn fill(stored: &mut [u8], format: Format, method: Option<Method>) {
     fill_in(stored, format, WRITTEN_LEN, method.map_or(0, |it| it as u16));
 }
 
-/// Fills in the header of an entry, which ends with its fields.
-pub(super) fn fill_envelope(stored: &mut [u8], fields: &[u8; FIELDS]) {
-    let Some(place) = stored.get_mut(LEN..LEN + FIELDS) else { return };
-    place.copy_from_slice(fields);
-    fill_in(stored, Format::Raw, ENVELOPE_LEN, ENVELOPE);
+/// Returns an entry: its header, which ends with its fields, and a stored value.
+pub(super) fn envelope(fields: &Fields, value: &[u8]) -> Vec<u8> {
+    let mut stored = vec![0; LEN];
+    fields.write(&mut stored);
+    let len = u16::try_from(stored.len()).unwrap_or(WRITTEN_LEN);
+    stored.extend_from_slice(value);
+    fill_in(&mut stored, Format::Raw, len, fields.flags());
+    stored
 }
 
 /// Fills in the header of a lease before its token.
@@ -139,9 +137,9 @@ fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
 }
 
 /// Returns the fields and the payload of an entry; `None` if the bytes are no entry or damaged.
-pub(super) fn read_envelope(stored: &[u8]) -> Option<(&[u8; FIELDS], &[u8])> {
+pub(super) fn read_envelope(stored: &[u8]) -> Option<(Fields, &[u8])> {
     // First, so that no checksum of other bytes is computed, which `read` does.
-    Parts::of(stored).filter(|it| it.flags() == ENVELOPE)?;
+    Parts::of(stored).filter(|it| is_envelope(it.flags()))?;
     match read(stored) {
         Ok(Stored::Envelope(fields, payload)) => Some((fields, payload)),
         _ => None,
@@ -166,9 +164,9 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if fixed[16..] != checksum(fixed, covered(rest, payload.len(), parts.flags())).to_le_bytes() {
         return Err(Corrupt::Damaged);
     }
-    if parts.flags() == ENVELOPE {
-        let fields = rest[..rest.len() - payload.len()].first_chunk().ok_or(Corrupt::Newer)?;
-        return Ok(Stored::Envelope(fields, payload));
+    if is_envelope(parts.flags()) {
+        let fields = Fields::read(parts.flags(), &rest[..rest.len() - payload.len()]);
+        return Ok(Stored::Envelope(fields.ok_or(Corrupt::Newer)?, payload));
     }
     if parts.flags() == LEASE {
         return payload.try_into().map(Stored::Lease).map_err(|_| Corrupt::Newer);
@@ -223,7 +221,7 @@ impl<'a> Parts<'a> {
 fn covered(rest: &[u8], payload: usize, flags: u16) -> &[u8] {
     let inner = &rest[rest.len() - payload..];
     match Parts::of(inner) {
-        Some(inner) if flags == ENVELOPE => &rest[..rest.len() - inner.rest.len()],
+        Some(inner) if is_envelope(flags) => &rest[..rest.len() - inner.rest.len()],
         _ => rest,
     }
 }

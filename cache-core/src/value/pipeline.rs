@@ -17,8 +17,8 @@ use super::{
 use crate::error::Result;
 
 /// The reason why a cache that does not ask for remaining lifetimes cannot read an entry.
-const ENTRY: &str = "a cache with `grace` or `negative_ttl` wrote the entry: set the same in the \
-                     table `fetch` of this cache";
+const ENTRY: &str = "a cache with `revisions`, or with `grace` or `negative_ttl` in its table `fetch`, \
+                     wrote the entry: set the same for this cache";
 /// The reason why a cache that does not know leases cannot read one.
 const LEASE: &str = "a fenced load of another cache is under way: set `fenced` in the table `fetch` \
                      of this cache as well";

@@ -101,6 +101,10 @@ impl<V: Form> Cache<V> {
         panic!("the store of the model does not fail: {error}")
     }
 
+    fn revision_refused(&self, _: layer::Operation) {
+        unreachable!("the entries of the model have no revisions");
+    }
+
     fn load_write_failed(&self) {
         unreachable!("the store of the model does not fail");
     }
@@ -153,7 +157,7 @@ pub(crate) mod store {
 }
 
 pub(crate) mod timeout {
-    pub(crate) use cache_core::store::Expiry;
+    pub(crate) use cache_core::{Ttl, store::Expiry};
 }
 
 pub(crate) mod value {
@@ -162,6 +166,37 @@ pub(crate) mod value {
     pub(crate) enum Typed {}
 
     impl Form for Typed {}
+
+    /// Changes of entries without revisions, all of which apply.
+    pub(crate) mod revision {
+        use bytes::Bytes;
+        use cache_core::{Ttl, store::Expiry};
+
+        pub(crate) struct Change {
+            new: Option<(Bytes, Expiry)>,
+        }
+
+        #[derive(PartialEq)]
+        pub(crate) enum Verdict {
+            Applies(Option<(Bytes, Expiry)>),
+            IsOld,
+        }
+
+        impl Change {
+            pub(crate) fn store(stored: Bytes, expiry: Expiry) -> Self {
+                Self { new: Some((stored, expiry)) }
+            }
+
+            pub(crate) fn remove(revision: Option<u64>) -> Self {
+                assert_eq!(revision, None);
+                Self { new: None }
+            }
+
+            pub(crate) fn judge(&self, _: &Bytes, _: Ttl) -> Verdict {
+                Verdict::Applies(self.new.clone())
+            }
+        }
+    }
 
     /// The stored forms of the model: text instead of a header.
     pub(crate) mod envelope {

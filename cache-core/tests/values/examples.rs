@@ -117,3 +117,31 @@ fn values_are_written_as_in_the_files() {
         }
     }
 }
+
+#[test]
+fn entries_with_a_revision_are_read_and_written_as_in_the_files() {
+    let cache = |name: Option<&str>| {
+        let cache = Cache::builder(Memory::new()).revisions(true).build("examples").unwrap();
+        let store = Arc::clone(cache.backend()).views().sync.unwrap();
+        if let Some(name) = name {
+            store.set(":1:k", file(name).into(), Expiry::Never, SetMode::Always).unwrap();
+        }
+        (cache.strict().blocking(), store)
+    };
+    let (value, store) = cache(Some("revision"));
+    assert_eq!(value.get("k").unwrap(), Some(user()));
+    assert!(!value.set_revision("k", &1, 6, Timeout::Never).unwrap());
+    assert!(value.set_revision("k", &user(), 7, Timeout::Never).unwrap());
+    assert_eq!(store.get(":1:k").unwrap().unwrap(), file("revision"));
+    let (floor, store) = cache(Some("floor"));
+    assert!(!floor.has_key("k").unwrap());
+    assert!(!floor.set_revision("k", &1, 7, Timeout::Never).unwrap());
+    assert_eq!(store.get(":1:k").unwrap().unwrap(), file("floor"));
+    assert!(floor.set_revision("k", &1, 8, Timeout::Never).unwrap());
+
+    let (new, store) = cache(None);
+    assert!(new.set_revision("k", &user(), 7, Timeout::Never).unwrap());
+    assert_eq!(store.get(":1:k").unwrap().unwrap(), file("revision"));
+    assert!(new.delete_revision("k", 7, Timeout::Never).unwrap());
+    assert_eq!(store.get(":1:k").unwrap().unwrap(), file("floor"));
+}

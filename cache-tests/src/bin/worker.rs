@@ -1,7 +1,10 @@
 //! One of several processes on a store: `worker SETTINGS TASK COUNT`. It prints one line per step,
 //! so that a test that kills it knows how many steps were done.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 use anyhow::{Context, Result, bail};
 use cache_core::{Cache, Caches, ErrorKind, secs};
@@ -26,6 +29,7 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
         "incr_or" => cache.incr_or("limited", 1, 0, secs(600)).await?,
         "add" => i64::from(cache.add(&format!("add:{i}"), &std::process::id(), secs(600)).await?),
         "update" => cache.update("sum", secs(600), |it: i64| it + 1).await?.context("no sum")?,
+        "revise" => revise(cache, i as u64).await?,
         "move" => move_between_versions(cache).await?,
         other => bail!("unknown task {other}"),
     };
@@ -33,6 +37,25 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
     writeln!(out, "{done}")?;
     out.flush()?;
     Ok(())
+}
+
+/// Makes the change of one of a hundred revisions, in an order of this process, and checks that no
+/// older value is read afterwards.
+async fn revise(cache: &Cache, i: u64) -> Result<i64> {
+    static HIGHEST: AtomicU64 = AtomicU64::new(0);
+    let revision = (i * 37 + u64::from(std::process::id())) % 100 + 1;
+    let applied = if revision.is_multiple_of(3) {
+        cache.delete_revision("revised", revision, secs(600)).await?
+    } else {
+        cache.set_revision("revised", &revision, revision, secs(600)).await?
+    };
+    let highest = HIGHEST.fetch_max(revision, SeqCst).max(revision);
+    if let Some(found) = cache.get::<u64>("revised").await?
+        && found < highest
+    {
+        bail!("{found} after {highest}");
+    }
+    Ok(i64::from(applied))
 }
 
 /// Moves the entry to version 2, or back. The mark of a killed process blocks the entry until the

@@ -1,5 +1,6 @@
-//! Reads and writes of entries that may have a grace, record that there is no value, or be leases
-//! of fenced loads. A value past its timeout is missing, even if the store still has it.
+//! Reads and writes of entries that may have a grace or a revision, record that there is no value,
+//! or be leases of fenced loads. A value past its timeout is missing, even if the store still has
+//! it.
 
 use std::collections::HashSet;
 
@@ -74,7 +75,7 @@ impl<V: Form> Cache<V> {
         let entry = self.read_entry(key, true).await.ok()??;
         match envelope::find(entry.value, entry.ttl) {
             Found::Stale(stored, _) => Some(stored),
-            Found::Fresh(..) | Found::Absent | Found::Lease(_) => None,
+            Found::Fresh(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
         }
     }
 
@@ -119,7 +120,7 @@ impl<V: Form> Cache<V> {
                 Some(Ttl::Remaining(left.saturating_sub(terms.grace)))
             }
             (Found::Fresh(..), Ttl::Forever) => Some(Ttl::Forever),
-            (Found::Stale(..) | Found::Absent | Found::Lease(_), _) => None,
+            (Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_), _) => None,
         }))
     }
 
@@ -191,8 +192,8 @@ impl<V: Form> Cache<V> {
             };
             let (stored, whole) = match stored {
                 Some(stored) => (stored, whole),
-                // A plain `touch` could prolong a lease that has replaced this value.
-                None if self.shared.fetch.allowed().fenced => (entry.value.clone(), expiry),
+                // A plain `touch` could prolong a lease or a floor that has replaced this value.
+                None if self.shared.fetch.has_marks() => (entry.value.clone(), expiry),
                 None => return call!(self.touch(key, expiry)),
             };
             self.shared.tombstones.note_lifetime(whole);
@@ -329,35 +330,35 @@ impl<V: Form> Cache<V> {
         }
     }
 
-    /// Removes a key. A lease is not a value that existed.
+    /// Removes a key. A lease or a floor is not a value that existed.
     pub(in crate::cache) async fn remove_value(
         &self,
         key: &str,
         writing: &WriteGuard<'_>,
     ) -> Result<bool> {
         if self.shared.repeats {
-            // A `take` is never repeated, because its answer would be lost. So a lease is found by
-            // a read, as in a batch.
-            let leased = self.leased(&[key]).await;
+            // A `take` is never repeated, because its answer would be lost. So a lease or a floor is
+            // found by a read, as in a batch.
+            let marked = self.marked(&[key]).await;
             let res: Result<bool> = call_write!(self, writing, delete(key));
-            return res.map(|it| it && !leased.contains(key));
+            return res.map(|it| it && !marked.contains(key));
         }
         let res: Result<Option<Bytes>> = call_write!(self, writing, take(key));
         match res {
             // The value of another program, which is not read.
             Err(error) if error.kind().is_unreadable() => call_write!(self, writing, delete(key)),
-            res => res.map(|it| it.is_some_and(|it| !envelope::is_lease(&it))),
+            res => res.map(|it| it.is_some_and(|it| !envelope::is_lease_or_floor(&it))),
         }
     }
 
-    /// Returns the keys that hold a lease, before they are deleted.
-    pub(in crate::cache) async fn leased<'a>(&self, keys: &[&'a str]) -> HashSet<&'a str> {
-        if !self.shared.fetch.allowed().fenced {
+    /// Returns the keys that hold a lease or a floor, before they are deleted.
+    pub(in crate::cache) async fn marked<'a>(&self, keys: &[&'a str]) -> HashSet<&'a str> {
+        if !self.shared.fetch.has_marks() {
             return HashSet::new();
         }
         let answers: Vec<Result<Option<Bytes>>> = call_leader!(self.get_many(keys));
-        let is_lease = |it: &Result<Option<Bytes>>| matches!(it, Ok(Some(stored)) if envelope::is_lease(stored));
-        let keys = keys.iter().zip(answers).filter(|(_, answer)| is_lease(answer));
+        let is_mark = |it: &Result<Option<Bytes>>| matches!(it, Ok(Some(stored)) if envelope::is_lease_or_floor(stored));
+        let keys = keys.iter().zip(answers).filter(|(_, answer)| is_mark(answer));
         keys.map(|(key, _)| *key).collect()
     }
 
@@ -377,7 +378,7 @@ pub(in crate::cache) fn fresh(entry: Option<Entry>) -> Option<Bytes> {
     let entry = entry?;
     match envelope::find(entry.value, entry.ttl) {
         Found::Fresh(stored, _) => Some(stored),
-        Found::Stale(..) | Found::Absent | Found::Lease(_) => None,
+        Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
     }
 }
 
@@ -387,7 +388,7 @@ pub(in crate::cache) fn fresh_or_absent(entry: Option<Entry>) -> Option<Bytes> {
     match envelope::find(entry.value, entry.ttl) {
         Found::Fresh(stored, _) => Some(stored),
         Found::Absent => Some(envelope::absent()),
-        Found::Stale(..) | Found::Lease(_) => None,
+        Found::Stale(..) | Found::Floor | Found::Lease(_) => None,
     }
 }
 

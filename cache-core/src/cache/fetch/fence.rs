@@ -19,10 +19,11 @@ use crate::{
     layer::Operation,
     runtime::{all, jitter, random},
     store::{Entry, Expected, SetMode, Stamp, TtlUpdate},
-    timeout::Expiry,
+    timeout::{Expiry, Ttl},
     value::{
         Form,
         envelope::{self, Found},
+        revision::{Change, Verdict},
     },
 };
 
@@ -32,15 +33,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// The number of keys of a batch whose leases or values are written at the same time.
-pub(super) const AT_ONCE: usize = 100;
+pub(in crate::cache) const AT_ONCE: usize = 100;
 
 /// The fence of one load.
 pub(in crate::cache) struct Fence {
     cache: Cache,
     key: Box<str>,
     seen: Bytes,
-    /// `None` for a lease: no other entry has its bytes.
-    stamp: Option<Stamp>,
+    /// The stamp and the lifetime that remained at the read; `None` for a lease: no other entry has
+    /// its bytes.
+    entry: Option<(Stamp, Ttl)>,
     /// Whether `seen` is a lease of this load, which may still be stored.
     is_lease: bool,
 }
@@ -171,34 +173,47 @@ impl<V: Form> Cache<V> {
 
 impl Fence {
     fn new(cache: Cache, key: &str, lease: Bytes) -> Self {
-        Self { cache, key: key.into(), seen: lease, stamp: None, is_lease: false }
+        Self { cache, key: key.into(), seen: lease, entry: None, is_lease: false }
     }
 
     /// Makes it the fence of a load that replaces an old entry.
     fn put_on(&mut self, entry: Entry) {
-        (self.seen, self.stamp) = (entry.value, Some(entry.stamp));
+        (self.seen, self.entry) = (entry.value, Some((entry.stamp, entry.ttl)));
     }
 
     fn expected(&self) -> Expected<'_> {
-        Expected::new(&self.seen, self.stamp)
+        Expected::new(&self.seen, self.entry.map(|(stamp, _)| stamp))
     }
 
-    /// Stores the loaded value, if the key was neither written nor deleted since the load began.
+    /// Stores the loaded value, if the key was neither written nor deleted since the load began and
+    /// has no newer revision.
     pub(in crate::cache) async fn replace(&mut self, value: Bytes, expiry: Expiry) -> Result<bool> {
+        let (value, expiry) = match self.judge(&Change::store(value, expiry)) {
+            Verdict::Applies(Some(new)) => new,
+            Verdict::Applies(None) | Verdict::IsOld => {
+                self.cache.revision_refused(Operation::Set);
+                return Ok(false);
+            }
+        };
         let (cache, key, new) = (&self.cache, &*self.key, TtlUpdate::New(expiry));
         let res: Result<bool> = call!(cache.compare_and_set(key, self.expected(), value, new));
         match &res {
             // The lease was replaced, now or earlier.
             Ok(_) => self.is_lease = false,
             // The old value does not stay behind.
-            Err(error) if error.kind() == ErrorKind::TooLarge => drop(self.delete().await),
+            Err(error) if error.kind() == ErrorKind::TooLarge => drop(self.delete_at(None).await),
             Err(_) => {}
         }
         res
     }
 
-    /// Removes the entry, if the key was neither written nor deleted since the load began.
-    pub(in crate::cache) async fn delete(&mut self) -> Result<bool> {
+    /// Removes the entry, if the key was neither written nor deleted since the load began and has
+    /// no newer revision.
+    pub(in crate::cache) async fn delete_at(&mut self, revision: Option<u64>) -> Result<bool> {
+        if self.judge(&Change::remove(revision)) == Verdict::IsOld {
+            self.cache.revision_refused(Operation::Delete);
+            return Ok(false);
+        }
         let (cache, key) = (&self.cache, &*self.key);
         let res: Result<bool> = call!(cache.compare_and_delete(key, self.expected()));
         // If this failed, the lease ends by itself.
@@ -206,12 +221,17 @@ impl Fence {
         res
     }
 
+    /// Decides on the change of the entry that the load replaces. A lease has no revision.
+    fn judge(&self, change: &Change) -> Verdict {
+        change.judge(&self.seen, self.entry.map_or(Ttl::Forever, |(_, left)| left))
+    }
+
     /// Removes the lease of a load that stored nothing.
     pub(in crate::cache) async fn release(fence: Option<Box<Self>>) {
         if let Some(mut fence) = fence
             && fence.is_lease
         {
-            let _: Result<bool> = Box::pin(fence.delete()).await;
+            let _: Result<bool> = Box::pin(fence.delete_at(None)).await;
         }
     }
 
@@ -220,7 +240,7 @@ impl Fence {
         let mut fences: Vec<_> = keys.iter().filter_map(|it| fences.remove(*it)).collect();
         for chunk in fences.chunks_mut(AT_ONCE) {
             // If a delete fails, an old value lives on until its lifetime ends.
-            let _: Vec<Result<bool>> = all(chunk.iter_mut().map(|it| it.delete())).await;
+            let _: Vec<Result<bool>> = all(chunk.iter_mut().map(|it| it.delete_at(None))).await;
         }
     }
 

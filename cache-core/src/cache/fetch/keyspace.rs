@@ -2,19 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     Fetch,
     request::{self, Start, hit},
 };
 use crate::{
-    cache::{Cache, enter},
+    cache::{Cache, ToWrite, enter},
     error::Result,
     fetch::{Fetched, LoadContext, Loaded},
     key::FullKey,
     layer::Operation,
-    timeout::Expiry,
     value::{Codec, Decode, Encode, Form},
 };
 
@@ -40,7 +37,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     }
 
     /// Returns what [`write_stored`](Cache::write_stored) stores for a value.
-    pub(crate) fn to_write<T: ?Sized>(self, value: &T) -> Result<(FullKey, Option<(Bytes, Expiry)>)>
+    pub(crate) fn to_write<T: ?Sized>(self, value: &T) -> Result<ToWrite>
     where
         V: Encode<T>,
     {
@@ -48,7 +45,8 @@ impl<'a, V: Form> Fetch<'a, V> {
         let Self { cache, policy, .. } = self;
         let key = cache.key(Operation::Set, self.key)?;
         let sealed = cache.sealed(Operation::Set, &key, value, policy.codec)?;
-        Ok((key, cache.to_stored(&policy, None, sealed, Duration::ZERO)))
+        let stored = cache.to_stored(&policy, None, sealed, Duration::ZERO);
+        Ok(ToWrite { key, stored, revision: policy.revision })
     }
 
     /// Returns the value and how it was found. With `takes_absent`, the answer may be that there is

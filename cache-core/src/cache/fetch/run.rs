@@ -184,7 +184,7 @@ impl<V: Form> Fetch<'_, V> {
 fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
     match found {
         Found::Fresh(_, terms) | Found::Stale(_, terms) => terms.age(*left),
-        Found::Absent | Found::Lease(_) => None,
+        Found::Absent | Found::Floor | Found::Lease(_) => None,
     }
 }
 

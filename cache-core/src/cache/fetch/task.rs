@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cache::{Cache, batch::one_each, call},
     error::{Error, ErrorKind, Result},
-    fetch::{FetchState, LoadContext, Orders, Policy, singleflight::Lead},
+    fetch::{FetchState, LoadContext, NEEDS_REVISIONS, Orders, Policy, singleflight::Lead},
     key::FullKey,
     layer::Operation,
     runtime::{self, first},
@@ -38,7 +38,8 @@ use crate::{
 /// The change of the entry after a load.
 pub(in crate::cache) enum Write {
     Set(Bytes, Expiry),
-    Delete,
+    /// At this revision, if the load has one.
+    Delete(Option<u64>),
     Nothing,
 }
 
@@ -198,26 +199,32 @@ impl<V: Form> Cache<V> {
         orders: Orders,
         took: Duration,
     ) -> Result<(Bytes, Write)> {
+        let revision = orders.revision.or(request.policy.revision);
+        let policy = Policy { revision, ..request.policy };
+        if revision.is_some() && !self.shared.fetch.allowed().revisions {
+            return Err(Error::new(ErrorKind::Config, NEEDS_REVISIONS));
+        }
         let value = match (loaded, &request.old) {
             (LoadedBytes::Value(value), _) => value,
             (LoadedBytes::NotModified, Some(old)) => old.clone(),
             (LoadedBytes::NotModified, None) => return Err(nothing_to_keep()),
             (LoadedBytes::Absent, old) => {
-                let kept = request.policy.negative_ttl;
-                let absent = envelope::absent();
+                let kept = Expiry::After(policy.negative_ttl);
                 let write = match old {
                     _ if orders.skip => Write::Nothing,
-                    _ if !kept.is_zero() => Write::Set(absent.clone(), Expiry::After(kept)),
-                    Some(_) => Write::Delete,
+                    _ if !policy.negative_ttl.is_zero() => {
+                        Write::Set(envelope::absent_at(revision), kept)
+                    }
+                    Some(_) => Write::Delete(revision),
                     None => Write::Nothing,
                 };
-                return Ok((absent, write));
+                return Ok((envelope::absent(), write));
             }
         };
-        let write = match self.to_stored(&request.policy, orders.ttl, value.clone(), took) {
+        let write = match self.to_stored(&policy, orders.ttl, value.clone(), took) {
             _ if orders.skip => Write::Nothing,
             Some((stored, expiry)) => Write::Set(stored, expiry),
-            None if request.old.is_some() => Write::Delete,
+            None if request.old.is_some() => Write::Delete(revision),
             None => Write::Nothing,
         };
         Ok((value, write))
@@ -245,16 +252,16 @@ impl<V: Form> Cache<V> {
         value: Bytes,
         load_time: Duration,
     ) -> (Bytes, Expiry) {
+        let is_plain =
+            policy.plain_integers && policy.revision.is_none() && integer::parse(&value).is_ok();
         let (value, expiry) = match lifetime {
-            Expiry::After(lifetime)
-                if FetchState::has_terms(policy)
-                    && !(policy.plain_integers && integer::parse(&value).is_ok()) =>
-            {
-                let terms = Terms { grace: policy.grace, lifetime, load_time, is_absent: false };
+            Expiry::After(lifetime) if FetchState::has_terms(policy) && !is_plain => {
+                let (grace, revision) = (policy.grace, policy.revision);
+                let terms = Terms { grace, lifetime, load_time, revision, ..Terms::default() };
                 let whole = lifetime.saturating_add(policy.grace);
                 (envelope::wrap(&value, terms), Expiry::After(whole))
             }
-            lifetime => (value, lifetime),
+            lifetime => (envelope::at_revision(value, lifetime, policy.revision), lifetime),
         };
         self.shared.tombstones.note_lifetime(expiry);
         (value, expiry)
@@ -264,6 +271,9 @@ impl<V: Form> Cache<V> {
     pub(super) async fn write_loaded_many(&self, items: &[(&str, Bytes)], expiry: Expiry) {
         if items.is_empty() {
             return;
+        }
+        if self.shared.fetch.allowed().revisions {
+            return self.apply_loaded_many(items, expiry).await;
         }
         for (_, value) in items {
             self.shared.observer.bytes(Direction::Written, Size::of(value));
@@ -285,7 +295,11 @@ impl<V: Form> Cache<V> {
         if keys.is_empty() {
             return;
         }
-        let answers: Vec<Result<bool>> = call!(self.delete_many(keys));
+        let answers: Vec<Result<bool>> = if self.shared.fetch.allowed().revisions {
+            self.remove_loaded_many(keys).await
+        } else {
+            call!(self.delete_many(keys))
+        };
         for (key, answer) in keys.iter().zip(one_each(answers)) {
             if self.answer(Operation::DeleteMany, Some(key), answer).is_err() {
                 self.load_write_failed();
@@ -305,15 +319,9 @@ impl<V: Form> Cache<V> {
             Write::Set(stored, expiry) => {
                 self.store_loaded(lead, key, fence.as_deref_mut(), stored, expiry).await;
             }
-            Write::Delete => {
+            Write::Delete(revision) => {
                 let fence = fence.as_deref_mut();
-                let delete = || async move {
-                    let res: Result<bool> = match fence {
-                        Some(fence) => fence.delete().await,
-                        None => call!(self.delete(key)),
-                    };
-                    self.answer(Operation::Delete, Some(key), res)
-                };
+                let delete = || self.delete_loaded(key, fence, revision);
                 let dropped = |id| self.wait_out_write(key, id);
                 let lasts = self.write_claim(1);
                 let res = lead.store(delete, lasts, self.write_patience(), dropped).await;
