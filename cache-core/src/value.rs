@@ -3,7 +3,6 @@
 mod codec;
 mod compress;
 pub(crate) mod envelope;
-mod fields;
 pub mod form;
 mod format;
 mod header;

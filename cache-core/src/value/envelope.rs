@@ -1,7 +1,7 @@
 //! Entries that say more than their value: how long the value may be served after its lifetime, its
 //! [revision](super::revision), or that there is no value.
 //!
-//! An entry is a [header] with these [fields](super::fields) around a stored value:
+//! An entry is a [header] with these fields around a stored value:
 //!
 //! | bytes | content |
 //! |---|---|
@@ -10,15 +10,13 @@
 //! | 36–39 | duration of the load in milliseconds |
 //! | 40 | 1 if the loader found no value, 2 for a floor; the payload is then empty |
 //! | 41–43 | zero |
+//! | 44–51 | with the flag 0x0400: the [revision](super::revision) |
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{
-    fields::{FIELDS, Fields},
-    header::{self, LEN, TOKEN},
-};
+use super::header::{self, FIELDS, Fields, LEN, TOKEN};
 use crate::{
     runtime::random,
     timeout::{Expiry, Ttl},
@@ -71,17 +69,17 @@ impl Terms {
         }
     }
 
-    fn to_fields(self) -> Fields {
+    fn to_base(self) -> [u8; FIELDS] {
         let mut base = [0; FIELDS];
         base[..8].copy_from_slice(&millis(self.grace).to_le_bytes());
         base[8..16].copy_from_slice(&millis(self.lifetime).to_le_bytes());
         let load = u32::try_from(millis(self.load_time)).unwrap_or(u32::MAX);
         base[16..20].copy_from_slice(&load.to_le_bytes());
         base[20] = if self.is_floor { FLOOR } else { self.is_absent.into() };
-        Fields { base, revision: self.revision }
+        base
     }
 
-    fn of_fields(fields: &Fields) -> Self {
+    fn of_fields(fields: Fields<'_>) -> Self {
         let (grace, rest) = fields.base.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let (lifetime, rest) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let (load_time, rest) = rest.split_first_chunk().unwrap_or((&[0; 4], &[]));
@@ -98,7 +96,8 @@ impl Terms {
 
 /// Puts a stored value into an entry.
 pub(crate) fn wrap(value: &[u8], terms: Terms) -> Bytes {
-    header::envelope(&terms.to_fields(), value).into()
+    let fields = Fields { base: &terms.to_base(), revision: terms.revision };
+    header::envelope(fields, value).into()
 }
 
 /// Puts a stored value with a revision into an entry.
@@ -119,7 +118,7 @@ pub(crate) fn at_revision(
 
 /// Takes an entry apart into its terms and its stored value; `None` if the bytes are not an entry.
 pub(super) fn split(stored: &[u8]) -> Option<(Terms, &[u8])> {
-    header::read_envelope(stored).map(|(fields, value)| (Terms::of_fields(&fields), value))
+    header::read_envelope(stored).map(|(fields, value)| (Terms::of_fields(fields), value))
 }
 
 /// Returns the entry of a loader that found no value.

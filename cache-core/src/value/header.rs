@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with [fields](super::fields) of its own, of which 0x0400 announces one, 0x0200 a [lease](super::envelope::lease), whose payload is its token |
+//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with [fields] of its own, 0x0200 a [lease](super::envelope::lease), whose payload is its token, 0x0400 the fields of an entry contain its revision |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on; but of a payload with a header only of the first 20 bytes |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -21,13 +21,20 @@
 //! If a reader must know a field to read the value, the release also defines a flag: a reader that
 //! does not know the flag leaves the entry alone. A reader skips all other fields.
 
-use super::fields::{ENVELOPE, Fields, is_envelope};
+mod fields;
+
+pub(super) use self::fields::{FIELDS, Fields};
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
 const LZ4: u16 = Method::Lz4 as u16;
 const ZSTD: u16 = Method::Zstd as u16;
+/// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
+/// Low flags are for the form of payloads.
+pub(super) const ENVELOPE: u16 = 0x0100;
 /// The payload is the token of a [lease](super::envelope::lease).
 pub(super) const LEASE: u16 = 0x0200;
+/// The fields of an entry contain its [revision](super::revision).
+pub(super) const REVISION: u16 = 0x0400;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;
@@ -63,7 +70,7 @@ pub(super) enum Stored<'a> {
     /// The payload behind a header.
     Payload(Format, &'a [u8]),
     /// The fields of an entry, and its payload.
-    Envelope(Fields, &'a [u8]),
+    Envelope(Fields<'a>, &'a [u8]),
     /// The token of a lease.
     Lease(&'a [u8; TOKEN]),
     /// The compressed payload behind a header.
@@ -109,13 +116,13 @@ pub(super) fn fill(stored: &mut [u8], format: Format, method: Option<Method>) {
     fill_in(stored, format, WRITTEN_LEN, method.map_or(0, |it| it as u16));
 }
 
-/// Returns an entry: its header, which ends with its fields, and a stored value.
-pub(super) fn envelope(fields: &Fields, value: &[u8]) -> Vec<u8> {
+/// Returns an entry: its header with these fields, and its payload.
+pub(super) fn envelope(fields: Fields<'_>, payload: &[u8]) -> Vec<u8> {
     let mut stored = vec![0; LEN];
-    fields.write(&mut stored);
-    let len = u16::try_from(stored.len()).unwrap_or(WRITTEN_LEN);
-    stored.extend_from_slice(value);
-    fill_in(&mut stored, Format::Raw, len, fields.flags());
+    let flags = fields.write(&mut stored);
+    let len = u16::try_from(stored.len()).unwrap_or(u16::MAX);
+    stored.extend_from_slice(payload);
+    fill_in(&mut stored, Format::Raw, len, flags);
     stored
 }
 
@@ -137,9 +144,9 @@ fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
 }
 
 /// Returns the fields and the payload of an entry; `None` if the bytes are no entry or damaged.
-pub(super) fn read_envelope(stored: &[u8]) -> Option<(Fields, &[u8])> {
+pub(super) fn read_envelope(stored: &[u8]) -> Option<(Fields<'_>, &[u8])> {
     // First, so that no checksum of other bytes is computed, which `read` does.
-    Parts::of(stored).filter(|it| is_envelope(it.flags()))?;
+    Parts::of(stored).filter(|it| it.flags() & ENVELOPE != 0)?;
     match read(stored) {
         Ok(Stored::Envelope(fields, payload)) => Some((fields, payload)),
         _ => None,
@@ -164,9 +171,10 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, Corrupt> {
     if fixed[16..] != checksum(fixed, covered(rest, payload.len(), parts.flags())).to_le_bytes() {
         return Err(Corrupt::Damaged);
     }
-    if is_envelope(parts.flags()) {
-        let fields = Fields::read(parts.flags(), &rest[..rest.len() - payload.len()]);
-        return Ok(Stored::Envelope(fields.ok_or(Corrupt::Newer)?, payload));
+    if parts.flags() & ENVELOPE != 0 {
+        let fields = &rest[..rest.len() - payload.len()];
+        let fields = Fields::of(fields, parts.flags()).ok_or(Corrupt::Newer)?;
+        return Ok(Stored::Envelope(fields, payload));
     }
     if parts.flags() == LEASE {
         return payload.try_into().map(Stored::Lease).map_err(|_| Corrupt::Newer);
@@ -221,7 +229,7 @@ impl<'a> Parts<'a> {
 fn covered(rest: &[u8], payload: usize, flags: u16) -> &[u8] {
     let inner = &rest[rest.len() - payload..];
     match Parts::of(inner) {
-        Some(inner) if is_envelope(flags) => &rest[..rest.len() - inner.rest.len()],
+        Some(inner) if flags & ENVELOPE != 0 => &rest[..rest.len() - inner.rest.len()],
         _ => rest,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use cache_core::{Cache, Keyspace, LoadContext, Loaded, secs, testing::Model};
+use cache_core::{Cache, Fetch, Keyspace, LoadContext, Loaded, secs, testing::Model};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -37,12 +37,12 @@ async fn every_write_of_a_keyspace_carries_the_revision() {
             2 => USERS.fetch(&cache, &7).prime(&old).await.unwrap(),
             3 => {
                 let load = |_| async { Ok::<_, Infallible>(user("old", 4)) };
-                let loaded = USERS.fetch(&cache, &7).with(|it| it.force()).load(load).await;
+                let loaded = USERS.fetch(&cache, &7).with(Fetch::force).load(load).await;
                 assert_eq!(loaded.unwrap(), old);
             }
             4 => {
                 let load = |_| async { Ok::<_, Infallible>(Loaded::Value(user("old", 4))) };
-                USERS.fetch(&cache, &7).with(|it| it.force()).outcome(load).await.unwrap();
+                USERS.fetch(&cache, &7).with(Fetch::force).outcome(load).await.unwrap();
             }
             5 => assert!(!USERS.set_revision(&cache, &7, &old, 4).await.unwrap()),
             _ => assert!(!USERS.delete_revision(&cache, &7, 4, MINUTE).await.unwrap()),
@@ -55,7 +55,7 @@ async fn every_write_of_a_keyspace_carries_the_revision() {
         context.revision(9);
         Ok::<_, Infallible>(user("newest", 4))
     };
-    USERS.fetch(&cache, &7).with(|it| it.force()).load(load).await.unwrap();
+    USERS.fetch(&cache, &7).with(Fetch::force).load(load).await.unwrap();
     assert_eq!(name(&cache).await.as_deref(), Some("newest"));
     assert!(!USERS.set_revision(&cache, &7, &user("old", 8), 8).await.unwrap());
 }

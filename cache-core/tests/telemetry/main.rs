@@ -5,6 +5,7 @@
 mod pending;
 #[path = "../replicated/mod.rs"]
 mod replicated;
+mod revisions;
 mod spans;
 mod values;
 

@@ -1,55 +1,47 @@
-//! The fields of an entry: those that each entry has, and those that flags announce.
+//! The fields of an entry.
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 20–43 | the fields of each [entry](super::envelope) |
-//! | 8 more with the flag 0x0400 | the revision of the entry |
+//! | 20–43 | the fields that each [entry](crate::value::envelope) has |
+//! | 44–51 | with the flag 0x0400: the revision |
 
-/// The payload is a stored value, and the header has the fields of an entry. Low flags of a header
-/// are for the form of payloads.
-pub(super) const ENVELOPE: u16 = 0x0100;
-/// The entry has a revision.
-pub(super) const REVISION: u16 = 0x0400;
+use super::{ENVELOPE, REVISION};
 
 /// The length of the fields that each entry has.
-pub(super) const FIELDS: usize = 24;
+pub(in crate::value) const FIELDS: usize = 24;
 
 /// The fields of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) base: [u8; FIELDS],
-    pub(super) revision: Option<u64>,
+pub(in crate::value) struct Fields<'a> {
+    /// Those that each entry has.
+    pub(in crate::value) base: &'a [u8; FIELDS],
+    pub(in crate::value) revision: Option<u64>,
 }
 
-/// Returns whether a header with these flags is that of an entry whose fields are all known.
-pub(super) fn is_envelope(flags: u16) -> bool {
-    flags & ENVELOPE != 0 && flags & !(ENVELOPE | REVISION) == 0
-}
-
-impl Fields {
-    /// Reads the fields that these flags announce. Skips those behind them. `None` if some are
-    /// missing.
-    pub(super) fn read(flags: u16, bytes: &[u8]) -> Option<Self> {
-        let (base, rest) = bytes.split_first_chunk()?;
+impl<'a> Fields<'a> {
+    /// Splits the fields that these flags announce, and skips those behind them. `None` if some are
+    /// missing, or a flag is unknown.
+    pub(super) fn of(fields: &'a [u8], flags: u16) -> Option<Self> {
+        if flags & !(ENVELOPE | REVISION) != 0 {
+            return None;
+        }
+        let (base, rest) = fields.split_first_chunk()?;
         let revision = if flags & REVISION == 0 {
             None
         } else {
             let (revision, _) = rest.split_first_chunk()?;
             Some(u64::from_le_bytes(*revision))
         };
-        Some(Self { base: *base, revision })
+        Some(Self { base, revision })
     }
 
-    /// Appends the fields to the first bytes of a header.
-    pub(super) fn write(&self, stored: &mut Vec<u8>) {
-        stored.extend_from_slice(&self.base);
-        if let Some(revision) = self.revision {
-            stored.extend_from_slice(&revision.to_le_bytes());
-        }
-    }
-
-    pub(super) fn flags(&self) -> u16 {
-        ENVELOPE | if self.revision.is_some() { REVISION } else { 0 }
+    /// Appends the fields to the 20 bytes that every header has. Returns the flags that announce
+    /// them.
+    pub(super) fn write(&self, stored: &mut Vec<u8>) -> u16 {
+        stored.extend_from_slice(self.base);
+        let Some(revision) = self.revision else { return ENVELOPE };
+        stored.extend_from_slice(&revision.to_le_bytes());
+        ENVELOPE | REVISION
     }
 }
 
@@ -93,7 +85,7 @@ mod tests {
     fn further_fields_are_skipped() {
         for more in [0, 1, 16, 1000] {
             let fields = [&[0; FIELDS][..], &7_u64.to_le_bytes(), &vec![9; more]].concat();
-            let read_fields = Fields { base: [0; FIELDS], revision: Some(7) };
+            let read_fields = Fields { base: &[0; FIELDS], revision: Some(7) };
             let stored = foreign(BOTH, 0, &fields, b"x");
             assert_eq!(read(&stored), Ok(Stored::Envelope(read_fields, b"x")), "{more} bytes");
         }
