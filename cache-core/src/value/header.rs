@@ -23,18 +23,14 @@
 
 mod fields;
 
+use self::fields::ENVELOPE;
 pub(super) use self::fields::{FIELDS, Fields};
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
 const LZ4: u16 = Method::Lz4 as u16;
 const ZSTD: u16 = Method::Zstd as u16;
-/// The payload is a stored value, and the header has the fields of its [entry](super::envelope).
-/// Low flags are for the form of payloads.
-pub(super) const ENVELOPE: u16 = 0x0100;
 /// The payload is the token of a [lease](super::envelope::lease).
 pub(super) const LEASE: u16 = 0x0200;
-/// The fields of an entry contain its [revision](super::revision).
-pub(super) const REVISION: u16 = 0x0400;
 
 /// The length of the header that this release writes.
 const WRITTEN_LEN: u16 = 20;

@@ -5,7 +5,11 @@
 //! | 20–43 | the fields that each [entry](crate::value::envelope) has |
 //! | 44–51 | with the flag 0x0400: the revision |
 
-use super::{ENVELOPE, REVISION};
+/// The payload is a stored value, and the header has the fields of its
+/// [entry](crate::value::envelope). Low flags are for the form of payloads.
+pub(super) const ENVELOPE: u16 = 0x0100;
+/// The fields of an entry contain its [revision](crate::value::revision).
+const REVISION: u16 = 0x0400;
 
 /// The length of the fields that each entry has.
 pub(in crate::value) const FIELDS: usize = 24;
