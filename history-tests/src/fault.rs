@@ -55,5 +55,5 @@ pub(crate) struct Planned {
 pub(crate) fn plan(random: &mut Random, faults: &[Fault], workers: usize) -> Planned {
     let fault = faults[usize::try_from(random.below(faults.len() as u64)).unwrap_or_default()];
     let worker = usize::try_from(random.below(workers as u64)).unwrap_or_default();
-    Planned { pause: random.between(50, 500), fault, worker, lasts: random.between(20, 900) }
+    Planned { pause: random.between(50, 500), fault, worker, lasts: random.between(20, 1200) }
 }

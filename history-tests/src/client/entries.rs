@@ -28,16 +28,19 @@ impl Client {
     /// Deletes the key of a write that failed, and reads it for a while: the write must not arrive
     /// later.
     async fn undo(&mut self, key: &str) {
+        // Until the connection is given up, the delete would follow the write on it.
+        let mut pause = 100;
         for _ in 0..50 {
+            // sleeps: the store fails, and recovers by itself
+            sleep(Duration::from_millis(pause)).await;
             if self.call_entry(key, Call::Delete).await {
                 break;
             }
-            // sleeps: the store fails, and recovers by itself
-            sleep(Duration::from_millis(20)).await;
+            pause = 20;
         }
         for _ in 0..20 {
             self.call_entry(key, Call::Get).await;
-            // sleeps: the network holds the write for up to a second
+            // sleeps: the network may still hold the write
             sleep(Duration::from_millis(40)).await;
         }
     }
