@@ -46,7 +46,7 @@ pub(super) fn check(checked: &Checked<'_>, operations: &[&Operation]) -> Option<
                 && !checked.losses.iter().any(|loss| it.by.start <= loss.1 && loss.0 <= read.end())
         };
         let own = of_process.get(&read.process).copied().filter(breaks);
-        let all = of_all.filter(breaks).filter(|_| joined(read, version, operations).is_none());
+        let all = of_all.filter(breaks).filter(|_| !joined(read, version, operations));
         if let Some(floor) = own.or(all) {
             return Some(stale(checked, read, version, floor, operations));
         }
@@ -62,21 +62,26 @@ fn floor(operation: &Operation) -> Option<Floor<'_>> {
     Some(Floor { from: operation.end(), version, by: operation, own: !strict && !removed })
 }
 
-/// Returns the load that this read may have joined. A caller that joins a load of its own process
-/// gets its value, also if another process deleted the key meanwhile: the book states this.
-fn joined<'a>(
-    read: &Operation,
-    version: u64,
-    operations: &[&'a Operation],
-) -> Option<&'a Operation> {
+/// Returns whether this read may have joined a load that was in progress. A caller that joins a
+/// load of its own process gets its value, also if another process deleted the key meanwhile: the
+/// book states this. A load whose first caller was dropped goes on while other callers wait for it.
+fn joined(read: &Operation, version: u64, operations: &[&Operation]) -> bool {
     if read.call != Call::Fetch {
-        return None;
+        return false;
     }
-    operations.iter().copied().find(|it| {
-        it.process == read.process
-            && it.id != read.id
-            && it.end() >= read.start
-            && it.loads.iter().any(|load| load.1 == version && load.0 <= read.end())
+    let same =
+        |it: &&&Operation| it.process == read.process && it.call == Call::Fetch && it.id != read.id;
+    operations.iter().filter(same).any(|first| {
+        let loads = first.loads.iter().any(|it| it.1 == version && it.0 <= read.end());
+        let waits = operations.iter().filter(same).filter(|it| it.start >= first.start);
+        let until =
+            waits.fold(
+                first.end(),
+                |until, it| {
+                    if it.start <= until { until.max(it.end()) } else { until }
+                },
+            );
+        loads && until >= read.start
     })
 }
 

@@ -51,6 +51,11 @@ fn caller_may_join_a_load_that_another_process_outran() {
     joined(1, [5, 24]).breaks(STALE);
     // A delete ends the loads of its own process.
     joined(0, [5, 30]).breaks(STALE);
+    // The first caller was dropped, and another one waits for the load.
+    let dropped = || deleted(true, true).failed(1, [5, 8], Fetch).loaded(6, 1);
+    let waits = dropped().call(1, [7, 28], Fetch, Value(Some(1)));
+    waits.call(1, [25, 30], Fetch, Value(Some(1))).passes();
+    dropped().call(1, [25, 30], Fetch, Value(Some(1))).breaks(STALE);
     let read = deleted(true, true).call(1, [5, 30], Fetch, Value(Some(1))).loaded(6, 1);
     read.call(1, [25, 30], Read, Value(Some(1))).breaks(STALE);
 }
