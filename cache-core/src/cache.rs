@@ -24,6 +24,7 @@ mod read;
 mod remove;
 mod revision;
 mod subspace;
+mod tags;
 mod tries;
 mod update;
 mod values;
@@ -47,7 +48,7 @@ use self::{
 };
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::{markers::Markers, tombstones::Tombstones},
+    consistency::{markers::Markers, tag_set::TagSet, tombstones::Tombstones},
     error::{Error, Result},
     fetch::{
         FetchState,
@@ -81,7 +82,8 @@ use crate::{
 ///
 /// Calls whose answer could be wrong always return the error: `add`, `replace`, `pop`, `update`,
 /// `upsert`, `set_revision`, `delete_revision`, `incr`, `decr`, `incr_or`, `incr_version`,
-/// `decr_version`, `clear`, `clear_store`, `check` and `close`. [`OnOutage`] replaces this error by
+/// `decr_version`, `invalidate_tags`, `expire_tags`, `clear`, `clear_store`, `check` and `close`.
+/// [`OnOutage`] replaces this error by
 /// an answer of the caller. [`strict`](Self::strict) returns a handle that returns every error.
 ///
 /// After an error of kind `TimedOut`, and after a future was dropped, the outcome of a write is
@@ -116,6 +118,8 @@ pub struct Cache<V: Form = Typed> {
     strict: bool,
     /// Calls run on the runtime of the library, because the caller has no runtime.
     on_own_runtime: bool,
+    /// The tags of what this handle stores.
+    tags: Option<Arc<TagSet>>,
     form: PhantomData<V>,
 }
 

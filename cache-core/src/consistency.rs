@@ -2,5 +2,6 @@
 //! the updates of one key.
 
 pub(crate) mod markers;
+pub(crate) mod tag_set;
 pub(crate) mod tombstones;
 pub(crate) mod update_queue;

@@ -3,6 +3,7 @@
 mod codec;
 mod compress;
 pub(crate) mod envelope;
+mod fields;
 pub mod form;
 mod format;
 mod header;

@@ -43,13 +43,20 @@ pub(crate) fn expected(stored: &[u8]) -> Expected<'_> {
 /// Returns the bytes with the magic, the length of the payload and the checksum corrected, because
 /// a fuzzer does not guess them. `None` if the length of the header is impossible.
 pub(crate) fn mended(stored: &[u8]) -> Option<Vec<u8>> {
-    let len = payload(stored)?.len() as u64;
+    let payload_bytes = payload(stored)?;
+    let len = payload_bytes.len() as u64;
     let mut res = stored.to_vec();
     res[..2].copy_from_slice(MAGIC);
     res[8..16].copy_from_slice(&len.to_le_bytes());
+    // The payload of an entry may have a header with a checksum of its own.
+    let own = if stored[7] & 1 != 0 && is_header(payload_bytes) {
+        stored.len() - payload_bytes.len() + usize::from(LEN)
+    } else {
+        stored.len()
+    };
     let mut sum = crc32fast::Hasher::new();
     sum.update(&res[2..16]);
-    sum.update(&res[usize::from(LEN)..]);
+    sum.update(&res[usize::from(LEN)..own]);
     res[16..20].copy_from_slice(&sum.finalize().to_le_bytes());
     Some(res)
 }
@@ -58,4 +65,12 @@ fn payload(stored: &[u8]) -> Option<&[u8]> {
     let low = *stored.get(HEADER_LEN)?;
     let len = usize::from(u16::from_le_bytes([low, *stored.get(HEADER_LEN + 1)?]));
     stored.get(len..).filter(|_| len >= usize::from(LEN))
+}
+
+/// Returns whether bytes begin with a header whose lengths are right.
+fn is_header(stored: &[u8]) -> bool {
+    let len = |payload: &[u8]| stored[8..16] == (payload.len() as u64).to_le_bytes();
+    stored.starts_with(MAGIC)
+        && stored.len() >= usize::from(LEN)
+        && payload(stored).is_some_and(len)
 }

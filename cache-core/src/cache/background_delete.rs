@@ -116,6 +116,7 @@ pub(super) fn handle(shared: Arc<Shared>) -> Cache {
         subspace: None,
         strict: true,
         on_own_runtime: false,
+        tags: None,
         form: PhantomData,
     }
 }

@@ -45,6 +45,10 @@ impl<V: Form> Cache<V> {
 }
 
 impl<V: Form> BlockingCache<V> {
+    pub(super) fn of(cache: Cache<V>) -> Self {
+        Self(cache)
+    }
+
     pub(crate) fn as_async(&self) -> &Cache<V> {
         &self.0
     }

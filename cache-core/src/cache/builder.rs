@@ -222,6 +222,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets whether values may have tags: see [`CacheSettings::tags`].
+    #[must_use]
+    pub fn tags(mut self, yes: bool) -> Self {
+        self.settings.tags = yes;
+        self
+    }
+
     /// Sets the defaults of fetches, and whether values may have a grace: see
     /// [`CacheSettings::fetch`].
     #[must_use]
@@ -361,6 +368,7 @@ impl CacheBuilder {
             subspace: None,
             strict: false,
             on_own_runtime: false,
+            tags: None,
             form: PhantomData,
         }
     }

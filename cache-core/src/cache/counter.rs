@@ -17,8 +17,9 @@ impl<V: Form> Cache<V> {
     ///
     /// # Errors
     /// Never fails open. `KeyNotFound` if the key is missing, `NotAnInteger` if the value is not an
-    /// integer, and `Overflow` if the result is outside `i64`. With these errors the value stays as
-    /// it was. After `TimedOut` the call may have counted.
+    /// integer or has tags, and `Overflow` if the result is outside `i64`. With these errors the
+    /// value stays as it was. `Unsupported` if the handle [has tags](Self::with_tags). After
+    /// `TimedOut` the call may have counted.
     ///
     /// # Cancel safety
     /// If the future is dropped, the call may have counted.
@@ -108,6 +109,9 @@ impl<V: Form> Cache<V> {
         delta: i64,
         create: Option<CounterInit>,
     ) -> Result<i64> {
+        if self.tags.is_some() {
+            return Err(self.fail(Operation::Incr, Some(key), no_tags()));
+        }
         self.entered(Operation::Incr, key).await?;
         self.resolved(Operation::Incr, key).await?;
         let res: Result<Option<i64>> = if self.shared.fetch.has_entries {
@@ -133,6 +137,13 @@ impl<V: Form> Cache<V> {
         let error = Error::new(ErrorKind::KeyNotFound, "the key does not exist or has expired");
         self.in_context(error, operation, Some(key))
     }
+}
+
+#[cold]
+fn no_tags() -> Error {
+    let what = "a counter has no tags, because every store counts in plain integers: count by a \
+                handle without tags, and delete the counter by its key";
+    Error::new(ErrorKind::Unsupported, what)
 }
 
 fn overflow() -> Error {

@@ -131,6 +131,7 @@ fn may_fail_open(operation: Operation) -> bool {
         | Operation::Incr
         | Operation::Update
         | Operation::IncrVersion
+        | Operation::InvalidateTags
         | Operation::Lock
         | Operation::Clear
         | Operation::ClearStore

@@ -9,20 +9,19 @@ mod load;
 mod lock;
 mod many;
 mod refresh;
+mod remove;
 mod request;
 mod run;
 mod task;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::blocking::on_a_thread;
+pub(super) use self::fence::{AT_ONCE, Fence, Fenced};
 use self::request::{Mode, Start};
-pub(super) use self::{
-    entries::{fresh, fresh_or_absent},
-    fence::{AT_ONCE, Fence, Fenced},
-};
 use super::{Cache, enter};
 use crate::{
+    consistency::tag_set::TagSet,
     error::Result,
     fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
     key::FullKey,
@@ -43,6 +42,8 @@ pub struct Fetch<'a, V: Form = Typed> {
     cache: &'a Cache<V>,
     key: &'a str,
     policy: Policy,
+    /// The tags of a loaded value.
+    tags: Option<Arc<TagSet>>,
     /// Whether the policy differs from that of the alias, which was checked when it was built.
     is_custom: bool,
     mode: Mode,
@@ -68,18 +69,16 @@ impl<V: Form> Cache<V> {
     /// # use cache_memory::Memory; use std::{convert::Infallible, time::Duration};
     ///
     /// let hour = Duration::from_secs(3600);
-    /// let cache = Cache::builder(Memory::new()).fetch(FetchSettings::with_grace(hour)).build("test")?;
-    /// let report: String = cache
-    ///     .fetch("report")
-    ///     .ttl(secs(60))
-    ///     .load(|_| async { Ok::<_, Infallible>("the slow part".to_owned()) })
-    ///     .await?;
-    /// assert_eq!(report, "the slow part");
+    /// let cache =
+    /// Cache::builder(Memory::new()).fetch(FetchSettings::with_grace(hour)).build("test")?; let
+    /// report: String = cache .fetch("report") .ttl(secs(60)) .load(|_| async { Ok::<_,
+    /// Infallible>("the slow part".to_owned()) }) .await?; assert_eq!(report, "the slow part");
     /// # Ok(()) }
     /// ```
     pub fn fetch<'a>(&'a self, key: &'a str) -> Fetch<'a, V> {
         let policy = *self.shared.fetch.policy();
-        Fetch { cache: self, key, policy, is_custom: false, mode: Mode::Usual }
+        let tags = self.tags.clone();
+        Fetch { cache: self, key, policy, tags, is_custom: false, mode: Mode::Usual }
     }
 }
 
@@ -168,6 +167,25 @@ impl<'a, V: Form> Fetch<'a, V> {
         self.with(|it| it.revision = Some(revision))
     }
 
+    /// Adds tags to those of the handle: see [`Cache::with_tags`]. The versions of the tags are
+    /// read before the loader runs. A loader that knows a tag only when it has the value adds it by
+    /// [`LoadContext::tag`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {
+    /// # use cache_core::{Cache, secs}; use cache_memory::Memory; use std::convert::Infallible;
+    /// # let cache = Cache::builder(Memory::new()).tags(true).build("test")?;
+    /// let load = |_| async { Ok::<_, Infallible>(7) };
+    /// assert_eq!(cache.fetch("seats").tags(["org:3"]).load(load).await?, 7);
+    /// cache.invalidate_tags(["org:3"]).await?;
+    /// assert_eq!(cache.get::<u32>("seats").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub fn tags<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags = Some(Arc::new(self.cache.tag_set(self.tags.as_deref(), tags)));
+        self
+    }
+
     /// Sets when a fresh value is loaded again in the background.
     pub fn refresh_ahead(self, when: RefreshAhead) -> Self {
         self.with(|it| it.refresh_ahead = when)
@@ -236,7 +254,8 @@ impl<'a, V: Form> Fetch<'a, V> {
                 Start::Read(write_epoch, found) => (write_epoch, found),
             };
             let load = |context| async move { load(context).await.map(Loaded::Value) };
-            self.required(self.run(key, write_epoch, found, false, load).await?)
+            let cache = self.cache;
+            cache.required(self.run(key, write_epoch, found, false, load).await?)
         }
     }
 
@@ -338,19 +357,18 @@ impl<'a, V: Form> Fetch<'a, V> {
     where
         V: Encode<T>,
     {
+        let cache = self.tagged_cache();
         let write = self.to_write(value);
-        async move { self.cache.write_stored(write?).await }
+        async move { cache.write_stored(write?).await }
     }
 }
 
-#[expect(clippy::expl_impl_clone_on_copy, reason = "a derive would demand it of the form")]
+// A derive would demand it of the form.
 impl<V: Form> Clone for Fetch<'_, V> {
     fn clone(&self) -> Self {
-        *self
+        Self { tags: self.tags.clone(), ..*self }
     }
 }
-
-impl<V: Form> Copy for Fetch<'_, V> {}
 
 impl<V: Form> fmt::Debug for Fetch<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

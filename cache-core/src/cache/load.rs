@@ -1,6 +1,6 @@
 use std::{
     any::type_name,
-    fmt,
+    fmt, iter,
     pin::{Pin, pin},
     time::Duration,
 };
@@ -8,6 +8,7 @@ use std::{
 use super::{
     Cache, enter,
     fetch::{Fence, Fenced},
+    tags::Declared,
 };
 use crate::{
     bypass,
@@ -43,6 +44,7 @@ impl<V: Form> Cache<V> {
         F: Future<Output = Result<T, E>>,
     {
         let mut key = self.key(Operation::GetOrSet, key)?;
+        self.check_tags(Operation::GetOrSet)?;
         let entered = enter!(self, &mut key);
         // Before the first read: another process that makes this call may have stored an
         // entry with this lifetime.
@@ -101,6 +103,15 @@ impl<V: Form> Cache<V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
         F: Future<Output = Result<T, E>>,
     {
+        // After the fence and before the loader.
+        let declared = match &self.tags {
+            None => Declared::Tags(None),
+            // Boxed because it is rare: it would enlarge the future of every load.
+            tags => {
+                let leads = iter::once(&lead);
+                Box::pin(self.declare(tags.as_deref(), leads, write.is_some())).await
+            }
+        };
         let began = self.shared.clock.now();
         let (operation, keyspace) = (Operation::GetOrSet, overrides.keyspace);
         let loader = self.shared.observer.in_load_span(operation, key, keyspace, loader);
@@ -110,7 +121,7 @@ impl<V: Form> Cache<V> {
         self.shared.counters.load_took(took);
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         self.shared.observer.load(result, took);
-        let is_written = write.is_some();
+        let is_written = write.is_some() && declared.stores();
         let mut fence = write.and_then(|it| it.fence);
         let res = match loaded {
             Ok(value) => self.seal(&value, overrides.codec).map(|bytes| (value, bytes)),
@@ -131,6 +142,7 @@ impl<V: Form> Cache<V> {
         };
         let stored = is_written.then(to_stored).flatten();
         if let Some((stored, expiry)) = stored {
+            let stored = declared.tag(stored);
             // Boxed because it would enlarge the future of every call, hits included.
             let store = self.store_loaded(&lead, key, fence.as_deref_mut(), stored, expiry);
             Box::pin(store).await;
@@ -233,7 +245,7 @@ impl<V: Form> Cache<V> {
             Found::Fresh(stored, _) => {
                 V::open(&stored, &self.shared.values).is_ok().then_some(stored)
             }
-            Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
+            _ => None,
         };
         let wait = self.lease_wait(policy);
         match Box::pin(self.fence(&lead, key, policy, wait, false, &accept)).await {

@@ -1,4 +1,5 @@
 mod prepared;
+mod read;
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -8,20 +9,19 @@ pub(crate) use self::prepared::WriteMany;
 use super::{
     Cache, Failed, Failures,
     batch::{Distinct, Strings, one_each},
-    call, call_leader, put_aside,
+    put_aside,
 };
 use crate::{
     error::Result,
     fetch::singleflight::WriteGuard,
     layer::Operation,
     runtime::first,
-    store::Entry,
     telemetry::{
         observer::{Direction, Size},
         stats::Outcome,
     },
     timeout::IntoTimeout,
-    value::{Decode, Encode, Form},
+    value::{Decode, Encode, Form, envelope},
 };
 
 /// Calls the store with a batch under these write guards, which end together.
@@ -191,7 +191,20 @@ impl<V: Form> Cache<V> {
     /// Stores what [`to_write_many`](Self::to_write_many) returned.
     pub(crate) async fn write_many(&self, mut write: WriteMany) -> Result<Failures> {
         let entered = self.enter_write_all(&mut write.keys).await;
-        if write.revisions.is_some() && entered.is_ok() {
+        let mut failed = None;
+        if entered.is_ok() && write.expiry.is_some() && !write.values.is_empty() {
+            match self.own_tags().await {
+                Ok(None) => {}
+                Ok(Some(tags)) => {
+                    for value in &mut write.values {
+                        *value = envelope::with_tags(value, &tags);
+                    }
+                }
+                Err(error) if error.kind().fails_open() => failed = Some(error),
+                Err(error) => return Err(self.refuse(Operation::SetMany, error)),
+            }
+        }
+        if write.revisions.is_some() && entered.is_ok() && failed.is_none() {
             return Ok(Box::pin(self.write_revisions(write)).await);
         }
         let WriteMany { names, keys, values, expiry, .. } = write;
@@ -213,6 +226,8 @@ impl<V: Form> Cache<V> {
             vec![Err(error); keys.len()]
         } else if items.is_empty() {
             Vec::new()
+        } else if let Some(error) = failed {
+            vec![Err(error); items.len()]
         } else if let Some(expiry) = expiry {
             call_many!(self, writing, keys.len(), set_many(&items, expiry))
         } else {
@@ -230,57 +245,6 @@ impl<V: Form> Cache<V> {
             }
         }
         Ok(Failures(failed))
-    }
-
-    /// Reads the stored bytes of each key that has no tombstone. `leader`, for loads: the answers
-    /// must not be stale, and contain remembered absences.
-    pub(super) async fn read_many(
-        &self,
-        keys: &[&str],
-        leader: bool,
-    ) -> Vec<Result<Option<Bytes>>> {
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        if self.shared.tombstones.len() > 0 {
-            return Box::pin(self.read_many_resolved(keys, leader)).await;
-        }
-        let answers = self.get_stored(keys, leader).await;
-        if answers.len() == keys.len() {
-            return answers;
-        }
-        one_each(answers).take(keys.len()).collect()
-    }
-
-    /// Returns the stored bytes of keys, without what is past its timeout. `leader`, for loads,
-    /// also returns remembered absences.
-    async fn get_stored(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
-        if !self.shared.fetch.has_entries {
-            return if leader {
-                call_leader!(self.get_many(keys))
-            } else {
-                call!(self.get_many(keys))
-            };
-        }
-        let entries: Vec<Result<Option<Entry>>> = if leader {
-            call_leader!(self.get_entries(keys))
-        } else {
-            call!(self.get_entries(keys))
-        };
-        let judge = if leader { super::fetch::fresh_or_absent } else { super::fetch::fresh };
-        entries.into_iter().map(|it| it.map(judge)).collect()
-    }
-
-    /// Runs [`read_many`](Self::read_many) when keys have tombstones.
-    async fn read_many_resolved(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
-        let mut errors = self.resolve_many_for_read(keys).await;
-        let wanted = keys.iter().enumerate().filter(|(place, _)| !errors.contains_key(place));
-        let wanted: Vec<&str> = wanted.map(|(_, key)| *key).collect();
-        let answers: Vec<Result<Option<Bytes>>> =
-            if wanted.is_empty() { Vec::new() } else { self.get_stored(&wanted, leader).await };
-        let mut answers = one_each(answers);
-        let answer = |place| errors.remove(&place).map(Err).or_else(|| answers.next());
-        (0..keys.len()).filter_map(answer).collect()
     }
 
     /// Begins the writes of all keys, as [`before_write`](Self::before_write) does for one key.

@@ -205,7 +205,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Starts the task that replaces markers without a call that needs them.
-    fn replace_in_background(&self) {
+    pub(super) fn replace_in_background(&self) {
         if !self.shared.markers.begin_task(self.replacements_last()) {
             return;
         }
@@ -251,7 +251,7 @@ async fn run(shared: Weak<Shared>) {
     }
 }
 
-fn stored(version: Version) -> Bytes {
+pub(super) fn stored(version: Version) -> Bytes {
     Bytes::copy_from_slice(version.text().as_bytes())
 }
 

@@ -74,7 +74,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Returns whether `key` exists. The value is not decoded, and is not transferred unless the
-    /// cache has `revisions`, a `grace`, a `negative_ttl` or `fenced`.
+    /// cache has `revisions`, `tags`, a `grace`, a `negative_ttl` or `fenced`.
     ///
     /// # Errors
     /// Store errors if the cache does not fail open.
@@ -131,7 +131,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Sets a new lifetime for `key`. Returns `true` if the key existed. A lifetime of zero removes
-    /// the key. The value is not transferred unless the cache has `revisions`, a `grace`, a
+    /// the key. The value is not transferred unless the cache has `revisions`, `tags`, a `grace`, a
     /// `negative_ttl` or `fenced`.
     ///
     /// # Errors

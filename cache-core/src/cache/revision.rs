@@ -134,7 +134,10 @@ impl<V: Form> Cache<V> {
     /// Makes a write with a revision. Returns whether the value was stored.
     pub(crate) async fn write_revision(&self, mut write: ToWrite) -> Result<bool> {
         self.entered(Operation::SetRevision, &mut write.key).await?;
-        let res = self.apply(Operation::SetRevision, &write.key, &write.change()).await;
+        let res = match self.tag_revision(&mut write).await {
+            Ok(()) => self.apply(Operation::SetRevision, &write.key, &write.change()).await,
+            Err(error) => Err(error),
+        };
         self.answer(Operation::SetRevision, Some(&write.key), res)
     }
 

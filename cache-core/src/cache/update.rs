@@ -8,7 +8,7 @@ use crate::{
     store::{Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, IntoTimeout},
-    value::{Decode, Encode, Form},
+    value::{Decode, Encode, Form, envelope},
 };
 
 /// Changes and creates entries.
@@ -141,11 +141,19 @@ impl<V: Form> Cache<V> {
         V: Encode<T> + Decode<T>,
     {
         self.resolved(Operation::Update, key).await?;
+        // Before the read of the old value, of which the new one is made.
+        let own = self.own_tags().await;
+        let own = own.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let writing = self.before_write(key).await;
         // A value past its timeout is replaced like bytes that do not decode.
         let (stored, fresh) = if self.shared.fetch.has_entries {
             let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
-            (entry.clone().map(|it| it.map(|it| it.value)), entry.map(super::fetch::fresh))
+            let stored = entry.clone().map(|it| it.map(|it| it.value));
+            let fresh = match entry {
+                Ok(entry) => self.fresh(entry).await,
+                Err(error) => Err(error),
+            };
+            (fresh.clone().and(stored), fresh)
         } else {
             let stored: Result<Option<Bytes>> = call_leader!(self.get(key));
             (stored.clone(), stored)
@@ -176,12 +184,16 @@ impl<V: Form> Cache<V> {
                 }
             },
         };
-        let outcome = if old.is_some() { Outcome::Hit } else { Outcome::Miss };
+        let is_hit = old.is_some();
+        let outcome = if is_hit { Outcome::Hit } else { Outcome::Miss };
         let Some(new) = change(old) else {
             self.count(Operation::Update, outcome);
             return Ok(Some(None));
         };
         let write = self.seal(&new, None);
+        // The new value depends on all that the old one depends on.
+        let old = if is_hit { stored.as_ref().map(envelope::tags) } else { None };
+        let write = write.and_then(|it| Self::with_tags_of_old(it, own.as_ref(), old.as_ref()));
         let write = write.map_err(|it| self.fail(Operation::Update, Some(key), it))?;
         let res: Result<bool> = match (&stored, expiry) {
             (None, None) => Ok(true),

@@ -47,6 +47,7 @@ impl<V: Form> Cache<V> {
             subspace: self.subspace.clone(),
             strict: self.strict,
             on_own_runtime: self.on_own_runtime,
+            tags: self.tags.clone(),
             form: PhantomData,
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     store::SetMode,
     telemetry::observer::{Direction, Size},
     timeout::{Expiry, IntoTimeout},
-    value::{Codec, Encode, Form, revision::Change},
+    value::{Codec, Encode, Form, envelope, revision::Change},
 };
 
 /// A write with its key and its serialized value. It is made before the future, so that the future
@@ -215,7 +215,10 @@ impl<V: Form> Cache<V> {
                 Box::pin(self.not_entered(&write.key, &error)).await;
                 return self.answer_or(Operation::Set, &write.key, Err(error), ());
             }
-            let res = self.apply(Operation::Set, &write.key, &write.change()).await.map(drop);
+            let res = match self.tag_revision(&mut write).await {
+                Ok(()) => self.apply(Operation::Set, &write.key, &write.change()).await.map(drop),
+                Err(error) => Err(error),
+            };
             if res.is_err() {
                 self.written(&write.key, None, &res);
             }
@@ -231,19 +234,41 @@ impl<V: Form> Cache<V> {
             Box::pin(self.not_entered(&write.key, &error)).await;
             return self.answer_or(Operation::Set, &write.key, Err(error), ());
         }
+        let tagged = self.tag(write).await;
         // A clone would allocate the count of its references.
         let (key, value) = (&write.key, mem::take(&mut write.value));
         let writing = self.before_write(key).await;
         let moment = self.shared.tombstones.moment();
-        let res: Result<bool> = match write.expiry {
-            Some(expiry) => {
+        let res: Result<bool> = match (tagged, write.expiry) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(expiry)) => {
                 call_write!(self, writing, set(key, value, expiry, SetMode::Always))
             }
-            None => call_write!(self, writing, delete(key)),
+            (Ok(()), None) => call_write!(self, writing, delete(key)),
         };
         let res = res.map(drop);
         self.written(key, moment, &res);
         self.answer_or(Operation::Set, key, res, ())
+    }
+
+    /// Adds the tags of this handle to the value of a write.
+    async fn tag(&self, write: &mut Prepared) -> Result<()> {
+        if write.expiry.is_some()
+            && let Some(tags) = self.own_tags().await?
+        {
+            write.value = envelope::with_tags(&write.value, &tags);
+        }
+        Ok(())
+    }
+
+    /// Adds the tags of this handle to a value with a revision.
+    pub(super) async fn tag_revision(&self, write: &mut ToWrite) -> Result<()> {
+        if let Some((value, _)) = &mut write.stored
+            && let Some(tags) = self.own_tags().await?
+        {
+            *value = envelope::with_tags(value, &tags);
+        }
+        Ok(())
     }
 
     /// Removes the tombstone of a key after a write or a delete of any entry, or adds one if the
@@ -270,6 +295,7 @@ impl<V: Form> Cache<V> {
 
     async fn add_prepared(&self, write: &mut Prepared) -> Result<bool> {
         enter_write!(self, &mut write.key)?;
+        self.tag(write).await?;
         let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {
@@ -286,6 +312,7 @@ impl<V: Form> Cache<V> {
 
     async fn replace_prepared(&self, write: &mut Prepared) -> Result<bool> {
         enter_write!(self, &mut write.key)?;
+        self.tag(write).await?;
         let (key, value) = (&write.key, mem::take(&mut write.value));
         self.resolve(key).await?;
         if self.shared.fetch.has_entries {

@@ -165,6 +165,10 @@ pub struct CacheSettings {
     /// `fetch` may take. 30 s if unset.
     #[serde(default = "load_deadline")]
     pub load_deadline: Period,
+    /// Whether values may have tags: see [`Cache::with_tags`](crate::Cache::with_tags). `false` if
+    /// unset, because the reads of an alias with tags look for them in what is stored.
+    #[serde(default)]
+    pub tags: bool,
     /// For how long this process remembers the version of a tag or a namespace: an invalidation by
     /// another process may be unknown here for this time. Its own invalidations take effect at
     /// once. 1 s if unset, and 1 hour at most. With 0, each call reads the version from the store.
@@ -205,6 +209,7 @@ impl CacheSettings {
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
             load_deadline: load_deadline(),
+            tags: false,
             tag_staleness: tag_staleness(),
             fetch: FetchSettings::default(),
             options: Options::default(),

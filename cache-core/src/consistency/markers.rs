@@ -75,7 +75,7 @@ impl Markers {
         staleness: Duration,
         lasts: Duration,
     ) -> Step<'_> {
-        marker.begin(&self.pending, self.shares, (self.now)(), staleness, lasts)
+        marker.begin(&self.pending, self.shares, &*self.now, staleness, lasts)
     }
 
     /// Returns the version of a marker if it is remembered.
@@ -94,6 +94,17 @@ impl Markers {
             markers: self,
             is_complete: false,
         }
+    }
+
+    /// Begins to replace the version of a marker by this one.
+    pub(crate) fn replace_by<'a>(
+        &'a self,
+        marker: &Arc<Marker>,
+        version: Version,
+    ) -> Replacement<'a> {
+        let mut replacement = self.replace(marker);
+        replacement.version = version;
+        replacement
     }
 
     /// Makes the version of a marker unknown until it has been replaced. Returns `false` if too
@@ -183,10 +194,15 @@ impl Replacement<'_> {
         self.version
     }
 
+    /// The store has not been changed.
+    pub(crate) fn cancel(mut self) {
+        self.is_complete = true;
+    }
+
     /// The store has the new version.
     pub(crate) fn complete(mut self) {
         self.is_complete = true;
-        if self.marker.replaced(self.epoch, self.version, self.began) {
+        if self.marker.replaced(self.epoch, self.version, self.began, (self.markers.now)()) {
             self.markers.pending.fetch_sub(1, Ordering::SeqCst);
         }
     }

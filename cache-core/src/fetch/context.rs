@@ -40,11 +40,12 @@ pub struct LoadContext<V: Form = Typed> {
 }
 
 /// The orders of a loader about its value.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Orders {
     pub(crate) ttl: Option<Timeout>,
     pub(crate) skip: bool,
     pub(crate) revision: Option<u64>,
+    pub(crate) tags: Vec<String>,
 }
 
 impl<V: Form> LoadContext<V> {
@@ -102,6 +103,20 @@ impl<V: Form> LoadContext<V> {
         self.lock().revision.get_or_insert(revision);
     }
 
+    /// Adds a tag that is known only from the loaded value: see
+    /// [`Cache::with_tags`](crate::Cache::with_tags).
+    ///
+    /// The value is stored only if this process knew the version of the tag before the load began,
+    /// from an earlier read or write, because the tag may have been invalidated during the load.
+    /// Otherwise the callers get the value, and the next load of this process can store it. Callers
+    /// that begin to wait for this load after an invalidation of the tag get its value, too. So a
+    /// tag that is known before the load belongs into [`Fetch::tags`](crate::Fetch::tags).
+    ///
+    /// On a cache without the setting `tags`, the load fails with an error of kind `Config`.
+    pub fn tag(&self, name: impl Into<String>) {
+        self.lock().tags.push(name.into());
+    }
+
     /// Returns the loaded value to the callers without storing it. An old value stays.
     pub fn skip(&self) {
         self.lock().skip = true;
@@ -120,7 +135,7 @@ impl<V: Form> LoadContext<V> {
     }
 
     pub(crate) fn orders(&self) -> Orders {
-        *self.lock()
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Orders> {

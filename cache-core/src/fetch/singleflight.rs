@@ -12,6 +12,7 @@
 //!   start another, and the loaded value is not stored. If the loaded value is already on its way
 //!   to the store, the writer waits for it first, so that the two writes cannot cross. Flights that
 //!   begin during the write are detached when it ends.
+//! - A tag of its value is invalidated: the flight is detached in the same way.
 //!
 //! Each claim (to lead, to store a loaded value, to write a key) expires, because its future may
 //! never be polled again. After that the claim has no effect and its write is not made.

@@ -14,9 +14,12 @@ pub(crate) struct FetchState {
     /// The rules of `get_or_set`, which has no task.
     borrowed: Policy,
     allowed: Allowed,
-    /// Whether stored values may have a grace or a revision, stand for no value or be leases: then
-    /// each read asks for the remaining lifetime.
+    /// Whether stored values may have a grace, a revision or tags, stand for no value or be leases.
     pub(crate) has_entries: bool,
+    /// Whether each read asks for the remaining lifetime.
+    pub(crate) reads_ttl: bool,
+    /// Whether stored values may have tags.
+    pub(crate) tags: bool,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) failures: Failures,
 }
@@ -25,6 +28,8 @@ impl FetchState {
     pub(crate) fn new(settings: &CacheSettings) -> Self {
         let policy = policy(settings);
         let allowed = allowed(settings);
+        let reads_ttl =
+            allowed.grace || allowed.negative_ttl || allowed.fenced || allowed.revisions;
         let max = usize::try_from(settings.fetch.max_refreshes).unwrap_or(usize::MAX);
         Self {
             policy,
@@ -33,10 +38,9 @@ impl FetchState {
                 plain_integers: true,
                 ..policy
             },
-            has_entries: allowed.grace
-                || allowed.negative_ttl
-                || allowed.fenced
-                || allowed.revisions,
+            has_entries: reads_ttl || settings.tags,
+            tags: settings.tags,
+            reads_ttl,
             allowed,
             refreshes: Refreshes::new(max),
             failures: Failures::default(),
@@ -67,7 +71,7 @@ impl FetchState {
 
     /// Returns whether a fetch asks the store for the remaining lifetime.
     pub(crate) fn asks_for_ttl(&self, policy: &Policy) -> bool {
-        self.has_entries || policy.refresh_ahead != RefreshAhead::Off
+        self.reads_ttl || policy.refresh_ahead != RefreshAhead::Off
     }
 
     /// Returns whether a loaded value is stored in an entry that tells its lifetime.

@@ -94,9 +94,10 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         L: FnOnce(LoadContext<F>) -> R + Send + 'static,
         R: Future<Output = Result<V, E>> + Send + 'static,
     {
+        let cache = self.fetch.cache();
         let load = |context| async move { load(context).await.map(Loaded::Value) };
         let fetched = self.fetched(false, load).await?;
-        self.fetch.required(fetched)
+        cache.required(fetched)
     }
 
     /// Returns the value as [`load`](Self::load) does, or `None` if the source has none: see
@@ -150,7 +151,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
     where
         F: Encode<V>,
     {
-        let cache = self.fetch.cache();
+        let cache = self.fetch.tagged_cache();
         let fetch = match self.revision {
             Some(of) => self.fetch.revision(of(value)),
             None => self.fetch,
@@ -181,7 +182,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
                 loaded
             }
         };
-        let fetched = self.fetch.at(key).fetched(takes_absent, load).await;
+        let fetched = self.fetch.clone().at(key).fetched(takes_absent, load).await;
         let outcome = match fetched.as_ref().map(|it| &it.outcome) {
             Ok(FetchOutcome::Hit { .. }) => Outcome::Hit,
             Ok(FetchOutcome::Stale { .. }) => Outcome::Stale,

@@ -44,6 +44,8 @@ pub enum Operation {
     GetOrSet,
     /// `fetch`.
     Fetch,
+    /// `invalidate_tags` and `expire_tags`.
+    InvalidateTags,
     /// `lock` and `try_lock`, and the calls of a [`Lock`](crate::Lock).
     Lock,
     /// `clear`.
@@ -79,6 +81,7 @@ impl Operation {
         Self::IncrVersion,
         Self::GetOrSet,
         Self::Fetch,
+        Self::InvalidateTags,
         Self::Lock,
         Self::Clear,
         Self::ClearStore,
@@ -110,6 +113,7 @@ impl Operation {
             Self::IncrVersion => "incr_version",
             Self::GetOrSet => "get_or_set",
             Self::Fetch => "fetch",
+            Self::InvalidateTags => "invalidate_tags",
             Self::Lock => "lock",
             Self::Clear => "clear",
             Self::ClearStore => "clear_store",

@@ -1,7 +1,7 @@
 //! Entries that say more than their value: how long the value may be served after its lifetime, its
-//! [revision](super::revision), or that there is no value.
+//! [revision](super::revision), its tags, or that there is no value.
 //!
-//! An entry is a [header] with these fields around a stored value:
+//! An entry is a [header] with these [fields](super::fields) around a stored value:
 //!
 //! | bytes | content |
 //! |---|---|
@@ -10,13 +10,22 @@
 //! | 36–39 | duration of the load in milliseconds |
 //! | 40 | 1 if the loader found no value, 2 for a floor; the payload is then empty |
 //! | 41–43 | zero |
-//! | 44–51 | with the flag 0x0400: the [revision](super::revision) |
+//! | the next 8 | with the flag 0x0400: the [revision](super::revision) |
+//! | the rest | with the flag 0x0800: the [tags], up to the end of the header |
+
+mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::header::{self, FIELDS, Fields, LEN, TOKEN};
+pub(crate) use self::tags::{MAX_TAGS, TagVersion, Tags, Validity};
+use super::{
+    fields::{FIELDS, Fields},
+    header::{self, LEN, TOKEN},
+};
 use crate::{
     runtime::random,
     timeout::{Expiry, Ttl},
@@ -52,6 +61,16 @@ pub(crate) enum Found {
     Floor,
     /// A fenced load of this owner is under way: there is no value yet.
     Lease(u64),
+    /// A tag of the value was invalidated: there is no value any more.
+    Invalid,
+}
+
+/// The result of a read of an entry, whose tags are not compared yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the tags are to be compared with their markers"]
+pub(crate) struct Unverified {
+    found: Found,
+    tags: Tags,
 }
 
 /// The values of byte 40.
@@ -96,7 +115,11 @@ impl Terms {
 
 /// Puts a stored value into an entry.
 pub(crate) fn wrap(value: &[u8], terms: Terms) -> Bytes {
-    let fields = Fields { base: &terms.to_base(), revision: terms.revision };
+    entry(value, terms, &[])
+}
+
+fn entry(value: &[u8], terms: Terms, tags: &[u8]) -> Bytes {
+    let fields = Fields { base: &terms.to_base(), revision: terms.revision, tags };
     header::envelope(fields, value).into()
 }
 
@@ -114,6 +137,21 @@ pub(crate) fn at_revision(
         Some(Expiry::Never) | None => Duration::ZERO,
     };
     wrap(&value, Terms { lifetime, revision, ..Terms::default() })
+}
+
+/// Gives stored bytes, which may be an entry, another revision.
+pub(super) fn with_revision(stored: &[u8], revision: u64) -> Bytes {
+    let (terms, tags, value) = match header::read_envelope(stored) {
+        Some((fields, value)) => (Terms::of_fields(fields), fields.tags, value),
+        None => (Terms::default(), &[][..], stored),
+    };
+    entry(value, Terms { revision: Some(revision), ..terms }, tags)
+}
+
+/// Adds tags to stored bytes, which may be an entry. Tags that the entry has are replaced.
+pub(crate) fn with_tags(stored: &[u8], tags: &Tags) -> Bytes {
+    let (terms, value) = split(stored).unwrap_or((Terms::default(), stored));
+    entry(value, terms, tags.as_bytes())
 }
 
 /// Takes an entry apart into its terms and its stored value; `None` if the bytes are not an entry.
@@ -134,6 +172,17 @@ pub(crate) fn absent_at(revision: Option<u64>) -> Bytes {
 /// Returns whether stored bytes say that the loader found no value.
 pub(crate) fn is_absent(stored: &[u8]) -> bool {
     split(stored).is_some_and(|(terms, _)| terms.is_absent)
+}
+
+/// Returns whether stored bytes say that they are an entry with tags, without checking them.
+pub(crate) fn has_tags(stored: &[u8]) -> bool {
+    header::has_tags(stored)
+}
+
+/// Returns the tags of an entry; none for other bytes.
+pub(crate) fn tags(stored: &Bytes) -> Tags {
+    header::read_envelope(stored)
+        .map_or_else(Tags::default, |(fields, _)| Tags::of_bytes(stored.slice_ref(fields.tags)))
 }
 
 /// Returns a new lease: the entry of a key while a fenced load of it runs. Its token is the number
@@ -159,160 +208,110 @@ pub(crate) fn is_floor(stored: &[u8]) -> bool {
 
 /// Takes a stored value out of its entry, of whose lifetime `left` remains. Bytes without an entry,
 /// and bytes that cannot be read, are returned as they are.
-pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
+pub(crate) fn find(stored: Bytes, left: Ttl) -> Unverified {
     if let Some(token) = header::read_lease(&stored) {
         let owner = token.first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
-        return Found::Lease(owner);
+        return Unverified { found: Found::Lease(owner), tags: Tags::default() };
     }
-    let Some((terms, value)) = split(&stored) else {
-        return Found::Fresh(stored, Terms::default());
+    let Some((fields, value)) = header::read_envelope(&stored) else {
+        let found = Found::Fresh(stored, Terms::default());
+        return Unverified { found, tags: Tags::default() };
     };
-    if terms.is_absent {
-        return Found::Absent;
+    let tags = Tags::of_bytes(stored.slice_ref(fields.tags));
+    let terms = Terms::of_fields(fields);
+    let found = if terms.is_absent {
+        Found::Absent
+    } else if terms.is_floor {
+        Found::Floor
+    } else {
+        let value = stored.slice_ref(value);
+        match left {
+            Ttl::Remaining(left) if left <= terms.grace => Found::Stale(value, terms),
+            _ => Found::Fresh(value, terms),
+        }
+    };
+    Unverified { found, tags }
+}
+
+/// Returns how a touch changes an entry whose value `found` is: its new bytes, or `None` if they
+/// stay as they are, and its whole lifetime. `None` if the value is not fresh.
+pub(crate) fn touched(
+    stored: &Bytes,
+    found: Found,
+    expiry: Expiry,
+) -> Option<(Option<Bytes>, Expiry)> {
+    let Found::Fresh(value, terms) = found else { return None };
+    let Some((fields, payload)) = header::read_envelope(stored) else {
+        return Some((None, expiry));
+    };
+    // The cache does not read this entry.
+    if payload.len() != value.len() {
+        return Some((None, expiry));
     }
-    if terms.is_floor {
-        return Found::Floor;
-    }
-    let value = stored.slice_ref(value);
-    match left {
-        Ttl::Remaining(left) if left <= terms.grace => Found::Stale(value, terms),
-        _ => Found::Fresh(value, terms),
+    let wrap = |terms: Terms| Some(entry(&value, terms, fields.tags));
+    let revision = terms.revision;
+    match expiry {
+        Expiry::Never if revision.is_none() && fields.tags.is_empty() => {
+            Some((Some(value), expiry))
+        }
+        Expiry::Never => Some((wrap(Terms { revision, ..Terms::default() }), expiry)),
+        Expiry::After(lifetime) => {
+            let whole = Expiry::After(lifetime.saturating_add(terms.grace));
+            Some((wrap(Terms { lifetime, ..terms }), whole))
+        }
     }
 }
 
-/// Returns how a touch changes an entry: its new bytes, or `None` if they stay as they are, and its
-/// whole lifetime. `None` if the value is not fresh.
-pub(crate) fn touched(
-    stored: &Bytes,
-    left: Ttl,
-    expiry: Expiry,
-) -> Option<(Option<Bytes>, Expiry)> {
-    match (find(stored.clone(), left), expiry) {
-        (Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_), _) => None,
-        (Found::Fresh(value, _), _) if value.len() == stored.len() => Some((None, expiry)),
-        (Found::Fresh(value, Terms { revision: None, .. }), Expiry::Never) => {
-            Some((Some(value), expiry))
+impl Unverified {
+    /// An entry that the cache does not read: like bytes of another release, it is a value that
+    /// cannot be decoded, and stays.
+    pub(crate) fn unreadable(stored: Bytes) -> Self {
+        Self { found: Found::Fresh(stored, Terms::default()), tags: Tags::default() }
+    }
+
+    /// Returns the tags of the entry; empty for one without tags.
+    pub(crate) fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    /// Returns what the entry says if its tags are in this state.
+    pub(crate) fn verified(self, tags: Validity) -> Found {
+        match (tags, self.found) {
+            (Validity::Valid, found) | (_, found @ (Found::Lease(_) | Found::Floor)) => found,
+            (Validity::Expired, Found::Fresh(value, terms) | Found::Stale(value, terms))
+                if !terms.grace.is_zero() =>
+            {
+                Found::Stale(value, terms)
+            }
+            (Validity::Expired | Validity::Invalid, _) => Found::Invalid,
         }
-        (Found::Fresh(value, Terms { revision, .. }), Expiry::Never) => {
-            Some((Some(wrap(&value, Terms { revision, ..Terms::default() })), expiry))
-        }
-        (Found::Fresh(value, terms), Expiry::After(lifetime)) => {
-            let whole = Expiry::After(lifetime.saturating_add(terms.grace));
-            Some((Some(wrap(&value, Terms { lifetime, ..terms })), whole))
-        }
+    }
+
+    /// Returns the stored value, fresh or stale, whether its tags are valid or not.
+    pub(crate) fn into_value(self) -> Option<Bytes> {
+        self.found.into_value()
     }
 }
 
 impl Found {
+    pub(crate) fn has_grace(&self) -> bool {
+        matches!(self, Self::Fresh(_, terms) | Self::Stale(_, terms) if !terms.grace.is_zero())
+    }
+
+    /// Returns whether a tag of the value was invalidated.
+    pub(crate) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid)
+    }
+
     /// Returns the stored value, fresh or stale.
     pub(crate) fn into_value(self) -> Option<Bytes> {
         match self {
             Self::Fresh(value, _) | Self::Stale(value, _) => Some(value),
-            Self::Absent | Self::Floor | Self::Lease(_) => None,
+            Self::Absent | Self::Floor | Self::Lease(_) | Self::Invalid => None,
         }
     }
 }
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Codec,
-        value::{Compression, Compressor, Pipeline, Undecodable, payload_len},
-    };
-
-    const TERMS: Terms = Terms {
-        grace: Duration::from_secs(60),
-        lifetime: Duration::from_secs(30),
-        load_time: Duration::from_millis(7),
-        is_absent: false,
-        is_floor: false,
-        revision: None,
-    };
-
-    fn pipeline() -> Pipeline {
-        Pipeline::new(Codec::Json, None, Compressor::new(Compression::None, 0, None))
-    }
-
-    #[test]
-    fn value_is_fresh_while_more_than_its_grace_remains() {
-        let value = Bytes::from_static(b"[1,2]");
-        let stored = wrap(&value, TERMS);
-        let find = |left| find(stored.clone(), Ttl::Remaining(Duration::from_millis(left)));
-        assert_eq!(find(60_001), Found::Fresh(value.clone(), TERMS));
-        assert_eq!(find(60_000), Found::Stale(value.clone(), TERMS));
-        assert_eq!(
-            TERMS.age(Ttl::Remaining(Duration::from_secs(50))),
-            Some(Duration::from_secs(40))
-        );
-        assert_eq!(super::find(stored, Ttl::Forever), Found::Fresh(value, TERMS));
-    }
-
-    #[test]
-    fn other_bytes_stay_as_they_are() {
-        for bytes in [&b"7"[..], b"\xc1\xca", b"\xc1\xcaodd"] {
-            let bytes = Bytes::copy_from_slice(bytes);
-            assert_eq!(find(bytes.clone(), Ttl::Forever), Found::Fresh(bytes, Terms::default()));
-        }
-    }
-
-    #[test]
-    fn size_of_an_entry_is_the_size_of_its_value() {
-        let value = pipeline().seal_bytes(b"\xc1\xca").unwrap();
-        assert_eq!(payload_len(&wrap(&value, TERMS)), 2);
-        assert_eq!(payload_len(&wrap(b"[1]", TERMS)), 3);
-        assert_eq!(payload_len(&absent()), 0);
-    }
-
-    #[test]
-    fn absence_is_no_value() {
-        assert!(is_absent(&absent()) && !is_absent(b"null"));
-        assert_eq!(find(absent(), Ttl::Forever), Found::Absent);
-    }
-
-    #[test]
-    fn checksum_of_an_entry_leaves_the_payload_to_a_header_in_it() {
-        let pipeline = pipeline();
-        // Bytes that begin like a header get one.
-        let value = pipeline.seal_bytes(&[&b"\xc1\xca"[..], &[7; 100]].concat()).unwrap();
-        let stored = wrap(&value, TERMS);
-        let damaged = |place: usize| {
-            let mut bytes = stored.to_vec();
-            bytes[place] ^= 1;
-            Bytes::from(bytes)
-        };
-        let last = damaged(stored.len() - 1);
-        let Found::Fresh(payload, TERMS) = find(last, Ttl::Forever) else { panic!("not fresh") };
-        assert_eq!(payload.len(), value.len(), "its checksum covers the payload");
-        // Whichever covers a byte, its damage shows.
-        for place in 2..stored.len() {
-            let Found::Fresh(payload, _) = find(damaged(place), Ttl::Forever) else { panic!() };
-            let why = pipeline.open_bytes(&payload).unwrap_err();
-            assert_eq!(why, Undecodable::Damaged, "byte {place}");
-        }
-    }
-
-    #[test]
-    fn leases_are_no_values_and_differ() {
-        let (one, two) = (lease(7), lease(7));
-        assert_ne!(one, two);
-        assert!(is_lease_or_floor(&one) && !is_absent(&one));
-        assert!(!is_lease_or_floor(&absent()) && !is_lease_or_floor(b"7"));
-        assert_eq!(find(one.clone(), Ttl::Forever), Found::Lease(7));
-        assert_eq!(touched(&one, Ttl::Forever, Expiry::Never), None);
-    }
-
-    #[test]
-    fn neither_entry_nor_lease_is_read_as_plain_bytes() {
-        let pipeline = pipeline();
-        for stored in [wrap(b"[1]", TERMS), lease(7)] {
-            let read = pipeline.open::<Vec<u8>>(&stored);
-            assert!(matches!(read, Err(Undecodable::Foreign(_))), "{read:?}");
-            assert!(pipeline.open_bytes(&stored).is_err());
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //! | 0–1 | `C1 CA`: no JSON, no number and no other UTF-8 begins with `C1` |
 //! | 2–3 | length of the header (at least 20): the payload begins there |
 //! | 4–5 | format of the payload: 0 a caller's own bytes, 1 `MessagePack`, 2 postcard |
-//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with [fields] of its own, 0x0200 a [lease](super::envelope::lease), whose payload is its token, 0x0400 the fields of an entry contain its revision |
+//! | 6–7 | flags: 0x0001 the payload is compressed with LZ4, 0x0002 with Zstandard, 0x0100 an [entry](super::envelope) with [fields](super::fields) of its own, 0x0200 a [lease](super::envelope::lease), whose payload is its token, 0x0400 the fields of an entry contain its revision, 0x0800 they end with its tags |
 //! | 8–15 | length of the payload |
 //! | 16–19 | CRC-32 of bytes 2–15 and of everything from byte 20 on; but of a payload with a header only of the first 20 bytes |
 //! | 20– | fields of later releases, up to the length of the header |
@@ -21,10 +21,7 @@
 //! If a reader must know a field to read the value, the release also defines a flag: a reader that
 //! does not know the flag leaves the entry alone. A reader skips all other fields.
 
-mod fields;
-
-use self::fields::ENVELOPE;
-pub(super) use self::fields::{FIELDS, Fields};
+use super::fields::{ENVELOPE, Fields, TAGS};
 
 const MAGIC: [u8; 2] = [0xc1, 0xca];
 const LZ4: u16 = Method::Lz4 as u16;
@@ -116,6 +113,7 @@ pub(super) fn fill(stored: &mut [u8], format: Format, method: Option<Method>) {
 pub(super) fn envelope(fields: Fields<'_>, payload: &[u8]) -> Vec<u8> {
     let mut stored = vec![0; LEN];
     let flags = fields.write(&mut stored);
+    // With all fields it has 1,076 bytes.
     let len = u16::try_from(stored.len()).unwrap_or(u16::MAX);
     stored.extend_from_slice(payload);
     fill_in(&mut stored, Format::Raw, len, flags);
@@ -137,6 +135,11 @@ fn fill_in(stored: &mut [u8], format: Format, len: u16, flags: u16) {
     fixed[8..16].copy_from_slice(&(payload as u64).to_le_bytes());
     let sum = checksum(fixed, covered(rest, payload, flags));
     fixed[16..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Returns whether the bytes begin like an entry with tags.
+pub(super) fn has_tags(stored: &[u8]) -> bool {
+    Parts::of(stored).is_some_and(|it| it.flags() & (ENVELOPE | TAGS) == ENVELOPE | TAGS)
 }
 
 /// Returns the fields and the payload of an entry; `None` if the bytes are no entry or damaged.
@@ -240,6 +243,7 @@ fn checksum(fixed: &[u8; LEN], rest: &[u8]) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::value::fields::{FIELDS, MAX_TAGS, TAG};
 
     /// Bytes as another release may write them: with these flags, this format and these further
     /// fields.
@@ -309,6 +313,24 @@ pub(super) mod tests {
         let mut damaged = foreign(1, 0, b"", b"x");
         damaged[LEN] ^= 1;
         assert_eq!(read(&damaged), Err(Corrupt::Damaged));
+    }
+
+    #[test]
+    fn tags_of_an_impossible_length_are_of_a_newer_release() {
+        let read_fields = |flags, len| {
+            let stored = foreign(flags, 0, &vec![7; len], b"x");
+            read_envelope(&stored).map(|(fields, payload)| (fields.tags.len(), payload.len()))
+        };
+        let tagged = ENVELOPE | TAGS;
+        assert_eq!(read_fields(tagged, FIELDS + TAG), Some((TAG, 1)));
+        assert_eq!(read_fields(tagged, FIELDS + TAG * MAX_TAGS), Some((TAG * MAX_TAGS, 1)));
+        for odd in [0, FIELDS, FIELDS + 1, FIELDS + TAG + 8, FIELDS + TAG * (MAX_TAGS + 1)] {
+            assert_eq!(read_fields(tagged, odd), None, "{odd}");
+            assert_eq!(read(&foreign(tagged, 0, &vec![7; odd], b"x")), Err(Corrupt::Newer));
+        }
+        assert_eq!(read_fields(ENVELOPE, FIELDS + 9), Some((0, 1)), "fields of a later release");
+        assert_eq!(read_fields(TAGS, FIELDS + TAG), None, "tags without an entry");
+        assert_eq!(read_fields(tagged | 0x4000, FIELDS + TAG), None);
     }
 
     #[test]

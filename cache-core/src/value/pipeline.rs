@@ -10,6 +10,7 @@ use super::format::postcard;
 use super::{
     Codec,
     compress::Compressor,
+    fields::Fields,
     format::json,
     header::{self, Format, Stored},
     undecodable::Undecodable,
@@ -19,6 +20,8 @@ use crate::error::Result;
 /// The reason why a cache that does not ask for remaining lifetimes cannot read an entry.
 const ENTRY: &str = "a cache with `revisions`, or with `grace` or `negative_ttl` in its table `fetch`, \
                      wrote the entry: set the same for this cache";
+/// The reason why a cache that does not compare tags cannot read an entry.
+const TAGGED: &str = "a cache with tags wrote the entry: set `tags = true` for this cache as well";
 /// The reason why a cache that does not know leases cannot read one.
 const LEASE: &str = "a fenced load of another cache is under way: set `fenced` in the table `fetch` \
                      of this cache as well";
@@ -82,7 +85,7 @@ impl Pipeline {
     /// Reads stored bytes as a value. The bytes tell their format.
     pub(super) fn open<T: DeserializeOwned>(&self, stored: &Bytes) -> Result<T, Undecodable> {
         match header::read(stored)? {
-            Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            Stored::Envelope(fields, _) => Err(Undecodable::Foreign(entry_of(fields))),
             Stored::Lease(_) => Err(Undecodable::Foreign(LEASE)),
             Stored::Plain(bytes) => self.decode(Format::Raw, bytes),
             Stored::Payload(format, bytes) => self.decode(format, bytes),
@@ -127,7 +130,7 @@ impl Pipeline {
     /// Returns a caller's own bytes.
     pub(super) fn open_bytes(&self, stored: &Bytes) -> Result<Bytes, Undecodable> {
         match header::read(stored)? {
-            Stored::Envelope(..) => Err(Undecodable::Foreign(ENTRY)),
+            Stored::Envelope(fields, _) => Err(Undecodable::Foreign(entry_of(fields))),
             Stored::Plain(payload) | Stored::Payload(_, payload) => Ok(stored.slice_ref(payload)),
             Stored::Compressed(method, _, payload) => {
                 self.compressor.open(method, payload).map(Bytes::from)
@@ -141,6 +144,12 @@ impl Pipeline {
     pub(crate) fn reads(&self, codec: Codec) -> bool {
         codec == self.codec || self.read.as_ref().is_none_or(|it| it.contains(&codec))
     }
+}
+
+/// Returns the reason why an entry is not read.
+#[cold]
+fn entry_of(fields: Fields<'_>) -> &'static str {
+    if fields.tags.is_empty() { ENTRY } else { TAGGED }
 }
 
 fn is_integer(json: &[u8]) -> bool {
@@ -287,7 +296,7 @@ mod tests {
                     prop_assert_eq!(open::<Value>(&stored), Err(undecodable));
                 }
                 (Ok(Stored::Envelope(..)), Err(why)) => {
-                    prop_assert_eq!(why, Undecodable::Foreign(ENTRY));
+                    prop_assert!(matches!(why, Undecodable::Foreign(ENTRY | TAGGED)));
                 }
                 (read, opened) => prop_assert!(false, "{:?}, {:?}", read, opened),
             }

@@ -114,9 +114,7 @@ impl Change {
     /// the same value.
     fn with_revision(&self, revision: u64) -> Option<(Bytes, Expiry)> {
         let (stored, expiry) = self.new.as_ref()?;
-        let (terms, payload) = envelope::split(stored).unwrap_or((Terms::default(), stored));
-        let terms = Terms { revision: Some(revision), ..terms };
-        Some((envelope::wrap(payload, terms), *expiry))
+        Some((envelope::with_revision(stored, revision), *expiry))
     }
 }
 

@@ -145,3 +145,29 @@ fn entries_with_a_revision_are_read_and_written_as_in_the_files() {
     assert!(new.delete_revision("k", 7, Timeout::Never).unwrap());
     assert_eq!(store.get(":1:k").unwrap().unwrap(), file("floor"));
 }
+
+/// The keys of the markers of the tags `org:3` and `user:7`, and the versions in the files.
+const MARKERS: [(&str, &str); 2] =
+    [(":tag:71550b602715c061", "028q5cu4qnjff"), (":tag:04c800f78986c1be", "0000000000001")];
+
+#[test]
+fn values_with_tags_are_read_and_written_as_in_the_files() {
+    for (name, codec) in [("tagged", Codec::Json), ("tagged-msgpack", Codec::MsgPack)] {
+        let cache = Cache::builder(Memory::new()).codec(codec).tags(true).build("examples");
+        let cache = cache.unwrap().strict();
+        let store = Arc::clone(cache.backend()).views().sync.unwrap();
+        let put = |key: &str, bytes: Vec<u8>| {
+            store.set(key, bytes.into(), Expiry::Never, SetMode::Always).unwrap();
+        };
+        put(":1:k", file(name));
+        for (key, version) in MARKERS {
+            put(key, version.into());
+        }
+        let cache = cache.blocking();
+        assert_eq!(cache.get("k").unwrap(), Some(user()), "{name}");
+        cache.with_tags(["org:3", "user:7"]).set("j", &user(), Timeout::Never).unwrap();
+        assert_eq!(store.get(":1:j").unwrap().unwrap(), file(name), "{name}");
+        cache.invalidate_tags(["user:7"]).unwrap();
+        assert_eq!(cache.get::<User>("k").unwrap(), None, "{name}");
+    }
+}

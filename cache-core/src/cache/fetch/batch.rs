@@ -1,6 +1,7 @@
 //! One call of `get_or_set_many`.
 
 mod fences;
+mod loads;
 mod store;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
+use self::loads::Loads;
 use super::fence::Fence;
 use crate::{
     cache::{Cache, load::hung},
@@ -266,6 +268,9 @@ where
         let (places, leads): (Vec<_>, Vec<_>) = leads.into_iter().unzip();
         let names: Vec<_> =
             places.iter().filter_map(|it| self.names_of(*it).next()).cloned().collect();
+        let tags = self.cache.tags.as_deref();
+        let stores = !places.iter().all(|it| self.unwritable.contains(it));
+        let declared = Box::pin(self.cache.declare(tags, leads.iter(), stores)).await;
         let began = shared.clock.now();
         let loader = shared.observer.in_load_span(Operation::GetOrSet, key, None, load(names));
         let loaded = Lead::load_all(&leads, loader).await;
@@ -290,7 +295,8 @@ where
                 return Err(error);
             }
         };
-        self.store(&leads, &places, &sealed, fences, took).await;
+        let written = Loads { leads: &leads, places: &places, declared, took };
+        self.store(&written, &sealed, fences).await;
         for (place, lead) in places.into_iter().zip(leads) {
             lead.complete(Ok(sealed.remove(&place).unwrap_or_else(envelope::absent)));
         }

@@ -1,8 +1,6 @@
-//! Reads and writes of entries that may have a grace or a revision, record that there is no value,
-//! or be leases of fenced loads. A value past its timeout is missing, even if the store still has
-//! it.
-
-use std::collections::HashSet;
+//! Reads and writes of entries that may have a grace, a revision or tags, record that there is no
+//! value, or be leases of fenced loads. A value past its timeout and one with an invalid tag are
+//! missing, even if the store still has them.
 
 use bytes::Bytes;
 
@@ -10,7 +8,7 @@ use super::request::FoundEntry;
 use crate::{
     cache::{Cache, call, call_leader, call_write, put_aside},
     error::{Error, ErrorKind, Result},
-    fetch::{Policy, singleflight::WriteGuard},
+    fetch::Policy,
     key::FullKey,
     layer::Operation,
     store::{CounterInit, Entry, Expected, SetMode, TtlUpdate},
@@ -44,12 +42,18 @@ impl<V: Form> Cache<V> {
             return None;
         }
         let store = self.shared.sync.as_deref()?;
-        if !self.shared.fetch.asks_for_ttl(policy) {
+        if !self.shared.fetch.has_entries && !self.shared.fetch.asks_for_ttl(policy) {
             let found = store.get(key).map(|it| it.map(plain));
             return Some(found);
         }
-        let found = store.get_entry(key);
-        Some(found.map(|it| it.map(|it| (envelope::find(it.value, it.ttl), it.ttl))))
+        match store.get_entry(key) {
+            Ok(Some(it)) => {
+                let found = self.verified_at_once(it.value, it.ttl)?;
+                Some(Ok(Some((found, it.ttl))))
+            }
+            Ok(None) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Reads a key for a fetch.
@@ -57,8 +61,8 @@ impl<V: Form> Cache<V> {
         if !self.shared.fetch.asks_for_ttl(policy) {
             return self.read_leader(key).await.map(|it| it.map(plain));
         }
-        let entry = self.read_entry(key, true).await?;
-        Ok(entry.map(|it| (envelope::find(it.value, it.ttl), it.ttl)))
+        let Some(entry) = self.read_entry(key, true).await? else { return Ok(None) };
+        Ok(Some((self.verified(entry.value, entry.ttl).await?, entry.ttl)))
     }
 
     /// Returns the stored bytes of a fresh value.
@@ -67,15 +71,36 @@ impl<V: Form> Cache<V> {
         key: &str,
         leader: bool,
     ) -> Result<Option<Bytes>> {
-        self.read_entry(key, leader).await.map(fresh)
+        if !self.shared.fetch.reads_ttl {
+            let Some(stored) = self.read_bytes(key, leader).await? else { return Ok(None) };
+            match self.verified(stored, Ttl::Forever).await? {
+                // Another cache wrote a value with a grace, which may be past its timeout.
+                found if found.has_grace() => {}
+                Found::Fresh(stored, _) => return Ok(Some(stored)),
+                _ => return Ok(None),
+            }
+        }
+        let entry = self.read_entry(key, leader).await?;
+        self.fresh(entry).await
+    }
+
+    /// Reads the stored bytes of a key, unless it has a tombstone.
+    async fn read_bytes(&self, key: &str, leader: bool) -> Result<Option<Bytes>> {
+        let had_tombstones = self.shared.tombstones.len() > 0;
+        if had_tombstones {
+            self.resolve_for_read(key).await?;
+        }
+        let stored: Result<Option<Bytes>> =
+            if leader { call_leader!(self.get(key)) } else { call!(self.get(key)) };
+        if had_tombstones { self.heard(stored) } else { stored }
     }
 
     /// Returns the stored bytes of a stale value.
     pub(in crate::cache) async fn read_stale(&self, key: &str) -> Option<Bytes> {
         let entry = self.read_entry(key, true).await.ok()??;
-        match envelope::find(entry.value, entry.ttl) {
+        match self.verified(entry.value, entry.ttl).await.ok()? {
             Found::Stale(stored, _) => Some(stored),
-            Found::Fresh(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
+            _ => None,
         }
     }
 
@@ -115,13 +140,14 @@ impl<V: Form> Cache<V> {
             Err(error) if error.kind().is_unreadable() => return call!(self.ttl(key)),
             res => res?,
         };
-        Ok(entry.and_then(|it| match (envelope::find(it.value, it.ttl), it.ttl) {
+        let Some(entry) = entry else { return Ok(None) };
+        Ok(match (self.verified(entry.value, entry.ttl).await?, entry.ttl) {
             (Found::Fresh(_, terms), Ttl::Remaining(left)) => {
                 Some(Ttl::Remaining(left.saturating_sub(terms.grace)))
             }
             (Found::Fresh(..), Ttl::Forever) => Some(Ttl::Forever),
-            (Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_), _) => None,
-        }))
+            _ => None,
+        })
     }
 
     /// Notes the longest lifetime that a fetch may store.
@@ -186,8 +212,9 @@ impl<V: Form> Cache<V> {
                 }
                 res => res?,
             };
-            let touched = entry.as_ref().map(|it| envelope::touched(&it.value, it.ttl, expiry));
-            let (Some(entry), Some(Some((stored, whole)))) = (entry, touched) else {
+            let Some(entry) = entry else { return Ok(false) };
+            let found = self.verified(entry.value.clone(), entry.ttl).await?;
+            let Some((stored, whole)) = envelope::touched(&entry.value, found, expiry) else {
                 return Ok(false);
             };
             let (stored, whole) = match stored {
@@ -233,7 +260,7 @@ impl<V: Form> Cache<V> {
                 (res, _) => res?,
             };
             let Some(entry) = entry else { continue };
-            if is_fresh(&entry) {
+            if self.is_fresh(&entry).await? {
                 return Ok(false);
             }
             let Some(expiry) = expiry else { return Ok(true) };
@@ -267,7 +294,10 @@ impl<V: Form> Cache<V> {
                 }
                 (res, _) => res?,
             };
-            let Some(entry) = entry.filter(is_fresh) else { return Ok(false) };
+            let Some(entry) = entry else { return Ok(false) };
+            if !self.is_fresh(&entry).await? {
+                return Ok(false);
+            }
             let seen = Expected::entry(&entry);
             let res: Result<bool> = match expiry {
                 Some(expiry) => {
@@ -291,11 +321,12 @@ impl<V: Form> Cache<V> {
         let writing = self.before_write(key).await;
         loop {
             let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
-            let Some(entry) = entry?.filter(is_fresh) else { return Ok(None) };
+            let Some(entry) = entry? else { return Ok(None) };
+            let Some(value) = self.fresh(Some(entry.clone())).await? else { return Ok(None) };
             let seen = Expected::entry(&entry);
             let res: Result<bool> = call_write!(self, writing, compare_and_delete(key, seen));
             if res? {
-                return Ok(fresh(Some(entry)));
+                return Ok(Some(value));
             }
         }
     }
@@ -317,7 +348,10 @@ impl<V: Form> Cache<V> {
             };
             let entry: Result<Option<Entry>> = call_leader!(self.get_entry(key));
             match entry {
-                Ok(Some(entry)) if !is_fresh(&entry) => {
+                Ok(Some(entry)) => {
+                    if self.is_fresh(&entry).await? {
+                        return Err(error);
+                    }
                     if create.is_none() {
                         return Ok(None);
                     }
@@ -325,41 +359,9 @@ impl<V: Form> Cache<V> {
                     let _: bool = call_write!(self, writing, compare_and_delete(key, seen))?;
                 }
                 Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return Err(error),
+                Err(_) => return Err(error),
             }
         }
-    }
-
-    /// Removes a key. A lease or a floor is not a value that existed.
-    pub(in crate::cache) async fn remove_value(
-        &self,
-        key: &str,
-        writing: &WriteGuard<'_>,
-    ) -> Result<bool> {
-        if self.shared.repeats {
-            // A `take` is never repeated, because its answer would be lost. So a lease or a floor is
-            // found by a read, as in a batch.
-            let marked = self.marked(&[key]).await;
-            let res: Result<bool> = call_write!(self, writing, delete(key));
-            return res.map(|it| it && !marked.contains(key));
-        }
-        let res: Result<Option<Bytes>> = call_write!(self, writing, take(key));
-        match res {
-            // The value of another program, which is not read.
-            Err(error) if error.kind().is_unreadable() => call_write!(self, writing, delete(key)),
-            res => res.map(|it| it.is_some_and(|it| !envelope::is_lease_or_floor(&it))),
-        }
-    }
-
-    /// Returns the keys that hold a lease or a floor, before they are deleted.
-    pub(in crate::cache) async fn marked<'a>(&self, keys: &[&'a str]) -> HashSet<&'a str> {
-        if !self.shared.fetch.has_marks() {
-            return HashSet::new();
-        }
-        let answers: Vec<Result<Option<Bytes>>> = call_leader!(self.get_many(keys));
-        let is_mark = |it: &Result<Option<Bytes>>| matches!(it, Ok(Some(stored)) if envelope::is_lease_or_floor(stored));
-        let keys = keys.iter().zip(answers).filter(|(_, answer)| is_mark(answer));
-        keys.map(|(key, _)| *key).collect()
     }
 
     /// Returns whether the key has a fresh value, for a move.
@@ -368,30 +370,8 @@ impl<V: Form> Cache<V> {
         match entry {
             // The value of another program exists.
             Err(error) if error.kind().is_unreadable() => Ok(true),
-            res => res.map(|it| it.as_ref().is_some_and(is_fresh)),
+            Ok(Some(entry)) => self.is_fresh(&entry).await,
+            res => res.map(|_| false),
         }
     }
-}
-
-/// Returns the stored value of an entry whose timeout has not passed.
-pub(in crate::cache) fn fresh(entry: Option<Entry>) -> Option<Bytes> {
-    let entry = entry?;
-    match envelope::find(entry.value, entry.ttl) {
-        Found::Fresh(stored, _) => Some(stored),
-        Found::Stale(..) | Found::Absent | Found::Floor | Found::Lease(_) => None,
-    }
-}
-
-/// Returns the stored value of an entry whose timeout has not passed, or that there is no value.
-pub(in crate::cache) fn fresh_or_absent(entry: Option<Entry>) -> Option<Bytes> {
-    let entry = entry?;
-    match envelope::find(entry.value, entry.ttl) {
-        Found::Fresh(stored, _) => Some(stored),
-        Found::Absent => Some(envelope::absent()),
-        Found::Stale(..) | Found::Floor | Found::Lease(_) => None,
-    }
-}
-
-fn is_fresh(entry: &Entry) -> bool {
-    matches!(envelope::find(entry.value.clone(), entry.ttl), Found::Fresh(..))
 }

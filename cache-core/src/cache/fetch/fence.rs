@@ -134,13 +134,14 @@ impl<V: Form> Cache<V> {
                 }
                 Err(error) => return Err(error),
             };
-            let holder = match envelope::find(entry.value.clone(), entry.ttl) {
+            let holder = match self.verified(entry.value.clone(), entry.ttl).await? {
                 Found::Lease(holder) => holder,
                 found => {
+                    let is_invalid = found.is_invalid();
                     if let Some(value) = accept(found) {
                         return Ok(Fenced::Found(value));
                     }
-                    fence.put_on(entry);
+                    fence.put_on(entry, is_invalid);
                     return Ok(Fenced::By(fence));
                 }
             };
@@ -176,9 +177,11 @@ impl Fence {
         Self { cache, key: key.into(), seen: lease, entry: None, is_lease: false }
     }
 
-    /// Makes it the fence of a load that replaces an old entry.
-    fn put_on(&mut self, entry: Entry) {
-        (self.seen, self.entry) = (entry.value, Some((entry.stamp, entry.ttl)));
+    /// Makes it the fence of a load that replaces an old entry. One with an invalid tag is past its
+    /// timeout.
+    fn put_on(&mut self, entry: Entry, is_invalid: bool) {
+        let left = if is_invalid { Ttl::Remaining(Duration::ZERO) } else { entry.ttl };
+        (self.seen, self.entry) = (entry.value, Some((entry.stamp, left)));
     }
 
     fn expected(&self) -> Expected<'_> {

@@ -28,6 +28,11 @@ impl<'a, V: Form> Fetch<'a, V> {
         self.cache
     }
 
+    /// Returns a handle that stores values with the tags of this fetch.
+    pub(crate) fn tagged_cache(&self) -> Cache<V> {
+        Cache { tags: self.tags.clone(), ..self.cache.clone() }
+    }
+
     /// Sets the label of the keyspace, and the codec of loaded values, if it is not that of the
     /// alias.
     pub(crate) fn of_keyspace(mut self, label: &'static str, codec: Option<Codec>) -> Self {
@@ -37,7 +42,7 @@ impl<'a, V: Form> Fetch<'a, V> {
     }
 
     /// Returns what [`write_stored`](Cache::write_stored) stores for a value.
-    pub(crate) fn to_write<T: ?Sized>(self, value: &T) -> Result<ToWrite>
+    pub(crate) fn to_write<T: ?Sized>(&self, value: &T) -> Result<ToWrite>
     where
         V: Encode<T>,
     {
@@ -45,7 +50,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         let Self { cache, policy, .. } = self;
         let key = cache.key(Operation::Set, self.key)?;
         let sealed = cache.sealed(Operation::Set, &key, value, policy.codec)?;
-        let stored = cache.to_stored(&policy, None, sealed, Duration::ZERO);
+        let stored = cache.to_stored(policy, None, sealed, Duration::ZERO);
         Ok(ToWrite { key, stored, revision: policy.revision })
     }
 
@@ -75,10 +80,12 @@ impl<'a, V: Form> Fetch<'a, V> {
             self.run(key, write_epoch, found, takes_absent, load).await
         }
     }
+}
 
+impl<V: Form> Cache<V> {
     /// Returns the value of a fetch that needs one.
     pub(crate) fn required<T>(&self, fetched: Fetched<T>) -> Result<T> {
-        let none = || self.cache.refuse(Operation::Fetch, request::no_value());
+        let none = || self.refuse(Operation::Fetch, request::no_value());
         fetched.value.ok_or_else(none)
     }
 }

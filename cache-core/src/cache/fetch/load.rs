@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::request::{FetchedBytes, Loader, Mode, Request, no_value};
 use crate::{
-    cache::Cache,
+    cache::{Cache, tags::Declared},
     error::{Error, ErrorKind, Result},
     fetch::{
         FetchOutcome,
@@ -105,7 +105,7 @@ impl<V: Form> Cache<V> {
         let Some(loader) = loader.take() else { return Err(self.failed(request, no_value())) };
         let lead = self.shared.flights.alone(&request.key);
         let began = self.shared.flights.now();
-        let load = self.run_loader(&lead, request, loader);
+        let load = self.run_loader(&lead, request, loader, Declared::Tags(None));
         let hard = request.policy.hard.unwrap_or(Duration::MAX);
         let load = first(load, self.shared.clock.sleep(hard));
         let ended = if self.on_own_runtime {

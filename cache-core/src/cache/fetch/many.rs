@@ -92,6 +92,7 @@ impl<V: Form> Cache<V> {
         let mut stored = self.keys(Operation::GetOrSet, &names)?;
         let entered = self.enter_all(&mut stored).await;
         let Distinct { keys, places } = stored.distinct();
+        self.check_tags(Operation::GetOrSet)?;
         let _ = self.expiry(timeout);
         if bypass::is_on() {
             let mut batch = Batch::new(self, &names, &keys, &places, timeout);

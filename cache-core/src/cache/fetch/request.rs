@@ -5,6 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
+    consistency::tag_set::TagSet,
     error::{Error, ErrorKind, Result},
     fetch::{FetchOutcome, Fetched, LoadContext, Policy, Staleness},
     key::FullKey,
@@ -19,6 +20,8 @@ pub(super) struct Request {
     /// The caller's key.
     pub(super) name: Arc<str>,
     pub(super) policy: Policy,
+    /// The tags of a loaded value.
+    pub(super) tags: Option<Arc<TagSet>>,
     pub(super) mode: Mode,
     /// The count of writes before the read.
     pub(super) write_epoch: u64,

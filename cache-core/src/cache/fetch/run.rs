@@ -26,6 +26,9 @@ use crate::{
 
 impl<V: Form> Fetch<'_, V> {
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(tags) = &self.tags {
+            tags.check().map_err(|error| self.cache.refuse(Operation::Fetch, error))?;
+        }
         if !self.is_custom {
             return Ok(());
         }
@@ -90,6 +93,7 @@ impl<V: Form> Fetch<'_, V> {
             key,
             name: self.key.into(),
             policy: self.policy,
+            tags: self.tags.clone(),
             mode: self.mode,
             write_epoch,
             old,
@@ -184,7 +188,7 @@ impl<V: Form> Fetch<'_, V> {
 fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
     match found {
         Found::Fresh(_, terms) | Found::Stale(_, terms) => terms.age(*left),
-        Found::Absent | Found::Floor | Found::Lease(_) => None,
+        Found::Absent | Found::Floor | Found::Lease(_) | Found::Invalid => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -17,7 +18,7 @@ use super::{
     request::{LoadedBytes, Loader, Mode, Request},
 };
 use crate::{
-    cache::{Cache, batch::one_each, call},
+    cache::{Cache, batch::one_each, call, tags::Declared},
     error::{Error, ErrorKind, Result},
     fetch::{FetchState, LoadContext, NEEDS_REVISIONS, Orders, Policy, singleflight::Lead},
     key::FullKey,
@@ -104,7 +105,10 @@ impl<V: Form> Cache<V> {
                 Fenced::Foreign | Fenced::Failed => stores = false,
             }
         }
-        let (result, write) = self.run_loader(lead, request, loader).await;
+        // After the fence and before the loader.
+        let tags = request.tags.as_deref();
+        let declared = self.declare(tags, iter::once(lead), stores && !request.store_failed).await;
+        let (result, write) = self.run_loader(lead, request, loader, declared).await;
         (result, if stores { write } else { Write::Nothing }, fence)
     }
 
@@ -146,12 +150,13 @@ impl<V: Form> Cache<V> {
         lead: &Lead,
         request: &Arc<Request>,
         loader: Loader<V>,
+        mut declared: Declared,
     ) -> (Result<Bytes>, Write) {
         let (shared, policy) = (&*self.shared, &request.policy);
         let context =
             LoadContext::new(Arc::clone(&request.name), request.old.clone(), shared.values.clone());
         let orders = context.clone();
-        let began = shared.clock.now();
+        let (began, began_at) = (shared.clock.now(), shared.flights.now());
         let load = catch_panic(async move { loader(context).await });
         let (operation, keyspace) = (Operation::Fetch, policy.keyspace);
         let load = shared.observer.in_load_span(operation, &request.key, keyspace, load);
@@ -163,17 +168,22 @@ impl<V: Form> Cache<V> {
         shared.counters.load_took(took);
         let result = if loaded.is_ok() { Loaded::Ok } else { Loaded::Error };
         shared.observer.load(result, took);
-        let res = match loaded {
-            Ok(loaded) => self.answer_of(request, loaded, orders.orders(), took),
-            Err(error) => Err(error),
-        };
+        let orders = orders.orders();
+        let mut res = loaded.and_then(|it| self.answer_of(request, it, &orders, took));
+        if !orders.tags.is_empty() && res.is_ok() {
+            match Box::pin(self.add_late(declared.clone(), &orders.tags, began_at)).await {
+                Ok(all) => declared = all,
+                Err(error) => res = Err(error),
+            }
+        }
         match res {
             Ok((stored, write)) => {
                 shared.fetch.failures.remove(&request.key);
-                let write = if request.store_failed || request.mode == Mode::Bypass {
-                    Write::Nothing
-                } else {
-                    write
+                let may_write = !request.store_failed && request.mode != Mode::Bypass;
+                let write = match write {
+                    _ if !may_write || !declared.stores() => Write::Nothing,
+                    Write::Set(stored, expiry) => Write::Set(declared.tag(stored), expiry),
+                    write => write,
                 };
                 (Ok(stored), write)
             }
@@ -196,7 +206,7 @@ impl<V: Form> Cache<V> {
         &self,
         request: &Request,
         loaded: LoadedBytes,
-        orders: Orders,
+        orders: &Orders,
         took: Duration,
     ) -> Result<(Bytes, Write)> {
         let revision = orders.revision.or(request.policy.revision);

@@ -187,7 +187,8 @@ impl<V: Form> Cache<V> {
 
     async fn compare_and_change(&self, key: &str, change: &Change, entry: &Entry) -> Result<Tried> {
         let seen = Expected::entry(entry);
-        let res: Result<bool> = match change.judge(&entry.value, entry.ttl) {
+        let left = self.left_of(entry).await?;
+        let res: Result<bool> = match change.judge(&entry.value, left) {
             Verdict::IsOld => return Ok(Tried::IsOld),
             Verdict::Applies(Some((value, expiry))) => {
                 call!(self.compare_and_set(key, seen, value, TtlUpdate::New(expiry)))

@@ -28,6 +28,8 @@ struct State {
     /// Counts the replacements of this process that ended. The result of a read that began before
     /// is not remembered.
     epoch: u64,
+    /// When this process learned the version that it remembers or has remembered last.
+    learned: Duration,
     reading: Option<Reading>,
     reads: u64,
 }
@@ -52,10 +54,14 @@ pub(crate) enum Step<'a> {
     Read(Read<'a>),
 }
 
+/// Returns the time since some fixed moment.
+pub(super) type Now = dyn Fn() -> Duration + Send + Sync;
+
 /// The claim of a caller to read a marker.
 pub(crate) struct Read<'a> {
     /// The number of markers with a pending replacement.
     pending: &'a AtomicUsize,
+    clock: &'a Now,
     marker: Arc<Marker>,
     number: u64,
     epoch: u64,
@@ -98,14 +104,23 @@ impl Marker {
         }
     }
 
+    /// Returns the version that the marker had before this moment, however long ago it was read.
+    /// `None` if it is unknown, or if this process learned it later.
+    pub(crate) fn known_before(&self, moment: Duration) -> Option<Version> {
+        let state = self.lock();
+        let is_known = self.since.load(Ordering::SeqCst) > 0 && state.learned < moment;
+        is_known.then(|| Version::new(self.version.load(Ordering::SeqCst)))
+    }
+
     pub(super) fn begin<'a>(
         self: &Arc<Self>,
         pending: &'a AtomicUsize,
         is_shared: bool,
-        now: Duration,
+        clock: &'a Now,
         staleness: Duration,
         lasts: Duration,
     ) -> Step<'a> {
+        let now = clock();
         let mut state = self.lock();
         if let Some(version) = self.known(now, staleness) {
             return Step::Known(version);
@@ -128,7 +143,7 @@ impl Marker {
         });
         let marker = Arc::clone(self);
         let replaces = self.is_pending();
-        Step::Read(Read { pending, marker, number, epoch, began: now, replaces, result })
+        Step::Read(Read { pending, clock, marker, number, epoch, began: now, replaces, result })
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -137,7 +152,13 @@ impl Marker {
 
     /// Notes that this process replaced the version. Returns whether this completed a pending
     /// replacement.
-    pub(super) fn replaced(&self, epoch: u64, version: Version, began: Duration) -> bool {
+    pub(super) fn replaced(
+        &self,
+        epoch: u64,
+        version: Version,
+        began: Duration,
+        now: Duration,
+    ) -> bool {
         let mut state = self.lock();
         let is_alone = state.epoch == epoch;
         state.epoch += 1;
@@ -146,7 +167,7 @@ impl Marker {
             self.since.store(0, Ordering::SeqCst);
             return false;
         }
-        self.remember(version, began);
+        self.remember(&mut state, version, began, now);
         self.is_pending.swap(false, Ordering::SeqCst)
     }
 
@@ -166,8 +187,11 @@ impl Marker {
         self.since.store(0, Ordering::SeqCst);
     }
 
-    /// The caller has the lock.
-    fn remember(&self, version: Version, began: Duration) {
+    fn remember(&self, state: &mut State, version: Version, began: Duration, now: Duration) {
+        // A random version never comes back, so it was the same all the time.
+        if self.version.load(Ordering::SeqCst) != version.number() {
+            state.learned = now;
+        }
         let since = u64::try_from(began.as_nanos()).unwrap_or(u64::MAX - 1);
         self.since.store(0, Ordering::SeqCst);
         self.version.store(version.number(), Ordering::SeqCst);
@@ -196,7 +220,8 @@ impl Read<'_> {
         {
             let mut state = self.marker.lock();
             if let (Ok(version), true) = (&result, state.epoch == self.epoch) {
-                self.marker.remember(*version, self.began);
+                let now = (self.clock)();
+                self.marker.remember(&mut state, *version, self.began, now);
                 if self.replaces {
                     // A read that began before this replacement returns an older version.
                     state.epoch += 1;

@@ -27,6 +27,8 @@ struct Shared {
     next_waiter: u64,
     /// The leader, if it waits for the flight to become unwanted.
     leader: Option<Waker>,
+    /// The tags of the value.
+    tags: Vec<u64>,
     /// Whether the load goes on without waiters, to store its value.
     is_kept: bool,
     /// A resource of a kept load, which is freed when the load ends.
@@ -62,6 +64,7 @@ impl Flight {
             waiters: HashMap::new(),
             next_waiter: 0,
             leader: None,
+            tags: Vec::new(),
             is_kept: false,
             guard: None,
         };
@@ -139,6 +142,16 @@ impl Flight {
             State::Closed => Poll::Ready(Step::Rejoin),
             State::Completed(result) => Poll::Ready(Step::Return(result.clone())),
         }
+    }
+
+    /// Adds tags of the value.
+    pub(super) fn add_tags(&self, tags: impl Iterator<Item = u64>) {
+        self.lock().tags.extend(tags);
+    }
+
+    /// Returns whether the value has one of these tags.
+    pub(super) fn has_tag(&self, tags: &[u64]) -> bool {
+        self.lock().tags.iter().any(|it| tags.contains(it))
     }
 
     /// Returns when the leader's time ends: zero if no leader loads.

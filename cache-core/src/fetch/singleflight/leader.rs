@@ -60,6 +60,11 @@ impl Lead {
         self.flight.stores()
     }
 
+    /// Adds tags of the value: [`Singleflight::detach_tagged`] of one of them detaches the flight.
+    pub(crate) fn add_tags(&self, tags: impl Iterator<Item = u64>) {
+        self.flight.add_tags(tags);
+    }
+
     /// Lets the load go on without waiters. `guard` is dropped when the load ends.
     pub(crate) fn keep(&self, guard: impl Send + 'static) {
         self.flight.keep(Box::new(guard));

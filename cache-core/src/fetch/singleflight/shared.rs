@@ -105,6 +105,17 @@ impl Singleflight {
         first(all, patience).await;
     }
 
+    /// Detaches the flights of values with one of these tags. It need not wait for values that are
+    /// on their way to the store: they have the old versions of their tags.
+    pub(crate) fn detach_tagged(&self, tags: &[u64]) {
+        if self.active() == 0 {
+            return;
+        }
+        let mut table = self.lock();
+        table.detach_tagged(tags);
+        self.count(&table);
+    }
+
     /// Lets the loads that no caller waits for end.
     pub(crate) fn release_kept(&self) {
         let flights: Vec<_> = self.lock().flights.values().map(Arc::clone).collect();

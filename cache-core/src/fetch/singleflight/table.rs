@@ -56,6 +56,13 @@ impl Table {
         self.pending_writes.contains_key(key)
     }
 
+    /// Detaches the flights of values with one of these tags.
+    pub(super) fn detach_tagged(&mut self, tags: &[u64]) {
+        for (_, flight) in self.flights.extract_if(|_, it| it.has_tag(tags)) {
+            flight.detach();
+        }
+    }
+
     /// Detaches all flights. Returns the keys whose loaded values are on their way.
     pub(super) fn detach_all(&mut self) -> Vec<Box<str>> {
         for flight in mem::take(&mut self.flights).into_values() {

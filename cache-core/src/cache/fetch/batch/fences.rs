@@ -115,7 +115,7 @@ where
                 V::open(&stored, &cache.shared.values).is_ok().then_some(stored)
             }
             Found::Absent => Some(envelope::absent()),
-            Found::Stale(..) | Found::Floor | Found::Lease(_) => None,
+            Found::Stale(..) | Found::Floor | Found::Lease(_) | Found::Invalid => None,
         };
         cache.fence(lead, self.keys[place], policy, wait, false, &accept).await
     }

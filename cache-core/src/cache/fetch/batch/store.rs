@@ -1,10 +1,10 @@
 //! Stores the values that a batch loaded.
 
-use std::{collections::HashMap, hash::Hash, time::Duration};
+use std::{collections::HashMap, hash::Hash};
 
 use bytes::Bytes;
 
-use super::Batch;
+use super::{Batch, loads::Loads};
 use crate::{
     cache::fetch::fence::Fence,
     fetch::{Policy, singleflight::Lead},
@@ -21,16 +21,18 @@ where
     /// Stores the loaded values with one write, and remembers the keys without a value.
     pub(super) async fn store(
         &self,
-        leads: &[Lead],
-        places: &[usize],
+        loads: &Loads<'_>,
         sealed: &HashMap<usize, Bytes>,
         mut fences: HashMap<&'a str, Box<Fence>>,
-        took: Duration,
     ) {
         let (cache, shared) = (self.cache, &self.cache.shared);
+        let Loads { leads, places, declared, took } = loads;
         let writable = places.iter().filter(|it| !self.unwritable.contains(it)).count();
         if writable == 0 {
             return;
+        }
+        if !declared.stores() {
+            return Fence::release_all(fences.into_values()).await;
         }
         let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
         // One lifetime for all of them: it is one write.
@@ -40,7 +42,10 @@ where
         };
         let stored: HashMap<usize, (Bytes, Expiry)> = sealed
             .iter()
-            .map(|(place, it)| (*place, cache.wrapped(&policy, lifetime, it.clone(), took)))
+            .map(|(place, it)| {
+                let (stored, expiry) = cache.wrapped(&policy, lifetime, it.clone(), *took);
+                (*place, (declared.tag(stored), expiry))
+            })
             .collect();
         let write_fences = &mut fences;
         let write = |positions: Vec<usize>| async move {
@@ -57,7 +62,7 @@ where
                         without_value.push(self.keys[place]);
                         continue;
                     }
-                    None => (envelope::absent(), Expiry::After(policy.negative_ttl)),
+                    None => (declared.tag(envelope::absent()), Expiry::After(policy.negative_ttl)),
                 };
                 let item = (self.keys[place], value);
                 match writes.iter_mut().find(|(it, _)| *it == expiry) {
