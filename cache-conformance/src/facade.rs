@@ -17,6 +17,7 @@ mod loads;
 mod locks;
 mod namespaces;
 mod revisions;
+mod tags;
 mod timeouts;
 mod updates;
 mod values;
@@ -47,6 +48,7 @@ pub(crate) fn tests() -> Vec<Test> {
         revisions::TESTS,
         locks::TESTS,
         namespaces::TESTS,
+        tags::TESTS,
         clear::TESTS,
         handles::TESTS,
     ]

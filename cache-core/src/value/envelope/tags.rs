@@ -89,6 +89,8 @@ mod tests {
         lifetime: Duration::from_secs(30),
         load_time: Duration::from_millis(7),
         is_absent: false,
+        is_floor: false,
+        revision: None,
     };
 
     fn tags(count: u64) -> Tags {
