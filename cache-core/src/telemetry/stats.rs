@@ -205,7 +205,7 @@ pub(crate) enum Event {
     MarkSettled,
 }
 
-const EVENTS: usize = 10;
+const EVENTS: usize = Event::MarkSettled as usize + 1;
 
 /// The counters: several sets of them, so that threads do not contend for one cache line.
 pub(crate) struct Counters(Box<[Stripe; STRIPES]>);

@@ -19,8 +19,8 @@ impl<V: Form> Cache<V> {
         writing: &WriteGuard<'_>,
     ) -> Result<bool> {
         if self.shared.repeats {
-            // A `take` is never repeated, because its answer would be lost. So a lease or a floor is
-            // found by a read, as in a batch.
+            // A `take` is never repeated, because its answer would be lost. So a lease or a floor
+            // is found by a read, as in a batch.
             let marked = self.marked(&[key]).await;
             let res: Result<bool> = call_write!(self, writing, delete(key));
             return res.map(|it| it && !marked.contains(key));
