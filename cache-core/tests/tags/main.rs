@@ -6,6 +6,7 @@ mod loads;
 mod outages;
 mod reads;
 mod settings;
+mod together;
 mod traps;
 mod writes;
 
