@@ -1,10 +1,13 @@
-//! The cost of fenced loads and of locks, store by store, and their round trips.
+//! The cost of fenced loads, of locks and of tags, store by store, and their round trips.
 //!
 //! The loads are those of a `fetch` whose loader answers at once: fenced, and not. A lock is
 //! acquired and released; `add_delete` is the same without an owner. The peers are sequences of
 //! commands that other libraries document, made with the raw client: `laravel` those of Laravel's
 //! `Cache::remember` and `Cache::lock`, `django_get_or_set` and `django-redis_lock` those of Django
 //! and of django-redis. The package django-redis itself is measured where Python is there.
+//!
+//! `tagged` is a `get` of a value with a tag, `untagged` one without. `of_1000` is the invalidation
+//! of a tag that a thousand entries have.
 //!
 //! A further row is a `Call`, and a line for each contender that has it.
 
@@ -13,6 +16,7 @@ mod memcached;
 mod ours;
 mod redis;
 mod stores;
+mod tags;
 
 use std::sync::Arc;
 
@@ -70,8 +74,10 @@ fn measure(
         let ours = contenders.iter().filter(|it| it.call == call);
         let mut sides: Vec<_> =
             ours.map(|it| workers.side(it.name, tasks, Arc::clone(&it.job))).collect();
-        if tasks == 1 {
-            let case = PeerCase::new(call.in_python(), VALUE_BYTES);
+        if tasks == 1
+            && let Some(name) = call.in_python()
+        {
+            let case = PeerCase::new(name, VALUE_BYTES);
             sides.extend(peers.iter().map(|it| it.side(&case)));
         }
         let case = Case::new(name, unit, VALUE_BYTES).on_runtime(workers.flavour(), tasks);

@@ -11,7 +11,7 @@ mod python;
 pub(super) use self::parts::{Goal, Peer, Row, Table};
 
 /// All tables, in the order of the page.
-pub(super) const TABLES: [Table; 12] = [
+pub(super) const TABLES: [Table; 14] = [
     facade::TABLE,
     facade::LOAD,
     memory::TABLE,
@@ -23,6 +23,8 @@ pub(super) const TABLES: [Table; 12] = [
     python::TABLE,
     consistency::LOADS,
     consistency::LOCKS,
+    consistency::TAG_CHECKS,
+    consistency::INVALIDATIONS,
     consistency::TRIPS,
 ];
 

@@ -11,9 +11,12 @@ pub(super) enum Call {
     Miss,
     Refresh,
     Lock,
+    TagCheck,
+    Invalidate,
 }
 
-pub(super) const CALLS: [Call; 4] = [Call::Hit, Call::Miss, Call::Refresh, Call::Lock];
+pub(super) const CALLS: [Call; 6] =
+    [Call::Hit, Call::Miss, Call::Refresh, Call::Lock, Call::TagCheck, Call::Invalidate];
 
 /// The size of a loaded value.
 pub(super) const VALUE_BYTES: usize = 100;
@@ -39,6 +42,8 @@ impl Call {
             Self::Miss => "miss",
             Self::Refresh => "refresh",
             Self::Lock => "lock",
+            Self::TagCheck => "tag_check",
+            Self::Invalidate => "invalidate",
         }
     }
 
@@ -50,13 +55,14 @@ impl Call {
         format!("{}_{store}_trips", self.name())
     }
 
-    /// Returns the name of the call in the peers in Python.
-    pub(super) fn in_python(self) -> &'static str {
+    /// Returns the name of the call in the peers in Python, if they have it.
+    pub(super) fn in_python(self) -> Option<&'static str> {
         match self {
-            Self::Hit => "get",
-            Self::Miss => "get_or_set",
-            Self::Refresh => "set",
-            Self::Lock => "lock",
+            Self::Hit => Some("get"),
+            Self::Miss => Some("get_or_set"),
+            Self::Refresh => Some("set"),
+            Self::Lock => Some("lock"),
+            Self::TagCheck | Self::Invalidate => None,
         }
     }
 }

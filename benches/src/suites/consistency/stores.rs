@@ -10,7 +10,7 @@ use cache_memory as _;
 use cache_redis as _;
 use test_servers::{Memcached, Postgres, Redis, Server};
 
-use super::{calls::Contender, memcached, ours, redis};
+use super::{calls::Contender, memcached, ours, redis, tags};
 use crate::peers::{self, DjangoCache, Peer};
 
 /// A store by its name.
@@ -90,12 +90,17 @@ impl Place {
             _ => self.settings.clone(),
         };
         let mut res = ours::contenders(&settings).await?;
+        res.extend(tags::contenders(&settings, self.is_memory()).await?);
         match (self.by_hand, address) {
             (By::Redis, Some(it)) => res.extend(redis::contenders(it).await?),
             (By::Memcached, Some(it)) => res.extend(memcached::contenders(it).await?),
             _ => {}
         }
         Ok(res)
+    }
+
+    fn is_memory(&self) -> bool {
+        self.settings.contains("\"memory\"")
     }
 
     /// Returns django-redis, if this is its server and Python is there.

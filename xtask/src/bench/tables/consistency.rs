@@ -49,12 +49,42 @@ pub(super) const LOCKS: Table = Table {
     ],
 };
 
+/// The time of a hit whose tag is compared.
+pub(super) const TAG_CHECKS: Table = Table {
+    region: "tag-checks",
+    title: "Tag checks",
+    peers: &[own("without a tag", &["untagged"])],
+    rows: &[
+        row("memory", "tag_check_memory"),
+        row("directory", "tag_check_file"),
+        row("SQLite", "tag_check_sqlite"),
+        row("Redis", "tag_check_redis"),
+        row("memcached", "tag_check_memcached"),
+        row("PostgreSQL", "tag_check_postgres"),
+    ],
+};
+
+/// The time of an invalidation of a tag, by the number of entries that have the tag.
+pub(super) const INVALIDATIONS: Table = Table {
+    region: "invalidations",
+    title: "Invalidations",
+    peers: &[own("of 1,000 entries", &["of_1000"]), own("of 1,000,000 entries", &["of_1000000"])],
+    rows: &[
+        row("memory", "invalidate_memory"),
+        row("directory", "invalidate_file"),
+        row("SQLite", "invalidate_sqlite"),
+        row("Redis", "invalidate_redis"),
+        row("memcached", "invalidate_memcached"),
+        row("PostgreSQL", "invalidate_postgres"),
+    ],
+};
+
 /// Round trips, counted in front of the server.
 pub(super) const TRIPS: Table = Table {
     region: "round-trips",
     title: "Round trips",
     peers: &[
-        own("unfenced", &["unfenced", "add_delete"]),
+        own("unfenced", &["unfenced", "add_delete", "untagged"]),
         peer("Laravel's commands", &["laravel"]),
         peer("Django's commands", &["django_get_or_set", "django-redis_lock"]),
         peer("raw client", &["redis", "memcache"]),
@@ -64,6 +94,7 @@ pub(super) const TRIPS: Table = Table {
         row("Redis: miss", "miss_redis_trips"),
         row("Redis: refresh", "refresh_redis_trips"),
         row("Redis: lock", "lock_redis_trips"),
+        row("Redis: tag check", "tag_check_redis_trips"),
         row("memcached: hit", "hit_memcached_trips"),
         row("memcached: miss", "miss_memcached_trips"),
         row("memcached: refresh", "refresh_memcached_trips"),

@@ -1,0 +1,71 @@
+//! Tags of this library: the check of a hit, and invalidations of tags that many entries have.
+
+use std::{hint::black_box, sync::Arc};
+
+use anyhow::Result;
+use cache_core::Cache;
+
+use super::calls::{Call, Contender, VALUE_BYTES, next};
+use crate::suites::network::{
+    calls::{each, found},
+    ours::{LIFETIME, cache},
+};
+
+/// The number of entries that are written at a time.
+const AT_ONCE: usize = 1_000;
+
+struct Tagged {
+    cache: Cache,
+    /// The invalidated tag, which is also before the keys of its entries.
+    tag: &'static str,
+    entries: usize,
+}
+
+/// Returns the contenders; with `millions`, also a tag of a million entries.
+pub(super) async fn contenders(settings: &str, millions: bool) -> Result<Vec<Contender>> {
+    let cache = cache(&format!("{settings}\ntags = true"))?;
+    let of = |call, name, job| Contender { call, name, job };
+    let mut res = Vec::new();
+    for (name, tag, entries, has_tags) in
+        [("tagged", "checked", AT_ONCE, true), ("untagged", "plain", AT_ONCE, false)]
+    {
+        let it = Arc::new(Tagged { cache: cache.clone(), tag, entries });
+        it.fill(has_tags).await?;
+        res.push(of(Call::TagCheck, name, each!(&it, get)));
+    }
+    let tags = [("of_1", "one", 1), ("of_1000", "thousand", 1_000)];
+    let million = millions.then_some(("of_1000000", "million", 1_000_000));
+    for (name, tag, entries) in tags.into_iter().chain(million) {
+        let it = Arc::new(Tagged { cache: cache.clone(), tag, entries });
+        it.fill(true).await?;
+        res.push(of(Call::Invalidate, name, each!(&it, invalidate)));
+    }
+    Ok(res)
+}
+
+impl Tagged {
+    async fn fill(&self, has_tags: bool) -> Result<()> {
+        let value = "x".repeat(VALUE_BYTES);
+        let cache = if has_tags { self.cache.with_tags([self.tag]) } else { self.cache.clone() };
+        for begin in (0..self.entries).step_by(AT_ONCE) {
+            let end = (begin + AT_ONCE).min(self.entries);
+            let items = (begin..end).map(|n| (self.key(n), &value));
+            cache.set_many(items, LIFETIME).await?.into_result()?;
+        }
+        Ok(())
+    }
+
+    fn key(&self, n: usize) -> String {
+        format!("{}:{n:07}", self.tag)
+    }
+
+    async fn get(&self, _: usize) -> Result<()> {
+        let key = self.key(next() % self.entries);
+        black_box(found(self.cache.get::<String>(&key).await?)?);
+        Ok(())
+    }
+
+    async fn invalidate(&self, _: usize) -> Result<()> {
+        Ok(self.cache.invalidate_tags([self.tag]).await?)
+    }
+}
