@@ -2,7 +2,7 @@ use std::ops::Deref;
 
 use crate::error::{Error, Result};
 
-/// A key that [`set_many`](Cache::set_many) did not write, with the reason.
+/// A key that [`set_many`](super::Cache::set_many) did not write, with the reason.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failed {
@@ -12,7 +12,7 @@ pub struct Failed {
     pub error: Error,
 }
 
-/// The keys that [`set_many`](Cache::set_many) did not write. Empty if all keys were written.
+/// The keys that [`set_many`](super::Cache::set_many) did not write. Empty if all keys were written.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

@@ -11,7 +11,7 @@ use crate::{
 impl<K: ?Sized, V> Keyspace<K, V> {
     /// Sets the function that returns the revision of a value: its row version, or its time of
     /// change as a number. [`set`](Self::set), [`set_many`](Self::set_many),
-    /// [`prime`](crate::KeyspaceFetch::prime) and all loads of the keyspace then store a value only
+    /// [`prime`](super::KeyspaceFetch::prime) and all loads of the keyspace then store a value only
     /// if no newer one is stored, see [`Cache::set_revision`]. A value that is too old is not an
     /// error: the key has a newer one.
     ///
