@@ -12,7 +12,8 @@ pub struct Failed {
     pub error: Error,
 }
 
-/// The keys that [`set_many`](super::Cache::set_many) did not write. Empty if all keys were written.
+/// The keys that [`set_many`](super::Cache::set_many) did not write. It is empty if all keys were
+/// written.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cache_core::Result<()> {

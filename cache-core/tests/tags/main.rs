@@ -2,6 +2,8 @@
 //! conformance suite checks what several processes see on every store.
 
 mod expiry;
+#[cfg(all(feature = "msgpack", feature = "postcard", feature = "lz4", feature = "zstd"))]
+mod forms;
 mod loads;
 mod outages;
 mod reads;

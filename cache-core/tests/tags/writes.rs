@@ -1,7 +1,6 @@
 //! Every write of a handle with tags carries them.
 
-use cache_core::{Cache, Codec, Compression, ErrorKind, Keyspace, Timeout};
-use cache_core::{store::Inline, testing::Model};
+use cache_core::{Cache, ErrorKind, Keyspace};
 
 use crate::{MINUTE, World};
 
@@ -144,27 +143,4 @@ async fn lifetime_of_zero_needs_no_tags() {
     tagged.set("k", &1, MINUTE).await.unwrap();
     tagged.set("k", &1, std::time::Duration::ZERO).await.unwrap();
     assert_eq!(here.get::<u32>("k").await.unwrap(), None);
-}
-
-#[test]
-fn every_codec_compression_and_form_may_have_tags() {
-    for codec in [Codec::Json, Codec::MsgPack, Codec::Postcard] {
-        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
-            let store = std::sync::Arc::new(Inline::new(Model::default()));
-            let builder = Cache::builder(store).codec(codec).compression(compression);
-            let cache = builder.tags(true).build("test").unwrap().strict().blocking();
-            let (text, bytes) = ("a".repeat(5000), b"\xc1\xca123".to_vec());
-            let tagged = cache.with_tags(["t"]);
-            tagged.set("text", &text, Timeout::Never).unwrap();
-            tagged.bytes().set("bytes", &bytes, Timeout::Never).unwrap();
-            assert_eq!(cache.get::<String>("text").unwrap(), Some(text));
-            assert_eq!(cache.bytes().get("bytes").unwrap().unwrap(), bytes);
-            cache.invalidate_tags(["t"]).unwrap();
-            assert_eq!(cache.get::<String>("text").unwrap(), None);
-            assert_eq!(cache.bytes().get("bytes").unwrap(), None);
-            tagged.set("text", &1, Timeout::Never).unwrap();
-            cache.expire_tags(["t"]).unwrap();
-            assert_eq!(cache.get::<u32>("text").unwrap(), None);
-        }
-    }
 }

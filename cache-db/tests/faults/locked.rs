@@ -31,7 +31,7 @@ async fn is_locked_out(cache: &Cache) {
         cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap_err().kind(),
         ErrorKind::TimedOut
     );
-    assert_eq!(cache.delete("k").await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(cache.delete("deleted").await.unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ async fn read_only_disk_allows_reads_and_refuses_writes() {
     first.set("damaged", &1, secs(600)).await.unwrap();
     fs::write(place.file(), "harm").unwrap();
     first.set("k", &1, secs(600)).await.unwrap();
+    first.set("deleted", &1, secs(600)).await.unwrap();
     drop(first);
     mount.again("ro");
     let cache = cache(mount.0, "");
@@ -183,7 +184,7 @@ async fn read_only_disk_allows_reads_and_refuses_writes() {
     for error in [
         cache.set("k", &2, secs(600)).await.unwrap_err(),
         cache.incr("k", 1).await.unwrap_err(),
-        cache.delete("k").await.unwrap_err(),
+        cache.delete("deleted").await.unwrap_err(),
         cache.clear().await.unwrap_err(),
         cache.check().await.unwrap_err(),
     ] {
@@ -192,6 +193,7 @@ async fn read_only_disk_allows_reads_and_refuses_writes() {
     }
     mount.again("rw");
     assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
+    assert_eq!(cache.get::<i32>("deleted").await.unwrap(), None, "the delete is made up for");
 }
 
 /// A spare file still has the content of its deleted entry.
