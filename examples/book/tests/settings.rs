@@ -97,13 +97,15 @@ fn documented_defaults_of_a_cache_match_the_code() {
     fn shown(it: impl Debug) -> String {
         format!("{it:?}")
     }
-    let fields: [(&str, Field); 11] = [
+    let fields: [(&str, Field); 13] = [
         ("key_prefix", |it| shown(&it.key_prefix)),
         ("version", |it| shown(it.version)),
         ("codec", |it| shown(it.codec)),
         ("compression", |it| shown(it.compression)),
         ("fail_open", |it| shown(it.fail_open)),
         ("revisions", |it| shown(it.revisions)),
+        ("tags", |it| shown(it.tags)),
+        ("tag_staleness", |it| shown(it.tag_staleness)),
         ("long_keys", |it| shown(it.long_keys)),
         ("deadline", |it| shown(it.deadline)),
         ("connect_deadline", |it| shown(it.connect_deadline)),
