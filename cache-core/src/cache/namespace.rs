@@ -106,7 +106,7 @@ impl<V: Form> Cache<V> {
         })
     }
 
-    /// Writes the generation into a key: see [`enter!`].
+    /// Writes the generation into a key: see the macro `enter`.
     pub(super) async fn enter(
         &self,
         subspace: &Subspace,

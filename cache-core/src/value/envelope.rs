@@ -11,7 +11,7 @@
 //! | 40 | 1 if the loader found no value, 2 for a floor; the payload is then empty |
 //! | 41–43 | zero |
 //! | the next 8 | with the flag 0x0400: the [revision](super::revision) |
-//! | the rest | with the flag 0x0800: the [tags], up to the end of the header |
+//! | the rest | with the flag 0x0800: the [tags](mod@tags), up to the end of the header |
 
 mod tags;
 #[cfg(test)]
