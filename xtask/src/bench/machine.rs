@@ -54,7 +54,10 @@ fn servers() -> Vec<String> {
             .find(|it| it.starts_with(|it: char| it.is_ascii_digit()) && it.contains('.'))?;
         Some(format!("{name} {version}"))
     };
-    programs.into_iter().filter_map(version).collect()
+    let mut versions: Vec<String> = programs.into_iter().filter_map(version).collect();
+    // One server may be found in both ways.
+    versions.dedup();
+    versions
 }
 
 /// Returns the versions of the crates that are peers.

@@ -14,7 +14,7 @@ pub(super) const TABLE: Table = Table {
         row("`fetch`, a hit", "fetch"),
         row("`set` of bytes", "set_bytes").goals(&[Extra(100.0)]),
         row("`set`", "set"),
-        row("`incr`", "incr"),
+        Row::new("`incr`", "facade", "incr", 1, 8),
     ],
 };
 
