@@ -69,10 +69,13 @@ impl<V: Form> Cache<V> {
     /// # use cache_memory::Memory; use std::{convert::Infallible, time::Duration};
     ///
     /// let hour = Duration::from_secs(3600);
-    /// let cache =
-    /// Cache::builder(Memory::new()).fetch(FetchSettings::with_grace(hour)).build("test")?; let
-    /// report: String = cache .fetch("report") .ttl(secs(60)) .load(|_| async { Ok::<_,
-    /// Infallible>("the slow part".to_owned()) }) .await?; assert_eq!(report, "the slow part");
+    /// let cache = Cache::builder(Memory::new()).fetch(FetchSettings::with_grace(hour)).build("test")?;
+    /// let report: String = cache
+    ///     .fetch("report")
+    ///     .ttl(secs(60))
+    ///     .load(|_| async { Ok::<_, Infallible>("the slow part".to_owned()) })
+    ///     .await?;
+    /// assert_eq!(report, "the slow part");
     /// # Ok(()) }
     /// ```
     pub fn fetch<'a>(&'a self, key: &'a str) -> Fetch<'a, V> {
