@@ -20,8 +20,9 @@ impl<V: Form> Cache<V> {
     /// stored: `false` means that the key holds something at least as new.
     ///
     /// An older revision never replaces a newer one, whatever the order of arrival, from any
-    /// process. An equal revision replaces only the same value, whose lifetime it renews. A value
-    /// without a revision is older than every revision. The cache must have the setting
+    /// process. An equal revision replaces only the same value, whose lifetime it renews, and a
+    /// value that is past its timeout or whose tag was invalidated. A value without a revision is
+    /// older than every revision. The cache must have the setting
     /// [`revisions`](crate::CacheSettings::revisions).
     ///
     /// - The store keeps a revision as long as its entry. When a value expires or is evicted, an

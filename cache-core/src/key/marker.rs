@@ -54,7 +54,6 @@ impl NamespacePath {
 
 impl KeyHead {
     /// Returns the key of the marker of a tag, in all versions of the keys.
-    #[allow(dead_code, reason = "tags use it")]
     pub(crate) fn tag(keys: &Namespace, name: &str) -> Result<FullKey> {
         marker(keys, ":tag:", name)
     }
