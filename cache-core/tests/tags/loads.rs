@@ -6,15 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use cache_core::{Cache, FetchOutcome, FetchSettings, Loaded, store::Backend};
 use tokio::{
     sync::Notify,
     task::{JoinHandle, spawn},
+    time::timeout,
 };
 
 use crate::{HOUR, MINUTE, SECOND, World, run_tasks};
+
+/// Far longer than a load needs to begin.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A source whose loads are counted and wait.
 #[derive(Clone, Default)]
@@ -31,6 +36,12 @@ impl Source {
         self.began.notify_one();
         self.go_on.notified().await;
         Ok(value)
+    }
+
+    /// Waits until a load has begun.
+    async fn has_begun(&self) {
+        let begun = timeout(LIMIT, self.began.notified()).await;
+        begun.expect("the caller waits for a load that is no longer its own");
     }
 
     fn call(&self, cache: &Cache, kind: &'static str) -> JoinHandle<u32> {
@@ -64,10 +75,10 @@ async fn load_that_began_before_an_invalidation_is_not_stored_nor_joined_after_i
             let World { here, .. } = World::new();
             let source = Source::default();
             let old = source.call(&here, first);
-            source.began.notified().await;
+            source.has_begun().await;
             here.invalidate_tags(["t"]).await.unwrap();
             let new = source.call(&here, second);
-            source.began.notified().await;
+            source.has_begun().await;
             source.go_on.notify_waiters();
             assert_eq!((old.await.unwrap(), new.await.unwrap()), (1, 2), "{first}, {second}");
             assert_eq!(here.get::<u32>("k").await.unwrap(), Some(2), "{first}, {second}");
@@ -81,11 +92,11 @@ async fn late_end_of_an_old_load_does_not_replace_the_new_value_by_a_valid_one()
         let World { here, .. } = World::new();
         let (source, slow) = (Source::default(), Source::default());
         let old = slow.call(&here, kind);
-        slow.began.notified().await;
+        slow.has_begun().await;
         here.invalidate_tags(["t"]).await.unwrap();
         source.value.store(10, SeqCst);
         let new = source.call(&here, kind);
-        source.began.notified().await;
+        source.has_begun().await;
         source.go_on.notify_one();
         assert_eq!(new.await.unwrap(), 11);
         slow.go_on.notify_one();
@@ -146,7 +157,7 @@ async fn late_tag_that_is_invalidated_during_the_load_does_not_store_a_valid_val
                     here.fetch("k").load(load).await.unwrap()
                 }
             });
-            source.began.notified().await;
+            source.has_begun().await;
             let cache = if is_here { &here } else { &there };
             cache.invalidate_tags(["late"]).await.unwrap();
             time.advance(SECOND);
@@ -184,7 +195,7 @@ async fn loads_without_the_tag_go_on() {
     for kind in KINDS {
         let source = Source::default();
         let load = source.call(&here, kind);
-        source.began.notified().await;
+        source.has_begun().await;
         here.invalidate_tags(["other"]).await.unwrap();
         let joined = source.call(&here, kind);
         run_tasks().await;
