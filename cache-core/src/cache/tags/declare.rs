@@ -10,7 +10,6 @@ use crate::{
     error::Result,
     fetch::singleflight::Lead,
     layer::Operation,
-    telemetry::stats::Event,
     value::{
         Form,
         envelope::{self, TagVersion, Tags},
@@ -90,7 +89,7 @@ impl<V: Form> Cache<V> {
             Err(error) => {
                 // As with a loaded value that could not be stored.
                 let _ = self.fail(Operation::Set, None, error);
-                self.shared.counters.event(Event::LoadWriteFailed);
+                self.load_write_failed();
                 Declared::Unknown
             }
         }
