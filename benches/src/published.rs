@@ -1,10 +1,10 @@
 //! The cases of the tables in `docs/performance.md`: few enough to be measured several times.
 
 #[cfg(target_os = "linux")]
-use crate::suites::{consistency, db, file, memcached, redis};
+use crate::suites::{consistency, db, file, memcached, near, redis};
 use crate::{
     harness::Published,
-    suites::{Suite, facade, load, memory},
+    suites::{Suite, facade, load, memory, web},
 };
 
 /// The published cases of each suite.
@@ -52,6 +52,9 @@ const PUBLISHED: &[(&str, &[Published])] = &[
     ),
     #[cfg(target_os = "linux")]
     (consistency::NAME, &[all(&["*"])]),
+    (web::NAME, &[all(&["*"])]),
+    #[cfg(target_os = "linux")]
+    (near::NAME, &[all(&["hit", "miss", "heard_p50", "heard_p99", "server_set"])]),
 ];
 
 const fn all(names: &'static [&'static str]) -> Published {

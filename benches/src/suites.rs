@@ -13,9 +13,13 @@ pub mod load;
 pub mod memcached;
 pub mod memory;
 #[cfg(target_os = "linux")]
+pub mod near;
+#[cfg(target_os = "linux")]
 mod network;
 #[cfg(target_os = "linux")]
 pub mod redis;
+mod rounds;
+pub mod web;
 
 use anyhow::Result;
 
@@ -46,6 +50,9 @@ pub const SUITES: &[Suite] = &[
     Suite { name: db::NAME, run: db::run },
     #[cfg(target_os = "linux")]
     Suite { name: consistency::NAME, run: consistency::run },
+    #[cfg(target_os = "linux")]
+    Suite { name: near::NAME, run: near::run },
+    Suite { name: web::NAME, run: web::run },
 ];
 
 /// Calls `count` with the contests of stores on servers, whose allocations are counted, suite by

@@ -11,13 +11,17 @@ mod fail_open;
 mod failures;
 mod fetch;
 mod get_or_set;
+mod kept_objects;
+mod key_state;
 mod keyspace;
 mod load;
 mod load_write;
 mod lock;
 mod many;
 mod markers;
+mod memo;
 mod namespace;
+mod objects;
 mod on_outage;
 mod pending_delete;
 mod read;
@@ -37,25 +41,30 @@ pub use self::{
     blocking::BlockingCache,
     builder::CacheBuilder,
     failures::{Failed, Failures},
-    fetch::Fetch,
+    fetch::{ArcFetch, Fetch},
     lock::{BlockingLock, Lock, LockRequest},
     on_outage::OnOutage,
 };
-pub(crate) use self::{builder::KeyState, fetch::on_a_thread, write::ToWrite};
 use self::{
     call::{call, call_leader, call_write, enter, enter_write, put_aside},
+    kept_objects::KeptObjects,
     subspace::Subspace,
+};
+pub(crate) use self::{
+    fetch::{As, ByArc, ByValue, on_a_thread},
+    key_state::KeyState,
+    write::ToWrite,
 };
 use crate::consistency::update_queue::UpdateQueue;
 use crate::{
-    consistency::{markers::Markers, tag_set::TagSet, tombstones::Tombstones},
+    consistency::{Peers, markers::Markers, tag_set::TagSet, tombstones::Tombstones},
     error::{Error, Result},
     fetch::{
         FetchState,
         singleflight::{Singleflight, WriteGuard},
     },
     key::{FullKey, KeyHead, KeyRules, Namespace},
-    layer::{Breaker, Operation, rounds},
+    layer::{Breaker, InMemory, Operation, rounds},
     runtime::{Clock, PerProcess},
     store::{Backend, SyncBackend},
     telemetry::{Stats, observer::Observer, stats::Counters},
@@ -82,9 +91,9 @@ use crate::{
 ///
 /// Calls whose answer could be wrong always return the error: `add`, `replace`, `pop`, `update`,
 /// `upsert`, `set_revision`, `delete_revision`, `incr`, `decr`, `incr_or`, `incr_version`,
-/// `decr_version`, `invalidate_tags`, `expire_tags`, `clear`, `clear_store`, `check` and `close`.
-/// [`OnOutage`] replaces this error by
-/// an answer of the caller. [`strict`](Self::strict) returns a handle that returns every error.
+/// `decr_version`, `lock`, `try_lock`, `invalidate_tags`, `expire_tags`, `clear`, `clear_store`,
+/// `check` and `close`. [`OnOutage`] replaces this error by an answer of the caller.
+/// [`strict`](Self::strict) returns a handle that returns every error.
 ///
 /// After an error of kind `TimedOut`, and after a future was dropped, the outcome of a write is
 /// unknown: an `incr` may have counted.
@@ -133,6 +142,10 @@ struct Shared {
     has_other_writers: bool,
     /// The store for callers without a runtime.
     on_own_runtime: Arc<dyn Backend>,
+    /// The part of the stores that is in memory, if they wait for servers.
+    in_memory: Option<InMemory>,
+    /// The decoded values that the near tier or the store keeps.
+    objects: Option<KeptObjects>,
     /// Both stores for reads that must not be stale. If the reads of a store are never stale, these
     /// are the same store again, so that no call has to check.
     leader: Arc<dyn Backend>,
@@ -148,8 +161,9 @@ struct Shared {
     write_patience: Duration,
     /// How long a write of one key counts as in progress, computed once for all calls.
     write_claim: Duration,
-    /// Whether calls without an answer are repeated if a second execution does no harm.
-    repeats: bool,
+    /// Whether a delete that must tell values from marks takes the entry, in one step. Its answer
+    /// would be lost if the call is repeated, and the entry would stay if it is not published.
+    takes_to_delete: bool,
     fetch: FetchState,
     clock: Clock,
     flights: Arc<Singleflight>,
@@ -158,6 +172,7 @@ struct Shared {
     /// The random number by which this process knows its own leases.
     lease_owner: Arc<PerProcess<u64>>,
     markers: Arc<Markers>,
+    peers: Arc<Peers>,
     tag_staleness: Duration,
     counters: Counters,
     observer: Observer,
@@ -177,6 +192,22 @@ impl<V: Form> Cache<V> {
     /// Returns the store with its layers, for operations that this API does not offer.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
+    }
+
+    /// Returns the clock of this cache: the machine's, or that of a test. Code over a cache that
+    /// measures time uses it, so that a single clock moves both.
+    ///
+    /// ```
+    /// use cache_core::{Cache, testing::FakeClock};
+    /// use cache_memory::Memory;
+    ///
+    /// let fake = FakeClock::new();
+    /// let cache = Cache::builder(Memory::new()).clock(fake.clock()).build("test")?;
+    /// assert_eq!(cache.clock().wall(), fake.clock().wall());
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// Returns the keys of this alias, in all versions and namespaces.
@@ -216,7 +247,14 @@ impl<V: Form> Cache<V> {
         let shared = &*self.shared;
         let breaker = shared.breaker.as_ref().map(|it| it.state());
         let refreshes = shared.fetch.active_refreshes();
-        shared.counters.read(shared.tombstones.len(), shared.flights.loads(), refreshes, breaker)
+        let (tombstones, loads) = (shared.tombstones.len(), shared.flights.loads());
+        let mut stats = shared.counters.read(tombstones, loads, refreshes, breaker);
+        match &shared.in_memory {
+            Some(InMemory::Near(it)) => stats.near = Some(it.stats()),
+            Some(InMemory::Bus(it)) => stats.bus = Some(it.stats()),
+            None => {}
+        }
+        stats
     }
 
     /// Connects if necessary, and checks that the store serves requests. This call has no deadline.
@@ -244,6 +282,24 @@ impl<V: Form> Cache<V> {
         self.answer(Operation::Close, None, call!(self.close()))
     }
 
+    /// Returns the part of the store that is in memory, if the store waits for servers.
+    pub(crate) fn in_memory(&self) -> Option<&InMemory> {
+        self.shared.in_memory.as_ref()
+    }
+
+    /// Returns whether calls never wait, because the store is in this process.
+    #[cfg(feature = "macros")]
+    pub(crate) fn never_waits(&self) -> bool {
+        self.shared.sync.is_some()
+    }
+
+    /// Returns whether values may have tags and a grace, and whether loads may be fenced.
+    #[cfg(feature = "macros")]
+    pub(crate) fn allows(&self) -> (bool, bool, bool) {
+        let fetch = &self.shared.fetch;
+        (fetch.tags, fetch.allowed().grace, fetch.allowed().fenced)
+    }
+
     fn store(&self) -> &dyn Backend {
         if self.on_own_runtime { &*self.shared.on_own_runtime } else { &*self.shared.backend }
     }
@@ -259,11 +315,11 @@ impl<V: Form> Cache<V> {
         self.head.key(&self.shared.keys, key, full).map_err(|error| self.refuse(operation, error))
     }
 
-    /// Returns whether a read is a plain `get` of the store: no key has a tombstone, and the cache
-    /// has no entries beside plain values.
+    /// Returns whether a read is a plain `get` of the store: no key has a tombstone, the cache has
+    /// no entries beside plain values, and no scope remembers the answer.
     #[inline]
     fn is_plain(&self) -> bool {
-        self.shared.tombstones.len() == 0 && !self.shared.fetch.has_entries
+        self.shared.tombstones.len() == 0 && !self.shared.fetch.has_entries && !self.is_memoized()
     }
 
     #[inline]
@@ -292,8 +348,7 @@ impl<V: Form> Cache<V> {
         self.batch_claim(keys, 0)
     }
 
-    /// Returns the same as [`write_claim`](Self::write_claim), for values of `bytes` bytes in
-    /// total.
+    /// As [`write_claim`](Self::write_claim), for values of `bytes` bytes in total.
     fn batch_claim(&self, keys: usize, bytes: usize) -> Duration {
         claim(self.shared.write_patience, keys, bytes)
     }
@@ -301,6 +356,7 @@ impl<V: Form> Cache<V> {
     /// Begins a write of `key`: a load that began before the end of the write cannot overwrite the
     /// key.
     async fn before_write<'a>(&'a self, key: &'a str) -> WriteGuard<'a> {
+        self.shared.tombstones.begin_write(key, self.shared.write_claim);
         let mut writing = self.shared.flights.begin_write(key, self.shared.write_claim);
         if self.shared.flights.active() > 0 {
             writing.expire_after(self.shared.write_claim);

@@ -10,10 +10,12 @@ use std::{
 use crate::{
     cache::{Cache, CacheBuilder, KeyState},
     config::{self, CacheSettings, Driver, Plan, Settings, registry::Registry},
+    consistency::Peers,
     error::{Error, ErrorKind, Result},
     key::KeyFunction,
+    layer::InMemory,
     runtime::{Clock, all},
-    store::{Backend, IntoBackend},
+    store::{Backend, IntoBackend, NearInvalidation},
 };
 
 /// The caches of a program, by alias. An alias always returns the same handle.
@@ -103,7 +105,8 @@ impl Caches {
     }
 
     /// Connects to every store and checks that it serves requests. All stores are checked, also if
-    /// some fail.
+    /// some fail. An alias that a function with `#[cached]` names and that is not defined, or that
+    /// lacks a setting of the function, is in the report with an error.
     ///
     /// # Cancel safety
     /// A dropped future does not change any entry.
@@ -118,7 +121,27 @@ impl Caches {
     /// ```
     pub async fn check(&self) -> CheckReport {
         let answers = all(self.iter().map(Cache::check)).await;
-        CheckReport(self.0.keys().cloned().zip(answers).collect())
+        let through = |alias: &str| {
+            Some(match self.0.get(alias)?.in_memory()? {
+                InMemory::Near(it) => Through::Near(it.stats().invalidation),
+                InMemory::Bus(it) => Through::Bus(it.bus_name()),
+            })
+        };
+        let checked = answers.into_iter().zip(self.0.keys()).map(|(result, alias)| {
+            let checked = Checked { through: through(alias), result };
+            (alias.clone(), checked)
+        });
+        #[cfg_attr(not(feature = "macros"), expect(unused_mut, reason = "only macros add to it"))]
+        let mut report: BTreeMap<_, _> = checked.collect();
+        #[cfg(feature = "macros")]
+        for function in crate::cached_fn::registered() {
+            let res = self.get(function.alias).map_err(|error| function.named(error));
+            if let Err(error) = res.and_then(|cache| function.handle(cache)) {
+                let checked = Checked { through: None, result: Err(error) };
+                report.insert(function.alias.to_owned(), checked);
+            }
+        }
+        CheckReport(report)
     }
 
     /// Flushes and disconnects every store. All stores are closed, also if some fail.
@@ -150,27 +173,45 @@ impl<'a> IntoIterator for &'a Caches {
 
 /// The results of [`Caches::check`], by alias. `Display` prints one line for each alias.
 #[derive(Clone, Debug)]
-pub struct CheckReport(BTreeMap<String, Result<()>>);
+pub struct CheckReport(BTreeMap<String, Checked>);
+
+#[derive(Clone, Debug)]
+struct Checked {
+    result: Result<()>,
+    through: Option<Through>,
+}
+
+/// How the changes of other processes reach the memory of an alias.
+#[derive(Clone, Copy, Debug)]
+enum Through {
+    Near(NearInvalidation),
+    /// The name of the store that passes messages on.
+    Bus(&'static str),
+}
 
 impl CheckReport {
     /// Returns whether every store serves requests.
     pub fn is_ok(&self) -> bool {
-        self.0.values().all(Result::is_ok)
+        self.0.values().all(|it| it.result.is_ok())
     }
 
     /// Returns the result of each store.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Result<()>)> {
-        self.0.iter().map(|(alias, res)| (alias.as_str(), res))
+        self.0.iter().map(|(alias, it)| (alias.as_str(), &it.result))
     }
 }
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (alias, res)) in self.iter().enumerate() {
+        for (n, (alias, it)) in self.0.iter().enumerate() {
             f.write_str(if n == 0 { "" } else { "\n" })?;
-            match res {
-                Ok(()) => write!(f, "{alias}: ok")?,
-                Err(error) => write!(f, "{alias}: {error}")?,
+            match (&it.result, it.through) {
+                (Ok(()), None) => write!(f, "{alias}: ok")?,
+                (Ok(()), Some(Through::Near(near))) => {
+                    write!(f, "{alias}: ok, near tier with invalidation {}", near.as_str())?;
+                }
+                (Ok(()), Some(Through::Bus(bus))) => write!(f, "{alias}: ok, bus {bus}")?,
+                (Err(error), _) => write!(f, "{alias}: {error}")?,
             }
         }
         Ok(())
@@ -317,11 +358,12 @@ impl CachesBuilder {
             self.stderr_notice,
         );
         let mut res = BTreeMap::new();
-        let mut states = HashMap::new();
+        let (mut states, mut stores) = (HashMap::new(), HashMap::<_, Arc<Peers>>::new());
         for (alias, settings) in self.settings.iter() {
             let store = plan.store(alias)?;
             let waits = Arc::clone(&store.backend).views().sync.is_none();
-            let new_state = || KeyState::new(waits, &self.clock);
+            let peers = stores.entry(store.backend.id()).or_default();
+            let new_state = || KeyState::new(waits, &self.clock, peers);
             // Aliases with the same keys in the same store.
             let same_keys = (store.backend.id(), settings.key_prefix.as_str());
             let state = states.entry(same_keys).or_insert_with(new_state).clone();

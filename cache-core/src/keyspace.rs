@@ -1,5 +1,6 @@
 //! Typed keyspaces: the keys, the values and the lifetime of one kind of entry, declared once.
 
+mod arc;
 mod blocking;
 mod fetch;
 mod key;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use self::{
+    arc::KeyspaceArcFetch,
     blocking::BlockingKeyspace,
     fetch::KeyspaceFetch,
     key::{KeyParts, Many, One},

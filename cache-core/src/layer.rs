@@ -12,7 +12,10 @@ mod stack;
 use std::fmt;
 
 pub(crate) use self::{
-    breaker::Known, built_store::BuiltStore, call::rounds, own_runtime::OwnRuntime,
+    breaker::Known,
+    built_store::{BuiltStore, InMemory},
+    call::rounds,
+    own_runtime::OwnRuntime,
 };
 pub use self::{
     breaker::{Breaker, BreakerSettings, BreakerState, Breakers, Permit},

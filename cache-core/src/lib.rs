@@ -44,16 +44,20 @@
 //! |---|---|---|
 //! | `inventory` | yes | the registration of linked drivers; without it programs call `.driver(…)` |
 //! | `long-keys` | yes | the setting `long_keys = "hash"` |
+//! | `macros` | no | the attribute `#[cached]` for functions |
 //! | `msgpack` | no | the setting `codec = "msgpack"` |
 //! | `postcard` | no | the setting `codec = "postcard"` |
 //! | `lz4` | no | the setting `compression = "lz4"` |
 //! | `zstd` | no | the setting `compression = "zstd"`; compiles C |
 //! | `tracing` | no | events and spans: see [`telemetry`] |
 //! | `metrics` | no | counters, gauges and histograms: see [`telemetry`] |
-//! | `testing` | no | the conformance suite, the fake clock, the failing store |
+//! | `testing` | no | the fake clock, a failing store, a model of a store |
 
+mod bus;
 mod bypass;
 mod cache;
+#[cfg(feature = "macros")]
+mod cached_fn;
 mod caches;
 pub mod config;
 mod consistency;
@@ -64,6 +68,8 @@ mod key;
 pub mod keyspace;
 pub mod layer;
 pub mod lock;
+mod memo;
+mod near;
 mod runtime;
 pub mod store;
 pub mod telemetry;
@@ -73,8 +79,9 @@ mod timeout;
 mod value;
 
 pub use self::{
+    bus::BusStats,
     bypass::Bypass,
-    cache::{BlockingCache, Cache, CacheBuilder, Failed, Failures, Fetch, OnOutage},
+    cache::{ArcFetch, BlockingCache, Cache, CacheBuilder, Failed, Failures, Fetch, OnOutage},
     caches::{Caches, CachesBuilder, CheckReport, DEFAULT_ALIAS},
     config::{CacheSettings, Driver, Settings},
     error::{Error, ErrorKind, Result},
@@ -83,14 +90,24 @@ pub use self::{
     key::{LongKeys, MAX_KEY_LEN},
     keyspace::Keyspace,
     lock::Lock,
+    memo::RequestMemo,
+    near::{NearSettings, NearStats},
     runtime::{Clock, TimeSource},
+    store::near_invalidation::NearInvalidation,
     telemetry::{KeyspaceStats, OperationStats, Stats},
     timeout::{IntoTimeout, Timeout, Ttl, secs},
     value::{Codec, Compression, form},
 };
 
+#[cfg(feature = "macros")]
+pub use cache_macros::cached;
+
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "macros")]
+    pub mod cached_fn {
+        pub use crate::cached_fn::*;
+    }
     pub use crate::config::registry::Linked;
     pub use bytes::Bytes;
     #[cfg(feature = "inventory")]

@@ -10,7 +10,7 @@
 //! | name | kind | other labels | what |
 //! |---|---|---|---|
 //! | `cache_operations_total` | counter | `operation`, `outcome` | calls; a batch counts each of its keys. Outcomes: `hit`, `miss`, `stale` (a fetch returned a stale value), `absent` (a fetch found that there is no value), `done`, `failed` (by the store), `refused` (the call was invalid) |
-//! | `cache_keyspace_reads_total` | counter | `keyspace`, `outcome` | keys that were read through a `Keyspace`: `hit` or `miss`, and by `fetch` also `stale` or `absent`. `get_or_set` is a miss if it ran its own loader |
+//! | `cache_keyspace_reads_total` | counter | `keyspace`, `outcome` | keys that were read through a `Keyspace`: `hit` or `miss`, and by `fetch` also `stale` or `absent`. `get_or_set` is a miss if it ran its own loader, and `get_or_set_many` for each key that its loader got |
 //! | `cache_errors_total` | counter | `operation`, `kind` | errors that the caller saw, and errors that `fail_open` hid |
 //! | `cache_loads_total` | counter | `result` | loaders that ran: `ok`, `error`; callers that shared another caller's load: `shared` |
 //! | `cache_loads_not_stored_total` | counter | `reason` | loaded values that were not stored: `refused`, because the key was written or deleted since the load began (by any process if the load was fenced), or `failed` |
@@ -21,6 +21,13 @@
 //! | `cache_value_bytes_total` | counter | `direction` | bytes of values `read` and `written`, as they are stored |
 //! | `cache_uncompressed_bytes_total` | counter | `direction` | the same values before compression |
 //! | `cache_store_call_duration_seconds` | histogram | `backend`, `operation` | duration of calls to stores that may wait, including retries |
+//! | `cache_near_reads_total` | counter | `result` | keys that were read through a near tier: `hit` near, `miss` read from the store, `bypassed` read from the store because no changes are reported to the tier |
+//! | `cache_near_invalidations_total` | counter | | keys that the store reported as changed to a near tier |
+//! | `cache_near_resets_total` | counter | | how often all entries of a near tier were removed |
+//! | `cache_near_lag_seconds` | histogram | | how far the reports of changes are behind the store of a near tier, once a second: the duration of a heartbeat |
+//! | `cache_bus_invalidations_total` | counter | | keys, tags and clears that other processes published on the bus of memory |
+//! | `cache_bus_resets_total` | counter | | how often memory on a bus was emptied |
+//! | `cache_bus_bypassed_total` | counter | | keys that a read did not look for, because no messages of other processes arrive |
 //! | `cache_tombstones` | gauge | | keys whose delete is pending: they are misses in this process until the store answers again |
 //! | `cache_breaker_state` | gauge | | 0 closed, 1 open, 2 half open; if each of several servers has a breaker, the state of the one that changed last |
 //!
@@ -41,6 +48,9 @@
 //! | INFO | `no delete is pending` | `alias` | after all pending deletes were sent, or their entries were written or have expired |
 //! | WARN | `the circuit breaker opened` | `alias`, `error` | once until it closes, with the failure that opened it; `alias` lists all aliases of the server |
 //! | INFO | `the circuit breaker closed` | `alias` | |
+//! | INFO | `the near tier is in use` | `alias`, `invalidation`, `timeout` | at the build without invalidation; with the others, each time that the server begins to report changes |
+//! | WARN | `the near tier is bypassed until the store reports changes again` | `alias`, `error` | once for each connection that is lost or cannot be made |
+//! | WARN | `the server does not report changes, and the near tier is in use without` | `alias`, `error`, `timeout` | with `invalidation = "auto"`, once |
 //! | DEBUG | `the key has a newer revision` | `alias`, `operation` | a value or a delete had no effect |
 //! | DEBUG | span `cache_load` | `alias`, `keyspace`, `cache.operation` | around a loader; `keyspace` is the label of the `Keyspace` of the call |
 //! | DEBUG | span `cache_store_call` | `alias`, `backend`, `keys`, `cache.operation`, `cache.hit`, `cache.ttl`, `cache.item_size` | around a call to a store that may wait |

@@ -84,6 +84,16 @@ pub enum Ttl {
     Remaining(Duration),
 }
 
+impl Ttl {
+    /// Returns the lifetime of a new entry that ends at the same time.
+    pub(crate) fn as_expiry(self) -> Expiry {
+        match self {
+            Self::Forever => Expiry::Never,
+            Self::Remaining(left) => Expiry::After(left),
+        }
+    }
+}
+
 impl Timeout {
     /// Returns a timeout of `secs` seconds from now. A negative number is a past time: the entry is
     /// not kept.

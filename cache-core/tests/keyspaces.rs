@@ -67,6 +67,16 @@ async fn each_operation_uses_the_key_the_type_and_the_lifetime() {
     }
     let failed = USERS.get_or_try_set(&cache, &Id(8), || async { Err(io::Error::other("no")) });
     assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Loader);
+    let load = |missing: Vec<Id>| {
+        assert_eq!(missing, [Id(8), Id(7)]);
+        async { [(Id(7), user("Eve"))] }
+    };
+    let found = USERS.get_or_set_many(&cache, [Id(9), Id(8), Id(7), Id(9)], load).await.unwrap();
+    assert_eq!(found, [(Id(9), user("Dee")), (Id(7), user("Eve"))].into());
+    assert!(USERS.delete(&cache, &Id(7)).await.unwrap());
+    let load = |_| async { Err::<[(Id, User); 0], _>(io::Error::other("no")) };
+    let failed = USERS.get_or_try_set_many(&cache, [Id(9), Id(7)], load).await;
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Loader);
     assert_eq!(USERS.delete_many(&cache, [Id(2), Id(9), Id(2), Id(7)]).await.unwrap(), 2);
     assert!(USERS.has_key(&cache, &Id(3)).await.unwrap());
     assert!(!USERS.has_key(&cache, &Id(9)).await.unwrap());
@@ -134,6 +144,7 @@ async fn futures_are_send() {
         USERS.set(&cache, &Id(1), &user("Ada")).await?;
         USERS.set_many(&cache, [(Id(2), user("Bob"))]).await?.into_result()?;
         USERS.get_or_set(&cache, &Id(3), || async { user("Cy") }).await?;
+        USERS.get_or_set_many(&cache, [Id(3)], |_| async { [(Id(3), user("Cy"))] }).await?;
         USERS.get_many(&cache, [Id(1), Id(2), Id(3)]).await
     });
     assert_eq!(task.await.unwrap().unwrap().len(), 3);
@@ -150,17 +161,24 @@ async fn key_that_is_too_long_names_the_rule() {
 #[tokio::test]
 async fn values_with_a_grace_are_served_stale_and_their_lifetime_is_that_of_the_keyspace() {
     static RATES: Keyspace<str, u32> = Keyspace::new("rate").ttl(secs(60)).grace(HOUR);
+    static NOTES: Keyspace<str, String> = Keyspace::new("note").ttl(secs(60)).grace(HOUR);
     let time = FakeClock::new();
     let settings = FetchSettings::with_grace(Duration::ZERO);
     let builder = Cache::builder(Model::new(time.clock())).clock(time.clock()).fetch(settings);
     let cache = builder.build("test").unwrap();
     let load = |value| move |_| async move { Ok::<_, Infallible>(Loaded::Value(value)) };
     let fetch = |value| RATES.fetch(&cache, "eur").with(|it| it.jitter(0.0)).outcome(load(value));
+    let load = |_| async { [("usd", "old".to_owned())] };
+    NOTES.get_or_set_many(&cache, ["usd"], load).await.unwrap();
     assert_eq!(fetch(1).await.unwrap().value, Some(1));
     let ttl = RATES.ttl_of(&cache, "eur").await.unwrap();
     assert_eq!(ttl, Some(Ttl::Remaining(Duration::from_secs(60))));
     time.advance(Duration::from_secs(60));
     assert_eq!(RATES.get(&cache, "eur").await.unwrap(), None);
+    assert_eq!(NOTES.get(&cache, "usd").await.unwrap(), None);
+    let failed = |_| async { Err::<[(&str, String); 0], _>(io::Error::other("no")) };
+    let stale = NOTES.get_or_try_set_many(&cache, ["usd"], failed).await.unwrap();
+    assert_eq!(stale, [("usd", "old".to_owned())].into(), "the loader of the batch failed");
     let stale = fetch(2).await.unwrap();
     assert!(matches!(stale.outcome, FetchOutcome::Stale { .. }), "{stale:?}");
     assert_eq!(stale.value, Some(1));
@@ -181,9 +199,10 @@ async fn every_write_without_a_declared_lifetime_has_the_timeout_of_the_alias() 
     let load = |_| async { Ok::<_, Infallible>(1) };
     PLAIN.set(&cache, &1, &1).await.unwrap();
     PLAIN.get_or_set(&cache, &2, || async { 1 }).await.unwrap();
+    PLAIN.get_or_set_many(&cache, [5], |_| async { [(5, 1)] }).await.unwrap();
     PLAIN.fetch(&cache, &3).with(|it| it.jitter(0.0)).load(load).await.unwrap();
     PLAIN.fetch(&cache, &4).with(|it| it.jitter(0.0)).prime(&1).await.unwrap();
-    for key in 1..=4 {
+    for key in 1..=5 {
         let ttl = PLAIN.ttl_of(&cache, &key).await.unwrap();
         assert_eq!(ttl, Some(Ttl::Remaining(Duration::from_secs(50))), "{key}");
     }
@@ -198,7 +217,8 @@ async fn grace_of_zero_is_a_keyspace_without_a_grace() {
     let cache = Cache::builder(Model::default()).fetch(fetch).build("test").unwrap();
     PLAIN.get_or_set(&cache, "a", || async { 1 }).await.unwrap();
     PLAIN.fetch(&cache, "b").load(|_| async { Ok::<_, Infallible>(1) }).await.unwrap();
-    for key in ["a", "b"] {
+    PLAIN.get_or_set_many(&cache, ["c"], |_| async { [("c", 1)] }).await.unwrap();
+    for key in ["a", "b", "c"] {
         let stored = cache.backend().get(&format!(":1:plain:1:{key}")).await.unwrap();
         assert_eq!(stored.as_deref(), Some(&b"1"[..]), "{key} has no grace");
     }
@@ -245,13 +265,15 @@ mod codec {
         POINTS.get_or_set(&cache, &3, || async { vec!["a".to_owned()] }).await.unwrap();
         POINTS.fetch(&cache, &4).load(load).await.unwrap();
         POINTS.fetch(&cache, &5).prime(&value).await.unwrap();
-        for key in 1..6 {
+        let load = |_| async { [(6, vec!["a".to_owned()])] };
+        POINTS.get_or_set_many(&cache, [6], load).await.unwrap();
+        for key in 1..7 {
             assert_eq!(POINTS.get(&cache, &key).await.unwrap().as_ref(), Some(&value));
             assert!(is_postcard(&cache, key).await, "{key}");
         }
-        cache.set("points:1:6", &value, Timeout::Default).await.unwrap();
-        assert!(!is_postcard(&cache, 6).await);
-        assert_eq!(POINTS.get(&cache, &6).await.unwrap(), Some(value), "JSON is still read");
+        cache.set("points:1:7", &value, Timeout::Default).await.unwrap();
+        assert!(!is_postcard(&cache, 7).await);
+        assert_eq!(POINTS.get(&cache, &7).await.unwrap(), Some(value), "JSON is still read");
     }
 
     #[tokio::test]

@@ -19,7 +19,9 @@ use crate::{
 /// ```
 /// assert_eq!(cache_db::DRIVER.name(), "db");
 /// ```
-pub const DRIVER: Driver = Driver::new("db", build).with_other_names(&["sqlite", "postgres"]);
+pub const DRIVER: Driver = Driver::new("db", build)
+    .with_other_names(&["sqlite", "postgres"])
+    .with_schemes(&["postgres", "postgresql", "sqlite"]);
 
 cache_core::register_driver!(DRIVER);
 

@@ -25,6 +25,7 @@
 //! # PostgreSQL only (feature `postgres`):
 //! # connections = 2         # to the server; one more trims and clears
 //! # unlogged = false        # a faster table that is empty after a server crash
+//! # notify_triggers = false # triggers report the writes of any program to near tiers
 //! # username = "…"          # instead of the user in the location
 //! # password = "${DB_PASSWORD}"   # instead of the password there, not percent-encoded
 //! # tls = { ca_file = "…" } # also client_cert_file, client_key_file (feature `postgres-tls`)

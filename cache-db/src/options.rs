@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use cache_core::NearInvalidation;
 use cache_core::{Result, config::ByteSize, store::BuildContext};
 use cache_net::TlsFiles;
 use serde::Deserialize;
@@ -24,6 +26,7 @@ pub(crate) struct Options {
     direct_writes: Option<bool>,
     connections: Option<usize>,
     unlogged: Option<bool>,
+    notify_triggers: Option<bool>,
     tls: Option<TlsFiles>,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
@@ -98,8 +101,21 @@ pub(crate) struct PostgresPlan {
     pub(crate) plan: Plan,
     pub(crate) connections: usize,
     pub(crate) unlogged: bool,
+    pub(crate) notify: Notify,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) connect_deadline: Duration,
+}
+
+/// How writes tell the near tiers of other processes that a key has changed.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notify {
+    /// Not at all: the alias has no near tier.
+    No,
+    /// Each statement notifies.
+    ByStatements,
+    /// Triggers of the table notify, whichever program writes.
+    ByTriggers,
 }
 
 const TABLE: &str = "cache";
@@ -175,6 +191,7 @@ impl Options {
         let others = [
             ("connections", self.connections.is_some()),
             ("unlogged", self.unlogged.is_some()),
+            ("notify_triggers", self.notify_triggers.is_some()),
             ("tls", self.tls.is_some()),
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
@@ -209,10 +226,18 @@ impl Options {
             let what = format!("expected 1 to {MAX_CONNECTIONS}");
             return Err(context.error("options.connections", what));
         }
+        let ways = [NearInvalidation::Auto, NearInvalidation::Postgres];
+        let near = context.settings().near.filter(|it| ways.contains(&it.invalidation));
+        let notify = match (self.notify_triggers, near) {
+            (Some(true), _) => Notify::ByTriggers,
+            (_, Some(_)) => Notify::ByStatements,
+            (_, None) => Notify::No,
+        };
         Ok(PostgresPlan {
             plan,
             connections,
             unlogged: self.unlogged.unwrap_or(false),
+            notify,
             tls: self.tls,
             connect_deadline: context.connect_deadline(),
         })

@@ -3,6 +3,7 @@
 mod abandoned;
 mod address;
 mod batch;
+mod bus;
 mod clear;
 mod connection;
 mod connector;
@@ -10,7 +11,10 @@ mod counter;
 mod detached;
 mod error;
 mod health;
+mod invalidations;
+mod listener;
 mod locked_keys;
+mod notification;
 mod param;
 mod pool;
 mod row;
@@ -22,6 +26,7 @@ mod store;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 mod transport;
+mod trigger;
 mod trim;
 
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Table(String);
 
-/// PostgreSQL truncates longer identifiers; the longest one that we build is like
-/// `<table>_meta_trigger`.
+/// PostgreSQL truncates identifiers of more than 63 bytes; the longest one that we build is
+/// `<table>_notify1_truncate`.
 const MAX_LEN: usize = 40;
 
 impl Table {
@@ -38,6 +38,12 @@ impl Table {
     pub(crate) fn quoted_with(&self, suffix: &str) -> String {
         quote(&format!("{}_{suffix}", self.0))
     }
+}
+
+/// Writes text as a literal of PostgreSQL, whatever `standard_conforming_strings` is.
+#[cfg(feature = "postgres")]
+pub(crate) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// Quotes an identifier as standard SQL does: a quote inside is doubled.

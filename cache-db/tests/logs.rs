@@ -101,7 +101,13 @@ async fn log_contains_no_key_no_value_and_no_password() {
     );
     for mark in ["prefixmark", "keymark", "countmark", "valuemark", "70301341", "secretmark"] {
         for form in forms(mark) {
-            let shown: Vec<_> = lines.iter().filter(|it| it.contains(&form)).collect();
+            // The events of the facade name keys, never values or passwords. They are log records
+            // only if a crate of the program enables the feature `log` of `tracing`.
+            let may_show = |it: &str| {
+                it.starts_with("cache_core ") && ["prefixmark", "keymark"].contains(&mark)
+            };
+            let shown: Vec<_> =
+                lines.iter().filter(|it| it.contains(&form) && !may_show(it)).collect();
             assert!(shown.is_empty(), "{mark}: {} lines, as {:?}", shown.len(), shown[0]);
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct Command<'a> {
     action: Action<'a>,
     /// The CAS number that the entry must have.
     compare: Option<Stamp>,
+    /// Whether the reply contains the new CAS number.
+    returns_stamp: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,17 +81,22 @@ pub(crate) fn delete(key: Key<'_>) -> Command<'_> {
 /// Adds to a counter, which the server stores as an unsigned number of 64 bits. Reads its new CAS
 /// number.
 pub(crate) fn add(key: Key<'_>, delta: i64) -> Command<'_> {
-    Command::new(key, Action::Add(delta))
+    Command::new(key, Action::Add(delta)).with_stamp()
 }
 
 impl<'a> Command<'a> {
     fn new(key: Key<'a>, action: Action<'a>) -> Self {
-        Self { key, action, compare: None }
+        Self { key, action, compare: None, returns_stamp: false }
     }
 
     /// Makes the server execute the command only if the entry still has this CAS number.
     pub(crate) fn if_unchanged(self, stamp: Stamp) -> Self {
         Self { compare: Some(stamp), ..self }
+    }
+
+    /// Makes the server return the new CAS number of the entry that the command writes.
+    pub(crate) fn with_stamp(self) -> Self {
+        Self { returns_stamp: true, ..self }
     }
 
     /// Returns whether the command can be sent.
@@ -130,8 +137,10 @@ impl<'a> Command<'a> {
             Action::Add(delta) => {
                 out.extend_from_slice(if delta < 0 { b" MD" } else { b" MI" });
                 flag(out, b" D", delta.unsigned_abs());
-                out.extend_from_slice(b" c");
             }
+        }
+        if self.returns_stamp {
+            out.extend_from_slice(b" c");
         }
         if let Some(stamp) = self.compare {
             flag(out, b" C", stamp.0);
@@ -182,6 +191,7 @@ mod tests {
             (touch, "mg -:k T0 O4294967295\r\n"),
             (set(Mode::Always), "ms -:k 4 T60 O4294967295\r\na\r\nb\r\n"),
             (set(Mode::IfAbsent), "ms -:k 4 ME T60 O4294967295\r\na\r\nb\r\n"),
+            (set(Mode::IfAbsent).with_stamp(), "ms -:k 4 ME T60 c O4294967295\r\na\r\nb\r\n"),
             (set(Mode::IfPresent), "ms -:k 4 MR T60 O4294967295\r\na\r\nb\r\n"),
             (delete(KEY), "md -:k O4294967295\r\n"),
             (add(KEY, 7), "ma -:k MI D7 c O4294967295\r\n"),

@@ -19,7 +19,7 @@ use crate::{
 /// ```
 /// assert_eq!(cache_memcached::DRIVER.name(), "memcached");
 /// ```
-pub const DRIVER: Driver = Driver::new("memcached", build);
+pub const DRIVER: Driver = Driver::new("memcached", build).with_schemes(&["memcached", "memcache"]);
 
 cache_core::register_driver!(DRIVER);
 

@@ -52,6 +52,7 @@
 //!   unexpected reply, the connection is reset and never used again.
 //! - **A future that is not polled blocks no other call**: it holds no connection and no lock.
 
+mod added;
 mod address;
 mod batch;
 mod clear;

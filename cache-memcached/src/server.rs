@@ -8,6 +8,7 @@ use cache_net::{ConnectionSlot, ConnectionSlots, CounterQueue, Lost};
 use tokio::runtime::Handle;
 
 use crate::{
+    added::RecentAdds,
     address::Address,
     command::Command,
     connection::Connection,
@@ -43,6 +44,7 @@ pub(crate) struct Member {
     /// The changes of counters that wait for each other.
     pub(crate) queue: Arc<CounterQueue>,
     pub(crate) recent: RecentCounters,
+    pub(crate) added: RecentAdds,
     clock: Clock,
     deadline: SharedDeadline,
 }
@@ -77,6 +79,7 @@ impl Member {
             runtime: runtime.clone(),
             queue: Arc::default(),
             recent: RecentCounters::default(),
+            added: RecentAdds::default(),
             clock: clock.clone(),
             deadline: deadline.clone(),
         }

@@ -13,7 +13,9 @@ use cache_core::{
 };
 
 use crate::{
-    command::{self, Mode},
+    added::RecentAdds,
+    command::{self, Command, Mode},
+    key::{Key, KeyNames},
     lifetime,
     moment::{Applied, Moment},
     outcome,
@@ -71,6 +73,40 @@ impl Memcached {
 /// [`snapshot::read`].
 async fn entry(location: &KeyLocation<'_>) -> Result<Option<Entry>> {
     outcome::entry(location.send(command::get_entry).await?, location.address())
+}
+
+/// Adds a short value, and records it.
+async fn add<'c>(
+    location: &'c KeyLocation<'_>,
+    value: &[u8],
+    write: impl Fn(Key<'c>) -> Command<'c> + Send + Sync,
+) -> Result<bool> {
+    let write = |names: KeyNames| write(names.entry(location.key())).with_stamp();
+    let (reply, moment) = location.send_named(write).await?;
+    let is_added = outcome::done(&reply, location.address())?;
+    // Zero means that the server has no CAS numbers.
+    if let Some(stamp) = reply.stamp.filter(|it| is_added && *it > 0) {
+        location.member.added.record(location.key(), value, Stamp(stamp), moment);
+    }
+    Ok(is_added)
+}
+
+/// Executes a command about an entry that this process has added, without a read. Returns false if
+/// the entry is not known, or was written since, also with the same bytes.
+async fn apply_to_added<'c>(
+    location: &'c KeyLocation<'_>,
+    seen: &Expected<'_>,
+    command: impl FnOnce(Key<'c>) -> Command<'c>,
+) -> Result<bool> {
+    let Some((stamp, moment)) = location.member.added.take(location.key(), seen) else {
+        return Ok(false);
+    };
+    // After a `clear`, the entry is another one.
+    if location.member.names(location.key()).await? != moment.names {
+        return Ok(false);
+    }
+    let applied = location.apply(&moment, |key| command(key).if_unchanged(stamp)).await?;
+    Ok(applied == Applied::Done)
 }
 
 /// Deletes the entry if it still has this CAS number.
@@ -135,7 +171,12 @@ impl Backend for Memcached {
             SetMode::IfAbsent => Mode::IfAbsent,
             SetMode::IfPresent => Mode::IfPresent,
         };
-        match location.is_done(|key| command::set(key, &value, write_mode, seconds)).await {
+        let write = |key| command::set(key, &value, write_mode, seconds);
+        let written = match mode {
+            SetMode::IfAbsent if RecentAdds::fits(&value) => add(&location, &value, write).await,
+            _ => location.is_done(write).await,
+        };
+        match written {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 Box::pin(self.refuse(&location, mode, error)).await
             }
@@ -203,6 +244,9 @@ impl Backend for Memcached {
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
         let location = self.locate(key)?;
+        if apply_to_added(&location, &seen, command::delete).await? {
+            return Ok(true);
+        }
         let mut tries = Tries::new(&self.common);
         loop {
             let found = snapshot::read_value(&self.common, &location).await?;
@@ -226,6 +270,13 @@ impl Backend for Memcached {
             return Err(error);
         }
         let location = self.locate(key)?;
+        if let TtlUpdate::New(expiry) = lifetime {
+            let seconds = self.seconds(expiry);
+            let write = |key| command::set(key, &value, Mode::Always, seconds);
+            if apply_to_added(&location, &seen, write).await? {
+                return Ok(true);
+            }
+        }
         let mut tries = Tries::new(&self.common);
         loop {
             let found = match lifetime {

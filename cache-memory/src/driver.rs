@@ -23,7 +23,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
     let limits = options::limits(context)?;
     let make = || Memory::with_limits(limits, context.clock().clone());
     let Some(location) = context.location()? else {
-        return Ok(Arc::new(Inline::new(make())));
+        return Ok(Arc::new(Inline::new(make()).with_objects()));
     };
     if location.contains("://") {
         let problem = "is a URL, but `backend = \"memory\"` stores in this process; choose another \
@@ -31,5 +31,5 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
         return Err(context.error("location", problem));
     }
     let store = context.shared_store(location, &limits, Limits::difference, || Ok(make()))?;
-    Ok(Arc::new(Inline::from_arc(store)))
+    Ok(Arc::new(Inline::from_arc(store).with_objects()))
 }

@@ -1,8 +1,15 @@
 //! A stored entry and its weight.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::{Buf, Bytes};
+use cache_core::store::Object;
 use quick_cache::Weighter;
 
 use crate::deadline::Deadline;
@@ -14,12 +21,23 @@ use crate::deadline::Deadline;
 /// other.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// The length of the key, the key, and the value: one allocation instead of two, and a reader
-    /// that compares the key has the value in the processor's cache.
-    record: Bytes,
+    record: Record,
     /// Atomic only to allow a change in place, which happens under the lock of the entry's shard.
     deadline: AtomicU64,
 }
+
+/// The length of the key, the key, and the value: one allocation instead of two, and a reader that
+/// compares the key has the value in the processor's cache.
+#[derive(Clone, Debug)]
+enum Record {
+    Bytes(Bytes),
+    /// With the object that is kept beside the value. A reader counts one reference for both.
+    WithObject(Arc<(Bytes, Object)>),
+}
+
+// Objects are free for entries without one.
+// panics: at compile time
+const _: () = assert!(size_of::<Record>() == size_of::<Bytes>());
 
 /// The cost of an entry in addition to its key and its value, in bytes: its slot and its place in
 /// the hash table (both grow by doubling), the rest of the allocation of key and value, its record
@@ -37,7 +55,22 @@ impl Entry {
     /// Copies key and value, so that the entry does not keep a larger buffer of the caller alive.
     pub(crate) fn new(key: &str, value: &[u8]) -> Self {
         let record = [&key.len().to_ne_bytes()[..], key.as_bytes(), value].concat();
-        Self { record: record.into(), deadline: AtomicU64::new(Deadline::NEVER.to_bits()) }
+        let record = Record::Bytes(record.into());
+        Self { record, deadline: AtomicU64::new(Deadline::NEVER.to_bits()) }
+    }
+
+    /// Returns the same entry with an object beside its value.
+    pub(crate) fn with_object(self, object: Object) -> Self {
+        let record = Record::WithObject(Arc::new((self.record.into_bytes(), object)));
+        Self { record, deadline: self.deadline }
+    }
+
+    /// Returns the object beside the value.
+    pub(crate) fn object(&self) -> Option<&(dyn Any + Send + Sync)> {
+        match &self.record {
+            Record::Bytes(_) => None,
+            Record::WithObject(it) => Some(&*it.1),
+        }
     }
 
     pub(crate) fn expiring(self, deadline: Deadline) -> Self {
@@ -66,19 +99,38 @@ impl Entry {
     }
 
     /// Returns the value without copying it.
-    pub(crate) fn into_value(mut self) -> Bytes {
-        self.record.advance(self.record.len() - self.value().len());
-        self.record
+    pub(crate) fn into_value(self) -> Bytes {
+        let len = self.value().len();
+        let mut bytes = self.record.into_bytes();
+        bytes.advance(bytes.len() - len);
+        bytes
     }
 
     /// Returns where key and value are: it tells the entry from all others.
     pub(crate) fn address(&self) -> *const u8 {
-        self.record.as_ptr()
+        self.record.bytes().as_ptr()
     }
 
     fn key_and_value(&self) -> (&[u8], &[u8]) {
-        let Some((len, rest)) = self.record.split_first_chunk() else { return Default::default() };
+        let bytes = self.record.bytes();
+        let Some((len, rest)) = bytes.split_first_chunk() else { return Default::default() };
         rest.split_at_checked(usize::from_ne_bytes(*len)).unwrap_or_default()
+    }
+}
+
+impl Record {
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Bytes(it) => it,
+            Self::WithObject(it) => &it.0,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(it) => it,
+            Self::WithObject(it) => it.0.clone(),
+        }
     }
 }
 
@@ -97,7 +149,7 @@ pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {
 impl Weighter<u64, Entry> for EntryWeighter {
     fn weight(&self, _: &u64, entry: &Entry) -> u64 {
         // The same as `cost`, without reading the key.
-        let len = entry.record.len() - size_of::<usize>();
+        let len = entry.record.bytes().len() - size_of::<usize>();
         (OVERHEAD + len as u64).max(self.share)
     }
 }

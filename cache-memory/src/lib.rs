@@ -41,6 +41,7 @@ mod evicted;
 mod expiry_index;
 mod key;
 mod limits;
+mod objects;
 mod options;
 mod reader;
 mod rename;

@@ -2,7 +2,7 @@
 
 use std::sync::MutexGuard;
 
-use cache_core::store::Expiry;
+use cache_core::store::{Expiry, Object};
 
 use crate::{
     deadline::{Deadline, nanos},
@@ -93,6 +93,19 @@ impl<'a> ShardGuard<'a> {
         }
         self.expiries.update(lookup.hash, old, deadline);
         self.sweep();
+    }
+
+    /// Keeps an object beside the value of the live entry, if it is still the entry that was seen
+    /// and has no object.
+    pub(crate) fn keep(&mut self, lookup: &Lookup<'_>, seen: Entry, object: Object) {
+        let is_seen = |it: &Entry| it.address() == seen.address() && it.object().is_none();
+        // A `touch` may have changed the deadline since.
+        let found = self.peek(lookup, |it| is_seen(it).then(|| it.deadline())).flatten();
+        let Some(deadline) = found else { return };
+        let entry = seen.with_object(object).expiring(deadline);
+        // The replaced entry has the same bytes, so nothing of it is freed. As the entry is there,
+        // the engine does not refuse.
+        let _ = self.shards.engine.replace(lookup.hash, entry, true);
     }
 
     /// Sets the deadline of the live entry. Returns whether it exists.

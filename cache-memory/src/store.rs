@@ -29,6 +29,8 @@ use crate::{
 ///   are stored, so that an entry does not keep a larger buffer alive. A `set`
 ///   of a value over [`max_value_len`](Capabilities::max_value_len) is refused with `TooLarge`, and
 ///   removes the old value if its mode allowed the write; no value is dropped silently.
+/// - **Decoded values.** An entry keeps the decoded value of `get_arc` until its bytes are replaced
+///   or removed. Its size in memory is unknown, and does not count for the bounds.
 /// - **Expiry.** An entry expires by the monotonic clock, never early, and at most one tick of the
 ///   kernel's coarse clock (10 ms) late. An expired entry is absent for every operation. Its memory
 ///   is freed by the operation that finds it, or by later writes: each removes a few of the entries
@@ -52,7 +54,7 @@ use crate::{
 /// assert!(matches!(memory.ttl("visits")?, Some(Ttl::Remaining(_))));
 /// # Ok::<_, cache_core::Error>(())
 /// ```
-pub struct Memory(Shards);
+pub struct Memory(pub(crate) Shards);
 
 /// The name of the store in settings and errors.
 pub(crate) const NAME: &str = "memory";
@@ -114,7 +116,7 @@ impl Memory {
         ShardGuard::of_key(&self.0, lookup)
     }
 
-    fn remaining(&self, deadline: Deadline) -> Ttl {
+    pub(crate) fn remaining(&self, deadline: Deadline) -> Ttl {
         let left = deadline.remaining(|| nanos(self.0.clock.now()));
         left.map_or(Ttl::Forever, Ttl::Remaining)
     }
@@ -287,7 +289,7 @@ impl Default for Memory {
 /// Without keys and values.
 impl IntoBackend for Memory {
     fn into_backend(self) -> Arc<dyn Backend> {
-        Arc::new(Inline::new(self))
+        Arc::new(Inline::new(self).with_objects())
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use crate::route::{ReadTarget, checked, leader};
 use crate::{
-    encoder::{Commands, Encoder, result},
+    encoder::{Change, Commands, Encoder, result},
     error,
     newer_commands::NewerCommands,
     node::Node,
@@ -35,6 +35,8 @@ pub(crate) struct Batch<'a> {
     /// Returns their size in bytes, without the key.
     pub(crate) size: &'a (dyn Fn(usize) -> usize + Send + Sync),
     pub(crate) target: ReadTarget,
+    /// The keys that they change. Their replies are single then.
+    pub(crate) change: Change<'a>,
     pub(crate) together: Together<'a>,
 }
 
@@ -72,7 +74,11 @@ impl Pool {
         };
         let mut res: Vec<Option<Result<Reply>>> = Vec::new();
         res.resize_with(batch.keys.len(), || None);
-        let groups = self.groups(batch, &topology, &mut res);
+        // A transaction, which publishes the keys, is about one slot.
+        let publishes = self.common.channels.as_ref().is_some_and(|it| it.always());
+        let is_one_by_one = topology.is_cluster() && batch.change != Change::None && publishes;
+        let groups =
+            if is_one_by_one { Vec::new() } else { self.groups(batch, &topology, &mut res) };
         let answers = groups.iter().map(|it| self.execute_group(it, batch, &topology));
         for (group, answers) in groups.iter().zip(join_all(answers).await) {
             for (key, answer) in group.keys.iter().zip(answers) {
@@ -80,11 +86,13 @@ impl Pool {
             }
         }
         let redirected: Vec<usize> = (0..res.len()).filter(|it| res[*it].is_none()).collect();
-        // These are few keys unless a Cluster migrates slots. Each key is followed on its own.
+        // These are few keys unless a Cluster migrates slots, or its writes publish their keys.
+        // Each key is followed on its own.
         for chunk in redirected.chunks(KEYS) {
             let found = join_all(chunk.iter().map(|&key| async move {
                 let encode = |out: &mut Encoder<'_>| (batch.encode)(key, out);
                 let commands = Commands::many(batch.replies, &encode).of_size((batch.size)(key));
+                let commands = commands.changing(batch.change.of_one());
                 (key, self.execute(batch.keys[key], ReadTarget::Leader, &commands).await)
             }));
             for (key, answer) in found.await {
@@ -146,7 +154,9 @@ impl Pool {
         topology: &Topology,
     ) -> Vec<Option<Result<Reply>>> {
         let mut res = Vec::with_capacity(group.keys.len());
-        for chunk in chunks(&group.keys, batch) {
+        // A server counts the bytes of a transaction like those of one command.
+        let bytes = if self.common.channels.is_some() { MOST_TOGETHER } else { BYTES };
+        for chunk in chunks(&group.keys, batch, bytes) {
             if let Some(replica) = &group.replica
                 && let Ok(replies) =
                     execute_chunk(replica, group.connection, chunk, batch, topology)
@@ -159,7 +169,8 @@ impl Pool {
             }
             match execute_chunk(&group.leader, group.connection, chunk, batch, topology).await {
                 Ok(replies) => res.extend(replies.into_iter().map(|it| {
-                    let is_here = self.redirect_in(&it, &group.leader).is_none();
+                    let is_here =
+                        self.redirect_in(&it, &group.leader).is_none() && !is_of_many_slots(&it);
                     is_here.then(|| checked(it, &group.leader))
                 })),
                 Err(error) if error::is_demoted(&error) => {
@@ -175,6 +186,11 @@ impl Pool {
     }
 }
 
+/// Whether a transaction was refused because its keys belong to several slots. It had no effect.
+fn is_of_many_slots(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(it) if it.code() == "CROSSSLOT")
+}
+
 /// Returns a reply for each key.
 async fn execute_chunk(
     node: &Node,
@@ -186,8 +202,10 @@ async fn execute_chunk(
     let together = |out: &mut Encoder<'_>| encode_together(out, chunk, batch);
     let each = |out: &mut Encoder<'_>| chunk.iter().for_each(|it| (batch.encode)(*it, out));
     let size = chunk.iter().map(|it| (batch.size)(*it)).sum();
-    let together = Commands::one(&together).of_size(size);
-    let each = Commands::many(chunk.len() * batch.replies, &each).of_size(size);
+    let keys: Vec<_> = chunk.iter().map(|it| batch.keys[*it]).collect();
+    let change = batch.change.of_many(&keys);
+    let together = Commands::one(&together).of_size(size).changing(&change);
+    let each = Commands::many(chunk.len() * batch.replies, &each).of_size(size).changing(&change);
     // In a Cluster, a command with keys of several slots is rejected.
     let replies = match batch.together {
         Together::Get if !topology.is_cluster() => {
@@ -245,12 +263,12 @@ fn shared(replies: Vec<Reply>, keys: usize) -> Result<Vec<Reply>> {
 }
 
 /// Splits key numbers into chunks that fit into one pipeline.
-fn chunks<'a>(keys: &'a [usize], batch: &Batch<'_>) -> Vec<&'a [usize]> {
+fn chunks<'a>(keys: &'a [usize], batch: &Batch<'_>, most: usize) -> Vec<&'a [usize]> {
     let mut res = Vec::new();
     let (mut begin, mut bytes) = (0, 0);
     for (i, key) in keys.iter().enumerate() {
         let size = (batch.size)(*key) + batch.keys[*key].len();
-        if i > begin && (i - begin >= KEYS || bytes + size > BYTES) {
+        if i > begin && (i - begin >= KEYS || bytes + size > most) {
             res.push(&keys[begin..i]);
             (begin, bytes) = (i, 0);
         }

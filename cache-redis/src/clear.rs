@@ -7,8 +7,11 @@ use cache_net::first_error;
 use futures_util::future::join_all;
 
 use crate::{
+    address::Address,
     batch::{Batch, Together},
-    discovery, error,
+    discovery,
+    encoder::Change,
+    error,
     node::Node,
     options::ReadFrom,
     pool::Pool,
@@ -50,12 +53,12 @@ impl Pool {
     async fn clear_all(self: &Arc<Self>, scope: &Scope<'_>) -> Result<()> {
         let mut topology = self.topology().await?;
         if !topology.is_cluster() {
-            return self.clear_nodes(&leaders(&topology), scope).await;
+            return self.clear_nodes(&topology.leader_nodes(), scope).await;
         }
         let mut calm = 0;
         for _ in 0..ROUNDS {
             let migrations = self.migrations(&topology).await;
-            let nodes: Vec<_> = leaders(&topology).into_iter().chain(migrations.to).collect();
+            let nodes: Vec<_> = topology.leader_nodes().into_iter().chain(migrations.to).collect();
             self.clear_nodes(&nodes, scope).await?;
             // A key is missed if it migrates from a server that was not scanned yet to a server
             // that was already scanned.
@@ -84,16 +87,16 @@ impl Pool {
     async fn clear_node(self: &Arc<Self>, node: &Arc<Node>, scope: &Scope<'_>) -> Result<()> {
         match scope {
             // The database is empty at once. The server frees the memory in the background.
-            Scope::All => node.query(&["FLUSHDB", "ASYNC"]).await.map(drop),
+            Scope::All => node.change(&["FLUSHDB", "ASYNC"], &Change::Database).await.map(drop),
             Scope::Namespace(namespace, pattern) => self.scan(node, pattern, namespace).await,
         }
     }
 
     /// Queries each leader for the slots that it migrates.
-    async fn migrations(self: &Arc<Self>, topology: &Topology) -> Migrations {
-        let leaders = leaders(topology);
+    pub(crate) async fn migrations(self: &Arc<Self>, topology: &Topology) -> Migrations {
+        let leaders = topology.leader_nodes();
         let answers = join_all(leaders.iter().map(|it| discovery::migration_targets(it))).await;
-        let mut res = Migrations { any: false, to: Vec::new() };
+        let mut res = Migrations::default();
         for it in answers {
             let Ok(to) = it else {
                 // The ACL may forbid the command. Then there may be migrations.
@@ -105,6 +108,7 @@ impl Pool {
                 let is_known = leaders.iter().chain(&res.to).any(|it| names.contains(&it.address));
                 if let (false, Some(address)) = (is_known, names.first()) {
                     res.to.push(self.nodes.leader(address));
+                    res.names.extend(names);
                 }
             }
         }
@@ -146,6 +150,7 @@ impl Pool {
             replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
+            change: Change::Namespace,
             together: Together::None,
         };
         let answers = self.execute_many(&batch).await.into_iter();
@@ -161,15 +166,14 @@ enum Scope<'a> {
 }
 
 /// The known slot migrations of a Cluster.
-struct Migrations {
+#[derive(Debug, Default)]
+pub(crate) struct Migrations {
     /// Whether there are migrations, or whether their absence is not certain.
     any: bool,
     /// Servers that receive keys but have no slot yet.
-    to: Vec<Arc<Node>>,
-}
-
-fn leaders(topology: &Topology) -> Vec<Arc<Node>> {
-    topology.shards.iter().map(|it| Arc::clone(&it.leader)).collect()
+    pub(crate) to: Vec<Arc<Node>>,
+    /// All addresses of these servers.
+    pub(crate) names: Vec<Address>,
 }
 
 /// A replica in the place of the leader would serve reads but reject each write.

@@ -13,10 +13,11 @@ use crate::{
     abandoned::{Abandoned, Client},
     address::Address,
     decoder::Decoder,
-    encoder::{Commands, Encode, Encoder},
+    encoder::{Change, Commands, Encode, Encoder},
     error,
     limit::Limit,
     newer_commands::NewerCommands,
+    publishing::Channels,
     resp::Reply,
 };
 
@@ -24,8 +25,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) wire: Wire<Decoder>,
+    /// The version of the protocol.
+    pub(crate) resp: u8,
     address: Address,
     pub(crate) newer: NewerCommands,
+    /// The channels of the writes, if they may have to be published.
+    channels: Option<Arc<Channels>>,
+    /// Whether the server refuses tracking, and lets the user publish.
+    must_publish: bool,
     /// The server's name of the connection, if it has one that no other connection can have.
     client: Option<Client>,
     abandoned: Arc<Abandoned>,
@@ -37,9 +44,13 @@ pub(crate) struct Connection {
 /// The facts that a server tells about itself and a new connection.
 #[derive(Debug, Default)]
 pub(crate) struct Greeting {
+    /// The version of the protocol.
+    pub(crate) resp: u8,
     /// The server's name of the connection.
     pub(crate) client: Option<Client>,
     pub(crate) newer: NewerCommands,
+    /// Whether the server refuses tracking, and lets the user publish.
+    pub(crate) must_publish: bool,
 }
 
 impl Connection {
@@ -49,32 +60,66 @@ impl Connection {
         greeting: Greeting,
         abandoned: Arc<Abandoned>,
         limit: Option<Arc<Limit>>,
+        channels: Option<Arc<Channels>>,
     ) -> Self {
-        let Greeting { client, newer } = greeting;
+        let Greeting { resp, client, newer, must_publish } = greeting;
         let limit = limit.map(|it| {
             let losses = it.loss_count();
             (it, losses)
         });
         let is_abandoned = AtomicBool::new(false);
-        Self { wire, address, newer, client, abandoned, is_abandoned, limit }
+        Self {
+            wire,
+            resp,
+            address,
+            newer,
+            channels,
+            must_publish,
+            client,
+            abandoned,
+            is_abandoned,
+            limit,
+        }
     }
 
     /// Sends commands, and waits for their replies.
     pub(crate) async fn replies(&self, commands: &Commands<'_>) -> Result<Vec<Reply>, Lost> {
-        if !commands.is_large() {
-            let encode = |out: &mut BytesMut| self.encode(commands.encode, out);
-            return self.wire.call_many(commands.replies, encode).await;
-        }
-        let mut encoded = BytesMut::with_capacity(commands.size + commands.size / 8);
-        self.encode(commands.encode, &mut encoded);
-        self.wire.call_encoded(commands.replies, encoded).await
+        let asking = usize::from(commands.asks);
+        let count = asking + commands.replies;
+        let replies = if commands.is_large() {
+            let mut encoded = BytesMut::with_capacity(commands.size as usize / 8 * 9);
+            self.encode(commands, &mut encoded);
+            self.wire.call_encoded(count, encoded).await
+        } else {
+            self.wire.call_many(count, |out| self.encode(commands, out)).await
+        };
+        let mut replies = replies?;
+        // Without that to `ASKING`.
+        replies.drain(..asking);
+        Ok(replies)
     }
 
     /// Appends commands, in the form that this server supports.
-    pub(crate) fn encode(&self, encode: Encode<'_>, output: &mut BytesMut) {
+    pub(crate) fn encode(&self, commands: &Commands<'_>, output: &mut BytesMut) {
         let mut encoder = Encoder::new(output);
         encoder.has_compare = self.newer.compare();
-        encode(&mut encoder);
+        if commands.asks {
+            encoder.command(&["ASKING"]);
+        }
+        (commands.encode)(&mut encoder);
+    }
+
+    /// Returns the channels to which these commands must publish what they change.
+    #[inline]
+    pub(crate) fn channels(&self, commands: &Commands<'_>) -> Option<&Channels> {
+        let channels = self.channels.as_deref()?;
+        let is_write = *commands.change != Change::None;
+        (is_write && (self.must_publish || channels.always())).then_some(channels)
+    }
+
+    /// Returns the reply to `ROLE`.
+    pub(crate) async fn role(&self) -> Result<Reply, Lost> {
+        self.wire.call(|out| Encoder::new(out).command(&["ROLE"])).await
     }
 
     /// Sends `PING` and waits for any reply.

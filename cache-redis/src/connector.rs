@@ -19,9 +19,12 @@ use crate::{
     abandoned::Abandoned,
     address::{Address, Login},
     connection::Connection,
-    decoder::Decoder,
+    decoder::{Decoder, OnPush},
     error,
     limit::Limit,
+    publishing::Channels,
+    push::PushReceiver,
+    resp::Reply,
 };
 
 /// How to connect to servers of one role.
@@ -42,6 +45,12 @@ pub(crate) struct Connector {
     /// The time within which a connection must be made.
     pub(crate) time: Duration,
     pub(crate) clock: Clock,
+    /// The channels of the writes, if they may have to be published.
+    pub(crate) channels: Option<Arc<Channels>>,
+    /// The beginning of the keys whose changes a near tier tracks.
+    pub(crate) tracked: String,
+    /// Receives push messages.
+    pub(crate) pushes: Option<PushReceiver>,
 }
 
 /// A server, for the connections of one runtime.
@@ -64,6 +73,38 @@ pub(crate) type LostFlag = Arc<AtomicBool>;
 enum Failed {
     Io(io::Error),
     Handshake(Error),
+}
+
+impl Connector {
+    /// Returns the way to a connection for push messages, with this version of RESP.
+    pub(crate) fn for_pushes(
+        &self,
+        resp: Option<u8>,
+        leader_only: bool,
+        pushes: PushReceiver,
+    ) -> Self {
+        Self {
+            login: self.login.clone(),
+            encryption: self.encryption.clone(),
+            resp,
+            client_name: self.client_name.clone(),
+            read_only: false,
+            leader_only: leader_only || self.leader_only,
+            limit: None,
+            time: self.time,
+            clock: self.clock.clone(),
+            channels: None,
+            tracked: String::new(),
+            pushes: Some(pushes),
+        }
+    }
+
+    fn decoder(&self) -> Decoder {
+        let on_push = self.pushes.clone().map(|pushes| -> OnPush {
+            Box::new(move |message: Vec<Reply>| pushes.receive(&message))
+        });
+        Decoder::new(on_push)
+    }
 }
 
 impl Server {
@@ -99,7 +140,7 @@ impl Server {
 
     async fn greet(&self, host: &str, stream: impl Into<Stream>) -> Result<Connection, Failed> {
         let connector = &self.connector;
-        let wire = connector.encryption.wire(&self.runtime, host, stream, Decoder::new(None));
+        let wire = connector.encryption.wire(&self.runtime, host, stream, connector.decoder());
         let wire = wire.await?;
         let greeting = Box::pin(connector.log_in(&wire)).await.map_err(Failed::Handshake)?;
         let (lost, closed) = (Arc::clone(&self.lost), wire.closed());
@@ -108,7 +149,8 @@ impl Server {
             lost.store(true, Ordering::Release);
         });
         let (abandoned, limit) = (Arc::clone(&self.abandoned), connector.limit.clone());
-        Ok(Connection::new(wire, self.address.clone(), greeting, abandoned, limit))
+        let (address, channels) = (self.address.clone(), connector.channels.clone());
+        Ok(Connection::new(wire, address, greeting, abandoned, limit, channels))
     }
 }
 

@@ -180,7 +180,9 @@ impl Decoder {
     /// Adds an element to the innermost aggregate, and ends each aggregate that is complete.
     /// Returns the reply if it is complete.
     fn add(&mut self, mut element: Option<Reply>) -> Option<Reply> {
-        while let Some(inner) = self.open.last_mut() {
+        loop {
+            let is_outermost = self.open.len() == 1;
+            let Some(inner) = self.open.last_mut() else { return element };
             if let Some(element) = element.take() {
                 inner.elements.push(element);
                 inner.missing -= 1;
@@ -190,7 +192,13 @@ impl Decoder {
             }
             let elements = mem::take(&mut inner.elements);
             element = match inner.kind {
-                AggregateKind::Array => Some(Reply::Array(elements)),
+                AggregateKind::Array => match &mut self.on_push {
+                    Some(on_push) if is_outermost && is_message(&elements) => {
+                        on_push(elements);
+                        None
+                    }
+                    _ => Some(Reply::Array(elements)),
+                },
                 AggregateKind::Set => Some(Reply::Set(elements)),
                 AggregateKind::Map => Some(Reply::Map(pairs(elements))),
                 AggregateKind::Push => {
@@ -203,7 +211,6 @@ impl Decoder {
             };
             self.open.pop();
         }
-        element
     }
 }
 
@@ -223,6 +230,13 @@ impl Decode for Decoder {
             }
         }
     }
+}
+
+/// Whether an array is a message of a subscription: RESP2 has no type of its own for them. No
+/// command of a connection that receives push messages has such a reply.
+fn is_message(elements: &[Reply]) -> bool {
+    let kinds = ["message", "subscribe", "unsubscribe", "smessage", "ssubscribe", "sunsubscribe"];
+    matches!(elements.first(), Some(Reply::Bulk(it)) if kinds.iter().any(|kind| it == kind))
 }
 
 fn integer(text: &[u8]) -> Result<i64> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cache_core::{Result, store::StoreId};
 
 pub(crate) use self::{
-    cluster::{migration_targets, parse_redirect},
+    cluster::{leaders_known_to, migration_targets, parse_redirect},
     sentinel::Sentinels,
 };
 use crate::{address::Address, nodes::Nodes, topology::Topology};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Driver, Result,
+    Driver, NearInvalidation, Result,
     store::{Backend, BuildContext, Capabilities},
 };
 use cache_net::Encryption;
+use tokio::sync::watch;
 
 use crate::{
     connector::Connector,
@@ -15,7 +16,9 @@ use crate::{
     nodes::NodeSettings,
     options::{Plan, ReadFrom, TopologyKind},
     pool::Common,
+    publishing::Channels,
     store::Redis,
+    tracking,
 };
 
 /// The driver of `backend = "redis"` and `"valkey"`. A program that contains `use cache_redis as
@@ -24,7 +27,9 @@ use crate::{
 /// ```
 /// assert_eq!(cache_redis::DRIVER.name(), "redis");
 /// ```
-pub const DRIVER: Driver = Driver::new("redis", build).with_other_names(&["valkey"]);
+pub const DRIVER: Driver = Driver::new("redis", build)
+    .with_other_names(&["valkey"])
+    .with_schemes(&["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"]);
 
 cache_core::register_driver!(DRIVER);
 
@@ -45,7 +50,10 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
     let encryption = encryption(context, &plan)?;
     let is_cluster = plan.topology == TopologyKind::Cluster;
     let limit = Arc::new(Limit::new(plan.max_value_len, context.clock().clone()));
-    let connector = |login, read_only, leader_only, limit| {
+    let channels = Channels::of(context.settings(), plan.login.database).map(Arc::new);
+    let connector = |login, read_only, leader_only, limit: Option<Arc<Limit>>| {
+        // The connections for writes know the limit of values as well.
+        let channels = limit.as_ref().and(channels.clone());
         Arc::new(Connector {
             login,
             encryption: encryption.clone(),
@@ -56,6 +64,9 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
             limit,
             time: plan.connect_deadline,
             clock: context.clock().clone(),
+            channels,
+            tracked: tracking::prefix(&context.settings().key_prefix),
+            pushes: None,
         })
     };
     let sentinel = plan.sentinel.as_ref();
@@ -70,6 +81,7 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
         ),
         replica_connector: connector(plan.login.clone(), is_cluster, false, None),
         sentinel_connector: sentinel.map(|it| connector(it.login.clone(), false, false, None)),
+        asks_role: sentinel.is_none() && !is_cluster,
         connections: plan.connections,
         deadline: plan.deadline,
         breakers: if is_group { context.breakers()? } else { None },
@@ -87,7 +99,21 @@ fn common(context: &BuildContext<'_>, plan: Plan, is_group: bool) -> Result<Comm
         },
         read_from: plan.read_from,
         limit,
+        ways: ways(context.settings().near.as_ref().map(|it| it.invalidation), plan.resp),
+        channels,
+        leaders: watch::Sender::default(),
     })
+}
+
+/// Returns how a near tier may learn of changes with these settings.
+fn ways(wanted: Option<NearInvalidation>, resp: Option<u8>) -> &'static [NearInvalidation] {
+    use NearInvalidation::{Auto, PubSub, Tracking};
+    match (wanted, resp) {
+        (Some(PubSub), _) | (Some(Auto) | None, Some(2)) => &[PubSub],
+        (Some(Auto) | None, _) => &[Tracking, PubSub],
+        (Some(_), Some(2)) => &[],
+        (Some(_), _) => &[Tracking],
+    }
 }
 
 /// TLS is enabled by `rediss://`.
@@ -102,7 +128,7 @@ mod tests {
     use cache_core::{
         CacheSettings,
         config::Location,
-        store::{CounterInit, Expiry, SetMode},
+        store::{CounterInit, Expected, Expiry, SetMode, TtlUpdate},
     };
 
     use super::*;
@@ -118,6 +144,7 @@ mod tests {
         let value = || bytes::Bytes::from_static(b"1");
         let expiry = Expiry::Never;
         let create = Some(CounterInit::new(0, expiry));
+        let (seen, ttl) = (Expected::value(b"1"), TtlUpdate::New(expiry));
         let sizes = [
             ("get", size_of_val(&*store.get("k"))),
             ("get_entry", size_of_val(&*store.get_entry("k"))),
@@ -128,6 +155,8 @@ mod tests {
             ("delete", size_of_val(&*store.delete("k"))),
             ("take", size_of_val(&*store.take("k"))),
             ("incr", size_of_val(&*store.incr("k", 1, create))),
+            ("compare_and_delete", size_of_val(&*store.compare_and_delete("k", seen))),
+            ("compare_and_set", size_of_val(&*store.compare_and_set("k", seen, value(), ttl))),
         ];
         for (call, size) in sizes {
             assert!(size <= CACHED_BY_MALLOC, "{call}: {size} bytes; {sizes:?}");

@@ -10,12 +10,13 @@ pub(crate) struct Encoder<'a> {
     /// How many arguments of the current command are missing.
     missing: usize,
     longest: usize,
+    in_transaction: bool,
     /// Whether the server has `DELIFEQ` and `SET … IFEQ`.
     pub(crate) has_compare: bool,
 }
 
 /// Commands with more bytes are encoded before they are passed to the connection.
-const LARGE: usize = 256 << 10;
+const LARGE: u32 = 256 << 10;
 
 /// Appends the same commands each time: a command that was redirected is encoded again.
 pub(crate) type Encode<'a> = &'a (dyn Fn(&mut Encoder<'_>) + Send + Sync);
@@ -28,13 +29,44 @@ pub(crate) struct Commands<'a> {
     pub(crate) encode: Encode<'a>,
     /// Whether they are newer commands, where the server has them.
     pub(crate) newer: bool,
-    /// Roughly how many bytes they have, if that may be many.
-    pub(crate) size: usize,
+    /// Roughly how many bytes they have, if that may be many. 32 bits, because the futures of calls
+    /// contain commands.
+    pub(crate) size: u32,
+    /// Whether they are a transaction of their own.
+    pub(crate) is_transaction: bool,
+    /// Whether they follow `ASKING`, because their key migrates to the server.
+    pub(crate) asks: bool,
+    pub(crate) change: &'a Change<'a>,
+}
+
+/// The keys that commands change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    None,
+    /// The key of the call, or of each call of a batch.
+    Key,
+    Keys(&'a [&'a str]),
+    /// Any keys of the namespace.
+    Namespace,
+    /// Any keys of the database.
+    Database,
+}
+
+impl<'a> Change<'a> {
+    /// The change of a batch, for one of its keys.
+    pub(crate) fn of_one(self) -> &'static Change<'static> {
+        if self == Self::None { &Change::None } else { &Change::Key }
+    }
+
+    /// The change of a batch, for some of its keys.
+    pub(crate) fn of_many(self, keys: &'a [&'a str]) -> Self {
+        if self == Self::Key { Self::Keys(keys) } else { self }
+    }
 }
 
 impl<'a> Encoder<'a> {
     pub(crate) fn new(output: &'a mut BytesMut) -> Self {
-        Self { output, missing: 0, longest: 0, has_compare: false }
+        Self { output, missing: 0, longest: 0, in_transaction: false, has_compare: false }
     }
 
     /// Appends a whole command.
@@ -45,11 +77,21 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Appends commands between `MULTI` and `EXEC`.
+    /// Appends commands between `MULTI` and `EXEC`, or as a part of the transaction around them.
     pub(crate) fn transaction(&mut self, commands: impl FnOnce(&mut Self)) {
+        if self.in_transaction {
+            return commands(self);
+        }
         self.command(&["MULTI"]);
         commands(self);
         self.command(&["EXEC"]);
+    }
+
+    /// Appends commands that may be a transaction, as a part of another one.
+    pub(crate) fn inside_transaction(&mut self, commands: Encode<'_>) {
+        self.in_transaction = true;
+        commands(self);
+        self.in_transaction = false;
     }
 
     /// Begins a command of this many arguments, its name included.
@@ -100,22 +142,38 @@ impl<'a> Commands<'a> {
     /// A [transaction](Encoder::transaction) of this many commands. The result is an array, or the
     /// error that prevented the execution.
     pub(crate) fn transaction(commands: usize, encode: Encode<'a>) -> Self {
-        Self::many(commands + 2, encode)
+        Self { is_transaction: true, ..Self::many(commands + 2, encode) }
     }
 
     /// Commands that have this many replies together.
     pub(crate) fn many(replies: usize, encode: Encode<'a>) -> Self {
-        Self { replies, encode, newer: false, size: 0 }
+        let change = &Change::None;
+        Self { replies, encode, newer: false, size: 0, is_transaction: false, asks: false, change }
     }
 
     /// Sets how many bytes they have, roughly.
     pub(crate) fn of_size(self, size: usize) -> Self {
-        Self { size, ..self }
+        Self { size: u32::try_from(size).unwrap_or(u32::MAX), ..self }
     }
 
     /// Says that they are [newer commands](crate::newer_commands) where the server has them.
     pub(crate) fn newer_if(self, newer: bool) -> Self {
         Self { newer, ..self }
+    }
+
+    /// Sends them after `ASKING`.
+    pub(crate) fn asking(self) -> Self {
+        Self { asks: true, ..self }
+    }
+
+    /// Says which keys they change.
+    pub(crate) fn changing(self, change: &'a Change<'a>) -> Self {
+        Self { change, ..self }
+    }
+
+    /// Returns the number of replies without those to `MULTI` and `EXEC`.
+    pub(crate) fn replies_inside(&self) -> usize {
+        if self.is_transaction { self.replies.saturating_sub(2) } else { self.replies }
     }
 
     /// Whether they are encoded before they are passed to the connection: other calls wait while

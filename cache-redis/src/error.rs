@@ -1,7 +1,7 @@
 //! Errors of servers and connections, as errors of [`cache_core`]. No message contains a value or a
 //! password.
 
-use cache_core::{Error, ErrorKind};
+use cache_core::{Error, ErrorKind, Result};
 
 use crate::{
     address::Address,
@@ -29,6 +29,16 @@ pub(crate) fn from_reply(error: &ErrorReply) -> Error {
             format!("the server replied with the error {}", shown(error.code())),
         ),
     }
+}
+
+/// Whether the server rejected a transaction, or a command of it, because of its memory limit.
+pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+    [server_errors::OUT_OF_MEMORY, server_errors::DISCARDED].contains(&error.message())
+}
+
+/// Whether the answer is an error that [`is_out_of_memory`].
+pub(crate) fn needs_memory<T>(answer: &Result<T>) -> bool {
+    answer.as_ref().err().is_some_and(is_out_of_memory)
 }
 
 const DEMOTED: &str = "failover in progress: this server is not the leader any more";

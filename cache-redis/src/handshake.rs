@@ -13,7 +13,11 @@ use crate::{
     newer_commands::NewerCommands,
     reply,
     resp::{ErrorReply, Reply},
+    tracking,
 };
+
+/// Ends the tracking that has begun to learn whether it may.
+const TRACKING_OFF: &[&str] = &["CLIENT", "TRACKING", "OFF"];
 
 /// A connection is useless after an error reply to one of these commands.
 type Required<'a> = Vec<Vec<&'a str>>;
@@ -49,6 +53,12 @@ impl Connector {
         optional.extend(self.limit.iter().flat_map(|_| [SETTINGS, NewerCommands::QUESTION]));
         optional.extend(self.leader_only.then_some(&["ROLE"][..]));
         optional.extend(ABOUT_US);
+        // Strict settings publish whatever the server supports.
+        let must_know = self.channels.as_ref().is_some_and(|it| !it.always());
+        // As a near tier of another process: a server may know tracking, but not this kind.
+        let tracking_on = tracking::command(&self.tracked);
+        let asks = must_know && resp == 3;
+        optional.extend([&tracking_on[..], TRACKING_OFF].into_iter().filter(|_| asks));
         let replies = wire.call_many(required.len() + optional.len(), |out| {
             let mut out = Encoder::new(out);
             for it in &required {
@@ -72,10 +82,21 @@ impl Connector {
             limit.learn(replies.next().unwrap_or_default());
             newer = NewerCommands::read(replies.next().unwrap_or_default());
         }
-        if self.leader_only && is_replica(replies.next().unwrap_or_default()) {
+        if self.leader_only && reply::is_replica(&replies.next().unwrap_or_default()) {
             return Err(error::demoted());
         }
-        Ok(Ok(Greeting { client, newer }))
+        // Where tracking works, the server reports the writes to all processes like this one.
+        let may_track = asks && replies.nth(ABOUT_US.len()) == Some(Reply::Okay);
+        let must_publish = must_know && !may_track && self.may_publish(wire).await?;
+        Ok(Ok(Greeting { resp, client, newer, must_publish }))
+    }
+
+    /// Whether the server lets this user publish.
+    async fn may_publish(&self, wire: &Wire<Decoder>) -> Result<bool> {
+        let Some(channels) = &self.channels else { return Ok(false) };
+        let probe = wire.call(|out| Encoder::new(out).command(&channels.probe()));
+        let reply = probe.await.map_err(|it| error::connecting(it.error))?;
+        Ok(!matches!(reply, Reply::Error(_)))
     }
 
     fn required<'a>(&'a self, resp: u8, database: &'a str) -> Required<'a> {
@@ -101,11 +122,4 @@ impl Connector {
 /// Whether the server does not know `HELLO`, or does not support version 3.
 fn lacks_resp3(error: &ErrorReply) -> bool {
     error.code() == "NOPROTO" || error.details().starts_with("unknown command")
-}
-
-/// Whether the reply to `ROLE` says that the server is a replica. An ACL may forbid the command.
-fn is_replica(role: Reply) -> bool {
-    let Ok(role) = reply::list(role) else { return false };
-    let role = role.into_iter().next().and_then(|it| reply::text(it).ok().flatten());
-    role.is_some_and(|it| it != "master")
 }

@@ -45,8 +45,9 @@
 //! program also starts while its server is down.
 //!
 //! # What is promised
-//! - **One round trip per operation.** A batch takes one round trip per server and thousand keys. A
-//!   version move between two slots of a Cluster takes five.
+//! - **One round trip for each operation on one key**, except `update` and `upsert` (two), and
+//!   loads and locks, which make several calls. A batch takes one round trip per server and
+//!   thousand keys. A version move between two slots of a Cluster takes five.
 //! - **No command with an unknown outcome is sent twice.** A command that the server rejected
 //!   without executing it (`MOVED`, `ASK`, `TRYAGAIN`, `READONLY`, `NOSCRIPT`) is sent again to the
 //!   right server.
@@ -55,14 +56,18 @@
 //! - **A server that does not answer** costs each call its deadline until the breaker of the server
 //!   opens, then microseconds. A connection without any reply for 1.2 deadlines is replaced. Each
 //!   server of a group has its own breaker.
-//! - **An abandoned write is not executed later**: the store resets its connection, and the server
-//!   ends the connection (`CLIENT KILL`) before the store uses another connection.
+//! - **An abandoned write is not executed later**, if the user may call `CLIENT INFO` and `CLIENT
+//!   KILL` and the connection is TCP: the store resets the connection, and the server ends it
+//!   before the store uses another one. Otherwise, bytes that the server's system or a proxy has
+//!   received may still be executed.
 //! - **Each alias and tokio runtime has its own connections.** The first call in a runtime creates
 //!   them, and they end with the runtime.
 
 mod abandoned;
 mod address;
 mod batch;
+mod bus;
+mod checkout;
 mod clear;
 mod connection;
 mod connector;
@@ -71,13 +76,17 @@ mod discovery;
 mod driver;
 mod encoder;
 mod error;
+mod full_server;
 mod handshake;
+mod invalidations;
 mod limit;
 mod newer_commands;
 mod node;
 mod nodes;
 mod options;
 mod pool;
+mod publishing;
+mod push;
 mod reply;
 mod resp;
 mod route;
@@ -85,7 +94,11 @@ mod script;
 mod server_errors;
 mod slot;
 mod store;
+mod stream;
+mod subscription;
 mod topology;
+mod tracking;
+mod watch;
 
 pub use self::driver::DRIVER;
 

@@ -6,21 +6,22 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use cache_core::{
-    ErrorKind, Result,
+    Clock, ErrorKind, Result,
     layer::{Breaker, BreakerState},
 };
-use cache_net::ConnectionSlots;
+use cache_net::{ConnectionSlots, within};
 use futures_util::future::join_all;
 
 use crate::{
     abandoned::Abandoned,
     address::Address,
-    connection::Connection,
+    checkout::Checkout,
     connector::{Server, Slot},
-    encoder::{Commands, Encoder, result},
+    encoder::{Change, Commands, Encoder},
     error,
     newer_commands::NewerCommands,
     reply,
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     abandoned: Arc<Abandoned>,
     /// Whether the server forbids this user to end connections.
     may_not_kill: AtomicBool,
+    /// Whether the server forbids this user `ROLE`.
+    hides_role: AtomicBool,
     /// A single server is protected by the breaker of its store.
     breaker: Option<Arc<Breaker>>,
 }
@@ -43,8 +46,8 @@ impl Node {
     pub(crate) fn new(address: Address, slots: Vec<Slot>, breaker: Option<Arc<Breaker>>) -> Self {
         let connections = ConnectionSlots::new(slots);
         let abandoned = Abandoned::at(&address);
-        let may_not_kill = AtomicBool::new(false);
-        Self { address, connections, abandoned, may_not_kill, breaker }
+        let (may_not_kill, hides_role) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { address, connections, abandoned, may_not_kill, hides_role, breaker }
     }
 
     /// Returns the number of the connection for a key. It is always the same, so that commands
@@ -56,30 +59,7 @@ impl Node {
     /// Executes commands about one key.
     pub(crate) async fn execute(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
         let call = pin!(async {
-            let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            // Before the reply: other calls may be refused, too, and give the commands up.
-            let is_newer = commands.newer && connection.newer.compare();
-            let reply = execute(slot, &connection, commands).await?;
-            if is_newer && NewerCommands::is_refused(&reply) {
-                connection.newer.give_up();
-                return Box::pin(execute(slot, &connection, commands)).await;
-            }
-            Ok(reply)
-        });
-        self.past_breaker(call).await
-    }
-
-    /// Executes commands about a key that migrates to this server, after `ASKING`.
-    pub(crate) async fn execute_asking(&self, key: &str, commands: &Commands<'_>) -> Result<Reply> {
-        let call = pin!(async {
-            let (slot, connection) = self.connected(self.connection_of(key)).await?;
-            let is_newer = commands.newer && connection.newer.compare();
-            let reply = execute_asking(slot, &connection, commands).await?;
-            if is_newer && NewerCommands::is_refused(&reply) {
-                connection.newer.give_up();
-                return Box::pin(execute_asking(slot, &connection, commands)).await;
-            }
-            Ok(reply)
+            self.connected(self.connection_of(key)).await?.execute(key, commands).await
         });
         self.past_breaker(call).await
     }
@@ -92,15 +72,16 @@ impl Node {
         commands: &(dyn Fn(&NewerCommands) -> Commands<'a> + Send + Sync),
     ) -> Result<Vec<Reply>> {
         let call = pin!(async {
-            let (slot, connection) = self.connected(connection).await?;
-            let first = commands(&connection.newer);
-            let replies = send_many(slot, &connection, &first).await?;
+            let checkout = self.connected(connection).await?;
+            let newer = &checkout.connection.newer;
+            let first = commands(newer);
+            let replies = checkout.execute_many(&first).await?;
             match &replies[..] {
                 // The only command was not executed.
                 [reply] if first.newer && NewerCommands::is_refused(reply) => {
-                    connection.newer.give_up();
+                    newer.give_up();
                     let again = commands(NewerCommands::none());
-                    Box::pin(send_many(slot, &connection, &again)).await
+                    Box::pin(checkout.execute_many(&again)).await
                 }
                 _ => Ok(replies),
             }
@@ -116,27 +97,28 @@ impl Node {
 
     /// Returns the connection for the keys of a slot. Before anything is sent on it, the server
     /// ends the abandoned connections.
-    async fn connected(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+    async fn connected(&self, own: usize) -> Result<Checkout<'_>> {
         match self.connections.ready(own) {
-            Some(found) if !self.must_kill() => Ok(found),
+            Some((slot, connection)) if !self.must_kill() => Ok(Checkout { slot, connection }),
             _ => Box::pin(self.connect(own)).await,
         }
     }
 
     #[cold]
-    async fn connect(&self, own: usize) -> Result<(&Slot, Arc<Connection>)> {
+    async fn connect(&self, own: usize) -> Result<Checkout<'_>> {
         let connected = self.connections.connection(own).await;
         let (slot, connection) = connected.map_err(|it| error::at(it, &self.address))?;
+        let checkout = Checkout { slot, connection };
         if self.must_kill() {
             let clients = self.abandoned.clients();
             let kill = |out: &mut Encoder<'_>| clients.iter().for_each(|it| it.kill(out));
-            let replies = send(slot, &connection, &Commands::many(clients.len(), &kill)).await?;
+            let replies = checkout.send(&Commands::many(clients.len(), &kill)).await?;
             let res = self.abandoned.killed(&clients, &replies);
             if !res.map_err(|it| error::at(it, &self.address))? {
                 self.may_not_kill.store(true, Ordering::Release);
             }
         }
-        Ok((slot, connection))
+        Ok(checkout)
     }
 
     /// Whether this store must end abandoned connections before anything else is sent.
@@ -156,9 +138,14 @@ impl Node {
 
     /// Sends a command about the server itself, without its breaker.
     pub(crate) async fn query(&self, words: &[&str]) -> Result<Reply> {
-        let (slot, connection) = self.connected(0).await?;
+        self.change(words, &Change::None).await
+    }
+
+    /// Sends a command that changes many keys, without the breaker of the server.
+    pub(crate) async fn change(&self, words: &[&str], change: &Change<'_>) -> Result<Reply> {
         let query = |out: &mut Encoder<'_>| out.command(words);
-        self.checked(execute(slot, &connection, &Commands::one(&query)).await?)
+        let query = Commands::one(&query).changing(change);
+        self.checked(self.connected(0).await?.execute("", &query).await?)
     }
 
     /// Checks that the server answers on each of its connections.
@@ -178,8 +165,9 @@ impl Node {
     }
 
     async fn check_slot(&self, slot: &Slot) -> Result<Reply> {
-        let connection = slot.connection().await?;
-        self.checked(execute(slot, &connection, &PING).await?)
+        let checkout = Checkout { slot, connection: slot.connection().await? };
+        let ping = Commands::one(&|out| out.command(&["PING"]));
+        self.checked(checkout.execute("", &ping).await?)
     }
 
     fn checked(&self, reply: Reply) -> Result<Reply> {
@@ -187,6 +175,38 @@ impl Node {
             Reply::Error(it) => Err(error::at(error::from_reply(&it), &self.address)),
             reply => Ok(reply),
         }
+    }
+
+    /// Whether the server says on a connection of this store that it is a replica. The host name
+    /// may lead to another server by now, and each connection may be to one of its own, so the
+    /// next call connects again.
+    pub(crate) async fn leaves_replica(&self, clock: &Clock, time: Duration) -> bool {
+        if self.hides_role() {
+            return false;
+        }
+        // Without a word to the slots: the runtime of the connections may stand still, and they
+        // would count as frozen.
+        let open = self.connections.slots().iter().filter_map(|it| it.current());
+        let roles = open.map(|it| async move { within(clock, time, it.role()).await });
+        let roles = join_all(roles).await.into_iter().flatten().filter_map(Result::ok);
+        let is_replica = roles.fold(false, |res, it| res | self.heard(&it));
+        if is_replica {
+            self.reconnect();
+        }
+        is_replica
+    }
+
+    /// Whether the server has forbidden this user `ROLE`.
+    pub(crate) fn hides_role(&self) -> bool {
+        self.hides_role.load(Ordering::Acquire)
+    }
+
+    /// Notes the reply to `ROLE`, and returns whether the server is a replica.
+    pub(crate) fn heard(&self, role: &Reply) -> bool {
+        if reply::is_forbidden(role) {
+            self.hides_role.store(true, Ordering::Release);
+        }
+        reply::is_replica(role)
     }
 
     /// Whether the server's `ROLE` is leader. If the ACL forbids the command, the answer is true.
@@ -198,57 +218,4 @@ impl Node {
         };
         Ok(reply::text(role)?.as_deref() == Some("master"))
     }
-}
-
-const PING: Commands<'_> =
-    Commands { replies: 1, encode: &|out| out.command(&["PING"]), newer: false, size: 0 };
-
-/// Executes commands about one key.
-async fn execute(
-    slot: &Slot,
-    connection: &Arc<Connection>,
-    commands: &Commands<'_>,
-) -> Result<Reply> {
-    if commands.replies == 1 && !commands.is_large() {
-        // The future is pinned, because it would be copied at each call.
-        let reply = pin!(connection.wire.call(|out| connection.encode(commands.encode, out)));
-        let reply = slot.run(slot.deadline(), connection, reply).await;
-        return connection.received(slot.deadline(), reply, commands.encode);
-    }
-    let replies = Box::pin(send(slot, connection, commands)).await?;
-    Ok(result(commands.replies, replies.into_iter()))
-}
-
-async fn execute_asking(
-    slot: &Slot,
-    connection: &Arc<Connection>,
-    commands: &Commands<'_>,
-) -> Result<Reply> {
-    let asking = |out: &mut Encoder<'_>| {
-        out.command(&["ASKING"]);
-        (commands.encode)(out);
-    };
-    let asking = Commands { replies: 1 + commands.replies, encode: &asking, ..*commands };
-    let replies = send(slot, connection, &asking).await?;
-    Ok(result(commands.replies, replies.into_iter().skip(1)))
-}
-
-async fn send(
-    slot: &Slot,
-    connection: &Arc<Connection>,
-    commands: &Commands<'_>,
-) -> Result<Vec<Reply>> {
-    let replies = pin!(connection.replies(commands));
-    let replies = slot.run(slot.deadline(), connection, replies).await;
-    connection.received(slot.deadline(), replies, commands.encode)
-}
-
-async fn send_many(
-    slot: &Slot,
-    connection: &Arc<Connection>,
-    commands: &Commands<'_>,
-) -> Result<Vec<Reply>> {
-    let replies = pin!(connection.replies(commands));
-    let replies = slot.run_many(slot.deadline(), connection, replies).await;
-    connection.received(slot.deadline(), replies, commands.encode)
 }

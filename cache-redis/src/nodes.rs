@@ -34,6 +34,8 @@ pub(crate) struct NodeSettings {
     pub(crate) replica_connector: Arc<Connector>,
     /// Present if the topology is `sentinel`.
     pub(crate) sentinel_connector: Option<Arc<Connector>>,
+    /// Whether only the servers themselves tell which of them takes the writes.
+    pub(crate) asks_role: bool,
     /// The number of connections to each server.
     pub(crate) connections: usize,
     pub(crate) deadline: Duration,

@@ -2,22 +2,24 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use cache_core::{Clock, Error, ErrorKind, Result};
+use cache_core::{Clock, Error, ErrorKind, NearInvalidation, Result, store::PerRuntime};
 use cache_net::{Attempt, within};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
+    address::Address,
     connector::LostFlag,
     discovery::Discovery,
     limit::Limit,
     nodes::{NodeSettings, Nodes},
     options::ReadFrom,
+    publishing::Channels,
     topology::Topology,
 };
 
@@ -42,6 +44,24 @@ pub(crate) struct Common {
     pub(crate) discovery: Discovery,
     pub(crate) read_from: ReadFrom,
     pub(crate) limit: Arc<Limit>,
+    /// How a near tier may learn of changes, the best way first.
+    pub(crate) ways: &'static [NearInvalidation],
+    /// The channels of the writes, if they may have to be published.
+    pub(crate) channels: Option<Arc<Channels>>,
+    /// The leaders that a pool has found last, for streams.
+    pub(crate) leaders: watch::Sender<Leaders>,
+}
+
+/// The leaders that the pools of a store have found.
+#[derive(Debug, Default)]
+pub(crate) struct Leaders {
+    /// Their addresses in the topology that was found last, in order.
+    pub(crate) addresses: Vec<Address>,
+    /// Further servers of a Cluster that streams include: slots migrate to them.
+    pub(crate) arriving: Vec<Address>,
+    /// How often a pool has found others than another pool before it, or a server that streams do
+    /// not include.
+    pub(crate) changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +93,11 @@ impl Pool {
             refresh: Mutex::default(),
             refreshed_at: AtomicU64::new(0),
         })
+    }
+
+    /// Returns the pool of the caller's runtime.
+    pub(crate) fn here(common: &Arc<Common>, pools: &PerRuntime<Self>) -> Result<Arc<Self>> {
+        pools.here(|runtime| Self::new(Arc::clone(common), runtime.clone()))
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -214,8 +239,31 @@ impl Pool {
     }
 
     fn replace_topology(&self, topology: &Arc<Topology>) {
-        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(topology));
+        let mut known = self.write_topology();
+        // With the lock: a stream that makes all pools use its leaders has begun to watch before,
+        // so it changes this topology, or notices it.
+        self.common.leaders.send_if_modified(|it| it.found(topology.leaders()));
+        *known = Some(Arc::clone(topology));
+        drop(known);
         self.nodes.retain(topology, |it| self.common.discovery.names(it));
+    }
+
+    /// Makes the calls of this runtime use the leaders that another pool has found. Otherwise they
+    /// may use an old leader that still answers, until a connection to it is lost.
+    pub(crate) fn adopt(&self, found: &Topology) {
+        let mut known = self.write_topology();
+        if known.as_ref().is_none_or(|it| it.leaders() == found.leaders()) {
+            return;
+        }
+        let (leader, replica) = (|it: &_| self.nodes.leader(it), |it: &_| self.nodes.replica(it));
+        let topology = Arc::new(found.with(leader, replica));
+        *known = Some(Arc::clone(&topology));
+        drop(known);
+        self.nodes.retain(&topology, |it| self.common.discovery.names(it));
+    }
+
+    fn write_topology(&self) -> RwLockWriteGuard<'_, Option<Arc<Topology>>> {
+        self.topology.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refresh_state(&self) -> MutexGuard<'_, Refresh> {
@@ -223,9 +271,35 @@ impl Pool {
     }
 }
 
+impl Leaders {
+    /// Notes the leaders of a topology. Returns whether they are others than before.
+    fn found(&mut self, addresses: Vec<Address>) -> bool {
+        let is_changed = self.addresses != addresses;
+        if is_changed {
+            self.addresses = addresses;
+            self.changes += 1;
+        }
+        is_changed
+    }
+}
+
 impl Common {
+    /// Ends the streams that do not include a server to which a key has moved. They begin again
+    /// with this server.
+    pub(crate) fn include(&self, server: &Address) {
+        self.leaders.send_if_modified(|it| {
+            let is_new = !it.addresses.contains(server) && !it.arriving.contains(server);
+            it.changes += u64::from(is_new);
+            is_new
+        });
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.nodes.connector.clock
+    }
+
+    pub(crate) fn has_sentinels(&self) -> bool {
+        matches!(self.discovery, Discovery::Sentinels(_))
     }
 
     pub(crate) fn is_cluster(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{error, resp::Reply};
 use bytes::Bytes;
 use cache_core::{
-    Result, Ttl,
+    ErrorKind, Result, Ttl,
     store::{Entry, Stamp},
 };
 
@@ -52,6 +52,17 @@ pub(crate) fn list(reply: Reply) -> Result<Vec<Reply>> {
         Reply::Array(it) | Reply::Set(it) => Ok(it),
         other => Err(error::unexpected(&other)),
     }
+}
+
+/// Whether the reply to `ROLE` says that the server takes no writes. An ACL may forbid the command.
+pub(crate) fn is_replica(role: &Reply) -> bool {
+    let Reply::Array(role) = role else { return false };
+    matches!(role.first(), Some(Reply::Bulk(it)) if it.as_ref() != b"master")
+}
+
+/// Whether the server does not let the user run a command, or does not know it.
+pub(crate) fn is_forbidden(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(it) if error::from_reply(it).kind() == ErrorKind::Backend)
 }
 
 /// Converts the reply to `PTTL`.

@@ -123,11 +123,8 @@ impl Pool {
     ) -> Result<Reply> {
         for hop in 1..=HOPS {
             let (node, is_arriving) = self.redirect_target(redirect, key, hop).await?;
-            let res = if is_arriving {
-                node.execute_asking(key, commands).await
-            } else {
-                node.execute(key, commands).await
-            };
+            let commands = if is_arriving { commands.asking() } else { *commands };
+            let res = node.execute(key, &commands).await;
             answer = res.map_err(|it| self.note_failure(it))?;
             match self.redirect_in(&answer, &node) {
                 None => return checked(answer, &node),
@@ -152,11 +149,16 @@ impl Pool {
     ) -> Result<(Arc<Node>, bool)> {
         match redirect {
             Redirect::Moved(address) => {
+                self.common.include(&address);
                 let node = self.nodes.leader(&address);
                 self.moved(slot::slot(key), &node);
                 return Ok((node, false));
             }
-            Redirect::Ask(address) => return Ok((self.nodes.leader(&address), true)),
+            Redirect::Ask(address) => {
+                // Before the command: a server that imports its first slot is in no topology.
+                self.common.include(&address);
+                return Ok((self.nodes.leader(&address), true));
+            }
             Redirect::TryAgain => {
                 self.refresh_in_background();
                 let pause = PAUSE * u32::try_from(hop).unwrap_or(1);

@@ -13,6 +13,9 @@ pub(crate) const OUT_OF_MEMORY: &str = "out of memory (OOM): the server has reac
 pub(crate) const DISCARDED: &str =
     "the server rejected one of the commands of a transaction (EXECABORT)";
 
+/// The server does not support RESP3.
+pub(crate) const NO_RESP3: &str =
+    "the server does not support this protocol version; set options.resp = 2";
 /// The server does not know a command.
 pub(crate) const UNKNOWN_COMMAND: &str = "unknown command: the server does not know one of the commands; Redis 7.0 or Valkey 7.2 is required";
 pub(crate) const NO_PASSWORD: &str = "authentication required (NOAUTH): write the password into options.password, or into the location: \
@@ -22,6 +25,8 @@ const NO_DATABASE: &str =
 pub(crate) const NO_LOGIN: &str =
     "authentication failed (WRONGPASS): the user does not exist, or the password is wrong";
 const TOO_LARGE: &str = "the value is larger than the server accepts; raise its proto-max-bulk-len, or lower options.max_value_bytes";
+const NO_COMMAND: &str =
+    "permission denied (NOPERM): the user may not run this command; see ACL LOG on the server";
 const ANY_CODE: &str = "";
 const ANYTHING: &str = "";
 
@@ -124,18 +129,16 @@ const TABLE: &[Row] = {
             Backend,
             "permission denied (NOPERM): the user may not access this key; see ACL LOG on the server, and key_prefix",
         ),
+        ("NOPERM", ANYTHING, Backend, NO_COMMAND),
+        // In a script, before Redis 7.2.
+        ("ERR", "executing the script can't run this command", Backend, NO_COMMAND),
         (
-            "NOPERM",
-            ANYTHING,
+            "ERR",
+            "executing the script can't publish",
             Backend,
-            "permission denied (NOPERM): the user may not run this command; see ACL LOG on the server",
+            "permission denied (NOPERM): the user may not publish to this channel; see ACL LOG on the server",
         ),
-        (
-            "NOPROTO",
-            ANYTHING,
-            Backend,
-            "the server does not support this protocol version; set options.resp = 2",
-        ),
+        ("NOPROTO", ANYTHING, Backend, NO_RESP3),
         ("EXECABORT", ANYTHING, Backend, DISCARDED),
         ("NOSCRIPT", ANYTHING, Backend, "the server has lost a script between two commands"),
         // Errors without a code of their own.
@@ -286,6 +289,16 @@ mod tests {
             "NOPERM User shop has no permissions to run the 'flushdb' command",
             Backend,
             "permission denied",
+        ),
+        (
+            "ERR The user executing the script can't run this command or subcommand script: 09",
+            Backend,
+            "may not run this command",
+        ),
+        (
+            "ERR The user executing the script can't publish to the channel mentioned in the command",
+            Backend,
+            "may not publish",
         ),
         ("NOPERM No permissions to access a key", Backend, "key_prefix"),
         ("NOPERM User shop has no permissions to access the 'k' key", Backend, "key_prefix"),

@@ -3,6 +3,7 @@
 mod commands;
 mod compare;
 mod counter;
+mod messages;
 mod rename;
 
 use std::{fmt, sync::Arc};
@@ -20,20 +21,21 @@ use futures_util::future::BoxFuture;
 
 use self::{
     commands::{ENTRY_COMMANDS, encode_entry, encode_set, millis},
+    compare::{Compare, was_as_expected},
     counter::CounterChange,
 };
 use crate::{
     batch::{Batch, Together},
-    encoder::{Commands, Encode, Encoder},
-    error,
+    encoder::{Change, Commands, Encode, Encoder},
+    error::{self, needs_memory},
     limit::Limit,
     options::ReadFrom,
     pool::{Common, Pool},
     reply,
     resp::Reply,
     route::ReadTarget,
-    script::{self, Args, ScriptCall},
-    server_errors, slot,
+    script::{self, ScriptCall},
+    slot,
 };
 
 /// A store on one or several servers.
@@ -54,27 +56,34 @@ impl Redis {
 
     /// Returns the connections of the caller's runtime.
     fn pool(&self) -> Result<Arc<Pool>> {
-        self.pools.here(|runtime| Pool::new(Arc::clone(&self.common), runtime.clone()))
+        Pool::here(&self.common, &self.pools)
     }
 
     async fn execute(&self, key: &str, target: ReadTarget, encode: Encode<'_>) -> Result<Reply> {
         self.pool()?.execute(key, target, &Commands::one(encode)).await
     }
 
+    async fn write(&self, key: &str, encode: Encode<'_>) -> Result<Reply> {
+        let write = Commands::one(encode).changing(&Change::Key);
+        self.pool()?.execute(key, ReadTarget::Leader, &write).await
+    }
+
     async fn run_script(
         &self,
         script: &script::Script,
         keys: &[&str],
-        args: &dyn Args,
+        change: &Change<'_>,
     ) -> Result<Reply> {
-        self.pool()?.run_script(&ScriptCall::new(script, keys, args)).await
+        self.pool()?.run_script(&ScriptCall::new(script, keys, &[]).changing(change)).await
     }
 
     /// Reads an entry from a server whose `maxmemory` is reached. Boxed, because the future would
     /// enlarge that of each read.
     #[cold]
     fn entry_without_memory<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
-        Box::pin(async move { reply::entry(self.run_script(&script::ENTRY, &[key], &[]).await?) })
+        Box::pin(async move {
+            reply::entry(self.run_script(&script::ENTRY, &[key], &Change::None).await?)
+        })
     }
 
     /// Executes commands about many keys, and converts each reply.
@@ -136,12 +145,13 @@ impl Backend for Redis {
     }
 
     fn views(self: Arc<Self>) -> Views {
+        let views = self.messages();
         let may_lag = self.target == ReadTarget::Any && self.common.read_from == ReadFrom::Replica;
-        if !may_lag {
-            return Views::none();
+        if may_lag {
+            let leader = Self { target: ReadTarget::Leader, ..Self::clone(&self) };
+            return views.with_leader(Arc::new(leader));
         }
-        Views::none()
-            .with_leader(Arc::new(Self { target: ReadTarget::Leader, ..Self::clone(&self) }))
+        views
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -163,6 +173,7 @@ impl Backend for Redis {
             replies: 1,
             size: &|_| 0,
             target: self.target,
+            change: Change::None,
             together: Together::Get,
         };
         self.execute_many(batch, reply::bytes).await
@@ -175,6 +186,7 @@ impl Backend for Redis {
             replies: 2 + ENTRY_COMMANDS,
             size: &|_| 0,
             target: self.target,
+            change: Change::None,
             together: Together::None,
         };
         let mut answers = self.execute_many(batch, reply::entry).await;
@@ -191,7 +203,7 @@ impl Backend for Redis {
             return Box::pin(self.refuse(key, mode, error)).await;
         }
         let write = |out: &mut Encoder<'_>| encode_set(out, key, &value, expiry, mode);
-        let write = Commands::one(&write).of_size(value.len());
+        let write = Commands::one(&write).of_size(value.len()).changing(&Change::Key);
         let answer = self.pool()?.execute(key, ReadTarget::Leader, &write).await;
         self.limit().record_reply(value.len(), &answer);
         match answer {
@@ -224,6 +236,7 @@ impl Backend for Redis {
             replies: 1,
             size: &size,
             target: ReadTarget::Leader,
+            change: Change::Key,
             together: if refused.iter().any(Option::is_some) { Together::None } else { together },
         };
         let answers = self.execute_many(batch, Ok).await;
@@ -256,27 +269,17 @@ impl Backend for Redis {
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let Some(millis) = millis(expiry) else {
-            // `PERSIST` returns 0 for an absent key and also for a key without an expiry.
-            let persist = |out: &mut Encoder<'_>| {
-                out.transaction(|out| {
-                    out.command(&["PERSIST", key]);
-                    out.command(&["EXISTS", key]);
-                });
-            };
-            let persist = Commands::transaction(2, &persist);
-            let answer = self.pool()?.execute(key, ReadTarget::Leader, &persist).await?;
-            return reply::flag(reply::list(answer)?.get(1).unwrap_or(&Reply::Nil));
+            let answer = Box::pin(self.run_script(&script::PERSIST, &[key], &Change::Key)).await?;
+            return reply::flag(&answer);
         };
         let expire = |out: &mut Encoder<'_>| {
             out.begin(3).arg("PEXPIRE").arg(key).number(millis);
         };
-        reply::flag(&self.execute(key, ReadTarget::Leader, &expire).await?)
+        reply::flag(&self.write(key, &expire).await?)
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        reply::flag(
-            &self.execute(key, ReadTarget::Leader, &|out| out.command(&["UNLINK", key])).await?,
-        )
+        reply::flag(&self.write(key, &|out| out.command(&["UNLINK", key])).await?)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
@@ -286,15 +289,14 @@ impl Backend for Redis {
             replies: 1,
             size: &|_| 0,
             target: ReadTarget::Leader,
+            change: Change::Key,
             together: Together::None,
         };
         self.execute_many(batch, |it| reply::flag(&it)).await
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        reply::bytes(
-            self.execute(key, ReadTarget::Leader, &|out| out.command(&["GETDEL", key])).await?,
-        )
+        reply::bytes(self.write(key, &|out| out.command(&["GETDEL", key])).await?)
     }
 
     async fn incr(
@@ -322,7 +324,9 @@ impl Backend for Redis {
     }
 
     async fn compare_and_delete(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        self.delete_if_seen(key, seen).await
+        let compare = Compare::and_delete(key, seen);
+        let command = |out: &mut Encoder<'_>| compare.command(out);
+        was_as_expected(self.pool()?.run_script(&compare.call(&command)).await)
     }
 
     async fn compare_and_set(
@@ -335,14 +339,21 @@ impl Backend for Redis {
         if let Some(error) = self.too_large(&value) {
             return Err(error);
         }
-        self.set_if_seen(key, seen, &value, lifetime).await
+        let compare = Compare::and_set(key, seen, &value, lifetime);
+        let command = |out: &mut Encoder<'_>| compare.command(out);
+        let call = compare.call(&command);
+        // Boxed: with the arguments, one future would not fit in the cache of malloc.
+        let answer = was_as_expected(Box::pin(self.pool()?.run_script(&call)).await);
+        self.limit().record_reply(value.len(), &answer);
+        answer
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
         if self.common.is_cluster() && slot::slot(from) != slot::slot(to) {
             return self.move_between_servers(from, to).await;
         }
-        reply::flag(&self.run_script(&script::RENAME, &[from, to], &[]).await?)
+        let keys = [from, to];
+        reply::flag(&self.run_script(&script::RENAME, &keys, &Change::Keys(&keys)).await?)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {
@@ -362,13 +373,6 @@ impl Backend for Redis {
         self.pools.clear();
         Ok(())
     }
-}
-
-/// Whether the server rejected a transaction because of its memory limit. The error is in the reply
-/// to a command or to the transaction.
-fn needs_memory<T>(answer: &Result<T>) -> bool {
-    let told = answer.as_ref().err().map(Error::message);
-    told.is_some_and(|it| [server_errors::OUT_OF_MEMORY, server_errors::DISCARDED].contains(&it))
 }
 
 impl fmt::Debug for Redis {

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use crate::{
+    address::Address,
     node::Node,
     slot::{SLOTS, slot},
 };
@@ -58,6 +59,21 @@ impl Topology {
         self.slots.is_some()
     }
 
+    /// Returns the same topology with the nodes of another pool.
+    pub(crate) fn with(
+        &self,
+        leader: impl Fn(&Address) -> Arc<Node>,
+        replica: impl Fn(&Address) -> Arc<Node>,
+    ) -> Self {
+        let shard = |it: &Shard| {
+            let replicas = it.replicas.iter().map(|it| replica(&it.address)).collect();
+            Shard::new(leader(&it.leader.address), replicas)
+        };
+        let slot = |it: &AtomicU16| AtomicU16::new(it.load(Ordering::Relaxed));
+        let slots = self.slots.as_ref().map(|it| it.iter().map(slot).collect());
+        Self { shards: self.shards.iter().map(shard).collect(), slots }
+    }
+
     /// Returns the shard that serves a slot, and its number.
     pub(crate) fn shard(&self, slot: u16) -> Option<(usize, &Shard)> {
         let number = match &self.slots {
@@ -74,6 +90,18 @@ impl Topology {
             slots[usize::from(slot)]
                 .store(known.try_into().unwrap_or(UNASSIGNED), Ordering::Relaxed);
         }
+    }
+
+    /// Returns the addresses of the leaders, in order.
+    pub(crate) fn leaders(&self) -> Vec<Address> {
+        let mut res: Vec<_> = self.shards.iter().map(|it| it.leader.address.clone()).collect();
+        res.sort_unstable();
+        res
+    }
+
+    /// Returns the leaders of all shards.
+    pub(crate) fn leader_nodes(&self) -> Vec<Arc<Node>> {
+        self.shards.iter().map(|it| Arc::clone(&it.leader)).collect()
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {

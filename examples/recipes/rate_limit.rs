@@ -1,4 +1,6 @@
 //! Limits the requests of each user, and tells a refused user when to come again.
+//!
+//! It shows how to build a limit on `incr_or`. Web services use `cache_tower::rate_limit`.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run -p examples --example revoked --features file
 //! cargo run -p examples --example revoked --features file,redis -- --redis
+//! cargo run -p examples --example revoked --features file,redis -- --replicas
 //! ```
 //!
 //! This program starts itself three times as a process of a service, tells each process by a line
@@ -11,17 +12,22 @@
 //! prints what was served and what was refused, once on an alias without fences and once on one
 //! with `fenced = true`. It fails if the alias with fences serves the role after its delete.
 //!
+//! With `--replicas`, the processes have memory in front of a Redis server, and the program prints
+//! for how long each still served the role after one of them had revoked it.
+//!
 //! `service.rs` is the service: how it loads a role, and how it revokes one. `scenes.rs` has the
-//! scenes.
+//! scenes, and `replicas.rs` those with memory in front.
 
 mod args;
 mod process;
+mod replicas;
 mod scenes;
 mod server;
 mod service;
 mod table;
 #[cfg(test)]
 mod test;
+mod watch;
 
 use std::{env, fs, io::Write, path::PathBuf, process::ExitCode};
 
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         }
         #[cfg(not(test))]
         Ok(Role::Scenes(args)) => exit(run(&args, &mut std::io::stdout())),
+        #[cfg(not(test))]
+        Ok(Role::Replicas) => exit(run_replicas(&mut std::io::stdout())),
         #[cfg(not(test))]
         Err(wrong) => {
             eprintln!("revoked: {wrong}\n\n{}", args::USAGE);
@@ -103,6 +111,16 @@ fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         bail!("a role was served after it was revoked, although the load was fenced");
     }
     Ok(())
+}
+
+/// Revokes a role that several processes have in memory.
+#[cfg_attr(
+    all(test, not(all(target_os = "linux", feature = "servers"))),
+    expect(dead_code, reason = "its test needs a server")
+)]
+fn run_replicas(out: &mut dyn Write) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    replicas::run(folder.path(), &example("replicas.toml"), out)
 }
 
 fn example(name: &str) -> PathBuf {

@@ -21,11 +21,14 @@ use cache_memory as _;
 use cache_redis as _;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::watch::{Watch, now};
+
 /// The service, with the database that is the source of all roles: a file.
 struct Service {
     caches: Caches,
     source: PathBuf,
     paused: Option<Paused>,
+    watch: Option<Watch>,
 }
 
 /// A load whose loader has read the source and waits.
@@ -39,9 +42,9 @@ struct Paused {
 /// Executes the commands of stdin, one a line, and replies to each by a line on stdout.
 pub(crate) fn run(settings: &Path, source: PathBuf) -> Result<()> {
     let caches = Caches::builder().file(settings)?.build()?;
-    let is_shared = caches.get("default")?.backend().capabilities().shared;
+    let is_shared = caches.iter().all(|it| it.backend().capabilities().shared);
     ensure!(is_shared, "the store of {} is not shared by processes", settings.display());
-    let mut service = Service { caches, source, paused: None };
+    let mut service = Service { caches, source, paused: None, watch: None };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -73,6 +76,20 @@ impl Service {
                     Ok(()) => reply("deleted"),
                     Err(error) => reply(&format!("{:?}", error.kind())),
                 }
+            }
+            ["watch", alias, key] => {
+                let cache = cache(alias)?;
+                role(&cache, key, self.source.clone(), None).await?;
+                self.watch = Some(Watch::start(cache, key.to_owned()).await?);
+                reply("the role is near")
+            }
+            ["delete", alias, key] => {
+                cache(alias)?.strict().delete(key).await?;
+                reply(&now()?.to_string())
+            }
+            ["last"] => {
+                let watch = self.watch.take().context("no role is watched")?;
+                reply(&watch.last().await?.to_string())
             }
             ["wait", alias] => wait_for_pending_deletes(&cache(alias)?),
             _ => bail!("unknown command: {}", words.join(" ")),

@@ -4,6 +4,8 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 
+#[cfg(all(target_os = "linux", feature = "servers"))]
+use crate::run_replicas;
 use crate::{
     args::{Args, Store},
     run,
@@ -14,7 +16,20 @@ pub(crate) fn run_all() -> Result<()> {
     prints(Store::Directory, include_str!("directory.txt"))?;
     #[cfg(all(target_os = "linux", feature = "servers"))]
     prints(Store::Redis, concat!(include_str!("redis.txt"), include_str!("redis_table.txt")))?;
+    #[cfg(all(target_os = "linux", feature = "servers"))]
+    replicas_serve_a_revoked_role_within_the_bound()?;
     broken_promise_is_an_error()
+}
+
+/// The program fails if a bound is broken.
+#[cfg(all(target_os = "linux", feature = "servers"))]
+fn replicas_serve_a_revoked_role_within_the_bound() -> Result<()> {
+    let mut lines = Vec::new();
+    run_replicas(&mut lines)?;
+    let lines = String::from_utf8(lines)?;
+    let is_measured = |name: &str| lines.lines().any(|it| it.starts_with(name));
+    ensure!(is_measured("tracking") && is_measured("none, timeout = 2s"), "{lines}");
+    Ok(())
 }
 
 fn prints(store: Store, expected: &str) -> Result<()> {

@@ -8,6 +8,7 @@ use std::{fs::File, os::fd::AsRawFd as _, time::Duration};
 
 use cache_core::{BlockingCache, Cache, Caches, ErrorKind, Result, Timeout};
 use cache_memcached as _;
+use cache_memory as _;
 use cache_redis as _;
 use fork_tests::alone;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -108,6 +109,28 @@ fn calls_without_free_threads_succeed_or_fail_within_their_deadline() {
             server.freeze();
             deadlines_end_calls(&hasty, &runtime);
             server.thaw();
+        }
+    });
+}
+
+#[test]
+fn check_of_memory_that_cannot_receive_messages_is_an_error() {
+    // Installing needs the permissions of this user.
+    require(&[Package::Redis]);
+    alone(USER, || {
+        let redis = Redis::start().unwrap();
+        let url = format!("redis://127.0.0.1:{}", redis.port());
+        let runtime = runtime();
+        no_panics();
+        no_more_threads();
+        let on_bus = cache("memory", "main", &format!("bus = '{url}'\n{PATIENT}"));
+        let near = cache("redis", &url, &format!("near = {{}}\n{PATIENT}"));
+        for cache in [on_bus, near] {
+            let check = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(30), cache.check()).await
+            });
+            let error = check.expect("the check ends").unwrap_err().to_string();
+            assert!(error.contains("cannot start the library's runtime"), "{error}");
         }
     });
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use history_tests::{Options, Store, fault::Fault};
+use history_tests::{NearCounts, Options, Store, check::Staleness, fault::Fault};
 
 /// The time of one run. A new run has new keys, a new server and another seed.
 const ROUND: u64 = 15;
@@ -55,6 +55,7 @@ impl Asked {
         let began = Instant::now();
         let (mut calls, mut failed, mut undecided, mut violations) = (0, 0, 0, 0);
         let mut faults: BTreeMap<Fault, usize> = BTreeMap::new();
+        let (mut near, mut staleness) = (NearCounts::default(), Staleness::default());
         for seed in self.seed.. {
             let left = self.seconds.saturating_sub(began.elapsed().as_secs());
             if left == 0 && seed > self.seed {
@@ -82,6 +83,8 @@ impl Asked {
             failed += outcome.failed;
             undecided += outcome.report.undecided;
             violations += outcome.report.violations.len();
+            near.add(&outcome.near);
+            staleness.add(outcome.report.staleness);
             for (fault, count) in outcome.faults {
                 *faults.entry(fault).or_default() += count;
             }
@@ -94,6 +97,30 @@ impl Asked {
             faults.join(", "),
             self.seed
         );
+        if let Some(bound) = store.near_bound() {
+            println!("  {}", near_line(&near, &staleness, bound));
+        }
         Ok(violations)
     }
+}
+
+/// Returns what the near tiers did, and how old their values were, beside the bound.
+fn near_line(near: &NearCounts, staleness: &Staleness, bound: u64) -> String {
+    let NearCounts { hits, misses, bypassed, invalidations, resets } = near;
+    let millis = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1000.0;
+    let share = |share: f64, only_calm: bool| millis(staleness.percentile(share, only_calm));
+    format!(
+        "near: {hits} hits, {misses} misses, {bypassed} bypassed, {invalidations} changes reported, \
+         {resets} resets\n  \
+         of {} reads, the oldest value that the own process had replaced: {:.1} ms (bound 0); \
+         others: {} stale, without a fault p50 {:.2} ms, p99 {:.2} ms, at most {:.1} ms; in all at \
+         most {:.1} ms (bound {bound} ms)",
+        staleness.reads,
+        millis(staleness.own),
+        staleness.others.len(),
+        share(0.5, true),
+        share(0.99, true),
+        share(1.0, true),
+        millis(staleness.longest()),
+    )
 }

@@ -15,6 +15,8 @@ pub enum Fault {
     Restart,
     /// The Sentinels promote a replica.
     FailOver,
+    /// A replica of a Cluster takes over from its master, which waits for it: nothing is lost.
+    HandOver,
     /// The connections of a worker are reset.
     Cut,
     /// The connections of a worker are half open: nothing arrives on them any more.
@@ -37,7 +39,7 @@ impl Fault {
 
     /// Returns whether the fault concerns one worker.
     pub(crate) fn is_of_a_worker(self) -> bool {
-        !matches!(self, Self::Freeze | Self::Restart | Self::FailOver)
+        !matches!(self, Self::Freeze | Self::Restart | Self::FailOver | Self::HandOver)
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     clock::MS,
     fault::Fault,
+    near::NearCounts,
     record::{self, Call, Event, Reply},
 };
 
@@ -19,6 +20,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// The faults, by their start.
     pub faults: Vec<FaultRecord>,
+    /// The counters of the near tiers of all processes that came to their end.
+    pub near: NearCounts,
 }
 
 /// A call with its reply.
@@ -28,6 +31,8 @@ pub struct Operation {
     pub id: u64,
     /// The process. A worker that is started again is another process.
     pub process: u32,
+    /// The number of the first of the calls that were made as one, for several keys.
+    pub batch: Option<u64>,
     /// The key, or the name of the lock.
     pub key: String,
     /// The call.
@@ -76,15 +81,17 @@ impl History {
         let mut calls: HashMap<u64, Operation> = HashMap::new();
         for event in record::read(path)? {
             match event {
-                Event::Call { id, at, key, call } => {
+                Event::Call { id, at: start, key, call, batch } => {
                     let (reply, loads) = (None, Vec::new());
-                    calls.insert(id, Operation { id, process, key, call, start: at, reply, loads });
+                    let call = Operation { id, process, batch, key, call, start, reply, loads };
+                    calls.insert(id, call);
                 }
                 Event::Load { id, at, version } => {
                     if let Some(it) = calls.get_mut(&id) {
                         it.loads.push((at, version));
                     }
                 }
+                Event::Near(counts) => self.near.add(&counts),
                 Event::Reply { id, at, reply } => {
                     if let Some(it) = calls.get_mut(&id) {
                         it.reply = Some((at, reply));
@@ -121,6 +128,9 @@ pub(crate) fn millis(time: u64, origin: u64) -> String {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}, call {}: {:?} of {}", self.process, self.id, self.call, self.key)?;
+        if let Some(first) = self.batch {
+            write!(f, ", with those of call {first}")?;
+        }
         for (_, version) in &self.loads {
             write!(f, ", loaded version {version}")?;
         }

@@ -5,6 +5,10 @@
 //! - Of several callers, one wins `add`, `pop` and a lock.
 //! - An expired or deleted entry does not come back.
 //! - A value that is loaded with a fence is never older than an acknowledged delete.
+//! - A value with tags or in a namespace is never older than an acknowledged invalidation or clear:
+//!   at once in the process that made the call, after `tag_staleness` in the others.
+//! - A value is never older than an acknowledged revision.
+//! - Batches obey the same rules for each key.
 //!
 //! [`run()`] starts a real server and the workers, which are processes of this crate's program. A
 //! worker [appends](record) each call to its file before the call begins, and the reply after its
@@ -12,7 +16,7 @@
 //! without a reply, and the [checks](check()) allow that such a call took effect or not. The limits
 //! of a store that the book states are [`check::Limits`], each tied to a fault.
 //!
-//! The tests run each store for some seconds, and stores with [planted bugs](Bug); `cargo xtask
+//! The tests run each store for some seconds, and with [planted bugs](Bug); `cargo xtask
 //! histories` runs longer.
 
 #![cfg(target_os = "linux")]
@@ -23,6 +27,7 @@ pub mod clock;
 pub mod fault;
 pub mod history;
 mod inject;
+mod near;
 mod plan;
 mod planted;
 mod random;
@@ -35,6 +40,7 @@ pub mod worker;
 
 pub use self::{
     check::check,
+    near::NearCounts,
     planted::Bug,
     run::{Outcome, run},
     stage::Options,

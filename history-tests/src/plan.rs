@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use cache_core::Cache;
 use serde::{Deserialize, Serialize};
 
-use crate::{record::Recorder, source::Source};
+use crate::{planted::Bug, record::Recorder, source::Source};
 
 /// The orders of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// The settings file: the caches `default` and `fenced`.
+    /// The settings file: the caches `default`, `fenced`, `grouped` and `revised`.
     pub(crate) settings: String,
     /// The file of the history.
     pub(crate) history: PathBuf,
@@ -28,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) calls: u64,
     /// The lifetime of entries that expire during the run, in milliseconds.
     pub(crate) lifetime: u64,
+    /// The bug, for those that are in the calls and not in the store.
+    pub(crate) bug: Option<Bug>,
+    /// Whether the caches have a near tier.
+    pub(crate) has_near: bool,
     /// The counters to read instead of anything else.
     pub(crate) counters: Vec<String>,
 }
@@ -42,4 +46,8 @@ pub(crate) struct Shared {
     pub(crate) plain: Cache,
     /// A cache with fenced loads, which fails open.
     pub(crate) fenced: Cache,
+    /// A strict handle of a cache with tags, namespaces, a grace and fenced loads.
+    pub(crate) grouped: Cache,
+    /// A strict handle of a cache with revisions and fenced loads.
+    pub(crate) revised: Cache,
 }

@@ -49,6 +49,18 @@ pub enum Bug {
     ReadsAreRemembered,
     /// Two locks get one fencing number.
     FencingNumbersRepeat,
+    /// A program reads the versions of tags after the load. This is in the calls, not in the store.
+    TagVersionsAreReadLate,
+    /// A process takes a tag whose marker is missing for valid.
+    MissingMarkerIsValid,
+    /// An invalidation of tags does not reach other processes.
+    InvalidationStaysInItsProcess,
+    /// The clear of a namespace does not reach other processes.
+    ClearStaysInItsProcess,
+    /// A write with an older revision replaces a newer one.
+    OlderRevisionReplaces,
+    /// A process serves batches from what it read a moment before.
+    BatchesAreRemembered,
 }
 
 impl Bug {
@@ -67,6 +79,12 @@ impl Bug {
         Self::TouchRevives,
         Self::ReadsAreRemembered,
         Self::FencingNumbersRepeat,
+        Self::TagVersionsAreReadLate,
+        Self::MissingMarkerIsValid,
+        Self::InvalidationStaysInItsProcess,
+        Self::ClearStaysInItsProcess,
+        Self::OlderRevisionReplaces,
+        Self::BatchesAreRemembered,
     ];
 }
 
@@ -107,6 +125,51 @@ impl Planted {
     fn remember(&self, key: &str, value: &Bytes, time: Duration) {
         self.seen().insert(key.to_owned(), (value.clone(), Instant::now() + time));
     }
+
+    /// Returns a value that was read at most so many milliseconds before.
+    async fn remembered(&self, key: &str, time: u64) -> Result<Option<Bytes>> {
+        let seen = self.seen().get(key).filter(|it| it.1 > Instant::now()).map(|it| it.0.clone());
+        if seen.is_some() {
+            return Ok(seen);
+        }
+        let value = self.inner.get(key).await?;
+        if let Some(value) = &value {
+            self.remember(key, value, Duration::from_millis(time));
+        }
+        Ok(value)
+    }
+
+    /// Returns whether the bug is in the calls on this key, which is a marker.
+    fn is_marker(&self, key: &str) -> bool {
+        match self.bug {
+            Bug::MissingMarkerIsValid | Bug::InvalidationStaysInItsProcess => {
+                key.contains(":tag:") && !key.contains(":ns:tag:")
+            }
+            Bug::ClearStaysInItsProcess => key.contains(":ns:tag:"),
+            _ => false,
+        }
+    }
+
+    /// Returns the version of a marker.
+    async fn marker(&self, key: &str) -> Result<Option<Bytes>> {
+        let last = self.seen().get(key).map(|it| it.0.clone());
+        if self.bug != Bug::MissingMarkerIsValid {
+            return if last.is_some() { Ok(last) } else { self.inner.get(key).await };
+        }
+        let found = self.inner.get(key).await?;
+        if let Some(found) = &found {
+            self.remember(key, found, FOREVER);
+        }
+        Ok(found.or(last))
+    }
+}
+
+/// Longer than a run.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// Returns whether this is a value with a revision, and not a lease or a floor.
+fn is_revised_value(key: &str, value: &[u8]) -> bool {
+    key.starts_with("revised:") && value.windows(9).any(|it| it == b"[\"revised")
 }
 
 /// Waits between two steps that should be one.
@@ -122,7 +185,9 @@ impl Backend for Planted {
         Backend,
         self.inner,
         except get,
+        get_many,
         set,
+        set_many,
         touch,
         delete,
         take,
@@ -136,18 +201,43 @@ impl Backend for Planted {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.is_marker(key) {
+            return self.marker(key).await;
+        }
         if self.bug != Bug::ReadsAreRemembered {
             return self.inner.get(key).await;
         }
-        let seen = self.seen().get(key).filter(|it| it.1 > Instant::now()).map(|it| it.0.clone());
-        if seen.is_some() {
-            return Ok(seen);
+        self.remembered(key, 10).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let remembers = self.bug == Bug::BatchesAreRemembered;
+        if !remembers && !keys.iter().any(|it| self.is_marker(it)) {
+            return self.inner.get_many(keys).await;
         }
-        let value = self.inner.get(key).await?;
-        if let Some(value) = &value {
-            self.remember(key, value, Duration::from_millis(5));
+        let mut res = Vec::new();
+        for key in keys {
+            res.push(if remembers { self.remembered(key, 40).await } else { self.get(key).await });
         }
-        Ok(value)
+        res
+    }
+
+    async fn set_many(&self, items: &[(&str, Bytes)], expiry: Expiry) -> Vec<Result<()>> {
+        if !items.iter().any(|it| self.is_marker(it.0)) {
+            return self.inner.set_many(items, expiry).await;
+        }
+        if self.bug != Bug::MissingMarkerIsValid {
+            for (key, value) in items {
+                self.remember(key, value, FOREVER);
+            }
+            return items.iter().map(|_| Ok(())).collect();
+        }
+        let res = self.inner.set_many(items, expiry).await;
+        for (key, _) in items {
+            // The store evicts the marker.
+            let _ = self.inner.delete(key).await;
+        }
+        res
     }
 
     async fn set(&self, key: &str, value: Bytes, expiry: Expiry, mode: SetMode) -> Result<bool> {
@@ -167,6 +257,9 @@ impl Backend for Planted {
                     inner.set(&key, value, expiry, mode).await
                 });
                 return Err(Error::new(ErrorKind::TimedOut, "no answer"));
+            }
+            (Bug::OlderRevisionReplaces, SetMode::IfAbsent) if is_revised_value(key, &value) => {
+                return self.inner.set(key, value, expiry, SetMode::Always).await;
             }
             (Bug::TouchRevives, _) => {
                 let written = self.inner.set(key, value.clone(), expiry, mode).await?;

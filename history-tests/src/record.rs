@@ -12,17 +12,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use crate::{clock, near::NearCounts};
 
 /// A line of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// A call begins.
-    Call { id: u64, at: u64, key: String, call: Call },
+    Call { id: u64, at: u64, key: String, call: Call, batch: Option<u64> },
     /// The loader of the call is about to read the version of the source that follows.
     Load { id: u64, at: u64, version: u64 },
     /// The call has ended.
     Reply { id: u64, at: u64, reply: Reply },
+    /// The counters of the near tiers at the end of the process.
+    Near(NearCounts),
 }
 
 /// A call of a client. Lifetimes are in milliseconds; `None` is longer than the run.
@@ -54,18 +56,44 @@ pub enum Call {
     Number(u64),
     /// The release of the lock that the call of this id acquired.
     Release(u64),
+    /// `clear` of the namespace of an entry.
+    Clear,
     /// A read of a value that is loaded from the source.
     Read,
     /// A load of the value through the cache if it is missing.
     Fetch,
-    /// The deletion of the value, after the source was changed to this version.
+    /// A `set` of a value whose version was read from the source before, as if loaded by the call.
+    Store,
+    /// An invalidation of the versions before this one, which the source had when the call began.
     Invalidate {
-        /// The version, which the source had when the call began.
+        /// The version.
         version: u64,
-        /// Whether the handle is strict. Otherwise the call may fail open.
-        strict: bool,
+        /// The call that invalidates.
+        way: Way,
     },
 }
+
+/// A way to invalidate the older versions of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// `delete` by a strict handle.
+    Delete,
+    /// `delete` by a handle that fails open.
+    OpenDelete,
+    /// `invalidate_tags` of a tag of the value.
+    Tags,
+    /// `expire_tags` of a tag of the value, which has a grace.
+    ExpireTags,
+    /// `clear` of the namespace of the value.
+    Clear,
+    /// `set_revision` of a value of the version.
+    SetRevision,
+    /// `delete_revision` of the versions before, with a floor that is longer than the run.
+    DeleteRevision,
+}
+
+/// The failure of a call whose future was dropped.
+pub const DROPPED: &str = "dropped";
 
 /// The reply to a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +102,15 @@ pub enum Reply {
     Done,
     /// The result of calls that say whether they changed something.
     Is(bool),
-    /// A value, a version or a number, if there is one.
+    /// A value or a number, if there is one.
     Value(Option<u64>),
+    /// A version of a value of the source.
+    Version {
+        /// The version.
+        version: u64,
+        /// The id of the call that loaded or wrote it.
+        by: u64,
+    },
     /// A value of another key.
     Foreign(String),
     /// The call failed or was dropped: a write may have taken effect.
@@ -103,8 +138,22 @@ impl Recorder {
 
     pub(crate) fn call(&self, key: &str, call: Call) -> u64 {
         let id = self.unique();
-        self.append(&Event::Call { id, at: clock::now(), key: key.to_owned(), call });
+        self.append_call(id, key, call, None);
         id
+    }
+
+    /// Appends a call that concerns several keys, as one call for each.
+    pub(crate) fn calls(&self, calls: &[(String, Call)]) -> Vec<u64> {
+        let ids: Vec<u64> = calls.iter().map(|_| self.unique()).collect();
+        let batch = ids.first().copied().filter(|_| ids.len() > 1);
+        for (id, (key, call)) in ids.iter().zip(calls) {
+            self.append_call(*id, key, call.clone(), batch);
+        }
+        ids
+    }
+
+    fn append_call(&self, id: u64, key: &str, call: Call, batch: Option<u64>) {
+        self.append(&Event::Call { id, at: clock::now(), key: key.to_owned(), call, batch });
     }
 
     pub(crate) fn load(&self, id: u64, at: u64, version: u64) {
@@ -113,6 +162,10 @@ impl Recorder {
 
     pub(crate) fn reply(&self, id: u64, reply: Reply) {
         self.append(&Event::Reply { id, at: clock::now(), reply });
+    }
+
+    pub(crate) fn near(&self, counts: NearCounts) {
+        self.append(&Event::Near(counts));
     }
 
     fn append(&self, event: &Event) {

@@ -14,6 +14,7 @@ use crate::{
     fault::{Fault, plan},
     history::{FaultRecord, History, Operation},
     inject::make,
+    near::NearCounts,
     random::Random,
     record::Reply,
     stage::{Options, Stage},
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub failed: usize,
     /// The number of faults of each kind.
     pub faults: BTreeMap<Fault, usize>,
+    /// The counters of the near tiers.
+    pub near: NearCounts,
     /// The result of the checks.
     pub report: Report,
 }
@@ -61,6 +64,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         calls: history.operations.len(),
         failed: history.operations.iter().filter(failed).count(),
         faults,
+        near: history.near,
         report: check(&history, options.store.limits()),
     })
 }

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 use test_servers::{Proxy, wait_until};
 
 use crate::{
+    check::TAG_STALENESS,
     clock,
     history::History,
+    near::DEADLINE,
     plan::Plan,
     planted::Bug,
     store::{Running, Store},
@@ -92,6 +94,8 @@ impl<'a> Stage<'a> {
             start: self.start,
             until: self.until,
             calls: self.options.calls,
+            bug: self.options.bug,
+            has_near: self.options.store.near().is_some(),
             lifetime: if self.options.store == Store::Memcached { 1000 } else { 100 },
             counters,
         };
@@ -173,10 +177,12 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// Returns the settings of a worker. The deadlines are short, so that outages are.
+/// Returns the settings of a worker.
 fn settings(store: &str, bug: Option<Bug>) -> String {
-    let times = "deadline = '300ms'\nconnect_deadline = '500ms'\nload_deadline = '2s'\n\
-                 breaker = { open_for = '200ms' }\n";
+    let times = format!(
+        "deadline = '{DEADLINE}ms'\nconnect_deadline = '500ms'\nload_deadline = '2s'\n\
+         breaker = {{ open_for = '200ms' }}\n"
+    );
     let fenced = bug != Some(Bug::LoadsAreNotFenced);
     let (outer, inner) = match bug {
         None => (store.to_owned(), String::new()),
@@ -187,7 +193,13 @@ fn settings(store: &str, bug: Option<Bug>) -> String {
     };
     format!(
         "[caches.default]\n{outer}\nkey_prefix = 'plain'\n{times}\
+         tag_staleness = 0\n\
          [caches.fenced]\n{outer}\nkey_prefix = 'fenced'\n{times}\
-         fetch = {{ fenced = {fenced} }}\n{inner}"
+         fetch = {{ fenced = {fenced} }}\n\
+         [caches.grouped]\n{outer}\nkey_prefix = 'grouped'\n{times}\
+         tags = true\ntag_staleness = '{TAG_STALENESS}ms'\n\
+         fetch = {{ fenced = {fenced}, grace = '1h' }}\n\
+         [caches.revised]\n{outer}\nkey_prefix = 'revised'\n{times}\
+         revisions = true\nfetch = {{ fenced = {fenced} }}\n{inner}"
     )
 }

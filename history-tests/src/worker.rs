@@ -7,6 +7,7 @@ use cache_core::Caches;
 
 use crate::{
     client::Client,
+    near::NearCounts,
     plan::{Plan, Shared},
     planted,
     record::Recorder,
@@ -26,6 +27,8 @@ pub fn run(plan: &str) -> Result<()> {
         source: Source::new(plan.source.clone()),
         plain: caches.get("default")?.strict(),
         fenced: caches.get("fenced")?.clone(),
+        grouped: caches.get("grouped")?.strict(),
+        revised: caches.get("revised")?.strict(),
         plan,
     });
     let runtime =
@@ -39,6 +42,9 @@ pub fn run(plan: &str) -> Result<()> {
             .collect();
         for it in clients {
             it.await??;
+        }
+        if shared.plan.has_near {
+            shared.recorder.near(NearCounts::of(&caches));
         }
         Ok(())
     })

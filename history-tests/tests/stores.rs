@@ -29,6 +29,11 @@ fn check(store: Store, seeds: [u64; 2]) {
         // A run in which nothing happens proves nothing.
         assert!(outcome.calls > 500 && outcome.failed * 2 < outcome.calls, "{outcome:?}");
         assert!(!outcome.faults.is_empty() && outcome.report.undecided < 5, "{outcome:?}");
+        if store.near_bound().is_some() {
+            let (near, reads) = (outcome.near, outcome.report.staleness.reads);
+            let calls = outcome.calls;
+            assert!(near.hits * 40 > calls as u64 && reads * 20 > calls, "{near:?}, {reads} reads");
+        }
     }
 }
 
@@ -60,4 +65,29 @@ fn redis_keeps_its_promises() {
 #[test]
 fn memcached_keeps_its_promises() {
     check(Store::Memcached, [1, 5]);
+}
+
+#[test]
+fn redis_behind_near_tiers_keeps_its_promises() {
+    check(Store::NearRedis, [1, 2]);
+}
+
+#[test]
+fn redis_behind_near_tiers_that_hear_nothing_keeps_its_promises() {
+    check(Store::NearSilent, [1, 2]);
+}
+
+#[test]
+fn postgres_behind_near_tiers_keeps_its_promises() {
+    check(Store::NearPostgres, [1, 2]);
+}
+
+#[test]
+fn sentinel_group_behind_near_tiers_keeps_its_promises() {
+    check(Store::NearSentinel, [1, 2]);
+}
+
+#[test]
+fn cluster_behind_near_tiers_keeps_its_promises() {
+    check(Store::NearCluster, [1, 2]);
 }

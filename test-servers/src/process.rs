@@ -159,9 +159,15 @@ impl Process {
         let all_stopped = || {
             // Repeated, because a process may have started another one meanwhile.
             self.signal(Signal::STOP);
-            tree::working_in(&self.place.folder).iter().all(tree::Worker::is_stopped)
+            let workers = tree::working_in(&self.place.folder)?;
+            for it in &workers {
+                if !it.is_stopped()? {
+                    return Ok(None);
+                }
+            }
+            Ok((!workers.is_empty()).then_some(()))
         };
-        let stopped = wait::wait_until("all threads are stopped", START_LIMIT, all_stopped);
+        let stopped = wait::poll("all threads are stopped", START_LIMIT, all_stopped);
         // panics: documented; tests with a partly frozen server would prove nothing
         stopped.unwrap_or_else(|err| panic!("{} is not frozen: {err}", self.kind.name()));
     }
@@ -174,7 +180,9 @@ impl Process {
         // panics: documented; a test that affects no server proves nothing
         assert!(self.is_running(), "{} is not running:\n{}", self.kind.name(), self.read_log());
         // Children, too: PostgreSQL serves clients from child processes.
-        tree::signal(&self.place.folder, signal);
+        let found = tree::signal(&self.place.folder, signal);
+        // panics: documented, as above
+        assert!(matches!(found, Ok(1..)), "{} was not found: {found:?}", self.kind.name());
     }
 
     fn kill(&self) {
@@ -266,8 +274,8 @@ fn end(child: Option<Child>, place: &Place) {
         let _ = child.kill();
         let _ = child.wait();
     }
-    let _ = wait::wait_until("all child processes have ended", START_LIMIT, || {
-        tree::signal(&place.folder, Signal::KILL) == 0
+    let _ = wait::poll("all child processes have ended", START_LIMIT, || {
+        Ok((tree::signal(&place.folder, Signal::KILL)? == 0).then_some(()))
     });
 }
 

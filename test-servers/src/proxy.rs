@@ -54,8 +54,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            server,
-            state: Mutex::new(State { mode: Mode::Pass, links: Vec::new(), closed: false }),
+            state: Mutex::new(State { server, mode: Mode::Pass, links: Vec::new(), closed: false }),
             changed: Condvar::new(),
             accepted: AtomicU64::new(0),
             swallowed: AtomicU64::new(0),
@@ -75,6 +74,11 @@ impl Proxy {
     /// Returns the port for clients.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Leads new connections to another server, as a host name that has moved.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.shared.lock().server = server;
     }
 
     /// Changes the mode.
@@ -151,7 +155,7 @@ impl Proxy {
         let closed = || links.iter().all(|it| it.strong_count() == 0);
         let cut = wait::wait_until("connections are cut", Duration::from_secs(10), closed);
         // panics: documented; a test that cuts no connection proves nothing
-        cut.unwrap_or_else(|err| panic!("proxy to {}: {err}", self.shared.server));
+        cut.unwrap_or_else(|err| panic!("proxy at {}: {err}", self.address));
     }
 
     /// Returns the number of connections so far, including refused ones.
@@ -185,7 +189,6 @@ impl Drop for Proxy {
 /// The state that the threads of a proxy share.
 #[derive(Debug)]
 struct Shared {
-    server: SocketAddr,
     state: Mutex<State>,
     /// Notified when the mode changes or a connection is cut.
     changed: Condvar,
@@ -195,6 +198,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
+    server: SocketAddr,
     mode: Mode,
     links: Vec<Weak<Link>>,
     closed: bool,
@@ -234,7 +238,8 @@ impl Shared {
     }
 
     fn serve(self: Arc<Self>, client: TcpStream) {
-        let link = match TcpStream::connect(self.server) {
+        let server = self.lock().server;
+        let link = match TcpStream::connect(server) {
             Ok(server) => Arc::new(Link::new(client, server)),
             Err(_) => return link::reset(&client),
         };

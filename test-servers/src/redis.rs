@@ -2,6 +2,7 @@
 
 mod cluster;
 mod lag;
+mod new_node;
 mod replicas;
 mod resharding;
 mod sentinel;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 pub(crate) use self::valkey::program as valkey;
 pub use self::{
     cluster::RedisCluster,
+    new_node::NewNode,
     replicas::RedisReplicas,
     resharding::Move,
     sentinel::{Sentinel, Sentinels},

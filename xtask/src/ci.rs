@@ -47,14 +47,13 @@ fn lints(report: &mut Report) -> Result<()> {
         report.command(name, &Shell::new(&format!("cargo clippy {args} -- -D warnings")));
     };
     clippy("lints", "--workspace --all-targets --all-features");
-    for it in workspace::members()?.into_iter().filter(|it| it.published) {
+    let members = workspace::members()?;
+    for group in workspace::without_features(&members) {
+        let name = format!("{} without features, tests", group.name);
+        clippy(&name, &(group.args() + " --all-targets"));
+    }
+    for it in members.into_iter().filter(|it| it.published) {
         let package = format!("--package {} --no-default-features", it.name);
-        if !it.features.is_empty() {
-            clippy(
-                &format!("{} without features, tests", it.name),
-                &(package.clone() + " --all-targets"),
-            );
-        }
         // The library alone: tests bring features of their own through their dependencies.
         clippy(&format!("{} without features", it.name), &package);
         for feature in it.features.iter().filter(|it| *it != "default") {

@@ -98,7 +98,11 @@ impl Asked {
             .arg(format!("-artifact_prefix={}/", shown(&artifacts)))
             .env("TMPDIR", &shown(&scratch));
         let before = files(&artifacts)?;
-        fuzz.run().map_err(|error| {
+        let res = match self.limit {
+            Limit::Seconds(_) => fuzz.run(),
+            Limit::Runs(_) => fuzz.run_quietly(),
+        };
+        res.map_err(|error| {
             let inputs = files(&artifacts).unwrap_or_default();
             let new: Vec<String> =
                 inputs.iter().filter(|it| !before.contains(it)).map(|it| shown(it)).collect();

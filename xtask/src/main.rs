@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod graph;
 mod histories;
+mod http_cache_tests;
 mod package;
 mod quickstart;
 mod report;
@@ -38,6 +39,8 @@ Usage: cargo xtask <command>
   histories [--store NAME]… [--seconds N] [--seed S]
          records what several processes do with each store while processes, servers and networks fail,
          and checks the promises; by default all stores, 60 seconds each
+  http-cache-tests [TEST | --json FILE]
+         runs the public tests of HTTP caches against `HttpCache`; needs node and npm
   servers [--env] [NAME…]
          starts servers: redis, memcached, postgres, replicas, sentinel, cluster
   servers --install
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ["bench", ref args @ ..] => bench::run(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),
         ["histories", ref args @ ..] => histories::run(args),
+        ["http-cache-tests", ref args @ ..] => http_cache_tests::run(args),
         ["servers", ref args @ ..] => servers::run(args),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -52,6 +52,17 @@ impl Shell {
         Ok(())
     }
 
+    /// Runs it; its output goes to the terminal only if it fails.
+    pub(crate) fn run_quietly(&self) -> Result<()> {
+        let out = self.command().output().with_context(|| format!("cannot start `{self}`"))?;
+        if !out.status.success() {
+            std::io::stdout().write_all(&out.stdout)?;
+            std::io::stderr().write_all(&out.stderr)?;
+        }
+        ensure!(out.status.success(), "`{self}` failed ({})", out.status);
+        Ok(())
+    }
+
     /// Runs it; each line of its output goes to the terminal and to `see`.
     pub(crate) fn watch(&self, mut see: impl FnMut(&str)) -> Result<()> {
         let mut child = self

@@ -5,6 +5,7 @@ mod docs;
 mod exceptions;
 mod files;
 mod manifests;
+mod orphans;
 mod panics;
 mod prose;
 mod size;
@@ -53,6 +54,7 @@ fn check(files: &[File]) -> Vec<Violation> {
     res.extend(manifests::check(files));
     res.extend(docs::check(files));
     res.extend(circles::check(files));
+    res.extend(orphans::check(files));
     res
 }
 
@@ -94,6 +96,7 @@ mod tests {
             File::new("a/src/lib.rs", "fn f() { x.unwrap(); } \n"),
             File::new("a/src/long.rs", &"\n".repeat(1000)),
             File::new("a/tests/t.rs", "fn f() { sleep(1); }\n"),
+            File::new("a/src/forgotten.rs", ""),
             File::new("Cargo.toml", "[workspace]\nmembers = ['gone']\n"),
             File::new("README.md", "[x](gone.md)\n\nWhat ends is read.\n"),
         ];
@@ -104,6 +107,7 @@ mod tests {
             "a/src/long.rs: length: 1000 lines",
             "a/tests/t.rs:1: `sleep(`",
             "Cargo.toml: member `gone`",
+            "a/src/forgotten.rs: no file declares",
             "README.md:1: `gone.md`",
             "README.md:3: prose: a sentence",
         ] {

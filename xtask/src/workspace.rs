@@ -38,6 +38,35 @@ pub(crate) fn members() -> Result<Vec<Member>> {
         .collect()
 }
 
+/// Returns the groups of libraries whose tests are built without features, with names. One build
+/// takes several libraries, because the first half of each would build the same dependencies. The
+/// facade is built alone: other libraries turn its features on.
+pub(crate) fn without_features(members: &[Member]) -> [WithoutFeatures<'_>; 2] {
+    let libraries = members.iter().filter(|it| it.published && !it.features.is_empty());
+    let (facade, others) = libraries.partition(|it| it.name == "cache-core");
+    [
+        WithoutFeatures { name: "facade", crates: facade, conformance: "conformance_model" },
+        WithoutFeatures { name: "the other libraries", crates: others, conformance: "it" },
+    ]
+}
+
+/// Libraries that are built together, without features.
+pub(crate) struct WithoutFeatures<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) crates: Vec<&'a Member>,
+    /// The test program that contains the conformance suite.
+    pub(crate) conformance: &'static str,
+}
+
+impl WithoutFeatures<'_> {
+    /// Returns the arguments of cargo.
+    pub(crate) fn args(&self) -> String {
+        let packages: Vec<String> =
+            self.crates.iter().map(|it| format!("--package {}", it.name)).collect();
+        packages.join(" ") + " --no-default-features"
+    }
+}
+
 impl Member {
     fn new(manifest: &Table) -> Self {
         let package = &manifest["package"];

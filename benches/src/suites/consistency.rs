@@ -7,7 +7,7 @@
 //! and of django-redis. The package django-redis itself is measured where Python is there.
 //!
 //! `tagged` is a `get` of a value with a tag, `untagged` one without. `of_1000` is the invalidation
-//! of a tag that a thousand entries have.
+//! of a tag that a thousand entries of the store have.
 //!
 //! A further row is a `Call`, and a line for each contender that has it.
 
@@ -25,6 +25,7 @@ use anyhow::Result;
 use self::{
     calls::{CALLS, Call, Contender, VALUE_BYTES},
     stores::{Place, STORES},
+    tags::Most,
 };
 use super::network::{BUSY, round_trips::RoundTrips, workers::Workers};
 use crate::{
@@ -50,7 +51,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
             continue;
         }
         let place = (store.start)()?;
-        let contenders = workers.block_on(place.contenders(place.server))?;
+        let invalidates = wanted.contains(&Call::Invalidate);
+        let most = if invalidates { store.most } else { Most::Thousand };
+        let contenders = workers.block_on(place.contenders(place.server, most))?;
         let peers = place.python();
         for call in wanted {
             measure(bench, &workers, &call.case(store.name), call, &contenders, &peers)?;
@@ -96,7 +99,7 @@ fn count_trips(
 ) -> Result<()> {
     let Some(server) = place.server else { return Ok(()) };
     let trips = RoundTrips::to(server)?;
-    let contenders = workers.block_on(place.contenders(Some(trips.address)))?;
+    let contenders = workers.block_on(place.contenders(Some(trips.address), Most::Thousand))?;
     for call in calls {
         let (mut names, mut counts) = (Vec::new(), Vec::new());
         for it in contenders.iter().filter(|it| it.call == *call) {

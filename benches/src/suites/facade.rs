@@ -30,8 +30,10 @@ pub fn contests(fixture: &Fixture) -> Vec<Contest<'_>> {
         get_bytes(fixture),
         blocking_get_bytes(fixture),
         get(fixture),
+        get_arc(fixture),
         get_or_set_hit(fixture),
         fetch_hit(fixture),
+        fetch_arc_hit(fixture),
         get_many(fixture),
         set_bytes(fixture),
         set(fixture),
@@ -55,6 +57,12 @@ fn get(it: &Fixture) -> Contest<'_> {
     Contest { case: it.case("get"), sides: vec![ours, it.store_decode(), it.engine_decode()] }
 }
 
+/// Compares with `moka`, in which a program keeps decoded values by hand.
+fn get_arc(it: &Fixture) -> Contest<'_> {
+    let ours = it.side(async move |n| it.cache.get_arc::<User>(it.name(n)).await);
+    Contest { case: it.case("get_arc"), sides: vec![ours, it.moka_get()] }
+}
+
 fn get_or_set_hit(it: &Fixture) -> Contest<'_> {
     let load = async || User::ada();
     let ours = it.side(async move |n| it.cache.get_or_set(it.name(n), LIFETIME, load).await);
@@ -68,6 +76,13 @@ fn fetch_hit(it: &Fixture) -> Contest<'_> {
     let load = |_| async { Ok::<_, std::convert::Infallible>(User::ada()) };
     let ours = it.side(async move |n| it.cache.fetch(it.name(n)).ttl(LIFETIME).load(load).await);
     Contest { case: it.case("fetch"), sides: vec![ours, it.store_decode(), it.engine_decode()] }
+}
+
+fn fetch_arc_hit(it: &Fixture) -> Contest<'_> {
+    let load = |_| async { Ok::<_, std::convert::Infallible>(User::ada()) };
+    let fetch = |n| it.cache.fetch(it.name(n)).ttl(LIFETIME).arc();
+    let ours = it.side(async move |n| fetch(n).load(load).await);
+    Contest { case: it.case("fetch_arc"), sides: vec![ours, it.moka_get()] }
 }
 
 /// Compares with a loop that fills the same type of map, because the contenders have no batches.
@@ -131,6 +146,10 @@ impl Fixture {
 
     fn engine_decode(&self) -> Side<'_> {
         plain("quick_cache", |n| User::decode(&self.engine.get(self.key(n))?))
+    }
+
+    fn moka_get(&self) -> Side<'_> {
+        plain("moka", |n| self.moka.get(self.key(n)))
     }
 
     fn store_set<'a>(&'a self, value: impl Fn() -> Bytes + 'a) -> Side<'a> {

@@ -12,7 +12,6 @@ mod contenders;
 mod hit;
 #[cfg(target_os = "linux")]
 mod outage;
-mod rounds;
 mod stale;
 
 use anyhow::Result;

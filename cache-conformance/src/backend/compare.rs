@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cache_core::store::{Entry, Expected, Expiry, TtlUpdate};
+use cache_core::store::{Entry, Expected, Expiry, SetMode, TtlUpdate};
 
 use crate::{
     ctx::{Ctx, LONG},
@@ -23,6 +23,7 @@ pub(super) const TESTS: &[Test] = tests![
     stale_stamp_is_refused_after_delete_and_add,
     stamp_from_a_batch_read_is_valid,
     late_purge_keeps_a_newer_entry,
+    added_value_is_compared_with_the_stored_one,
 ];
 
 const OTHER: Expiry = Expiry::After(Duration::from_secs(7200));
@@ -224,7 +225,7 @@ async fn stale_stamp_is_refused_after_delete_and_add(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "v").await?;
     let seen = entry(ctx, &key).await?;
     ctx.store.delete(&key).await?;
-    assert!(ctx.store.set(&key, "v".into(), OTHER, cache_core::store::SetMode::IfAbsent).await?);
+    assert!(ctx.store.set(&key, "v".into(), OTHER, SetMode::IfAbsent).await?);
     check_refused(ctx, &key, &seen, "a new entry").await
 }
 
@@ -278,5 +279,57 @@ async fn late_purge_keeps_a_newer_entry(ctx: &Ctx) -> TestResult {
     ctx.put(&key, "good").await?;
     assert!(!ctx.store.compare_and_delete(&key, Expected::entry(&seen)).await?);
     ctx.expect(&key, Some(b"good"), "after two late purges").await?;
+    Ok(())
+}
+
+/// A store may remember a value that it has added, such as the lease of a load. A comparison with
+/// the value still fails if the key was changed or removed since, and a rewrite of the same bytes
+/// does not count as a change.
+async fn added_value_is_compared_with_the_stored_one(ctx: &Ctx) -> TestResult {
+    let (store, key) = (&ctx.store, ctx.key("k"));
+    let (seen, new) = (Expected::value(b"lease"), TtlUpdate::New(OTHER));
+    let add = async || {
+        store.delete(&key).await?;
+        store.set(&key, "lease".into(), LONG, SetMode::IfAbsent).await
+    };
+    for change in ["none", "same bytes", "touch", "delete and add", "other bytes", "delete"] {
+        let is_same = !matches!(change, "other bytes" | "delete");
+        for removes in [false, true] {
+            assert!(add().await?);
+            match change {
+                "same bytes" => ctx.put(&key, "lease").await?,
+                "touch" => assert!(store.touch(&key, Expiry::Never).await?),
+                "delete and add" => assert!(add().await?),
+                "other bytes" => ctx.put(&key, "other").await?,
+                "delete" => assert!(store.delete(&key).await?),
+                _ => {}
+            }
+            let start = ctx.now();
+            if removes {
+                assert_eq!(store.compare_and_delete(&key, seen).await?, is_same, "{change}");
+                assert!(!store.compare_and_delete(&key, seen).await?, "{change}, again");
+            } else {
+                let set = async || store.compare_and_set(&key, seen, "new".into(), new).await;
+                assert_eq!(set().await?, is_same, "{change}");
+                assert!(!set().await?, "{change}, again");
+            }
+            let left: Option<&[u8]> = match (change, removes) {
+                ("other bytes", _) => Some(b"other"),
+                ("delete", _) | (_, true) => None,
+                (_, false) => Some(b"new"),
+            };
+            ctx.expect(&key, left, change).await?;
+            if is_same && !removes {
+                ctx.expect_lifetime(&key, OTHER, start, change).await?;
+            }
+        }
+    }
+    assert!(add().await?);
+    store.clear(&ctx.namespace(ctx.prefix())).await?;
+    assert!(!store.compare_and_set(&key, seen, "new".into(), new).await?);
+    ctx.expect(&key, None, "after clear and compare_and_set").await?;
+    assert!(add().await?);
+    store.clear(&ctx.namespace(ctx.prefix())).await?;
+    returned!(store.compare_and_delete(&key, seen).await?, false, "after clear");
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
 pub(super) const TESTS: &[Test] = tests![
     keyspace_has_its_own_keys_type_and_lifetime,
     keyspace_loads_a_missing_value_once,
+    keyspace_loads_missing_keys_with_one_call,
     keyspace_with_a_grace_serves_stale_values(timed),
     keyspace_of_bytes_works_with_a_handle_of_bytes,
     blocking_keyspace_matches_the_async_keyspace,
@@ -79,6 +80,32 @@ async fn keyspace_loads_a_missing_value_once(ctx: &Ctx) -> TestResult {
     Ok(())
 }
 
+/// `get_or_set_many` of a keyspace loads all missing keys together, and stores their values with
+/// the declared lifetime.
+async fn keyspace_loads_missing_keys_with_one_call(ctx: &Ctx) -> TestResult {
+    let (cache, start) = (ctx.cache(), ctx.now());
+    USERS.set(&cache, &1, &user("Ada")).await?;
+    let mut loads = Vec::new();
+    let load = |missing| {
+        loads.push(missing);
+        async { [(2, user("Bob")), (3, user("Cy")), (9, user("extra"))] }
+    };
+    let found = USERS.get_or_set_many(&cache, [1, 2, 3, 2, 4], load).await?;
+    assert_eq!(found, [(1, user("Ada")), (2, user("Bob")), (3, user("Cy"))].into());
+    assert_eq!(loads, [[2, 3, 4]], "the calls of the loader");
+    assert_eq!(USERS.get_many(&cache, [2, 3, 4, 9]).await?.len(), 2);
+    ctx.assert_ttl(USERS.ttl_of(&cache, &2).await?, LONG_TIME, start, "ttl of a loaded value");
+    let pages = PAGES.get_or_set_many(&cache, [("a:b", 1)], async |_| [(("a:b", 1), "p".into())]);
+    assert_eq!(pages.await?, [(("a:b", 1), "p".to_owned())].into());
+    assert_eq!(cache.get::<String>(&PAGES.key(&("a:b", 1))?).await?.as_deref(), Some("p"));
+    let failed = async |_| Err::<[(u64, User); 0], _>("no source");
+    let failed = USERS.get_or_try_set_many(&cache, [1, 5], failed).await;
+    assert_eq!(failed.map_err(|error| error.kind()), Err(ErrorKind::Loader));
+    let hit = USERS.get_or_try_set_many(&cache, [1, 3], async |_| Err::<[(u64, User); 0], _>("no"));
+    assert_eq!(hit.await?.len(), 2);
+    Ok(())
+}
+
 /// A value of a keyspace with a grace is served stale while its loader runs or fails.
 async fn keyspace_with_a_grace_serves_stale_values(ctx: &Ctx) -> TestResult {
     let (cache, short) = (cache_with_grace(ctx), ctx.short_time());
@@ -133,6 +160,10 @@ fn blocking_calls(cache: &BlockingCache) -> cache_core::Result<()> {
     assert_eq!(users.get_or_set(cache, &3, || user("Cy"))?, user("Cy"));
     let failed = users.get_or_try_set(cache, &4, || Err("no source"));
     assert_eq!(failed.map_err(|error| error.kind()), Err(ErrorKind::Loader));
+    let many = users.get_or_set_many(cache, [3, 5], |_| [(5, user("Eve"))])?;
+    assert_eq!(many, [(3, user("Cy")), (5, user("Eve"))].into());
+    let failed = users.get_or_try_set_many(cache, [6], |_| Err::<[(u64, User); 0], _>("no source"));
+    assert_eq!(failed.map_err(|error| error.kind()), Err(ErrorKind::Loader));
     let load = |_| Ok::<_, Infallible>(user("Dee"));
     assert_eq!(users.fetch(cache, &3, |it| it, load)?, user("Cy"));
     assert_eq!(users.fetch(cache, &3, |it| it.force().ttl(secs(60)), load)?, user("Dee"));
@@ -153,6 +184,7 @@ async fn keyspace_with_a_grace_is_refused_by_a_cache_without(ctx: &Ctx) -> TestR
         RATES.get_many(&cache, ["eur"]).await.err(),
         RATES.set_many(&cache, [("eur", 1.5)]).await.err(),
         RATES.get_or_set(&cache, "eur", async || 1.5).await.err(),
+        RATES.get_or_set_many(&cache, ["eur"], async |_| [("eur", 1.5)]).await.err(),
         RATES.fetch(&cache, "eur").load(load).await.err(),
         RATES.fetch(&cache, "eur").prime(&1.5).await.err(),
     ];

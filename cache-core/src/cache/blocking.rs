@@ -1,3 +1,5 @@
+mod arc;
+
 use std::{collections::HashMap, fmt, hash::Hash};
 
 use bytes::Bytes;
@@ -55,12 +57,10 @@ impl<V: Form> BlockingCache<V> {
 
     pub(crate) fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         if runtime::is_async_context() {
-            return Err(Error::new(
-                ErrorKind::Runtime,
-                "blocking call on a thread that runs async tasks, which it would stop: use the async \
-                 methods there, or `tokio::task::spawn_blocking`",
-            )
-            .with_context("alias", self.0.alias()));
+            let what = "blocking call on a thread that runs async tasks, which it would stop: use \
+                        the async methods there, or `tokio::task::spawn_blocking`";
+            let error = Error::new(ErrorKind::Runtime, what);
+            return Err(error.with_context("alias", self.0.alias()));
         }
         runtime::block_on(call)
     }

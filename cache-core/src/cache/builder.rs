@@ -1,19 +1,21 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+mod settings;
 
-use super::{Cache, Shared, claim};
-use crate::consistency::update_queue::UpdateQueue;
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use super::{Cache, KeptObjects, KeyState, Shared, claim};
 use crate::{
-    config::{ByteSize, CacheSettings, Period},
-    consistency::{markers::Markers, tombstones::Tombstones},
-    error::{Error, ErrorKind, Result},
-    fetch::{FetchSettings, FetchState, singleflight::Singleflight},
+    bus::BusMemories,
+    config::{ByteSize, CacheSettings, Location, Period, registry::Registry},
+    error::Result,
+    fetch::{FetchSettings, FetchState},
     key::{KeyFunction, KeyHead, KeyRules, LongKeys, Namespace},
-    layer::{BreakerSettings, BuiltStore, Layered, OwnRuntime, RetrySettings},
-    runtime::{Clock, PerProcess},
+    layer::{BreakerSettings, BuiltStore, InMemory, Layered, OwnRuntime, RetrySettings},
+    near::{NearSettings, Tiers},
+    runtime::Clock,
     store::{Backend, IntoBackend},
     telemetry::{observer::Observer, stats::Counters},
     timeout::IntoTimeout,
-    value::{self, Codec, Compression, Compressor, Pipeline},
+    value::{Codec, Compression},
 };
 
 /// A builder of a [`Cache`] over an existing store. Its settings are the settings of a settings
@@ -27,32 +29,6 @@ pub struct CacheBuilder {
     clock: Clock,
     state: Option<KeyState>,
     stderr_notice: bool,
-}
-
-/// The state of single keys. Aliases with the same keys in the same store share it: a delete
-/// through one alias ends a load through the other.
-#[derive(Clone)]
-pub(crate) struct KeyState {
-    flights: Arc<Singleflight>,
-    tombstones: Arc<Tombstones>,
-    updates: Arc<UpdateQueue>,
-    lease_owner: Arc<PerProcess<u64>>,
-    markers: Arc<Markers>,
-}
-
-impl KeyState {
-    /// Creates the state. `waits` is `false` for a store that never waits.
-    pub(crate) fn new(waits: bool, clock: &Clock) -> Self {
-        let (clock, tombstones_clock, markers_clock) =
-            (clock.clone(), clock.clone(), clock.clone());
-        Self {
-            flights: Arc::new(Singleflight::new(waits, move || clock.coarse())),
-            tombstones: Arc::new(Tombstones::new(move || tombstones_clock.coarse())),
-            updates: Arc::default(),
-            lease_owner: Arc::default(),
-            markers: Arc::new(Markers::new(waits, move || markers_clock.coarse())),
-        }
-    }
 }
 
 impl Cache {
@@ -237,6 +213,38 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the near tier: see [`CacheSettings::near`]. Its store is the linked driver `memory`.
+    ///
+    /// ```
+    /// use cache_core::{Cache, NearSettings, store::Dummy};
+    ///
+    /// let builder = Cache::builder(Dummy).near(NearSettings::default());
+    /// assert_eq!(builder.build("test")?.stats().near, None, "`dummy` keeps nothing");
+    /// # Ok::<_, cache_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn near(mut self, settings: NearSettings) -> Self {
+        self.settings.near = Some(settings);
+        self
+    }
+
+    /// Sets the bus of a store in the process: see [`CacheSettings::bus`]. A linked driver serves
+    /// the URL.
+    ///
+    /// ```
+    /// use cache_core::{Cache, config::Location};
+    /// use cache_memory::Memory;
+    ///
+    /// let builder = Cache::builder(Memory::new()).bus(Location::one("redis://127.0.0.1"));
+    /// let error = builder.build("test").unwrap_err().to_string();
+    /// assert!(error.contains("add `cache-redis` to Cargo.toml"), "{error}");
+    /// ```
+    #[must_use]
+    pub fn bus(mut self, urls: Location) -> Self {
+        self.settings.bus = urls;
+        self
+    }
+
     /// Sets a function that changes the part of stored keys after `prefix:version:`. Its result
     /// must obey the rules for keys.
     ///
@@ -284,29 +292,27 @@ impl CacheBuilder {
     ///
     /// # Errors
     /// `Config` if a setting is invalid.
-    pub fn build(self, alias: &str) -> Result<Cache> {
-        let namespace = Namespace::new(&self.settings.key_prefix).map_err(|error| {
-            Error::new(ErrorKind::Config, error.message().replace("the key", "the prefix"))
-                .with_context("setting", format!("caches.{alias}.key_prefix"))
-        })?;
+    pub fn build(mut self, alias: &str) -> Result<Cache> {
+        let namespace = self.settings.namespace(alias)?;
         BuiltStore::check(alias, &self.backend, &self.settings)?;
-        if self.settings.compression == Compression::None && self.settings.compress_from.is_some() {
-            let what = "has no effect without compression; set compression = \"lz4\" or \"zstd\", \
-                        or remove the setting";
-            return Err(Error::new(ErrorKind::Config, what)
-                .with_context("setting", format!("caches.{alias}.compress_from")));
+        settings::check(alias, &self.settings)?;
+        let has_bus = !self.settings.bus.as_slice().is_empty();
+        if self.built.is_none() && (self.settings.near.is_some() || has_bus) {
+            let store = self.by_hand(alias);
+            let (settings, clock) = (&self.settings, &self.clock);
+            let drivers = Registry::linked();
+            let store = Tiers::default().put_on(alias, settings, clock, &drivers, store)?;
+            let store = BusMemories::default().put_on(alias, settings, clock, &drivers, store)?;
+            self.built = Some(store);
         }
-        if Duration::from(self.settings.tag_staleness) > MAX_STALENESS {
-            let what = "expected at most 1 hour: for this time, entries are served that another \
-                        process has invalidated";
-            return Err(Error::new(ErrorKind::Config, what)
-                .with_context("setting", format!("caches.{alias}.tag_staleness")));
-        }
-        FetchState::check(&self.settings).map_err(|(setting, what)| {
-            Error::new(ErrorKind::Config, what)
-                .with_context("setting", format!("caches.{alias}.fetch.{setting}"))
-        })?;
         Ok(self.finish(alias, namespace))
+    }
+
+    /// Puts the layers around a store that was made in code.
+    fn by_hand(&self, alias: &str) -> BuiltStore {
+        let observer = Observer::new(alias, &self.clock).stderr_notice(self.stderr_notice);
+        let backend = Arc::clone(&self.backend);
+        BuiltStore::by_hand(alias, backend, &self.settings, &self.clock, observer)
     }
 
     /// Builds without checks, because the defaults without a prefix are valid.
@@ -314,14 +320,18 @@ impl CacheBuilder {
         self.finish(alias, Namespace::unprefixed())
     }
 
-    fn finish(self, alias: &str, namespace: Namespace) -> Cache {
-        let Self { backend, built, settings, key_function, clock, state, stderr_notice } = self;
-        let BuiltStore { backend, breaker, observer, patience } = built.unwrap_or_else(|| {
-            let observer = Observer::new(alias, &clock).stderr_notice(stderr_notice);
-            BuiltStore::by_hand(alias, backend, &settings, &clock, observer)
-        });
-        let sync = Arc::clone(&backend).views().sync;
-        let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock));
+    fn finish(mut self, alias: &str, namespace: Namespace) -> Cache {
+        let built = self.built.take().unwrap_or_else(|| self.by_hand(alias));
+        let BuiltStore { backend, breaker, observer, patience, in_memory } = built;
+        let Self { settings, key_function, clock, state, .. } = self;
+        let views = Arc::clone(&backend).views();
+        let objects = KeptObjects::of(in_memory.as_ref(), &views);
+        let sync = views.sync;
+        let state = state.unwrap_or_else(|| KeyState::new(sync.is_none(), &clock, &Arc::default()));
+        let is_on_bus = matches!(in_memory, Some(InMemory::Bus(_)));
+        if let Some(InMemory::Bus(store)) = &in_memory {
+            store.attach(|| state.as_peer(), &state.peers);
+        }
         if let Some(expiry) = crate::timeout::Timeout::Default.resolve(settings.timeout, &clock) {
             // Other processes have written entries with at least this lifetime.
             state.tombstones.note_lifetime(expiry);
@@ -339,11 +349,11 @@ impl CacheBuilder {
             has_other_writers: capabilities.shared || capabilities.persistent,
             write_patience: patience,
             write_claim: claim(patience, 1, 0),
-            repeats: settings.retry.retries > 0,
+            takes_to_delete: settings.retry.retries == 0 && !is_on_bus,
             leader: leader_of(&backend),
             leader_on_own_runtime: leader_of(&on_own_runtime),
             on_own_runtime,
-            values: pipeline(&settings, capabilities.max_value_len),
+            values: settings::pipeline(&settings, capabilities.max_value_len),
             backend,
             breaker,
             keys: KeyRules { long_keys: settings.long_keys, function: key_function },
@@ -356,8 +366,11 @@ impl CacheBuilder {
             updates: state.updates,
             lease_owner: state.lease_owner,
             markers: state.markers,
+            peers: state.peers,
             tag_staleness: settings.tag_staleness.into(),
-            counters: Counters::new(),
+            counters: in_memory.as_ref().map_or_else(Counters::new, InMemory::counters),
+            in_memory,
+            objects,
             observer,
             namespace,
         };
@@ -372,16 +385,6 @@ impl CacheBuilder {
             form: PhantomData,
         }
     }
-}
-
-/// The longest `tag_staleness`.
-const MAX_STALENESS: Duration = Duration::from_secs(60 * 60);
-
-/// Returns the way of values to stored bytes and back.
-fn pipeline(settings: &CacheSettings, max_len: Option<usize>) -> Pipeline {
-    let from = settings.compress_from.map_or(value::DEFAULT_FROM, ByteSize::bytes);
-    let compressor = Compressor::new(settings.compression, from, max_len);
-    Pipeline::new(settings.codec, settings.read.as_deref(), compressor)
 }
 
 /// Returns the store for reads that must not be stale, with the same layers: one breaker counts

@@ -1,5 +1,5 @@
 use super::{Cache, call};
-use crate::{error::Result, layer::Operation, value::Form};
+use crate::{error::Result, layer::Operation, runtime::all, value::Form};
 
 /// Removes many entries at once.
 impl<V: Form> Cache<V> {
@@ -59,7 +59,8 @@ impl<V: Form> Cache<V> {
     }
 
     /// Removes everything in the store, including entries of other aliases and of other programs.
-    /// This call has no deadline.
+    /// The loads of this process that are under way, through any alias of the store in the same
+    /// [`Caches`](crate::Caches), do not store their values. This call has no deadline.
     ///
     /// # Errors
     /// Never fails open. After an error, entries may be left.
@@ -67,13 +68,17 @@ impl<V: Form> Cache<V> {
     /// # Cancel safety
     /// If the future is dropped, some entries may be left.
     pub async fn clear_store(&self) -> Result<()> {
-        self.shared.flights.detach_all(self.write_patience()).await;
-        let moment = self.shared.tombstones.moment();
+        let peers = self.shared.peers.all();
+        let detach = || all(peers.iter().map(|it| it.flights.detach_all(self.write_patience())));
+        detach().await;
+        let moments: Vec<_> = peers.iter().map(|it| it.tombstones.moment()).collect();
         let res = call!(self.clear_store());
-        self.shared.flights.detach_all(self.write_patience()).await;
+        detach().await;
         if res.is_ok() {
-            self.shared.tombstones.remove_all(moment);
-            self.shared.markers.forget_all();
+            for (peer, moment) in peers.iter().zip(moments) {
+                peer.tombstones.remove_all(moment);
+                peer.markers.forget_all();
+            }
         }
         self.answer(Operation::ClearStore, None, res)
     }

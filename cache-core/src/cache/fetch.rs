@@ -1,5 +1,7 @@
 //! Reads through with a loader that runs as a task of its own.
 
+mod arc;
+mod as_form;
 mod batch;
 mod blocking;
 mod entries;
@@ -16,16 +18,18 @@ mod task;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use self::blocking::on_a_thread;
+pub use self::arc::ArcFetch;
 pub(super) use self::fence::{AT_ONCE, Fence, Fenced};
-use self::request::{Mode, Start};
-use super::{Cache, enter};
+use self::request::Mode;
+pub(crate) use self::{
+    as_form::{As, ByArc, ByValue},
+    blocking::on_a_thread,
+};
+use super::Cache;
 use crate::{
     consistency::tag_set::TagSet,
     error::Result,
     fetch::{Fetched, LoadContext, Loaded, Policy, RefreshAhead},
-    key::FullKey,
-    layer::Operation,
     timeout::IntoTimeout,
     value::{Decode, Encode, Form, Typed},
 };
@@ -236,9 +240,8 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// assert_eq!(cache.fetch("answer").ttl(secs(60)).load(parse("42")).await?, 42);
     /// # Ok(()) }
     /// ```
-    #[expect(clippy::manual_async_fn, reason = "an `async fn` moves `self` once more")]
     pub fn load<T, E, L, F>(
-        mut self,
+        self,
         load: L,
     ) -> impl Future<Output = Result<T>> + use<'a, V, T, E, L, F>
     where
@@ -248,18 +251,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        async move {
-            let mut key = FullKey::new();
-            self.cache.write_key(Operation::Fetch, self.key, &mut key)?;
-            let entered = enter!(self.cache, &mut key);
-            let (write_epoch, found) = match self.start(&key, entered) {
-                Start::Hit(value, _) => return Ok(value),
-                Start::Read(write_epoch, found) => (write_epoch, found),
-            };
-            let load = |context| async move { load(context).await.map(Loaded::Value) };
-            let cache = self.cache;
-            cache.required(self.run(key, write_epoch, found, false, load).await?)
-        }
+        self.load_as::<ByValue, T, E, L, F>(load)
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, or `None` if the source has none.
@@ -297,7 +289,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
     {
         let load = |context| async move { load(context).await.map(Loaded::from) };
-        self.fetched(true, load).await.map(|it| it.value)
+        self.fetched::<ByValue, T, _, _, _>(true, load).await.map(|it| it.value)
     }
 
     /// Returns the value of the key as [`load`](Self::load) does, and how it was found. The loader
@@ -333,7 +325,7 @@ impl<'a, V: Form> Fetch<'a, V> {
         L: FnOnce(LoadContext<V>) -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        self.fetched(true, load)
+        self.fetched::<ByValue, T, E, L, F>(true, load)
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the fetch. With

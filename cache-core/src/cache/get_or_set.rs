@@ -113,7 +113,7 @@ impl<V: Form> Cache<V> {
         F: Future<Output = Result<T, E>>,
     {
         let ttl = timeout.into_timeout();
-        let overrides = Overrides { ttl, grace: None, codec: None, keyspace: None };
+        let overrides = Overrides { ttl, grace: None, codec: None, keyspace: None, force: false };
         self.load_through(key, &overrides, None, load).await
     }
 

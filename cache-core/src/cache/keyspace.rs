@@ -40,7 +40,8 @@ impl<V: Form> Cache<V> {
 
     /// Checks that values with this lifetime can have this grace.
     pub(crate) fn check_grace(&self, ttl: Timeout, grace: Duration) -> Result<(), Invalid> {
-        let overrides = Overrides { ttl, grace: Some(grace), codec: None, keyspace: None };
+        let overrides =
+            Overrides { ttl, grace: Some(grace), codec: None, keyspace: None, force: false };
         let fetch = &self.shared.fetch;
         // The grace is the keyspace's own, also if the alias has the same.
         let inherited = Policy { grace: Duration::ZERO, ..*fetch.borrowed() };
@@ -50,7 +51,7 @@ impl<V: Form> Cache<V> {
     /// Returns the policy of a load without a task.
     pub(super) fn load_policy(&self, overrides: &Overrides) -> Policy {
         let policy = *self.shared.fetch.borrowed();
-        let Overrides { ttl, grace, codec, keyspace } = *overrides;
+        let Overrides { ttl, grace, codec, keyspace, force: _ } = *overrides;
         Policy { ttl, grace: grace.unwrap_or(policy.grace), codec, keyspace, ..policy }
     }
 

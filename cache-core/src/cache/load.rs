@@ -54,6 +54,8 @@ impl<V: Form> Cache<V> {
         let is_bypassed = bypass::is_on();
         let role = if is_bypassed {
             Ok(Role::Load(self.shared.flights.alone(&key), None))
+        } else if overrides.force {
+            Box::pin(self.force_turn(&key, entered)).await
         } else {
             let write_epoch = self.shared.flights.write_epoch(&key);
             let look = match entered {
@@ -68,7 +70,7 @@ impl<V: Form> Cache<V> {
                 Look::Miss => true,
                 Look::Failed => false,
             };
-            self.take_turn(&key, write_epoch, is_written).await
+            self.take_turn(&key, write_epoch, Turn { is_written, is_forced: false }).await
         };
         let res = match role {
             Ok(Role::Have(value)) => return Ok(value),
@@ -81,7 +83,12 @@ impl<V: Form> Cache<V> {
             Err(error) => Err(error),
         };
         match res {
-            Err(error) if self.shared.fetch.has_entries && !is_bypassed => {
+            Err(error)
+                if self.shared.fetch.has_entries
+                    && !is_bypassed
+                    && !overrides.force
+                    && !hides_stale(&error) =>
+            {
                 Box::pin(self.stale_instead(&key, error)).await
             }
             res => res,
@@ -159,13 +166,27 @@ impl<V: Form> Cache<V> {
         Err(error)
     }
 
+    /// Begins a load although there may be a value. A load that began earlier does not store its
+    /// value.
+    async fn force_turn<T>(&self, key: &FullKey, entered: Result<()>) -> Result<Role<T>>
+    where
+        V: Decode<T>,
+    {
+        let is_written = match entered {
+            Ok(()) => true,
+            Err(error) => {
+                let res = self.found_or_miss(Operation::GetOrSet, key, Err(error));
+                res.map(|_: Option<()>| false)?
+            }
+        };
+        self.shared.flights.detach(key, self.write_patience()).await;
+        self.count(Operation::GetOrSet, Outcome::Miss);
+        let write_epoch = self.shared.flights.write_epoch(key);
+        self.take_turn(key, write_epoch, Turn { is_written, is_forced: true }).await
+    }
+
     /// Makes this caller the leader of the load, or waits for the leader.
-    async fn take_turn<T>(
-        &self,
-        key: &FullKey,
-        write_epoch: u64,
-        is_written: bool,
-    ) -> Result<Role<T>>
+    async fn take_turn<T>(&self, key: &FullKey, write_epoch: u64, turn: Turn) -> Result<Role<T>>
     where
         V: Decode<T>,
     {
@@ -174,13 +195,14 @@ impl<V: Form> Cache<V> {
         // The end of all waits of this caller.
         let mut end = None;
         loop {
-            let turn = flights.join(key, lasts);
-            let mut wait = match turn.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
-                Joined::Lead(lead) => {
-                    return Ok(self.lead(lead, key, write_epoch, is_written).await);
-                }
-                Joined::Wait(wait) => wait,
-            };
+            let joined = flights.join(key, lasts);
+            let mut wait =
+                match joined.map_err(|it| self.fail(Operation::GetOrSet, Some(key), it))? {
+                    Joined::Lead(lead) => {
+                        return Ok(self.lead(lead, key, write_epoch, turn).await);
+                    }
+                    Joined::Wait(wait) => wait,
+                };
             let now = flights.now();
             let end = *end.get_or_insert_with(|| now.saturating_add(lasts.saturating_mul(2)));
             let time = wait.until().min(end).saturating_sub(now);
@@ -190,7 +212,7 @@ impl<V: Form> Cache<V> {
                     return Err(self.fail(Operation::GetOrSet, Some(key), hung(lasts)));
                 }
                 Some(WaitOutcome::Lead(lead)) => {
-                    return Ok(self.put_up_fence(lead, key, is_written).await);
+                    return Ok(self.put_up_fence(lead, key, turn).await);
                 }
                 // After the deadline of the leader, another caller or this one becomes the leader.
                 Some(WaitOutcome::Rejoin) | None => {}
@@ -207,13 +229,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Makes this caller the leader, unless another load was completed since its read.
-    async fn lead<T>(
-        &self,
-        lead: Lead,
-        key: &FullKey,
-        write_epoch: u64,
-        is_written: bool,
-    ) -> Role<T>
+    async fn lead<T>(&self, lead: Lead, key: &FullKey, write_epoch: u64, turn: Turn) -> Role<T>
     where
         V: Decode<T>,
     {
@@ -225,20 +241,21 @@ impl<V: Form> Cache<V> {
             self.load_shared();
             return Role::Have(value);
         }
-        self.put_up_fence(lead, key, is_written).await
+        self.put_up_fence(lead, key, turn).await
     }
 
     /// Puts up the fence of the load that this caller leads, if loads are fenced. Returns the value
     /// instead if another process stores one meanwhile.
-    async fn put_up_fence<T>(&self, lead: Lead, key: &FullKey, is_written: bool) -> Role<T>
+    async fn put_up_fence<T>(&self, lead: Lead, key: &FullKey, turn: Turn) -> Role<T>
     where
         V: Decode<T>,
     {
         let policy = self.shared.fetch.borrowed();
-        if !is_written {
+        if !turn.is_written {
             return Role::Load(lead, None);
         }
-        if !policy.fenced {
+        // A fence would end at the value that a forced load replaces.
+        if !policy.fenced || turn.is_forced {
             return Role::Load(lead, Some(Storing { fence: None }));
         }
         let accept = |found| match found {
@@ -269,7 +286,7 @@ impl<V: Form> Cache<V> {
     where
         V: Decode<T>,
     {
-        let stored = match self.read_leader(key).await {
+        let stored = match self.read_first(key).await {
             Ok(Some(stored)) => stored,
             Err(error) if error.kind().is_unreadable() => {
                 let wanted = type_name::<T>();
@@ -297,6 +314,15 @@ impl<V: Form> Cache<V> {
     }
 }
 
+#[cfg(feature = "macros")]
+use crate::cached_fn::hides_stale;
+
+/// Returns whether a stale value must not be served in place of a failed load.
+#[cfg(not(feature = "macros"))]
+fn hides_stale(_: &Error) -> bool {
+    false
+}
+
 #[cold]
 pub(super) fn hung(lasts: Duration) -> Error {
     Error::new(
@@ -321,6 +347,15 @@ enum Role<T> {
     /// This caller loads, and stores the value if it can.
     Load(Lead, Option<Storing>),
     Have(T),
+}
+
+/// How a caller takes part in the loads of a key.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Whether the loaded value is stored.
+    is_written: bool,
+    /// Whether the load replaces a value.
+    is_forced: bool,
 }
 
 /// How a loaded value is stored.

@@ -35,7 +35,7 @@ impl<V: Form> Cache<V> {
         let dropped = |id| self.wait_out_write(key, id);
         let lasts = self.write_claim(1);
         match lead.store(store, lasts, self.write_patience(), dropped).await {
-            Some(Ok(true)) => {}
+            Some(Ok(true)) => lead.set_stored(),
             Some(Err(error)) => self.load_not_stored(key, &stored, &error),
             None | Some(Ok(false)) => self.load_write_refused(),
         }

@@ -15,7 +15,6 @@ use crate::{
     error::Result,
     fetch::singleflight::WriteGuard,
     layer::Operation,
-    runtime::first,
     telemetry::{
         observer::{Direction, Size},
         stats::Outcome,
@@ -255,18 +254,16 @@ impl<V: Form> Cache<V> {
     ) -> Vec<WriteGuard<'a>> {
         let flights = &self.shared.flights;
         let lasts = self.batch_claim(keys.clone().count(), bytes);
+        for key in keys.clone() {
+            self.shared.tombstones.begin_write(key, lasts);
+        }
         let mut writing: Vec<_> = keys.clone().map(|key| flights.begin_write(key, lasts)).collect();
         if flights.active() > 0 {
             for it in &mut writing {
                 it.expire_after(lasts);
             }
-            let all = Box::pin(async {
-                for key in keys {
-                    flights.detach(key, std::future::pending()).await;
-                }
-            });
             // One wait for all, because the writes are in progress at the same time.
-            first(all, self.write_patience()).await;
+            Box::pin(flights.detach_many(keys, self.write_patience())).await;
         }
         writing
     }

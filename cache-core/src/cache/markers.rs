@@ -1,6 +1,7 @@
 //! Reads and replaces markers in the store.
 
 use std::{
+    ops::Range,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Cache, Shared, background_delete::handle, batch::one_each, call, call_leader};
 use crate::{
-    consistency::markers::{Marker, Read, Replacement, Step, Version},
+    consistency::markers::{Marker, MarkerPath, Read, Replacement, Step, Version},
     error::{Error, ErrorKind, Result},
     runtime::{self, all, first},
     store::SetMode,
@@ -110,6 +111,22 @@ impl<V: Form> Cache<V> {
             self.shared.counters.event(Event::MarkLost);
         }
         self.replace_in_background();
+    }
+
+    /// Notes that a write or delete of a key failed open, because the generation of its namespace
+    /// could not be read. `place` is where it stands in the key. If too many keys wait, the
+    /// namespace is cleared instead.
+    pub(super) fn add_unentered(&self, path: &MarkerPath, key: &str, place: Range<usize>) {
+        let markers = &self.shared.markers;
+        if markers.unentered.add(path, key, place) {
+            // After that, so that a version that is remembered later was read later.
+            for marker in path.iter() {
+                marker.forget();
+            }
+            self.replace_in_background();
+        } else if let Some(own) = path.last() {
+            self.add_pending_replacement(own);
+        }
     }
 
     async fn read_markers<P>(&self, reads: Vec<(P, Read<'_>)>) -> Vec<(P, Result<Version>)> {
@@ -223,7 +240,7 @@ impl<V: Form> Cache<V> {
 }
 
 /// Starts the background task when it is dropped, if replacements are pending.
-struct Background<'a, V: Form>(&'a Cache<V>);
+pub(super) struct Background<'a, V: Form>(pub(super) &'a Cache<V>);
 
 impl<V: Form> Drop for Background<'_, V> {
     fn drop(&mut self) {
@@ -231,7 +248,7 @@ impl<V: Form> Drop for Background<'_, V> {
     }
 }
 
-/// Ends when no replacement is pending, or with the cache.
+/// Ends when no replacement is pending and no key waits for a generation, or with the cache.
 async fn run(shared: Weak<Shared>) {
     let mut wait = FIRST_WAIT;
     loop {
@@ -245,7 +262,10 @@ async fn run(shared: Weak<Shared>) {
         clock.sleep(wait / 2 + runtime::jitter(wait / 2)).await;
         let Some(cache) = shared.upgrade().map(handle) else { return };
         let pending = cache.shared.markers.pending(CHUNK);
-        let results = cache.versions(&pending).await;
+        let mut results = cache.versions(&pending).await;
+        if let Some(path) = cache.shared.markers.unentered.any() {
+            results.push(cache.generation(&path, Duration::ZERO).await);
+        }
         let is_down = !results.is_empty() && results.iter().all(Result::is_err);
         wait = if is_down { wait.saturating_mul(2).min(LONGEST_WAIT) } else { FIRST_WAIT };
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{BlockingCache, Cache, batch::Strings, enter_write, subspace::Subspace};
 use crate::{
-    consistency::markers::Version,
+    consistency::markers::{MarkerPath, Version},
     error::{Error, ErrorKind, Result},
     key::{FullKey, KeyHead, marker::NamespacePath},
     layer::Operation,
@@ -26,8 +26,9 @@ impl<V: Form> Cache<V> {
     ///
     /// If the generation cannot be read, the call did not reach the store: reads are misses, a
     /// loaded value is not stored, and calls that never fail open return the error. If a `set` or
-    /// `delete` fails open for this reason, the namespace is cleared when the store answers again,
-    /// because the entry that it should have replaced is unknown.
+    /// `delete` fails open for this reason, the entry that it should have replaced is deleted when
+    /// the store answers again, and reads of the key are misses until then. After more than 1,000
+    /// such keys, their namespaces are cleared instead.
     ///
     /// A namespace can have namespaces in turn, which `clear` of the outer one includes. It has all
     /// versions of its keys. Its [locks](Self::lock) are its own, too, and a `clear` leaves them.
@@ -89,13 +90,38 @@ impl<V: Form> Cache<V> {
     /// Returns the generation of the namespace if it is remembered.
     #[inline]
     pub(super) fn known_generation(&self, subspace: &Subspace) -> Option<Version> {
+        if !self.shared.markers.unentered.is_empty() {
+            return None;
+        }
         let mut versions = subspace.markers.iter().map(|it| self.known_version(it));
         let first = versions.next()??;
         versions.try_fold(first, |outer, it| it.map(|it| it.within(outer)))
     }
 
-    async fn generation(&self, subspace: &Subspace, staleness: Duration) -> Result<Version> {
-        let versions = self.versions_within(&subspace.markers, staleness).await;
+    /// Returns the generation of the namespace with these markers. Adds the tombstones of its keys
+    /// that wait for the generation.
+    pub(super) async fn generation(
+        &self,
+        markers: &MarkerPath,
+        staleness: Duration,
+    ) -> Result<Version> {
+        let unentered = &self.shared.markers.unentered;
+        let moment = unentered.moment(markers);
+        let staleness = if moment.is_some() { Duration::ZERO } else { staleness };
+        let generation = self.read_generation(markers, staleness).await?;
+        if let Some(moment) = moment {
+            let text = generation.text();
+            // Ends the loads that began before the failed call.
+            for key in unentered.entered(markers, moment, &text) {
+                drop(self.before_write(&key).await);
+            }
+            unentered.enter(markers, moment, &text, |key| self.add_tombstone(key));
+        }
+        Ok(generation)
+    }
+
+    async fn read_generation(&self, markers: &MarkerPath, staleness: Duration) -> Result<Version> {
+        let versions = self.versions_within(markers, staleness).await;
         let mut versions = versions.into_iter();
         let first = versions.next().unwrap_or_else(|| Ok(Version::random()));
         let res = versions.fold(first, |outer, it| Ok(it?.within(outer?)));
@@ -113,7 +139,7 @@ impl<V: Form> Cache<V> {
         key: &mut FullKey,
         staleness: Duration,
     ) -> Result<()> {
-        let generation = self.generation(subspace, staleness).await?;
+        let generation = self.generation(&subspace.markers, staleness).await?;
         self.head.put_generation(&generation.text(), key);
         Ok(())
     }
@@ -125,7 +151,7 @@ impl<V: Form> Cache<V> {
         };
         let generation = match self.known_generation(subspace) {
             Some(generation) => generation,
-            None => Box::pin(self.generation(subspace, self.shared.tag_staleness)).await?,
+            None => Box::pin(self.generation(&subspace.markers, self.shared.tag_staleness)).await?,
         };
         keys.overwrite(self.head.generation_place(), &generation.text());
         Ok(())
@@ -136,7 +162,7 @@ impl<V: Form> Cache<V> {
         let Some(subspace) = self.subspace.as_ref().filter(|_| !keys.is_empty()) else {
             return Ok(());
         };
-        let generation = Box::pin(self.generation(subspace, Duration::ZERO)).await?;
+        let generation = Box::pin(self.generation(&subspace.markers, Duration::ZERO)).await?;
         keys.overwrite(self.head.generation_place(), &generation.text());
         Ok(())
     }
@@ -147,12 +173,12 @@ impl<V: Form> Cache<V> {
     }
 
     /// Handles a write or delete that could not read the generation. If it fails open, the entry
-    /// that it should have replaced stays, so the namespace is cleared later.
+    /// that it should have replaced stays, and is deleted when the generation can be read.
     pub(super) async fn not_entered(&self, key: &str, error: &Error) {
         if self.hides(error)
-            && let Some(own) = self.subspace.as_ref().and_then(|it| it.markers.last())
+            && let Some(subspace) = &self.subspace
         {
-            self.add_pending_replacement(own);
+            self.add_unentered(&subspace.markers, key, self.head.generation_place());
         }
         // Ends the loads of callers that could not read the generation either.
         drop(self.before_write(key).await);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Cache, batch::one_each, call, call_leader, put_aside};
 use crate::{
-    consistency::tombstones::{Lookup, PendingDelete},
+    consistency::tombstones::{Lookup, Outrun, PendingDelete},
     error::{Error, ErrorKind, Result},
     runtime::{self, first},
     store::{Entry, Expected},
@@ -115,12 +115,18 @@ impl<V: Form> Cache<V> {
             match entry {
                 // A floor keeps old values out.
                 Ok(Some(entry)) if envelope::is_floor(&entry.value) => self.deleted(delete),
-                Ok(Some(entry)) => {
-                    if delete.seen().is_none() {
-                        delete.saw(entry.clone());
-                    }
+                Ok(Some(entry)) if delete.seen().is_some() => {
                     deletes.push((position, delete, entry));
                 }
+                // The read may have returned the entry that replaced the old one.
+                Ok(Some(entry)) => match delete.outrun() {
+                    Outrun::Superseded => self.deleted(delete),
+                    Outrun::Perhaps => errors.push((position, delete_pending())),
+                    Outrun::No => {
+                        delete.saw(entry.clone());
+                        deletes.push((position, delete, entry));
+                    }
+                },
                 // A cache writes bytes, so another program wrote an entry that is not bytes.
                 Err(error) if !error.kind().is_unreadable() => errors.push((position, error)),
                 Err(_) | Ok(None) => self.deleted(delete),

@@ -51,7 +51,10 @@ impl<V: Form> Cache<V> {
         let mut full = FullKey::new();
         self.write_key(Operation::Get, key, &mut full)?;
         let res = match enter!(self, &mut full) {
-            Ok(()) if self.is_plain() => call!(self.get(&full)),
+            Ok(()) if self.is_plain() => match self.near_value(&full) {
+                None => call!(self.get(&full)),
+                found => Ok(found),
+            },
             Ok(()) => self.read(&full).await,
             Err(error) => Err(error),
         };
@@ -93,10 +96,13 @@ impl<V: Form> Cache<V> {
     pub async fn has_key(&self, key: &str) -> Result<bool> {
         let mut key = self.key(Operation::HasKey, key)?;
         let res = match self.ready_for_metadata(&mut key).await {
-            Ok(()) if self.shared.fetch.has_entries => {
-                Box::pin(self.fresh_ttl(&key)).await.map(|it| it.is_some())
-            }
-            Ok(()) => call!(self.has(&key)),
+            Ok(()) => match self.recall(&key, false) {
+                Some(known) => Ok(known.0.is_some()),
+                None if self.shared.fetch.has_entries => {
+                    Box::pin(self.fresh_ttl(&key)).await.map(|it| it.is_some())
+                }
+                None => call!(self.has(&key)),
+            },
             Err(error) => Err(error),
         };
         let res = res.map(|it: bool| it.then_some(()));
@@ -171,12 +177,39 @@ impl<V: Form> Cache<V> {
     }
 
     /// Reads the stored bytes, if a read is not a plain `get` of the store.
-    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+    pub(super) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.is_memoized() {
+            return Box::pin(self.memoized(key, false, self.read_stored(key))).await;
+        }
+        self.read_stored(key).await
+    }
+
+    async fn read_stored(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.fetch.has_entries {
             return self.read_fresh(key, false).await;
         }
         self.resolve_for_read(key).await?;
         self.heard(call!(self.get(key)))
+    }
+
+    /// Returns the stored bytes of a key if they are in memory, in front of a store or on a bus.
+    /// This needs no future.
+    #[inline]
+    fn near_value(&self, key: &str) -> Option<Bytes> {
+        self.shared.in_memory.as_ref()?.value(key)
+    }
+
+    /// Reads the stored bytes before a load. A near tier reads where the store writes, as well.
+    pub(super) async fn read_first(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.shared.in_memory.is_none() {
+            return self.read_leader(key).await;
+        }
+        if self.is_plain()
+            && let Some(found) = self.near_value(key)
+        {
+            return Ok(Some(found));
+        }
+        self.read(key).await
     }
 
     /// Starts the pending deletes of tombstones when the store answers.
@@ -190,6 +223,14 @@ impl<V: Form> Cache<V> {
     /// Reads the stored bytes by the server that takes the writes, unless the key has a tombstone.
     #[inline]
     pub(super) async fn read_leader(&self, key: &str) -> Result<Option<Bytes>> {
+        if self.is_memoized() {
+            return Box::pin(self.memoized(key, true, self.read_leader_stored(key))).await;
+        }
+        self.read_leader_stored(key).await
+    }
+
+    #[inline]
+    async fn read_leader_stored(&self, key: &str) -> Result<Option<Bytes>> {
         if self.shared.fetch.has_entries {
             return self.read_fresh(key, true).await;
         }
@@ -210,6 +251,17 @@ impl<V: Form> Cache<V> {
     where
         V: Decode<T>,
     {
+        self.decoded_by::<T, T>(operation, key, res, |stored| self.open(stored)).await
+    }
+
+    /// Decodes the stored bytes of a `T` by `open`, and does the same.
+    pub(super) async fn decoded_by<T, R>(
+        &self,
+        operation: Operation,
+        key: &str,
+        res: Result<Option<Bytes>>,
+        open: impl FnOnce(&Bytes) -> Result<R, Undecodable>,
+    ) -> Result<Option<R>> {
         let stored = match res {
             Ok(Some(stored)) => stored,
             Ok(None) => {
@@ -217,12 +269,12 @@ impl<V: Form> Cache<V> {
                 return Ok(None);
             }
             Err(error) if error.kind().is_unreadable() => {
-                return self.no_bytes(operation, key, error);
+                return self.no_bytes::<T>(operation, key, error).map(|_| None);
             }
             Err(error) => return self.found_or_miss(operation, key, Err(error)),
         };
         self.shared.observer.bytes(Direction::Read, Size::of(&stored));
-        match self.open(&stored) {
+        match open(&stored) {
             Ok(value) => {
                 self.count(operation, Outcome::Hit);
                 Ok(Some(value))
@@ -294,6 +346,10 @@ impl<V: Form> Cache<V> {
     /// Removes an entry that does not decode, if its bytes and lifetime have not changed since the
     /// read.
     async fn purge(&self, key: &str, stored: &Bytes) {
+        if let Some(in_memory) = &self.shared.in_memory {
+            // The store may hold another value by now.
+            in_memory.forget_copy(key);
+        }
         let entry = call_leader!(self.get_entry(key));
         if let Ok(Some(entry)) = entry
             && envelope::find(entry.value.clone(), entry.ttl).into_value().as_ref() == Some(stored)

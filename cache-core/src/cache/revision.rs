@@ -79,7 +79,8 @@ impl<V: Form> Cache<V> {
     /// - [`set_revision`](Self::set_revision) and loads with this revision or an older one store
     ///   nothing;
     /// - loads without a revision store nothing, because they may have read the deleted row;
-    /// - a newer revision replaces it, and so does every call without a revision that writes.
+    /// - a newer revision replaces it, and so does every call without a revision that writes. If
+    ///   the newer value expires before the floor would have ended, no floor is left.
     ///
     /// A floor should last as long as an old value can be under way: the load deadline, and the
     /// time by which a replica of the database lags behind. With a floor of zero the call only

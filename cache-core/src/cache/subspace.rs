@@ -1,12 +1,9 @@
-use std::sync::Arc;
-
-use crate::{consistency::markers::Marker, key::marker::NamespacePath};
+use crate::{consistency::markers::MarkerPath, key::marker::NamespacePath};
 
 /// A namespace within the keys of an alias.
 pub(super) struct Subspace {
     pub(super) path: NamespacePath,
-    /// The markers of the namespaces around it, outermost first, and its own.
-    pub(super) markers: Box<[Arc<Marker>]>,
+    pub(super) markers: MarkerPath,
 }
 
 impl Subspace {

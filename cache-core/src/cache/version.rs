@@ -1,9 +1,11 @@
-use super::{Cache, call_leader, call_write, put_aside};
+use super::{Cache, call, call_leader, call_write, put_aside};
 use crate::{
     error::{Error, ErrorKind, Result},
+    key::FullKey,
     layer::Operation,
+    store::{Entry, Expected},
     telemetry::stats::Outcome,
-    value::Form,
+    value::{Form, envelope, revision::Change},
 };
 
 /// Moves entries between versions.
@@ -77,10 +79,7 @@ impl<V: Form> Cache<V> {
         let res: Result<bool> = if from == to || !matches!(has, Ok(true)) {
             has
         } else {
-            // The write ends with the first of its two guards.
-            let writing = self.before_write(&from).await;
-            let _target = self.before_write(&to).await;
-            call_write!(self, writing, rename(&from, &to))
+            self.move_entry(&from, &to).await
         };
         match res {
             Ok(true) => {
@@ -93,5 +92,35 @@ impl<V: Form> Cache<V> {
             }
             Err(error) => Err(self.fail(Operation::IncrVersion, Some(&from), error)),
         }
+    }
+
+    async fn move_entry(&self, from: &FullKey, to: &FullKey) -> Result<bool> {
+        let moved: Result<bool> = {
+            // The write ends with the first of its two guards.
+            let writing = self.before_write(from).await;
+            let _target = self.before_write(to).await;
+            call_write!(self, writing, rename(from, to))
+        };
+        if moved? {
+            return Ok(!self.shared.fetch.has_entries || !self.moved_nothing(from, to).await?);
+        }
+        Ok(false)
+    }
+
+    /// Returns whether the moved entry has no value: another process replaced the value, after it
+    /// was read here, by a lease or by a floor. The floor goes back.
+    async fn moved_nothing(&self, from: &FullKey, to: &FullKey) -> Result<bool> {
+        let entry: Result<Option<Entry>> = call_leader!(self.get_entry(to));
+        let entry = match entry {
+            Err(error) if error.kind().is_unreadable() => return Ok(false),
+            entry => entry?.filter(|it| envelope::is_lease_or_floor(&it.value)),
+        };
+        let Some(entry) = entry else { return Ok(false) };
+        if envelope::is_floor(&entry.value) {
+            let floor = Change::store(entry.value.clone(), entry.ttl.as_expiry());
+            self.apply(Operation::IncrVersion, from, &floor).await?;
+        }
+        let removed: Result<bool> = call!(self.compare_and_delete(to, Expected::entry(&entry)));
+        removed.map(|_| true)
     }
 }

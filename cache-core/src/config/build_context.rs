@@ -121,8 +121,18 @@ impl BuildContext<'_> {
         settings: &CacheSettings,
         read: impl FnOnce(&BuildContext<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (clock, shared) = (Clock::system(), Shared::default());
-        read(&BuildContext { alias, settings, clock: &clock, resolve: &Alone, shared: &shared })
+        Self::with_clock(alias, settings, &Clock::system(), read)
+    }
+
+    /// Calls `read` as [`with`](Self::with) does, with another clock.
+    pub(crate) fn with_clock<T>(
+        alias: &str,
+        settings: &CacheSettings,
+        clock: &Clock,
+        read: impl FnOnce(&BuildContext<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let shared = Shared::default();
+        read(&BuildContext { alias, settings, clock, resolve: &Alone, shared: &shared })
     }
 
     /// Returns the alias that is being built.

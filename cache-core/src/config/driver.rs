@@ -31,6 +31,7 @@ use crate::{error::Result, store::Backend};
 pub struct Driver {
     name: &'static str,
     other_names: &'static [&'static str],
+    schemes: &'static [&'static str],
     build: Build,
 }
 
@@ -43,7 +44,7 @@ pub type Build = fn(&BuildContext<'_>) -> Result<Arc<dyn Backend>>;
 impl Driver {
     /// Creates the driver that `backend = "name"` selects.
     pub const fn new(name: &'static str, build: Build) -> Self {
-        Self { name, other_names: &[], build }
+        Self { name, other_names: &[], schemes: &[], build }
     }
 
     /// Adds alternative names for the driver.
@@ -51,6 +52,29 @@ impl Driver {
     pub const fn with_other_names(mut self, names: &'static [&'static str]) -> Self {
         self.other_names = names;
         self
+    }
+
+    /// Declares the schemes of the URLs in `location`, such as `redis`. By them, a URL alone finds
+    /// the driver: see [`CacheSettings::bus`](crate::CacheSettings::bus).
+    ///
+    /// ```
+    /// # use cache_core::{Driver, Result, store::{Backend, BuildContext, IntoBackend}};
+    /// # use std::sync::Arc;
+    /// # fn build(_: &BuildContext<'_>) -> Result<Arc<dyn Backend>> {
+    /// #     Ok(cache_memory::Memory::new().into_backend())
+    /// # }
+    /// const DRIVER: Driver = Driver::new("mine", build).with_schemes(&["mine", "mines"]);
+    /// assert_eq!(DRIVER.schemes(), ["mine", "mines"]);
+    /// ```
+    #[must_use]
+    pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
+        self.schemes = schemes;
+        self
+    }
+
+    /// Returns the schemes of the URLs in `location`.
+    pub const fn schemes(&self) -> &'static [&'static str] {
+        self.schemes
     }
 
     /// Returns the first name.

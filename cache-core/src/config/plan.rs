@@ -9,8 +9,10 @@ use super::{
     registry::Registry,
 };
 use crate::{
+    bus::BusMemories,
     error::{Error, ErrorKind, Result},
     layer::BuiltStore,
+    near::Tiers,
     runtime::Clock,
     store::Backend,
     telemetry::observer::Observer,
@@ -27,6 +29,8 @@ pub(crate) struct Plan<'a> {
     /// `None` marks a store in progress.
     done: RefCell<BTreeMap<String, Option<BuiltStore>>>,
     shared: Shared,
+    tiers: Tiers,
+    memories: BusMemories,
 }
 
 impl<'a> Plan<'a> {
@@ -37,8 +41,17 @@ impl<'a> Plan<'a> {
         clock: &'a Clock,
         stderr_notice: bool,
     ) -> Self {
-        let (done, shared) = (RefCell::default(), Shared::default());
-        Self { registry, settings, by_hand, clock, stderr_notice, done, shared }
+        Self {
+            registry,
+            settings,
+            by_hand,
+            clock,
+            stderr_notice,
+            done: RefCell::default(),
+            shared: Shared::default(),
+            tiers: Tiers::default(),
+            memories: BusMemories::default(),
+        }
     }
 
     /// Returns the store of an alias with its layers. The first call builds it.
@@ -73,6 +86,8 @@ impl<'a> Plan<'a> {
         let observer = Observer::new(alias, self.clock).stderr_notice(self.stderr_notice);
         let breaker = self.shared.breaker(alias, settings, self.clock)?;
         let store = BuiltStore::new(backend, settings, self.clock, observer, breaker);
+        let store = self.tiers.put_on(alias, settings, self.clock, self.registry, store)?;
+        let store = self.memories.put_on(alias, settings, self.clock, self.registry, store)?;
         self.done.borrow_mut().insert(alias.to_owned(), Some(store.clone()));
         Ok(store)
     }

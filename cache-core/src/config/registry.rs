@@ -97,6 +97,17 @@ impl Registry {
         }
     }
 
+    /// Returns the driver of URLs with this scheme.
+    pub(crate) fn serving(&self, scheme: &str) -> Result<Driver> {
+        let serves = |it: &&Driver| it.schemes().contains(&scheme);
+        if let Some(driver) = self.explicit.values().find(serves) {
+            return Ok(*driver);
+        }
+        let mut linked = self.linked.values().flatten().map(|it| &it.driver).filter(serves);
+        // It has its own name, and is not replaced.
+        linked.next().map_or_else(|| Err(unserved(scheme)), |it| self.find(it.name()))
+    }
+
     fn unknown(&self, name: &str) -> Error {
         let known = self.linked.keys().chain(self.explicit.keys()).copied();
         let known: std::collections::BTreeSet<_> = known.collect();
@@ -106,10 +117,7 @@ impl Registry {
         let known = list(known);
         let hint = match OUR_CRATES.iter().find(|(names, _)| names.contains(&lower.as_str())) {
             _ if is_spelling => format!("it is spelled `{lower}` here"),
-            Some((_, krate)) => {
-                let module = krate.replace('-', "_");
-                format!("add `{krate}` to Cargo.toml and name it once in the program: `use {module} as _;`")
-            }
+            Some((_, krate)) => line_to_add(krate),
             None if name.contains("://") => {
                 "a URL belongs in `location`; `backend` is a short name, such as \"redis\"".to_owned()
             }
@@ -130,6 +138,21 @@ impl Registry {
     }
 }
 
+/// Creates the error of a URL whose scheme no driver serves.
+fn unserved(scheme: &str) -> Error {
+    let hint = match SCHEMES.iter().find(|(schemes, _)| schemes.contains(&scheme)) {
+        Some((_, krate)) => line_to_add(krate),
+        None => "Redis and Valkey have redis://".to_owned(),
+    };
+    let scheme = shown(scheme);
+    Error::new(ErrorKind::Config, format!("no linked driver serves the URL {scheme}://…; {hint}"))
+}
+
+fn line_to_add(krate: &str) -> String {
+    let module = krate.replace('-', "_");
+    format!("add `{krate}` to Cargo.toml and name it once in the program: `use {module} as _;`")
+}
+
 /// Parts of Django's class paths, with our names.
 const DJANGO: &[(&str, &str)] = &[
     ("locmem", "memory"),
@@ -138,6 +161,13 @@ const DJANGO: &[(&str, &str)] = &[
     ("filebased", "file"),
     ("dummy", "dummy"),
     ("backends.db", "db"),
+];
+
+/// The schemes of the workspace's crates, for the same error.
+const SCHEMES: &[(&[&str], &str)] = &[
+    (&["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix"], "cache-redis"),
+    (&["postgres", "postgresql", "sqlite"], "cache-db"),
+    (&["memcached", "memcache"], "cache-memcached"),
 ];
 
 /// The backends of the workspace's crates, for the error that names the line to add.

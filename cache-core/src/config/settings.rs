@@ -4,9 +4,11 @@ use serde::Deserialize;
 
 use super::{ByteSize, Location, Options, Period, units};
 use crate::{
+    error::{Error, ErrorKind, Result},
     fetch::FetchSettings,
-    key::LongKeys,
+    key::{LongKeys, Namespace},
     layer::{BreakerSettings, RetrySettings},
+    near::NearSettings,
     timeout::Timeout,
     value::{Codec, Compression},
 };
@@ -121,9 +123,10 @@ pub struct CacheSettings {
     /// old entries have expired, one without the old codec (`read = []`).
     #[serde(default)]
     pub read: Option<Vec<Codec>>,
-    /// The compression of values: `none` (the default), or `lz4` or `zstd` with that feature. A
-    /// caller's own bytes and integers are not compressed, nor values of which this would save less
-    /// than an eighth. Compressed values are read with any setting.
+    /// The compression of values: `none` (the default), or `lz4` or `zstd` with that feature.
+    /// Integers are not compressed, nor values of which this would save less than an eighth. Bytes
+    /// of [`Cache::bytes`](crate::Cache::bytes) are compressed. Compressed values are read with any
+    /// setting if the feature is enabled.
     #[serde(default)]
     pub compression: Compression,
     /// The size from which values are compressed. 1 KiB if unset. An error without `compression`.
@@ -177,6 +180,20 @@ pub struct CacheSettings {
     /// The defaults of [`Cache::fetch`](crate::Cache::fetch), and whether values may have a grace.
     #[serde(default)]
     pub fetch: FetchSettings,
+    /// The near tier: a bounded store in the process's memory in front of the store. None if unset.
+    /// An error for a store in the process.
+    #[serde(default)]
+    pub near: Option<NearSettings>,
+    /// The bus of a store in the process: the URL of a server that passes messages on, such as
+    /// `redis://host:6379`. Deletes, clears and invalidated tags then reach the memory of all
+    /// processes with the same `bus` and `key_prefix`. None if unset. An error for any other store,
+    /// which may have a near tier instead.
+    ///
+    /// A list of URLs is for drivers that need no options for several servers. Redis is one server,
+    /// and the URL of PostgreSQL may have several hosts. The `deadline` and `connect_deadline` of
+    /// the alias apply to the messages.
+    #[serde(default)]
+    pub bus: Location,
     /// The backend's own options.
     #[serde(default)]
     pub options: Options,
@@ -212,8 +229,20 @@ impl CacheSettings {
             tags: false,
             tag_staleness: tag_staleness(),
             fetch: FetchSettings::default(),
+            near: None,
+            bus: Location::default(),
             options: Options::default(),
         }
+    }
+}
+
+impl CacheSettings {
+    /// Returns the keys of this alias.
+    pub(crate) fn namespace(&self, alias: &str) -> Result<Namespace> {
+        Namespace::new(&self.key_prefix).map_err(|error| {
+            Error::new(ErrorKind::Config, error.message().replace("the key", "the prefix"))
+                .with_context("setting", format!("caches.{alias}.key_prefix"))
+        })
     }
 }
 

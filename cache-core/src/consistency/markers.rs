@@ -8,6 +8,7 @@
 mod marker;
 #[cfg(test)]
 mod tests;
+mod unentered;
 mod version;
 
 use std::{
@@ -20,15 +21,18 @@ use std::{
 };
 
 pub(crate) use self::{
-    marker::{Marker, Read, Step},
-    version::Version,
+    marker::{Marker, Moment, Read, Step},
+    unentered::{MarkerPath, Unentered},
+    version::{COUNT, Version},
 };
+use super::task_claim::TaskClaim;
 
 /// The markers of the aliases with the same keys in one store, as this process knows them.
 pub(crate) struct Markers {
     table: Mutex<Table>,
     /// The number of markers with a pending replacement.
     pending: AtomicUsize,
+    pub(crate) unentered: Unentered,
     /// Whether callers that need the same marker share one read.
     shares: bool,
     now: Box<dyn Fn() -> Duration + Send + Sync>,
@@ -39,8 +43,7 @@ struct Table {
     markers: HashMap<Box<str>, Arc<Marker>>,
     /// The number of markers that calls for the next search for those that can be forgotten.
     limit: usize,
-    /// Until when the background task counts as running.
-    task_until: Duration,
+    task: TaskClaim,
 }
 
 /// The number of markers above which those that no caller holds are forgotten.
@@ -51,7 +54,13 @@ const MAX_PENDING: usize = 5_000;
 impl Markers {
     /// Creates the table. `shares` is `false` for a store that never waits.
     pub(crate) fn new(shares: bool, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self { table: Mutex::default(), pending: AtomicUsize::new(0), shares, now: Box::new(now) }
+        Self {
+            table: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            unentered: Unentered::default(),
+            shares,
+            now: Box::new(now),
+        }
     }
 
     /// Returns the marker with this stored key. A caller may keep it.
@@ -96,17 +105,6 @@ impl Markers {
         }
     }
 
-    /// Begins to replace the version of a marker by this one.
-    pub(crate) fn replace_by<'a>(
-        &'a self,
-        marker: &Arc<Marker>,
-        version: Version,
-    ) -> Replacement<'a> {
-        let mut replacement = self.replace(marker);
-        replacement.version = version;
-        replacement
-    }
-
     /// Makes the version of a marker unknown until it has been replaced. Returns `false` if too
     /// many replacements are pending: then the version is only forgotten.
     pub(crate) fn add_pending(&self, marker: &Marker) -> bool {
@@ -123,33 +121,31 @@ impl Markers {
         table.markers.values().filter(|it| it.is_pending()).take(count).map(Arc::clone).collect()
     }
 
+    /// Forgets the version of the marker with this stored key, after another process replaced it.
+    pub(crate) fn forget(&self, key: &str) {
+        if let Some(marker) = self.lock().markers.get(key) {
+            marker.forget();
+        }
+    }
+
     /// Forgets all versions, after the entries that carry them have been removed.
     pub(crate) fn forget_all(&self) {
         self.lock().markers.values().for_each(|it| it.forget());
     }
 
     /// Returns whether the caller becomes the background task: no other one is running, and there
-    /// are pending replacements. The task counts as running for `lasts`.
+    /// are pending replacements or keys that wait. The task counts as running for `lasts`.
     pub(crate) fn begin_task(&self, lasts: Duration) -> bool {
-        if self.pending.load(Ordering::SeqCst) == 0 {
-            return false;
-        }
-        let now = (self.now)();
-        let mut table = self.lock();
-        let begins = table.task_until <= now;
-        if begins {
-            table.task_until = now.saturating_add(lasts);
-        }
-        begins
+        self.has_work() && self.lock().task.begin(true, (self.now)(), lasts)
     }
 
     /// Returns whether the background task goes on. It counts as running for `lasts` more.
     pub(crate) fn continue_task(&self, lasts: Duration) -> bool {
-        let now = (self.now)();
-        let mut table = self.lock();
-        let goes_on = self.pending.load(Ordering::SeqCst) > 0;
-        table.task_until = if goes_on { now.saturating_add(lasts) } else { Duration::ZERO };
-        goes_on
+        self.lock().task.go_on(self.has_work(), (self.now)(), lasts)
+    }
+
+    fn has_work(&self) -> bool {
+        self.pending.load(Ordering::SeqCst) > 0 || !self.unentered.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -194,6 +190,11 @@ impl Replacement<'_> {
         self.version
     }
 
+    /// Sets the new version.
+    pub(crate) fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
     /// The store has not been changed.
     pub(crate) fn cancel(mut self) {
         self.is_complete = true;
@@ -202,7 +203,7 @@ impl Replacement<'_> {
     /// The store has the new version.
     pub(crate) fn complete(mut self) {
         self.is_complete = true;
-        if self.marker.replaced(self.epoch, self.version, self.began, (self.markers.now)()) {
+        if self.marker.replaced(self.epoch, self.version, self.began) {
             self.markers.pending.fetch_sub(1, Ordering::SeqCst);
         }
     }

@@ -26,7 +26,8 @@ use std::{
 use tokio::sync::Notify;
 
 use self::overflow::Overflow;
-pub(crate) use self::pending_delete::{Lookup, PendingDelete};
+pub(crate) use self::pending_delete::{Lookup, Outrun, PendingDelete};
+use super::task_claim::TaskClaim;
 use crate::{store::Entry, timeout::Expiry};
 
 /// The tombstones of one alias.
@@ -49,8 +50,7 @@ struct Table {
     /// Callers that wait for tombstones that were removed. They are woken without the lock.
     freed: Vec<Waker>,
     overflow: Option<Overflow>,
-    /// Until when the background task counts as running.
-    task_until: Duration,
+    task: TaskClaim,
 }
 
 #[derive(Default)]
@@ -64,6 +64,8 @@ struct Tombstone {
     /// stays while a delete is on its way: the delete removes the new entry if it is equal to the
     /// old one, and an `add` that succeeded would not notice.
     superseded: bool,
+    /// Until when a write or delete of the key by this process may be on its way.
+    writing_until: Option<Duration>,
     /// When the tombstone expires.
     until: Option<Duration>,
     /// The entry that the first read returned. Each attempt deletes only this entry.
@@ -146,6 +148,17 @@ impl Tombstones {
         has_room
     }
 
+    /// Notes that this process writes or deletes a key, for at most `lasts`.
+    pub(crate) fn begin_write(&self, key: &str, lasts: Duration) {
+        if self.len() == 0 {
+            return;
+        }
+        let until = (self.now)().saturating_add(lasts);
+        if let Some(tombstone) = self.lock().tombstones.get_mut(key) {
+            tombstone.writing_until = tombstone.writing_until.max(Some(until));
+        }
+    }
+
     /// Returns the current moment: [`remove`](Self::remove) keeps later tombstones. `None` if there
     /// are no tombstones.
     pub(crate) fn moment(&self) -> Option<u64> {
@@ -225,11 +238,8 @@ impl Tombstones {
     pub(crate) fn begin_task(&self, lasts: Duration) -> bool {
         let now = (self.now)();
         let mut table = self.lock();
-        let begins = table.task_until <= now && !table.tombstones.is_empty();
-        if begins {
-            table.task_until = now.saturating_add(lasts);
-        }
-        begins
+        let has_work = !table.tombstones.is_empty();
+        table.task.begin(has_work, now, lasts)
     }
 
     /// Returns whether the background task goes on: there are tombstones left. It counts as running
@@ -237,9 +247,8 @@ impl Tombstones {
     pub(crate) fn continue_task(&self, lasts: Duration) -> bool {
         let now = (self.now)();
         let mut table = self.lock();
-        let goes_on = !table.tombstones.is_empty();
-        table.task_until = if goes_on { now.saturating_add(lasts) } else { Duration::ZERO };
-        goes_on
+        let has_work = !table.tombstones.is_empty();
+        table.task.go_on(has_work, now, lasts)
     }
 
     /// Unlocks the table after a change.

@@ -73,6 +73,10 @@ pub enum FetchOutcome {
     Loaded {
         /// How long this caller waited.
         took: Duration,
+        /// Whether the store has taken the value, as far as this caller knows. `false` if nothing
+        /// was to be stored, if the write failed, or if the key was written or deleted during the
+        /// load; and for a value from the batch of another caller, such as `get_or_set_many`.
+        stored: bool,
     },
     /// The source has no value: the loader said so, now or within the last `negative_ttl`.
     Absent,

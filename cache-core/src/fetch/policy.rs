@@ -44,6 +44,8 @@ pub(crate) struct Overrides {
     pub(crate) codec: Option<Codec>,
     /// The label of the keyspace of the call.
     pub(crate) keyspace: Option<&'static str>,
+    /// Whether to load although there is a value.
+    pub(crate) force: bool,
 }
 
 /// The settings of an alias that its fetches cannot change.

@@ -10,8 +10,9 @@
 //!   its own, and the waiters move there.
 //! - The key is written or deleted: the flight is *detached*. Its callers keep it, later callers
 //!   start another, and the loaded value is not stored. If the loaded value is already on its way
-//!   to the store, the writer waits for it first, so that the two writes cannot cross. Flights that
-//!   begin during the write are detached when it ends.
+//!   to the store, the writer waits for it first, so that the two writes cannot cross. If it does
+//!   not arrive in time, the writer revokes it: its write is polled no more. Flights that begin
+//!   during the write are detached when it ends.
 //! - A tag of its value is invalidated: the flight is detached in the same way.
 //!
 //! Each claim (to lead, to store a loaded value, to write a key) expires, because its future may
@@ -29,6 +30,8 @@ mod flight;
 mod follower;
 #[path = "singleflight/leader.rs"]
 mod leader;
+#[path = "singleflight/permit.rs"]
+mod permit;
 #[path = "singleflight/shared.rs"]
 mod shared;
 #[path = "singleflight/table.rs"]

@@ -48,14 +48,14 @@ impl NamespacePath {
 
     /// Returns the key of the marker of the namespace, in all versions of the keys.
     pub(crate) fn marker(&self, keys: &Namespace) -> Result<FullKey> {
-        marker(keys, ":ns:tag:", &self.0)
+        marker(keys, NAMESPACE, &self.0)
     }
 }
 
 impl KeyHead {
     /// Returns the key of the marker of a tag, in all versions of the keys.
     pub(crate) fn tag(keys: &Namespace, name: &str) -> Result<FullKey> {
-        marker(keys, ":tag:", name)
+        marker(keys, TAG, name)
     }
 
     /// Returns the head of the keys of a namespace, with a place for the generation.
@@ -100,6 +100,33 @@ impl KeyHead {
         end.saturating_sub(UNKNOWN.len())..end
     }
 }
+
+/// Returns whether a stored key is that of a marker: of a tag, or of a namespace.
+pub(crate) fn is_marker(key: &str) -> bool {
+    // Cheap, for the keys of values.
+    key.contains(TAG)
+        && Namespace::prefix_of(key).is_some_and(|prefix| {
+            let rest = &key[prefix.len()..];
+            rest.starts_with(TAG) || rest.starts_with(NAMESPACE)
+        })
+}
+
+/// Returns the hash of the tag with this marker.
+pub(crate) fn tag_of(key: &str) -> Option<u64> {
+    let rest = key.strip_prefix(Namespace::prefix_of(key)?)?.strip_prefix(TAG)?;
+    u64::from_str_radix(rest, 16).ok()
+}
+
+/// Returns whether a stored key is that of a lock, or of its fencing number.
+pub(crate) fn is_of_lock(key: &str) -> bool {
+    key.contains(LOCK)
+        && Namespace::prefix_of(key).is_some_and(|it| key[it.len()..].starts_with(LOCK))
+}
+
+/// The words of markers and locks, where other keys have a version.
+const TAG: &str = ":tag:";
+const NAMESPACE: &str = ":ns:tag:";
+const LOCK: &str = ":lock:";
 
 /// Returns the key of a marker. Its word stands where other keys have a version.
 fn marker(keys: &Namespace, word: &str, name: &str) -> Result<FullKey> {

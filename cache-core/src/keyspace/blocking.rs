@@ -1,4 +1,4 @@
-use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash};
+use std::{borrow::Borrow, collections::HashMap, fmt, future::ready, hash::Hash};
 
 use super::{KeyParts, Keyspace};
 use crate::{
@@ -204,6 +204,49 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
         cache.run(self.0.get_or_try_set(cache.as_async(), key, || async { load() }))
     }
 
+    /// Returns the values of keys, or loads all that are missing with one call of `load`: see
+    /// [`Keyspace::get_or_set_many`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::get_or_set_many`], and `Runtime`.
+    pub fn get_or_set_many<Q, M, R, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        keys: impl IntoIterator<Item = Q>,
+        mut load: impl FnMut(Vec<Q>) -> R,
+    ) -> Result<HashMap<Q, V>>
+    where
+        Q: Borrow<K> + Eq + Hash + Clone,
+        K: KeyParts<M>,
+        F: Encode<V> + Decode<V>,
+        R: IntoIterator<Item = (Q, V)>,
+    {
+        let load = |missing| ready(load(missing));
+        cache.run(self.0.get_or_set_many(cache.as_async(), keys, load))
+    }
+
+    /// Returns the values of keys, or loads them with a loader that can fail: see
+    /// [`Keyspace::get_or_try_set_many`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::get_or_try_set_many`], and `Runtime`.
+    pub fn get_or_try_set_many<Q, M, E, R, F>(
+        &self,
+        cache: &BlockingCache<F>,
+        keys: impl IntoIterator<Item = Q>,
+        mut load: impl FnMut(Vec<Q>) -> Result<R, E>,
+    ) -> Result<HashMap<Q, V>>
+    where
+        Q: Borrow<K> + Eq + Hash + Clone,
+        K: KeyParts<M>,
+        F: Encode<V> + Decode<V>,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (Q, V)>,
+    {
+        let load = |missing| ready(load(missing));
+        cache.run(self.0.get_or_try_set_many(cache.as_async(), keys, load))
+    }
+
     /// Returns the value of a key, or loads it in the background of this process: see
     /// [`Keyspace::fetch`] and [`BlockingCache::fetch`]. `configure` changes the rules of the fetch
     /// that the keyspace does not declare.
@@ -234,7 +277,7 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         let fetch = self.0.fetch(cache.as_async(), key).with(configure);
-        cache.run(fetch.load(|context| on_a_thread(load, context)))
+        cache.run(fetch.load(|context| on_a_thread(|| load(context))))
     }
 
     /// Returns the value of a key as [`fetch`](Self::fetch) does, or `None` if the source has none:
@@ -256,7 +299,7 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         let fetch = self.0.fetch(cache.as_async(), key).with(configure);
-        cache.run(fetch.load_optional(|context| on_a_thread(load, context)))
+        cache.run(fetch.load_optional(|context| on_a_thread(|| load(context))))
     }
 
     /// Returns the value of a key as [`fetch`](Self::fetch) does, and how it was found: see
@@ -278,7 +321,7 @@ impl<K: ?Sized, V> BlockingKeyspace<'_, K, V> {
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
         let fetch = self.0.fetch(cache.as_async(), key).with(configure);
-        cache.run(fetch.outcome(|context| on_a_thread(load, context)))
+        cache.run(fetch.outcome(|context| on_a_thread(|| load(context))))
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the keyspace:

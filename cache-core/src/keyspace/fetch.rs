@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData};
 
 use super::{KeyParts, Keyspace};
 use crate::{
-    cache::{Cache, Fetch},
+    cache::{As, ByValue, Cache, Fetch},
     error::{Error, Result},
     fetch::{FetchOutcome, Fetched, LoadContext, Loaded},
     telemetry::stats::Outcome,
@@ -94,9 +94,9 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         L: FnOnce(LoadContext<F>) -> R + Send + 'static,
         R: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let cache = self.fetch.cache();
+        let cache = self.cache();
         let load = |context| async move { load(context).await.map(Loaded::Value) };
-        let fetched = self.fetched(false, load).await?;
+        let fetched = self.fetched::<ByValue, _, _, _>(false, load).await?;
         cache.required(fetched)
     }
 
@@ -117,7 +117,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         R: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
         let load = |context| async move { load(context).await.map(Loaded::from) };
-        self.fetched(true, load).await.map(|it| it.value)
+        self.fetched::<ByValue, _, _, _>(true, load).await.map(|it| it.value)
     }
 
     /// Returns the value as [`load`](Self::load) does, and how it was found: see
@@ -136,7 +136,7 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         L: FnOnce(LoadContext<F>) -> R + Send + 'static,
         R: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
-        self.fetched(true, load).await
+        self.fetched::<ByValue, _, _, _>(true, load).await
     }
 
     /// Stores a value that comes from elsewhere, with the lifetime and the grace of the keyspace:
@@ -160,9 +160,18 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
         async move { cache.write_stored(write?).await }
     }
 
+    pub(super) fn cache(&self) -> &'a Cache<F> {
+        self.fetch.cache()
+    }
+
     /// Returns the value and how it was found, and counts the read.
-    async fn fetched<E, L, R>(&self, takes_absent: bool, load: L) -> Result<Fetched<V>>
+    pub(super) async fn fetched<A, E, L, R>(
+        &self,
+        takes_absent: bool,
+        load: L,
+    ) -> Result<Fetched<A::Value>>
     where
+        A: As<F, V>,
         F: Encode<V> + Decode<V>,
         V: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
@@ -182,7 +191,8 @@ impl<'a, V, F: Form> KeyspaceFetch<'a, V, F> {
                 loaded
             }
         };
-        let fetched = self.fetch.clone().at(key).fetched(takes_absent, load).await;
+        let fetch = self.fetch.clone().at(key);
+        let fetched = fetch.fetched::<A, V, _, _, _>(takes_absent, load).await;
         let outcome = match fetched.as_ref().map(|it| &it.outcome) {
             Ok(FetchOutcome::Hit { .. }) => Outcome::Hit,
             Ok(FetchOutcome::Stale { .. }) => Outcome::Stale,

@@ -1,12 +1,16 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Breaker, Breakers, Layered, deadline::Deadline, retry::Retry, stack::Stack};
 use crate::{
+    bus::BusStore,
     config::CacheSettings,
     error::{Error, ErrorKind, Result},
+    near::Near,
     runtime::Clock,
-    store::Backend,
-    telemetry::observer::Observer,
+    store::{Backend, Entry, Objects},
+    telemetry::{observer::Observer, stats::Counters},
 };
 
 /// The store of an alias with its layers.
@@ -21,6 +25,8 @@ pub(crate) struct BuiltStore {
     pub(crate) observer: Observer,
     /// The maximum duration of a call with one key.
     pub(crate) patience: Duration,
+    /// The part of `backend` that is in memory, if `backend` waits for servers.
+    pub(crate) in_memory: Option<InMemory>,
 }
 
 impl BuiltStore {
@@ -69,7 +75,7 @@ impl BuiltStore {
             if facts.connects { settings.connect_deadline.into() } else { Duration::ZERO };
         let patience = connect.saturating_add(deadline);
         if never_waits(&store) {
-            return Self { backend: store, breaker: None, observer, patience };
+            return Self { backend: store, breaker: None, observer, patience, in_memory: None };
         }
         let breaker = breaker.filter(|_| !facts.breaks_per_server);
         let stack = Stack {
@@ -80,7 +86,24 @@ impl BuiltStore {
             deadline: Deadline::new(deadline, connect, clock.clone()),
         };
         let backend = Arc::new(Layered::new(Arc::new(stack), store));
-        Self { backend, breaker, observer, patience }
+        Self { backend, breaker, observer, patience, in_memory: None }
+    }
+
+    /// Puts a near tier around the layers.
+    pub(crate) fn with_near(mut self, near: Near) -> Self {
+        let near = Arc::new(near);
+        self.backend = Arc::clone(&near) as _;
+        self.in_memory = Some(InMemory::Near(near));
+        self
+    }
+
+    /// Replaces a store in the process by the same store on a bus.
+    pub(crate) fn with_bus(mut self, store: BusStore) -> Self {
+        let store = Arc::new(store);
+        self.backend = Arc::clone(&store) as _;
+        self.patience = store.patience();
+        self.in_memory = Some(InMemory::Bus(store));
+        self
     }
 
     /// Puts the layers around a store that was made in code, with a breaker of its own.
@@ -93,6 +116,64 @@ impl BuiltStore {
     ) -> Self {
         let breakers = Breakers::new(&Arc::default(), alias, settings, clock);
         Self::new(store, settings, clock, observer, breakers.map(|it| it.of("its own")))
+    }
+}
+
+/// The part of a store whose hits need no future.
+#[derive(Clone)]
+pub(crate) enum InMemory {
+    Near(Arc<Near>),
+    Bus(Arc<BusStore>),
+}
+
+impl InMemory {
+    /// Returns the stored bytes of a key if they are in memory.
+    #[inline]
+    pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
+        match self {
+            Self::Near(it) => it.value(key),
+            Self::Bus(it) => it.value(key),
+        }
+    }
+
+    /// Returns the entry of a key if it is in memory.
+    #[inline]
+    pub(crate) fn entry(&self, key: &str) -> Option<Entry> {
+        match self {
+            Self::Near(it) => it.entry(key),
+            Self::Bus(it) => it.entry(key),
+        }
+    }
+
+    /// Removes the copy of a key that another store holds.
+    pub(crate) fn forget_copy(&self, key: &str) {
+        if let Self::Near(it) = self {
+            it.forget(key);
+        }
+    }
+
+    /// Returns the decoded values beside the entries.
+    pub(crate) fn objects(&self) -> Arc<dyn Objects> {
+        match self {
+            Self::Near(it) => Arc::clone(it) as _,
+            Self::Bus(it) => Arc::clone(it) as _,
+        }
+    }
+
+    /// Counts a read of a decoded value.
+    #[inline]
+    pub(crate) fn count_hit(&self) {
+        if let Self::Near(it) = self {
+            it.count_hit();
+        }
+    }
+
+    /// Returns the counters of the alias.
+    pub(crate) fn counters(&self) -> Counters {
+        match self {
+            Self::Near(it) => it.counters(),
+            Self::Bus(it) => it.counters(),
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 
 /// A store with a [`Layer`] around every call: the only place that forwards all methods.
 ///
-/// The [views](Backend::views) of the store are wrapped in the same layer.
+/// The [views](Backend::views) of the store are wrapped in the same layer, except its stream of
+/// changes.
 #[derive(Debug)]
 pub struct Layered<H, B: ?Sized = dyn Backend> {
     hook: Arc<H>,
@@ -146,6 +147,9 @@ impl<H: Layer> Backend for Layered<H, dyn Backend> {
         if let Some(inner) = inner.leader {
             views.leader = Some(Arc::new(Layered { hook: Arc::clone(&self.hook), inner }));
         }
+        views.invalidations = inner.invalidations;
+        views.bus = inner.bus;
+        // Without `objects`: reads of decoded values would bypass the layer.
         views
     }
 }

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Capabilities, CounterInit, Entry, Expected, SetMode, StoreId, TtlUpdate};
+use super::{
+    Bus, Capabilities, CounterInit, Entry, Expected, Invalidations, Objects, SetMode, StoreId,
+    TtlUpdate,
+};
 use crate::{
     error::Result,
     key::Namespace,
@@ -227,6 +230,13 @@ pub struct Views {
     /// `update`, and before it removes damaged bytes. The view has no views of its own, and a store
     /// with a `sync` view has no `leader` view.
     pub leader: Option<Arc<dyn Backend>>,
+    /// The changes of the store, whichever program makes them, if its server reports them.
+    pub invalidations: Option<Arc<dyn Invalidations>>,
+    /// Messages between processes through the server of the store, if it can pass them on.
+    pub bus: Option<Arc<dyn Bus>>,
+    /// The decoded values beside the bytes of a store in the process. A store with this view has a
+    /// `sync` view.
+    pub objects: Option<Arc<dyn Objects>>,
 }
 
 impl Views {
@@ -246,6 +256,27 @@ impl Views {
     #[must_use]
     pub fn with_leader(mut self, view: Arc<dyn Backend>) -> Self {
         self.leader = Some(view);
+        self
+    }
+
+    /// Sets the stream of changes.
+    #[must_use]
+    pub fn with_invalidations(mut self, view: Arc<dyn Invalidations>) -> Self {
+        self.invalidations = Some(view);
+        self
+    }
+
+    /// Sets the messages between processes.
+    #[must_use]
+    pub fn with_bus(mut self, view: Arc<dyn Bus>) -> Self {
+        self.bus = Some(view);
+        self
+    }
+
+    /// Sets the view of decoded values.
+    #[must_use]
+    pub fn with_objects(mut self, view: Arc<dyn Objects>) -> Self {
+        self.objects = Some(view);
         self
     }
 }

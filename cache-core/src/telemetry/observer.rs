@@ -1,12 +1,17 @@
 //! Reports events to `metrics` and `tracing`, under the names of [`telemetry`](crate::telemetry).
 //! Without these features the functions do nothing and cost nothing.
 
+mod bus;
 mod loads;
+mod near;
 mod tombstones;
 
 use std::sync::Arc;
 
-pub(crate) use self::loads::{Loaded, NotStored, Refreshed};
+pub(crate) use self::{
+    loads::{Loaded, NotStored, Refreshed},
+    near::NearRead,
+};
 use super::stats::Outcome;
 #[cfg(feature = "tracing")]
 use super::{limit, spans};

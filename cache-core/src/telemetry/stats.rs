@@ -6,15 +6,20 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::Index,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use super::keyspaces::{KeyspaceStats, Keyspaces};
 pub(crate) use super::outcome::Outcome;
 use crate::{
+    bus::BusStats,
     error::ErrorKind,
     layer::{BreakerState, Operation},
+    near::NearStats,
 };
 
 /// The counters of a cache since it was built, from [`Cache::stats`](crate::Cache::stats).
@@ -78,6 +83,10 @@ pub struct Stats {
     /// The state of the store's circuit breaker; `None` if the store has none, or keeps one per
     /// server itself.
     pub breaker: Option<BreakerState>,
+    /// The counters of the near tier; `None` if the cache has none.
+    pub near: Option<NearStats>,
+    /// The counters of memory on a bus; `None` if the cache has no bus.
+    pub bus: Option<BusStats>,
     errors: [u64; KINDS],
 }
 
@@ -174,6 +183,12 @@ impl fmt::Debug for Stats {
         if let Some(breaker) = self.breaker {
             res.field("breaker", &breaker);
         }
+        if let Some(near) = &self.near {
+            res.field("near", near);
+        }
+        if let Some(bus) = &self.bus {
+            res.field("bus", bus);
+        }
         for &it in ErrorKind::ALL {
             if self.errors(it) > 0 {
                 res.field(it.name(), &self.errors(it));
@@ -203,12 +218,18 @@ pub(crate) enum Event {
     RevisionRefused,
     MarkLost,
     MarkSettled,
+    NearHit,
+    NearMiss,
+    NearBypassed,
+    BusBypassed,
 }
 
-const EVENTS: usize = Event::MarkSettled as usize + 1;
+const EVENTS: usize = Event::BusBypassed as usize + 1;
 
-/// The counters: several sets of them, so that threads do not contend for one cache line.
-pub(crate) struct Counters(Box<[Stripe; STRIPES]>);
+/// The counters: several sets of them, so that threads do not contend for one cache line. Clones
+/// count together.
+#[derive(Clone)]
+pub(crate) struct Counters(Arc<[Stripe; STRIPES]>);
 
 const STRIPES: usize = 8;
 
@@ -223,7 +244,7 @@ struct Stripe {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self(Box::new(array::from_fn(|_| Stripe {
+        Self(Arc::new(array::from_fn(|_| Stripe {
             operations: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
             events: array::from_fn(|_| AtomicU64::new(0)),
             errors: array::from_fn(|_| AtomicU64::new(0)),
@@ -243,7 +264,11 @@ impl Counters {
     }
 
     pub(crate) fn event(&self, event: Event) {
-        self.stripe().events[event as usize].fetch_add(1, Relaxed);
+        self.add_event(event, 1);
+    }
+
+    pub(crate) fn add_event(&self, event: Event, n: u64) {
+        self.stripe().events[event as usize].fetch_add(n, Relaxed);
     }
 
     pub(crate) fn error(&self, kind: ErrorKind) {
@@ -274,7 +299,13 @@ impl Counters {
         &self.0[mine]
     }
 
-    /// Returns the sums of the counters, with the given gauges.
+    /// Returns how often an event was counted.
+    pub(crate) fn sum(&self, event: Event) -> u64 {
+        self.0.iter().map(|it| it.events[event as usize].load(Relaxed)).sum()
+    }
+
+    /// Returns the sums of the counters, with the given gauges. The caller adds those of memory in
+    /// front of a store or on a bus.
     pub(crate) fn read(
         &self,
         tombstones: usize,
@@ -287,7 +318,7 @@ impl Counters {
         for (label, stats) in self.0.iter().flat_map(|it| it.keyspaces.read()) {
             keyspaces.entry(label).or_default().add(stats);
         }
-        let event = |it: Event| self.0.iter().map(|s| s.events[it as usize].load(Relaxed)).sum();
+        let event = |it: Event| self.sum(it);
         Stats {
             operations: array::from_fn(|n| {
                 let sum = |it: Outcome| {
@@ -320,6 +351,8 @@ impl Counters {
             active_loads: active_loads as u64,
             load_time: Duration::from_nanos(nanos),
             breaker,
+            near: None,
+            bus: None,
             errors: array::from_fn(|n| self.0.iter().map(|s| s.errors[n].load(Relaxed)).sum()),
         }
     }

@@ -196,9 +196,14 @@ pub(crate) fn lease(owner: u64) -> Bytes {
     Bytes::copy_from_slice(&stored)
 }
 
+/// Returns whether stored bytes are the lease of a fenced load.
+pub(crate) fn is_lease(stored: &[u8]) -> bool {
+    header::read_lease(stored).is_some()
+}
+
 /// Returns whether stored bytes are a lease or a floor, which are not values that existed.
 pub(crate) fn is_lease_or_floor(stored: &[u8]) -> bool {
-    header::read_lease(stored).is_some() || is_floor(stored)
+    is_lease(stored) || is_floor(stored)
 }
 
 /// Returns whether stored bytes are a floor: a deleted entry that keeps older values out.

@@ -99,13 +99,7 @@ impl Change {
             (Some((stored, expiry)), _) if envelope::is_floor(stored) => {
                 Some((stored.clone(), longer(*expiry)))
             }
-            (None, Some(revision)) => {
-                let expiry = match left {
-                    Ttl::Remaining(left) => Expiry::After(left),
-                    Ttl::Forever => Expiry::Never,
-                };
-                Some((floor_at(revision), expiry))
-            }
+            (None, Some(revision)) => Some((floor_at(revision), left.as_expiry())),
             (new, _) => new.clone(),
         }
     }

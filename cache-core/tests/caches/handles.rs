@@ -8,6 +8,7 @@ use cache_core::{
     store::{Backend, Inline},
     testing::{Fault, Faulty, Model},
 };
+use tokio::sync::Semaphore;
 
 use crate::MEMORY;
 
@@ -34,6 +35,29 @@ async fn aliases_of_one_location_share_entries_only_within_one_caches() -> Resul
     assert_eq!(one.get("b")?.get::<i32>("k").await?, Some(1));
     assert_eq!(one.get("c")?.get::<i32>("k").await?, None);
     assert_eq!(two.get("default")?.get::<i32>("k").await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn value_that_another_alias_loads_is_not_stored_after_a_clear_of_the_store() -> Result<()> {
+    let text = "[caches.default]\nbackend = 'memory'\nlocation = 'main'\n[caches.other]\nbackend = 'memory'\n\
+                location = 'main'\nkey_prefix = 'other'";
+    let caches = Caches::from_toml(text)?;
+    let (one, other) = (caches.get("default")?, caches.get("other")?);
+    let (begun, release) = (Semaphore::new(0), Semaphore::new(0));
+    let load = other.get_or_set("k", Timeout::Default, || async {
+        begun.add_permits(1);
+        release.acquire().await.unwrap().forget();
+        1
+    });
+    let clear = async {
+        begun.acquire().await.unwrap().forget();
+        one.clear_store().await.unwrap();
+        release.add_permits(1);
+    };
+    let (loaded, ()) = tokio::join!(load, clear);
+    assert_eq!(loaded?, 1);
+    assert_eq!(other.get::<i32>("k").await?, None);
     Ok(())
 }
 

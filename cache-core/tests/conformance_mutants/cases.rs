@@ -74,6 +74,7 @@ pub(crate) const CASES: &[(Bug, &str)] = &[
     (Bug::CompareIgnoresBytes, "compare_and_delete_keeps_other_values"),
     (Bug::CompareIgnoresBytes, "compare_and_set_keeps_other_values"),
     (Bug::CompareIgnoresBytes, "comparisons_are_exact_for_every_byte"),
+    (Bug::CompareIgnoresBytes, "added_value_is_compared_with_the_stored_one"),
     (Bug::CompareIgnoresBytes, "incr_makes_earlier_stamps_and_values_stale"),
     (Bug::CompareByPrefix, "compare_and_delete_keeps_other_values"),
     (Bug::CompareIgnoresStamp, "stale_stamp_is_refused_after_set"),

@@ -9,7 +9,7 @@ use std::{
 use cache_core::{
     Cache, Error, ErrorKind, Result, Timeout,
     layer::{Call, Layer, Layered, Operation, Reply},
-    store::Inline,
+    store::{Backend as _, Expiry, Inline, SetMode},
     testing::{Fault, Faulty, Model},
 };
 
@@ -155,4 +155,55 @@ async fn reads_during_a_pending_delete_are_misses() {
     assert_eq!(one.unwrap(), None);
     assert!(many.unwrap().is_empty());
     assert_eq!(store.calls(Operation::CompareAndDelete), sent + 1, "a second removal was sent");
+}
+
+/// The read of a pending delete may arrive after the key was deleted and written again.
+#[tokio::test]
+async fn late_read_of_a_pending_delete_does_not_remove_a_newer_entry() -> Result<()> {
+    for is_deleted in [false, true] {
+        let (_, store, cache) = timed();
+        marked(&store, &cache).await?;
+        let held = store.hold(Operation::Get);
+        let mut reader = Box::pin(cache.get::<u8>("k"));
+        poll_once(reader.as_mut());
+        if is_deleted {
+            cache.delete("k").await?;
+            // As another process does, which does not know of the pending delete.
+            store.set(":1:k", "1".into(), Expiry::Never, SetMode::Always).await?;
+        } else {
+            cache.set("k", &1, Timeout::Default).await?;
+        }
+        held.release();
+        assert_eq!(reader.await?, Some(1));
+        assert_eq!(cache.get::<u8>("k").await?, Some(1), "deleted first: {is_deleted}");
+        assert_eq!(cache.stats().tombstones, 0);
+    }
+    Ok(())
+}
+
+/// The store has the new entry, and its reply to the write is still on its way.
+#[tokio::test]
+async fn pending_delete_does_not_remove_an_entry_that_is_being_written() -> Result<()> {
+    let (time, store, cache) = timed();
+    marked(&store, &cache).await?;
+    let held = store.hold(Operation::Set);
+    let mut write = Box::pin(cache.set("k", &1, Timeout::Default));
+    poll_once(write.as_mut());
+    let none = store.calls(Operation::CompareAndDelete);
+    assert_eq!(cache.get::<u8>("k").await?, None);
+    assert_eq!(kind(cache.strict().get::<u8>("k").await), ErrorKind::Unavailable);
+    assert_eq!(store.calls(Operation::CompareAndDelete), none);
+    held.release();
+    write.await?;
+    assert_eq!(cache.get::<u8>("k").await?, Some(1));
+    // A write that is never polled again does not keep the old entry for ever.
+    marked(&store, &cache).await?;
+    let held = store.hold(Operation::Set);
+    let mut write = Box::pin(cache.set("k", &2, Timeout::Default));
+    poll_once(write.as_mut());
+    time.advance(Duration::from_secs(10));
+    assert_eq!(cache.strict().get::<u8>("k").await?, None);
+    assert_eq!(store.calls(Operation::CompareAndDelete), none + 1);
+    drop(held);
+    Ok(())
 }

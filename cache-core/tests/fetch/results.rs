@@ -135,6 +135,55 @@ async fn value_of_a_failed_store_is_loaded_and_not_stored() {
 }
 
 #[tokio::test]
+async fn outcome_says_whether_the_store_has_taken_the_value() {
+    let (store, cache, _) = world();
+    let is_stored = |outcome| match outcome {
+        FetchOutcome::Loaded { stored, .. } => stored,
+        other => panic!("{other:?}"),
+    };
+    let fetch = async |key, skips: bool| {
+        let load = move |context: LoadContext| async move {
+            if skips {
+                context.skip();
+            }
+            Ok::<_, io::Error>(Loaded::Value(7))
+        };
+        is_stored(cache.fetch(key).outcome(load).await.unwrap().outcome)
+    };
+    assert!(fetch("a", false).await);
+    assert!(!fetch("b", true).await, "skipped");
+    store.inject(|call| match call.operation {
+        Operation::Set => Fault::Error(ErrorKind::Unavailable),
+        _ => Fault::None,
+    });
+    assert!(!fetch("c", false).await, "the write failed");
+    store.heal();
+    for is_deleted in [false, true] {
+        let source = Source::default();
+        let call = || {
+            let (cache, load) = (cache.clone(), source.slow(1));
+            tokio::spawn(async move { cache.fetch("d").outcome(load).await })
+        };
+        let (first, second) = (call(), call());
+        source.began.notified().await;
+        run_tasks().await;
+        if is_deleted {
+            cache.delete("d").await.unwrap();
+        }
+        source.go_on.notify_one();
+        for caller in [first, second] {
+            let fetched = caller.await.unwrap().unwrap();
+            assert_eq!(is_stored(fetched.outcome), !is_deleted, "shared by two callers");
+        }
+        assert_eq!(source.count(), 1);
+        cache.delete("d").await.unwrap();
+    }
+    let load = |_| async { Ok::<_, io::Error>(Loaded::Value(7)) };
+    let bypassed = cache.fetch("e").bypass().outcome(load).await.unwrap();
+    assert!(!is_stored(bypassed.outcome), "bypassed");
+}
+
+#[tokio::test]
 async fn absence_replaces_a_stale_value() {
     for negative in [None, Some(MINUTE.into())] {
         let (_, cache, time) = world_with(|it| it.negative_ttl = negative);

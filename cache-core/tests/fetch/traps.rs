@@ -4,9 +4,13 @@
 
 use std::{future::ready, io, time::SystemTime};
 
-use cache_core::{ErrorKind, FetchOutcome, Loaded, Timeout, layer::BreakerState};
+use cache_core::{
+    ErrorKind, FetchOutcome, Loaded, Timeout,
+    layer::{BreakerState, Operation},
+    store::{Backend as _, Expiry, SetMode},
+};
 
-use crate::{MINUTE, SECOND, Source, fails, run_tasks, value, world};
+use crate::{MINUTE, SECOND, Source, fails, run_tasks, value, world, world_with};
 
 /// A trap: each waiter runs into the leader's error again, one load after the other.
 #[tokio::test]
@@ -96,4 +100,32 @@ async fn callers_that_are_dropped_anywhere_leave_no_load_behind() {
         let stats = cache.stats();
         assert_eq!((stats.active_loads, stats.active_refreshes), (0, 0), "after {steps} steps");
     }
+}
+
+/// A trap: a move between versions takes the lease of a load for a value.
+#[tokio::test]
+async fn lease_that_replaced_the_value_is_not_moved_to_another_version() {
+    let (store, cache, _) = world_with(|it| it.fenced = Some(true));
+    let source = Source::default();
+    let load = tokio::spawn({
+        let (cache, load) = (cache.clone(), source.slow(7));
+        async move { cache.fetch("other").outcome(load).await }
+    });
+    source.began.notified().await;
+    let lease = store.get(":1:other").await.unwrap().unwrap();
+
+    cache.set("k", &1, MINUTE).await.unwrap();
+    let held = store.hold(Operation::IncrVersion);
+    let moving = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.incr_version("k", 1).await }
+    });
+    store.arrived(Operation::IncrVersion, 1).await;
+    // As another process that deletes the key and loads it.
+    store.set(":1:k", lease, Expiry::After(MINUTE), SetMode::Always).await.unwrap();
+    held.release();
+    assert_eq!(moving.await.unwrap().unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!(store.get(":2:k").await.unwrap(), None);
+    source.go_on.notify_one();
+    assert_eq!(load.await.unwrap().unwrap().value, Some(7));
 }

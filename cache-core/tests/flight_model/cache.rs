@@ -209,13 +209,21 @@ pub(crate) mod value {
 
     /// The stored forms of the model: text instead of a header.
     pub(crate) mod envelope {
+        use std::time::Duration;
+
         use bytes::Bytes;
         use cache_core::Ttl;
 
         use crate::runtime::random;
 
+        /// The grace of values that end.
+        pub(crate) const GRACE: Duration = Duration::from_secs(3600);
+        /// The owner whose leases are all equal: each looks like the lease of another process.
+        pub(crate) const OWNER_OF_EQUAL_LEASES: u64 = 0;
+
         pub(crate) enum Found {
-            Value(Bytes),
+            Fresh(Bytes),
+            Stale(Bytes),
             Lease(u64),
         }
 
@@ -227,14 +235,20 @@ pub(crate) mod value {
         }
 
         pub(crate) fn lease(owner: u64) -> Bytes {
-            format!("lease {owner} {}", random()).into()
+            match owner {
+                OWNER_OF_EQUAL_LEASES => Bytes::from_static(b"lease 99 0"),
+                _ => format!("lease {owner} {}", random()).into(),
+            }
         }
 
-        pub(crate) fn find(stored: Bytes, _: Ttl) -> Found {
+        pub(crate) fn find(stored: Bytes, left: Ttl) -> Found {
             let text = std::str::from_utf8(&stored).unwrap();
-            match text.strip_prefix("lease ").and_then(|it| it.split(' ').next()) {
-                Some(owner) => Found::Lease(owner.parse().unwrap()),
-                None => Found::Value(stored),
+            if let Some(owner) = text.strip_prefix("lease ").and_then(|it| it.split(' ').next()) {
+                return Found::Lease(owner.parse().unwrap());
+            }
+            match left {
+                Ttl::Remaining(left) if left <= GRACE => Found::Stale(stored),
+                _ => Found::Fresh(stored),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Fenced loads of several processes that share a store, beside deletes, sets and clears, callers
-//! that leave, and processes that die.
+//! Fenced loads and refreshes of several processes that share a store, beside deletes, sets and
+//! clears, callers that leave, and processes that die.
 
 use std::mem;
 
@@ -11,12 +11,16 @@ use shuttle::{
 };
 
 use crate::{
-    cache::{Bug, Cache, SharedStore},
-    check,
+    cache::{
+        Bug, Cache, SharedStore,
+        value::envelope::{Found, GRACE, OWNER_OF_EQUAL_LEASES},
+    },
+    check, check_with_few_preemptions,
     runtime::{
         first,
         sync::{Arc, AtomicBool, AtomicU64, Ordering::SeqCst},
     },
+    timeout::Expiry,
     world::{decode, encode},
 };
 
@@ -50,6 +54,8 @@ enum Task {
     Load(usize),
     /// Begins a load in this process, and leaves after some steps.
     Leave(usize),
+    /// Serves a stale value and refreshes it in the background, in this process.
+    Refresh(usize),
     /// Only reads, in this process.
     Read(usize),
     /// Makes these writes one after the other, each in any process. Two writes at the same time
@@ -63,16 +69,22 @@ enum Task {
 enum Write {
     Delete,
     Set,
+    /// Sets a value that is past its timeout, and in its grace.
+    SetStale,
     Clear,
 }
 
-use Task::{Die, Leave, Load, Read};
-use Write::{Clear, Delete, Set};
+use Task::{Die, Leave, Load, Read, Refresh};
+use Write::{Clear, Delete, Set, SetStale};
 
 impl World {
     fn new(bug: Bug) -> Arc<Self> {
         let store = SharedStore::new(bug);
-        let owner = |n: usize| if bug == Bug::TakesLeasesOver { 1 } else { n as u64 + 1 };
+        let owner = |n: usize| match bug {
+            Bug::TakesLeasesOver => 1,
+            Bug::EqualLeases => OWNER_OF_EQUAL_LEASES,
+            _ => n as u64 + 1,
+        };
         let process = |n| Process { cache: Cache::new(&store, owner(n)), floor: AtomicU64::new(1) };
         Arc::new(Self {
             source: AtomicU64::new(1),
@@ -95,23 +107,34 @@ impl World {
     }
 
     /// Reads the store, and checks I2.
-    async fn get(&self, cache: &Cache) -> Option<Bytes> {
+    async fn get(&self, cache: &Cache) -> Option<Found> {
         let floor = self.floor.load(SeqCst);
-        let found = cache.get().await;
-        let value = found.as_ref().map(decode);
-        assert!(value.is_none_or(|it| it >= floor), "I2: read {value:?} after a write of {floor}");
-        found
+        let found = cache.find().await?;
+        if let Found::Fresh(value) | Found::Stale(value) = &found {
+            let value = decode(value);
+            assert!(value >= floor, "I2: read {value} after a write of {floor}");
+        }
+        Some(found)
     }
 
     async fn get_or_set(&self, cache: &Cache, floor: &AtomicU64) {
         let floor = floor.load(SeqCst);
         let write_epoch = cache.shared.flights.write_epoch(crate::KEY);
         let value = match self.get(cache).await {
-            Some(value) => value,
-            None => cache.load_missing(write_epoch, || self.load()).await,
+            Some(Found::Fresh(value)) => value,
+            _ => cache.load_missing(write_epoch, || self.load()).await,
         };
         let value = decode(&value);
         assert!(value >= floor, "I2: loaded {value} after a write of {floor}");
+    }
+
+    /// Reads, and refreshes a stale value in the background.
+    async fn serve_stale(self: &Arc<Self>, cache: &Cache) {
+        let write_epoch = cache.shared.flights.write_epoch(crate::KEY);
+        if let Some(Found::Stale(_)) = self.get(cache).await {
+            let world = Arc::clone(self);
+            cache.refresh(write_epoch, move || async move { world.load().await });
+        }
     }
 
     /// Changes the source, and then the cache. Returns whether the write was acknowledged: it ends
@@ -124,7 +147,8 @@ impl World {
         let process = &self.processes[thread_rng().gen_range(0..PROCESSES)];
         let is_done = match write {
             Delete => process.cache.delete().await,
-            Set => process.cache.set(encode(new)).await,
+            Set => process.cache.set(encode(new), Expiry::Never).await,
+            SetStale => process.cache.set(encode(new), Expiry::After(GRACE)).await,
             Clear => {
                 process.cache.clear().await;
                 true
@@ -137,7 +161,7 @@ impl World {
         is_done
     }
 
-    async fn run(&self, task: Task) {
+    async fn run(self: Arc<Self>, task: Task) {
         let some_steps = async |most| {
             for _ in 0..thread_rng().gen_range(0..most) {
                 yield_now().await;
@@ -153,6 +177,12 @@ impl World {
                 let get = self.get_or_set(&self.processes[n].cache, &self.processes[n].floor);
                 first(get, some_steps(16)).await;
             }
+            Refresh(n) => {
+                for _ in 0..3 {
+                    self.serve_stale(&self.processes[n].cache).await;
+                    some_steps(8).await;
+                }
+            }
             Read(n) => {
                 for _ in 0..6 {
                     self.get(&self.processes[n].cache).await;
@@ -161,7 +191,8 @@ impl World {
             Task::Write(writes) => {
                 for write in writes {
                     let is_done = self.write(*write).await;
-                    self.has_set.store(is_done && *write == Set, SeqCst);
+                    let is_set = matches!(write, Set | SetStale);
+                    self.has_set.store(is_done && is_set, SeqCst);
                 }
             }
             Die => {
@@ -177,6 +208,10 @@ impl World {
 /// Runs each task on its own thread, then checks the state that is left.
 fn run(bug: Bug, tasks: &[Task]) -> Arc<World> {
     let world = World::new(bug);
+    if tasks.iter().any(|it| matches!(it, Refresh(_))) {
+        let stale = (encode(1), Expiry::After(GRACE));
+        block_on(world.store.write(Some(stale)));
+    }
     let threads: Vec<_> = tasks
         .iter()
         .map(|task| {
@@ -213,6 +248,10 @@ const LATE_LOADS_AFTER_SEVERAL_WRITES: &[Task] =
     &[Load(0), Load(1), Load(1), Task::Write(&[Delete, Set, Clear, Delete])];
 const LOADS_BESIDE_A_SET: &[Task] = &[Load(0), Leave(0), Load(1), Task::Write(&[Clear, Set])];
 const CALLERS_THAT_LEAVE: &[Task] = &[Leave(0), Load(0), Leave(1), Task::Write(&[Delete])];
+const REFRESHES: &[Task] = &[Refresh(0), Refresh(1), Read(0), Task::Write(&[Delete])];
+const REFRESHES_BESIDE_A_LOAD: &[Task] = &[Refresh(0), Load(0), Load(1), Task::Write(&[Clear])];
+const REFRESHES_AFTER_SEVERAL_WRITES: &[Task] =
+    &[Refresh(0), Refresh(1), Refresh(1), Task::Write(&[Set, SetStale, Delete, SetStale])];
 const DEAD_HOLDER: &[Task] = &[Die, Load(0), Load(1), Task::Write(&[Delete])];
 
 /// Fails if a process loads beside another.
@@ -238,6 +277,17 @@ fn set_is_neither_overwritten_nor_removed_by_loads() {
 }
 
 #[test]
+fn delete_by_any_process_wins_over_the_refreshes_of_all() {
+    check(|| drop(run(Bug::None, REFRESHES)));
+    check(|| drop(run(Bug::None, REFRESHES_BESIDE_A_LOAD)));
+}
+
+#[test]
+fn set_is_neither_overwritten_nor_removed_by_refreshes() {
+    check(|| drop(run(Bug::None, REFRESHES_AFTER_SEVERAL_WRITES)));
+}
+
+#[test]
 fn callers_that_leave_leave_no_lease() {
     check(|| drop(run(Bug::None, CALLERS_THAT_LEAVE)));
 }
@@ -251,14 +301,22 @@ fn dead_holder_delays_others_and_keeps_no_deleted_value() {
 #[test]
 fn each_bug_breaks_an_invariant() {
     type Scenario = fn(Bug);
-    let scenarios: [(Bug, Scenario); 4] = [
+    let scenarios: [(Bug, Scenario); 8] = [
         (Bug::StoresAlways, |bug| drop(run(bug, LATE_LOADS))),
         (Bug::StoresWithoutLease, |bug| drop(run(bug, LATE_LOADS))),
         (Bug::ReleasesEverything, |bug| drop(run(bug, LOADS_BESIDE_A_SET))),
         (Bug::TakesLeasesOver, |bug| load_once(bug, LOADS)),
+        (Bug::EqualLeases, |bug| drop(run(bug, LATE_LOADS))),
+        (Bug::StoresAlways, |bug| drop(run(bug, REFRESHES))),
+        (Bug::StoresWithoutLease, |bug| drop(run(bug, REFRESHES))),
+        (Bug::StoresOverOtherEntries, |bug| drop(run(bug, REFRESHES_AFTER_SEVERAL_WRITES))),
     ];
     for (bug, scenario) in scenarios {
-        let found = std::thread::spawn(move || check(move || scenario(bug))).join();
-        assert!(found.is_err(), "{bug:?} breaks no invariant");
+        let with_preemptions = std::thread::spawn(move || {
+            check_with_few_preemptions(move || scenario(bug));
+        });
+        let found = with_preemptions.join().is_err()
+            || std::thread::spawn(move || check(move || scenario(bug))).join().is_err();
+        assert!(found, "{bug:?} breaks no invariant");
     }
 }

@@ -7,7 +7,6 @@
 
 // The source under test imports `crate::cache`, `crate::error`, `crate::runtime` and others.
 #[expect(
-    clippy::match_wildcard_for_single_variants,
     clippy::needless_pass_by_value,
     clippy::unused_self,
     reason = "the types are those that the source under test expects"
@@ -43,7 +42,7 @@ use runtime::first;
 use runtime::sync::Ordering::SeqCst;
 use shuttle::{
     future::{block_on, spawn, yield_now},
-    scheduler::RandomScheduler,
+    scheduler::{PctScheduler, RandomScheduler, Scheduler},
     sync::Arc,
     thread,
 };
@@ -51,13 +50,23 @@ use singleflight::{Joined, Singleflight, WaitOutcome};
 use world::{KEY, LASTS, World, decode};
 
 const SCHEDULES: usize = 3_000;
+const PREEMPTIONS: usize = 3;
 
 /// Runs the scenario with many random schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
+    run_schedules(RandomScheduler::new(SCHEDULES), scenario);
+}
+
+/// Runs the scenario with many schedules in which few tasks are interrupted, at random points: they
+/// find races that need many steps in a certain order.
+fn check_with_few_preemptions(scenario: impl Fn() + Send + Sync + 'static) {
+    run_schedules(PctScheduler::new(PREEMPTIONS, SCHEDULES), scenario);
+}
+
+fn run_schedules(schedules: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
     // shuttle's atomics are large, and `Singleflight` has a hundred of them.
     config.stack_size = 1 << 19;
-    let schedules = RandomScheduler::new(SCHEDULES);
     shuttle::Runner::new(schedules, config).run(scenario);
 }
 
@@ -122,6 +131,23 @@ fn load_that_begins_during_a_write_does_not_overwrite_it() {
         run(&world, vec![get(), get(), set]);
         assert_eq!(*world.store.lock().unwrap(), Some(50));
     });
+}
+
+#[test]
+fn value_is_revoked_by_a_writer_that_stops_waiting() {
+    let scenario = || {
+        let world = World::impatient();
+        let get = || {
+            task(&world, |it| async move {
+                it.get_checked().await;
+                it.get_checked().await;
+            })
+        };
+        let delete = || task(&world, |it| async move { it.delete().await });
+        run(&world, vec![get(), get(), delete(), delete()]);
+    };
+    check(scenario);
+    check_with_few_preemptions(scenario);
 }
 
 #[test]

@@ -34,12 +34,23 @@ pub(super) struct World {
     pub(super) loaders: Mutex<Vec<(u64, u64)>>,
     pub(super) loads: AtomicU64,
     pub(super) time: Arc<AtomicU64>,
+    /// Whether writers may stop waiting for a value that is on its way.
+    is_impatient: bool,
 }
 
 impl World {
     /// Creates a world whose writes take steps. At random, keys being written have exact claims or
     /// only the count of their stripe.
     pub(super) fn new() -> Arc<Self> {
+        Self::with_patience(true)
+    }
+
+    /// Creates a world whose writers wait only for some steps.
+    pub(super) fn impatient() -> Arc<Self> {
+        Self::with_patience(false)
+    }
+
+    fn with_patience(is_patient: bool) -> Arc<Self> {
         let exact = thread_rng().gen_bool(0.5);
         let time = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&time);
@@ -50,6 +61,7 @@ impl World {
                 Duration::from_secs(clock.load(SeqCst))
             })),
             time,
+            is_impatient: !is_patient,
             floor: AtomicU64::new(1),
             detaching: AtomicU64::new(0),
             detached: AtomicU64::new(0),
@@ -63,6 +75,16 @@ impl World {
         yield_now().await;
         *self.store.lock().unwrap() = value;
         yield_now().await;
+    }
+
+    /// Waits for as long as a writer waits.
+    async fn patience(&self) {
+        if !self.is_impatient {
+            pending::<()>().await;
+        }
+        for _ in 0..thread_rng().gen_range(0..8) {
+            yield_now().await;
+        }
     }
 
     pub(super) async fn read(&self) -> Option<u64> {
@@ -117,7 +139,9 @@ impl World {
 
     pub(super) async fn lead(&self, lead: Lead, loader: impl Future<Output = u64>) -> u64 {
         let value = lead.load(loader).await;
-        lead.store(|| self.write(Some(value)), LASTS, pending(), |_| ()).await;
+        // A write that is dropped has no effect later.
+        let dropped = |id| self.flights.write_arrived(KEY, id);
+        lead.store(|| self.write(Some(value)), LASTS, pending(), dropped).await;
         lead.complete(Ok(encode(value)));
         value
     }
@@ -131,7 +155,7 @@ impl World {
         let new = self.source.fetch_add(1, SeqCst) + 1;
         self.detaching.fetch_add(1, SeqCst);
         let writing = self.flights.begin_write(KEY, LASTS);
-        self.flights.detach(KEY, pending()).await;
+        self.flights.detach(KEY, self.patience()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(None).await;
         self.end(writing);
@@ -153,7 +177,7 @@ impl World {
         // As with a delete, a flight that reads the source now has another generation.
         self.detaching.fetch_add(1, SeqCst);
         let writing = self.flights.begin_write(KEY, LASTS);
-        self.flights.detach(KEY, pending()).await;
+        self.flights.detach(KEY, self.patience()).await;
         self.detached.fetch_add(1, SeqCst);
         self.write(Some(value)).await;
         self.end(writing);

@@ -68,6 +68,7 @@ async fn entry_of_a_write_that_failed_open_is_not_served_later() {
     for call in ["set", "delete", "set_many", "delete_many"] {
         for strict in [true, false] {
             let (world, users) = world().await;
+            users.set("other", &7, Timeout::Never).await.unwrap();
             let handle = if strict { users.strict() } else { users.clone() };
             marker_fails(&world);
             let res: Result<()> = match call {
@@ -84,10 +85,74 @@ async fn entry_of_a_write_that_failed_open_is_not_served_later() {
             world.store.heal();
             let found = users.get::<i32>("k").await.unwrap();
             assert_eq!(found, strict.then_some(1), "{call}");
+            assert_eq!(users.get::<i32>("other").await.unwrap(), Some(7), "{call}");
             users.set("k", &3, Timeout::Never).await.unwrap();
             assert_eq!(users.get::<i32>("k").await.unwrap(), Some(3));
         }
     }
+}
+
+/// The generation that this process remembers is not the one under which the old entry is.
+#[tokio::test]
+async fn deleted_entry_of_a_newer_generation_is_not_served_later() {
+    for nested in [false, true] {
+        let world = World::new();
+        let in_namespace = |cache: &Cache| {
+            let users = cache.namespace("users").unwrap();
+            if nested { users.namespace("eu").unwrap() } else { users }
+        };
+        let (users, other) = (in_namespace(&world.cache()), world.cache());
+        users.set("k", &1, Timeout::Never).await.unwrap();
+        assert!(users.has_key("k").await.unwrap());
+        other.namespace("users").unwrap().clear().await.unwrap();
+        in_namespace(&other).set("k", &2, Timeout::Never).await.unwrap();
+        marker_fails(&world);
+        assert!(!users.delete("k").await.unwrap(), "it fails open");
+        assert_eq!(users.get::<i32>("k").await.unwrap(), None);
+        world.store.heal();
+        assert_eq!(users.get::<i32>("k").await.unwrap(), None, "nested: {nested}");
+        assert!(!in_namespace(&other).has_key("k").await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn load_that_began_before_a_delete_that_failed_open_stores_nothing() {
+    let (world, users) = world().await;
+    let (began, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    let load = users.get_or_set("new", Timeout::Never, || async {
+        began.notify_one();
+        go_on.notified().await;
+        1
+    });
+    let delete = async {
+        began.notified().await;
+        world.time.advance(SECOND);
+        marker_fails(&world);
+        assert!(!users.delete("new").await.unwrap(), "it fails open");
+        world.store.heal();
+        assert_eq!(users.get::<i32>("new").await.unwrap(), None);
+        go_on.notify_one();
+    };
+    let (loaded, ()) = tokio::join!(load, delete);
+    assert_eq!(loaded.unwrap(), 1, "for its caller");
+    assert_eq!(users.get::<i32>("new").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn entry_of_a_delete_that_failed_open_is_deleted_without_a_call_that_needs_it() {
+    let (world, users) = world().await;
+    let other = world.cache().namespace("users").unwrap();
+    other.set("stays", &1, Timeout::Never).await.unwrap();
+    marker_fails(&world);
+    assert!(!users.delete("k").await.unwrap());
+    for _ in 0..3 {
+        advance(&world).await;
+    }
+    world.store.heal();
+    while other.has_key("k").await.unwrap() {
+        advance(&world).await;
+    }
+    assert!(other.has_key("stays").await.unwrap());
 }
 
 #[tokio::test]

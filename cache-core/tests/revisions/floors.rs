@@ -110,6 +110,25 @@ async fn every_call_takes_a_floor_for_an_absent_key() {
 }
 
 #[tokio::test]
+async fn floor_that_replaced_the_value_is_not_moved_to_another_version() {
+    let ([one, two], store, _) = processes(|it| it);
+    one.set_revision("k", &1, 5, MINUTE).await.unwrap();
+    one.at_version(2).set("k", &9, MINUTE).await.unwrap();
+    let held = store.hold(Operation::IncrVersion);
+    let moving = tokio::spawn({
+        let cache = one.clone();
+        async move { cache.incr_version("k", 1).await }
+    });
+    store.arrived(Operation::IncrVersion, 1).await;
+    assert!(two.delete_revision("k", 5, HOUR).await.unwrap());
+    held.release();
+    assert_eq!(moving.await.unwrap().unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!(store.get(":2:k").await.unwrap(), None);
+    assert_eq!(store.ttl(":1:k").await.unwrap(), Some(Ttl::Remaining(HOUR)));
+    assert!(!two.set_revision("k", &1, 5, MINUTE).await.unwrap(), "the floor is back");
+}
+
+#[tokio::test]
 async fn touch_does_not_prolong_a_floor_that_replaced_the_value() {
     let ([one, two], store, _) = processes(|it| it);
     for revision in [None, Some(5)] {

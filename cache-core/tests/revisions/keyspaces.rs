@@ -27,8 +27,8 @@ async fn name(cache: &Cache) -> Option<String> {
 
 #[tokio::test]
 async fn every_write_of_a_keyspace_carries_the_revision() {
-    let (cache, ..) = world();
-    for call in 0..7 {
+    let ([cache, other], ..) = processes(|it| it);
+    for call in 0..8 {
         USERS.set(&cache, &7, &user("new", 5)).await.unwrap();
         let old = user("old", 4);
         match call {
@@ -44,7 +44,15 @@ async fn every_write_of_a_keyspace_carries_the_revision() {
                 let load = |_| async { Ok::<_, Infallible>(Loaded::Value(user("old", 4))) };
                 USERS.fetch(&cache, &7).with(Fetch::force).outcome(load).await.unwrap();
             }
-            5 => assert!(!USERS.set_revision(&cache, &7, &old, 4).await.unwrap()),
+            5 => {
+                USERS.delete(&cache, &7).await.unwrap();
+                let load = |_| async {
+                    USERS.set_revision(&other, &7, &user("new", 5), 5).await.unwrap();
+                    [(7, user("old", 4))]
+                };
+                USERS.get_or_set_many(&cache, [7], load).await.unwrap();
+            }
+            6 => assert!(!USERS.set_revision(&cache, &7, &old, 4).await.unwrap()),
             _ => assert!(!USERS.delete_revision(&cache, &7, 4, MINUTE).await.unwrap()),
         }
         assert_eq!(name(&cache).await.as_deref(), Some("new"), "call {call}");

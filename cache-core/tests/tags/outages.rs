@@ -118,3 +118,24 @@ async fn dropped_invalidation_is_repeated() {
     time.advance(SECOND);
     assert_eq!(there.get::<u32>("k").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn dropped_expiry_is_repeated_as_an_invalidation() {
+    for operation in [Operation::Get, Operation::Update] {
+        let World { here, there, store, time } = World::new();
+        here.with_tags(["t"]).set("k", &1, MINUTE).await.unwrap();
+        let held = store.hold(operation);
+        let arrived = store.calls(operation) + 1;
+        let call = tokio::spawn({
+            let here = here.clone();
+            async move { here.expire_tags(["t"]).await }
+        });
+        store.arrived(operation, arrived).await;
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        held.release();
+        assert_eq!(here.get::<u32>("k").await.unwrap(), None, "{operation:?}");
+        time.advance(SECOND);
+        assert_eq!(there.get::<u32>("k").await.unwrap(), None, "{operation:?}");
+    }
+}

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs)]
 
+mod bus;
+mod near;
 mod pending;
 #[path = "../replicated/mod.rs"]
 mod replicated;
@@ -93,19 +95,21 @@ fn reads_of_a_keyspace_are_counted_under_its_label() {
             PAGES.get_or_set(&cache, &1, load).await.unwrap();
             let load = |_| async { Ok::<_, Infallible>(String::new()) };
             PAGES.fetch(&cache, &1).load(load).await.unwrap();
+            let load = |_| async { [(2, String::new())] };
+            PAGES.get_or_set_many(&cache, [1, 2, 3, 2], load).await.unwrap();
             let stats = cache.stats();
             let counts = |label| (stats.keyspaces[label].hits, stats.keyspaces[label].misses);
-            assert_eq!((counts("user"), counts("pages")), ((2, 2), (2, 1)));
+            assert_eq!((counts("user"), counts("pages")), ((2, 2), (3, 3)));
             assert_eq!(stats.keyspaces.len(), 2, "{stats:?}");
-            assert!(format!("{stats:?}").contains("\"pages\": KeyspaceStats { hits: 2"));
+            assert!(format!("{stats:?}").contains("\"pages\": KeyspaceStats { hits: 3"));
         });
     });
     let recorded = recorded(&recorder);
     for (labels, count) in [
         ("keyspace=user outcome=hit", 2),
         ("keyspace=user outcome=miss", 2),
-        ("keyspace=pages outcome=hit", 2),
-        ("keyspace=pages outcome=miss", 1),
+        ("keyspace=pages outcome=hit", 3),
+        ("keyspace=pages outcome=miss", 3),
     ] {
         let name = format!("cache_keyspace_reads_total alias=shop {labels}");
         assert_eq!(recorded.get(&name), Some(&DebugValue::Counter(count)), "{name}");

@@ -24,13 +24,18 @@ use super::{
     statements::{COUNT, Statement},
     transport::Link,
 };
-use crate::table::Table;
+use crate::{
+    options::{Notify, PostgresPlan},
+    table::Table,
+};
 
 /// A connection, its prepared statements, and the task that drives its I/O.
 pub(crate) struct Connection {
     pub(crate) client: Client,
     socket: SocketHandle,
     table: Table,
+    /// Whether its writes notify.
+    notifies: bool,
     statements: [OnceCell<Prepared>; COUNT],
     task: AbortHandle,
     clock: Clock,
@@ -65,14 +70,15 @@ impl Connection {
     pub(crate) fn new(
         link: Link,
         runtime: &Handle,
-        table: Table,
+        plan: &PostgresPlan,
         clock: Clock,
         abandoned: Arc<Abandoned>,
     ) -> Self {
         Self {
             client: link.client,
             socket: link.socket,
-            table,
+            table: plan.plan.table.clone(),
+            notifies: plan.notify == Notify::ByStatements,
             statements: std::array::from_fn(|_| OnceCell::new()),
             task: runtime.spawn(link.io_task).abort_handle(),
             last_heard: AtomicU64::new(millis(clock.now())),
@@ -100,11 +106,6 @@ impl Connection {
             _ => None,
         });
         Ok(())
-    }
-
-    /// Sets how long statements wait for locks.
-    pub(crate) async fn wait_for_locks(&self, time: Duration) -> Result<(), PgError> {
-        self.client.batch_execute(&lock_timeout(time)).await
     }
 
     /// Sends a statement, and prepares it first if necessary. Other statements may be under way.
@@ -153,7 +154,8 @@ impl Connection {
     }
 
     async fn prepare(&self, statement: Statement) -> Result<&Prepared, PgError> {
-        let prepare = || async { self.client.prepare(&statement.sql(&self.table)).await };
+        let sql = || statement.sql(&self.table, self.notifies);
+        let prepare = || async { self.client.prepare(&sql()).await };
         self.statements[statement as usize].get_or_try_init(prepare).await
     }
 
@@ -208,7 +210,8 @@ impl Drop for Connection {
     }
 }
 
-fn lock_timeout(time: Duration) -> String {
+/// Returns the SQL that sets how long statements wait for locks.
+pub(crate) fn lock_timeout(time: Duration) -> String {
     format!("SET lock_timeout = {}", time.as_millis().clamp(1, 1 << 30))
 }
 

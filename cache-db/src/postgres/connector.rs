@@ -8,14 +8,14 @@ use cache_core::{
 };
 use cache_net::{Dialer, with_io_driver, within};
 use tokio::runtime::Handle;
-use tokio_postgres::Config;
+use tokio_postgres::{Client, Config, config::TargetSessionAttrs};
 
 use super::{
     abandoned::Abandoned,
     address::Address,
-    connection::Connection,
+    connection::{Connection, lock_timeout},
     error, schema,
-    transport::{Link, Transport},
+    transport::{Link, PayloadReceiver, Transport},
 };
 use crate::options::PostgresPlan;
 
@@ -26,6 +26,8 @@ pub(crate) struct Connector {
     pub(crate) transport: Transport,
     pub(crate) plan: PostgresPlan,
     pub(crate) clock: Clock,
+    /// Whether the table must exist.
+    needs_table: bool,
     /// The abandoned sessions of this process. A child of `fork` has no session of its parent to
     /// wait for.
     abandoned: PerProcess<Arc<Abandoned>>,
@@ -43,7 +45,21 @@ impl Connector {
         plan: PostgresPlan,
         clock: Clock,
     ) -> Self {
-        Self { config, address, transport, plan, clock, abandoned: PerProcess::new() }
+        let abandoned = PerProcess::new();
+        Self { config, address, transport, plan, clock, needs_table: true, abandoned }
+    }
+
+    /// Returns a connector for connections that use no table.
+    pub(crate) fn without_table(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            address: self.address.clone(),
+            transport: self.transport.clone(),
+            plan: self.plan.clone(),
+            clock: self.clock.clone(),
+            needs_table: false,
+            abandoned: PerProcess::new(),
+        }
     }
 
     pub(crate) fn abandoned(&self) -> &Arc<Abandoned> {
@@ -66,6 +82,13 @@ impl Connector {
         StoreId::new("postgres", parts)
     }
 
+    /// Whether all connections lead to the server that takes the writes. Where they may lead to a
+    /// standby, an old value may be read after the notification of its change.
+    pub(crate) fn leads_to_one_server(&self) -> bool {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        hosts <= 1 || self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite
+    }
+
     /// Connects within the connect deadline. A task of this runtime drives the I/O. Statements on
     /// the connection wait at most `lock_wait` for a lock.
     pub(crate) async fn connect(
@@ -76,16 +99,41 @@ impl Connector {
         let log_in = self.log_in(runtime, lock_wait);
         let (connection, is_ready) = self.in_time(self.plan.connect_deadline, log_in).await?;
         if !is_ready {
-            let (plan, address) = (&self.plan, &self.address);
-            let making = async {
-                let wrong = |it| error::of(&it, address);
-                connection.wait_for_locks(MAKING).await.map_err(wrong)?;
-                schema::make(&connection.client, plan, address, schema::STEPS).await?;
-                connection.wait_for_locks(lock_wait).await.map_err(wrong)
-            };
-            self.in_time(MAKING, making).await?;
+            self.make(&connection.client, lock_wait).await?;
         }
         Ok(connection)
+    }
+
+    /// Connects within the connect deadline, for a stream of notifications. Nothing is set up; the
+    /// caller drives the I/O.
+    pub(crate) async fn connect_for(&self, receiver: &PayloadReceiver) -> Result<Link> {
+        let link = async { with_io_driver(self.link(Some(receiver))).await? };
+        self.in_time(self.plan.connect_deadline, link).await
+    }
+
+    /// Creates or upgrades the table unless it is current, on a connection of
+    /// [`connect_for`](Self::connect_for).
+    pub(crate) async fn find_table(&self, client: &Client) -> Result<()> {
+        if !self.needs_table {
+            return Ok(());
+        }
+        let found = schema::verify(client, &self.plan, &self.address, schema::STEPS);
+        if self.in_time(self.plan.connect_deadline, found).await? {
+            return Ok(());
+        }
+        self.make(client, MAKING).await
+    }
+
+    /// Creates or upgrades the table. Later statements wait at most `lock_wait` for a lock.
+    async fn make(&self, client: &Client, lock_wait: Duration) -> Result<()> {
+        let (plan, address) = (&self.plan, &self.address);
+        let making = async {
+            let wrong = |it| error::of(&it, address);
+            client.batch_execute(&lock_timeout(MAKING)).await.map_err(wrong)?;
+            schema::make(client, plan, address, schema::STEPS).await?;
+            client.batch_execute(&lock_timeout(lock_wait)).await.map_err(wrong)
+        };
+        self.in_time(MAKING, making).await
     }
 
     /// Returns the SQL that creates the table from nothing.
@@ -98,24 +146,24 @@ impl Connector {
         self.connect(&cache_core::store::current_runtime()?, MAKING).await.map(drop)
     }
 
-    /// Logs in. Returns the connection, and whether the table exists.
+    /// Logs in. Returns the connection, and whether the table exists, if it must.
     async fn log_in(&self, runtime: &Handle, lock_wait: Duration) -> Result<(Connection, bool)> {
-        let link = with_io_driver(self.link()).await??;
-        let (table, clock) = (self.plan.plan.table.clone(), self.clock.clone());
+        let link = with_io_driver(self.link(None)).await??;
+        let clock = self.clock.clone();
         let mut connection =
-            Connection::new(link, runtime, table, clock, Arc::clone(self.abandoned()));
+            Connection::new(link, runtime, &self.plan, clock, Arc::clone(self.abandoned()));
         connection.set_up(lock_wait, &self.address).await?;
-        let is_ready =
-            schema::verify(&connection.client, &self.plan, &self.address, schema::STEPS).await?;
+        let is_ready = !self.needs_table
+            || schema::verify(&connection.client, &self.plan, &self.address, schema::STEPS).await?;
         Ok((connection, is_ready))
     }
 
     /// Connects to the first host that serves.
-    async fn link(&self) -> Result<Link> {
+    async fn link(&self, receiver: Option<&PayloadReceiver>) -> Result<Link> {
         let time = self.plan.connect_deadline;
         let time = self.config.get_connect_timeout().map_or(time, |it| time.min(*it));
         let dial = Dialer::new(time, self.clock.clone());
-        let linked = self.transport.connect(&self.config, &dial, &self.clock).await;
+        let linked = self.transport.connect(&self.config, &dial, &self.clock, receiver).await;
         linked.map_err(|it| error::connecting(&it, &self.address))
     }
 

@@ -15,8 +15,8 @@
 use cache_core::{Error, ErrorKind, Result};
 use tokio_postgres::{Client, Error as PgError, Row, types::Type};
 
-use super::{address::Address, error};
-use crate::options::PostgresPlan;
+use super::{address::Address, error, trigger};
+use crate::options::{Notify, PostgresPlan};
 
 /// The SQL that upgrades a table from one version to the next.
 pub(crate) type Step = fn(&PostgresPlan) -> String;
@@ -57,7 +57,11 @@ fn version_1(plan: &PostgresPlan) -> String {
 
 /// Returns the SQL that creates the table from nothing.
 pub(crate) fn create_sql(plan: &PostgresPlan) -> String {
-    format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, STEPS, 0))
+    let table = format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, STEPS, 0));
+    match plan.notify {
+        Notify::ByTriggers => table + &trigger::create_sql(&plan.plan.table),
+        Notify::No | Notify::ByStatements => table,
+    }
 }
 
 /// Returns the SQL that upgrades from this version to the last one, for one transaction.
@@ -68,14 +72,19 @@ fn steps_sql(plan: &PostgresPlan, steps: &[Step], version: i64) -> String {
     format!("{sql}UPDATE {meta} SET value = {last} WHERE name = 'schema';\n")
 }
 
-/// Returns whether the table exists and is current; `false` if it must be created or upgraded.
+/// Returns whether the table exists and is current, with the triggers of the settings; `false` if
+/// it must be created or upgraded.
 pub(crate) async fn verify(
     client: &Client,
     plan: &PostgresPlan,
     address: &Address,
     steps: &[Step],
 ) -> Result<bool> {
-    match found(client, plan, steps).await.map_err(|it| error::of(&it, address))? {
+    let wrong = |it: PgError| error::of(&it, address);
+    match found(client, plan, steps).await.map_err(wrong)? {
+        Found::Current if plan.notify == Notify::ByTriggers => {
+            trigger::exist(client, &plan.plan.table).await.map_err(wrong)
+        }
         Found::Current => Ok(true),
         Found::Older(_) | Found::Dropped => Ok(false),
         other => Err(error::at(refused(other, plan, steps), address)),
@@ -112,17 +121,21 @@ async fn make_alone(
 ) -> Result<()> {
     let wrong = |it: PgError| error::of(&it, address);
     match found(client, plan, steps).await.map_err(wrong)? {
-        Found::Current => Ok(()),
+        Found::Current => {}
         Found::Older(version) => {
             let sql = format!("BEGIN;\n{}COMMIT;\n", steps_sql(plan, steps, version));
-            client.batch_execute(&sql).await.map_err(wrong)
+            client.batch_execute(&sql).await.map_err(wrong)?;
         }
         Found::Dropped => {
             let meta = plan.plan.table.quoted_with("meta");
             let sql = format!("BEGIN; DROP TABLE {meta};\n{}COMMIT;\n", steps_sql(plan, steps, 0));
-            client.batch_execute(&sql).await.map_err(wrong)
+            client.batch_execute(&sql).await.map_err(wrong)?;
         }
-        other => Err(error::at(refused(other, plan, steps), address)),
+        other => return Err(error::at(refused(other, plan, steps), address)),
+    }
+    match plan.notify {
+        Notify::ByTriggers => trigger::make(client, &plan.plan.table, address).await,
+        Notify::No | Notify::ByStatements => Ok(()),
     }
 }
 
@@ -254,6 +267,7 @@ mod tests {
             },
             connections: 1,
             unlogged: false,
+            notify: Notify::No,
             tls: None,
             connect_deadline: Duration::from_secs(20),
         }

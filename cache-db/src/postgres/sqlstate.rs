@@ -80,6 +80,12 @@ pub(crate) const SQLSTATES: &[(&str, ErrorKind, &str)] = &[
         "a configured limit of the server was exceeded; see temp_file_limit and the server's log",
     ),
     ("53", Backend, "insufficient resources on the server; see its log"),
+    (
+        "54000",
+        Backend,
+        "a limit of the server was exceeded: probably its queue of notifications is full, because a session that has \
+         executed LISTEN keeps a transaction open; end that session",
+    ),
     // Interventions.
     (
         "57014",
@@ -159,6 +165,7 @@ mod tests {
             ("53200", Backend, "out of memory"),
             ("53300", Unavailable, "too many connections"),
             ("53400", Backend, "temp_file_limit"),
+            ("54000", Backend, "LISTEN"),
             ("57000", Unavailable, "administrator"),
             ("57014", TimedOut, "statement_timeout"),
             ("57P01", Unavailable, "shutting down"),

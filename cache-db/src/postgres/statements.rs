@@ -1,5 +1,6 @@
 //! The SQL statements: one per operation, so that each is one atomic step and one round trip.
 
+use super::notification::{notify, notify_all, notify_each};
 use crate::table::Table;
 
 /// A statement. Each connection prepares it once.
@@ -32,6 +33,7 @@ pub(crate) enum Statement {
     Sample,
     Sweep,
     Evict,
+    Publish,
     Ping,
 }
 
@@ -50,6 +52,9 @@ const IS_INTEGER: &str =
 const NUMBER: &str = "encode(t.value, 'escape')::numeric";
 /// The advisory lock of the trim lease is this number and the OID of the table: the bytes `cach`.
 const TRIMMING: i32 = 0x6361_6368;
+/// The longest text of a notification, in the format `escape`: the server accepts less than 8,000
+/// bytes, and a number is before it.
+const LONGEST_MESSAGE: usize = 7900;
 const I64: &str = "-9223372036854775808 AND 9223372036854775807";
 
 impl Statement {
@@ -70,10 +75,16 @@ impl Statement {
         )
     }
 
-    /// Returns the SQL. Only the quoted table name is inserted.
+    /// Returns the SQL. Only the quoted table name is inserted. If the statement `notifies`, it has
+    /// further columns for that, behind all others.
     #[expect(clippy::too_many_lines, reason = "a list")]
-    pub(crate) fn sql(self, table: &Table) -> String {
+    pub(crate) fn sql(self, table: &Table, notifies: bool) -> String {
         let (name, meta) = (table.quoted(), table.quoted_with("meta"));
+        let notification = |begin: &str, key: &str| {
+            if notifies { format!("{begin}{}", notify(table, key)) } else { String::new() }
+        };
+        let returning_notification = || notification(" RETURNING ", "t.key");
+        let and_notification = || notification(", ", "t.key");
         let live = format!("(t.expires IS NULL OR t.expires > {NOW})");
         // Rounded up. A NULL lifetime means no expiry.
         let after = |parameter: &str| {
@@ -125,50 +136,77 @@ impl Statement {
             ),
             Self::Set => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
-                 ON CONFLICT (key) DO UPDATE SET {}",
+                 ON CONFLICT (key) DO UPDATE SET {}{}",
                 after("$3"),
-                overwrite(&after("$3"))
+                overwrite(&after("$3")),
+                returning_notification()
             ),
             Self::Add => format!(
                 "INSERT INTO {name} AS t (key, value, expires) VALUES ($1, $2, {}) \
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = {}, id = excluded.id \
-                 WHERE t.expires <= {NOW}",
+                 WHERE t.expires <= {NOW}{}",
                 after("$3"),
-                after("$3")
+                after("$3"),
+                returning_notification()
             ),
             Self::Replace => {
-                format!("UPDATE {name} t SET value = $2, expires = {} FROM {held}", after("$3"))
+                let notification = returning_notification();
+                format!(
+                    "UPDATE {name} t SET value = $2, expires = {} FROM {held}{notification}",
+                    after("$3")
+                )
             }
-            Self::SetMany => format!(
-                "INSERT INTO {name} AS t (key, value, expires) \
-                 SELECT n.key, n.value, {} FROM unnest($1::bytea[], $2::bytea[]) AS n (key, value) \
-                 ON CONFLICT (key) DO UPDATE SET {}",
-                after("$3"),
-                overwrite(&after("$3"))
-            ),
+            Self::SetMany => {
+                let sql = format!(
+                    "INSERT INTO {name} AS t (key, value, expires) \
+                     SELECT n.key, n.value, {} FROM unnest($1::bytea[], $2::bytea[]) AS n (key, value) \
+                     ON CONFLICT (key) DO UPDATE SET {}",
+                    after("$3"),
+                    overwrite(&after("$3"))
+                );
+                if !notifies {
+                    return sql;
+                }
+                let notification = notify_each(table, "written");
+                format!("WITH written AS ({sql} RETURNING t.key) SELECT {notification}")
+            }
             Self::Has => format!("SELECT 1 FROM {name} t WHERE t.key = $1 AND {live}"),
             Self::Ttl => {
                 format!("SELECT t.expires, {NOW} FROM {name} t WHERE t.key = $1 AND {live}")
             }
             Self::Touch => {
-                format!("UPDATE {name} t SET expires = {} FROM {held}", after("$2"))
+                let notification = returning_notification();
+                format!("UPDATE {name} t SET expires = {} FROM {held}{notification}", after("$2"))
             }
             Self::Delete => {
-                format!("DELETE FROM {name} t WHERE t.key = $1 RETURNING {live}")
+                format!(
+                    "DELETE FROM {name} t WHERE t.key = $1 RETURNING {live}{}",
+                    and_notification()
+                )
             }
             // In the order of keys, like `SetMany`, so that two batches cannot deadlock.
-            Self::DeleteMany => format!(
-                "DELETE FROM {name} t WHERE t.key = ANY(ARRAY(\
-                 SELECT d.key FROM {name} d WHERE d.key = ANY($1) ORDER BY d.key FOR UPDATE)) RETURNING t.key, {live}"
-            ),
+            Self::DeleteMany => {
+                let sql = format!(
+                    "DELETE FROM {name} t WHERE t.key = ANY(ARRAY(\
+                     SELECT d.key FROM {name} d WHERE d.key = ANY($1) ORDER BY d.key FOR UPDATE)) \
+                     RETURNING t.key, {live} AS was_live"
+                );
+                if !notifies {
+                    return sql;
+                }
+                let notification = notify_each(table, "gone");
+                format!("WITH gone AS ({sql}) SELECT g.key, g.was_live, {notification} FROM gone g")
+            }
             Self::Take => format!(
-                "DELETE FROM {name} t WHERE t.key = $1 RETURNING CASE WHEN {live} THEN t.value END"
+                "DELETE FROM {name} t WHERE t.key = $1 RETURNING CASE WHEN {live} THEN t.value END{}",
+                and_notification()
             ),
             Self::Incr => format!(
                 "UPDATE {name} t SET value = {} WHERE t.key = $1 AND {live} AND {} \
-                 RETURNING encode(t.value, 'escape')::bigint",
+                 RETURNING encode(t.value, 'escape')::bigint{}",
                 sum("$2"),
-                counts("$2")
+                counts("$2"),
+                and_notification()
             ),
             // Reads the time once for all three, or a counter could get the sum of one entry and
             // the lifetime of another.
@@ -180,26 +218,32 @@ impl Statement {
                  CASE WHEN t.expires <= c.now THEN excluded.id ELSE t.id END \
                  FROM (SELECT {NOW} AS now OFFSET 0) c) \
                  WHERE t.expires <= {NOW} OR {counts} \
-                 RETURNING encode(t.value, 'escape')::bigint",
+                 RETURNING encode(t.value, 'escape')::bigint{notification}",
+                notification = and_notification(),
                 after = after("$3"),
                 sum = sum("$4"),
                 counts = counts("$4")
             ),
-            Self::CompareAndDelete => {
-                format!("DELETE FROM {name} t WHERE t.key = $1 AND {live} AND {}", is_seen("t"))
-            }
+            Self::CompareAndDelete => format!(
+                "DELETE FROM {name} t WHERE t.key = $1 AND {live} AND {}{}",
+                is_seen("t"),
+                returning_notification()
+            ),
             Self::CompareAndSet => format!(
                 "UPDATE {name} t SET value = $4, expires = CASE WHEN $5::boolean THEN n.expires ELSE {} END \
-                 FROM {held} AND {}",
+                 FROM {held} AND {}{}",
                 after("$6"),
-                is_seen("n")
+                is_seen("n"),
+                returning_notification()
             ),
             Self::Rename => format!(
                 "WITH moved AS (DELETE FROM {name} t WHERE t.key = $1 RETURNING t.value, t.expires) \
                  INSERT INTO {name} AS t (key, value, expires) \
                  SELECT $2, m.value, m.expires FROM moved m WHERE m.expires IS NULL OR m.expires > {NOW} \
-                 ON CONFLICT (key) DO UPDATE SET {}",
-                overwrite("excluded.expires")
+                 ON CONFLICT (key) DO UPDATE SET {}{}{}",
+                overwrite("excluded.expires"),
+                returning_notification(),
+                notification(", ", "$1")
             ),
             Self::KeysFrom => format!(
                 "SELECT t.key FROM {name} t WHERE t.key > $1 AND t.key < $2 ORDER BY t.key LIMIT $3"
@@ -207,7 +251,9 @@ impl Statement {
             Self::Newest => format!("SELECT coalesce(max(id), 0) FROM {name}"),
             Self::DeleteUpTo => format!(
                 "DELETE FROM {name} WHERE id = ANY(ARRAY(\
-                 SELECT id FROM {name} WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE))"
+                 SELECT id FROM {name} WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE)){}",
+                // The server sends equal notifications of one transaction once.
+                if notifies { format!(" RETURNING {}", notify_all(table)) } else { String::new() }
             ),
             // A lease ends with its connection, or after a while if the connection stays open. An
             // end in the far future comes from a clock that was set back, and does not count.
@@ -245,8 +291,16 @@ impl Statement {
                  SELECT id, size FROM {name} WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED), \
                  gone AS (DELETE FROM {name} WHERE id = ANY(ARRAY(SELECT o.id FROM (\
                  SELECT id, row_number() OVER w AS number, sum(size) OVER w - size AS before FROM old WINDOW w AS (ORDER BY id)\
-                 ) o WHERE o.number <= $3::bigint OR o.before < $4::bigint)) RETURNING id, size) \
-                 SELECT max(id), count(*), coalesce(sum(size), 0)::bigint FROM gone"
+                 ) o WHERE o.number <= $3::bigint OR o.before < $4::bigint)) RETURNING id, size, key) \
+                 SELECT max(id), count(*), coalesce(sum(size), 0)::bigint{} FROM gone",
+                if notifies { format!(", {}", notify_each(table, "gone")) } else { String::new() }
+            ),
+            // The number keeps the server from taking equal messages for one.
+            Self::Publish => format!(
+                "SELECT count(pg_notify($1::text, CASE WHEN length(m.text) <= {LONGEST_MESSAGE} \
+                 THEN m.number || ':' || m.text ELSE m.number || '!' END)::text) FROM (\
+                 SELECT number, encode(message, 'escape') AS text \
+                 FROM unnest($2::bytea[]) WITH ORDINALITY AS u (message, number)) m"
             ),
             // Checks that the server answers and the table exists.
             Self::Ping => format!("SELECT 1 FROM {name} WHERE key = ''"),

@@ -13,10 +13,13 @@ use cache_core::{
 };
 
 use super::{
+    bus::ServerBus,
     connection::Reply,
+    invalidations::Changes,
     param::Param,
     pool::{Pool, Shared},
     row::{bytes, column, entry, first, ttl},
+    slot::Slot,
     statements::Statement,
 };
 
@@ -24,11 +27,14 @@ use super::{
 pub(crate) struct PostgresStore {
     shared: Arc<Shared>,
     pools: PerRuntime<Pool>,
+    /// The connections of its bus.
+    publishers: Arc<PerRuntime<Slot>>,
 }
 
 impl PostgresStore {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), pools: PerRuntime::new() }
+        let (pools, publishers) = (PerRuntime::new(), Arc::default());
+        Self { shared: Arc::new(shared), pools, publishers }
     }
 
     pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
@@ -106,7 +112,14 @@ impl Backend for PostgresStore {
     }
 
     fn views(self: Arc<Self>) -> Views {
-        Views::none()
+        let connector = &self.shared.connector;
+        let bus = ServerBus::new(connector, Arc::clone(&self.publishers));
+        let views = Views::none().with_bus(Arc::new(bus));
+        if connector.leads_to_one_server() {
+            views.with_invalidations(Arc::new(Changes(Arc::clone(connector))))
+        } else {
+            views
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -229,6 +242,7 @@ impl Backend for PostgresStore {
 
     async fn close(&self) -> Result<()> {
         self.pools.clear();
+        self.publishers.clear();
         Ok(())
     }
 }

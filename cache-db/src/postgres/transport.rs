@@ -1,15 +1,18 @@
 //! The way to a server: which of its hosts, by TCP or a Unix socket, with or without TLS.
 
 use std::{
+    future::poll_fn,
     hash::{BuildHasher as _, RandomState},
     io,
+    sync::Arc,
 };
 
 use cache_core::{Clock, Result, store::BuildContext};
 use cache_net::{Dialer, Socket, SocketHandle, TlsFiles, staggered};
 use futures_util::future::{Either, select};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::{
-    Client, Config, Error as PgError, SimpleQueryMessage,
+    AsyncMessage, Client, Config, Connection, Error as PgError, SimpleQueryMessage,
     config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs},
 };
 
@@ -56,16 +59,18 @@ impl Transport {
     }
 
     /// Connects to the first host that serves, within one deadline for all. The next host is tried
-    /// when one fails or does not answer soon.
+    /// when one fails or does not answer soon. `receiver` gets the payloads of notifications.
     pub(crate) async fn connect(
         &self,
         config: &Config,
         dial: &Dialer,
         clock: &Clock,
+        receiver: Option<&PayloadReceiver>,
     ) -> Result<Link, Failure> {
         let targets = targets(config);
         let pause = dial.attempt_delay(targets.len());
-        let attempts = targets.into_iter().map(|it| Box::pin(self.connect_to(it, config, dial)));
+        let attempts =
+            targets.into_iter().map(|it| Box::pin(self.connect_to(it, config, dial, receiver)));
         let failed = match staggered(clock, pause, attempts).await {
             Ok(it) => return Ok(it),
             Err(it) => it,
@@ -84,17 +89,18 @@ impl Transport {
         target: Target,
         config: &Config,
         dial: &Dialer,
+        receiver: Option<&PayloadReceiver>,
     ) -> Result<Link, Failure> {
         match target.host {
             Host::Tcp(host) => {
-                let log_in = |it| self.log_in(Socket::new(it), &target.name, config);
+                let log_in = |it| self.log_in(Socket::new(it), &target.name, config, receiver);
                 dial.connect_with(&host, target.port, log_in).await
             }
             #[cfg(unix)]
             Host::Unix(folder) => {
                 let path = folder.join(format!(".s.PGSQL.{}", target.port));
                 let stream = tokio::net::UnixStream::connect(path).await?;
-                self.log_in(Socket::new(stream), &target.name, config).await
+                self.log_in(Socket::new(stream), &target.name, config, receiver).await
             }
         }
     }
@@ -104,17 +110,18 @@ impl Transport {
         (stream, socket): (Socket, SocketHandle),
         name: &str,
         config: &Config,
+        receiver: Option<&PayloadReceiver>,
     ) -> Result<Link, Failure> {
         let (client, io_task): (Client, IoTask) = match self {
             Self::Plain => {
                 let _ = name;
                 let raw = config.connect_raw(stream, tokio_postgres::NoTls).await?;
-                (raw.0, Box::pin(async move { drop(raw.1.await) }))
+                (raw.0, io_task(raw.1, receiver))
             }
             #[cfg(feature = "postgres-tls")]
             Self::Tls(tls) => {
                 let raw = config.connect_raw(stream, tls.to(name)?).await?;
-                (raw.0, Box::pin(async move { drop(raw.1.await) }))
+                (raw.0, io_task(raw.1, receiver))
             }
         };
         let link = Link { client, io_task, socket };
@@ -128,6 +135,25 @@ impl Transport {
 
 /// The future that drives the I/O of a connection.
 pub(crate) type IoTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Receives the payloads of notifications, in order. It does not block.
+pub(crate) type PayloadReceiver = Arc<dyn Fn(&str) + Send + Sync>;
+
+fn io_task<S, T>(mut connection: Connection<S, T>, receiver: Option<&PayloadReceiver>) -> IoTask
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(receiver) = receiver.cloned() else {
+        return Box::pin(async move { drop(connection.await) });
+    };
+    Box::pin(async move {
+        while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(it) = message {
+                receiver(it.payload());
+            }
+        }
+    })
+}
 
 /// A connection that is logged in.
 pub(crate) struct Link {

@@ -44,6 +44,12 @@ fn invalid_setting_is_named_by_its_path() {
         ("postgres", "location = ':memory:'", "location", "the backend is \"postgres\""),
         ("db", "location = 'a'\noptions.pool = 3", "options", "max_entries"),
         ("db", "location = 'a'\noptions.max_entries = 0", "options.max_entries", "is 0"),
+        (
+            "db",
+            "location = 'a'\noptions.notify_triggers = true",
+            "options.notify_triggers",
+            "is for PostgreSQL",
+        ),
         ("db", "location = 'a'\noptions.max_entries = -1", "options.max_entries", ""),
         ("db", "location = 'a'\noptions.max_bytes = 0", "options.max_bytes", "is 0"),
         ("db", "location = 'a'\noptions.max_bytes = 'marked'", "options.max_bytes", ""),

@@ -4,6 +4,7 @@
 
 mod batches;
 mod bounds;
+mod bus;
 #[path = "../faults/child.rs"]
 #[allow(dead_code, reason = "shared with the faults of SQLite")]
 mod child;
@@ -14,6 +15,7 @@ mod handles;
 mod hosts;
 mod large;
 mod late;
+mod listening;
 mod locks;
 mod outages;
 mod processes;

@@ -5,6 +5,7 @@ mod conformance;
 mod connections;
 mod counters;
 mod generations;
+mod leases;
 mod lifetimes;
 mod limits;
 mod login;

@@ -6,6 +6,7 @@ mod conformance;
 mod driver;
 mod expiry;
 mod model;
+mod objects;
 mod operations;
 mod races;
 

@@ -172,6 +172,26 @@ fn push_message_between_replies_is_passed_on() {
     assert_eq!(*pushed.lock().unwrap(), [vec![Reply::Line("a".into())], Vec::new()]);
 }
 
+/// In RESP2, messages of a subscription are arrays.
+#[test]
+fn array_that_is_a_message_is_passed_on_where_messages_are_received() {
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n";
+    let other = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+    let inner = format!("*1\r\n{message}");
+    let pushed = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::clone(&pushed);
+    let mut decoder = Decoder::new(Some(Box::new(move |it| received.lock().unwrap().push(it))));
+    let mut input = BytesMut::from(&*format!("{message}{other}{inner}"));
+    let texts = vec![bulk("message"), bulk("c"), bulk("m")];
+    for expected in
+        [vec![bulk("pong"), bulk("")], vec![Reply::Array(texts.clone())]].map(Reply::Array)
+    {
+        assert_eq!(decoder.decode(&mut input).unwrap(), Decoded::Reply(expected));
+    }
+    assert_eq!(decode(message.as_bytes(), &[]).unwrap(), [Reply::Array(texts.clone())]);
+    assert_eq!(*pushed.lock().unwrap(), [texts]);
+}
+
 #[test]
 fn incomplete_reply_tells_how_much_is_missing() {
     let mut decoder = Decoder::default();

@@ -36,6 +36,11 @@ pub(super) async fn discover(
     topology.map(Arc::new)
 }
 
+/// Returns the addresses of the leaders, in order, as this node knows them.
+pub(crate) async fn leaders_known_to(node: &Arc<Node>, nodes: &Nodes) -> Result<Vec<Address>> {
+    Ok(query_slots(Arc::clone(node), nodes).await?.leaders())
+}
+
 async fn query_slots(node: Arc<Node>, nodes: &Nodes) -> Result<Topology> {
     let slots = node.query(&["CLUSTER", "SLOTS"]).await?;
     let mut shards: Vec<Shard> = Vec::new();

@@ -39,6 +39,35 @@ impl Sentinels {
             .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "location lists no Sentinel")))
     }
 
+    /// Queries all Sentinels at once. Returns whether most of them name these leaders.
+    ///
+    /// # Errors
+    /// Most of them name another leader.
+    pub(crate) async fn confirm(&self, leaders: &[Address], nodes: &Nodes) -> Result<bool> {
+        let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.service_name];
+        let queried = self.addresses.iter().map(|it| {
+            let sentinel = nodes.sentinel(it);
+            async move { address(reply::list(sentinel.query(&words).await?)?) }
+        });
+        let mut queried: FuturesUnordered<_> = queried.collect();
+        let is_most = |count: usize| count > self.addresses.len() / 2;
+        let (mut confirmed, mut refuted) = (0, 0);
+        while let Some(answer) = queried.next().await {
+            match answer {
+                Ok(it) if leaders == [it.clone()] => confirmed += 1,
+                Ok(_) => refuted += 1,
+                Err(_) => {}
+            }
+            if is_most(confirmed) {
+                return Ok(true);
+            }
+            if is_most(refuted) {
+                return Err(error::demoted());
+            }
+        }
+        Ok(false)
+    }
+
     async fn query(&self, sentinel: Arc<Node>, nodes: &Nodes) -> Result<Topology> {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.service_name];
         let answer = sentinel.query(&words).await;

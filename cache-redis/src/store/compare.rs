@@ -6,74 +6,116 @@ use cache_core::{
     store::{Expected, Stamp, TtlUpdate},
 };
 
-use super::{Redis, commands::millis};
+use super::commands::millis;
 use crate::{
     encoder::{Encode, Encoder},
     reply,
     resp::Reply,
-    script::{self, ScriptCall},
+    script::{self, Args, ScriptCall},
 };
 
-impl Redis {
-    pub(super) async fn delete_if_seen(&self, key: &str, seen: Expected<'_>) -> Result<bool> {
-        let command = |out: &mut Encoder<'_>| {
-            out.begin(3).arg("DELIFEQ").arg(key).arg(seen.value);
-        };
-        let stamp = stamp(seen);
-        let (keys, args) = ([key], [seen.value, stamp.as_bytes()]);
-        let call = ScriptCall::new(&script::COMPARE_AND_DELETE, &keys, &args);
-        self.compare(&call.or_command(comparing(seen, &command))).await
+/// A write with its condition. It encodes the arguments itself: as strings, they would enlarge the
+/// future of the call.
+pub(super) struct Compare<'a> {
+    key: [&'a str; 1],
+    seen: Expected<'a>,
+    write: Write<'a>,
+}
+
+enum Write<'a> {
+    Delete,
+    /// The value with its lifetime in milliseconds, if it ends.
+    Set(&'a [u8], Option<u64>),
+    /// The value. The lifetime remains.
+    SetKeepingTtl(&'a [u8]),
+}
+
+impl<'a> Compare<'a> {
+    pub(super) fn and_delete(key: &'a str, seen: Expected<'a>) -> Self {
+        Self { key: [key], seen, write: Write::Delete }
     }
 
-    pub(super) async fn set_if_seen(
-        &self,
-        key: &str,
-        seen: Expected<'_>,
-        value: &[u8],
+    pub(super) fn and_set(
+        key: &'a str,
+        seen: Expected<'a>,
+        value: &'a [u8],
         lifetime: TtlUpdate,
-    ) -> Result<bool> {
-        let (keeps, millis) = match lifetime {
-            TtlUpdate::Keep => (true, None),
-            TtlUpdate::New(expiry) => (false, millis(expiry)),
+    ) -> Self {
+        let write = match lifetime {
+            TtlUpdate::Keep => Write::SetKeepingTtl(value),
+            TtlUpdate::New(expiry) => Write::Set(value, millis(expiry)),
         };
-        let command = |out: &mut Encoder<'_>| {
-            let options = usize::from(keeps) + 2 * usize::from(millis.is_some());
-            out.begin(5 + options).arg("SET").arg(key).arg(value).arg("IFEQ").arg(seen.value);
-            if keeps {
-                out.arg("KEEPTTL");
-            }
-            if let Some(millis) = millis {
-                out.arg("PX").number(millis);
-            }
-        };
-        let lifetime = match millis {
-            _ if keeps => "keep".to_owned(),
-            millis => millis.map(|it| it.to_string()).unwrap_or_default(),
-        };
-        let stamp = stamp(seen);
-        let args = [seen.value, stamp.as_bytes(), value, lifetime.as_bytes()];
-        let keys = [key];
-        let call = ScriptCall::new(&script::COMPARE_AND_SET, &keys, &args);
-        let res = self.compare(&call.or_command(comparing(seen, &command))).await;
-        self.limit().record_reply(value.len(), &res);
-        res
+        Self { key: [key], seen, write }
     }
 
-    async fn compare(&self, call: &ScriptCall<'_>) -> Result<bool> {
-        match self.pool()?.run_script(call).await {
-            Ok(Reply::Okay) => Ok(true),
-            Ok(Reply::Nil) => Ok(false),
-            Ok(answer) => reply::flag(&answer),
-            // The reply to the commands. A value that is not a string never matches.
-            Err(error) if error.kind() == ErrorKind::WrongType => Ok(false),
-            Err(error) => Err(error),
+    /// Returns the call of the script, or of [`command`](Self::command), which must be given, if it
+    /// can be used: no command compares the expiry.
+    pub(super) fn call<'b>(&'b self, command: Encode<'b>) -> ScriptCall<'b> {
+        let script = match self.write {
+            Write::Delete => &script::COMPARE_AND_DELETE,
+            Write::Set(..) | Write::SetKeepingTtl(_) => &script::COMPARE_AND_SET,
+        };
+        let command = self.seen.stamp.is_none().then_some(command);
+        ScriptCall::new(script, &self.key, self).or_command(command)
+    }
+
+    pub(super) fn command(&self, out: &mut Encoder<'_>) {
+        let ([key], seen) = (self.key, self.seen.value);
+        match self.write {
+            Write::Delete => {
+                out.begin(3).arg("DELIFEQ").arg(key).arg(seen);
+            }
+            Write::SetKeepingTtl(value) => {
+                out.begin(6).arg("SET").arg(key).arg(value).arg("IFEQ").arg(seen).arg("KEEPTTL");
+            }
+            Write::Set(value, millis) => {
+                let options = 2 * usize::from(millis.is_some());
+                out.begin(5 + options).arg("SET").arg(key).arg(value).arg("IFEQ").arg(seen);
+                if let Some(millis) = millis {
+                    out.arg("PX").number(millis);
+                }
+            }
         }
     }
 }
 
-/// Returns the command if it can be used: no command compares the expiry.
-fn comparing<'a>(seen: Expected<'_>, command: Encode<'a>) -> Option<Encode<'a>> {
-    seen.stamp.is_none().then_some(command)
+impl Args for Compare<'_> {
+    fn count(&self) -> usize {
+        match self.write {
+            Write::Delete => 2,
+            Write::Set(..) | Write::SetKeepingTtl(_) => 4,
+        }
+    }
+
+    fn size(&self) -> usize {
+        let value = match self.write {
+            Write::Delete => 0,
+            Write::Set(value, _) | Write::SetKeepingTtl(value) => value.len(),
+        };
+        self.seen.value.len() + value
+    }
+
+    fn encode(&self, out: &mut Encoder<'_>) {
+        out.arg(self.seen.value).arg(stamp(self.seen));
+        match self.write {
+            Write::Delete => out,
+            Write::SetKeepingTtl(value) => out.arg(value).arg("keep"),
+            Write::Set(value, None) => out.arg(value).arg(""),
+            Write::Set(value, Some(millis)) => out.arg(value).number(millis),
+        };
+    }
+}
+
+/// Returns whether the entry was as expected.
+pub(super) fn was_as_expected(answer: Result<Reply>) -> Result<bool> {
+    match answer {
+        Ok(Reply::Okay) => Ok(true),
+        Ok(Reply::Nil) => Ok(false),
+        Ok(answer) => reply::flag(&answer),
+        // The reply to the commands. A value that is not a string never matches.
+        Err(error) if error.kind() == ErrorKind::WrongType => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the absolute expiry to compare, or an empty string to ignore the expiry.

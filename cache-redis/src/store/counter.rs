@@ -34,7 +34,10 @@ impl CounterChange {
 
 impl Args for CounterChange {
     fn count(&self) -> usize {
-        3
+        match self.first {
+            First::None => 1,
+            _ => 2 + usize::from(self.lifetime.is_some()),
+        }
     }
 
     fn size(&self) -> usize {
@@ -44,13 +47,12 @@ impl Args for CounterChange {
     fn encode(&self, out: &mut Encoder<'_>) {
         out.number(self.delta);
         match self.first {
-            First::None => out.arg(""),
+            First::None => return,
             First::Overflow => out.arg("overflow"),
             First::Count(count) => out.number(count),
         };
-        match self.lifetime {
-            Some(millis) => out.number(millis),
-            None => out.arg(""),
-        };
+        if let Some(millis) = self.lifetime {
+            out.number(millis);
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     encoder::{Commands, Encoder},
+    error::needs_memory,
     reply,
     route::ReadTarget,
 };
@@ -101,8 +102,12 @@ impl Redis {
         loop {
             let read = |out: &mut Encoder<'_>| encode_entry(out, from);
             let read = Commands::transaction(ENTRY_COMMANDS, &read);
-            let seen = self.pool()?.execute(from, ReadTarget::Leader, &read).await?;
-            let Some(seen) = reply::entry(seen)? else {
+            let seen = self.pool()?.execute(from, ReadTarget::Leader, &read).await;
+            let mut seen = seen.and_then(reply::entry);
+            if needs_memory(&seen) {
+                seen = self.entry_without_memory(from).await;
+            }
+            let Some(seen) = seen? else {
                 // Another caller deleted the entry, or renamed it within its server, which needs no
                 // lock.
                 if let Some(value) = written {
@@ -117,7 +122,7 @@ impl Redis {
             let write = |out: &mut Encoder<'_>| {
                 encode_set(out, to, &seen.value, expiry, SetMode::Always);
             };
-            reply::done(&self.execute(to, ReadTarget::Leader, &write).await?)?;
+            reply::done(&self.write(to, &write).await?)?;
             if self.compare_and_delete(from, Expected::entry(&seen)).await? {
                 return Ok(true);
             }

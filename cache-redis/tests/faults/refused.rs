@@ -9,15 +9,17 @@ use crate::support::{cache, cache_through, stored};
 /// `maxmemory` is reached and no key may be evicted. Writes are errors with this reason in strict
 /// mode. Otherwise they seem to succeed, and the key gets a tombstone. Reads and deletes work, and
 /// the breaker stays closed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn full_server_rejects_only_writes() {
+async fn rejects_only_writes(near: &str) {
     let redis = Redis::start().unwrap();
-    let cache = cache(&[redis.url()], PATIENT);
+    let cache = cache(&[redis.url()], &format!("{PATIENT}{near}"));
     let strict = cache.strict();
     let large = "x".repeat(100_000);
     strict.set("large", &large, Timeout::Default).await.unwrap();
     strict.set("old", &"old", Timeout::Default).await.unwrap();
     strict.set("n", &1, Timeout::Default).await.unwrap();
+    for key in ["a", "b", "c"] {
+        strict.set(key, &1, Timeout::Default).await.unwrap();
+    }
     // Less than the server already uses.
     redis.command(&["CONFIG", "SET", "maxmemory", "500000"]).unwrap();
     let (res, took) = timed(strict.set("old", &"new", Timeout::Default)).await;
@@ -44,7 +46,7 @@ async fn full_server_rejects_only_writes() {
         cache.add("new", &1, Timeout::Default).await.unwrap_err().kind(),
         ErrorKind::Backend
     );
-    let failed = cache.set_many([("a", "1"), ("b", "2")], Timeout::Default).await.unwrap();
+    let failed = cache.set_many([("x", "1"), ("y", "2")], Timeout::Default).await.unwrap();
     assert_eq!(failed.len(), 2);
 
     assert_eq!(cache.get::<String>("large").await.unwrap().as_ref(), Some(&large));
@@ -53,12 +55,29 @@ async fn full_server_rejects_only_writes() {
     assert_eq!(cache.get::<String>("old").await.unwrap(), None);
     until("the old value is removed", async || stored(&redis, "old").is_none()).await;
     assert!(strict.delete("n").await.unwrap());
-    assert!(cache.touch("large", std::time::Duration::from_secs(60)).await.unwrap());
+    assert!(strict.touch("large", std::time::Duration::from_secs(60)).await.unwrap());
+    assert!(strict.touch("large", Timeout::Never).await.unwrap());
+    assert_eq!(strict.delete_many(["a", "b", "absent"]).await.unwrap(), 2);
+    assert_eq!(strict.pop::<i32>("c").await.unwrap(), Some(1));
+    assert_eq!(strict.pop::<i32>("c").await.unwrap(), None);
+    strict.clear().await.unwrap();
+    assert_eq!(stored(&redis, "large"), None);
 
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     strict.set("old", &"newest", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("old").await.unwrap().as_deref(), Some("newest"));
     assert_eq!(cache.incr_or("n", 1, 0, Timeout::Default).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_server_rejects_only_writes() {
+    rejects_only_writes("").await;
+}
+
+/// All writes publish: a full server rejects the whole transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_server_rejects_only_writes_that_publish() {
+    rejects_only_writes("[caches.default.near]\ninvalidation = \"pubsub\"\n").await;
 }
 
 /// A replica that has lost its leader and may not serve old data: a miss, or `Unavailable` with the

@@ -259,31 +259,18 @@ async fn clear_finds_keys_on_a_server_without_slots() {
     for key in &names {
         cache.set(key, key, Timeout::Default).await.unwrap();
     }
-    let new = Redis::options().args(&["--cluster-enabled", "yes"]).start().unwrap();
-    let slot = slot(TAG);
-    let old = cluster.master_of(slot).unwrap();
-    let [slot, port] = [slot.to_string(), new.port().to_string()];
-    old.command(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
-    let id = |it: &Redis| it.command(&["CLUSTER", "MYID"]).unwrap().text();
-    // Before the server may import a slot, it has to know the slots of the Cluster.
-    until("the new one knows who serves what", async || {
-        let info = new.command(&["CLUSTER", "INFO"]).unwrap().text();
-        info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
-    })
-    .await;
-    new.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(old)]).unwrap();
-    let migrate = ["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(&new)];
-    until("the old one knows the new one", async || old.command(&migrate).is_ok()).await;
+    let migration = cluster.migrate_to_new_node(slot(TAG)).unwrap();
     for key in &names[..5] {
-        old.command(&["MIGRATE", "127.0.0.1", &port, &stored_key(key), "0", "5000"]).unwrap();
+        migration.take(&stored_key(key)).unwrap();
     }
+    let new = migration.node();
     for key in &names {
         assert_eq!(cache.get::<String>(key).await.unwrap().as_ref(), Some(key));
     }
     let (res, took) = timed(cache.clear()).await;
     res.unwrap();
     let nothing_is_left = || {
-        let mut nodes = cluster.nodes().iter().chain([&new]);
+        let mut nodes = cluster.nodes().iter().chain([new]);
         nodes.all(|it| it.command(&["DBSIZE"]).unwrap().text() == "0")
     };
     assert!(nothing_is_left());

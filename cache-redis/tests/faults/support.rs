@@ -3,6 +3,7 @@
 use std::{any::Any, net::SocketAddr, time::Duration};
 
 use cache_core::Cache;
+use cache_memory as _;
 use cache_redis as _;
 use fault_tests::{Harness, Large, stored_key};
 use test_servers::{Proxy, Redis, RedisCluster, resp::Reply};

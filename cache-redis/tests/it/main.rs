@@ -3,6 +3,7 @@
 
 mod acl;
 mod batches;
+mod bus;
 mod conformance;
 mod connections;
 mod handles;

@@ -83,7 +83,11 @@ async fn synchronous_replicas_conform() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cache_that_reads_replicas_conforms() {
     let wait = || REPLICAS.wait_for_replicas().unwrap();
-    run_cache(harness("replicas", urls(&REPLICAS), REPLICATED, wait)).await;
+    let harness = harness("replicas", urls(&REPLICAS), REPLICATED, wait).skip(
+        "readers_never_see_a_revision_go_back",
+        "one replica has a write before another one, and reads go to both in turn",
+    );
+    run_cache(harness).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

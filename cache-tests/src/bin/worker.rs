@@ -4,6 +4,7 @@
 use std::{
     io::Write as _,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -31,12 +32,35 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
         "update" => cache.update("sum", secs(600), |it: i64| it + 1).await?.context("no sum")?,
         "revise" => revise(cache, i as u64).await?,
         "move" => move_between_versions(cache).await?,
+        "keep" => keep(cache).await?,
         other => bail!("unknown task {other}"),
     };
+    print(&done.to_string())
+}
+
+fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{done}")?;
+    writeln!(out, "{line}")?;
     out.flush()?;
     Ok(())
+}
+
+/// Keeps a value in the memory of this process, and waits until another process removes it.
+async fn keep(cache: &Cache) -> Result<i64> {
+    cache.check().await?;
+    cache.with_tags(["kept"]).set("kept", &1, secs(600)).await?;
+    if !cache.has_key("kept").await? {
+        bail!("the value is not kept");
+    }
+    print("kept")?;
+    for _ in 0..60_000 {
+        if !cache.has_key("kept").await? {
+            return Ok(1);
+        }
+        // sleeps: no event says that a key was removed
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bail!("the removal did not arrive")
 }
 
 /// Makes the change of one of a hundred revisions, in an order of this process, and checks that no

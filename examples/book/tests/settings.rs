@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt::Debug};
 
 use cache_core::{
-    CacheSettings, Caches, Settings, Timeout,
+    CacheSettings, Caches, NearSettings, Settings, Timeout,
     layer::{BreakerSettings, RetrySettings},
     testing::FakeClock,
 };
@@ -16,6 +16,7 @@ use cache_redis as _;
 
 const SETTINGS: &str = include_str!("../../../docs/src/settings.md");
 const REDIS: &str = include_str!("../../../docs/src/redis.md");
+const NEAR: &str = include_str!("../../../docs/src/near.md");
 const FILE: &str = include_str!("../../../docs/src/file.md");
 const MEMCACHED: &str = include_str!("../../../docs/src/memcached.md");
 const DB: &str = include_str!("../../../docs/src/db.md");
@@ -74,11 +75,29 @@ fn assert_complete(chapter: &'static str, heading: &str, alias: &str, prefix: &s
     assert_eq!(named, allowed(alias, prefix), "documented and existing settings of `{heading}`");
 }
 
+/// The names of the settings in a chapter before its first heading.
+fn rows_of_first_table(chapter: &'static str) -> BTreeSet<String> {
+    let (text, _) = chapter.split_once("\n## ").unwrap();
+    let rows = text.lines().filter(|it| it.starts_with("| `"));
+    rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect()
+}
+
+#[test]
+fn documented_defaults_of_the_near_tier_match_the_code() {
+    let (text, _) = NEAR.split_once("\n## ").unwrap();
+    let rows = text.lines().filter(|it| it.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
+    let rows: Vec<_> = cells.map(|it| (it[0].trim_matches('`'), it[2])).collect();
+    assert_eq!(read(&as_toml(&rows, "near.")).near, Some(NearSettings::default()));
+}
+
 #[test]
 fn every_setting_is_documented_and_no_other() {
     assert_complete(SETTINGS, "`[caches.<alias>]`", MEMORY, "");
     assert_complete(SETTINGS, "`[caches.<alias>.breaker]`", MEMORY, "breaker.");
     assert_complete(SETTINGS, "`[caches.<alias>.retry]`", MEMORY, "retry.");
+    let near = rows_of_first_table(NEAR);
+    assert_eq!(near, allowed(MEMORY, "near."), "documented and existing settings of `near`");
     assert_complete(SETTINGS, "Options of `memory`", MEMORY, "options.");
     assert_complete(REDIS, "Options", A_REDIS, "options.");
     assert_complete(REDIS, "TLS", A_REDIS, "options.tls.");
@@ -127,6 +146,8 @@ fn documented_defaults_of_a_cache_match_the_code() {
                 "read",
                 "compress_from",
                 "fetch",
+                "near",
+                "bus",
                 "breaker",
                 "retry",
                 "options",
@@ -212,7 +233,7 @@ fn documented_defaults_of_db_match_the_code() {
     let both = ["table", "max_bytes", "max_value_bytes"];
     for (alias, name, own) in [
         (A_DB, "SQLite", &["synchronous", "readers", "direct_reads", "direct_writes"][..]),
-        (A_POSTGRES, "PostgreSQL", &["connections", "unlogged"]),
+        (A_POSTGRES, "PostgreSQL", &["connections", "unlogged", "notify_triggers"]),
     ] {
         let is_for = |text: &str| match text.split_once(": ") {
             Some((whose @ ("SQLite" | "PostgreSQL"), _)) => whose == name,

@@ -11,6 +11,12 @@ use crate::{
 /// the history are not the same.
 pub(super) const CLOCKS_DIFFER: u64 = MS;
 
+/// The setting `tag_staleness` of the cache whose values have tags and namespaces, in milliseconds.
+pub const TAG_STALENESS: u64 = 50;
+
+/// The time after a fault in which connections are made again.
+const RECOVERY: u64 = 300 * MS;
+
 /// The limits that the book states for a store. Everything else is a violation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -21,6 +27,12 @@ pub struct Limits {
     pub held_writes_arrive_late: bool,
     /// How much later than its lifetime an entry may expire, in milliseconds.
     pub expiry_is_late_by: u64,
+    /// Whether a node that is killed or frozen may lose acknowledged writes, because its replica
+    /// replaces it.
+    pub outage_loses_writes: bool,
+    /// How old a value may be that a read of another process returns from its near tier, in
+    /// milliseconds; `None` without a near tier.
+    pub near: Option<u64>,
 }
 
 /// A history and the spans in which a store may do otherwise.
@@ -36,7 +48,11 @@ pub(super) struct Checked<'a> {
 impl<'a> Checked<'a> {
     pub(super) fn new(history: &'a History, limits: Limits) -> Self {
         let wipes = history.spans(|it| limits.restart_loses_all && it.fault == Fault::Restart);
-        let losses = history.spans(|it| it.fault == Fault::FailOver);
+        let losses = history.spans(|it| match it.fault {
+            Fault::FailOver => true,
+            Fault::Freeze | Fault::Restart => limits.outage_loses_writes,
+            _ => false,
+        });
         Self { history, limits, wipes, losses }
     }
 
@@ -45,6 +61,26 @@ impl<'a> Checked<'a> {
         let start = operations.iter().map(|it| it.start).min().unwrap_or_default();
         let end = operations.iter().map(|it| it.end()).max().unwrap_or_default();
         self.losses.iter().any(|it| it.0 <= end && start <= it.1)
+    }
+
+    /// Returns whether a near tier may answer a read.
+    pub(super) fn has_near(&self) -> bool {
+        self.limits.near.is_some()
+    }
+
+    /// Returns how old a value may be, which was replaced at `since`, when this read of another
+    /// process returns it. A process that stands still receives no messages.
+    pub(super) fn allowed(&self, read: &Operation, since: u64) -> u64 {
+        let Some(near) = self.limits.near else { return 0 };
+        let stops = self.history.faults.iter();
+        let stops = stops.filter(|it| it.fault == Fault::Stop && it.process == Some(read.process));
+        let stopped = stops.map(|it| it.end.min(read.start).saturating_sub(it.start.max(since)));
+        near * MS + stopped.sum::<u64>()
+    }
+
+    /// Returns whether no fault could have delayed a report between two moments.
+    pub(super) fn is_calm(&self, start: u64, end: u64) -> bool {
+        self.history.faults.iter().all(|it| it.start > end || it.end + RECOVERY < start)
     }
 
     /// Returns the beginning of the first wipe or loss that ended after `time`.

@@ -19,6 +19,7 @@ pub(super) fn check(checked: &Checked<'_>, operations: &[&Operation]) -> Vec<Vio
         let end = starts.get(i + 1).map_or(u64::MAX, |it| it.0);
         let certain = operations.iter().copied();
         let certain = certain.filter(|it| it.start > *begin && it.end() < end);
+        let certain = certain.filter(|it| !may_be_near(checked, it, operations));
         let read: Vec<_> = certain.filter_map(|it| Some((it, value(it)?))).collect();
         // A failed increment may count at any later time.
         let possible = operations.iter().copied().filter(|it| {
@@ -28,6 +29,12 @@ pub(super) fn check(checked: &Checked<'_>, operations: &[&Operation]) -> Vec<Vio
         res.extend(bounds(checked, &read, &possible).or_else(|| order(checked, &read)));
     }
     res
+}
+
+/// Returns whether a near tier may have answered: the process had used the counter before.
+fn may_be_near(checked: &Checked<'_>, read: &Operation, operations: &[&Operation]) -> bool {
+    let is_earlier = |it: &&Operation| it.process == read.process && it.start < read.start;
+    checked.has_near() && read.call == Call::Count && operations.iter().any(is_earlier)
 }
 
 /// Each value lies between the increments that must be in it and those that may be.

@@ -11,18 +11,23 @@ use super::{
 use crate::{
     clock::MS,
     history::{FaultRecord, Operation},
-    record::{Call, Reply},
+    record::{Call, DROPPED, Reply},
 };
 
 /// The calls of an excerpt.
 const SHOWN: usize = 14;
+/// In the number of a step, the mark of a delete that is sent again.
+const AGAIN: u64 = 1 << 63;
 
 /// Checks the calls of one key.
 pub(super) fn check(checked: &Checked<'_>, operations: &[&Operation], report: &mut Report) {
     if checked.may_be_lost(operations) {
         return;
     }
-    let verdict = |until: u64| search(&steps(checked, operations, until));
+    // The clear of a process that failed is tried again, and takes effect once, often or never.
+    let is_failed_clear = |it: &&&Operation| it.call == Call::Clear && it.answer().is_none();
+    let lossy = operations.iter().find(is_failed_clear).map_or(u64::MAX, |it| it.start);
+    let verdict = |until: u64| search(&steps(checked, operations, until), lossy);
     match verdict(u64::MAX) {
         Verdict::Possible => {}
         Verdict::Undecided => report.undecided += 1,
@@ -53,8 +58,12 @@ fn steps(checked: &Checked<'_>, operations: &[&Operation], until: u64) -> Vec<St
     for it in operations.iter().filter(|it| it.start <= until) {
         let reply = it.answer().filter(|_| it.end() <= until).cloned();
         let required = reply.is_some();
+        // A near tier may answer with an older value: the staleness of reads is checked apart.
+        if checked.has_near() && matches!(it.call, Call::Get | Call::Has) {
+            continue;
+        }
         // A read without a reply has no effect.
-        if !required && !is_write(&it.call) {
+        if !required && (!is_write(&it.call) || it.call == Call::Clear) {
             continue;
         }
         let lifetime = lifetime(&it.call);
@@ -67,6 +76,9 @@ fn steps(checked: &Checked<'_>, operations: &[&Operation], until: u64) -> Vec<St
         let number = lifetime.map_or(0, |_| it.id);
         let call = if required { it.call.clone() } else { anonymous(&it.call, &shown) };
         add(it.id, it.start, it.end(), required, Change::Call(call, reply, number));
+        if is_pending_delete(it) {
+            add(it.id | AGAIN, it.start, u64::MAX, false, Change::Call(Call::Delete, None, 0));
+        }
     }
     for (start, end) in checked.wipes.iter().copied().filter(|it| it.0 <= until) {
         add(0, start, end, end <= until, Change::Wipe);
@@ -75,9 +87,13 @@ fn steps(checked: &Checked<'_>, operations: &[&Operation], until: u64) -> Vec<St
     let place: HashMap<u64, usize> = steps.iter().enumerate().map(|(i, it)| (it.0, i)).collect();
     let mut steps: Vec<Step> = steps.into_iter().map(|it| it.1).collect();
     for failed in operations.iter().filter(|it| it.answer().is_none()) {
-        let after = superseded_by(checked, failed, operations).and_then(|it| place.get(&it.id));
-        if let (Some(at), Some(after)) = (place.get(&failed.id), after) {
-            steps[*at].before = Some(*after).filter(|it| steps[*it].required);
+        let superseded = superseded_by(checked, failed, operations);
+        let resolved = next_call(failed, operations);
+        for (id, last) in [(failed.id, superseded), (failed.id | AGAIN, resolved)] {
+            let last = last.and_then(|it| place.get(&it.id));
+            if let (Some(at), Some(last)) = (place.get(&id), last) {
+                steps[*at].before = Some(*last).filter(|it| steps[*it].required);
+            }
         }
     }
     let mut last: Vec<usize> = Vec::new();
@@ -136,6 +152,22 @@ fn superseded_by<'a>(
             && it.answer().is_some()
             && is_write(&it.call)
     })
+}
+
+/// Returns whether the delete failed and is sent again. Although it took effect, it may then remove
+/// the entry that another process wrote meanwhile: the book states this.
+fn is_pending_delete(operation: &Operation) -> bool {
+    let failed = matches!(&operation.reply, Some((_, Reply::Failed(it))) if it != DROPPED);
+    failed && operation.call == Call::Delete
+}
+
+/// Returns the next acknowledged call of the process, before which the delete is sent again.
+fn next_call<'a>(failed: &Operation, operations: &[&'a Operation]) -> Option<&'a Operation> {
+    let (ended, _) = failed.reply.as_ref()?;
+    operations
+        .iter()
+        .copied()
+        .find(|it| it.process == failed.process && it.start > *ended && it.answer().is_some())
 }
 
 fn is_write(call: &Call) -> bool {

@@ -44,14 +44,15 @@ pub(super) enum Verdict {
 /// The entry of the key: its value, and the number of its lifetime.
 type State = Option<(u64, u64)>;
 
-/// Returns whether there is an order. The steps are sorted by their start.
-pub(super) fn search(steps: &[Step]) -> Verdict {
+/// Returns whether there is an order. The steps are sorted by their start. From `lossy` on, the
+/// entry may disappear at any time.
+pub(super) fn search(steps: &[Step], lossy: u64) -> Verdict {
     let mut done = vec![0_u64; steps.len().div_ceil(64)];
     let mut visited = HashSet::new();
-    let mut stack = vec![Frame::new(steps, &done, None, None)];
+    let mut stack = vec![Frame::new(steps, lossy, &done, None, None)];
     while let Some(frame) = stack.last_mut() {
         let Some(candidates) = &mut frame.candidates else { return Verdict::Possible };
-        let Some(at) = candidates.pop() else {
+        let Some((at, disappears)) = candidates.pop() else {
             if let Some(at) = frame.made {
                 done[at / 64] &= !(1 << (at % 64));
             }
@@ -59,7 +60,8 @@ pub(super) fn search(steps: &[Step]) -> Verdict {
             continue;
         };
         let state = frame.state;
-        let Some(next) = make(&steps[at].change, state) else { continue };
+        let before = state.filter(|_| !disappears);
+        let Some(next) = make(&steps[at].change, before) else { continue };
         // A change that need not happen and changes nothing leads nowhere.
         if !steps[at].required && next == state {
             continue;
@@ -69,7 +71,7 @@ pub(super) fn search(steps: &[Step]) -> Verdict {
             if visited.len() > BUDGET {
                 return Verdict::Undecided;
             }
-            stack.push(Frame::new(steps, &done, next, Some(at)));
+            stack.push(Frame::new(steps, lossy, &done, next, Some(at)));
         } else {
             done[at / 64] &= !(1 << (at % 64));
         }
@@ -82,12 +84,13 @@ struct Frame {
     state: State,
     /// The last step of the prefix.
     made: Option<usize>,
-    /// The steps that may follow, the best last; `None` if all required steps are done.
-    candidates: Option<Vec<usize>>,
+    /// The steps that may follow, the best last, and whether the entry disappears before; `None` if
+    /// all required steps are done.
+    candidates: Option<Vec<(usize, bool)>>,
 }
 
 impl Frame {
-    fn new(steps: &[Step], done: &[u64], state: State, made: Option<usize>) -> Self {
+    fn new(steps: &[Step], lossy: u64, done: &[u64], state: State, made: Option<usize>) -> Self {
         let is_done = |at: usize| done[at / 64] >> (at % 64) & 1 == 1;
         let mut first_end = None;
         for (at, step) in steps.iter().enumerate() {
@@ -103,8 +106,15 @@ impl Frame {
         let open = open.filter(|(at, it)| {
             !is_done(*at) && !it.before.is_some_and(is_done) && it.after.is_none_or(is_done)
         });
-        let mut candidates: Vec<usize> = open.map(|it| it.0).collect();
-        candidates.sort_by_key(|at| (steps[*at].required, std::cmp::Reverse(steps[*at].end)));
+        let mut candidates: Vec<(usize, bool)> = open.map(|it| (it.0, false)).collect();
+        if state.is_some() {
+            let may = |it: &&(usize, bool)| steps[it.0].required && steps[it.0].end >= lossy;
+            let lost: Vec<_> = candidates.iter().filter(may).map(|it| (it.0, true)).collect();
+            candidates.extend(lost);
+        }
+        candidates.sort_by_key(|(at, disappears)| {
+            (!disappears, steps[*at].required, std::cmp::Reverse(steps[*at].end))
+        });
         Self { state, made, candidates: Some(candidates) }
     }
 }
@@ -127,7 +137,9 @@ fn make(change: &Change, state: State) -> Option<State> {
         Call::Has => (state, Reply::Is(is_live)),
         Call::Pop => (None, value(state)),
         Call::Delete => (None, Reply::Is(is_live)),
+        Call::Clear => (None, Reply::Done),
         _ => return None,
     };
-    seen.as_ref().is_none_or(|it| *it == reply).then_some(next)
+    // A batch of deletes does not tell of each key whether it existed.
+    seen.as_ref().is_none_or(|it| *it == reply || *it == Reply::Done).then_some(next)
 }

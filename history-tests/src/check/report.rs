@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ages::Staleness;
 use crate::history::{FaultRecord, Operation, millis};
 
 /// A broken promise.
@@ -22,6 +23,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// The keys whose check was given up because it took too many steps.
     pub undecided: usize,
+    /// How old the values were that reads returned.
+    pub staleness: Staleness,
 }
 
 /// Prints times in milliseconds since the first of the calls.

@@ -15,31 +15,33 @@ impl Client {
         // before, during and after a fault meet.
         let (name, slots, period) =
             if self.random.percent(70) { ("entry", 2, 700) } else { ("entry-long", 1, 4000) };
-        let key = self.key(name, slots, period);
+        let keys = self.keys(name, slots, period);
+        let cache = self.shared.plain.clone();
+        let [key] = &keys[..] else { return self.entry_batch(&cache, &keys).await };
         let call = self.entry_call(None);
         let writes = matches!(call, Call::Add(..) | Call::Set(..) | Call::Replace(..));
-        let well = self.call_entry(&key, call).await;
+        let well = self.call_entry(&cache, key, call).await;
         if writes && !well && self.random.percent(60) {
-            self.undo(&key).await;
+            self.undo(&cache, key).await;
         }
         well
     }
 
     /// Deletes the key of a write that failed, and reads it for a while: the write must not arrive
     /// later.
-    async fn undo(&mut self, key: &str) {
+    async fn undo(&mut self, cache: &Cache, key: &str) {
         // Until the connection is given up, the delete would follow the write on it.
         let mut pause = 100;
         for _ in 0..50 {
             // sleeps: the store fails, and recovers by itself
             sleep(Duration::from_millis(pause)).await;
-            if self.call_entry(key, Call::Delete).await {
+            if self.call_entry(cache, key, Call::Delete).await {
                 break;
             }
             pause = 20;
         }
         for _ in 0..20 {
-            self.call_entry(key, Call::Get).await;
+            self.call_entry(cache, key, Call::Get).await;
             // sleeps: the network may still hold the write
             sleep(Duration::from_millis(40)).await;
         }
@@ -55,10 +57,11 @@ impl Client {
             Call::Pop | Call::Delete => Call::Get,
             it => it,
         };
-        self.call_entry(&key, call).await
+        let cache = self.shared.plain.clone();
+        self.call_entry(&cache, &key, call).await
     }
 
-    fn entry_call(&mut self, lifetime: Option<u64>) -> Call {
+    pub(super) fn entry_call(&mut self, lifetime: Option<u64>) -> Call {
         let id = self.shared.recorder.unique();
         match self.random.below(100) {
             0..25 => Call::Add(id, lifetime),
@@ -72,9 +75,8 @@ impl Client {
         }
     }
 
-    async fn call_entry(&mut self, key: &str, call: Call) -> bool {
-        let cache = self.shared.plain.clone();
-        let run = make(&cache, key, call.clone());
+    pub(super) async fn call_entry(&mut self, cache: &Cache, key: &str, call: Call) -> bool {
+        let run = make(cache, key, call.clone());
         is_well(&self.record(key, call, run).await.1)
     }
 }

@@ -4,7 +4,7 @@ use history_tests::{
     check::Limits,
     fault::Fault,
     record::{
-        Call::{Add, Delete, Get, Has, Pop, Set, Touch},
+        Call::{Add, Clear, Delete, Get, Has, Pop, Set, Touch},
         Reply::{Done, Is, Value},
     },
 };
@@ -62,6 +62,30 @@ fn failed_write_does_not_arrive_after_the_next_write_of_its_process() {
 }
 
 #[test]
+fn delete_that_failed_may_take_effect_twice() {
+    let removed = |delete: fn(Written) -> Written| {
+        let set = delete(entry().call(0, [0, 1], Set(1, None), Done));
+        let again = set.call(0, [5, 6], Get, Value(None)).call(0, [7, 8], Set(2, None), Done);
+        again.call(1, [9, 12], Get, Value(None))
+    };
+    let failed: fn(Written) -> Written = |it| it.failed(1, [2, 4], Delete);
+    removed(failed).passes();
+    let thrice = removed(failed).call(0, [13, 14], Set(3, None), Done);
+    thrice.call(0, [15, 16], Get, Value(None)).breaks(BROKEN);
+    removed(|it| it.dropped(1, [2, 4], Delete)).breaks(BROKEN);
+    removed(|it| it.killed(1, 2, Delete)).breaks(BROKEN);
+    removed(|it| it.failed(1, [2, 4], Pop)).breaks(BROKEN);
+}
+
+#[test]
+fn delete_that_failed_is_not_sent_again_after_its_process_used_the_key() {
+    let set = entry().call(0, [0, 1], Set(1, None), Done).failed(1, [2, 4], Delete);
+    let used = set.call(1, [5, 6], Get, Value(Some(1))).call(0, [7, 8], Get, Value(None));
+    let again = used.call(0, [9, 10], Set(2, None), Done);
+    again.call(0, [11, 12], Get, Value(None)).breaks(BROKEN);
+}
+
+#[test]
 fn held_write_may_arrive_late_only_where_the_store_cannot_prevent_it() {
     let held = |allowed, time| {
         entry()
@@ -112,4 +136,35 @@ fn restart_removes_the_entries_of_a_store_in_memory() {
     let back = || restarted().limits(volatile()).call(0, [12, 13], Get, Value(Some(1)));
     back().breaks(BROKEN);
     back().fault(Fault::FailOver, None, [3, 4]).passes();
+}
+
+#[test]
+fn batch_of_deletes_tells_of_a_key_only_if_all_are_alike() {
+    let deleted = |reply| {
+        let set = entry().call(0, [0, 1], Set(1, None), Done);
+        set.call(0, [2, 3], Delete, reply).call(1, [4, 5], Get, Value(None))
+    };
+    deleted(Done).passes();
+    deleted(Is(true)).passes();
+    deleted(Is(false)).breaks(BROKEN);
+    let back = deleted(Done).call(1, [6, 7], Get, Value(Some(1)));
+    back.breaks(BROKEN);
+}
+
+#[test]
+fn clear_of_a_namespace_removes_its_entries_and_only_then() {
+    let room = || Written::of("room0.0").call(0, [0, 1], Set(1, None), Done);
+    let cleared = || room().call(1, [2, 3], Clear, Done);
+    cleared().call(0, [4, 5], Get, Value(None)).passes();
+    cleared().call(0, [4, 5], Get, Value(Some(1))).breaks(BROKEN);
+    room().call(0, [4, 5], Get, Value(None)).breaks(BROKEN);
+    // It is tried again, and each time may take effect.
+    let failed = || room().failed(1, [2, 3], Clear);
+    failed().call(0, [4, 5], Get, Value(Some(1))).passes();
+    let again = failed().call(0, [4, 5], Get, Value(None)).call(0, [6, 7], Set(2, None), Done);
+    again.call(0, [8, 9], Get, Value(None)).passes();
+    let back = failed().call(0, [4, 5], Get, Value(None));
+    back.call(0, [8, 9], Get, Value(Some(1))).breaks(BROKEN);
+    let before = room().call(0, [2, 3], Get, Value(None));
+    before.failed(1, [4, 5], Clear).breaks(BROKEN);
 }

@@ -5,7 +5,10 @@
 
 mod counters;
 mod entries;
+mod groups;
 mod locks;
+mod revisions;
+mod staleness;
 mod values;
 
 use history_tests::{
@@ -14,7 +17,7 @@ use history_tests::{
     clock::MS,
     fault::Fault,
     history::{FaultRecord, History, Operation},
-    record::{Call, Reply},
+    record::{Call, DROPPED, Reply},
 };
 
 /// The time of the first call, in milliseconds.
@@ -43,6 +46,11 @@ impl Written {
         self.call(process, time, call, Reply::Failed("TimedOut".into()))
     }
 
+    /// Adds a call whose future was dropped.
+    fn dropped(self, process: u32, time: [u64; 2], call: Call) -> Self {
+        self.call(process, time, call, Reply::Failed(DROPPED.into()))
+    }
+
     /// Adds a call of a process that was killed meanwhile.
     fn killed(self, process: u32, start: u64, call: Call) -> Self {
         self.add(process, start, call, None)
@@ -51,7 +59,8 @@ impl Written {
     fn add(mut self, process: u32, start: u64, call: Call, reply: Option<(u64, Reply)>) -> Self {
         let id = self.history.operations.len() as u64 + 1;
         let (key, start) = (self.key.to_owned(), (ORIGIN + start) * MS);
-        let operation = Operation { id, process, key, call, start, reply, loads: Vec::new() };
+        let loads = Vec::new();
+        let operation = Operation { id, process, batch: None, key, call, start, reply, loads };
         self.history.operations.push(operation);
         self
     }
@@ -92,6 +101,11 @@ impl Written {
         let found = self.violations();
         assert!(found.len() == 1 && found[0].contains(part), "{found:#?}");
     }
+}
+
+/// The version of a value that the call of this id loaded or wrote.
+fn version(version: u64, by: u64) -> Reply {
+    Reply::Version { version, by }
 }
 
 /// A store that is empty after a restart.

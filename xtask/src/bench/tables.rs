@@ -4,18 +4,22 @@ mod consistency;
 mod disk;
 mod facade;
 mod memory;
+mod near;
 mod network;
 mod parts;
 mod python;
+mod web;
 
 pub(super) use self::parts::{Goal, Peer, Row, Table};
 
 /// All tables, in the order of the page.
-pub(super) const TABLES: [Table; 14] = [
+pub(super) const TABLES: [Table; 19] = [
     facade::TABLE,
     facade::LOAD,
     memory::TABLE,
     network::REDIS,
+    near::TABLE,
+    near::SERVER,
     network::MEMCACHED,
     disk::FILE,
     disk::SQLITE,
@@ -26,6 +30,9 @@ pub(super) const TABLES: [Table; 14] = [
     consistency::TAG_CHECKS,
     consistency::INVALIDATIONS,
     consistency::TRIPS,
+    web::ATTRIBUTE,
+    web::PAGES,
+    web::LAYERS,
 ];
 
 #[cfg(test)]

@@ -19,11 +19,16 @@ use crate::{shell::Shell, workspace};
 /// The number of programs at the same time. Each has as many threads as the machine has cores.
 const AT_ONCE: usize = 2;
 
+/// The ends of the commands of the slowest programs: if one of them ran last, it would run alone.
+const SLOW: &[&str] = &["--test postgres", "--test flight_model", "--test it"];
+
 /// A test program that cargo has built.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Program {
     /// The command that runs it alone.
     by_hand: String,
+    /// A part of the names of the tests to run; all if empty.
+    filter: &'static str,
     path: PathBuf,
     /// The folder of its package, in which cargo runs it.
     folder: PathBuf,
@@ -34,30 +39,34 @@ pub(crate) struct Program {
 pub(crate) fn build(args: &str) -> Result<Vec<Program>> {
     let build = format!("cargo test {args} --no-run --message-format=json-render-diagnostics");
     let messages = Shell::new(&build).read()?;
-    let features = if args.contains("--no-default-features") {
-        "--no-default-features"
-    } else {
-        "--all-features"
-    };
-    messages.lines().filter_map(|it| program(it, features).transpose()).collect()
+    let is_whole = !args.contains("--no-default-features");
+    messages.lines().filter_map(|it| program(it, is_whole).transpose()).collect()
 }
 
 /// Runs the programs, the slowest of the last run first. When a program ends, each line of its
 /// output goes to `see`.
 pub(crate) fn run(programs: Vec<Program>, see: impl FnMut(&str)) -> Result<()> {
     let mut times = times();
-    let res = run_all(programs, &mut times, see);
+    let mut failures = String::new();
+    let res = run_all(programs, &mut times, &mut failures, see);
     save(&times)?;
+    let file = file_of_failures();
+    fs::write(&file, failures).with_context(|| file.display().to_string())?;
     res
 }
 
 fn run_all(
     mut programs: Vec<Program>,
     times: &mut HashMap<String, f64>,
+    failures: &mut String,
     mut see: impl FnMut(&str),
 ) -> Result<()> {
-    // A new program may be slow.
-    let expected = |it: &Program| times.get(&it.by_hand).copied().unwrap_or(f64::MAX);
+    // A new program may be slow. On a new machine, all are new.
+    let expected = |it: &Program| {
+        let is_slow = SLOW.iter().any(|end| it.by_hand.ends_with(end));
+        let unknown = if is_slow { f64::INFINITY } else { f64::MAX };
+        times.get(&it.by_hand).copied().unwrap_or(unknown)
+    };
     programs.sort_by(|a, b| expected(a).total_cmp(&expected(b)));
     // The last one is taken first.
     let queue = Mutex::new(programs);
@@ -80,11 +89,14 @@ fn run_all(
         }
         drop(sender);
         for (program, res, took) in ended {
-            let (passed, text) = told(res);
+            let (succeeded, text) = told(res);
+            let passed =
+                succeeded && (program.filter.is_empty() || !text.contains("running 0 tests"));
             show(&program, passed, took, &text, &mut see);
             times.insert(program.by_hand.clone(), took.as_secs_f64());
             if !passed {
                 failed.push(format!("\n  {}", program.by_hand));
+                failures.extend([&program.by_hand, ":\n", &end_of(&text), "\n"]);
             }
         }
     });
@@ -94,8 +106,9 @@ fn run_all(
     Ok(())
 }
 
-/// Returns the test program in a message of cargo, if the message is about one.
-fn program(message: &str, features: &str) -> Result<Option<Program>> {
+/// Returns the test program in a message of cargo, if the message is about one. Without features,
+/// the program `it` runs the conformance suite alone.
+fn program(message: &str, has_features: bool) -> Result<Option<Program>> {
     let message: Value = serde_json::from_str(message).context("cargo's message is not JSON")?;
     let text = |it: &Value| it.as_str().map(String::from);
     let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
@@ -110,8 +123,12 @@ fn program(message: &str, features: &str) -> Result<Option<Program>> {
         (Some("bench"), Some(name)) => format!("--bench {name}"),
         _ => "--lib".to_owned(),
     };
+    let features = if has_features { "--all-features" } else { "--no-default-features" };
+    let filter = if has_features || which != "--test it" { "" } else { "conformance" };
+    let by_hand = format!("cargo test --package {package} {features} {which} {filter}");
     Ok(Some(Program {
-        by_hand: format!("cargo test --package {package} {features} {which}"),
+        by_hand: by_hand.trim_end().to_owned(),
+        filter,
         path: path.into(),
         folder: manifest.parent().map(PathBuf::from).unwrap_or_default(),
         package,
@@ -125,6 +142,7 @@ impl Program {
             // Cargo sets these variables too.
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("CARGO_PKG_NAME", &self.package)
+            .args(Some(self.filter).filter(|it| !it.is_empty()))
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot start {}", self.path.display()))
@@ -140,6 +158,13 @@ fn told(res: Result<Output>) -> (bool, String) {
         }
         Err(error) => (false, format!("{error:#}\n")),
     }
+}
+
+/// Returns the part of a test program's output that says how its tests failed.
+fn end_of(text: &str) -> String {
+    let from = text.find("\nfailures:\n").map_or(0, |it| it + 1);
+    let lines: Vec<&str> = text[from..].lines().collect();
+    lines[lines.len().saturating_sub(150)..].join("\n")
 }
 
 fn show(program: &Program, passed: bool, took: Duration, text: &str, see: &mut impl FnMut(&str)) {
@@ -173,6 +198,11 @@ fn save(times: &HashMap<String, f64>) -> Result<()> {
     fs::write(&file, lines.concat()).with_context(|| file.display().to_string())
 }
 
+/// The output of the programs that failed. `.ci/run` shows it at its end, after the checks.
+fn file_of_failures() -> PathBuf {
+    workspace::target().join("failed-tests.txt")
+}
+
 fn file_of_times() -> PathBuf {
     workspace::target().join("test-times.txt")
 }
@@ -184,6 +214,7 @@ mod tests {
     fn installed(program: &str, folder: &str) -> Program {
         Program {
             by_hand: format!("{program} in {folder}"),
+            filter: "",
             path: program.into(),
             folder: folder.into(),
             package: "a".into(),
@@ -200,26 +231,31 @@ mod tests {
                 manifest.display()
             )
         };
-        let found = program(&message("true", r#""/x/it-1""#), "--all-features").unwrap().unwrap();
+        let found = program(&message("true", r#""/x/it-1""#), true).unwrap().unwrap();
         assert_eq!(found.by_hand, "cargo test --package xtask --all-features --test it");
         assert_eq!(found.folder, workspace::root().join("xtask"));
-        assert_eq!(program(&message("false", r#""/x/it-1""#), "").unwrap(), None);
-        assert_eq!(program(&message("true", "null"), "").unwrap(), None);
-        assert_eq!(program(r#"{"reason":"build-finished","success":true}"#, "").unwrap(), None);
-        assert!(program("not json", "").is_err());
+        let found = program(&message("true", r#""/x/it-1""#), false).unwrap().unwrap();
+        let by_hand = "cargo test --package xtask --no-default-features --test it conformance";
+        assert_eq!((&*found.by_hand, found.filter), (by_hand, "conformance"));
+        assert_eq!(program(&message("false", r#""/x/it-1""#), true).unwrap(), None);
+        assert_eq!(program(&message("true", "null"), true).unwrap(), None);
+        assert_eq!(program(r#"{"reason":"build-finished","success":true}"#, true).unwrap(), None);
+        assert!(program("not json", true).is_err());
     }
 
     #[cfg(unix)]
     #[test]
     fn program_that_fails_is_named_and_the_others_run() {
-        let mut lines = Vec::new();
+        let (mut lines, mut failures) = (Vec::new(), String::new());
         let programs =
             vec![installed("pwd", "/"), installed("false", "/"), installed("pwd", "/usr")];
-        let error = run_all(programs, &mut HashMap::new(), |it| lines.push(it.to_owned()))
-            .unwrap_err()
-            .to_string();
+        let error =
+            run_all(programs, &mut HashMap::new(), &mut failures, |it| lines.push(it.to_owned()))
+                .unwrap_err()
+                .to_string();
         lines.sort();
         assert_eq!(lines, ["/", "/usr"]);
+        assert_eq!(failures, "false in /:\n\n");
         assert_eq!(error, "1 test programs failed; by hand:\n  false in /");
     }
 }

@@ -28,15 +28,14 @@ pub(super) fn check(files: &[File]) -> Vec<Violation> {
 }
 
 /// Whether cargo makes a crate of this Rust file.
-fn is_root(path: &str) -> bool {
+pub(super) fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         [.., "src", "lib.rs" | "main.rs"]
         | [.., "src", "bin", _]
         | [.., "src", "bin", _, "main.rs"] => true,
-        [ref above @ .., "tests", _] | [ref above @ .., "tests", _, "main.rs"] => {
-            !above.contains(&"src")
-        }
+        [ref above @ .., "examples" | "tests", _]
+        | [ref above @ .., "examples" | "tests", _, "main.rs"] => !above.contains(&"src"),
         _ => false,
     }
 }

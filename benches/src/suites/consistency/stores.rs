@@ -10,32 +10,45 @@ use cache_memory as _;
 use cache_redis as _;
 use test_servers::{Memcached, Postgres, Redis, Server};
 
-use super::{calls::Contender, memcached, ours, redis, tags};
+use super::{calls::Contender, memcached, ours, redis, tags, tags::Most};
 use crate::peers::{self, DjangoCache, Peer};
 
 /// A store by its name.
 pub(super) struct Store {
     pub(super) name: &'static str,
     pub(super) start: fn() -> Result<Place>,
+    /// The entries of the largest tag that is invalidated.
+    pub(super) most: Most,
 }
 
 pub(super) const STORES: [Store; 6] = [
-    Store { name: "memory", start: || Ok(Place::here("backend = \"memory\"", Box::new(()))) },
-    Store { name: "file", start: || in_folder("file", "") },
-    Store { name: "sqlite", start: || in_folder("db", "/cache.db") },
+    Store {
+        name: "memory",
+        start: || Ok(Place::here("backend = \"memory\"", Box::new(()))),
+        most: Most::Million,
+    },
+    Store {
+        name: "file",
+        start: || in_folder("file", ""),
+        // Each entry is a file: a million would take gigabytes of blocks and inodes.
+        most: Most::HundredThousand,
+    },
+    Store { name: "sqlite", start: || in_folder("db", "/cache.db"), most: Most::Million },
     Store {
         name: "redis",
         start: || {
             let server = Redis::start()?;
             Ok(Place::on("redis", &server.url(), By::Redis, server))
         },
+        most: Most::Million,
     },
     Store {
         name: "memcached",
         start: || {
-            let server = Memcached::options().memory(512).start()?;
+            let server = Memcached::options().memory(1024).start()?;
             Ok(Place::on("memcached", &server.address().to_string(), By::Memcached, server))
         },
+        most: Most::Million,
     },
     Store {
         name: "postgres",
@@ -43,6 +56,7 @@ pub(super) const STORES: [Store; 6] = [
             let server = Postgres::start()?;
             Ok(Place::on("db", &server.url(), By::None, server))
         },
+        most: Most::Million,
     },
 ];
 
@@ -81,8 +95,12 @@ impl Place {
         Self { settings, server: address, by_hand, _owner: Box::new(server) }
     }
 
-    /// Connects all contenders to the server at this address.
-    pub(super) async fn contenders(&self, address: Option<SocketAddr>) -> Result<Vec<Contender>> {
+    /// Connects all contenders to the server at this address. The largest tag has `most` entries.
+    pub(super) async fn contenders(
+        &self,
+        address: Option<SocketAddr>,
+        most: Most,
+    ) -> Result<Vec<Contender>> {
         let settings = match (self.server, address) {
             (Some(server), Some(other)) => {
                 self.settings.replace(&server.to_string(), &other.to_string())
@@ -90,17 +108,13 @@ impl Place {
             _ => self.settings.clone(),
         };
         let mut res = ours::contenders(&settings).await?;
-        res.extend(tags::contenders(&settings, self.is_memory()).await?);
+        res.extend(tags::contenders(&settings, most).await?);
         match (self.by_hand, address) {
             (By::Redis, Some(it)) => res.extend(redis::contenders(it).await?),
             (By::Memcached, Some(it)) => res.extend(memcached::contenders(it).await?),
             _ => {}
         }
         Ok(res)
-    }
-
-    fn is_memory(&self) -> bool {
-        self.settings.contains("\"memory\"")
     }
 
     /// Returns django-redis, if this is its server and Python is there.

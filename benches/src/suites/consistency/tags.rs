@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use cache_core::Cache;
 
 use super::calls::{Call, Contender, VALUE_BYTES, next};
@@ -14,6 +14,14 @@ use crate::suites::network::{
 /// The number of entries that are written at a time.
 const AT_ONCE: usize = 1_000;
 
+/// The entries of the largest tag.
+#[derive(Clone, Copy)]
+pub(super) enum Most {
+    Thousand,
+    HundredThousand,
+    Million,
+}
+
 struct Tagged {
     cache: Cache,
     /// The invalidated tag, which is also before the keys of its entries.
@@ -21,8 +29,8 @@ struct Tagged {
     entries: usize,
 }
 
-/// Returns the contenders; with `millions`, also a tag of a million entries.
-pub(super) async fn contenders(settings: &str, millions: bool) -> Result<Vec<Contender>> {
+/// Returns the contenders, of which `most` has the most entries.
+pub(super) async fn contenders(settings: &str, most: Most) -> Result<Vec<Contender>> {
     let cache = cache(&format!("{settings}\ntags = true"))?;
     let of = |call, name, job| Contender { call, name, job };
     let mut res = Vec::new();
@@ -31,13 +39,19 @@ pub(super) async fn contenders(settings: &str, millions: bool) -> Result<Vec<Con
     {
         let it = Arc::new(Tagged { cache: cache.clone(), tag, entries });
         it.fill(has_tags).await?;
-        res.push(of(Call::TagCheck, name, each!(&it, get)));
+        res.push(of(Call::TagCheck, name, each!(&it, check)));
     }
     let tags = [("of_1", "one", 1), ("of_1000", "thousand", 1_000)];
-    let million = millions.then_some(("of_1000000", "million", 1_000_000));
-    for (name, tag, entries) in tags.into_iter().chain(million) {
+    let most = match most {
+        Most::Thousand => None,
+        Most::HundredThousand => Some(("of_100000", "most", 100_000)),
+        Most::Million => Some(("of_1000000", "most", 1_000_000)),
+    };
+    for (name, tag, entries) in tags.into_iter().chain(most) {
         let it = Arc::new(Tagged { cache: cache.clone(), tag, entries });
         it.fill(true).await?;
+        // The first entry would be the first one to be evicted.
+        it.get(0).await.context("the store does not keep all entries of a tag")?;
         res.push(of(Call::Invalidate, name, each!(&it, invalidate)));
     }
     Ok(res)
@@ -59,9 +73,12 @@ impl Tagged {
         format!("{}:{n:07}", self.tag)
     }
 
-    async fn get(&self, _: usize) -> Result<()> {
-        let key = self.key(next() % self.entries);
-        black_box(found(self.cache.get::<String>(&key).await?)?);
+    async fn check(&self, _: usize) -> Result<()> {
+        self.get(next() % self.entries).await
+    }
+
+    async fn get(&self, n: usize) -> Result<()> {
+        black_box(found(self.cache.get::<String>(&self.key(n)).await?)?);
         Ok(())
     }
 

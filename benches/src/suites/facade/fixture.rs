@@ -25,6 +25,8 @@ pub struct Fixture {
     pub(super) blocking_bytes: BlockingCache<Bytes>,
     pub(super) memory: Arc<Memory>,
     pub(super) engine: sync::Cache<Box<str>, Bytes, UnitWeighter, RandomState>,
+    /// Decoded values, as a program keeps them by hand.
+    pub(super) moka: moka::sync::Cache<String, Arc<User>>,
     pub(super) user: User,
     pub(super) json: Bytes,
     /// The keys of the callers.
@@ -58,8 +60,8 @@ impl Fixture {
     pub fn new() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let memory = Arc::new(Memory::new());
-        let cache =
-            Cache::builder(Arc::new(Inline::from_arc(Arc::clone(&memory)))).build("bench")?;
+        let store = Inline::from_arc(Arc::clone(&memory)).with_objects();
+        let cache = Cache::builder(Arc::new(store)).build("bench")?;
         let user = User::ada();
         let json = Bytes::from(serde_json::to_vec(&user)?);
         let names: Vec<String> = (0..KEYS).map(|n| format!("user:{n:06}")).collect();
@@ -72,14 +74,29 @@ impl Fixture {
             RandomState::default(),
             DefaultLifecycle::default(),
         );
+        let moka =
+            moka::sync::Cache::builder().max_capacity(room as u64).time_to_live(LIFETIME).build();
         for key in &keys {
+            moka.insert(key.clone(), Arc::new(User::ada()));
             memory.set(key, json.clone(), LIFE, SetMode::Always)?;
             engine.insert(key.as_str().into(), Bytes::copy_from_slice(&json));
         }
         memory.set(":1:counter", Bytes::from_static(b"0"), LIFE, SetMode::Always)?;
         let bytes = cache.bytes();
         let blocking_bytes = bytes.blocking();
-        Ok(Self { runtime, cache, bytes, blocking_bytes, memory, engine, user, json, names, keys })
+        Ok(Self {
+            runtime,
+            cache,
+            bytes,
+            blocking_bytes,
+            memory,
+            engine,
+            moka,
+            user,
+            json,
+            names,
+            keys,
+        })
     }
 
     /// Returns the place of the key of the n-th call. Consecutive keys are far apart.

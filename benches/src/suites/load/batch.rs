@@ -9,7 +9,7 @@ use redis::{Client, aio::MultiplexedConnection, cmd, pipe};
 use test_servers::{Redis, Server as _};
 use tokio::runtime::Builder;
 
-use super::rounds::Rounds;
+use super::super::rounds::Rounds;
 use crate::{
     harness::{Bench, Case, Unit},
     suites::network::{

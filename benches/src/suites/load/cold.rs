@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use tokio::{runtime::Builder, task::JoinSet};
 
 use super::{
+    super::rounds::{Rounds, percentiles},
     contenders::{Contender, contenders, take_loads},
-    rounds::{Rounds, percentiles},
 };
 use crate::harness::{Bench, Case, Unit};
 

@@ -14,7 +14,7 @@ use redis::{Client, aio::MultiplexedConnection, cmd};
 use test_servers::{Redis, Server as _};
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 
-use super::rounds::{Rounds, percentiles};
+use super::super::rounds::{Rounds, percentiles};
 use crate::harness::{Bench, Case, Unit};
 
 const FAULTS: [(Fault, [&str; 3]); 2] = [

@@ -10,7 +10,7 @@ use cache_core::{Cache, FetchSettings};
 use cache_memory::Memory;
 use tokio::{runtime::Builder, time::sleep};
 
-use super::rounds::{Rounds, percentiles};
+use super::super::rounds::{Rounds, percentiles};
 use crate::harness::{Bench, Case, Unit};
 
 const LOAD: Duration = Duration::from_millis(100);

@@ -24,6 +24,17 @@ pub(in crate::suites) struct User {
     text: String,
 }
 
+impl User {
+    /// Returns a short value with a number.
+    pub(in crate::suites) fn numbered(number: u64) -> Self {
+        Self { id: number, name: "Ada".into(), text: "x".repeat(50) }
+    }
+
+    pub(in crate::suites) fn is_numbered(&self, number: u64) -> bool {
+        self.id == number
+    }
+}
+
 /// The number of keys of a batch.
 pub(in crate::suites) const MANY: usize = 100;
 /// The key prefix in the settings.

@@ -20,14 +20,16 @@ use super::fence::Fence;
 use crate::{
     cache::{Cache, load::hung},
     error::{Error, Result},
-    fetch::singleflight::{Joined, Lead, Wait, WaitOutcome},
+    fetch::{
+        Overrides,
+        singleflight::{Joined, Lead, Wait, WaitOutcome},
+    },
     layer::Operation,
     runtime::{all, first},
     telemetry::{
         observer::{Direction, Loaded, Size},
         stats::{Event, Outcome},
     },
-    timeout::Timeout,
     value::{Decode, Encode, Form, Undecodable, envelope},
 };
 
@@ -45,21 +47,24 @@ pub(super) struct Batch<'a, V: Form, K, T> {
     unwritable: HashSet<usize>,
     /// The fences of the load that runs now.
     fences: HashMap<&'a str, Box<Fence>>,
-    timeout: Timeout,
+    overrides: &'a Overrides,
+    /// Returns the revision of a loaded value.
+    revision: Option<fn(&T) -> u64>,
 }
 
 impl<'a, V, K, T> Batch<'a, V, K, T>
 where
     V: Form,
     V: Encode<T> + Decode<T>,
-    K: AsRef<str> + Eq + Hash + Clone,
+    K: Eq + Hash + Clone,
 {
     pub(super) fn new(
         cache: &'a Cache<V>,
         names: &'a [K],
         keys: &'a [&'a str],
         places: &'a [usize],
-        timeout: Timeout,
+        overrides: &'a Overrides,
+        revision: Option<fn(&T) -> u64>,
     ) -> Self {
         Self {
             cache,
@@ -69,7 +74,8 @@ where
             found: HashMap::with_capacity(names.len()),
             unwritable: HashSet::new(),
             fences: HashMap::new(),
-            timeout,
+            overrides,
+            revision,
         }
     }
 
@@ -272,7 +278,8 @@ where
         let stores = !places.iter().all(|it| self.unwritable.contains(it));
         let declared = Box::pin(self.cache.declare(tags, leads.iter(), stores)).await;
         let began = shared.clock.now();
-        let loader = shared.observer.in_load_span(Operation::GetOrSet, key, None, load(names));
+        let (operation, keyspace) = (Operation::GetOrSet, self.overrides.keyspace);
+        let loader = shared.observer.in_load_span(operation, key, keyspace, load(names));
         let loaded = Lead::load_all(&leads, loader).await;
         let took = shared.clock.now().saturating_sub(began);
         shared.counters.event(Event::Load);
@@ -298,27 +305,30 @@ where
         let written = Loads { leads: &leads, places: &places, declared, took };
         self.store(&written, &sealed, fences).await;
         for (place, lead) in places.into_iter().zip(leads) {
-            lead.complete(Ok(sealed.remove(&place).unwrap_or_else(envelope::absent)));
+            let sealed = sealed.remove(&place).map(|it| it.bytes);
+            lead.complete(Ok(sealed.unwrap_or_else(envelope::absent)));
         }
         Ok(())
     }
 
     /// Serializes the loaded values, and adds them to the result.
-    fn seal(&mut self, values: impl IntoIterator<Item = (K, T)>) -> Result<HashMap<usize, Bytes>> {
+    fn seal(&mut self, values: impl IntoIterator<Item = (K, T)>) -> Result<HashMap<usize, Sealed>> {
         let by_name: HashMap<&K, usize> =
             self.names.iter().zip(self.places.iter().copied()).collect();
         let mut sealed = HashMap::new();
         for (name, value) in values {
             // Ignores values of keys that were not requested.
             let Some(place) = by_name.get(&name) else { continue };
-            sealed.insert(*place, self.cache.seal(&value, None)?);
+            let bytes = self.cache.seal(&value, self.overrides.codec)?;
+            let revision = self.revision.map(|of| of(&value));
+            sealed.insert(*place, Sealed { bytes, revision });
             self.found.insert(name, value);
         }
         // Other names of the same key.
         for (name, place) in self.names.iter().zip(self.places) {
             if let Some(stored) = sealed.get(place)
                 && !self.found.contains_key(name)
-                && let Ok(value) = self.cache.open(stored)
+                && let Ok(value) = self.cache.open(&stored.bytes)
             {
                 self.found.insert(name.clone(), value);
             }
@@ -334,6 +344,12 @@ where
     fn fail(&self, place: usize, error: Error) -> Error {
         self.cache.fail(Operation::GetOrSet, Some(self.keys[place]), error)
     }
+}
+
+/// A loaded value.
+struct Sealed {
+    bytes: Bytes,
+    revision: Option<u64>,
 }
 
 /// Returns the names of a key. Usually each key has one, at the position of the key.

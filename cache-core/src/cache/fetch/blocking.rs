@@ -42,7 +42,7 @@ impl<V: Form> BlockingCache<V> {
         T: Send + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
-        let load = |context| on_a_thread(load, context);
+        let load = |context| on_a_thread(|| load(context));
         self.run(configure(self.as_async().fetch(key)).load(load))
     }
 
@@ -73,7 +73,7 @@ impl<V: Form> BlockingCache<V> {
         T: Send + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
-        let load = |context| on_a_thread(load, context);
+        let load = |context| on_a_thread(|| load(context));
         self.run(configure(self.as_async().fetch(key)).load_optional(load))
     }
 
@@ -106,7 +106,7 @@ impl<V: Form> BlockingCache<V> {
         T: Send + 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
     {
-        let load = |context| on_a_thread(load, context);
+        let load = |context| on_a_thread(|| load(context));
         self.run(configure(self.as_async().fetch(key)).outcome(load))
     }
 
@@ -180,18 +180,10 @@ impl<V: Form> BlockingCache<V> {
 }
 
 /// Runs a loader on a thread for blocking code.
-pub(crate) async fn on_a_thread<V, T, E>(
-    load: impl FnOnce(LoadContext<V>) -> Result<T, E> + Send + 'static,
-    context: LoadContext<V>,
-) -> Result<T, E>
-where
-    V: Form,
-    T: Send + 'static,
-    E: Send + 'static,
-{
+pub(crate) async fn on_a_thread<T: Send + 'static>(load: impl FnOnce() -> T + Send + 'static) -> T {
     // The calls in the loader are bypassed like the fetch itself.
     let bypass = Bypass::current();
-    match tokio::task::spawn_blocking(move || bypass.scope_sync(|| load(context))).await {
+    match tokio::task::spawn_blocking(move || bypass.scope_sync(load)).await {
         Ok(loaded) => loaded,
         // The task of the load turns it into an error for all callers.
         Err(error) => std::panic::resume_unwind(match error.try_into_panic() {

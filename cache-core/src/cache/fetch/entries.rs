@@ -11,6 +11,7 @@ use crate::{
     fetch::Policy,
     key::FullKey,
     layer::Operation,
+    memo::Recalled,
     store::{CounterInit, Entry, Expected, SetMode, TtlUpdate},
     telemetry::stats::Outcome,
     timeout::{Expiry, Ttl},
@@ -35,11 +36,20 @@ pub(super) enum Missed {
 
 /// Reads.
 impl<V: Form> Cache<V> {
-    /// Reads a key for a fetch if the store never waits, and no key has a tombstone.
+    /// Reads a key for a fetch if the store never waits or the key is near, and no key has a
+    /// tombstone.
     #[inline]
     pub(super) fn find_at_once(&self, key: &str, policy: &Policy) -> Option<FoundEntry> {
         if self.shared.tombstones.len() > 0 {
             return None;
+        }
+        if let Some(in_memory) = &self.shared.in_memory {
+            let entry = in_memory.entry(key)?;
+            if !self.shared.fetch.has_entries && !self.shared.fetch.asks_for_ttl(policy) {
+                return Some(Ok(Some(plain(entry.value))));
+            }
+            let found = self.verified_at_once(entry.value, entry.ttl)?;
+            return Some(Ok(Some((found, entry.ttl))));
         }
         let store = self.shared.sync.as_deref()?;
         if !self.shared.fetch.has_entries && !self.shared.fetch.asks_for_ttl(policy) {
@@ -59,10 +69,21 @@ impl<V: Form> Cache<V> {
     /// Reads a key for a fetch.
     pub(super) async fn find_for_fetch(&self, key: &str, policy: &Policy) -> FoundEntry {
         if !self.shared.fetch.asks_for_ttl(policy) {
-            return self.read_leader(key).await.map(|it| it.map(plain));
+            return self.read_first(key).await.map(|it| it.map(plain));
         }
-        let Some(entry) = self.read_entry(key, true).await? else { return Ok(None) };
-        Ok(Some((self.verified(entry.value, entry.ttl).await?, entry.ttl)))
+        // Only values: a miss may hide a stale value or a remembered absence.
+        if let Some(Recalled(Some(stored))) = self.recall(key, true) {
+            return Ok(Some(plain(stored)));
+        }
+        let moment = self.is_memoized().then(|| self.moment(key));
+        // A near tier reads where the store writes, as well.
+        let leader = self.shared.in_memory.is_none();
+        let Some(entry) = self.read_entry(key, leader).await? else { return Ok(None) };
+        let found = self.verified(entry.value, entry.ttl).await?;
+        if let (Some(moment), Found::Fresh(stored, _)) = (moment, &found) {
+            self.remember(key, true, moment, Some(stored));
+        }
+        Ok(Some((found, entry.ttl)))
     }
 
     /// Returns the stored bytes of a fresh value.

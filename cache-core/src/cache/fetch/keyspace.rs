@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     Fetch,
+    as_form::As,
     request::{self, Start, hit},
 };
 use crate::{
@@ -57,12 +58,13 @@ impl<'a, V: Form> Fetch<'a, V> {
     /// Returns the value and how it was found. With `takes_absent`, the answer may be that there is
     /// no value.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` moves `self` once more")]
-    pub(crate) fn fetched<T, E, L, F>(
+    pub(crate) fn fetched<A, T, E, L, F>(
         mut self,
         takes_absent: bool,
         load: L,
-    ) -> impl Future<Output = Result<Fetched<T>>> + use<'a, V, T, E, L, F>
+    ) -> impl Future<Output = Result<Fetched<A::Value>>> + use<'a, A, V, T, E, L, F>
     where
+        A: As<V, T>,
         V: Encode<T> + Decode<T>,
         T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
@@ -73,11 +75,11 @@ impl<'a, V: Form> Fetch<'a, V> {
             let mut key = FullKey::new();
             self.cache.write_key(Operation::Fetch, self.key, &mut key)?;
             let entered = enter!(self.cache, &mut key);
-            let (write_epoch, found) = match self.start(&key, entered) {
+            let (write_epoch, found) = match self.start::<A, T>(&key, entered, true) {
                 Start::Hit(value, age) => return Ok(hit(value, age)),
                 Start::Read(write_epoch, found) => (write_epoch, found),
             };
-            self.run(key, write_epoch, found, takes_absent, load).await
+            self.run::<A, T, E, L, F>(key, write_epoch, found, takes_absent, load).await
         }
     }
 }

@@ -58,7 +58,8 @@ impl<V: Form> Cache<V> {
                     if loader.is_some() {
                         self.load_shared();
                     }
-                    return shared_result(request, result, flights.now().saturating_sub(began));
+                    let took = flights.now().saturating_sub(began);
+                    return shared_result(request, result, took, wait.is_stored());
                 }
                 Some(WaitOutcome::Lead(lead)) => {
                     wait = self.lead_load(lead, request, loader)?;
@@ -117,7 +118,8 @@ impl<V: Form> Cache<V> {
         let Some((result, _)) = ended else {
             return Err(self.failed(request, too_long_for_caller(hard)));
         };
-        shared_result(request, result, self.shared.flights.now().saturating_sub(began))
+        let took = self.shared.flights.now().saturating_sub(began);
+        shared_result(request, result, took, false)
     }
 
     /// Leaves a load whose caller has waited for its `hard_timeout`. The load goes on for later
@@ -141,17 +143,18 @@ pub(super) fn shared_result(
     request: &Request,
     result: Result<Bytes>,
     took: Duration,
+    stored: bool,
 ) -> Result<FetchedBytes> {
-    let stored = result?;
-    if envelope::is_absent(&stored) {
+    let value = result?;
+    if envelope::is_absent(&value) {
         return Ok(FetchedBytes { value: None, outcome: FetchOutcome::Absent });
     }
     let outcome = if request.store_failed {
         FetchOutcome::MissByError { took }
     } else {
-        FetchOutcome::Loaded { took }
+        FetchOutcome::Loaded { took, stored }
     };
-    Ok(FetchedBytes { value: Some(stored), outcome })
+    Ok(FetchedBytes { value: Some(value), outcome })
 }
 
 #[cold]

@@ -7,6 +7,7 @@ use crate::{
     bypass,
     cache::{Cache, batch::Distinct},
     error::Result,
+    fetch::Overrides,
     layer::Operation,
     timeout::IntoTimeout,
     value::{Decode, Encode, Form},
@@ -87,16 +88,39 @@ impl<V: Form> Cache<V> {
         R: IntoIterator<Item = (K, T)>,
         F: Future<Output = Result<R, E>>,
     {
-        let timeout = timeout.into_timeout();
         let names: Vec<K> = keys.into_iter().collect();
-        let mut stored = self.keys(Operation::GetOrSet, &names)?;
+        let ttl = timeout.into_timeout();
+        let overrides = Overrides { ttl, grace: None, codec: None, keyspace: None, force: false };
+        self.load_many_through(&names, &names, &overrides, None, &mut load).await
+    }
+
+    /// Returns the values of keys, or loads and stores them by the policy of the alias with these
+    /// overrides. `names` are the keys in the caller's form, in the same order. `revision` returns
+    /// the revision of a loaded value.
+    pub(crate) async fn load_many_through<T, K, E, R, F>(
+        &self,
+        names: &[K],
+        keys: &[impl AsRef<str>],
+        overrides: &Overrides,
+        revision: Option<fn(&T) -> u64>,
+        load: &mut impl FnMut(Vec<K>) -> F,
+    ) -> Result<HashMap<K, T>>
+    where
+        V: Encode<T> + Decode<T>,
+        K: Eq + Hash + Clone,
+        E: fmt::Display + fmt::Debug + Send + Sync + 'static,
+        R: IntoIterator<Item = (K, T)>,
+        F: Future<Output = Result<R, E>>,
+    {
+        let mut stored = self.keys(Operation::GetOrSet, keys)?;
         let entered = self.enter_all(&mut stored).await;
         let Distinct { keys, places } = stored.distinct();
         self.check_tags(Operation::GetOrSet)?;
-        let _ = self.expiry(timeout);
+        self.note_policy(&self.load_policy(overrides));
+        let batch = || Batch::new(self, names, &keys, &places, overrides, revision);
         if bypass::is_on() {
-            let mut batch = Batch::new(self, &names, &keys, &places, timeout);
-            batch.load_alone(&mut load).await?;
+            let mut batch = batch();
+            batch.load_alone(load).await?;
             return Ok(batch.found);
         }
         let epochs: Vec<_> = keys.iter().map(|it| self.shared.flights.write_epoch(it)).collect();
@@ -104,10 +128,10 @@ impl<V: Form> Cache<V> {
             Ok(()) => self.read_many(&keys, true).await,
             Err(error) => vec![Err(error); keys.len()],
         };
-        let mut batch = Batch::new(self, &names, &keys, &places, timeout);
+        let mut batch = batch();
         let missing = batch.judge(answers).await?;
         let wanted = if self.shared.fetch.has_entries { missing.clone() } else { Vec::new() };
-        match batch.load_missing(missing, &epochs, &mut load).await {
+        match batch.load_missing(missing, &epochs, load).await {
             Err(error) if !wanted.is_empty() => {
                 Box::pin(batch.stale_instead(&wanted, error)).await?;
             }

@@ -48,7 +48,7 @@ impl<V: Form> Cache<V> {
         match first(wait.outcome(), limit).await {
             Some(WaitOutcome::Completed(result)) => {
                 let took = self.shared.flights.now().saturating_sub(began);
-                shared_result(request, result, took)
+                shared_result(request, result, took, wait.is_stored())
                     .map_err(|error| request.stale(Staleness::LoadFailed(error)))
             }
             // The stale value is at hand, so this caller does not load instead of the leader.

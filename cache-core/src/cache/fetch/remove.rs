@@ -18,9 +18,8 @@ impl<V: Form> Cache<V> {
         key: &str,
         writing: &WriteGuard<'_>,
     ) -> Result<bool> {
-        if self.shared.repeats {
-            // A `take` is never repeated, because its answer would be lost. So a lease or a floor
-            // is found by a read, as in a batch.
+        if !self.shared.takes_to_delete {
+            // A lease or a floor is found by a read, as in a batch.
             let marked = self.marked(&[key]).await;
             let res: Result<bool> = call_write!(self, writing, delete(key));
             return res.map(|it| it && !marked.contains(key));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Fetch,
+    as_form::As,
     entries::Missed,
     request::{FetchedBytes, FoundEntry, LoadedBytes, Loader, Mode, Request, Start, hit, no_value},
 };
@@ -41,9 +42,14 @@ impl<V: Form> Fetch<'_, V> {
 
     /// Reads the key if the store never waits: a hit needs no further future, as in `get`.
     #[inline]
-    pub(super) fn start<T>(&mut self, key: &FullKey, entered: Result<()>) -> Start<T>
+    pub(super) fn start<A, T>(
+        &mut self,
+        key: &FullKey,
+        entered: Result<()>,
+        wants_age: bool,
+    ) -> Start<A::Value>
     where
-        V: Decode<T>,
+        A: As<V, T>,
     {
         let cache = self.cache;
         if bypass::is_on() {
@@ -61,10 +67,15 @@ impl<V: Form> Fetch<'_, V> {
         if self.mode != Mode::Usual {
             return Start::Read(write_epoch, None);
         }
+        if self.policy.refresh_ahead == RefreshAhead::Off
+            && let Some((value, age)) = A::at_once(cache, key, wants_age)
+        {
+            return Start::Hit(value, age);
+        }
         let found = cache.find_at_once(key, &self.policy);
         if let Some(Ok(Some((Found::Fresh(stored, terms), left)))) = &found
             && self.policy.refresh_ahead == RefreshAhead::Off
-            && let Ok(value) = cache.open(stored)
+            && let Ok(value) = A::open(cache, key, stored)
         {
             cache.shared.observer.bytes(Direction::Read, Size::of(stored));
             cache.count(Operation::Fetch, Outcome::Hit);
@@ -73,15 +84,16 @@ impl<V: Form> Fetch<'_, V> {
         Start::Read(write_epoch, found)
     }
 
-    pub(super) async fn run<T, E, L, F>(
+    pub(super) async fn run<A, T, E, L, F>(
         self,
         key: FullKey,
         write_epoch: u64,
         found: Option<FoundEntry>,
         takes_absent: bool,
         load: L,
-    ) -> Result<Fetched<T>>
+    ) -> Result<Fetched<A::Value>>
     where
+        A: As<V, T>,
         V: Encode<T> + Decode<T>,
         T: 'static,
         E: fmt::Display + fmt::Debug + Send + Sync + 'static,
@@ -89,6 +101,8 @@ impl<V: Form> Fetch<'_, V> {
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let cache = self.cache;
+        let open = |stored: &Bytes| A::open(cache, &key, stored);
+        let opened = |request: &Request, found| opened::<A, V, T>(cache, request, found);
         let request = |old: Option<Bytes>, age| Request {
             key,
             name: self.key.into(),
@@ -108,7 +122,7 @@ impl<V: Form> Fetch<'_, V> {
         };
         let request = match self.mode {
             Mode::Usual => match found {
-                Ok(Some((Found::Fresh(stored, terms), left))) => match cache.open(&stored) {
+                Ok(Some((Found::Fresh(stored, terms), left))) => match open(&stored) {
                     Ok(value) => {
                         cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                         cache.count(Operation::Fetch, Outcome::Hit);
@@ -136,7 +150,7 @@ impl<V: Form> Fetch<'_, V> {
                             return Ok(Fetched { value: None, outcome: FetchOutcome::Absent });
                         }
                         Missed::Stale(stored) => {
-                            if let Ok(value) = cache.open(&stored) {
+                            if let Ok(value) = open(&stored) {
                                 cache.shared.observer.bytes(Direction::Read, Size::of(&stored));
                                 self.check()?;
                                 let request = Arc::new(request(Some(stored), age));
@@ -146,7 +160,7 @@ impl<V: Form> Fetch<'_, V> {
                                     let waited = cache.wait_softly(&request, wait, outcome);
                                     match Box::pin(waited).await {
                                         Ok(found) => {
-                                            if let Some(fetched) = opened(cache, &request, found) {
+                                            if let Some(fetched) = opened(&request, found) {
                                                 cache.count_in_place_of_stale(&fetched.outcome);
                                                 return Ok(fetched);
                                             }
@@ -176,12 +190,12 @@ impl<V: Form> Fetch<'_, V> {
         self.check()?;
         let (request, mut load) = (Arc::new(request), Some(loader(cache, self.policy.codec, load)));
         let found = Box::pin(cache.load_for(&request, &mut load)).await?;
-        if let Some(fetched) = opened(cache, &request, found) {
+        if let Some(fetched) = opened(&request, found) {
             return Ok(fetched);
         }
         // The load of another caller returned a value of another type, or no value.
         let found = Box::pin(cache.load_alone(&request, &mut load)).await?;
-        opened(cache, &request, found).ok_or_else(|| cache.failed(&request, no_value()))
+        opened(&request, found).ok_or_else(|| cache.failed(&request, no_value()))
     }
 }
 
@@ -194,13 +208,13 @@ fn age((found, left): &(Found, Ttl)) -> Option<Duration> {
 
 /// Decodes the result of a load. `None` if it is of no use to this caller: a value of another type,
 /// or no value.
-fn opened<V: Decode<T>, T>(
+fn opened<A: As<V, T>, V: Form, T>(
     cache: &Cache<V>,
     request: &Request,
     found: FetchedBytes,
-) -> Option<Fetched<T>> {
+) -> Option<Fetched<A::Value>> {
     let value = match found.value {
-        Some(stored) => Some(cache.open(&stored).ok()?),
+        Some(stored) => Some(A::open(cache, &request.key, &stored).ok()?),
         None if request.takes_absent => None,
         None => return None,
     };

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, batch::one_each, call, tags::Declared},
+    consistency::markers::Moment,
     error::{Error, ErrorKind, Result},
     fetch::{FetchState, LoadContext, NEEDS_REVISIONS, Orders, Policy, singleflight::Lead},
     key::FullKey,
@@ -69,6 +70,7 @@ impl<V: Form> Cache<V> {
     async fn run_load(&self, lead: Lead, request: &Arc<Request>, loader: Loader<V>) {
         if let Some(stored) = self.loaded_meanwhile(request).await {
             self.load_shared();
+            lead.set_stored();
             lead.complete(Ok(stored));
             return;
         }
@@ -100,6 +102,7 @@ impl<V: Form> Cache<V> {
                 Fenced::By(it) => fence = Some(it),
                 Fenced::Found(stored) => {
                     self.load_shared();
+                    lead.set_stored();
                     return (Ok(stored), Write::Nothing, None);
                 }
                 Fenced::Foreign | Fenced::Failed => stores = false,
@@ -156,7 +159,7 @@ impl<V: Form> Cache<V> {
         let context =
             LoadContext::new(Arc::clone(&request.name), request.old.clone(), shared.values.clone());
         let orders = context.clone();
-        let (began, began_at) = (shared.clock.now(), shared.flights.now());
+        let (began, began_at) = (shared.clock.now(), Moment::now());
         let load = catch_panic(async move { loader(context).await });
         let (operation, keyspace) = (Operation::Fetch, policy.keyspace);
         let load = shared.observer.in_load_span(operation, &request.key, keyspace, load);

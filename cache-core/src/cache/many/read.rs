@@ -21,6 +21,18 @@ impl<V: Form> Cache<V> {
         keys: &[&str],
         leader: bool,
     ) -> Vec<Result<Option<Bytes>>> {
+        if self.is_memoized() {
+            return Box::pin(self.memoized_many(keys, leader)).await;
+        }
+        self.read_many_stored(keys, leader).await
+    }
+
+    /// Reads the stored bytes of each key, whatever the scope of the caller remembers.
+    pub(in crate::cache) async fn read_many_stored(
+        &self,
+        keys: &[&str],
+        leader: bool,
+    ) -> Vec<Result<Option<Bytes>>> {
         if keys.is_empty() {
             return Vec::new();
         }
@@ -37,8 +49,10 @@ impl<V: Form> Cache<V> {
     /// Returns the stored bytes of keys, without what is past its timeout. `leader`, for loads,
     /// also returns remembered absences.
     async fn get_stored(&self, keys: &[&str], leader: bool) -> Vec<Result<Option<Bytes>>> {
+        // A near tier reads where the store writes, as well.
+        let at_leader = leader && self.shared.in_memory.is_none();
         if !self.shared.fetch.has_entries {
-            return if leader {
+            return if at_leader {
                 call_leader!(self.get_many(keys))
             } else {
                 call!(self.get_many(keys))
@@ -46,8 +60,11 @@ impl<V: Form> Cache<V> {
         }
         let mut found = None;
         if !self.shared.fetch.reads_ttl {
-            let stored: Vec<Result<Option<Bytes>>> =
-                if leader { call_leader!(self.get_many(keys)) } else { call!(self.get_many(keys)) };
+            let stored: Vec<Result<Option<Bytes>>> = if at_leader {
+                call_leader!(self.get_many(keys))
+            } else {
+                call!(self.get_many(keys))
+            };
             let stored = stored.into_iter().map(|it| it.map(|it| it.map(|it| (it, Ttl::Forever))));
             let verified = self.verified_many(stored.collect()).await;
             // Another cache wrote a value with a grace, which may be past its timeout.
@@ -56,7 +73,7 @@ impl<V: Form> Cache<V> {
         }
         let found = match found {
             Some(found) => found,
-            None => self.get_entries_verified(keys, leader).await,
+            None => self.get_entries_verified(keys, at_leader).await,
         };
         let value = |found| match found {
             Some(Found::Fresh(stored, _)) => Some(stored),

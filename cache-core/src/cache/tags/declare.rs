@@ -1,12 +1,15 @@
 //! Adds tags to values that are stored.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
     cache::Cache,
-    consistency::tag_set::{TagSet, too_many},
+    consistency::{
+        markers::Moment,
+        tag_set::{TagSet, too_many},
+    },
     error::Result,
     fetch::singleflight::Lead,
     layer::Operation,
@@ -104,7 +107,7 @@ impl<V: Form> Cache<V> {
         &self,
         declared: Declared,
         names: &[String],
-        began: Duration,
+        began: Moment,
     ) -> Result<Declared> {
         let late = self.tag_set(None, names);
         late.check()?;

@@ -1,7 +1,7 @@
 //! Expires tags: their values may still be served stale.
 //!
-//! An invalidation gives a marker a random number. Its lowest 16 bits count the expiries since
-//! then. So an entry with another count of the same number was expired, and one with another number
+//! An invalidation gives a marker a random number, and an expiry [counts](Version::expired) in it.
+//! So an entry with another count of the same number was expired, and one with another number
 //! was invalidated. When the count is full, an expiry is an invalidation.
 
 use std::sync::Arc;
@@ -9,9 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    cache::{Cache, call, call_leader, markers::stored},
+    cache::{
+        Cache, call, call_leader,
+        markers::{Background, stored},
+    },
     consistency::{
-        markers::{Marker, Version},
+        markers::{COUNT, Marker, Version},
         tag_set::TagSet,
     },
     error::Result,
@@ -21,9 +24,6 @@ use crate::{
     value::Form,
 };
 
-/// The bits of a version that count the expiries.
-const COUNT: u64 = 0xffff;
-
 /// How often an expiry begins again because another process has changed the marker. After that, it
 /// is an invalidation.
 const ATTEMPTS: usize = 10;
@@ -31,6 +31,8 @@ const ATTEMPTS: usize = 10;
 impl<V: Form> Cache<V> {
     /// Counts an expiry in the markers of tags. Returns the first error.
     pub(super) async fn expire(&self, tags: &TagSet) -> Result<()> {
+        // Dropped after the replacements: the future may be dropped, too.
+        let _background = Background(self);
         let markers = tags.markers();
         all(markers.iter().map(|it| self.expire_marker(it))).await.into_iter().collect()
     }
@@ -41,44 +43,33 @@ impl<V: Form> Cache<V> {
             if marker.is_pending() {
                 break;
             }
+            // Before the read, so that an expiry whose future is dropped is pending, too.
+            let mut replacement = self.shared.markers.replace(marker);
             // Not a remembered version: another process may have changed it.
             let text: Result<Option<Bytes>> = call_leader!(self.get(marker.key()));
             let text = match text {
-                Err(error) if !error.kind().is_unreadable() => {
-                    self.add_pending_replacement(marker);
-                    return Err(error);
-                }
+                Err(error) if !error.kind().is_unreadable() => return Err(error),
                 res => res.ok().flatten(),
             };
+            let next = text.as_deref().and_then(Version::parse).and_then(Version::expired);
             // Without a marker, no entry is valid.
-            let Some(text) = text else { break };
-            let Some(next) = Version::parse(&text).and_then(next) else { break };
-            let replacement = self.shared.markers.replace_by(marker, next);
+            let (Some(text), Some(next)) = (text, next) else {
+                replacement.cancel();
+                break;
+            };
+            replacement.set_version(next);
             let (seen, new) = (Expected::value(&text), TtlUpdate::New(Expiry::Never));
             // A plain write could undo an invalidation by another process.
             let res: Result<bool> =
                 call!(self.compare_and_set(marker.key(), seen, stored(next), new));
-            match res {
-                Ok(true) => {
-                    replacement.complete();
-                    return Ok(());
-                }
-                Ok(false) => replacement.cancel(),
-                Err(error) => {
-                    drop(replacement);
-                    self.replace_in_background();
-                    return Err(error);
-                }
+            if res? {
+                replacement.complete();
+                return Ok(());
             }
+            replacement.cancel();
         }
         self.replace_markers(&[Arc::clone(marker)]).await
     }
-}
-
-/// Returns the version after an expiry; `None` if the count is full.
-fn next(version: Version) -> Option<Version> {
-    let number = version.number();
-    (number & COUNT != COUNT).then(|| Version::new(number + 1))
 }
 
 /// Returns whether the version `seen` was expired and not invalidated before it became `current`.
@@ -93,11 +84,11 @@ mod tests {
     #[test]
     fn full_count_of_expiries_is_an_invalidation() {
         let first = Version::new(7 << 16);
-        let second = next(first).unwrap();
+        let second = first.expired().unwrap();
         assert!(is_expired(first.number(), second.number()));
         assert!(!is_expired(second.number(), second.number()));
         assert!(!is_expired(first.number(), Version::new(8 << 16).number()));
-        assert_eq!(next(Version::new((7 << 16) + 0xffff)), None);
-        assert!(next(Version::new((7 << 16) + 0xfffe)).is_some());
+        assert_eq!(Version::new((7 << 16) + 0xffff).expired(), None);
+        assert!(Version::new((7 << 16) + 0xfffe).expired().is_some());
     }
 }

@@ -95,7 +95,6 @@ impl<V: Form> Cache<V> {
         Ok(matches!(found, Found::Fresh(..)))
     }
 
-    /// Returns the state of the tags of an entry.
     /// Returns the remaining lifetime of an entry for a change with a revision: an entry with an
     /// invalid tag is past its timeout, so another value of its revision replaces it.
     pub(in crate::cache) async fn left_of(&self, entry: &Entry) -> Result<Ttl> {
@@ -106,6 +105,7 @@ impl<V: Form> Cache<V> {
         Ok(if found.is_invalid() { Ttl::Remaining(Duration::ZERO) } else { entry.ttl })
     }
 
+    /// Returns the state of the tags of an entry.
     async fn validity(&self, tags: &Tags) -> Result<Validity> {
         let mut validities = self.validities(&[tags]).await;
         validities.pop().unwrap_or(Ok(Validity::Invalid))
@@ -133,7 +133,7 @@ impl<V: Form> Cache<V> {
     }
 
     /// Returns the state of the tags of an entry if all their markers are remembered.
-    fn remembered_validity(&self, tags: &Tags) -> Option<Validity> {
+    pub(in crate::cache) fn remembered_validity(&self, tags: &Tags) -> Option<Validity> {
         let mut validity = Validity::Valid;
         for tag in tags.iter() {
             let version = self.known_version(&self.tag_marker(tag.tag))?;

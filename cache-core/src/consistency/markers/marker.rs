@@ -29,9 +29,27 @@ struct State {
     /// is not remembered.
     epoch: u64,
     /// When this process learned the version that it remembers or has remembered last.
-    learned: Duration,
+    learned: Moment,
     reading: Option<Reading>,
     reads: u64,
+}
+
+/// A place in the order in which this process learns versions. The ticks of a clock do not tell it:
+/// a load may begin in the tick in which a version was learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+static LEARNED: AtomicU64 = AtomicU64::new(0);
+
+impl Moment {
+    /// Returns the moment after all versions that were learned so far.
+    pub(crate) fn now() -> Self {
+        Self(LEARNED.load(Ordering::SeqCst))
+    }
+
+    fn next() -> Self {
+        Self(LEARNED.fetch_add(1, Ordering::SeqCst) + 1)
+    }
 }
 
 /// A read that is under way.
@@ -61,7 +79,6 @@ pub(super) type Now = dyn Fn() -> Duration + Send + Sync;
 pub(crate) struct Read<'a> {
     /// The number of markers with a pending replacement.
     pending: &'a AtomicUsize,
-    clock: &'a Now,
     marker: Arc<Marker>,
     number: u64,
     epoch: u64,
@@ -106,9 +123,9 @@ impl Marker {
 
     /// Returns the version that the marker had before this moment, however long ago it was read.
     /// `None` if it is unknown, or if this process learned it later.
-    pub(crate) fn known_before(&self, moment: Duration) -> Option<Version> {
+    pub(crate) fn known_before(&self, moment: Moment) -> Option<Version> {
         let state = self.lock();
-        let is_known = self.since.load(Ordering::SeqCst) > 0 && state.learned < moment;
+        let is_known = self.since.load(Ordering::SeqCst) > 0 && state.learned <= moment;
         is_known.then(|| Version::new(self.version.load(Ordering::SeqCst)))
     }
 
@@ -116,7 +133,7 @@ impl Marker {
         self: &Arc<Self>,
         pending: &'a AtomicUsize,
         is_shared: bool,
-        clock: &'a Now,
+        clock: &Now,
         staleness: Duration,
         lasts: Duration,
     ) -> Step<'a> {
@@ -143,7 +160,7 @@ impl Marker {
         });
         let marker = Arc::clone(self);
         let replaces = self.is_pending();
-        Step::Read(Read { pending, clock, marker, number, epoch, began: now, replaces, result })
+        Step::Read(Read { pending, marker, number, epoch, began: now, replaces, result })
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -152,13 +169,7 @@ impl Marker {
 
     /// Notes that this process replaced the version. Returns whether this completed a pending
     /// replacement.
-    pub(super) fn replaced(
-        &self,
-        epoch: u64,
-        version: Version,
-        began: Duration,
-        now: Duration,
-    ) -> bool {
+    pub(super) fn replaced(&self, epoch: u64, version: Version, began: Duration) -> bool {
         let mut state = self.lock();
         let is_alone = state.epoch == epoch;
         state.epoch += 1;
@@ -167,7 +178,7 @@ impl Marker {
             self.since.store(0, Ordering::SeqCst);
             return false;
         }
-        self.remember(&mut state, version, began, now);
+        self.remember(&mut state, version, began);
         self.is_pending.swap(false, Ordering::SeqCst)
     }
 
@@ -180,17 +191,17 @@ impl Marker {
         is_pending && !self.is_pending.swap(true, Ordering::SeqCst)
     }
 
-    /// Forgets the version.
-    pub(super) fn forget(&self) {
+    /// Forgets the version. The result of a read that is under way is not remembered either.
+    pub(crate) fn forget(&self) {
         let mut state = self.lock();
         state.epoch += 1;
         self.since.store(0, Ordering::SeqCst);
     }
 
-    fn remember(&self, state: &mut State, version: Version, began: Duration, now: Duration) {
+    fn remember(&self, state: &mut State, version: Version, began: Duration) {
         // A random version never comes back, so it was the same all the time.
         if self.version.load(Ordering::SeqCst) != version.number() {
-            state.learned = now;
+            state.learned = Moment::next();
         }
         let since = u64::try_from(began.as_nanos()).unwrap_or(u64::MAX - 1);
         self.since.store(0, Ordering::SeqCst);
@@ -220,8 +231,7 @@ impl Read<'_> {
         {
             let mut state = self.marker.lock();
             if let (Ok(version), true) = (&result, state.epoch == self.epoch) {
-                let now = (self.clock)();
-                self.marker.remember(&mut state, *version, self.began, now);
+                self.marker.remember(&mut state, *version, self.began);
                 if self.replaces {
                     // A read that began before this replacement returns an older version.
                     state.epoch += 1;

@@ -28,6 +28,14 @@ impl Version {
         Self::new(outer.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) ^ self.0)
     }
 
+    /// Returns the version after an expiry; `None` if the count is full.
+    ///
+    /// An invalidation gives a marker a random number. Its lowest 16 bits count the expiries since
+    /// then.
+    pub(crate) fn expired(self) -> Option<Self> {
+        (self.0 & COUNT != COUNT).then(|| Self::new(self.0 + 1))
+    }
+
     /// Returns the version as text for keys and stores.
     pub(crate) fn text(self) -> ArrayString<VERSION_LEN> {
         let mut text = ArrayString::new();
@@ -48,5 +56,8 @@ impl Version {
         (text.len() == VERSION_LEN && number != 0).then_some(Self(number))
     }
 }
+
+/// The bits of a version that count the expiries.
+pub(crate) const COUNT: u64 = 0xffff;
 
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";

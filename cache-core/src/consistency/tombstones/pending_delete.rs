@@ -32,6 +32,15 @@ pub(crate) enum Lookup<'a> {
     Full,
 }
 
+/// Whether a write or delete by this process outran the read of a pending delete.
+pub(crate) enum Outrun {
+    No,
+    /// A write or delete is on its way.
+    Perhaps,
+    /// A write or delete succeeded, so the old entry was replaced or deleted.
+    Superseded,
+}
+
 impl Tombstones {
     /// Claims the pending delete of a key for `lasts`, without waiting for other callers.
     pub(crate) fn claim<'a>(&'a self, key: &'a str, lasts: Duration) -> Lookup<'a> {
@@ -98,6 +107,16 @@ impl PendingDelete<'_> {
     /// Returns the entry of the first read, if it was read before.
     pub(crate) fn seen(&self) -> Option<&Entry> {
         self.seen.as_ref()
+    }
+
+    /// Returns whether an entry that was just read may be newer than a write of this process.
+    pub(crate) fn outrun(&self) -> Outrun {
+        let now = (self.tombstones.now)();
+        match self.tombstones.lock().tombstones.get(self.key) {
+            Some(tombstone) if tombstone.superseded => Outrun::Superseded,
+            Some(it) if it.writing_until.is_some_and(|until| now < until) => Outrun::Perhaps,
+            _ => Outrun::No,
+        }
     }
 
     /// Keeps the entry of the first read.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    leader::{Lead, PendingWrite},
+    leader::{Lead, PendingWrite, Revoked},
     wait_graph,
 };
 use crate::runtime::{first, sync::Ordering};
@@ -27,8 +27,9 @@ impl Lead {
     }
 
     /// Writes the loaded values of all flights whose keys were not written meanwhile. `write` gets
-    /// the positions of these flights. Returns `None` if nothing was written. In all other respects
-    /// it works like [`store`](Self::store); `dropped` gets the position of the flight as well.
+    /// the positions of these flights. Returns `None` if nothing was written. `write` ends for all
+    /// of them if a writer of one no longer waits. In all other respects it works like
+    /// [`store`](Self::store); `dropped` gets the position of the flight as well.
     pub(crate) async fn store_all<F: Future>(
         leads: &[Self],
         write: impl FnOnce(Vec<usize>) -> F,
@@ -52,7 +53,8 @@ impl Lead {
             for (position, lead) in leads.iter().enumerate() {
                 let key = &lead.flight.key;
                 if lead.flight.stores() && !singleflight.is_being_written(&table, key) {
-                    begun.push((position, table.begin_write(key, until)));
+                    let (id, permit) = table.begin_write(key, until);
+                    begun.push((position, id, permit));
                 }
             }
             singleflight.count(&table);
@@ -62,27 +64,32 @@ impl Lead {
         if begun.is_empty() {
             return None;
         }
-        let positions = begun.iter().map(|(position, _)| *position).collect();
+        let positions = begun.iter().map(|(position, ..)| *position).collect();
         let dropped = &dropped;
-        let pending = begun.into_iter().map(|(position, id)| PendingWrite {
+        let pending = begun.into_iter().map(|(position, id, permit)| PendingWrite {
             lead: &leads[position],
             id,
+            permit,
             dropped: Some(move |id| dropped(position, id)),
         });
         let mut pending: Vec<_> = pending.collect();
         let mut write = pin!(write(positions));
         let res = poll_fn(|cx| {
             if until <= singleflight.now() {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
-            write.as_mut().poll(cx).map(Some)
+            let steps: Option<Vec<_>> = pending.iter().map(PendingWrite::step).collect();
+            let Some(_steps) = steps else { return Poll::Ready(Err(Revoked)) };
+            write.as_mut().poll(cx).map(|it| Ok(Some(it)))
         })
         .await;
         for it in &mut pending {
-            it.dropped = None;
+            if res.is_ok() {
+                it.dropped = None;
+            }
             let stripe = singleflight.stripe(&it.lead.flight.key);
             stripe.write_epoch.fetch_add(1, Ordering::SeqCst);
         }
-        res
+        res.ok().flatten()
     }
 }

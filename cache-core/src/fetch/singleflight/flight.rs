@@ -31,6 +31,8 @@ struct Shared {
     tags: Vec<u64>,
     /// Whether the load goes on without waiters, to store its value.
     is_kept: bool,
+    /// Whether the store has the loaded value.
+    is_stored: bool,
     /// A resource of a kept load, which is freed when the load ends.
     guard: Option<Box<dyn Send>>,
 }
@@ -66,6 +68,7 @@ impl Flight {
             leader: None,
             tags: Vec::new(),
             is_kept: false,
+            is_stored: false,
             guard: None,
         };
         Arc::new(Self { id: next_id(), key: key.into(), shared: Mutex::new(shared) })
@@ -160,6 +163,16 @@ impl Flight {
             State::Loading { until, .. } => until,
             State::Abandoned | State::Closed | State::Completed(_) => Duration::ZERO,
         }
+    }
+
+    /// Notes that the store has the loaded value.
+    pub(super) fn set_stored(&self) {
+        self.lock().is_stored = true;
+    }
+
+    /// Returns whether the store has the loaded value.
+    pub(super) fn is_stored(&self) -> bool {
+        self.lock().is_stored
     }
 
     /// Returns whether the leader may store the loaded value.

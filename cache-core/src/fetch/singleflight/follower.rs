@@ -106,6 +106,11 @@ impl Wait {
         self.flight.until()
     }
 
+    /// Returns whether the store has the loaded value, after the flight was completed.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.flight.is_stored()
+    }
+
     /// Lets the load go on when this caller leaves. `guard` is dropped when the load ends.
     pub(crate) fn keep(&self, guard: impl Send + 'static) {
         self.flight.keep(Box::new(guard));

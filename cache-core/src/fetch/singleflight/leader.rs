@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{flight::Flight, shared::Singleflight, table::Table, wait_graph};
+use super::{flight::Flight, permit::Permit, shared::Singleflight, table::Table, wait_graph};
 use crate::{
     error::Result,
     runtime::{
@@ -88,10 +88,11 @@ impl Lead {
     }
 
     /// Writes the loaded value, unless the key was written meanwhile. Returns `None` if it was not
-    /// written. Other writers of the key wait until `write` ends, at most for `lasts`.
+    /// written. Other writers of the key wait until `write` ends, at most for `lasts`. If one of
+    /// them no longer waits, `write` is not polled any more.
     ///
-    /// If the future is dropped during the write, the value may still reach the store. Then
-    /// `dropped` must see to it that [`Singleflight::write_arrived`] is called when it must have.
+    /// If `write` is dropped before its end, the value may still reach the store. Then `dropped`
+    /// must see to it that [`Singleflight::write_arrived`] is called when it must have.
     pub(crate) async fn store<F: Future>(
         &self,
         write: impl FnOnce() -> F,
@@ -110,24 +111,32 @@ impl Lead {
                 return Poll::Ready(None);
             }
             let until = singleflight.after(lasts);
-            let id = table.begin_write(key, until);
+            let (id, permit) = table.begin_write(key, until);
             singleflight.count(&table);
-            Poll::Ready(Some((id, until)))
+            Poll::Ready(Some((id, permit, until)))
         });
-        let (id, until) = first(began, patience).await??;
-        let mut pending = PendingWrite { lead: self, id, dropped: Some(dropped) };
+        let (id, permit, until) = first(began, patience).await??;
+        let mut pending = PendingWrite { lead: self, id, permit, dropped: Some(dropped) };
         let mut write = pin!(write());
         let res = poll_fn(|cx| {
             // Others no longer wait for it: it would overwrite what they wrote.
             if until <= singleflight.now() {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
-            write.as_mut().poll(cx).map(Some)
+            let Some(_step) = pending.step() else { return Poll::Ready(Err(Revoked)) };
+            write.as_mut().poll(cx).map(|it| Ok(Some(it)))
         })
         .await;
-        pending.dropped = None;
+        if res.is_ok() {
+            pending.dropped = None;
+        }
         singleflight.stripe(key).write_epoch.fetch_add(1, Ordering::SeqCst);
-        res
+        res.ok().flatten()
+    }
+
+    /// Notes that the store has the loaded value.
+    pub(crate) fn set_stored(&self) {
+        self.flight.set_stored();
     }
 
     /// Passes the result to all callers that wait.
@@ -150,12 +159,37 @@ impl Drop for Lead {
     }
 }
 
+/// Another writer of the key waited for the write in vain, and it ends before its end.
+pub(super) struct Revoked;
+
 /// A loaded value on its way to the store.
 pub(super) struct PendingWrite<'a, D: FnOnce(u64)> {
     pub(super) lead: &'a Lead,
     pub(super) id: u64,
+    pub(super) permit: Arc<Permit>,
     /// Until the write ends.
     pub(super) dropped: Option<D>,
+}
+
+impl<D: FnOnce(u64)> PendingWrite<'_, D> {
+    /// Begins a poll of the write; `None` if it was revoked.
+    pub(super) fn step(&self) -> Option<Step<'_>> {
+        self.permit.begin().then_some(Step { lead: self.lead, permit: &self.permit })
+    }
+}
+
+/// One poll of the write of a loaded value.
+pub(super) struct Step<'a> {
+    lead: &'a Lead,
+    permit: &'a Permit,
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if self.permit.end() {
+            self.lead.singleflight.wake_waiting(&self.lead.flight.key);
+        }
+    }
 }
 
 impl<D: FnOnce(u64)> Drop for PendingWrite<'_, D> {

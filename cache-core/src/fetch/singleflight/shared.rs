@@ -20,6 +20,8 @@ pub(crate) struct Singleflight {
     active: AtomicUsize,
     /// By hash of the key.
     stripes: [Stripe; STRIPES],
+    /// The number of changes of keys that are not known: clears and invalidations of tags.
+    resets: AtomicU64,
     /// Whether writes take long enough that each key being written has its own claim. Otherwise
     /// only the stripe counts writers, for all of its keys.
     pub(super) writes_wait: bool,
@@ -51,6 +53,7 @@ impl Singleflight {
             table: Mutex::default(),
             active: AtomicUsize::new(0),
             stripes: std::array::from_fn(|_| Stripe::default()),
+            resets: AtomicU64::new(0),
             writes_wait,
         }
     }
@@ -70,44 +73,90 @@ impl Singleflight {
         self.stripe(key).write_epoch.load(Ordering::SeqCst)
     }
 
+    /// Returns counters that differ from earlier ones if the key was written, cleared or
+    /// invalidated in between.
+    pub(crate) fn change_epoch(&self, key: &str) -> [u64; 2] {
+        [self.write_epoch(key), self.resets.load(Ordering::SeqCst)]
+    }
+
     pub(crate) fn now(&self) -> Duration {
         (self.now)()
     }
 
     /// Detaches the flight of a key before the key is written. Waits for a loaded value that is
-    /// already on its way to the store, until `patience` ends.
+    /// already on its way to the store. When `patience` ends, the value is revoked.
     pub(crate) async fn detach(&self, key: &str, patience: impl Future<Output = ()>) {
         if self.active() == 0 {
             return;
         }
         if self.detach_now(key) {
-            let arrived = poll_fn(|cx| self.poll_arrived(&mut self.lock(), key, cx));
-            first(arrived, patience).await;
+            self.arrived(key, patience).await;
         }
+    }
+
+    /// Detaches the flights of these keys, as [`detach`](Self::detach) does for one.
+    pub(crate) async fn detach_many<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a str>,
+        patience: impl Future<Output = ()>,
+    ) {
+        let pending: Vec<_> = keys.filter(|it| self.detach_now(it)).collect();
+        self.all_arrived(&pending, patience).await;
     }
 
     /// Detaches the flights of all keys, as [`detach`](Self::detach) does for one.
     pub(crate) async fn detach_all(&self, patience: impl Future<Output = ()>) {
+        self.all_arrived(&self.detach_all_now(), patience).await;
+    }
+
+    /// Detaches the flight of a key that another process has changed. Returns whether a loaded
+    /// value of the key is on its way to the store: see [`arrived`](Self::arrived).
+    pub(crate) fn changed_elsewhere(&self, key: &str) -> bool {
+        self.stripe(key).write_epoch.fetch_add(1, Ordering::SeqCst);
+        self.active() > 0 && self.detach_now(key)
+    }
+
+    /// Detaches the flights of all keys. Returns the keys whose loaded values are on their way to
+    /// the store.
+    pub(crate) fn detach_all_now(&self) -> Vec<Box<str>> {
+        self.resets.fetch_add(1, Ordering::SeqCst);
         if self.active() == 0 {
+            return Vec::new();
+        }
+        let mut table = self.lock();
+        let pending = table.detach_all();
+        self.count(&table);
+        pending
+    }
+
+    /// Waits until no loaded value of a key is on its way to the store. When `patience` ends, the
+    /// value is revoked: its write is polled no more.
+    pub(crate) async fn arrived(&self, key: &str, patience: impl Future<Output = ()>) {
+        self.all_arrived(&[key], patience).await;
+    }
+
+    /// Waits as [`arrived`](Self::arrived) does, for all keys at once.
+    async fn all_arrived<K: AsRef<str>>(&self, keys: &[K], patience: impl Future<Output = ()>) {
+        if keys.is_empty() {
             return;
         }
-        let pending = {
-            let mut table = self.lock();
-            let pending = table.detach_all();
-            self.count(&table);
-            pending
-        };
         let all = async {
-            for key in &pending {
-                poll_fn(|cx| self.poll_arrived(&mut self.lock(), key, cx)).await;
+            for key in keys {
+                poll_fn(|cx| self.poll_arrived(&mut self.lock(), key.as_ref(), cx)).await;
             }
         };
-        first(all, patience).await;
+        if first(all, patience).await.is_none() {
+            for key in keys {
+                // A poll that has begun may have its effect first.
+                poll_fn(|cx| self.lock().poll_revoked(key.as_ref(), cx)).await;
+            }
+        }
     }
 
     /// Detaches the flights of values with one of these tags. It need not wait for values that are
     /// on their way to the store: they have the old versions of their tags.
     pub(crate) fn detach_tagged(&self, tags: &[u64]) {
+        self.resets.fetch_add(1, Ordering::SeqCst);
         if self.active() == 0 {
             return;
         }
@@ -131,6 +180,12 @@ impl Singleflight {
         let waiting = table.end_write(key, id);
         self.count(&table);
         drop(table);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the callers that wait for a loaded value of a key.
+    pub(super) fn wake_waiting(&self, key: &str) {
+        let waiting = self.lock().take_waiting(key);
         waiting.into_iter().for_each(Waker::wake);
     }
 

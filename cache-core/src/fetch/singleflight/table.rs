@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::flight::Flight;
+use super::{flight::Flight, permit::Permit};
 use crate::runtime::sync::Arc;
 
 #[derive(Default)]
@@ -25,8 +25,27 @@ pub(super) struct Table {
 struct PendingWrite {
     /// Distinguishes it from a later one of the same key.
     id: u64,
+    permit: Arc<Permit>,
     until: Duration,
     waiting: Vec<Waker>,
+}
+
+impl PendingWrite {
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|it| it.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+
+    /// Revokes the write. Is ready when it is not being polled: it takes effect no more, unless a
+    /// server has the value already.
+    fn poll_revoked(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.permit.revoke() {
+            self.wait(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Table {
@@ -71,12 +90,13 @@ impl Table {
         self.pending_writes.keys().cloned().collect()
     }
 
-    /// Begins the write of a loaded value. Returns its number.
-    pub(super) fn begin_write(&mut self, key: &str, until: Duration) -> u64 {
+    /// Begins the write of a loaded value. Returns its number and its permit.
+    pub(super) fn begin_write(&mut self, key: &str, until: Duration) -> (u64, Arc<Permit>) {
         self.next_write += 1;
-        let write = PendingWrite { id: self.next_write, until, waiting: Vec::new() };
+        let (id, permit) = (self.next_write, Arc::new(Permit::default()));
+        let write = PendingWrite { id, permit: Arc::clone(&permit), until, waiting: Vec::new() };
         self.pending_writes.insert(key.into(), write);
-        self.next_write
+        (id, permit)
     }
 
     /// Ends the write of a loaded value, if it has this number. Returns the callers that wait.
@@ -91,15 +111,26 @@ impl Table {
     pub(super) fn poll_arrived(&mut self, key: &str, now: Duration, cx: &Context<'_>) -> Poll<()> {
         let Some(write) = self.pending_writes.get_mut(key) else { return Poll::Ready(()) };
         if now < write.until {
-            if !write.waiting.iter().any(|it| it.will_wake(cx.waker())) {
-                write.waiting.push(cx.waker().clone());
-            }
+            write.wait(cx);
+            return Poll::Pending;
+        }
+        if write.poll_revoked(cx).is_pending() {
             return Poll::Pending;
         }
         let waiting = mem::take(&mut write.waiting);
         self.pending_writes.remove(key);
         waiting.into_iter().for_each(Waker::wake);
         Poll::Ready(())
+    }
+
+    /// Revokes the write of a loaded value of the key. Is ready when it is not being polled.
+    pub(super) fn poll_revoked(&mut self, key: &str, cx: &Context<'_>) -> Poll<()> {
+        self.pending_writes.get_mut(key).map_or(Poll::Ready(()), |it| it.poll_revoked(cx))
+    }
+
+    /// Takes the callers that wait for a loaded value of the key.
+    pub(super) fn take_waiting(&mut self, key: &str) -> Vec<Waker> {
+        self.pending_writes.get_mut(key).map_or_else(Vec::new, |it| mem::take(&mut it.waiting))
     }
 
     pub(super) fn has_claim(&self, key: &str, now: Duration) -> bool {

@@ -4,6 +4,7 @@
 #[path = "../../../src/cache/fetch/fence.rs"]
 mod fence;
 mod load;
+mod refresh;
 
 use std::time::Duration;
 

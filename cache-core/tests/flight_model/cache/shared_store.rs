@@ -25,10 +25,14 @@ pub(crate) enum Bug {
     StoresAlways,
     /// A loaded value is stored if its lease was deleted.
     StoresWithoutLease,
+    /// A loaded value is stored over any entry that is there, unless it is a lease.
+    StoresOverOtherEntries,
     /// A lease is released by a delete of everything.
     ReleasesEverything,
     /// Each process takes the leases of others for its own.
     TakesLeasesOver,
+    /// The leases of all processes have the same bytes.
+    EqualLeases,
 }
 
 #[derive(Clone)]
@@ -103,7 +107,9 @@ impl SharedStore {
 
     pub(crate) async fn get_entry(&self) -> Option<Entry> {
         let stored = self.change(|it| it.clone()).await?;
-        Some(Entry::new(stored.value, Ttl::Forever, Stamp(stored.stamp)))
+        let left = stored.until.map(|until| until.saturating_sub(self.now()));
+        let ttl = left.map_or(Ttl::Forever, Ttl::Remaining);
+        Some(Entry::new(stored.value, ttl, Stamp(stored.stamp)))
     }
 
     /// Returns the bytes that are stored, expired or not.
@@ -112,9 +118,9 @@ impl SharedStore {
     }
 
     /// Sets or deletes the key.
-    pub(crate) async fn write(&self, value: Option<Bytes>) {
+    pub(crate) async fn write(&self, new: Option<(Bytes, Expiry)>) {
         let write = |it: &mut Option<Stored>| {
-            *it = value.map(|value| self.entry(value, Expiry::Never));
+            *it = new.map(|(value, expiry)| self.entry(value, expiry));
         };
         self.change(write).await;
     }
@@ -146,7 +152,11 @@ impl SharedStore {
         let TtlUpdate::New(expiry) = ttl else { unreachable!("a fence sets a lifetime") };
         let set = |it: &mut Option<Stored>| {
             let is_seen = match it.as_ref() {
-                Some(stored) => seen.is(&stored.value, Stamp(stored.stamp)),
+                Some(stored) => {
+                    let is_value = !stored.value.starts_with(b"lease");
+                    seen.is(&stored.value, Stamp(stored.stamp))
+                        || (is_value && self.bug() == Bug::StoresOverOtherEntries)
+                }
                 None => self.bug() == Bug::StoresWithoutLease,
             };
             let sets = is_seen || self.bug() == Bug::StoresAlways;

@@ -68,7 +68,11 @@ pub(super) const TAG_CHECKS: Table = Table {
 pub(super) const INVALIDATIONS: Table = Table {
     region: "invalidations",
     title: "Invalidations",
-    peers: &[own("of 1,000 entries", &["of_1000"]), own("of 1,000,000 entries", &["of_1000000"])],
+    peers: &[
+        own("of 1,000 entries", &["of_1000"]),
+        own("of 100,000 entries", &["of_100000"]),
+        own("of 1,000,000 entries", &["of_1000000"]),
+    ],
     rows: &[
         row("memory", "invalidate_memory"),
         row("directory", "invalidate_file"),

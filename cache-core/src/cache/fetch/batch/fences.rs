@@ -24,7 +24,7 @@ impl<V, K, T> Batch<'_, V, K, T>
 where
     V: Form,
     V: Encode<T> + Decode<T>,
-    K: AsRef<str> + Eq + Hash + Clone,
+    K: Eq + Hash + Clone,
 {
     /// Puts up the fences of loads, if loads are fenced. Returns the loads that can begin, and
     /// those of keys that another process loads.

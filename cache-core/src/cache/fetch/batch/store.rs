@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use bytes::Bytes;
 
-use super::{Batch, loads::Loads};
+use super::{Batch, Sealed, loads::Loads};
 use crate::{
     cache::fetch::fence::Fence,
     fetch::{Policy, singleflight::Lead},
@@ -16,13 +16,13 @@ impl<'a, V, K, T> Batch<'a, V, K, T>
 where
     V: Form,
     V: Encode<T> + Decode<T>,
-    K: AsRef<str> + Eq + Hash + Clone,
+    K: Eq + Hash + Clone,
 {
     /// Stores the loaded values with one write, and remembers the keys without a value.
     pub(super) async fn store(
         &self,
         loads: &Loads<'_>,
-        sealed: &HashMap<usize, Bytes>,
+        sealed: &HashMap<usize, Sealed>,
         mut fences: HashMap<&'a str, Box<Fence>>,
     ) {
         let (cache, shared) = (self.cache, &self.cache.shared);
@@ -34,7 +34,7 @@ where
         if !declared.stores() {
             return Fence::release_all(fences.into_values()).await;
         }
-        let policy = Policy { ttl: self.timeout, ..*shared.fetch.borrowed() };
+        let policy = cache.load_policy(self.overrides);
         // One lifetime for all of them: it is one write.
         let lifetime = policy.lifetime(None, shared.timeout, &shared.clock);
         let Some(lifetime) = lifetime else {
@@ -43,7 +43,8 @@ where
         let stored: HashMap<usize, (Bytes, Expiry)> = sealed
             .iter()
             .map(|(place, it)| {
-                let (stored, expiry) = cache.wrapped(&policy, lifetime, it.clone(), *took);
+                let policy = Policy { revision: it.revision, ..policy };
+                let (stored, expiry) = cache.wrapped(&policy, lifetime, it.bytes.clone(), *took);
                 (*place, (declared.tag(stored), expiry))
             })
             .collect();
@@ -85,7 +86,7 @@ where
             }
             begun
         };
-        let bytes = sealed.values().map(Bytes::len).sum();
+        let bytes = sealed.values().map(|it| it.bytes.len()).sum();
         let lasts = cache.batch_claim(leads.len(), bytes);
         let dropped = |position: usize, id| cache.wait_out_write(self.keys[places[position]], id);
         let begun = Lead::store_all(leads, write, lasts, cache.write_patience(), dropped).await;

@@ -17,19 +17,24 @@ use crate::{
 
 const POLICY: Policy = Policy { load_deadline: LASTS };
 
-/// Returns the value of a stored entry.
-pub(crate) fn value(found: Found) -> Option<Bytes> {
+/// Returns the value of a stored entry if it is fresh.
+fn fresh(found: Found) -> Option<Bytes> {
     match found {
-        Found::Value(value) => Some(value),
-        Found::Lease(_) => None,
+        Found::Fresh(value) => Some(value),
+        Found::Stale(_) | Found::Lease(_) => None,
     }
 }
 
 impl Cache {
-    /// Does the steps of `Cache::get`.
-    pub(crate) async fn get(&self) -> Option<Bytes> {
+    /// Reads the key as a fetch does.
+    pub(crate) async fn find(&self) -> Option<Found> {
         let entry = self.read_entry(KEY, true).await.unwrap()?;
-        value(envelope::find(entry.value, entry.ttl))
+        Some(envelope::find(entry.value, entry.ttl))
+    }
+
+    /// Does the steps of `Cache::get`.
+    pub(super) async fn get(&self) -> Option<Bytes> {
+        self.find().await.and_then(fresh)
     }
 
     /// Does the steps of `Cache::get_or_set` after its first read, which began at this epoch.
@@ -48,24 +53,26 @@ impl Cache {
                         lead.complete(Ok(value.clone()));
                         return value;
                     }
-                    return self.lead(lead, loader).await;
+                    return self.lead(lead, false, loader).await;
                 }
                 Joined::Wait(mut wait) => match wait.outcome().await {
                     WaitOutcome::Completed(result) => return result.unwrap(),
-                    WaitOutcome::Lead(lead) => return self.lead(lead, loader).await,
+                    WaitOutcome::Lead(lead) => return self.lead(lead, false, loader).await,
                     WaitOutcome::Rejoin => {}
                 },
             }
         }
     }
 
-    async fn lead<F: Future<Output = Bytes>>(
+    /// Runs the load of a flight. `has_entry` if it replaces a stale value.
+    pub(super) async fn lead<F: Future<Output = Bytes>>(
         &self,
         lead: Lead,
+        has_entry: bool,
         loader: impl FnOnce() -> F,
     ) -> Bytes {
         let wait = self.lease_wait(&POLICY);
-        let mut fence = match self.fence(&lead, KEY, &POLICY, wait, false, &value).await {
+        let mut fence = match self.fence(&lead, KEY, &POLICY, wait, has_entry, &fresh).await {
             Fenced::By(fence) => Some(fence),
             Fenced::Foreign => None,
             Fenced::Failed => unreachable!("the store of the model does not fail"),
@@ -104,10 +111,10 @@ impl Cache {
     }
 
     /// Does the steps of `Cache::set`. Returns whether the write was made in time.
-    pub(crate) async fn set(&self, value: Bytes) -> bool {
+    pub(crate) async fn set(&self, value: Bytes, expiry: Expiry) -> bool {
         let writing = self.shared.flights.begin_write(KEY, LASTS);
         self.shared.flights.detach(KEY, std::future::pending()).await;
-        writing.run(self.store().write(Some(value))).await.is_some()
+        writing.run(self.store().write(Some((value, expiry)))).await.is_some()
     }
 
     /// Does the steps of `Cache::clear`.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::harness::{Bench, Case};
 
 /// The figures of all contenders and rounds.
-pub(super) struct Rounds {
+pub(in crate::suites) struct Rounds {
     names: Vec<&'static str>,
     cases: Vec<Case>,
     /// By case, then by contender.
@@ -17,27 +17,31 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Creates a table for these contenders, of which the first is ours.
-    pub(super) fn new(names: Vec<&'static str>, cases: Vec<Case>) -> Self {
+    pub(in crate::suites) fn new(names: Vec<&'static str>, cases: Vec<Case>) -> Self {
         let samples = vec![vec![Vec::new(); names.len()]; cases.len()];
         Self { names, cases, samples }
     }
 
     /// Adds the figures of one round of a contender, in the order of the cases.
-    pub(super) fn add(&mut self, contender: usize, figures: impl IntoIterator<Item = f64>) {
+    pub(in crate::suites) fn add(
+        &mut self,
+        contender: usize,
+        figures: impl IntoIterator<Item = f64>,
+    ) {
         for (samples, figure) in self.samples.iter_mut().zip(figures) {
             samples[contender].push(figure);
         }
     }
 
     /// Reports all cases.
-    pub(super) fn tell(&self, bench: &mut Bench<'_>) -> Result<()> {
+    pub(in crate::suites) fn tell(&self, bench: &mut Bench<'_>) -> Result<()> {
         let cases = self.cases.iter().zip(&self.samples);
         cases.into_iter().try_for_each(|(case, samples)| bench.tell(case, &self.names, samples))
     }
 }
 
 /// Returns the waiting times that these percentages of callers did not exceed, in nanoseconds.
-pub(super) fn percentiles<const N: usize>(
+pub(in crate::suites) fn percentiles<const N: usize>(
     mut times: Vec<Duration>,
     percentages: [usize; N],
 ) -> [f64; N] {

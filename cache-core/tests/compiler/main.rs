@@ -2,10 +2,14 @@
 
 #![allow(missing_docs)]
 
+#[cfg(feature = "macros")]
+mod cached;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
     time::SystemTime,
 };
 
@@ -50,13 +54,21 @@ fn compile(library: &Path, code: &str) -> (bool, String) {
     (res.status.success(), String::from_utf8(res.stderr).unwrap())
 }
 
+/// Code that a library with the features of this test accepts.
+#[cfg(not(feature = "macros"))]
+const WORKS: &str = "cache.set(\"k\", &1, secs(60)).await?;";
+#[cfg(feature = "macros")]
+const WORKS: &str = "#[cached] fn f(id: u32) -> u32 { id }\nf::invalidate(1)?;";
+
 /// Checks that the compiler refuses the code with a message that contains each text.
 #[track_caller]
 fn refused(code: &str, texts: &[&str]) {
-    // A library that an earlier compiler built cannot be used.
-    let works = |it: &PathBuf| compile(it, "cache.set(\"k\", &1, secs(60)).await?;").0;
-    let library = libraries().into_iter().find(works).expect("the library is built");
-    let (is_accepted, messages) = compile(&library, code);
+    static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        // A library that an earlier compiler built cannot be used.
+        let works = |it: &PathBuf| compile(it, WORKS).0;
+        libraries().into_iter().find(works).expect("the library is built")
+    });
+    let (is_accepted, messages) = compile(&LIBRARY, code);
     assert!(!is_accepted, "the compiler accepts: {code}");
     for text in texts {
         assert!(messages.contains(text), "`{text}` is not in:\n{messages}");

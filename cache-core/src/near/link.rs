@@ -1,0 +1,234 @@
+//! The state of a stream of messages that keeps memory up to date.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    error::{Error, Result},
+    runtime::{self, PerProcess},
+};
+
+/// The connection of memory to a stream of messages about changes. `W` is how the stream learns of
+/// them.
+pub(crate) struct Link<W> {
+    /// The way before the first stream is open.
+    first: W,
+    /// A child of `fork` has no part in the stream of its parent.
+    state: PerProcess<State<W>>,
+}
+
+struct State<W> {
+    is_open: AtomicBool,
+    /// How changes are reported, as far as it is known.
+    way: Mutex<W>,
+    is_running: AtomicBool,
+    /// Whether an attempt has failed, which is logged once until the stream is open.
+    has_failed: AtomicBool,
+    task: Mutex<Task>,
+    /// The phase, for callers that wait for the stream.
+    phase: watch::Sender<Phase>,
+}
+
+/// The end of a stream.
+pub(crate) struct Ended {
+    pub(crate) was_open: bool,
+    /// Whether it is to be logged: the stream was open, or no attempt has failed before.
+    pub(crate) is_news: bool,
+}
+
+#[derive(Default)]
+struct Task {
+    handle: Option<JoinHandle<()>>,
+    /// The number of the task. A task that was stopped may still run for a moment, and must not
+    /// change the state.
+    number: u64,
+}
+
+enum Phase {
+    Connecting,
+    /// The memory is in use.
+    Ready,
+    Failed(Error),
+}
+
+impl<W: Copy + Send + 'static> Link<W> {
+    pub(crate) fn new(first: W) -> Self {
+        Self { first, state: PerProcess::new() }
+    }
+
+    /// Returns whether hits may be served: the stream is open, or the memory does without.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.get().is_some_and(|it| it.is_open.load(SeqCst))
+    }
+
+    /// Returns how changes are reported: the way of the stream that was open last.
+    pub(crate) fn way(&self) -> W {
+        self.state.get().map_or(self.first, |it| *it.way())
+    }
+
+    /// Notes that the stream of this task is open, or that the memory does without one from now on.
+    /// `reset` runs before hits are served.
+    pub(crate) fn open(&self, task: u64, way: W, reset: impl FnOnce()) -> bool {
+        self.state().change(task, Phase::Ready, |state| {
+            *state.way() = way;
+            reset();
+        })
+    }
+
+    /// Begins an attempt. Returns `false` if the task was stopped.
+    pub(crate) fn begin(&self, task: u64) -> bool {
+        self.state().change(task, Phase::Connecting, |_| ())
+    }
+
+    /// Notes that the stream has ended; `None` if the task was stopped.
+    pub(crate) fn end(&self, task: u64, error: &Error) -> Option<Ended> {
+        let (mut was_open, mut had_failed) = (false, false);
+        let is_current = self.state().change(task, Phase::Failed(error.clone()), |state| {
+            was_open = state.is_open.load(SeqCst);
+            had_failed = state.has_failed.swap(true, SeqCst);
+        });
+        is_current.then_some(Ended { was_open, is_news: was_open || !had_failed })
+    }
+
+    /// Starts the task that receives the stream, unless it runs. `run` makes it of its number.
+    ///
+    /// # Errors
+    /// `Unavailable` if no thread can start. The memory stays bypassed, and the next call tries
+    /// again.
+    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        run: impl FnOnce(u64) -> F,
+    ) -> Result<()> {
+        let state = self.state();
+        if state.is_running.load(SeqCst) {
+            return Ok(());
+        }
+        let mut task = state.task();
+        if state.is_running.load(SeqCst) {
+            return Ok(());
+        }
+        let own = runtime::own()?;
+        state.is_running.store(true, SeqCst);
+        task.number += 1;
+        task.handle = Some(own.spawn(run(task.number)));
+        Ok(())
+    }
+
+    /// Ends the stream, and waits until its task opens no connection any more. The next read starts
+    /// it again.
+    pub(crate) async fn stop(&self) {
+        let Some(state) = self.state.get() else { return };
+        let ended = {
+            let mut task = state.task();
+            let handle = task.handle.take();
+            handle.iter().for_each(JoinHandle::abort);
+            task.number += 1;
+            state.is_open.store(false, SeqCst);
+            state.has_failed.store(false, SeqCst);
+            *state.way() = self.first;
+            state.is_running.store(false, SeqCst);
+            state.phase.send_replace(Phase::Connecting);
+            handle
+        };
+        if let Some(ended) = ended {
+            // An error says that it was aborted.
+            let _ = ended.await;
+        }
+    }
+
+    /// Waits until the stream is open, or the memory does without.
+    ///
+    /// # Errors
+    /// The error of the first attempt that fails.
+    ///
+    /// # Cancel safety
+    /// The attempts continue.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        let mut phase = self.state().phase.subscribe();
+        // An error may be older than this call.
+        let mut is_new = false;
+        loop {
+            match &*phase.borrow_and_update() {
+                Phase::Ready => return Ok(()),
+                Phase::Connecting => is_new = true,
+                Phase::Failed(error) if is_new => return Err(error.clone()),
+                Phase::Failed(_) => {}
+            }
+            if phase.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the end of the first attempt since the task was started; not at all after that.
+    ///
+    /// # Cancel safety
+    /// The attempts continue.
+    pub(crate) async fn tried(&self) {
+        let state = self.state();
+        let mut phase = state.phase.subscribe();
+        // Without the task there is no attempt.
+        let waits = |phase: &Phase| {
+            matches!(phase, Phase::Connecting)
+                && state.is_running.load(SeqCst)
+                && !state.has_failed.load(SeqCst)
+        };
+        // The sender lives as long as the state.
+        let _ = phase.wait_for(|it| !waits(it)).await;
+    }
+
+    fn state(&self) -> &State<W> {
+        self.state.get_or_init(|| State {
+            is_open: AtomicBool::new(false),
+            way: Mutex::new(self.first),
+            is_running: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            task: Mutex::default(),
+            phase: watch::Sender::new(Phase::Connecting),
+        })
+    }
+}
+
+impl<W> State<W> {
+    /// Changes the state for this task, unless it was stopped. Returns whether it did.
+    fn change(&self, number: u64, phase: Phase, first: impl FnOnce(&Self)) -> bool {
+        let task = self.task();
+        if task.number != number {
+            return false;
+        }
+        first(self);
+        self.is_open.store(matches!(phase, Phase::Ready), SeqCst);
+        self.phase.send_replace(phase);
+        true
+    }
+
+    fn task(&self) -> MutexGuard<'_, Task> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn way(&self) -> MutexGuard<'_, W> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W> Drop for Link<W> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.state.get().and_then(|it| it.task().handle.take()) {
+            handle.abort();
+        }
+    }
+}
+
+impl<W> fmt::Debug for Link<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,36 @@
+//! The service while its store is down.
+
+use anyhow::Result;
+use reqwest::StatusCode;
+use test_servers::{Redis, Server as _};
+
+use crate::running::{Running, body, client, logged_in};
+
+#[tokio::test]
+async fn service_answers_from_its_database_while_redis_is_down() -> Result<()> {
+    let redis = Redis::start()?;
+    let settings = include_str!("../../settings.toml").replace(
+        "backend = \"memory\"",
+        &format!("backend = \"redis\"\nlocation = \"{}\"", redis.url()),
+    );
+    let settings = settings.replace("location = \"main\"\n", "");
+    let service = Running::start(Some(&settings))?;
+    let ada = logged_in(&service, 1).await?;
+    redis.kill();
+
+    for path in ["/users", "/users/1"] {
+        body(client()?.get(service.url(path)).send().await?).await?;
+    }
+    let health = client()?.get(service.url("/health")).send().await?;
+    assert_eq!(health.status(), StatusCode::OK);
+    assert!(health.text().await?.contains("default: store unavailable"));
+    // A session that cannot be read is an error and not a logout: the cookie stays.
+    let me = ada.get(service.url("/me")).send().await?;
+    assert!(me.status().is_server_error(), "{}", me.status());
+    assert!(!me.headers().contains_key("set-cookie"), "{me:?}");
+
+    redis.restart()?;
+    let new = logged_in(&service, 2).await?;
+    assert_eq!(body(new.get(service.url("/me")).send().await?).await?["name"], "Bob");
+    Ok(())
+}
