@@ -127,6 +127,37 @@ async fn single_caller_opens_the_breaker_within_one_and_a_half_deadlines() {
 }
 
 #[tokio::test]
+async fn slow_answers_before_do_not_keep_the_breaker_closed_longer() {
+    for percent in [10, 20, 30, 50, 90] {
+        let (store, cache, time) = world();
+        store.inject(move |_| Fault::Delay(DEADLINE * percent / 100));
+        with_time(&time, cache.get::<i32>("k")).await.unwrap();
+        store.inject(|_| Fault::Hang);
+        let before = time.clock().now();
+        while cache.stats().breaker == Some(BreakerState::Closed) {
+            with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+        }
+        let took = time.clock().now().saturating_sub(before);
+        // Each call ends with a step of the clock.
+        let limit = DEADLINE * 3 / 2 + Duration::from_millis(3);
+        assert!(took <= limit, "{took:?} after answers of {percent} % of the deadline");
+        assert!(took >= DEADLINE * 6 / 5, "one call opened the breaker: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn call_after_an_unanswered_one_has_the_time_of_a_slow_server() {
+    let (store, cache, time) = world();
+    let slow = || store.inject(|_| Fault::Delay(DEADLINE * 2 / 5));
+    slow();
+    with_time(&time, cache.get::<i32>("k")).await.unwrap();
+    store.inject(|_| Fault::Hang);
+    with_time(&time, cache.get::<i32>("k")).await.unwrap_err();
+    slow();
+    with_time(&time, cache.get::<i32>("k")).await.unwrap();
+}
+
+#[tokio::test]
 async fn reply_after_a_timeout_restores_the_full_deadline() {
     let (store, cache, time) = world();
     store.inject(|_| Fault::Hang);

@@ -32,7 +32,8 @@ use crate::{
 /// - After [`unanswered`](BreakerSettings::unanswered) calls in a row during which the server sent
 ///   nothing at all, even if earlier calls succeeded. After the first such call, the following
 ///   calls get a fifth of the deadline, or twice the slowest answer of the last seconds, until the
-///   server answers a call.
+///   server answers a call. If such calls have waited for a deadline and a quarter of it for each
+///   call after the first, fewer calls suffice.
 /// - When at least `min_calls` calls ran within `window` and the fraction that failed reaches
 ///   `failure_rate`.
 ///

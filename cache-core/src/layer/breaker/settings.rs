@@ -22,7 +22,7 @@ pub struct BreakerSettings {
     /// The number of calls below which `failure_rate` does not open the breaker. 10 if unset.
     pub min_calls: u32,
     /// The number of unanswered calls in a row that opens the breaker, even if earlier calls
-    /// succeeded. 3 if unset.
+    /// succeeded: within a deadline, and a quarter of it for each call after the first. 3 if unset.
     pub unanswered: u32,
     /// The time that the breaker stays open before a probe. 1 s if unset.
     pub open_for: Period,

@@ -28,15 +28,24 @@ pub(super) struct State {
     reason: Option<Error>,
     /// The time of the server's last answer.
     heard: Option<Duration>,
-    /// The number of calls in a row during which the server sent nothing.
-    unanswered: u32,
-    /// The end of the last unanswered call.
-    last_unanswered: Duration,
+    /// The calls in a row during which the server sent nothing.
+    silence: Silence,
     /// The duration of the slowest answer before the breaker opened.
     slowest: Duration,
     /// The number of probes since the breaker opened, which is also the number of the current
     /// probe.
     probes: u64,
+}
+
+/// Unanswered calls in a row.
+#[derive(Debug, Default)]
+struct Silence {
+    calls: u32,
+    /// How long the calls have waited. Calls at the same time count once, and each for one deadline
+    /// at most.
+    waited: Duration,
+    /// The end of the last call.
+    end: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +77,22 @@ impl Rules {
         let deadline = settings.deadline.into();
         let longest = settings.connect_deadline.into();
         Self { settings: settings.breaker, deadline, longest: deadline.saturating_add(longest) }
+    }
+
+    /// Returns less than the deadline, but enough for a server that answers as slowly as before.
+    fn short(&self, slowest: Duration) -> Duration {
+        slowest.saturating_mul(2).max(self.shortest()).min(self.deadline)
+    }
+
+    fn shortest(&self) -> Duration {
+        self.deadline / SHORT
+    }
+
+    /// Returns how long calls in a row wait before the breaker opens: one and a half deadlines for
+    /// three calls, also if the server was slow before.
+    fn patience(&self) -> Duration {
+        let later = self.settings.unanswered.saturating_sub(1);
+        self.deadline.saturating_add((self.deadline / 4).saturating_mul(later))
     }
 }
 
@@ -117,7 +142,7 @@ impl State {
 
     /// Returns whether every call is admitted, and with its full time.
     pub(super) fn is_calm(&self) -> bool {
-        matches!(self.phase, Phase::Closed) && self.unanswered == 0
+        matches!(self.phase, Phase::Closed) && self.silence.calls == 0
     }
 
     pub(super) fn reason(&self) -> Option<&Error> {
@@ -140,12 +165,13 @@ impl State {
         }
         if matches!(self.phase, Phase::Closed) {
             self.forget_old_silence(now, rules);
-            let limit = (self.unanswered > 0).then(|| short(self.window.slowest(), rules));
+            let limit = (self.silence.calls > 0)
+                .then(|| rules.short(self.window.slowest()).min(self.silence.rest(rules)));
             return Ok(Admitted { began: now, probe: None, limit });
         }
         self.probes += 1;
         let is_long = self.probes.is_multiple_of(LONG_PROBE);
-        let limit = (!is_long).then(|| short(self.slowest, rules));
+        let limit = (!is_long).then(|| rules.short(self.slowest));
         let until = now.saturating_add(limit.unwrap_or(rules.longest));
         self.phase = Phase::Probing { until };
         Ok(Admitted { began: now, probe: Some(self.probes), limit })
@@ -207,12 +233,12 @@ impl State {
         match outcome {
             Outcome::Nothing => return false,
             Outcome::Answered => {
-                (self.heard, self.unanswered) = (Some(now), 0);
+                (self.heard, self.silence) = (Some(now), Silence::default());
                 self.window.count(now, window, Some(took));
                 return false;
             }
             Outcome::Failed { heard: true, .. } => {
-                (self.heard, self.unanswered) = (Some(now), 0);
+                (self.heard, self.silence) = (Some(now), Silence::default());
                 self.window.count(now, window, None);
             }
             Outcome::Failed { error, .. } => {
@@ -222,13 +248,12 @@ impl State {
                 let heard_meanwhile = self.heard.is_some_and(|it| it > call.began);
                 if is_silence && !heard_meanwhile {
                     self.forget_old_silence(now, rules);
-                    self.unanswered = self.unanswered.saturating_add(1);
-                    self.last_unanswered = now;
+                    self.silence.add(call, now, rules);
                 }
             }
         }
         let Outcome::Failed { error, .. } = outcome else { return false };
-        let opens = self.unanswered >= rules.settings.unanswered || self.fails_too_often(rules);
+        let opens = self.silence.is_enough(rules) || self.fails_too_often(rules);
         if opens {
             self.open(now, error, rules);
         }
@@ -237,8 +262,8 @@ impl State {
 
     /// Resets the count of unanswered calls if the last one is older than the window.
     fn forget_old_silence(&mut self, now: Duration, rules: &Rules) {
-        if now.saturating_sub(self.last_unanswered) > rules.settings.window.into() {
-            self.unanswered = 0;
+        if now.saturating_sub(self.silence.end) > rules.settings.window.into() {
+            self.silence = Silence::default();
         }
     }
 
@@ -260,7 +285,23 @@ impl State {
     }
 }
 
-/// Returns less than the deadline, but enough for a server that answers as slowly as before.
-fn short(slowest: Duration, rules: &Rules) -> Duration {
-    slowest.saturating_mul(2).max(rules.deadline / SHORT).min(rules.deadline)
+impl Silence {
+    /// Counts an unanswered call that ended now.
+    fn add(&mut self, call: &Admitted, now: Duration, rules: &Rules) {
+        let waited = now.saturating_sub(call.began.max(self.end));
+        self.waited = self.waited.saturating_add(waited.min(rules.deadline));
+        self.calls = self.calls.saturating_add(1);
+        self.end = now;
+    }
+
+    /// Returns how long the next call may wait.
+    fn rest(&self, rules: &Rules) -> Duration {
+        rules.patience().saturating_sub(self.waited)
+    }
+
+    /// Returns whether the server has been given enough time.
+    fn is_enough(&self, rules: &Rules) -> bool {
+        self.calls >= rules.settings.unanswered
+            || (self.calls > 0 && self.rest(rules) < rules.shortest())
+    }
 }
