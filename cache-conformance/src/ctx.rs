@@ -162,7 +162,7 @@ impl Ctx {
     pub(crate) fn now(&self) -> Moment {
         Moment(match &self.clock {
             Some(clock) => clock.clock().now(),
-            None => cache_core::Clock::system().now(),
+            None => Clock::system().now(),
         })
     }
 
@@ -187,10 +187,18 @@ impl Ctx {
 
     /// Lets time pass for the store: moves its clock, or waits.
     pub(crate) async fn pass(&self, time: Duration) {
-        match &self.clock {
-            Some(clock) => clock.advance(time),
-            // sleeps: this store follows a clock that tests cannot move
-            None => tokio::time::sleep(time).await,
+        if let Some(clock) = &self.clock {
+            return clock.advance(time);
+        }
+        let clock = Clock::system();
+        let until = clock.now() + time;
+        // sleeps: this store follows a clock that tests cannot move
+        tokio::time::sleep(time).await;
+        // Stores and caches may read the coarse clock. After a virtual machine stood still, that
+        // clock may be as far behind for some ticks.
+        while clock.coarse() < until {
+            // sleeps: as above
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -12,7 +12,7 @@ use cache_core::{
     Cache, ErrorKind, FetchOutcome, FetchSettings, LoadContext, Loaded, Staleness, Timeout, Ttl,
     form::Form, layer::Operation, secs,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     ctx::{Ctx, LONG_TIME},
@@ -292,14 +292,14 @@ async fn write_during_a_fetch_is_not_overwritten(ctx: &Ctx) -> TestResult {
 async fn failed_and_panicked_fetches_reach_every_caller_and_leave_nothing(ctx: &Ctx) -> TestResult {
     let cache = cache(ctx);
     for panics in [false, true] {
-        let (loads, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (loads, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let callers: Vec<_> = (0..8)
             .map(|_| {
                 let (cache, loads, go_on) = (cache.clone(), Arc::clone(&loads), Arc::clone(&go_on));
                 tokio::spawn(async move {
                     let load = move |_| async move {
                         loads.fetch_add(1, SeqCst);
-                        go_on.notified().await;
+                        go_on.acquire().await.expect("it is not closed").forget();
                         if panics {
                             std::panic::resume_unwind(Box::new("the loader panics"))
                         }
@@ -316,13 +316,12 @@ async fn failed_and_panicked_fetches_reach_every_caller_and_leave_nothing(ctx: &
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
-        go_on.notify_one();
+        // For all: a caller that comes after the end of the load runs its own.
+        go_on.add_permits(8);
         for caller in callers {
             let error = caller.await.expect("the task ended without a panic");
             let error = error.expect_err("the loader failed");
             assert_eq!(error.kind(), ErrorKind::Loader, "{error}");
-            // A caller that came after the end of the load runs its own.
-            go_on.notify_one();
         }
         assert!(loads.load(SeqCst) < 8, "{} loads for 8 callers", loads.load(SeqCst));
         returned!(cache.has_key("k").await?, false, "has_key after a failed load");
