@@ -75,7 +75,7 @@ impl Worker {
 
     fn works(&self) {
         self.work.send(()).unwrap();
-        self.done.recv_timeout(Duration::from_secs(60)).expect("the parent still works");
+        self.done.recv_timeout(Duration::from_secs(200)).expect("the parent still works");
     }
 }
 

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use cache_conformance::{Harness, run_backend, run_cache};
 use cache_core::{Caches, Clock, store::Backend, testing::FakeClock};
 
-use crate::hub::{self, Hub};
+use crate::{
+    hub::{self, Hub},
+    support::PATIENT,
+};
 
-/// Memory on a bus without another process.
+/// Memory on a bus without another process. The first write waits for the stream, as long as the
+/// deadlines allow.
 fn store(clock: Clock) -> Arc<dyn Backend> {
-    let text = format!("[caches.default]\nbackend = 'memory'\nbus = '{}'", Hub::new().url);
+    let hub = Hub::new();
+    let text = format!("[caches.default]\nbackend = 'memory'\nbus = '{}'\n{PATIENT}", hub.url);
     let builder = Caches::builder().driver(hub::DRIVER).clock(clock).toml(&text).unwrap();
     Arc::clone(builder.build().unwrap().get("default").unwrap().backend())
 }

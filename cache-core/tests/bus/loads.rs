@@ -1,18 +1,13 @@
 //! A load that is under way when a message arrives does not store its value.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Cache, secs, store::BusMessage};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
     hub::Hub,
-    support::{bus, caches, get, process, two, wait_until},
+    support::{bus, caches, get, poll_once, process, two, wait_until},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -149,11 +144,6 @@ async fn no_value_from_before_a_delete_is_kept_while_loads_race_with_messages() 
         tokio::time::timeout(Duration::from_secs(60), latest).await.unwrap();
     }
     tokio::time::timeout(Duration::from_secs(60), loader).await.unwrap().unwrap();
-}
-
-/// Polls a future once, for a runtime that then stalls.
-fn poll_once<F: Future>(future: &mut Pin<Box<F>>) {
-    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use cache_memory::Memory;
 
 use crate::{
     hub::{self, Hub},
-    support::{bus, caches, get, put},
+    support::{PATIENT, bus, caches, get, put},
 };
 
 fn build(text: &str) -> String {
@@ -79,8 +79,8 @@ async fn aliases_with_the_same_keys_share_the_bus() {
     let hub = Hub::new();
     let text = |other: &str| {
         format!(
-            "[caches.default]\nbackend = 'memory'\nlocation = 'main'\nbus = '{}'\n\
-             [caches.other]\nbackend = 'memory'\nlocation = 'main'\n{other}",
+            "[caches.default]\nbackend = 'memory'\nlocation = 'main'\nbus = '{}'\n{PATIENT}\
+             [caches.other]\nbackend = 'memory'\nlocation = 'main'\n{PATIENT}{other}",
             hub.url
         )
     };

@@ -1,4 +1,8 @@
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use cache_core::{BusStats, Cache, Caches, CachesBuilder, secs};
 use cache_memory as _;
@@ -10,10 +14,17 @@ pub(crate) fn caches(hub: &Hub, more: &str) -> Caches {
     builder(hub, more).build().unwrap()
 }
 
-/// Returns the builder of the caches of one process.
+/// Deadlines that a call does not reach because a thread stands still.
+pub(crate) const PATIENT: &str = "deadline = '60s'\nconnect_deadline = '60s'\n";
+
+/// Returns the builder of the caches of one process. Their deadlines are [`PATIENT`], unless `more`
+/// has others.
 pub(crate) fn builder(hub: &Hub, more: &str) -> CachesBuilder {
-    let text =
-        format!("[caches.default]\nbackend = 'memory'\nbus = '{}'\ntags = true\n{more}", hub.url);
+    let deadlines = if more.contains("deadline") { "" } else { PATIENT };
+    let text = format!(
+        "[caches.default]\nbackend = 'memory'\nbus = '{}'\ntags = true\n{deadlines}{more}",
+        hub.url
+    );
     Caches::builder().driver(hub::DRIVER).stderr_notice(false).toml(&text).unwrap()
 }
 
@@ -60,4 +71,9 @@ pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+}
+
+/// Polls a future once, for a runtime that then stalls or a caller that drops it.
+pub(crate) fn poll_once<F: Future>(future: &mut Pin<Box<F>>) {
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }

@@ -1,7 +1,10 @@
 //! The background task completes pending deletes, and removes only entries that existed when the
 //! write failed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cache_core::{
     Cache, ErrorKind, FetchSettings, Keyspace, Result, Timeout, Ttl,
@@ -12,6 +15,9 @@ use cache_core::{
 };
 
 use crate::{down, writes};
+
+/// Far longer than the background task needs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns two caches over one store, as in two processes. The calls of the first cache can fail.
 fn world() -> (FakeClock, Faulty, Cache, Cache) {
@@ -34,22 +40,25 @@ fn world_with(fenced: bool) -> (FakeClock, Faulty, Cache, Cache) {
 
 /// Moves the clock until no key is marked.
 async fn wait_until_unmarked(time: &FakeClock, cache: &Cache) {
-    for _ in 0..1000 {
-        if cache.stats().tombstones == 0 {
-            return;
-        }
+    wait_until_marked(time, cache, 0).await;
+}
+
+/// Moves the clock until this number of keys is marked.
+async fn wait_until_marked(time: &FakeClock, cache: &Cache, count: u64) {
+    let began = Instant::now();
+    while cache.stats().tombstones > count {
+        assert!(began.elapsed() < PATIENCE, "keys are left: {:?}", cache.stats());
         time.advance(Duration::from_millis(100));
         // sleeps: the task runs on another thread and has no event
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("keys are left: {:?}", cache.stats());
 }
 
 #[tokio::test]
 async fn pending_delete_completes_without_a_call_for_the_key() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let keys: Vec<_> = (0..250).map(|it| it.to_string()).collect();
-    theirs.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default).await?.into_result()?;
+    theirs.set_many(keys.iter().map(|it| (it, 1)), Timeout::Never).await?.into_result()?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&keys).await?;
     assert_eq!(mine.stats().tombstones, 250);
@@ -211,10 +220,10 @@ async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Resul
     let (time, store, mine, theirs) = world();
     let dead: Vec<_> = (0..300).map(|it| format!("dead-{it}")).collect();
     theirs
-        .set_many(dead.iter().map(|it| (it.as_str(), 1)), Timeout::Default)
+        .set_many(dead.iter().map(|it| (it.as_str(), 1)), Timeout::Never)
         .await?
         .into_result()?;
-    theirs.set("live", &1, Timeout::Default).await?;
+    theirs.set("live", &1, Timeout::Never).await?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&dead).await?;
     mine.delete("live").await?;
@@ -222,14 +231,7 @@ async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Resul
         Some(key) if key.contains("dead") => Fault::Error(ErrorKind::Unavailable),
         _ => Fault::None,
     });
-    for _ in 0..1000 {
-        if mine.stats().tombstones_removed > 0 {
-            break;
-        }
-        time.advance(Duration::from_millis(100));
-        // sleeps: the task runs on another thread and has no event
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_until_marked(&time, &mine, 300).await;
     assert!(!theirs.has_key("live").await?, "{:?}", mine.stats());
     assert_eq!(mine.stats().tombstones, 300);
     Ok(())

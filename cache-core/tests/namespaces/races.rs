@@ -14,6 +14,8 @@ use tokio::sync::Barrier;
 
 const ROUNDS: u64 = 300;
 const TASKS: usize = 4;
+/// A call that stands still for a moment must not fail open.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The source of the values. It changes once before each clear, and once after it.
 #[derive(Default)]
@@ -108,14 +110,17 @@ async fn in_one_process_over_a_store_that_never_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_one_process_over_a_store_that_may_wait() {
-    let cache = Cache::new("test", Model::default());
+    let cache = Cache::builder(Model::default()).deadline(PATIENCE).build("test").unwrap();
     no_call_after_a_clear_returns_an_older_value(vec![cache]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_two_processes_without_staleness() {
     let store = Model::default().into_backend();
-    let cache = || Cache::builder(Arc::clone(&store)).tag_staleness(Duration::ZERO);
+    let cache = || {
+        let builder = Cache::builder(Arc::clone(&store)).tag_staleness(Duration::ZERO);
+        builder.deadline(PATIENCE)
+    };
     let caches = [cache(), cache()].map(|it| it.build("test").unwrap());
     no_call_after_a_clear_returns_an_older_value(caches.into()).await;
 }

@@ -174,7 +174,9 @@ async fn memo_of_a_request_repeats_its_answer() {
 fn older_value_is_never_returned_after_a_write_of_this_process() {
     const ROUNDS: u64 = 3_000;
     let far = Faulty::new(Memory::new());
-    let cache = Cache::builder(far).near(near()).build("test").unwrap().blocking();
+    // A call that stands still for a moment must not fail open.
+    let cache = Cache::builder(far).near(near()).deadline(60 * SECOND);
+    let cache = cache.build("test").unwrap().blocking();
     cache.set("k", &0, secs(600)).unwrap();
     let (acknowledged, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
     let start = Barrier::new(3);

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use cache_core::{BlockingCache, Cache, FetchSettings};
@@ -17,6 +18,8 @@ use crate::HOUR;
 
 const ROUNDS: u64 = 5_000;
 const READERS: usize = 3;
+/// How long a reader may need until it shares a value.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A read that begins after a write was acknowledged returns its value or a later one.
 fn check(cache: &BlockingCache, write: impl Fn(u64) + Sync) {
@@ -41,6 +44,7 @@ fn check(cache: &BlockingCache, write: impl Fn(u64) + Sync) {
             });
         }
         start.wait();
+        let began = Instant::now();
         for round in 1..=ROUNDS {
             write(round);
             acknowledged.store(round, SeqCst);
@@ -49,6 +53,10 @@ fn check(cache: &BlockingCache, write: impl Fn(u64) + Sync) {
                 for _ in 0..16 {
                     cache.get_arc::<u64>("k").unwrap().unwrap();
                 }
+            }
+            // The readers may have had no time until now.
+            while round == ROUNDS / 2 && hits.load(SeqCst) == 0 && began.elapsed() < PATIENCE {
+                thread::yield_now();
             }
         }
         is_done.store(true, SeqCst);

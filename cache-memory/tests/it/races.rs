@@ -7,15 +7,22 @@ use std::{
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use cache_core::store::{CounterInit, Expected, Expiry, SetMode, SyncBackend, TtlUpdate};
 use cache_memory::Memory;
 
-use crate::{MINUTE, get, put, text};
+use crate::{get, text};
 
 const THREADS: usize = 8;
 const ROUNDS: usize = 200;
+/// Longer than a test takes on any machine.
+const HOUR: Expiry = Expiry::After(Duration::from_secs(3600));
+
+fn put(memory: &Memory, key: &str, value: &str) {
+    assert!(memory.set(key, text(value), HOUR, SetMode::Always).unwrap());
+}
 
 /// Runs `call(thread, round)` on all threads at once, round by round, and `check(round)` after each
 /// round. A panic ends the race on all threads; otherwise the others would wait at the barrier for
@@ -64,7 +71,7 @@ fn concurrent_increments_are_all_counted() {
 #[test]
 fn concurrent_increments_create_a_counter_once() {
     let memory = Memory::new();
-    let create = Some(CounterInit::new(100, MINUTE));
+    let create = Some(CounterInit::new(100, HOUR));
     race(
         |_, round| assert!(memory.incr(&format!("n{round}"), 1, create).unwrap().is_some()),
         |round| assert_eq!(get(&memory, &format!("n{round}")), Some(text("108"))),
@@ -78,7 +85,7 @@ fn concurrent_adds_have_one_winner_and_its_value_stays() {
     race(
         |thread, round| {
             let value = text(&thread.to_string());
-            if memory.set(&format!("k{round}"), value, MINUTE, SetMode::IfAbsent).unwrap() {
+            if memory.set(&format!("k{round}"), value, HOUR, SetMode::IfAbsent).unwrap() {
                 winners.fetch_add(1, Ordering::SeqCst);
                 winner.store(thread, Ordering::SeqCst);
             }
@@ -138,7 +145,7 @@ fn successful_adds_and_deletes_alternate() {
         |thread, _| {
             for _ in 0..20 {
                 let done = if thread % 2 == 0 {
-                    memory.set("k", text("1"), MINUTE, SetMode::IfAbsent).unwrap()
+                    memory.set("k", text("1"), HOUR, SetMode::IfAbsent).unwrap()
                 } else if thread % 4 == 1 {
                     memory.delete("k").unwrap()
                 } else {
@@ -164,9 +171,9 @@ fn replace_and_touch_never_restore_a_deleted_entry() {
     race(
         |thread, _| match thread {
             0 => assert!(memory.delete("k").unwrap()),
-            1 | 2 => drop(memory.touch("k", MINUTE).unwrap()),
+            1 | 2 => drop(memory.touch("k", HOUR).unwrap()),
             3 => drop(memory.incr("k", 1, None).unwrap()),
-            _ => drop(memory.set("k", text("1"), MINUTE, SetMode::IfPresent).unwrap()),
+            _ => drop(memory.set("k", text("1"), HOUR, SetMode::IfPresent).unwrap()),
         },
         |_| {
             assert_eq!(get(&memory, "k"), None);
@@ -243,8 +250,8 @@ fn reader_sees_the_old_or_the_new_value_during_writes() {
         for n in 0..20_000_usize {
             let new = vec![b'a' + u8::try_from(n % 20).unwrap(); n % 300 + 1];
             match n % 3 {
-                0 => drop(memory.touch("k", MINUTE).unwrap()),
-                1 => drop(memory.set("k", new.into(), MINUTE, SetMode::IfPresent).unwrap()),
+                0 => drop(memory.touch("k", HOUR).unwrap()),
+                1 => drop(memory.set("k", new.into(), HOUR, SetMode::IfPresent).unwrap()),
                 _ => {
                     let old = get(&memory, "k").unwrap();
                     let seen = Expected::value(&old);
@@ -267,9 +274,9 @@ fn concurrent_operations_of_all_kinds_keep_the_bounds() {
             for n in 0..100 {
                 let key = format!("k{}", (thread * 31 + round * 17 + n * 7) % 5000);
                 let expiry = if n % 2 == 0 {
-                    MINUTE
+                    HOUR
                 } else {
-                    Expiry::After(std::time::Duration::from_micros(50))
+                    Expiry::After(Duration::from_micros(50))
                 };
                 match n % 10 {
                     0 => drop(memory.take(&key).unwrap()),
