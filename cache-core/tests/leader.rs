@@ -15,7 +15,7 @@ use cache_core::{
     layer::{BreakerState, Call, Layer, Layered, Operation, Reply},
     secs,
     store::{Backend, Expiry, Inline, SetMode},
-    testing::{Fault, Faulty, Model},
+    testing::{FakeClock, Fault, Faulty, Model},
 };
 use tokio::sync::Notify;
 
@@ -27,8 +27,10 @@ const KEY: &str = ":1:k";
 fn world() -> (Faulty, Faulty, Cache) {
     let part = || Faulty::new(Arc::new(Inline::new(Model::default())));
     let (leader, copy) = (part(), part());
-    let cache = Cache::builder(store(Arc::new(leader.clone()), &copy)).build("test").unwrap();
-    (leader, copy, cache)
+    // The time stands still, so an open breaker stays open.
+    let clock = FakeClock::new().clock();
+    let cache = Cache::builder(store(Arc::new(leader.clone()), &copy)).clock(clock);
+    (leader, copy, cache.build("test").unwrap())
 }
 
 fn store(leader: Arc<dyn Backend>, copy: &Faulty) -> Arc<dyn Backend> {

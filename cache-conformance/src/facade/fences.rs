@@ -226,7 +226,10 @@ async fn holder_that_hangs_delays_others_by_one_load_deadline(ctx: &Ctx) -> Test
         // A lease ends with its deadline as well. If a thread stands still for as long, the value
         // is not stored. So a slow machine gets longer deadlines.
         while !is_delayed_by_one(ctx, by, deadline).await? {
-            assert!(deadline < Duration::from_secs(10), "{by:?} took two deadlines of {deadline:?}");
+            assert!(
+                deadline < Duration::from_secs(10),
+                "{by:?} took two deadlines of {deadline:?}"
+            );
             deadline *= 2;
         }
     }

@@ -219,10 +219,7 @@ async fn full_tombstone_table_loses_no_delete() -> Result<()> {
 async fn keys_of_a_dead_server_do_not_delay_the_delete_of_another_key() -> Result<()> {
     let (time, store, mine, theirs) = world();
     let dead: Vec<_> = (0..300).map(|it| format!("dead-{it}")).collect();
-    theirs
-        .set_many(dead.iter().map(|it| (it.as_str(), 1)), Timeout::Never)
-        .await?
-        .into_result()?;
+    theirs.set_many(dead.iter().map(|it| (it.as_str(), 1)), Timeout::Never).await?.into_result()?;
     theirs.set("live", &1, Timeout::Never).await?;
     down(&store, ErrorKind::Unavailable);
     mine.delete_many(&dead).await?;

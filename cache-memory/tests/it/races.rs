@@ -273,11 +273,8 @@ fn concurrent_operations_of_all_kinds_keep_the_bounds() {
         |thread, round| {
             for n in 0..100 {
                 let key = format!("k{}", (thread * 31 + round * 17 + n * 7) % 5000);
-                let expiry = if n % 2 == 0 {
-                    HOUR
-                } else {
-                    Expiry::After(Duration::from_micros(50))
-                };
+                let expiry =
+                    if n % 2 == 0 { HOUR } else { Expiry::After(Duration::from_micros(50)) };
                 match n % 10 {
                     0 => drop(memory.take(&key).unwrap()),
                     1 => drop(memory.touch(&key, expiry).unwrap()),
