@@ -155,13 +155,17 @@ mod tests {
     #[test]
     fn coarse_time_is_never_ahead_and_never_far_behind() {
         let clock = Clock::system();
+        let (mut last, mut standstill) = (clock.now(), Duration::ZERO);
         for _ in 0..10_000 {
             // Time that passes between these lines does not make the assertions fail.
             let before = clock.now();
             let coarse = clock.coarse();
             let now = clock.now();
             assert!(coarse <= now, "{coarse:?} {now:?}");
-            assert!(before < coarse + Duration::from_secs(1));
+            // After a virtual machine stood still, its next tick may be some milliseconds away.
+            standstill = standstill.max(before.saturating_sub(last));
+            assert!(before < coarse + Duration::from_secs(1) + standstill);
+            last = before;
         }
     }
 }
