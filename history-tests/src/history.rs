@@ -20,6 +20,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// The faults, by their start.
     pub faults: Vec<FaultRecord>,
+    /// The times at which processes stood still by themselves: those of a busy machine.
+    pub standstills: Vec<Standstill>,
     /// The counters of the near tiers of all processes that came to their end.
     pub near: NearCounts,
 }
@@ -52,6 +54,17 @@ pub struct FaultRecord {
     pub fault: Fault,
     /// The process it concerned, if it concerned one alone.
     pub process: Option<u32>,
+    /// The beginning.
+    pub start: u64,
+    /// The end.
+    pub end: u64,
+}
+
+/// A time in which the library's runtime of a process stood still.
+#[derive(Clone, Debug)]
+pub struct Standstill {
+    /// The process.
+    pub process: u32,
     /// The beginning.
     pub start: u64,
     /// The end.
@@ -92,6 +105,9 @@ impl History {
                     }
                 }
                 Event::Near(counts) => self.near.add(&counts),
+                Event::Stood { start, end } => {
+                    self.standstills.push(Standstill { process, start, end });
+                }
                 Event::Reply { id, at, reply } => {
                     if let Some(it) = calls.get_mut(&id) {
                         it.reply = Some((at, reply));

@@ -83,7 +83,9 @@ fn of_cluster(cluster: &RedisCluster, planned: Planned, lasts: Duration) -> Resu
         Fault::HandOver => hand_over(cluster, slot)?,
         fault => of_server(cluster.master_of(slot)?, fault, lasts)?,
     }
-    cluster.wait_until_served()
+    // The cluster serves all slots, and a node that was started again waits for the others as long
+    // as before.
+    cluster.be_patient()
 }
 
 /// Makes a replica the master of a slot. Its master stops writes until the replica has them all.

@@ -35,6 +35,7 @@ pub mod record;
 mod run;
 pub mod source;
 mod stage;
+mod standstill;
 mod store;
 pub mod worker;
 

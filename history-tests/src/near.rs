@@ -19,7 +19,8 @@ pub(crate) const DEADLINE: u64 = 300;
 const HEARTBEAT: u64 = 1000;
 /// How long another server may have taken the place of one before the tier is bypassed.
 const TAKEOVER: u64 = 4000;
-/// How late the threads and timers of a busy machine may be.
+/// How late threads and timers may be. Longer standstills of a process are measured, and do not
+/// count.
 const SLACK: u64 = 300;
 
 impl NearTier {

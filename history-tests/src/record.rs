@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Load { id: u64, at: u64, version: u64 },
     /// The call has ended.
     Reply { id: u64, at: u64, reply: Reply },
+    /// The library's runtime stood still between these moments.
+    Stood { start: u64, end: u64 },
     /// The counters of the near tiers at the end of the process.
     Near(NearCounts),
 }
@@ -162,6 +164,10 @@ impl Recorder {
 
     pub(crate) fn reply(&self, id: u64, reply: Reply) {
         self.append(&Event::Reply { id, at: clock::now(), reply });
+    }
+
+    pub(crate) fn stood_still(&self, start: u64, end: u64) {
+        self.append(&Event::Stood { start, end });
     }
 
     pub(crate) fn near(&self, counts: NearCounts) {

@@ -16,14 +16,14 @@ use crate::{
     inject::make,
     near::NearCounts,
     random::Random,
-    record::Reply,
+    record::{DROPPED, Reply},
     stage::{Options, Stage},
 };
 
 /// The time at the end of a run in which no fault begins: the store recovers and is read.
 const RECOVERY: u64 = 1000 * MS;
-/// Much longer than a worker needs for its last call.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Much longer than a worker needs for its last call, on a busy machine as well.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The numbers and the result of a run.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Outcome {
     pub calls: usize,
     /// The number of calls that failed, were dropped, or have no reply.
     pub failed: usize,
+    /// The number of calls that were dropped.
+    pub dropped: usize,
     /// The number of faults of each kind.
     pub faults: BTreeMap<Fault, usize>,
     /// The counters of the near tiers.
@@ -56,6 +58,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let history = History { faults, ..stage.history()? };
     let failed =
         |it: &&Operation| it.reply.as_ref().is_none_or(|it| matches!(it.1, Reply::Failed(_)));
+    let dropped = |it: &&Operation| {
+        it.reply.as_ref().is_some_and(|it| it.1 == Reply::Failed(DROPPED.into()))
+    };
     let mut faults = BTreeMap::new();
     for it in &history.faults {
         *faults.entry(it.fault).or_default() += 1;
@@ -63,6 +68,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     Ok(Outcome {
         calls: history.operations.len(),
         failed: history.operations.iter().filter(failed).count(),
+        dropped: history.operations.iter().filter(dropped).count(),
         faults,
         near: history.near,
         report: check(&history, options.store.limits()),

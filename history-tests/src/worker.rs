@@ -1,6 +1,9 @@
 //! A worker: a process that calls the caches until its time is over, and records each call.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 use anyhow::{Context as _, Result};
 use cache_core::Caches;
@@ -12,6 +15,7 @@ use crate::{
     planted,
     record::Recorder,
     source::Source,
+    standstill,
 };
 
 /// Runs a worker to its end.
@@ -37,12 +41,16 @@ pub fn run(plan: &str) -> Result<()> {
         if !shared.plan.counters.is_empty() {
             return Client::new(&shared, 0).count_all().await;
         }
+        let over = Arc::<AtomicBool>::default();
+        let measured = tokio::spawn(standstill::measure(Arc::clone(&shared), Arc::clone(&over)));
         let clients: Vec<_> = (0..shared.plan.clients)
             .map(|it| tokio::spawn(Client::new(&shared, it).run()))
             .collect();
         for it in clients {
             it.await??;
         }
+        over.store(true, SeqCst);
+        measured.await?;
         if shared.plan.has_near {
             shared.recorder.near(NearCounts::of(&caches));
         }

@@ -7,9 +7,11 @@ use std::{path::PathBuf, time::Duration};
 
 use history_tests::{Bug, Options, Outcome, Store, run};
 
-/// The seeds of the runs of each bug. A bug is found in the first runs; the others are for a
-/// machine that is busy, where fewer calls overlap.
-const SEEDS: [u64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// The most runs of each bug. A bug is found in the first runs; the others are for a machine that
+/// is busy, where fewer calls overlap.
+const RUNS: u64 = 30;
+/// The runs without a bug.
+const WITHOUT: u64 = 8;
 /// The calls of each of the nine clients in a run.
 const CALLS: u64 = 150;
 
@@ -30,7 +32,7 @@ fn run_with(bug: Option<Bug>, seed: u64) -> Outcome {
 fn each_planted_bug_is_found() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
-        let found = SEEDS.into_iter().find_map(|seed| {
+        let found = (1..=RUNS).find_map(|seed| {
             let outcome = run_with(Some(*bug), seed);
             outcome.report.violations.first().map(|it| (seed, outcome.calls, it.clone()))
         });
@@ -46,10 +48,13 @@ fn each_planted_bug_is_found() {
 
 #[test]
 fn store_without_a_bug_passes() {
-    for seed in SEEDS {
+    for seed in 1..=WITHOUT {
         let outcome = run_with(None, seed);
         let all: Vec<_> = outcome.report.violations.iter().map(ToString::to_string).collect();
         assert!(all.is_empty(), "seed {seed}: {}", all.join("\n"));
-        assert_eq!(outcome.report.undecided, 0, "seed {seed}");
+        // Without a fault, calls fail only if the machine stands still for longer than a deadline.
+        // It is not known whether such a write took effect, and then a search may take too long.
+        let is_calm = outcome.failed == outcome.dropped;
+        assert!(!is_calm || outcome.report.undecided == 0, "seed {seed}: {outcome:?}");
     }
 }

@@ -72,10 +72,26 @@ impl<'a> Checked<'a> {
     /// process returns it. A process that stands still receives no messages.
     pub(super) fn allowed(&self, read: &Operation, since: u64) -> u64 {
         let Some(near) = self.limits.near else { return 0 };
+        near * MS + self.stood_still(read.process, since, read.start)
+    }
+
+    /// Returns for how long a process stood still between two moments: because it was stopped, or
+    /// because the machine was busy.
+    pub(super) fn stood_still(&self, process: u32, from: u64, to: u64) -> u64 {
         let stops = self.history.faults.iter();
-        let stops = stops.filter(|it| it.fault == Fault::Stop && it.process == Some(read.process));
-        let stopped = stops.map(|it| it.end.min(read.start).saturating_sub(it.start.max(since)));
-        near * MS + stopped.sum::<u64>()
+        let stops = stops.filter(|it| it.fault == Fault::Stop && it.process == Some(process));
+        let alone = self.history.standstills.iter().filter(|it| it.process == process);
+        let stops = stops.map(|it| (it.start, it.end));
+        let mut spans: Vec<_> = stops.chain(alone.map(|it| (it.start, it.end))).collect();
+        // A process that was stopped has measured it as well, and it counts once.
+        spans.sort_unstable();
+        let (mut sum, mut until) = (0, from);
+        for (start, end) in spans {
+            let end = end.min(to);
+            sum += end.saturating_sub(start.max(until));
+            until = until.max(end);
+        }
+        sum
     }
 
     /// Returns whether no fault could have delayed a report between two moments.

@@ -59,7 +59,7 @@ pub(super) fn check(
                 && it.version > *version
                 && !may_be_lost(checked, it, read)
                 && !it.is_outrun(&seen)
-                && !(it.allows_joining(&seen) && joined(&seen, operations, background))
+                && !(it.allows_joining(&seen) && joined(checked, &seen, operations, background))
         };
         staleness.reads += 1;
         let mut broken = floors.iter().rev().filter(breaks);
@@ -144,7 +144,12 @@ fn may_be_lost(checked: &Checked<'_>, floor: &Floor<'_>, read: &Operation) -> bo
 /// load of its own process gets its value, also if another process invalidated it meanwhile: the
 /// book states this. A load whose first caller was dropped goes on while other callers wait for it,
 /// and one that refreshes a stale value goes on in the `background`.
-fn joined(seen: &Seen<'_>, operations: &[&Operation], background: bool) -> bool {
+fn joined(
+    checked: &Checked<'_>,
+    seen: &Seen<'_>,
+    operations: &[&Operation],
+    background: bool,
+) -> bool {
     let Seen { read, by: Some(first), .. } = seen else { return false };
     if read.call != Call::Fetch || first.call != Call::Fetch || first.process != read.process {
         return false;
@@ -153,6 +158,7 @@ fn joined(seen: &Seen<'_>, operations: &[&Operation], background: bool) -> bool 
     else {
         return false;
     };
+    let late = checked.stood_still(read.process, *at, read.start);
     // A caller that began earlier may have joined, too: its read took longer.
     let waits =
         |it: &&&Operation| it.process == read.process && it.call == Call::Fetch && it.id != read.id;
@@ -160,7 +166,7 @@ fn joined(seen: &Seen<'_>, operations: &[&Operation], background: bool) -> bool 
         if it.start <= until { until.max(it.end()) } else { until }
     };
     let until = operations.iter().filter(waits).fold(first.end(), ended);
-    until >= read.start || (background && at + LOAD >= read.start)
+    until >= read.start || (background && at + LOAD + late >= read.start)
 }
 
 /// Shows the invalidation, the read, and the loads of the old version.

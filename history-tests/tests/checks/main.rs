@@ -16,7 +16,7 @@ use history_tests::{
     check::Limits,
     clock::MS,
     fault::Fault,
-    history::{FaultRecord, History, Operation},
+    history::{FaultRecord, History, Operation, Standstill},
     record::{Call, DROPPED, Reply},
 };
 
@@ -75,6 +75,12 @@ impl Written {
     fn fault(mut self, fault: Fault, process: Option<u32>, time: [u64; 2]) -> Self {
         let [start, end] = time.map(|it| (ORIGIN + it) * MS);
         self.history.faults.push(FaultRecord { fault, process, start, end });
+        self
+    }
+
+    fn stood_still(mut self, process: u32, time: [u64; 2]) -> Self {
+        let [start, end] = time.map(|it| (ORIGIN + it) * MS);
+        self.history.standstills.push(Standstill { process, start, end });
         self
     }
 

@@ -90,6 +90,13 @@ fn time_in_which_the_reader_stood_still_does_not_count() {
     read().fault(Fault::Stop, Some(1), [30, 200]).breaks(OLD);
     read().fault(Fault::Stop, Some(0), [10, 100]).breaks("the bound is 180.000 ms");
     read().fault(Fault::Freeze, None, [30, 200]).breaks(OLD);
+    // It is not always the test that stops a process.
+    read().stood_still(0, [30, 200]).passes();
+    read().stood_still(1, [30, 200]).breaks(OLD);
+    read().stood_still(0, [10, 100]).breaks("the bound is 180.000 ms");
+    read().stood_still(0, [200, 400]).breaks("the bound is 150.000 ms");
+    let both = read().fault(Fault::Stop, Some(0), [30, 90]).stood_still(0, [20, 100]);
+    both.breaks("the bound is 180.000 ms");
 }
 
 #[test]
