@@ -292,8 +292,12 @@ async fn killed_server_refuses_requests_and_a_key_of_redis_is_executed_once() {
     use test_servers::Server as _;
 
     let server = test_servers::Redis::start().unwrap();
-    let settings =
-        format!("[caches.default]\nbackend = \"redis\"\nlocation = \"{}\"", server.url());
+    // A machine that is slow refuses no request.
+    let settings = format!(
+        "[caches.default]\nbackend = 'redis'\nlocation = '{}'\ndeadline = '20s'\n\
+         connect_deadline = '20s'\nbreaker.enabled = false",
+        server.url()
+    );
     let payments = Payments::open();
     let mut services = Vec::new();
     for _ in 0..2 {

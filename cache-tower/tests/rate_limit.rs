@@ -253,7 +253,8 @@ async fn tasks_on_redis_together_get_exactly_the_limit() {
 
     let server = test_servers::Redis::start().unwrap();
     let settings = format!(
-        "[caches.default]\nbackend = \"redis\"\nlocation = \"{}\"\ndeadline = \"20s\"",
+        "[caches.default]\nbackend = 'redis'\nlocation = '{}'\ndeadline = '20s'\n\
+         connect_deadline = '20s'\nbreaker.enabled = false",
         server.url()
     );
     // Two sets of caches share no queue of updates, as two processes.

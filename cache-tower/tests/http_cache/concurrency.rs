@@ -18,7 +18,7 @@ use axum::{
 use cache_core::{
     Cache, ErrorKind,
     layer::Operation,
-    testing::{Fault, Faulty},
+    testing::{FakeClock, Fault, Faulty},
 };
 use cache_memory::Memory;
 use cache_tower::http_cache::HttpCache;
@@ -217,7 +217,9 @@ fn status(response: &Response) -> &str {
 async fn response_is_called_stored_only_if_the_store_has_taken_it() {
     let store = Faulty::new(Memory::new());
     let cache = Cache::new("pages", store.clone());
-    let (gate, http_cache) = (Gate::new(), HttpCache::new(&cache));
+    // Its time stands still, so the remaining lifetime in a status is exact.
+    let time = FakeClock::new();
+    let (gate, http_cache) = (Gate::new(), HttpCache::new(&cache).clock(time.clock()));
     let router = gate.router("max-age=60", &http_cache);
 
     let removed = tokio::spawn(send(router.clone(), request(None)));

@@ -117,7 +117,7 @@ impl Page {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Duration::from_secs(10), until_changed).await.expect("the page was removed");
+        timeout(Duration::from_secs(60), until_changed).await.expect("the page was removed");
     }
 }
 
@@ -163,7 +163,7 @@ async fn change_goes_on_in_the_caches_of_its_request() {
     sent.abort();
     assert!(sent.await.unwrap_err().is_cancelled());
     page.gate.add_permits(1);
-    let noted = timeout(Duration::from_secs(10), seen.acquire()).await;
+    let noted = timeout(Duration::from_secs(60), seen.acquire()).await;
     noted.expect("the handler has seen the caches").unwrap().forget();
 }
 

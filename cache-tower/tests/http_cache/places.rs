@@ -37,8 +37,12 @@ async fn text(router: &mut Router, uri: &str) -> String {
 #[tokio::test]
 async fn responses_are_shared_by_processes_through_redis() {
     let redis = test_servers::Redis::start().unwrap();
-    let settings =
-        format!("caches.default = {{ backend = 'redis', location = '{}' }}", redis.url());
+    // A page that Redis does not return in time would be made again.
+    let settings = format!(
+        "[caches.default]\nbackend = 'redis'\nlocation = '{}'\ndeadline = '20s'\n\
+         connect_deadline = '20s'\nbreaker.enabled = false",
+        redis.url()
+    );
     let mut sites = Vec::new();
     for _ in 0..2 {
         // Two `Caches` share nothing but the server, as those of two processes.
