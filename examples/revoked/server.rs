@@ -1,10 +1,11 @@
 //! A Redis server that keeps its data when it is killed.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::{BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     thread,
 };
 
@@ -23,8 +24,7 @@ impl Server {
     /// # Errors
     /// If `redis-server` is not installed or does not start.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
-        // The port is free again when the listener is dropped.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let folder = folder.to_owned();
         let running = spawn(&folder, port)?;
         Ok(Self { folder, port, running })
@@ -52,6 +52,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Returns a free port below those of clients. While the server is down, a client could get its
+/// port, and the server would not start again.
+fn free_port() -> Result<u16> {
+    let first = RandomState::new().hash_one(process::id());
+    let ports = (0..3000).map(|it| 7000 + first.wrapping_add(it) % 3000);
+    // The port is free again when the listener is dropped.
+    let is_free = |it: &u16| TcpListener::bind(("127.0.0.1", *it)).is_ok();
+    ports.filter_map(|it| u16::try_from(it).ok()).find(is_free).context("no port is free")
 }
 
 /// Returns when the server accepts connections.

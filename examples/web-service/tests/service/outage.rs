@@ -1,6 +1,8 @@
 //! The service while its store is down.
 
-use anyhow::Result;
+use std::{thread, time::Duration};
+
+use anyhow::{Result, bail};
 use reqwest::StatusCode;
 use test_servers::{Redis, Server as _};
 
@@ -9,10 +11,13 @@ use crate::running::{Running, body, client, logged_in};
 #[tokio::test]
 async fn service_answers_from_its_database_while_redis_is_down() -> Result<()> {
     let redis = Redis::start()?;
-    let settings = include_str!("../../settings.toml").replace(
-        "backend = \"memory\"",
-        &format!("backend = \"redis\"\nlocation = \"{}\"", redis.url()),
+    // On a slow machine, Redis is not down before it is killed.
+    let store = format!(
+        "backend = \"redis\"\nlocation = \"{}\"\ndeadline = \"20s\"\n\
+         connect_deadline = \"20s\"",
+        redis.url()
     );
+    let settings = include_str!("../../settings.toml").replace("backend = \"memory\"", &store);
     let settings = settings.replace("location = \"main\"\n", "");
     let service = Running::start(Some(&settings))?;
     let ada = logged_in(&service, 1).await?;
@@ -30,7 +35,21 @@ async fn service_answers_from_its_database_while_redis_is_down() -> Result<()> {
     assert!(!me.headers().contains_key("set-cookie"), "{me:?}");
 
     redis.restart()?;
+    until_healthy(&service).await?;
     let new = logged_in(&service, 2).await?;
     assert_eq!(body(new.get(service.url("/me")).send().await?).await?["name"], "Bob");
     Ok(())
+}
+
+/// Waits until the service reaches Redis again: its connections and breakers try it now and then.
+async fn until_healthy(service: &Running) -> Result<()> {
+    for _ in 0..3000 {
+        let health = client()?.get(service.url("/health")).send().await?.text().await?;
+        if health == "default: ok\nsessions: ok\n" {
+            return Ok(());
+        }
+        // sleeps: the service does not tell of it unless it is asked
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("the service does not find the store that is back")
 }
