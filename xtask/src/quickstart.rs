@@ -70,8 +70,10 @@ impl Steps {
         let target = target.to_string_lossy();
         // With the target folder and the debug information of the workspace, cargo builds only the
         // crates that differ.
+        let debug = env::var("CARGO_PROFILE_DEV_DEBUG");
+        let debug = debug.unwrap_or_else(|_| "line-tables-only".to_owned());
         let run = Shell::new("bash -euc").arg(run).env("CARGO_TARGET_DIR", &target);
-        let printed = run.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only").read()?;
+        let printed = run.env("CARGO_PROFILE_DEV_DEBUG", &debug).read()?;
         print!("{printed}");
         ensure!(
             fits(&printed, &self.prints),
