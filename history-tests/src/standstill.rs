@@ -1,5 +1,7 @@
-//! Measures when the library's runtime stands still in a process. Its thread receives the reports
-//! of changes, and a busy machine may stop it alone, while others still read.
+//! Measures when the library's runtime stands still in a process, or its clock. The thread of the
+//! runtime receives the reports of changes, and a busy machine may stop it alone, while others
+//! still read. The clock by which entries expire is the kernel's time of the last tick, which is
+//! late while the processor that keeps it does not run.
 
 use std::{
     sync::{
@@ -20,6 +22,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(10);
 /// The time between two looks from which on it counts as a standstill.
 const NOTED: u64 = 50 * MS;
+/// How late a tick may be. Near tiers know of it.
+const LATE: u64 = 8 * MS;
 
 /// Records each standstill, and ends with the look that follows `over`.
 pub(crate) async fn measure(shared: Arc<Shared>, over: Arc<AtomicBool>) {
@@ -33,9 +37,20 @@ pub(crate) async fn measure(shared: Arc<Shared>, over: Arc<AtomicBool>) {
         if now - last > NOTED {
             shared.recorder.stood_still(last, now);
         }
+        let behind = lateness(&clock);
+        if behind > LATE {
+            shared.recorder.stood_still(now.saturating_sub(behind), now);
+        }
         if is_last {
             return;
         }
         last = now;
     }
+}
+
+/// Returns how far the time of the last tick is behind, in nanoseconds.
+fn lateness(clock: &Clock) -> u64 {
+    // In this order, so that a stop in between does not count.
+    let now = clock.now();
+    u64::try_from(now.saturating_sub(clock.coarse()).as_nanos()).unwrap_or(u64::MAX)
 }
