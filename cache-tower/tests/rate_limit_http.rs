@@ -180,7 +180,7 @@ async fn killed_server_lets_requests_pass_or_refuses_them_as_the_name_says() {
     use test_servers::Server as _;
 
     let server = test_servers::Redis::start().unwrap();
-    // A machine that is slow is no outage.
+    // A slow machine is not an outage.
     let settings = format!(
         "[caches.default]\nbackend = 'redis'\nlocation = '{}'\ndeadline = '20s'\n\
          connect_deadline = '20s'\nbreaker.enabled = false",

@@ -18,14 +18,14 @@ use crate::{
     plan::Shared,
 };
 
-/// The time between two looks at the clock.
+/// The time between two measurements.
 const TICK: Duration = Duration::from_millis(10);
-/// The time between two looks from which on it counts as a standstill.
+/// The time between two measurements from which on it counts as a standstill.
 const NOTED: u64 = 50 * MS;
 /// How late a tick may be. Near tiers know of it.
 const LATE: u64 = 8 * MS;
 
-/// Records each standstill, and ends with the look that follows `over`.
+/// Records each standstill, and ends with the measurement that follows `over`.
 pub(crate) async fn measure(shared: Arc<Shared>, over: Arc<AtomicBool>) {
     let clock = Clock::system();
     let mut last = clock::now();
