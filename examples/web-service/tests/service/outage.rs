@@ -48,7 +48,7 @@ async fn until_healthy(service: &Running) -> Result<()> {
         if health == "default: ok\nsessions: ok\n" {
             return Ok(());
         }
-        // sleeps: the service does not tell of it unless it is asked
+        // sleeps: the service has no event for it
         thread::sleep(Duration::from_millis(20));
     }
     bail!("the service does not find the store that is back")
