@@ -9,6 +9,7 @@ mod connection;
 mod connector;
 mod counter;
 mod detached;
+mod elsewhere;
 mod error;
 mod health;
 mod invalidations;

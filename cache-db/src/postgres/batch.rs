@@ -154,17 +154,18 @@ impl PostgresStore {
         let values = Param::List(chunk.iter().map(|i| items[*i].1.clone()).collect());
         let params = vec![keys, values, micros(expiry).into()];
         let pool = self.pool()?;
-        let first = chunk.first().map_or("", |i| items[*i].0);
-        pool.execute(first, Statement::SetMany, params).await?;
+        let all = pool.keys(chunk.iter().map(|i| items[*i].0));
+        pool.execute_many(all, Statement::SetMany, params).await?;
         let bytes = chunk.iter().map(|i| entry_size(items[*i].0, items[*i].1.len())).sum();
         pool.writes.add(chunk.len(), bytes);
         Ok(())
     }
 
     async fn delete_chunk(&self, chunk: &[&str]) -> Result<Vec<Row>> {
-        let first = chunk.first().copied().unwrap_or_default();
         let params = vec![Param::keys(chunk.iter().copied())];
-        Ok(self.pool()?.execute(first, Statement::DeleteMany, params).await?.rows)
+        let pool = self.pool()?;
+        let all = pool.keys(chunk.iter().copied());
+        Ok(pool.execute_many(all, Statement::DeleteMany, params).await?.rows)
     }
 }
 

@@ -129,7 +129,7 @@ async fn make(
 ) -> Result<Outcome> {
     let total = group.iter().map(|it| it.delta).sum();
     let create = group.first().and_then(|it| it.create);
-    let caller = Caller::default();
+    let caller = Arc::<Caller>::default();
     let counted = {
         let step = pin!(count_once(pool, key, total, create, &caller));
         match select(step, pin!(CounterChange::any_left(group))).await {
@@ -172,7 +172,7 @@ async fn count_once(
     key: &str,
     delta: i64,
     create: Option<CounterInit>,
-    caller: &Caller,
+    caller: &Arc<Caller>,
 ) -> Result<Option<i64>> {
     let created = create.and_then(|it| Some((integer::add(it.initial, delta).ok()?, it.expiry)));
     let text = created.map(|(sum, _)| sum.to_string()).unwrap_or_default();

@@ -18,6 +18,7 @@ use super::{
     connection::{Connection, Reply},
     connector::Connector,
     detached::{self, Caller},
+    elsewhere::Elsewhere,
     error,
     health::Health,
     param::Param,
@@ -59,6 +60,8 @@ pub(crate) struct Pool {
     pub(crate) health: Arc<Health>,
     pub(crate) runtime: Handle,
     slots: Vec<Slot>,
+    /// Writes that are not, or not only, on the connection of their keys.
+    elsewhere: Elsewhere,
     /// The connection for slow statements and for those that wait for a lock: whatever is sent
     /// behind them waits for them.
     slow: Arc<Slot>,
@@ -67,6 +70,15 @@ pub(crate) struct Pool {
     slow_limit: SharedDeadline,
     /// For the wait in the queue of a counter.
     pub(crate) queue_limit: SharedDeadline,
+}
+
+/// The keys of a statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    /// The hash of the first one, whose connection runs the statement.
+    first: u64,
+    /// Whether others have another connection.
+    are_apart: bool,
 }
 
 /// Operations without a deadline run in steps. A step may take so many deadlines: it may touch a
@@ -118,6 +130,7 @@ impl Pool {
             health,
             runtime,
             slots,
+            elsewhere: Elsewhere::default(),
             slow,
             waiting,
             slow_limit,
@@ -133,9 +146,28 @@ impl Pool {
         statement: Statement,
         params: Vec<Param>,
     ) -> Result<Reply> {
-        let (pool, key) = (Arc::clone(self), hash(key));
+        let keys = Keys { first: hash(key), are_apart: false };
+        self.execute_many(keys, statement, params).await
+    }
+
+    /// Returns the keys of a statement that writes several.
+    pub(crate) fn keys<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Keys {
+        let mut keys = keys.into_iter().map(hash);
+        let first = keys.next().unwrap_or_default();
+        let are_apart = keys.any(|it| self.slot_of(it) != self.slot_of(first));
+        Keys { first, are_apart }
+    }
+
+    /// Runs a statement about these keys.
+    pub(crate) async fn execute_many(
+        self: &Arc<Self>,
+        keys: Keys,
+        statement: Statement,
+        params: Vec<Param>,
+    ) -> Result<Reply> {
+        let pool = Arc::clone(self);
         let call = |caller: Arc<Caller>| async move {
-            pool.execute_for(key, statement, &params, &caller).await
+            pool.execute_for(keys, statement, &params, &caller).await
         };
         detached::run(&self.runtime, call).await
     }
@@ -146,21 +178,30 @@ impl Pool {
         key: &str,
         statement: Statement,
         params: &[Param],
-        caller: &Caller,
+        caller: &Arc<Caller>,
     ) -> Result<Reply> {
-        self.execute_for(hash(key), statement, params, caller).await
+        let keys = Keys { first: hash(key), are_apart: false };
+        self.execute_for(keys, statement, params, caller).await
     }
 
     async fn execute_for(
         self: &Arc<Self>,
-        key: u64,
+        Keys { first: key, are_apart }: Keys,
         statement: Statement,
         params: &[Param],
-        caller: &Caller,
+        caller: &Arc<Caller>,
     ) -> Result<Reply> {
         let (health, began) = (&self.health, self.health.now());
+        if statement.writes() {
+            self.elsewhere.wait().await;
+        }
+        let mut under_way = are_apart.then(|| self.elsewhere.begin(caller));
         if !(statement.writes() && health.locked.has(key, || health.now())) {
             let (slot, connection, is_own) = self.connection_for(key).await?;
+            let is_own = is_own && !are_apart;
+            if !is_own && statement.writes() {
+                under_way.get_or_insert_with(|| self.elsewhere.begin(caller));
+            }
             let outcome =
                 slot.execute(Arc::clone(&connection), None, statement, params, caller).await;
             if !is_own {
@@ -173,8 +214,10 @@ impl Pool {
                 health.locked.add(key, self.remember_until());
             }
         }
-        // The connection for locks sends it for a call of its own.
-        if !caller.hand_over() {
+        // The connection for locks sends it for a call of its own. From here on, a later write
+        // waits for this one if the caller leaves; if it has left, the server has not run it.
+        let _under_way = under_way.unwrap_or_else(|| self.elsewhere.begin(caller));
+        if caller.is_cancelled() || !caller.hand_over() {
             return Err(cancelled());
         }
         Box::pin(self.execute_waiting(key, began, statement, params.to_vec())).await

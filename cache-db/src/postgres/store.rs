@@ -225,7 +225,9 @@ impl Backend for PostgresStore {
 
     async fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let params = vec![Param::key(from), Param::key(to)];
-        Ok(self.execute(Statement::Rename, from, params).await?.count > 0)
+        let pool = self.pool()?;
+        let both = pool.keys([from, to]);
+        Ok(pool.execute_many(both, Statement::Rename, params).await?.count > 0)
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<()> {

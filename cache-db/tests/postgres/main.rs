@@ -18,6 +18,7 @@ mod late;
 mod listening;
 mod locks;
 mod outages;
+mod overtaken;
 mod processes;
 mod refused;
 mod schema;

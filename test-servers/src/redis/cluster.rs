@@ -73,16 +73,6 @@ impl RedisCluster {
     /// # Errors
     /// If a node cannot be configured or the cluster does not recover.
     pub fn patient(self) -> Result<Self> {
-        self.be_patient()?;
-        Ok(self)
-    }
-
-    /// Does the same as [`patient`](Self::patient), again: a node that was started again has the
-    /// timeout of its command line.
-    ///
-    /// # Errors
-    /// If a node cannot be configured or the cluster does not recover.
-    pub fn be_patient(&self) -> Result<()> {
         for it in &self.nodes {
             it.command(&["CONFIG", "SET", "cluster-node-timeout", PATIENT_TIMEOUT])?;
         }
@@ -94,7 +84,8 @@ impl RedisCluster {
         };
         let is_whole = || self.nodes.iter().all(sees_no_failure);
         wait::wait_until("no node of the cluster counts as failed", LIMIT, is_whole)?;
-        self.wait_until_served()
+        self.wait_until_served()?;
+        Ok(self)
     }
 
     /// Returns all nodes; the initial masters come first.
