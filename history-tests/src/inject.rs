@@ -16,6 +16,8 @@ use crate::{
 /// How much a delayed reply is late: less than the deadline of a call.
 const DELAY: Duration = Duration::from_millis(80);
 const LIMIT: Duration = Duration::from_secs(10);
+/// The time after which a node counts as failed, as [`RedisCluster::patient`] sets it.
+const NODE_TIMEOUT: &str = "60000";
 
 /// Makes a fault happen, waits for its end, and records it.
 pub(crate) fn make(stage: &mut Stage<'_>, planned: Planned) -> Result<FaultRecord> {
@@ -83,9 +85,11 @@ fn of_cluster(cluster: &RedisCluster, planned: Planned, lasts: Duration) -> Resu
         Fault::HandOver => hand_over(cluster, slot)?,
         fault => of_server(cluster.master_of(slot)?, fault, lasts)?,
     }
-    // The cluster serves all slots, and a node that was started again waits for the others as long
-    // as before.
-    cluster.be_patient()
+    // A node that was started again has the timeout of its command line.
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "SET", "cluster-node-timeout", NODE_TIMEOUT])?;
+    }
+    cluster.wait_until_served()
 }
 
 /// Makes a replica the master of a slot. Its master stops writes until the replica has them all.

@@ -58,9 +58,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let history = History { faults, ..stage.history()? };
     let failed =
         |it: &&Operation| it.reply.as_ref().is_none_or(|it| matches!(it.1, Reply::Failed(_)));
-    let dropped = |it: &&Operation| {
-        it.reply.as_ref().is_some_and(|it| it.1 == Reply::Failed(DROPPED.into()))
-    };
+    let dropped =
+        |it: &&Operation| it.reply.as_ref().is_some_and(|it| it.1 == Reply::Failed(DROPPED.into()));
     let mut faults = BTreeMap::new();
     for it in &history.faults {
         *faults.entry(it.fault).or_default() += 1;

@@ -38,10 +38,8 @@ fn keeps_its_promises(store: Store, seed: u64, seconds: u64) -> Outcome {
     });
     let outcome = outcome.unwrap();
     let all: Vec<_> = outcome.report.violations.iter().map(ToString::to_string).collect();
-    let again = format!(
-        "cargo xtask histories --store {} --seconds {seconds} --seed {seed}",
-        store.name()
-    );
+    let again =
+        format!("cargo xtask histories --store {} --seconds {seconds} --seed {seed}", store.name());
     assert!(all.is_empty(), "{}\nagain: {again}", all.join("\n"));
     outcome
 }
