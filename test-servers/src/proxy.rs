@@ -54,7 +54,13 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { server, mode: Mode::Pass, links: Vec::new(), closed: false }),
+            state: Mutex::new(State {
+                server,
+                mode: Mode::Pass,
+                links: Vec::new(),
+                cuts: 0,
+                closed: false,
+            }),
             changed: Condvar::new(),
             accepted: AtomicU64::new(0),
             swallowed: AtomicU64::new(0),
@@ -146,14 +152,14 @@ impl Proxy {
     }
 
     /// Resets all open connections at both ends. The mode does not change. A connection that has
-    /// not carried any bytes may count as new.
+    /// not carried any bytes may count as new, unless new connections are refused.
     ///
     /// # Panics
-    /// If a connection is still open after ten seconds.
+    /// If a connection is still open after a minute.
     pub fn cut(&self) {
         let links = self.shared.cut();
         let closed = || links.iter().all(|it| it.strong_count() == 0);
-        let cut = wait::wait_until("connections are cut", Duration::from_secs(10), closed);
+        let cut = wait::wait_until("connections are cut", Duration::from_secs(60), closed);
         // panics: documented; a test that cuts no connection proves nothing
         cut.unwrap_or_else(|err| panic!("proxy at {}: {err}", self.address));
     }
@@ -201,6 +207,8 @@ struct State {
     server: SocketAddr,
     mode: Mode,
     links: Vec<Weak<Link>>,
+    /// How often the connections were cut.
+    cuts: u64,
     closed: bool,
 }
 
@@ -230,14 +238,16 @@ impl Shared {
                 link::reset(&client);
                 continue;
             }
+            let cuts = state.cuts;
             drop(state);
             let shared = self.clone();
             // On its own thread, because connecting to the server may take long.
-            thread::spawn(move || shared.serve(client));
+            thread::spawn(move || shared.serve(client, cuts));
         }
     }
 
-    fn serve(self: Arc<Self>, client: TcpStream) {
+    /// Serves a connection that was accepted after this many cuts.
+    fn serve(self: Arc<Self>, client: TcpStream, cuts: u64) {
         let server = self.lock().server;
         let link = match TcpStream::connect(server) {
             Ok(server) => Arc::new(Link::new(client, server)),
@@ -245,7 +255,7 @@ impl Shared {
         };
         {
             let mut state = self.lock();
-            if state.closed {
+            if state.closed || state.cuts != cuts {
                 return link.cut();
             }
             state.links.retain(|it| it.strong_count() > 0);
@@ -334,7 +344,11 @@ impl Shared {
 
     /// Starts to reset all open connections, and returns them.
     fn cut(&self) -> Vec<Weak<Link>> {
-        let links = std::mem::take(&mut self.lock().links);
+        // With the lock: otherwise a thread that has just seen that its connection is not cut would
+        // begin to wait after the notification.
+        let mut state = self.lock();
+        state.cuts += 1;
+        let links = std::mem::take(&mut state.links);
         links.iter().filter_map(Weak::upgrade).for_each(|it| it.cut());
         self.changed.notify_all();
         links
