@@ -11,7 +11,10 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use rustix::process::Signal;
 use crate::{folder::Folder, port, wait};
 
 /// How long a server may take to start. A busy machine is slow; a server that cannot start exits.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_secs(120);
 const LOG: &str = "server.log";
 
 /// The operations of all servers.
@@ -122,6 +125,7 @@ pub struct Process {
     kind: Arc<dyn Kind>,
     place: Place,
     child: Mutex<Option<Child>>,
+    is_frozen: AtomicBool,
     _folder: Folder,
 }
 
@@ -140,7 +144,8 @@ impl Process {
                 res => break res.map_err(Failed::into_error)?,
             }
         };
-        Ok(Self { kind, place, child: Mutex::new(Some(child)), _folder: folder })
+        let (child, is_frozen) = (Mutex::new(Some(child)), AtomicBool::new(false));
+        Ok(Self { kind, place, child, is_frozen, _folder: folder })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -155,18 +160,32 @@ impl Process {
         self.child().as_mut().is_some_and(|it| matches!(it.try_wait(), Ok(None)))
     }
 
+    /// Returns whether the process exists and is not frozen.
+    pub(crate) fn is_active(&self) -> bool {
+        self.is_running() && !self.is_frozen.load(SeqCst)
+    }
+
     fn freeze(&self) {
         let all_stopped = || {
             // Repeated, because a process may have started another one meanwhile.
             self.signal(Signal::STOP);
-            let workers = tree::working_in(&self.place.folder)?;
-            for it in &workers {
-                if !it.is_stopped()? {
+            // Twice: a process that was about to start another one, which the first list does not
+            // have, is stopped after that. Then nothing starts a process, and the second list has
+            // all of them.
+            for _ in 0..2 {
+                let workers = tree::working_in(&self.place.folder)?;
+                for it in &workers {
+                    if !it.is_stopped()? {
+                        return Ok(None);
+                    }
+                }
+                if workers.is_empty() {
                     return Ok(None);
                 }
             }
-            Ok((!workers.is_empty()).then_some(()))
+            Ok(Some(()))
         };
+        self.is_frozen.store(true, SeqCst);
         let stopped = wait::poll("all threads are stopped", START_LIMIT, all_stopped);
         // panics: documented; tests with a partly frozen server would prove nothing
         stopped.unwrap_or_else(|err| panic!("{} is not frozen: {err}", self.kind.name()));
@@ -174,6 +193,7 @@ impl Process {
 
     fn thaw(&self) {
         self.signal(Signal::CONT);
+        self.is_frozen.store(false, SeqCst);
     }
 
     fn signal(&self, signal: Signal) {
@@ -201,6 +221,7 @@ impl Process {
             }
         });
         *child = Some(launched.with_context(|| format!("cannot restart {}", self.kind.name()))?);
+        self.is_frozen.store(false, SeqCst);
         Ok(())
     }
 

@@ -2,7 +2,10 @@
 # process that is killed cannot clean up, and a process that exits does not drop its statics.
 trap '' HUP INT TERM
 read -r _
-for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+# On a busy machine, processes take a while to end.
+tries=0
+while [ "$tries" -lt 600 ]; do
+  tries=$((tries + 1))
   # Servers end with their parent, except frozen child processes of a server.
   find /proc/[0-9]* -maxdepth 1 -name cwd -lname "$1*" 2>/dev/null |
     while IFS=/ read -r _ _ pid _; do
