@@ -256,7 +256,11 @@ impl Kind for Standalone {
     }
 
     fn replies(&self, place: &Place, pid: u32) -> Result<bool> {
-        is_process(&mut self.0.connect(place)?, pid)
+        let mut connection = self.0.connect(place)?;
+        let is_ours = is_process(&mut connection, pid)?;
+        // Tests limit and count the clients of a server.
+        connection.quit()?;
+        Ok(is_ours)
     }
 }
 

@@ -98,6 +98,17 @@ impl Connection {
         })
     }
 
+    /// Ends the connection, and waits until the server has forgotten it. A connection that is only
+    /// dropped may count as one of the server's clients for a while.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    pub(crate) fn quit(mut self) -> Result<()> {
+        self.command(&["QUIT"])?;
+        self.0.read_to_end(&mut Vec::new())?;
+        Ok(())
+    }
+
     fn send(&mut self, words: &[&[u8]]) -> Result<()> {
         let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for it in words {

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 use test_servers::wait_until;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The running command, with a temporary folder of its own.
 struct Running {

@@ -12,7 +12,7 @@ use test_servers::{Memcached, Postgres, Redis, Server, wait_until};
 /// A server that is not frozen would reply within this time.
 const MOMENT: Duration = Duration::from_millis(300);
 /// Much longer than a reply takes.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Returns the server's reply.
 fn ask(connection: &mut TcpStream, words: &[u8]) -> Vec<u8> {
@@ -73,7 +73,7 @@ fn login(postgres: &Postgres) -> TcpStream {
     let mut hello = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
     hello.extend(body);
     connection.write_all(&hello).unwrap();
-    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    connection.set_read_timeout(Some(LIMIT)).unwrap();
     let mut seen = Vec::new();
     let mut byte = [0];
     // The last message is `Z` with length 5 and state `I` (idle).
@@ -138,8 +138,7 @@ fn restart_waits_for_its_port() {
         std::thread::scope(|scope| {
             let restarted = scope.spawn(|| server.restart());
             let is_reported = || server.log().to_lowercase().contains("address already in use");
-            wait_until("the server finds its port taken", Duration::from_secs(10), is_reported)
-                .unwrap();
+            wait_until("the server finds its port taken", LIMIT, is_reported).unwrap();
             drop(taken);
             restarted.join().unwrap().unwrap();
         });

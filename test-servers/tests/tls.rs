@@ -12,7 +12,7 @@ use test_servers::{Authority, ClientCertificate, Redis, RedisReplicas, Server as
 /// Returns the server's reply to these bytes, until it closes the connection.
 fn ask(redis: &Redis, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(redis.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut res = [0; 64];
     // A reset counts as an empty reply.

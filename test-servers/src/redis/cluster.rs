@@ -15,7 +15,7 @@ use crate::{
 /// busy machine would count as failed.
 const NODE_TIMEOUT: &str = "2000";
 const PATIENT_TIMEOUT: &str = "60000";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Masters that share the slots evenly, and replicas that replace a master that fails.
 ///
@@ -24,6 +24,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
+    is_patient: bool,
     lag: Lag,
 }
 
@@ -50,7 +51,8 @@ impl RedisCluster {
             // By default, a leader waits five seconds for further replicas.
             .args(&["--repl-diskless-sync-delay", "0"]);
         let nodes = (0..masters + replicas).map(|_| options.clone().start());
-        let res = Self { nodes: nodes.collect::<Result<_>>()?, lag: Lag::default() };
+        let nodes = nodes.collect::<Result<_>>()?;
+        let res = Self { nodes, is_patient: false, lag: Lag::default() };
         let (leading, following) = res.nodes.split_at(masters);
         share_slots(leading)?;
         res.introduce()?;
@@ -68,14 +70,15 @@ impl RedisCluster {
     }
 
     /// Raises the node timeout, so that slow nodes of a busy machine do not count as failed: a
-    /// promotion would lose the last writes. For tests that kill no node.
+    /// promotion would lose the last writes. A node that is killed or frozen counts as failed only
+    /// in [`wait_for_other_master`](Self::wait_for_other_master), or after
+    /// [`expect_failures`](Self::expect_failures).
     ///
     /// # Errors
     /// If a node cannot be configured or the cluster does not recover.
-    pub fn patient(self) -> Result<Self> {
-        for it in &self.nodes {
-            it.command(&["CONFIG", "SET", "cluster-node-timeout", PATIENT_TIMEOUT])?;
-        }
+    pub fn patient(mut self) -> Result<Self> {
+        self.is_patient = true;
+        self.expect_failures(false)?;
         // A node that was slow before may count as failed already.
         let is_failed = |line: &str| line.split(' ').nth(2).is_some_and(|it| it.contains("fail"));
         let sees_no_failure = |it: &Redis| {
@@ -88,6 +91,24 @@ impl RedisCluster {
         Ok(self)
     }
 
+    /// Lowers the node timeout of all active nodes, so that they notice a node that does not reply,
+    /// or raises it again.
+    ///
+    /// # Errors
+    /// If a node cannot be configured.
+    pub fn expect_failures(&self, are_expected: bool) -> Result<()> {
+        let timeout = if are_expected { NODE_TIMEOUT } else { PATIENT_TIMEOUT };
+        for it in self.active() {
+            it.command(&["CONFIG", "SET", "cluster-node-timeout", timeout])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the nodes that run and are not frozen.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Redis> {
+        self.nodes.iter().filter(|it| it.process().is_active())
+    }
+
     /// Returns all nodes; the initial masters come first.
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
@@ -98,14 +119,13 @@ impl RedisCluster {
         self.nodes.iter().map(Redis::url).collect()
     }
 
-    /// Returns the node that serves this slot according to the running nodes.
+    /// Returns the node that serves this slot according to the active nodes.
     ///
     /// # Errors
     /// If no node replies or no node serves the slot.
     pub fn master_of(&self, slot: usize) -> Result<&Redis> {
         ensure!(slot < SLOTS, "there is no slot {slot}");
-        let running = self.nodes.iter().filter(|it| it.is_running());
-        let port = running.map(|it| master_port(it, slot)).find_map(Result::ok);
+        let port = self.active().map(|it| master_port(it, slot)).find_map(Result::ok);
         let port = port.context("no node of the cluster replies")?;
         by_port(&self.nodes, port.with_context(|| format!("no node serves slot {slot}"))?)
     }
@@ -124,14 +144,21 @@ impl RedisCluster {
     /// # Errors
     /// If no replica is promoted in time.
     pub fn wait_for_other_master(&self, slot: usize, old: &Redis) -> Result<&Redis> {
+        let is_lost = self.is_patient && !old.process().is_active();
+        if is_lost {
+            self.expect_failures(true)?;
+        }
         wait::poll("a replica is promoted", LIMIT, || {
             Ok(self.master_of(slot).ok().filter(|it| it.port() != old.port()))
         })?;
         self.wait_until_served()?;
+        if is_lost {
+            self.expect_failures(false)?;
+        }
         self.master_of(slot)
     }
 
-    /// Waits until all running nodes report that all slots are served.
+    /// Waits until all active nodes report that all slots are served.
     ///
     /// # Errors
     /// If this takes too long.
@@ -141,9 +168,7 @@ impl RedisCluster {
             resp::field(&info, "cluster_state") == Some("ok")
                 && resp::field(&info, "cluster_slots_ok") == Some(&SLOTS.to_string())
         };
-        wait::wait_until("the cluster serves all slots", LIMIT, || {
-            self.nodes.iter().filter(|it| it.is_running()).all(is_served)
-        })
+        wait::wait_until("the cluster serves all slots", LIMIT, || self.active().all(is_served))
     }
 
     /// Makes all nodes known to each other without waiting for gossip.
@@ -163,7 +188,7 @@ impl RedisCluster {
 }
 
 /// Makes a node meet the other nodes that it does not know.
-fn meet(node: &Redis, others: &[Redis]) -> Result<()> {
+pub(super) fn meet(node: &Redis, others: &[Redis]) -> Result<()> {
     let mut connection = node.connect()?;
     let known = connection.command(&["CLUSTER", "NODES"])?.text();
     for other in others {

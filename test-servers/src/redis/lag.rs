@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Much longer than a replica needs to catch up, also after it has to find its leader again.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 /// A replica normally catches up within one or two polls, which is faster than one pause.
 const POLLS_WITHOUT_PAUSE: u32 = 50;
 

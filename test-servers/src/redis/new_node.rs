@@ -1,13 +1,13 @@
 //! A node that joins a cluster and takes its first slot.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use anyhow::Result;
 
-use super::{Redis, RedisCluster};
+use super::{Redis, RedisCluster, cluster::meet, resharding::BATCH_LIMIT};
 use crate::{process::Server as _, wait};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A node that has joined a cluster, and to which one slot migrates. Until it owns the slot, no
 /// node lists it among those that serve slots.
@@ -29,13 +29,15 @@ impl RedisCluster {
     pub fn migrate_to_new_node(&self, slot: usize) -> Result<NewNode<'_>> {
         let from = self.master_of(slot)?;
         let node = Redis::options().args(&["--cluster-enabled", "yes"]).start()?;
-        from.command(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()])?;
         // Before a node may import a slot, it has to know the slots of the others.
-        wait::wait_until("the new node knows the slots of the others", LIMIT, || {
-            node.command(&["CLUSTER", "INFO"]).is_ok_and(|it| {
-                let info = it.text();
-                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
-            })
+        wait::poll("the new node knows the slots of the others", LIMIT, || {
+            // Repeated, because a busy machine may delay a handshake until the node drops it.
+            meet(from, slice::from_ref(&node))?;
+            meet(&node, slice::from_ref(from))?;
+            let info = node.command(&["CLUSTER", "INFO"])?.text();
+            let knows =
+                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384");
+            Ok(knows.then_some(()))
         })?;
         let [from_id, id] = [id(from)?, id(&node)?];
         let slot = slot.to_string();
@@ -59,7 +61,7 @@ impl NewNode<'_> {
     /// If a node refuses the move.
     pub fn take(&self, key: &str) -> Result<()> {
         let port = self.node.port().to_string();
-        self.from.command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]).map(drop)
+        self.from.command(&["MIGRATE", "127.0.0.1", &port, key, "0", BATCH_LIMIT]).map(drop)
     }
 
     /// Makes the new node the owner of the slot.

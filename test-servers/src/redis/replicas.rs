@@ -8,7 +8,7 @@ use super::{Redis, RedisOptions, lag::Lag};
 use crate::{process::Server as _, resp, wait};
 
 /// Much longer than a replica needs to copy an empty leader.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A leader and its replicas.
 #[derive(Debug)]

@@ -13,12 +13,12 @@ use crate::{
 
 /// The number of keys per batch when all keys are moved.
 const BATCH: usize = 100;
-/// The timeout of a batch in milliseconds.
-const BATCH_LIMIT: &str = "5000";
-const LIMIT: Duration = Duration::from_secs(30);
+/// The timeout of a batch in milliseconds. Both servers may be slow.
+pub(super) const BATCH_LIMIT: &str = "60000";
+const LIMIT: Duration = Duration::from_secs(120);
 
 impl RedisCluster {
-    /// Moves a slot with all of its keys to another master, and waits until all running nodes know.
+    /// Moves a slot with all of its keys to another master, and waits until all active nodes know.
     ///
     /// # Errors
     /// If a node refuses a step or the nodes do not agree in time.
@@ -93,7 +93,7 @@ impl<'a> Move<'a> {
         Ok(keys.len())
     }
 
-    /// Moves the remaining keys, assigns the slot to the new master, and waits until all running
+    /// Moves the remaining keys, assigns the slot to the new master, and waits until all active
     /// nodes know.
     ///
     /// # Errors
@@ -105,17 +105,17 @@ impl<'a> Move<'a> {
         // The new master first: it must own the slot before clients are redirected to it.
         self.to.command(&give)?;
         self.old.command(&give)?;
-        for node in self.cluster.nodes().iter().filter(|it| it.is_running()) {
+        for node in self.cluster.active() {
             // Replicas refuse the command; they learn the assignment from their masters.
             if node.command(&["ROLE"])?.list().first().is_some_and(|it| it.text() == "master") {
                 node.command(&give)?;
             }
         }
         wait::wait_until("all nodes know the owner of the slot", LIMIT, || {
-            let mut running = self.cluster.nodes().iter().filter(|it| it.is_running());
+            let mut active = self.cluster.active();
             // A node that does not know the new master's epoch would still believe the old master.
             let newest = epoch(self.to, &self.to_id);
-            running.all(|it| {
+            active.all(|it| {
                 let port = master_port(it, self.slot);
                 port.is_ok_and(|it| it == Some(self.to.port())) && epoch(it, &self.to_id) == newest
             })

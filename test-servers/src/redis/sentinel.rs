@@ -1,7 +1,13 @@
 //! A Redis leader with replicas, and Sentinels that promote a replica when the leader fails.
 
 use std::{
-    ffi::OsString, fmt::Write as _, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -25,11 +31,14 @@ const CONFIG: &str = "sentinel.conf";
 const FAST_PUBLISH: &str = "100";
 /// Four of these periods are longer than the detection of a promotion, which takes up to a second.
 const SLOW_PUBLISH: &str = "500";
-/// The time without a reply after which a leader counts as failed, for tests without failures, in
-/// milliseconds.
+/// The time without a reply after which a leader counts as failed, in milliseconds; and for tests
+/// without failures.
+const TIMEOUT: &str = "500";
 const PATIENT_TIMEOUT: &str = "60000";
+/// A failover that takes longer has failed: each of its steps may take five seconds.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
 /// Sentinels announce themselves every two seconds and query the replicas every ten.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A leader, its replicas, and the Sentinels that monitor them. A leader counts as failed after
 /// half a second without a reply.
@@ -37,6 +46,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Sentinels {
     monitors: Vec<Sentinel>,
     nodes: Vec<Redis>,
+    is_patient: bool,
     lag: Lag,
 }
 
@@ -64,7 +74,7 @@ impl Sentinels {
         });
         let start = |_| Ok(Sentinel { process: Process::start(watch.clone())? });
         let started = (0..sentinels).map(start).collect::<Result<Vec<_>>>()?;
-        let res = Self { monitors: started, nodes, lag: Lag::default() };
+        let res = Self { monitors: started, nodes, is_patient: false, lag: Lag::default() };
         res.set_publish_period(FAST_PUBLISH);
         wait::wait_until("the Sentinels know each other and the replicas", LIMIT, || {
             res.monitors.iter().all(|it| it.knows(sentinels, replicas).unwrap_or(false))
@@ -73,15 +83,14 @@ impl Sentinels {
     }
 
     /// Raises the failure timeout, so that a slow leader of a busy machine does not count as
-    /// failed: a promotion would lose the last writes. For tests without failures of the leader.
+    /// failed: a promotion would lose the last writes. A leader that is killed or frozen counts as
+    /// failed only in [`wait_for_other_leader`](Self::wait_for_other_leader).
     ///
     /// # Errors
     /// If a Sentinel cannot be configured or the Sentinels do not agree in time.
-    pub fn patient(self) -> Result<Self> {
-        let set = ["SENTINEL", "SET", NAME, "down-after-milliseconds", PATIENT_TIMEOUT];
-        for it in &self.monitors {
-            Connection::open(it.address())?.command(&set)?;
-        }
+    pub fn patient(mut self) -> Result<Self> {
+        self.is_patient = true;
+        self.set_timeout(PATIENT_TIMEOUT)?;
         // A leader that was slow before may count as failed already, and a failover may be in
         // progress.
         wait::wait_until("the Sentinels agree on a healthy leader", LIMIT, || {
@@ -117,7 +126,7 @@ impl Sentinels {
     /// # Errors
     /// If no Sentinel replies.
     pub fn leader(&self) -> Result<&Redis> {
-        let mut asked = self.monitors.iter().map(Sentinel::leader);
+        let mut asked = self.active().map(Sentinel::leader);
         let address = asked.find_map(Result::ok).context("no Sentinel replies")?;
         by_port(&self.nodes, address.port())
     }
@@ -130,24 +139,31 @@ impl Sentinels {
     pub fn fail_over(&self) -> Result<&Redis> {
         let old = self.leader()?;
         self.set_publish_period(SLOW_PUBLISH);
-        wait::poll("a Sentinel can fail over", LIMIT, || {
-            let mut running = self.monitors.iter().filter(|it| it.is_running());
-            let asked = running.next().context("no Sentinel runs")?;
-            let done = Connection::open(asked.address())?.command(&["SENTINEL", "FAILOVER", NAME]);
-            match done.map_err(|err| format!("{err:#}")) {
-                Ok(_) => Ok(Some(())),
-                // Another failover is in progress, or the Sentinel's view of the replicas is
-                // outdated.
-                Err(err) if err.contains("INPROG") || err.contains("NOGOODSLAVE") => Ok(None),
-                Err(err) => Err(anyhow!(err)),
+        let mut begun: Option<Instant> = None;
+        let new = wait::poll("a Sentinel has failed over", LIMIT, || {
+            // A Sentinel gives a failover up if a server is slow.
+            if begun.is_none_or(|it| it.elapsed() > FAILOVER_LIMIT) && self.begin_failover()? {
+                begun = Some(Instant::now());
             }
+            self.other_leader(old)
         })?;
-        let new = self.wait_for_other_leader(old)?;
         self.set_publish_period(FAST_PUBLISH);
         for it in self.nodes.iter().filter(|it| it.is_running() && it.port() != new.port()) {
             wait_for_link_to(it, new)?;
         }
         Ok(new)
+    }
+
+    /// Returns `false` if another failover is in progress, or the Sentinel's view of the replicas is
+    /// outdated.
+    fn begin_failover(&self) -> Result<bool> {
+        let asked = self.active().next().context("no Sentinel runs")?;
+        let done = Connection::open(asked.address())?.command(&["SENTINEL", "FAILOVER", NAME]);
+        match done.map_err(|err| format!("{err:#}")) {
+            Ok(_) => Ok(true),
+            Err(err) if err.contains("INPROG") || err.contains("NOGOODSLAVE") => Ok(false),
+            Err(err) => Err(anyhow!(err)),
+        }
     }
 
     /// Waits until each running replica has all writes that its leader has received so far. Cheap
@@ -159,30 +175,52 @@ impl Sentinels {
         self.lag.wait(&self.nodes.iter().collect::<Vec<_>>())
     }
 
-    /// Waits until all running Sentinels agree on another leader than this one, and it accepts
+    /// Waits until all active Sentinels agree on another leader than this one, and it accepts
     /// writes.
     ///
     /// # Errors
     /// If this takes too long.
     pub fn wait_for_other_leader(&self, old: &Redis) -> Result<&Redis> {
-        wait::poll("the Sentinels have promoted a replica", LIMIT, || {
-            let running = self.monitors.iter().filter(|it| it.is_running());
-            let ports = running.map(|it| it.leader().map(|it| it.port()));
-            let Ok(ports) = ports.collect::<Result<Vec<u16>>>() else { return Ok(None) };
-            let agreed = ports.first().filter(|it| ports.iter().all(|other| other == *it));
-            let Some(&port) = agreed.filter(|it| **it != old.port()) else { return Ok(None) };
-            let leader = by_port(&self.nodes, port)?;
-            let role = leader.command(&["ROLE"]);
-            let leads =
-                role.is_ok_and(|it| it.list().first().is_some_and(|it| it.text() == "master"));
-            Ok(leads.then_some(leader))
-        })
+        let is_lost = self.is_patient && !old.process().is_active();
+        if is_lost {
+            self.set_timeout(TIMEOUT)?;
+        }
+        let what = "the Sentinels have promoted a replica";
+        let new = wait::poll(what, LIMIT, || self.other_leader(old))?;
+        if is_lost {
+            self.set_timeout(PATIENT_TIMEOUT)?;
+        }
+        Ok(new)
+    }
+
+    /// Returns another leader than this one, if all active Sentinels agree on it and it accepts
+    /// writes.
+    fn other_leader(&self, old: &Redis) -> Result<Option<&Redis>> {
+        let ports = self.active().map(|it| it.leader().map(|it| it.port()));
+        let Ok(ports) = ports.collect::<Result<Vec<u16>>>() else { return Ok(None) };
+        let agreed = ports.first().filter(|it| ports.iter().all(|other| other == *it));
+        let Some(&port) = agreed.filter(|it| **it != old.port()) else { return Ok(None) };
+        let leader = by_port(&self.nodes, port)?;
+        let role = leader.command(&["ROLE"]);
+        let leads = role.is_ok_and(|it| it.list().first().is_some_and(|it| it.text() == "master"));
+        Ok(leads.then_some(leader))
+    }
+
+    /// Returns the Sentinels that run and are not frozen.
+    fn active(&self) -> impl Iterator<Item = &Sentinel> {
+        self.monitors.iter().filter(|it| it.process.is_active())
+    }
+
+    fn set_timeout(&self, timeout: &str) -> Result<()> {
+        let set = ["SENTINEL", "SET", NAME, "down-after-milliseconds", timeout];
+        for it in self.active() {
+            Connection::open(it.address())?.command(&set)?;
+        }
+        Ok(())
     }
 
     fn set_publish_period(&self, publish: &str) {
-        for it in self.monitors.iter().filter(|it| it.is_running()) {
-            it.set_publish_period(publish);
-        }
+        self.active().for_each(|it| it.set_publish_period(publish));
     }
 }
 
@@ -259,7 +297,7 @@ impl Kind for Watch {
             "bind 127.0.0.1\n\
              dir {}\n\
              sentinel monitor {NAME} 127.0.0.1 {leader} {quorum}\n\
-             sentinel down-after-milliseconds {NAME} 500\n\
+             sentinel down-after-milliseconds {NAME} {TIMEOUT}\n\
              sentinel failover-timeout {NAME} 5000\n",
             folder.display()
         );
