@@ -19,6 +19,8 @@ pub struct Silent {
 
 /// After this time an attempt counts as unanswered. A loopback connection is normally made at once.
 const MOMENT: Duration = Duration::from_millis(300);
+/// So many attempts in a row must be unanswered: a busy machine may delay one of them.
+const UNANSWERED: usize = 2;
 /// More connections than a queue of length 0 accepts.
 const MOST: usize = 16;
 
@@ -40,12 +42,18 @@ impl Silent {
         // Listens again with a queue of length 0; the kernel adds one place.
         rustix::net::listen(&listener, 0)?;
         let address = listener.local_addr()?;
-        let mut queue = Vec::new();
+        let (mut queue, mut unanswered) = (Vec::new(), 0);
         while queue.len() < MOST {
             match TcpStream::connect_timeout(&address, MOMENT) {
-                Ok(it) => queue.push(it),
+                Ok(it) => {
+                    queue.push(it);
+                    unanswered = 0;
+                }
                 Err(err) if err.kind() == io::ErrorKind::TimedOut => {
-                    return Ok(Self { address, _listener: listener, _queue: queue });
+                    unanswered += 1;
+                    if unanswered == UNANSWERED {
+                        return Ok(Self { address, _listener: listener, _queue: queue });
+                    }
                 }
                 Err(err) => return Err(err).context("cannot fill the accept queue"),
             }
