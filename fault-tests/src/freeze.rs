@@ -1,13 +1,17 @@
 //! How fast the circuit breaker opens for a server that stops replying.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use cache_core::Cache;
 use futures_util::future::join_all;
 use test_servers::Server;
-use tokio::task::JoinHandle;
+use tokio::{runtime::Builder, sync::oneshot, task::JoinHandle};
 
-use crate::{is_outage, report, timed};
+use crate::{is_outage, lateness::lateness, report};
 
 /// The default deadline.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -17,7 +21,28 @@ const HEALTHY: usize = 6000;
 /// Freezes a server after successful traffic, and checks how long callers wait: until the breaker
 /// opens, which takes at most 1.5 deadlines, and until the calls that began before have ended. The
 /// cache has the default deadlines.
+#[expect(clippy::unused_async, reason = "called like the other promises")]
 pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cache, callers: usize) {
+    // All calls on one thread: if the machine delays them, it delays the clock that measures its
+    // delays as well.
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (freeze, requested) = mpsc::channel::<oneshot::Sender<()>>();
+    thread::scope(|scope| {
+        let calls = scope.spawn(|| runtime().block_on(calls_end_in_time(cache, callers, freeze)));
+        if let Ok(done) = requested.recv() {
+            server.freeze();
+            done.send(()).unwrap();
+        }
+        calls.join().unwrap();
+    });
+    server.thaw();
+}
+
+async fn calls_end_in_time(
+    cache: &Cache,
+    callers: usize,
+    freeze: mpsc::Sender<oneshot::Sender<()>>,
+) {
     let cache = cache.strict();
     let healthy = |_| {
         let cache = cache.clone();
@@ -33,8 +58,10 @@ pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cach
     }
     let calling: Vec<_> =
         (0..callers).map(|_| tokio::spawn(until_refused(cache.clone()))).collect();
+    let (done, is_done) = oneshot::channel();
     let frozen = Instant::now();
-    server.freeze();
+    freeze.send(done).unwrap();
+    is_done.await.unwrap();
     // On a busy machine this takes a while, and the server stopped at some time meanwhile.
     let freezing = frozen.elapsed();
     let late = freezing + lateness(|| calling.iter().all(JoinHandle::is_finished)).await;
@@ -49,7 +76,6 @@ pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cach
     // A call that was sent before ends by its own deadlines; one that waits for a connection has
     // two.
     assert!(last < DEADLINE * 3 + late, "{callers} callers: {last:?}, late by {late:?}");
-    server.thaw();
 }
 
 /// Calls until the breaker refuses a call. Returns when that was.
@@ -61,22 +87,4 @@ async fn until_refused(cache: Cache) -> Instant {
             Ok(_) => {}
         }
     }
-}
-
-/// Returns how late the machine was meanwhile: twice the sum of the delays of sleeps that follow
-/// each other, or 16 times the worst of them, because each step of a call may be delayed, by its
-/// timer and by the task that the timer wakes.
-async fn lateness(mut is_finished: impl FnMut() -> bool) -> Duration {
-    const STEP: Duration = Duration::from_millis(5);
-    /// The delay of a timer on an idle machine.
-    const USUAL: Duration = Duration::from_millis(2);
-    let (mut worst, mut sum) = (Duration::ZERO, Duration::ZERO);
-    while !is_finished() {
-        // sleeps: this measures the delay of a sleep
-        let ((), took) = timed(tokio::time::sleep(STEP)).await;
-        let delay = took.saturating_sub(STEP);
-        worst = worst.max(delay);
-        sum += delay.saturating_sub(USUAL);
-    }
-    2 * sum.max(worst * 8)
 }

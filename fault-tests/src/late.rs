@@ -70,7 +70,8 @@ async fn add_delivered_late_by_the_network_stores_nothing<S: Harness>() {
     let strict = cache.strict();
     for round in 0..ROUNDS {
         let key = format!("key{round}");
-        until_calls_succeed(&strict).await;
+        // The connection of this key is open: a new one would not be held.
+        assert_eq!(repeated(async || strict.get::<String>(&key).await).await, None);
         proxy.hold_open();
         assert!(is_outage(&strict.add(&key, &"late", Timeout::Default).await.unwrap_err()));
         until_calls_succeed(&strict).await;

@@ -39,6 +39,7 @@ pub mod frozen;
 mod harness;
 pub mod idle;
 pub mod late;
+mod lateness;
 pub mod load;
 pub mod network;
 pub mod once;
@@ -50,6 +51,7 @@ pub use self::{
     connections::{Connections, connections_are_closed, connections_to},
     freeze::freeze_opens_the_breaker_in_time,
     harness::{Harness, Large, cache, cache_on, cache_through},
+    lateness::with_lateness,
     support::{
         LONG, NO_BREAKER, PATIENT, answered, is_open, is_outage, keys, report, stored_key, timed,
         until,

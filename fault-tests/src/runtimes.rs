@@ -26,7 +26,7 @@ blocking_promises!($ runtimes:
 );
 
 /// The machine may be slow.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Creates a multi-thread runtime.
 pub fn runtime(threads: usize) -> Runtime {
