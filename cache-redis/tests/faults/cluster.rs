@@ -6,7 +6,7 @@ use cache_core::{Cache, ErrorKind, Timeout};
 use fault_tests::{
     LONG, PATIENT, is_outage, keys,
     load::{Freshness, Load, fails_open},
-    report, stored_key, timed, until,
+    report, stored_key, timed, until, with_lateness,
 };
 use test_servers::{Redis, RedisCluster, Server, Silent, slot_of};
 
@@ -15,7 +15,7 @@ use crate::support::{CLUSTERED, cache};
 /// By default, a Cluster serves no key while a slot has no master. A cache needs the other keys.
 fn start() -> RedisCluster {
     let options = Redis::options().args(&["--cluster-require-full-coverage", "no"]);
-    RedisCluster::start_with(3, 3, &options).unwrap()
+    RedisCluster::start_with(3, 3, &options).unwrap().patient().unwrap()
 }
 
 /// Returns keys that this master serves, and the same number of keys that other masters serve.
@@ -56,17 +56,20 @@ async fn batches(cache: &Cache, lost: &[String], served: &[String], what: &str) 
     report(&format!("Cluster, {what}, set_many"), "lists the keys of the lost one", set_took);
 }
 
-async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Redis)) {
+async fn one_is_lost(what: &str, lose: fn(&Redis), find: fn(&Redis)) {
     let cluster = start();
     // The other nodes must not fail because the machine or its disk, on which nodes store the
     // current leader, is busy.
-    let cache = cache(&cluster.urls(), &format!("deadline = {deadline:?}\n{CLUSTERED}"));
+    let cache = cache(&cluster.urls(), &format!("deadline = \"5s\"\n{CLUSTERED}"));
     let master = &cluster.nodes()[0];
     let (lost, served) = split(&cluster, master, "open");
     let (strictly_lost, strictly_served) = split(&cluster, master, "strict");
     let (some_lost, some_served) = split(&cluster, master, "batch");
     for key in some_lost.iter().chain(&some_served) {
-        cache.strict().set(key, &"value", Timeout::Default).await.unwrap();
+        until("it is stored", async || {
+            cache.strict().set(key, &"value", Timeout::Default).await.is_ok()
+        })
+        .await;
     }
     let open_lost = Load::start(&cache, lost, Freshness::Any);
     let open_served = Load::start(&cache, served, Freshness::Latest);
@@ -82,16 +85,10 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
     batches(&cache, &some_lost, &some_served, what).await;
     until("it is noticed", async || strict_lost.seen().failed(None) > 0).await;
     let slot = slot_of(&stored_key(&some_lost[0]));
-    // The frozen server could not answer which server is the leader.
-    let promoted = until("a replica is promoted", async || {
-        let asked = &cluster.nodes()[1];
-        let nodes = asked.command(&["CLUSTER", "NODES"]).unwrap().text();
-        let port = format!(":{}@", master.port());
-        nodes.lines().any(|it| it.contains(&port) && it.contains("fail"))
-            && nodes.lines().filter(|it| it.contains("master") && !it.contains("fail")).count() == 3
-    })
-    .await;
-    report(&format!("Cluster, {what}, until another is promoted"), "", promoted);
+    // Until now, no node counts as failed.
+    let failing = Instant::now();
+    cluster.wait_for_other_master(slot, master).unwrap();
+    report(&format!("Cluster, {what}, until another is promoted"), "", failing.elapsed());
     until("its keys are served", async || {
         cache.strict().set(&some_lost[0], &"newest", Timeout::Default).await.is_ok()
     })
@@ -136,14 +133,13 @@ async fn one_is_lost(what: &str, deadline: &str, lose: fn(&Redis), find: fn(&Red
 /// until its replica is promoted; then the same handle serves them again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_master_affects_only_its_own_keys() {
-    one_is_lost("master dead", "5s", Server::kill, |_| ()).await;
+    one_is_lost("master dead", Server::kill, |_| ()).await;
 }
 
 /// The same for a frozen master, where each call has to wait for its deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_master_affects_only_its_own_keys() {
-    // Shorter than a promotion, so the keys of the frozen master are lost until then.
-    one_is_lost("master frozen", "1500ms", Server::freeze, Server::thaw).await;
+    one_is_lost("master frozen", Server::freeze, Server::thaw).await;
 }
 
 /// A slot without a server when the topology was read is an outage. The store finds its server as
@@ -163,9 +159,10 @@ async fn slot_without_a_server_is_served_once_it_has_one() {
     assert_eq!(store.get(key).await.unwrap_err().kind(), ErrorKind::Unavailable);
     owner.command(&["CLUSTER", "ADDSLOTS", &word]).unwrap();
     cluster.wait_until_served().unwrap();
-    let took = until("it is found", async || store.get(key).await.is_ok()).await;
+    let found = until("it is found", async || store.get(key).await.is_ok());
+    let (took, late) = with_lateness(found).await;
     report("Cluster, a slot that nobody served", "works by the same handle", took);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(3) + late, "{took:?}, late by {late:?}");
 }
 
 /// Seeds that drop all packets do not prevent the connection to the other seeds.

@@ -1,7 +1,7 @@
 //! Deletes that fail because the server was killed, and are sent again after its restart.
 
 use cache_core::{Cache, ErrorKind, Keyspace, Timeout};
-use fault_tests::until;
+use fault_tests::{PATIENT, until};
 use test_servers::{Redis, Server as _};
 
 use crate::support::cache;
@@ -10,7 +10,7 @@ static USERS: Keyspace<u64, u32> = Keyspace::new("user");
 
 /// Returns the caches of two processes.
 fn processes(redis: &Redis, fenced: bool) -> [Cache; 2] {
-    let more = format!("[caches.default.fetch]\nfenced = {fenced}\n");
+    let more = format!("{PATIENT}[caches.default.fetch]\nfenced = {fenced}\n");
     [(); 2].map(|()| cache(&[redis.url()], &more))
 }
 

@@ -1,5 +1,7 @@
 //! A server that runs but rejects commands.
 
+use std::{sync::mpsc, time::Instant};
+
 use cache_core::{ErrorKind, Timeout, layer::BreakerState, secs};
 use fault_tests::{NO_BREAKER, PATIENT, is_outage, keys, report, timed, until};
 use test_servers::{Memcached, Postgres, Proxy, Redis, RedisReplicas, Server as _};
@@ -133,9 +135,16 @@ async fn loading_server_is_an_outage() {
     let items = keys("k", 500).into_iter().map(|it| (it, "x".repeat(100)));
     assert!(strict.set_many(items, Timeout::Default).await.unwrap().is_empty());
     let mut connection = redis.connect().unwrap();
-    // The reply comes after all data is loaded, which takes a second and a half.
-    let loading = std::thread::spawn(move || connection.command(&["DEBUG", "RELOAD"]));
+    // The reply comes after all data is loaded, which takes a second and a half. Repeated, because
+    // the calls of a slow machine may miss that time.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let loading = std::thread::spawn(move || {
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            connection.command(&["DEBUG", "RELOAD"]).unwrap();
+        }
+    });
     until("it is loading", async || strict.get::<String>("k0").await.is_err()).await;
+    stop.send(()).unwrap();
     let (res, took) = timed(strict.get::<String>("k0")).await;
     if let Err(error) = res {
         report("loading, strict", &error.to_string(), took);
@@ -143,7 +152,7 @@ async fn loading_server_is_an_outage() {
     }
     let (res, took) = timed(cache.get::<String>("k0")).await;
     report("loading, failing open", if res.unwrap().is_none() { "a miss" } else { "a hit" }, took);
-    loading.join().unwrap().unwrap();
+    loading.join().unwrap();
     let back = until("it works", async || strict.get::<String>("k0").await.is_ok()).await;
     report("loading, when it is done", "the same handle works", back);
     assert_eq!(strict.get::<String>("k499").await.unwrap(), Some("x".repeat(100)));
@@ -210,6 +219,7 @@ async fn store_reconnects_after_its_leader_was_demoted() {
     cache.set("k", &7, secs(60)).await.unwrap();
     assert_eq!(proxy.accepted(), 1);
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    let began = Instant::now();
     for _ in 0..20 {
         let error = cache.set("k", &8, secs(60)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
@@ -217,7 +227,9 @@ async fn store_reconnects_after_its_leader_was_demoted() {
     }
     let check = cache.check().await.unwrap_err();
     assert!(check.message().contains("is a replica"), "{check}");
-    assert!((2..=4).contains(&proxy.accepted()), "anew, but not each time: {}", proxy.accepted());
+    // Once a second at most.
+    let most = 4 + began.elapsed().as_secs();
+    assert!((2..=most).contains(&proxy.accepted()), "{} of {most} connections", proxy.accepted());
     redis.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
     cache.set("k", &9, secs(60)).await.unwrap();
 }

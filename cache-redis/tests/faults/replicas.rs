@@ -6,7 +6,7 @@ use std::{
 };
 
 use cache_core::store::{Expiry, SetMode};
-use fault_tests::{PATIENT, until};
+use fault_tests::{PATIENT, until, with_lateness};
 use test_servers::{Redis, RedisCluster, Server as _, slot_of};
 
 use crate::support::{CLUSTERED, cache};
@@ -38,7 +38,7 @@ fn reads(at: &Redis) -> u32 {
 /// Replicas that were not ready at the first refresh are used as soon as they are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replica_that_is_added_later_is_read() {
-    let cluster = RedisCluster::start(3, 3).unwrap();
+    let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let more = format!("{PATIENT}{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone();
     let leader = cluster.master_of(slot_of("k")).unwrap();
@@ -49,28 +49,36 @@ async fn replica_that_is_added_later_is_read() {
     until("the replica is listed", async || lists(leader, replica)).await;
     cluster.wait_for_replicas().unwrap();
     let before = reads(replica);
-    let took = until("the replica is read", async || {
+    let is_read = until("the replica is read", async || {
         assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
         reads(replica) > before
-    })
-    .await;
-    assert!(took < Duration::from_secs(3), "{took:?} (listed at first: {was_listed})");
+    });
+    let (took, late) = with_lateness(is_read).await;
+    assert!(
+        took < Duration::from_secs(3) + late,
+        "{took:?}, late by {late:?} (listed at first: {was_listed})"
+    );
 }
 
 /// A removed replica receives no more requests, and no reader notices its removal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_replica_receives_no_more_requests() {
-    let cluster = RedisCluster::start(3, 3).unwrap();
+    let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let leader = cluster.master_of(slot_of("k")).unwrap();
     leader.command(&["SET", "k", "1"]).unwrap();
     cluster.wait_for_replicas().unwrap();
     let gone = replica_of(&cluster, leader);
     until("the replica is listed", async || lists(leader, gone)).await;
-    // Long enough for a busy machine. A read from the replica that does not answer continues at the
-    // leader.
-    let more = format!("deadline = \"3s\"\n{CLUSTERED}read_from = \"replica\"\n");
+    // A read from the replica that does not answer continues at the leader. A connection attempt
+    // that is not answered soon is made again, and would be counted.
+    let more = format!("deadline = \"20s\"\n{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone();
-    assert_eq!(store.get("k").await.unwrap().unwrap(), "1");
+    let of_leader = store.clone().views().leader.unwrap();
+    until("both are connected", async || {
+        let found = [store.get("k").await, of_leader.get("k").await];
+        found.into_iter().all(|it| it.is_ok_and(|it| it.unwrap() == "1"))
+    })
+    .await;
     gone.kill();
     // The store refreshes at once, before the other nodes know that the replica was removed.
     for _ in 0..20 {
@@ -78,11 +86,13 @@ async fn removed_replica_receives_no_more_requests() {
         // sleeps: the refreshes that the failures cause have pauses between them
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    cluster.expect_failures(true).unwrap();
     until("the others know that it is gone", async || {
         let mut running = cluster.nodes().iter().filter(|it| it.is_running());
         running.all(|it| !lists(it, gone))
     })
     .await;
+    cluster.expect_failures(false).unwrap();
     // Accepts connections at the address of the removed replica.
     let listener = TcpListener::bind(gone.address()).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -100,7 +110,7 @@ async fn removed_replica_receives_no_more_requests() {
 /// that was the leader before a failover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leader_view_does_not_read_from_a_demoted_leader() {
-    let cluster = RedisCluster::start(3, 3).unwrap();
+    let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let more = format!("{PATIENT}{CLUSTERED}read_from = \"replica\"\n");
     let store = cache(&cluster.urls(), &more).backend().clone().views().leader.unwrap();
     store.set("k", "1".into(), Expiry::Never, SetMode::Always).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::mpsc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -87,10 +87,10 @@ fn runtime_without_sockets_is_an_error_with_the_reason() {
 }
 
 /// Sets and gets keys in one runtime after another. Each runtime has running tasks when it ends.
-/// Returns the number of runtimes without a failure.
-fn come_and_go(cache: &Cache, name: usize, until: Instant) -> u32 {
+/// Ends after some runtimes without a failure, however slow the machine is.
+fn come_and_go(cache: &Cache, name: usize, until: Instant) {
     let mut rounds = 0;
-    while Instant::now() < until {
+    while Instant::now() < until || rounds <= 3 {
         let runtime = runtime(2);
         for i in 0..8 {
             let (cache, key) = (cache.clone(), format!("{name}-{i}"));
@@ -111,7 +111,6 @@ fn come_and_go(cache: &Cache, name: usize, until: Instant) -> u32 {
         });
         rounds += u32::from(works);
     }
-    rounds
 }
 
 /// Runtimes start and stop while other threads close the cache: no call hangs, no call receives the
@@ -122,23 +121,27 @@ fn runtimes_start_and_stop_while_others_close() {
     let more = format!("{NO_BREAKER}[caches.default.options]\nclient_name = \"under-test\"\n");
     let cache = cache(&[redis.url()], &more).strict();
     let until = Instant::now() + Duration::from_secs(3);
-    let (left, rounds) = in_time(move || {
+    let left = in_time(move || {
         let work = |name| {
             let cache = cache.clone();
             thread::spawn(move || come_and_go(&cache, name, until))
         };
         let workers = [0, 1, 2].map(work);
-        while Instant::now() < until {
+        while !workers.iter().all(JoinHandle::is_finished) {
             cache.blocking().close().unwrap();
             // sleeps: without a pause, no connection would live long enough to be used
             thread::sleep(Duration::from_millis(3));
         }
-        let rounds = workers.map(|it| it.join().unwrap());
+        workers.into_iter().for_each(|it| it.join().unwrap());
         cache.blocking().close().unwrap();
-        cache.blocking().get::<String>("own").unwrap();
-        (cache, rounds)
+        let works = || {
+            let res = cache.blocking().get::<String>("own");
+            // The machine may be slow.
+            res.map_err(|it| assert_eq!(it.kind(), ErrorKind::TimedOut, "{it}")).is_ok()
+        };
+        wait_until("a call succeeds", LIMIT / 2, works).unwrap();
+        cache
     });
-    assert!(rounds.iter().all(|it| *it > 3), "{rounds:?}");
     let one_is_left = || connections(&redis) <= 1;
     wait_until("all connections but one are closed", LIMIT, one_is_left).unwrap();
     drop(left);

@@ -24,13 +24,21 @@ struct Listener {
 impl Listener {
     /// Listens, and returns when the stream is open.
     async fn start(store: &Arc<dyn Backend>, channel: &'static str) -> Self {
-        let (send, messages) = mpsc::unbounded_channel();
-        let bus = bus(store);
-        let receive = move |it: BusMessage<'_>| drop(send.send(format!("{it:?}")));
-        let task = tokio::spawn(async move { bus.listen(channel, Arc::new(receive)).await });
-        let mut res = Self { messages, task };
-        assert_eq!(res.next().await, "Ready");
-        res
+        loop {
+            let (send, messages) = mpsc::unbounded_channel();
+            let bus = bus(store);
+            let receive = move |it: BusMessage<'_>| drop(send.send(format!("{it:?}")));
+            let task = tokio::spawn(async move { bus.listen(channel, Arc::new(receive)).await });
+            let mut res = Self { messages, task };
+            match timeout(LIMIT, res.messages.recv()).await.expect("a message") {
+                Some(first) => {
+                    assert_eq!(first, "Ready");
+                    return res;
+                }
+                // On a slow machine, a short deadline may end before the stream is open.
+                None => assert_eq!(res.ended().await.kind(), ErrorKind::TimedOut),
+            }
+        }
     }
 
     async fn next(&mut self) -> String {

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::support::{CLUSTER, CLUSTERED, OPTIONS, cache};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 const NAMED: &str = "client_name = \"of-handles\"\n";
 
 /// Returns how many connections of these tests a server has.
