@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use cache_core::secs;
 use test_servers::{Proxy, Redis, Server};
 
-use crate::support::{bus, bypassed, get, in_use, missing, process, put, servers, wait_until};
+use crate::support::{
+    bus, bypassed, get, hasty_process, in_use, missing, process, put, servers, wait_until,
+};
 
 #[tokio::test]
 async fn memory_is_bypassed_while_the_server_is_dead_and_empty_afterwards() {
@@ -44,7 +46,7 @@ async fn is_bypassed_while_dead(server: &dyn Server, url: &str) {
 #[tokio::test]
 async fn frozen_server_is_noticed_and_costs_few_deadlines() {
     let redis = Redis::start().unwrap();
-    let (one, other) = (process(&redis.url()).await, process(&redis.url()).await);
+    let (one, other) = (hasty_process(&redis.url()).await, hasty_process(&redis.url()).await);
     put(&[&one, &other], 1).await;
     redis.freeze();
     assert!(!one.delete("k").await.unwrap(), "it fails open");
@@ -95,7 +97,7 @@ async fn silent_connection_is_noticed() {
     let redis = Redis::start().unwrap();
     let proxy = Proxy::to(redis.address()).unwrap();
     let one = process(&redis.url()).await;
-    let other = process(&format!("redis://{}", proxy.address())).await;
+    let other = hasty_process(&format!("redis://{}", proxy.address())).await;
     put(&[&other], 1).await;
     proxy.swallow_open();
     one.delete("k").await.unwrap();

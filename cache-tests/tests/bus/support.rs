@@ -13,18 +13,37 @@ pub(crate) fn servers() -> [(Box<dyn Server>, String); 2] {
     [(Box::new(redis), urls.0), (Box::new(postgres), urls.1)]
 }
 
-/// Returns the settings of memory on this bus.
+/// Returns the settings of memory on this bus, with deadlines for slow machines.
 pub(crate) fn settings(url: &str) -> String {
+    let patience = "deadline = '20s'\nconnect_deadline = '20s'\n";
+    format!("{}{patience}", hasty_settings(url))
+}
+
+/// Returns the settings of memory on this bus, with the default deadlines.
+fn hasty_settings(url: &str) -> String {
     format!("[caches.default]\nbackend = 'memory'\nbus = '{url}'\ntags = true\n")
 }
 
 /// Returns the cache of a process, after messages arrive.
 pub(crate) async fn process(url: &str) -> Cache {
-    let builder = Caches::builder().stderr_notice(false).toml(&settings(url)).unwrap();
-    let cache = builder.build().unwrap().get("default").unwrap().clone();
+    let cache = cache(&settings(url));
     cache.check().await.unwrap();
     assert!(!bus(&cache).is_bypassed);
     cache
+}
+
+/// As [`process`], with the default deadlines, for tests of servers that do not reply.
+pub(crate) async fn hasty_process(url: &str) -> Cache {
+    let cache = cache(&hasty_settings(url));
+    // A slow machine may exceed them.
+    wait_until("messages arrive", async || cache.check().await.is_ok() && !bus(&cache).is_bypassed)
+        .await;
+    cache
+}
+
+fn cache(settings: &str) -> Cache {
+    let builder = Caches::builder().stderr_notice(false).toml(settings).unwrap();
+    builder.build().unwrap().get("default").unwrap().clone()
 }
 
 pub(crate) fn bus(cache: &Cache) -> BusStats {
@@ -34,7 +53,7 @@ pub(crate) fn bus(cache: &Cache) -> BusStats {
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// After a minute.
+/// After two minutes.
 pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
     let wait = async {
         while !condition().await {
@@ -42,7 +61,7 @@ pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+    tokio::time::timeout(Duration::from_secs(120), wait).await.expect(what);
 }
 
 pub(crate) async fn get(cache: &Cache) -> Option<i64> {

@@ -199,7 +199,7 @@ async fn deletes_at_full_nodes_that_refuse_tracking_are_seen() {
 }
 
 async fn killed_node(invalidation: &str) {
-    let cluster = RedisCluster::start(3, 3).unwrap();
+    let cluster = RedisCluster::start(3, 3).unwrap().patient().unwrap();
     let reader = cache(&cluster, invalidation).await;
     let writer = cache(&cluster, invalidation).await;
     let keys = keys(&cluster, &cluster.nodes()[..3]);
@@ -273,7 +273,7 @@ async fn writes_to_a_new_node_are_seen() {
     migration.take(&stored(key)).unwrap();
     migration.own_slot();
     wait_until("the stream includes the new node", async || near(&reader).resets > 1).await;
-    tokio::time::timeout(Duration::from_secs(60), in_use(&reader)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), in_use(&reader)).await.unwrap();
     for round in 2..10 {
         seen(&reader, migration.node(), key, round).await;
     }

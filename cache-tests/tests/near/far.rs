@@ -6,7 +6,7 @@ use cache_core::Cache;
 use test_servers::{Postgres, Proxy, Redis, Server, resp::Connection};
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::connected;
+use crate::support::{HASTY, connected};
 
 /// A server that reports changes of any writer.
 pub(crate) enum Far {
@@ -35,27 +35,44 @@ impl Far {
 
     /// Returns a cache with a near tier, after the stream has begun.
     pub(crate) async fn reader(&self) -> Cache {
-        self.reader_at(&match self {
-            Self::Redis(it) => it.url(),
-            Self::Postgres(it) => it.url(),
-        })
-        .await
+        self.reader_at(&self.url(), "").await
+    }
+
+    /// As [`reader`](Self::reader), with the default deadlines.
+    pub(crate) async fn hasty_reader(&self) -> Cache {
+        self.reader_at(&self.url(), HASTY).await
     }
 
     /// As [`reader`](Self::reader), through a proxy.
     pub(crate) async fn reader_through(&self, proxy: &Proxy) -> Cache {
-        self.reader_at(&match self {
-            Self::Redis(_) => format!("redis://{}", proxy.address()),
-            Self::Postgres(_) => format!("postgres://postgres@{}/postgres", proxy.address()),
-        })
-        .await
+        self.reader_at(&self.url_through(proxy), "").await
     }
 
-    async fn reader_at(&self, location: &str) -> Cache {
+    /// As [`hasty_reader`](Self::hasty_reader), through a proxy.
+    pub(crate) async fn hasty_reader_through(&self, proxy: &Proxy) -> Cache {
+        self.reader_at(&self.url_through(proxy), HASTY).await
+    }
+
+    fn url(&self) -> String {
         match self {
-            Self::Redis(_) => connected(location, "tracking", "").await,
+            Self::Redis(it) => it.url(),
+            Self::Postgres(it) => it.url(),
+        }
+    }
+
+    fn url_through(&self, proxy: &Proxy) -> String {
+        match self {
+            Self::Redis(_) => format!("redis://{}", proxy.address()),
+            Self::Postgres(_) => format!("postgres://postgres@{}/postgres", proxy.address()),
+        }
+    }
+
+    async fn reader_at(&self, location: &str, more: &str) -> Cache {
+        match self {
+            Self::Redis(_) => connected(location, "tracking", more).await,
             Self::Postgres(_) => {
-                connected(location, "postgres", "options.notify_triggers = true").await
+                let more = format!("options.notify_triggers = true\n{more}");
+                connected(location, "postgres", &more).await
             }
         }
     }

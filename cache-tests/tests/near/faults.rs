@@ -35,8 +35,8 @@ async fn tier_of_a_killed_server_is_bypassed_and_emptied() {
 #[tokio::test]
 async fn tier_of_a_frozen_server_is_bypassed_until_it_replies() {
     for far in Far::all() {
-        let reader = far.reader().await;
-        reader.set("k", &1, secs(600)).await.unwrap();
+        let reader = far.hasty_reader().await;
+        far.write(1).await;
         warm(&reader).await;
         far.server().freeze();
         bypassed(&reader).await;
@@ -73,8 +73,8 @@ async fn write_while_the_network_is_cut_is_visible_afterwards() {
 async fn silent_connection_is_noticed_long_before_the_timeout() {
     for far in Far::all() {
         let proxy = Proxy::to(far.server().address()).unwrap();
-        let reader = far.reader_through(&proxy).await;
-        reader.set("k", &1, secs(600)).await.unwrap();
+        let reader = far.hasty_reader_through(&proxy).await;
+        far.write(1).await;
         warm(&reader).await;
         proxy.swallow_open();
         far.write(2).await;

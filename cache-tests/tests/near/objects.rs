@@ -25,7 +25,10 @@ async fn write_of_any_client_replaces_the_object() {
     let writer = cache(&redis.url(), "invalidation = 'none'", "");
     for round in 0..100 {
         let written = round * 2;
+        let before = near(&reader).invalidations;
         writer.set("k", &written, secs(600)).await.unwrap();
+        // A later message would replace the object once more.
+        wait_until("a message", async || near(&reader).invalidations > before).await;
         let old = shared(&reader, written).await;
         let before = near(&reader).hits;
         let again = reader.get_arc::<i64>("k").await.unwrap().unwrap();

@@ -5,13 +5,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     far::Far,
-    support::{near, visible},
+    support::{Standstill, near, visible},
 };
 
 /// A raw client writes numbers. A read that begins after a number was acknowledged may find an
@@ -19,13 +18,21 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn staleness_of_reads_is_bounded() {
     for far in Far::all() {
-        staleness_is_bounded(&far).await;
+        // A slow server may interrupt the stream of a run, but not of each run.
+        let mut runs = 1;
+        while staleness_is_bounded(&far).await > 1 {
+            runs += 1;
+            assert!(runs <= 5, "{far:?}: the stream of each run was interrupted");
+        }
     }
 }
 
-async fn staleness_is_bounded(far: &Far) {
+/// Returns how often the stream began.
+async fn staleness_is_bounded(far: &Far) -> u64 {
     const ROUNDS: i64 = 5_000;
-    let reader = far.reader().await;
+    let reader = far.hasty_reader().await;
+    // Older than all numbers, also than those of an earlier run.
+    far.write(-1).await;
     // When each number was acknowledged.
     let acknowledged = Arc::new(Mutex::new(Vec::<Instant>::new()));
     let is_done = Arc::new(AtomicBool::new(false));
@@ -44,19 +51,18 @@ async fn staleness_is_bounded(far: &Far) {
             is_done.store(true, SeqCst);
         }
     });
-    let standstill = thread::spawn({
-        let is_done = Arc::clone(&is_done);
-        move || longest_standstill(&is_done)
-    });
+    let standstill = Standstill::measure(&reader);
     let readers: Vec<_> = (0..3)
         .map(|_| {
-            let (reader, acknowledged) = (reader.clone(), Arc::clone(&acknowledged));
+            let (reader, acknowledged) = (reader.strict(), Arc::clone(&acknowledged));
             let is_done = Arc::clone(&is_done);
             tokio::spawn(async move {
                 let (mut reads, mut stale, mut oldest) = (0_u64, 0_u64, Duration::ZERO);
                 while !is_done.load(SeqCst) {
+                    tokio::task::yield_now().await;
                     let began = Instant::now();
-                    let found = reader.get::<i64>("k").await.unwrap();
+                    // A call that timed out has read nothing.
+                    let Ok(found) = reader.get::<i64>("k").await else { continue };
                     reads += 1;
                     let next = usize::try_from(found.unwrap_or(-1) + 1).unwrap();
                     // The number after the one found was acknowledged before the read began.
@@ -65,7 +71,6 @@ async fn staleness_is_bounded(far: &Far) {
                         stale += 1;
                         oldest = oldest.max(began - missed);
                     }
-                    tokio::task::yield_now().await;
                 }
                 (reads, stale, oldest)
             })
@@ -77,24 +82,11 @@ async fn staleness_is_bounded(far: &Far) {
         let (its_reads, its_stale, its_oldest) = it.await.unwrap();
         (reads, stale, oldest) = (reads + its_reads, stale + its_stale, oldest.max(its_oldest));
     }
-    let near = near(&reader);
+    let (near, late) = (near(&reader), standstill.longest());
     println!("{far:?}: {reads} reads, {stale} stale, at most {oldest:?}; {near:?}");
-    assert!(near.hits > 0 && near.resets == 1, "{near:?}");
-    let late = standstill.join().unwrap();
+    assert!(near.hits > 0, "{near:?}");
     // A connection that is silent for longer ends.
-    assert!(oldest < Duration::from_millis(1500) + late, "{oldest:?}, late by {late:?}");
+    assert!(oldest < Duration::from_millis(1500) + 2 * late, "{oldest:?}, late by {late:?}");
     visible(&reader, Some(ROUNDS - 1)).await;
-}
-
-/// Returns the longest time for which the machine let this thread wait.
-fn longest_standstill(is_done: &AtomicBool) -> Duration {
-    const STEP: Duration = Duration::from_millis(5);
-    let mut longest = Duration::ZERO;
-    while !is_done.load(SeqCst) {
-        let began = Instant::now();
-        // sleeps: this measures the delay of a sleep
-        thread::sleep(STEP);
-        longest = longest.max(began.elapsed().saturating_sub(STEP));
-    }
-    longest
+    near.resets
 }

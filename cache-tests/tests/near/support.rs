@@ -1,15 +1,27 @@
-use std::time::Duration;
+use std::{
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use cache_core::{Cache, Caches, NearStats};
 use cache_db as _;
 use cache_memory as _;
 use cache_redis as _;
 
+/// Deadlines for slow machines. The stream of a server that does not reply for longer ends, and a
+/// key whose write timed out is not near until the timeout of the tier.
+const PATIENT: &str = "deadline = '20s'\nconnect_deadline = '20s'";
+/// The default deadlines, for tests of servers that do not reply. A slow machine may exceed them,
+/// so caches with them write nothing.
+pub(crate) const HASTY: &str = "deadline = '500ms'\nconnect_deadline = '1s'";
+
 /// Returns the cache of these settings of `near`, and its caches.
 pub(crate) fn caches(location: &str, near: &str, more: &str) -> Caches {
     let backend = if location.starts_with("postgres") { "postgres" } else { "redis" };
+    let patience = if more.contains("deadline") { "" } else { PATIENT };
     let text = format!(
-        "[caches.default]\nbackend = '{backend}'\nlocation = '{location}'\n{more}\n\
+        "[caches.default]\nbackend = '{backend}'\nlocation = '{location}'\n{patience}\n{more}\n\
          [caches.default.near]\n{near}"
     );
     Caches::builder().stderr_notice(false).toml(&text).unwrap().build().unwrap()
@@ -31,7 +43,7 @@ pub(crate) async fn group(urls: &[String], options: &str, invalidation: &str) ->
 /// Returns a cache on several servers that has not connected yet.
 pub(crate) fn unused_group(urls: &[String], options: &str, invalidation: &str) -> Cache {
     let text = format!(
-        "[caches.default]\nbackend = 'redis'\nlocation = {urls:?}\noptions = {{ {options} }}\n\
+        "[caches.default]\nbackend = 'redis'\nlocation = {urls:?}\noptions = {{ {options} }}\n{PATIENT}\n\
          [caches.default.near]\ninvalidation = '{invalidation}'\ntimeout = '1h'"
     );
     let caches = Caches::builder().stderr_notice(false).toml(&text).unwrap().build().unwrap();
@@ -48,8 +60,15 @@ pub(crate) async fn tracking(location: &str) -> Cache {
 pub(crate) async fn connected(location: &str, invalidation: &str, more: &str) -> Cache {
     let near_settings = format!("invalidation = '{invalidation}'\ntimeout = '1h'");
     let cache = cache(location, &near_settings, more);
-    cache.check().await.unwrap();
-    assert!(!near(&cache).is_bypassed);
+    if more.contains(HASTY) {
+        wait_until("the stream has begun", async || {
+            cache.check().await.is_ok() && !near(&cache).is_bypassed
+        })
+        .await;
+    } else {
+        cache.check().await.unwrap();
+        assert!(!near(&cache).is_bypassed);
+    }
     assert_eq!(near(&cache).invalidation.as_str(), invalidation);
     cache
 }
@@ -61,7 +80,7 @@ pub(crate) fn near(cache: &Cache) -> NearStats {
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// After a minute.
+/// After two minutes.
 pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
     let wait = async {
         while !condition().await {
@@ -69,7 +88,7 @@ pub(crate) async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+    tokio::time::timeout(Duration::from_secs(120), wait).await.expect(what);
 }
 
 pub(crate) async fn bypassed(cache: &Cache) {
@@ -109,4 +128,39 @@ pub(crate) async fn visible(cache: &Cache, value: Option<i64>) {
 pub(crate) async fn visible_at(cache: &Cache, key: &str, value: Option<i64>) {
     wait_until("the value is visible", async || cache.get::<i64>(key).await.unwrap() == value)
         .await;
+}
+
+/// Measures for how long the machine lets a thread wait: one of its own, the thread of the library
+/// that receives the stream, and the server.
+pub(crate) struct Standstill {
+    stop: mpsc::Sender<()>,
+    measuring: JoinHandle<Duration>,
+}
+
+impl Standstill {
+    /// Begins to measure, with calls of this cache for a key that does not exist.
+    pub(crate) fn measure(cache: &Cache) -> Self {
+        const STEP: Duration = Duration::from_millis(5);
+        let blocking = cache.blocking();
+        let (stop, stopped) = mpsc::channel();
+        let measuring = thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                let began = Instant::now();
+                // The runtime of the library makes this call. A failed call took long as well.
+                let _ = blocking.get::<i64>("absent");
+                // sleeps: this measures the delay of a sleep
+                thread::sleep(STEP);
+                longest = longest.max(began.elapsed().saturating_sub(STEP));
+            }
+            longest
+        });
+        Self { stop, measuring }
+    }
+
+    /// Ends the measurement. Returns the longest time.
+    pub(crate) fn longest(self) -> Duration {
+        self.stop.send(()).unwrap();
+        self.measuring.join().unwrap()
+    }
 }

@@ -58,6 +58,7 @@ async fn foreign_keys_do_not_count() {
     let redis = Redis::start().unwrap();
     let reader = tracking(&redis.url()).await;
     reader.set("k", &1, secs(600)).await.unwrap();
+    wait_until("the message of the own write", async || near(&reader).invalidations > 0).await;
     warm(&reader).await;
     let before = near(&reader).invalidations;
     redis.command(&["SET", "other", "1"]).unwrap();
