@@ -16,7 +16,9 @@ const WITHOUT_A_STORE: &str = "slow to build\nNone\nwelcome: true\nsending the m
 /// Runs the program, which must succeed, and returns what it printed to stdout and to stderr.
 fn run(store: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let settings = format!("[caches.default]\nfetch.grace = '1h'\n{store}\n");
+    // On a slow machine, the default deadlines would be another reason for a failure.
+    let patience = "deadline = '20s'\nconnect_deadline = '20s'";
+    let settings = format!("[caches.default]\nfetch.grace = '1h'\n{patience}\n{store}\n");
     fs::write(folder.path().join("settings.toml"), settings).unwrap();
     let program = env!("CARGO_BIN_EXE_first-program");
     let out = Command::new(program).current_dir(folder.path()).output().unwrap();

@@ -10,7 +10,12 @@ use cache_tests::Store;
 const WEB: &str = env!("CARGO_BIN_EXE_web");
 const PROCESSES: usize = 4;
 
-fn start(store: &Store, task: &str, count: usize) -> Child {
+/// The lease of a key, in seconds: long, because a process that stands still for longer would lose
+/// it; and short.
+const LONG: u64 = 60;
+const SHORT: u64 = 2;
+
+fn start(store: &Store, task: &str, count: u64) -> Child {
     let mut command = Command::new(WEB);
     command.arg(store.settings()).arg(task).arg(count.to_string());
     command.stdout(Stdio::piped()).spawn().unwrap()
@@ -43,7 +48,7 @@ fn processes_together_get_exactly_the_limit() {
 #[test]
 fn request_with_one_key_is_executed_by_one_process() {
     for store in shared() {
-        let processes: Vec<_> = (0..PROCESSES).map(|_| start(&store, "pay", 0)).collect();
+        let processes: Vec<_> = (0..PROCESSES).map(|_| start(&store, "pay", LONG)).collect();
         let mut printed: Vec<_> = processes.into_iter().flat_map(lines).collect();
         printed.sort();
         let replayed = "by false replayed: true";
@@ -55,10 +60,10 @@ fn request_with_one_key_is_executed_by_one_process() {
 #[test]
 fn key_of_a_killed_process_is_free_after_its_lease() {
     for store in shared() {
-        let mut killed = start(&store, "hang", 0);
+        let mut killed = start(&store, "hang", SHORT);
         let mut out = BufReader::new(killed.stdout.take().unwrap()).lines();
         assert_eq!(out.next().unwrap().unwrap(), "paid", "{store:?}");
-        let next = start(&store, "pay", 0);
+        let next = start(&store, "pay", SHORT);
         killed.kill().unwrap();
         killed.wait().unwrap();
         assert_eq!(lines(next), ["paid", "by false replayed: false"], "{store:?}");

@@ -25,8 +25,8 @@ async fn main() -> Result<()> {
         "fixed" => limit(cache, RateLimit::fixed_window(LIMIT, year), count).await,
         "sliding" => limit(cache, RateLimit::sliding_window(LIMIT, year), count).await,
         "gcra" => limit(cache, RateLimit::gcra(LIMIT, year), count).await,
-        "hang" => pay(cache, true).await,
-        "pay" => pay(cache, false).await,
+        "hang" => pay(cache, count, true).await,
+        "pay" => pay(cache, count, false).await,
         other => bail!("unknown task {other}"),
     }
 }
@@ -35,7 +35,7 @@ async fn main() -> Result<()> {
 const LIMIT: u32 = 100;
 
 /// Prints for each of `count` requests whether it may pass.
-async fn limit(cache: &Cache, rule: RateLimit, count: usize) -> Result<()> {
+async fn limit(cache: &Cache, rule: RateLimit, count: u64) -> Result<()> {
     let limiter = Limiter::deny_on_failure(cache, "processes", rule)?;
     for _ in 0..count {
         let decision = limiter.check("ada").await?;
@@ -48,8 +48,8 @@ async fn limit(cache: &Cache, rule: RateLimit, count: usize) -> Result<()> {
 }
 
 /// Sends a request with one key to a service of this process, which prints `paid`, and prints the
-/// response.
-async fn pay(cache: &Cache, hangs: bool) -> Result<()> {
+/// response. The lease of the key takes this many seconds.
+async fn pay(cache: &Cache, lease: u64, hangs: bool) -> Result<()> {
     let handler = async move || {
         print("paid").map_err(|it| it.to_string())?;
         if hangs {
@@ -58,7 +58,7 @@ async fn pay(cache: &Cache, hangs: bool) -> Result<()> {
         Ok::<_, String>(format!("by {hangs}"))
     };
     let layer = IdempotencyLayer::new(cache, |_| Some("ada".into()));
-    let layer = layer.lease(Duration::from_secs(2)).wait(Duration::from_secs(60));
+    let layer = layer.lease(Duration::from_secs(lease)).wait(Duration::from_secs(60));
     let app: Router = Router::new().route("/", post(handler)).layer(layer);
     let request = Request::post("/").header("idempotency-key", "\"k\"").body(Body::empty())?;
     let response = app.oneshot(request).await?;

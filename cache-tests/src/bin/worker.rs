@@ -4,7 +4,7 @@
 use std::{
     io::Write as _,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -83,8 +83,9 @@ async fn revise(cache: &Cache, i: u64) -> Result<i64> {
 }
 
 /// Moves the entry to version 2, or back. The mark of a killed process blocks the entry until the
-/// mark expires.
+/// mark expires. After a few calls that timed out on a slow machine, the circuit breaker opens.
 async fn move_between_versions(cache: &Cache) -> Result<i64> {
+    let began = Instant::now();
     loop {
         let forward = cache.incr_version("moving", 1).await;
         let moved = match forward {
@@ -94,8 +95,12 @@ async fn move_between_versions(cache: &Cache) -> Result<i64> {
             res => res,
         };
         match moved {
-            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Unavailable)
+                    && began.elapsed() < Duration::from_secs(60) => {}
             res => return Ok(res?),
         }
+        // sleeps: the breaker stays open for a while
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
