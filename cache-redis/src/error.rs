@@ -58,6 +58,9 @@ pub(crate) fn is_unknown_command(error: &Error) -> bool {
     error.message() == server_errors::UNKNOWN_COMMAND
 }
 
+/// What the connection of `cache-net` says of a server that replies before the first request.
+const UNREQUESTED: &str = "the server sent a reply without a request";
+
 /// Returns the error for a server that did not complete the handshake, from the error of its
 /// connection.
 pub(crate) fn connecting(error: Error) -> Error {
@@ -74,7 +77,12 @@ pub(crate) fn connecting(error: Error) -> Error {
     if error.kind() != ErrorKind::Unavailable {
         return error;
     }
-    let Some(reason) = message.strip_prefix("the connection was lost: ") else { return error };
+    // A server with too many clients says so before it closes the connection, and does not wait for
+    // the first command.
+    let reason = message
+        .strip_prefix("the connection was lost: ")
+        .or_else(|| message.strip_prefix("protocol error: ").filter(|it| *it == UNREQUESTED));
+    let Some(reason) = reason else { return error };
     let what = format!(
         "cannot connect: {reason}; check whether the server has too many clients (maxclients), \
          whether it is Redis or Valkey, and that the location is rediss:// if, and only if, the \
@@ -93,4 +101,50 @@ fn shown(code: &str) -> &str {
     let is_code =
         !code.is_empty() && code.len() <= 32 && code.bytes().all(|it| it.is_ascii_uppercase());
     if is_code { code } else { "of an unknown kind" }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use cache_core::Clock;
+    use cache_net::{Dialer, Socket, Wire};
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+        runtime::Handle,
+    };
+
+    use super::*;
+    use crate::decoder::Decoder;
+
+    /// Returns a connection, and its other end.
+    async fn pair() -> (Wire<Decoder>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialer = Dialer::new(std::time::Duration::from_secs(20), Clock::system());
+        let port = listener.local_addr().unwrap().port();
+        let (socket, handle) = Socket::new(dialer.connect("127.0.0.1", port).await.unwrap());
+        let wire = Wire::plain(&Handle::current(), socket, handle, Decoder::default());
+        (wire, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn refusal_before_and_after_the_first_command_names_the_same_reason() {
+        for is_early in [true, false] {
+            let (wire, mut server) = pair().await;
+            let refusal = b"-ERR max number of clients reached\r\n";
+            let hello = |out: &mut BytesMut| out.extend_from_slice(b"HELLO\r\nPING\r\n");
+            let lost = if is_early {
+                server.write_all(refusal).await.unwrap();
+                wire.closed().await;
+                wire.call_many(2, hello).await.unwrap_err()
+            } else {
+                let refuse = async move { server.write_all(refusal).await };
+                tokio::join!(wire.call_many(2, hello), refuse).0.unwrap_err()
+            };
+            let error = connecting(lost.error);
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.message().contains("cannot connect"), "{error}");
+            assert!(error.message().contains("maxclients"), "{error}");
+        }
+    }
 }
