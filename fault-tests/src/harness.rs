@@ -2,7 +2,7 @@
 
 use std::{any::Any, net::SocketAddr, time::Duration};
 
-use cache_core::{Cache, Caches};
+use cache_core::{Cache, Caches, Clock};
 use test_servers::{Proxy, Server};
 
 /// A store over a network and its server. The test program must link the store.
@@ -48,11 +48,17 @@ pub struct Large {
 
 /// Builds a cache from settings: backend, location, and additional lines of TOML.
 pub fn cache(backend: &str, location: &[impl AsRef<str>], more: &str) -> Cache {
+    cache_by(Clock::system(), backend, location, more)
+}
+
+/// Builds a cache whose deadlines follow this clock.
+pub fn cache_by(clock: Clock, backend: &str, location: &[impl AsRef<str>], more: &str) -> Cache {
     let location: Vec<_> = location.iter().map(|it| format!("{:?}", it.as_ref())).collect();
     let location = location.join(", ");
     let toml =
         format!("[caches.default]\nbackend = \"{backend}\"\nlocation = [{location}]\n{more}\n");
-    Caches::from_toml(&toml).unwrap().get("default").unwrap().clone()
+    let caches = Caches::builder().clock(clock).toml(&toml).unwrap().build().unwrap();
+    caches.get("default").unwrap().clone()
 }
 
 /// Builds a cache on this server.

@@ -41,6 +41,7 @@ pub mod idle;
 pub mod late;
 mod lateness;
 pub mod load;
+mod moved_clock;
 pub mod network;
 pub mod once;
 pub mod restart;
@@ -50,8 +51,9 @@ mod support;
 pub use self::{
     connections::{Connections, connections_are_closed, connections_to},
     freeze::freeze_opens_the_breaker_in_time,
-    harness::{Harness, Large, cache, cache_on, cache_through},
+    harness::{Harness, Large, cache, cache_by, cache_on, cache_through},
     lateness::with_lateness,
+    moved_clock::{slowly_by, timed_by, until_by},
     support::{
         LONG, NO_BREAKER, PATIENT, answered, is_open, is_outage, keys, report, stored_key, timed,
         until,
