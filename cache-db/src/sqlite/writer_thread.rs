@@ -201,7 +201,15 @@ impl WriterThread {
             }
             match connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::from) {
                 Err(failure) if failure.is_busy() => thread::sleep(pause),
-                res => return res,
+                Err(failure) => return Err(failure),
+                Ok(()) => {
+                    // The thread may have stood still before it had the lock.
+                    self.drop_unwanted(jobs, why);
+                    if jobs.is_empty() {
+                        connection.execute_batch("ROLLBACK")?;
+                    }
+                    return Ok(());
+                }
             }
             (pause, why) = ((pause * 2).min(PAUSE.1), error::locked);
             // The queue may hold expired writes, too, behind one with a later deadline.
@@ -214,6 +222,9 @@ impl WriterThread {
     /// Removes the writes whose time is over. They are never made.
     fn drop_unwanted(&self, jobs: &mut Vec<Box<dyn Job>>, error: fn(Option<&Path>) -> Error) {
         let now = self.database.clock().now();
+        if jobs.iter().all(|it| it.is_wanted(now)) {
+            return;
+        }
         let (wanted, late) = std::mem::take(jobs).into_iter().partition(|it| it.is_wanted(now));
         *jobs = wanted;
         self.answer(late, Err(&error(self.database.path())));
