@@ -4,7 +4,7 @@ use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 
-use crate::support::{NO_BREAKER, PATIENT, cache, number, options, raw, until};
+use crate::support::{NO_BREAKER, PATIENT, cache, is_outage, number, options, raw, until};
 
 #[tokio::test]
 async fn each_key_of_a_batch_larger_than_one_statement_is_answered() {
@@ -137,19 +137,23 @@ async fn batch_of_many_bytes_is_written_and_read_in_parts() {
     let value = "x".repeat(LEN - 2);
     let items = keys.iter().map(|it| (it, &value));
     assert!(cache.set_many(items, secs(600)).await.unwrap().is_empty());
-    let reading = tokio::spawn({
-        let (cache, keys) = (cache.clone(), keys.clone());
-        async move { cache.get_many::<String, _>(keys).await.unwrap() }
-    });
-    let mut between = 0;
-    while !reading.is_finished() {
-        cache.set("other", &1, secs(600)).await.unwrap();
-        between += 1;
-    }
-    assert!(between > 5, "only {between} other calls were answered meanwhile");
-    let found = reading.await.unwrap();
-    assert_eq!(found.len(), keys.len());
-    assert!(found.values().all(|it| it.len() == LEN - 2));
+    // Again if this task stands still while the batch is read.
+    until("other calls are answered in between", async || {
+        let reading = tokio::spawn({
+            let (cache, keys) = (cache.clone(), keys.clone());
+            async move { cache.get_many::<String, _>(keys).await.unwrap() }
+        });
+        let mut between = 0;
+        while !reading.is_finished() {
+            cache.set("other", &1, secs(600)).await.unwrap();
+            between += 1;
+        }
+        let found = reading.await.unwrap();
+        assert_eq!(found.len(), keys.len());
+        assert!(found.values().all(|it| it.len() == LEN - 2));
+        between > 5
+    })
+    .await;
     assert_eq!(cache.delete_many(&keys).await.unwrap(), 60);
 }
 
@@ -166,24 +170,37 @@ async fn largest_value_fits_the_default_deadline() {
         cache.get::<String>("k").await.is_ok_and(|it| it.is_some_and(|it| it.len() == value.len()))
     })
     .await;
-    let error = cache.set("k", &format!("{value}x"), secs(600)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    // The refused write deletes the old value, which a busy machine may do too late.
+    let larger = format!("{value}x");
+    until("it is refused", async || {
+        let kind = cache.set("k", &larger, secs(600)).await.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::TooLarge | ErrorKind::TimedOut), "{kind:?}");
+        kind == ErrorKind::TooLarge
+    })
+    .await;
 }
 
-/// A batch has a deadline for each 4 MiB of values. The deadline is long enough for a busy machine,
-/// and too short for the whole batch.
+/// A batch has a deadline for each 4 MiB of values, which is too short for the whole batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batch_of_240_mib_has_a_deadline_for_each_part() {
     const COUNT: usize = 60;
     let server = Postgres::start().unwrap();
-    cache(&server.url(), PATIENT).strict().check().await.unwrap();
+    let patient = cache(&server.url(), PATIENT).strict();
+    patient.check().await.unwrap();
     let cache = cache(&server.url(), &format!("deadline = '2s'\n{NO_BREAKER}")).strict();
     let value = "x".repeat(4 << 20);
-    let items = (0..COUNT).map(|n| (n.to_string(), &value));
-    let failed = cache.set_many(items, secs(600)).await.unwrap();
-    assert!(failed.is_empty(), "{:?}", failed.iter().next());
-    // One at a time: the deadline of a batch of reads does not grow with what is read.
+    // A machine that stands still may miss the deadline of a part. One deadline for all of them
+    // would be missed each time.
+    until("each part is written in time", async || {
+        let items = (0..COUNT).map(|n| (n.to_string(), &value));
+        let failed = cache.set_many(items, secs(600)).await.unwrap();
+        for it in &failed {
+            assert!(is_outage(&it.error), "{}", it.error);
+        }
+        failed.is_empty()
+    })
+    .await;
     for n in 0..COUNT {
-        assert!(cache.has_key(&n.to_string()).await.unwrap(), "{n}");
+        assert!(patient.has_key(&n.to_string()).await.unwrap(), "{n}");
     }
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use cache_core::{
     Error, ErrorKind,
     store::{Backend, Bus, BusMessage},
+    testing::FakeClock,
 };
 use cache_db as _;
 use test_servers::{Postgres, Server as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::support::{number, options, raw, store};
+use crate::support::{cache_by, number, options, raw, store, timed_by};
 
-fn bus(location: &str, more: &str) -> Arc<dyn Bus> {
-    Backend::views(store(location, more)).bus.unwrap()
+/// Returns a bus that a slow machine does not end.
+fn bus(location: &str) -> Arc<dyn Bus> {
+    Backend::views(store(location, &options(""))).bus.unwrap()
 }
 
 /// A listener, whose messages are texts, or the words for other messages.
@@ -54,7 +56,7 @@ impl Listener {
 async fn messages_arrive_in_order_at_all_listeners_of_the_channel() {
     let server = Postgres::start().unwrap();
     let long = "a channel with a name of more than 63 bytes, such as this one, has no limit";
-    let (one, other) = (bus(&server.url(), ""), bus(&server.url(), ""));
+    let (one, other) = (bus(&server.url()), bus(&server.url()));
     let mut listeners =
         vec![Listener::start(&one, long).await, Listener::start(&other, long).await];
     let mut stranger = Listener::start(&one, &format!("{long}!")).await;
@@ -79,7 +81,7 @@ async fn messages_arrive_in_order_at_all_listeners_of_the_channel() {
 #[tokio::test]
 async fn text_that_is_too_long_is_lost() {
     let server = Postgres::start().unwrap();
-    let bus = bus(&server.url(), "");
+    let bus = bus(&server.url());
     let mut listener = Listener::start(&bus, "c").await;
     let (long, longer) = ("x".repeat(7900), "x".repeat(7901));
     bus.publish("c", &["a", &longer, &long]).await.unwrap();
@@ -91,7 +93,7 @@ async fn text_that_is_too_long_is_lost() {
 #[tokio::test]
 async fn lost_connection_ends_the_stream() {
     let server = Postgres::start().unwrap();
-    let bus = bus(&server.url(), "");
+    let bus = bus(&server.url());
     let mut listener = Listener::start(&bus, "c").await;
     bus.publish("c", &["a"]).await.unwrap();
     listener.texts(&["a"]).await;
@@ -103,16 +105,19 @@ async fn lost_connection_ends_the_stream() {
     listener.texts(&["b"]).await;
 }
 
+/// Within a deadline after the heartbeat, by the clock of the settings.
 #[tokio::test]
 async fn frozen_server_ends_the_stream() {
     let server = Postgres::start().unwrap();
-    let bus = bus(&server.url(), "");
+    let clock = FakeClock::new();
+    let bus = Backend::views(cache_by(&clock, &server.url(), "").backend().clone()).bus.unwrap();
     let listener = Listener::start(&bus, "c").await;
     server.freeze();
-    let error = listener.ended.await.unwrap();
+    let (error, _) = timed_by(&clock, listener.ended).await;
+    let error = error.unwrap();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     server.thaw();
-    let patient = self::bus(&server.url(), &options(""));
+    let patient = self::bus(&server.url());
     let mut listener = Listener::start(&patient, "c").await;
     patient.publish("c", &["b"]).await.unwrap();
     listener.texts(&["b"]).await;

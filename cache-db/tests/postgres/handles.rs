@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use test_servers::{Postgres, wait_until};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{PATIENT, cache, number, options, raw, until};
+use crate::support::{LONG, PATIENT, cache, number, options, raw, until};
 
 const OURS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cache-db'";
 
@@ -157,7 +157,7 @@ async fn call_that_is_not_polled_delays_no_other() {
         cache.get_many::<String, _>(&keys).await.unwrap();
         let mut left = pin!(cache.get_many::<String, _>(&keys));
         let first = poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx))).await;
-        let other = tokio::time::timeout(Duration::from_secs(5), cache.get::<i32>("other")).await;
+        let other = tokio::time::timeout(LONG, cache.get::<i32>("other")).await;
         assert!(other.is_ok(), "{len}");
         let found = match first {
             Poll::Ready(it) => it,
@@ -182,10 +182,7 @@ async fn single_calls_that_are_not_polled_delay_no_other() {
         let mut first = Vec::new();
         for it in &mut left {
             first.push(poll_fn(|cx| Poll::Ready(it.as_mut().poll(cx))).await);
-            let other = tokio::time::timeout(
-                Duration::from_secs(5),
-                cache.set("other", &1, Timeout::Default),
-            );
+            let other = tokio::time::timeout(LONG, cache.set("other", &1, Timeout::Default));
             assert!(other.await.is_ok(), "a call beside answers of {len} bytes");
         }
         for (first, call) in first.into_iter().zip(left) {

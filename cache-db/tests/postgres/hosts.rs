@@ -2,10 +2,13 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use cache_core::secs;
+use cache_core::{secs, testing::FakeClock};
 use test_servers::{Postgres, Proxy, Server as _, Silent};
 
-use crate::support::{NO_BREAKER, PATIENT, cache, number, options, raw, timed, until, url};
+use crate::support::{
+    NO_BREAKER, PATIENT, cache, cache_by, number, options, raw, slowly_by, timed, timed_by, until,
+    until_by, url,
+};
 
 /// More than connecting takes, and less than a silent host would take.
 const CONNECT: &str = "deadline = \"20s\"\nconnect_deadline = \"10s\"\n";
@@ -63,14 +66,16 @@ async fn forgotten_idle_connection_is_replaced_after_one_call() {
     let more = format!(
         "deadline = \"1s\"\nconnect_deadline = \"20s\"\n{NO_BREAKER}[caches.default.options]\nconnections = 1\n"
     );
-    let cache = cache(&url, &more).strict();
+    let clock = FakeClock::new();
+    let cache = cache_by(&clock, &url, &more).strict();
     for _ in 0..3 {
-        until("it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
-        // sleeps: the connection must be idle for longer than a deadline
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        until_by(&clock, "it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
+        // Longer than a deadline.
+        clock.advance(Duration::from_millis(1200));
         proxy.swallow_open();
-        assert!(cache.get::<i32>("k").await.is_err());
-        assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(1), "the second call");
+        assert!(timed_by(&clock, cache.get::<i32>("k")).await.0.is_err());
+        let second = slowly_by(&clock, cache.get::<i32>("k")).await;
+        assert_eq!(second.unwrap(), Some(1), "the second call");
     }
 }
 

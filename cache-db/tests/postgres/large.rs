@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use cache_core::secs;
+use cache_core::{secs, testing::FakeClock};
 use test_servers::Postgres;
 
-use crate::support::{cache, number, options, raw, timed, until};
+use crate::support::{cache_by, number, options, raw, timed, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn million_rows_are_served_trimmed_and_cleared() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
-    let cache = cache(&server.url(), &options("max_entries = 800000")).strict();
+    // A clock that stands still: an idle cache would trim without a write.
+    let clock = FakeClock::new();
+    let cache = cache_by(&clock, &server.url(), &options("max_entries = 800000")).strict();
     // Statements prepared here are planned for an empty table.
     cache.set("first", &1, secs(600)).await.unwrap();
     cache.clear().await.unwrap();

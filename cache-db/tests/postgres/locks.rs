@@ -1,13 +1,15 @@
 //! Rows and tables that other sessions have locked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cache_core::{Cache, ErrorKind, Ttl, layer::BreakerState, secs};
+use cache_core::{Cache, ErrorKind, Ttl, layer::BreakerState, secs, testing::FakeClock};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 use tokio_postgres::Client;
 
-use crate::support::{NO_BREAKER, PATIENT, cache, options, raw, until};
+use crate::support::{
+    NO_BREAKER, PATIENT, cache, cache_by, options, raw, slowly_by, timed_by, until, until_by,
+};
 
 /// Locks the row of a key until the transaction of this client ends.
 async fn lock(client: &Client, key: &str) {
@@ -17,7 +19,8 @@ async fn lock(client: &Client, key: &str) {
     assert_eq!(locked.unwrap().len(), 1);
 }
 
-/// Waits until so many sessions of the cache wait for a lock.
+/// Waits until so many sessions of the cache wait for a lock. The client is not in a transaction,
+/// in which it would not see later sessions.
 async fn wait_for_waiting(client: &Client, count: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'cache-db'";
     until("a session waits for the lock", async || {
@@ -35,7 +38,8 @@ async fn write_locked(cache: &Cache, calls: usize) {
     }
 }
 
-/// A lock on one key says nothing about the server.
+/// A lock on one key says nothing about the server. The clock of the cache stands still while the
+/// machine does: a call that waits for no lock has its deadline, however slow the machine is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locked_row_fails_no_call_of_another_key() {
     let server = Postgres::start().unwrap();
@@ -44,11 +48,13 @@ async fn locked_row_fails_no_call_of_another_key() {
         let more = format!(
             "deadline = \"1s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nconnections = {connections}\n"
         );
-        let cache = cache(&server.url(), &more).strict();
-        until("it works", async || cache.set("locked", &0, secs(600)).await.is_ok()).await;
+        let clock = FakeClock::new();
+        let cache = cache_by(&clock, &server.url(), &more).strict();
+        until_by(&clock, "it works", async || cache.set("locked", &0, secs(600)).await.is_ok())
+            .await;
         let keys: Vec<String> = (0..10).map(|i| format!("k{i}")).collect();
         for key in &keys {
-            cache.set(key, &0, secs(600)).await.unwrap();
+            slowly_by(&clock, cache.set(key, &0, secs(600))).await.unwrap();
         }
         lock(&client, "locked").await;
         let writers = tokio::spawn({
@@ -62,17 +68,25 @@ async fn locked_row_fails_no_call_of_another_key() {
         let mut calls = 0;
         while !writers.is_finished() {
             for key in &keys {
-                assert!(cache.get::<i32>(key).await.unwrap().is_some(), "a read of {key}");
-                cache.set(key, &calls, secs(600)).await.unwrap();
+                let began = Instant::now();
+                let read = slowly_by(&clock, cache.get::<i32>(key)).await;
+                assert!(read.unwrap().is_some(), "a read of {key}");
+                slowly_by(&clock, cache.set(key, &calls, secs(600))).await.unwrap();
                 calls += 1;
+                // For the deadlines of the writers.
+                clock.advance(began.elapsed().min(Duration::from_millis(10)));
             }
-            assert_eq!(cache.get::<i32>("locked").await.unwrap(), Some(0), "reads wait for no row");
+            let read = slowly_by(&clock, cache.get::<i32>("locked")).await;
+            assert_eq!(read.unwrap(), Some(0), "reads wait for no row");
         }
         writers.await.unwrap();
         assert!(calls >= 10, "{calls}");
         assert_eq!(cache.stats().breaker, Some(BreakerState::Closed));
         client.batch_execute("ROLLBACK").await.unwrap();
-        until("the row is free", async || cache.set("locked", &0, secs(60)).await.is_ok()).await;
+        until_by(&clock, "the row is free", async || {
+            cache.set("locked", &0, secs(60)).await.is_ok()
+        })
+        .await;
     }
 }
 
@@ -81,17 +95,18 @@ async fn locked_row_fails_no_call_of_another_key() {
 async fn slow_or_undone_statements_do_not_open_the_breaker() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
-    let cache = cache(
-        &format!("{}?options=-c%20statement_timeout%3D100ms", server.url()),
-        "deadline = \"3s\"\nconnect_deadline = \"20s\"\n",
-    )
-    .strict();
-    until("it works", async || cache.set("slow", &0, secs(600)).await.is_ok()).await;
-    for (body, kind) in [
-        ("PERFORM pg_sleep(60)", ErrorKind::TimedOut),
-        ("RAISE EXCEPTION 'undone' USING ERRCODE = '40001'", ErrorKind::Unavailable),
-        ("RAISE EXCEPTION 'undone' USING ERRCODE = '40P01'", ErrorKind::Unavailable),
-        ("RAISE EXCEPTION 'undone' USING ERRCODE = '55P03'", ErrorKind::TimedOut),
+    let clock = FakeClock::new();
+    let cache = |parameters: &str| {
+        let more = "deadline = \"3s\"\nconnect_deadline = \"20s\"\n";
+        cache_by(&clock, &format!("{}{parameters}", server.url()), more).strict()
+    };
+    let (cache, limited) = (cache(""), cache("?options=-c%20statement_timeout%3D100ms"));
+    until_by(&clock, "it works", async || cache.set("slow", &0, secs(600)).await.is_ok()).await;
+    for (cache, body, kind) in [
+        (&limited, "PERFORM pg_sleep(60)", ErrorKind::TimedOut),
+        (&cache, "RAISE EXCEPTION 'undone' USING ERRCODE = '40001'", ErrorKind::Unavailable),
+        (&cache, "RAISE EXCEPTION 'undone' USING ERRCODE = '40P01'", ErrorKind::Unavailable),
+        (&cache, "RAISE EXCEPTION 'undone' USING ERRCODE = '55P03'", ErrorKind::TimedOut),
     ] {
         client
             .batch_execute(&format!(
@@ -101,10 +116,22 @@ async fn slow_or_undone_statements_do_not_open_the_breaker() {
             .await
             .unwrap();
         for _ in 0..12 {
-            assert_eq!(cache.set("slow", &0, secs(600)).await.unwrap_err().kind(), kind, "{body}");
+            let written = slowly_by(&clock, cache.set("slow", &0, secs(600))).await;
+            assert_eq!(written.unwrap_err().kind(), kind, "{body}");
         }
         assert_eq!(cache.stats().breaker, Some(BreakerState::Closed), "{body}");
-        assert_eq!(cache.get::<i32>("slow").await.unwrap(), Some(0));
+        until_by(&clock, "it is read", async || match cache.get::<i32>("slow").await {
+            Ok(found) => {
+                assert_eq!(found, Some(0), "{body}");
+                true
+            }
+            // The limit of the server applies to a read on a slow machine, too.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::TimedOut, "{body}: {error}");
+                false
+            }
+        })
+        .await;
     }
 }
 
@@ -114,7 +141,7 @@ async fn waiting_for_a_lock_takes_nothing_from_a_lifetime() {
     const LIFETIME: Duration = Duration::from_secs(30);
     const HELD: Duration = Duration::from_secs(1);
     let server = Postgres::start().unwrap();
-    let client = raw(&server).await;
+    let (client, watcher) = (raw(&server).await, raw(&server).await);
     let cache = cache(&server.url(), &options("connections = 1")).strict();
     let calls =
         ["set", "set_many", "replace", "touch", "update", "add", "incr_or", "incr_or expired"];
@@ -152,19 +179,20 @@ async fn waiting_for_a_lock_takes_nothing_from_a_lifetime() {
                     }
                 }
             });
-            wait_for_waiting(&client, 1).await;
+            wait_for_waiting(&watcher, 1).await;
             // sleeps: the lock must be held for so long
             tokio::time::sleep(HELD).await;
+            // The lifetime cannot begin earlier, however slow the machine is from here on.
+            let released = Instant::now();
             client.batch_execute(end).await.unwrap();
             write.await.unwrap();
             if call == "incr_or" {
                 continue; // It keeps the lifetime that is there.
             }
-            let began = std::time::Instant::now();
             let Some(Ttl::Remaining(left)) = cache.ttl("k").await.unwrap() else {
                 panic!("{call}: no lifetime")
             };
-            let passed = began.elapsed() + HELD / 2;
+            let passed = released.elapsed() + HELD / 2;
             assert!(
                 left + passed >= LIFETIME && left <= LIFETIME + HELD / 2,
                 "{call} {change} {end}: {left:?}"
@@ -206,23 +234,24 @@ async fn entry_that_expires_during_a_lock_is_not_revived() {
 }
 
 /// A locked table delays every key, so it counts as a failure of the server. It ends with the lock.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// The clock of the cache moves while the calls wait, and all of them end at the same time.
+#[tokio::test]
 async fn locked_table_costs_the_deadline_until_it_is_free() {
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
-    let cache = cache(
-        &server.url(),
-        &format!("deadline = \"1s\"\nconnect_deadline = \"20s\"\n{NO_BREAKER}"),
-    )
-    .strict();
-    until("it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
+    let clock = FakeClock::new();
+    let more = format!("deadline = \"1s\"\nconnect_deadline = \"20s\"\n{NO_BREAKER}");
+    let cache = cache_by(&clock, &server.url(), &more).strict();
+    until_by(&clock, "it works", async || cache.set("k", &1, secs(600)).await.is_ok()).await;
     client.batch_execute("BEGIN; LOCK TABLE cache").await.unwrap();
-    for it in
-        join_all((0..20).map(|i| cache.get::<i32>(if i % 2 == 0 { "k" } else { "other" }))).await
-    {
+    let keys = (0..20).map(|i| if i % 2 == 0 { "k" } else { "other" });
+    let calls = join_all(keys.map(|it| cache.get::<i32>(it)));
+    for it in timed_by(&clock, calls).await.0 {
         assert_eq!(it.unwrap_err().kind(), ErrorKind::TimedOut);
     }
     client.batch_execute("COMMIT").await.unwrap();
-    until("it works again", async || cache.get::<i32>("k").await.is_ok_and(|it| it == Some(1)))
-        .await;
+    until_by(&clock, "it works again", async || {
+        cache.get::<i32>("k").await.is_ok_and(|it| it == Some(1))
+    })
+    .await;
 }

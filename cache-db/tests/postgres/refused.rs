@@ -2,10 +2,10 @@
 
 use std::{fs, net::TcpListener, thread};
 
-use cache_core::{ErrorKind, Timeout, secs};
+use cache_core::{ErrorKind, Timeout, secs, testing::FakeClock};
 use test_servers::{Postgres, Server as _};
 
-use crate::support::{NO_BREAKER, PATIENT, cache, options, raw, until, url};
+use crate::support::{NO_BREAKER, PATIENT, cache, cache_by, options, raw, slowly_by, until, url};
 
 #[tokio::test]
 async fn wrong_password_is_reported_without_showing_it() {
@@ -123,21 +123,21 @@ async fn row_locked_by_another_session_costs_the_deadline() {
     let server = Postgres::start().unwrap();
     let patient = cache(&server.url(), PATIENT).strict();
     patient.set("k", &1, secs(600)).await.unwrap();
-    let cache = cache(&server.url(), &format!("deadline = \"1s\"\n{NO_BREAKER}")).strict();
+    // Its clock moves slowly, so that the server itself ends each increment before the deadline.
+    let clock = FakeClock::new();
+    let more = format!("deadline = \"1s\"\n{NO_BREAKER}");
+    let cache = cache_by(&clock, &server.url(), &more).strict();
     let client = raw(&server).await;
     client.batch_execute("BEGIN; SELECT * FROM cache FOR UPDATE").await.unwrap();
     for _ in 0..3 {
-        let error = cache.incr("k", 1).await.unwrap_err();
+        let error = slowly_by(&clock, cache.incr("k", 1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     }
     assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(1), "reads do not wait");
-    until("reading goes on here, too", async || {
-        cache.get::<i32>("k").await.is_ok_and(|it| it == Some(1))
-    })
-    .await;
+    let found = slowly_by(&clock, cache.get::<i32>("k")).await;
+    assert_eq!(found.unwrap(), Some(1), "here neither");
     client.batch_execute("ROLLBACK").await.unwrap();
-    let idle = async || cache.set("other", &1, Timeout::Default).await.is_ok();
-    until("no session waits at the server", idle).await;
+    slowly_by(&clock, cache.set("other", &1, Timeout::Default)).await.unwrap();
     assert_eq!(patient.incr("k", 1).await.unwrap(), 2, "the aborted increment did not count");
 }
 
@@ -194,7 +194,8 @@ async fn server_codes_are_reported_with_kind_and_advice() {
 #[tokio::test]
 async fn session_that_the_server_ended_while_idle_is_replaced() {
     let server = Postgres::start().unwrap();
-    let url = format!("{}?options=-c%20idle_session_timeout%3D200ms", server.url());
+    // Longer than a machine stands still while a session is set up.
+    let url = format!("{}?options=-c%20idle_session_timeout%3D4s", server.url());
     let cache = cache(&url, &options("connections = 1")).strict();
     let client = raw(&server).await;
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cache-db'";

@@ -4,7 +4,7 @@ use cache_core::{ErrorKind, Timeout, secs};
 use futures_util::future::join_all;
 use test_servers::Postgres;
 
-use crate::support::{cache, number, options, raw, url};
+use crate::support::{PATIENT, cache, number, options, raw, url};
 
 #[tokio::test]
 async fn unusual_table_names_work() {
@@ -50,7 +50,7 @@ async fn foreign_table_is_refused_and_left_unchanged() {
             .to_owned(),
     ] {
         client.batch_execute(&sql).await.unwrap();
-        let cache = cache(&server.url(), "").strict();
+        let cache = cache(&server.url(), PATIENT).strict();
         let error = cache.set("k", &1, Timeout::Default).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend);
         assert!(error.to_string().contains("belongs to another program; set another"), "{error}");
@@ -63,16 +63,16 @@ async fn foreign_table_is_refused_and_left_unchanged() {
 #[tokio::test]
 async fn newer_schema_is_refused_and_both_versions_are_named() {
     let server = Postgres::start().unwrap();
-    let (client, first) = (raw(&server).await, cache(&server.url(), "").strict());
+    let (client, first) = (raw(&server).await, cache(&server.url(), PATIENT).strict());
     first.set("k", &1, Timeout::Default).await.unwrap();
     client.batch_execute("UPDATE cache_meta SET value = 7 WHERE name = 'schema'").await.unwrap();
-    let later = cache(&server.url(), "").strict();
+    let later = cache(&server.url(), PATIENT).strict();
     let error = later.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     let text = error.to_string();
     assert!(text.contains("version 7") && text.contains("up to version 1"), "{text}");
     // Failing open, it is an empty cache.
-    assert_eq!(cache(&server.url(), "").get::<i32>("k").await.unwrap(), None);
+    assert_eq!(cache(&server.url(), PATIENT).get::<i32>("k").await.unwrap(), None);
     client.batch_execute("UPDATE cache_meta SET value = 1 WHERE name = 'schema'").await.unwrap();
     assert_eq!(first.get::<i32>("k").await.unwrap(), Some(1));
 }
@@ -100,12 +100,12 @@ async fn role_without_create_uses_an_existing_table() {
     let roles = "CREATE ROLE app LOGIN; REVOKE CREATE ON SCHEMA public FROM public";
     client.batch_execute(roles).await.unwrap();
     let url = url(&server, "app", "postgres");
-    let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
+    let error = cache(&url, PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend);
     assert!(error.to_string().contains("create the table beforehand or GRANT CREATE"), "{error}");
 
-    cache(&server.url(), "").check().await.unwrap();
-    let error = cache(&url, "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
+    cache(&server.url(), PATIENT).check().await.unwrap();
+    let error = cache(&url, PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("GRANT SELECT, INSERT, UPDATE, DELETE"), "{error}");
     let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON cache, cache_meta TO app";
     client.batch_execute(grant).await.unwrap();
@@ -256,12 +256,14 @@ async fn additional_columns_and_role_settings_are_tolerated() {
         .batch_execute("DELETE FROM cache; ALTER TABLE cache ADD must text NOT NULL")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
+    let error =
+        cache(&server.url(), PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("belongs to another program"), "{error}");
     client
         .batch_execute("ALTER TABLE cache DROP must, DROP CONSTRAINT cache_key_key")
         .await
         .unwrap();
-    let error = cache(&server.url(), "").strict().set("k", &1, Timeout::Default).await.unwrap_err();
+    let error =
+        cache(&server.url(), PATIENT).strict().set("k", &1, Timeout::Default).await.unwrap_err();
     assert!(error.to_string().contains("belongs to another program"), "{error}");
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use cache_core::{Cache, Caches, store::Backend};
+use cache_core::{Cache, Caches, store::Backend, testing::FakeClock};
 use cache_db as _;
-pub(crate) use fault_tests::{LONG, NO_BREAKER, is_outage, timed, until};
+pub(crate) use fault_tests::{
+    LONG, NO_BREAKER, is_outage, slowly_by, timed, timed_by, until, until_by,
+};
 use test_servers::{Postgres, Server as _};
 use tokio_postgres::{Client, NoTls};
 
@@ -22,6 +24,12 @@ pub(crate) fn toml(location: &str, more: &str) -> String {
 pub(crate) fn cache(location: &str, more: &str) -> Cache {
     let caches = Caches::from_toml(&toml(location, more)).unwrap();
     caches.get("default").unwrap().clone()
+}
+
+/// Builds a cache whose deadlines follow a clock that the test moves.
+pub(crate) fn cache_by(clock: &FakeClock, location: &str, more: &str) -> Cache {
+    let caches = Caches::builder().clock(clock.clock()).toml(&toml(location, more)).unwrap();
+    caches.build().unwrap().get("default").unwrap().clone()
 }
 
 /// Builds the store of a cache.

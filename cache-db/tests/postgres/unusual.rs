@@ -5,10 +5,14 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{
     Timeout, Ttl, secs,
     store::{CounterInit, Expected, Expiry, SetMode, TtlUpdate},
+    testing::FakeClock,
 };
 use test_servers::{Postgres, Server as _};
 
-use crate::support::{NO_BREAKER, cache, options, raw, store, timed, until, url};
+use crate::support::{
+    NO_BREAKER, cache, cache_by, number, options, raw, slowly_by, store, timed_by, until, until_by,
+    url,
+};
 
 const LONG: Expiry = Expiry::After(Duration::from_secs(600));
 
@@ -131,29 +135,50 @@ async fn empty_batches_and_duplicate_keys_are_answered() {
     assert_eq!(found.len(), 10_000);
 }
 
-/// However often a statement is retried: a held row, and a connection that cannot be made.
+/// Each attempt is undone after most of the deadline, by the clock of the cache: when the test has
+/// moved the clock, it lets the attempt go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_attempts_of_a_call_share_one_deadline() {
+    const MOST: Duration = Duration::from_millis(2400);
     let server = Postgres::start().unwrap();
     let client = raw(&server).await;
+    let clock = FakeClock::new();
     let more = format!("deadline = \"3s\"\nconnect_deadline = \"3s\"\n{NO_BREAKER}");
-    let cache = cache(&server.url(), &more).strict();
-    cache.set("k", &1, secs(600)).await.unwrap();
-    // Each attempt is undone after most of the deadline.
+    let cache = cache_by(&clock, &server.url(), &more).strict();
+    slowly_by(&clock, cache.set("k", &1, secs(600))).await.unwrap();
     client
         .batch_execute(
-            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.4); \
+            "CREATE SEQUENCE attempts; CREATE TABLE allowed (n bigint); INSERT INTO allowed VALUES (0); \
+             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('attempts'); \
+             BEGIN WHILE (SELECT a.n FROM allowed a) < n LOOP PERFORM pg_sleep(0.01); END LOOP; \
              RAISE EXCEPTION 'undone' USING ERRCODE = '40001'; END $$; \
              CREATE TRIGGER undo BEFORE UPDATE ON cache FOR EACH ROW EXECUTE FUNCTION undo()",
         )
         .await
         .unwrap();
-    let (res, took) = timed(cache.touch("k", secs(60))).await;
-    eprintln!("{res:?} {took:?}");
-    // Three attempts would take seven seconds.
-    assert!(res.is_err() && took < Duration::from_millis(4300), "{took:?}");
+    let call = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.touch("k", secs(60)).await }
+    });
+    let attempts = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM attempts";
+    let mut made = 0;
+    until("the call has ended", async || {
+        // For pauses of the store.
+        clock.advance(Duration::from_micros(100));
+        let attempt = number(&client, attempts).await;
+        if attempt > made {
+            made = attempt;
+            clock.advance(MOST);
+            client.execute("UPDATE allowed SET n = $1", &[&attempt]).await.unwrap();
+        }
+        call.is_finished()
+    })
+    .await;
+    assert!(call.await.unwrap().is_err());
+    assert_eq!(made, 2, "attempts, of {MOST:?} each");
     client.batch_execute("DROP TRIGGER undo ON cache").await.unwrap();
-    until("it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it)).await;
+    until_by(&clock, "it works", async || cache.touch("k", secs(60)).await.is_ok_and(|it| it))
+        .await;
     assert!(server.folder().exists());
 }
 
@@ -189,26 +214,26 @@ async fn entry_renamed_concurrently_is_neither_lost_nor_duplicated() {
     assert_eq!(tokens.count(), 1);
 }
 
-/// Both deadlines of the next test once, and time for a busy machine.
-const ONCE: Duration = Duration::from_millis(3500);
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// By the cache's own clock, which moves while the calls wait.
+#[tokio::test]
 async fn large_batch_waits_for_a_frozen_server_only_once() {
+    /// Both deadlines once. Each of six parts would wait for a deadline.
+    const ONCE: Duration = Duration::from_millis(2500);
     let server = Postgres::start().unwrap();
+    let clock = FakeClock::new();
     let more = format!("deadline = \"1s\"\nconnect_deadline = \"1s\"\n{NO_BREAKER}");
-    let cache = cache(&server.url(), &more).strict();
+    let cache = cache_by(&clock, &server.url(), &more).strict();
     let keys: Vec<String> = (0..6_000).map(|i| format!("k{i}")).collect();
-    until("it works", async || cache.set("k", &1, Timeout::Default).await.is_ok()).await;
+    until_by(&clock, "it works", async || cache.set("k", &1, Timeout::Default).await.is_ok()).await;
     server.freeze();
     for _ in 0..2 {
-        let (failed, took) =
-            timed(cache.set_many(keys.iter().map(|it| (it, 1)), Timeout::Default)).await;
+        let items = keys.iter().map(|it| (it, 1));
+        let (failed, took) = timed_by(&clock, cache.set_many(items, Timeout::Default)).await;
         assert_eq!(failed.unwrap().len(), keys.len());
-        // Each of six parts would wait for a deadline.
         assert!(took < ONCE, "{took:?}");
-        let (failed, took) = timed(cache.delete_many(&keys)).await;
+        let (failed, took) = timed_by(&clock, cache.delete_many(&keys)).await;
         assert!(failed.is_err() && took < ONCE, "{failed:?}, {took:?}");
-        let (failed, took) = timed(cache.get_many::<i32, _>(&keys)).await;
+        let (failed, took) = timed_by(&clock, cache.get_many::<i32, _>(&keys)).await;
         let failed = failed.map(|it| it.len());
         assert!(failed.is_err() && took < ONCE, "{failed:?}, {took:?}");
     }
