@@ -18,7 +18,7 @@ use cache_core::{ErrorKind, Timeout};
 use rustix::fs::{major, minor};
 use tempfile::TempDir;
 
-use crate::support::{NO_BREAKER, cache, text, until};
+use crate::support::{NO_BREAKER, PATIENT, cache, text, until};
 
 /// Nothing stays frozen longer.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -173,7 +173,8 @@ async fn write_to_a_stalled_disk_times_out_and_blocks_no_other_task() {
     drop(over);
     assert!(!watchdog.join().unwrap(), "all that was answered while the disk was stalled");
     until("it works again", async || cache.set("k", &3, Timeout::Default).await.is_ok()).await;
-    assert_eq!(cache.get::<i32>("k").await.unwrap(), Some(3));
+    let patient = crate::support::cache(&path, PATIENT).strict();
+    assert_eq!(patient.get::<i32>("k").await.unwrap(), Some(3));
 }
 
 /// The first read after a commit notes in the WAL's index which commit it sees. This waits for the

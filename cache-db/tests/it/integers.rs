@@ -9,7 +9,7 @@ use cache_core::{
 };
 use proptest::prelude::*;
 
-use crate::support::store;
+use crate::support::{PATIENT, store};
 
 const KEY: &str = ":1:n";
 const LIFE: Expiry = Expiry::After(std::time::Duration::from_secs(3600));
@@ -117,7 +117,7 @@ async fn counts_as_rust_does(store: &Arc<dyn Backend>, bytes: &[u8], delta: i64,
 #[test]
 fn counting_follows_the_rules_of_cache_core() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let store = store(":memory:", "");
+    let store = store(":memory:", PATIENT);
     proptest!(ProptestConfig::with_cases(1000), |(bytes in stored(), delta in deltas(), initial in deltas())| {
         runtime.block_on(counts_as_rust_does(&store, &bytes, delta, initial));
     });
