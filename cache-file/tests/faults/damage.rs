@@ -179,7 +179,7 @@ async fn damaged_and_incomplete_files_are_swept() {
             _ => {}
         }
     }
-    for _ in 0..600 {
+    for _ in 0..6000 {
         if place.files().len() == 5 {
             return;
         }

@@ -5,12 +5,12 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-use cache_core::{Clock, Error, ErrorKind, secs};
+use cache_core::{Error, ErrorKind, secs};
 
 use crate::{
     child::{Child, pattern},
     disk::Mount,
-    place::{Place, cache, of_toml, toml},
+    place::{Place, cache, of_toml, still_clock, toml},
 };
 
 fn assert_named(error: &Error, words: &str, place: &Place) {
@@ -104,7 +104,7 @@ async fn error_of_a_lock_names_the_directory() {
     let place = Place::new();
     cache(&place.path, "").set("k", &1, secs(600)).await.unwrap();
     let toml = toml(&place.path, "").replace("'20s'", "'1500ms'");
-    let cache = of_toml(Clock::system(), &toml).unwrap().strict();
+    let cache = of_toml(still_clock().clock(), &toml).unwrap().strict();
     let held = fs::File::open(place.file().parent().unwrap()).unwrap();
     held.lock().unwrap();
     let error = cache.set("k", &2, secs(600)).await.unwrap_err();

@@ -97,7 +97,7 @@ async fn sweeper_removes_expired_entries() {
         cache.set(&n.to_string(), &n, secs(1)).await.unwrap();
     }
     time.advance(Duration::from_secs(2));
-    for _ in 0..600 {
+    for _ in 0..6000 {
         if place.files().is_empty() {
             return;
         }

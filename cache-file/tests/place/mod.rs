@@ -5,9 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
-use cache_core::{Cache, Caches, Clock, Result, store::Backend};
+use cache_core::{Cache, Caches, Clock, Result, store::Backend, testing::FakeClock};
 use cache_file as _;
 use tempfile::TempDir;
 
@@ -74,6 +75,14 @@ pub(crate) fn of_toml(clock: Clock, toml: &str) -> Result<Cache> {
 
 pub(crate) fn cache_by(clock: Clock, path: &Path, options: &str) -> Cache {
     of_toml(clock, &toml(path, options)).unwrap()
+}
+
+/// Returns a clock that stands still, beside caches with the clock of the machine. By such a clock,
+/// no deadline of the facade ends a call: the store itself does, and its error gives the reason.
+pub(crate) fn still_clock() -> FakeClock {
+    let clock = FakeClock::new();
+    clock.set_wall(SystemTime::now());
+    clock
 }
 
 /// Returns a cache that returns every error.
