@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use cache_core::{ErrorKind, Timeout, secs};
+use cache_core::{ErrorKind, Timeout, secs, testing::FakeClock};
+use fault_tests::{slowly_by, until_by};
 use futures_util::future::join_all;
 use test_servers::{Memcached, Proxy, Server as _, proxy::Direction};
 
 use crate::{
     raw::Raw,
-    support::{PATIENT, cache, raw, servers, store, until},
+    support::{PATIENT, cache, cache_by, raw, servers, until},
 };
 
 /// The server has about eleven connections, depending on its other descriptors.
@@ -117,25 +118,32 @@ async fn rejected_connection_is_made_when_the_server_has_room() {
     .await;
 }
 
+/// By a clock that moves only until the attempt ends, which takes a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_whose_attempt_timed_out_is_tried_again() {
+    const ATTEMPT: Duration = Duration::from_millis(1200);
+    const STEP: Duration = Duration::from_millis(50);
+    /// A call that is answered has a thousand of them.
+    const CREEP: Duration = Duration::from_micros(20);
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
     let more = "deadline = \"1s\"\n[caches.default.options]\nconnections = 2\n";
+    let clock = FakeClock::new();
     // Keys without a version need no generation.
-    let store = store(&[proxy.address().to_string()], more);
+    let cache = cache_by(&clock, &[proxy.address().to_string()], more);
+    let store = cache.backend().clone();
     // On the first connection.
-    store.check().await.unwrap();
+    slowly_by(&clock, store.check()).await.unwrap();
     let (mut first, mut second) = (None, None);
     for key in (0..64).map(|i| format!("k{i}")) {
         let before = proxy.accepted();
-        store.get(&key).await.unwrap();
+        slowly_by(&clock, store.get(&key)).await.unwrap();
         let number = if proxy.accepted() == before { &mut first } else { &mut second };
         number.get_or_insert(key);
     }
     let (first, second) = (first.unwrap(), second.unwrap());
     proxy.cut();
-    until("the first one is made", async || store.check().await.is_ok()).await;
+    until_by(&clock, "the first one is made", async || store.check().await.is_ok()).await;
 
     proxy.swallow(Direction::ToServer);
     let call = tokio::spawn({
@@ -148,12 +156,16 @@ async fn connection_whose_attempt_timed_out_is_tried_again() {
     }
     proxy.pass();
     // The server has not answered the second one, and answers on the first one.
+    let began = clock.clock().now();
     while !call.is_finished() {
-        store.get(&first).await.unwrap();
+        slowly_by(&clock, store.get(&first)).await.unwrap();
+        let is_over = clock.clock().now() > began + ATTEMPT;
+        clock.advance(if is_over { CREEP } else { STEP });
     }
     assert_eq!(call.await.unwrap().unwrap(), None);
     until("the second one is made", async || {
-        store.get(&second).await.unwrap();
+        clock.advance(STEP);
+        slowly_by(&clock, store.get(&second)).await.unwrap();
         proxy.open() == 2
     })
     .await;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Cache, ErrorKind, Timeout, Ttl, secs};
+use fault_tests::timed;
 use futures_util::future::join_all;
 use test_servers::{Memcached, Proxy, Server as _};
 use tokio::sync::Barrier;
@@ -157,18 +158,22 @@ async fn at_once(cache: &Cache, callers: usize, create: bool) -> Vec<cache_core:
     join_all(calls).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// With the default deadline. A busy machine has more time.
+/// Within the default deadline. A busy machine has more time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_concurrent_increments_of_one_key_succeed() {
     let servers = servers(1);
-    let cache = cache(&at(&servers), "deadline = \"3s\"").strict();
+    let cache = cache(&at(&servers), PATIENT).strict();
+    let mut fastest = Duration::MAX;
     for round in 0..4 {
         // The first callers create the counter.
-        let mut said: Vec<_> =
-            at_once(&cache, 500, true).await.into_iter().map(Result::unwrap).collect();
+        let (said, took) = timed(at_once(&cache, 500, true)).await;
+        fastest = fastest.min(took);
+        let mut said: Vec<_> = said.into_iter().map(Result::unwrap).collect();
         said.sort_unstable();
         assert_eq!(said, (round * 500 + 1..=round * 500 + 500).collect::<Vec<_>>());
     }
+    // A machine that stands still for a moment delays one of the rounds.
+    assert!(fastest < Duration::from_secs(3), "{fastest:?}");
     assert!(matches!(cache.ttl("n").await.unwrap(), Some(Ttl::Remaining(_))));
     assert!(cache.delete("n").await.unwrap());
     for answer in at_once(&cache, 50, false).await {
@@ -211,64 +216,6 @@ async fn concurrent_increments_of_several_processes_each_count_once() {
     let mut said: Vec<_> = all.into_iter().flatten().map(Result::unwrap).collect();
     said.sort_unstable();
     assert_eq!(said, (-699..=300).collect::<Vec<_>>());
-}
-
-/// A wait for other changes of the same key does not mean that the server has failed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increment_with_a_too_long_wait_is_ignored_by_the_breaker() {
-    let servers = servers(1);
-    let proxy = Proxy::to(servers[0].address()).unwrap();
-    let cache = cache(&[proxy.address().to_string()], "deadline = \"1s\"").strict();
-    cache.set("n", &0, secs(600)).await.unwrap();
-    // The first change needs two replies and has its own deadline. The changes after it have to
-    // wait, and need another reply.
-    proxy.delay(Duration::from_millis(480));
-    let first = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.incr("n", 1).await }
-    });
-    // sleeps: until the first change is in progress, which is not visible
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    for answer in at_once(&cache, 50, false).await {
-        let error = answer.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-        assert!(!error.counts_for_breaker(), "{error}");
-    }
-    proxy.pass();
-    let _ = first.await.unwrap();
-    assert!(cache.get::<i64>("n").await.unwrap().is_some(), "the breaker is closed");
-}
-
-/// Another program writes the key without a pause.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_conflicts_are_ignored_by_the_breaker() {
-    let servers = servers(1);
-    let proxy = Proxy::to(servers[0].address()).unwrap();
-    let cache = cache(&[proxy.address().to_string()], "deadline = \"600ms\"").strict();
-    cache.set("n", &-1, secs(600)).await.unwrap();
-    let mut raw = raw(&servers[0]);
-    let key = stored_key(&mut raw, "", "n");
-    // Longer than a write by the other program.
-    proxy.delay(Duration::from_millis(50));
-    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let writer = std::thread::spawn({
-        let is_over = Arc::clone(&is_over);
-        move || {
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                raw.set(&key, "-5");
-            }
-        }
-    });
-    let errors = [
-        cache.incr("n", 1).await.map(drop).unwrap_err(),
-        cache.pop::<i64>("n").await.map(drop).unwrap_err(),
-    ];
-    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer.join().unwrap();
-    for error in errors {
-        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-        assert!(!error.counts_for_breaker(), "{error}");
-    }
 }
 
 /// The caller may have deleted the key since.

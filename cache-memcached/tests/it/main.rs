@@ -1,6 +1,7 @@
 //! The promises of the store, a file for each topic, against real servers.
 #![cfg(target_os = "linux")]
 
+mod conflicts;
 mod conformance;
 mod connections;
 mod counters;

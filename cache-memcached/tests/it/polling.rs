@@ -13,10 +13,11 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use test_servers::{Memcached, Proxy, Server as _};
 use tokio::sync::Notify;
 
-use crate::support::{at, cache, servers, until};
+use crate::support::{PATIENT, at, cache, servers, until};
 
 /// Long enough for a busy machine. A call that waits for a future without polls fails by it.
-const MORE: &str = "deadline = \"5s\"\n[caches.default.options]\nconnections = 2\n";
+const MORE: &str =
+    "deadline = \"20s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nconnections = 2\n";
 
 type Call<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
@@ -121,8 +122,8 @@ async fn unpolled_increment_does_not_block_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unpolled_probe_does_not_keep_a_server_ejected() {
     let servers = servers(2);
-    let more = "deadline = \"5s\"\nbreaker = { open_for = '100ms' }\n";
-    let cache = cache(&at(&servers), more).strict();
+    let more = format!("{PATIENT}breaker = {{ open_for = '100ms' }}\n");
+    let cache = cache(&at(&servers), &more).strict();
     let keys: Vec<_> = (0..64).map(|i| format!("k{i}")).collect();
     for key in &keys {
         cache.set(key, &1, secs(600)).await.unwrap();

@@ -44,7 +44,9 @@ async fn full_server_without_eviction_is_out_of_memory_and_still_answers() {
 async fn calls_on_one_slow_connection_do_not_wait_for_each_other() {
     let servers = servers(1);
     let proxy = Proxy::to(servers[0].address()).unwrap();
-    let more = "deadline = \"2s\"\n[caches.default.options]\nconnections = 1";
+    // Too short for 40 round trips.
+    let more =
+        "deadline = \"8s\"\nconnect_deadline = \"20s\"\n[caches.default.options]\nconnections = 1";
     let cache = cache(&[proxy.address().to_string()], more).strict();
     cache.set("k", &1, Timeout::Default).await.unwrap();
     proxy.delay(Duration::from_millis(300));
