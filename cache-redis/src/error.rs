@@ -58,7 +58,7 @@ pub(crate) fn is_unknown_command(error: &Error) -> bool {
     error.message() == server_errors::UNKNOWN_COMMAND
 }
 
-/// What the connection of `cache-net` says of a server that replies before the first request.
+/// The message of `cache-net` about a server that replies before the first request.
 const UNREQUESTED: &str = "the server sent a reply without a request";
 
 /// Returns the error for a server that did not complete the handshake, from the error of its

@@ -21,8 +21,7 @@ const HEALTHY: usize = 6000;
 /// Freezes a server after successful traffic, and checks how long callers wait: until the breaker
 /// opens, which takes at most 1.5 deadlines, and until the calls that began before have ended. The
 /// cache has the default deadlines.
-#[expect(clippy::unused_async, reason = "called like the other promises")]
-pub async fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cache, callers: usize) {
+pub fn freeze_opens_the_breaker_in_time(server: &impl Server, cache: &Cache, callers: usize) {
     // All calls on one thread: if the machine delays them, it delays the clock that measures its
     // delays as well.
     let runtime = || Builder::new_current_thread().enable_all().build().unwrap();

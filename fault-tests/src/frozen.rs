@@ -153,6 +153,6 @@ async fn freeze_after_healthy_traffic_opens_the_breaker_within_one_and_a_half_de
     for callers in [1, 8, 64] {
         let server = S::start();
         let cache = cache_on::<S>(&server, "");
-        freeze_opens_the_breaker_in_time(&server, &cache, callers).await;
+        freeze_opens_the_breaker_in_time(&server, &cache, callers);
     }
 }

@@ -58,7 +58,7 @@ async fn frozen_server_opens_the_breaker_within_one_and_a_half_deadlines() {
     for callers in [1, 8, 64] {
         let server = Postgres::start().unwrap();
         let cache = cache(&server.url(), "");
-        freeze_opens_the_breaker_in_time(&server, &cache, callers).await;
+        freeze_opens_the_breaker_in_time(&server, &cache, callers);
     }
 }
 

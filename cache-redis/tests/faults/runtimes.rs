@@ -132,7 +132,9 @@ fn runtimes_start_and_stop_while_others_close() {
             // sleeps: without a pause, no connection would live long enough to be used
             thread::sleep(Duration::from_millis(3));
         }
-        workers.into_iter().for_each(|it| it.join().unwrap());
+        for it in workers {
+            it.join().unwrap();
+        }
         cache.blocking().close().unwrap();
         let works = || {
             let res = cache.blocking().get::<String>("own");

@@ -154,8 +154,8 @@ impl Sentinels {
         Ok(new)
     }
 
-    /// Returns `false` if another failover is in progress, or the Sentinel's view of the replicas is
-    /// outdated.
+    /// Returns `false` if another failover is in progress, or the Sentinel's view of the replicas
+    /// is outdated.
     fn begin_failover(&self) -> Result<bool> {
         let asked = self.active().next().context("no Sentinel runs")?;
         let done = Connection::open(asked.address())?.command(&["SENTINEL", "FAILOVER", NAME]);
