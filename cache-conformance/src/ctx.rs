@@ -217,6 +217,16 @@ impl Ctx {
         if self.capabilities.shared { Duration::from_millis(100) } else { Duration::ZERO }
     }
 
+    /// How much of a lifetime that began after `start` a store may have counted by now: it may round
+    /// down by one step.
+    pub(crate) fn counted_since(&self, start: Moment) -> Duration {
+        let passed = self.since(start);
+        // A near tier counts the duration of its read twice: it counts what the far store returned
+        // from the beginning of the read, so that no near entry outlives the far one.
+        let in_reads = if self.can_move_time() { Duration::ZERO } else { passed };
+        passed + in_reads + self.granularity() + self.clock_lag()
+    }
+
     /// How much longer than its lifetime an entry may live.
     pub(crate) fn granularity(&self) -> Duration {
         self.capabilities.granularity.max(Duration::from_millis(1))
@@ -247,8 +257,8 @@ impl Ctx {
         let Some(Ttl::Remaining(left)) = ttl else {
             panic!("{why}: the ttl is {ttl:?}, expected what remains of {asked:?}")
         };
-        // A store may round up or down by one step.
-        let least = asked.saturating_sub(self.since(start) + self.granularity() + self.clock_lag());
+        let least = asked.saturating_sub(self.counted_since(start));
+        // A store may round up by one step.
         let most = asked + self.granularity();
         assert!(
             least <= left && left <= most,

@@ -86,8 +86,7 @@ async fn lives(ctx: &Ctx, life: Duration, name: &str) -> TestResult {
         ctx.expect(key, Some(b"1"), name).await?;
         let ttl = ctx.store.ttl(key).await?;
         // A store may shorten what is longer than a human life.
-        let least = life.min(DAY * 365 * 60).saturating_sub(ctx.since(start) + ctx.granularity());
-        let least = least.saturating_sub(ctx.clock_lag());
+        let least = life.min(DAY * 365 * 60).saturating_sub(ctx.counted_since(start));
         assert!(
             ttl.is_some_and(|it| it.at_least(least)),
             "{name}: the ttl of {key} is {ttl:?}, expected at least {least:?}"
