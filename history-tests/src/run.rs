@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use cache_core::ErrorKind;
 
 use crate::{
     check::{Report, check},
@@ -16,7 +17,7 @@ use crate::{
     inject::make,
     near::NearCounts,
     random::Random,
-    record::{DROPPED, Reply},
+    record::Reply,
     stage::{Options, Stage},
 };
 
@@ -32,8 +33,8 @@ pub struct Outcome {
     pub calls: usize,
     /// The number of calls that failed, were dropped, or have no reply.
     pub failed: usize,
-    /// The number of calls that were dropped.
-    pub dropped: usize,
+    /// The number of calls that the store did not answer in time, or not at all.
+    pub unanswered: usize,
     /// The number of faults of each kind.
     pub faults: BTreeMap<Fault, usize>,
     /// The counters of the near tiers.
@@ -58,8 +59,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let history = History { faults, ..stage.history()? };
     let failed =
         |it: &&Operation| it.reply.as_ref().is_none_or(|it| matches!(it.1, Reply::Failed(_)));
-    let dropped =
-        |it: &&Operation| it.reply.as_ref().is_some_and(|it| it.1 == Reply::Failed(DROPPED.into()));
+    let is_outage = |error: &String| {
+        [ErrorKind::TimedOut, ErrorKind::Unavailable]
+            .iter()
+            .any(|it| error.starts_with(&format!("{it:?}")))
+    };
+    let unanswered = |it: &&Operation| match &it.reply {
+        Some((_, Reply::Failed(error))) => is_outage(error),
+        reply => reply.is_none(),
+    };
     let mut faults = BTreeMap::new();
     for it in &history.faults {
         *faults.entry(it.fault).or_default() += 1;
@@ -67,7 +75,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     Ok(Outcome {
         calls: history.operations.len(),
         failed: history.operations.iter().filter(failed).count(),
-        dropped: history.operations.iter().filter(dropped).count(),
+        unanswered: history.operations.iter().filter(unanswered).count(),
         faults,
         near: history.near,
         report: check(&history, options.store.limits()),

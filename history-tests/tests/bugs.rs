@@ -52,9 +52,10 @@ fn store_without_a_bug_passes() {
         let outcome = run_with(None, seed);
         let all: Vec<_> = outcome.report.violations.iter().map(ToString::to_string).collect();
         assert!(all.is_empty(), "seed {seed}: {}", all.join("\n"));
-        // Without a fault, calls fail only if the machine stands still for longer than a deadline.
-        // It is not known whether such a write took effect, and then a search may take too long.
-        let is_calm = outcome.failed == outcome.dropped;
-        assert!(!is_calm || outcome.report.undecided == 0, "seed {seed}: {outcome:?}");
+        // Without a fault, the store answers each call in time, unless the machine stands still. It
+        // is not known then whether a write took effect, and a search may take too long.
+        let (unanswered, undecided) = (outcome.unanswered, outcome.report.undecided);
+        println!("seed {seed}: {} calls, {unanswered} without an answer", outcome.calls);
+        assert!(unanswered > 0 || undecided == 0, "seed {seed}: {undecided} keys");
     }
 }
