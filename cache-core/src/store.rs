@@ -30,7 +30,7 @@ pub use self::{
     nowait::{NowaitReads, WouldBlock},
     objects::{Kept, Object, Objects},
     offload::Offload,
-    threads::Threads,
+    threads::{Threads, caller_has_left},
     types::{CounterInit, Entry, Expected, SetMode, Stamp, TtlUpdate},
 };
 #[doc(inline)]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::Result;
+use cache_core::{Result, store::caller_has_left};
 
 use crate::{
     counters::{Count, Counters},
@@ -140,13 +140,18 @@ impl Directory {
         self.lock_folder(folder, until)
     }
 
-    /// Waits for the lock of a folder.
+    /// Waits for the lock of a folder. Fails if the caller has left meanwhile: calls do not get the
+    /// lock in their order, and a later one of this caller may have it already.
     pub(crate) fn lock_folder<'a>(
         &'a self,
         folder: &'a Folder,
         until: Instant,
     ) -> Result<FolderLock<'a>, StepError> {
-        FolderLock::acquire(folder, &self.counters, &self.recycler, until)
+        let lock = FolderLock::acquire(folder, &self.counters, &self.recycler, until)?;
+        if caller_has_left() {
+            return Err(error::left().into());
+        }
+        Ok(lock)
     }
 
     /// Takes the lock of a folder. `None` if another thread or process holds it.

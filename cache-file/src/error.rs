@@ -100,6 +100,12 @@ pub(crate) fn locked(folder: impl fmt::Display) -> Error {
         .with_context("folder", folder.to_string())
 }
 
+/// Returned to no caller: the call was dropped.
+#[cold]
+pub(crate) fn left() -> Error {
+    Error::new(ErrorKind::TimedOut, "not written: the caller dropped the call").ignored_by_breaker()
+}
+
 /// The bytes of the file are not what a writer leaves behind.
 #[cold]
 pub(crate) fn damaged(file: impl fmt::Display) -> Error {

@@ -1,10 +1,13 @@
 //! The threads of a store that blocks.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     thread,
 };
 
@@ -69,6 +72,7 @@ trait Job: Send {
 struct Call<F, T> {
     call: F,
     answer: oneshot::Sender<T>,
+    has_left: Arc<AtomicBool>,
 }
 
 impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
@@ -77,13 +81,35 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
     }
 
     fn run(self: Box<Self>) -> bool {
-        let Self { call, answer } = *self;
+        let Self { call, answer, has_left } = *self;
+        CALLER.set(Some(has_left));
+        let res = catch_unwind(AssertUnwindSafe(call));
+        CALLER.take();
         // A panic drops the channel, which the caller sees as an error. The caller may have left.
-        catch_unwind(AssertUnwindSafe(call)).is_ok_and(|res| answer.send(res).is_ok())
+        res.is_ok_and(|res| answer.send(res).is_ok())
     }
 }
 
+/// Returns whether the caller of the call that this thread makes has left: it dropped the future,
+/// or its deadline did. `false` on a thread that is not one of [`Threads`].
+///
+/// A store whose calls may overtake each other checks it once it has the lock of an entry, and then
+/// writes nothing: otherwise the write could take effect after a later one of the same caller.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use cache_core::store::{Threads, caller_has_left};
+///
+/// assert!(!Threads::new("mine", 2).run(caller_has_left).await?);
+/// # Ok::<_, cache_core::Error>(()) }).unwrap();
+/// ```
+pub fn caller_has_left() -> bool {
+    CALLER.with_borrow(|it| it.as_ref().is_some_and(|it| it.load(SeqCst)))
+}
+
 thread_local! {
+    /// Whether the caller of the call that this thread makes has left.
+    static CALLER: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
     /// Whether a call was dropped in the queue while other calls were answered.
     static WAS_BEHIND_OTHERS: Cell<bool> = const { Cell::new(false) };
 }
@@ -102,16 +128,22 @@ struct Unanswered<'a> {
     number: u64,
     /// The number of calls that were answered before this call was queued.
     answered: u64,
+    is_done: bool,
+    has_left: Arc<AtomicBool>,
 }
 
 impl Unanswered<'_> {
-    fn done(self) {
-        std::mem::forget(self);
+    fn done(mut self) {
+        self.is_done = true;
     }
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        self.has_left.store(true, SeqCst);
         let state = self.shared.lock();
         if state.begun < self.number && state.answered > self.answered {
             WAS_BEHIND_OTHERS.set(true);
@@ -135,19 +167,21 @@ impl Threads {
     ///
     /// # Cancel safety
     /// If the future is dropped before a thread takes the call, the call is never made; otherwise
-    /// it runs to its end.
+    /// it runs to its end, unless it reads [`caller_has_left`].
     pub async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (answer, receiver) = oneshot::channel();
-        let unanswered = self.push(Box::new(Call { call, answer }))?;
+        let has_left = Arc::<AtomicBool>::default();
+        let job = Call { call, answer, has_left: Arc::clone(&has_left) };
+        let unanswered = self.push(Box::new(job), has_left)?;
         let res = receiver.await;
         unanswered.done();
         res.map_err(|_| Error::new(ErrorKind::Backend, "the store's code panicked"))
     }
 
-    fn push(&self, job: Box<dyn Job>) -> Result<Unanswered<'_>> {
+    fn push(&self, job: Box<dyn Job>, has_left: Arc<AtomicBool>) -> Result<Unanswered<'_>> {
         let shared = self.shared.get_or_init(Arc::default);
         let mut state = shared.lock();
         if state.idle <= state.queue.len() && state.threads < self.most {
@@ -170,7 +204,7 @@ impl Threads {
         state.queue.push_back((number, job));
         drop(state);
         shared.work.notify_one();
-        Ok(Unanswered { shared, number, answered })
+        Ok(Unanswered { shared, number, answered, is_done: false, has_left })
     }
 
     fn start_thread(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
@@ -254,6 +288,30 @@ mod tests {
         assert!(pool.shared.get().unwrap().lock().queue.len() <= LONG_QUEUE);
         hangs.wait();
         assert_eq!(crate::runtime::block_on(pool.run(|| 7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn call_knows_whether_its_caller_has_left() {
+        let pool = Threads::new("test", 1);
+        let (begins, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (sender, has_left) = std::sync::mpsc::channel();
+        let call = {
+            let (begins, goes_on) = (Arc::clone(&begins), Arc::clone(&goes_on));
+            move || {
+                sender.send(caller_has_left()).unwrap();
+                begins.wait();
+                goes_on.wait();
+                sender.send(caller_has_left()).unwrap();
+            }
+        };
+        let mut left = Box::pin(pool.run(call));
+        assert!(left.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        begins.wait();
+        drop(left);
+        goes_on.wait();
+        assert_eq!([has_left.recv(), has_left.recv()], [Ok(false), Ok(true)]);
+        assert!(!crate::runtime::block_on(pool.run(caller_has_left)).unwrap());
+        assert!(!caller_has_left(), "on another thread");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod frozen;
 mod kills;
+mod left;
 mod messages;
 mod permissions;
 #[path = "../place/mod.rs"]
