@@ -217,8 +217,8 @@ impl Ctx {
         if self.capabilities.shared { Duration::from_millis(100) } else { Duration::ZERO }
     }
 
-    /// How much of a lifetime that began after `start` a store may have counted by now: it may round
-    /// down by one step.
+    /// How much of a lifetime that began after `start` a store may have counted by now: it may
+    /// round down by one step.
     pub(crate) fn counted_since(&self, start: Moment) -> Duration {
         let passed = self.since(start);
         // A near tier counts the duration of its read twice: it counts what the far store returned
