@@ -70,7 +70,7 @@ trait Job: Send {
 }
 
 struct Call<F, T> {
-    call: F,
+    make: F,
     answer: oneshot::Sender<T>,
     has_left: Arc<AtomicBool>,
 }
@@ -81,9 +81,9 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Call<F, T> {
     }
 
     fn run(self: Box<Self>) -> bool {
-        let Self { call, answer, has_left } = *self;
+        let Self { make, answer, has_left } = *self;
         CALLER.set(Some(has_left));
-        let res = catch_unwind(AssertUnwindSafe(call));
+        let res = catch_unwind(AssertUnwindSafe(make));
         CALLER.take();
         // A panic drops the channel, which the caller sees as an error. The caller may have left.
         res.is_ok_and(|res| answer.send(res).is_ok())
@@ -174,7 +174,7 @@ impl Threads {
     ) -> Result<T> {
         let (answer, receiver) = oneshot::channel();
         let has_left = Arc::<AtomicBool>::default();
-        let job = Call { call, answer, has_left: Arc::clone(&has_left) };
+        let job = Call { make: call, answer, has_left: Arc::clone(&has_left) };
         let unanswered = self.push(Box::new(job), has_left)?;
         let res = receiver.await;
         unanswered.done();
