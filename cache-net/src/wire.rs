@@ -31,8 +31,9 @@ use crate::{Peek, SocketHandle, runtime_closed};
 /// and takes the replies that the server sends in the same order.
 ///
 /// A call on an idle connection without TLS writes its requests itself, unless several calls shared
-/// the connection just before. In all other cases, a task writes the requests of many calls
-/// together. Another task reads, and one read may end many calls.
+/// the connection just before. So does every 32nd of the calls that come together, for all of them.
+/// In all other cases, a task writes the requests of many calls together. Another task reads, and
+/// one read may end many calls.
 ///
 /// The memory is bounded: while [`UNSENT_LIMIT`](Self::UNSENT_LIMIT) bytes wait to be sent, calls
 /// wait before they append theirs.
@@ -218,9 +219,10 @@ impl<D: Decode> Wire<D> {
         }
     }
 
-    /// Appends the requests of a call. Writes them at once if the connection is idle, calls did not
-    /// share it just before, and calls may write to the socket. Otherwise, the writer writes them,
-    /// also those that were encoded before: they are large, and a write takes long.
+    /// Appends the requests of a call. Writes them at once if calls may write to the socket, and the
+    /// connection is idle and calls did not share it just before, or many calls wait to be sent.
+    /// Otherwise, the writer writes them, also those that were encoded before: they are large, and
+    /// a write takes long.
     fn try_enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<D::Reply>,
@@ -237,11 +239,15 @@ impl<D: Decode> Wire<D> {
         }
         let is_idle = state.waiting.is_empty() && state.unsent() == 0;
         match requests {
-            Requests::Encode(encode) => encode(&mut state.output),
+            Requests::Encode(encode) => {
+                encode(&mut state.output);
+                state.appended += 1;
+            }
             Requests::Encoded(requests) => {
                 if !state.output.is_empty() {
                     let before = state.output.split();
                     state.parts.push_back(before);
+                    state.appended = 0;
                 }
                 state.parts.push_back(requests);
             }
@@ -249,19 +255,18 @@ impl<D: Decode> Wire<D> {
         state.waiting.push_back(outcome);
         // Calls that come together should be sent together: the first of them does not go alone.
         let was_shared = mem::replace(&mut state.is_shared, !is_idle);
-        if is_idle
-            && !was_shared
-            && state.parts.is_empty()
-            && self.is_plain
+        let is_alone = is_idle && !was_shared;
+        if self.is_plain && state.parts.is_empty() && (is_alone || state.is_burst()) {
+            state.appended = 0;
             // On an error the writer finds it, too, and closes the connection.
-            && let Ok(written) = self.socket.try_write(&state.output)
-        {
-            state.output.advance(written);
-            if state.output.is_empty() {
-                if written > KEPT {
-                    state.output = BytesMut::new();
+            if let Ok(written) = self.socket.try_write(&state.output) {
+                state.output.advance(written);
+                if state.output.is_empty() {
+                    if written > KEPT {
+                        state.output = BytesMut::new();
+                    }
+                    return Enqueue::Done;
                 }
-                return Enqueue::Done;
             }
         }
         let notifies = !mem::replace(&mut state.is_notified, true);

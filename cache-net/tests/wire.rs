@@ -2,10 +2,11 @@
 
 use std::{
     future::poll_fn,
+    io::{Read as _, Write as _},
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -14,6 +15,7 @@ use std::{
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use cache_core::{Clock, Error, ErrorKind, Result};
 use cache_net::{Decode, Decoded, Dialer, Peek, Socket, Wire};
+use futures_util::{FutureExt as _, future::join_all};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -117,6 +119,67 @@ async fn each_call_gets_its_own_replies() {
     // The replies of the calls that were dropped arrive, too.
     wire.call(|out| request(out, b"the last")).await.unwrap();
     assert!(!wire.is_busy() && !wire.is_closed());
+    drop(wire);
+    server.await.unwrap();
+}
+
+/// On one thread, so the task that writes cannot run between the calls.
+#[tokio::test]
+async fn server_receives_many_calls_while_further_ones_are_made() {
+    let (wire, server) = pair().await;
+    let server = server.into_std().unwrap();
+    server.set_nonblocking(false).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut calls: Vec<_> =
+        (0..40_u8).map(|n| Box::pin(wire.call(move |out| request(out, &[n])))).collect();
+    for call in &mut calls {
+        assert!(call.as_mut().now_or_never().is_none());
+    }
+    // The first call is sent alone, and 32 together; 7 are left.
+    let mut received = [0; 33 * 5];
+    (&server).read_exact(&mut received).unwrap();
+    assert!(received.chunks(5).zip(0..).all(|(it, n)| it == [0, 0, 0, 1, n]));
+    (&server).write_all(&received).unwrap();
+    let echoes = std::thread::spawn(move || {
+        let mut rest = [0; 7 * 5];
+        (&server).read_exact(&mut rest).unwrap();
+        (&server).write_all(&rest).unwrap();
+    });
+    for (call, n) in calls.into_iter().zip(0..) {
+        assert_eq!(call.await.unwrap(), [n]);
+    }
+    echoes.join().unwrap();
+}
+
+/// A large request is written in many steps. Between two of them, the socket has room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_calls_do_not_come_into_the_middle_of_a_large_request() {
+    let (wire, server) = pair().await;
+    let server = tokio::spawn(echo(server));
+    let wire = Arc::new(wire);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let many = (0..4).map(|_| {
+        let (wire, is_over) = (Arc::clone(&wire), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::SeqCst) {
+                let calls = (0..100_u8).map(|n| wire.call(move |out| request(out, &[n])));
+                for (reply, n) in join_all(calls).await.into_iter().zip(0..) {
+                    assert_eq!(reply.unwrap(), [n]);
+                }
+            }
+        })
+    });
+    let many: Vec<_> = many.collect();
+    let large = vec![7; 1 << 20];
+    for _ in 0..100 {
+        let mut encoded = BytesMut::new();
+        request(&mut encoded, &large);
+        assert!(wire.call_encoded(1, encoded).await.unwrap() == [&large[..]]);
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for it in many {
+        it.await.unwrap();
+    }
     drop(wire);
     server.await.unwrap();
 }

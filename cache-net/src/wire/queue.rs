@@ -32,6 +32,8 @@ pub(super) struct State<R> {
     pub(super) parts: VecDeque<BytesMut>,
     /// The output after the parts.
     pub(super) output: BytesMut,
+    /// How many calls have appended to the output since it was last written or taken.
+    pub(super) appended: usize,
     /// How many bytes the writer has taken and not written.
     in_writing: usize,
     /// Whether the writer was notified and has not looked yet.
@@ -62,6 +64,11 @@ pub(super) enum Finished<R> {
 
 /// While so many bytes wait to be sent, calls wait before they append theirs.
 pub(super) const LIMIT: usize = 4 << 20;
+/// After so many calls, one of them writes the output: half of 64 calls. With 16, 0.9 times as many
+/// calls were made in a second, and with 8, fewer than half.
+const BURST: usize = 32;
+/// The most bytes that a call writes for others. They wait for it.
+const BURST_BYTES: usize = 64 << 10;
 /// A buffer that has grown larger than this is not kept.
 pub(super) const KEPT: usize = 256 << 10;
 
@@ -70,6 +77,7 @@ impl<R> Queue<R> {
         let state = State {
             parts: VecDeque::new(),
             output: BytesMut::new(),
+            appended: 0,
             in_writing: 0,
             is_notified: false,
             waiting: VecDeque::new(),
@@ -231,6 +239,12 @@ impl<R> State<R> {
         parts + self.output.len() + self.in_writing
     }
 
+    /// Returns whether a call is to write the output of many, so that the server executes them
+    /// while further calls are encoded. The writer comes after all of them.
+    pub(super) fn is_burst(&self) -> bool {
+        self.appended >= BURST && self.in_writing == 0 && self.output.len() <= BURST_BYTES
+    }
+
     /// Removes the bytes to write next, if there are any.
     fn next_part(&mut self) -> Option<BytesMut> {
         if let Some(part) = self.parts.pop_front() {
@@ -239,6 +253,7 @@ impl<R> State<R> {
         if self.output.is_empty() {
             return None;
         }
+        self.appended = 0;
         let part = self.output.split();
         if self.output.capacity() > KEPT {
             self.output = BytesMut::new();
