@@ -219,10 +219,10 @@ impl<D: Decode> Wire<D> {
         }
     }
 
-    /// Appends the requests of a call. Writes them at once if calls may write to the socket, and the
-    /// connection is idle and calls did not share it just before, or many calls wait to be sent.
-    /// Otherwise, the writer writes them, also those that were encoded before: they are large, and
-    /// a write takes long.
+    /// Appends the requests of a call. Writes them at once if calls may write to the socket, and
+    /// the connection is idle and calls did not share it just before, or many calls wait to be
+    /// sent. Otherwise, the writer writes them, also those that were encoded before: they are
+    /// large, and a write takes long.
     fn try_enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<D::Reply>,
