@@ -99,6 +99,7 @@ impl Entry {
     }
 
     /// Returns the value without copying it.
+    #[inline]
     pub(crate) fn into_value(self) -> Bytes {
         let len = self.value().len();
         let mut bytes = self.record.into_bytes();
@@ -111,6 +112,7 @@ impl Entry {
         self.record.bytes().as_ptr()
     }
 
+    #[inline]
     fn key_and_value(&self) -> (&[u8], &[u8]) {
         let bytes = self.record.bytes();
         let Some((len, rest)) = bytes.split_first_chunk() else { return Default::default() };
@@ -119,6 +121,7 @@ impl Entry {
 }
 
 impl Record {
+    #[inline]
     fn bytes(&self) -> &Bytes {
         match self {
             Self::Bytes(it) => it,
@@ -126,6 +129,7 @@ impl Record {
         }
     }
 
+    #[inline]
     fn into_bytes(self) -> Bytes {
         match self {
             Self::Bytes(it) => it,
@@ -135,6 +139,7 @@ impl Record {
 }
 
 impl Clone for Entry {
+    #[inline]
     fn clone(&self) -> Self {
         let deadline = AtomicU64::new(self.deadline.load(Ordering::Relaxed));
         Self { record: self.record.clone(), deadline }
