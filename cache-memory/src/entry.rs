@@ -17,7 +17,7 @@ use bytes::{Buf, Bytes};
 use cache_core::store::Object;
 use quick_cache::Weighter;
 
-use crate::deadline::Deadline;
+use crate::{buffer::joined, deadline::Deadline};
 
 /// A key with its value and its deadline.
 ///
@@ -59,8 +59,7 @@ pub(crate) struct EntryWeighter {
 impl Entry {
     /// Copies key and value, so that the entry does not keep a larger buffer of the caller alive.
     pub(crate) fn new(key: &str, value: &[u8]) -> Self {
-        let record = [&key.len().to_ne_bytes()[..], key.as_bytes(), value].concat();
-        let record = Record::Bytes(record.into());
+        let record = Record::Bytes(joined([&key.len().to_ne_bytes(), key.as_bytes(), value]));
         Self { record, deadline: AtomicU64::new(Deadline::NEVER.to_bits()) }
     }
 
@@ -106,14 +105,9 @@ impl Entry {
     /// Returns the value without copying it.
     #[inline(always)]
     pub(crate) fn into_value(self) -> Bytes {
-        let len = self.value().len();
-        match self.record {
-            Record::Bytes(mut it) => {
-                it.advance(it.len() - len);
-                it
-            }
-            Record::WithObject(it) => it.0.slice(it.0.len() - len..),
-        }
+        let mut record = self.record.into_bytes();
+        record.advance(record.len() - split(&record).1.len());
+        record
     }
 
     /// Returns where key and value are: it tells the entry from all others.
@@ -121,12 +115,16 @@ impl Entry {
         self.record.bytes().as_ptr()
     }
 
-    #[inline(always)]
     fn key_and_value(&self) -> (&[u8], &[u8]) {
-        let bytes = self.record.bytes();
-        let Some((len, rest)) = bytes.split_first_chunk() else { return Default::default() };
-        rest.split_at_checked(usize::from_ne_bytes(*len)).unwrap_or_default()
+        split(self.record.bytes())
     }
+}
+
+/// Splits a record into key and value.
+#[inline(always)]
+fn split(record: &[u8]) -> (&[u8], &[u8]) {
+    let Some((len, rest)) = record.split_first_chunk() else { return Default::default() };
+    rest.split_at_checked(usize::from_ne_bytes(*len)).unwrap_or_default()
 }
 
 impl Record {

@@ -32,6 +32,7 @@
 //! max_value_bytes = "4MiB"      # the default for this max_bytes; larger values are `TooLarge`
 //! ```
 
+mod buffer;
 mod builder;
 mod clear;
 mod deadline;
