@@ -1,5 +1,6 @@
 //! One connection that many calls use at the same time.
 
+mod concurrency;
 mod decode;
 mod lost;
 mod queue;
@@ -12,7 +13,7 @@ use bytes::{Buf as _, BytesMut};
 use cache_core::{Error, ErrorKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    runtime::Handle,
+    runtime::{Handle, RuntimeFlavor},
     sync::oneshot,
     task::AbortHandle,
 };
@@ -30,10 +31,11 @@ use crate::{Peek, SocketHandle, runtime_closed};
 /// A connection whose requests are pipelined: each call appends its requests to one output buffer,
 /// and takes the replies that the server sends in the same order.
 ///
-/// A call on an idle connection without TLS writes its requests itself, unless several calls shared
-/// the connection just before. So does every 32nd of the calls that come together, for all of them.
-/// In all other cases, a task writes the requests of many calls together. Another task reads, and
-/// one read may end many calls.
+/// A call on an idle connection without TLS writes its requests itself. On a runtime of several
+/// threads, it does not if calls shared the connection just before. Of calls that come together,
+/// one writes for all that wait as soon as those are half of the calls under way, and on several
+/// threads at least 32. In all other cases, a task writes the requests of many calls together.
+/// Another task reads, and one read may end many calls.
 ///
 /// The memory is bounded: while [`UNSENT_LIMIT`](Self::UNSENT_LIMIT) bytes wait to be sent, calls
 /// wait before they append theirs.
@@ -94,6 +96,8 @@ pub struct Wire<D: Decode> {
     socket: SocketHandle,
     /// Whether calls may write to the socket by themselves.
     is_plain: bool,
+    /// Whether the runtime has one thread.
+    is_one_thread: bool,
     tasks: [AbortHandle; 2],
 }
 
@@ -133,7 +137,9 @@ impl<D: Decode> Wire<D> {
         let (read, write) = tokio::io::split(stream);
         let reader = runtime.spawn(reader::run(read, decoder, CloseOnDrop(Arc::clone(&queue))));
         let writer = runtime.spawn(writer::run(write, CloseOnDrop(Arc::clone(&queue))));
-        Self { queue, socket, is_plain, tasks: [reader.abort_handle(), writer.abort_handle()] }
+        let is_one_thread = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        let tasks = [reader.abort_handle(), writer.abort_handle()];
+        Self { queue, socket, is_plain, is_one_thread, tasks }
     }
 
     /// Sends a request that has one reply, and waits for the reply. `encode` appends the request to
@@ -220,9 +226,8 @@ impl<D: Decode> Wire<D> {
     }
 
     /// Appends the requests of a call. Writes them at once if calls may write to the socket, and
-    /// the connection is idle and calls did not share it just before, or many calls wait to be
-    /// sent. Otherwise, the writer writes them, also those that were encoded before: they are
-    /// large, and a write takes long.
+    /// the connection is idle, or many calls wait to be sent. Otherwise, the writer writes them,
+    /// also those that were encoded before: they are large, and a write takes long.
     fn try_enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<D::Reply>,
@@ -252,11 +257,15 @@ impl<D: Decode> Wire<D> {
                 state.parts.push_back(requests);
             }
         }
-        state.waiting.push_back(outcome);
-        // Calls that come together should be sent together: the first of them does not go alone.
+        state.wait(outcome);
+        // On one thread, the server begins with the first of the calls that come together while the
+        // others are encoded. More threads encode at the same time, so the first one waits.
         let was_shared = mem::replace(&mut state.is_shared, !is_idle);
-        let is_alone = is_idle && !was_shared;
-        if self.is_plain && state.parts.is_empty() && (is_alone || state.is_burst()) {
+        let is_alone = is_idle && (self.is_one_thread || !was_shared);
+        if self.is_plain
+            && state.parts.is_empty()
+            && (is_alone || state.is_burst(self.is_one_thread))
+        {
             state.appended = 0;
             // On an error the writer finds it, too, and closes the connection.
             if let Ok(written) = self.socket.try_write(&state.output) {

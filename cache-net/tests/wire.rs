@@ -135,7 +135,7 @@ async fn server_receives_many_calls_while_further_ones_are_made() {
     for call in &mut calls {
         assert!(call.as_mut().now_or_never().is_none());
     }
-    // The first call is sent alone, and 32 together; 7 are left.
+    // A call writes as soon as a half of those under way waits, the last time at the 33rd.
     let mut received = [0; 33 * 5];
     (&server).read_exact(&mut received).unwrap();
     assert!(received.chunks(5).zip(0..).all(|(it, n)| it == [0, 0, 0, 1, n]));

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use cache_core::Error;
 use tokio::sync::{Notify, oneshot};
 
-use super::Lost;
+use super::{Lost, concurrency::Concurrency};
 
 /// The state that calls and the two tasks of a connection share.
 pub(super) struct Queue<R> {
@@ -39,6 +39,7 @@ pub(super) struct State<R> {
     /// Whether the writer was notified and has not looked yet.
     pub(super) is_notified: bool,
     pub(super) waiting: VecDeque<Outcome<R>>,
+    concurrency: Concurrency,
     /// Whether calls have been under way at the same time since the connection was last idle.
     pub(super) is_shared: bool,
     pub(super) closed: Option<Closed>,
@@ -64,9 +65,9 @@ pub(super) enum Finished<R> {
 
 /// While so many bytes wait to be sent, calls wait before they append theirs.
 pub(super) const LIMIT: usize = 4 << 20;
-/// After so many calls, one of them writes the output: half of 64 calls. With 16, 0.9 times as many
-/// calls were made in a second, and with 8, fewer than half.
-const BURST: usize = 32;
+/// The fewest calls of several threads that one of them writes for. With fewer, threads and server
+/// fall asleep more often.
+const LEAST_OF_THREADS: usize = 32;
 /// The most bytes that a call writes for others. They wait for it.
 const BURST_BYTES: usize = 64 << 10;
 /// A buffer that has grown larger than this is not kept.
@@ -81,6 +82,7 @@ impl<R> Queue<R> {
             in_writing: 0,
             is_notified: false,
             waiting: VecDeque::new(),
+            concurrency: Concurrency::default(),
             is_shared: false,
             closed: None,
         };
@@ -239,10 +241,19 @@ impl<R> State<R> {
         parts + self.output.len() + self.in_writing
     }
 
-    /// Returns whether a call is to write the output of many, so that the server executes them
-    /// while further calls are encoded. The writer comes after all of them.
-    pub(super) fn is_burst(&self) -> bool {
-        self.appended >= BURST && self.in_writing == 0 && self.output.len() <= BURST_BYTES
+    /// Adds a call to those that wait for replies.
+    pub(super) fn wait(&mut self, call: Outcome<R>) {
+        self.waiting.push_back(call);
+        self.concurrency.record(self.waiting.len());
+    }
+
+    /// Returns whether a call is to write the output of many: that of half of the calls under way,
+    /// so that the server executes it while the others are encoded. The writer comes after all.
+    pub(super) fn is_burst(&self, is_one_thread: bool) -> bool {
+        let least = if is_one_thread { 0 } else { LEAST_OF_THREADS };
+        self.appended >= least.max(self.concurrency.most() / 2)
+            && self.in_writing == 0
+            && self.output.len() <= BURST_BYTES
     }
 
     /// Removes the bytes to write next, if there are any.

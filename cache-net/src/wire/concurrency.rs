@@ -1,0 +1,47 @@
+//! How many calls are under way at the same time.
+
+/// The most calls that were under way at the same time of late.
+#[derive(Debug, Default)]
+pub(super) struct Concurrency {
+    /// Of the calls since the last change of `before`.
+    now: usize,
+    /// Of the [`WINDOW`] calls before those.
+    before: usize,
+    /// How many calls `now` is of.
+    calls: usize,
+}
+
+/// After so many calls, the oldest are forgotten.
+const WINDOW: usize = 256;
+
+impl Concurrency {
+    /// Records one more call, with which so many are under way.
+    pub(super) fn record(&mut self, under_way: usize) {
+        if self.calls == WINDOW {
+            *self = Self { before: self.now, ..Self::default() };
+        }
+        self.calls += 1;
+        self.now = self.now.max(under_way);
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.now.max(self.before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_calls_are_remembered_for_a_window_and_forgotten_after_two() {
+        let mut concurrency = Concurrency::default();
+        concurrency.record(64);
+        let mut after = |calls| {
+            (0..calls).for_each(|_| concurrency.record(1));
+            concurrency.most()
+        };
+        assert_eq!(after(WINDOW), 64);
+        assert_eq!(after(WINDOW), 1);
+    }
+}
