@@ -257,7 +257,7 @@ impl<V: Form> Cache<V> {
         for key in keys.clone() {
             self.shared.tombstones.begin_write(key, lasts);
         }
-        let mut writing: Vec<_> = keys.clone().map(|key| flights.begin_write(key, lasts)).collect();
+        let mut writing = flights.begin_writes(keys.clone(), lasts);
         if flights.active() > 0 {
             for it in &mut writing {
                 it.expire_after(lasts);

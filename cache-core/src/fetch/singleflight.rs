@@ -24,6 +24,8 @@
 // The paths are explicit so that the model test finds the files.
 #[path = "singleflight/batch.rs"]
 mod batch;
+#[path = "singleflight/claims.rs"]
+mod claims;
 #[path = "singleflight/flight.rs"]
 mod flight;
 #[path = "singleflight/follower.rs"]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{flight::Flight, permit::Permit};
+use super::{claims::Claims, flight::Flight, permit::Permit};
 use crate::runtime::sync::Arc;
 
 #[derive(Default)]
@@ -16,8 +16,8 @@ pub(super) struct Table {
     pub(super) flights: HashMap<Box<str>, Arc<Flight>>,
     /// Loaded values on their way to the store.
     pending_writes: HashMap<Box<str>, PendingWrite>,
-    /// The expiry of each write by a caller.
-    claims: HashMap<Box<str>, Vec<Duration>>,
+    /// The writes by callers.
+    pub(super) claims: Claims,
     next_write: u64,
 }
 
@@ -131,25 +131,5 @@ impl Table {
     /// Takes the callers that wait for a loaded value of the key.
     pub(super) fn take_waiting(&mut self, key: &str) -> Vec<Waker> {
         self.pending_writes.get_mut(key).map_or_else(Vec::new, |it| mem::take(&mut it.waiting))
-    }
-
-    pub(super) fn has_claim(&self, key: &str, now: Duration) -> bool {
-        self.claims.get(key).is_some_and(|it| it.iter().any(|until| now < *until))
-    }
-
-    /// Adds the claim of a write by a caller.
-    pub(super) fn add_claim(&mut self, key: &str, until: Duration) {
-        self.claims.entry(key.into()).or_default().push(until);
-    }
-
-    pub(super) fn remove_claim(&mut self, key: &str, until: Duration) {
-        let Some(claims) = self.claims.get_mut(key) else { return };
-        // Claims that expire at the same moment are interchangeable.
-        if let Some(place) = claims.iter().position(|it| *it == until) {
-            claims.swap_remove(place);
-        }
-        if claims.is_empty() {
-            self.claims.remove(key);
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::shared::Singleflight;
+use super::{claims::Claim, shared::Singleflight, table::Table};
 use crate::runtime::sync::Ordering;
 
 /// The claim of a caller that writes a key: no flight stores the key meanwhile.
@@ -16,45 +16,64 @@ use crate::runtime::sync::Ordering;
 pub(crate) struct WriteGuard<'a> {
     singleflight: &'a Singleflight,
     key: &'a str,
-    /// When the claim expires, if the write may have to wait.
-    until: Option<Duration>,
+    /// If the write may have to wait. Otherwise, the stripe of the key counts it.
+    claim: Option<Claim>,
 }
 
 impl Singleflight {
     /// Begins a write that takes at most `lasts`: neither the key's flight nor any that begins
     /// before the write ends will store its value. The caller then calls [`detach`](Self::detach).
     pub(crate) fn begin_write<'a>(&'a self, key: &'a str, lasts: Duration) -> WriteGuard<'a> {
-        let mut guard = WriteGuard::new(self, key);
         if self.writes_wait {
-            guard.expire_after(lasts);
+            return self.begin_claimed(&mut self.lock(), key, self.after(lasts));
         }
-        guard
+        self.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
+        WriteGuard { singleflight: self, key, claim: None }
+    }
+
+    /// Begins the writes of these keys, as [`begin_write`](Self::begin_write) does for one.
+    pub(crate) fn begin_writes<'a>(
+        &'a self,
+        keys: impl Iterator<Item = &'a str>,
+        lasts: Duration,
+    ) -> Vec<WriteGuard<'a>> {
+        if !self.writes_wait {
+            return keys.map(|key| self.begin_write(key, lasts)).collect();
+        }
+        let (until, mut table) = (self.after(lasts), self.lock());
+        keys.map(|key| self.begin_claimed(&mut table, key, until)).collect()
+    }
+
+    fn begin_claimed<'a>(
+        &'a self,
+        table: &mut Table,
+        key: &'a str,
+        until: Duration,
+    ) -> WriteGuard<'a> {
+        let claim = self.hasher.claim(key, until);
+        table.claims.add(claim);
+        WriteGuard { singleflight: self, key, claim: Some(claim) }
     }
 }
 
-impl<'a> WriteGuard<'a> {
-    fn new(singleflight: &'a Singleflight, key: &'a str) -> Self {
-        singleflight.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
-        Self { singleflight, key, until: None }
-    }
-
+impl WriteGuard<'_> {
     /// Lets the claim expire: the write may have to wait, and its future may never be polled again.
     pub(crate) fn expire_after(&mut self, lasts: Duration) {
-        if self.until.is_some() {
+        if self.claim.is_some() {
             return;
         }
-        let until = self.singleflight.after(lasts);
-        self.singleflight.lock().add_claim(self.key, until);
+        let claim = self.singleflight.hasher.claim(self.key, self.singleflight.after(lasts));
+        self.singleflight.lock().claims.add(claim);
         self.singleflight.stripe(self.key).writers.fetch_sub(1, Ordering::SeqCst);
-        self.until = Some(until);
+        self.claim = Some(claim);
     }
 
     /// Makes the write. Returns `None` if the claim expires first: flights of the key would not
     /// know of a write that began now, so it is not polled any more.
     pub(crate) async fn run<F: Future>(&self, write: F) -> Option<F::Output> {
         let mut write = pin!(write);
-        poll_fn(|cx| match self.until {
-            Some(until) if until <= self.singleflight.now() => Poll::Ready(None),
+        poll_fn(|cx| match self.claim {
+            Some(it) if it.until <= self.singleflight.now() => Poll::Ready(None),
             _ => write.as_mut().poll(cx).map(Some),
         })
         .await
@@ -64,15 +83,15 @@ impl<'a> WriteGuard<'a> {
 /// The write ended.
 impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
-        let Self { singleflight, key, until } = *self;
+        let Self { singleflight, key, claim } = *self;
         let stripe = singleflight.stripe(key);
         // First: a flight that begins from now on reads again, and an earlier one is detached.
         stripe.write_epoch.fetch_add(1, Ordering::SeqCst);
         if singleflight.active() > 0 {
             singleflight.detach_now(key);
         }
-        match until {
-            Some(until) => singleflight.lock().remove_claim(key, until),
+        match claim {
+            Some(claim) => singleflight.lock().claims.remove(claim),
             None => {
                 stripe.writers.fetch_sub(1, Ordering::SeqCst);
             }
