@@ -1,12 +1,12 @@
-//! A buffer that is one allocation with its reference counter.
+//! The buffer of an entry.
 
 use bytes::Bytes;
 
 /// Copies the parts, one after the other, into a new buffer.
 ///
-/// `Bytes` from a `Vec` keep their reference counter in an allocation of its own, so that each read
-/// of an entry would wait for one more line of memory. That of an array is beside its bytes. So the
-/// array is the smallest one of these lengths; larger values keep their counter apart.
+/// `Bytes` from a `Vec` keep their reference counter in a second allocation, so that each read of
+/// an entry would wait for one more line of memory. `Bytes` from an array keep it beside the array.
+/// The buffer is the shortest of these arrays; a longer one is a `Vec`.
 pub(crate) fn joined(parts: [&[u8]; 3]) -> Bytes {
     macro_rules! smallest {
         ($($len:literal)*) => {
@@ -16,10 +16,10 @@ pub(crate) fn joined(parts: [&[u8]; 3]) -> Bytes {
             }
         };
     }
-    // Common allocators make steps of 16 bytes, and use 8 themselves; the counter takes 16.
+    // The counter takes 8 bytes, and common allocators add 8 to a multiple of 16.
     smallest!(
-        24 40 56 72 88 104 120 136 152 168 184 200 216 232 248 264 280 296 312 328 344 360 376 392
-        408 424 440 456 472 488 504
+        32 48 64 80 96 112 128 144 160 176 192 208 224 240 256 272 288 304 320 336 352 368 384 400
+        416 432 448 464 480 496 512
     )
 }
 

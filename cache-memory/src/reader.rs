@@ -17,7 +17,8 @@ pub(crate) fn get(shards: &Shards, lookup: &Lookup<'_>) -> Option<Entry> {
     found
 }
 
-/// Returns whether the engine's entry is that of the key, and has not expired.
+/// Returns whether the engine's entry is that of the key, and has not expired. Removes an expired
+/// one.
 #[inline(always)]
 fn is_live(shards: &Shards, lookup: &Lookup<'_>, entry: &Entry) -> bool {
     if !entry.is_of(lookup.text) {

@@ -31,11 +31,11 @@ use crate::{Peek, SocketHandle, runtime_closed};
 /// A connection whose requests are pipelined: each call appends its requests to one output buffer,
 /// and takes the replies that the server sends in the same order.
 ///
-/// A call on an idle connection without TLS writes its requests itself. On a runtime of several
-/// threads, it does not if calls shared the connection just before. Of calls that come together,
-/// one writes for all that wait as soon as those are half of the calls under way, and on several
-/// threads at least 32. In all other cases, a task writes the requests of many calls together.
-/// Another task reads, and one read may end many calls.
+/// Without TLS, a call on an idle connection writes its requests itself. On a runtime of several
+/// threads, it does not if calls shared the connection just before. When half of the calls under
+/// way wait to be sent, and on several threads at least 32, the last of them writes for all. In all
+/// other cases, a task writes the requests of many calls together. Another task reads, and one read
+/// may end many calls.
 ///
 /// The memory is bounded: while [`UNSENT_LIMIT`](Self::UNSENT_LIMIT) bytes wait to be sent, calls
 /// wait before they append theirs.
@@ -96,7 +96,8 @@ pub struct Wire<D: Decode> {
     socket: SocketHandle,
     /// Whether calls may write to the socket by themselves.
     is_plain: bool,
-    /// Whether the runtime has one thread.
+    /// Whether the runtime has one thread, as that of blocking handles. Their calls come from
+    /// several threads, and take no longer by the same rule.
     is_one_thread: bool,
     tasks: [AbortHandle; 2],
 }
@@ -226,8 +227,8 @@ impl<D: Decode> Wire<D> {
     }
 
     /// Appends the requests of a call. Writes them at once if calls may write to the socket, and
-    /// the connection is idle, or many calls wait to be sent. Otherwise, the writer writes them,
-    /// also those that were encoded before: they are large, and a write takes long.
+    /// the call is alone, or many calls wait to be sent. Otherwise, the writer writes them, also
+    /// those that were encoded before: they are large, and a write takes long.
     fn try_enqueue<F: FnOnce(&mut BytesMut)>(
         &self,
         outcome: Outcome<D::Reply>,

@@ -3,15 +3,15 @@
 /// The most calls that were under way at the same time of late.
 #[derive(Debug, Default)]
 pub(super) struct Concurrency {
-    /// Of the calls since the last change of `before`.
+    /// The most during the current window.
     now: usize,
-    /// Of the [`WINDOW`] calls before those.
+    /// The most during the window before.
     before: usize,
-    /// How many calls `now` is of.
+    /// The number of calls in the current window.
     calls: usize,
 }
 
-/// After so many calls, the oldest are forgotten.
+/// The number of calls in a window.
 const WINDOW: usize = 256;
 
 impl Concurrency {

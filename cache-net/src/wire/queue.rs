@@ -247,8 +247,9 @@ impl<R> State<R> {
         self.concurrency.record(self.waiting.len());
     }
 
-    /// Returns whether a call is to write the output of many: that of half of the calls under way,
-    /// so that the server executes it while the others are encoded. The writer comes after all.
+    /// Returns whether a call is to write the output of many: that of half of the calls that were
+    /// under way of late, so that the server executes it while the others are encoded. The writer
+    /// would run only after all of them.
     pub(super) fn is_burst(&self, is_one_thread: bool) -> bool {
         let least = if is_one_thread { 0 } else { LEAST_OF_THREADS };
         self.appended >= least.max(self.concurrency.most() / 2)
@@ -287,5 +288,44 @@ impl<R> Finished<R> {
             Self::One(send, reply) => drop(send.send(Ok(reply))),
             Self::Many(send, replies) => drop(send.send(Ok(replies))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the number of calls with which a call writes for all, while so many are under way.
+    fn burst(calls: usize, is_one_thread: bool) -> Option<usize> {
+        let queue = Queue::<()>::new();
+        let mut state = queue.lock();
+        for _ in 0..calls {
+            state.wait(Outcome::One(oneshot::channel().0));
+        }
+        (1..=calls).find(|appended| {
+            state.appended = *appended;
+            state.is_burst(is_one_thread)
+        })
+    }
+
+    #[test]
+    fn call_writes_for_half_of_the_calls_under_way() {
+        assert_eq!([8, 32, 64, 128].map(|it| burst(it, true)), [4, 16, 32, 64].map(Some));
+        assert_eq!([8, 31].map(|it| burst(it, false)), [None, None]);
+        assert_eq!([32, 64, 128].map(|it| burst(it, false)), [32, 32, 64].map(Some));
+    }
+
+    #[test]
+    fn call_does_not_write_much_for_others_nor_while_the_writer_writes() {
+        let queue = Queue::<()>::new();
+        let mut state = queue.lock();
+        state.appended = 64;
+        state.output.resize(BURST_BYTES, 0);
+        assert!(state.is_burst(true) && state.is_burst(false));
+        state.in_writing = 1;
+        assert!(!state.is_burst(true) && !state.is_burst(false));
+        state.in_writing = 0;
+        state.output.resize(BURST_BYTES + 1, 0);
+        assert!(!state.is_burst(true) && !state.is_burst(false));
     }
 }

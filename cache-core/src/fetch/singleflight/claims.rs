@@ -6,24 +6,27 @@ use std::{
     time::Duration,
 };
 
-/// The keys that callers are writing, by their hashes.
+/// The keys that callers are writing.
 ///
-/// A key that has the hash of another has its claims, too: then a flight does not store its value,
-/// once in 2⁶⁴ times. So a claim copies no key, and is hashed once.
+/// A claim keeps only the hash of its key, so it copies no key. Of two keys with one hash, a flight
+/// of one does not store its value while the other is written; that happens once in 2⁶⁴ times.
 #[derive(Default)]
 pub(super) struct Claims(HashMap<u64, Untils, BuildHasherDefault<AsIs>>);
 
 /// The claim of one write.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
-    hash: u64,
+    pub(super) key: KeyHash,
     /// When it expires.
     pub(super) until: Duration,
 }
 
-/// Hashes keys with a seed of its own.
+#[derive(Clone, Copy)]
+pub(super) struct KeyHash(u64);
+
+/// Hashes keys with a seed of its own, without the lock of the claims.
 #[derive(Default)]
-pub(super) struct ClaimHasher(RandomState);
+pub(super) struct KeyHasher(RandomState);
 
 /// The ends of the claims of one key, which usually has one.
 struct Untils {
@@ -31,15 +34,15 @@ struct Untils {
     others: Vec<Duration>,
 }
 
-impl ClaimHasher {
-    pub(super) fn claim(&self, key: &str, until: Duration) -> Claim {
-        Claim { hash: self.0.hash_one(key), until }
+impl KeyHasher {
+    pub(super) fn hash(&self, key: &str) -> KeyHash {
+        KeyHash(self.0.hash_one(key))
     }
 }
 
 impl Claims {
     pub(super) fn add(&mut self, claim: Claim) {
-        match self.0.entry(claim.hash) {
+        match self.0.entry(claim.key.0) {
             Entry::Occupied(mut it) => it.get_mut().others.push(claim.until),
             Entry::Vacant(it) => {
                 it.insert(Untils { first: claim.until, others: Vec::new() });
@@ -48,7 +51,7 @@ impl Claims {
     }
 
     pub(super) fn remove(&mut self, claim: Claim) {
-        let Entry::Occupied(mut entry) = self.0.entry(claim.hash) else { return };
+        let Entry::Occupied(mut entry) = self.0.entry(claim.key.0) else { return };
         let Untils { first, others } = entry.get_mut();
         // Claims that expire at the same moment are interchangeable.
         if *first != claim.until {
@@ -62,10 +65,10 @@ impl Claims {
         }
     }
 
-    /// Returns whether a claim of the same key lasts longer than this one.
-    pub(super) fn outlasts(&self, claim: Claim) -> bool {
-        let Some(it) = self.0.get(&claim.hash) else { return false };
-        claim.until < it.first || it.others.iter().any(|until| claim.until < *until)
+    /// Returns whether the key has a claim that expires after `now`.
+    pub(super) fn has(&self, key: KeyHash, now: Duration) -> bool {
+        let Some(it) = self.0.get(&key.0) else { return false };
+        now < it.first || it.others.iter().any(|until| now < *until)
     }
 }
 
@@ -93,24 +96,25 @@ mod tests {
 
     #[test]
     fn key_is_claimed_until_its_last_claim_is_removed_or_expires() {
-        let (hasher, mut claims) = (ClaimHasher::default(), Claims::default());
-        let at = |key: &str, seconds| hasher.claim(key, Duration::from_secs(seconds));
+        let (hasher, mut claims) = (KeyHasher::default(), Claims::default());
+        let (key, other) = (hasher.hash("k"), hasher.hash("other"));
+        let at = Duration::from_secs;
         for order in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
             for until in [1, 3, 2] {
-                claims.add(at("k", until));
+                claims.add(Claim { key, until: at(until) });
             }
             let mut left = vec![1, 2, 3];
             for until in order {
                 let last = *left.iter().max().unwrap();
-                assert!(claims.outlasts(at("k", last - 1)) && !claims.outlasts(at("k", last)));
-                assert!(!claims.outlasts(at("other", 0)));
-                claims.remove(at("k", until));
+                assert!(claims.has(key, at(last - 1)) && !claims.has(key, at(last)));
+                assert!(!claims.has(other, at(0)));
+                claims.remove(Claim { key, until: at(until) });
                 left.retain(|it| *it != until);
             }
             assert!(claims.0.is_empty());
         }
-        claims.add(at("k", 1));
-        claims.remove(at("k", 2));
-        assert!(claims.outlasts(at("k", 0)), "a claim that is not there removes no other");
+        claims.add(Claim { key, until: at(1) });
+        claims.remove(Claim { key, until: at(2) });
+        assert!(claims.has(key, at(0)), "a claim that is not there removes no other");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{claims::ClaimHasher, flight::Flight, table::Table};
+use super::{claims::KeyHasher, flight::Flight, table::Table};
 use crate::runtime::{
     first,
     sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError},
@@ -25,7 +25,7 @@ pub(crate) struct Singleflight {
     /// Whether writes take long enough that each key being written has its own claim. Otherwise
     /// only the stripe counts writers, for all of its keys.
     pub(super) writes_wait: bool,
-    pub(super) hasher: ClaimHasher,
+    pub(super) hasher: KeyHasher,
     /// Returns the time since some fixed moment.
     now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
@@ -56,7 +56,7 @@ impl Singleflight {
             stripes: std::array::from_fn(|_| Stripe::default()),
             resets: AtomicU64::new(0),
             writes_wait,
-            hasher: ClaimHasher::default(),
+            hasher: KeyHasher::default(),
         }
     }
 
@@ -219,7 +219,7 @@ impl Singleflight {
     /// Returns whether the key, or perhaps another key of its stripe, is being written.
     pub(super) fn is_being_written(&self, table: &Table, key: &str) -> bool {
         self.stripe(key).writers.load(Ordering::SeqCst) > 0
-            || table.claims.outlasts(self.hasher.claim(key, self.now()))
+            || table.claims.has(self.hasher.hash(key), self.now())
     }
 
     /// Is ready when no loaded value of the key is on its way to the store.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{claims::Claim, shared::Singleflight, table::Table};
+use super::{claims::Claim, shared::Singleflight};
 use crate::runtime::sync::Ordering;
 
 /// The claim of a caller that writes a key: no flight stores the key meanwhile.
@@ -25,7 +25,9 @@ impl Singleflight {
     /// before the write ends will store its value. The caller then calls [`detach`](Self::detach).
     pub(crate) fn begin_write<'a>(&'a self, key: &'a str, lasts: Duration) -> WriteGuard<'a> {
         if self.writes_wait {
-            return self.begin_claimed(&mut self.lock(), key, self.after(lasts));
+            let claim = Claim { key: self.hasher.hash(key), until: self.after(lasts) };
+            self.lock().claims.add(claim);
+            return WriteGuard { singleflight: self, key, claim: Some(claim) };
         }
         self.stripe(key).writers.fetch_add(1, Ordering::SeqCst);
         WriteGuard { singleflight: self, key, claim: None }
@@ -40,19 +42,16 @@ impl Singleflight {
         if !self.writes_wait {
             return keys.map(|key| self.begin_write(key, lasts)).collect();
         }
-        let (until, mut table) = (self.after(lasts), self.lock());
-        keys.map(|key| self.begin_claimed(&mut table, key, until)).collect()
-    }
-
-    fn begin_claimed<'a>(
-        &'a self,
-        table: &mut Table,
-        key: &'a str,
-        until: Duration,
-    ) -> WriteGuard<'a> {
-        let claim = self.hasher.claim(key, until);
-        table.claims.add(claim);
-        WriteGuard { singleflight: self, key, claim: Some(claim) }
+        let until = self.after(lasts);
+        let claimed = |key| {
+            let claim = Claim { key: self.hasher.hash(key), until };
+            WriteGuard { singleflight: self, key, claim: Some(claim) }
+        };
+        let guards: Vec<_> = keys.map(claimed).collect();
+        let mut table = self.lock();
+        guards.iter().filter_map(|it| it.claim).for_each(|it| table.claims.add(it));
+        drop(table);
+        guards
     }
 }
 
@@ -62,9 +61,10 @@ impl WriteGuard<'_> {
         if self.claim.is_some() {
             return;
         }
-        let claim = self.singleflight.hasher.claim(self.key, self.singleflight.after(lasts));
-        self.singleflight.lock().claims.add(claim);
-        self.singleflight.stripe(self.key).writers.fetch_sub(1, Ordering::SeqCst);
+        let Self { singleflight, key, .. } = *self;
+        let claim = Claim { key: singleflight.hasher.hash(key), until: singleflight.after(lasts) };
+        singleflight.lock().claims.add(claim);
+        singleflight.stripe(key).writers.fetch_sub(1, Ordering::SeqCst);
         self.claim = Some(claim);
     }
 
