@@ -5,8 +5,8 @@ use bytes::Bytes;
 /// Copies the parts, one after the other, into a new buffer.
 ///
 /// `Bytes` from a `Vec` keep their reference counter in a second allocation, so that each read of
-/// an entry would wait for one more line of memory. `Bytes` from an array keep it beside the array.
-/// The buffer is the shortest of these arrays; a longer one is a `Vec`.
+/// an entry would touch one more cache line. `Bytes` from an array keep it beside the array. The
+/// buffer is the shortest of these arrays that is long enough, or else a `Vec`.
 pub(crate) fn joined(parts: [&[u8]; 3]) -> Bytes {
     macro_rules! smallest {
         ($($len:literal)*) => {
@@ -23,7 +23,7 @@ pub(crate) fn joined(parts: [&[u8]; 3]) -> Bytes {
     )
 }
 
-/// Copies the parts into an array of `LEN` bytes, which they fit in.
+/// Copies the parts into an array of `LEN` bytes. The caller has checked that they fit.
 fn array<const LEN: usize>(parts: [&[u8]; 3]) -> Bytes {
     let (mut array, mut len) = ([0; LEN], 0);
     for part in parts {

@@ -96,8 +96,8 @@ pub struct Wire<D: Decode> {
     socket: SocketHandle,
     /// Whether calls may write to the socket by themselves.
     is_plain: bool,
-    /// Whether the runtime has one thread, as that of blocking handles. Their calls come from
-    /// several threads, and take no longer by the same rule.
+    /// Whether the runtime has one thread. That of blocking handles has one, although their calls
+    /// come from several threads.
     is_one_thread: bool,
     tasks: [AbortHandle; 2],
 }

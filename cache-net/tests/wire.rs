@@ -135,7 +135,7 @@ async fn server_receives_many_calls_while_further_ones_are_made() {
     for call in &mut calls {
         assert!(call.as_mut().now_or_never().is_none());
     }
-    // A call writes as soon as a half of those under way waits, the last time at the 33rd.
+    // A call writes when half of the calls under way wait: the last one that does is the 33rd.
     let mut received = [0; 33 * 5];
     (&server).read_exact(&mut received).unwrap();
     assert!(received.chunks(5).zip(0..).all(|(it, n)| it == [0, 0, 0, 1, n]));
@@ -149,6 +149,37 @@ async fn server_receives_many_calls_while_further_ones_are_made() {
         assert_eq!(call.await.unwrap(), [n]);
     }
     echoes.join().unwrap();
+}
+
+/// On one thread, so the task that writes cannot run before the read.
+#[tokio::test]
+async fn server_receives_the_first_call_before_the_others_also_after_calls_that_came_together() {
+    let (wire, server) = pair().await;
+    let server = server.into_std().unwrap();
+    server.set_nonblocking(false).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for round in 0..3_u8 {
+        let mut calls: Vec<_> =
+            (0..8_u8).map(|n| Box::pin(wire.call(move |out| request(out, &[round, n])))).collect();
+        assert!(calls[0].as_mut().now_or_never().is_none());
+        let mut first = [0; 6];
+        (&server).read_exact(&mut first).unwrap();
+        assert_eq!(first, [0, 0, 0, 2, round, 0]);
+        for call in &mut calls[1..] {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        let server = server.try_clone().unwrap();
+        let echoes = std::thread::spawn(move || {
+            let mut rest = [0; 7 * 6];
+            (&server).read_exact(&mut rest).unwrap();
+            (&server).write_all(&first).unwrap();
+            (&server).write_all(&rest).unwrap();
+        });
+        for (call, n) in calls.into_iter().zip(0..) {
+            assert_eq!(call.await.unwrap(), [round, n]);
+        }
+        echoes.join().unwrap();
+    }
 }
 
 /// A large request is written in many steps. Between two of them, the socket has room.

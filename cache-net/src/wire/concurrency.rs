@@ -1,11 +1,11 @@
 //! How many calls are under way at the same time.
 
-/// The most calls that were under way at the same time of late.
+/// The maximum of calls under way, during the last 256 to 512 calls.
 #[derive(Debug, Default)]
 pub(super) struct Concurrency {
-    /// The most during the current window.
+    /// The maximum during the current window.
     now: usize,
-    /// The most during the window before.
+    /// The maximum during the window before.
     before: usize,
     /// The number of calls in the current window.
     calls: usize,
@@ -15,7 +15,7 @@ pub(super) struct Concurrency {
 const WINDOW: usize = 256;
 
 impl Concurrency {
-    /// Records one more call, with which so many are under way.
+    /// Records a call that has begun. `under_way` counts it.
     pub(super) fn record(&mut self, under_way: usize) {
         if self.calls == WINDOW {
             *self = Self { before: self.now, ..Self::default() };

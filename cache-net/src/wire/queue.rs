@@ -65,8 +65,8 @@ pub(super) enum Finished<R> {
 
 /// While so many bytes wait to be sent, calls wait before they append theirs.
 pub(super) const LIMIT: usize = 4 << 20;
-/// The fewest calls of several threads that one of them writes for. With fewer, threads and server
-/// fall asleep more often.
+/// On several threads, a call writes for at least so many. With smaller writes, threads and server
+/// are woken up more often.
 const LEAST_OF_THREADS: usize = 32;
 /// The most bytes that a call writes for others. They wait for it.
 const BURST_BYTES: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use std::{
 /// A claim keeps only the hash of its key, so it copies no key. Of two keys with one hash, a flight
 /// of one does not store its value while the other is written; that happens once in 2⁶⁴ times.
 #[derive(Default)]
-pub(super) struct Claims(HashMap<u64, Untils, BuildHasherDefault<AsIs>>);
+pub(super) struct Claims(HashMap<u64, Untils>);
 
 /// The claim of one write.
 #[derive(Clone, Copy)]
@@ -69,24 +69,6 @@ impl Claims {
     pub(super) fn has(&self, key: KeyHash, now: Duration) -> bool {
         let Some(it) = self.0.get(&key.0) else { return false };
         now < it.first || it.others.iter().any(|until| now < *until)
-    }
-}
-
-/// Returns a `u64` as its own hash.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn write(&mut self, _: &[u8]) {
-        // Never called: all values are `u64`.
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
