@@ -28,6 +28,13 @@ fn lists(asked: &Redis, replica: &Redis) -> bool {
     nodes.any(|it| it.list().get(1).is_some_and(|it| it.text() == port))
 }
 
+/// Waits until all nodes list the replica: the store may ask any of them, and they learn of it from
+/// each other, at intervals of their own.
+async fn until_listed(cluster: &RedisCluster, replica: &Redis) {
+    let is_listed = async || cluster.nodes().iter().all(|it| lists(it, replica));
+    until("all nodes list the replica", is_listed).await;
+}
+
 /// Returns how many `GET` commands a server has received.
 fn reads(at: &Redis) -> u32 {
     let stats = at.command(&["INFO", "commandstats"]).unwrap().text();
@@ -46,7 +53,7 @@ async fn replica_that_is_added_later_is_read() {
     assert_eq!(store.get("k").await.unwrap(), None);
     let was_listed = lists(leader, replica);
     leader.command(&["SET", "k", "1"]).unwrap();
-    until("the replica is listed", async || lists(leader, replica)).await;
+    until_listed(&cluster, replica).await;
     cluster.wait_for_replicas().unwrap();
     let before = reads(replica);
     let is_read = until("the replica is read", async || {
@@ -68,7 +75,7 @@ async fn removed_replica_receives_no_more_requests() {
     leader.command(&["SET", "k", "1"]).unwrap();
     cluster.wait_for_replicas().unwrap();
     let gone = replica_of(&cluster, leader);
-    until("the replica is listed", async || lists(leader, gone)).await;
+    until_listed(&cluster, gone).await;
     // A read from the replica that does not answer continues at the leader. A connection attempt
     // that is not answered soon is made again, and would be counted.
     let more = format!("deadline = \"20s\"\n{CLUSTERED}read_from = \"replica\"\n");
