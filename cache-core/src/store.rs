@@ -5,6 +5,7 @@ mod bus;
 mod capabilities;
 pub(crate) mod dummy;
 mod forward;
+mod heartbeat;
 mod id;
 mod inline;
 pub mod integer;
@@ -23,6 +24,7 @@ pub use self::{
     bus::{Bus, BusMessage, BusReceiver},
     capabilities::Capabilities,
     dummy::Dummy,
+    heartbeat::Heartbeat,
     id::StoreId,
     inline::Inline,
     into_backend::IntoBackend,

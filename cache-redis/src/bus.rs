@@ -70,7 +70,7 @@ impl Bus for PubSub {
             &request,
             &pushes,
             || receiver(BusMessage::Ready),
-            |_| (),
+            |heartbeat| receiver(BusMessage::Heartbeat(heartbeat)),
         );
         match stream.await {
             Ok(never) => match never {},

@@ -49,8 +49,8 @@ impl Changes {
             }
             receiver(Invalidation::Ready(way));
         };
-        stream::run(&pool, &self.pools, Source::Writers, &request, &pushes, ready, |lag| {
-            receiver(Invalidation::Lag(lag));
+        stream::run(&pool, &self.pools, Source::Writers, &request, &pushes, ready, |heartbeat| {
+            receiver(Invalidation::Heartbeat(heartbeat));
         })
         .await
     }

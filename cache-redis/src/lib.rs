@@ -76,6 +76,7 @@ mod discovery;
 mod driver;
 mod encoder;
 mod error;
+mod freshness;
 mod full_server;
 mod handshake;
 mod invalidations;

@@ -1,12 +1,16 @@
 //! A stream of messages from the servers that take the writes, until it may miss one.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Result, store::PerRuntime};
+use cache_core::{
+    Error, ErrorKind, Result,
+    store::{Heartbeat, PerRuntime},
+};
 use futures_util::future::{Either, select, select_all, try_join_all};
 
 use crate::{
     address::Address,
+    freshness::Freshness,
     node::Node,
     pool::Pool,
     push::PushReceiver,
@@ -28,8 +32,8 @@ pub(crate) enum Source<'a> {
 /// Subscribes at some of the servers that take the writes. Returns the reason why the stream has
 /// ended: one of the connections was lost, or other servers take the writes.
 ///
-/// `ready` is called when all connections are open, and the servers still take the writes. `lag` is
-/// called with the duration of each heartbeat of a connection.
+/// `ready` is called when all connections are open, and the servers still take the writes.
+/// `heartbeat` is called before it, and with each heartbeat of a connection.
 pub(crate) async fn run(
     pool: &Arc<Pool>,
     pools: &PerRuntime<Pool>,
@@ -37,7 +41,7 @@ pub(crate) async fn run(
     request: &Request,
     pushes: &PushReceiver,
     ready: impl FnOnce(),
-    lag: impl Fn(Duration) + Send + Sync,
+    heartbeat: impl Fn(Heartbeat) + Send + Sync,
 ) -> Result<Infallible> {
     let topology = pool.refresh_and_wait().await?;
     let (nodes, arriving) = source.nodes(pool, &topology).await?;
@@ -46,14 +50,31 @@ pub(crate) async fn run(
         .iter()
         .map(|it| Box::pin(Subscription::open(&it.address, settings, request, pushes.clone())));
     let open = try_join_all(open).await?;
+    let clock = pool.clock();
+    let confirming = clock.now();
     // After the subscription: a change of the topology before it is found now, and later ones are
     // found later.
     let watch = watch::start(pool, pools, &topology, arriving).await?;
     // Before the first value is kept: the calls of another runtime may use other servers still.
     pools.all().iter().for_each(|it| it.adopt(&topology));
+    let good_for = (settings.deadline, watch.valid_for());
+    let beats = open.iter().map(Subscription::first);
+    let freshness = &Freshness::new(beats, confirming, good_for);
+    let report = &|| heartbeat(freshness.heartbeat(clock.now()));
+    report();
     ready();
-    let lost = select_all(open.iter().map(|it| Box::pin(it.ended(&lag))));
-    match select(lost, pin!(watch.changed())).await {
+    let ended = open.iter().enumerate().map(|(i, it)| {
+        Box::pin(it.ended(move |beat| {
+            freshness.heard(i, beat);
+            report();
+        }))
+    });
+    let changed = pin!(watch.changed(|began| {
+        if freshness.confirmed(began) {
+            report();
+        }
+    }));
+    match select(select_all(ended), changed).await {
         Either::Left(((error, ..), _)) | Either::Right((error, _)) => Err(error),
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, mem::replace, pin::pin, sync::Arc, time::Duration};
 
 use cache_core::{Clock, Error, ErrorKind, Result, store::current_runtime};
 use cache_net::{Connector as _, Lost, within};
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, try_join};
 use tokio::sync::Notify;
 
 use crate::{
@@ -31,6 +31,16 @@ pub(crate) struct Subscription {
     deadline: Duration,
     /// Notified when the server ends the subscription, but not the connection.
     cancelled: Arc<Notify>,
+    /// The first heartbeat: the commands that began the subscription.
+    first: Beat,
+}
+
+/// A round trip on the connection. Its reply comes behind the messages that the server has sent
+/// before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    pub(crate) sent: Duration,
+    pub(crate) took: Duration,
 }
 
 /// The connection on which a server tells its role.
@@ -55,7 +65,7 @@ pub(crate) struct Request {
 
 /// How often a ping is sent, or `ROLE`. A connection that a network drops
 /// silently is noticed within this time and the deadline.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl Subscription {
     /// Connects to a server, and begins the subscription.
@@ -85,9 +95,11 @@ impl Subscription {
             (true, 2) => Role::Other(replace(&mut connection, server.connect(&runtime).await?)),
             (true, _) => Role::OfTheMessages,
         };
-        let deadline = settings.deadline;
-        let res = Self { connection, role, address: address.clone(), clock, deadline, cancelled };
+        let (address, deadline) = (address.clone(), settings.deadline);
+        let first = Beat { sent: clock.now(), took: Duration::ZERO };
+        let mut res = Self { connection, role, address, clock, deadline, cancelled, first };
         res.begin(request).await?;
+        res.first = res.beat(first.sent);
         Ok(res)
     }
 
@@ -106,16 +118,26 @@ impl Subscription {
         Ok(())
     }
 
-    /// Waits until no more messages arrive. Returns the reason. Reports the duration of each
-    /// heartbeat, whose reply comes behind the messages that the server has sent before.
-    pub(crate) async fn ended(&self, lag: &(dyn Fn(Duration) + Send + Sync)) -> Error {
+    /// Returns the first heartbeat.
+    pub(crate) fn first(&self) -> Beat {
+        self.first
+    }
+
+    /// Waits until no more messages arrive. Returns the reason. Reports each heartbeat of a server
+    /// that has not become a replica.
+    pub(crate) async fn ended(&self, report: impl Fn(Beat)) -> Error {
         let mut role = &self.role;
         loop {
-            match self.heartbeat(role, lag).await {
-                // Another question would be forbidden as well.
-                Ok(reply) if reply::is_forbidden(&reply) => role = &Role::NotAsked,
+            let sent = self.clock.now();
+            match self.heartbeat(role).await {
                 Ok(reply) if reply::is_replica(&reply) => return self.at(error::demoted()),
-                Ok(_) => {}
+                Ok(reply) => {
+                    // Another question would be forbidden as well.
+                    if reply::is_forbidden(&reply) {
+                        role = &Role::NotAsked;
+                    }
+                    report(self.beat(sent));
+                }
                 Err(error) => return error,
             }
             let closed = pin!(self.connection.wire.closed());
@@ -130,21 +152,22 @@ impl Subscription {
     }
 
     /// Returns the reply about the role, if there is one.
-    async fn heartbeat(
-        &self,
-        role: &Role,
-        lag: &(dyn Fn(Duration) + Send + Sync),
-    ) -> Result<Reply> {
-        let sent = self.clock.now();
+    async fn heartbeat(&self, role: &Role) -> Result<Reply> {
         let word = if let Role::OfTheMessages = role { "ROLE" } else { "PING" };
         let call = self.connection.wire.call(|out| Encoder::new(out).command(&[word]));
-        let reply = self.within_deadline(call).await?;
-        lag(self.clock.now().saturating_sub(sent));
+        let call = self.within_deadline(call);
         match role {
-            Role::NotAsked => Ok(Reply::Nil),
-            Role::OfTheMessages => Ok(reply),
-            Role::Other(connection) => self.within_deadline(connection.role()).await,
+            Role::NotAsked => call.await.map(|_| Reply::Nil),
+            Role::OfTheMessages => call.await,
+            Role::Other(connection) => {
+                let role = self.within_deadline(connection.role());
+                try_join(call, role).await.map(|(_, role)| role)
+            }
         }
+    }
+
+    fn beat(&self, sent: Duration) -> Beat {
+        Beat { sent, took: self.clock.now().saturating_sub(sent) }
     }
 
     async fn within_deadline<T>(&self, call: impl Future<Output = Result<T, Lost>>) -> Result<T> {

@@ -83,11 +83,21 @@ pub(crate) async fn start<'a>(
 }
 
 impl Watch<'_> {
-    /// Waits until other servers take the writes, or may do so. Returns the reason.
-    pub(crate) async fn changed(self) -> Error {
+    /// Returns for how long a confirmation is good, from its beginning.
+    pub(crate) fn valid_for(&self) -> Duration {
+        let patience = match &self.pool.common.discovery {
+            Discovery::Fixed(_) => self.pool.common.nodes.deadline.saturating_mul(2),
+            Discovery::Sentinels(_) | Discovery::Cluster(_) => PATIENCE,
+        };
+        INTERVAL.saturating_add(patience)
+    }
+
+    /// Waits until other servers take the writes, or may do so. Returns the reason. Reports when
+    /// each confirmation began.
+    pub(crate) async fn changed(&self, report: impl Fn(Duration)) -> Error {
         let mut found = self.found.clone();
         let changed = pin!(found.wait_for(|it| it.changes != self.changes));
-        let refuted = pin!(self.refuted());
+        let refuted = pin!(self.refuted(report));
         match select(changed, refuted).await {
             Either::Left(_) => changed_leaders(),
             Either::Right((error, _)) => error,
@@ -95,10 +105,11 @@ impl Watch<'_> {
     }
 
     /// Waits until the servers do not confirm that these are the leaders.
-    async fn refuted(&self) -> Error {
+    async fn refuted(&self, report: impl Fn(Duration)) -> Error {
         let mut turn = 0;
         loop {
             self.pool.clock().sleep(INTERVAL).await;
+            let began = self.pool.clock().now();
             let confirmed = match &self.pool.common.discovery {
                 Discovery::Fixed(_) => self.confirm_pools().await,
                 Discovery::Sentinels(it) => self.confirm_by(it).await,
@@ -107,8 +118,9 @@ impl Watch<'_> {
                     self.confirm_in_turn(turn).await
                 }
             };
-            if let Err(error) = confirmed {
-                return error;
+            match confirmed {
+                Ok(()) => report(began),
+                Err(error) => return error,
             }
         }
     }

@@ -20,7 +20,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// The faults, by their start.
     pub faults: Vec<FaultRecord>,
-    /// The times at which processes stood still by themselves: those of a busy machine.
+    /// The times at which processes, or their clocks, stood still by themselves: those of a busy
+    /// machine.
     pub standstills: Vec<Standstill>,
     /// The counters of the near tiers of all processes that came to their end.
     pub near: NearCounts,
@@ -60,9 +61,11 @@ pub struct FaultRecord {
     pub end: u64,
 }
 
-/// A time in which the library's runtime of a process stood still.
+/// A time in which the library's runtime of a process stood still, or its clock.
 #[derive(Clone, Debug)]
 pub struct Standstill {
+    /// Whether it was the clock.
+    pub is_of_clock: bool,
     /// The process.
     pub process: u32,
     /// The beginning.
@@ -105,8 +108,8 @@ impl History {
                     }
                 }
                 Event::Near(counts) => self.near.add(&counts),
-                Event::Stood { start, end } => {
-                    self.standstills.push(Standstill { process, start, end });
+                Event::Stood { is_of_clock, start, end } => {
+                    self.standstills.push(Standstill { is_of_clock, process, start, end });
                 }
                 Event::Reply { id, at, reply } => {
                     if let Some(it) = calls.get_mut(&id) {

@@ -19,9 +19,8 @@ pub(crate) const DEADLINE: u64 = 300;
 const HEARTBEAT: u64 = 1000;
 /// How long another server may have taken the place of one before the tier is bypassed.
 const TAKEOVER: u64 = 4000;
-/// How late threads and timers may be. Longer standstills of a process are measured, and do not
-/// count.
-const SLACK: u64 = 300;
+/// How late the clock of a tier may be. Longer standstills of it are measured, and do not count.
+const SLACK: u64 = 100;
 
 impl NearTier {
     /// Returns a tier to which changes are reported. A value would be near for longer than a key is

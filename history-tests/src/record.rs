@@ -23,8 +23,8 @@ pub(crate) enum Event {
     Load { id: u64, at: u64, version: u64 },
     /// The call has ended.
     Reply { id: u64, at: u64, reply: Reply },
-    /// The library's runtime stood still between these moments.
-    Stood { start: u64, end: u64 },
+    /// The library's runtime stood still between these moments, or the clock.
+    Stood { is_of_clock: bool, start: u64, end: u64 },
     /// The counters of the near tiers at the end of the process.
     Near(NearCounts),
 }
@@ -167,7 +167,11 @@ impl Recorder {
     }
 
     pub(crate) fn stood_still(&self, start: u64, end: u64) {
-        self.append(&Event::Stood { start, end });
+        self.append(&Event::Stood { is_of_clock: false, start, end });
+    }
+
+    pub(crate) fn clock_stood_still(&self, start: u64, end: u64) {
+        self.append(&Event::Stood { is_of_clock: true, start, end });
     }
 
     pub(crate) fn near(&self, counts: NearCounts) {

@@ -39,7 +39,7 @@ pub(crate) async fn measure(shared: Arc<Shared>, over: Arc<AtomicBool>) {
         }
         let behind = lateness(&clock);
         if behind > LATE {
-            shared.recorder.stood_still(now.saturating_sub(behind), now);
+            shared.recorder.clock_stood_still(now.saturating_sub(behind), now);
         }
         if is_last {
             return;

@@ -6,7 +6,10 @@ use super::{memory::BusMemory, message};
 use crate::{
     __private::BoxFuture,
     error::Error,
-    near::{Link, listen::Listener},
+    near::{
+        Link,
+        listen::{Listener, late_heartbeat},
+    },
     runtime::Clock,
     store::BusMessage,
 };
@@ -54,6 +57,13 @@ impl BusMemory {
                 None => self.reset(),
             },
             BusMessage::Lost => self.reset(),
+            BusMessage::Heartbeat(heartbeat) => {
+                let late = self.link.heartbeat(task, &self.clock, heartbeat, || self.reset());
+                if let Some(late) = late {
+                    self.observer.bus_bypassed(&late_heartbeat(late));
+                    self.observer.bus_in_use(self.server.name());
+                }
+            }
             BusMessage::Ready => {
                 if self.link.open(task, (), || self.reset()) {
                     self.observer.bus_in_use(self.server.name());

@@ -110,7 +110,7 @@ impl BusMemory {
     /// Returns whether the memory is in use: messages arrive.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.link.is_open()
+        self.link.is_open(&self.clock)
     }
 
     /// Notes that a key is written, before the write.

@@ -4,15 +4,17 @@ use std::{
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     error::{Error, Result},
-    runtime::{self, PerProcess},
+    runtime::{self, Clock, PerProcess},
+    store::Heartbeat,
 };
 
 /// The connection of memory to a stream of messages about changes. `W` is how the stream learns of
@@ -25,7 +27,8 @@ pub(crate) struct Link<W> {
 }
 
 struct State<W> {
-    is_open: AtomicBool,
+    /// Until when hits may be served, in nanoseconds of the clock; [`CLOSED`], or [`UNLIMITED`].
+    open_until: AtomicU64,
     /// How changes are reported, as far as it is known.
     way: Mutex<W>,
     is_running: AtomicBool,
@@ -49,7 +52,14 @@ struct Task {
     /// The number of the task. A task that was stopped may still run for a moment, and must not
     /// change the state.
     number: u64,
+    /// Until when hits may be served once the stream is open, if it has sent a heartbeat.
+    open_until: Option<u64>,
 }
+
+/// Hits may not be served.
+const CLOSED: u64 = 0;
+/// Hits may be served until the stream ends.
+const UNLIMITED: u64 = u64::MAX;
 
 enum Phase {
     Connecting,
@@ -63,10 +73,20 @@ impl<W: Copy + Send + 'static> Link<W> {
         Self { first, state: PerProcess::new() }
     }
 
-    /// Returns whether hits may be served: the stream is open, or the memory does without.
+    /// Returns whether hits may be served: the stream is open, and the last heartbeat is not too
+    /// old, or the memory does without.
     #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        self.state.get().is_some_and(|it| it.is_open.load(SeqCst))
+    pub(crate) fn is_open(&self, clock: &Clock) -> bool {
+        let Some(state) = self.state.get() else { return false };
+        match state.open_until.load(SeqCst) {
+            CLOSED => false,
+            UNLIMITED => true,
+            // The time is read before the bound, which a heartbeat may move in between.
+            until => {
+                let now = nanos(clock.coarse());
+                now <= until || now <= state.open_until.load(SeqCst)
+            }
+        }
     }
 
     /// Returns how changes are reported: the way of the stream that was open last.
@@ -74,13 +94,50 @@ impl<W: Copy + Send + 'static> Link<W> {
         self.state.get().map_or(self.first, |it| *it.way())
     }
 
-    /// Notes that the stream of this task is open, or that the memory does without one from now on.
-    /// `reset` runs before hits are served.
+    /// Notes that the stream of this task is open. `reset` runs before hits are served.
     pub(crate) fn open(&self, task: u64, way: W, reset: impl FnOnce()) -> bool {
         self.state().change(task, Phase::Ready, |state| {
             *state.way() = way;
             reset();
         })
+    }
+
+    /// Notes a heartbeat of the stream of this task. If it came too late, `reset` runs before hits
+    /// are served again, because writes were not kept meanwhile. Returns how late it was.
+    pub(crate) fn heartbeat(
+        &self,
+        task: u64,
+        clock: &Clock,
+        heartbeat: Heartbeat,
+        reset: impl FnOnce(),
+    ) -> Option<Duration> {
+        let state = self.state();
+        let mut current = state.task();
+        if current.number != task {
+            return None;
+        }
+        let now = nanos(clock.now());
+        let until = now.saturating_add(nanos(heartbeat.valid_for)).max(CLOSED + 1);
+        current.open_until = Some(until);
+        let before = state.open_until.load(SeqCst);
+        // Of a heartbeat that is too old itself, another one follows.
+        let is_useless = heartbeat.valid_for.is_zero() && before < now;
+        if before == CLOSED || is_useless {
+            return None;
+        }
+        let late = now.checked_sub(before).filter(|it| *it > 0);
+        if late.is_some() {
+            reset();
+        }
+        state.open_until.store(until, SeqCst);
+        late.map(Duration::from_nanos)
+    }
+
+    /// Notes that the memory does without a stream from now on. `reset` runs before hits are
+    /// served.
+    pub(crate) fn do_without(&self, task: u64, way: W, reset: impl FnOnce()) -> bool {
+        // Forgets the heartbeats of the attempt.
+        self.begin(task) && self.open(task, way, reset)
     }
 
     /// Begins an attempt. Returns `false` if the task was stopped.
@@ -92,7 +149,7 @@ impl<W: Copy + Send + 'static> Link<W> {
     pub(crate) fn end(&self, task: u64, error: &Error) -> Option<Ended> {
         let (mut was_open, mut had_failed) = (false, false);
         let is_current = self.state().change(task, Phase::Failed(error.clone()), |state| {
-            was_open = state.is_open.load(SeqCst);
+            was_open = state.open_until.load(SeqCst) != CLOSED;
             had_failed = state.has_failed.swap(true, SeqCst);
         });
         is_current.then_some(Ended { was_open, is_news: was_open || !had_failed })
@@ -131,7 +188,8 @@ impl<W: Copy + Send + 'static> Link<W> {
             let handle = task.handle.take();
             handle.iter().for_each(JoinHandle::abort);
             task.number += 1;
-            state.is_open.store(false, SeqCst);
+            task.open_until = None;
+            state.open_until.store(CLOSED, SeqCst);
             state.has_failed.store(false, SeqCst);
             *state.way() = self.first;
             state.is_running.store(false, SeqCst);
@@ -187,7 +245,7 @@ impl<W: Copy + Send + 'static> Link<W> {
 
     fn state(&self) -> &State<W> {
         self.state.get_or_init(|| State {
-            is_open: AtomicBool::new(false),
+            open_until: AtomicU64::new(CLOSED),
             way: Mutex::new(self.first),
             is_running: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
@@ -200,12 +258,19 @@ impl<W: Copy + Send + 'static> Link<W> {
 impl<W> State<W> {
     /// Changes the state for this task, unless it was stopped. Returns whether it did.
     fn change(&self, number: u64, phase: Phase, first: impl FnOnce(&Self)) -> bool {
-        let task = self.task();
+        let mut task = self.task();
         if task.number != number {
             return false;
         }
         first(self);
-        self.is_open.store(matches!(phase, Phase::Ready), SeqCst);
+        let until = if let Phase::Ready = phase {
+            task.open_until.unwrap_or(UNLIMITED)
+        } else {
+            // A heartbeat counts for its own stream only.
+            task.open_until = None;
+            CLOSED
+        };
+        self.open_until.store(until, SeqCst);
         self.phase.send_replace(phase);
         true
     }
@@ -217,6 +282,10 @@ impl<W> State<W> {
     fn way(&self) -> MutexGuard<'_, W> {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(UNLIMITED)
 }
 
 impl<W> Drop for Link<W> {

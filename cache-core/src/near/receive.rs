@@ -2,12 +2,16 @@
 
 use std::{future::ready, sync::Arc};
 
-use super::{link::Link, listen::Listener, tier::Tier};
+use super::{
+    link::Link,
+    listen::{Listener, late_heartbeat},
+    tier::Tier,
+};
 use crate::{
     __private::BoxFuture,
     error::{Error, ErrorKind},
     runtime::Clock,
-    store::{Invalidation, NearInvalidation},
+    store::{Heartbeat, Invalidation, NearInvalidation},
 };
 
 impl Listener for Tier {
@@ -22,6 +26,7 @@ impl Listener for Tier {
     }
 
     fn listen(self: &Arc<Self>, task: u64) -> BoxFuture<'static, Error> {
+        self.forget_lag();
         let Some(stream) = &self.stream else { return Box::pin(ready(no_stream())) };
         let (source, namespace) = (Arc::clone(&stream.source), stream.namespace.clone());
         let tier = Arc::downgrade(self);
@@ -37,7 +42,7 @@ impl Listener for Tier {
         let stream = self.stream.as_ref()?;
         if error.kind() == ErrorKind::Unsupported
             && stream.may_be_refused
-            && stream.link.open(task, NearInvalidation::None, || self.reset())
+            && stream.link.do_without(task, NearInvalidation::None, || self.reset())
         {
             self.observer.near_refused(error, self.timeout());
             return None;
@@ -56,9 +61,8 @@ impl Tier {
         match message {
             Invalidation::Key(key) => self.invalidate(key),
             Invalidation::All => self.reset(),
-            Invalidation::Lag(lag) => self.note_lag(lag),
+            Invalidation::Heartbeat(heartbeat) => self.heartbeat(heartbeat, task),
             Invalidation::Ready(way) => {
-                self.forget_lag();
                 // Changes may have been missed.
                 if let Some(link) = self.link()
                     && link.open(task, way, || self.reset())
@@ -66,6 +70,15 @@ impl Tier {
                     self.observer.near_in_use(way, self.timeout());
                 }
             }
+        }
+    }
+
+    fn heartbeat(&self, heartbeat: Heartbeat, task: u64) {
+        self.note_lag(heartbeat.lag);
+        let Some(link) = self.link() else { return };
+        if let Some(late) = link.heartbeat(task, &self.clock, heartbeat, || self.reset()) {
+            self.observer.near_bypassed(&late_heartbeat(late));
+            self.observer.near_in_use(link.way(), self.timeout());
         }
     }
 }

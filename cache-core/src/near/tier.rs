@@ -199,7 +199,7 @@ impl Tier {
     /// Returns whether the tier is in use: changes are reported to it, or it does without.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.stream.as_ref().is_none_or(|it| it.link.is_open())
+        self.stream.as_ref().is_none_or(|it| it.link.is_open(&self.clock))
     }
 
     /// Returns how changes are reported to the tier.

@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
+use super::Heartbeat;
 use crate::error::{Error, Result};
 
 /// Messages between the processes of a service, through the server of a store. See
@@ -48,4 +49,6 @@ pub enum BusMessage<'a> {
     Text(&'a str),
     /// One message or several were lost, or cannot be read.
     Lost,
+    /// All messages that the server received before this heartbeat have been reported.
+    Heartbeat(Heartbeat),
 }

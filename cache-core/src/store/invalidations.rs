@@ -1,8 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::NearInvalidation;
+use super::{Heartbeat, NearInvalidation};
 use crate::{error::Error, key::Namespace};
 
 /// The changes of a store, whichever program makes them: for a near tier, which keeps copies of
@@ -47,7 +47,6 @@ pub enum Invalidation<'a> {
     Key(&'a str),
     /// Any key may have changed.
     All,
-    /// All changes that are older than this have been reported: a heartbeat, which the server
-    /// answers behind the messages about earlier changes, took this long there and back.
-    Lag(Duration),
+    /// All changes until this heartbeat was sent have been reported.
+    Heartbeat(Heartbeat),
 }

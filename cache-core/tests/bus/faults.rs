@@ -1,10 +1,16 @@
 //! Streams that end, messages that are refused, and futures that are dropped.
 
-use cache_core::{Cache, ErrorKind, Timeout, secs, store::BusMessage};
+use std::time::Duration;
+
+use cache_core::{
+    Cache, ErrorKind, Timeout, secs,
+    store::{BusMessage, Heartbeat},
+    testing::FakeClock,
+};
 
 use crate::{
     hub::Hub,
-    support::{bus, caches, get, poll_once, put, two, wait_until},
+    support::{builder, bus, caches, get, poll_once, put, two, wait_until},
 };
 
 async fn bypassed(caches: &[&Cache]) {
@@ -62,6 +68,36 @@ async fn memory_is_bypassed_while_the_stream_is_down_and_begins_empty() {
     put(&[&one, &other], "k", 7).await;
     one.delete("k").await.unwrap();
     assert_eq!(get(&other, "k").await, None);
+}
+
+/// The thread that receives the messages may stand still, or the process.
+#[tokio::test]
+async fn memory_is_bypassed_when_the_heartbeat_is_too_old_and_begins_empty() {
+    let (hub, time) = (Hub::new(), FakeClock::new());
+    let caches = builder(&hub, "").clock(time.clock()).build().unwrap();
+    let cache = caches.get("default").unwrap();
+    cache.check().await.unwrap();
+    let second = Duration::from_secs(1);
+    let beat = || {
+        hub.report(BusMessage::Heartbeat(Heartbeat { lag: Duration::ZERO, valid_for: second }));
+    };
+    put(&[cache], "k", 1).await;
+    beat();
+    for _ in 0..3 {
+        time.advance(second);
+        assert_eq!(get(cache, "k").await, Some(1));
+        beat();
+    }
+    time.advance(second + Duration::from_nanos(1));
+    assert!(bus(cache).is_bypassed);
+    assert_eq!(get(cache, "k").await, None);
+    // It is not kept, and the value before it must not come back.
+    cache.set("k", &2, secs(600)).await.unwrap();
+    let resets = bus(cache).resets;
+    beat();
+    assert_eq!((bus(cache).resets, bus(cache).is_bypassed), (resets + 1, false));
+    assert_eq!(get(cache, "k").await, None);
+    put(&[cache], "k", 3).await;
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use cache_core::{
     Cache, Error, ErrorKind, NearInvalidation, NearStats,
     layer::Operation,
     store::{
-        Backend, Invalidation, InvalidationReceiver, Invalidations, Namespace, SetMode, Views,
-        forward,
+        Backend, Heartbeat, Invalidation, InvalidationReceiver, Invalidations, Namespace, SetMode,
+        Views, forward,
     },
-    testing::Faulty,
+    testing::{FakeClock, Faulty},
 };
 use cache_memory::Memory;
 use tokio::sync::{Semaphore, mpsc};
@@ -70,6 +70,7 @@ impl Invalidations for Stream {
 struct World {
     far: Faulty,
     cache: Cache,
+    time: FakeClock,
     attempts: mpsc::UnboundedReceiver<Attempt>,
 }
 
@@ -79,8 +80,9 @@ fn world(invalidation: NearInvalidation) -> World {
     let store = Reporting(far.clone(), Arc::new(Stream { receivers }));
     let mut settings = near();
     settings.invalidation = invalidation;
-    let builder = Cache::builder(store).near(settings).key_prefix("shop");
-    World { far, cache: builder.build("near").unwrap(), attempts }
+    let time = FakeClock::new();
+    let builder = Cache::builder(store).near(settings).key_prefix("shop").clock(time.clock());
+    World { far, cache: builder.build("near").unwrap(), time, attempts }
 }
 
 impl World {
@@ -97,9 +99,15 @@ impl World {
         self.cache.stats().near.unwrap()
     }
 
-    /// Returns the next attempt to listen.
+    /// Returns the next attempt to listen. The clock moves until it is made.
     async fn attempt(&mut self) -> Attempt {
-        self.attempts.recv().await.unwrap()
+        let step = Duration::from_millis(10);
+        loop {
+            match tokio::time::timeout(step, self.attempts.recv()).await {
+                Ok(attempt) => return attempt.unwrap(),
+                Err(_) => self.time.advance(step * 10),
+            }
+        }
     }
 
     /// Returns the stream after it has begun, and the key `k` is near with the value 1.
@@ -171,6 +179,61 @@ async fn tier_begins_empty_after_the_stream_was_lost() {
     }
 }
 
+fn heartbeat(lag: Duration, valid_for: Duration) -> Invalidation<'static> {
+    Invalidation::Heartbeat(Heartbeat { lag, valid_for })
+}
+
+/// The thread that receives the messages may stand still, or the process.
+#[tokio::test]
+async fn tier_is_bypassed_when_the_heartbeat_is_too_old() {
+    let mut world = world(NearInvalidation::Tracking);
+    let (second, lag) = (Duration::from_secs(1), Duration::from_millis(1));
+    world.put("1").await;
+    assert_eq!(world.get().await, Some(1));
+    let attempt = world.attempt().await;
+    (attempt.receiver)(heartbeat(lag, second));
+    assert!(world.near().is_bypassed, "the stream is not open");
+    (attempt.receiver)(Invalidation::Ready(NearInvalidation::Tracking));
+    assert_eq!(world.get().await, Some(1));
+    world.put("2").await;
+    for _ in 0..3 {
+        world.time.advance(second);
+        assert_eq!((world.get().await, world.near().resets), (Some(1), 1), "the key is near");
+        (attempt.receiver)(heartbeat(lag, second));
+    }
+    world.time.advance(second + Duration::from_nanos(1));
+    assert_eq!(world.get().await, Some(2));
+    let stats = world.near();
+    assert_eq!((stats.bypassed, stats.lag, stats.is_bypassed), (2, None, true));
+    world.put("3").await;
+    (attempt.receiver)(heartbeat(lag, Duration::ZERO));
+    assert_eq!((world.near().resets, world.near().is_bypassed), (1, true), "it is too old itself");
+    (attempt.receiver)(heartbeat(lag, second));
+    let stats = world.near();
+    assert_eq!((stats.resets, stats.lag, stats.is_bypassed), (2, Some(lag), false));
+    assert_eq!(world.get().await, Some(3));
+}
+
+#[tokio::test]
+async fn heartbeat_is_of_one_stream() {
+    let mut world = world(NearInvalidation::Auto);
+    let (hour, lag) = (Duration::from_secs(3600), Duration::from_millis(1));
+    let attempt = world.open().await;
+    (attempt.receiver)(heartbeat(lag, Duration::from_secs(1)));
+    attempt.end(ErrorKind::Unavailable);
+    let next = world.attempt().await;
+    (next.receiver)(Invalidation::Ready(NearInvalidation::Tracking));
+    world.time.advance(hour);
+    assert!(!world.near().is_bypassed, "this stream has sent none");
+    next.end(ErrorKind::Unavailable);
+    let refused = world.attempt().await;
+    (refused.receiver)(heartbeat(lag, Duration::from_secs(1)));
+    refused.end(ErrorKind::Unsupported);
+    world.cache.check().await.unwrap();
+    world.time.advance(hour);
+    assert!(!world.near().is_bypassed, "the tier is in use without a stream");
+}
+
 /// A lag of a stream that has ended says nothing about the next one.
 #[tokio::test]
 async fn lag_is_that_of_the_open_stream() {
@@ -179,7 +242,7 @@ async fn lag_is_that_of_the_open_stream() {
     let attempt = world.open().await;
     assert_eq!(world.near().lag, None, "before the first heartbeat");
     for lag in [Duration::from_millis(3), Duration::from_micros(2)] {
-        (attempt.receiver)(Invalidation::Lag(lag));
+        (attempt.receiver)(heartbeat(lag, Duration::MAX));
         assert_eq!(world.near().lag, Some(lag));
     }
     assert_eq!((world.near().invalidations, world.near().resets), (0, 1));
@@ -190,7 +253,7 @@ async fn lag_is_that_of_the_open_stream() {
     assert_eq!(world.near().lag, None, "before the first heartbeat");
     next.end(ErrorKind::Unavailable);
     let last = world.attempt().await;
-    (last.receiver)(Invalidation::Lag(Duration::from_millis(1)));
+    (last.receiver)(heartbeat(Duration::from_millis(1), Duration::MAX));
     last.end(ErrorKind::Unsupported);
     world.cache.check().await.unwrap();
     assert_eq!(world.near().lag, None, "the tier is in use without a stream");

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use cache_core::{
     Cache, Error, ErrorKind, NearInvalidation, NearSettings, secs,
     store::{
-        Backend, Invalidation, InvalidationReceiver, Invalidations, Namespace, Views, forward,
+        Backend, Heartbeat, Invalidation, InvalidationReceiver, Invalidations, Namespace, Views,
+        forward,
     },
     testing::{Faulty, Model},
 };
@@ -68,7 +69,7 @@ async fn used(alias: &str) -> Cache {
     }
     receive(Invalidation::Key(":1:k"));
     receive(Invalidation::All);
-    receive(Invalidation::Lag(LAG));
+    receive(Invalidation::Heartbeat(Heartbeat { lag: LAG, valid_for: Duration::MAX }));
     cache
 }
 

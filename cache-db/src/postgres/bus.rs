@@ -82,7 +82,8 @@ impl Bus for ServerBus {
             None => receive(BusMessage::Lost),
         };
         let ready = || receiver(BusMessage::Ready);
-        listen(&self.connector, &channel, ready, |_| (), Arc::new(report)).await
+        let heartbeat = |it| receiver(BusMessage::Heartbeat(it));
+        listen(&self.connector, &channel, ready, heartbeat, Arc::new(report)).await
     }
 }
 

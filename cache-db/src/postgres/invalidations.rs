@@ -40,8 +40,8 @@ impl Invalidations for Changes {
         let ready = || receiver(Invalidation::Ready(NearInvalidation::Postgres));
         let receive = Arc::clone(&receiver);
         let report = move |payload: &str| report(payload, &receive);
-        let lag = |lag| receiver(Invalidation::Lag(lag));
-        listen(&self.0, &channel, ready, lag, Arc::new(report)).await
+        let heartbeat = |it| receiver(Invalidation::Heartbeat(it));
+        listen(&self.0, &channel, ready, heartbeat, Arc::new(report)).await
     }
 }
 

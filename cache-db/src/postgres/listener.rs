@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Result, store::Heartbeat};
 use cache_net::within;
 use futures_util::future::{Either, select};
 use tokio_postgres::{Client, Error as PgError, error::SqlState, types::ToSql};
@@ -28,13 +28,13 @@ pub(crate) struct Channel<'a> {
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Receives the messages of a channel until that is no longer possible, and returns the reason.
-/// Calls `ready` once the server will send all later messages, and `lag` with the duration of each
-/// query, whose answer comes behind the messages of earlier commits.
+/// Calls `ready` once the server will send all later messages, and `heartbeat` with each query, the
+/// first one before `ready`: its answer comes behind the messages of earlier commits.
 pub(crate) async fn listen(
     connector: &Connector,
     channel: &Channel<'_>,
     ready: impl FnOnce(),
-    lag: impl Fn(Duration),
+    heartbeat: impl Fn(Heartbeat),
     receiver: PayloadReceiver,
 ) -> Error {
     let link = match connector.connect_for(&receiver).await {
@@ -42,7 +42,7 @@ pub(crate) async fn listen(
         Err(error) => return error,
     };
     let Link { client, io_task, .. } = link;
-    let listening = pin!(try_listen(connector, channel, &client, ready, lag));
+    let listening = pin!(try_listen(connector, channel, &client, ready, heartbeat));
     let error = match select(listening, io_task).await {
         Either::Left((Ok(never), _)) => match never {},
         Either::Left((Err(error), _)) => error,
@@ -59,7 +59,7 @@ async fn try_listen(
     channel: &Channel<'_>,
     client: &Client,
     ready: impl FnOnce(),
-    lag: impl Fn(Duration),
+    heartbeat: impl Fn(Heartbeat),
 ) -> Result<Infallible> {
     connector.find_table(client).await?;
     let Channel { name, condition, params } = channel;
@@ -90,11 +90,15 @@ async fn try_listen(
         if !row.try_get::<_, bool>(1).map_err(wrong)? {
             return Err(replaced());
         }
-        let answered = connector.clock.now();
+        let lag = connector.clock.now().saturating_sub(sent);
+        // When all is well, the next query is answered by then. An answer that was read late counts
+        // as one at the deadline.
+        let deadline = connector.plan.plan.deadline;
+        let next = HEARTBEAT.saturating_add(deadline).saturating_add(lag.min(deadline));
+        heartbeat(Heartbeat { lag, valid_for: next.saturating_sub(lag) });
         if let Some(ready) = begin.take() {
             ready();
         }
-        lag(answered.saturating_sub(sent));
         connector.clock.sleep(HEARTBEAT).await;
     }
 }

@@ -33,6 +33,7 @@ impl Listener {
                 BusMessage::Text(text) => Ok(text.to_owned()),
                 BusMessage::Lost => Err("lost"),
                 BusMessage::Ready => Err("ready"),
+                BusMessage::Heartbeat(_) => return,
             });
         });
         let ended = tokio::spawn(async move { bus.listen(&channel, receiver).await });

@@ -74,15 +74,18 @@ impl Proxy {
 }
 
 /// Listens to the changes of the table until the stream ends, or has begun. Returns the messages
-/// without those about the lag.
+/// without the heartbeats.
 async fn changes(location: &str, more: &str) -> (Vec<String>, Option<Error>) {
     let changes = store(location, &options(more)).views().invalidations.unwrap();
     let (heard, begun) = (Arc::new(Mutex::new(Vec::new())), Arc::new(tokio::sync::Notify::new()));
     let (all, ready) = (Arc::clone(&heard), Arc::clone(&begun));
     let receiver = move |it: Invalidation<'_>| match it {
-        // The first one follows `Ready`.
-        Invalidation::Lag(_) => ready.notify_one(),
-        it => all.lock().unwrap().push(format!("{it:?}")),
+        // The first one comes before `Ready`.
+        Invalidation::Heartbeat(_) => {}
+        it => {
+            all.lock().unwrap().push(format!("{it:?}"));
+            ready.notify_one();
+        }
     };
     let namespace = Namespace::new("").unwrap();
     let ended = tokio::select! {

@@ -27,7 +27,11 @@ impl Listener {
         loop {
             let (send, messages) = mpsc::unbounded_channel();
             let bus = bus(store);
-            let receive = move |it: BusMessage<'_>| drop(send.send(format!("{it:?}")));
+            let receive = move |it: BusMessage<'_>| {
+                if !matches!(it, BusMessage::Heartbeat(_)) {
+                    drop(send.send(format!("{it:?}")));
+                }
+            };
             let task = tokio::spawn(async move { bus.listen(channel, Arc::new(receive)).await });
             let mut res = Self { messages, task };
             match timeout(LIMIT, res.messages.recv()).await.expect("a message") {

@@ -4,7 +4,7 @@
 use std::{
     io::Write as _,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +33,7 @@ async fn step(cache: &Cache, task: &str, i: usize) -> Result<()> {
         "revise" => revise(cache, i as u64).await?,
         "move" => move_between_versions(cache).await?,
         "keep" => keep(cache).await?,
+        "serve" => serve(cache).await?,
         other => bail!("unknown task {other}"),
     };
     print(&done.to_string())
@@ -61,6 +62,42 @@ async fn keep(cache: &Cache) -> Result<i64> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     bail!("the removal did not arrive")
+}
+
+/// Reads a value from the memory of this process until it is missing. Returns when the last read
+/// that found it began, in microseconds of the wall clock.
+async fn serve(cache: &Cache) -> Result<i64> {
+    let mut last;
+    loop {
+        cache.set("served", &1, secs(600)).await.ok();
+        cache.get::<i32>("served").await.ok();
+        let before = near_hits(cache);
+        last = now()?;
+        let found = cache.get::<i32>("served").await.unwrap_or_default();
+        if found.is_some() && (cache.stats().bus.is_some() || near_hits(cache) > before) {
+            break;
+        }
+        // sleeps: the memory is bypassed until messages arrive
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    print("served")?;
+    loop {
+        let began = now()?;
+        match cache.get::<i32>("served").await {
+            Ok(Some(_)) => last = began,
+            Ok(None) => return Ok(last),
+            // A call that was under way while the process stood still.
+            Err(_) => {}
+        }
+    }
+}
+
+fn now() -> Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
+}
+
+fn near_hits(cache: &Cache) -> u64 {
+    cache.stats().near.map_or(0, |it| it.hits)
 }
 
 /// Makes the change of one of a hundred revisions, in an order of this process, and checks that no

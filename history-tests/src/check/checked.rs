@@ -69,10 +69,12 @@ impl<'a> Checked<'a> {
     }
 
     /// Returns how old a value may be, which was replaced at `since`, when this read of another
-    /// process returns it. A process that stands still receives no messages.
+    /// process returns it. A tier knows the age of its last heartbeat by the clock.
     pub(super) fn allowed(&self, read: &Operation, since: u64) -> u64 {
         let Some(near) = self.limits.near else { return 0 };
-        near * MS + self.stood_still(read.process, since, read.start)
+        let clock = self.history.standstills.iter();
+        let clock = clock.filter(|it| it.process == read.process && it.is_of_clock);
+        near * MS + overlap(clock.map(|it| (it.start, it.end)), since, read.start)
     }
 
     /// Returns for how long a process stood still between two moments: because it was stopped, or
@@ -82,16 +84,8 @@ impl<'a> Checked<'a> {
         let stops = stops.filter(|it| it.fault == Fault::Stop && it.process == Some(process));
         let alone = self.history.standstills.iter().filter(|it| it.process == process);
         let stops = stops.map(|it| (it.start, it.end));
-        let mut spans: Vec<_> = stops.chain(alone.map(|it| (it.start, it.end))).collect();
         // A process that was stopped has measured it as well, and it counts once.
-        spans.sort_unstable();
-        let (mut sum, mut until) = (0, from);
-        for (start, end) in spans {
-            let end = end.min(to);
-            sum += end.saturating_sub(start.max(until));
-            until = until.max(end);
-        }
-        sum
+        overlap(stops.chain(alone.map(|it| (it.start, it.end))), from, to)
     }
 
     /// Returns whether no fault could have delayed a report between two moments.
@@ -116,4 +110,17 @@ impl<'a> Checked<'a> {
         let faults = faults.filter(|it| it.start <= end && start <= it.end).cloned().collect();
         Violation { message, operations, faults }
     }
+}
+
+/// Returns how much of the time between two moments these times cover.
+fn overlap(times: impl Iterator<Item = (u64, u64)>, from: u64, to: u64) -> u64 {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    let (mut sum, mut until) = (0, from);
+    for (start, end) in times {
+        let end = end.min(to);
+        sum += end.saturating_sub(start.max(until));
+        until = until.max(end);
+    }
+    sum
 }

@@ -78,9 +78,17 @@ impl Written {
         self
     }
 
-    fn stood_still(mut self, process: u32, time: [u64; 2]) -> Self {
+    fn stood_still(self, process: u32, time: [u64; 2]) -> Self {
+        self.with_standstill(false, process, time)
+    }
+
+    fn clock_stood_still(self, process: u32, time: [u64; 2]) -> Self {
+        self.with_standstill(true, process, time)
+    }
+
+    fn with_standstill(mut self, is_of_clock: bool, process: u32, time: [u64; 2]) -> Self {
         let [start, end] = time.map(|it| (ORIGIN + it) * MS);
-        self.history.standstills.push(Standstill { process, start, end });
+        self.history.standstills.push(Standstill { is_of_clock, process, start, end });
         self
     }
 
