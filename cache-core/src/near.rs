@@ -9,6 +9,7 @@ mod entry;
 mod fences;
 mod link;
 pub(crate) mod listen;
+mod nanos;
 mod objects;
 mod receive;
 mod settings;

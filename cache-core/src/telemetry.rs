@@ -50,6 +50,7 @@
 //! | INFO | `the circuit breaker closed` | `alias` | |
 //! | INFO | `the near tier is in use` | `alias`, `invalidation`, `timeout` | at the build without invalidation; with the others, each time that the server begins to report changes |
 //! | WARN | `the near tier is bypassed until the store reports changes again` | `alias`, `error` | once for each connection that is lost or cannot be made |
+//! | WARN | ``the memory was bypassed until a late heartbeat: the process or its thread `cache-runtime` stood still, or the server was slow`` | `alias`, `late` | of a near tier or a bus, once for each such heartbeat |
 //! | WARN | `the server does not report changes, and the near tier is in use without` | `alias`, `error`, `timeout` | with `invalidation = "auto"`, once |
 //! | DEBUG | `the key has a newer revision` | `alias`, `operation` | a value or a delete had no effect |
 //! | DEBUG | span `cache_load` | `alias`, `keyspace`, `cache.operation` | around a loader; `keyspace` is the label of the `Keyspace` of the call |

@@ -14,8 +14,8 @@ use crate::subscription::{Beat, HEARTBEAT};
 pub(crate) struct Freshness {
     /// The time within which a server replies.
     deadline: Duration,
-    /// For how long a confirmation is good.
-    good_for: Duration,
+    /// For how long a confirmation is valid.
+    confirmation_valid_for: Duration,
     last: Mutex<Last>,
 }
 
@@ -30,14 +30,17 @@ struct Last {
 }
 
 impl Freshness {
+    /// Begins with the first heartbeat of each connection, and the beginning of the first
+    /// confirmation.
     pub(crate) fn new(
-        beats: impl Iterator<Item = Beat>,
+        beats: Vec<Beat>,
+        deadline: Duration,
         confirmed: Duration,
-        (deadline, good_for): (Duration, Duration),
+        confirmation_valid_for: Duration,
     ) -> Self {
-        let beats: Vec<_> = beats.collect();
         let lag = beats.iter().map(|it| it.took).max().unwrap_or_default();
-        Self { deadline, good_for, last: Mutex::new(Last { beats, lag, confirmed }) }
+        let last = Mutex::new(Last { beats, lag, confirmed });
+        Self { deadline, confirmation_valid_for, last }
     }
 
     /// Notes a heartbeat of the connection with this number.
@@ -49,29 +52,28 @@ impl Freshness {
         }
     }
 
-    /// Notes when a confirmation began. Returns whether it was the last one that was the oldest.
+    /// Notes when a confirmation began. Returns whether the stream is valid for longer by it.
     pub(crate) fn confirmed(&self, began: Duration) -> bool {
         let mut last = self.last();
-        let before = self.until(&last);
+        let before = self.valid_until(&last);
         last.confirmed = began;
-        self.until(&last) != before
+        self.valid_until(&last) > before
     }
 
-    /// Returns the heartbeat of the stream: it is valid until the oldest of them is too old. When
-    /// all is well, the next heartbeat of each connection is answered by then, and the next
-    /// confirmation is there.
-    pub(crate) fn heartbeat(&self, now: Duration) -> Heartbeat {
+    /// Returns the heartbeat of the whole stream.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
         let last = self.last();
-        Heartbeat { lag: last.lag, valid_for: self.until(&last).saturating_sub(now) }
+        Heartbeat { lag: last.lag, valid_until: self.valid_until(&last) }
     }
 
-    fn until(&self, last: &Last) -> Duration {
-        // A reply that was read late counts as one at the deadline.
+    /// When all is well, the next heartbeat of each connection is answered by then, and the next
+    /// confirmation is there. A reply that was read late counts as one at the deadline.
+    fn valid_until(&self, last: &Last) -> Duration {
         let next = |it: &Beat| {
-            let sent = it.sent.saturating_add(it.took.min(self.deadline));
-            sent.saturating_add(HEARTBEAT).saturating_add(self.deadline)
+            let answered = it.sent.saturating_add(it.took.min(self.deadline));
+            answered.saturating_add(HEARTBEAT).saturating_add(self.deadline)
         };
-        let confirmed = last.confirmed.saturating_add(self.good_for);
+        let confirmed = last.confirmed.saturating_add(self.confirmation_valid_for);
         last.beats.iter().map(next).fold(confirmed, Duration::min)
     }
 
@@ -88,20 +90,18 @@ mod tests {
     fn oldest_sign_of_life_counts() {
         let secs = Duration::from_secs;
         let beat = |sent, took| Beat { sent: secs(sent), took: secs(took) };
-        let freshness =
-            Freshness::new([beat(10, 0), beat(11, 1)].into_iter(), secs(12), (secs(5), secs(4)));
-        let valid = || freshness.heartbeat(secs(15)).valid_for.as_secs();
-        assert_eq!(valid(), 1, "the first connection, and the confirmation");
+        let freshness = Freshness::new(vec![beat(10, 0), beat(11, 1)], secs(5), secs(12), secs(4));
+        let until = || freshness.heartbeat().valid_until.as_secs();
+        assert_eq!(until(), 16, "the first connection, and the confirmation");
         assert!(!freshness.confirmed(secs(13)));
-        assert_eq!(valid(), 1, "the first connection");
+        assert_eq!(until(), 16, "the first connection");
         freshness.heard(0, beat(12, 1));
-        assert_eq!(valid(), 2, "the confirmation");
-        assert!(freshness.confirmed(secs(20)));
-        assert_eq!(valid(), 3, "the second connection");
-        freshness.heard(0, beat(20, 0));
+        assert_eq!(until(), 17, "the confirmation");
+        assert!(freshness.confirmed(secs(90)));
+        assert_eq!(until(), 18, "the second connection");
+        freshness.heard(0, beat(80, 0));
         freshness.heard(1, beat(11, 9));
-        let late = Heartbeat { lag: secs(9), valid_for: secs(2) };
-        assert_eq!(freshness.heartbeat(secs(20)), late, "as if the reply had come at the deadline");
-        assert_eq!(freshness.heartbeat(secs(30)).valid_for, secs(0));
+        let late = Heartbeat { lag: secs(9), valid_until: secs(22) };
+        assert_eq!(freshness.heartbeat(), late, "as if the reply had come at the deadline");
     }
 }

@@ -50,17 +50,15 @@ pub(crate) async fn run(
         .iter()
         .map(|it| Box::pin(Subscription::open(&it.address, settings, request, pushes.clone())));
     let open = try_join_all(open).await?;
-    let clock = pool.clock();
-    let confirming = clock.now();
+    let confirmed = pool.clock().now();
     // After the subscription: a change of the topology before it is found now, and later ones are
     // found later.
     let watch = watch::start(pool, pools, &topology, arriving).await?;
     // Before the first value is kept: the calls of another runtime may use other servers still.
     pools.all().iter().for_each(|it| it.adopt(&topology));
-    let good_for = (settings.deadline, watch.valid_for());
-    let beats = open.iter().map(Subscription::first);
-    let freshness = &Freshness::new(beats, confirming, good_for);
-    let report = &|| heartbeat(freshness.heartbeat(clock.now()));
+    let beats = try_join_all(open.iter().map(Subscription::heartbeat)).await?;
+    let freshness = &Freshness::new(beats, settings.deadline, confirmed, watch.valid_for());
+    let report = &|| heartbeat(freshness.heartbeat());
     report();
     ready();
     let ended = open.iter().enumerate().map(|(i, it)| {

@@ -1,6 +1,15 @@
 //! A connection of its own, over which a server sends messages that are not replies.
 
-use std::{fmt, mem::replace, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    mem::replace,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cache_core::{Clock, Error, ErrorKind, Result, store::current_runtime};
 use cache_net::{Connector as _, Lost, within};
@@ -25,14 +34,14 @@ pub(crate) struct Subscription {
     connection: Connection,
     /// The connection for `ROLE`, if no other server tells which one takes the writes.
     role: Role,
+    /// Whether the server has forbidden this user `ROLE`.
+    hides_role: AtomicBool,
     address: Address,
     clock: Clock,
     /// The time within which the server replies.
     deadline: Duration,
     /// Notified when the server ends the subscription, but not the connection.
     cancelled: Arc<Notify>,
-    /// The first heartbeat: the commands that began the subscription.
-    first: Beat,
 }
 
 /// A round trip on the connection. Its reply comes behind the messages that the server has sent
@@ -96,10 +105,9 @@ impl Subscription {
             (true, _) => Role::OfTheMessages,
         };
         let (address, deadline) = (address.clone(), settings.deadline);
-        let first = Beat { sent: clock.now(), took: Duration::ZERO };
-        let mut res = Self { connection, role, address, clock, deadline, cancelled, first };
+        let hides_role = AtomicBool::new(false);
+        let res = Self { connection, role, hides_role, address, clock, deadline, cancelled };
         res.begin(request).await?;
-        res.first = res.beat(first.sent);
         Ok(res)
     }
 
@@ -118,32 +126,20 @@ impl Subscription {
         Ok(())
     }
 
-    /// Returns the first heartbeat.
-    pub(crate) fn first(&self) -> Beat {
-        self.first
-    }
-
-    /// Waits until no more messages arrive. Returns the reason. Reports each heartbeat of a server
-    /// that has not become a replica.
+    /// Waits until no more messages arrive. Returns the reason. Reports each heartbeat, the first
+    /// one after a pause.
     pub(crate) async fn ended(&self, report: impl Fn(Beat)) -> Error {
-        let mut role = &self.role;
         loop {
-            let sent = self.clock.now();
-            match self.heartbeat(role).await {
-                Ok(reply) if reply::is_replica(&reply) => return self.at(error::demoted()),
-                Ok(reply) => {
-                    // Another question would be forbidden as well.
-                    if reply::is_forbidden(&reply) {
-                        role = &Role::NotAsked;
-                    }
-                    report(self.beat(sent));
-                }
-                Err(error) => return error,
-            }
             let closed = pin!(self.connection.wire.closed());
             let cancelled = pin!(self.cancelled.notified());
             let what = match within(&self.clock, HEARTBEAT, select(closed, cancelled)).await {
-                None => continue,
+                None => match self.heartbeat().await {
+                    Ok(beat) => {
+                        report(beat);
+                        continue;
+                    }
+                    Err(error) => return error,
+                },
                 Some(Either::Left(_)) => "the connection for messages was lost",
                 Some(Either::Right(_)) => "the server has ended the subscription",
             };
@@ -151,23 +147,29 @@ impl Subscription {
         }
     }
 
-    /// Returns the reply about the role, if there is one.
-    async fn heartbeat(&self, role: &Role) -> Result<Reply> {
-        let word = if let Role::OfTheMessages = role { "ROLE" } else { "PING" };
+    /// Makes a round trip.
+    ///
+    /// # Errors
+    /// If there is no reply, or the server has become a replica, as far as it is known.
+    pub(crate) async fn heartbeat(&self) -> Result<Beat> {
+        let sent = self.clock.now();
+        let role = Some(&self.role).filter(|_| !self.hides_role.load(Ordering::Relaxed));
+        let word = if let Some(Role::OfTheMessages) = role { "ROLE" } else { "PING" };
         let call = self.connection.wire.call(|out| Encoder::new(out).command(&[word]));
         let call = self.within_deadline(call);
-        match role {
-            Role::NotAsked => call.await.map(|_| Reply::Nil),
-            Role::OfTheMessages => call.await,
-            Role::Other(connection) => {
-                let role = self.within_deadline(connection.role());
-                try_join(call, role).await.map(|(_, role)| role)
+        let reply = match role {
+            Some(Role::OfTheMessages) => call.await?,
+            Some(Role::Other(connection)) => {
+                try_join(call, self.within_deadline(connection.role())).await?.1
             }
+            Some(Role::NotAsked) | None => call.await.map(|_| Reply::Nil)?,
+        };
+        if reply::is_replica(&reply) {
+            return Err(self.at(error::demoted()));
         }
-    }
-
-    fn beat(&self, sent: Duration) -> Beat {
-        Beat { sent, took: self.clock.now().saturating_sub(sent) }
+        // Another question would be forbidden as well.
+        self.hides_role.fetch_or(reply::is_forbidden(&reply), Ordering::Relaxed);
+        Ok(Beat { sent, took: self.clock.now().saturating_sub(sent) })
     }
 
     async fn within_deadline<T>(&self, call: impl Future<Output = Result<T, Lost>>) -> Result<T> {

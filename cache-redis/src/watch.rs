@@ -107,9 +107,12 @@ impl Watch<'_> {
     /// Waits until the servers do not confirm that these are the leaders.
     async fn refuted(&self, report: impl Fn(Duration)) -> Error {
         let mut turn = 0;
+        let mut began = self.pool.clock().now();
         loop {
-            self.pool.clock().sleep(INTERVAL).await;
-            let began = self.pool.clock().now();
+            // From the beginning of the last one: a slow one does not delay the next one.
+            let now = self.pool.clock().now();
+            self.pool.clock().sleep((began + INTERVAL).saturating_sub(now)).await;
+            began = self.pool.clock().now();
             let confirmed = match &self.pool.common.discovery {
                 Discovery::Fixed(_) => self.confirm_pools().await,
                 Discovery::Sentinels(it) => self.confirm_by(it).await,

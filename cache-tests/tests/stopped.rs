@@ -1,13 +1,13 @@
-//! A process that stands still, and goes on, serves nothing from its memory that was deleted
-//! meanwhile.
+//! A process that goes on after a standstill of more than a second and two deadlines serves nothing
+//! from its memory that was deleted meanwhile.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,37 +20,41 @@ use rustix::process::{Pid, Signal, kill_process};
 use test_servers::{Postgres, Redis};
 
 const ROUNDS: usize = 3;
-/// Longer than the second between two heartbeats, and the deadline of the worker.
-const STANDSTILL: Duration = Duration::from_millis(1700);
-const SHORT: &str = "deadline = '300ms'\nconnect_deadline = '20s'\n";
+const SHORT: &str = "deadline = '500ms'\nconnect_deadline = '20s'\n";
+/// Longer than a second and two deadlines.
+const STANDSTILL: Duration = Duration::from_millis(2200);
 const PATIENT: &str = "deadline = '20s'\nconnect_deadline = '20s'\n";
 
-struct Worker(Child, BufReader<ChildStdout>);
+struct Worker {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
 
 impl Worker {
     fn start(settings: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
-        command.args([settings, "serve", &ROUNDS.to_string()]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self(child, out)
+        command.args([settings, "serve", "1000"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output) }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.1.read_line(&mut line).unwrap();
+        self.output.read_line(&mut line).unwrap();
         line.trim().to_owned()
     }
 
     fn send(&self, signal: Signal) {
-        let id = Pid::from_raw(self.0.id().try_into().unwrap()).unwrap();
+        let id = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         kill_process(id, signal).unwrap();
     }
 
     /// Stops all threads of the process.
     fn stop(&self) {
         self.send(Signal::STOP);
-        let stat = format!("/proc/{}/stat", self.0.id());
+        let stat = format!("/proc/{}/stat", self.child.id());
         let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ");
         test_servers::wait_until("the process stands still", Duration::from_secs(60), is_stopped)
             .unwrap();
@@ -59,8 +63,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -71,19 +75,30 @@ fn serves_nothing_deleted(what: &str, settings: &str) {
     let caches = builder.unwrap().build().unwrap();
     let cache = caches.get("default").unwrap().strict().blocking();
     let mut worker = Worker::start(&format!("{text}{SHORT}"));
-    for round in 0..ROUNDS {
-        assert_eq!(worker.line(), "served", "{what}, round {round}");
+    let mut rounds = 0;
+    while rounds < ROUNDS {
+        worker.input.write_all(b"\n").unwrap();
+        assert_eq!(worker.line(), "served", "{what}");
+        let stopping = micros();
         worker.stop();
         cache.delete("served").unwrap();
-        let deleted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+        let deleted = micros();
         // sleeps: a heartbeat of the process becomes too old
         thread::sleep(STANDSTILL);
         worker.send(Signal::CONT);
-        let last: u128 = worker.line().parse().unwrap();
-        let late = last.saturating_sub(deleted);
-        assert_eq!(late, 0, "{what}, round {round}: found so many µs after the delete");
+        let line = worker.line();
+        let (found, missed) = line.split_once(' ').unwrap();
+        let (found, missed): (u128, u128) = (found.parse().unwrap(), missed.parse().unwrap());
+        let late = found.saturating_sub(deleted);
+        assert_eq!(late, 0, "{what}, round {rounds}: found so many µs after the delete");
+        assert_eq!(worker.line(), "1");
+        // On a slow machine, the memory may be bypassed before.
+        rounds += usize::from(missed > stopping);
     }
-    assert!(worker.0.wait().unwrap().success());
+}
+
+fn micros() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()
 }
 
 #[test]

@@ -6,10 +6,7 @@ use super::{memory::BusMemory, message};
 use crate::{
     __private::BoxFuture,
     error::Error,
-    near::{
-        Link,
-        listen::{Listener, late_heartbeat},
-    },
+    near::{Link, listen::Listener},
     runtime::Clock,
     store::BusMessage,
 };
@@ -58,10 +55,10 @@ impl BusMemory {
             },
             BusMessage::Lost => self.reset(),
             BusMessage::Heartbeat(heartbeat) => {
+                // With a reset: a write that was not kept has left the value before it.
                 let late = self.link.heartbeat(task, &self.clock, heartbeat, || self.reset());
                 if let Some(late) = late {
-                    self.observer.bus_bypassed(&late_heartbeat(late));
-                    self.observer.bus_in_use(self.server.name());
+                    self.observer.late_heartbeat(late);
                 }
             }
             BusMessage::Ready => {

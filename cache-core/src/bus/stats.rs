@@ -11,14 +11,15 @@ pub struct BusStats {
     /// Keys, tags and clears that other processes have published. Aliases with the same keys in the
     /// same memory share this counter and the next two.
     pub invalidations: u64,
-    /// How often the memory was emptied: the stream of messages began, or messages were lost or
-    /// could not be read.
+    /// How often the memory was emptied: the stream of messages began, a heartbeat came too late,
+    /// or messages were lost or could not be read.
     pub resets: u64,
     /// Keys and clears of this process that are not published yet. They are sent again in the
     /// background.
     pub pending: u64,
     /// Keys that a read did not look for, because the memory was bypassed.
     pub bypassed: u64,
-    /// Whether the memory is bypassed now, because no messages arrive.
+    /// Whether the memory is bypassed now, because no messages arrive, or the last heartbeat is too
+    /// old.
     pub is_bypassed: bool,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::nanos::nanos;
 use crate::{
     store::{Entry, Stamp},
     timeout::Ttl,
@@ -92,10 +93,6 @@ pub(super) fn lifetime(entry: &Entry) -> Option<Ttl> {
         (Found::Fresh(..), Ttl::Forever) => Some(Ttl::Forever),
         _ => None,
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
 }
 
 #[cfg(test)]

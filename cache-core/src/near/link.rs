@@ -1,7 +1,7 @@
 //! The state of a stream of messages that keeps memory up to date.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 
+use super::nanos::nanos;
 use crate::{
     error::{Error, Result},
     runtime::{self, Clock, PerProcess},
@@ -27,7 +28,8 @@ pub(crate) struct Link<W> {
 }
 
 struct State<W> {
-    /// Until when hits may be served, in nanoseconds of the clock; [`CLOSED`], or [`UNLIMITED`].
+    /// Until when hits may be served, in nanoseconds of the clock; or [`CLOSED`], [`EXPIRED`] or
+    /// [`UNLIMITED`].
     open_until: AtomicU64,
     /// How changes are reported, as far as it is known.
     way: Mutex<W>,
@@ -46,18 +48,19 @@ pub(crate) struct Ended {
     pub(crate) is_news: bool,
 }
 
-#[derive(Default)]
 struct Task {
     handle: Option<JoinHandle<()>>,
     /// The number of the task. A task that was stopped may still run for a moment, and must not
     /// change the state.
     number: u64,
-    /// Until when hits may be served once the stream is open, if it has sent a heartbeat.
-    open_until: Option<u64>,
+    /// Until when the last heartbeat of the stream is valid; [`UNLIMITED`] before the first.
+    valid_until: u64,
 }
 
-/// Hits may not be served.
+/// There is no stream.
 const CLOSED: u64 = 0;
+/// The last heartbeat of the stream is too old.
+const EXPIRED: u64 = 1;
 /// Hits may be served until the stream ends.
 const UNLIMITED: u64 = u64::MAX;
 
@@ -78,15 +81,10 @@ impl<W: Copy + Send + 'static> Link<W> {
     #[inline]
     pub(crate) fn is_open(&self, clock: &Clock) -> bool {
         let Some(state) = self.state.get() else { return false };
-        match state.open_until.load(SeqCst) {
-            CLOSED => false,
-            UNLIMITED => true,
-            // The time is read before the bound, which a heartbeat may move in between.
-            until => {
-                let now = nanos(clock.coarse());
-                now <= until || now <= state.open_until.load(SeqCst)
-            }
-        }
+        let until = state.open_until.load(SeqCst);
+        until == UNLIMITED
+            || (until > EXPIRED && nanos(clock.coarse()) <= until)
+            || state.is_renewed(until, clock)
     }
 
     /// Returns how changes are reported: the way of the stream that was open last.
@@ -103,7 +101,7 @@ impl<W: Copy + Send + 'static> Link<W> {
     }
 
     /// Notes a heartbeat of the stream of this task. If it came too late, `reset` runs before hits
-    /// are served again, because writes were not kept meanwhile. Returns how late it was.
+    /// are served again. Returns how late it was.
     pub(crate) fn heartbeat(
         &self,
         task: u64,
@@ -116,21 +114,21 @@ impl<W: Copy + Send + 'static> Link<W> {
         if current.number != task {
             return None;
         }
-        let now = nanos(clock.now());
-        let until = now.saturating_add(nanos(heartbeat.valid_for)).max(CLOSED + 1);
-        current.open_until = Some(until);
-        let before = state.open_until.load(SeqCst);
-        // Of a heartbeat that is too old itself, another one follows.
-        let is_useless = heartbeat.valid_for.is_zero() && before < now;
-        if before == CLOSED || is_useless {
+        let until = nanos(heartbeat.valid_until).max(EXPIRED + 1);
+        let last = mem::replace(&mut current.valid_until, until);
+        let (before, now) = (state.open_until.load(SeqCst), nanos(clock.now()));
+        // Fails if a reader has found the last heartbeat too old.
+        let renew = || state.open_until.compare_exchange(before, until, SeqCst, SeqCst).is_ok();
+        let is_in_time = before == CLOSED || (before > EXPIRED && before >= now && renew());
+        // After one that is too old itself, another one follows.
+        if is_in_time || until < now {
             return None;
         }
-        let late = now.checked_sub(before).filter(|it| *it > 0);
-        if late.is_some() {
-            reset();
-        }
+        // First: readers do not use the memory during the reset.
+        state.open_until.store(EXPIRED, SeqCst);
+        reset();
         state.open_until.store(until, SeqCst);
-        late.map(Duration::from_nanos)
+        Some(Duration::from_nanos(now.saturating_sub(last)))
     }
 
     /// Notes that the memory does without a stream from now on. `reset` runs before hits are
@@ -188,7 +186,7 @@ impl<W: Copy + Send + 'static> Link<W> {
             let handle = task.handle.take();
             handle.iter().for_each(JoinHandle::abort);
             task.number += 1;
-            task.open_until = None;
+            task.valid_until = UNLIMITED;
             state.open_until.store(CLOSED, SeqCst);
             state.has_failed.store(false, SeqCst);
             *state.way() = self.first;
@@ -249,13 +247,30 @@ impl<W: Copy + Send + 'static> Link<W> {
             way: Mutex::new(self.first),
             is_running: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
-            task: Mutex::default(),
+            task: Mutex::new(Task { handle: None, number: 0, valid_until: UNLIMITED }),
             phase: watch::Sender::new(Phase::Connecting),
         })
     }
 }
 
 impl<W> State<W> {
+    /// Returns whether a heartbeat has moved the bound since a reader found that it has passed.
+    /// Otherwise marks that it has: a heartbeat must not be in time for the task and too late for
+    /// a reader, who does not keep a write.
+    #[cold]
+    fn is_renewed(&self, mut until: u64, clock: &Clock) -> bool {
+        while until > EXPIRED {
+            match self.open_until.compare_exchange(until, EXPIRED, SeqCst, SeqCst) {
+                Ok(_) => return false,
+                Err(current) => until = current,
+            }
+            if until > EXPIRED && nanos(clock.coarse()) <= until {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Changes the state for this task, unless it was stopped. Returns whether it did.
     fn change(&self, number: u64, phase: Phase, first: impl FnOnce(&Self)) -> bool {
         let mut task = self.task();
@@ -264,10 +279,10 @@ impl<W> State<W> {
         }
         first(self);
         let until = if let Phase::Ready = phase {
-            task.open_until.unwrap_or(UNLIMITED)
+            task.valid_until
         } else {
             // A heartbeat counts for its own stream only.
-            task.open_until = None;
+            task.valid_until = UNLIMITED;
             CLOSED
         };
         self.open_until.store(until, SeqCst);
@@ -284,10 +299,6 @@ impl<W> State<W> {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(UNLIMITED)
-}
-
 impl<W> Drop for Link<W> {
     fn drop(&mut self) {
         if let Some(handle) = self.state.get().and_then(|it| it.task().handle.take()) {
@@ -299,5 +310,50 @@ impl<W> Drop for Link<W> {
 impl<W> fmt::Debug for Link<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FakeClock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TASK: u64 = 0;
+
+    /// Returns a heartbeat that is valid for so long after the beginning of each clock.
+    fn heartbeat(seconds: u32) -> Heartbeat {
+        let start = FakeClock::new().clock().now();
+        Heartbeat { lag: Duration::ZERO, valid_until: start + SECOND * seconds }
+    }
+
+    /// A reader and the task may compare the same bound at different times.
+    #[test]
+    fn heartbeat_is_late_if_a_reader_has_found_the_last_one_too_old() {
+        let (link, task, reader) = (Link::new(()), FakeClock::new(), FakeClock::new());
+        let (task, at_reader) = (task.clock(), reader.clock());
+        assert_eq!(link.heartbeat(TASK, &task, heartbeat(1), || unreachable!()), None);
+        assert!(link.open(TASK, (), || ()));
+        reader.advance(SECOND);
+        assert!(link.is_open(&at_reader));
+        reader.advance(Duration::from_nanos(1));
+        assert!(!link.is_open(&at_reader));
+        let mut resets = 0;
+        let late = link.heartbeat(TASK, &task, heartbeat(2), || resets += 1);
+        assert_eq!((late, resets), (Some(Duration::ZERO), 1));
+        assert!(link.is_open(&at_reader));
+    }
+
+    /// The time of the last tick is behind the exact time.
+    #[test]
+    fn no_reader_finds_the_link_open_during_a_reset() {
+        let (link, task, reader) = (Link::new(()), FakeClock::new(), FakeClock::new());
+        link.heartbeat(TASK, &task.clock(), heartbeat(1), || unreachable!());
+        assert!(link.open(TASK, (), || ()));
+        task.advance(SECOND * 3 / 2);
+        let reset = || assert!(!link.is_open(&reader.clock()));
+        let late = link.heartbeat(TASK, &task.clock(), heartbeat(2), reset);
+        assert_eq!(late, Some(SECOND / 2));
+        assert!(link.is_open(&reader.clock()));
     }
 }

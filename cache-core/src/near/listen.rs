@@ -8,7 +8,7 @@ use std::{
 use super::link::Link;
 use crate::{
     __private::BoxFuture,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     runtime::{Clock, jitter},
 };
 
@@ -61,16 +61,6 @@ async fn run<L: Listener>(listener: Weak<L>, number: u64) {
         clock.sleep(wait / 2 + jitter(wait / 2)).await;
         wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
-}
-
-/// Creates the reason why memory was bypassed until a late heartbeat.
-#[cold]
-pub(crate) fn late_heartbeat(late: Duration) -> Error {
-    let what = format!(
-        "the heartbeat of the connection for messages came {late:?} late: the process or the \
-         thread `cache-runtime` stood still, or the server was slow"
-    );
-    Error::new(ErrorKind::Unavailable, what)
 }
 
 /// Begins an attempt; `None` if the task is to end.

@@ -2,11 +2,7 @@
 
 use std::{future::ready, sync::Arc};
 
-use super::{
-    link::Link,
-    listen::{Listener, late_heartbeat},
-    tier::Tier,
-};
+use super::{link::Link, listen::Listener, tier::Tier};
 use crate::{
     __private::BoxFuture,
     error::{Error, ErrorKind},
@@ -76,9 +72,10 @@ impl Tier {
     fn heartbeat(&self, heartbeat: Heartbeat, task: u64) {
         self.note_lag(heartbeat.lag);
         let Some(link) = self.link() else { return };
-        if let Some(late) = link.heartbeat(task, &self.clock, heartbeat, || self.reset()) {
-            self.observer.near_bypassed(&late_heartbeat(late));
-            self.observer.near_in_use(link.way(), self.timeout());
+        // Without a reset: changes are also reported to a tier that is bypassed, and writes of the
+        // process remove its entries.
+        if let Some(late) = link.heartbeat(task, &self.clock, heartbeat, || ()) {
+            self.observer.late_heartbeat(late);
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct NearStats {
     pub lag: Option<Duration>,
     /// How changes are reported to the tier. Never `Auto`.
     pub invalidation: NearInvalidation,
-    /// Whether the tier is bypassed now, because no changes are reported to it.
+    /// Whether the tier is bypassed now, because no changes are reported to it, or the last
+    /// heartbeat is too old.
     pub is_bypassed: bool,
 }

@@ -12,6 +12,7 @@ use std::{
 use super::{
     entry::{self, NearEntry},
     fences::{Fences, Ticket},
+    nanos::nanos,
     stats::NearStats,
     stream::Stream,
 };
@@ -93,9 +94,10 @@ impl Tier {
     /// Returns the near entry of a key.
     #[inline]
     pub(super) fn find(&self, key: &str) -> Option<NearEntry> {
-        if !self.is_open() {
-            return None;
-        }
+        if self.is_open() { self.kept(key) } else { None }
+    }
+
+    fn kept(&self, key: &str) -> Option<NearEntry> {
         // Before the entry: an entry that is read after a reset is of an earlier generation.
         let generation = self.generation();
         let stored = self.store.get(key).ok()??;
@@ -111,7 +113,7 @@ impl Tier {
         if !self.is_open() {
             return Look::Bypassed;
         }
-        self.find(key).map_or_else(|| Look::Missed(self.ticket(key)), Look::Found)
+        self.kept(key).map_or_else(|| Look::Missed(self.ticket(key)), Look::Found)
     }
 
     fn ticket(&self, key: &str) -> Option<Ticket> {
@@ -291,10 +293,6 @@ impl Drop for Clear<'_> {
 /// Returns whether a write with this result has no effect later.
 fn is_known<T>(result: &Result<T>) -> bool {
     result.as_ref().err().is_none_or(|error| !error.kind().fails_open())
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Tier {

@@ -1,26 +1,33 @@
 use std::time::Duration;
 
-/// The sign of life of a stream of messages, which keeps copies of entries in memory up to date.
+/// A sign that a stream of messages, which keeps copies of entries in memory up to date, misses
+/// nothing.
 ///
-/// The memory is bypassed when `valid_for` has passed without another heartbeat, so that it returns
-/// no old values if the process, or the thread that receives the messages, stands still. A stream
-/// that sends no heartbeats is valid until it ends. One that does sends the first before it is
-/// ready.
+/// The memory is bypassed from `valid_until` on, unless another heartbeat comes before: so it
+/// returns no old values if the process stands still, or the thread that receives the messages. A
+/// value may be returned for as long after its change as there is between the moment at which the
+/// heartbeat was sent and `valid_until`.
+///
+/// A stream that sends no heartbeats is valid until it ends. One that does sends the first before
+/// it is ready.
 ///
 /// ```
-/// use cache_core::store::Heartbeat;
+/// use cache_core::{store::Heartbeat, testing::FakeClock};
 /// use std::time::Duration;
 ///
-/// // One is sent every second, and answered within 500 ms.
-/// let (lag, every) = (Duration::from_millis(2), Duration::from_secs(1));
-/// let heartbeat = Heartbeat { lag, valid_for: every + Duration::from_millis(500) };
-/// assert!(heartbeat.lag < heartbeat.valid_for);
+/// let clock = FakeClock::new().clock();
+/// let sent = clock.now();
+/// // The server has answered. The next heartbeat is sent after a second, and answered within 500 ms.
+/// let lag = clock.now() - sent;
+/// let valid_until = sent + lag + Duration::from_millis(1500);
+/// assert!(Heartbeat { lag, valid_until }.valid_until > clock.now());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// All messages that were sent earlier than this have been reported: the heartbeat, which the
-    /// server answers behind these messages, took this long there and back.
+    /// How long the heartbeat took there and back. The server answers it behind all earlier
+    /// messages, so those have been reported.
     pub lag: Duration,
-    /// The time within which the next heartbeat is reported, if all is well.
-    pub valid_for: Duration,
+    /// The time by which the next heartbeat is reported, if all is well: one of
+    /// [`BuildContext::clock`](super::BuildContext::clock).
+    pub valid_until: Duration,
 }

@@ -1,6 +1,12 @@
 //! Streams that end, messages that are refused, and futures that are dropped.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use cache_core::{
     Cache, ErrorKind, Timeout, secs,
@@ -70,6 +76,48 @@ async fn memory_is_bypassed_while_the_stream_is_down_and_begins_empty() {
     assert_eq!(get(&other, "k").await, None);
 }
 
+fn heartbeat(valid_until: Duration) -> BusMessage<'static> {
+    BusMessage::Heartbeat(Heartbeat { lag: Duration::ZERO, valid_until })
+}
+
+/// A write that was not kept, because the last heartbeat was too old at that moment, must not leave
+/// the value before it, however close the next heartbeat was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_heartbeat_brings_no_older_value_back() {
+    let (hub, time) = (Hub::new(), FakeClock::new());
+    let caches = builder(&hub, "").clock(time.clock()).build().unwrap();
+    let cache = caches.get("default").unwrap().clone();
+    cache.check().await.unwrap();
+    let (is_over, valid_for) = (Arc::new(AtomicBool::new(false)), Duration::from_millis(1));
+    let (clock, is_beating, is_moving) = (time.clock(), Arc::clone(&is_over), Arc::clone(&is_over));
+    let beats = std::thread::spawn(move || {
+        while !is_beating.load(SeqCst) {
+            hub.report(heartbeat(clock.now() + valid_for));
+        }
+    });
+    let moves = std::thread::spawn(move || {
+        while !is_moving.load(SeqCst) {
+            time.advance(valid_for + Duration::from_nanos(1));
+            std::thread::yield_now();
+        }
+    });
+    let (mut value, mut kept, mut dropped) = (0, 0, 0);
+    while kept < 1000 || dropped < 1000 {
+        value += 1;
+        cache.set("k", &value, secs(600)).await.unwrap();
+        match get(&cache, "k").await {
+            Some(found) => {
+                assert_eq!(found, value);
+                kept += 1;
+            }
+            None => dropped += 1,
+        }
+    }
+    is_over.store(true, SeqCst);
+    beats.join().unwrap();
+    moves.join().unwrap();
+}
+
 /// The thread that receives the messages may stand still, or the process.
 #[tokio::test]
 async fn memory_is_bypassed_when_the_heartbeat_is_too_old_and_begins_empty() {
@@ -78,9 +126,7 @@ async fn memory_is_bypassed_when_the_heartbeat_is_too_old_and_begins_empty() {
     let cache = caches.get("default").unwrap();
     cache.check().await.unwrap();
     let second = Duration::from_secs(1);
-    let beat = || {
-        hub.report(BusMessage::Heartbeat(Heartbeat { lag: Duration::ZERO, valid_for: second }));
-    };
+    let beat = || hub.report(heartbeat(time.clock().now() + second));
     put(&[cache], "k", 1).await;
     beat();
     for _ in 0..3 {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use cache_core::{
     Cache, Error, ErrorKind, NearInvalidation, NearStats,
     layer::Operation,
+    secs,
     store::{
         Backend, Heartbeat, Invalidation, InvalidationReceiver, Invalidations, Namespace, SetMode,
         Views, forward,
@@ -71,6 +72,7 @@ struct World {
     far: Faulty,
     cache: Cache,
     time: FakeClock,
+    start: Duration,
     attempts: mpsc::UnboundedReceiver<Attempt>,
 }
 
@@ -82,7 +84,8 @@ fn world(invalidation: NearInvalidation) -> World {
     settings.invalidation = invalidation;
     let time = FakeClock::new();
     let builder = Cache::builder(store).near(settings).key_prefix("shop").clock(time.clock());
-    World { far, cache: builder.build("near").unwrap(), time, attempts }
+    let start = time.clock().now();
+    World { far, cache: builder.build("near").unwrap(), time, start, attempts }
 }
 
 impl World {
@@ -179,8 +182,8 @@ async fn tier_begins_empty_after_the_stream_was_lost() {
     }
 }
 
-fn heartbeat(lag: Duration, valid_for: Duration) -> Invalidation<'static> {
-    Invalidation::Heartbeat(Heartbeat { lag, valid_for })
+fn heartbeat(lag: Duration, valid_until: Duration) -> Invalidation<'static> {
+    Invalidation::Heartbeat(Heartbeat { lag, valid_until })
 }
 
 /// The thread that receives the messages may stand still, or the process.
@@ -188,30 +191,54 @@ fn heartbeat(lag: Duration, valid_for: Duration) -> Invalidation<'static> {
 async fn tier_is_bypassed_when_the_heartbeat_is_too_old() {
     let mut world = world(NearInvalidation::Tracking);
     let (second, lag) = (Duration::from_secs(1), Duration::from_millis(1));
+    let clock = world.time.clock();
     world.put("1").await;
     assert_eq!(world.get().await, Some(1));
     let attempt = world.attempt().await;
-    (attempt.receiver)(heartbeat(lag, second));
+    let beat = || (attempt.receiver)(heartbeat(lag, clock.now() + second));
+    beat();
     assert!(world.near().is_bypassed, "the stream is not open");
     (attempt.receiver)(Invalidation::Ready(NearInvalidation::Tracking));
     assert_eq!(world.get().await, Some(1));
     world.put("2").await;
     for _ in 0..3 {
         world.time.advance(second);
-        assert_eq!((world.get().await, world.near().resets), (Some(1), 1), "the key is near");
-        (attempt.receiver)(heartbeat(lag, second));
+        assert_eq!(world.get().await, Some(1), "the key is near");
+        beat();
     }
     world.time.advance(second + Duration::from_nanos(1));
     assert_eq!(world.get().await, Some(2));
     let stats = world.near();
     assert_eq!((stats.bypassed, stats.lag, stats.is_bypassed), (2, None, true));
-    world.put("3").await;
-    (attempt.receiver)(heartbeat(lag, Duration::ZERO));
-    assert_eq!((world.near().resets, world.near().is_bypassed), (1, true), "it is too old itself");
-    (attempt.receiver)(heartbeat(lag, second));
+    (attempt.receiver)(Invalidation::Key("shop:1:k"));
+    (attempt.receiver)(heartbeat(lag, world.start));
+    assert!(world.near().is_bypassed, "it is too old itself");
+    beat();
     let stats = world.near();
-    assert_eq!((stats.resets, stats.lag, stats.is_bypassed), (2, Some(lag), false));
-    assert_eq!(world.get().await, Some(3));
+    assert_eq!((stats.resets, stats.lag, stats.is_bypassed), (1, Some(lag), false));
+    assert_eq!((world.get().await, world.near().misses), (Some(2), 2));
+}
+
+/// As a change of another process that was reported, or a write of this one.
+#[tokio::test]
+async fn changes_while_the_heartbeat_is_too_old_are_seen_afterwards() {
+    let mut world = world(NearInvalidation::Tracking);
+    let (second, clock) = (Duration::from_secs(1), world.time.clock());
+    let attempt = world.open().await;
+    let beat = || (attempt.receiver)(heartbeat(Duration::ZERO, clock.now() + second));
+    beat();
+    world.time.advance(second * 2);
+    assert_eq!(world.get().await, Some(1));
+    world.cache.set("k", &2, secs(60)).await.unwrap();
+    beat();
+    assert_eq!(world.get().await, Some(2));
+    assert_eq!(world.get().await, Some(2));
+    let hits = world.near().hits;
+    world.time.advance(second * 2);
+    world.put("3").await;
+    (attempt.receiver)(Invalidation::Key("shop:1:k"));
+    beat();
+    assert_eq!((world.get().await, world.near().hits), (Some(3), hits));
 }
 
 #[tokio::test]
@@ -219,7 +246,7 @@ async fn heartbeat_is_of_one_stream() {
     let mut world = world(NearInvalidation::Auto);
     let (hour, lag) = (Duration::from_secs(3600), Duration::from_millis(1));
     let attempt = world.open().await;
-    (attempt.receiver)(heartbeat(lag, Duration::from_secs(1)));
+    (attempt.receiver)(heartbeat(lag, world.time.clock().now()));
     attempt.end(ErrorKind::Unavailable);
     let next = world.attempt().await;
     (next.receiver)(Invalidation::Ready(NearInvalidation::Tracking));
@@ -227,7 +254,7 @@ async fn heartbeat_is_of_one_stream() {
     assert!(!world.near().is_bypassed, "this stream has sent none");
     next.end(ErrorKind::Unavailable);
     let refused = world.attempt().await;
-    (refused.receiver)(heartbeat(lag, Duration::from_secs(1)));
+    (refused.receiver)(heartbeat(lag, world.time.clock().now()));
     refused.end(ErrorKind::Unsupported);
     world.cache.check().await.unwrap();
     world.time.advance(hour);

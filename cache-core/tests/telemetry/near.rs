@@ -69,7 +69,7 @@ async fn used(alias: &str) -> Cache {
     }
     receive(Invalidation::Key(":1:k"));
     receive(Invalidation::All);
-    receive(Invalidation::Heartbeat(Heartbeat { lag: LAG, valid_for: Duration::MAX }));
+    receive(Invalidation::Heartbeat(Heartbeat { lag: LAG, valid_until: Duration::MAX }));
     cache
 }
 

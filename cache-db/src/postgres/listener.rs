@@ -95,7 +95,7 @@ async fn try_listen(
         // as one at the deadline.
         let deadline = connector.plan.plan.deadline;
         let next = HEARTBEAT.saturating_add(deadline).saturating_add(lag.min(deadline));
-        heartbeat(Heartbeat { lag, valid_for: next.saturating_sub(lag) });
+        heartbeat(Heartbeat { lag, valid_until: sent.saturating_add(next) });
         if let Some(ready) = begin.take() {
             ready();
         }

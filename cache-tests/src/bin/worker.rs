@@ -64,9 +64,11 @@ async fn keep(cache: &Cache) -> Result<i64> {
     bail!("the removal did not arrive")
 }
 
-/// Reads a value from the memory of this process until it is missing. Returns when the last read
-/// that found it began, in microseconds of the wall clock.
+/// Waits for a line, then reads a value from the memory of this process until it is missing. Prints
+/// when the last read that found it began, and the first that did not, in microseconds of the wall
+/// clock.
 async fn serve(cache: &Cache) -> Result<i64> {
+    std::io::stdin().read_line(&mut String::new())?;
     let mut last;
     loop {
         cache.set("served", &1, secs(600)).await.ok();
@@ -85,7 +87,10 @@ async fn serve(cache: &Cache) -> Result<i64> {
         let began = now()?;
         match cache.get::<i32>("served").await {
             Ok(Some(_)) => last = began,
-            Ok(None) => return Ok(last),
+            Ok(None) => {
+                print(&format!("{last} {began}"))?;
+                return Ok(1);
+            }
             // A call that was under way while the process stood still.
             Err(_) => {}
         }

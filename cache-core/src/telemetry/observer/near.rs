@@ -78,6 +78,18 @@ impl Observer {
         );
     }
 
+    /// Reports that memory with a stream of messages was bypassed until a heartbeat that came late.
+    pub(crate) fn late_heartbeat(&self, late: Duration) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(
+            target: "cache_core",
+            alias = &*self.alias,
+            ?late,
+            "the memory was bypassed until a late heartbeat: the process or its thread \
+             `cache-runtime` stood still, or the server was slow"
+        );
+    }
+
     /// Reports that the near tier is in use without a stream of changes, which the server refuses.
     pub(crate) fn near_refused(&self, error: &Error, timeout: Duration) {
         #[cfg(feature = "tracing")]
