@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: the checks that are not tests.
 
-use std::{env, fs, panic, path::PathBuf, thread};
+use std::{env, fs, path::PathBuf};
 
 use anyhow::Result;
 
@@ -13,51 +13,32 @@ use crate::{
     workspace,
 };
 
-/// Runs two checks at once: cargo builds our crates one after the other, on one core.
 pub(crate) fn run() -> Result<()> {
     let mut report = Report::default();
     report.command("format", &Shell::new("cargo fmt --all --check"));
     report.step("tidy", "cargo xtask tidy", || tidy::run(&[]));
-    let others = thread::scope(|scope| {
-        let others = scope.spawn(with_folders_of_their_own);
-        let res = in_target_folder(&mut report);
-        let others = others.join().unwrap_or_else(|it| panic::resume_unwind(it));
-        res.map(|()| others)
-    })?;
-    report.append(others);
-    report.finish()
-}
-
-/// Makes the checks that build in cargo's target folder, of which one can run at a time.
-fn in_target_folder(report: &mut Report) -> Result<()> {
-    lints(report)?;
-    docs(report);
+    lints(&mut report)?;
+    docs(&mut report);
+    book(&mut report);
+    let oldest = "minimum Rust version";
+    report.step(oldest, "cargo metadata --locked --format-version 1", graph::oldest_rust);
     report.step("facade without clients", graph::FACADE_TREE, graph::no_clients);
     report.step("small first build", graph::DASHBOARD_TREE, graph::small_dashboard);
+    dependencies(&mut report);
     report.step("packages", &package::command()?.to_string(), package::check);
     if cfg!(unix) {
-        tool(report, &tools::PUBLIC_API);
+        tool(&mut report, &tools::PUBLIC_API);
         report.step("public items", "cargo xtask api", || api::run(&[]));
     } else {
         println!("public items: not here, the lists in `api` are those of Linux");
     }
-    Ok(())
-}
-
-/// Makes the checks that build nothing, or in folders of their own.
-fn with_folders_of_their_own() -> Report {
-    let mut report = Report::quiet();
-    book(&mut report);
-    dependencies(&mut report);
-    let oldest = "minimum Rust version";
-    report.step(oldest, "cargo metadata --locked --format-version 1", graph::oldest_rust);
     if cfg!(unix) {
         let by_hand = format!("cargo xtask fuzz {}", fuzz::IN_CI.join(" "));
         report.step("fuzzing", &by_hand, || fuzz::run(fuzz::IN_CI));
     } else {
         println!("fuzzing: not here, the compiler's flags for it are those of Linux and macOS");
     }
-    report
+    report.finish()
 }
 
 fn lints(report: &mut Report) -> Result<()> {

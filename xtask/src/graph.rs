@@ -107,11 +107,9 @@ pub(crate) fn oldest_rust() -> Result<()> {
     ensure!(newer.is_empty(), "these need a newer Rust than {ours}: {}", newer.join(", "));
 
     let check = Shell::new(&format!("cargo +{ours} check --workspace --all-features --locked"));
-    let folder = workspace::target().join("oldest-rust").display().to_string();
-    let check = check.args("--target-dir").arg(folder);
     match toolchain(ours) {
-        Toolchain::OfMachine => check.run_quietly(),
-        Toolchain::Own(home) => check.env("RUSTUP_HOME", &home).run_quietly(),
+        Toolchain::OfMachine => check.run(),
+        Toolchain::Own(home) => check.env("RUSTUP_HOME", &home).run(),
         Toolchain::Missing => {
             println!(
                 "Rust {ours}: cannot be installed here, so our own code was not built with it"

@@ -9,8 +9,6 @@ use crate::shell::Shell;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     done: Vec<Done>,
-    /// Whether the output of a command is shown only if it fails.
-    is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -22,11 +20,6 @@ struct Done {
 }
 
 impl Report {
-    /// A report whose commands show their output only if they fail.
-    pub(crate) fn quiet() -> Self {
-        Self { is_quiet: true, ..Self::default() }
-    }
-
     /// Runs a step. `by_hand` is the command that repeats it alone.
     pub(crate) fn step(&mut self, name: &str, by_hand: &str, work: impl FnOnce() -> Result<()>) {
         println!("\n== {name}: {by_hand}");
@@ -44,14 +37,7 @@ impl Report {
 
     /// Runs a step that is one command.
     pub(crate) fn command(&mut self, name: &str, command: &Shell) {
-        let is_quiet = self.is_quiet;
-        let run = || if is_quiet { command.run_quietly() } else { command.run() };
-        self.step(name, &command.to_string(), run);
-    }
-
-    /// Adds the steps of another report.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.done.append(&mut other.done);
+        self.step(name, &command.to_string(), || command.run());
     }
 
     /// Prints the times. Returns an error if a step failed, or if no step ran.
