@@ -83,7 +83,7 @@ pub(crate) async fn start<'a>(
 }
 
 impl Watch<'_> {
-    /// Returns for how long a confirmation is good, from its beginning.
+    /// Returns for how long a confirmation is valid, from its beginning.
     pub(crate) fn valid_for(&self) -> Duration {
         let patience = match &self.pool.common.discovery {
             Discovery::Fixed(_) => self.pool.common.nodes.deadline.saturating_mul(2),
@@ -109,10 +109,12 @@ impl Watch<'_> {
         let mut turn = 0;
         let mut began = self.pool.clock().now();
         loop {
-            // From the beginning of the last one: a slow one does not delay the next one.
-            let now = self.pool.clock().now();
-            self.pool.clock().sleep((began + INTERVAL).saturating_sub(now)).await;
-            began = self.pool.clock().now();
+            // The interval is between their beginnings, so that a slow confirmation does not delay
+            // the next one.
+            let clock = self.pool.clock();
+            let passed = clock.now().saturating_sub(began);
+            clock.sleep(INTERVAL.saturating_sub(passed)).await;
+            began = clock.now();
             let confirmed = match &self.pool.common.discovery {
                 Discovery::Fixed(_) => self.confirm_pools().await,
                 Discovery::Sentinels(it) => self.confirm_by(it).await,
